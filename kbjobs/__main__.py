@@ -1,0 +1,5 @@
+"""``python -m kbjobs`` is ``kbjobs``."""
+
+from kbjobs.cli import main
+
+main()

@@ -1,0 +1,242 @@
+"""The front door: commands and Python callers submit, ask and cancel through it and through nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from kbjobs.daemon.launching import ensure_daemon, is_running
+from kbjobs.daemon.waking import nudge
+from kbjobs.errors import NotFoundError, UsageError
+from kbjobs.settings import Home, Settings, current_home
+from kbjobs.store.jobs import Job, NewJob
+from kbjobs.store.queue import Queue, open_existing
+from kbjobs.store.transitions import Status
+
+if TYPE_CHECKING:
+    from kbjobs.phases.base import JobType, Params
+
+POLL_SECONDS = 0.1
+REVIVE_SECONDS = 1.0  # between two looks whether the daemon of a followed job still lives
+
+EventName = Literal["queued", "started", "phase", "progress", "retry", "finished"]
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """Something that happened to a followed job, and the job as it stands."""
+
+    event: EventName
+    job: Job
+
+
+class JobManager:
+    """Jobs of one home. Opening it writes nothing; a submit creates what is missing."""
+
+    def __init__(self, home: Home | None = None) -> None:
+        self.home = home or current_home()
+        self._queue: Queue | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return Settings(self.home)
+
+    def close(self) -> None:
+        """Close the state."""
+        if self._queue is not None:
+            self._queue.close()
+            self._queue = None
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    def submit(self, job_type: str, source_id: str, *, priority: int = 0, **params: Any) -> int:
+        """Queue a job of a registered type and return its id; the daemon is started where none runs.
+
+        ``params`` are the fields of the type's parameters. What the job will need is checked first.
+        Raises UsageError, NotFoundError, ConflictError, MissingRequirementError, UnavailableError.
+        """
+        return self.submit_job(job_type, source_id, params, priority).id
+
+    def submit_job(self, name: str, source_id: str, params: dict[str, Any], priority: int = 0) -> Job:
+        """As :meth:`submit`, returning the job."""
+        from kbjobs.phases.registry import job_type
+        from kbjobs.store.sources import SourceFolder
+
+        kind = job_type(name)
+        source = SourceFolder(self.home.sources, source_id)
+        source.read()
+        plan = kind.plan(self.home, self.settings, source, _validated(kind, params))
+        filled = plan.params.model_dump()
+        new = NewJob(
+            type=kind.name,
+            source=source.id,
+            params=filled,
+            phases=[
+                {
+                    "name": kind.name,
+                    "job": kind.name,
+                    "params": filled,
+                    "weight": 100.0,
+                    "status": "pending",
+                    "result": None,
+                }
+            ],
+            resources=kind.resources(source.id),
+            priority=priority,
+            dimension=plan.dimension,
+            operation=kind.operation,
+        )
+        self.home.prepare()
+        job = self._opened().submit(new)
+        self._wake()
+        return job
+
+    def cancel(self, job_id: int) -> Job:
+        """Record the wish to cancel; a pending job is cancelled at once, a running one stops shortly."""
+        job = self._existing(job_id).cancel(job_id)
+        nudge(self.home.wake_pipe)
+        return job
+
+    def resume(self, job_id: int) -> Job:
+        """Put an ended job back in the queue, to go on from what is saved."""
+        self.home.prepare()
+        job = self._existing(job_id).resume(job_id)
+        self._wake()
+        return job
+
+    # -- asking -----------------------------------------------------------------------------------
+
+    def get_status(self, job_id: int) -> Job:
+        """One job; raises NotFoundError."""
+        return self._existing(job_id).get(job_id)
+
+    def get_active_jobs(self, source_id: str | None = None) -> list[Job]:
+        """Running jobs, then pending ones in the order in which they will start."""
+        queue = self._readable()
+        return [] if queue is None else queue.active(source_id)
+
+    def get_job_history(
+        self,
+        limit: int = 50,
+        max_age_days: float | None = 7,
+        job_type: str | None = None,
+        source_id: str | None = None,
+        status: Status | None = None,
+        ended_only: bool = False,
+    ) -> list[Job]:
+        """Jobs, the newest first."""
+        queue = self._readable()
+        if queue is None:
+            return []
+        return queue.history(limit, max_age_days, job_type, source_id, status, ended_only)
+
+    def get_attempts(self, job_id: int) -> list[dict[str, Any]]:
+        """Every attempt of a job: number, times, outcome, error."""
+        return self._existing(job_id).attempts(job_id)
+
+    def get_resumable_jobs(self) -> list[Job]:
+        """Jobs that failed or were interrupted and can go on."""
+        queue = self._readable()
+        return [] if queue is None else queue.resumable()
+
+    def get_daemon(self) -> dict[str, Any]:
+        """Whether the daemon runs, and its pid, version and start where it does."""
+        running = is_running(self.home)
+        queue = self._readable()
+        described = queue.daemon() if running and queue is not None else None
+        return {"running": running, **(described or {"pid": None, "version": None, "started_at": None})}
+
+    def log_file(self, job: Job, attempt: int | None = None) -> Path:
+        """The log of an attempt, by default the newest; raises NotFoundError where it has not begun."""
+        wanted = attempt if attempt is not None else job.attempt
+        path = self.home.log_file(job.id, wanted)
+        if not path.exists():
+            hint = "It has not started yet." if job.attempt == 0 else f"It has had {job.attempt} attempt(s)."
+            raise NotFoundError(f"job {job.id} has no log of attempt {wanted}", hint)
+        return path
+
+    def follow(self, job_ids: Sequence[int], revive: bool) -> Iterator[JobEvent]:
+        """What happens to the jobs until all have ended. ``revive``: start a daemon where it has died."""
+        queue = self._existing(job_ids[0])
+        before: dict[int, Job] = {}
+        version, next_look = -1, 0.0
+        while True:
+            if revive and time.monotonic() >= next_look:
+                ensure_daemon(self.home)
+                next_look = time.monotonic() + REVIVE_SECONDS
+            if (current := queue.data_version()) != version or not before:
+                version = current
+                for job_id in job_ids:
+                    job = queue.get(job_id)
+                    yield from _events(before.get(job_id), job)
+                    before[job_id] = job
+                if all(job.has_ended for job in before.values()):
+                    return
+            # SQLite has no way to be woken by another process's write.
+            time.sleep(POLL_SECONDS)
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _opened(self) -> Queue:
+        if self._queue is None:
+            self._queue = Queue(self.home.state_file)
+        return self._queue
+
+    def _readable(self) -> Queue | None:
+        if self._queue is None:
+            self._queue = open_existing(self.home.state_file)
+        return self._queue
+
+    def _existing(self, job_id: int) -> Queue:
+        queue = self._readable()
+        if queue is None:
+            raise NotFoundError(f"there is no job {job_id}", "Nothing was ever submitted in this home.")
+        return queue
+
+    def _wake(self) -> None:
+        if not ensure_daemon(self.home):
+            nudge(self.home.wake_pipe)
+
+
+def get_job_manager() -> JobManager:
+    """The jobs of the home that the environment names."""
+    return JobManager()
+
+
+def _validated(kind: JobType, params: dict[str, Any]) -> Params:
+    from pydantic import ValidationError
+
+    try:
+        return kind.params.model_validate(params)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc']) or 'parameters'}: {problem['msg']}"
+            for problem in error.errors()
+        )
+        raise UsageError(f"{kind.command}: {problems}", f"See kbjobs run {kind.command} --help.") from None
+
+
+def _events(before: Job | None, job: Job) -> Iterator[JobEvent]:
+    if before is None and not job.has_ended:
+        yield JobEvent("queued", job)
+    if before is not None and before.status is Status.RUNNING and job.status is Status.PENDING:
+        yield JobEvent("retry", job)
+    if job.status is Status.RUNNING:
+        if before is None or before.status is not Status.RUNNING or before.attempt != job.attempt:
+            yield JobEvent("started", job)
+        name = job.phase["name"] if job.phase else None
+        if name is not None and (before is None or before.phase is None or before.phase["name"] != name):
+            yield JobEvent("phase", job)
+        elif before is not None and (before.progress, before.message, before.phase) != (
+            job.progress,
+            job.message,
+            job.phase,
+        ):
+            yield JobEvent("progress", job)
+    if job.has_ended:
+        if before is None or not before.has_ended:
+            yield JobEvent("finished", job)

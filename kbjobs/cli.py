@@ -1,0 +1,92 @@
+"""The Typer app: the list of commands and nothing else. Each command's module is loaded when it is used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+# name: (panel, what it does). The module is kbjobs.commands.<name>.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("Start here", "A throw-away home, a small real source, the main job, three searches."),
+    "sources": ("Sources and search", "Register, list, show, verify and rebuild sources."),
+    "search": ("Sources and search", "Find passages by meaning."),
+    "run": ("Jobs", "Submit one job and follow it to its end."),
+    "types": ("Jobs", "Every job type with its parameters and rules."),
+    "status": ("Jobs", "What runs, waits and has just ended; or everything about one job."),
+    "watch": ("Jobs", "Live progress; leaving it never touches the job."),
+    "wait": ("Jobs", "Block until jobs have ended; exit with the worst code."),
+    "logs": ("Jobs", "The log of a job, one per attempt."),
+    "cancel": ("Jobs", "Stop jobs; what they have done is kept."),
+    "resume": ("Jobs", "Go on with jobs that failed, were cancelled or interrupted."),
+    "history": ("Jobs", "Jobs that have been, the newest first."),
+    "daemon": ("Service", "Start, stop, restart and inspect the daemon."),
+    "config": ("Service", "The settings in force and where each came from."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """Loads only the command that is used; the list of commands needs none of them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command, loaded from its module."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = typer.main.get_command(import_module(f"kbjobs.commands.{cmd_name}").app)
+        command.name = cmd_name
+        return command
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The list of commands, from the table alone."""
+        table = {
+            name: TyperCommand(name, short_help=short, help=short, rich_help_panel=panel)
+            for name, (panel, short) in COMMANDS.items()
+        }
+        self.get_command = lambda ctx, cmd_name: table.get(cmd_name)  # type: ignore[method-assign]
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            del self.get_command
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example:  kbjobs sources add wiki ./pages   then   kbjobs run index-offline wiki",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from kbjobs import __version__
+
+        typer.echo(f"kbjobs {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    ctx: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of unexpected errors.")] = False,
+) -> None:
+    """Run the long jobs behind a knowledge base, and survive whatever the night brings."""
+    ctx.obj = {"debug": debug}
+
+
+def main() -> None:
+    """Entry point of the ``kbjobs`` command."""
+    from kbjobs.commands._errors import run_app
+
+    run_app(app)

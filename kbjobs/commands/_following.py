@@ -1,0 +1,142 @@
+"""Following jobs: bars on a terminal, plain lines off it, JSON lines for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from enum import StrEnum
+
+from kbjobs.api import JobEvent, JobManager
+from kbjobs.commands._errors import printable
+from kbjobs.commands._render import describe_phase, duration, is_terminal, say
+from kbjobs.errors import ExitCode
+from kbjobs.store.jobs import Job
+from kbjobs.store.transitions import Status
+
+PLAIN_SECONDS = 60.0  # between two plain lines of progress: bars in cron's mail helped nobody
+
+
+class ProgressMode(StrEnum):
+    """How progress is shown."""
+
+    AUTO = "auto"
+    BAR = "bar"
+    PLAIN = "plain"
+    JSON = "json"
+    NONE = "none"
+
+
+def follow(manager: JobManager, job_ids: Sequence[int], mode: ProgressMode, revive: bool) -> int:
+    """Show the jobs until all have ended; returns the worst of their exit codes. Ctrl-C detaches."""
+    if mode is ProgressMode.AUTO:
+        mode = ProgressMode.BAR if is_terminal() else ProgressMode.PLAIN
+    show = {
+        ProgressMode.BAR: _show_bars,
+        ProgressMode.PLAIN: _show_lines,
+        ProgressMode.JSON: _show_json,
+        ProgressMode.NONE: _show_end,
+    }[mode]
+    try:
+        jobs = show(manager, job_ids, revive)
+    except KeyboardInterrupt:
+        names = " ".join(str(job_id) for job_id in job_ids)
+        say(f"\nDetached; the work goes on. kbjobs watch {names} shows it, kbjobs cancel {names} stops it.")
+        return ExitCode.CTRL_C
+    return max((job.exit_code or 0 for job in jobs), default=0)
+
+
+def summary(job: Job) -> str:
+    """One line on how a job ended, and where it did not end well, what to do."""
+    text = f"job {job.id} {job.type.replace('_', '-')} {job.source or ''}: {job.status}"
+    text += f" in {duration(job.duration)}" if job.attempt else ""
+    text += f" after {job.attempt} attempts" if job.attempt > 1 else ""
+    if job.status is Status.FAILED:
+        return f"{text}: {job.error or job.message}"
+    text += f": {job.message}" if job.message and job.message != str(job.status) else ""
+    if job.status in (Status.CANCELLED, Status.INTERRUPTED):
+        text += f"\nGo on with kbjobs resume {job.id}."
+    return text
+
+
+def _print_summary(job: Job) -> None:
+    print(
+        printable(summary(job)), file=sys.stdout if job.status is Status.COMPLETED else sys.stderr, flush=True
+    )
+
+
+def _show_json(manager: JobManager, job_ids: Sequence[int], revive: bool) -> list[Job]:
+    ended = []
+    for event in manager.follow(job_ids, revive):
+        print(json.dumps({"event": event.event, "job": event.job.as_dict()}, ensure_ascii=False), flush=True)
+        if event.event == "finished":
+            ended.append(event.job)
+    return ended
+
+
+def _show_end(manager: JobManager, job_ids: Sequence[int], revive: bool) -> list[Job]:
+    ended = [event.job for event in manager.follow(job_ids, revive) if event.event == "finished"]
+    for job in ended:
+        if job.exit_code:
+            _print_summary(job)
+    return ended
+
+
+def _show_lines(manager: JobManager, job_ids: Sequence[int], revive: bool) -> list[Job]:
+    ended = []
+    last = dict.fromkeys(job_ids, time.monotonic())
+    for event in manager.follow(job_ids, revive):
+        job = event.job
+        if event.event == "finished":
+            _print_summary(job)
+            ended.append(job)
+        elif event.event == "progress":
+            if time.monotonic() - last[job.id] >= PLAIN_SECONDS:
+                last[job.id] = time.monotonic()
+                say(f"job {job.id}: {job.progress:.0f}% {describe_phase(job)}")
+        else:
+            say(f"job {job.id}: {_describe(event)}")
+    return ended
+
+
+def _describe(event: JobEvent) -> str:
+    job = event.job
+    if event.event == "queued":
+        return f"{job.type.replace('_', '-')} {job.source or ''} is {'queued' if job.status is Status.PENDING else job.status}"
+    if event.event == "retry":
+        return f"back in the queue, {job.message}"
+    if event.event == "phase" and job.phase is not None:
+        return f"phase {job.phase['name'].replace('_', '-')}"
+    return f"attempt {job.attempt} started" if job.attempt > 1 else "started"
+
+
+def _show_bars(manager: JobManager, job_ids: Sequence[int], revive: bool) -> list[Job]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    ended: list[Job] = []
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.fields[title]}", markup=False),
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TextColumn("{task.fields[detail]}", markup=False),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, refresh_per_second=8, transient=True) as bars:
+        tasks = {}
+        for event in manager.follow(job_ids, revive):
+            job = event.job
+            title = f"{job.type.replace('_', '-')} {job.source or ''}"
+            detail = describe_phase(job) or str(job.status)
+            if job.id not in tasks:
+                tasks[job.id] = bars.add_task("", total=100, title=title, detail="")
+            bars.update(tasks[job.id], completed=job.progress, title=title, detail=printable(detail)[:70])
+            if event.event == "retry":
+                bars.console.print(f"job {job.id}: {_describe(event)}", markup=False, highlight=False)
+            if event.event == "finished":
+                ended.append(job)
+    for job in ended:
+        _print_summary(job)
+    return ended

@@ -1,0 +1,45 @@
+"""``kbjobs config``: the settings in force."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kbjobs.commands._render import print_json, print_table
+from kbjobs.settings import Settings, current_home
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def config() -> None:
+    """The settings in force and where each came from.
+
+    A setting is given in config.toml in the home, or as KBJOBS_<NAME> in the environment, which wins.
+
+    Example:  kbjobs config show
+    """
+
+
+@app.command()
+def show(as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False) -> None:
+    """Show every setting, its value and where it came from.
+
+    Example:  KBJOBS_WORKERS=4 kbjobs config show
+    """
+    values = Settings(current_home()).values.values()
+    if as_json:
+        print_json({one.setting.name: {"value": one.value, "origin": one.origin} for one in values})
+        return
+    rows = [(one.setting.name, one.value, one.origin, one.setting.description) for one in values]
+    print_table(("setting", "value", "from", ""), rows)
+
+
+@app.command()
+def path() -> None:
+    """Print the home folder.
+
+    Example:  cd "$(kbjobs config path)"
+    """
+    print(current_home().path)

@@ -1,0 +1,90 @@
+"""``kbjobs daemon``: the process that runs the jobs."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from kbjobs.api import get_job_manager
+from kbjobs.commands._render import age, print_json, say
+from kbjobs.daemon.launching import ensure_daemon, stop_daemon
+from kbjobs.settings import Settings, current_home
+
+app = typer.Typer(no_args_is_help=True)
+MARGIN_SECONDS = 20.0  # beyond the grace, for the kernel and the disk to finish what was killed
+
+NOW = Annotated[bool, typer.Option("--now", help="Kill the workers instead of waiting for a checkpoint.")]
+
+
+@app.callback()
+def daemon() -> None:
+    """Start, stop, restart and inspect the daemon.
+
+    A submit starts it where none runs; it survives the end of the session.
+
+    Example:  kbjobs daemon status
+    """
+
+
+@app.command()
+def start() -> None:
+    """Start the daemon, detached.
+
+    Example:  kbjobs daemon start
+    """
+    home = current_home()
+    home.prepare()
+    say("The daemon is started." if ensure_daemon(home) else "A daemon runs already.")
+
+
+@app.command()
+def stop(now: NOW = False) -> None:
+    """Stop the daemon; its jobs stop at a checkpoint and go back to the queue.
+
+    Example:  kbjobs daemon stop
+    """
+    home = current_home()
+    grace = Settings(home).number("grace_seconds")
+    say("The daemon has ended." if stop_daemon(home, now, grace + MARGIN_SECONDS) else "No daemon runs.")
+
+
+@app.command()
+def restart(now: NOW = False) -> None:
+    """Stop and start it again, after an upgrade or a change of settings.
+
+    Example:  kbjobs daemon restart
+    """
+    stop(now)
+    start()
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False) -> None:
+    """Say whether the daemon runs. Exits 0 either way.
+
+    Example:  kbjobs daemon status --json
+    """
+    found = get_job_manager().get_daemon()
+    if as_json:
+        print_json(found)
+    elif found["running"]:
+        print(
+            f"running: process {found['pid']}, kbjobs {found['version']}, started {age(found['started_at'])}"
+        )
+    else:
+        print("not running")
+
+
+@app.command()
+def run() -> None:
+    """Run the daemon in the foreground, for a service manager; SIGTERM stops it gracefully.
+
+    Example:  kbjobs daemon run
+    """
+    from kbjobs.daemon.supervisor import Supervisor
+
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    Supervisor(current_home()).run()

@@ -1,0 +1,68 @@
+"""``kbjobs demo``: the main job on a small real source, in a home that is thrown away."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kbjobs.commands._render import say
+from kbjobs.daemon.launching import stop_daemon
+from kbjobs.errors import NotFoundError
+from kbjobs.settings import HOME_VARIABLE, Home
+
+app = typer.Typer()
+
+MODEL = "all-MiniLM-L6-v2"
+SEARCHES = ("how long must water boil", "keep warm without a heater", "stop heavy bleeding")
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "sources" / "preparedness"
+STOP_SECONDS = 30.0
+
+
+@app.command()
+def demo(
+    source: Annotated[Path, typer.Option(help="The folder of pages to index.")] = EXAMPLES,
+) -> None:
+    """A throw-away home, a small real source, the main job, three searches.
+
+    Example:  kbjobs demo
+    """
+    if not source.is_dir():
+        raise NotFoundError(
+            f"there are no pages in {source}",
+            "Name a folder of HTML, .txt or .md: kbjobs demo --source PATH.",
+        )
+    with tempfile.TemporaryDirectory(prefix="kbjobs-demo-") as folder:
+        environment = {**os.environ, HOME_VARIABLE: folder, "KBJOBS_MODEL": MODEL}
+        say(f"A throw-away home: {folder}")
+        steps = [
+            [
+                "sources",
+                "add",
+                "preparedness",
+                str(source),
+                "--base-url",
+                "https://example.org/preparedness/",
+            ],
+            ["run", "index-offline", "preparedness"],
+            *[["search", "preparedness", words, "-k", "2"] for words in SEARCHES],
+        ]
+        try:
+            for step in steps:
+                print(
+                    "\n$ kbjobs " + " ".join(f'"{part}"' if " " in part else part for part in step),
+                    flush=True,
+                )
+                ended = subprocess.run(
+                    [sys.executable, "-P", "-m", "kbjobs", *step], env=environment, check=False
+                )
+                if ended.returncode:
+                    raise typer.Exit(ended.returncode)
+        finally:
+            stop_daemon(Home(Path(folder)), now=True, seconds=STOP_SECONDS)
+    say("\nNext: kbjobs sources add wiki PATH, then kbjobs run index-offline wiki.")

@@ -1,0 +1,39 @@
+"""``kbjobs history``: jobs that have been."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kbjobs.api import get_job_manager
+from kbjobs.commands._render import JOB_COLUMNS, age, job_row, print_json, print_table, say
+from kbjobs.store.transitions import Status
+
+app = typer.Typer()
+
+
+@app.command()
+def history(
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+    days: Annotated[float, typer.Option(min=0, help="Not older than so many days.")] = 7,
+    job_type: Annotated[str | None, typer.Option("--type", help="Only this type.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
+    status: Annotated[Status | None, typer.Option(help="Only this status.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+) -> None:
+    """Jobs that have been, the newest first.
+
+    Example:  kbjobs history --days 30 --source wiki --status failed
+    """
+    wanted = None if job_type is None else job_type.replace("-", "_")
+    jobs = get_job_manager().get_job_history(limit, days, wanted, source, status)
+    if as_json:
+        print_json([job.as_dict() for job in jobs])
+    elif jobs:
+        print_table(
+            (*JOB_COLUMNS[:-1], "created", ""),
+            [(*(row := job_row(job))[:-1], age(job.created_at), row[-1]) for job in jobs],
+        )
+    else:
+        say("No jobs of that kind.")

@@ -1,0 +1,143 @@
+"""``kbjobs sources``: what there is to index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kbjobs import sources as front
+from kbjobs.commands._render import print_json, print_table, say
+from kbjobs.errors import ExitCode
+from kbjobs.settings import current_home
+
+app = typer.Typer(no_args_is_help=True)
+
+ID = Annotated[str, typer.Argument(metavar="ID", help="Id of the source.", show_default=False)]
+JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+
+
+@app.callback()
+def sources() -> None:
+    """Register, list, show, verify and rebuild sources.
+
+    Example:  kbjobs sources add wiki ./pages --base-url https://wiki.example.org/
+    """
+
+
+@app.command()
+def add(
+    source_id: ID,
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH…", help="Folders or files.", show_default=False)
+    ],
+    name: Annotated[str, typer.Option(help="A name for people.")] = "",
+    license_name: Annotated[str, typer.Option("--license", help="Licence of the content.")] = "",
+    base_url: Annotated[
+        str, typer.Option(help="Where the pages are online; their URLs are made from it.")
+    ] = "",
+    copy: Annotated[bool, typer.Option("--copy", help="Copy the files into the home.")] = False,
+) -> None:
+    """Register folders or files of HTML, .txt and .md as a source.
+
+    They are read where they are, unless --copy is given.
+
+    Example:  kbjobs sources add wiki ./pages --name "Our wiki" --license CC-BY-SA-4.0
+    """
+    source, files = front.register(current_home(), source_id, paths, name, license_name, base_url, copy)
+    say(f"Source {source.id}: {files:,} files. Next: kbjobs run index-offline {source.id}")
+
+
+@app.command("list")
+def list_all(as_json: JSON = False) -> None:
+    """List all sources.
+
+    Example:  kbjobs sources list --json
+    """
+    states = front.describe_all(current_home())
+    if as_json:
+        print_json([state.as_dict() for state in states])
+    elif states:
+        rows = [
+            (
+                state.source.id,
+                state.source.name,
+                f"{state.documents:,}",
+                ", ".join(f"{model['model']} ({model['vectors']:,})" for model in state.models)
+                or "not indexed",
+                " ".join(state.source.paths),
+            )
+            for state in states
+        ]
+        print_table(("source", "name", "documents", "models (vectors)", "paths"), rows)
+    else:
+        say("No sources. Register one with kbjobs sources add ID PATH.")
+
+
+@app.command()
+def show(source_id: ID, as_json: JSON = False) -> None:
+    """Show one source: where its files are and what was indexed.
+
+    Example:  kbjobs sources show wiki
+    """
+    state = front.describe(current_home(), source_id)
+    if as_json:
+        print_json(state.as_dict())
+        return
+    source = state.source
+    rows = [
+        ("source", source.id),
+        ("name", source.name),
+        ("license", source.license),
+        ("base URL", source.base_url),
+    ]
+    rows += [("path", path) for path in source.paths]
+    rows += [("created", source.created_at), ("documents", f"{state.documents:,}")]
+    rows += [
+        (
+            "model",
+            f"{model['model']}, {model['dimension']} dimensions: {model['chunks']:,} passages, {model['vectors']:,} vectors",
+        )
+        for model in state.models
+    ]
+    print_table(("", ""), [row for row in rows if row[1]])
+
+
+@app.command()
+def verify(source_id: ID, as_json: JSON = False) -> None:
+    """Compare the vector store with the ledger, both ways, and search a sample for itself.
+
+    Exits 1 where they differ.
+
+    Example:  kbjobs sources verify wiki
+    """
+    found = front.verify(current_home(), source_id)
+    if as_json:
+        print_json(found)
+    elif found["ok"]:
+        print(f"{source_id}: {found['checked']:,} passages verified, no drift")
+    else:
+        print_table(
+            ("model", "problem", "record"),
+            [(one["model"], one["problem"], one.get("record", "")) for one in found["drift"][:20]],
+        )
+        say(
+            f"{len(found['drift']):,} differences. kbjobs sources rebuild {source_id} heals them without a model."
+        )
+    if not found["ok"]:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command()
+def rebuild(source_id: ID, as_json: JSON = False) -> None:
+    """Build the vector store anew from the ledger, beside the old one, and swap. Embeds nothing.
+
+    Example:  kbjobs sources rebuild wiki
+    """
+    rebuilt = front.rebuild(current_home(), source_id)
+    if as_json:
+        print_json(rebuilt)
+        return
+    for one in rebuilt:
+        print(f"{source_id}: {one['model']}: {one['records']:,} records rebuilt from the ledger")

@@ -1,0 +1,84 @@
+"""``kbjobs status``: what runs, waits and has just ended."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kbjobs.api import JobManager, get_job_manager
+from kbjobs.commands._render import (
+    JOB_COLUMNS,
+    age,
+    describe_phase,
+    duration,
+    job_row,
+    print_json,
+    print_table,
+    say,
+)
+
+RECENT = 10  # ended jobs that are shown beside the live ones
+
+app = typer.Typer()
+
+
+@app.command()
+def status(
+    job: Annotated[int | None, typer.Argument(help="Everything about this job.", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+) -> None:
+    """What runs, waits and has just ended; or everything about one job.
+
+    Example:  kbjobs status 12 --json
+    """
+    manager = get_job_manager()
+    if job is not None:
+        _show_job(manager, job, as_json)
+        return
+    daemon = manager.get_daemon()
+    jobs = manager.get_active_jobs()
+    recent = manager.get_job_history(RECENT, max_age_days=1, ended_only=True)
+    if as_json:
+        print_json({"daemon": daemon, "jobs": [one.as_dict() for one in [*jobs, *recent]]})
+        return
+    if daemon["running"]:
+        say(f"Daemon {daemon['pid']} runs, kbjobs {daemon['version']}, started {age(daemon['started_at'])}.")
+    else:
+        say("No daemon runs; the next submit, resume or wait starts one." if jobs else "No daemon runs.")
+    if jobs or recent:
+        print_table(JOB_COLUMNS, [job_row(one) for one in [*jobs, *recent]])
+    else:
+        say("No jobs. Begin with kbjobs sources add ID PATH, or try kbjobs demo.")
+
+
+def _show_job(manager: JobManager, job_id: int, as_json: bool) -> None:
+    job = manager.get_status(job_id)
+    if as_json:
+        print_json(job.as_dict())
+        return
+    rows: list[tuple[str, str]] = [
+        ("job", f"{job.id}  {job.type.replace('_', '-')} {job.source or ''}"),
+        ("status", str(job.status) + ("" if job.exit_code is None else f", exit code {job.exit_code}")),
+        ("progress", f"{job.progress:.1f}%  {'' if job.has_ended else describe_phase(job)}".rstrip()),
+        ("message", (job.error or job.message).strip()),
+        (
+            "parameters",
+            ", ".join(f"{name}={value}" for name, value in job.params.items() if value is not None),
+        ),
+        ("created", f"{job.created_at} ({age(job.created_at)})"),
+        ("time", duration(job.duration)),
+    ]
+    if job.result:
+        rows.append(("result", ", ".join(f"{name} {value}" for name, value in job.result.items())))
+    rows.extend(
+        (
+            f"attempt {attempt['attempt']}",
+            f"{attempt['started_at']} – {attempt['finished_at'] or ''}: {attempt['outcome'] or 'running'}"
+            + (f" ({attempt['error'].splitlines()[0]})" if attempt["error"] else ""),
+        )
+        for attempt in manager.get_attempts(job_id)
+    )
+    print_table(("", ""), [row for row in rows if row[1]])
+    if job.attempt:
+        say(f"kbjobs logs {job_id} shows its log.")

@@ -1,0 +1,34 @@
+"""``kbjobs watch``: live progress."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kbjobs.api import get_job_manager
+from kbjobs.commands._following import ProgressMode, follow
+from kbjobs.commands._render import say
+
+app = typer.Typer()
+
+
+@app.command()
+def watch(
+    job: Annotated[int | None, typer.Argument(help="Default: all live jobs.", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
+    progress: Annotated[ProgressMode, typer.Option(help="How progress is shown.")] = ProgressMode.AUTO,
+) -> None:
+    """Live progress; leaving it never touches the job.
+
+    Example:  kbjobs watch 12
+    """
+    manager = get_job_manager()
+    jobs = [manager.get_status(job)] if job is not None else manager.get_active_jobs()
+    if not jobs:
+        say("Nothing runs and nothing waits.")
+        return
+    if not manager.get_daemon()["running"] and not all(one.has_ended for one in jobs):
+        say("No daemon runs, so nothing will happen: kbjobs daemon start, or kbjobs wait JOB.")
+    mode = ProgressMode.JSON if as_json else progress
+    raise typer.Exit(follow(manager, [one.id for one in jobs], mode, revive=False))

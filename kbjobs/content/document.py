@@ -1,0 +1,130 @@
+"""What a reader hands on: one document, its blocks of text, and the identities derived from them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from kbjobs.errors import KbjobsError
+
+PIPELINE_VERSION = 1
+"""Version of the extractor and the chunker together. Raise it when either gives other text for the same
+file: the ledger stores it beside each document, and a document of an older version is chunked again."""
+
+TITLE_LIMIT = 300
+"""Longest title kept, in characters."""
+
+# C0 and C1 controls except tab and line feed, the separators U+2028/2029, lone surrogates and noncharacters:
+# SQLite, JSON and terminals each choke on some of them. Bidirectional overrides go too: they let a page
+# display one thing and be indexed as another.
+_UNWANTED = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufdd0-\ufdef\ufeff\ufffe\uffff"
+    "\ud800-\udfff]"
+)
+_CONTROL_BYTES = bytes(range(0x09)) + bytes(range(0x0B, 0x20)) + b"\x7f"
+_UNWANTED_WIDE = re.compile(
+    rb"\xc2[\x80-\x9f]|\xe2\x80[\xa8-\xae]|\xe2\x81[\xa6-\xa9]|\xef\xb7[\x90-\xaf]|\xef\xbb\xbf|\xef\xbf[\xbe\xbf]"
+)
+
+
+class UnreadableDocument(KbjobsError):
+    """One file that cannot become a document; ``key`` names it, ``reason`` says why. The others go on."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(f"{key}: {reason}")
+        self.key = key
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A heading or a paragraph, list item, table row or listing, in document order.
+
+    ``level`` is 1-6 for a heading and 0 for text. Line breaks are kept in listings only.
+    """
+
+    kind: Literal["heading", "text"]
+    level: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A readable file: who it is, where it is, what it says.
+
+    ``path`` is the key of the file within its source; ``url`` is http(s) or file; ``language`` is a
+    lower-case BCP 47 tag or None when the page does not say; ``links`` are absolute URLs of the same site.
+    """
+
+    doc_id: str
+    path: str
+    url: str
+    title: str
+    language: str | None
+    blocks: tuple[Block, ...]
+    content_hash: str
+    word_count: int
+    links: tuple[str, ...]
+
+
+def document_id(source_id: str, key: str) -> str:
+    """Return the id of the document ``key`` in ``source_id``: 32 hex digits, the same in every run."""
+    return hashlib.sha256(f"{source_id}\0{key}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def clean_text(text: str) -> str:
+    """Return ``text`` in NFC, with controls, bidirectional overrides and surrogates turned into spaces."""
+    if not is_clean(text):
+        text = _UNWANTED.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return unicodedata.normalize("NFC", text)
+
+
+def is_clean(text: str) -> bool:
+    """Say whether ``text`` holds nothing that `clean_text` would replace (NFC aside)."""
+    try:
+        encoded = text.encode()
+    except UnicodeEncodeError:
+        return False
+    # bytes.translate and a regex with literal prefixes: about ten times faster than a character class
+    return len(encoded.translate(None, _CONTROL_BYTES)) == len(encoded) and (
+        text.isascii() or _UNWANTED_WIDE.search(encoded) is None
+    )
+
+
+def clean_title(text: str) -> str:
+    """Return ``text`` on one line, clean, at most `TITLE_LIMIT` characters."""
+    return " ".join(clean_text(text[: TITLE_LIMIT * 20]).split())[:TITLE_LIMIT].strip()
+
+
+def clean_blocks(blocks: list[Block]) -> list[Block]:
+    """Return ``blocks`` with clean text in NFC; blocks of nothing but white space are dropped."""
+    joined = "\n".join([block.text for block in blocks])
+    if is_clean(joined) and unicodedata.is_normalized("NFC", joined):
+        return blocks
+    cleaned = (Block(block.kind, block.level, clean_text(block.text).strip()) for block in blocks)
+    return [block for block in cleaned if block.text]
+
+
+def measure_content(title: str, blocks: Iterable[Block]) -> tuple[str, int]:
+    """Return the content hash (sha256 of title and text, white space collapsed) and the number of words."""
+    words = "\n".join([block.text for block in blocks]).split()
+    digest = hashlib.sha256(f"{' '.join(title.split())}\n{' '.join(words)}".encode())
+    return digest.hexdigest(), len(words)
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """What a file says, before it is given an identity; the strings are as the file has them.
+
+    ``canonical`` and ``references`` are URLs the page claims or refers to: neither checked nor resolved.
+    """
+
+    title: str
+    language: str
+    canonical: str
+    blocks: list[Block]
+    references: list[str]

@@ -1,0 +1,318 @@
+"""An HTML page as blocks of text: the main content, without navigation, in document order.
+
+The parser is selectolax's lexbor, which does what browsers do with broken markup. The walk below keeps its
+own stack: a page may nest its tags as deep as it likes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from kbjobs.content.document import Block, Extract
+
+# What never is content. The class names are those of Sphinx, Read the Docs, MediaWiki, Bootstrap and WordPress.
+_NEVER = (
+    "script style template noscript svg iframe object canvas audio video select textarea button datalist nav aside "
+    "footer dialog"
+)
+_FURNITURE_ROLES = frozenset(
+    "navigation banner contentinfo complementary search menu menubar toolbar dialog alertdialog".split()
+)
+_FURNITURE_NAMES = frozenset(
+    "sidebar sphinxsidebar navbar nav-links navigation breadcrumb breadcrumbs related menu site-header site-footer "
+    "footer header-nav toc table-of-contents headerlink mw-editsection noprint navbox catlinks printfooter "
+    "mw-jump-link skip-link skiplink cookie-banner cookie-notice advertisement social-share share-buttons "
+    "pagination mw-navigation".split()
+)
+_NOT_DISPLAYED = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
+_HIDDEN_IN_LINE = re.compile(rb"hidden|display\s{0,9}:\s{0,9}none|mw-editsection", re.IGNORECASE)
+
+_MAIN_NAMES = frozenset(
+    "content main main-content bodyContent mw-content-text mw-parser-output markdown-body entry-content post-content "
+    "article-body body document".split()
+)
+_CANDIDATE_LIMIT = 40
+_INNER_SHARE = 0.8  # a smaller candidate is taken when it holds this much of the largest one's text
+_BODY_SHARE = 0.3  # a candidate with less of the body's text than this is not the content …
+_MAIN_LENGTH = 250  # … unless the page says so itself (<main>) and it has at least so many characters
+
+_BLOCKS = "p,div,ul,ol,dl,li,table,pre,blockquote,section,article,h1,h2,h3,h4,h5,h6,form,hr"
+_INLINE = (
+    "a abbr acronym b bdi bdo big cite code data del dfn em font i img ins kbd label mark math meter output "
+    "picture progress q rb rp rt ruby s samp small span strike strong sub sup time tt u var wbr input link meta"
+)
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_HOLDS_CONTENT = "main,[role=main],article,#content,#mw-content-text"  # furniture by name only is kept then
+_NOT_FOR_ROWS = "table,pre,h1,h2,h3,h4,h5,h6"
+
+_SITE_HEADER_DEPTH = 3  # a <header> so near the top of <body> is the site's, deeper it is an article's
+
+# The codes by which the survey and the walk decide; 1-6 are headings.
+_CONTAINER, _TEXT, _IN_LINE, _SPAN, _ANCHOR, _BREAK, _PARAGRAPH, _LISTING, _TABLE, _ROW, _FORM, _HEADER = (
+    range(10, 22)
+)
+_MAIN, _FURNITURE, _NOTHING = range(22, 25)
+_IN_LINES = frozenset({_IN_LINE, _SPAN, _ANCHOR})
+
+# lexbor looks through the open elements at every tag, so its time grows with tags times depth: 100,000
+# nested <div> take 10 s, 10,000 take 0.1 s. Elements whose end is implied do not pile up.
+_TAG = re.compile(
+    rb"<(/?)(?!(?:p|li|d[td]|t[rdh]|tbody|thead|tfoot|option|br|hr|img|input|link|meta|wbr|col|source|area)\b)"
+    rb"[a-zA-Z]",
+    re.IGNORECASE,
+)
+_FEW_TAGS = 40_000
+_WORK_LIMIT = 1_500_000_000  # sum of the depths at every tag; about 3 s
+
+_SELF_CLOSED = re.compile(
+    rb"<(script|title|style|textarea|iframe|noscript|div|span|a|p|i|b|em|td|th|li|ul)(\s[^<>]*)?/>"
+)
+
+
+class TooDeeplyNested(ValueError):
+    """The page's tags are nested so deep that parsing would take minutes."""
+
+
+def extract_html(page: bytes, *, is_xml: bool = False) -> Extract:
+    """Return title, language, claimed address, blocks and references of ``page`` (UTF-8).
+
+    References are those of the main content only. ``is_xml`` says that ``<div/>`` closes itself.
+    Raises TooDeeplyNested for a page made to keep the parser busy.
+    """
+    if page.count(b"<") > _FEW_TAGS and estimate_work(page) > _WORK_LIMIT:
+        raise TooDeeplyNested("tags are nested too deep")
+    if is_xml:
+        page = _SELF_CLOSED.sub(rb"<\1\2></\1>", page)
+    tree = LexborHTMLParser(page)
+    title, language, canonical = _read_head(tree)
+    blocks, references = _extract_body(tree, page, _FURNITURE_NAMES)
+    if not blocks:
+        # the whole page may sit in a <div class="sidebar">: class names promise nothing
+        blocks, references = _extract_body(LexborHTMLParser(page), page, frozenset())
+    return Extract(title, language, canonical, blocks, references)
+
+
+def estimate_work(page: bytes) -> int:
+    """Return the sum of the nesting depths at every tag: what lexbor's time may grow with."""
+    depth = work = 0
+    for slash in _TAG.findall(page):
+        if slash:
+            depth -= depth > 0
+        else:
+            depth += 1
+        work += depth
+    return work
+
+
+def _read_head(tree: LexborHTMLParser) -> tuple[str, str, str]:
+    language = ""
+    html = tree.css_first("html")
+    if html is not None:
+        attributes = html.attributes
+        language = attributes.get("lang") or attributes.get("xml:lang") or ""
+    title = canonical = ""
+    head = tree.head
+    if head is not None:
+        node = head.css_first("title")
+        title = node.text() if node is not None else ""
+        link = head.css_first("link[rel~=canonical i][href]")
+        canonical = (link.attributes.get("href") or "") if link is not None else ""
+    if not title.strip():
+        node = tree.css_first("h1")
+        title = node.text() if node is not None else ""
+    return title, language, canonical
+
+
+def _extract_body(
+    tree: LexborHTMLParser, page: bytes, furniture: frozenset[str]
+) -> tuple[list[Block], list[str]]:
+    body = tree.body
+    if body is None:
+        return [], []
+    survey = _survey(body, furniture, look_at_spans=_HIDDEN_IN_LINE.search(page) is not None)
+    # first in document order, so that what holds the main content is not lost with its wrapper's name
+    for node in survey.furniture:
+        node.decompose()
+    for node in survey.breaks:
+        node.insert_before("\n")
+    root = find_main(body, survey.candidates)
+    blocks = list(_walk(root, is_mixed=survey.is_mixed, is_body=root == body))
+    references = [href for node in root.css("a[href]") if (href := node.attributes.get("href"))]
+    return blocks, references
+
+
+@dataclass(slots=True)
+class _Survey:
+    """What one pass over the page's elements finds. ``is_mixed``: an inline element or a paragraph holds a block."""
+
+    furniture: list[LexborNode] = field(default_factory=list)
+    breaks: list[LexborNode] = field(default_factory=list)
+    candidates: list[tuple[LexborNode, bool]] = field(default_factory=list)
+    is_mixed: bool = False
+
+
+def _survey(body: LexborNode, furniture_names: frozenset[str], *, look_at_spans: bool) -> _Survey:
+    # CSS selectors for all of this take ten times as long as this pass: lexbor tries each one at each element
+    codes = _codes()
+    survey = _Survey()
+    named: list[LexborNode] = []
+    for node in body.traverse():
+        code = codes.get(node.tag_id, _CONTAINER)
+        if code == _IN_LINE or (code == _SPAN and not look_at_spans):
+            continue
+        if code == _BREAK:
+            survey.breaks.append(node)
+            continue
+        if code == _FURNITURE:
+            survey.furniture.append(node)
+            continue
+        if not survey.is_mixed and code not in _IN_LINES:
+            parent = node.parent
+            above = codes.get(parent.tag_id, _CONTAINER) if parent is not None else _CONTAINER
+            survey.is_mixed = above in _IN_LINES or above == _PARAGRAPH or above <= len(_HEADINGS)
+        attributes = node.attributes
+        if not attributes and code != _MAIN:
+            continue
+        if node == body:  # <body hidden> is how some frameworks wait for their scripts
+            continue
+        names = {*(attributes.get("class") or "").split(), attributes.get("id") or ""}
+        role = attributes.get("role") or ""
+        if _is_hidden(attributes) or role in _FURNITURE_ROLES:
+            survey.furniture.append(node)
+        elif not furniture_names.isdisjoint(names) and code not in (_MAIN, *_HEADINGS.values()):
+            named.append(node)
+        elif code == _MAIN or role in ("main", "article") or not _MAIN_NAMES.isdisjoint(names):
+            survey.candidates.append((node, role == "main" or node.tag == "main"))
+    survey.furniture += [node for node in named if node.css_first(_HOLDS_CONTENT) is None]
+    return survey
+
+
+def _is_hidden(attributes: dict[str, str | None]) -> bool:
+    return (
+        "hidden" in attributes
+        or attributes.get("aria-hidden") == "true"
+        or ("style" in attributes and _NOT_DISPLAYED.search(attributes["style"] or "") is not None)
+    )
+
+
+def find_main(body: LexborNode, candidates: list[tuple[LexborNode, bool]]) -> LexborNode:
+    """Return the element that holds the main content, judged by the length of its text; else ``body``.
+
+    Each candidate comes with whether the page itself calls it the main content.
+    """
+    if not candidates:
+        return body
+    measured = [(len(node.text()), node, is_main) for node, is_main in candidates[:_CANDIDATE_LIMIT]]
+    largest = max(length for length, _, _ in measured)
+    if largest < _BODY_SHARE * len(body.text()):
+        claimed = [(length, node) for length, node, is_main in measured if is_main and length >= _MAIN_LENGTH]
+        return max(claimed, key=lambda pair: pair[0])[1] if claimed else body
+    sufficient = [(length, node) for length, node, _ in measured if length >= _INNER_SHARE * largest]
+    return min(sufficient, key=lambda pair: pair[0])[1]
+
+
+@cache
+def _codes() -> dict[int, int]:
+    """Return what the walk does at each tag, by lexbor's number of the tag; other tags are containers."""
+    tree = LexborHTMLParser("<body>")
+    codes: dict[str, int] = dict.fromkeys(_INLINE.split(), _IN_LINE)
+    codes |= _HEADINGS | {"span": _SPAN, "a": _ANCHOR, "br": _BREAK, "main": _MAIN, "article": _MAIN}
+    codes |= dict.fromkeys(_NEVER.split(), _FURNITURE)
+    codes |= dict.fromkeys(["p", "dt", "figcaption", "caption", "summary", "legend"], _PARAGRAPH)
+    codes |= {"pre": _LISTING, "table": _TABLE, "tr": _ROW, "form": _FORM, "header": _HEADER}
+    codes |= dict.fromkeys(["head", "title", "col", "colgroup", "hr", "frameset"], _NOTHING)
+    by_id = {tree.create_node(tag).tag_id: code for tag, code in codes.items()}
+    text = LexborHTMLParser("<p>x").css_first("p")
+    if text is not None and text.first_child is not None:
+        by_id[text.first_child.tag_id] = _TEXT
+    comment = LexborHTMLParser("<p><!--x-->").css_first("p")
+    if comment is not None and comment.first_child is not None:
+        by_id[comment.first_child.tag_id] = _NOTHING
+    return by_id
+
+
+def _walk(root: LexborNode, *, is_mixed: bool, is_body: bool) -> Iterator[Block]:
+    """Give the blocks below ``root`` in document order, each piece of text once.
+
+    ``is_mixed`` says that somewhere an inline element or a paragraph holds a block, so that each has to be
+    looked at; otherwise their text is taken in one go.
+    """
+    codes = _codes()
+    form_limit = len(root.text()) // 2
+    run: list[str] = []  # the text since the last block began or ended
+    data_tables: set[int] = set()  # depths of the stack at which rows are lines
+    stack: list[tuple[Iterator[LexborNode], bool]] = [(root.iter(include_text=True), True)]
+    while stack:
+        children, ends_block = stack[-1]
+        for node in children:
+            code = codes.get(node.tag_id, _CONTAINER)
+            if code == _TEXT:
+                run.append(node.text_content or "")
+                continue
+            if code in _IN_LINES:
+                if is_mixed and node.css_first(_BLOCKS) is not None:
+                    stack.append((node.iter(include_text=True), False))
+                    break
+                run.append(node.text())
+                continue
+            if code in (_NOTHING, _FURNITURE, _BREAK):
+                continue
+            if run and (text := " ".join("".join(run).split())):
+                yield Block("text", 0, text)
+            run.clear()
+            if code == _PARAGRAPH and not (is_mixed and _holds_block(node)):
+                if text := " ".join(node.text().split()):
+                    yield Block("text", 0, text)
+            elif code <= len(_HEADINGS):
+                if text := " ".join(node.text(separator=" " if _holds_block(node) else "").split()):
+                    yield Block("heading", code, text)
+            elif code == _LISTING:
+                if text := _read_listing(node):
+                    yield Block("text", 0, text)
+            elif code == _ROW and len(stack) in data_tables:
+                if text := _read_row(node):
+                    yield Block("text", 0, text)
+            elif (code == _FORM and len(node.text()) <= form_limit) or (
+                code == _HEADER and is_body and len(stack) <= _SITE_HEADER_DEPTH
+            ):
+                continue
+            else:
+                stack.append((node.iter(include_text=True), True))
+                # rows lie in <tbody> and the like, one level below the table
+                if code == _TABLE and len(node.css(_NOT_FOR_ROWS)) == 1:
+                    data_tables |= {len(stack), len(stack) + 1}
+                break
+        else:
+            if ends_block:
+                if run and (text := " ".join("".join(run).split())):
+                    yield Block("text", 0, text)
+                run.clear()
+            data_tables.discard(len(stack) + 1)
+            stack.pop()
+
+
+def _holds_block(node: LexborNode) -> bool:
+    found = node.css(_BLOCKS)
+    return len(found) > 1 or (len(found) == 1 and found[0] != node)
+
+
+def _read_listing(node: LexborNode) -> str:
+    """Return the text of a <pre> with its line breaks, without empty lines at either end."""
+    lines = [line.rstrip() for line in node.text().splitlines()]
+    return "\n".join(lines).strip("\n")
+
+
+def _read_row(row: LexborNode) -> str:
+    """Return a table row as one line, its filled cells parted by bars."""
+    cells = []
+    for cell in row.iter():
+        # a cell holds no table and no listing here, so this goes one level deep
+        lines = (block.text for block in _walk(cell, is_mixed=True, is_body=False))
+        if text := " ".join(lines):
+            cells.append(text)
+    return " | ".join(cells)

@@ -1,0 +1,187 @@
+"""One file to one document: read with care, decode, extract, identify."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from urllib.parse import quote, urljoin, urlsplit
+
+from kbjobs.content.document import (
+    Document,
+    Extract,
+    UnreadableDocument,
+    clean_blocks,
+    clean_title,
+    document_id,
+    is_clean,
+    measure_content,
+)
+from kbjobs.content.encoding import NotText, decode_page
+from kbjobs.content.files import HTML_SUFFIXES, MARKDOWN_SUFFIXES, FoundFile
+from kbjobs.content.text import extract_markdown, extract_text
+
+SIZE_LIMIT = 32 * 2**20
+"""Largest file read, in bytes. A larger page is a data dump, and takes gigabytes once it is parsed."""
+
+LINK_LIMIT = 1_000
+"""Most links kept of one document."""
+
+URL_LIMIT = 2_000
+"""Longest URL kept, in characters."""
+
+_READ_SIZE = 2**20
+_LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[a-z0-9]{1,8}){0,4}\Z")
+_HOST = re.compile(r"[a-z0-9.\-\[\]:]{1,255}\Z")
+_REFUSED_IN_URL = re.compile(r"[\x00-\x20\x7f-\xa0\u2028-\u202e\u2066-\u2069\ud800-\udfff\"<>\\^`{|}]")
+_URL_SAFE = "%/:=&?~#+!$,;'@()*[]"
+
+
+def read_document(found: FoundFile, source_id: str, base_url: str | None = None) -> Document:
+    """Read, decode and extract one file.
+
+    ``base_url`` (http or https) is where the source's root lives on the web. Raises UnreadableDocument,
+    with a reason a person understands, for a file that is empty, too large, binary, without text, gone, or
+    changed while it was read.
+    """
+    page = _read_bytes(found)
+    suffix = found.path.suffix.lower()
+    try:
+        text = decode_page(page)
+        extract = _extract(text, page, suffix)
+    except ValueError as error:  # NotText and TooDeeplyNested, and whatever a parser says to hostile input
+        raise UnreadableDocument(found.key, str(error)) from error
+    blocks = clean_blocks(extract.blocks)
+    title = clean_title(extract.title) or clean_title(found.path.stem) or "untitled"
+    content_hash, word_count = measure_content(title, blocks)
+    if word_count == 0:
+        raise UnreadableDocument(found.key, "no text: nothing is left without navigation, scripts and markup")
+    url, is_claimed = _choose_url(found, extract.canonical, base_url)
+    page_url = url if is_claimed or not base_url else _join_base(base_url, found)
+    return Document(
+        doc_id=document_id(source_id, found.key),
+        path=found.key,
+        url=url,
+        title=title,
+        language=read_language(extract.language),
+        blocks=tuple(blocks),
+        content_hash=content_hash,
+        word_count=word_count,
+        links=resolve_links(extract.references, page_url, base_url),
+    )
+
+
+def read_language(tag: str) -> str | None:
+    """Return a language tag in lower case if it looks like BCP 47 (``en``, ``pt-br``), else None."""
+    tag = tag.strip()[:40].lower().replace("_", "-")
+    return tag if _LANGUAGE.match(tag) else None
+
+
+def check_web_url(url: str) -> str | None:
+    """Return ``url`` without its fragment if it is http(s), has a plain host and no controls, else None."""
+    url = url.strip()
+    if len(url) > URL_LIMIT or _REFUSED_IN_URL.search(url):
+        return None
+    try:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or parts.username or not _HOST.match(parts.netloc.lower()):
+            return None
+        _ = parts.port  # raises for a port that is none
+    except ValueError:
+        return None
+    return quote(parts._replace(fragment="").geturl(), safe=_URL_SAFE)
+
+
+def resolve_links(references: list[str], page_url: str, base_url: str | None = None) -> tuple[str, ...]:
+    """Return the links that stay on the site of ``page_url`` or ``base_url``: absolute, once each, in order."""
+    hosts = {urlsplit(url).netloc.lower() for url in (page_url, base_url) if url}
+    scheme_of_page = urlsplit(page_url).scheme
+    links: dict[str, None] = {}
+    for reference in dict.fromkeys(reference.partition("#")[0].strip() for reference in references):
+        if not reference or len(reference) > URL_LIMIT:
+            continue
+        try:
+            parts = urlsplit(urljoin(page_url, reference))
+        except ValueError:
+            continue
+        url = parts.geturl()
+        is_web = parts.scheme in ("http", "https") and scheme_of_page != "file"
+        if not is_web and not (parts.scheme == scheme_of_page == "file"):
+            continue
+        if parts.netloc.lower() not in hosts or len(url) > URL_LIMIT:
+            continue
+        url = quote(url.encode("utf-8", "replace"), safe=_URL_SAFE)
+        if url != page_url:
+            links[url] = None
+        if len(links) == LINK_LIMIT:
+            break
+    return tuple(links)
+
+
+def _read_bytes(found: FoundFile) -> bytes:
+    """Return the file's bytes. It may have become a link, a pipe or a different file since it was found."""
+    if found.size > SIZE_LIMIT:
+        raise UnreadableDocument(found.key, _too_large(found.size))
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+    try:
+        descriptor = os.open(found.path, flags)
+    except OSError as error:
+        raise UnreadableDocument(found.key, (error.strerror or "cannot be opened").lower()) from error
+    try:
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            raise UnreadableDocument(found.key, "not a regular file (a device, a pipe or a socket)")
+        if before.st_size > SIZE_LIMIT:
+            raise UnreadableDocument(found.key, _too_large(before.st_size))
+        pieces: list[bytes] = []
+        length = 0
+        while piece := os.read(descriptor, _READ_SIZE):
+            pieces.append(piece)
+            length += len(piece)
+            if length > SIZE_LIMIT:
+                raise UnreadableDocument(found.key, _too_large(length))
+        after = os.fstat(descriptor)
+    except OSError as error:
+        raise UnreadableDocument(
+            found.key, f"read error: {(error.strerror or str(error)).lower()}"
+        ) from error
+    finally:
+        os.close(descriptor)
+    if length != after.st_size or before.st_mtime_ns != after.st_mtime_ns:
+        raise UnreadableDocument(found.key, "changed while it was read")
+    if not length:
+        raise UnreadableDocument(found.key, "empty file (0 bytes)")
+    return b"".join(pieces)
+
+
+def _too_large(size: int) -> str:
+    return f"too large: {size / 2**20:,.0f} MiB, the limit is {SIZE_LIMIT // 2**20} MiB"
+
+
+def _extract(text: str, page: bytes, suffix: str) -> Extract:
+    if suffix in HTML_SUFFIXES:
+        from kbjobs.content.html import extract_html
+
+        is_xml = suffix == ".xhtml" or text[:200].lstrip().startswith("<?xml")
+        return extract_html(text.encode("utf-8", "replace"), is_xml=is_xml)
+    if suffix in MARKDOWN_SUFFIXES:
+        return extract_markdown(text)
+    return extract_text(text)
+
+
+def _choose_url(found: FoundFile, canonical: str, base_url: str | None) -> tuple[str, bool]:
+    """Return the document's URL, and whether it is the one the page claims for itself.
+
+    A page may claim any address. Where the source's own is known, a claim of another host is not believed:
+    a search result must not lead the reader to a place the source's owner never named.
+    """
+    claimed = check_web_url(canonical) if canonical else None
+    if claimed and (not base_url or urlsplit(claimed).netloc.lower() == urlsplit(base_url).netloc.lower()):
+        return claimed, True
+    if base_url:
+        return _join_base(base_url, found), False
+    return "file://" + quote(os.fsencode(found.path)), False
+
+
+def _join_base(base_url: str, found: FoundFile) -> str:
+    return base_url.rstrip("/") + "/" + quote(os.fsencode(found.relative))

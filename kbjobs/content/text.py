@@ -1,0 +1,142 @@
+"""Plain text and Markdown as blocks of text."""
+
+from __future__ import annotations
+
+import re
+
+from kbjobs.content.document import Block, Extract
+
+_TITLE_LINE_LIMIT = 120  # a longer first line is a paragraph, not a title
+_FRONT_MATTER_LINES = 200
+
+_HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*))?$")
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_LIST_ITEM = re.compile(r"\s{0,12}(?:[-*+]|\d{1,9}[.)])[ \t]+")
+_RULE = re.compile(r" {0,3}(?:(?:-[ \t]*){3,}|(?:\*[ \t]*){3,}|(?:_[ \t]*){3,})$")
+_TABLE_RULE = re.compile(r"[ \t]*\|?[ \t:|-]*--[ \t:|-]*$")
+_LINK = re.compile(r"!?\[([^\[\]]{0,500})\]\(<?([^()<>\s]{1,2000})>?(?:[ \t]+\"[^\"]{0,300}\")?\)")
+_COMMENT_OR_TAG = re.compile(r"<!--.{0,2000}?-->|</?[a-zA-Z][a-zA-Z0-9-]{0,20}(?:[ \t][^<>]{0,500})?/?>")
+_STRONG = re.compile(r"(\*\*|__)(?=\S)([^*_\n]{1,300})(?<=\S)\1")
+_FRONT_MATTER_FIELD = re.compile(r"(title|lang|language)[ \t]*:[ \t]*(.*)$", re.IGNORECASE)
+
+
+def extract_text(text: str) -> Extract:
+    """Return a plain text file: paragraphs are parted by blank lines, a short first line alone is the title."""
+    paragraphs: list[list[str]] = [[]]
+    for line in text.splitlines():
+        words = " ".join(line.split())
+        if words:
+            paragraphs[-1].append(words)
+        elif paragraphs[-1]:
+            paragraphs.append([])
+    first = paragraphs[0]
+    title = first[0] if first and len(first[0]) <= _TITLE_LINE_LIMIT else ""
+    blocks = [Block("text", 0, " ".join(lines)) for lines in paragraphs if lines]
+    if title and len(first) == 1:
+        blocks[0] = Block("heading", 1, title)
+    return Extract(title, "", "", blocks, [])
+
+
+def extract_markdown(text: str) -> Extract:
+    """Return a Markdown file: front matter is read for title and language and dropped, fenced code is kept."""
+    lines = text.lstrip("\ufeff").splitlines()
+    fields, start = _read_front_matter(lines)
+    reader = _MarkdownReader()
+    for line in lines[start:]:
+        reader.add_line(line)
+    reader.end_block()
+    title = fields.get("title", "") or reader.title
+    return Extract(title, fields.get("lang", ""), "", reader.blocks, reader.references)
+
+
+class _MarkdownReader:
+    """Takes a Markdown file line by line; ``blocks`` grows at each blank line, heading, item and fence."""
+
+    def __init__(self) -> None:
+        self.blocks: list[Block] = []
+        self.references: list[str] = []
+        self.title = ""
+        self._lines: list[str] = []
+        self._fence = ""
+
+    def add_line(self, line: str) -> None:
+        fence = _FENCE.match(line)
+        if self._fence:
+            closes = fence and fence[1].startswith(self._fence) and line.strip() == fence[1]
+            if closes:
+                self.end_block()
+                self._fence = ""
+            else:
+                self._lines.append(line.rstrip())
+        elif fence:
+            self.end_block()
+            self._fence = fence[1]
+        elif heading := _HEADING.match(line):
+            self.end_block()
+            self._add_heading(len(heading[1]), (heading[2] or "").strip().rstrip("#"))
+        elif not line.strip():
+            self.end_block()
+        elif self._lines and line.strip("= \t") == "":
+            self._turn_into_heading(1)
+        elif len(self._lines) == 1 and line.strip("- \t") == "" and not _LIST_ITEM.match(self._lines[0]):
+            self._turn_into_heading(2)
+        elif _RULE.match(line) or _TABLE_RULE.match(line):
+            pass
+        elif _LIST_ITEM.match(line) or line.lstrip().startswith("|"):
+            self.end_block()
+            self._lines.append(line)
+        else:
+            self._lines.append(line)
+
+    def end_block(self) -> None:
+        """Turn the lines collected so far into a block."""
+        if self._fence:
+            text = "\n".join(self._lines).strip("\n")
+        else:
+            text = self._strip_markup(" ".join(self._lines))
+        self._lines = []
+        if text.strip():
+            self.blocks.append(Block("text", 0, text))
+
+    def _add_heading(self, level: int, text: str) -> None:
+        text = self._strip_markup(text)
+        if text:
+            self.blocks.append(Block("heading", level, text))
+            if level == 1 and not self.title:
+                self.title = text
+
+    def _turn_into_heading(self, level: int) -> None:
+        text = " ".join(self._lines)
+        self._lines = []
+        self._add_heading(level, text)
+
+    def _strip_markup(self, text: str) -> str:
+        if "](" in text:
+            text = _LINK.sub(self._note_link, text)
+        if "<" in text:
+            text = _COMMENT_OR_TAG.sub(" ", text)
+        if "**" in text or "__" in text:
+            text = _STRONG.sub(r"\2", text)
+        text = text.strip()
+        if text.startswith("|"):
+            text = " | ".join(cell.strip() for cell in text.strip("|").split("|") if cell.strip())
+        return " ".join(text.lstrip("> ").split())
+
+    def _note_link(self, link: re.Match[str]) -> str:
+        if not link[0].startswith("!"):
+            self.references.append(link[2])
+        return link[1]
+
+
+def _read_front_matter(lines: list[str]) -> tuple[dict[str, str], int]:
+    """Return the fields of a leading ``---`` block and the index of the first line after it."""
+    if not lines or lines[0].rstrip() != "---":
+        return {}, 0
+    fields: dict[str, str] = {}
+    for index, line in enumerate(lines[1:_FRONT_MATTER_LINES], start=1):
+        if line.rstrip() in ("---", "..."):
+            return fields, index + 1
+        if found := _FRONT_MATTER_FIELD.match(line):
+            name = "title" if found[1].lower() == "title" else "lang"
+            fields.setdefault(name, found[2].strip().strip("\"'"))
+    return {}, 0

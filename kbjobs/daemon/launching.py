@@ -1,0 +1,167 @@
+"""Starting, stopping and asking after the daemon, from a client's side."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import logging.handlers
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from kbjobs.daemon.locks import is_locked, try_lock
+from kbjobs.errors import KbjobsError, UnavailableError
+from kbjobs.settings import Home
+from kbjobs.store.queue import open_existing
+
+START_SECONDS = 30.0
+LOG_BYTES, LOG_FILES = 1_000_000, 3
+
+# Kept so that a long-lived caller reaps the daemon it started.
+_started: list[subprocess.Popen[bytes]] = []
+
+
+def is_running(home: Home) -> bool:
+    """Whether a daemon serves this home."""
+    return is_locked(home.daemon_lock)
+
+
+def ensure_daemon(home: Home) -> bool:
+    """Start a detached daemon where none runs; returns whether one was started.
+
+    Raises UnavailableError with what the daemon said where it cannot start.
+    """
+    if is_running(home):
+        return False
+    lock = try_lock(home.start_lock, START_SECONDS)
+    if lock is None:
+        raise UnavailableError(
+            "another command has been starting the daemon for too long", f"See {home.daemon_log}."
+        )
+    try:
+        if is_running(home):
+            return False
+        _start(home)
+        return True
+    finally:
+        lock.release()
+
+
+def _start(home: Home) -> None:
+    ready, tell = os.pipe()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "kbjobs.daemon.launching", str(home.path), str(tell)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            pass_fds=(tell,),
+            cwd="/",
+        )
+    finally:
+        os.close(tell)
+    _started.append(process)
+    answer = _read_answer(ready)
+    if answer == "ready":
+        return
+    if answer is None:
+        process.kill()
+        answer = f"it was not ready after {START_SECONDS:.0f} s"
+    raise UnavailableError(
+        f"the daemon cannot start: {answer or 'it ended at once'}", f"See {home.daemon_log}."
+    )
+
+
+def _read_answer(descriptor: int) -> str | None:
+    deadline = time.monotonic() + START_SECONDS
+    answer = b""
+    try:
+        while (left := deadline - time.monotonic()) > 0:
+            if select.select([descriptor], [], [], left)[0]:
+                part = os.read(descriptor, 4096)
+                if not part:
+                    return answer.decode(errors="replace")
+                answer += part
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def stop_daemon(home: Home, now: bool, seconds: float) -> bool:
+    """Stop the daemon and wait until it has ended; returns False where none ran.
+
+    Its jobs stop at a checkpoint and go back to pending; with ``now`` they are killed first.
+    """
+    if not is_running(home):
+        return False
+    queue = open_existing(home.state_file)
+    described = queue.daemon() if queue is not None else None
+    if queue is not None:
+        queue.close()
+    if described is None:
+        raise UnavailableError("the daemon has not recorded its process", "Try again in a second.")
+    pid = int(described["pid"])
+    os.kill(pid, signal.SIGQUIT if now else signal.SIGTERM)
+    deadline = time.monotonic() + seconds
+    # A process that is not our child cannot be waited for; its lock can.
+    while is_running(home):
+        if time.monotonic() > deadline:
+            raise UnavailableError(
+                f"the daemon (process {pid}) did not stop", "Try kbjobs daemon stop --now."
+            )
+        time.sleep(0.02)
+    return True
+
+
+def log_to_file(path: Path) -> None:
+    """Send the daemon's messages to its log, which rotates."""
+    handler = logging.handlers.RotatingFileHandler(
+        path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8"
+    )
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+def main() -> None:
+    """The detached process: HOME and the descriptor on which to say that it is ready, or why it is not."""
+    from kbjobs.daemon.supervisor import Supervisor
+
+    os.umask(0o077)
+    home, tell = Home(Path(sys.argv[1])), int(sys.argv[2])
+    os.set_inheritable(tell, False)
+
+    def say(text: str) -> None:
+        with contextlib.suppress(BrokenPipeError):  # whoever started us may be gone; the jobs are not
+            os.write(tell, text.encode())
+        os.close(tell)
+
+    try:
+        home.prepare()
+        log_to_file(home.daemon_log)
+        supervisor = Supervisor(home)
+    except (KbjobsError, OSError) as error:
+        say(str(error))
+        sys.exit(1)
+    is_ready = False
+
+    def on_ready() -> None:
+        nonlocal is_ready
+        is_ready = True
+        say("ready")
+
+    try:
+        supervisor.run(on_ready)
+    except Exception as error:
+        logging.exception("the daemon failed")
+        if not is_ready:
+            say(str(error))
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

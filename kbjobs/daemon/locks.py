@@ -1,0 +1,55 @@
+"""Kernel file locks: whoever holds one is alive, because the kernel frees it at death."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from kbjobs.errors import ConflictError
+
+__all__ = ["is_locked", "lock_source", "new_lock", "try_lock"]
+
+
+def new_lock(path: Path) -> FileLock:
+    """A lock on ``path``, not yet taken; private to its owner."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return FileLock(path, mode=0o600)
+
+
+def try_lock(path: Path, seconds: float) -> FileLock | None:
+    """Take the lock, waiting at most ``seconds``; None where another process keeps it."""
+    lock = new_lock(path)
+    try:
+        lock.acquire(timeout=seconds, poll_interval=0.02)
+    except Timeout:
+        return None
+    return lock
+
+
+def lock_source(path: Path, source_id: str, seconds: float) -> FileLock:
+    """Take a source's lock; raises ConflictError where another process keeps it."""
+    lock = try_lock(path, seconds)
+    if lock is None:
+        raise ConflictError(
+            f"source {source_id!r} is in use by another process",
+            "kbjobs status shows what runs on it; wait for it, or cancel it.",
+        )
+    return lock
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock. Asks with a shared lock, so that those who ask do not meet."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

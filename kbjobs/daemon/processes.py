@@ -1,0 +1,40 @@
+"""Finding and ending what a dead worker left behind: only processes that carry its run's id."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+RUN_VARIABLE = "KBJOBS_RUN_ID"
+
+
+def processes_of_run(run_id: str, proc: Path = Path("/proc")) -> list[int]:
+    """PIDs of living processes whose environment carries the run's id, whatever their group.
+
+    A PID alone proves nothing: it may have been given to another program since.
+    """
+    wanted = f"{RUN_VARIABLE}={run_id}".encode()
+    found = []
+    for entry in proc.iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            # Processes end while we look, and those of others may not be read.
+            with contextlib.suppress(OSError):
+                if wanted in (entry / "environ").read_bytes().split(b"\0") and not _is_zombie(entry):
+                    found.append(int(entry.name))
+    return found
+
+
+def kill_processes_of_run(run_id: str) -> list[int]:
+    """SIGKILL whatever carries the run's id; returns the PIDs that were told."""
+    found = processes_of_run(run_id)
+    for pid in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return found
+
+
+def _is_zombie(entry: Path) -> bool:
+    # proc_pid_stat(5): the state is the field after the name, which stands in parentheses.
+    return (entry / "stat").read_text().rpartition(")")[2].split()[0] == "Z"

@@ -1,0 +1,253 @@
+"""The daemon: claims jobs, starts one worker each, watches them, recovers what died.
+
+It is light on purpose: it knows rows, processes and locks, and nothing of what a job does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+
+from kbjobs import __version__
+from kbjobs.daemon.locks import is_locked, try_lock
+from kbjobs.daemon.processes import RUN_VARIABLE, kill_processes_of_run, processes_of_run
+from kbjobs.daemon.waking import WakePipe
+from kbjobs.errors import ConflictError
+from kbjobs.settings import Home, Settings
+from kbjobs.store.jobs import Job
+from kbjobs.store.queue import Queue, StaleWorkerError
+
+IDLE_SECONDS = 30.0  # between two looks when nothing runs and nobody nudged
+BUSY_SECONDS = 5.0  # the same while jobs run; the end of a worker wakes at once
+ADOPTED_SECONDS = 0.5  # while a worker of a former daemon runs, whose end nobody tells us
+TROUBLE_SECONDS = 2.0  # after an error of the state (a full disk, a long lock)
+LOCK_SECONDS = 2.0  # for those who just ask whether a daemon runs to let go of its lock
+
+log = logging.getLogger("kbjobs.daemon")
+
+
+@dataclass(slots=True)
+class Child:
+    """A worker that this daemon started."""
+
+    job_id: int
+    run_id: str
+    process: subprocess.Popen[bytes]
+
+
+class Supervisor:
+    """The daemon's loop over one home."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.settings = Settings(home)
+        self._children: dict[str, Child] = {}
+        self._told_to_stop: dict[str, float] = {}  # run id -> when SIGTERM was sent, monotonic
+        self._stopping = False
+        self._kill_now = False
+
+    def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
+        """Serve until SIGTERM or SIGINT. Raises ConflictError where a daemon runs already."""
+        self.home.prepare()
+        lock = try_lock(self.home.daemon_lock, LOCK_SECONDS)
+        if lock is None:
+            raise ConflictError("a daemon runs already in this home", "See kbjobs daemon status.")
+        self._queue = Queue(self.home.state_file)
+        self._state_inode = self.home.state_file.stat().st_ino
+        self._pipe = WakePipe(self.home.wake_pipe)
+        self._install_signals()
+        try:
+            self._queue.describe_daemon(os.getpid(), __version__)
+            log.info("daemon %d of kbjobs %s serves %s", os.getpid(), __version__, self.home.path)
+            on_ready()
+            self._loop()
+        finally:
+            self._pipe.close()
+            self._queue.close()
+            with contextlib.suppress(OSError):
+                lock.release()
+            log.info("daemon %d has ended", os.getpid())
+
+    def _install_signals(self) -> None:
+        # The handlers only set flags; the wake-up descriptor ends the wait.
+        self._signal_read, signal_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(signal_write, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def _on_stop(self, number: int, frame: FrameType | None) -> None:
+        self._stopping = True
+        self._kill_now = self._kill_now or number == signal.SIGQUIT
+
+    def _loop(self) -> None:
+        while True:
+            if not self._state_is_ours():
+                log.error("%s was removed or replaced: ending", self.home.state_file)
+                for run_id in list(self._children):
+                    kill_processes_of_run(run_id)
+                return
+            try:
+                wait = self._tick()
+            except sqlite3.Error as error:
+                log.error("the state cannot be used now, trying again: %s", error)
+                wait = TROUBLE_SECONDS
+            if self._stopping and wait == 0:
+                return
+            select.select([self._pipe.descriptor, self._signal_read], [], [], wait)
+            self._pipe.drain()
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._signal_read, 4096)
+
+    def _state_is_ours(self) -> bool:
+        try:
+            return self.home.state_file.stat().st_ino == self._state_inode
+        except FileNotFoundError:
+            return False
+
+    def _tick(self) -> float:
+        """Do all that is to be done now; returns how long to wait, 0 when the daemon may end."""
+        self._reap_children()
+        running = self._recover(self._queue.running())
+        wait = self._stop_workers(running)
+        if self._stopping:
+            return min(wait, ADOPTED_SECONDS) if running else 0.0
+        workers = self.settings.integer("workers")
+        while len(running) < workers:
+            job = self._start_next()
+            if job is None:
+                break
+            running.append(job)
+        if any(job.run_id not in self._children for job in running):
+            wait = min(wait, ADOPTED_SECONDS)
+        return min(wait, BUSY_SECONDS if running else IDLE_SECONDS)
+
+    # -- starting ---------------------------------------------------------------------------------
+
+    def _start_next(self) -> Job | None:
+        run_id = uuid.uuid4().hex
+        job = self._queue.claim(run_id)
+        if job is None:
+            return None
+        descriptor = os.open(
+            self.home.log_file(job.id, job.attempt),
+            os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC,
+            0o600,
+        )
+        # -P: what lies in the working directory is data, never a module.
+        command = [sys.executable, "-P", "-m", "kbjobs.daemon.worker", str(self.home.path), str(job.id)]
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=descriptor,
+                stderr=descriptor,
+                start_new_session=True,
+                cwd=self.home.path,
+                env={**os.environ, RUN_VARIABLE: run_id},
+            )
+        except OSError as error:
+            self._record_death(job.id, run_id, f"its worker could not be started: {error}")
+            return None
+        finally:
+            os.close(descriptor)
+        self._children[run_id] = Child(job.id, run_id, process)
+        log.info("job %d attempt %d: worker %d started", job.id, job.attempt, process.pid)
+        return job
+
+    # -- watching and recovering ------------------------------------------------------------------
+
+    def _reap_children(self) -> None:
+        for child in list(self._children.values()):
+            status = child.process.poll()
+            if status is None:
+                continue
+            # Its whole group first: a child of the worker may still write to the source.
+            for pid in kill_processes_of_run(child.run_id):
+                log.warning("job %d: process %d was left over and is killed", child.job_id, pid)
+            reason = (
+                f"worker was killed by signal {-status}"
+                if status < 0
+                else f"worker ended with status {status}"
+            )
+            self._record_death(child.job_id, child.run_id, reason)
+            del self._children[child.run_id]
+            self._told_to_stop.pop(child.run_id, None)
+            self.home.worker_lock(child.run_id).unlink(missing_ok=True)
+
+    def _recover(self, running: list[Job]) -> list[Job]:
+        """Requeue the jobs of dead workers of former daemons; returns the jobs that do run."""
+        alive = []
+        for job in running:
+            assert job.run_id is not None  # noqa: S101 — a running job has a run
+            if job.run_id in self._children or self._is_alive(job):
+                alive.append(job)
+                continue
+            kill_processes_of_run(job.run_id)
+            if processes_of_run(job.run_id):
+                alive.append(job)  # not dead yet: its source stays locked until it is
+                continue
+            self._record_death(job.id, job.run_id, "its worker died while no daemon ran")
+            self._told_to_stop.pop(job.run_id, None)
+            self.home.worker_lock(job.run_id).unlink(missing_ok=True)
+        return alive
+
+    def _is_alive(self, job: Job) -> bool:
+        """Whether the worker itself lives: it holds its lock, and not just a child that inherited it."""
+        assert job.run_id is not None  # noqa: S101
+        if not is_locked(self.home.worker_lock(job.run_id)):
+            return False
+        return job.pid is None or job.pid in processes_of_run(job.run_id)
+
+    def _record_death(self, job_id: int, run_id: str, reason: str) -> None:
+        if self._stopping and not self._queue.get(job_id).cancel_requested:
+            with contextlib.suppress(StaleWorkerError):  # it gave the job back by itself
+                self._queue.release(job_id, run_id)
+                log.info("job %d goes back to the queue", job_id)
+            return
+        job = self._queue.record_death(job_id, run_id, reason, self.settings.integer("max_deaths"))
+        if job is not None:
+            log.warning("job %d: %s; it is %s now", job_id, reason, job.status)
+
+    # -- stopping ---------------------------------------------------------------------------------
+
+    def _stop_workers(self, running: list[Job]) -> float:
+        """SIGTERM to workers that are to stop, SIGKILL after the grace; returns seconds to the next step."""
+        grace = 0.0 if self._kill_now else self.settings.number("grace_seconds")
+        wait = IDLE_SECONDS
+        for job in running:
+            assert job.run_id is not None  # noqa: S101
+            if not (self._stopping or job.cancel_requested):
+                continue
+            now = time.monotonic()
+            since = self._told_to_stop.get(job.run_id)
+            if since is None:
+                self._told_to_stop[job.run_id] = since = now
+                self._terminate(job)
+            if now - since >= grace:
+                for pid in kill_processes_of_run(job.run_id):
+                    log.warning("job %d: process %d did not stop in time and is killed", job.id, pid)
+                wait = min(wait, ADOPTED_SECONDS)
+            else:
+                wait = min(wait, grace - (now - since))
+        return wait
+
+    def _terminate(self, job: Job) -> None:
+        child = self._children.get(job.run_id or "")
+        if child is not None:
+            child.process.terminate()
+        elif job.pid is not None and job.pid in processes_of_run(job.run_id or ""):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(job.pid, signal.SIGTERM)

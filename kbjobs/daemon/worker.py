@@ -1,0 +1,241 @@
+"""One process per running job: takes its locks, runs the job's phases, records how they ended.
+
+Started by the daemon as ``python -m kbjobs.daemon.worker HOME JOB_ID`` with the run's id in the
+environment, in a session and process group of its own, with its output in the attempt's log.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sqlite3
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from kbjobs.chains.runner import Phase, Progress, Report, run_chain
+from kbjobs.daemon.locks import lock_source, try_lock
+from kbjobs.daemon.processes import RUN_VARIABLE
+from kbjobs.daemon.waking import nudge
+from kbjobs.errors import ExitCode, JobCancelled, KbjobsError
+from kbjobs.phases.base import Context, PhaseResult
+from kbjobs.phases.registry import job_type
+from kbjobs.settings import Home, Settings
+from kbjobs.store.connection import explain
+from kbjobs.store.jobs import Job
+from kbjobs.store.queue import Queue, StaleWorkerError
+from kbjobs.store.sources import SourceFolder
+from kbjobs.store.transitions import Event
+
+WRITE_SECONDS = 0.3  # between two writes of progress, and two looks at the wish to cancel
+LOCK_SECONDS = 10.0  # for a predecessor that was just killed to let go
+LOST = 70  # exit status of a worker whose run was ended by someone else
+
+log = logging.getLogger("kbjobs.worker")
+
+
+class ProgressWriter:
+    """A thread that writes the newest report to the state and learns of the wish to cancel.
+
+    It has a connection of its own, without a sync to disk at each write: progress may be lost with the power.
+    """
+
+    def __init__(self, home: Home, job: Job, run_id: str) -> None:
+        self._home, self._job, self._run_id = home, job, run_id
+        self._started = time.monotonic()
+        self._newest: dict[str, Any] = {}
+        self._steps = 0
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self.cancel_requested = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="progress-writer", daemon=True)
+
+    @property
+    def duration(self) -> float:
+        """Seconds of all attempts, by a clock that nobody can set."""
+        return self._job.duration + time.monotonic() - self._started
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what is left and end."""
+        self._ended.set()
+        self._thread.join()
+
+    def report(self, report: Report) -> None:
+        """Take the newest report."""
+        with self._lock:
+            self._newest.update(
+                progress=report.progress,
+                phase=report.phase,
+                phases=report.phases,
+                message=report.message,
+                eta=report.eta,
+            )
+
+    def saved(self, steps: int) -> None:
+        """Count steps that are safe on disk."""
+        with self._lock:
+            self._steps += steps
+
+    def _run(self) -> None:
+        queue = Queue(self._home.state_file)
+        queue.connection.execute("PRAGMA synchronous = NORMAL")
+        saved = int(
+            queue.connection.execute("SELECT saved FROM jobs WHERE id = ?", (self._job.id,)).fetchone()[0]
+        )
+        last = False
+        while not last:
+            last = self._ended.wait(WRITE_SECONDS)
+            with self._lock:
+                fields = dict(self._newest)
+                fields["saved"] = saved + self._steps
+            fields["duration"] = self.duration
+            try:
+                if queue.record_progress(self._job.id, self._run_id, fields):
+                    self.cancel_requested.set()
+            except StaleWorkerError:
+                log.error("this run was declared dead: stopping at once, changing nothing")
+                os._exit(LOST)
+            except sqlite3.Error as error:
+                # Progress is not worth the job's life; a full disk will be met by the job itself.
+                log.warning("progress was not written: %s", error)
+        queue.close()
+
+
+def run_job(home: Home, job_id: int, run_id: str) -> int:
+    """Run a claimed job to its end; returns the process's exit status."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    own_lock = try_lock(home.worker_lock(run_id), 0)
+    if own_lock is None:
+        log.error("run %s is already being worked on", run_id)
+        return LOST
+    queue = Queue(home.state_file)
+    try:
+        job = queue.get(job_id)
+        if job.run_id != run_id:
+            log.error("run %s of job %d has ended", run_id, job_id)
+            return LOST
+        queue.set_pid(job_id, run_id, os.getpid())
+        writer = ProgressWriter(home, job, run_id)
+        writer.start()
+        try:
+            outcome = _work(home, job, writer, stop)
+        finally:
+            writer.stop()
+        _record(queue, job, run_id, outcome, writer)
+    finally:
+        queue.close()
+        own_lock.release()
+        home.worker_lock(run_id).unlink(missing_ok=True)
+        nudge(home.wake_pipe)
+    return 0
+
+
+class _Outcome:
+    """How the work ended, before it is recorded."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.results: list[PhaseResult] = []
+        self.error: BaseException | None = None
+
+
+def _work(home: Home, job: Job, writer: ProgressWriter, stop: threading.Event) -> _Outcome:
+    phases = [
+        Phase(phase["name"], kind, kind.params.model_validate(phase["params"]), phase["weight"])
+        for phase in job.phases
+        for kind in [job_type(phase["job"])]
+    ]
+    outcome = _Outcome(Progress(phases, writer.report, writer.saved))
+
+    def is_stopping() -> bool:
+        return stop.is_set() or writer.cancel_requested.is_set()
+
+    try:
+        settings = Settings(home)
+        assert job.source is not None  # noqa: S101 — every type so far works on a source
+        source = SourceFolder(home.sources, job.source)
+        source.read()
+
+        def make_context(phase: Phase) -> Context:
+            return Context(home, settings, source, job.id, outcome.progress, is_stopping, log)
+
+        with lock_source(source.lock, source.id, LOCK_SECONDS):
+            outcome.results = run_chain(phases, outcome.progress, make_context, log)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 — recorded and shown, whatever it is
+        outcome.error = error
+    return outcome
+
+
+def _record(queue: Queue, job: Job, run_id: str, outcome: _Outcome, writer: ProgressWriter) -> None:
+    phases = outcome.progress.snapshot()
+    error = outcome.error
+    if error is None:
+        failed = sum(result.failed for result in outcome.results)
+        code = ExitCode.PARTIAL if failed else ExitCode.DONE
+        summary = "; ".join(result.summary for result in outcome.results)
+        counts = outcome.results[-1].counts
+        queue.finish(
+            job.id, run_id, Event.COMPLETE, code, summary, counts, phases=phases, duration=writer.duration
+        )
+        log.info("done: %s", summary)
+    elif isinstance(error, JobCancelled):
+        if writer.cancel_requested.is_set() or queue.get(job.id).cancel_requested:
+            queue.finish(
+                job.id,
+                run_id,
+                Event.CANCEL,
+                ExitCode.CANCELLED,
+                "cancelled; what was done is kept",
+                phases=phases,
+                duration=writer.duration,
+            )
+            log.info("cancelled")
+        else:
+            queue.release(job.id, run_id)
+            log.info("stopped by the daemon; the job waits in the queue")
+    else:
+        if isinstance(error, sqlite3.Error | OSError):
+            known: KbjobsError | None = explain(error, queue.path.parent)
+        else:
+            known = error if isinstance(error, KbjobsError) else None
+        log.error("failed: %s", error, exc_info=error)
+        code = known.exit_code if known else ExitCode.FAILED
+        text = (known.message if known else f"{type(error).__name__}: {error}").strip()
+        hint = known.hint if known else f"The traceback is in the log: kbjobs logs {job.id}"
+        queue.finish(
+            job.id,
+            run_id,
+            Event.FAIL,
+            code,
+            text,
+            error=f"{text}\n{hint}",
+            phases=phases,
+            duration=writer.duration,
+        )
+
+
+def main() -> None:
+    """Entry point of the process."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    os.umask(0o077)
+    home, job_id, run_id = Home(Path(sys.argv[1])), int(sys.argv[2]), os.environ[RUN_VARIABLE]
+    sys.exit(run_job(home, job_id, run_id))
+
+
+if __name__ == "__main__":
+    main()

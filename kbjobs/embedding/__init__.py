@@ -1,0 +1,1 @@
+"""Text to vectors: local models and hosted ones behind one small interface."""

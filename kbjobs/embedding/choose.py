@@ -1,0 +1,185 @@
+"""Load a model with the fastest engine that gives the right vectors on this machine."""
+
+from __future__ import annotations
+
+import logging
+from importlib.util import find_spec
+from pathlib import Path
+
+from kbjobs.embedding.base import Embedder
+from kbjobs.embedding.catalogue import find_known, find_model
+from kbjobs.embedding.identity import model_key, weights_hash
+from kbjobs.embedding.model_folder import ModelFolder
+from kbjobs.embedding.parity import agrees
+from kbjobs.embedding.prepared_model import (
+    NotConvertibleError,
+    PreparedModel,
+    discard_prepared,
+    has_openvino,
+    has_torch,
+    prepare,
+    read_prepared,
+)
+from kbjobs.embedding.sentence_transformers_engine import SentenceTransformersEmbedder
+from kbjobs.embedding.trial import Trial, open_light_engine, read_trial, run_trial, write_trial
+from kbjobs.errors import KbjobsError, MissingRequirementError, UsageError
+
+log = logging.getLogger(__name__)
+
+ENGINES = ("auto", "openvino", "onnxruntime", "sentence-transformers")
+"""What ``engine=`` may be. ``auto`` is a GPU where there is one, else the fastest that passes."""
+
+
+def load_embedder(name: str, models_dir: Path, cache_dir: Path, engine: str = "auto") -> Embedder:
+    """Find a model and load it, ready to embed.
+
+    The first load of a model on a machine converts it and measures the engines, about 10 s for a small
+    model; the result is kept in ``cache_dir/<model_key>/``. Later loads take a fraction of a second
+    and never import torch, unless torch is the engine.
+
+    Args:
+        name: as :func:`kbjobs.embedding.catalogue.find_model` takes it.
+        models_dir: where kbjobs keeps downloaded models.
+        cache_dir: where converted models and measurements are kept; may be deleted at any time.
+        engine: one of :data:`ENGINES`.
+
+    Raises:
+        NotFoundError, MissingRequirementError: as :func:`find_model`, or an engine's package is missing.
+        UsageError: there is no such engine, or it cannot run this model.
+    """
+    if engine not in ENGINES:
+        raise UsageError(f"there is no engine {engine!r}", f"engines: {', '.join(ENGINES)}")
+    folder = find_model(name, models_dir)
+    weights = weights_hash(folder, cache_dir)
+    key = model_key(folder, weights)
+    _warn_of_other_weights(folder, weights)
+    if engine == "sentence-transformers":
+        return SentenceTransformersEmbedder(folder, key)
+    if engine == "auto" and _prefers_sentence_transformers(folder):
+        return SentenceTransformersEmbedder(folder, key)
+    if engine != "auto":
+        _check_forced(engine, folder)
+    return _LightChoice(folder, weights, key, cache_dir / key, engine).load()
+
+
+class _LightChoice:
+    """One load by OpenVINO or ONNX Runtime, with what is kept about them in ``model_dir``."""
+
+    def __init__(self, folder: ModelFolder, weights: str, key: str, model_dir: Path, engine: str) -> None:
+        self.folder = folder
+        self.weights = weights
+        self.key = key
+        self.model_dir = model_dir
+        self.engine = engine
+
+    def load(self) -> Embedder:
+        """Open what an earlier load chose; otherwise prepare, measure and choose, one process at a time."""
+        embedder = self._open_chosen()
+        if embedder is not None:
+            return embedder
+        from filelock import FileLock
+
+        self.model_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with FileLock(self.model_dir / "lock"):
+            # Another process may have done it while this one waited.
+            embedder = self._open_chosen()
+            if embedder is not None:
+                return embedder
+            try:
+                trial = self._measure()
+            except NotConvertibleError as error:
+                trial = Trial.without_engines(str(error))
+            except MissingRequirementError:
+                raise
+            except KbjobsError as error:
+                return self._fall_back(error.message)
+            write_trial(self.model_dir, self.folder, self.weights, trial)
+        embedder = self._open_chosen()
+        if embedder is None:
+            return self._fall_back("the chosen engine does not load again")
+        return embedder
+
+    def _open_chosen(self) -> Embedder | None:
+        """Open the fastest engine that has passed; None if none was measured or its files are damaged."""
+        trial = read_trial(self.model_dir, self.folder, self.weights)
+        if trial is None:
+            return None
+        chosen = trial.choose(self.engine)
+        if chosen is None:
+            return self._fall_back(trial.describe())
+        prepared = read_prepared(self.folder, self.weights, self.model_dir)
+        if prepared is None:
+            return None
+        return self._open_checked(chosen, prepared)
+
+    def _open_checked(self, chosen: str, prepared: PreparedModel) -> Embedder | None:
+        try:
+            embedder = open_light_engine(chosen, self.folder, self.key, prepared, self.model_dir)
+            if agrees(embedder, prepared.reference):
+                return embedder
+            reason = "its vectors are not those measured before"
+        except Exception as error:  # noqa: BLE001  (an engine's library raises many kinds)
+            reason = str(error)
+        log.warning("%s with %s: %s; preparing it again", self.folder.name, chosen, reason)
+        return None
+
+    def _measure(self) -> Trial:
+        """Run the trial with what is prepared, or if that is of no use, with what is prepared anew."""
+        prepared = read_prepared(self.folder, self.weights, self.model_dir)
+        if prepared is not None:
+            trial = run_trial(self.folder, self.key, prepared, self.model_dir)
+            if trial.choose("auto") is not None:
+                return trial
+        discard_prepared(self.model_dir)
+        prepared = prepare(self.folder, self.weights, self.model_dir)
+        return run_trial(self.folder, self.key, prepared, self.model_dir)
+
+    def _fall_back(self, reason: str) -> Embedder:
+        if self.engine != "auto":
+            raise UsageError(
+                f"the engine {self.engine} cannot run {self.folder.name}: {reason}", "use --engine auto"
+            )
+        log.warning("%s runs with sentence-transformers, slowly: %s", self.folder.name, reason)
+        return SentenceTransformersEmbedder(self.folder, self.key)
+
+
+def _prefers_sentence_transformers(folder: ModelFolder) -> bool:
+    """Whether ``auto`` means sentence-transformers: for a GPU, for a model no light engine can run."""
+    if not folder.is_plain:
+        return True
+    if has_torch() and _has_gpu():
+        return True
+    return folder.onnx is None and not has_openvino() and has_torch()
+
+
+def _has_gpu() -> bool:
+    """Whether an NVIDIA GPU and a torch that can use it are here, without importing torch."""
+    if not Path("/dev/nvidiactl").exists():
+        return False
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return False
+    return any((Path(spec.origin).parent / "lib").glob("libtorch_cuda*"))
+
+
+def _check_forced(engine: str, folder: ModelFolder) -> None:
+    if not folder.is_plain:
+        kind = ", ".join(folder.other_modules) or f"{folder.pooling} pooling"
+        raise UsageError(
+            f"the engine {engine} cannot run {folder.name}, which has {kind}",
+            "use --engine sentence-transformers",
+        )
+    if engine == "openvino" and not has_openvino():
+        raise MissingRequirementError("the engine openvino is not installed", 'pip install "kbjobs[fast]"')
+    if engine == "onnxruntime" and folder.onnx is None:
+        raise UsageError(
+            f"the engine onnxruntime cannot run {folder.name}, which ships no onnx/model.onnx",
+            "use --engine auto",
+        )
+
+
+def _warn_of_other_weights(folder: ModelFolder, weights: str) -> None:
+    known = find_known(folder.name)
+    is_published_file = folder.weights.suffix == ".safetensors"
+    if known and known.weights_sha256 and is_published_file and weights != known.weights_sha256:
+        log.warning("the weights in %s are not the published ones of %s", folder.path, known.name)

@@ -1,0 +1,126 @@
+"""What the light engines share: tokenise once, batch by length, pool, bring to unit length."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kbjobs.embedding.base import EmbeddingError
+from kbjobs.embedding.batches import plan_batches
+from kbjobs.embedding.model_folder import ModelFolder
+from kbjobs.embedding.pooling import find_unusable, lengths_of, pool
+
+if TYPE_CHECKING:
+    import tokenizers
+
+_SORTED_TOGETHER = 512
+"""Texts tokenised and sorted at a time; bounds the memory of a call with any number of texts."""
+
+
+class TokenEmbedder(ABC):
+    """An :class:`~kbjobs.embedding.base.Embedder` whose engine only has to run the transformer."""
+
+    def __init__(self, folder: ModelFolder, model_key: str, engine: str) -> None:
+        self.name = folder.name
+        self.model_key = model_key
+        self.dimension = folder.dimension
+        self.max_tokens = folder.max_tokens
+        self.engine = engine
+        self._folder = folder
+        self._truncating = load_tokenizer(folder)
+        self._truncating.enable_truncation(max_length=folder.max_tokens)
+        self._counting: tokenizers.Tokenizer | None = None
+
+    @abstractmethod
+    def forward(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Run the transformer.
+
+        Args:
+            ids: token ids, shape (texts, tokens).
+            mask: 1 for a token, 0 for padding, same shape.
+
+        Returns:
+            The last hidden state, shape (texts, tokens, dimension); valid until the next call.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the model."""
+
+    @property
+    def tokenizer(self) -> tokenizers.Tokenizer:
+        """The model's tokenizer without truncation or padding, for counting tokens."""
+        if self._counting is None:
+            self._counting = load_tokenizer(self._folder)
+        return self._counting
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed passages; see :meth:`kbjobs.embedding.base.Embedder.embed`."""
+        prompt = self._folder.passage_prompt
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        for start in range(0, len(texts), _SORTED_TOGETHER):
+            part = [prompt + text for text in texts[start : start + _SORTED_TOGETHER]]
+            self._embed_part(part, vectors[start : start + len(part)], start)
+        return vectors
+
+    def embed_query(self, text: str) -> NDArray[np.float32]:
+        """Embed a search query; see :meth:`kbjobs.embedding.base.Embedder.embed_query`."""
+        vectors = np.empty((1, self.dimension), dtype=np.float32)
+        self._embed_part([self._folder.query_prompt + text], vectors, 0)
+        row: NDArray[np.float32] = vectors[0]
+        return row
+
+    def _embed_part(self, texts: list[str], vectors: NDArray[np.float32], start: int) -> None:
+        """Fill ``vectors`` with those of ``texts``; ``start`` is the caller's index of the first."""
+        token_ids = self._tokenise(texts, start)
+        for positions, padded in plan_batches([len(ids) for ids in token_ids], self.max_tokens):
+            ids = np.full((len(positions), padded), self._folder.pad_token_id, dtype=np.int64)
+            mask = np.zeros((len(positions), padded), dtype=np.int64)
+            for row, position in enumerate(positions):
+                tokens = token_ids[position]
+                ids[row, : len(tokens)] = tokens
+                mask[row, : len(tokens)] = 1
+            pooled = pool(self.forward(ids, mask), mask, self._folder.pooling)
+            lengths = lengths_of(pooled)
+            unusable = find_unusable(lengths)
+            if len(unusable):
+                index = start + positions[unusable[0]]
+                raise EmbeddingError(
+                    index, f"{self.engine} returned a vector of length {lengths[unusable[0]]}"
+                )
+            vectors[positions] = pooled / lengths[:, None]
+
+    def _tokenise(self, texts: list[str], start: int) -> list[NDArray[np.int32]]:
+        if self._folder.lowers_case:
+            texts = [text.lower() for text in texts]
+        try:
+            encodings = self._truncating.encode_batch_fast(texts)
+        except (TypeError, ValueError, UnicodeError) as error:
+            raise EmbeddingError(
+                start + _find_unencodable(texts), f"it is not valid text ({error})"
+            ) from error
+        return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+
+
+def load_tokenizer(folder: ModelFolder) -> tokenizers.Tokenizer:
+    """Load a model's tokenizer without the truncation and padding that published files carry."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder.tokenizer_file))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _find_unencodable(texts: list[str]) -> int:
+    """Return the index of the first text that has no UTF-8 form (a lone surrogate), or 0."""
+    for index, text in enumerate(texts):
+        try:
+            text.encode("utf-8")
+        except (UnicodeError, AttributeError):
+            return index
+    return 0

@@ -1,0 +1,73 @@
+"""The exceptions a person may see, each with its exit code.
+
+Every message says what happened and to what; ``hint`` says what to do next. The codes are the
+contract of the command line (README, "Exit codes").
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every ``kbjobs`` command; ``run``, ``watch`` and ``wait`` return the job's own."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    PARTIAL = 3
+    NOT_FOUND = 4
+    CONFLICT = 5
+    MISSING_REQUIREMENT = 6
+    UNAVAILABLE = 7
+    TIME_LIMIT = 8
+    CANCELLED = 9
+    INTERRUPTED = 10
+    CTRL_C = 130
+
+
+class KbjobsError(Exception):
+    """Base of all expected errors: a message for a person, a hint, an exit code."""
+
+    exit_code: ExitCode = ExitCode.FAILED
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(KbjobsError):
+    """A parameter, id or file cannot be used as given; nothing was queued."""
+
+    exit_code = ExitCode.USAGE
+
+
+class NotFoundError(KbjobsError):
+    """A job, source, file or model of that name does not exist."""
+
+    exit_code = ExitCode.NOT_FOUND
+
+
+class ConflictError(KbjobsError):
+    """The same job is already pending or running, or a source is in use."""
+
+    exit_code = ExitCode.CONFLICT
+
+
+class MissingRequirementError(KbjobsError):
+    """A credential, a setting, an extra or a known model is not here."""
+
+    exit_code = ExitCode.MISSING_REQUIREMENT
+
+
+class UnavailableError(KbjobsError):
+    """The daemon or the state cannot be used: cannot start, locked, damaged, newer than the program."""
+
+    exit_code = ExitCode.UNAVAILABLE
+
+
+class JobCancelled(KbjobsError):
+    """Raised inside a phase when its job is to stop; the ledger keeps what was done."""
+
+    exit_code = ExitCode.CANCELLED

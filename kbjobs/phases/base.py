@@ -1,0 +1,121 @@
+"""What a job type declares, and what its ``run`` is given."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from kbjobs.settings import Home, Settings
+from kbjobs.store.sources import SourceFolder
+
+
+class Params(BaseModel):
+    """Base of every job type's parameters: the command's options are generated from the fields."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Reporter(Protocol):
+    """Where a phase's progress goes."""
+
+    def report(
+        self, current: int, total: int, unit: str, message: str, span: tuple[float, float], eta_matters: bool
+    ) -> None:
+        """Take a report of progress."""
+
+    def saved(self, steps: int) -> None:
+        """Take a note that more steps are safe on disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a phase sees of the world: its source, its settings, progress, cancellation and a log."""
+
+    home: Home
+    settings: Settings
+    source: SourceFolder
+    job_id: int
+    reporter: Reporter
+    is_stopping: Callable[[], bool]
+    log: logging.Logger
+
+    def progress(
+        self,
+        current: int,
+        total: int,
+        unit: str,
+        message: str = "",
+        span: tuple[float, float] = (0.0, 1.0),
+        eta_matters: bool = True,
+    ) -> None:
+        """Report ``current`` of ``total`` units, and raise JobCancelled where the job is to stop.
+
+        ``span`` is the part of the phase, as fractions, that these units make up.
+        """
+        self.reporter.report(current, total, unit, message, span, eta_matters)
+        self.check()
+
+    def saved(self, steps: int) -> None:
+        """Say that ``steps`` more steps are in the ledger: a death after it is not one without progress."""
+        self.reporter.saved(steps)
+
+    def check(self) -> None:
+        """Raise JobCancelled where the job is to stop."""
+        from kbjobs.errors import JobCancelled
+
+        if self.is_stopping():
+            raise JobCancelled("stopped at a checkpoint")
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseResult:
+    """How a phase ended: what its summary says, the failed documents counted, and a line for a person."""
+
+    counts: dict[str, Any]
+    summary: str
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A checked submit: the parameters with every default filled in, and what the job works on."""
+
+    params: Params
+    dimension: int | None = None
+    notes: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class JobType:
+    """Everything that anyone needs to know of a job type, in one object.
+
+    ``plan`` checks at submit what the phase will need (model, disk, source) and fills the defaults; it
+    raises a KbjobsError and must stay light. ``run`` does the work in the worker.
+    """
+
+    name: str
+    label: str
+    description: str
+    category: str
+    operation: str
+    params: type[Params]
+    plan: Callable[[Home, Settings, SourceFolder, Any], Plan]
+    run: Callable[[Context, Any], PhaseResult]
+    weight: float = 50.0
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
+    can_resume: bool = True
+
+    @property
+    def command(self) -> str:
+        """Its name on the command line."""
+        return self.name.replace("_", "-")
+
+    def resources(self, source_id: str) -> tuple[str, ...]:
+        """What only one running job may hold at a time."""
+        return (f"source:{source_id}",)

@@ -1,0 +1,101 @@
+"""Index (Offline): make a source searchable with a local model.
+
+One run: enumerate, compare, embed only what is new, commit vectors to the ledger batch by batch, copy
+them into the store, and remove what vanished only at the end. A kill between any two steps repeats at
+most one batch. Resuming is not a mode: a run always goes on from what the ledger holds.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from kbjobs.errors import NotFoundError, UnavailableError, UsageError
+from kbjobs.phases.base import Context, JobType, Params, PhaseResult, Plan
+from kbjobs.settings import Home, Settings
+from kbjobs.store.sources import SourceFolder
+
+MIN_FREE_BYTES = 64 * 1024 * 1024
+
+
+class IndexOfflineParams(Params):
+    """Parameters of index_offline."""
+
+    model: str | None = Field(
+        None, description="Local model; default: the setting for the dimension, or 'model'."
+    )
+    dimension: Literal[384, 768, 1024] | None = Field(
+        None, description="Use the model that is configured for this dimension: 384, 768 or 1024."
+    )
+    force: bool = Field(False, description="Read and embed everything again, whatever the ledger holds.")
+    limit: int | None = Field(None, ge=1, description="Index at most N documents; removes none.")
+    allow_delete: bool = Field(
+        False, description="Go on even if more than 20 % of the source's documents are gone."
+    )
+
+
+def plan(home: Home, settings: Settings, source: SourceFolder, params: IndexOfflineParams) -> Plan:
+    """Check source, model and disk, and fill in the model."""
+    from kbjobs.embedding.catalogue import check_model
+
+    roots = source.read().paths
+    for root in roots:
+        if not Path(root).exists():
+            raise NotFoundError(
+                f"{root}, a folder of source {source.id!r}, is not there",
+                "Mount the disk or restore the folder, then run the same again. Nothing was changed.",
+            )
+    name = params.model
+    if name is None:
+        name = settings.text("model" if params.dimension is None else f"model_{params.dimension}")
+    model = check_model(name, home.models)
+    if params.dimension is not None and params.dimension != model.dimension:
+        raise UsageError(
+            f"{model.name} gives {model.dimension} dimensions, not {params.dimension}",
+            "Leave out --dimension, or name a model of that dimension.",
+        )
+    free = shutil.disk_usage(source.path).free
+    # The live collection is changed in a copy.
+    needed = MIN_FREE_BYTES + sum(file.stat().st_size for file in source.vectors.rglob("*") if file.is_file())
+    if free < needed:
+        raise UnavailableError(
+            f"{free / 1e6:.0f} MB are free on the disk of {home.path}, the job needs at least {needed / 1e6:.0f} MB",
+            "Free some space, or move the home to a larger disk.",
+        )
+    filled = params.model_copy(update={"model": model.name, "dimension": model.dimension})
+    return Plan(filled, dimension=model.dimension)
+
+
+def run(context: Context, params: IndexOfflineParams) -> PhaseResult:
+    """Index the source."""
+    from kbjobs.embedding.choose import load_embedder
+    from kbjobs.phases.indexing import run_index
+
+    assert params.model is not None  # noqa: S101 — filled in by plan()
+    context.progress(0, 0, "documents", f"loading {params.model}", (0.0, 0.0), eta_matters=False)
+    embedder = load_embedder(
+        params.model, context.home.models, context.home.engines, context.settings.text("engine")
+    )
+    try:
+        context.log.info("model %s, engine %s", embedder.model_key, embedder.engine)
+        return run_index(
+            context, embedder, force=params.force, limit=params.limit, allow_delete=params.allow_delete
+        )
+    finally:
+        embedder.close()
+
+
+JOB_TYPE = JobType(
+    name="index_offline",
+    label="Index (Offline)",
+    description="Make a source searchable with a local model; only what is new is embedded.",
+    category="indexing",
+    operation="index",
+    params=IndexOfflineParams,
+    plan=plan,
+    run=run,
+    after=("scrape", "metadata"),
+)

@@ -1,0 +1,234 @@
+"""The index pipeline, whatever computes the vectors: scan, embed what is new, publish the collection."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import queue
+import random
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from kbjobs.content.chunking import Chunker
+from kbjobs.content.document import PIPELINE_VERSION
+from kbjobs.embedding.base import Embedder, EmbeddingError
+from kbjobs.phases.base import Context, PhaseResult
+from kbjobs.phases.scanning import scan_source
+from kbjobs.store.ledger import Ledger, MissingText, Record
+from kbjobs.vectors.collection import Collection, CollectionError
+from kbjobs.vectors.publishing import WorkingCopy
+from kbjobs.vectors.sync import Indexed, compare, find_unreachable, settle_and_publish
+
+# Texts embedded and committed together: what a kill may repeat. About half a second with a small model.
+BATCH_TOKENS = 8192
+SCAN, EMBED, STORE = (0.0, 0.05), (0.05, 0.95), (0.95, 1.0)
+
+
+def run_index(
+    context: Context, embedder: Embedder, force: bool, limit: int | None, allow_delete: bool
+) -> PhaseResult:
+    """Index the context's source with the embedder. The caller holds the source's lock."""
+    source = context.source.read()
+    ledger = Ledger(context.source.ledger)
+    try:
+        profile = ledger.profile(_profile_name(embedder))
+        model = ledger.model(embedder.model_key, embedder.name, embedder.dimension, profile)
+        indexed = Indexed(ledger, model, profile, context.source.vectors / embedder.model_key)
+        forcing = f"force {embedder.model_key} {context.job_id}" if force else None
+        newer_than = _begin_force(indexed, forcing) if forcing else 0
+        chunker = Chunker(embedder.tokenizer, embedder.max_tokens)
+        scan = scan_source(
+            context,
+            source,
+            ledger,
+            profile,
+            chunker,
+            SCAN,
+            reread=force,
+            limit=limit,
+            allow_delete=allow_delete,
+        )
+        missing = ledger.missing_texts(model, profile, newer_than)
+        failed_chunks = _embed_missing(context, indexed, embedder, missing)
+        if scan.vanished:
+            context.log.info("removing %d documents that are gone", len(scan.vanished))
+            ledger.delete_documents(scan.vanished)
+        _publish(context, indexed)
+        if forcing:
+            ledger.set_fact(forcing, None)
+        chunks = ledger.count_chunks(profile)
+        failed = len(scan.failed) + len(failed_chunks)
+        embedded = len(missing) - len(failed_chunks)
+        counts = {
+            "documents": ledger.count_documents(),
+            "chunks": chunks,
+            "embedded": embedded,
+            "reused": chunks - embedded - len(failed_chunks),
+            "deleted": len(scan.vanished),
+            "failed": failed,
+            "skipped": len(scan.skipped),
+            "new": scan.new,
+            "changed": scan.changed,
+            "unchanged": scan.unchanged,
+            "model": embedder.name,
+            "dimension": embedder.dimension,
+            "engine": embedder.engine,
+        }
+    finally:
+        ledger.close()
+    summary = (
+        f"{counts['documents']} documents ({scan.new} new, {scan.changed} changed, {len(scan.vanished)} deleted),"
+        f" {chunks} passages: {embedded} embedded, {counts['reused']} reused"
+    )
+    if failed:
+        summary += f"; {failed} could not be processed (see the log)"
+    return PhaseResult(counts, summary, failed)
+
+
+def _profile_name(embedder: Embedder) -> str:
+    tokenizer = hashlib.sha256(embedder.tokenizer.to_str().encode()).hexdigest()[:12]
+    return f"{tokenizer} {embedder.max_tokens} {PIPELINE_VERSION}"
+
+
+def _begin_force(indexed: Indexed, fact: str) -> int:
+    """Vectors up to the returned one count as missing. A job that goes on keeps what it has embedded anew."""
+    mark = indexed.ledger.fact(fact)
+    if mark is None:
+        WorkingCopy(indexed.live).discard()
+        mark = str(indexed.ledger.newest_vector())
+        indexed.ledger.set_fact(fact, mark)
+    if not WorkingCopy(indexed.live).building.exists():
+        WorkingCopy(indexed.live).begin(empty=True)
+    return int(mark)
+
+
+def _embed_missing(
+    context: Context, indexed: Indexed, embedder: Embedder, missing: Sequence[MissingText]
+) -> list[str]:
+    """Embed and commit batch by batch; returns the hashes of texts that could not be embedded."""
+    failed: list[str] = []
+    if not missing:
+        return failed
+    done = 0
+    context.progress(0, len(missing), "chunks", "embedding", EMBED)
+    with CollectionWriter(WorkingCopy(indexed.live), context.log) as writer:
+        for batch in _batches(missing):
+            vectors = _embed_batch(context, indexed.ledger, embedder, batch, failed)
+            indexed.ledger.put_vectors(indexed.model, vectors)
+            done += len(batch)
+            context.saved(len(vectors))
+            ids = indexed.ledger.record_ids_of_texts(indexed.profile, [text_hash for text_hash, _ in vectors])
+            for records in indexed.ledger.records(indexed.model, indexed.profile, ids):
+                writer.put(records)
+            context.progress(done, len(missing), "chunks", "embedding", EMBED)
+    return failed
+
+
+def _embed_batch(
+    context: Context, ledger: Ledger, embedder: Embedder, batch: Sequence[MissingText], failed: list[str]
+) -> list[tuple[str, bytes]]:
+    texts = ledger.texts([text.chunk for text in batch])
+    try:
+        matrix = embedder.embed(texts)
+    except EmbeddingError as error:
+        context.log.warning("a batch failed (%s); trying its %d texts one by one", error.message, len(texts))
+    else:
+        return [(text.text_hash, _to_bytes(vector)) for text, vector in zip(batch, matrix, strict=True)]
+    vectors = []
+    for text, content in zip(batch, texts, strict=True):
+        try:
+            vectors.append((text.text_hash, _to_bytes(embedder.embed([content])[0])))
+        except EmbeddingError as error:
+            context.log.warning("not embedded: %s…: %s", content[:60], error.message)
+            failed.append(text.text_hash)
+    return vectors
+
+
+def _to_bytes(vector: np.ndarray) -> bytes:  # type: ignore[type-arg]
+    return np.ascontiguousarray(vector, dtype="<f4").tobytes()
+
+
+def _batches(missing: Sequence[MissingText]) -> Iterator[list[MissingText]]:
+    """Batches of texts of like length, up to BATCH_TOKENS each.
+
+    Like lengths waste no padding. The order of the batches is mixed (the same in every run), so that the
+    rate seen so far tells when the rest will be done.
+    """
+    batches: list[list[MissingText]] = [[]]
+    for text in sorted(missing, key=lambda text: text.tokens, reverse=True):
+        longest = batches[-1][0].tokens if batches[-1] else text.tokens
+        if batches[-1] and (len(batches[-1]) + 1) * longest > BATCH_TOKENS:
+            batches.append([])
+        batches[-1].append(text)
+    random.Random(0).shuffle(batches)  # noqa: S311 — an order, not a secret
+    yield from batches
+
+
+class CollectionWriter:
+    """Copies records into the working copy of a collection while the next ones are being embedded.
+
+    The ledger is the truth: where Chroma fails, writing ends with a warning, and publishing makes the
+    collection whole from the ledger.
+    """
+
+    def __init__(self, copies: WorkingCopy, log: logging.Logger) -> None:
+        self._path: Path = copies.begin(empty=False)
+        self._log = log
+        self._queue: queue.Queue[list[Record] | None] = queue.Queue(maxsize=32)
+        self._thread = threading.Thread(target=self._write, name="collection-writer")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._queue.put(None)
+        self._thread.join()
+
+    def put(self, records: list[Record]) -> None:
+        """Hand over records; waits where the writer is far behind."""
+        self._queue.put(records)
+
+    def _write(self) -> None:
+        try:
+            with Collection(self._path, create=True) as collection:
+                while (records := self._queue.get()) is not None:
+                    collection.upsert(records)
+        except CollectionError as error:
+            self._log.warning("%s", error.message)
+            while self._queue.get() is not None:
+                pass
+
+
+def _publish(context: Context, indexed: Indexed) -> None:
+    """Make the collection equal to the ledger and verify it; an untouched one is only verified."""
+    context.progress(0, 1, "records", "verifying", STORE, eta_matters=False)
+    copies = WorkingCopy(indexed.live)
+    copies.settle()
+    if not copies.building.exists() and copies.live.exists():
+        try:
+            with Collection(copies.live) as collection:
+                unreachable, _ = find_unreachable(indexed, collection)
+                if not compare(indexed, collection) and not unreachable:
+                    return
+        except CollectionError as error:
+            context.log.warning("%s", error.message)
+            unreachable = ["all"]
+        if unreachable:
+            context.log.warning("the index lost records; building it anew from the ledger")
+        settle_and_publish(indexed, needs_fresh=bool(unreachable))
+    else:
+        settle_and_publish(
+            indexed,
+            needs_fresh=False,
+            on_progress=lambda done, total: context.progress(
+                done, total, "records", "verifying", STORE, eta_matters=False
+            ),
+        )

@@ -1,0 +1,27 @@
+"""The one place that knows which job types there are."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib import import_module
+
+from kbjobs.errors import UsageError
+from kbjobs.phases.base import JobType
+
+NAMES: tuple[str, ...] = ("index_offline",)
+
+
+def job_type(name: str) -> JobType:
+    """The job type of that name, with dashes or underscores; raises UsageError."""
+    wanted = name.replace("-", "_")
+    if wanted not in NAMES:
+        near = get_close_matches(wanted, NAMES, 1)
+        hint = f"Did you mean {near[0].replace('_', '-')}? " if near else ""
+        raise UsageError(f"unknown job type {name!r}", hint + "kbjobs types lists them.")
+    found: JobType = import_module(f"kbjobs.phases.{wanted}").JOB_TYPE
+    return found
+
+
+def job_types() -> list[JobType]:
+    """All job types."""
+    return [job_type(name) for name in NAMES]

@@ -1,0 +1,156 @@
+"""Bringing a source's files into its ledger: enumerate, compare, read and cut only what changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kbjobs.content.chunking import Chunker
+from kbjobs.content.document import PIPELINE_VERSION, Document, UnreadableDocument, document_id
+from kbjobs.content.files import FileSearch, FoundFile, SkippedFile, find_files
+from kbjobs.content.reading import read_document
+from kbjobs.errors import KbjobsError, UsageError
+from kbjobs.phases.base import Context
+from kbjobs.store.ledger import KnownDocument, Ledger
+from kbjobs.store.sources import Source
+
+MAX_REMOVED = 0.20  # share of a source's documents that a run may remove unasked
+READ_BATCH = 32  # documents read, cut and committed together
+# A file written within this time of its look at may be written again within the clock's grain, with the same
+# size and times; its signature is not trusted. Two seconds is the coarsest grain in use (FAT).
+SETTLED_NS = 2_000_000_000
+
+
+@dataclass(slots=True)
+class Scan:
+    """What a scan found. ``failed`` are documents that could not be read, as (path, reason)."""
+
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    vanished: list[str] = field(default_factory=list)
+
+
+class TooManyRemovedError(KbjobsError):
+    """A run would remove more of a source than can be meant: an unmounted disk looks like this."""
+
+
+def scan_source(
+    context: Context,
+    source: Source,
+    ledger: Ledger,
+    profile: int,
+    chunker: Chunker,
+    span: tuple[float, float],
+    reread: bool = False,
+    limit: int | None = None,
+    allow_delete: bool = False,
+) -> Scan:
+    """Write new and changed documents with their chunks to the ledger; name the vanished ones, remove none."""
+    pipeline = f"{PIPELINE_VERSION} {source.base_url}"
+    known = ledger.known_documents(profile)
+    scan = Scan()
+    files = _enumerate(context, source, known, scan, limit, allow_delete)
+    changed: list[FoundFile] = []
+    for file in files:
+        document = known.get(document_id(source.id, file.key))
+        if (
+            not reread
+            and document is not None
+            and document.is_chunked
+            and document.pipeline == pipeline
+            and document.signature == file.signature
+        ):
+            scan.unchanged += 1
+        else:
+            changed.append(file)
+    done = scan.unchanged
+    for start in range(0, len(changed), READ_BATCH):
+        context.progress(done, len(files), "documents", "reading documents", span, eta_matters=False)
+        batch = changed[start : start + READ_BATCH]
+        documents = list(_read(context, source, batch, scan))
+        chunks = chunker.chunk_many([document for document, _ in documents])
+        rows = [
+            (document, signature, cut) for (document, signature), cut in zip(documents, chunks, strict=True)
+        ]
+        ledger.put_documents(profile, pipeline, rows)
+        context.saved(len(rows))
+        for document, _ in documents:
+            before = known.get(document.doc_id)
+            if before is None:
+                scan.new += 1
+            elif before.content_hash != document.content_hash:
+                scan.changed += 1
+            else:
+                scan.unchanged += 1
+        done += len(batch)
+    context.progress(done, len(files), "documents", "reading documents", span, eta_matters=False)
+    for path, reason in scan.failed:
+        context.log.warning("not indexed: %s: %s", path, reason)
+    for path, reason in scan.skipped:
+        context.log.info("skipped: %s: %s", path, reason)
+    return scan
+
+
+def _enumerate(
+    context: Context,
+    source: Source,
+    known: dict[str, KnownDocument],
+    scan: Scan,
+    limit: int | None,
+    allow_delete: bool,
+) -> list[FoundFile]:
+    search: FileSearch = find_files([Path(path) for path in source.paths])
+    files: list[FoundFile] = []
+    seen: set[str] = set()
+    for entry in search:
+        if isinstance(entry, SkippedFile):
+            if entry.still_there:
+                scan.failed.append((entry.key, entry.reason))
+                seen.add(document_id(source.id, entry.key))
+            else:
+                scan.skipped.append((entry.key, entry.reason))
+        else:
+            files.append(entry)
+            seen.add(document_id(source.id, entry.key))
+        if len(seen) % 1000 == 0:
+            context.check()
+    if not files and not known:
+        detail = f"; {search.ignored} files of other types are there" if search.ignored else ""
+        detail += f"; {len(scan.failed)} could not be opened ({scan.failed[0][1]})" if scan.failed else ""
+        raise UsageError(
+            f"source {source.id!r} has no .html, .txt or .md file that can be read in {', '.join(source.paths)}{detail}",
+            "Check the folder, or add the source again with another one.",
+        )
+    if limit is not None:
+        return files[:limit]
+    vanished = [doc_id for doc_id in known if doc_id not in seen]
+    if vanished and not search.complete:
+        context.log.warning(
+            "%d documents were not seen, but neither was every folder: nothing is removed", len(vanished)
+        )
+    elif len(vanished) > MAX_REMOVED * len(known) and not allow_delete:
+        raise TooManyRemovedError(
+            f"{len(vanished)} of the {len(known)} documents of {source.id!r} are gone, more than"
+            f" {MAX_REMOVED:.0%}; nothing was changed",
+            "Mount the disk or restore the files; if they are meant to go, run it again with --allow-delete.",
+        )
+    else:
+        scan.vanished = vanished
+    return files
+
+
+def _read(
+    context: Context, source: Source, files: Sequence[FoundFile], scan: Scan
+) -> Iterator[tuple[Document, str]]:
+    for file in files:
+        context.check()
+        settled = time.time_ns() - SETTLED_NS > file.mtime_ns
+        try:
+            yield read_document(file, source.id, source.base_url), file.signature if settled else ""
+        except UnreadableDocument as error:
+            scan.failed.append((error.key, error.reason))

@@ -1,0 +1,268 @@
+"""Settings and the home folder: one place for every value and every path.
+
+Precedence: flag (applied by the command) > environment (``KBJOBS_<NAME>``) > ``config.toml`` in the
+home > default.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kbjobs.errors import UnavailableError, UsageError
+
+HOME_VARIABLE = "KBJOBS_HOME"
+
+# File systems on which SQLite's WAL (shared memory) and kernel file locks cannot be trusted.
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "9p", "ceph", "glusterfs", "lustre", "beegfs"}
+    | {"fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.rclone", "fuse.cephfs", "fuse.davfs"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: its name in ``config.toml``, its default and what it means."""
+
+    name: str
+    default: str | int | float
+    description: str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that overrides it."""
+        return "KBJOBS_" + self.name.upper()
+
+    def parse(self, raw: object, origin: str) -> str | int | float:
+        """Turn a raw value into the setting's type; raises UsageError naming value and origin."""
+        kind = type(self.default)
+        wanted = {int: "a whole number", float: "a number", str: "a text"}[kind]
+        try:
+            if isinstance(raw, bool) or (kind is str and not isinstance(raw, str)):
+                raise ValueError
+            value: str | int | float = kind(raw)  # type: ignore[arg-type]
+            if isinstance(raw, float) and kind is int and raw != value:
+                raise ValueError
+        except (TypeError, ValueError, OverflowError):
+            raise UsageError(
+                f"{origin}: {self.name} = {raw!r} is not {wanted}", f"Give {self.name} {wanted}."
+            ) from None
+        if isinstance(value, int | float) and not (
+            (self.minimum is None or value >= self.minimum)
+            and (self.maximum is None or value <= self.maximum)
+        ):
+            raise UsageError(
+                f"{origin}: {self.name} = {value} is out of range",
+                f"Choose a value from {self.minimum:g} to {self.maximum:g}.",
+            )
+        if self.choices and value not in self.choices:
+            raise UsageError(
+                f"{origin}: {self.name} = {value!r} is unknown", f"Choose one of {', '.join(self.choices)}."
+            )
+        return value
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("workers", 2, "jobs that run at the same time", 1, 64),
+    Setting("model", "all-mpnet-base-v2", "local model of index-offline and search"),
+    Setting("model_384", "all-MiniLM-L6-v2", "local model for --dimension 384"),
+    Setting("model_768", "all-mpnet-base-v2", "local model for --dimension 768"),
+    Setting("model_1024", "bge-large-en-v1.5", "local model for --dimension 1024"),
+    Setting(
+        "engine",
+        "auto",
+        "what computes embeddings",
+        choices=("auto", "openvino", "onnxruntime", "sentence-transformers"),
+    ),
+    Setting("grace_seconds", 10.0, "seconds from SIGTERM to SIGKILL when a job is cancelled", 0, 3600),
+    Setting("max_deaths", 3, "deaths of a worker without progress before its job is interrupted", 1, 1000),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SettingValue:
+    """A setting in force and where it came from."""
+
+    setting: Setting
+    value: str | int | float
+    origin: str
+
+
+class Settings:
+    """The settings in force for one home."""
+
+    def __init__(self, home: Home, environ: Mapping[str, str] | None = None) -> None:
+        environ = os.environ if environ is None else environ
+        configured = _read_config(home.config_file)
+        known = {setting.name for setting in SETTINGS}
+        for name in configured:
+            if name not in known:
+                from difflib import get_close_matches
+
+                near = get_close_matches(name, known, 1)
+                hint = f"Did you mean {near[0]}? " if near else ""
+                raise UsageError(
+                    f"{home.config_file}: unknown setting {name!r}", hint + "See kbjobs config show."
+                )
+        self.values: dict[str, SettingValue] = {}
+        for setting in SETTINGS:
+            if setting.variable in environ:
+                raw: object = environ[setting.variable]
+                origin = f"environment {setting.variable}"
+            elif setting.name in configured:
+                raw, origin = configured[setting.name], str(home.config_file)
+            else:
+                raw, origin = setting.default, "default"
+            self.values[setting.name] = SettingValue(setting, setting.parse(raw, origin), origin)
+
+    def text(self, name: str) -> str:
+        """The value of a text setting."""
+        return str(self.values[name].value)
+
+    def integer(self, name: str) -> int:
+        """The value of a whole-number setting."""
+        return int(self.values[name].value)
+
+    def number(self, name: str) -> float:
+        """The value of a numeric setting."""
+        return float(self.values[name].value)
+
+
+def _read_config(path: Path) -> dict[str, object]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", "Check the file's permissions.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{path} is not valid TOML: {error}", "Correct the file, or move it away."
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where everything lives. Files are 0600 and folders 0700."""
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        """User settings."""
+        return self.path / "config.toml"
+
+    @property
+    def state_file(self) -> Path:
+        """The queue, history and checkpoints (SQLite)."""
+        return self.path / "state.db"
+
+    @property
+    def daemon_log(self) -> Path:
+        """What the daemon says."""
+        return self.path / "daemon.log"
+
+    @property
+    def daemon_lock(self) -> Path:
+        """Held by the running daemon for its whole life."""
+        return self.path / "locks" / "daemon.lock"
+
+    @property
+    def start_lock(self) -> Path:
+        """Held by a client while it starts the daemon, so that fifty submits start one."""
+        return self.path / "locks" / "start.lock"
+
+    @property
+    def wake_pipe(self) -> Path:
+        """A FIFO: one byte wakes the daemon."""
+        return self.path / "locks" / "wake"
+
+    @property
+    def logs(self) -> Path:
+        """One log per job and attempt."""
+        return self.path / "logs"
+
+    @property
+    def models(self) -> Path:
+        """Local models, one folder each."""
+        return self.path / "models"
+
+    @property
+    def engines(self) -> Path:
+        """Converted models and the measured choice of engine; can be deleted at any time."""
+        return self.path / "engines"
+
+    @property
+    def sources(self) -> Path:
+        """One folder per source."""
+        return self.path / "sources"
+
+    def worker_lock(self, run_id: str) -> Path:
+        """Held by a worker for its whole life."""
+        return self.path / "locks" / f"run-{run_id}.lock"
+
+    def log_file(self, job_id: int, attempt: int) -> Path:
+        """The log of one attempt of one job; never overwritten."""
+        return self.logs / f"{job_id}-{attempt}.log"
+
+    def prepare(self) -> None:
+        """Create the folders. Raises UnavailableError where the home cannot be used."""
+        refuse_network_home(self.path)
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self.logs, self.sources, self.daemon_lock.parent):
+                folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise UnavailableError(
+                f"the home {self.path} cannot be written: {error.strerror}",
+                f"Make it writable, or set {HOME_VARIABLE} to a folder of yours on a local disk.",
+            ) from error
+
+
+def current_home() -> Home:
+    """The home named by ``KBJOBS_HOME``, else the platform's data folder."""
+    named = os.environ.get(HOME_VARIABLE)
+    if named:
+        return Home(Path(named).expanduser().absolute())
+    from platformdirs import user_data_path
+
+    return Home(user_data_path("kbjobs"))
+
+
+def refuse_network_home(path: Path, mount_table: Path = Path("/proc/self/mountinfo")) -> None:
+    """Raise UnavailableError when ``path`` lies on a network file system.
+
+    The format of the mount table is that of proc_pid_mountinfo(5). Where there is no such table
+    (not Linux), nothing is refused.
+    """
+    try:
+        lines = mount_table.read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return
+    real = path.resolve()
+    best_depth, kind = -1, ""
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        mount_point = Path(_unescape(left.split(" ")[4]))
+        depth = len(mount_point.parts)
+        # A later line over-mounts an earlier one of the same depth.
+        if real.is_relative_to(mount_point) and depth >= best_depth:
+            best_depth, kind = depth, right.split(" ")[0]
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise UnavailableError(
+            f"the home {path} is on a network file system ({kind}), where SQLite and file locks are not safe",
+            f"Set {HOME_VARIABLE} to a folder on a local disk.",
+        )
+
+
+def _unescape(text: str) -> str:
+    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, character)
+    return text

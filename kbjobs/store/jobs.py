@@ -1,0 +1,126 @@
+"""A job as a value: what a row of ``jobs`` means."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from dataclasses import dataclass
+from typing import Any
+
+from kbjobs.store.transitions import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job as it stood when it was read. Times are UTC ISO 8601, durations seconds, progress 0–100."""
+
+    id: int
+    type: str
+    source: str | None
+    params: dict[str, Any]
+    phases: list[dict[str, Any]]
+    status: Status
+    priority: int
+    cancel_requested: bool
+    attempt: int
+    run_id: str | None
+    pid: int | None
+    progress: float
+    phase: dict[str, Any] | None
+    message: str
+    eta: float | None
+    dimension: int | None
+    operation: str | None
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    duration: float
+    exit_code: int | None
+    result: dict[str, Any] | None
+    error: str | None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more will happen to it by itself."""
+        return self.status not in (Status.PENDING, Status.RUNNING)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The job as the JSON that ``--json`` prints; fields are only ever added."""
+        return {
+            "id": self.id,
+            "type": self.type,
+            "source": self.source,
+            "status": str(self.status),
+            "progress": round(self.progress, 1),
+            "phase": self.phase,
+            "phases": self.phases,
+            "message": self.message,
+            "eta_seconds": None if self.eta is None else round(self.eta),
+            "attempt": self.attempt,
+            "priority": self.priority,
+            "params": self.params,
+            "created_at": self.created_at,
+            "started_at": self.started_at,
+            "finished_at": self.finished_at,
+            "duration_seconds": round(self.duration, 1),
+            "dimension": self.dimension,
+            "operation": self.operation,
+            "exit_code": self.exit_code,
+            "result": self.result,
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """What a submit writes. ``resources`` are the names of which only one running job may hold each."""
+
+    type: str
+    source: str | None
+    params: dict[str, Any]
+    phases: list[dict[str, Any]]
+    resources: tuple[str, ...]
+    priority: int = 0
+    dimension: int | None = None
+    operation: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The same for two submits of the same job: type, source, validated and default-filled parameters."""
+        identity = json.dumps([self.type, self.source, self.params], sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(identity.encode()).hexdigest()
+
+
+def job_from_row(row: sqlite3.Row) -> Job:
+    """Read one row of ``SELECT * FROM jobs``."""
+
+    def parsed(name: str) -> Any:
+        return None if row[name] is None else json.loads(row[name])
+
+    return Job(
+        id=row["id"],
+        type=row["type"],
+        source=row["source"],
+        params=parsed("params"),
+        phases=parsed("phases"),
+        status=Status(row["status"]),
+        priority=row["priority"],
+        cancel_requested=bool(row["cancel_requested"]),
+        attempt=row["attempt"],
+        run_id=row["run_id"],
+        pid=row["pid"],
+        progress=row["progress"],
+        phase=parsed("phase"),
+        message=row["message"],
+        eta=row["eta"],
+        dimension=row["dimension"],
+        operation=row["operation"],
+        created_at=row["created_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        duration=row["duration"],
+        exit_code=row["exit_code"],
+        result=parsed("result"),
+        error=row["error"],
+    )

@@ -1,0 +1,338 @@
+"""The ledger of one source: documents, links, chunks and vectors. The truth, of which a vector store is a copy.
+
+A vector is keyed by model (with the hash of its weights) and hash of the text, so that the same passage
+is never embedded twice, across documents, runs and rebuilds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from kbjobs.store.connection import connect, transaction
+
+LEDGER_VERSION = 1
+PAGE = 500  # rows asked for at a time; well below SQLite's limit of 32,766 variables
+
+
+class DocumentLike(Protocol):
+    """What the ledger keeps of a document."""
+
+    @property
+    def doc_id(self) -> str: ...  # noqa: D102
+    @property
+    def path(self) -> str: ...  # noqa: D102
+    @property
+    def url(self) -> str: ...  # noqa: D102
+    @property
+    def title(self) -> str: ...  # noqa: D102
+    @property
+    def language(self) -> str | None: ...  # noqa: D102
+    @property
+    def content_hash(self) -> str: ...  # noqa: D102
+    @property
+    def word_count(self) -> int: ...  # noqa: D102
+    @property
+    def links(self) -> Sequence[str]: ...  # noqa: D102
+
+
+class ChunkLike(Protocol):
+    """What the ledger keeps of a chunk."""
+
+    @property
+    def ordinal(self) -> int: ...  # noqa: D102
+    @property
+    def text(self) -> str: ...  # noqa: D102
+    @property
+    def text_hash(self) -> str: ...  # noqa: D102
+    @property
+    def tokens(self) -> int: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDocument:
+    """What the ledger says of a document it has seen."""
+
+    content_hash: str
+    pipeline: str
+    signature: str
+    is_chunked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MissingText:
+    """A text that has no vector yet: one chunk that carries it, its hash and length in tokens."""
+
+    chunk: int
+    text_hash: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One entry of a collection: everything a search result needs. ``vector`` is float32, little-endian."""
+
+    id: str
+    doc_id: str
+    title: str
+    url: str
+    text: str
+    vector: bytes
+
+
+def record_id(doc_id: str, url: str, text_hash: str, occurrence: int) -> str:
+    """Name a collection's record by all it holds: a changed record is a new id, never an update.
+
+    The title is part of the text and so of its hash. ``occurrence`` tells apart equal texts in one
+    document; an edit further up does not change the ids below it, as an ordinal would.
+    """
+    return hashlib.sha256(f"{doc_id}\0{url}\0{text_hash}\0{occurrence}".encode()).hexdigest()[:32]
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    from kbjobs.store import migrations
+
+    path = Path(connection.execute("PRAGMA database_list").fetchone()[2])
+    migrations.apply_migrations(connection, path, migrations.LEDGER)
+
+
+class Ledger:
+    """One ``source.db``. Writers hold the source's lock."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.connection = connect(path, LEDGER_VERSION, _migrate)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.connection.close()
+
+    # -- documents and chunks ---------------------------------------------------------------------
+
+    def profile(self, name: str) -> int:
+        """The id of a chunking profile (tokenizer and window)."""
+        with transaction(self.connection):
+            self.connection.execute("INSERT OR IGNORE INTO profiles (name) VALUES (?)", (name,))
+        return int(self.connection.execute("SELECT id FROM profiles WHERE name = ?", (name,)).fetchone()[0])
+
+    def model(self, key: str, name: str, dimension: int, profile: int) -> int:
+        """The id of a model; its key contains the hash of its weights."""
+        with transaction(self.connection):
+            self.connection.execute(
+                "INSERT INTO models (key, name, dimension, profile) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (key) DO UPDATE SET profile = excluded.profile",
+                (key, name, dimension, profile),
+            )
+        return int(self.connection.execute("SELECT id FROM models WHERE key = ?", (key,)).fetchone()[0])
+
+    def models(self) -> list[sqlite3.Row]:
+        """Rows of id, key, name, dimension, profile: every model this source was indexed with."""
+        return self.connection.execute(
+            "SELECT id, key, name, dimension, profile FROM models ORDER BY id"
+        ).fetchall()
+
+    def known_documents(self, profile: int) -> dict[str, KnownDocument]:
+        """What is known of each document, by id."""
+        rows = self.connection.execute(
+            "SELECT d.doc_id, content_hash, pipeline, signature, c.doc_id IS NOT NULL AS chunked"
+            " FROM documents d LEFT JOIN chunked c ON c.doc_id = d.doc_id AND c.profile = ?",
+            (profile,),
+        )
+        return {row[0]: KnownDocument(row[1], row[2], row[3], bool(row[4])) for row in rows}
+
+    def put_documents(
+        self, profile: int, pipeline: str, batch: Iterable[tuple[DocumentLike, str, Sequence[ChunkLike]]]
+    ) -> None:
+        """Write documents with their signatures and chunks, in one transaction.
+
+        A document whose content changed loses its chunks of all profiles: they were cut from another text.
+        """
+        with transaction(self.connection):
+            for document, signature, chunks in batch:
+                self._put_document(profile, pipeline, document, signature, chunks)
+
+    def _put_document(
+        self, profile: int, pipeline: str, document: DocumentLike, signature: str, chunks: Sequence[ChunkLike]
+    ) -> None:
+        execute = self.connection.execute
+        before = execute(
+            "SELECT content_hash, pipeline, url FROM documents WHERE doc_id = ?", (document.doc_id,)
+        ).fetchone()
+        same = before is not None and tuple(before) == (document.content_hash, pipeline, document.url)
+        execute(
+            "INSERT INTO documents (doc_id, path, url, title, language, content_hash, word_count, pipeline,"
+            " signature) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (doc_id) DO UPDATE SET path ="
+            " excluded.path, url = excluded.url, title = excluded.title, language = excluded.language,"
+            " content_hash = excluded.content_hash, word_count = excluded.word_count,"
+            " pipeline = excluded.pipeline, signature = excluded.signature",
+            (
+                document.doc_id,
+                document.path,
+                document.url,
+                document.title,
+                document.language,
+                document.content_hash,
+                document.word_count,
+                pipeline,
+                signature,
+            ),
+        )
+        execute("DELETE FROM links WHERE doc_id = ?", (document.doc_id,))
+        self.connection.executemany(
+            "INSERT OR IGNORE INTO links (doc_id, url) VALUES (?, ?)",
+            [(document.doc_id, url) for url in document.links],
+        )
+        which = (document.doc_id, profile)
+        if same:
+            execute("DELETE FROM chunks WHERE doc_id = ? AND profile = ?", which)
+        else:
+            execute("DELETE FROM chunks WHERE doc_id = ?", which[:1])
+            execute("DELETE FROM chunked WHERE doc_id = ?", which[:1])
+        seen = Counter[str]()
+        rows = []
+        for chunk in chunks:
+            name = record_id(document.doc_id, document.url, chunk.text_hash, seen[chunk.text_hash])
+            seen[chunk.text_hash] += 1
+            rows.append((*which, chunk.ordinal, name, chunk.text_hash, chunk.tokens, chunk.text))
+        self.connection.executemany(
+            "INSERT INTO chunks (doc_id, profile, ordinal, record_id, text_hash, tokens, text)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+        execute("INSERT OR IGNORE INTO chunked (doc_id, profile) VALUES (?, ?)", which)
+
+    def touch_documents(self, signatures: Iterable[tuple[str, str]]) -> None:
+        """Note new signatures of documents whose content did not change: pairs of signature and doc_id."""
+        with transaction(self.connection):
+            self.connection.executemany("UPDATE documents SET signature = ? WHERE doc_id = ?", signatures)
+
+    def delete_documents(self, doc_ids: Sequence[str]) -> None:
+        """Forget documents, their links and chunks, in one transaction. Their vectors stay: they cost money."""
+        with transaction(self.connection):
+            self.connection.executemany("DELETE FROM documents WHERE doc_id = ?", [(d,) for d in doc_ids])
+
+    def document_paths(self) -> list[tuple[str, str]]:
+        """Pairs of doc_id and path."""
+        return [
+            tuple(row) for row in self.connection.execute("SELECT doc_id, path FROM documents ORDER BY path")
+        ]
+
+    def count_documents(self) -> int:
+        """How many documents the source has."""
+        return int(self.connection.execute("SELECT count(*) FROM documents").fetchone()[0])
+
+    def count_chunks(self, profile: int) -> int:
+        """How many passages the documents have, cut for a profile."""
+        return int(
+            self.connection.execute("SELECT count(*) FROM chunks WHERE profile = ?", (profile,)).fetchone()[0]
+        )
+
+    # -- vectors ----------------------------------------------------------------------------------
+
+    def newest_vector(self) -> int:
+        """The id of the newest vector; those that come later have greater ones."""
+        return int(self.connection.execute("SELECT coalesce(max(id), 0) FROM vectors").fetchone()[0])
+
+    def missing_texts(self, model: int, profile: int, newer_than: int = 0) -> list[MissingText]:
+        """Texts that have no vector newer than the given one, each once, in the order of the documents."""
+        rows = self.connection.execute(
+            "SELECT min(c.id), c.text_hash, c.tokens FROM chunks c WHERE c.profile = ? AND NOT EXISTS ("
+            " SELECT 1 FROM vectors v WHERE v.model = ? AND v.text_hash = c.text_hash AND v.id > ?)"
+            " GROUP BY c.text_hash ORDER BY 1",
+            (profile, model, newer_than),
+        )
+        return [MissingText(*row) for row in rows]
+
+    def texts(self, chunks: Sequence[int]) -> list[str]:
+        """The texts of chunks, in the order asked for."""
+        found: dict[int, str] = {}
+        for start in range(0, len(chunks), PAGE):
+            page = chunks[start : start + PAGE]
+            marks = ",".join("?" * len(page))
+            found.update(
+                self.connection.execute(f"SELECT id, text FROM chunks WHERE id IN ({marks})", page).fetchall()  # noqa: S608
+            )
+        return [found[chunk] for chunk in chunks]
+
+    def put_vectors(self, model: int, vectors: Iterable[tuple[str, bytes]]) -> None:
+        """Commit vectors: pairs of text hash and float32 bytes. An older vector of the text is replaced."""
+        with transaction(self.connection):
+            self.connection.executemany(
+                "INSERT OR REPLACE INTO vectors (model, text_hash, vector) VALUES (?, ?, ?)",
+                [(model, text_hash, vector) for text_hash, vector in vectors],
+            )
+
+    def count_vectors(self, model: int) -> int:
+        """How many vectors a model has in this ledger."""
+        return int(
+            self.connection.execute("SELECT count(*) FROM vectors WHERE model = ?", (model,)).fetchone()[0]
+        )
+
+    # -- what a collection has to hold ------------------------------------------------------------
+
+    def record_ids(self, model: int, profile: int) -> set[str]:
+        """The ids of all records whose vectors are here."""
+        rows = self.connection.execute(
+            "SELECT c.record_id FROM chunks c JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash"
+            " WHERE c.profile = ?",
+            (model, profile),
+        )
+        return {row[0] for row in rows}
+
+    def record_ids_of_texts(self, profile: int, text_hashes: Sequence[str]) -> list[str]:
+        """The ids of the records that carry any of the texts."""
+        found: list[str] = []
+        for start in range(0, len(text_hashes), PAGE):
+            page = text_hashes[start : start + PAGE]
+            marks = ",".join("?" * len(page))
+            rows = self.connection.execute(
+                f"SELECT record_id FROM chunks WHERE profile = ? AND text_hash IN ({marks})",  # noqa: S608
+                (profile, *page),
+            )
+            found.extend(row[0] for row in rows)
+        return found
+
+    def records(self, model: int, profile: int, ids: Sequence[str]) -> Iterator[list[Record]]:
+        """The records of the given ids, in pages."""
+        for start in range(0, len(ids), PAGE):
+            page = ids[start : start + PAGE]
+            marks = ",".join("?" * len(page))
+            rows = self.connection.execute(
+                "SELECT c.record_id, c.doc_id, d.title, d.url, c.text, v.vector FROM chunks c"
+                " JOIN documents d ON d.doc_id = c.doc_id"
+                " JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash"
+                f" WHERE c.profile = ? AND c.record_id IN ({marks})",  # noqa: S608
+                (model, profile, *page),
+            )
+            yield [Record(*row) for row in rows]
+
+    def churn(self, model: int) -> int:
+        """How many records were deleted from the model's collection since it was built."""
+        return int(self.connection.execute("SELECT churn FROM models WHERE id = ?", (model,)).fetchone()[0])
+
+    def set_churn(self, model: int, churn: int) -> None:
+        """Note how many records were deleted from the model's collection since it was built."""
+        with transaction(self.connection):
+            self.connection.execute("UPDATE models SET churn = ? WHERE id = ?", (churn, model))
+
+    # -- facts ------------------------------------------------------------------------------------
+
+    def fact(self, name: str) -> str | None:
+        """A remembered value."""
+        row = self.connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_fact(self, name: str, value: str | None) -> None:
+        """Remember a value; None forgets it."""
+        with transaction(self.connection):
+            if value is None:
+                self.connection.execute("DELETE FROM facts WHERE name = ?", (name,))
+            else:
+                self.connection.execute(
+                    "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (name, value)
+                )

@@ -1,0 +1,129 @@
+"""The formats of ``state.db`` and ``source.db`` as ordered functions.
+
+Loaded only when a file is created or older than the program. Each file's ``user_version`` counts the
+migrations it has had; all that are missing run in one transaction, after a backup copy.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from kbjobs.store.connection import transaction
+
+Migration = Callable[[Database], None]
+
+
+def state_001_queue(db: Database) -> None:
+    """Jobs, the locks of running ones, and one row per attempt."""
+    db.execute("""
+        CREATE TABLE jobs (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused
+            type TEXT NOT NULL, source TEXT, params TEXT NOT NULL, key TEXT NOT NULL,
+            resources TEXT NOT NULL, phases TEXT NOT NULL,
+            status TEXT NOT NULL, priority INTEGER NOT NULL DEFAULT 0,
+            cancel_requested INTEGER NOT NULL DEFAULT 0,
+            attempt INTEGER NOT NULL DEFAULT 0, deaths INTEGER NOT NULL DEFAULT 0,
+            saved INTEGER NOT NULL DEFAULT 0, saved_at_start INTEGER NOT NULL DEFAULT 0,
+            run_id TEXT, pid INTEGER,
+            progress REAL NOT NULL DEFAULT 0, phase TEXT, message TEXT NOT NULL DEFAULT '', eta REAL,
+            dimension INTEGER, operation TEXT,
+            created_at TEXT NOT NULL, started_at TEXT, finished_at TEXT, duration REAL NOT NULL DEFAULT 0,
+            exit_code INTEGER, result TEXT, error TEXT
+        )""")
+    db.execute("CREATE UNIQUE INDEX one_live_job_per_key ON jobs(key) WHERE status IN ('pending', 'running')")
+    db.execute("CREATE INDEX jobs_in_order ON jobs(status, priority DESC, id)")
+    db.execute("CREATE INDEX jobs_by_source ON jobs(source, id)")
+    db.execute("""
+        CREATE TABLE locks (
+            resource TEXT PRIMARY KEY, job_id INTEGER NOT NULL REFERENCES jobs(id), run_id TEXT NOT NULL
+        ) WITHOUT ROWID""")
+    db.execute("""
+        CREATE TABLE attempts (
+            job_id INTEGER NOT NULL REFERENCES jobs(id), attempt INTEGER NOT NULL, run_id TEXT NOT NULL,
+            started_at TEXT NOT NULL, finished_at TEXT, outcome TEXT, error TEXT,
+            PRIMARY KEY (job_id, attempt)
+        ) WITHOUT ROWID""")
+    db.execute("""
+        CREATE TABLE daemon (
+            only INTEGER PRIMARY KEY CHECK (only = 1),
+            pid INTEGER NOT NULL, version TEXT NOT NULL, started_at TEXT NOT NULL
+        )""")
+
+
+def ledger_001_documents(db: Database) -> None:
+    """Documents, links, chunks by profile, vectors by model, and what each collection has been through."""
+    db.execute("CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
+    db.execute("""
+        CREATE TABLE documents (
+            doc_id TEXT PRIMARY KEY, path TEXT NOT NULL, url TEXT NOT NULL, title TEXT NOT NULL,
+            language TEXT, content_hash TEXT NOT NULL, word_count INTEGER NOT NULL,
+            pipeline TEXT NOT NULL, signature TEXT NOT NULL
+        ) WITHOUT ROWID""")
+    db.execute("""
+        CREATE TABLE links (
+            doc_id TEXT NOT NULL REFERENCES documents(doc_id) ON DELETE CASCADE, url TEXT NOT NULL,
+            PRIMARY KEY (doc_id, url)
+        ) WITHOUT ROWID""")
+    db.execute("CREATE TABLE profiles (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)")
+    db.execute("""
+        CREATE TABLE chunked (  -- documents that were cut for a profile, also those that gave no chunk
+            doc_id TEXT NOT NULL REFERENCES documents(doc_id) ON DELETE CASCADE,
+            profile INTEGER NOT NULL REFERENCES profiles(id), PRIMARY KEY (profile, doc_id)
+        ) WITHOUT ROWID""")
+    db.execute("""
+        CREATE TABLE chunks (
+            id INTEGER PRIMARY KEY,
+            doc_id TEXT NOT NULL REFERENCES documents(doc_id) ON DELETE CASCADE,
+            profile INTEGER NOT NULL REFERENCES profiles(id), ordinal INTEGER NOT NULL,
+            record_id TEXT NOT NULL, text_hash TEXT NOT NULL, tokens INTEGER NOT NULL, text TEXT NOT NULL,
+            UNIQUE (doc_id, profile, ordinal)
+        )""")
+    db.execute("CREATE UNIQUE INDEX chunks_by_record ON chunks(profile, record_id)")
+    db.execute("CREATE INDEX chunks_by_text ON chunks(profile, text_hash)")
+    db.execute("""
+        CREATE TABLE models (
+            id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, name TEXT NOT NULL,
+            dimension INTEGER NOT NULL, profile INTEGER NOT NULL REFERENCES profiles(id),
+            churn INTEGER NOT NULL DEFAULT 0  -- records deleted from the collection since it was built
+        )""")
+    db.execute("""
+        CREATE TABLE vectors (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,  -- a newer vector has a greater id
+            model INTEGER NOT NULL REFERENCES models(id),
+            text_hash TEXT NOT NULL, vector BLOB NOT NULL  -- float32, little-endian, unit length
+        )""")
+    db.execute("CREATE UNIQUE INDEX vectors_by_text ON vectors(model, text_hash)")
+
+
+STATE: tuple[Migration, ...] = (state_001_queue,)
+LEDGER: tuple[Migration, ...] = (ledger_001_documents,)
+
+
+def apply_migrations(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> None:
+    """Bring the file at ``path`` to the newest format, after a backup copy of an older one."""
+    found = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found:
+        _back_up(connection, path.with_name(f"{path.name}.format-{found}.backup"))
+    with transaction(connection):
+        # Another process may have been faster: ask again under the write lock.
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+        for migration in migrations[found:]:
+            migration(Database(connection))
+        if found < len(migrations):
+            connection.execute(f"PRAGMA user_version = {len(migrations)}")
+
+
+def _back_up(connection: sqlite3.Connection, copy: Path) -> None:
+    unfinished = copy.with_name(copy.name + ".part")
+    unfinished.unlink(missing_ok=True)
+    target = sqlite3.connect(unfinished)
+    try:
+        connection.backup(target)
+    finally:
+        target.close()
+    unfinished.chmod(0o600)
+    unfinished.replace(copy)

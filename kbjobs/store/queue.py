@@ -1,0 +1,359 @@
+"""Every statement on ``state.db``: submit, claim, progress, finish, recover, cancel, look up.
+
+The queue's hot path uses ``sqlite3`` itself: importing sqlite-utils costs more than a submit.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from kbjobs.errors import ConflictError, ExitCode, NotFoundError
+from kbjobs.store.connection import connect, explain, transaction
+from kbjobs.store.jobs import Job, NewJob, job_from_row
+from kbjobs.store.transitions import Event, InvalidTransition, Status, after, before
+
+STATE_VERSION = 1
+
+
+class StaleWorkerError(Exception):
+    """The writer's run was declared dead or has ended: it can change nothing any more."""
+
+
+def now() -> str:
+    """The time as the state holds it: for people only, never for a decision."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    from kbjobs.store import migrations
+
+    path = Path(connection.execute("PRAGMA database_list").fetchone()[2])
+    migrations.apply_migrations(connection, path, migrations.STATE)
+
+
+class Queue:
+    """The queue and history in ``state.db``. One object per process and thread of control."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.connection = connect(path, STATE_VERSION, _migrate)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.connection.close()
+
+    # -- clients ----------------------------------------------------------------------------------
+
+    def submit(self, new: NewJob) -> Job:
+        """Add a pending job. Raises ConflictError where the same job is already pending or running."""
+        row = (
+            new.type,
+            new.source,
+            json.dumps(new.params),
+            new.key,
+            json.dumps(new.resources),
+            json.dumps(new.phases),
+            Status.PENDING,
+            new.priority,
+            new.dimension,
+            new.operation,
+            now(),
+        )
+        try:
+            with transaction(self.connection):
+                found = self.connection.execute(
+                    "SELECT id, status FROM jobs WHERE key = ? AND status IN ('pending', 'running')",
+                    (new.key,),
+                ).fetchone()
+                if found:
+                    raise ConflictError(
+                        f"the same job is already {found['status']}: job {found['id']}",
+                        f"Follow it with kbjobs watch {found['id']}, or stop it with kbjobs cancel {found['id']}.",
+                    )
+                cursor = self.connection.execute(
+                    "INSERT INTO jobs (type, source, params, key, resources, phases, status, priority,"
+                    " dimension, operation, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    row,
+                )
+                assert cursor.lastrowid is not None  # noqa: S101 — an INSERT always has one
+                return self.get(cursor.lastrowid)
+        except sqlite3.Error as error:
+            raise explain(error, self.path) from error
+
+    def get(self, job_id: int) -> Job:
+        """The job; raises NotFoundError."""
+        row = self.connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+        if row is None:
+            raise NotFoundError(f"there is no job {job_id}", "kbjobs history lists the jobs there are.")
+        return job_from_row(row)
+
+    def active(self, source: str | None = None) -> list[Job]:
+        """Running jobs, then pending ones in the order in which they will be claimed."""
+        where, values = ("AND source = ?", (source,)) if source is not None else ("", ())
+        rows = self.connection.execute(
+            f"SELECT * FROM jobs WHERE status IN ('running', 'pending') {where}"  # noqa: S608
+            " ORDER BY status DESC, priority DESC, id",
+            values,
+        )
+        return [job_from_row(row) for row in rows]
+
+    def history(
+        self,
+        limit: int = 50,
+        days: float | None = None,
+        job_type: str | None = None,
+        source: str | None = None,
+        status: Status | None = None,
+        ended_only: bool = False,
+    ) -> list[Job]:
+        """Jobs, the newest first."""
+        conditions, values = ["1"], list[Any]()
+        if days is not None:
+            conditions.append("created_at >= ?")
+            values.append((datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ"))
+        for column, value in (("type", job_type), ("source", source), ("status", status)):
+            if value is not None:
+                conditions.append(f"{column} = ?")
+                values.append(value)
+        if ended_only:
+            conditions.append("status NOT IN ('pending', 'running')")
+        rows = self.connection.execute(
+            f"SELECT * FROM jobs WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?",  # noqa: S608
+            (*values, limit),
+        )
+        return [job_from_row(row) for row in rows]
+
+    def attempts(self, job_id: int) -> list[dict[str, Any]]:
+        """Every attempt of a job: number, times, outcome and error."""
+        rows = self.connection.execute(
+            "SELECT attempt, started_at, finished_at, outcome, error FROM attempts WHERE job_id = ?"
+            " ORDER BY attempt",
+            (job_id,),
+        )
+        return [dict(row) for row in rows]
+
+    def cancel(self, job_id: int) -> Job:
+        """Record the wish. A pending job is cancelled at once, a running one by its worker or the daemon."""
+        with transaction(self.connection):
+            job = self.get(job_id)
+            if job.status is Status.PENDING:
+                self.connection.execute(
+                    "UPDATE jobs SET status = ?, exit_code = ?, finished_at = ?, cancel_requested = 1,"
+                    " message = 'cancelled before it started' WHERE id = ?",
+                    (after(job.status, Event.CANCEL), ExitCode.CANCELLED, now(), job_id),
+                )
+            elif job.status is Status.RUNNING:
+                self.connection.execute("UPDATE jobs SET cancel_requested = 1 WHERE id = ?", (job_id,))
+            elif job.status is not Status.CANCELLED:
+                raise ConflictError(
+                    f"job {job_id} has already ended: {job.status}", f"See kbjobs status {job_id}."
+                )
+        return self.get(job_id)
+
+    def resume(self, job_id: int) -> Job:
+        """Put an ended job back in the queue, to go on from what is saved."""
+        try:
+            with transaction(self.connection):
+                job = self.get(job_id)
+                self.connection.execute(
+                    "UPDATE jobs SET status = ?, cancel_requested = 0, deaths = 0, exit_code = NULL,"
+                    " result = NULL, error = NULL, finished_at = NULL, message = '' WHERE id = ?",
+                    (after(job.status, Event.RESUME), job_id),
+                )
+        except InvalidTransition:
+            raise ConflictError(
+                f"job {job_id} is {job.status}; only failed, cancelled and interrupted jobs can be resumed",
+                f"See kbjobs status {job_id}.",
+            ) from None
+        except sqlite3.IntegrityError:
+            raise ConflictError(
+                f"the same job as {job_id} is already pending or running", "See kbjobs status."
+            ) from None
+        return self.get(job_id)
+
+    def resumable(self) -> list[Job]:
+        """Jobs that ``resume`` accepts and that did not end by the user's own wish."""
+        statuses = [status for status in before(Event.RESUME) if status is not Status.CANCELLED]
+        marks = ",".join("?" * len(statuses))
+        rows = self.connection.execute(
+            f"SELECT * FROM jobs WHERE status IN ({marks}) ORDER BY id",  # noqa: S608
+            statuses,
+        )
+        return [job_from_row(row) for row in rows]
+
+    def data_version(self) -> int:
+        """Changes whenever another process has written: a cheap question for those who wait."""
+        return int(self.connection.execute("PRAGMA data_version").fetchone()[0])
+
+    # -- the daemon -------------------------------------------------------------------------------
+
+    def claim(self, run_id: str) -> Job | None:
+        """Take the next pending job whose resources are free, and lock them for ``run_id``."""
+        with transaction(self.connection):
+            row = self.connection.execute(
+                "SELECT * FROM jobs AS j WHERE status = 'pending' AND NOT EXISTS ("
+                " SELECT 1 FROM json_each(j.resources) AS r JOIN locks AS l ON l.resource = r.value)"
+                " ORDER BY priority DESC, id LIMIT 1"
+            ).fetchone()
+            if row is None:
+                return None
+            job_id, attempt, started = row["id"], row["attempt"] + 1, now()
+            self.connection.executemany(
+                "INSERT INTO locks (resource, job_id, run_id) VALUES (?, ?, ?)",
+                [(resource, job_id, run_id) for resource in json.loads(row["resources"])],
+            )
+            self.connection.execute(
+                "UPDATE jobs SET status = ?, run_id = ?, pid = NULL, attempt = ?, saved_at_start = saved,"
+                " started_at = coalesce(started_at, ?) WHERE id = ?",
+                (after(Status(row["status"]), Event.CLAIM), run_id, attempt, started, job_id),
+            )
+            self.connection.execute(
+                "INSERT INTO attempts (job_id, attempt, run_id, started_at) VALUES (?, ?, ?, ?)",
+                (job_id, attempt, run_id, started),
+            )
+            return self.get(job_id)
+
+    def running(self) -> list[Job]:
+        """The jobs whose status is running, whoever runs them."""
+        rows = self.connection.execute("SELECT * FROM jobs WHERE status = 'running' ORDER BY id")
+        return [job_from_row(row) for row in rows]
+
+    def has_pending(self) -> bool:
+        """Whether any job waits."""
+        return self.connection.execute("SELECT 1 FROM jobs WHERE status = 'pending'").fetchone() is not None
+
+    def record_death(self, job_id: int, run_id: str, reason: str, max_deaths: int) -> Job | None:
+        """The worker of this run is proven dead: requeue the job, or end it.
+
+        A wish to cancel ends it as cancelled. ``max_deaths`` deaths in a row without anything saved in
+        between end it as interrupted. Returns None where the run had already ended.
+        """
+        with transaction(self.connection):
+            row = self.connection.execute(
+                "SELECT * FROM jobs WHERE id = ? AND status = 'running' AND run_id = ?", (job_id, run_id)
+            ).fetchone()
+            if row is None:
+                return None
+            deaths = 0 if row["saved"] > row["saved_at_start"] else row["deaths"] + 1
+            exit_code: ExitCode | None = None
+            if row["cancel_requested"]:
+                event, exit_code, message = Event.CANCEL, ExitCode.CANCELLED, "cancelled"
+            elif deaths >= max_deaths:
+                event, exit_code = Event.INTERRUPT, ExitCode.INTERRUPTED
+                message = f"interrupted: its worker died {deaths} times without progress ({reason})"
+            else:
+                event, message = Event.REQUEUE, f"goes on after: {reason}"
+            self._leave(job_id, run_id, event, exit_code, message, reason, deaths)
+            return self.get(job_id)
+
+    def release(self, job_id: int, run_id: str) -> None:
+        """Give a running job back to the queue: its worker stopped because the daemon stops."""
+        with transaction(self.connection):
+            deaths = self.connection.execute("SELECT deaths FROM jobs WHERE id = ?", (job_id,)).fetchone()[0]
+            self._leave(job_id, run_id, Event.REQUEUE, None, "waits for the daemon", "daemon stopped", deaths)
+
+    def set_pid(self, job_id: int, run_id: str, pid: int) -> None:
+        """Remember the worker's process, to find what is left of its group later."""
+        self.connection.execute(
+            "UPDATE jobs SET pid = ? WHERE id = ? AND status = 'running' AND run_id = ?",
+            (pid, job_id, run_id),
+        )
+
+    def describe_daemon(self, pid: int, version: str) -> None:
+        """Record who the daemon is. Whether it lives is told by its lock, never by this row."""
+        with transaction(self.connection):
+            self.connection.execute("DELETE FROM daemon")
+            self.connection.execute(
+                "INSERT INTO daemon (only, pid, version, started_at) VALUES (1, ?, ?, ?)",
+                (pid, version, now()),
+            )
+
+    def daemon(self) -> dict[str, Any] | None:
+        """What the last daemon recorded of itself."""
+        row = self.connection.execute("SELECT pid, version, started_at FROM daemon").fetchone()
+        return None if row is None else dict(row)
+
+    # -- the worker -------------------------------------------------------------------------------
+
+    def record_progress(self, job_id: int, run_id: str, fields: dict[str, Any]) -> bool:
+        """Write progress; returns whether a cancel is wished. Raises StaleWorkerError.
+
+        ``fields``: any of progress, message, eta, duration, saved (numbers and texts), phase and
+        phases (JSON values).
+        """
+        values = {k: json.dumps(v) if k in ("phase", "phases") else v for k, v in fields.items()}
+        assignments = ", ".join(f"{name} = :{name}" for name in values)
+        row = self.connection.execute(
+            f"UPDATE jobs SET {assignments} WHERE id = :id AND status = 'running' AND run_id = :run_id"  # noqa: S608
+            " RETURNING cancel_requested",
+            {**values, "id": job_id, "run_id": run_id},
+        ).fetchall()
+        if len(row) != 1:
+            raise StaleWorkerError(f"run {run_id} of job {job_id} has ended")
+        return bool(row[0][0])
+
+    def finish(
+        self,
+        job_id: int,
+        run_id: str,
+        event: Event,
+        exit_code: ExitCode,
+        message: str,
+        result: dict[str, Any] | None = None,
+        error: str | None = None,
+        phases: Sequence[dict[str, Any]] | None = None,
+        duration: float | None = None,
+    ) -> None:
+        """End a running job and free its resources. Raises StaleWorkerError where the run has ended."""
+        with transaction(self.connection):
+            self._leave(job_id, run_id, event, exit_code, message, error, 0)
+            self.connection.execute(
+                "UPDATE jobs SET result = ?, error = ?, phases = coalesce(?, phases),"
+                " progress = CASE WHEN status = 'completed' THEN 100 ELSE progress END,"
+                " duration = coalesce(?, duration), phase = NULL WHERE id = ?",
+                (
+                    None if result is None else json.dumps(result),
+                    error,
+                    None if phases is None else json.dumps(phases),
+                    duration,
+                    job_id,
+                ),
+            )
+
+    def _leave(
+        self,
+        job_id: int,
+        run_id: str,
+        event: Event,
+        exit_code: ExitCode | None,
+        message: str,
+        error: str | None,
+        deaths: int,
+    ) -> None:
+        """The one way out of running: status, locks and attempt in the caller's transaction."""
+        status = after(Status.RUNNING, event)
+        moment = now()
+        cursor = self.connection.execute(
+            "UPDATE jobs SET status = ?, run_id = NULL, pid = NULL, eta = NULL, deaths = ?, exit_code = ?,"
+            " message = ?, finished_at = ? WHERE id = ? AND status = 'running' AND run_id = ?",
+            (status, deaths, exit_code, message, moment if exit_code is not None else None, job_id, run_id),
+        )
+        if cursor.rowcount != 1:
+            raise StaleWorkerError(f"run {run_id} of job {job_id} has ended")
+        self.connection.execute("DELETE FROM locks WHERE run_id = ?", (run_id,))
+        self.connection.execute(
+            "UPDATE attempts SET finished_at = ?, outcome = ?, error = ? WHERE job_id = ? AND run_id = ?",
+            (moment, event, error, job_id, run_id),
+        )
+
+
+def open_existing(path: Path) -> Queue | None:
+    """The queue where its file exists; None where nothing was ever submitted."""
+    if not path.exists():
+        return None
+    return Queue(path)

@@ -1,0 +1,63 @@
+"""The life of a job as pure data: every write to a job's status goes through :func:`after`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """Where a job stands."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+
+
+class Event(StrEnum):
+    """What can happen to a job."""
+
+    CLAIM = "claim"
+    COMPLETE = "complete"
+    FAIL = "fail"
+    CANCEL = "cancel"  # a pending job, at once; a running one, when its worker has stopped
+    REQUEUE = "requeue"  # after a crash, or when the daemon stops
+    INTERRUPT = "interrupt"  # died too often without progress
+    RESUME = "resume"  # the user's wish to go on from what is saved
+
+
+LIVE = frozenset({Status.PENDING, Status.RUNNING})
+ENDED = frozenset(Status) - LIVE
+
+_S, _E = Status, Event
+TRANSITIONS: dict[tuple[Status, Event], Status] = {
+    (_S.PENDING, _E.CLAIM): _S.RUNNING,
+    (_S.PENDING, _E.CANCEL): _S.CANCELLED,
+    (_S.RUNNING, _E.COMPLETE): _S.COMPLETED,
+    (_S.RUNNING, _E.FAIL): _S.FAILED,
+    (_S.RUNNING, _E.CANCEL): _S.CANCELLED,
+    (_S.RUNNING, _E.REQUEUE): _S.PENDING,
+    (_S.RUNNING, _E.INTERRUPT): _S.INTERRUPTED,
+    (_S.FAILED, _E.RESUME): _S.PENDING,
+    (_S.CANCELLED, _E.RESUME): _S.PENDING,
+    (_S.INTERRUPTED, _E.RESUME): _S.PENDING,
+}
+
+
+def before(event: Event) -> tuple[Status, ...]:
+    """The statuses in which the event can happen."""
+    return tuple(status for status, possible in TRANSITIONS if possible is event)
+
+
+class InvalidTransition(Exception):
+    """The event cannot happen to a job of that status."""
+
+
+def after(status: Status, event: Event) -> Status:
+    """The status that follows; raises InvalidTransition where the event cannot happen."""
+    try:
+        return TRANSITIONS[status, event]
+    except KeyError:
+        raise InvalidTransition(f"a {status} job cannot {event}") from None

@@ -1,0 +1,162 @@
+"""One ChromaDB collection in one directory: explicit vectors, cosine space, upserts only.
+
+Chroma is not process-safe and says nothing about it. A writer therefore opens its directory after
+taking the source's lock and closes it before letting go; a reader opens anew for each search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kbjobs.errors import UnavailableError
+from kbjobs.store.ledger import Record
+
+COLLECTION_NAME = "passages"
+BATCH = 250  # records an upsert; larger ones are not faster, and other builds of Chroma allow fewer
+PAGE = 5000  # ids a read; beyond about 32,000 SQLite refuses ("too many SQL variables")
+NEAR = 1e-3  # cosine distance below which a hit is the vector itself
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage found: its record id, cosine similarity, text and where it is from."""
+
+    id: str
+    score: float
+    doc_id: str
+    title: str
+    url: str
+    text: str
+
+
+class CollectionError(UnavailableError):
+    """Chroma could not open, read or write a collection's directory."""
+
+
+class Collection:
+    """An open collection. Use as a context manager."""
+
+    def __init__(self, path: Path, create: bool = False) -> None:
+        self.path = path
+        if not create and not (path / "chroma.sqlite3").is_file():
+            raise CollectionError(f"there is no vector collection in {path}", "Index the source first.")
+        import chromadb
+        from chromadb.config import Settings
+
+        with _explained(path):
+            self._client = chromadb.PersistentClient(path, settings=Settings(anonymized_telemetry=False))
+            try:
+                self._batch = min(BATCH, self._client.get_max_batch_size())
+                if create:
+                    self._collection = self._client.get_or_create_collection(
+                        COLLECTION_NAME, embedding_function=None, configuration={"hnsw": {"space": "cosine"}}
+                    )
+                else:
+                    self._collection = self._client.get_collection(COLLECTION_NAME, embedding_function=None)
+            except BaseException:
+                self._client.close()
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the directory."""
+        self._client.close()
+
+    def count(self) -> int:
+        """How many records it holds."""
+        with _explained(self.path):
+            return int(self._collection.count())
+
+    def ids(self) -> set[str]:
+        """The ids of all records."""
+        found: set[str] = set()
+        offset = 0
+        with _explained(self.path):
+            while page := self._collection.get(include=[], limit=PAGE, offset=offset)["ids"]:
+                found.update(page)
+                offset += len(page)
+        return found
+
+    def upsert(self, records: Sequence[Record]) -> None:
+        """Write records, replacing those of the same id."""
+        for start in range(0, len(records), self._batch):
+            batch = records[start : start + self._batch]
+            with _explained(self.path):
+                self._collection.upsert(
+                    ids=[record.id for record in batch],
+                    embeddings=np.stack([np.frombuffer(record.vector, "<f4") for record in batch]),
+                    documents=[record.text for record in batch],
+                    metadatas=[
+                        {"doc_id": record.doc_id, "title": record.title, "url": record.url}
+                        for record in batch
+                    ],
+                )
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Remove records; ids that are not there are no error."""
+        for start in range(0, len(ids), self._batch):
+            with _explained(self.path):
+                self._collection.delete(ids=list(ids[start : start + self._batch]))
+
+    def query(self, vector: NDArray[np.float32], count: int) -> list[Hit]:
+        """The nearest records, best first."""
+        with _explained(self.path):
+            found: Any = self._collection.query(
+                query_embeddings=[vector], n_results=count, include=["documents", "metadatas", "distances"]
+            )
+        rows = zip(
+            found["ids"][0], found["distances"][0], found["documents"][0], found["metadatas"][0], strict=True
+        )
+        return [
+            Hit(name, 1.0 - float(distance), where["doc_id"], where["title"], where["url"], text)
+            for name, distance, text, where in rows
+        ]
+
+    def unreachable(self, records: Sequence[Record]) -> list[str]:
+        """The ids of records that a search for their own vector does not find.
+
+        Equal vectors stand in for each other. What ten neighbours do not show is asked for again among
+        a hundred, because the index is approximate.
+        """
+        left = list(records)
+        for neighbours in (10, 100):
+            if not left:
+                break
+            matrix = np.stack([np.frombuffer(record.vector, "<f4") for record in left])
+            with _explained(self.path):
+                found: Any = self._collection.query(
+                    query_embeddings=matrix, n_results=neighbours, include=["distances"]
+                )
+            left = [
+                record
+                for record, distances in zip(left, found["distances"], strict=True)
+                if not distances or min(distances) > NEAR
+            ]
+        return [record.id for record in left]
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    # Chroma raises many unrelated types, also from its Rust part; a person needs the directory and a remedy.
+    try:
+        yield
+    except Exception as error:
+        raise CollectionError(
+            f"the vector collection in {path} failed: {type(error).__name__}: {error}",
+            "kbjobs sources rebuild ID makes it anew from the ledger, without embedding anything again.",
+        ) from error

@@ -1,0 +1,57 @@
+"""A collection is changed in a copy beside it and published by a rename.
+
+A search therefore sees the last verified state until the new one is verified, and a kill at any point
+leaves either the old collection or the new one in place.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+
+class WorkingCopy:
+    """The directories around one live collection. All methods but ``readable`` need the source's lock."""
+
+    def __init__(self, live: Path) -> None:
+        self.live = live
+        self.building = live.with_name(live.name + ".building")
+        self._copying = live.with_name(live.name + ".copying")
+        self._old = live.with_name(live.name + ".old")
+
+    def readable(self) -> Path:
+        """The directory to search: the live one, or in the instant of a swap the one it replaces."""
+        return self._old if not self.live.exists() and self._old.exists() else self.live
+
+    def settle(self) -> None:
+        """Finish what a kill has cut short: a copy that was not whole, a swap between its two renames."""
+        if self._old.exists() and not self.live.exists():
+            (self.building if self.building.exists() else self._old).rename(self.live)
+        for leftover in (self._old, self._copying):
+            if leftover.exists():
+                shutil.rmtree(leftover)
+
+    def begin(self, empty: bool) -> Path:
+        """The directory to write to: one that was begun before, else a copy of the live one, or an empty one."""
+        self.settle()
+        if not self.building.exists():
+            if empty or not self.live.exists():
+                self.building.mkdir(mode=0o700, parents=True)
+            else:
+                shutil.copytree(self.live, self._copying)
+                self._copying.rename(self.building)
+        return self.building
+
+    def discard(self) -> None:
+        """Throw the working copy away."""
+        self.settle()
+        if self.building.exists():
+            shutil.rmtree(self.building)
+
+    def publish(self) -> None:
+        """Put the closed and verified working copy in the place of the live collection."""
+        if self.live.exists():
+            self.live.rename(self._old)
+        self.building.rename(self.live)
+        if self._old.exists():
+            shutil.rmtree(self._old)

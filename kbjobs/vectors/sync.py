@@ -1,0 +1,130 @@
+"""Keeping a collection equal to its ledger: compare, fill, verify, rebuild. No model is needed for any of it."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kbjobs.store.ledger import Ledger, Record
+from kbjobs.vectors.collection import Collection, CollectionError
+from kbjobs.vectors.publishing import WorkingCopy
+
+SAMPLE = 50  # records that are searched for by their own vector after each run
+TOLERATED = 0.02  # share of a sample that an approximate index, freshly built, may miss
+MAX_CHURN = 0.25  # deleted share of a collection beyond which its index is built anew
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How a collection differs from its ledger: ids of records."""
+
+    missing: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+    unreachable: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.extra or self.unreachable)
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """A model's part of a ledger, and the directory of its collection."""
+
+    ledger: Ledger
+    model: int
+    profile: int
+    live: Path
+
+
+def compare(indexed: Indexed, collection: Collection) -> Drift:
+    """What the collection lacks and what it has too much, by ids in both directions."""
+    wanted = indexed.ledger.record_ids(indexed.model, indexed.profile)
+    present = collection.ids()
+    return Drift(missing=sorted(wanted - present), extra=sorted(present - wanted))
+
+
+def fill(
+    indexed: Indexed,
+    collection: Collection,
+    ids: list[str],
+    on_progress: Callable[[int], None] = lambda done: None,
+) -> None:
+    """Write the records of the ids from the ledger; ``on_progress`` is told how many are done."""
+    done = 0
+    for page in indexed.ledger.records(indexed.model, indexed.profile, ids):
+        collection.upsert(page)
+        done += len(page)
+        on_progress(done)
+
+
+def find_unreachable(indexed: Indexed, collection: Collection, size: int = SAMPLE) -> tuple[list[str], int]:
+    """Search for a random sample by its own vectors: the ids not found, and the size of the sample."""
+    ids = sorted(indexed.ledger.record_ids(indexed.model, indexed.profile))
+    chosen = random.sample(ids, min(size, len(ids)))
+    sample: list[Record] = [
+        record for page in indexed.ledger.records(indexed.model, indexed.profile, chosen) for record in page
+    ]
+    return collection.unreachable(sample), len(sample)
+
+
+def verify(indexed: Indexed, sample: int = SAMPLE) -> Drift:
+    """Compare the live collection with the ledger. Raises CollectionError where it cannot be read."""
+    copies = WorkingCopy(indexed.live)
+    with Collection(copies.readable()) as collection:
+        drift = compare(indexed, collection)
+        unreachable, _ = find_unreachable(indexed, collection, sample)
+    return Drift(drift.missing, drift.extra, [name for name in unreachable if name not in drift.missing])
+
+
+def settle_and_publish(
+    indexed: Indexed, needs_fresh: bool, on_progress: Callable[[int, int], None] = lambda done, total: None
+) -> None:
+    """Make the working copy equal to the ledger, verify it and put it in place.
+
+    A copy that cannot be used (torn by a kill) is built once more from nothing; a second failure is raised.
+    """
+    copies = WorkingCopy(indexed.live)
+    if needs_fresh:
+        copies.discard()
+    try:
+        deleted = _equalise(
+            indexed, copies.begin(empty=needs_fresh), fresh=needs_fresh, on_progress=on_progress
+        )
+    except CollectionError as error:
+        log.warning("the working copy is not usable (%s); building it anew from the ledger", error.message)
+        copies.discard()
+        _equalise(indexed, copies.begin(empty=True), fresh=True, on_progress=on_progress)
+        deleted, needs_fresh = 0, True
+    churn = 0 if needs_fresh else indexed.ledger.churn(indexed.model) + deleted
+    if churn > MAX_CHURN * max(1, len(indexed.ledger.record_ids(indexed.model, indexed.profile))):
+        # Chroma only marks deleted records; many of them make others unreachable.
+        log.info("%d records were deleted since the index was built: building it anew", churn)
+        copies.discard()
+        _equalise(indexed, copies.begin(empty=True), fresh=True, on_progress=on_progress)
+        churn = 0
+    copies.publish()
+    indexed.ledger.set_churn(indexed.model, churn)
+
+
+def _equalise(indexed: Indexed, path: Path, fresh: bool, on_progress: Callable[[int, int], None]) -> int:
+    with Collection(path, create=True) as collection:
+        drift = compare(indexed, collection)
+        total = len(drift.missing)
+        fill(indexed, collection, drift.missing, lambda done: on_progress(done, total))
+        collection.delete(drift.extra)
+        wanted = len(indexed.ledger.record_ids(indexed.model, indexed.profile))
+        if collection.count() != wanted:
+            raise CollectionError(
+                f"the collection in {path} counts {collection.count()} records where the ledger has {wanted}"
+            )
+        unreachable, sampled = find_unreachable(indexed, collection)
+        if unreachable and (not fresh or len(unreachable) > TOLERATED * sampled):
+            raise CollectionError(
+                f"{len(unreachable)} of {sampled} records in {path} are not found by their own vectors"
+            )
+    return len(drift.extra)
