@@ -237,6 +237,5 @@ def _events(before: Job | None, job: Job) -> Iterator[JobEvent]:
             job.phase,
         ):
             yield JobEvent("progress", job)
-    if job.has_ended:
-        if before is None or not before.has_ended:
-            yield JobEvent("finished", job)
+    if job.has_ended and (before is None or not before.has_ended):
+        yield JobEvent("finished", job)

@@ -28,31 +28,32 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 
 class LazyGroup(TyperGroup):
-    """Loads only the command that is used; the list of commands needs none of them."""
+    """Loads only the command that is used; listing and guessing names needs none of them."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self._is_listing = False
+        self.commands = {
+            name: TyperCommand(name, short_help=short, help=short, rich_help_panel=panel)
+            for name, (panel, short) in COMMANDS.items()
+        }
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names, in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command, loaded from its module."""
-        if cmd_name not in COMMANDS:
-            return None
+        """The command, loaded from its module; for the list of commands, its name and line of help alone."""
+        if cmd_name not in COMMANDS or self._is_listing:
+            return self.commands.get(cmd_name)
         command = typer.main.get_command(import_module(f"kbjobs.commands.{cmd_name}").app)
         command.name = cmd_name
         return command
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """The list of commands, from the table alone."""
-        table = {
-            name: TyperCommand(name, short_help=short, help=short, rich_help_panel=panel)
-            for name, (panel, short) in COMMANDS.items()
-        }
-        self.get_command = lambda ctx, cmd_name: table.get(cmd_name)  # type: ignore[method-assign]
-        try:
-            super().format_help(ctx, formatter)
-        finally:
-            del self.get_command
+        """The help of the program itself."""
+        self._is_listing = True
+        super().format_help(ctx, formatter)
 
 
 app = typer.Typer(

@@ -46,7 +46,7 @@ class Setting:
         try:
             if isinstance(raw, bool) or (kind is str and not isinstance(raw, str)):
                 raise ValueError
-            value: str | int | float = kind(raw)  # type: ignore[arg-type]
+            value: str | int | float = kind(raw)  # type: ignore[arg-type, call-overload]
             if isinstance(raw, float) and kind is int and raw != value:
                 raise ValueError
         except (TypeError, ValueError, OverflowError):
@@ -54,8 +54,7 @@ class Setting:
                 f"{origin}: {self.name} = {raw!r} is not {wanted}", f"Give {self.name} {wanted}."
             ) from None
         if isinstance(value, int | float) and not (
-            (self.minimum is None or value >= self.minimum)
-            and (self.maximum is None or value <= self.maximum)
+            (self.minimum is None or value >= self.minimum) and (self.maximum is None or value <= self.maximum)
         ):
             raise UsageError(
                 f"{origin}: {self.name} = {value} is out of range",
@@ -107,9 +106,7 @@ class Settings:
 
                 near = get_close_matches(name, known, 1)
                 hint = f"Did you mean {near[0]}? " if near else ""
-                raise UsageError(
-                    f"{home.config_file}: unknown setting {name!r}", hint + "See kbjobs config show."
-                )
+                raise UsageError(f"{home.config_file}: unknown setting {name!r}", hint + "See kbjobs config show.")
         self.values: dict[str, SettingValue] = {}
         for setting in SETTINGS:
             if setting.variable in environ:
@@ -143,9 +140,7 @@ def _read_config(path: Path) -> dict[str, object]:
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", "Check the file's permissions.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"{path} is not valid TOML: {error}", "Correct the file, or move it away."
-        ) from error
+        raise UsageError(f"{path} is not valid TOML: {error}", "Correct the file, or move it away.") from error
 
 
 @dataclass(frozen=True, slots=True)

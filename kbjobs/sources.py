@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from kbjobs.daemon.locks import lock_source
-from kbjobs.errors import MissingRequirementError, NotFoundError, UsageError
+from kbjobs.errors import ConflictError, MissingRequirementError, NotFoundError, UsageError
 from kbjobs.settings import Home, Settings
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.queue import now
-from kbjobs.store.sources import Source, SourceFolder, add_source, check_source_id, list_sources
+from kbjobs.store.sources import Source, SourceFolder, check_source_id, list_sources
 
 LOCK_SECONDS = 1.0
 
@@ -59,6 +59,11 @@ def register(
             + (f" ({search.ignored} files of other types)" if search.ignored else ""),
             "Name the folder that holds the pages.",
         )
+    if folder.manifest.exists():
+        raise ConflictError(
+            f"source {source_id!r} exists already",
+            f"See kbjobs sources show {source_id}, or choose another id.",
+        )
     home.prepare()
     if copy:
         for file in files:
@@ -67,7 +72,7 @@ def register(
             shutil.copy2(file.path, target)
         roots = sorted({folder.pages / Path(file.key).parts[0] for file in files})
     source = Source(source_id, tuple(str(root) for root in roots), name, license_name, base_url, now())
-    add_source(home.sources, source)
+    folder.write(source)
     return source, len(files)
 
 

@@ -1,0 +1,1 @@
+"""Combined jobs: the runner of phases with weighted progress."""

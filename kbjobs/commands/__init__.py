@@ -1,0 +1,1 @@
+"""One file per verb the user types: renders, never decides."""

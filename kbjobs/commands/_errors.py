@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-
-
 from collections.abc import Callable
 
 from kbjobs.errors import ExitCode, KbjobsError
@@ -32,18 +30,14 @@ def run_app(app: Callable[[], object]) -> None:
     except (OSError, sqlite3.Error) as error:
         if debug:
             raise
-        what = (
-            f"{error.filename}: {error.strerror}"
-            if isinstance(error, OSError) and error.filename
-            else str(error)
-        )
+        what = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
         print(f"Error: {what}", file=sys.stderr)
         print(
             "Check that the home is writable and its disk not full; kbjobs config path shows it.",
             file=sys.stderr,
         )
         sys.exit(ExitCode.UNAVAILABLE)
-    except Exception as error:  # noqa: BLE001 — the last resort, for a person
+    except Exception as error:
         if debug:
             raise
         print(f"Error: unexpected {type(error).__name__}: {error}", file=sys.stderr)
@@ -61,6 +55,5 @@ def say_error(error: KbjobsError) -> None:
 def printable(text: str) -> str:
     """The text without control characters (but line feeds) and lone surrogates: safe on any terminal."""
     return "".join(
-        character if character == "\n" or character.isprintable() else repr(character)[1:-1]
-        for character in text
+        character if character == "\n" or character.isprintable() else repr(character)[1:-1] for character in text
     )

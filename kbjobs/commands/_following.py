@@ -61,9 +61,7 @@ def summary(job: Job) -> str:
 
 
 def _print_summary(job: Job) -> None:
-    print(
-        printable(summary(job)), file=sys.stdout if job.status is Status.COMPLETED else sys.stderr, flush=True
-    )
+    print(printable(summary(job)), file=sys.stdout if job.status is Status.COMPLETED else sys.stderr, flush=True)
 
 
 def _show_json(manager: JobManager, job_ids: Sequence[int], revive: bool) -> list[Job]:
@@ -103,7 +101,8 @@ def _show_lines(manager: JobManager, job_ids: Sequence[int], revive: bool) -> li
 def _describe(event: JobEvent) -> str:
     job = event.job
     if event.event == "queued":
-        return f"{job.type.replace('_', '-')} {job.source or ''} is {'queued' if job.status is Status.PENDING else job.status}"
+        standing = "queued" if job.status is Status.PENDING else job.status
+        return f"{job.type.replace('_', '-')} {job.source or ''} is {standing}"
     if event.event == "retry":
         return f"back in the queue, {job.message}"
     if event.event == "phase" and job.phase is not None:

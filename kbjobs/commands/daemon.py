@@ -71,9 +71,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.
     if as_json:
         print_json(found)
     elif found["running"]:
-        print(
-            f"running: process {found['pid']}, kbjobs {found['version']}, started {age(found['started_at'])}"
-        )
+        print(f"running: process {found['pid']}, kbjobs {found['version']}, started {age(found['started_at'])}")
     else:
         print("not running")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -20,21 +21,23 @@ app = typer.Typer()
 
 MODEL = "all-MiniLM-L6-v2"
 SEARCHES = ("how long must water boil", "keep warm without a heater", "stop heavy bleeding")
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "sources" / "preparedness"
 STOP_SECONDS = 30.0
 
 
 @app.command()
 def demo(
-    source: Annotated[Path, typer.Option(help="The folder of pages to index.")] = EXAMPLES,
+    source: Annotated[
+        Path | None, typer.Option(help="Default: the pages that come with kbjobs.", show_default=False)
+    ] = None,
 ) -> None:
     """A throw-away home, a small real source, the main job, three searches.
 
     Example:  kbjobs demo
     """
-    if not source.is_dir():
+    pages = source or _example_pages()
+    if not pages.is_dir():
         raise NotFoundError(
-            f"there are no pages in {source}",
+            f"there are no pages in {pages}",
             "Name a folder of HTML, .txt or .md: kbjobs demo --source PATH.",
         )
     with tempfile.TemporaryDirectory(prefix="kbjobs-demo-") as folder:
@@ -58,11 +61,15 @@ def demo(
                     "\n$ kbjobs " + " ".join(f'"{part}"' if " " in part else part for part in step),
                     flush=True,
                 )
-                ended = subprocess.run(
-                    [sys.executable, "-P", "-m", "kbjobs", *step], env=environment, check=False
-                )
+                ended = subprocess.run([sys.executable, "-P", "-m", "kbjobs", *step], env=environment, check=False)
                 if ended.returncode:
                     raise typer.Exit(ended.returncode)
         finally:
             stop_daemon(Home(Path(folder)), now=True, seconds=STOP_SECONDS)
     say("\nNext: kbjobs sources add wiki PATH, then kbjobs run index-offline wiki.")
+
+
+def _example_pages() -> Path:
+    """The pages in a clone of the project, else those that were installed with it."""
+    in_clone = Path(__file__).resolve().parents[2] / "examples" / "sources" / "preparedness"
+    return in_clone if in_clone.is_dir() else Path(sysconfig.get_path("data"), "share", "kbjobs", "preparedness")

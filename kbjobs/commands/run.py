@@ -23,9 +23,7 @@ DETACH = Annotated[
     bool,
     typer.Option("--detach", "-d", help="Print the job's id and return at once.", rich_help_panel="Submit"),
 ]
-JSON = Annotated[
-    bool, typer.Option("--json", help="JSON lines of what happens, on stdout.", rich_help_panel="Submit")
-]
+JSON = Annotated[bool, typer.Option("--json", help="JSON lines of what happens, on stdout.", rich_help_panel="Submit")]
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.", rich_help_panel="Submit")]
 PROGRESS = Annotated[ProgressMode, typer.Option(help="How progress is shown.", rich_help_panel="Submit")]
 
@@ -77,9 +75,7 @@ def _option(name: str, field: FieldInfo) -> tuple[Any, Any]:
     flag = "--" + name.replace("_", "-")
     # Off by default, a switch needs no way to switch it off.
     names = [flag] if kind is bool and field.default is False else []
-    option = typer.Option(
-        *names, help=field.description, metavar=metavar, rich_help_panel="Options of the type"
-    )
+    option = typer.Option(*names, help=field.description, metavar=metavar, rich_help_panel="Options of the type")
     return Annotated[kind | None if field.default is None else kind, option], field.default
 
 

@@ -42,9 +42,7 @@ def search(
         return
     for result in results:
         passage = " ".join(result["text"].removeprefix(result["title"]).split())
-        print(
-            f"{result['rank']:>2}. {result['score']:.3f}  {printable(result['title'])}  [{result['source']}]"
-        )
+        print(f"{result['rank']:>2}. {result['score']:.3f}  {printable(result['title'])}  [{result['source']}]")
         print(f"    {printable(result['url'])}")
         print(f"    {printable(passage[:SHOWN])}{'…' if len(passage) > SHOWN else ''}")
     sys.stdout.flush()

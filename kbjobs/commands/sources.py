@@ -29,14 +29,10 @@ def sources() -> None:
 @app.command()
 def add(
     source_id: ID,
-    paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH…", help="Folders or files.", show_default=False)
-    ],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Folders or files.", show_default=False)],
     name: Annotated[str, typer.Option(help="A name for people.")] = "",
     license_name: Annotated[str, typer.Option("--license", help="Licence of the content.")] = "",
-    base_url: Annotated[
-        str, typer.Option(help="Where the pages are online; their URLs are made from it.")
-    ] = "",
+    base_url: Annotated[str, typer.Option(help="Where the pages are online; their URLs are made from it.")] = "",
     copy: Annotated[bool, typer.Option("--copy", help="Copy the files into the home.")] = False,
 ) -> None:
     """Register folders or files of HTML, .txt and .md as a source.
@@ -64,8 +60,7 @@ def list_all(as_json: JSON = False) -> None:
                 state.source.id,
                 state.source.name,
                 f"{state.documents:,}",
-                ", ".join(f"{model['model']} ({model['vectors']:,})" for model in state.models)
-                or "not indexed",
+                ", ".join(f"{model['model']} ({model['vectors']:,})" for model in state.models) or "not indexed",
                 " ".join(state.source.paths),
             )
             for state in states
@@ -97,7 +92,7 @@ def show(source_id: ID, as_json: JSON = False) -> None:
     rows += [
         (
             "model",
-            f"{model['model']}, {model['dimension']} dimensions: {model['chunks']:,} passages, {model['vectors']:,} vectors",
+            f"{model['model']}, {model['dimension']} dimensions, {model['chunks']:,} passages, {model['vectors']:,} vectors",
         )
         for model in state.models
     ]
@@ -122,9 +117,7 @@ def verify(source_id: ID, as_json: JSON = False) -> None:
             ("model", "problem", "record"),
             [(one["model"], one["problem"], one.get("record", "")) for one in found["drift"][:20]],
         )
-        say(
-            f"{len(found['drift']):,} differences. kbjobs sources rebuild {source_id} heals them without a model."
-        )
+        say(f"{len(found['drift']):,} differences. kbjobs sources rebuild {source_id} heals them without a model.")
     if not found["ok"]:
         raise typer.Exit(ExitCode.FAILED)
 

@@ -1,0 +1,1 @@
+"""Readers that turn a page into a document; chunking; language; links."""

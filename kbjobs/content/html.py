@@ -21,20 +21,16 @@ _NEVER = (
     "footer dialog"
 )
 _FURNITURE_ROLES = frozenset(
-    "navigation banner contentinfo complementary search menu menubar toolbar dialog alertdialog".split()
+    ["navigation", "banner", "contentinfo", "complementary", "search", "menu", "menubar", "toolbar", "dialog", "alertdialog"]
 )
 _FURNITURE_NAMES = frozenset(
-    "sidebar sphinxsidebar navbar nav-links navigation breadcrumb breadcrumbs related menu site-header site-footer "
-    "footer header-nav toc table-of-contents headerlink mw-editsection noprint navbox catlinks printfooter "
-    "mw-jump-link skip-link skiplink cookie-banner cookie-notice advertisement social-share share-buttons "
-    "pagination mw-navigation".split()
+    ["sidebar", "sphinxsidebar", "navbar", "nav-links", "navigation", "breadcrumb", "breadcrumbs", "related", "menu", "site-header", "site-footer", "footer", "header-nav", "toc", "table-of-contents", "headerlink", "mw-editsection", "noprint", "navbox", "catlinks", "printfooter", "mw-jump-link", "skip-link", "skiplink", "cookie-banner", "cookie-notice", "advertisement", "social-share", "share-buttons", "pagination", "mw-navigation"]
 )
 _NOT_DISPLAYED = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
-_HIDDEN_IN_LINE = re.compile(rb"hidden|display\s{0,9}:\s{0,9}none|mw-editsection", re.IGNORECASE)
+_SIGNS_OF_HIDDEN_SPANS = (b"hidden", b"display:none", b"display: none", b"mw-editsection")
 
 _MAIN_NAMES = frozenset(
-    "content main main-content bodyContent mw-content-text mw-parser-output markdown-body entry-content post-content "
-    "article-body body document".split()
+    ["content", "main", "main-content", "bodyContent", "mw-content-text", "mw-parser-output", "markdown-body", "entry-content", "post-content", "article-body", "body", "document"]
 )
 _CANDIDATE_LIMIT = 40
 _INNER_SHARE = 0.8  # a smaller candidate is taken when it holds this much of the largest one's text
@@ -134,14 +130,14 @@ def _extract_body(
     body = tree.body
     if body is None:
         return [], []
-    survey = _survey(body, furniture, look_at_spans=_HIDDEN_IN_LINE.search(page) is not None)
+    survey = _survey(body, furniture, look_at_spans=any(sign in page for sign in _SIGNS_OF_HIDDEN_SPANS))
     # first in document order, so that what holds the main content is not lost with its wrapper's name
     for node in survey.furniture:
         node.decompose()
     for node in survey.breaks:
         node.insert_before("\n")
     root = find_main(body, survey.candidates)
-    blocks = list(_walk(root, is_mixed=survey.is_mixed, is_body=root == body))
+    blocks = list(_walk(root, is_mixed=survey.is_mixed, is_body=root.mem_id == body.mem_id))
     references = [href for node in root.css("a[href]") if (href := node.attributes.get("href"))]
     return blocks, references
 
@@ -161,6 +157,7 @@ def _survey(body: LexborNode, furniture_names: frozenset[str], *, look_at_spans:
     codes = _codes()
     survey = _Survey()
     named: list[LexborNode] = []
+    body_id = body.mem_id  # == compares the serialised markup
     for node in body.traverse():
         code = codes.get(node.tag_id, _CONTAINER)
         if code == _IN_LINE or (code == _SPAN and not look_at_spans):
@@ -171,14 +168,14 @@ def _survey(body: LexborNode, furniture_names: frozenset[str], *, look_at_spans:
         if code == _FURNITURE:
             survey.furniture.append(node)
             continue
-        if not survey.is_mixed and code not in _IN_LINES:
+        if not survey.is_mixed and code not in _IN_LINES and code != _NOTHING:
             parent = node.parent
             above = codes.get(parent.tag_id, _CONTAINER) if parent is not None else _CONTAINER
             survey.is_mixed = above in _IN_LINES or above == _PARAGRAPH or above <= len(_HEADINGS)
         attributes = node.attributes
         if not attributes and code != _MAIN:
             continue
-        if node == body:  # <body hidden> is how some frameworks wait for their scripts
+        if node.mem_id == body_id:  # <body hidden> is how some frameworks wait for their scripts
             continue
         names = {*(attributes.get("class") or "").split(), attributes.get("id") or ""}
         role = attributes.get("role") or ""
@@ -188,7 +185,9 @@ def _survey(body: LexborNode, furniture_names: frozenset[str], *, look_at_spans:
             named.append(node)
         elif code == _MAIN or role in ("main", "article") or not _MAIN_NAMES.isdisjoint(names):
             survey.candidates.append((node, role == "main" or node.tag == "main"))
-    survey.furniture += [node for node in named if node.css_first(_HOLDS_CONTENT) is None]
+    survey.furniture += [
+        node for node in named if node.tag in ("a", "span") or node.css_first(_HOLDS_CONTENT) is None
+    ]
     return survey
 
 
@@ -223,7 +222,7 @@ def _codes() -> dict[int, int]:
     codes: dict[str, int] = dict.fromkeys(_INLINE.split(), _IN_LINE)
     codes |= _HEADINGS | {"span": _SPAN, "a": _ANCHOR, "br": _BREAK, "main": _MAIN, "article": _MAIN}
     codes |= dict.fromkeys(_NEVER.split(), _FURNITURE)
-    codes |= dict.fromkeys(["p", "dt", "figcaption", "caption", "summary", "legend"], _PARAGRAPH)
+    codes |= dict.fromkeys(["p", "dt"], _PARAGRAPH)
     codes |= {"pre": _LISTING, "table": _TABLE, "tr": _ROW, "form": _FORM, "header": _HEADER}
     codes |= dict.fromkeys(["head", "title", "col", "colgroup", "hr", "frameset"], _NOTHING)
     by_id = {tree.create_node(tag).tag_id: code for tag, code in codes.items()}
@@ -298,7 +297,7 @@ def _walk(root: LexborNode, *, is_mixed: bool, is_body: bool) -> Iterator[Block]
 
 def _holds_block(node: LexborNode) -> bool:
     found = node.css(_BLOCKS)
-    return len(found) > 1 or (len(found) == 1 and found[0] != node)
+    return len(found) > 1 or (len(found) == 1 and found[0].mem_id != node.mem_id)
 
 
 def _read_listing(node: LexborNode) -> str:

@@ -14,10 +14,9 @@ from kbjobs.content.document import (
     clean_blocks,
     clean_title,
     document_id,
-    is_clean,
     measure_content,
 )
-from kbjobs.content.encoding import NotText, decode_page
+from kbjobs.content.encoding import decode_page
 from kbjobs.content.files import HTML_SUFFIXES, MARKDOWN_SUFFIXES, FoundFile
 from kbjobs.content.text import extract_markdown, extract_text
 

@@ -39,9 +39,7 @@ def ensure_daemon(home: Home) -> bool:
         return False
     lock = try_lock(home.start_lock, START_SECONDS)
     if lock is None:
-        raise UnavailableError(
-            "another command has been starting the daemon for too long", f"See {home.daemon_log}."
-        )
+        raise UnavailableError("another command has been starting the daemon for too long", f"See {home.daemon_log}.")
     try:
         if is_running(home):
             return False
@@ -72,9 +70,7 @@ def _start(home: Home) -> None:
     if answer is None:
         process.kill()
         answer = f"it was not ready after {START_SECONDS:.0f} s"
-    raise UnavailableError(
-        f"the daemon cannot start: {answer or 'it ended at once'}", f"See {home.daemon_log}."
-    )
+    raise UnavailableError(f"the daemon cannot start: {answer or 'it ended at once'}", f"See {home.daemon_log}.")
 
 
 def _read_answer(descriptor: int) -> str | None:
@@ -111,18 +107,14 @@ def stop_daemon(home: Home, now: bool, seconds: float) -> bool:
     # A process that is not our child cannot be waited for; its lock can.
     while is_running(home):
         if time.monotonic() > deadline:
-            raise UnavailableError(
-                f"the daemon (process {pid}) did not stop", "Try kbjobs daemon stop --now."
-            )
+            raise UnavailableError(f"the daemon (process {pid}) did not stop", "Try kbjobs daemon stop --now.")
         time.sleep(0.02)
     return True
 
 
 def log_to_file(path: Path) -> None:
     """Send the daemon's messages to its log, which rotates."""
-    handler = logging.handlers.RotatingFileHandler(
-        path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8"
-    )
+    handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 

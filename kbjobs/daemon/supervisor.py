@@ -177,11 +177,7 @@ class Supervisor:
             # Its whole group first: a child of the worker may still write to the source.
             for pid in kill_processes_of_run(child.run_id):
                 log.warning("job %d: process %d was left over and is killed", child.job_id, pid)
-            reason = (
-                f"worker was killed by signal {-status}"
-                if status < 0
-                else f"worker ended with status {status}"
-            )
+            reason = f"worker was killed by signal {-status}" if status < 0 else f"worker ended with status {status}"
             self._record_death(child.job_id, child.run_id, reason)
             del self._children[child.run_id]
             self._told_to_stop.pop(child.run_id, None)

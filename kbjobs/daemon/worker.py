@@ -86,9 +86,7 @@ class ProgressWriter:
     def _run(self) -> None:
         queue = Queue(self._home.state_file)
         queue.connection.execute("PRAGMA synchronous = NORMAL")
-        saved = int(
-            queue.connection.execute("SELECT saved FROM jobs WHERE id = ?", (self._job.id,)).fetchone()[0]
-        )
+        saved = int(queue.connection.execute("SELECT saved FROM jobs WHERE id = ?", (self._job.id,)).fetchone()[0])
         last = False
         while not last:
             last = self._ended.wait(WRITE_SECONDS)
@@ -184,9 +182,7 @@ def _record(queue: Queue, job: Job, run_id: str, outcome: _Outcome, writer: Prog
         code = ExitCode.PARTIAL if failed else ExitCode.DONE
         summary = "; ".join(result.summary for result in outcome.results)
         counts = outcome.results[-1].counts
-        queue.finish(
-            job.id, run_id, Event.COMPLETE, code, summary, counts, phases=phases, duration=writer.duration
-        )
+        queue.finish(job.id, run_id, Event.COMPLETE, code, summary, counts, phases=phases, duration=writer.duration)
         log.info("done: %s", summary)
     elif isinstance(error, JobCancelled):
         if writer.cancel_requested.is_set() or queue.get(job.id).cancel_requested:

@@ -1,1 +1,1 @@
-"""Text to vectors: local models and hosted ones behind one small interface."""
+"""Text to vectors, behind one small interface."""

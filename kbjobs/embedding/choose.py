@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,7 +16,6 @@ from kbjobs.embedding.parity import agrees
 from kbjobs.embedding.prepared_model import (
     NotConvertibleError,
     PreparedModel,
-    discard_prepared,
     has_openvino,
     has_torch,
     prepare,
@@ -77,23 +78,18 @@ class _LightChoice:
         embedder = self._open_chosen()
         if embedder is not None:
             return embedder
-        from filelock import FileLock
-
-        self.model_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with FileLock(self.model_dir / "lock"):
-            # Another process may have done it while this one waited.
-            embedder = self._open_chosen()
-            if embedder is not None:
-                return embedder
-            try:
-                trial = self._measure()
-            except NotConvertibleError as error:
-                trial = Trial.without_engines(str(error))
-            except MissingRequirementError:
-                raise
-            except KbjobsError as error:
-                return self._fall_back(error.message)
-            write_trial(self.model_dir, self.folder, self.weights, trial)
+        try:
+            self.model_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with _hold_lock(self.model_dir / "lock"):
+                # Another process may have done it while this one waited.
+                embedder = self._open_chosen()
+                if embedder is not None:
+                    return embedder
+                write_trial(self.model_dir, self.folder, self.weights, self._measure())
+        except MissingRequirementError:
+            raise
+        except (KbjobsError, OSError) as error:
+            return self._fall_back(str(error))
         embedder = self._open_chosen()
         if embedder is None:
             return self._fall_back("the chosen engine does not load again")
@@ -130,17 +126,34 @@ class _LightChoice:
             trial = run_trial(self.folder, self.key, prepared, self.model_dir)
             if trial.choose("auto") is not None:
                 return trial
-        discard_prepared(self.model_dir)
-        prepared = prepare(self.folder, self.weights, self.model_dir)
+        try:
+            prepared = prepare(self.folder, self.weights, self.model_dir)
+        except NotConvertibleError as error:
+            return Trial.without_engines(str(error))
         return run_trial(self.folder, self.key, prepared, self.model_dir)
 
     def _fall_back(self, reason: str) -> Embedder:
         if self.engine != "auto":
-            raise UsageError(
-                f"the engine {self.engine} cannot run {self.folder.name}: {reason}", "use --engine auto"
-            )
+            raise UsageError(f"the engine {self.engine} cannot run {self.folder.name}: {reason}", "use --engine auto")
         log.warning("%s runs with sentence-transformers, slowly: %s", self.folder.name, reason)
         return SentenceTransformersEmbedder(self.folder, self.key)
+
+
+@contextmanager
+def _hold_lock(file: Path) -> Iterator[None]:
+    """Hold a lock that the kernel frees when this process dies; say so if another one has it."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        log.info("waiting for another process that prepares the same model (%s)", file)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _prefers_sentence_transformers(folder: ModelFolder) -> bool:

@@ -56,7 +56,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _convert(transformer: Any, folder: ModelFolder, target: Path) -> int:  # noqa: ANN401  (a torch module)
+def _convert(transformer: Any, folder: ModelFolder, target: Path) -> int:
     import torch
 
     class HiddenState(torch.nn.Module):  # type: ignore[misc]
@@ -66,7 +66,7 @@ def _convert(transformer: Any, folder: ModelFolder, target: Path) -> int:  # noq
             super().__init__()
             self.transformer = transformer
 
-        def forward(self, input_ids: Any, attention_mask: Any) -> Any:  # noqa: ANN401  (tensors)
+        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
             return self.transformer(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
 
     openvino = import_openvino()

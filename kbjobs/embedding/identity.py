@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 
 from kbjobs.embedding.atomic_file import read_json, write_json
@@ -29,7 +30,8 @@ def weights_hash(folder: ModelFolder, cache_dir: Path) -> str:
         if known == state and isinstance(digest, str) and len(digest) == 64:
             return digest
     digest = file_hash(file)
-    write_json(note, {**state, "sha256": digest})
+    with suppress(OSError):  # it is only hashed again next time
+        write_json(note, {**state, "sha256": digest})
     return digest
 
 

@@ -29,9 +29,7 @@ _OLD_POOLINGS = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 # Families whose positions are counted from the padding token's id + 1.
-_OFFSET_POSITIONS = frozenset(
-    {"roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "longformer"}
-)
+_OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "longformer"})
 _LIGHT_MODULES = frozenset({"Transformer", "Pooling", "Normalize"})
 
 
@@ -135,9 +133,7 @@ class _Reader:
             )
 
     def complain(self, file: Path, reason: str) -> MissingRequirementError:
-        return MissingRequirementError(
-            f"{self._short(file)} in the model folder {self.path} {reason}", self.remedy
-        )
+        return MissingRequirementError(f"{self._short(file)} in the model folder {self.path} {reason}", self.remedy)
 
     def read(self, file: Path) -> dict[str, Any]:
         content = self.read_any(file)
@@ -145,7 +141,7 @@ class _Reader:
             raise self.complain(file, "is not a JSON object")
         return content
 
-    def read_any(self, file: Path) -> Any:  # noqa: ANN401  (JSON is any)
+    def read_any(self, file: Path) -> Any:
         self.need(file)
         try:
             return json.loads(file.read_text(encoding="utf-8"))
@@ -229,9 +225,7 @@ def _choose_prompts(content: dict[str, Any]) -> tuple[str, str]:
         return "", ""
     default = prompts.get(content.get("default_prompt_name") or "") or ""
     query = prompts.get("query")
-    passage = next(
-        (prompts[key] for key in ("document", "passage", "corpus") if prompts.get(key) is not None), None
-    )
+    passage = next((prompts[key] for key in ("document", "passage", "corpus") if prompts.get(key) is not None), None)
     return str(default if query is None else query), str(default if passage is None else passage)
 
 
@@ -245,11 +239,7 @@ def _check_safetensors(reader: _Reader, file: Path) -> None:
         with file.open("rb") as stream:
             header_size = int.from_bytes(stream.read(8), "little")
             header = json.loads(stream.read(header_size)) if header_size < min(size, 100_000_000) else None
-        ends = (
-            [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
-            if header
-            else []
-        )
+        ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"] if header else []
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise reader.complain(file, f"is damaged: {error}") from error
     if not ends or size != 8 + header_size + max(ends):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import openvino
 
 
-def import_openvino() -> Any:  # noqa: ANN401  (a module)
+def import_openvino() -> Any:
     """Import openvino without its telemetry, which would report the import over the network.
 
     OpenVINO falls back to a stub of its own when ``openvino_telemetry`` cannot be imported

@@ -24,7 +24,8 @@ def pool(hidden: NDArray[np.float32], mask: NDArray[np.int64], pooling: str) -> 
         return np.array(hidden[:, 0, :], dtype=np.float32)
     weights = mask.astype(np.float32)
     weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1.0)
-    means: NDArray[np.float32] = np.matmul(weights[:, None, :], hidden)[:, 0, :]
+    with np.errstate(invalid="ignore"):  # an infinite number is found later, by its row's length
+        means: NDArray[np.float32] = np.matmul(weights[:, None, :], hidden)[:, 0, :]
     return means
 
 

@@ -137,7 +137,7 @@ def _run_conversion(folder: ModelFolder, building: Path) -> None:
     command = [sys.executable, "-m", "kbjobs.embedding.convert", folder.name, str(folder.path), str(building)]
     if folder.onnx is None:
         command.append("--ir")
-        log.info("converting %s for OpenVINO; this happens once and takes about 10 s", folder.name)
+        log.info("converting %s for OpenVINO; this happens once and takes 10 to 60 s", folder.name)
     home = str(Path(__file__).resolve().parents[2])
     search_path = os.pathsep.join(part for part in (home, os.environ.get("PYTHONPATH")) if part)
     # The pipe on its standard input tells the child when this process is gone.

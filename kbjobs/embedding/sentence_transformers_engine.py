@@ -82,7 +82,7 @@ class SentenceTransformersEmbedder:
         return self._counting
 
     @property
-    def transformer(self) -> Any:  # noqa: ANN401  (a torch module)
+    def transformer(self) -> Any:
         """The bare transformer, for conversion."""
         return self._model[0].auto_model
 
@@ -120,8 +120,6 @@ class SentenceTransformersEmbedder:
         lengths = lengths_of(vectors)
         unusable = find_unusable(lengths)
         if len(unusable):
-            raise EmbeddingError(
-                int(unusable[0]), f"{self.engine} returned a vector of length {lengths[unusable[0]]}"
-            )
+            raise EmbeddingError(int(unusable[0]), f"{self.engine} returned a vector of length {lengths[unusable[0]]}")
         unit: NDArray[np.float32] = vectors / lengths[:, None]
         return unit

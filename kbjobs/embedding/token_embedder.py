@@ -89,9 +89,7 @@ class TokenEmbedder(ABC):
             unusable = find_unusable(lengths)
             if len(unusable):
                 index = start + positions[unusable[0]]
-                raise EmbeddingError(
-                    index, f"{self.engine} returned a vector of length {lengths[unusable[0]]}"
-                )
+                raise EmbeddingError(index, f"{self.engine} returned a vector of length {lengths[unusable[0]]}")
             vectors[positions] = pooled / lengths[:, None]
 
     def _tokenise(self, texts: list[str], start: int) -> list[NDArray[np.int32]]:
@@ -100,9 +98,7 @@ class TokenEmbedder(ABC):
         try:
             encodings = self._truncating.encode_batch_fast(texts)
         except (TypeError, ValueError, UnicodeError) as error:
-            raise EmbeddingError(
-                start + _find_unencodable(texts), f"it is not valid text ({error})"
-            ) from error
+            raise EmbeddingError(start + _find_unencodable(texts), f"it is not valid text ({error})") from error
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
 
 

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 _FORMAT = 1
 _FILE = "engine.json"
-_LIBRARIES = ("onnxruntime", "openvino", "tokenizers")
+_LIBRARIES = ("onnxruntime", "openvino", "sentence-transformers", "tokenizers", "torch", "transformers")
 _ROWS = 8
 _TOKENS = 256
 _SECONDS = 0.6
@@ -67,11 +67,7 @@ class Trial:
 
     def choose(self, engine: str) -> str | None:
         """Return the fastest that passes, of all (``auto``) or of one library's."""
-        fits = [
-            one
-            for one in self.measurements
-            if one.passes and (engine == "auto" or one.engine.startswith(engine))
-        ]
+        fits = [one for one in self.measurements if one.passes and (engine == "auto" or one.engine.startswith(engine))]
         best = max(fits, key=lambda one: one.chunks_per_second, default=None)
         return best.engine if best else None
 

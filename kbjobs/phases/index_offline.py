@@ -24,17 +24,13 @@ MIN_FREE_BYTES = 64 * 1024 * 1024
 class IndexOfflineParams(Params):
     """Parameters of index_offline."""
 
-    model: str | None = Field(
-        None, description="Local model; default: the setting for the dimension, or 'model'."
-    )
+    model: str | None = Field(None, description="Local model; default: the setting for the dimension, or 'model'.")
     dimension: Literal[384, 768, 1024] | None = Field(
         None, description="Use the model that is configured for this dimension: 384, 768 or 1024."
     )
     force: bool = Field(False, description="Read and embed everything again, whatever the ledger holds.")
     limit: int | None = Field(None, ge=1, description="Index at most N documents; removes none.")
-    allow_delete: bool = Field(
-        False, description="Go on even if more than 20 % of the source's documents are gone."
-    )
+    allow_delete: bool = Field(False, description="Go on even if more than 20 % of the source's documents are gone.")
 
 
 def plan(home: Home, settings: Settings, source: SourceFolder, params: IndexOfflineParams) -> Plan:
@@ -76,14 +72,10 @@ def run(context: Context, params: IndexOfflineParams) -> PhaseResult:
 
     assert params.model is not None  # noqa: S101 — filled in by plan()
     context.progress(0, 0, "documents", f"loading {params.model}", (0.0, 0.0), eta_matters=False)
-    embedder = load_embedder(
-        params.model, context.home.models, context.home.engines, context.settings.text("engine")
-    )
+    embedder = load_embedder(params.model, context.home.models, context.home.engines, context.settings.text("engine"))
     try:
         context.log.info("model %s, engine %s", embedder.model_key, embedder.engine)
-        return run_index(
-            context, embedder, force=params.force, limit=params.limit, allow_delete=params.allow_delete
-        )
+        return run_index(context, embedder, force=params.force, limit=params.limit, allow_delete=params.allow_delete)
     finally:
         embedder.close()
 

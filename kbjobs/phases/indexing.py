@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kbjobs.content.chunking import Chunker
 from kbjobs.content.document import PIPELINE_VERSION
@@ -29,9 +30,7 @@ BATCH_TOKENS = 8192
 SCAN, EMBED, STORE = (0.0, 0.05), (0.05, 0.95), (0.95, 1.0)
 
 
-def run_index(
-    context: Context, embedder: Embedder, force: bool, limit: int | None, allow_delete: bool
-) -> PhaseResult:
+def run_index(context: Context, embedder: Embedder, force: bool, limit: int | None, allow_delete: bool) -> PhaseResult:
     """Index the context's source with the embedder. The caller holds the source's lock."""
     source = context.source.read()
     ledger = Ledger(context.source.ledger)
@@ -107,9 +106,7 @@ def _begin_force(indexed: Indexed, fact: str) -> int:
     return int(mark)
 
 
-def _embed_missing(
-    context: Context, indexed: Indexed, embedder: Embedder, missing: Sequence[MissingText]
-) -> list[str]:
+def _embed_missing(context: Context, indexed: Indexed, embedder: Embedder, missing: Sequence[MissingText]) -> list[str]:
     """Embed and commit batch by batch; returns the hashes of texts that could not be embedded."""
     failed: list[str] = []
     if not missing:
@@ -149,7 +146,7 @@ def _embed_batch(
     return vectors
 
 
-def _to_bytes(vector: np.ndarray) -> bytes:  # type: ignore[type-arg]
+def _to_bytes(vector: NDArray[np.float32]) -> bytes:
     return np.ascontiguousarray(vector, dtype="<f4").tobytes()
 
 

@@ -57,13 +57,13 @@ def scan_source(
     files = _enumerate(context, source, known, scan, limit, allow_delete)
     changed: list[FoundFile] = []
     for file in files:
-        document = known.get(document_id(source.id, file.key))
+        seen = known.get(document_id(source.id, file.key))
         if (
             not reread
-            and document is not None
-            and document.is_chunked
-            and document.pipeline == pipeline
-            and document.signature == file.signature
+            and seen is not None
+            and seen.is_chunked
+            and seen.pipeline == pipeline
+            and seen.signature == file.signature
         ):
             scan.unchanged += 1
         else:
@@ -74,9 +74,7 @@ def scan_source(
         batch = changed[start : start + READ_BATCH]
         documents = list(_read(context, source, batch, scan))
         chunks = chunker.chunk_many([document for document, _ in documents])
-        rows = [
-            (document, signature, cut) for (document, signature), cut in zip(documents, chunks, strict=True)
-        ]
+        rows = [(document, signature, cut) for (document, signature), cut in zip(documents, chunks, strict=True)]
         ledger.put_documents(profile, pipeline, rows)
         context.saved(len(rows))
         for document, _ in documents:
@@ -123,7 +121,7 @@ def _enumerate(
         detail = f"; {search.ignored} files of other types are there" if search.ignored else ""
         detail += f"; {len(scan.failed)} could not be opened ({scan.failed[0][1]})" if scan.failed else ""
         raise UsageError(
-            f"source {source.id!r} has no .html, .txt or .md file that can be read in {', '.join(source.paths)}{detail}",
+            f"source {source.id!r} has no readable .html, .txt or .md file in {', '.join(source.paths)}{detail}",
             "Check the folder, or add the source again with another one.",
         )
     if limit is not None:
@@ -144,9 +142,7 @@ def _enumerate(
     return files
 
 
-def _read(
-    context: Context, source: Source, files: Sequence[FoundFile], scan: Scan
-) -> Iterator[tuple[Document, str]]:
+def _read(context: Context, source: Source, files: Sequence[FoundFile], scan: Scan) -> Iterator[tuple[Document, str]]:
     for file in files:
         context.check()
         settled = time.time_ns() - SETTLED_NS > file.mtime_ns

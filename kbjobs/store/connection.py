@@ -24,9 +24,7 @@ def connect(path: Path, version: int, migrate: Callable[[sqlite3.Connection], No
         if not path.exists():
             # Created here and not by SQLite, so that it and its -wal and -shm are private.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(
-            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as error:
         raise explain(error, path) from error
     try:

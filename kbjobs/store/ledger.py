@@ -132,9 +132,7 @@ class Ledger:
 
     def models(self) -> list[sqlite3.Row]:
         """Rows of id, key, name, dimension, profile: every model this source was indexed with."""
-        return self.connection.execute(
-            "SELECT id, key, name, dimension, profile FROM models ORDER BY id"
-        ).fetchall()
+        return self.connection.execute("SELECT id, key, name, dimension, profile FROM models ORDER BY id").fetchall()
 
     def known_documents(self, profile: int) -> dict[str, KnownDocument]:
         """What is known of each document, by id."""
@@ -218,9 +216,7 @@ class Ledger:
 
     def document_paths(self) -> list[tuple[str, str]]:
         """Pairs of doc_id and path."""
-        return [
-            tuple(row) for row in self.connection.execute("SELECT doc_id, path FROM documents ORDER BY path")
-        ]
+        return [tuple(row) for row in self.connection.execute("SELECT doc_id, path FROM documents ORDER BY path")]
 
     def count_documents(self) -> int:
         """How many documents the source has."""
@@ -228,9 +224,7 @@ class Ledger:
 
     def count_chunks(self, profile: int) -> int:
         """How many passages the documents have, cut for a profile."""
-        return int(
-            self.connection.execute("SELECT count(*) FROM chunks WHERE profile = ?", (profile,)).fetchone()[0]
-        )
+        return int(self.connection.execute("SELECT count(*) FROM chunks WHERE profile = ?", (profile,)).fetchone()[0])
 
     # -- vectors ----------------------------------------------------------------------------------
 
@@ -254,9 +248,7 @@ class Ledger:
         for start in range(0, len(chunks), PAGE):
             page = chunks[start : start + PAGE]
             marks = ",".join("?" * len(page))
-            found.update(
-                self.connection.execute(f"SELECT id, text FROM chunks WHERE id IN ({marks})", page).fetchall()  # noqa: S608
-            )
+            found.update(self.connection.execute(f"SELECT id, text FROM chunks WHERE id IN ({marks})", page).fetchall())
         return [found[chunk] for chunk in chunks]
 
     def put_vectors(self, model: int, vectors: Iterable[tuple[str, bytes]]) -> None:
@@ -269,9 +261,7 @@ class Ledger:
 
     def count_vectors(self, model: int) -> int:
         """How many vectors a model has in this ledger."""
-        return int(
-            self.connection.execute("SELECT count(*) FROM vectors WHERE model = ?", (model,)).fetchone()[0]
-        )
+        return int(self.connection.execute("SELECT count(*) FROM vectors WHERE model = ?", (model,)).fetchone()[0])
 
     # -- what a collection has to hold ------------------------------------------------------------
 
@@ -291,7 +281,7 @@ class Ledger:
             page = text_hashes[start : start + PAGE]
             marks = ",".join("?" * len(page))
             rows = self.connection.execute(
-                f"SELECT record_id FROM chunks WHERE profile = ? AND text_hash IN ({marks})",  # noqa: S608
+                f"SELECT record_id FROM chunks WHERE profile = ? AND text_hash IN ({marks})",
                 (profile, *page),
             )
             found.extend(row[0] for row in rows)
@@ -306,7 +296,7 @@ class Ledger:
                 "SELECT c.record_id, c.doc_id, d.title, d.url, c.text, v.vector FROM chunks c"
                 " JOIN documents d ON d.doc_id = c.doc_id"
                 " JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash"
-                f" WHERE c.profile = ? AND c.record_id IN ({marks})",  # noqa: S608
+                f" WHERE c.profile = ? AND c.record_id IN ({marks})",
                 (model, profile, *page),
             )
             yield [Record(*row) for row in rows]
@@ -333,6 +323,4 @@ class Ledger:
             if value is None:
                 self.connection.execute("DELETE FROM facts WHERE name = ?", (name,))
             else:
-                self.connection.execute(
-                    "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (name, value)
-                )
+                self.connection.execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (name, value))

@@ -96,7 +96,7 @@ class Queue:
         """Running jobs, then pending ones in the order in which they will be claimed."""
         where, values = ("AND source = ?", (source,)) if source is not None else ("", ())
         rows = self.connection.execute(
-            f"SELECT * FROM jobs WHERE status IN ('running', 'pending') {where}"  # noqa: S608
+            f"SELECT * FROM jobs WHERE status IN ('running', 'pending') {where}"
             " ORDER BY status DESC, priority DESC, id",
             values,
         )
@@ -123,7 +123,7 @@ class Queue:
         if ended_only:
             conditions.append("status NOT IN ('pending', 'running')")
         rows = self.connection.execute(
-            f"SELECT * FROM jobs WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?",  # noqa: S608
+            f"SELECT * FROM jobs WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?",
             (*values, limit),
         )
         return [job_from_row(row) for row in rows]
@@ -131,8 +131,7 @@ class Queue:
     def attempts(self, job_id: int) -> list[dict[str, Any]]:
         """Every attempt of a job: number, times, outcome and error."""
         rows = self.connection.execute(
-            "SELECT attempt, started_at, finished_at, outcome, error FROM attempts WHERE job_id = ?"
-            " ORDER BY attempt",
+            "SELECT attempt, started_at, finished_at, outcome, error FROM attempts WHERE job_id = ? ORDER BY attempt",
             (job_id,),
         )
         return [dict(row) for row in rows]
@@ -150,9 +149,7 @@ class Queue:
             elif job.status is Status.RUNNING:
                 self.connection.execute("UPDATE jobs SET cancel_requested = 1 WHERE id = ?", (job_id,))
             elif job.status is not Status.CANCELLED:
-                raise ConflictError(
-                    f"job {job_id} has already ended: {job.status}", f"See kbjobs status {job_id}."
-                )
+                raise ConflictError(f"job {job_id} has already ended: {job.status}", f"See kbjobs status {job_id}.")
         return self.get(job_id)
 
     def resume(self, job_id: int) -> Job:
@@ -181,7 +178,7 @@ class Queue:
         statuses = [status for status in before(Event.RESUME) if status is not Status.CANCELLED]
         marks = ",".join("?" * len(statuses))
         rows = self.connection.execute(
-            f"SELECT * FROM jobs WHERE status IN ({marks}) ORDER BY id",  # noqa: S608
+            f"SELECT * FROM jobs WHERE status IN ({marks}) ORDER BY id",
             statuses,
         )
         return [job_from_row(row) for row in rows]
@@ -289,7 +286,7 @@ class Queue:
         values = {k: json.dumps(v) if k in ("phase", "phases") else v for k, v in fields.items()}
         assignments = ", ".join(f"{name} = :{name}" for name in values)
         row = self.connection.execute(
-            f"UPDATE jobs SET {assignments} WHERE id = :id AND status = 'running' AND run_id = :run_id"  # noqa: S608
+            f"UPDATE jobs SET {assignments} WHERE id = :id AND status = 'running' AND run_id = :run_id"
             " RETURNING cancel_requested",
             {**values, "id": job_id, "run_id": run_id},
         ).fetchall()

@@ -8,7 +8,7 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from kbjobs.errors import ConflictError, NotFoundError, UnavailableError, UsageError
+from kbjobs.errors import NotFoundError, UnavailableError, UsageError
 
 SOURCE_ID = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 # Device names of Windows (Microsoft, "Naming Files, Paths, and Namespaces"): a home must be copyable.
@@ -80,9 +80,7 @@ class SourceFolder:
         except (FileNotFoundError, NotADirectoryError):
             raise NotFoundError(f"there is no source {self.id!r}", _near(self.path.parent, self.id)) from None
         except OSError as error:
-            raise UnavailableError(
-                f"cannot read {self.manifest}: {error.strerror}", "Check permissions."
-            ) from error
+            raise UnavailableError(f"cannot read {self.manifest}: {error.strerror}", "Check permissions.") from error
         try:
             values = json.loads(text)
             return Source(
@@ -109,17 +107,6 @@ class SourceFolder:
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(self.manifest)
-
-
-def add_source(sources: Path, source: Source) -> None:
-    """Register a new source; raises ConflictError where the id is taken."""
-    folder = SourceFolder(sources, source.id)
-    if folder.manifest.exists():
-        raise ConflictError(
-            f"source {source.id!r} exists already",
-            f"See kbjobs sources show {source.id}, or choose another id.",
-        )
-    folder.write(source)
 
 
 def list_sources(sources: Path) -> list[Source]:

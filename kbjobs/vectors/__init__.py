@@ -1,0 +1,1 @@
+"""The vector store behind one small interface, and keeping it equal to the ledger."""

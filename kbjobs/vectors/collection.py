@@ -49,10 +49,16 @@ class Collection:
         if not create and not (path / "chroma.sqlite3").is_file():
             raise CollectionError(f"there is no vector collection in {path}", "Index the source first.")
         import chromadb
+        from chromadb.api.shared_system_client import SharedSystemClient
         from chromadb.config import Settings
 
         with _explained(path):
-            self._client = chromadb.PersistentClient(path, settings=Settings(anonymized_telemetry=False))
+            try:
+                self._client = chromadb.PersistentClient(path, settings=Settings(anonymized_telemetry=False))
+            except BaseException:
+                # Chroma keeps a client that failed to open, and would hand it out again for this path.
+                SharedSystemClient.clear_system_cache()
+                raise
             try:
                 self._batch = min(BATCH, self._client.get_max_batch_size())
                 if create:
@@ -101,10 +107,7 @@ class Collection:
                     ids=[record.id for record in batch],
                     embeddings=np.stack([np.frombuffer(record.vector, "<f4") for record in batch]),
                     documents=[record.text for record in batch],
-                    metadatas=[
-                        {"doc_id": record.doc_id, "title": record.title, "url": record.url}
-                        for record in batch
-                    ],
+                    metadatas=[{"doc_id": record.doc_id, "title": record.title, "url": record.url} for record in batch],
                 )
 
     def delete(self, ids: Sequence[str]) -> None:
@@ -119,9 +122,7 @@ class Collection:
             found: Any = self._collection.query(
                 query_embeddings=[vector], n_results=count, include=["documents", "metadatas", "distances"]
             )
-        rows = zip(
-            found["ids"][0], found["distances"][0], found["documents"][0], found["metadatas"][0], strict=True
-        )
+        rows = zip(found["ids"][0], found["distances"][0], found["documents"][0], found["metadatas"][0], strict=True)
         return [
             Hit(name, 1.0 - float(distance), where["doc_id"], where["title"], where["url"], text)
             for name, distance, text, where in rows

@@ -92,9 +92,7 @@ def settle_and_publish(
     if needs_fresh:
         copies.discard()
     try:
-        deleted = _equalise(
-            indexed, copies.begin(empty=needs_fresh), fresh=needs_fresh, on_progress=on_progress
-        )
+        deleted = _equalise(indexed, copies.begin(empty=needs_fresh), fresh=needs_fresh, on_progress=on_progress)
     except CollectionError as error:
         log.warning("the working copy is not usable (%s); building it anew from the ledger", error.message)
         copies.discard()

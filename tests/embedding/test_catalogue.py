@@ -44,7 +44,13 @@ def no_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["all-MiniLM-L6-v2", "all-minilm-l6-v2", "ALL-MINILM-L6-V2", "sentence-transformers/all-MiniLM-L6-v2", " all-MiniLM-L6-v2 "],
+    [
+        "all-MiniLM-L6-v2",
+        "all-minilm-l6-v2",
+        "ALL-MINILM-L6-V2",
+        "sentence-transformers/all-MiniLM-L6-v2",
+        " all-MiniLM-L6-v2 ",
+    ],
 )
 def test_every_spelling_finds_the_packaged_model(name: str, models_dir: Path, minilm: Path) -> None:
     found = find_model(name, models_dir)
@@ -201,7 +207,9 @@ def test_torn_files_are_refused(minilm: Path, models_dir: Path) -> None:
         find_model(MINILM, models_dir)
 
 
-@pytest.mark.parametrize("name", ["../secret", "a/../../secret", "..", "secret/..", "a/b/c", ".hidden", "", "a\\b", "~root"])
+@pytest.mark.parametrize(
+    "name", ["../secret", "a/../../secret", "..", "secret/..", "a/b/c", ".hidden", "", "a\\b", "~root"]
+)
 def test_no_name_leaves_the_models_folder(name: str, minilm: Path, models_dir: Path) -> None:
     link_model(minilm, models_dir.parent / "secret")
     link_model(minilm, models_dir / ".hidden")

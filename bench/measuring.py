@@ -1,0 +1,51 @@
+"""What the benchmarks share: homes, medians, ratios against a baseline of the same run."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from kbjobs.daemon.launching import stop_daemon
+from kbjobs.settings import HOME_VARIABLE, Home
+
+ROOT = Path(__file__).resolve().parents[1]
+PYTHON_DOCS = ROOT / ".cache" / "python-docs"
+MINILM = "all-MiniLM-L6-v2"
+KBJOBS = [str(Path(sys.executable).with_name("kbjobs"))]
+
+
+@contextmanager
+def temporary_home() -> Iterator[Home]:
+    """A home that is thrown away, named by the environment; its daemon is stopped at the end."""
+    with tempfile.TemporaryDirectory(prefix="kbjobs-bench-") as folder:
+        home = Home(Path(folder))
+        os.environ[HOME_VARIABLE] = folder
+        os.environ["KBJOBS_MODEL"] = MINILM
+        home.prepare()
+        try:
+            yield home
+        finally:
+            stop_daemon(home, now=True, seconds=30)
+
+
+def wall_seconds(command: Sequence[str]) -> float:
+    """Wall time of one process from start to end."""
+    started = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def compare(name: str, ours: Callable[[], float], baseline: Callable[[], float], rounds: int, bar: float) -> float:
+    """Measure both in turn, print medians and their ratio (ours / baseline) with the bar; returns the ratio."""
+    pairs = [(ours(), baseline()) for _ in range(rounds)]
+    mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
+    ratio = mine / other
+    print(f"{name}: {mine:.3f} against {other:.3f}: ratio {ratio:.2f} (bar {bar:g}, median of {rounds})")
+    return ratio

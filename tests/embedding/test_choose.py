@@ -1,0 +1,376 @@
+"""Which engine is loaded, what is kept of the choice, and what happens when the cache is damaged."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kbjobs.embedding import choose, prepared_model, trial
+from kbjobs.embedding.catalogue import find_model
+from kbjobs.embedding.choose import load_embedder
+from kbjobs.embedding.identity import weights_hash
+from kbjobs.embedding.parity import PARITY_TEXTS
+from kbjobs.errors import ExitCode, MissingRequirementError, UsageError
+
+from .conftest import MINILM, REPOSITORY, RunPython
+from .tiny_models import export_onnx, make_tiny_model
+
+KEY = "all-MiniLM-L6-v2-53aa51172d14"
+LOAD = """
+import json, sys
+from pathlib import Path
+from kbjobs.embedding.choose import load_embedder
+embedder = load_embedder(sys.argv[1], Path(sys.argv[2]) / "no-models", Path(sys.argv[2]))
+vector = embedder.embed(["a passage", "another"])[0]
+heavy = [name for name in ("torch", "transformers", "sentence_transformers", "onnxruntime",
+         "openvino_telemetry.main") if name in sys.modules]
+print(json.dumps([embedder.engine, embedder.model_key, float(vector @ vector), heavy]))
+"""
+NO_NETWORK = """
+import socket
+def refuse(*arguments):
+    print("OPENED A SOCKET", arguments)
+    raise OSError("no network here")
+socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = socket.create_connection = refuse
+"""
+
+
+def load(cache: Path, engine: str = "auto", name: str = MINILM) -> str:
+    """Load a model and return which engine runs it, having embedded with it."""
+    embedder = load_embedder(name, cache / "no-models", cache, engine=engine)
+    assert embedder.embed(["text"]).shape[0] == 1
+    embedder.close()
+    return embedder.engine
+
+
+def state(cache: Path) -> dict[str, int]:
+    """Describe the prepared files: a conversion would change their times."""
+    return {file.name: file.stat().st_mtime_ns for file in (cache / KEY / "prepared").iterdir()}
+
+
+@pytest.fixture
+def no_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise AssertionError("converted again")
+
+    monkeypatch.setattr(prepared_model, "_run_conversion", refuse)
+
+
+def test_a_fresh_process_imports_no_torch(warm_cache: Path, run_python: RunPython) -> None:
+    done = run_python(LOAD, MINILM, warm_cache)
+    assert done.returncode == 0, done.stderr
+    engine, key, length, heavy = json.loads(done.stdout)
+    assert (engine.split("-")[0], key, heavy) == ("openvino", KEY, [])
+    assert length == pytest.approx(1.0, abs=1e-5)
+
+
+def test_no_socket_is_opened_by_a_warm_load(warm_cache: Path, run_python: RunPython) -> None:
+    done = run_python(NO_NETWORK + LOAD, MINILM, warm_cache)
+    assert done.returncode == 0, done.stderr
+    assert "SOCKET" not in done.stdout
+
+
+def test_no_socket_is_opened_by_a_conversion(tmp_path: Path, run_python: RunPython) -> None:
+    """The child that converts is watched too: a sitecustomize module goes with the search path."""
+    make_tiny_model(tmp_path / "tiny")
+    (tmp_path / "watch").mkdir()
+    log = tmp_path / "sockets"
+    watch = NO_NETWORK.replace("print(", f"print(file=open({str(log)!r}, 'a'), *(").replace(
+        "arguments)\n    raise", "arguments))\n    raise"
+    )
+    (tmp_path / "watch" / "sitecustomize.py").write_text(watch + f"\nopen({str(log)!r}, 'a').write('watched ')\n")
+    done = run_python(LOAD, tmp_path / "tiny", tmp_path / "cache", PYTHONPATH=f"{tmp_path / 'watch'}:{REPOSITORY}")
+    assert done.returncode == 0, done.stderr
+    assert log.read_text() == "watched watched "
+
+
+def test_the_socket_watch_can_see_one(run_python: RunPython) -> None:
+    done = run_python(
+        NO_NETWORK + "import urllib.request as u\ntry: u.urlopen('http://127.0.0.1:9')\nexcept OSError: pass"
+    )
+    assert "OPENED A SOCKET" in done.stdout
+
+
+@pytest.mark.usefixtures("no_conversion")
+def test_a_second_load_uses_the_cache(warm_cache: Path) -> None:
+    before = state(warm_cache)
+    start = time.perf_counter()
+    load(warm_cache)
+    assert time.perf_counter() - start < 2
+    assert state(warm_cache) == before
+
+
+def test_what_is_recorded(warm_cache: Path) -> None:
+    content = json.loads((warm_cache / KEY / "engine.json").read_text())
+    assert content["chosen"] in {one["engine"] for one in content["measurements"]}
+    assert content["reference_engine"] == "sentence-transformers"
+    for one in content["measurements"]:
+        assert one["cosine_mean"] >= one["cosine_min"] >= 0.999
+        assert one["chunks_per_second"] > 0
+    fastest = max(content["measurements"], key=lambda one: one["chunks_per_second"])
+    assert content["chosen"] == fastest["engine"]
+
+
+@pytest.mark.usefixtures("no_conversion")
+@pytest.mark.parametrize("change", ["library", "processor"])
+def test_another_library_or_processor_measures_again(
+    change: str, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine_file = own_cache / KEY / "engine.json"
+    before = json.loads(engine_file.read_text())
+    if change == "library":
+        monkeypatch.setattr(trial, "_version", lambda package: f"{package} 99")
+    else:
+        monkeypatch.setattr(trial, "describe_processor", lambda: "Another Processor")
+    monkeypatch.setattr(trial, "_SECONDS", 0.01)
+    load(own_cache)
+    after = json.loads(engine_file.read_text())
+    assert after["valid_for"] != before["valid_for"]
+    assert len(after["measurements"]) == len(before["measurements"])
+
+
+def cut(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def overwrite(file: Path) -> None:
+    """Damage a file in the middle, keeping its size."""
+    with file.open("r+b") as stream:
+        stream.seek(file.stat().st_size // 2)
+        stream.write(b"\x7f\x00garbage" * 500)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("prepared/model.bin", cut),
+        ("prepared/model.bin", overwrite),
+        ("prepared/model.xml", overwrite),
+        ("prepared/reference.npy", cut),
+        ("prepared/manifest.json", cut),
+        ("prepared/model.bin", Path.unlink),
+    ],
+)
+def test_a_damaged_cache_is_made_again(
+    name: str, damage: object, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The conversion is replaced by a copy of a good one, because the real one takes 8 seconds."""
+    good = own_cache.parent / "good"
+    shutil.copytree(own_cache / KEY / "prepared", good)
+    conversions = []
+
+    def copy(_folder: object, building: Path) -> None:
+        conversions.append(building)
+        for file in ("model.bin", "model.xml", "reference.npy"):
+            shutil.copy(good / file, building / file)
+
+    monkeypatch.setattr(prepared_model, "_run_conversion", copy)
+    monkeypatch.setattr(trial, "_SECONDS", 0.01)
+    damage(own_cache / KEY / name)  # type: ignore[operator]
+    assert load(own_cache).startswith("openvino")
+    assert len(conversions) == 1
+    load(own_cache)
+    assert len(conversions) == 1
+
+
+@pytest.mark.usefixtures("no_conversion")
+@pytest.mark.parametrize("damage", [cut, overwrite])
+def test_damaged_compiled_files_do_no_harm(damage: object, own_cache: Path) -> None:
+    compiled = list((own_cache / KEY / "compiled").rglob("*.blob"))
+    assert compiled
+    for file in compiled:
+        file.chmod(0o600)
+        damage(file)  # type: ignore[operator]
+    load(own_cache)
+
+
+@pytest.mark.usefixtures("no_conversion")
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"valid_for": 1}'])
+def test_a_torn_choice_is_made_again(content: str, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "_SECONDS", 0.01)
+    (own_cache / KEY / "engine.json").write_text(content)
+    load(own_cache)
+    assert json.loads((own_cache / KEY / "engine.json").read_text())["chosen"]
+
+
+def test_a_model_that_changed_its_mind_is_noticed(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that loads but gives other vectors, with a manifest that calls it whole."""
+    xml = own_cache / KEY / "prepared" / "model.bin"
+    overwrite(xml)
+    with xml.open("r+b") as stream:
+        stream.write(b"\x3f" * 40_000_000)
+    manifest = own_cache / KEY / "prepared" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    content["files"]["model.bin"] = prepared_model._describe(xml)
+    manifest.write_text(json.dumps(content))
+    shutil.rmtree(own_cache / KEY / "compiled")
+    prepared_again = []
+
+    def stop(*_arguments: object) -> None:
+        prepared_again.append(True)
+        raise prepared_model.NotConvertibleError("enough seen")
+
+    monkeypatch.setattr(choose, "prepare", stop)
+    monkeypatch.setattr(trial, "_SECONDS", 0.01)
+    assert load(own_cache) == "sentence-transformers"
+    assert prepared_again
+
+
+def test_two_processes_at_first_use_convert_once(tmp_path: Path) -> None:
+    make_tiny_model(tmp_path / "tiny")
+    command = [sys.executable, "-c", LOAD, str(tmp_path / "tiny"), str(tmp_path / "cache")]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    results = [json.loads(process.communicate(timeout=120)[0]) for process in both]
+    assert results[0][:2] == results[1][:2]
+    assert results[0][0].startswith("openvino")
+    assert len(list((tmp_path / "cache").glob("tiny-*/prepared/model.xml"))) == 1
+    assert not list((tmp_path / "cache").glob("tiny-*/.building-*"))
+
+
+def test_a_kill_during_the_conversion_leaves_nothing_that_hurts(tmp_path: Path) -> None:
+    make_tiny_model(tmp_path / "tiny")
+    cache = tmp_path / "cache"
+    command = [sys.executable, "-c", LOAD, str(tmp_path / "tiny"), str(cache)]
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stdout=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not list(cache.glob("tiny-*/.building-*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while not children.read_text().split():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    child = int(children.read_text().split()[0])
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert list(cache.glob("tiny-*/.building-*")), "it was killed too late to prove anything"
+    while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text().split()[2]:
+        assert time.monotonic() < deadline, "the conversion outlives its parent"
+        time.sleep(0.05)
+    assert load(cache, name=str(tmp_path / "tiny")).startswith("openvino")
+    assert not list(cache.glob("tiny-*/.building-*"))
+
+
+@pytest.mark.usefixtures("no_conversion")
+def test_forced_engines(warm_cache: Path) -> None:
+    assert load(warm_cache, "openvino").startswith("openvino-")
+    assert load(warm_cache, "sentence-transformers") == "sentence-transformers"
+    with pytest.raises(UsageError, match=r"no onnx/model\.onnx"):
+        load(warm_cache, "onnxruntime")
+    with pytest.raises(UsageError, match="no engine 'magic'"):
+        load(warm_cache, "magic")
+
+
+def test_a_model_only_sentence_transformers_can_run(tmp_path: Path) -> None:
+    make_tiny_model(tmp_path / "tiny", "max")
+    assert load(tmp_path / "cache", name=str(tmp_path / "tiny")) == "sentence-transformers"
+    with pytest.raises(UsageError, match="max pooling"):
+        load(tmp_path / "cache", "openvino", str(tmp_path / "tiny"))
+
+
+def test_no_engine_passes_falls_back_with_a_warning(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Pooling read wrongly stands for every fault that gives other vectors."""
+    content = json.loads((own_cache / KEY / "engine.json").read_text())
+    for one in content["measurements"]:
+        one["cosine_min"] = 0.9
+    (own_cache / KEY / "engine.json").write_text(json.dumps(content))
+    with caplog.at_level(logging.WARNING):
+        assert load(own_cache) == "sentence-transformers"
+    assert "cosine of 0.9000" in caplog.text
+    with pytest.raises(UsageError, match="cosine"):
+        load(own_cache, "openvino")
+
+
+def test_a_wrong_engine_is_measured_as_wrong(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = find_model(MINILM, own_cache)
+    prepared = prepared_model.read_prepared(folder, weights_hash(folder, own_cache), own_cache / KEY)
+    assert prepared is not None
+    monkeypatch.setattr(trial, "_SECONDS", 0.01)
+    monkeypatch.setattr("kbjobs.embedding.token_embedder.pool", lambda hidden, _mask, _pooling: hidden[:, 0].copy())
+    result = trial.run_trial(folder, KEY, prepared, own_cache / KEY)
+    assert result.choose("auto") is None
+    assert all(one.cosine_min < 0.99 for one in result.measurements)
+
+
+@pytest.fixture
+def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (choose, prepared_model):
+        monkeypatch.setattr(module, "has_torch", lambda: False)
+
+
+@pytest.mark.usefixtures("no_torch")
+def test_without_torch_and_onnx_the_way_out_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingRequirementError) as caught:
+        load(tmp_path / "cache")
+    assert caught.value.exit_code == ExitCode.MISSING_REQUIREMENT
+    assert caught.value.hint == 'pip install "kbjobs[torch]"'
+
+
+@pytest.mark.usefixtures("no_torch")
+def test_without_torch_a_converted_model_still_loads(warm_cache: Path) -> None:
+    assert load(warm_cache).startswith("openvino")
+
+
+@pytest.mark.usefixtures("no_torch")
+def test_without_torch_the_models_onnx_file_is_the_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    export_onnx(make_tiny_model(tmp_path / "tiny"), tmp_path / "tiny", monkeypatch)
+    load(tmp_path / "cache", name=str(tmp_path / "tiny"))
+    (engine_file,) = (tmp_path / "cache").glob("tiny-*/engine.json")
+    content = json.loads(engine_file.read_text())
+    assert content["reference_engine"] == "onnxruntime-f32"
+    assert {"openvino-f32", "onnxruntime-f32"} <= {one["engine"] for one in content["measurements"]}
+
+
+@pytest.mark.usefixtures("no_conversion")
+def test_without_openvino(tmp_path: Path, warm_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (choose, prepared_model, trial):
+        monkeypatch.setattr(module, "has_openvino", lambda: False)
+    assert load(tmp_path / "cache") == "sentence-transformers"
+    with pytest.raises(MissingRequirementError, match="openvino is not installed"):
+        load(tmp_path / "cache", "openvino")
+
+
+def test_a_failed_conversion_falls_back_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As when memory or disk ran out: this load goes on, the next one tries anew."""
+    monkeypatch.setattr(prepared_model.sys, "executable", shutil.which("false"))
+    with caplog.at_level(logging.WARNING):
+        assert load(tmp_path / "cache") == "sentence-transformers"
+    assert "exit code 1" in caplog.text
+    assert not (tmp_path / "cache" / KEY / "engine.json").exists()
+    assert not (tmp_path / "cache" / KEY / "prepared").exists()
+
+
+def test_the_weights_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_tiny_model(tmp_path / "tiny")
+    folder = find_model(str(tmp_path / "tiny"), tmp_path)
+    first = weights_hash(folder, tmp_path / "cache")
+    with monkeypatch.context() as patch:
+        patch.setattr("kbjobs.embedding.identity.file_hash", lambda _file: pytest.fail("hashed again"))
+        assert weights_hash(folder, tmp_path / "cache") == first
+    overwrite(folder.weights)
+    assert weights_hash(folder, tmp_path / "cache") != first
+
+
+def test_the_published_weights_are_recognised(tmp_path: Path, warm_cache: Path) -> None:
+    folder = find_model(MINILM, tmp_path)
+    assert weights_hash(folder, warm_cache).startswith(KEY[-12:])
+
+
+def test_parity_texts_cover_the_window() -> None:
+    assert PARITY_TEXTS[0]
+    assert len(PARITY_TEXTS) == 24
+    assert max(map(len, PARITY_TEXTS)) > 4000

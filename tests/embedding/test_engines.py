@@ -1,0 +1,179 @@
+"""The vectors themselves: like the reference's, in order, never unusable."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kbjobs.embedding.base import Embedder, EmbeddingError
+from kbjobs.embedding.catalogue import find_model
+from kbjobs.embedding.choose import load_embedder
+from kbjobs.embedding.parity import PARITY_TEXTS
+from kbjobs.embedding.pooling import pool
+from kbjobs.embedding.sentence_transformers_engine import SentenceTransformersEmbedder
+from kbjobs.embedding.token_embedder import TokenEmbedder
+
+from .conftest import MINILM
+from .tiny_models import export_onnx, make_tiny_model
+
+WORDS = [
+    "river",
+    "stone",
+    "letter",
+    "engine",
+    "harvest",
+    "copper",
+    "lamp",
+    "window",
+    "garden",
+    "thunder",
+    "paper",
+    "bridge",
+    "salt",
+    "mountain",
+]
+
+
+def mixed_texts(count: int) -> list[str]:
+    """Make texts of 1 to 300 words, none like another."""
+    choice = random.Random(5)
+    return [f"{index} " + " ".join(choice.choices(WORDS, k=choice.randint(1, 300))) for index in range(count)]
+
+
+def cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return np.einsum("ij,ij->i", left, right)
+
+
+@pytest.fixture(scope="module")
+def embedder(warm_cache: Path) -> Embedder:
+    return load_embedder(MINILM, warm_cache / "no-models", warm_cache)
+
+
+@pytest.fixture(scope="module")
+def sentence_transformer() -> object:
+    from sentence_transformers import SentenceTransformer
+
+    folder = find_model(MINILM, Path("/nonexistent")).path
+    return SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+
+
+def test_parity_with_sentence_transformers(embedder: Embedder, sentence_transformer: object) -> None:
+    texts = [*PARITY_TEXTS, *mixed_texts(40)]
+    expected = sentence_transformer.encode(texts, normalize_embeddings=True, batch_size=8)  # type: ignore[attr-defined]
+    likeness = cosines(embedder.embed(texts), expected)
+    assert likeness.min() >= 0.999, (texts[likeness.argmin()][:80], likeness.min())
+
+
+def test_the_reference_engine_is_the_real_thing(sentence_transformer: object, tmp_path: Path) -> None:
+    reference = SentenceTransformersEmbedder(find_model(MINILM, tmp_path), "key", device="cpu")
+    texts = [*PARITY_TEXTS[:6], PARITY_TEXTS[-1]]
+    expected = sentence_transformer.encode(texts)  # type: ignore[attr-defined]
+    assert cosines(reference.embed(texts), expected).min() > 0.99999
+    assert reference.embed([]).shape == (0, 384)
+    with pytest.raises(EmbeddingError, match="text 1 "):
+        reference.embed(["fine", "broken \ud800"])
+
+
+def test_order_is_kept(embedder: Embedder) -> None:
+    texts = mixed_texts(60)
+    together = embedder.embed(texts)
+    alone = np.concatenate([embedder.embed([text]) for text in texts])
+    likeness = together @ alone.T
+    assert (likeness.argmax(axis=1) == np.arange(60)).all()
+    assert np.diag(likeness).min() > 0.999
+
+
+def test_order_is_kept_across_the_sorting_limit(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = mixed_texts(25)
+    expected = embedder.embed(texts)
+    monkeypatch.setattr("kbjobs.embedding.token_embedder._SORTED_TOGETHER", 7)
+    assert cosines(embedder.embed(texts), expected).min() > 0.999
+
+
+def test_shape_type_and_length(embedder: Embedder) -> None:
+    vectors = embedder.embed(["one", "", "three " * 2000])
+    assert (vectors.shape, vectors.dtype) == ((3, 384), np.float32)
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-6)
+    assert embedder.embed([]).shape == (0, 384)
+    query = embedder.embed_query("one")
+    assert query.shape == (384,)
+    assert query @ vectors[0] > 0.999
+
+
+def test_what_lies_beyond_the_window_is_not_read(embedder: Embedder) -> None:
+    start = "salt " * 254
+    long, cut, other = embedder.embed([start + "thunder " * 500, start, start[:-5] + "thunder"])
+    assert long @ cut > 0.99999
+    assert other @ cut < 0.9999
+
+
+def test_the_tokenizer_counts_without_cutting(embedder: Embedder) -> None:
+    assert len(embedder.tokenizer.encode("salt " * 1000).ids) == 1002
+    embedder.embed(["salt " * 1000])
+    assert len(embedder.tokenizer.encode("salt").ids) == 3
+
+
+def test_text_without_utf8_is_named(embedder: Embedder) -> None:
+    with pytest.raises(EmbeddingError) as caught:
+        embedder.embed(["fine", "fine too", "a lone \ud800 surrogate"])
+    assert caught.value.index == 2
+    assert "text 2 " in caught.value.message
+
+
+@pytest.mark.parametrize("bad", [0.0, np.nan, np.inf])
+def test_an_unusable_vector_is_never_returned(
+    bad: float, embedder: TokenEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch comes out wrong for its shortest text: the caller's index of that text is named."""
+    forward = embedder.forward
+
+    def spoil(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        hidden = np.array(forward(ids, mask))
+        hidden[mask.sum(axis=1) == 3] = bad
+        return hidden
+
+    monkeypatch.setattr(embedder, "forward", spoil)
+    with pytest.raises(EmbeddingError) as caught:
+        embedder.embed(["a longer text than the other", "salt", "and one more to come after it"])
+    assert caught.value.index == 1
+
+
+def test_a_closed_embedder_does_not_embed(warm_cache: Path) -> None:
+    embedder = load_embedder(MINILM, warm_cache / "no-models", warm_cache)
+    embedder.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        embedder.embed(["text"])
+
+
+def test_pooling_ignores_padding() -> None:
+    hidden = np.array([[[1, 0], [3, 2], [100, 100]], [[1, 1], [2, 2], [3, 3]]], dtype=np.float32)
+    mask = np.array([[1, 1, 0], [1, 1, 1]])
+    assert pool(hidden, mask, "mean").tolist() == [[2, 1], [2, 2]]
+    assert pool(hidden, mask, "cls").tolist() == [[1, 0], [1, 1]]
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_both_poolings_with_prompts(pooling: str, tmp_path: Path) -> None:
+    model = make_tiny_model(tmp_path / "tiny", pooling, query="find: ", document="text: ")
+    embedder = load_embedder(str(tmp_path / "tiny"), tmp_path, tmp_path / "cache", engine="openvino")
+    assert (embedder.dimension, embedder.max_tokens, embedder.name) == (32, 48, "tiny")
+    texts = list(PARITY_TEXTS)
+    assert cosines(embedder.embed(texts), model.encode_document(texts, normalize_embeddings=True)).min() > 0.999
+    query = model.encode_query("salt", normalize_embeddings=True)
+    assert embedder.embed_query("salt") @ query > 0.999
+    assert embedder.embed(["salt"])[0] @ query < 0.999
+
+
+def test_the_models_own_onnx_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both engines read it, with an input that only it asks for, and nothing is converted."""
+    model = make_tiny_model(tmp_path / "tiny", "cls")
+    export_onnx(model, tmp_path / "tiny", monkeypatch)
+    expected = model.encode(list(PARITY_TEXTS), normalize_embeddings=True)
+    for engine in ("onnxruntime", "openvino"):
+        embedder = load_embedder(str(tmp_path / "tiny"), tmp_path, tmp_path / "cache", engine=engine)
+        assert embedder.engine.startswith(engine)
+        assert cosines(embedder.embed(PARITY_TEXTS), expected).min() > 0.999
+    assert not list((tmp_path / "cache").rglob("model.xml"))

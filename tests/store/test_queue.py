@@ -1,0 +1,247 @@
+"""The queue: order, locks, fencing, recovery, cancel and resume, all on a real file."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kbjobs.errors import ConflictError, ExitCode, NotFoundError, UnavailableError
+from kbjobs.store.jobs import Job, NewJob
+from kbjobs.store.queue import Queue, StaleWorkerError
+from kbjobs.store.transitions import Event, Status
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[Queue]:
+    opened = Queue(tmp_path / "state.db")
+    yield opened
+    opened.close()
+
+
+def new(source: str = "wiki", priority: int = 0, **params: object) -> NewJob:
+    return NewJob("index_offline", source, params, [{"name": "index_offline"}], (f"source:{source}",), priority)
+
+
+def claim(queue: Queue, run_id: str) -> Job:
+    job = queue.claim(run_id)
+    assert job is not None
+    return job
+
+
+def locks(queue: Queue) -> list[tuple[str, int]]:
+    return [tuple(row) for row in queue.connection.execute("SELECT resource, job_id FROM locks")]
+
+
+def test_jobs_are_claimed_by_priority_then_age(queue: Queue) -> None:
+    ids = [queue.submit(new(f"s{n}", priority)).id for n, priority in enumerate((0, 5, 0, 5))]
+    claimed = [claim(queue, f"run{n}").id for n in range(4)]
+    assert claimed == [ids[1], ids[3], ids[0], ids[2]]
+    assert queue.claim("late") is None
+
+
+def test_one_running_job_per_source_and_a_waiting_one_blocks_nobody(queue: Queue) -> None:
+    first, second, other = queue.submit(new()), queue.submit(new(force=True)), queue.submit(new("maps"))
+    assert claim(queue, "a").id == first.id
+    assert claim(queue, "b").id == other.id
+    assert queue.claim("c") is None
+    queue.finish(first.id, "a", Event.COMPLETE, ExitCode.DONE, "done")
+    assert claim(queue, "c").id == second.id
+    assert locks(queue) == [("source:maps", other.id), ("source:wiki", second.id)]
+
+
+def test_the_database_itself_refuses_a_second_lock(queue: Queue) -> None:
+    queue.submit(new())
+    claim(queue, "a")
+    with pytest.raises(sqlite3.IntegrityError):
+        queue.connection.execute("INSERT INTO locks VALUES ('source:wiki', 1, 'b')")
+
+
+def test_the_same_job_is_refused_while_it_lives(queue: Queue) -> None:
+    first = queue.submit(new(model="m"))
+    with pytest.raises(ConflictError, match=f"job {first.id}"):
+        queue.submit(new(model="m"))
+    claim(queue, "a")
+    with pytest.raises(ConflictError, match="running"):
+        queue.submit(new(model="m"))
+    queue.finish(first.id, "a", Event.FAIL, ExitCode.FAILED, "no")
+    assert queue.submit(new(model="m")).id == first.id + 1
+
+
+def test_ids_are_never_reused(queue: Queue) -> None:
+    last = queue.submit(new()).id
+    queue.connection.execute("DELETE FROM jobs")
+    assert queue.submit(new()).id == last + 1
+
+
+def test_a_worker_that_was_declared_dead_changes_nothing(queue: Queue) -> None:
+    job = queue.submit(new())
+    claim(queue, "dead")
+    queue.record_death(job.id, "dead", "killed", max_deaths=3)
+    claim(queue, "heir")
+    before = queue.get(job.id)
+    with pytest.raises(StaleWorkerError):
+        queue.record_progress(job.id, "dead", {"progress": 99.0})
+    with pytest.raises(StaleWorkerError):
+        queue.finish(job.id, "dead", Event.COMPLETE, ExitCode.DONE, "done")
+    with pytest.raises(StaleWorkerError):
+        queue.release(job.id, "dead")
+    assert queue.record_death(job.id, "dead", "again", max_deaths=1) is None
+    assert queue.get(job.id) == before
+    assert locks(queue) == [("source:wiki", job.id)]
+
+
+def test_deaths_without_progress_are_capped_and_progress_starts_the_count_anew(queue: Queue) -> None:
+    job = queue.submit(new())
+    for attempt in (1, 2):
+        claim(queue, f"run{attempt}")
+        died = queue.record_death(job.id, f"run{attempt}", "killed", max_deaths=3)
+        assert died is not None
+        assert died.status is Status.PENDING
+    claim(queue, "moved")
+    queue.record_progress(job.id, "moved", {"saved": 10})
+    died = queue.record_death(job.id, "moved", "killed", max_deaths=3)
+    assert died is not None
+    assert died.status is Status.PENDING
+    statuses = []
+    for attempt in (4, 5, 6):
+        claim(queue, f"run{attempt}")
+        died = queue.record_death(job.id, f"run{attempt}", "killed", max_deaths=3)
+        assert died is not None
+        statuses.append(died.status)
+    assert statuses == [Status.PENDING, Status.PENDING, Status.INTERRUPTED]
+    ended = queue.get(job.id)
+    assert ended.exit_code == ExitCode.INTERRUPTED
+    assert [attempt["outcome"] for attempt in queue.attempts(job.id)] == ["requeue"] * 5 + ["interrupt"]
+    assert locks(queue) == []
+
+
+def test_a_wish_to_cancel_outlives_the_death_of_the_worker(queue: Queue) -> None:
+    job = queue.submit(new())
+    claim(queue, "a")
+    assert queue.cancel(job.id).status is Status.RUNNING
+    assert queue.record_progress(job.id, "a", {"progress": 1.0}) is True
+    died = queue.record_death(job.id, "a", "killed", max_deaths=3)
+    assert died is not None
+    assert (died.status, died.exit_code) == (Status.CANCELLED, ExitCode.CANCELLED)
+    assert queue.claim("b") is None
+
+
+def test_a_pending_job_is_cancelled_at_once(queue: Queue) -> None:
+    job = queue.submit(new())
+    assert queue.cancel(job.id).status is Status.CANCELLED
+    assert queue.cancel(job.id).status is Status.CANCELLED
+    assert queue.claim("a") is None
+
+
+def test_an_ended_job_cannot_be_cancelled(queue: Queue) -> None:
+    job = queue.submit(new())
+    claim(queue, "a")
+    queue.finish(job.id, "a", Event.COMPLETE, ExitCode.DONE, "done")
+    with pytest.raises(ConflictError, match="completed"):
+        queue.cancel(job.id)
+
+
+def test_resume_keeps_the_id_and_adds_an_attempt(queue: Queue) -> None:
+    job = queue.submit(new())
+    claim(queue, "a")
+    queue.finish(job.id, "a", Event.FAIL, ExitCode.FAILED, "no", error="no")
+    resumed = queue.resume(job.id)
+    assert (resumed.id, resumed.status, resumed.error, resumed.exit_code) == (job.id, Status.PENDING, None, None)
+    assert claim(queue, "b").attempt == 2
+    with pytest.raises(ConflictError, match="running"):
+        queue.resume(job.id)
+
+
+def test_resume_is_refused_while_the_same_job_lives(queue: Queue) -> None:
+    job = queue.submit(new())
+    queue.cancel(job.id)
+    queue.submit(new())
+    with pytest.raises(ConflictError):
+        queue.resume(job.id)
+    assert queue.get(job.id).status is Status.CANCELLED
+
+
+def test_release_is_no_death(queue: Queue) -> None:
+    job = queue.submit(new())
+    for attempt in range(5):
+        claim(queue, f"run{attempt}")
+        queue.release(job.id, f"run{attempt}")
+    assert queue.get(job.id).status is Status.PENDING
+    assert locks(queue) == []
+
+
+def test_unknown_job(queue: Queue) -> None:
+    with pytest.raises(NotFoundError):
+        queue.get(7)
+
+
+def _claim_all(path: Path, name: str, results: multiprocessing.Queue[list[int]]) -> None:
+    queue = Queue(path)
+    claimed = []
+    while (job := queue.claim(f"{name}-{len(claimed)}")) is not None:
+        claimed.append(job.id)
+    results.put(claimed)
+
+
+def test_two_racing_claimers_never_take_the_same_job(tmp_path: Path) -> None:
+    path = tmp_path / "race.db"
+    queue = Queue(path)
+    ids = [queue.submit(new(f"s{n}")).id for n in range(120)]
+    queue.close()
+    context = multiprocessing.get_context("spawn")
+    results: multiprocessing.Queue[list[int]] = context.Queue()
+    racers = [context.Process(target=_claim_all, args=(path, name, results)) for name in ("a", "b", "c")]
+    for racer in racers:
+        racer.start()
+    claimed = [job_id for _ in racers for job_id in results.get(timeout=60)]
+    for racer in racers:
+        racer.join()
+    assert sorted(claimed) == ids
+
+
+def test_a_damaged_file_is_refused_and_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    Queue(path).close()
+    broken = b"SQLite format 3\0" + b"\xff" * 5000
+    path.write_bytes(broken)
+    with pytest.raises(UnavailableError, match="damaged"):
+        Queue(path)
+    assert path.read_bytes() == broken
+    path.write_bytes(b"not a database at all, but long enough to have a header" * 100)
+    with pytest.raises(UnavailableError, match="damaged"):
+        Queue(path)
+
+
+def test_a_newer_file_is_refused_and_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    Queue(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(UnavailableError, match="newer kbjobs"):
+        Queue(path)
+    assert path.read_bytes() == before
+
+
+def test_files_are_private(tmp_path: Path) -> None:
+    queue = Queue(tmp_path / "state.db")
+    queue.submit(new())
+    assert {file.name: file.stat().st_mode & 0o777 for file in tmp_path.glob("state.db*")} == {
+        "state.db": 0o600,
+        "state.db-wal": 0o600,
+        "state.db-shm": 0o600,
+    }
+
+
+def test_opening_recovers_nothing(queue: Queue) -> None:
+    job = queue.submit(new())
+    claim(queue, "a")
+    before = queue.get(job.id)
+    again = Queue(queue.path)
+    assert again.get(job.id) == before
+    again.close()

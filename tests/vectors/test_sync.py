@@ -1,0 +1,242 @@
+"""Keeping a real ChromaDB collection equal to its ledger, whatever happened to it."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kbjobs.errors import KbjobsError
+from kbjobs.store.ledger import Ledger
+from kbjobs.vectors.collection import Collection, CollectionError
+from kbjobs.vectors.publishing import WorkingCopy
+from kbjobs.vectors.sync import Indexed, settle_and_publish, verify
+
+DIMENSION = 16
+
+
+@dataclass
+class Document:
+    doc_id: str
+    path: str
+    url: str
+    title: str
+    language: str | None
+    content_hash: str
+    word_count: int
+    links: tuple[str, ...]
+
+
+@dataclass
+class Chunk:
+    ordinal: int
+    text: str
+    text_hash: str
+    tokens: int
+
+
+def vector(seed: str) -> bytes:
+    drawn = np.random.default_rng(abs(hash(seed)) % 2**32).normal(size=DIMENSION).astype("<f4")
+    return (drawn / np.linalg.norm(drawn)).tobytes()
+
+
+@pytest.fixture
+def indexed(tmp_path: Path) -> Iterator[Indexed]:
+    ledger = Ledger(tmp_path / "source.db")
+    profile = ledger.profile("tokens 16 1")
+    model = ledger.model("tiny-abc", "tiny", DIMENSION, profile)
+    yield Indexed(ledger, model, profile, tmp_path / "vectors" / "tiny-abc")
+    ledger.close()
+
+
+def put(indexed: Indexed, name: str, texts: list[str]) -> None:
+    document = Document(name, name, f"https://e.org/{name}", name, "en", "|".join(texts), 3, ())
+    chunks = [Chunk(n, text, f"hash of {text}", 3) for n, text in enumerate(texts)]
+    indexed.ledger.put_documents(indexed.profile, "1", [(document, "signature", chunks)])
+    indexed.ledger.put_vectors(indexed.model, [(chunk.text_hash, vector(chunk.text)) for chunk in chunks])
+
+
+def fill(indexed: Indexed, documents: int = 40) -> None:
+    for number in range(documents):
+        put(indexed, f"doc{number}", [f"text {number}.{part}" for part in range(3)])
+    settle_and_publish(indexed, needs_fresh=False)
+
+
+def found_texts(indexed: Indexed, text: str, count: int = 1) -> list[str]:
+    with Collection(indexed.live) as collection:
+        return [hit.text for hit in collection.query(np.frombuffer(vector(text), "<f4"), count)]
+
+
+def test_what_is_in_the_ledger_is_found(indexed: Indexed) -> None:
+    fill(indexed)
+    assert not verify(indexed)
+    with Collection(indexed.live) as collection:
+        assert collection.count() == 120
+        hit = collection.query(np.frombuffer(vector("text 7.2"), "<f4"), 1)[0]
+    assert (hit.doc_id, hit.title, hit.url, hit.text) == ("doc7", "doc7", "https://e.org/doc7", "text 7.2")
+    assert hit.score == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_changed_document_loses_its_old_passages_and_a_removed_one_all(indexed: Indexed) -> None:
+    fill(indexed)
+    put(indexed, "doc1", ["text 1.0", "something new"])
+    indexed.ledger.delete_documents(["doc2"])
+    settle_and_publish(indexed, needs_fresh=False)
+    assert not verify(indexed)
+    assert found_texts(indexed, "something new") == ["something new"]
+    assert found_texts(indexed, "text 1.0") == ["text 1.0"]
+    assert "text 1.1" not in found_texts(indexed, "text 1.1", 120)
+    assert "text 2.0" not in found_texts(indexed, "text 2.0", 120)
+
+
+def test_two_documents_with_the_same_text_are_two_records(indexed: Indexed) -> None:
+    put(indexed, "a", ["the same", "the same", "other"])
+    put(indexed, "b", ["the same"])
+    settle_and_publish(indexed, needs_fresh=False)
+    assert not verify(indexed)
+    with Collection(indexed.live) as collection:
+        assert collection.count() == 4
+    assert indexed.ledger.count_vectors(indexed.model) == 2
+
+
+def test_an_edit_above_leaves_the_ids_below_alone(indexed: Indexed) -> None:
+    put(indexed, "a", ["one", "two", "two", "three"])
+    before = indexed.ledger.record_ids(indexed.model, indexed.profile)
+    put(indexed, "a", ["zero", "one", "two", "two", "three"])
+    assert before < indexed.ledger.record_ids(indexed.model, indexed.profile)
+
+
+def test_drift_is_seen_both_ways(indexed: Indexed) -> None:
+    fill(indexed)
+    with Collection(indexed.live, create=True) as collection:
+        lost = sorted(collection.ids())[0]
+        collection.delete([lost])
+        record = next(indexed.ledger.records(indexed.model, indexed.profile, [lost]))[0]
+        collection.upsert([type(record)("stranger", "x", "x", "x", "x", vector("x"))])
+    drift = verify(indexed)
+    assert (drift.missing, drift.extra) == ([lost], ["stranger"])
+    settle_and_publish(indexed, needs_fresh=False)
+    assert not verify(indexed)
+
+
+def test_a_rebuild_equals_the_ledger(indexed: Indexed) -> None:
+    fill(indexed)
+    shutil.rmtree(indexed.live)
+    with pytest.raises(CollectionError, match="there is no vector collection"):
+        verify(indexed)
+    settle_and_publish(indexed, needs_fresh=True)
+    assert not verify(indexed)
+
+
+def test_a_torn_working_copy_is_built_anew(indexed: Indexed) -> None:
+    fill(indexed)
+    put(indexed, "late", ["late text"])
+    building = WorkingCopy(indexed.live).begin(empty=False)
+    (building / "chroma.sqlite3").write_bytes(b"torn" * 1000)
+    settle_and_publish(indexed, needs_fresh=False)
+    assert not verify(indexed)
+    assert found_texts(indexed, "late text") == ["late text"]
+
+
+def test_an_index_that_lost_vectors_is_noticed(indexed: Indexed) -> None:
+    """The silent fault of two writers: the count is right, the vectors can never be found again."""
+    fill(indexed)
+    with Collection(indexed.live, create=True) as collection:
+        ids = sorted(collection.ids())[:60]
+        records = [record for page in indexed.ledger.records(indexed.model, indexed.profile, ids) for record in page]
+        collection.upsert([type(r)(r.id, r.doc_id, r.title, r.url, r.text, vector("wrong")) for r in records])
+        assert collection.count() == 120
+    assert verify(indexed).unreachable
+    WorkingCopy(indexed.live).begin(empty=False)
+    settle_and_publish(indexed, needs_fresh=False)
+    assert not verify(indexed)
+
+
+def test_much_churn_builds_the_index_anew(indexed: Indexed) -> None:
+    fill(indexed)
+    for number in range(8):
+        indexed.ledger.delete_documents([f"doc{number}"])
+        settle_and_publish(indexed, needs_fresh=False)
+    assert indexed.ledger.churn(indexed.model) == 24
+    indexed.ledger.delete_documents([f"doc{number}" for number in range(8, 11)])
+    settle_and_publish(indexed, needs_fresh=False)
+    assert indexed.ledger.churn(indexed.model) == 0
+    assert not verify(indexed)
+    with sqlite3.connect(indexed.live / "chroma.sqlite3") as connection:
+        assert connection.execute("SELECT count(*) FROM embeddings").fetchone()[0] == 87
+    connection.close()
+
+
+def test_an_emptied_source_has_an_empty_collection(indexed: Indexed) -> None:
+    fill(indexed, 3)
+    indexed.ledger.delete_documents(["doc0", "doc1", "doc2"])
+    settle_and_publish(indexed, needs_fresh=False)
+    assert not verify(indexed)
+    assert found_texts(indexed, "text 1.1") == []
+
+
+class TestSwap:
+    """A kill at any point of a copy or a swap leaves a collection that can be searched."""
+
+    @pytest.fixture
+    def copies(self, tmp_path: Path) -> WorkingCopy:
+        copies = WorkingCopy(tmp_path / "v" / "m")
+        copies.live.mkdir(parents=True)
+        (copies.live / "state").write_text("old")
+        return copies
+
+    def test_a_copy_that_was_not_whole_is_thrown_away(self, copies: WorkingCopy) -> None:
+        copying = copies.live.with_name("m.copying")
+        copying.mkdir()
+        assert (copies.begin(empty=False) / "state").read_text() == "old"
+        assert not copying.exists()
+
+    def test_killed_before_the_first_rename(self, copies: WorkingCopy) -> None:
+        copies.begin(empty=False)
+        assert (copies.readable() / "state").read_text() == "old"
+
+    def test_killed_between_the_renames(self, copies: WorkingCopy) -> None:
+        (copies.begin(empty=False) / "state").write_text("new")
+        copies.live.rename(copies.live.with_name("m.old"))
+        assert (copies.readable() / "state").read_text() == "old"
+        copies.settle()
+        assert (copies.readable() / "state").read_text() == "new"
+        assert [entry.name for entry in copies.live.parent.iterdir()] == ["m"]
+
+    def test_killed_before_the_old_one_is_removed(self, copies: WorkingCopy) -> None:
+        old = copies.live.with_name("m.old")
+        old.mkdir()
+        copies.settle()
+        assert (copies.readable() / "state").read_text() == "old"
+        assert not old.exists()
+
+    def test_only_the_old_one_is_left(self, copies: WorkingCopy) -> None:
+        copies.live.rename(copies.live.with_name("m.old"))
+        copies.settle()
+        assert (copies.readable() / "state").read_text() == "old"
+
+
+def test_a_search_beside_the_writer_hurts_neither(indexed: Indexed) -> None:
+    """A, then a reader, then A again: the order in which an index in place would lose vectors for ever."""
+    fill(indexed)
+    for number in range(5):
+        put(indexed, f"more{number}", [f"more {number}"])
+        building = WorkingCopy(indexed.live).begin(empty=False)
+        with Collection(building, create=True):
+            assert found_texts(indexed, "text 3.1") == ["text 3.1"]
+        settle_and_publish(indexed, needs_fresh=False)
+        assert found_texts(indexed, f"more {number}") == [f"more {number}"]
+    assert not verify(indexed)
+
+
+def test_a_damaged_live_collection_is_an_error_with_a_remedy(indexed: Indexed) -> None:
+    fill(indexed, 2)
+    (indexed.live / "chroma.sqlite3").write_bytes(b"x" * 8192)
+    with pytest.raises(KbjobsError) as caught:
+        verify(indexed)
+    assert "sources rebuild" in caught.value.hint
