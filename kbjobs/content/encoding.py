@@ -26,14 +26,48 @@ _DECLARED = re.compile(
 # The encodings of the WHATWG Encoding Standard, by Python's names. A closed list: a page must not be able
 # to name "zlib", "idna" or "unicode_escape". Latin-1 and ASCII mean windows-1252 on the web.
 _ENCODINGS = frozenset(
-    ["utf-8", "cp1252", "cp866", "iso8859-2", "iso8859-3", "iso8859-4", "iso8859-5", "iso8859-6", "iso8859-7", "iso8859-8", "iso8859-10", "iso8859-13", "iso8859-14", "iso8859-15", "iso8859-16", "koi8-r", "koi8-u", "mac-roman", "cp874", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258", "gbk", "gb18030", "big5", "euc_jp", "iso2022_jp", "shift_jis", "euc_kr"]
+    [
+        "utf-8",
+        "cp1252",
+        "cp866",
+        "iso8859-2",
+        "iso8859-3",
+        "iso8859-4",
+        "iso8859-5",
+        "iso8859-6",
+        "iso8859-7",
+        "iso8859-8",
+        "iso8859-10",
+        "iso8859-13",
+        "iso8859-14",
+        "iso8859-15",
+        "iso8859-16",
+        "koi8-r",
+        "koi8-u",
+        "mac-roman",
+        "cp874",
+        "cp1250",
+        "cp1251",
+        "cp1253",
+        "cp1254",
+        "cp1255",
+        "cp1256",
+        "cp1257",
+        "cp1258",
+        "gbk",
+        "gb18030",
+        "big5",
+        "euc_jp",
+        "iso2022_jp",
+        "shift_jis",
+        "euc_kr",
+    ]
 )
 _ON_THE_WEB = {"iso8859-1": "cp1252", "ascii": "cp1252", "iso8859-9": "cp1254", "gb2312": "gb18030"}
 _SEVEN_BIT = "iso2022_jp"
-_GUESSABLE = [
-    "cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "koi8_r", "shift_jis", "euc_jp",
-    "gb18030", "big5", "euc_kr",
-]  # fmt: skip
+# Guessing among the Latin ones is a coin toss on a short page; there the web's default holds, windows-1252.
+_GUESSABLE = ["cp1251", "cp1253", "cp1255", "cp1256", "koi8_r", "shift_jis", "euc_jp", "gb18030", "big5", "euc_kr"]
+_WIDE_PAIR = re.compile(rb"[\x80-\xff]{2,}")
 
 
 class NotText(ValueError):
@@ -67,7 +101,7 @@ def decode_page(page: bytes) -> str:
     except UnicodeDecodeError:
         pass
     if declared and declared != "utf-8":
-        return _decode_single(page, declared)
+        return page.decode(declared, "replace")
     return _decode_undeclared(page)
 
 
@@ -81,7 +115,7 @@ def _decode_utf16(page: bytes) -> str:
     """Decode UTF-16 without a mark: the markup's ASCII puts the zeros at every other byte."""
     sample = page[:_SNIFFED]
     even, odd = sample[::2].count(0), sample[1::2].count(0)
-    if max(even, odd) * 10 >= len(sample) // 2 and min(even, odd) * 20 <= max(even, odd):
+    if max(even, odd) * 4 >= len(sample) // 2 and min(even, odd) * 20 <= max(even, odd):
         try:
             return page[: len(page) // 2 * 2].decode("utf-16-le" if odd > even else "utf-16-be")
         except UnicodeDecodeError:
@@ -103,23 +137,19 @@ def _find_declared(page: bytes) -> str:
     return name if name in _ENCODINGS else ""
 
 
-def _decode_single(page: bytes, encoding: str) -> str:
-    if encoding == "cp1252":
-        # five bytes are unassigned in Python's table and controls on the web; they are dropped later anyway
-        return page.decode("cp1252", "replace")
-    return page.decode(encoding, "replace")
-
-
 def _decode_undeclared(page: bytes) -> str:
     text = page.decode("utf-8", "replace")
     wide = sum(byte > 0x7F for byte in page[:_GUESSED])
     if text[:_GUESSED].count("\ufffd") * 20 <= wide:
         return text  # UTF-8 with a few broken bytes
+    # accented letters stand alone among plain ones, letters of other scripts stand together
+    paired = sum(len(run) for run in _WIDE_PAIR.findall(page[:_GUESSED]))
+    if paired * 2 < wide:
+        return page.decode("cp1252", "replace")
     from charset_normalizer import from_bytes
 
     # the stretch around the first wide byte says more than a beginning in ASCII
     first = next((index for index, byte in enumerate(page) if byte > 0x7F), 0)
     start = max(0, first - _SNIFFED)
-    guess = from_bytes(page[start : start + _GUESSED], cp_isolation=_GUESSABLE, threshold=0.15).best()
-    encoding = "cp1252" if guess is None or guess.could_be_from_charset.count("cp1252") else guess.encoding
-    return page.decode(encoding, "replace")
+    guess = from_bytes(page[start : start + _GUESSED], cp_isolation=_GUESSABLE).best()
+    return page.decode(guess.encoding if guess is not None else "cp1252", "replace")

@@ -166,9 +166,7 @@ def quote_key(path: str) -> str:
     """Return ``path`` as printable UTF-8: controls, bytes that are not UTF-8 and ``%`` become ``%XX``."""
     if _QUOTED_IN_KEY.search(path) is None:
         return path
-    return _QUOTED_IN_KEY.sub(
-        lambda found: "".join(f"%{byte:02X}" for byte in os.fsencode(found.group())), path
-    )
+    return _QUOTED_IN_KEY.sub(lambda found: "".join(f"%{byte:02X}" for byte in os.fsencode(found.group())), path)
 
 
 def unquote_key(key: str) -> str:

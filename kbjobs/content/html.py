@@ -21,18 +21,75 @@ _NEVER = (
     "footer dialog"
 )
 _FURNITURE_ROLES = frozenset(
-    ["navigation", "banner", "contentinfo", "complementary", "search", "menu", "menubar", "toolbar", "dialog", "alertdialog"]
+    [
+        "navigation",
+        "banner",
+        "contentinfo",
+        "complementary",
+        "search",
+        "menu",
+        "menubar",
+        "toolbar",
+        "dialog",
+        "alertdialog",
+    ]
 )
 _FURNITURE_NAMES = frozenset(
-    ["sidebar", "sphinxsidebar", "navbar", "nav-links", "navigation", "breadcrumb", "breadcrumbs", "related", "menu", "site-header", "site-footer", "footer", "header-nav", "toc", "table-of-contents", "headerlink", "mw-editsection", "noprint", "navbox", "catlinks", "printfooter", "mw-jump-link", "skip-link", "skiplink", "cookie-banner", "cookie-notice", "advertisement", "social-share", "share-buttons", "pagination", "mw-navigation"]
+    [
+        "sidebar",
+        "sphinxsidebar",
+        "navbar",
+        "nav-links",
+        "navigation",
+        "breadcrumb",
+        "breadcrumbs",
+        "related",
+        "menu",
+        "site-header",
+        "site-footer",
+        "footer",
+        "header-nav",
+        "toc",
+        "table-of-contents",
+        "headerlink",
+        "mw-editsection",
+        "noprint",
+        "navbox",
+        "catlinks",
+        "printfooter",
+        "mw-jump-link",
+        "skip-link",
+        "skiplink",
+        "cookie-banner",
+        "cookie-notice",
+        "advertisement",
+        "social-share",
+        "share-buttons",
+        "pagination",
+        "mw-navigation",
+    ]
 )
 _NOT_DISPLAYED = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
-_SIGNS_OF_HIDDEN_SPANS = (b"hidden", b"display:none", b"display: none", b"mw-editsection")
+_SIGNS_OF_FURNITURE_IN_LINE = (b"hidden", b"display:none", b"display: none", b"mw-editsection", b"skip")
 
 _MAIN_NAMES = frozenset(
-    ["content", "main", "main-content", "bodyContent", "mw-content-text", "mw-parser-output", "markdown-body", "entry-content", "post-content", "article-body", "body", "document"]
+    [
+        "content",
+        "main",
+        "main-content",
+        "bodyContent",
+        "mw-content-text",
+        "mw-parser-output",
+        "markdown-body",
+        "entry-content",
+        "post-content",
+        "article-body",
+        "body",
+        "document",
+    ]
 )
 _CANDIDATE_LIMIT = 40
+_MIXED_LIMIT = 20
 _INNER_SHARE = 0.8  # a smaller candidate is taken when it holds this much of the largest one's text
 _BODY_SHARE = 0.3  # a candidate with less of the body's text than this is not the content …
 _MAIN_LENGTH = 250  # … unless the page says so itself (<main>) and it has at least so many characters
@@ -49,9 +106,7 @@ _NOT_FOR_ROWS = "table,pre,h1,h2,h3,h4,h5,h6"
 _SITE_HEADER_DEPTH = 3  # a <header> so near the top of <body> is the site's, deeper it is an article's
 
 # The codes by which the survey and the walk decide; 1-6 are headings.
-_CONTAINER, _TEXT, _IN_LINE, _SPAN, _ANCHOR, _BREAK, _PARAGRAPH, _LISTING, _TABLE, _ROW, _FORM, _HEADER = (
-    range(10, 22)
-)
+_CONTAINER, _TEXT, _IN_LINE, _SPAN, _ANCHOR, _BREAK, _PARAGRAPH, _LISTING, _TABLE, _ROW, _FORM, _HEADER = range(10, 22)
 _MAIN, _FURNITURE, _NOTHING = range(22, 25)
 _IN_LINES = frozenset({_IN_LINE, _SPAN, _ANCHOR})
 
@@ -124,14 +179,13 @@ def _read_head(tree: LexborHTMLParser) -> tuple[str, str, str]:
     return title, language, canonical
 
 
-def _extract_body(
-    tree: LexborHTMLParser, page: bytes, furniture: frozenset[str]
-) -> tuple[list[Block], list[str]]:
+def _extract_body(tree: LexborHTMLParser, page: bytes, furniture: frozenset[str]) -> tuple[list[Block], list[str]]:
     body = tree.body
     if body is None:
         return [], []
-    survey = _survey(body, furniture, look_at_spans=any(sign in page for sign in _SIGNS_OF_HIDDEN_SPANS))
-    # first in document order, so that what holds the main content is not lost with its wrapper's name
+    survey = _survey(body, furniture, look_at_spans=any(sign in page for sign in _SIGNS_OF_FURNITURE_IN_LINE))
+    if b"headerlink" in page:
+        survey.furniture += body.css("a.headerlink")  # Sphinx puts one behind every heading
     for node in survey.furniture:
         node.decompose()
     for node in survey.breaks:
@@ -157,11 +211,16 @@ def _survey(body: LexborNode, furniture_names: frozenset[str], *, look_at_spans:
     codes = _codes()
     survey = _Survey()
     named: list[LexborNode] = []
+    mixed: list[LexborNode] = []
     body_id = body.mem_id  # == compares the serialised markup
+    skipped = frozenset(
+        tag for tag, code in codes.items() if code in _IN_LINES and not (look_at_spans and code != _IN_LINE)
+    )
     for node in body.traverse():
-        code = codes.get(node.tag_id, _CONTAINER)
-        if code == _IN_LINE or (code == _SPAN and not look_at_spans):
+        tag = node.tag_id
+        if tag in skipped:
             continue
+        code = codes.get(tag, _CONTAINER)
         if code == _BREAK:
             survey.breaks.append(node)
             continue
@@ -171,13 +230,16 @@ def _survey(body: LexborNode, furniture_names: frozenset[str], *, look_at_spans:
         if not survey.is_mixed and code not in _IN_LINES and code != _NOTHING:
             parent = node.parent
             above = codes.get(parent.tag_id, _CONTAINER) if parent is not None else _CONTAINER
-            survey.is_mixed = above in _IN_LINES or above == _PARAGRAPH or above <= len(_HEADINGS)
+            if above in _IN_LINES or above == _PARAGRAPH or above <= len(_HEADINGS):
+                mixed.append(node)
+                survey.is_mixed = len(mixed) == _MIXED_LIMIT
         attributes = node.attributes
         if not attributes and code != _MAIN:
             continue
         if node.mem_id == body_id:  # <body hidden> is how some frameworks wait for their scripts
             continue
-        names = {*(attributes.get("class") or "").split(), attributes.get("id") or ""}
+        names = (attributes.get("class") or "").split()
+        names.append(attributes.get("id") or "")
         role = attributes.get("role") or ""
         if _is_hidden(attributes) or role in _FURNITURE_ROLES:
             survey.furniture.append(node)
@@ -185,10 +247,20 @@ def _survey(body: LexborNode, furniture_names: frozenset[str], *, look_at_spans:
             named.append(node)
         elif code == _MAIN or role in ("main", "article") or not _MAIN_NAMES.isdisjoint(names):
             survey.candidates.append((node, role == "main" or node.tag == "main"))
-    survey.furniture += [
-        node for node in named if node.tag in ("a", "span") or node.css_first(_HOLDS_CONTENT) is None
-    ]
+    survey.furniture += [node for node in named if node.tag in ("a", "span") or node.css_first(_HOLDS_CONTENT) is None]
+    # the usual case is a search form in a menu, which goes with the menu
+    dropped = {node.mem_id for node in survey.furniture}
+    survey.is_mixed = survey.is_mixed or not all(_lies_within(node, dropped) for node in mixed)
     return survey
+
+
+def _lies_within(node: LexborNode, dropped: set[int]) -> bool:
+    above: LexborNode | None = node
+    while above is not None:
+        if above.mem_id in dropped:
+            return True
+        above = above.parent
+    return False
 
 
 def _is_hidden(attributes: dict[str, str | None]) -> bool:
@@ -242,7 +314,6 @@ def _walk(root: LexborNode, *, is_mixed: bool, is_body: bool) -> Iterator[Block]
     looked at; otherwise their text is taken in one go.
     """
     codes = _codes()
-    form_limit = len(root.text()) // 2
     run: list[str] = []  # the text since the last block began or ended
     data_tables: set[int] = set()  # depths of the stack at which rows are lines
     stack: list[tuple[Iterator[LexborNode], bool]] = [(root.iter(include_text=True), True)]
@@ -274,9 +345,9 @@ def _walk(root: LexborNode, *, is_mixed: bool, is_body: bool) -> Iterator[Block]
                 if text := _read_listing(node):
                     yield Block("text", 0, text)
             elif code == _ROW and len(stack) in data_tables:
-                if text := _read_row(node):
+                if text := _read_row(node, is_mixed=is_mixed):
                     yield Block("text", 0, text)
-            elif (code == _FORM and len(node.text()) <= form_limit) or (
+            elif (code == _FORM and len(node.text()) * 2 <= len(root.text())) or (
                 code == _HEADER and is_body and len(stack) <= _SITE_HEADER_DEPTH
             ):
                 continue
@@ -306,12 +377,20 @@ def _read_listing(node: LexborNode) -> str:
     return "\n".join(lines).strip("\n")
 
 
-def _read_row(row: LexborNode) -> str:
+def _read_row(row: LexborNode, *, is_mixed: bool) -> str:
     """Return a table row as one line, its filled cells parted by bars."""
+    codes = _codes()
+    plain = (_TEXT, _PARAGRAPH, *_IN_LINES)
     cells = []
     for cell in row.iter():
-        # a cell holds no table and no listing here, so this goes one level deep
-        lines = (block.text for block in _walk(cell, is_mixed=True, is_body=False))
-        if text := " ".join(lines):
+        child = cell.first_child
+        if child is None:
+            continue
+        if child.next is None and codes.get(child.tag_id) in plain and not is_mixed:
+            text = " ".join(child.text().split())
+        else:
+            # a cell holds no table and no listing here, so this goes one level deep
+            text = " ".join([block.text for block in _walk(cell, is_mixed=is_mixed, is_body=False)])
+        if text:
             cells.append(text)
     return " | ".join(cells)

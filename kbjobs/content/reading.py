@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from functools import lru_cache
 from urllib.parse import quote, urljoin, urlsplit
 
 from kbjobs.content.document import (
@@ -94,27 +95,31 @@ def check_web_url(url: str) -> str | None:
 def resolve_links(references: list[str], page_url: str, base_url: str | None = None) -> tuple[str, ...]:
     """Return the links that stay on the site of ``page_url`` or ``base_url``: absolute, once each, in order."""
     hosts = {urlsplit(url).netloc.lower() for url in (page_url, base_url) if url}
-    scheme_of_page = urlsplit(page_url).scheme
+    folder = page_url[: page_url.rfind("/") + 1]
     links: dict[str, None] = {}
     for reference in dict.fromkeys(reference.partition("#")[0].strip() for reference in references):
         if not reference or len(reference) > URL_LIMIT:
             continue
-        try:
-            parts = urlsplit(urljoin(page_url, reference))
-        except ValueError:
-            continue
-        url = parts.geturl()
-        is_web = parts.scheme in ("http", "https") and scheme_of_page != "file"
-        if not is_web and not (parts.scheme == scheme_of_page == "file"):
-            continue
-        if parts.netloc.lower() not in hosts or len(url) > URL_LIMIT:
-            continue
-        url = quote(url.encode("utf-8", "replace"), safe=_URL_SAFE)
-        if url != page_url:
-            links[url] = None
-        if len(links) == LINK_LIMIT:
-            break
+        resolved = _resolve(page_url if reference.startswith("?") else folder, reference)
+        if resolved is not None and resolved[0] in hosts and resolved[1] != page_url:
+            links[resolved[1]] = None
+            if len(links) == LINK_LIMIT:
+                break
     return tuple(links)
+
+
+@lru_cache(maxsize=20_000)  # the pages of a folder refer to the same pages
+def _resolve(base: str, reference: str) -> tuple[str, str] | None:
+    """Return host and URL of ``reference`` seen from ``base``, or None if it is no page one could open there."""
+    try:
+        parts = urlsplit(urljoin(base, reference))
+    except ValueError:
+        return None
+    # a page of the web refers to pages of the web, a file to files
+    if parts.scheme not in (("file",) if base.startswith("file:") else ("http", "https")):
+        return None
+    url = quote(parts.geturl().encode("utf-8", "replace"), safe=_URL_SAFE)
+    return (parts.netloc.lower(), url) if len(url) <= URL_LIMIT else None
 
 
 def _read_bytes(found: FoundFile) -> bytes:
@@ -141,9 +146,7 @@ def _read_bytes(found: FoundFile) -> bytes:
                 raise UnreadableDocument(found.key, _too_large(length))
         after = os.fstat(descriptor)
     except OSError as error:
-        raise UnreadableDocument(
-            found.key, f"read error: {(error.strerror or str(error)).lower()}"
-        ) from error
+        raise UnreadableDocument(found.key, f"read error: {(error.strerror or str(error)).lower()}") from error
     finally:
         os.close(descriptor)
     if length != after.st_size or before.st_mtime_ns != after.st_mtime_ns:

@@ -90,10 +90,8 @@ class _MarkdownReader:
 
     def end_block(self) -> None:
         """Turn the lines collected so far into a block."""
-        if self._fence:
-            text = "\n".join(self._lines).strip("\n")
-        else:
-            text = self._strip_markup(" ".join(self._lines))
+        lines = self._lines
+        text = "\n".join(lines).strip("\n") if self._fence else self._strip_markup(" ".join(lines))
         self._lines = []
         if text.strip():
             self.blocks.append(Block("text", 0, text))
@@ -117,7 +115,7 @@ class _MarkdownReader:
             text = _COMMENT_OR_TAG.sub(" ", text)
         if "**" in text or "__" in text:
             text = _STRONG.sub(r"\2", text)
-        text = text.strip()
+        text = _LIST_ITEM.sub("", text, count=1).strip() if _LIST_ITEM.match(text) else text.strip()
         if text.startswith("|"):
             text = " | ".join(cell.strip() for cell in text.strip("|").split("|") if cell.strip())
         return " ".join(text.lstrip("> ").split())

@@ -122,8 +122,9 @@ class Supervisor:
         self._reap_children()
         running = self._recover(self._queue.running())
         wait = self._stop_workers(running)
+        wait = min(wait, self._end_idlers({job.run_id for job in running}))
         if self._stopping:
-            return min(wait, ADOPTED_SECONDS) if running else 0.0
+            return min(wait, ADOPTED_SECONDS) if running or self._children else 0.0
         workers = self.settings.integer("workers")
         while len(running) < workers:
             job = self._start_next()
@@ -239,6 +240,17 @@ class Supervisor:
             else:
                 wait = min(wait, grace - (now - since))
         return wait
+
+    def _end_idlers(self, running: set[str | None]) -> float:
+        """SIGKILL to workers whose job has ended but who do not; returns seconds to the next look."""
+        grace = 0.0 if self._kill_now else self.settings.number("grace_seconds")
+        now = time.monotonic()
+        idlers = [child for child in self._children.values() if child.run_id not in running]
+        for child in idlers:
+            since = self._told_to_stop.setdefault(child.run_id, now)
+            if now - since >= grace:
+                kill_processes_of_run(child.run_id)
+        return ADOPTED_SECONDS if idlers else IDLE_SECONDS
 
     def _terminate(self, job: Job) -> None:
         child = self._children.get(job.run_id or "")

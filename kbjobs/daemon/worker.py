@@ -226,7 +226,6 @@ def main() -> None:
         stream=sys.stderr,
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(message)s",
-        datefmt="%H:%M:%S",
     )
     os.umask(0o077)
     home, job_id, run_id = Home(Path(sys.argv[1])), int(sys.argv[2]), os.environ[RUN_VARIABLE]

@@ -1,15 +1,12 @@
 """Which texts go through the model together.
 
 Small batches of similar length win on a CPU: padding is work thrown away, and beyond about 2,000
-tokens a batch gets slower again because it leaves the processor's caches.
+tokens a batch only takes more memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-
-BATCH_TOKENS = 2048
-"""Padded tokens of one batch: 8 texts of 256."""
 
 LENGTH_STEP = 16
 """Padded lengths are multiples of this: an engine prepares itself anew for each new shape."""
@@ -18,12 +15,13 @@ _WORTHWHILE_TOKENS = 512
 _LONGEST_SHARE = 0.8
 
 
-def plan_batches(lengths: Sequence[int], window: int) -> Iterator[tuple[list[int], int]]:
+def plan_batches(lengths: Sequence[int], window: int, batch_tokens: int) -> Iterator[tuple[list[int], int]]:
     """Divide texts into batches, the longest first.
 
     Args:
         lengths: tokens of each text.
         window: the longest padded length allowed.
+        batch_tokens: padded tokens of one batch; a single longer text is a batch of its own.
 
     Yields:
         The positions of the texts of one batch, and the length they are padded to. Every position
@@ -35,7 +33,7 @@ def plan_batches(lengths: Sequence[int], window: int) -> Iterator[tuple[list[int
     for position in order:
         length = lengths[position]
         if batch:
-            is_full = (len(batch) + 1) * padded > BATCH_TOKENS
+            is_full = (len(batch) + 1) * padded > batch_tokens
             wastes = length < _LONGEST_SHARE * padded - LENGTH_STEP
             if is_full or (wastes and len(batch) * padded >= _WORTHWHILE_TOKENS):
                 yield batch, padded

@@ -1,8 +1,8 @@
-"""``python -m kbjobs.embedding.convert``: the one step that needs torch, in a process of its own.
+"""``python -m kbjobs.embedding.convert``: what needs torch or much memory, in a process of its own.
 
-Writes the reference vectors of the parity set, and the transformer as OpenVINO IR if asked to, into a
-folder that the caller renames when this has succeeded. Runs beside nothing: the worker that waits for
-it never imports torch, and if that worker dies, this ends too.
+Writes the reference vectors of the parity set and the transformer as OpenVINO IR, as asked, into a
+folder that the caller renames when this has succeeded. The worker that waits for it never imports
+torch, and if that worker dies, this ends too.
 """
 
 from __future__ import annotations
@@ -35,14 +35,27 @@ def main() -> int:
     parser.add_argument("name")
     parser.add_argument("folder", type=Path)
     parser.add_argument("target", type=Path, help="an existing folder to write into")
-    parser.add_argument("--ir", action="store_true", help="also convert the transformer")
+    parser.add_argument("--reference", action="store_true", help="embed the parity set with sentence-transformers")
+    parser.add_argument("--ir", action="store_true", help="convert the transformer, from its ONNX file if it has one")
     arguments = parser.parse_args()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     folder = read_model_folder(arguments.name, arguments.folder, "")
-    embedder = SentenceTransformersEmbedder(folder, "", device="cpu")
-    np.save(arguments.target / REFERENCE_FILE, embedder.embed(PARITY_TEXTS))
-    if arguments.ir:
-        return _convert(embedder.transformer, folder, arguments.target)
+    needs_torch = arguments.reference or (arguments.ir and folder.onnx is None)
+    embedder = SentenceTransformersEmbedder(folder, "", device="cpu") if needs_torch else None
+    if embedder is not None:
+        np.save(arguments.target / REFERENCE_FILE, embedder.embed(PARITY_TEXTS))
+    if not arguments.ir:
+        return 0
+    openvino = import_openvino()
+    try:
+        if folder.onnx is not None:
+            model = openvino.Core().read_model(str(folder.onnx))
+        else:
+            model = _trace(embedder.transformer, folder, openvino) if embedder else None
+    except Exception as error:  # noqa: BLE001  (openvino raises many kinds)
+        sys.stderr.write(f"openvino cannot convert {folder.name}: {error}\n")
+        return EXIT_NOT_CONVERTIBLE
+    openvino.save_model(model, str(arguments.target / IR_FILE), compress_to_fp16=False)
     return 0
 
 
@@ -56,7 +69,8 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _convert(transformer: Any, folder: ModelFolder, target: Path) -> int:
+def _trace(transformer: Any, folder: ModelFolder, openvino: Any) -> Any:
+    """Convert a torch transformer; batch and length stay open."""
     import torch
 
     class HiddenState(torch.nn.Module):  # type: ignore[misc]
@@ -69,19 +83,12 @@ def _convert(transformer: Any, folder: ModelFolder, target: Path) -> int:
         def forward(self, input_ids: Any, attention_mask: Any) -> Any:
             return self.transformer(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
 
-    openvino = import_openvino()
-    # Tokens other than padding, in a batch whose sides differ: the traced graph keeps both open.
+    # Tokens other than padding, in a batch whose sides differ.
     ids = torch.full((2, 8), folder.pad_token_id + 5, dtype=torch.int64)
     example = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     warnings.simplefilter("ignore")
-    try:
-        with torch.no_grad():
-            model = openvino.convert_model(HiddenState().eval(), example_input=example)
-    except Exception as error:  # noqa: BLE001  (openvino raises many kinds)
-        sys.stderr.write(f"openvino cannot convert {folder.name}: {error}\n")
-        return EXIT_NOT_CONVERTIBLE
-    openvino.save_model(model, str(target / IR_FILE), compress_to_fp16=False)
-    return 0
+    with torch.no_grad():
+        return openvino.convert_model(HiddenState().eval(), example_input=example)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ class OpenVinoEmbedder(TokenEmbedder):
         Args:
             folder: the model.
             model_key: its identity.
-            model_file: OpenVINO IR (.xml beside its .bin) or ONNX.
+            model_file: OpenVINO IR, the .xml beside its .bin.
             precision: ``bf16`` or ``f32``.
             compiled_dir: where OpenVINO keeps the compiled model. It recognises a torn file itself
                 and compiles again.

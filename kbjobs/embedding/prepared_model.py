@@ -44,8 +44,9 @@ class NotConvertibleError(KbjobsError):
 class PreparedModel:
     """What the light engines need beside the model's own folder."""
 
-    model_file: Path
-    """What OpenVINO loads: the converted IR, or the model's own ONNX file."""
+    ir: Path | None
+    """What OpenVINO loads (it maps the weights, which the model's ONNX file would copy into memory);
+    None if OpenVINO is not installed or does not know the model."""
     reference: NDArray[np.float32]
     """Vectors of the parity set, shape (24, dimension), rows of length 1."""
     reference_engine: str
@@ -73,10 +74,10 @@ def read_prepared(folder: ModelFolder, weights: str, model_dir: Path) -> Prepare
             log.warning("the cache %s is damaged and is made again", prepared)
             return None
         reference = np.load(prepared / REFERENCE_FILE)
-        model_file = folder.onnx or (prepared / IR_FILE)
-        if reference.shape != (len(PARITY_TEXTS), folder.dimension) or not model_file.is_file():
+        if reference.shape != (len(PARITY_TEXTS), folder.dimension):
             return None
-        return PreparedModel(model_file, reference, str(manifest["reference_engine"]))
+        ir = prepared / IR_FILE if IR_FILE in files else None
+        return PreparedModel(ir, reference, str(manifest["reference_engine"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -119,25 +120,31 @@ def discard_prepared(model_dir: Path) -> None:
 
 def _fill(folder: ModelFolder, building: Path) -> str:
     """Write the files; return what made the reference vectors."""
+    if not has_torch() and folder.onnx is None:
+        raise MissingRequirementError(
+            f"the model {folder.name} ships no ONNX file, and sentence-transformers, which could convert it, "
+            "is not installed",
+            'pip install "kbjobs[torch]"',
+        )
+    steps = ["--reference"] * has_torch() + ["--ir"] * has_openvino()
+    if steps:
+        try:
+            _run_conversion(folder, building, steps)
+        except NotConvertibleError as error:
+            if folder.onnx is None:
+                raise
+            log.warning("%s runs without OpenVINO: %s", folder.name, error.message)
     if has_torch():
-        _run_conversion(folder, building)
         return "sentence-transformers"
-    if folder.onnx is not None:
-        embedder = OnnxRuntimeEmbedder(folder, "")
-        np.save(building / REFERENCE_FILE, embedder.embed(PARITY_TEXTS))
-        return embedder.engine
-    raise MissingRequirementError(
-        f"the model {folder.name} ships no ONNX file, and sentence-transformers, which could convert it, "
-        "is not installed",
-        'pip install "kbjobs[torch]"',
-    )
+    embedder = OnnxRuntimeEmbedder(folder, "")
+    np.save(building / REFERENCE_FILE, embedder.embed(PARITY_TEXTS))
+    return embedder.engine
 
 
-def _run_conversion(folder: ModelFolder, building: Path) -> None:
+def _run_conversion(folder: ModelFolder, building: Path, steps: list[str]) -> None:
     command = [sys.executable, "-m", "kbjobs.embedding.convert", folder.name, str(folder.path), str(building)]
-    if folder.onnx is None:
-        command.append("--ir")
-        log.info("converting %s for OpenVINO; this happens once and takes 10 to 60 s", folder.name)
+    command += steps
+    log.info("preparing %s for this machine; this happens once and takes 10 to 60 s", folder.name)
     home = str(Path(__file__).resolve().parents[2])
     search_path = os.pathsep.join(part for part in (home, os.environ.get("PYTHONPATH")) if part)
     # The pipe on its standard input tells the child when this process is gone.
@@ -181,7 +188,8 @@ def _made_for(folder: ModelFolder, weights: str) -> dict[str, object]:
         "format": _FORMAT,
         "weights": weights,
         "parity_set": PARITY_SET,
-        "converted": folder.onnx is None,
+        "from_onnx": folder.onnx is not None,
+        "for_openvino": has_openvino(),
         "window": folder.max_tokens,
         "prompt": folder.passage_prompt,
     }

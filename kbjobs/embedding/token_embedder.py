@@ -24,6 +24,9 @@ _SORTED_TOGETHER = 512
 class TokenEmbedder(ABC):
     """An :class:`~kbjobs.embedding.base.Embedder` whose engine only has to run the transformer."""
 
+    batch_tokens = 2048
+    """Padded tokens of one batch: 8 texts of 256."""
+
     def __init__(self, folder: ModelFolder, model_key: str, engine: str) -> None:
         self.name = folder.name
         self.model_key = model_key
@@ -77,7 +80,8 @@ class TokenEmbedder(ABC):
     def _embed_part(self, texts: list[str], vectors: NDArray[np.float32], start: int) -> None:
         """Fill ``vectors`` with those of ``texts``; ``start`` is the caller's index of the first."""
         token_ids = self._tokenise(texts, start)
-        for positions, padded in plan_batches([len(ids) for ids in token_ids], self.max_tokens):
+        lengths = [len(ids) for ids in token_ids]
+        for positions, padded in plan_batches(lengths, self.max_tokens, self.batch_tokens):
             ids = np.full((len(positions), padded), self._folder.pad_token_id, dtype=np.int64)
             mask = np.zeros((len(positions), padded), dtype=np.int64)
             for row, position in enumerate(positions):
@@ -85,12 +89,12 @@ class TokenEmbedder(ABC):
                 ids[row, : len(tokens)] = tokens
                 mask[row, : len(tokens)] = 1
             pooled = pool(self.forward(ids, mask), mask, self._folder.pooling)
-            lengths = lengths_of(pooled)
-            unusable = find_unusable(lengths)
+            norms = lengths_of(pooled)
+            unusable = find_unusable(norms)
             if len(unusable):
                 index = start + positions[unusable[0]]
-                raise EmbeddingError(index, f"{self.engine} returned a vector of length {lengths[unusable[0]]}")
-            vectors[positions] = pooled / lengths[:, None]
+                raise EmbeddingError(index, f"{self.engine} returned a vector of length {norms[unusable[0]]}")
+            vectors[positions] = pooled / norms[:, None]
 
     def _tokenise(self, texts: list[str], start: int) -> list[NDArray[np.int32]]:
         if self._folder.lowers_case:

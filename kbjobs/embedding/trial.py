@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 _FORMAT = 1
 _FILE = "engine.json"
 _LIBRARIES = ("onnxruntime", "openvino", "sentence-transformers", "tokenizers", "torch", "transformers")
-_ROWS = 8
 _TOKENS = 256
 _SECONDS = 0.6
 
@@ -88,13 +87,15 @@ def open_light_engine(
     library, _, precision = engine.partition("-")
     if library == "onnxruntime":
         return OnnxRuntimeEmbedder(folder, key)
-    return OpenVinoEmbedder(folder, key, prepared.model_file, precision, model_dir / "compiled" / precision)
+    if prepared.ir is None:
+        raise ValueError("the model is not converted for OpenVINO")
+    return OpenVinoEmbedder(folder, key, prepared.ir, precision, model_dir / "compiled" / precision)
 
 
 def run_trial(folder: ModelFolder, key: str, prepared: PreparedModel, model_dir: Path) -> Trial:
     """Measure every engine that could run the model: likeness to the reference, and speed."""
     measurements = []
-    for engine in _candidates(folder):
+    for engine in _candidates(folder, prepared):
         try:
             embedder = open_light_engine(engine, folder, key, prepared, model_dir)
             parity = compare(embedder.embed(PARITY_TEXTS), prepared.reference)
@@ -133,8 +134,8 @@ def read_trial(model_dir: Path, folder: ModelFolder, weights: str) -> Trial | No
         return None
 
 
-def _candidates(folder: ModelFolder) -> Iterator[str]:
-    if has_openvino():
+def _candidates(folder: ModelFolder, prepared: PreparedModel) -> Iterator[str]:
+    if prepared.ir is not None and has_openvino():
         if has_bf16():
             yield "openvino-bf16"
         yield "openvino-f32"
@@ -144,7 +145,8 @@ def _candidates(folder: ModelFolder) -> Iterator[str]:
 
 def _time(embedder: TokenEmbedder) -> float:
     """Return chunks a second, of full batches."""
-    shape = (_ROWS, min(_TOKENS, embedder.max_tokens))
+    tokens = min(_TOKENS, embedder.max_tokens)
+    shape = (embedder.batch_tokens // tokens, tokens)
     # Which tokens they are makes no difference to the speed.
     ids, mask = np.full(shape, 5, dtype=np.int64), np.ones(shape, dtype=np.int64)
     embedder.forward(ids, mask)
@@ -152,14 +154,14 @@ def _time(embedder: TokenEmbedder) -> float:
     while rounds < 2 or time.perf_counter() - start < _SECONDS:
         embedder.forward(ids, mask)
         rounds += 1
-    return rounds * _ROWS / (time.perf_counter() - start)
+    return rounds * shape[0] / (time.perf_counter() - start)
 
 
 def _valid_for(folder: ModelFolder, weights: str) -> dict[str, Any]:
     return {
         "format": _FORMAT,
         "weights": weights,
-        "converted": folder.onnx is None,
+        "from_onnx": folder.onnx is not None,
         "processor": describe_processor(),
         "libraries": {name: _version(name) for name in _LIBRARIES},
     }

@@ -22,31 +22,77 @@ def connect(path: Path, version: int, migrate: Callable[[sqlite3.Connection], No
     """
     try:
         if not path.exists():
-            # Created here and not by SQLite, so that it and its -wal and -shm are private.
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            _create(path, migrate)
+        connection = _open(path)
     except (OSError, sqlite3.Error) as error:
         raise explain(error, path) from error
     try:
-        connection.row_factory = sqlite3.Row
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
+        found = _version(connection)
         if found > version:
             raise UnavailableError(
                 f"{path} was written by a newer kbjobs (format {found}, this program knows {version})",
                 "Upgrade kbjobs. The file was not touched.",
             )
+        if found == 0:
+            raise UnavailableError(
+                f"{path} is damaged: it is empty, or not a file of kbjobs",
+                "It was not touched. Put a copy of it from your backup in its place, or move it away to start anew.",
+            )
         if found < version:
-            connection.execute("PRAGMA journal_mode = WAL")
-            migrate(connection)
+            with _changing(path):
+                migrate(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
-    except sqlite3.Error as error:
+    except (OSError, sqlite3.Error) as error:
         connection.close()
         raise explain(error, path) from error
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _create(path: Path, migrate: Callable[[sqlite3.Connection], None]) -> None:
+    """Make the file beside its place and rename it: nobody ever opens one that is half made.
+
+    Switching a new file to WAL while others open it fails with disk I/O errors.
+    """
+    with _changing(path):
+        if path.exists():
+            return
+        unfinished = path.with_name(path.name + ".new")
+        for leftover in path.parent.glob(unfinished.name + "*"):
+            leftover.unlink()
+        # Created here and not by SQLite, so that it and its -wal and -shm are private.
+        os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        connection = _open(unfinished)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            migrate(connection)
+        finally:
+            connection.close()
+        unfinished.rename(path)
+
+
+@contextmanager
+def _changing(path: Path) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(path.with_name(path.name + ".lock"), timeout=BUSY_SECONDS, mode=0o600):
+            yield
+    except Timeout as error:
+        raise UnavailableError(f"{path} is being changed by another process for too long", "Try again.") from error
 
 
 @contextmanager

@@ -168,7 +168,7 @@ def test_a_damaged_cache_is_made_again(
     shutil.copytree(own_cache / KEY / "prepared", good)
     conversions = []
 
-    def copy(_folder: object, building: Path) -> None:
+    def copy(_folder: object, building: Path, _steps: list[str]) -> None:
         conversions.append(building)
         for file in ("model.bin", "model.xml", "reference.npy"):
             shutil.copy(good / file, building / file)

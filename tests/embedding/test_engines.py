@@ -19,22 +19,7 @@ from kbjobs.embedding.token_embedder import TokenEmbedder
 from .conftest import MINILM
 from .tiny_models import export_onnx, make_tiny_model
 
-WORDS = [
-    "river",
-    "stone",
-    "letter",
-    "engine",
-    "harvest",
-    "copper",
-    "lamp",
-    "window",
-    "garden",
-    "thunder",
-    "paper",
-    "bridge",
-    "salt",
-    "mountain",
-]
+WORDS = ["river", "stone", "letter", "engine", "harvest", "copper", "lamp", "window", "garden", "thunder"]
 
 
 def mixed_texts(count: int) -> list[str]:
@@ -168,7 +153,7 @@ def test_both_poolings_with_prompts(pooling: str, tmp_path: Path) -> None:
 
 
 def test_the_models_own_onnx_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both engines read it, with an input that only it asks for, and nothing is converted."""
+    """Both engines run it, with an input that only it asks for."""
     model = make_tiny_model(tmp_path / "tiny", "cls")
     export_onnx(model, tmp_path / "tiny", monkeypatch)
     expected = model.encode(list(PARITY_TEXTS), normalize_embeddings=True)
@@ -176,4 +161,3 @@ def test_the_models_own_onnx_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         embedder = load_embedder(str(tmp_path / "tiny"), tmp_path, tmp_path / "cache", engine=engine)
         assert embedder.engine.startswith(engine)
         assert cosines(embedder.embed(PARITY_TEXTS), expected).min() > 0.999
-    assert not list((tmp_path / "cache").rglob("model.xml"))

@@ -1,0 +1,75 @@
+"""Every command has help with an example, and stands in the README's table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+from kbjobs.cli import app
+from kbjobs.errors import ExitCode
+from kbjobs.settings import SETTINGS
+from tests.conftest import ROOT, Kbjobs
+
+
+def walk(command: Any, names: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    context = typer.Context(command)
+    if hasattr(command, "list_commands"):
+        for name in command.list_commands(context):
+            yield from walk(command.get_command(context, name), (*names, name))
+    if names:
+        yield names, command
+
+
+COMMANDS = dict(walk(typer.main.get_command(app)))
+README = (ROOT / "README.md").read_text()
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    assert len(COMMANDS) >= 20
+    without = [" ".join(names) for names, command in COMMANDS.items() if "Example:" not in (command.help or "")]
+    assert not without
+    for names, command in COMMANDS.items():
+        example = command.help.partition("Example:")[2]
+        assert f"kbjobs {' '.join(names)}" in example or f"kbjobs {names[0]}" in example or "kbjobs" in example
+
+
+def test_every_option_is_explained() -> None:
+    silent = [
+        f"{' '.join(names)} {parameter.name}"
+        for names, command in COMMANDS.items()
+        for parameter in command.params
+        if parameter.name != "help" and not getattr(parameter, "help", None)
+    ]
+    assert not silent
+
+
+def test_every_command_stands_in_the_readme() -> None:
+    table = set(re.findall(r"^\| `kbjobs ([^`]+)`", README, re.MULTILINE))
+    leaves = {" ".join(names) for names, command in COMMANDS.items() if not hasattr(command, "list_commands")}
+    listed = {leaf for leaf in leaves for row in table if row == leaf or row.startswith(leaf + " ")}
+    assert listed == leaves
+    unknown = [row for row in table if not any(row == leaf or row.startswith(leaf + " ") for leaf in leaves)]
+    assert not unknown
+
+
+def test_every_setting_and_exit_code_stands_in_the_readme() -> None:
+    for setting in SETTINGS:
+        assert f"`{setting.name}`" in README
+    for code in ExitCode:
+        assert f"| {int(code)} |" in README
+
+
+def test_help_is_shown_by_the_program(kbjobs: Kbjobs) -> None:
+    shown = kbjobs("--help").stdout
+    for name in ("run", "sources", "search", "status", "daemon"):
+        assert re.search(rf"\b{name}\b", shown)
+    assert "index-offline" in kbjobs("run", "--help").stdout
+    assert kbjobs("--version").stdout.startswith("kbjobs ")
+
+
+def test_a_typo_is_answered_with_the_nearest_word(kbjobs: Kbjobs) -> None:
+    assert "Did you mean 'status'" in kbjobs("statsu", check=2).stderr
+    assert "index-offline" in kbjobs("run", "index-ofline", "x", check=2).stderr

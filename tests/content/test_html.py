@@ -1,0 +1,115 @@
+"""What of a page is content: main part, blocks, order, nothing lost and nothing twice."""
+
+import time
+
+import pytest
+
+from kbjobs.content.document import Block
+from kbjobs.content.html import extract_html
+
+
+def blocks(page: str) -> list[Block]:
+    return extract_html(page.encode()).blocks
+
+
+def lines(page: str) -> list[str]:
+    return [block.text for block in blocks(page)]
+
+
+def test_headings_and_text_in_document_order():
+    assert blocks("<h1>A</h1><p>b</p><ul><li>c<ul><li>d</ul><li>e</ul><h3>F</h3><dl><dt>g<dd>h</dl><blockquote>i</blockquote>") == [
+        Block("heading", 1, "A"), *[Block("text", 0, letter) for letter in "bcde"], Block("heading", 3, "F"),
+        *[Block("text", 0, letter) for letter in "ghi"],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        ("bare <b>text</b><div>in a div<p>then p</p>tail</div>end", ["bare text", "in a div", "then p", "tail", "end"]),
+        ("<p>H<sub>2</sub>O and<br>more</p>", ["H2O and more"]),
+        ("<table><tr><th>a<th>b<tr><td>c<td><p>d</p><p>e</p></table>", ["a | b", "c | d e"]),
+        ("<table><tr><td><h2>Layout</h2><p>x</p><td>y</table>", ["Layout", "x", "y"]),
+        ("<table><tr><td>o<table><tr><td>i<td>j</table></table>", ["o", "i | j"]),
+        ("<pre>\n a\n   b  \n\n</pre>", [" a\n   b"]),
+        ("<a href=x><div>one</div><div>two</div></a><span>s<p>t</p>u</span>", ["one", "two", "s", "t", "u"]),
+        ("<h2><div>a</div><div>b</div></h2>", ["a b"]),
+        ("<custom-part>x<other-part>y</other-part></custom-part>", ["x", "y"]),
+        ("<details><summary>s</summary>d</details>", ["s", "d"]),
+        ("<p>a<p>b</div></p></span>c", ["a", "b", "c"]),
+        ("x<!-- comment -->y", ["xy"]),
+        ("<p>a<table><tr><td>b<td>c</table>", ["a", "b | c"]),
+        ("<center><font>old <i>page</i></font></center>", ["old page"]),
+    ],
+)
+def test_each_text_once_in_its_place(page, expected):
+    assert lines(page) == expected
+
+
+FURNITURE = (
+    "<nav>XX</nav><header>XX</header><footer>XX</footer><aside>XX</aside><script>XX</script><style>XX</style>"
+    "<template><p>XX</p></template><noscript>XX</noscript><form>XX</form><svg><text>XX</text></svg><p hidden>XX</p>"
+    "<p style='display: none'>XX</p><div aria-hidden=true>XX</div><div role=navigation>XX</div><div class='a sidebar'>XX</div>"
+    "<button>XX</button><select><option>XX</select><ul class=breadcrumbs><li>XX</ul><span style='display:none'>XX</span>"
+)
+
+
+@pytest.mark.parametrize("wrapper", ["{}", "<main>{}</main>", "<div id=content>{}</div>"])
+def test_furniture_is_dropped_wherever_it_stands(wrapper):
+    page = f"<body>{FURNITURE}{wrapper.format('<h1>Title<a class=headerlink href=#t>¶</a></h1><p>' + 'content ' * 100 + '</p>' + FURNITURE.replace('<header>XX</header>', ''))}{FURNITURE}"
+    text = " ".join(lines(page))
+    assert "XX" not in text
+    assert "¶" not in text
+    assert text.count("content") == 100
+
+
+def test_main_content_is_chosen_by_its_text():
+    long, short = "long text " * 60, "little"
+    assert lines(f"<div>outside</div><main><p>{long}</p></main>") == [long.strip()]
+    assert lines(f"<article><p>{short}</p></article><div><p>{long}</p></div>") == [short, long.strip()]
+    # two articles are both content, not only the longer
+    assert len(lines(f"<main><article>{long}</article><article>{long}</article></main>")) == 2
+    assert lines(f"<div class=body><p>{long}</p></div><div>{short}</div>") == [long.strip()]
+    # a tiny <main> does not hide the page
+    assert long.strip() in lines(f"<main>x</main><div>{long}</div>")
+
+
+def test_names_do_not_hide_the_content():
+    assert lines("<body hidden class=sidebar><p>x</p></body>") == ["x"]
+    assert lines("<div class=sidebar><main><p>x</p></main></div>") == ["x"]
+    assert lines("<div class=menu><p>the only text</p></div>") == ["the only text"]
+    assert lines("<form><div><p>a page within one form</p></div></form>") == ["a page within one form"]
+    assert lines("<article><header><h1>Kept</h1></header><p>x</p></article>") == ["Kept", "x"]
+
+
+def test_xhtml_tags_that_close_themselves():
+    page = b'<html><head><title/><script src="a.js"/></head><body><div/><p>x</p></body></html>'
+    assert [block.text for block in extract_html(page, is_xml=True).blocks] == ["x"]
+
+
+@pytest.mark.parametrize(
+    "tag", ["div", "b", "span", "a", "ul", "li", "table", "table><tr><td", "blockquote", "p><a", "form", "font", "x-y",
+            "span><div", "h1><div", "svg", "main", "div class=sidebar", "select", "dl><dd"]
+)  # fmt: skip
+def test_ten_thousand_nested_tags(tag):
+    count = 10_000 // (tag.count("<") + 1)
+    started = time.monotonic()
+    found = lines(f"<{tag}>" * count + "deep" + "<p>" * 10)
+    assert time.monotonic() - started < 20
+    assert found in (["deep"], [])
+    if tag in ("div", "b", "ul", "blockquote", "x-y"):
+        assert found == ["deep"]
+
+
+def test_python_documentation(python_docs):
+    page = extract_html((python_docs / "library" / "bisect.html").read_bytes())
+    text = "\n".join(block.text for block in page.blocks)
+    assert page.title.startswith("bisect")
+    assert page.language == "en"
+    assert page.blocks[0].kind == "heading"
+    assert "insertion point" in text
+    assert "def grade(score" in text
+    assert "¶" not in text
+    assert "Report a bug" not in text
+    assert "Table of Contents" not in text
+    assert text.count("Locate the insertion point for x in a to maintain sorted order.") == 1
