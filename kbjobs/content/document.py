@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from kbjobs.errors import KbjobsError
 
@@ -39,8 +39,7 @@ class UnreadableDocument(KbjobsError):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):  # not a dataclass: a large page has thousands, and a frozen one takes 3 times as long to make
     """A heading or a paragraph, list item, table row or listing, in document order.
 
     ``level`` is 1-6 for a heading and 0 for text. Line breaks are kept in listings only.

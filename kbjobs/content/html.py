@@ -14,6 +14,7 @@ from functools import cache
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from kbjobs.content.document import Block, Extract
+from kbjobs.content.nesting import refuse_deep_nesting
 
 # What never is content. The class names are those of Sphinx, Read the Docs, MediaWiki, Bootstrap and WordPress.
 _NEVER = (
@@ -70,7 +71,7 @@ _FURNITURE_NAMES = frozenset(
     ]
 )
 _NOT_DISPLAYED = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
-_SIGNS_OF_FURNITURE_IN_LINE = (b"hidden", b"display:none", b"display: none", b"mw-editsection", b"skip")
+_SIGNS_OF_FURNITURE_IN_LINE = (b"hidden", b"noprint", b"display:none", b"display: none", b"mw-editsection", b"skip")
 
 _MAIN_NAMES = frozenset(
     [
@@ -99,6 +100,7 @@ _INLINE = (
     "a abbr acronym b bdi bdo big cite code data del dfn em font i img ins kbd label mark math meter output "
     "picture progress q rb rp rt ruby s samp small span strike strong sub sup time tt u var wbr input link meta"
 )
+_PLAIN = ("p", "li", "dt", "dd", "td", "th", "tr", "pre", "h1", "h2", "h3", "h4", "h5", "h6")
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _HOLDS_CONTENT = "main,[role=main],article,#content,#mw-content-text"  # furniture by name only is kept then
 _NOT_FOR_ROWS = "table,pre,h1,h2,h3,h4,h5,h6"
@@ -110,23 +112,9 @@ _CONTAINER, _TEXT, _IN_LINE, _SPAN, _ANCHOR, _BREAK, _PARAGRAPH, _LISTING, _TABL
 _MAIN, _FURNITURE, _NOTHING = range(22, 25)
 _IN_LINES = frozenset({_IN_LINE, _SPAN, _ANCHOR})
 
-# lexbor looks through the open elements at every tag, so its time grows with tags times depth: 100,000
-# nested <div> take 10 s, 10,000 take 0.1 s. Elements whose end is implied do not pile up.
-_TAG = re.compile(
-    rb"<(/?)(?!(?:p|li|d[td]|t[rdh]|tbody|thead|tfoot|option|br|hr|img|input|link|meta|wbr|col|source|area)\b)"
-    rb"[a-zA-Z]",
-    re.IGNORECASE,
-)
-_FEW_TAGS = 40_000
-_WORK_LIMIT = 1_500_000_000  # sum of the depths at every tag; about 3 s
-
 _SELF_CLOSED = re.compile(
     rb"<(script|title|style|textarea|iframe|noscript|div|span|a|p|i|b|em|td|th|li|ul)(\s[^<>]*)?/>"
 )
-
-
-class TooDeeplyNested(ValueError):
-    """The page's tags are nested so deep that parsing would take minutes."""
 
 
 def extract_html(page: bytes, *, is_xml: bool = False) -> Extract:
@@ -135,8 +123,7 @@ def extract_html(page: bytes, *, is_xml: bool = False) -> Extract:
     References are those of the main content only. ``is_xml`` says that ``<div/>`` closes itself.
     Raises TooDeeplyNested for a page made to keep the parser busy.
     """
-    if page.count(b"<") > _FEW_TAGS and estimate_work(page) > _WORK_LIMIT:
-        raise TooDeeplyNested("tags are nested too deep")
+    refuse_deep_nesting(page)
     if is_xml:
         page = _SELF_CLOSED.sub(rb"<\1\2></\1>", page)
     tree = LexborHTMLParser(page)
@@ -146,18 +133,6 @@ def extract_html(page: bytes, *, is_xml: bool = False) -> Extract:
         # the whole page may sit in a <div class="sidebar">: class names promise nothing
         blocks, references = _extract_body(LexborHTMLParser(page), page, frozenset())
     return Extract(title, language, canonical, blocks, references)
-
-
-def estimate_work(page: bytes) -> int:
-    """Return the sum of the nesting depths at every tag: what lexbor's time may grow with."""
-    depth = work = 0
-    for slash in _TAG.findall(page):
-        if slash:
-            depth -= depth > 0
-        else:
-            depth += 1
-        work += depth
-    return work
 
 
 def _read_head(tree: LexborHTMLParser) -> tuple[str, str, str]:
@@ -183,17 +158,27 @@ def _extract_body(tree: LexborHTMLParser, page: bytes, furniture: frozenset[str]
     body = tree.body
     if body is None:
         return [], []
-    survey = _survey(body, furniture, look_at_spans=any(sign in page for sign in _SIGNS_OF_FURNITURE_IN_LINE))
-    if b"headerlink" in page:
-        survey.furniture += body.css("a.headerlink")  # Sphinx puts one behind every heading
+    survey = _survey(body, furniture, look_closely=any(sign in page for sign in _SIGNS_OF_FURNITURE_IN_LINE))
     for node in survey.furniture:
         node.decompose()
     for node in survey.breaks:
         node.insert_before("\n")
     root = find_main(body, survey.candidates)
+    references = _take_references(root)
     blocks = list(_walk(root, is_mixed=survey.is_mixed, is_body=root.mem_id == body.mem_id))
-    references = [href for node in root.css("a[href]") if (href := node.attributes.get("href"))]
     return blocks, references
+
+
+def _take_references(root: LexborNode) -> list[str]:
+    """Return where the anchors below ``root`` lead; those that only mark a heading (Sphinx's ¶) are removed."""
+    references = []
+    for node in root.css("a[href]"):
+        attributes = node.attributes
+        if "headerlink" in (attributes.get("class") or ""):
+            node.decompose()
+        elif href := attributes.get("href"):
+            references.append(href)
+    return references
 
 
 @dataclass(slots=True)
@@ -206,7 +191,7 @@ class _Survey:
     is_mixed: bool = False
 
 
-def _survey(body: LexborNode, furniture_names: frozenset[str], *, look_at_spans: bool) -> _Survey:
+def _survey(body: LexborNode, furniture_names: frozenset[str], *, look_closely: bool) -> _Survey:
     # CSS selectors for all of this take ten times as long as this pass: lexbor tries each one at each element
     codes = _codes()
     survey = _Survey()
@@ -214,8 +199,10 @@ def _survey(body: LexborNode, furniture_names: frozenset[str], *, look_at_spans:
     mixed: list[LexborNode] = []
     body_id = body.mem_id  # == compares the serialised markup
     skipped = frozenset(
-        tag for tag, code in codes.items() if code in _IN_LINES and not (look_at_spans and code != _IN_LINE)
+        tag for tag, code in codes.items() if code in _IN_LINES and not (look_closely and code != _IN_LINE)
     )
+    # the attributes of paragraphs and cells are worth their time only where something is hidden
+    plain = frozenset() if look_closely else _plain_tags()
     for node in body.traverse():
         tag = node.tag_id
         if tag in skipped:
@@ -233,6 +220,8 @@ def _survey(body: LexborNode, furniture_names: frozenset[str], *, look_at_spans:
             if above in _IN_LINES or above == _PARAGRAPH or above <= len(_HEADINGS):
                 mixed.append(node)
                 survey.is_mixed = len(mixed) == _MIXED_LIMIT
+        if tag in plain:
+            continue
         attributes = node.attributes
         if not attributes and code != _MAIN:
             continue
@@ -305,6 +294,12 @@ def _codes() -> dict[int, int]:
     if comment is not None and comment.first_child is not None:
         by_id[comment.first_child.tag_id] = _NOTHING
     return by_id
+
+
+@cache
+def _plain_tags() -> frozenset[int]:
+    tree = LexborHTMLParser("<body>")
+    return frozenset(tree.create_node(tag).tag_id for tag in _PLAIN)
 
 
 def _walk(root: LexborNode, *, is_mixed: bool, is_body: bool) -> Iterator[Block]:

@@ -37,7 +37,8 @@ def check(tokenizer, made, chunks, window):
 HOSTILE = st.one_of(
     st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=400),
     st.sampled_from(["🏕️👩‍👩‍👧‍👦" * 60, "水を沸騰させる。" * 60, "x" * 3000, "e" + "\u0301" * 500, "a.b-c/" * 300,
-                     "Sentence one. And two! " * 60, "[CLS] [SEP] [MASK] [UNK] " * 40, "कृपया पानी उबालें। " * 40, "https://e.org/" + "q=1&" * 200]),
+                     "Sentence one. And two! " * 60, "[CLS] [SEP] [MASK] [UNK] " * 40, "कृपया पानी उबालें। " * 40,
+                     "https://e.org/" + "q=1&" * 200]),
 )  # fmt: skip
 
 

@@ -110,8 +110,8 @@ def test_overlapping_roots_give_each_file_once(tmp_path):
 )  # fmt: skip
 def test_any_name_gives_a_printable_key_that_leads_back(tmp_path, name):
     root = os.fsencode(tmp_path) + b"/r"
-    os.mkdir(root)
-    with open(root + b"/" + name, "wb") as page:
+    os.mkdir(root)  # noqa: PTH102 (a path in bytes)
+    with open(root + b"/" + name, "wb") as page:  # noqa: PTH123
         page.write(b"<p>text")
     (file,), skipped = split(find_files([tmp_path / "r"]))
     assert skipped == []
@@ -159,7 +159,7 @@ def test_pipes_and_sockets_are_not_opened(tmp_path):
     root.mkdir()
     os.mkfifo(root / "pipe.html")
     with socket.socket(socket.AF_UNIX) as bound:
-        before = os.getcwd()
+        before = Path.cwd()
         os.chdir(root)  # a socket's path is limited to 107 bytes
         try:
             bound.bind("socket.txt")

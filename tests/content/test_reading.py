@@ -171,10 +171,10 @@ def test_a_canonical_link_that_is_not_a_plain_web_address_is_ignored(read, url):
 
 def test_links_stay_on_the_site(read):
     document = read(
-        "<a href='/out'>nav</a><main><p>"
-        + "text " * 100
-        + "<a href='b.html#x'>b</a><a href='b.html'>b</a><a href='../c'>c</a>"
-        "<a href='https://e.org/d'>d</a><a href='HTTPS://E.org/e'>e</a><a href='https://other.org/'>o</a><a href='mailto:a@b'>m</a>"
+        "<a href='/out'>nav</a><main><p>" + "text " * 100 + ""
+        "<a href='b.html#x'>b</a><a href='b.html'>b</a><a href='../c'>c</a>"
+        "<a href='https://e.org/d'>d</a><a href='HTTPS://E.org/e'>e</a>"
+        "<a href='https://other.org/'>o</a><a href='mailto:a@b'>m</a>"
         "<a href='javascript:x'>j</a><a href='#top'>t</a><a href='https://[bad'>bad</a><a href='ü x'>u</a></main>",
         "sub/page.html",
         "https://e.org/kb/",

@@ -17,8 +17,10 @@ def test_plain_text():
 
 def test_markdown():
     page = extract_markdown(
-        '---\ntitle: "From front matter"\nlang: de\nsecret: x\n---\n# One #\n\npara **bold** [link](b.html "t")\nmore ![img](i.png)\n'
-        "- item\n- item two\n\n```py\n# not a heading\n  x = 1\n```\nSetext\n======\n\n| a | b |\n|---|---|\n| c | d |\n\n> quote <br> x\n"
+        '---\ntitle: "From front matter"\nlang: de\nsecret: x\n---\n# One #\n\npara **bold** [link](b.html "t")\n'
+        "more ![img](i.png)\n"
+        "- item\n- item two\n\n```py\n# not a heading\n  x = 1\n```\nSetext\n======\n\n"
+        "| a | b |\n|---|---|\n| c | d |\n\n> quote <br> x\n"
     )
     assert page.title == "From front matter"
     assert page.language == "de"

@@ -257,6 +257,7 @@ def test_a_kill_during_the_conversion_leaves_nothing_that_hurts(tmp_path: Path) 
     while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text().split()[2]:
         assert time.monotonic() < deadline, "the conversion outlives its parent"
         time.sleep(0.05)
+    assert not list(cache.glob("tiny-*/.building-*/*")), "the conversion went on to its end without its parent"
     assert load(cache, name=str(tmp_path / "tiny")).startswith("openvino")
     assert not list(cache.glob("tiny-*/.building-*"))
 

@@ -1,0 +1,109 @@
+"""Kill anything at any moment: the job finishes, and the index equals that of an undisturbed run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kbjobs.api import JobManager
+from kbjobs.daemon.launching import ensure_daemon, is_running, stop_daemon
+from kbjobs.settings import Home
+from kbjobs.sources import register, verify
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.sources import SourceFolder
+from kbjobs.store.transitions import Status
+from kbjobs.vectors.collection import Collection
+from tests.conftest import copy_pages, wait_until
+
+KILLS = 27
+pytestmark = pytest.mark.usefixtures("minilm")
+
+
+def collection_vectors(home: Home, source: str) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+    """What is really in the vector store: vectors by record id."""
+    live = next(path for path in SourceFolder(home.sources, source).vectors.iterdir())
+    with Collection(live) as collection:
+        found = collection._collection.get(include=["embeddings"])
+    return dict(zip(found["ids"], np.asarray(found["embeddings"]), strict=True))
+
+
+@pytest.mark.timeout(600)
+def test_random_kills_change_nothing(
+    home: Home, tmp_path: Path, python_docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KBJOBS_MAX_DEATHS", "1000")  # so many deaths within seconds are not what the cap is for
+    pages = copy_pages(python_docs, tmp_path / "pages", 36)
+    register(home, "docs", [pages])
+    manager = JobManager(home)
+    job_id = manager.submit("index_offline", "docs")
+    generator = random.Random(20)
+    killed = {"worker": 0, "daemon": 0, "both": 0}
+    seen_runs = set()
+    while sum(killed.values()) < KILLS:
+        ensure_daemon(home)
+
+        def started() -> int | None:
+            job = manager.get_status(job_id)
+            return job.pid if job.status is Status.RUNNING and job.pid else -1 if job.has_ended else None
+
+        pid = wait_until(started, 30)
+        if pid == -1:
+            break
+        # Anywhere: at the start, while the model loads, while pages are read, passages embedded, the copy published.
+        time.sleep(generator.uniform(0.0, 1.6))
+        job = manager.get_status(job_id)
+        if job.pid is None:
+            continue
+        seen_runs.add(job.run_id)
+        victim = generator.choices(("worker", "daemon", "both"), (6, 1, 2))[0]
+        with contextlib.suppress(ProcessLookupError):
+            if victim != "worker":
+                os.kill(manager.get_daemon()["pid"], signal.SIGKILL)
+            if victim != "daemon":
+                os.kill(job.pid, signal.SIGKILL)
+            killed[victim] += 1
+        if victim != "worker":
+            wait_until(lambda: not is_running(home))
+    for _ in manager.follow([job_id], revive=True):
+        pass
+    job = manager.get_status(job_id)
+    assert (job.status, job.exit_code) == (Status.COMPLETED, 0)
+    assert sum(killed.values()) >= 25, killed
+    assert len(seen_runs) > 15
+    assert verify(home, "docs")["ok"]
+    stop_daemon(home, now=True, seconds=20)
+    disturbed = collection_vectors(home, "docs")
+
+    calm = Home(tmp_path / "calm")
+    calm.prepare()
+    calm.engines.symlink_to(home.engines.resolve())
+    register(calm, "docs", [pages])
+    other = JobManager(calm)
+    monkeypatch.setenv("KBJOBS_HOME", str(calm.path))
+    try:
+        undisturbed_id = other.submit("index_offline", "docs")
+        for _ in other.follow([undisturbed_id], revive=True):
+            pass
+    finally:
+        stop_daemon(calm, now=True, seconds=20)
+    undisturbed = collection_vectors(calm, "docs")
+    assert disturbed.keys() == undisturbed.keys()
+    assert len(disturbed) > 400
+    for name, vector in undisturbed.items():
+        assert float(vector @ disturbed[name]) >= 0.9999
+    # A vector row is written once for each text, however often its worker died: nothing was computed into
+    # the ledger twice.
+    ledger = Ledger(SourceFolder(home.sources, "docs").ledger)
+    written = ledger.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'vectors'").fetchone()[0]
+    kept = ledger.connection.execute("SELECT count(*) FROM vectors").fetchone()[0]
+    ledger.close()
+    assert written == kept
+    leftovers = {path.name for path in SourceFolder(home.sources, "docs").vectors.iterdir()}
+    assert len(leftovers) == 1
