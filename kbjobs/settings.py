@@ -15,6 +15,8 @@ from pathlib import Path
 from kbjobs.errors import UnavailableError, UsageError
 
 HOME_VARIABLE = "KBJOBS_HOME"
+# Given up when the disk is full, so that the end of the job that met it can still be recorded.
+RESERVE_BYTES = 512 * 1024
 
 # File systems on which SQLite's WAL (shared memory) and kernel file locks cannot be trusted.
 NETWORK_FILE_SYSTEMS = frozenset(
@@ -199,6 +201,11 @@ class Home:
         """One folder per source."""
         return self.path / "sources"
 
+    @property
+    def reserve(self) -> Path:
+        """Space set aside for the moment when the disk is full."""
+        return self.path / "locks" / "reserve"
+
     def worker_lock(self, run_id: str) -> Path:
         """Held by a worker for its whole life."""
         return self.path / "locks" / f"run-{run_id}.lock"
@@ -219,6 +226,24 @@ class Home:
                 f"the home {self.path} cannot be written: {error.strerror}",
                 f"Make it writable, or set {HOME_VARIABLE} to a folder of yours on a local disk.",
             ) from error
+        self.fill_reserve()
+
+    def fill_reserve(self) -> None:
+        """Set the reserve aside where it is not; a disk that has no room for it now is no error."""
+        try:
+            descriptor = os.open(self.reserve, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        except OSError:  # it is there, or cannot be
+            return
+        try:
+            os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
+        except OSError:
+            self.reserve.unlink()
+        finally:
+            os.close(descriptor)
+
+    def give_up_reserve(self) -> None:
+        """Free the reserve, to write a last word on a full disk."""
+        self.reserve.unlink(missing_ok=True)
 
 
 def current_home() -> Home:

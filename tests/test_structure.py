@@ -90,7 +90,9 @@ def loaded_modules(code: str) -> set[str]:
     return {name.partition(".")[0] for name in ended.stdout.splitlines()[-1].split()}
 
 
-@pytest.mark.parametrize("command", ["status", "watch", "wait", "logs", "cancel", "history", "daemon", "config", "resume"])
+@pytest.mark.parametrize(
+    "command", ["status", "watch", "wait", "logs", "cancel", "history", "daemon", "config", "resume"]
+)
 def test_a_light_command_loads_nothing_heavy(command: str) -> None:
     loaded = loaded_modules(f"import kbjobs.cli, kbjobs.commands.{command}")
     assert "typer" in loaded

@@ -70,7 +70,10 @@ def _start(home: Home) -> None:
     if answer is None:
         process.kill()
         answer = f"it was not ready after {START_SECONDS:.0f} s"
-    raise UnavailableError(f"the daemon cannot start: {answer or 'it ended at once'}", f"See {home.daemon_log}.")
+    message, _, hint = answer.partition("\n")
+    raise UnavailableError(
+        f"the daemon cannot start: {message or 'it ended at once'}", hint or f"See {home.daemon_log}."
+    )
 
 
 def _read_answer(descriptor: int) -> str | None:
@@ -137,7 +140,7 @@ def main() -> None:
         log_to_file(home.daemon_log)
         supervisor = Supervisor(home)
     except (KbjobsError, OSError) as error:
-        say(str(error))
+        say(_explain(error))
         sys.exit(1)
     is_ready = False
 
@@ -151,8 +154,12 @@ def main() -> None:
     except Exception as error:
         logging.exception("the daemon failed")
         if not is_ready:
-            say(str(error))
+            say(_explain(error))
         sys.exit(1)
+
+
+def _explain(error: Exception) -> str:
+    return f"{error.message}\n{error.hint}" if isinstance(error, KbjobsError) else str(error)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from kbjobs.daemon.processes import RUN_VARIABLE, kill_processes_of_run, process
 from kbjobs.daemon.waking import WakePipe
 from kbjobs.errors import ConflictError
 from kbjobs.settings import Home, Settings
+from kbjobs.store.connection import is_disk_full
 from kbjobs.store.jobs import Job
 from kbjobs.store.queue import Queue, StaleWorkerError
 
@@ -103,6 +104,8 @@ class Supervisor:
                 wait = self._tick()
             except sqlite3.Error as error:
                 log.error("the state cannot be used now, trying again: %s", error)
+                if is_disk_full(error):
+                    self.home.give_up_reserve()
                 wait = TROUBLE_SECONDS
             if self._stopping and wait == 0:
                 return

@@ -24,7 +24,7 @@ from kbjobs.errors import ExitCode, JobCancelled, KbjobsError
 from kbjobs.phases.base import Context, PhaseResult
 from kbjobs.phases.registry import job_type
 from kbjobs.settings import Home, Settings
-from kbjobs.store.connection import explain
+from kbjobs.store.connection import explain, is_disk_full
 from kbjobs.store.jobs import Job
 from kbjobs.store.queue import Queue, StaleWorkerError
 from kbjobs.store.sources import SourceFolder
@@ -129,7 +129,13 @@ def run_job(home: Home, job_id: int, run_id: str) -> int:
             outcome = _work(home, job, writer, stop)
         finally:
             writer.stop()
-        _record(queue, job, run_id, outcome, writer)
+        try:
+            _record(queue, job, run_id, outcome, writer)
+        except sqlite3.Error as error:
+            if not is_disk_full(error):
+                raise
+            home.give_up_reserve()
+            _record(queue, job, run_id, outcome, writer)
     finally:
         queue.close()
         own_lock.release()

@@ -198,8 +198,8 @@ class CollectionWriter:
             with Collection(self._path, create=True) as collection:
                 while (records := self._queue.get()) is not None:
                     collection.upsert(records)
-        except CollectionError as error:
-            self._log.warning("%s", error.message)
+        except Exception as error:  # noqa: BLE001 — whatever it is, the embedding goes on and publishing heals
+            self._log.warning("the working copy is left as it is: %s", error)
             while self._queue.get() is not None:
                 pass
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -109,17 +110,26 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an SQLite or OS error means that the disk is full."""
+    return _code(error) == sqlite3.SQLITE_FULL or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _code(error: BaseException) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
 def explain(error: Exception, path: Path) -> KbjobsError:
     """The UnavailableError that tells a person what an SQLite or OS error on ``path`` means."""
     text = str(error)
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    code = _code(error)
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         return UnavailableError(
             f"{path} is damaged: {text}",
             "It was not touched. Put a copy of it from your backup in its place, or move it (and its -wal "
             "and -shm) away to start anew.",
         )
-    if code == sqlite3.SQLITE_FULL or getattr(error, "errno", None) == 28:
+    if is_disk_full(error):
         return UnavailableError(
             f"the disk that holds {path} is full", "Free some space and run the same again; nothing was lost."
         )

@@ -73,7 +73,9 @@ def test_a_submit_starts_a_detached_daemon(home: Home, small: str, kbjobs: Kbjob
     for descriptor in (0, 1, 2):
         assert os.readlink(f"/proc/{pid}/fd/{descriptor}") == "/dev/null"
     inherited = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
-    assert not [name for name in inherited if str(home.path) not in name and name.startswith("/") and name != "/dev/null"]
+    assert not [
+        name for name in inherited if str(home.path) not in name and name.startswith("/") and name != "/dev/null"
+    ]
     os.kill(pid, signal.SIGHUP)
     assert ended_job(manager, job_id).status is Status.COMPLETED
     assert is_alive(pid)

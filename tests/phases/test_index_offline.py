@@ -155,7 +155,10 @@ def test_the_whole_of_python3_doc_is_read(home: Home, python_docs: Path) -> None
     chunker = Chunker(tokenizer, 256)
     arguments = (context(home, "docs"), folder.read(), ledger, profile, chunker, (0.0, 1.0))
     scan = scan_source(*arguments)
-    assert (scan.new, scan.failed) == (len(list(python_docs.rglob("*.html"))) + len(list(python_docs.rglob("*.txt"))), [])
+    assert (scan.new, scan.failed) == (
+        len(list(python_docs.rglob("*.html"))) + len(list(python_docs.rglob("*.txt"))),
+        [],
+    )
     again = scan_source(*arguments)
     assert (again.new, again.changed) == (0, 0)
     assert again.unchanged == scan.new
@@ -239,9 +242,7 @@ def test_a_missing_folder_is_refused_at_submit(home: Home, tmp_path: Path) -> No
         index(home)
 
 
-def test_force_embeds_everything_again_and_goes_on_after_a_stop(
-    home: Home, tmp_path: Path, embedder: Embedder
-) -> None:
+def test_force_embeds_everything_again_and_goes_on_after_a_stop(home: Home, tmp_path: Path, embedder: Embedder) -> None:
     register(home, "docs", [write_pages(tmp_path / "pages", 800)])
     first = run_index(context(home, "docs"), embedder, force=False, limit=None, allow_delete=False).counts
     counting = CountingEmbedder(embedder)
@@ -268,9 +269,7 @@ def test_limit_indexes_a_part_and_removes_nothing(home: Home, tmp_path: Path) ->
     assert (counts["documents"], counts["deleted"]) == (10, 0)
 
 
-def test_an_unreadable_folder_holds_deletions_back(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreadable_folder_holds_deletions_back(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pages = tmp_path / "pages"
     write_pages(pages / "open", 8)
     write_pages(pages / "closed", 2)
@@ -352,9 +351,7 @@ def test_a_stop_anywhere_costs_at_most_one_batch(home: Home, tmp_path: Path, emb
     assert verify(home, "docs")["ok"]
 
 
-def test_sources_are_rebuilt_without_a_model(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sources_are_rebuilt_without_a_model(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import kbjobs.embedding.choose as choose
 
     register(home, "docs", [write_pages(tmp_path / "pages", 5)])

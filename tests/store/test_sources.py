@@ -17,7 +17,25 @@ def test_good_ids(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "../x", "..", ".", "a/b", "-a", "a-", "a.", ".a", "A", "wïki", "a b", "a\n", "x" * 64, "con", "con.txt", "com1"],
+    [
+        "",
+        "../x",
+        "..",
+        ".",
+        "a/b",
+        "-a",
+        "a-",
+        "a.",
+        ".a",
+        "A",
+        "wïki",
+        "a b",
+        "a\n",
+        "x" * 64,
+        "con",
+        "con.txt",
+        "com1",
+    ],
 )
 def test_bad_ids(name: str) -> None:
     with pytest.raises(UsageError):
