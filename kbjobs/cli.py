@@ -21,7 +21,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("Jobs", "The log of a job, one per attempt."),
     "cancel": ("Jobs", "Stop jobs; what they have done is kept."),
     "resume": ("Jobs", "Go on with jobs that failed, were cancelled or interrupted."),
+    "retry": ("Jobs", "Run ended jobs again from the start."),
+    "interrupted": ("Jobs", "What can be resumed: age, progress, next phase."),
     "history": ("Jobs", "Jobs that have been, the newest first."),
+    "prune": ("Jobs", "Forget jobs that ended long ago, with their logs."),
     "daemon": ("Service", "Start, stop, restart and inspect the daemon."),
     "config": ("Service", "The settings in force and where each came from."),
 }

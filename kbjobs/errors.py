@@ -67,6 +67,10 @@ class UnavailableError(KbjobsError):
     exit_code = ExitCode.UNAVAILABLE
 
 
+class TransientError(KbjobsError):
+    """A passing error, such as a server that is busy: with ``--retries`` the job is tried again later."""
+
+
 class JobCancelled(KbjobsError):
     """Raised inside a phase when its job is to stop; the ledger keeps what was done."""
 

@@ -82,6 +82,11 @@ SETTINGS: tuple[Setting, ...] = (
         choices=("auto", "openvino", "onnxruntime", "sentence-transformers"),
     ),
     Setting("grace_seconds", 10.0, "seconds from SIGTERM to SIGKILL when a job is cancelled", 0, 3600),
+    Setting("stall_after", 300.0, "seconds without a sign of life before a worker is killed", 5, 86400),
+    Setting("retry_seconds", 30.0, "first pause before a passing error is tried again; doubles, with jitter", 0, 3600),
+    Setting("nice", 0, "niceness of the workers", 0, 19),
+    Setting("ionice", "none", "I/O class of the workers", choices=("none", "best-effort", "idle")),
+    Setting("history_days", 90.0, "age at which kbjobs prune forgets ended jobs", 0, 36500),
     Setting("max_deaths", 3, "deaths of a worker without progress before its job is interrupted", 1, 1000),
 )
 
@@ -155,6 +160,11 @@ class Home:
     def config_file(self) -> Path:
         """User settings."""
         return self.path / "config.toml"
+
+    @property
+    def secrets_file(self) -> Path:
+        """Keys that workers read (0600)."""
+        return self.path / "secrets.toml"
 
     @property
     def state_file(self) -> Path:

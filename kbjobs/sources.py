@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kbjobs.daemon.locks import lock_source
-from kbjobs.errors import ConflictError, MissingRequirementError, NotFoundError, UsageError
+from kbjobs.errors import ConflictError, MissingRequirementError, NotFoundError, UnavailableError, UsageError
 from kbjobs.settings import Home, Settings
+from kbjobs.store.clocks import now_text
 from kbjobs.store.ledger import Ledger
-from kbjobs.store.queue import now
 from kbjobs.store.sources import Source, SourceFolder, check_source_id, list_sources
 
+if TYPE_CHECKING:
+    from numpy import float32
+    from numpy.typing import NDArray
+
+    from kbjobs.content.files import FoundFile
+    from kbjobs.vectors.collection import Hit
+    from kbjobs.vectors.publishing import WorkingCopy
+
 LOCK_SECONDS = 1.0
+SWAPS = 5  # of a collection under a search that are put up with
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,35 +55,88 @@ def register(
 
     With ``copy`` the files are copied into the home, else they are read where they are.
     """
-    from kbjobs.content.files import FoundFile, find_files
+    from kbjobs.content.files import FoundFile, SkippedFile, find_files
 
     folder = SourceFolder(home.sources, source_id)
     if base_url and not base_url.startswith(("http://", "https://")):
         raise UsageError(f"{base_url!r} is not a base URL", "It begins with http:// or https://.")
     roots = [Path(os.path.abspath(path.expanduser())) for path in paths]  # noqa: PTH100 — keeps links as given
     search = find_files(roots)
-    files = [entry for entry in search if isinstance(entry, FoundFile)]
+    files: list[FoundFile] = []
+    unreadable: list[SkippedFile] = []
+    for entry in search:
+        if isinstance(entry, FoundFile):
+            files.append(entry)
+        elif entry.still_there:
+            unreadable.append(entry)
     if not files:
         raise UsageError(
             f"no .html, .htm, .xhtml, .txt or .md file in {', '.join(str(root) for root in roots)}"
             + (f" ({search.ignored} files of other types)" if search.ignored else ""),
             "Name the folder that holds the pages.",
         )
-    if folder.manifest.exists():
-        raise ConflictError(
-            f"source {source_id!r} exists already",
-            f"See kbjobs sources show {source_id}, or choose another id.",
+    if copy and unreadable:
+        raise UsageError(
+            f"{len(unreadable)} files or folders cannot be copied, the first is {unreadable[0].key}:"
+            f" {unreadable[0].reason}",
+            "Make them readable, or leave out --copy. Nothing was registered.",
         )
+    _refuse_existing(folder)
     home.prepare()
     if copy:
-        for file in files:
-            target = folder.pages / Path(file.key)
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            shutil.copy2(file.path, target)
-        roots = sorted({folder.pages / Path(file.key).parts[0] for file in files})
-    source = Source(source_id, tuple(str(root) for root in roots), name, license_name, base_url, now())
+        with lock_source(folder.lock, source_id, LOCK_SECONDS):
+            _refuse_existing(folder)  # another command may have been faster
+            roots = _copy_files(folder, files)
+    source = Source(source_id, tuple(str(root) for root in roots), name, license_name, base_url, now_text())
     folder.write(source)
     return source, len(files)
+
+
+def _refuse_existing(folder: SourceFolder) -> None:
+    if folder.manifest.exists():
+        raise ConflictError(
+            f"source {folder.id!r} exists already",
+            f"See kbjobs sources show {folder.id}, or choose another id.",
+        )
+
+
+def _copy_files(folder: SourceFolder, files: Sequence[FoundFile]) -> list[Path]:
+    """Copy the files into the source's folder, all or none; returns the roots there.
+
+    Each root gets a numbered folder of its own, so that files keep their names, and documents their ids.
+    """
+    if folder.pages.exists():
+        raise ConflictError(
+            f"{folder.pages} holds copied pages already",
+            f"Move it away, or register it: kbjobs sources add ID {folder.pages}",
+        )
+    unfinished = folder.pages.with_suffix(".part")
+    roots: dict[str, Path] = {}
+    try:
+        if unfinished.exists():
+            shutil.rmtree(unfinished)  # of a command that was killed
+        for file in files:
+            is_root = "/" not in file.key
+            top = file.path if is_root else file.path.parents[len(Path(file.relative).parts) - 1]
+            place = Path(str(len(roots) + 1), top.name or "root")
+            root = roots.setdefault(str(top), place)
+            target = unfinished / root if is_root else unfinished / root / file.relative
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            shutil.copyfile(file.path, target)
+            os.utime(target, ns=(file.mtime_ns, file.mtime_ns))
+        unfinished.rename(folder.pages)
+    except BaseException as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            folder.lock.unlink(missing_ok=True)
+            folder.path.rmdir()
+        if isinstance(error, OSError):
+            raise UnavailableError(
+                f"the files cannot be copied: {error.filename}: {error.strerror}",
+                f"Nothing was registered. Is the disk of {folder.path.parent} full?",
+            ) from error
+        raise
+    return [folder.pages / root for root in roots.values()]
 
 
 def describe(home: Home, source_id: str) -> SourceState:
@@ -154,11 +217,21 @@ def rebuild(home: Home, source_id: str) -> list[dict[str, Any]]:
 
 
 def search(
-    home: Home, settings: Settings, words: str, source_id: str | None, count: int, model: str | None
+    home: Home,
+    settings: Settings,
+    words: str,
+    source_id: str | None,
+    count: int,
+    model: str | None,
+    on_notice: Callable[[str], None] = lambda text: None,
 ) -> list[dict[str, Any]]:
-    """The passages nearest to the words, best first, over one source or all that have the model's index."""
+    """The passages nearest to the words, best first, over one source or all that have the model's index.
+
+    ``on_notice`` is told of sources that were indexed, but not with the model.
+    """
+    from kbjobs.embedding.catalogue import find_model
     from kbjobs.embedding.choose import load_embedder
-    from kbjobs.vectors.collection import Collection, Hit
+    from kbjobs.embedding.identity import model_key, weights_hash
     from kbjobs.vectors.publishing import WorkingCopy
 
     if not words.strip():
@@ -169,27 +242,26 @@ def search(
         folder.read()
     indexed = {folder.id: _model_keys(folder) for folder in folders}
     name = model or _only_model(indexed) or settings.text("model")
+    found_model = find_model(name, home.models)
+    key = model_key(found_model, weights_hash(found_model, home.engines))
+    searched = [folder for folder in folders if WorkingCopy(folder.vectors / key).readable().exists()]
+    others = {
+        folder.id: sorted(set(indexed[folder.id].values()))
+        for folder in folders
+        if folder not in searched and indexed[folder.id]
+    }
+    if not searched:
+        raise _not_indexed(source_id, found_model.name, others)
+    for other, models in others.items():
+        on_notice(f"Not searched: {other}, indexed with {', '.join(models)} and not with {found_model.name}.")
     embedder = load_embedder(name, home.models, home.engines, settings.text("engine"))
     try:
         vector = embedder.embed_query(words)
-        key = embedder.model_key
     finally:
         embedder.close()
-    found: list[tuple[str, Hit]] = []
-    searched = 0
-    for folder in folders:
-        path = WorkingCopy(folder.vectors / key).readable()
-        if path.exists():
-            searched += 1
-            with Collection(path) as collection:
-                found.extend((folder.id, hit) for hit in collection.query(vector, count))
-    if not searched:
-        where = f"source {source_id!r}" if source_id else "no source"
-        verb = "has no" if source_id else "has an"
-        raise NotFoundError(
-            f"{where} {verb} index of {embedder.name}",
-            f"kbjobs run index-offline {source_id or 'SOURCE'} --model {embedder.name}",
-        )
+    found = [
+        (folder.id, hit) for folder in searched for hit in _query(WorkingCopy(folder.vectors / key), vector, count)
+    ]
     found.sort(key=lambda pair: -pair[1].score)
     return [
         {
@@ -200,19 +272,63 @@ def search(
             "title": hit.title,
             "url": hit.url,
             "text": hit.text,
-            "model": embedder.name,
+            "model": found_model.name,
         }
         for rank, (source, hit) in enumerate(found[:count], start=1)
     ]
 
 
+def _query(copies: WorkingCopy, vector: NDArray[float32], count: int) -> list[Hit]:
+    """Search a collection, once more where a job has put a new one in its place meanwhile."""
+    from kbjobs.vectors.collection import Collection, CollectionError
+
+    for _ in range(SWAPS):
+        path = copies.readable()
+        before = _inode(path)
+        try:
+            with Collection(path) as collection:
+                hits = collection.query(vector, count)
+        except CollectionError:
+            if before is not None and _inode(path) == before:
+                raise
+        else:
+            if _inode(path) == before:
+                return hits
+    raise UnavailableError(f"{copies.live} was replaced under the search, time and again", "Search once more.")
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
+
+
+def _not_indexed(source_id: str | None, model: str, others: dict[str, list[str]]) -> NotFoundError:
+    what = f"source {source_id!r} has no" if source_id else "no source has an"
+    hint = f"kbjobs run index-offline {source_id or 'SOURCE'} --model {model}"
+    if not others:
+        return NotFoundError(f"{what} index of {model}", hint)
+    there = sorted({name for models in others.values() for name in models})
+    return NotFoundError(
+        f"{what} index of {model}; there is one of {', '.join(there)}",
+        f"Search with --model {there[0]}, or index it: {hint}",
+    )
+
+
 def _model_keys(folder: SourceFolder) -> dict[str, str]:
     """Names of the models that a source has a collection of, by key."""
+    from kbjobs.vectors.publishing import WorkingCopy
+
     if not folder.ledger.exists():
         return {}
     ledger = Ledger(folder.ledger)
     try:
-        return {row["key"]: row["name"] for row in ledger.models() if (folder.vectors / row["key"]).exists()}
+        return {
+            row["key"]: row["name"]
+            for row in ledger.models()
+            if WorkingCopy(folder.vectors / row["key"]).readable().exists()
+        }
     finally:
         ledger.close()
 

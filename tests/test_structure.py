@@ -23,6 +23,7 @@ FLOORS = [
     {"phases"},
     {"content", "embedding", "vectors"},
     {"store"},
+    {"credentials"},
     {"settings"},
     {"errors"},
 ]

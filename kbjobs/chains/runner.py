@@ -6,10 +6,14 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from kbjobs.errors import JobCancelled
 from kbjobs.phases.base import Context, JobType, Params, PhaseResult
+
+ALMOST = 99.9  # the most that is told before the last phase has ended
+MEASURED_SECONDS = 0.1  # of work, before a rate or the time left is told from it
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,10 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Progress of a whole chain: percentage, the running phase, all phases, a message, seconds left."""
+    """Progress of a whole chain: percentage, the running phase, all phases, a message.
+
+    ``eta`` is the seconds left of what the running phase counts now, None where it cannot be told.
+    """
 
     progress: float
     phase: dict[str, Any] | None
@@ -34,7 +41,10 @@ class Report:
 
 
 class Progress:
-    """Turns the reports of phases into the progress of the chain, which never goes back."""
+    """Turns the reports of phases into the progress of the chain.
+
+    It never goes back, and is 100 only when the last phase is done. Weights need not sum to 100.
+    """
 
     def __init__(
         self,
@@ -44,7 +54,9 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         total = sum(phase.weight for phase in phases)
-        self._shares = [100.0 * phase.weight / total for phase in phases]
+        # Weights of nothing but zero share alike.
+        self._shares = [100.0 * (phase.weight / total if total > 0 else 1 / len(phases)) for phase in phases]
+        self._starts = list(accumulate(self._shares, initial=0.0))
         self._phases: list[dict[str, Any]] = [
             {
                 "name": phase.name,
@@ -75,7 +87,7 @@ class Progress:
         self._span = None
         self._phases[index]["status"] = "running"
         self._tell(
-            {"index": index, "name": self._phases[index]["name"], "current": 0, "total": 0, "unit": ""},
+            {"index": index, "name": self._phases[index]["name"], "current": 0, "total": 0, "unit": "", "rate": None},
             "",
             None,
         )
@@ -84,7 +96,9 @@ class Progress:
         """A phase has ended."""
         self._phases[index].update(status=status, result=result)
         if status == "completed":
-            self._progress = max(self._progress, sum(self._shares[: index + 1]))
+            self._advance(self._starts[index + 1])
+            if index == len(self._phases) - 1:
+                self._progress = 100.0
         self._tell(None, "", None)
 
     def saved(self, steps: int) -> None:
@@ -96,24 +110,26 @@ class Progress:
     ) -> None:
         """A phase has done ``current`` of ``total`` units of the part ``span`` of itself."""
         now = self._clock()
-        if span != self._span:
+        if span != self._span or current < self._span_first:
             self._span, self._span_start, self._span_first = span, now, current
-        fraction = min(1.0, current / total) if total > 0 else 0.0
-        inside = span[0] + (span[1] - span[0]) * fraction
-        share = self._shares[self._index]
-        reached = sum(self._shares[: self._index]) + share * inside
-        self._progress = max(self._progress, min(reached, 100.0))
+        fraction = min(1.0, max(0.0, current / total)) if total > 0 else 0.0
+        inside = min(1.0, max(0.0, span[0] + (span[1] - span[0]) * fraction))
+        self._advance(self._starts[self._index] + self._shares[self._index] * inside)
         done, elapsed = current - self._span_first, now - self._span_start
-        eta = elapsed / done * (total - current) if eta_matters and done > 0 and elapsed > 0 else None
+        is_measured = done > 0 and elapsed >= MEASURED_SECONDS
+        eta = elapsed / done * max(0, total - current) if eta_matters and is_measured else None
         phase = {
             "index": self._index,
             "name": self._phases[self._index]["name"],
             "current": current,
             "total": total,
             "unit": unit,
-            "rate": round(done / elapsed, 1) if done > 0 and elapsed > 0 else None,
+            "rate": round(done / elapsed, 1) if is_measured else None,
         }
         self._tell(phase, message, eta)
+
+    def _advance(self, reached: float) -> None:
+        self._progress = max(self._progress, min(reached, ALMOST))
 
     def _tell(self, phase: dict[str, Any] | None, message: str, eta: float | None) -> None:
         self._listener(Report(self._progress, phase, self.snapshot(), message, eta))

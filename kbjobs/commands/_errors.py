@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
+import io
 import os
 import sqlite3
 import sys
 from collections.abc import Callable
+from typing import IO, Any
 
 from kbjobs.errors import ExitCode, KbjobsError
 
@@ -13,43 +17,95 @@ from kbjobs.errors import ExitCode, KbjobsError
 def run_app(app: Callable[[], object]) -> None:
     """Run the app and exit; never a traceback unless ``--debug`` is given."""
     os.umask(0o077)
-    debug = "--debug" in sys.argv[1:]
+    _prepare_streams()
+    code = _run(app, debug="--debug" in sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard(sys.stdout)
+    except OSError as error:
+        discard(sys.stdout)
+        say_error(KbjobsError(f"the output could not be written: {error.strerror}"))
+        code = code or ExitCode.FAILED
+    sys.exit(code)
+
+
+def _run(app: Callable[[], object], debug: bool) -> int:
     try:
         app()
+    except SystemExit as ended:
+        # The reader of our output (head, less) has enough: Typer makes that an exit of its own.
+        if isinstance(ended.__context__, BrokenPipeError):
+            return ExitCode.DONE
+        return ended.code if isinstance(ended.code, int) else ExitCode.DONE
     except KbjobsError as error:
         if debug:
             raise
         say_error(error)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except KeyboardInterrupt:
-        sys.exit(ExitCode.CTRL_C)
-    except BrokenPipeError:
-        # The reader of our output (head, less) has enough. Python would complain at exit when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(ExitCode.DONE)
+        return ExitCode.CTRL_C
     except (OSError, sqlite3.Error) as error:
         if debug:
             raise
-        what = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
-        print(f"Error: {what}", file=sys.stderr)
-        print(
-            "Check that the home is writable and its disk not full; kbjobs config path shows it.",
-            file=sys.stderr,
-        )
-        sys.exit(ExitCode.UNAVAILABLE)
+        what = str(error)
+        if isinstance(error, OSError) and error.strerror:
+            what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        hint = "Check that the home is writable and its disk not full; kbjobs config path shows it."
+        say_error(KbjobsError(what, hint))
+        return ExitCode.UNAVAILABLE
     except Exception as error:
         if debug:
             raise
-        print(f"Error: unexpected {type(error).__name__}: {error}", file=sys.stderr)
-        print("Run it again with kbjobs --debug … for the traceback, and report it.", file=sys.stderr)
-        sys.exit(ExitCode.FAILED)
+        hint = "Run it again with kbjobs --debug … for the traceback, and report it."
+        say_error(KbjobsError(f"unexpected {type(error).__name__}: {error}", hint))
+        return ExitCode.FAILED
+    return ExitCode.DONE
+
+
+def _prepare_streams() -> None:
+    # A file opened later would take the place of a closed stream, and get what is printed to it.
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115, PTH123
+    # Names of files may be any bytes, and a terminal may know few characters.
+    codecs.register_error("kbjobs.escape", _escape)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="kbjobs.escape")
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    # Written as JSON would write it, so that JSON stays JSON.
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2], strict=True)), error.end
+
+
+def discard(stream: IO[Any]) -> None:
+    """Send the rest of a stream whose reader has gone to nowhere: else Python complains of it at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+
+
+def print_message(text: str) -> None:
+    """Print on stderr, safely for any terminal. A reader that has gone is no reason to stop."""
+    try:
+        print(printable(text), file=sys.stderr, flush=True)
+    except OSError:
+        discard(sys.stderr)
 
 
 def say_error(error: KbjobsError) -> None:
     """Print the message and the next step on stderr."""
-    print(f"Error: {printable(error.message)}", file=sys.stderr)
+    print_message(f"Error: {error.message}")
     if error.hint:
-        print(printable(error.hint), file=sys.stderr)
+        print_message(error.hint)
 
 
 def printable(text: str) -> str:

@@ -7,15 +7,34 @@ import sys
 import time
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import Any
 
 from kbjobs.api import JobEvent, JobManager
-from kbjobs.commands._errors import printable
-from kbjobs.commands._render import describe_phase, duration, is_terminal, say
+from kbjobs.commands._errors import discard, printable
+from kbjobs.commands._render import (
+    describe_counts,
+    describe_phase,
+    describe_rate,
+    describe_time_left,
+    duration,
+    is_terminal,
+    open_console,
+    percentage,
+    say,
+)
 from kbjobs.errors import ExitCode
 from kbjobs.store.jobs import Job
 from kbjobs.store.transitions import Status
 
 PLAIN_SECONDS = 60.0  # between two plain lines of progress: bars in cron's mail helped nobody
+BAR_WIDTH = 12
+MILD_ENDS = (
+    ExitCode.DONE,
+    ExitCode.PARTIAL,
+    ExitCode.CANCELLED,
+    ExitCode.TIME_LIMIT,
+    ExitCode.INTERRUPTED,
+)  # from the best to the worst; a failure is worse than any
 
 
 class ProgressMode(StrEnum):
@@ -30,8 +49,8 @@ class ProgressMode(StrEnum):
 
 def follow(manager: JobManager, job_ids: Sequence[int], mode: ProgressMode, revive: bool) -> int:
     """Show the jobs until all have ended; returns the worst of their exit codes. Ctrl-C detaches."""
-    if mode is ProgressMode.AUTO:
-        mode = ProgressMode.BAR if is_terminal() else ProgressMode.PLAIN
+    if mode in (ProgressMode.AUTO, ProgressMode.BAR):
+        mode = ProgressMode.BAR if is_terminal(sys.stderr) else ProgressMode.PLAIN
     show = {
         ProgressMode.BAR: _show_bars,
         ProgressMode.PLAIN: _show_lines,
@@ -44,7 +63,14 @@ def follow(manager: JobManager, job_ids: Sequence[int], mode: ProgressMode, revi
         names = " ".join(str(job_id) for job_id in job_ids)
         say(f"\nDetached; the work goes on. kbjobs watch {names} shows it, kbjobs cancel {names} stops it.")
         return ExitCode.CTRL_C
-    return max((job.exit_code or 0 for job in jobs), default=0)
+    except BrokenPipeError:  # whoever read the stream has gone, and does not know how the jobs will end
+        discard(sys.stdout)
+        return ExitCode.CTRL_C
+    return max((job.exit_code or 0 for job in jobs), key=_badness, default=0)
+
+
+def _badness(code: int) -> int:
+    return MILD_ENDS.index(ExitCode(code)) if code in MILD_ENDS else len(MILD_ENDS)
 
 
 def summary(job: Job) -> str:
@@ -61,7 +87,13 @@ def summary(job: Job) -> str:
 
 
 def _print_summary(job: Job) -> None:
-    print(printable(summary(job)), file=sys.stdout if job.status is Status.COMPLETED else sys.stderr, flush=True)
+    if job.status is not Status.COMPLETED:
+        say(summary(job))
+        return
+    try:
+        print(printable(summary(job)), flush=True)
+    except BrokenPipeError:  # the code of the job is still to be told
+        discard(sys.stdout)
 
 
 def _show_json(manager: JobManager, job_ids: Sequence[int], revive: bool) -> list[Job]:
@@ -92,7 +124,7 @@ def _show_lines(manager: JobManager, job_ids: Sequence[int], revive: bool) -> li
         elif event.event == "progress":
             if time.monotonic() - last[job.id] >= PLAIN_SECONDS:
                 last[job.id] = time.monotonic()
-                say(f"job {job.id}: {job.progress:.0f}% {describe_phase(job)}")
+                say(f"job {job.id}: {percentage(job.progress)} {describe_phase(job)}")
         else:
             say(f"job {job.id}: {_describe(event)}")
     return ended
@@ -111,27 +143,31 @@ def _describe(event: JobEvent) -> str:
 
 
 def _show_bars(manager: JobManager, job_ids: Sequence[int], revive: bool) -> list[Job]:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+    from rich.text import Text
 
     ended: list[Job] = []
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.fields[title]}", markup=False),
-        BarColumn(bar_width=24),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TextColumn("{task.fields[detail]}", markup=False),
-        TimeElapsedColumn(),
-    )
+    console = open_console(sys.stderr)
+    texts = ("title", "done", "rate", "left", "detail")
+    title, *others = (TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in texts)
+    columns = (SpinnerColumn("line"), title, BarColumn(bar_width=BAR_WIDTH), *others)
     with Progress(*columns, console=console, refresh_per_second=8, transient=True) as bars:
         tasks = {}
         for event in manager.follow(job_ids, revive):
             job = event.job
-            title = f"{job.type.replace('_', '-')} {job.source or ''}"
-            detail = describe_phase(job) or str(job.status)
+            fields: dict[str, Any] = {
+                "title": f"{job.type.replace('_', '-')} {job.source or ''}",
+                "done": f"{percentage(job.progress):>4}",
+                "rate": describe_rate(job),
+                "left": describe_time_left(job),
+            }
             if job.id not in tasks:
-                tasks[job.id] = bars.add_task("", total=100, title=title, detail="")
-            bars.update(tasks[job.id], completed=job.progress, title=title, detail=printable(detail)[:70])
+                tasks[job.id] = bars.add_task("", total=100, detail="", **fields)
+            # What gives way on a narrow terminal is the detail, never the rate or the time left.
+            others_wide = sum(len(text) + 1 for text in fields.values()) + BAR_WIDTH + 4
+            detail = Text(printable(describe_counts(job) or str(job.status)).replace("\n", " "))
+            detail.truncate(max(0, console.width - others_wide), overflow="ellipsis")
+            bars.update(tasks[job.id], completed=job.progress, detail=detail.plain, **fields)
             if event.event == "retry":
                 bars.console.print(f"job {job.id}: {_describe(event)}", markup=False, highlight=False)
             if event.event == "finished":

@@ -7,10 +7,13 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
-from kbjobs.commands._errors import printable
+from kbjobs.commands._errors import print_message, printable
 from kbjobs.store.jobs import Job
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 STYLES = {
     "running": "cyan",
@@ -29,22 +32,28 @@ def print_json(value: Any) -> None:
 
 def say(text: str) -> None:
     """A message for a person, on stderr."""
-    print(printable(text), file=sys.stderr)
+    print_message(text)
 
 
-def is_terminal() -> bool:
-    """Whether stdout is a terminal that can be drawn on."""
-    return sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+def is_terminal(stream: IO[str]) -> bool:
+    """Whether the stream is a terminal that can be drawn on."""
+    return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+
+
+def open_console(stream: IO[str]) -> Console:
+    """A console for drawing on a terminal; without colours where NO_COLOR is set (no-color.org)."""
+    from rich.console import Console
+
+    return Console(file=stream, color_system=None if os.environ.get("NO_COLOR") else "auto")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], styles: Sequence[str] = ()) -> None:
     """A table on a terminal; off one, the same as plain tab-separated lines without a header."""
-    if not is_terminal():
+    if not is_terminal(sys.stdout):
         for row in rows:
             print("\t".join(printable(str(cell)).replace("\n", " ") for cell in row))
         return
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -53,7 +62,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], styles: S
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*[Text(printable(str(cell)), style=STYLES.get(str(cell), "")) for cell in row])
-    Console().print(table)
+    open_console(sys.stdout).print(table)
 
 
 def duration(seconds: float | None) -> str:
@@ -79,7 +88,7 @@ def age(moment: str | None) -> str:
 
 def job_row(job: Job) -> tuple[str, ...]:
     """A job as a row of a table with the columns JOB_COLUMNS."""
-    share = f"{job.progress:.0f}%" if job.status != "pending" or job.progress else ""
+    share = percentage(job.progress) if job.status != "pending" or job.progress else ""
     detail = (job.error or job.message).split("\n")[0] if job.has_ended else describe_phase(job)
     taken = duration(job.duration) if job.attempt else "—"
     return (str(job.id), job.type.replace("_", "-"), job.source or "", str(job.status), share, taken, detail)
@@ -88,14 +97,34 @@ def job_row(job: Job) -> tuple[str, ...]:
 JOB_COLUMNS = ("job", "type", "source", "status", "done", "time", "")
 
 
+def percentage(progress: float) -> str:
+    """Whole percent, rounded down: nothing is at 100 before its end."""
+    return f"{int(progress)}%"
+
+
 def describe_phase(job: Job) -> str:
     """What a live job is doing: message, counts, rate and time left."""
-    if job.phase is None or not job.phase["total"]:
-        return job.message
+    parts = [describe_counts(job), describe_rate(job), describe_time_left(job)]
+    return ", ".join(part for part in parts if part)
+
+
+def describe_counts(job: Job) -> str:
+    """Message and counts of the running phase."""
     phase = job.phase
-    text = f"{job.message}: {phase['current']:,}/{phase['total']:,} {phase['unit']}"
-    if phase.get("rate"):
-        text += f", {phase['rate']:g}/s"
-    if job.eta is not None:
-        text += f", {duration(job.eta)} left"
-    return text
+    if phase is None or not phase["total"]:
+        return job.message
+    counts = f"{phase['current']:,}/{phase['total']:,} {phase['unit']}"
+    return f"{job.message}: {counts}" if job.message else counts
+
+
+def describe_rate(job: Job) -> str:
+    """Units a second, where the running phase has measured it."""
+    rate = job.phase and job.phase.get("rate")
+    if not rate:
+        return ""
+    return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:g}/s"
+
+
+def describe_time_left(job: Job) -> str:
+    """Time left, where it is known."""
+    return "" if job.eta is None or job.has_ended else f"{duration(job.eta)} left"

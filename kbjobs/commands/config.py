@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from kbjobs.commands._render import print_json, print_table
+from kbjobs.commands._render import print_json, print_table, say
+from kbjobs.credentials import MAX_BYTES, set_secret
 from kbjobs.settings import Settings, current_home
 
 app = typer.Typer(no_args_is_help=True)
@@ -34,6 +35,22 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")
         return
     rows = [(one.setting.name, one.value, one.origin, one.setting.description) for one in values]
     print_table(("setting", "value", "from", ""), rows)
+
+
+@app.command("set-secret")
+def set_secret_command(
+    name: Annotated[str, typer.Argument(help="Like OPENAI_API_KEY.", show_default=False)],
+) -> None:
+    """Store a secret for the workers, read from stdin; it is never shown again.
+
+    Example:  kbjobs config set-secret OPENAI_API_KEY < key.txt
+    """
+    import getpass
+    import sys
+
+    value = getpass.getpass(f"{name}: ") if sys.stdin.isatty() else sys.stdin.read(MAX_BYTES + 1)
+    set_secret(current_home(), name, value)
+    say(f"{name} is stored; jobs that start from now on can use it.")
 
 
 @app.command()

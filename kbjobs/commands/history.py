@@ -10,13 +10,15 @@ from kbjobs.api import get_job_manager
 from kbjobs.commands._render import JOB_COLUMNS, age, job_row, print_json, print_table, say
 from kbjobs.store.transitions import Status
 
+MAX_DAYS = 36500  # the clock does not go back for ever
+
 app = typer.Typer()
 
 
 @app.command()
 def history(
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
-    days: Annotated[float, typer.Option(min=0, help="Not older than so many days.")] = 7,
+    days: Annotated[float, typer.Option(min=0, max=MAX_DAYS, help="Not older than so many days.")] = 7,
     job_type: Annotated[str | None, typer.Option("--type", help="Only this type.")] = None,
     source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
     status: Annotated[Status | None, typer.Option(help="Only this status.")] = None,

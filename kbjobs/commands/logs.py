@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 import time
-from typing import Annotated, BinaryIO
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from kbjobs.api import POLL_SECONDS, get_job_manager
+from kbjobs.api import POLL_SECONDS, JobManager, get_job_manager
 from kbjobs.commands._errors import printable
+from kbjobs.commands._render import say
 from kbjobs.errors import ExitCode
 
 app = typer.Typer()
@@ -19,7 +22,7 @@ app = typer.Typer()
 def logs(
     job: Annotated[int, typer.Argument(help="Id of the job.", show_default=False)],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
-    attempt: Annotated[int | None, typer.Option(help="Default: the newest.", show_default=False)] = None,
+    attempt: Annotated[int | None, typer.Option(min=1, help="Default: the newest.", show_default=False)] = None,
 ) -> None:
     """The log of a job, one per attempt; none is ever overwritten.
 
@@ -27,25 +30,48 @@ def logs(
     """
     manager = get_job_manager()
     found = manager.get_status(job)
+    shown = attempt if attempt is not None else found.attempt
+    if not follow:
+        _Log(manager.log_file(found, shown)).show()
+        return
+    if not found.has_ended and not manager.get_daemon()["running"]:
+        say("No daemon runs, so nothing will happen: kbjobs daemon start, or kbjobs wait JOB.")
     try:
-        while follow and found.attempt == 0 and not found.has_ended:
-            time.sleep(POLL_SECONDS)
-            found = manager.get_status(job)
-        shown = attempt if attempt is not None else found.attempt
-        with manager.log_file(found, shown).open("rb") as file:
-            _copy(file)
-            while follow:
-                current = manager.get_status(job)
-                _copy(file)
-                if current.has_ended or current.attempt != shown:
-                    break
-                time.sleep(POLL_SECONDS)
+        if attempt is not None:
+            _follow(manager, job, attempt)
+            return
+        shown = max(1, shown)
+        while _follow(manager, job, shown):
+            shown += 1
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.CTRL_C) from None
 
 
-def _copy(file: BinaryIO) -> None:
-    # What a log quotes came from outside: no control character reaches the terminal.
-    while part := file.read(65536):
-        sys.stdout.write(printable(part.decode(errors="replace")))
-    sys.stdout.flush()
+def _follow(manager: JobManager, job_id: int, attempt: int) -> bool:
+    """Show the log of an attempt until it ends; returns whether the job goes on, with another attempt."""
+    log: _Log | None = None
+    while True:
+        current = manager.get_status(job_id)  # before the look at the log: what is written until then is shown
+        path = manager.home.log_file(job_id, attempt)
+        if log is None and (path.exists() or current.has_ended):
+            log = _Log(manager.log_file(current, attempt))
+        if log is not None:
+            log.show()
+        if current.has_ended or current.attempt > attempt:
+            return not current.has_ended or current.attempt > attempt
+        time.sleep(POLL_SECONDS)
+
+
+class _Log:
+    """A log that is shown as far as it is written."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        # A letter of several bytes may be half written, or stand across the end of a part.
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def show(self) -> None:
+        """Print what is new. What a log quotes came from outside: no control character reaches the terminal."""
+        while part := self._file.read(65536):
+            sys.stdout.write(printable(self._decoder.decode(part)))
+        sys.stdout.flush()

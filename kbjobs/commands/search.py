@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kbjobs.commands._errors import printable
-from kbjobs.commands._render import print_json
+from kbjobs.commands._render import print_json, say
 from kbjobs.errors import UsageError
 from kbjobs.settings import Settings, current_home
 from kbjobs.sources import search as find
@@ -36,7 +36,7 @@ def search(
         raise UsageError("too many arguments", 'Put the words in quotes: kbjobs search wiki "boil water".')
     home = current_home()
     source = words[0] if len(words) == 2 else None
-    results = find(home, Settings(home), words[-1], source, count, model)
+    results = find(home, Settings(home), words[-1], source, count, model, say)
     if as_json:
         print_json(results)
         return

@@ -92,7 +92,8 @@ def show(source_id: ID, as_json: JSON = False) -> None:
     rows += [
         (
             "model",
-            f"{model['model']}, {model['dimension']} dimensions, {model['chunks']:,} passages, {model['vectors']:,} vectors",
+            f"{model['model']}, {model['dimension']} dimensions,"
+            f" {model['chunks']:,} passages, {model['vectors']:,} vectors",
         )
         for model in state.models
     ]

@@ -40,7 +40,8 @@ def status(
     jobs = manager.get_active_jobs()
     recent = manager.get_job_history(RECENT, max_age_days=1, ended_only=True)
     if as_json:
-        print_json({"daemon": daemon, "jobs": [one.as_dict() for one in [*jobs, *recent]]})
+        dimensions = manager.get_dimension_status()
+        print_json({"daemon": daemon, "jobs": [one.as_dict() for one in [*jobs, *recent]], "dimensions": dimensions})
         return
     if daemon["running"]:
         say(f"Daemon {daemon['pid']} runs, kbjobs {daemon['version']}, started {age(daemon['started_at'])}.")

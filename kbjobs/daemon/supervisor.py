@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from kbjobs import __version__
+from kbjobs.credentials import names_in_environment
 from kbjobs.daemon.locks import is_locked, try_lock
 from kbjobs.daemon.processes import RUN_VARIABLE, kill_processes_of_run, processes_of_run
 from kbjobs.daemon.waking import WakePipe
@@ -30,6 +31,7 @@ from kbjobs.store.jobs import Job
 from kbjobs.store.queue import Queue, StaleWorkerError
 
 IDLE_SECONDS = 30.0  # between two looks when nothing runs and nobody nudged
+MIN_WAIT_SECONDS = 0.05  # a moment that has just come is met by the next look
 BUSY_SECONDS = 5.0  # the same while jobs run; the end of a worker wakes at once
 ADOPTED_SECONDS = 0.5  # while a worker of a former daemon runs, whose end nobody tells us
 TROUBLE_SECONDS = 2.0  # after an error of the state (a full disk, a long lock)
@@ -57,6 +59,8 @@ class Supervisor:
         self._told_to_stop: dict[str, float] = {}  # run id -> when SIGTERM was sent, monotonic
         self._stopping = False
         self._kill_now = False
+        self._beats: dict[str, tuple[int, float]] = {}  # run id -> last sign of life, and when it was seen first
+        self._last_tick = time.monotonic()
 
     def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Serve until SIGTERM or SIGINT. Raises ConflictError where a daemon runs already."""
@@ -69,7 +73,7 @@ class Supervisor:
         self._pipe = WakePipe(self.home.wake_pipe)
         self._install_signals()
         try:
-            self._queue.describe_daemon(os.getpid(), __version__)
+            self._queue.describe_daemon(os.getpid(), __version__, names_in_environment())
             log.info("daemon %d of kbjobs %s serves %s", os.getpid(), __version__, self.home.path)
             on_ready()
             self._loop()
@@ -124,10 +128,13 @@ class Supervisor:
         """Do all that is to be done now; returns how long to wait, 0 when the daemon may end."""
         self._reap_children()
         running = self._recover(self._queue.running())
+        self._kill_stalled(running)
         wait = self._stop_workers(running)
         wait = min(wait, self._end_idlers({job.run_id for job in running}))
         if self._stopping:
             return min(wait, ADOPTED_SECONDS) if running or self._children else 0.0
+        for job_id in self._queue.expire_pending():
+            log.info("job %d: time limit reached before it could run", job_id)
         workers = self.settings.integer("workers")
         while len(running) < workers:
             job = self._start_next()
@@ -136,6 +143,9 @@ class Supervisor:
             running.append(job)
         if any(job.run_id not in self._children for job in running):
             wait = min(wait, ADOPTED_SECONDS)
+        due = self._queue.next_due()
+        if due is not None:
+            wait = min(wait, max(due, MIN_WAIT_SECONDS))
         return min(wait, BUSY_SECONDS if running else IDLE_SECONDS)
 
     # -- starting ---------------------------------------------------------------------------------
@@ -151,10 +161,10 @@ class Supervisor:
             0o600,
         )
         # -P: what lies in the working directory is data, never a module.
-        command = [sys.executable, "-P", "-m", "kbjobs.daemon.worker", str(self.home.path), str(job.id)]
+        worker = [sys.executable, "-P", "-m", "kbjobs.daemon.worker", str(self.home.path), str(job.id)]
         try:
             process = subprocess.Popen(
-                command,
+                [*self._niceness(), *worker],
                 stdin=subprocess.DEVNULL,
                 stdout=descriptor,
                 stderr=descriptor,
@@ -170,6 +180,16 @@ class Supervisor:
         self._children[run_id] = Child(job.id, run_id, process)
         log.info("job %d attempt %d: worker %d started", job.id, job.attempt, process.pid)
         return job
+
+    def _niceness(self) -> list[str]:
+        """The commands in front of a worker's that make it give way to others."""
+        command = []
+        if self.settings.integer("nice"):
+            command += ["nice", "-n", str(self.settings.integer("nice"))]
+        classes = {"best-effort": "2", "idle": "3"}  # ionice(1)
+        if self.settings.text("ionice") in classes:
+            command += ["ionice", "-c", classes[self.settings.text("ionice")]]
+        return command
 
     # -- watching and recovering ------------------------------------------------------------------
 
@@ -203,6 +223,22 @@ class Supervisor:
             self._told_to_stop.pop(job.run_id, None)
             self.home.worker_lock(job.run_id).unlink(missing_ok=True)
         return alive
+
+    def _kill_stalled(self, running: list[Job]) -> None:
+        """SIGKILL to workers that live but have given no sign of life for too long (a hung disk, SIGSTOP)."""
+        now = time.monotonic()
+        # Where this process itself was stopped or the machine slept, silence proves nothing.
+        slept = now - self._last_tick > 2 * IDLE_SECONDS
+        self._last_tick = now
+        seen: dict[str, tuple[int, float]] = {}
+        for job in running:
+            assert job.run_id is not None  # noqa: S101
+            beat, since = self._beats.get(job.run_id, (-1, now))
+            seen[job.run_id] = (job.beat, now if slept or beat != job.beat else since)
+            if now - seen[job.run_id][1] > self.settings.number("stall_after"):
+                log.warning("job %d: no sign of life for %.0f s: killed", job.id, now - seen[job.run_id][1])
+                kill_processes_of_run(job.run_id)
+        self._beats = seen
 
     def _is_alive(self, job: Job) -> bool:
         """Whether the worker itself lives: it holds its lock, and not just a child that inherited it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import signal
 import sqlite3
 import sys
@@ -20,7 +21,7 @@ from kbjobs.chains.runner import Phase, Progress, Report, run_chain
 from kbjobs.daemon.locks import lock_source, try_lock
 from kbjobs.daemon.processes import RUN_VARIABLE
 from kbjobs.daemon.waking import nudge
-from kbjobs.errors import ExitCode, JobCancelled, KbjobsError
+from kbjobs.errors import ExitCode, JobCancelled, KbjobsError, TransientError
 from kbjobs.phases.base import Context, PhaseResult
 from kbjobs.phases.registry import job_type
 from kbjobs.settings import Home, Settings
@@ -51,6 +52,7 @@ class ProgressWriter:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self.cancel_requested = threading.Event()
+        self.time_limit_reached = threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress-writer", daemon=True)
 
     @property
@@ -66,6 +68,12 @@ class ProgressWriter:
         """Write what is left and end."""
         self._ended.set()
         self._thread.join()
+
+    def _is_out_of_time(self) -> bool:
+        job = self._job
+        if job.until is not None and time.time() >= job.until:
+            return True
+        return job.timeout is not None and self.duration - job.timeout_from >= job.timeout
 
     def report(self, report: Report) -> None:
         """Take the newest report."""
@@ -94,6 +102,8 @@ class ProgressWriter:
                 fields = dict(self._newest)
                 fields["saved"] = saved + self._steps
             fields["duration"] = self.duration
+            if self._is_out_of_time():
+                self.time_limit_reached.set()
             try:
                 if queue.record_progress(self._job.id, self._run_id, fields):
                     self.cancel_requested.set()
@@ -130,12 +140,12 @@ def run_job(home: Home, job_id: int, run_id: str) -> int:
         finally:
             writer.stop()
         try:
-            _record(queue, job, run_id, outcome, writer)
+            _record(home, queue, job, run_id, outcome, writer)
         except sqlite3.Error as error:
             if not is_disk_full(error):
                 raise
             home.give_up_reserve()
-            _record(queue, job, run_id, outcome, writer)
+            _record(home, queue, job, run_id, outcome, writer)
     finally:
         queue.close()
         own_lock.release()
@@ -162,7 +172,7 @@ def _work(home: Home, job: Job, writer: ProgressWriter, stop: threading.Event) -
     outcome = _Outcome(Progress(phases, writer.report, writer.saved))
 
     def is_stopping() -> bool:
-        return stop.is_set() or writer.cancel_requested.is_set()
+        return stop.is_set() or writer.cancel_requested.is_set() or writer.time_limit_reached.is_set()
 
     try:
         settings = Settings(home)
@@ -180,7 +190,15 @@ def _work(home: Home, job: Job, writer: ProgressWriter, stop: threading.Event) -
     return outcome
 
 
-def _record(queue: Queue, job: Job, run_id: str, outcome: _Outcome, writer: ProgressWriter) -> None:
+def backoff(first: float, retried: int) -> float:
+    """Seconds to wait after the given number of retries: doubling, at most an hour, with jitter of half of it.
+
+    The jitter keeps jobs that met the same outage from coming back together.
+    """
+    return min(first * 2.0**retried, 3600.0) * random.uniform(0.5, 1.5)  # noqa: S311 — no secret
+
+
+def _record(home: Home, queue: Queue, job: Job, run_id: str, outcome: _Outcome, writer: ProgressWriter) -> None:
     phases = outcome.progress.snapshot()
     error = outcome.error
     if error is None:
@@ -202,9 +220,25 @@ def _record(queue: Queue, job: Job, run_id: str, outcome: _Outcome, writer: Prog
                 duration=writer.duration,
             )
             log.info("cancelled")
+        elif writer.time_limit_reached.is_set():
+            queue.finish(
+                job.id,
+                run_id,
+                Event.EXPIRE,
+                ExitCode.TIME_LIMIT,
+                "time limit reached; what was done is kept",
+                phases=phases,
+                duration=writer.duration,
+                reason="time_limit",
+            )
+            log.info("time limit reached")
         else:
             queue.release(job.id, run_id)
             log.info("stopped by the daemon; the job waits in the queue")
+    elif isinstance(error, TransientError) and job.retried < job.retries:
+        pause = backoff(Settings(home).number("retry_seconds"), job.retried)
+        queue.postpone(job.id, run_id, pause, error.message, writer.duration)
+        log.warning("%s; tried again in %.0f s", error.message, pause)
     else:
         if isinstance(error, sqlite3.Error | OSError):
             known: KbjobsError | None = explain(error, queue.path.parent)

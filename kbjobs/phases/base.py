@@ -94,7 +94,8 @@ class JobType:
     """Everything that anyone needs to know of a job type, in one object.
 
     ``plan`` checks at submit what the phase will need (model, disk, source) and fills the defaults; it
-    raises a KbjobsError and must stay light. ``run`` does the work in the worker.
+    raises a KbjobsError and must stay light. ``run`` does the work in the worker. ``secrets`` are the names
+    of the credentials without which it cannot run.
     """
 
     name: str
@@ -110,6 +111,7 @@ class JobType:
     after: tuple[str, ...] = ()
     conflicts: tuple[str, ...] = ()
     can_resume: bool = True
+    secrets: tuple[str, ...] = ()
 
     @property
     def command(self) -> str:

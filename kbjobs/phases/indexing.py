@@ -23,7 +23,7 @@ from kbjobs.phases.scanning import scan_source
 from kbjobs.store.ledger import Ledger, MissingText, Record
 from kbjobs.vectors.collection import Collection, CollectionError
 from kbjobs.vectors.publishing import WorkingCopy
-from kbjobs.vectors.sync import Indexed, compare, find_unreachable, settle_and_publish
+from kbjobs.vectors.sync import Indexed, compare, find_lost, settle_and_publish
 
 # Texts embedded and committed together: what a kill may repeat. About half a second with a small model.
 BATCH_TOKENS = 8192
@@ -209,23 +209,20 @@ def _publish(context: Context, indexed: Indexed) -> None:
     context.progress(0, 1, "records", "verifying", STORE, eta_matters=False)
     copies = WorkingCopy(indexed.live)
     copies.settle()
+    lost: list[str] = []
     if not copies.building.exists() and copies.live.exists():
         try:
             with Collection(copies.live) as collection:
-                unreachable, _ = find_unreachable(indexed, collection)
-                if not compare(indexed, collection) and not unreachable:
+                lost = find_lost(indexed, collection)
+                if not compare(indexed, collection) and not lost:
                     return
         except CollectionError as error:
             context.log.warning("%s", error.message)
-            unreachable = ["all"]
-        if unreachable:
+            lost = ["all"]
+        if lost:
             context.log.warning("the index lost records; building it anew from the ledger")
-        settle_and_publish(indexed, needs_fresh=bool(unreachable))
-    else:
-        settle_and_publish(
-            indexed,
-            needs_fresh=False,
-            on_progress=lambda done, total: context.progress(
-                done, total, "records", "verifying", STORE, eta_matters=False
-            ),
-        )
+
+    def report(done: int, total: int) -> None:
+        context.progress(done, total, "records", "verifying", STORE, eta_matters=False)
+
+    settle_and_publish(indexed, needs_fresh=bool(lost), on_progress=report)

@@ -1,4 +1,4 @@
-"""The one place that knows which job types there are."""
+"""Finding a job type by its name."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from importlib import import_module
 
 from kbjobs.errors import UsageError
 from kbjobs.phases.base import JobType
-
-NAMES: tuple[str, ...] = ("index_offline",)
+from kbjobs.phases.names import LEGACY, NAMES
 
 
 def job_type(name: str) -> JobType:
     """The job type of that name, with dashes or underscores; raises UsageError."""
     wanted = name.replace("-", "_")
+    if wanted in LEGACY and len(LEGACY[wanted]) == 1:
+        wanted = LEGACY[wanted][0]
     if wanted not in NAMES:
         near = get_close_matches(wanted, NAMES, 1)
         hint = f"Did you mean {near[0].replace('_', '-')}? " if near else ""

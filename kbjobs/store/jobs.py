@@ -6,6 +6,7 @@ import hashlib
 import json
 import sqlite3
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from kbjobs.store.transitions import Status
@@ -26,6 +27,14 @@ class Job:
     attempt: int
     run_id: str | None
     pid: int | None
+    beat: int
+    not_before: float | None
+    until: float | None
+    timeout: float | None
+    timeout_from: float
+    retries: int
+    retried: int
+    reason: str | None
     progress: float
     phase: dict[str, Any] | None
     message: str
@@ -69,7 +78,25 @@ class Job:
             "exit_code": self.exit_code,
             "result": self.result,
             "error": self.error,
+            "reason": self.reason,
+            "not_before": _iso(self.not_before),
+            "until": _iso(self.until),
+            "timeout_seconds": self.timeout,
+            "retries": self.retries,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a job may run. ``not_before`` and ``until``: seconds since 1970; ``timeout``: seconds of work.
+
+    ``retries``: how often a passing error is tried again.
+    """
+
+    not_before: float | None = None
+    until: float | None = None
+    timeout: float | None = None
+    retries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +111,19 @@ class NewJob:
     priority: int = 0
     dimension: int | None = None
     operation: str | None = None
+    limits: Limits = Limits()
 
     @property
     def key(self) -> str:
         """The same for two submits of the same job: type, source, validated and default-filled parameters."""
         identity = json.dumps([self.type, self.source, self.params], sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(identity.encode()).hexdigest()
+
+
+def _iso(moment: float | None) -> str | None:
+    if moment is None:
+        return None
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def job_from_row(row: sqlite3.Row) -> Job:
@@ -110,6 +144,14 @@ def job_from_row(row: sqlite3.Row) -> Job:
         attempt=row["attempt"],
         run_id=row["run_id"],
         pid=row["pid"],
+        beat=row["beat"],
+        not_before=row["not_before"],
+        until=row["until"],
+        timeout=row["timeout"],
+        timeout_from=row["timeout_from"],
+        retries=row["retries"],
+        retried=row["retried"],
+        reason=row["reason"],
         progress=row["progress"],
         phase=parsed("phase"),
         message=row["message"],

@@ -28,7 +28,12 @@ def state_001_queue(db: Database) -> None:
             cancel_requested INTEGER NOT NULL DEFAULT 0,
             attempt INTEGER NOT NULL DEFAULT 0, deaths INTEGER NOT NULL DEFAULT 0,
             saved INTEGER NOT NULL DEFAULT 0, saved_at_start INTEGER NOT NULL DEFAULT 0,
-            run_id TEXT, pid INTEGER,
+            run_id TEXT, pid INTEGER, boot_id TEXT, beat INTEGER NOT NULL DEFAULT 0,
+            not_before REAL, until REAL,        -- wishes of the user, by the wall clock (seconds since 1970)
+            timeout REAL, timeout_from REAL NOT NULL DEFAULT 0,  -- seconds of work, counted from that duration
+            retries INTEGER NOT NULL DEFAULT 0, retried INTEGER NOT NULL DEFAULT 0,
+            retry_at REAL, retry_boot TEXT,     -- by the clock since boot, which nobody can set
+            reason TEXT,
             progress REAL NOT NULL DEFAULT 0, phase TEXT, message TEXT NOT NULL DEFAULT '', eta REAL,
             dimension INTEGER, operation TEXT,
             created_at TEXT NOT NULL, started_at TEXT, finished_at TEXT, duration REAL NOT NULL DEFAULT 0,
@@ -50,7 +55,8 @@ def state_001_queue(db: Database) -> None:
     db.execute("""
         CREATE TABLE daemon (
             only INTEGER PRIMARY KEY CHECK (only = 1),
-            pid INTEGER NOT NULL, version TEXT NOT NULL, started_at TEXT NOT NULL
+            pid INTEGER NOT NULL, version TEXT NOT NULL, started_at TEXT NOT NULL,
+            secrets TEXT NOT NULL  -- the names of secrets that its environment holds, never their values
         )""")
 
 

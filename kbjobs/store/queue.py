@@ -1,4 +1,4 @@
-"""Every statement on ``state.db``: submit, claim, progress, finish, recover, cancel, look up.
+"""The queue in ``state.db``: submit, claim, progress, finish, recover, cancel, resume.
 
 The queue's hot path uses ``sqlite3`` itself: importing sqlite-utils costs more than a submit.
 """
@@ -7,26 +7,41 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from kbjobs.errors import ConflictError, ExitCode, NotFoundError
+from kbjobs.store.clocks import boot_id, now_text, since_boot
 from kbjobs.store.connection import connect, explain, transaction
-from kbjobs.store.jobs import Job, NewJob, job_from_row
-from kbjobs.store.transitions import Event, InvalidTransition, Status, after, before
+from kbjobs.store.jobs import Job, Limits, NewJob, job_from_row
+from kbjobs.store.transitions import Event, InvalidTransition, Status, after
 
 STATE_VERSION = 1
 
 
+# Pending, and neither the user's wish nor the pause after a passing error makes it wait.
+_DUE = (
+    "status = 'pending' AND (not_before IS NULL OR not_before <= :wall)"
+    " AND (retry_at IS NULL OR retry_boot <> :boot OR retry_at <= :boottime)"
+)
+
+
+def _clocks() -> dict[str, Any]:
+    return {"wall": time.time(), "boot": boot_id(), "boottime": since_boot()}
+
+
+class DuplicateJobError(ConflictError):
+    """The same job is already pending or running: ``job_id``."""
+
+    def __init__(self, job_id: int, message: str, hint: str) -> None:
+        super().__init__(message, hint)
+        self.job_id = job_id
+
+
 class StaleWorkerError(Exception):
     """The writer's run was declared dead or has ended: it can change nothing any more."""
-
-
-def now() -> str:
-    """The time as the state holds it: for people only, never for a decision."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
@@ -62,7 +77,11 @@ class Queue:
             new.priority,
             new.dimension,
             new.operation,
-            now(),
+            now_text(),
+            new.limits.not_before,
+            new.limits.until,
+            new.limits.timeout,
+            new.limits.retries,
         )
         try:
             with transaction(self.connection):
@@ -71,13 +90,15 @@ class Queue:
                     (new.key,),
                 ).fetchone()
                 if found:
-                    raise ConflictError(
+                    raise DuplicateJobError(
+                        found["id"],
                         f"the same job is already {found['status']}: job {found['id']}",
                         f"Follow it with kbjobs watch {found['id']}, or stop it with kbjobs cancel {found['id']}.",
                     )
                 cursor = self.connection.execute(
                     "INSERT INTO jobs (type, source, params, key, resources, phases, status, priority,"
-                    " dimension, operation, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    " dimension, operation, created_at, not_before, until, timeout, retries)"
+                    f" VALUES ({','.join('?' * len(row))})",
                     row,
                 )
                 assert cursor.lastrowid is not None  # noqa: S101 — an INSERT always has one
@@ -92,50 +113,6 @@ class Queue:
             raise NotFoundError(f"there is no job {job_id}", "kbjobs history lists the jobs there are.")
         return job_from_row(row)
 
-    def active(self, source: str | None = None) -> list[Job]:
-        """Running jobs, then pending ones in the order in which they will be claimed."""
-        where, values = ("AND source = ?", (source,)) if source is not None else ("", ())
-        rows = self.connection.execute(
-            f"SELECT * FROM jobs WHERE status IN ('running', 'pending') {where}"
-            " ORDER BY status DESC, priority DESC, id",
-            values,
-        )
-        return [job_from_row(row) for row in rows]
-
-    def history(
-        self,
-        limit: int = 50,
-        days: float | None = None,
-        job_type: str | None = None,
-        source: str | None = None,
-        status: Status | None = None,
-        ended_only: bool = False,
-    ) -> list[Job]:
-        """Jobs, the newest first."""
-        conditions, values = ["1"], list[Any]()
-        if days is not None:
-            conditions.append("created_at >= ?")
-            values.append((datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ"))
-        for column, value in (("type", job_type), ("source", source), ("status", status)):
-            if value is not None:
-                conditions.append(f"{column} = ?")
-                values.append(value)
-        if ended_only:
-            conditions.append("status NOT IN ('pending', 'running')")
-        rows = self.connection.execute(
-            f"SELECT * FROM jobs WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?",
-            (*values, limit),
-        )
-        return [job_from_row(row) for row in rows]
-
-    def attempts(self, job_id: int) -> list[dict[str, Any]]:
-        """Every attempt of a job: number, times, outcome and error."""
-        rows = self.connection.execute(
-            "SELECT attempt, started_at, finished_at, outcome, error FROM attempts WHERE job_id = ? ORDER BY attempt",
-            (job_id,),
-        )
-        return [dict(row) for row in rows]
-
     def cancel(self, job_id: int) -> Job:
         """Record the wish. A pending job is cancelled at once, a running one by its worker or the daemon."""
         with transaction(self.connection):
@@ -144,7 +121,7 @@ class Queue:
                 self.connection.execute(
                     "UPDATE jobs SET status = ?, exit_code = ?, finished_at = ?, cancel_requested = 1,"
                     " message = 'cancelled before it started' WHERE id = ?",
-                    (after(job.status, Event.CANCEL), ExitCode.CANCELLED, now(), job_id),
+                    (after(job.status, Event.CANCEL), ExitCode.CANCELLED, now_text(), job_id),
                 )
             elif job.status is Status.RUNNING:
                 self.connection.execute("UPDATE jobs SET cancel_requested = 1 WHERE id = ?", (job_id,))
@@ -152,36 +129,47 @@ class Queue:
                 raise ConflictError(f"job {job_id} has already ended: {job.status}", f"See kbjobs status {job_id}.")
         return self.get(job_id)
 
-    def resume(self, job_id: int) -> Job:
-        """Put an ended job back in the queue, to go on from what is saved."""
+    def resume(self, job_id: int, limits: Limits | None = None, from_start: bool = False) -> Job:
+        """Put an ended job back in the queue under its id: to go on from what is saved, or from the start.
+
+        ``limits`` are its new ones; by default those it had, but for an ``until`` that has passed.
+        """
+        event = Event.RETRY if from_start else Event.RESUME
         try:
             with transaction(self.connection):
                 job = self.get(job_id)
+                if limits is None:
+                    until = job.until if job.until is not None and job.until > time.time() else None
+                    limits = Limits(None, until, job.timeout, job.retries)
                 self.connection.execute(
-                    "UPDATE jobs SET status = ?, cancel_requested = 0, deaths = 0, exit_code = NULL,"
-                    " result = NULL, error = NULL, finished_at = NULL, message = '' WHERE id = ?",
-                    (after(job.status, Event.RESUME), job_id),
+                    "UPDATE jobs SET status = ?, cancel_requested = 0, deaths = 0, exit_code = NULL, result = NULL,"
+                    " error = NULL, reason = NULL, finished_at = NULL, message = '', not_before = ?, until = ?,"
+                    " timeout = ?, timeout_from = duration, retries = ?, retried = 0, retry_at = NULL WHERE id = ?",
+                    (
+                        after(job.status, event),
+                        limits.not_before,
+                        limits.until,
+                        limits.timeout,
+                        limits.retries,
+                        job_id,
+                    ),
                 )
+                if from_start:
+                    phases = [{**phase, "status": "pending", "result": None} for phase in job.phases]
+                    self.connection.execute(
+                        "UPDATE jobs SET progress = 0, saved = 0, phase = NULL, phases = ? WHERE id = ?",
+                        (json.dumps(phases), job_id),
+                    )
         except InvalidTransition:
+            possible = "an ended job" if from_start else "a failed, cancelled or interrupted job"
             raise ConflictError(
-                f"job {job_id} is {job.status}; only failed, cancelled and interrupted jobs can be resumed",
-                f"See kbjobs status {job_id}.",
+                f"job {job_id} is {job.status}; only {possible} can {event}", f"See kbjobs status {job_id}."
             ) from None
         except sqlite3.IntegrityError:
             raise ConflictError(
                 f"the same job as {job_id} is already pending or running", "See kbjobs status."
             ) from None
         return self.get(job_id)
-
-    def resumable(self) -> list[Job]:
-        """Jobs that ``resume`` accepts and that did not end by the user's own wish."""
-        statuses = [status for status in before(Event.RESUME) if status is not Status.CANCELLED]
-        marks = ",".join("?" * len(statuses))
-        rows = self.connection.execute(
-            f"SELECT * FROM jobs WHERE status IN ({marks}) ORDER BY id",
-            statuses,
-        )
-        return [job_from_row(row) for row in rows]
 
     def data_version(self) -> int:
         """Changes whenever another process has written: a cheap question for those who wait."""
@@ -193,21 +181,22 @@ class Queue:
         """Take the next pending job whose resources are free, and lock them for ``run_id``."""
         with transaction(self.connection):
             row = self.connection.execute(
-                "SELECT * FROM jobs AS j WHERE status = 'pending' AND NOT EXISTS ("
+                f"SELECT * FROM jobs AS j WHERE {_DUE} AND NOT EXISTS ("
                 " SELECT 1 FROM json_each(j.resources) AS r JOIN locks AS l ON l.resource = r.value)"
-                " ORDER BY priority DESC, id LIMIT 1"
+                " ORDER BY priority DESC, id LIMIT 1",
+                _clocks(),
             ).fetchone()
             if row is None:
                 return None
-            job_id, attempt, started = row["id"], row["attempt"] + 1, now()
+            job_id, attempt, started = row["id"], row["attempt"] + 1, now_text()
             self.connection.executemany(
                 "INSERT INTO locks (resource, job_id, run_id) VALUES (?, ?, ?)",
                 [(resource, job_id, run_id) for resource in json.loads(row["resources"])],
             )
             self.connection.execute(
-                "UPDATE jobs SET status = ?, run_id = ?, pid = NULL, attempt = ?, saved_at_start = saved,"
-                " started_at = coalesce(started_at, ?) WHERE id = ?",
-                (after(Status(row["status"]), Event.CLAIM), run_id, attempt, started, job_id),
+                "UPDATE jobs SET status = ?, run_id = ?, pid = NULL, boot_id = ?, attempt = ?, saved_at_start = saved,"
+                " retry_at = NULL, started_at = coalesce(started_at, ?) WHERE id = ?",
+                (after(Status(row["status"]), Event.CLAIM), run_id, boot_id(), attempt, started, job_id),
             )
             self.connection.execute(
                 "INSERT INTO attempts (job_id, attempt, run_id, started_at) VALUES (?, ?, ?, ?)",
@@ -220,15 +209,36 @@ class Queue:
         rows = self.connection.execute("SELECT * FROM jobs WHERE status = 'running' ORDER BY id")
         return [job_from_row(row) for row in rows]
 
-    def has_pending(self) -> bool:
-        """Whether any job waits."""
-        return self.connection.execute("SELECT 1 FROM jobs WHERE status = 'pending'").fetchone() is not None
+    def next_due(self) -> float | None:
+        """Seconds until the next pending job that waits for a moment may run; None where none waits for one."""
+        found = self.connection.execute(
+            "SELECT min(CASE WHEN not_before > :wall THEN not_before - :wall END),"
+            " min(CASE WHEN retry_boot = :boot AND retry_at > :boottime THEN retry_at - :boottime END)"
+            f" FROM jobs WHERE status = 'pending' AND NOT ({_DUE})",
+            _clocks(),
+        ).fetchone()
+        until = self.connection.execute(
+            "SELECT min(until) - ? FROM jobs WHERE status = 'pending'", (time.time(),)
+        ).fetchone()
+        waits = [wait for wait in (*found, *until) if wait is not None]
+        return max(0.0, min(waits)) if waits else None
+
+    def expire_pending(self) -> list[int]:
+        """End the pending jobs whose time limit has passed before they could run; returns their ids."""
+        with transaction(self.connection):
+            rows = self.connection.execute(
+                "UPDATE jobs SET status = ?, reason = 'time_limit', exit_code = ?, finished_at = ?,"
+                " message = 'time limit reached before it could run'"
+                " WHERE status = 'pending' AND until <= ? RETURNING id",
+                (after(Status.PENDING, Event.EXPIRE), ExitCode.TIME_LIMIT, now_text(), time.time()),
+            ).fetchall()
+        return [row[0] for row in rows]
 
     def record_death(self, job_id: int, run_id: str, reason: str, max_deaths: int) -> Job | None:
         """The worker of this run is proven dead: requeue the job, or end it.
 
         A wish to cancel ends it as cancelled. ``max_deaths`` deaths in a row without anything saved in
-        between end it as interrupted. Returns None where the run had already ended.
+        between end it as interrupted; a reboot does not count. Returns None where the run had already ended.
         """
         with transaction(self.connection):
             row = self.connection.execute(
@@ -236,13 +246,16 @@ class Queue:
             ).fetchone()
             if row is None:
                 return None
-            deaths = 0 if row["saved"] > row["saved_at_start"] else row["deaths"] + 1
+            if row["saved"] > row["saved_at_start"]:
+                deaths = 0
+            else:
+                deaths = row["deaths"] + (row["boot_id"] == boot_id())
             exit_code: ExitCode | None = None
             if row["cancel_requested"]:
                 event, exit_code, message = Event.CANCEL, ExitCode.CANCELLED, "cancelled"
             elif deaths >= max_deaths:
                 event, exit_code = Event.INTERRUPT, ExitCode.INTERRUPTED
-                message = f"interrupted: its worker died {deaths} times without progress ({reason})"
+                message = f"its worker died {deaths} times without progress ({reason})"
             else:
                 event, message = Event.REQUEUE, f"goes on after: {reason}"
             self._leave(job_id, run_id, event, exit_code, message, reason, deaths)
@@ -261,24 +274,27 @@ class Queue:
             (pid, job_id, run_id),
         )
 
-    def describe_daemon(self, pid: int, version: str) -> None:
-        """Record who the daemon is. Whether it lives is told by its lock, never by this row."""
+    def describe_daemon(self, pid: int, version: str, secrets: Sequence[str] = ()) -> None:
+        """Record who the daemon is, and the names of the secrets it can see.
+
+        Whether it lives is told by its lock, never by this row.
+        """
         with transaction(self.connection):
             self.connection.execute("DELETE FROM daemon")
             self.connection.execute(
-                "INSERT INTO daemon (only, pid, version, started_at) VALUES (1, ?, ?, ?)",
-                (pid, version, now()),
+                "INSERT INTO daemon (only, pid, version, started_at, secrets) VALUES (1, ?, ?, ?, ?)",
+                (pid, version, now_text(), json.dumps(sorted(secrets))),
             )
 
     def daemon(self) -> dict[str, Any] | None:
         """What the last daemon recorded of itself."""
-        row = self.connection.execute("SELECT pid, version, started_at FROM daemon").fetchone()
-        return None if row is None else dict(row)
+        row = self.connection.execute("SELECT pid, version, started_at, secrets FROM daemon").fetchone()
+        return None if row is None else {**dict(row), "secrets": json.loads(row["secrets"])}
 
     # -- the worker -------------------------------------------------------------------------------
 
     def record_progress(self, job_id: int, run_id: str, fields: dict[str, Any]) -> bool:
-        """Write progress; returns whether a cancel is wished. Raises StaleWorkerError.
+        """Write progress, and so a sign of life; returns whether a cancel is wished. Raises StaleWorkerError.
 
         ``fields``: any of progress, message, eta, duration, saved (numbers and texts), phase and
         phases (JSON values).
@@ -286,13 +302,22 @@ class Queue:
         values = {k: json.dumps(v) if k in ("phase", "phases") else v for k, v in fields.items()}
         assignments = ", ".join(f"{name} = :{name}" for name in values)
         row = self.connection.execute(
-            f"UPDATE jobs SET {assignments} WHERE id = :id AND status = 'running' AND run_id = :run_id"
+            f"UPDATE jobs SET beat = beat + 1, {assignments} WHERE id = :id AND status = 'running' AND run_id = :run_id"
             " RETURNING cancel_requested",
             {**values, "id": job_id, "run_id": run_id},
         ).fetchall()
         if len(row) != 1:
             raise StaleWorkerError(f"run {run_id} of job {job_id} has ended")
         return bool(row[0][0])
+
+    def postpone(self, job_id: int, run_id: str, seconds: float, error: str, duration: float) -> None:
+        """Give a running job back to the queue after a passing error, to be tried again in ``seconds``."""
+        with transaction(self.connection):
+            self._leave(job_id, run_id, Event.POSTPONE, None, f"tried again in {seconds:.0f} s: {error}", error, 0)
+            self.connection.execute(
+                "UPDATE jobs SET retried = retried + 1, retry_at = ?, retry_boot = ?, duration = ? WHERE id = ?",
+                (since_boot() + seconds, boot_id(), duration, job_id),
+            )
 
     def finish(
         self,
@@ -305,17 +330,19 @@ class Queue:
         error: str | None = None,
         phases: Sequence[dict[str, Any]] | None = None,
         duration: float | None = None,
+        reason: str | None = None,
     ) -> None:
         """End a running job and free its resources. Raises StaleWorkerError where the run has ended."""
         with transaction(self.connection):
             self._leave(job_id, run_id, event, exit_code, message, error, 0)
             self.connection.execute(
-                "UPDATE jobs SET result = ?, error = ?, phases = coalesce(?, phases),"
+                "UPDATE jobs SET result = ?, error = ?, reason = ?, phases = coalesce(?, phases),"
                 " progress = CASE WHEN status = 'completed' THEN 100 ELSE progress END,"
                 " duration = coalesce(?, duration), phase = NULL WHERE id = ?",
                 (
                     None if result is None else json.dumps(result),
                     error,
+                    reason,
                     None if phases is None else json.dumps(phases),
                     duration,
                     job_id,
@@ -334,7 +361,7 @@ class Queue:
     ) -> None:
         """The one way out of running: status, locks and attempt in the caller's transaction."""
         status = after(Status.RUNNING, event)
-        moment = now()
+        moment = now_text()
         cursor = self.connection.execute(
             "UPDATE jobs SET status = ?, run_id = NULL, pid = NULL, eta = NULL, deaths = ?, exit_code = ?,"
             " message = ?, finished_at = ? WHERE id = ? AND status = 'running' AND run_id = ?",

@@ -24,8 +24,11 @@ class Event(StrEnum):
     FAIL = "fail"
     CANCEL = "cancel"  # a pending job, at once; a running one, when its worker has stopped
     REQUEUE = "requeue"  # after a crash, or when the daemon stops
-    INTERRUPT = "interrupt"  # died too often without progress
+    INTERRUPT = "interrupt"  # its worker died too often without progress
+    EXPIRE = "expire"  # a time limit was reached
+    POSTPONE = "postpone"  # a passing error: it is tried again by itself, later
     RESUME = "resume"  # the user's wish to go on from what is saved
+    RETRY = "retry"  # the user's wish to run it again from the start
 
 
 LIVE = frozenset({Status.PENDING, Status.RUNNING})
@@ -40,9 +43,16 @@ TRANSITIONS: dict[tuple[Status, Event], Status] = {
     (_S.RUNNING, _E.CANCEL): _S.CANCELLED,
     (_S.RUNNING, _E.REQUEUE): _S.PENDING,
     (_S.RUNNING, _E.INTERRUPT): _S.INTERRUPTED,
+    (_S.PENDING, _E.EXPIRE): _S.INTERRUPTED,
+    (_S.RUNNING, _E.EXPIRE): _S.INTERRUPTED,
+    (_S.RUNNING, _E.POSTPONE): _S.PENDING,
     (_S.FAILED, _E.RESUME): _S.PENDING,
     (_S.CANCELLED, _E.RESUME): _S.PENDING,
     (_S.INTERRUPTED, _E.RESUME): _S.PENDING,
+    (_S.COMPLETED, _E.RETRY): _S.PENDING,
+    (_S.FAILED, _E.RETRY): _S.PENDING,
+    (_S.CANCELLED, _E.RETRY): _S.PENDING,
+    (_S.INTERRUPTED, _E.RETRY): _S.PENDING,
 }
 
 

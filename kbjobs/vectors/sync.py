@@ -13,7 +13,7 @@ from kbjobs.vectors.collection import Collection, CollectionError
 from kbjobs.vectors.publishing import WorkingCopy
 
 SAMPLE = 50  # records that are searched for by their own vector after each run
-TOLERATED = 0.02  # share of a sample that an approximate index, freshly built, may miss
+TOLERATED = 0.02  # share of a sample that an approximate index may miss; a lost part is much more
 MAX_CHURN = 0.25  # deleted share of a collection beyond which its index is built anew
 
 log = logging.getLogger(__name__)
@@ -62,14 +62,14 @@ def fill(
         on_progress(done)
 
 
-def find_unreachable(indexed: Indexed, collection: Collection, size: int = SAMPLE) -> tuple[list[str], int]:
-    """Search for a random sample by its own vectors: the ids not found, and the size of the sample."""
+def find_lost(indexed: Indexed, collection: Collection, size: int = SAMPLE) -> list[str]:
+    """Search for a random sample by its own vectors: the ids not found, where they are more than a few."""
     ids = sorted(indexed.ledger.record_ids(indexed.model, indexed.profile))
     chosen = random.sample(ids, min(size, len(ids)))
-    sample: list[Record] = [
-        record for page in indexed.ledger.records(indexed.model, indexed.profile, chosen) for record in page
-    ]
-    return collection.unreachable(sample), len(sample)
+    pages = indexed.ledger.records(indexed.model, indexed.profile, chosen)
+    sample: list[Record] = [record for page in pages for record in page]
+    unreachable = collection.unreachable(sample)
+    return unreachable if len(unreachable) > TOLERATED * len(sample) else []
 
 
 def verify(indexed: Indexed, sample: int = SAMPLE) -> Drift:
@@ -77,8 +77,8 @@ def verify(indexed: Indexed, sample: int = SAMPLE) -> Drift:
     copies = WorkingCopy(indexed.live)
     with Collection(copies.readable()) as collection:
         drift = compare(indexed, collection)
-        unreachable, _ = find_unreachable(indexed, collection, sample)
-    return Drift(drift.missing, drift.extra, [name for name in unreachable if name not in drift.missing])
+        lost = find_lost(indexed, collection, sample)
+    return Drift(drift.missing, drift.extra, [name for name in lost if name not in drift.missing])
 
 
 def settle_and_publish(
@@ -92,24 +92,24 @@ def settle_and_publish(
     if needs_fresh:
         copies.discard()
     try:
-        deleted = _equalise(indexed, copies.begin(empty=needs_fresh), fresh=needs_fresh, on_progress=on_progress)
+        deleted = _equalise(indexed, copies.begin(empty=needs_fresh), on_progress=on_progress)
     except CollectionError as error:
         log.warning("the working copy is not usable (%s); building it anew from the ledger", error.message)
         copies.discard()
-        _equalise(indexed, copies.begin(empty=True), fresh=True, on_progress=on_progress)
+        _equalise(indexed, copies.begin(empty=True), on_progress=on_progress)
         deleted, needs_fresh = 0, True
     churn = 0 if needs_fresh else indexed.ledger.churn(indexed.model) + deleted
     if churn > MAX_CHURN * max(1, len(indexed.ledger.record_ids(indexed.model, indexed.profile))):
         # Chroma only marks deleted records; many of them make others unreachable.
         log.info("%d records were deleted since the index was built: building it anew", churn)
         copies.discard()
-        _equalise(indexed, copies.begin(empty=True), fresh=True, on_progress=on_progress)
+        _equalise(indexed, copies.begin(empty=True), on_progress=on_progress)
         churn = 0
     copies.publish()
     indexed.ledger.set_churn(indexed.model, churn)
 
 
-def _equalise(indexed: Indexed, path: Path, fresh: bool, on_progress: Callable[[int, int], None]) -> int:
+def _equalise(indexed: Indexed, path: Path, on_progress: Callable[[int, int], None]) -> int:
     with Collection(path, create=True) as collection:
         drift = compare(indexed, collection)
         total = len(drift.missing)
@@ -120,9 +120,6 @@ def _equalise(indexed: Indexed, path: Path, fresh: bool, on_progress: Callable[[
             raise CollectionError(
                 f"the collection in {path} counts {collection.count()} records where the ledger has {wanted}"
             )
-        unreachable, sampled = find_unreachable(indexed, collection)
-        if unreachable and (not fresh or len(unreachable) > TOLERATED * sampled):
-            raise CollectionError(
-                f"{len(unreachable)} of {sampled} records in {path} are not found by their own vectors"
-            )
+        if lost := find_lost(indexed, collection):
+            raise CollectionError(f"{len(lost)} of a sample of records in {path} are not found by their own vectors")
     return len(drift.extra)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kbjobs.errors import ConflictError, ExitCode, NotFoundError, UnavailableError
+from kbjobs.store.history import list_attempts
 from kbjobs.store.jobs import Job, NewJob
 from kbjobs.store.queue import Queue, StaleWorkerError
 from kbjobs.store.transitions import Event, Status
@@ -115,7 +116,7 @@ def test_deaths_without_progress_are_capped_and_progress_starts_the_count_anew(q
     assert statuses == [Status.PENDING, Status.PENDING, Status.INTERRUPTED]
     ended = queue.get(job.id)
     assert ended.exit_code == ExitCode.INTERRUPTED
-    assert [attempt["outcome"] for attempt in queue.attempts(job.id)] == ["requeue"] * 5 + ["interrupt"]
+    assert [attempt["outcome"] for attempt in list_attempts(queue, job.id)] == ["requeue"] * 5 + ["interrupt"]
     assert locks(queue) == []
 
 

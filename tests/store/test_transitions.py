@@ -17,8 +17,8 @@ def test_every_pair_is_either_in_the_table_or_refused() -> None:
                     after(status, event)
 
 
-def test_a_completed_job_stays_completed() -> None:
-    assert not [event for status, event in TRANSITIONS if status is Status.COMPLETED]
+def test_a_completed_job_stays_completed_unless_the_user_wishes_otherwise() -> None:
+    assert [event for status, event in TRANSITIONS if status is Status.COMPLETED] == [Event.RETRY]
 
 
 def test_only_running_and_pending_jobs_live() -> None:

@@ -1,0 +1,47 @@
+"""Reading moments and durations as people write them."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+
+from kbjobs.errors import UsageError
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+MAX_SECONDS = 366 * 86400
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of ``90s``, ``45m``, ``3h``, ``1h30m``, ``2d``; raises UsageError."""
+    parts = _PART.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise UsageError(f"{text!r} is not a duration", "Write it like 90s, 45m, 3h, 1h30m or 2d.")
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if not 0 < seconds <= MAX_SECONDS:
+        raise UsageError(f"{text!r} is too short or too long", "It is more than 0 and at most 366 days.")
+    return seconds
+
+
+def parse_moment(text: str, now: datetime | None = None) -> float:
+    """Seconds since 1970 of ``22:00`` (the next one), ``+2h``, ``2026-01-31 22:00``; raises UsageError.
+
+    Without a zone it is local time.
+    """
+    now = now or datetime.now().astimezone()
+    if text.startswith("+"):
+        return now.timestamp() + parse_duration(text[1:])
+    try:
+        if re.fullmatch(r"\d{1,2}:\d{2}", text):
+            hour, minute = map(int, text.split(":"))
+            # Built from the calendar, not by adding 24 h: a day on which the clocks change has 23 or 25.
+            moment = now.replace(hour=hour, minute=minute, second=0, microsecond=0, tzinfo=None)
+            if moment.astimezone() <= now:
+                moment += timedelta(days=1)
+            return moment.astimezone().timestamp()
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.astimezone()).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise UsageError(
+            f"{text!r} is not a moment", "Write it like 22:00, +2h, '2026-01-31 22:00' or 2026-01-31T22:00:00+01:00."
+        ) from None

@@ -1,0 +1,46 @@
+"""``kbjobs interrupted``: what can be resumed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kbjobs.api import get_job_manager
+from kbjobs.commands._render import age, print_json, print_table, say
+from kbjobs.store.jobs import Job
+
+app = typer.Typer()
+
+
+@app.command()
+def interrupted(as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False) -> None:
+    """What failed or was interrupted and can be resumed: age, progress, next phase.
+
+    Example:  kbjobs interrupted
+    """
+    jobs = get_job_manager().get_resumable_jobs()
+    if as_json:
+        print_json([job.as_dict() for job in jobs])
+    elif jobs:
+        rows = [
+            (
+                job.id,
+                job.type.replace("_", "-"),
+                job.source or "",
+                str(job.status),
+                age(job.finished_at),
+                f"{job.progress:.0f}%",
+                _next_phase(job),
+                (job.error or job.message).splitlines()[0],
+            )
+            for job in jobs
+        ]
+        print_table(("job", "type", "source", "status", "ended", "done", "next phase", ""), rows)
+        say("kbjobs resume JOB goes on with one, kbjobs resume --all with all.")
+    else:
+        say("Nothing to resume.")
+
+
+def _next_phase(job: Job) -> str:
+    return next((phase["name"] for phase in job.phases if phase["status"] != "completed"), "").replace("_", "-")

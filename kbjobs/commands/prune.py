@@ -1,0 +1,39 @@
+"""``kbjobs prune``: forget old jobs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kbjobs.api import get_job_manager
+from kbjobs.commands._render import JOB_COLUMNS, job_row, print_json, print_table, say
+
+app = typer.Typer()
+
+
+@app.command()
+def prune(
+    days: Annotated[
+        float | None, typer.Option(min=0, help="Default: the setting history_days.", show_default=False)
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+) -> None:
+    """Forget jobs that ended long ago, with their logs. Sources and vectors are not touched.
+
+    Example:  kbjobs prune --days 30 --dry-run
+    """
+    manager = get_job_manager()
+    limit = days if days is not None else manager.settings.number("history_days")
+    gone = []
+    while batch := manager.prune(limit, dry_run):
+        gone.extend(batch)
+        if dry_run:
+            break
+    if as_json:
+        print_json({"dry_run": dry_run, "jobs": [job.id for job in gone]})
+        return
+    if dry_run and gone:
+        print_table(JOB_COLUMNS, [job_row(job) for job in gone])
+    say(f"{len(gone)} jobs {'would be' if dry_run else 'are'} forgotten.")

@@ -1,0 +1,97 @@
+"""Looking up jobs in ``state.db``, and removing old ones."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from kbjobs.store.connection import transaction
+from kbjobs.store.jobs import Job, job_from_row
+from kbjobs.store.transitions import Event, Status, before
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kbjobs.store.queue import Queue
+
+PRUNED_AT_ONCE = 500  # jobs removed in one transaction: others wait for the write lock meanwhile
+
+
+def active_jobs(queue: Queue, source: str | None = None) -> list[Job]:
+    """Running jobs, then pending ones in the order in which they will be claimed."""
+    where, values = ("AND source = ?", (source,)) if source is not None else ("", ())
+    rows = queue.connection.execute(
+        f"SELECT * FROM jobs WHERE status IN ('running', 'pending') {where} ORDER BY status DESC, priority DESC, id",
+        values,
+    )
+    return [job_from_row(row) for row in rows]
+
+
+def list_jobs(
+    queue: Queue,
+    limit: int = 50,
+    days: float | None = None,
+    types: Sequence[str] | None = None,
+    source: str | None = None,
+    status: Status | None = None,
+    ended_only: bool = False,
+) -> list[Job]:
+    """Jobs, the newest first."""
+    conditions, values = ["1"], list[Any]()
+    if days is not None:
+        conditions.append("created_at >= ?")
+        values.append(_days_ago(days))
+    if types is not None:
+        conditions.append(f"type IN ({','.join('?' * len(types))})")
+        values.extend(types)
+    for column, value in (("source", source), ("status", status)):
+        if value is not None:
+            conditions.append(f"{column} = ?")
+            values.append(value)
+    if ended_only:
+        conditions.append("status NOT IN ('pending', 'running')")
+    rows = queue.connection.execute(
+        f"SELECT * FROM jobs WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?", (*values, limit)
+    )
+    return [job_from_row(row) for row in rows]
+
+
+def resumable_jobs(queue: Queue) -> list[Job]:
+    """Jobs that ``resume`` accepts and that did not end by the user's own wish, the oldest first."""
+    statuses = [status for status in before(Event.RESUME) if status is not Status.CANCELLED]
+    marks = ",".join("?" * len(statuses))
+    rows = queue.connection.execute(f"SELECT * FROM jobs WHERE status IN ({marks}) ORDER BY id", statuses)
+    return [job_from_row(row) for row in rows]
+
+
+def list_attempts(queue: Queue, job_id: int) -> list[dict[str, Any]]:
+    """Every attempt of a job: number, times, outcome and error."""
+    rows = queue.connection.execute(
+        "SELECT attempt, started_at, finished_at, outcome, error FROM attempts WHERE job_id = ? ORDER BY attempt",
+        (job_id,),
+    )
+    return [dict(row) for row in rows]
+
+
+def old_jobs(queue: Queue, days: float, limit: int = PRUNED_AT_ONCE) -> list[Job]:
+    """Jobs that ended more than ``days`` days ago, the oldest first."""
+    rows = queue.connection.execute(
+        "SELECT * FROM jobs WHERE status NOT IN ('pending', 'running') AND finished_at < ? ORDER BY id LIMIT ?",
+        (_days_ago(days), limit),
+    )
+    return [job_from_row(row) for row in rows]
+
+
+def delete_jobs(queue: Queue, jobs: Sequence[Job]) -> int:
+    """Forget ended jobs and their attempts, in one transaction; returns how many were still there, ended."""
+    deleted = 0
+    with transaction(queue.connection):
+        for job in jobs:
+            ended = "SELECT id FROM jobs WHERE id = ? AND status NOT IN ('pending', 'running')"
+            queue.connection.execute(f"DELETE FROM attempts WHERE job_id IN ({ended})", (job.id,))
+            deleted += queue.connection.execute(f"DELETE FROM jobs WHERE id IN ({ended})", (job.id,)).rowcount
+    return deleted
+
+
+def _days_ago(days: float) -> str:
+    return (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,124 @@
+"""Sources to run jobs on, and a terminal to run commands in."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from kbjobs.settings import Home
+from kbjobs.sources import register
+from tests.conftest import write_pages
+
+SLOW_PAGES = 80
+ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07)")
+
+
+@pytest.fixture
+def small(home: Home, tmp_path: Path) -> str:
+    """A source that is indexed at once."""
+    register(home, "small", [write_pages(tmp_path / "small", 3)])
+    return "small"
+
+
+@pytest.fixture
+def slow(home: Home, tmp_path: Path) -> str:
+    """A source that takes some seconds to index: every page is as long as a passage can be."""
+    register(home, "slow", [write_pages(tmp_path / "slow", SLOW_PAGES, "Water boils, the kettle sings " * 40)])
+    return "slow"
+
+
+class Terminal:
+    """A command in a terminal of its own, of 80 columns unless told."""
+
+    def __init__(
+        self, arguments: tuple[str, ...], columns: int, stdout: IO[str] | None, stderr: IO[str] | None
+    ) -> None:
+        self.master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        self.output = ""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "kbjobs", *arguments],
+            stdin=slave,
+            stdout=stdout or slave,
+            stderr=stderr or slave,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(slave)
+
+    @property
+    def text(self) -> str:
+        """What was shown so far, without escape sequences."""
+        return ESCAPE.sub("", self.output)
+
+    def read(self, seconds: float = 0.1) -> bool:
+        """Take what is shown within the time; False once the terminal is done with."""
+        if not select.select([self.master], [], [], seconds)[0]:
+            return True
+        try:
+            part = os.read(self.master, 65536)
+        except OSError:  # EIO: nobody has the other end any more
+            return False
+        self.output += part.decode(errors="replace")
+        return bool(part)
+
+    def read_until(self, pattern: str, seconds: float = 60) -> str:
+        """Read until the text shows the pattern, and return what matched."""
+        deadline = time.monotonic() + seconds
+        while not (found := re.search(pattern, self.text)):
+            assert time.monotonic() < deadline, self.text
+            assert self.read(), f"it ended before it showed {pattern!r}: {self.text}"
+        return found[0]
+
+    def type(self, keys: bytes) -> None:
+        os.write(self.master, keys)
+
+    def end(self, seconds: float = 60) -> int:
+        """Read to the end, and return the exit code."""
+        deadline = time.monotonic() + seconds
+        while self.read():
+            assert time.monotonic() < deadline, self.text
+        return self.process.wait(seconds)
+
+    def close(self) -> None:
+        if self.master >= 0:
+            os.close(self.master)
+            self.master = -1
+
+
+OpenTerminal = Callable[..., Terminal]
+
+
+@pytest.fixture
+def terminal(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenTerminal]:
+    """Opens commands in terminals; those that are left at the end are closed."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
+        monkeypatch.delenv(name, raising=False)
+    opened: list[Terminal] = []
+
+    def run(
+        *arguments: object, columns: int = 80, stdout: IO[str] | None = None, stderr: IO[str] | None = None
+    ) -> Terminal:
+        opened.append(Terminal(tuple(map(str, arguments)), columns, stdout, stderr))
+        return opened[-1]
+
+    yield run
+    for one in opened:
+        one.close()
+        if one.process.poll() is None:
+            one.process.kill()
+        one.process.wait()

@@ -1,0 +1,140 @@
+"""Commands on a terminal: what is drawn, what Ctrl-C does, and what happens when the terminal is gone."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from kbjobs.api import JobManager
+from kbjobs.settings import Home
+from kbjobs.store.transitions import Status
+from tests.commands.conftest import OpenTerminal
+from tests.conftest import Kbjobs, wait_until
+
+pytestmark = pytest.mark.usefixtures("minilm")
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def completed(home: Home, job_id: int = 1) -> bool:
+    return JobManager(home).get_status(job_id).status is Status.COMPLETED
+
+
+@pytest.mark.parametrize("columns", [80, 132])
+def test_bars_show_type_source_percentage_rate_and_time_left(slow: str, terminal: OpenTerminal, columns: int) -> None:
+    shown = terminal("run", "index-offline", slow, columns=columns)
+    shown.read_until(r"index-offline slow [━╸╺ ]{12}\s+\d+% [\d,.]+/s [\d.]+s left embedding: \d+/")
+    assert shown.end() == 0
+    lines = [line for line in shown.text.splitlines() if line.strip()]
+    assert re.search(r"job 1 index-offline slow: completed in \S+: 80 documents", lines[-1] + lines[-2])
+    assert "\x1b[?25h" in shown.output  # the cursor is back
+    drawn = [line for line in re.split(r"[\r\n]+", shown.text) if "index-offline slow " in line and "%" in line]
+    assert max(map(len, drawn)) <= columns
+    assert not re.search(r"100%", "".join(drawn[:-2]))
+
+
+def test_ctrl_c_detaches_and_the_job_goes_on(home: Home, slow: str, terminal: OpenTerminal) -> None:
+    shown = terminal("run", "index-offline", slow)
+    shown.read_until(r"\d+% [\d,.]+/s")
+    shown.type(b"\x03")
+    assert shown.end() == 130
+    assert "kbjobs watch 1 shows it" in " ".join(shown.text.split())
+    assert "kbjobs cancel 1 stops it" in " ".join(shown.text.split())
+    assert "Traceback" not in shown.text
+    assert "\x1b[?25h" in shown.output
+    assert not JobManager(home).get_status(1).has_ended
+    wait_until(lambda: completed(home), 60)
+
+
+def test_ctrl_c_leaves_watch_and_watch_of_an_ended_job_gives_its_code(
+    home: Home, slow: str, terminal: OpenTerminal, kbjobs: Kbjobs
+) -> None:
+    kbjobs("run", "index-offline", slow, "--detach")
+    shown = terminal("watch", "1")
+    shown.read_until(r"\d+% ")
+    shown.type(b"\x03")
+    assert shown.end() == 130
+    assert "Detached" in shown.text
+    job = JobManager(home).get_status(1)
+    assert (job.has_ended, job.cancel_requested) == (False, False)
+    kbjobs("cancel", "1")
+    kbjobs("wait", "1", check=9)
+    again = terminal("watch", "1")
+    assert again.end(5) == 9
+    assert "cancelled" in again.text
+
+
+def test_a_dumb_terminal_gets_no_escapes(small: str, terminal: OpenTerminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    for arguments in (("run", "index-offline", small, "--progress", "bar"), ("status",), ("sources", "show", small)):
+        shown = terminal(*arguments)
+        assert shown.end() == 0
+        assert "\x1b" not in shown.output
+    assert "completed" in shown.text or "documents" in shown.text
+
+
+def test_no_color_gives_no_colours(small: str, terminal: OpenTerminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    coloured = terminal("run", "index-offline", small)
+    assert coloured.end() == 0
+    assert COLOUR.search(coloured.output)  # else this test shows nothing
+    monkeypatch.setenv("NO_COLOR", "1")
+    for arguments in (("run", "index-offline", small), ("history",), ("status", "1"), ("sources", "list")):
+        shown = terminal(*arguments)
+        assert shown.end() == 0
+        assert not COLOUR.search(shown.output)
+    assert "small" in shown.text
+
+
+def test_tables_have_headers_on_a_terminal_and_none_off_it(small: str, terminal: OpenTerminal, kbjobs: Kbjobs) -> None:
+    kbjobs("run", "index-offline", small, "--quiet")
+    shown = terminal("history", columns=200)
+    assert shown.end() == 0
+    assert re.search(r"job\s+type\s+source\s+status\s+done\s+time\s+created", shown.text)
+    fields = kbjobs("history").stdout.rstrip("\n").split("\t")
+    assert fields[:5] == ["1", "index-offline", "small", "completed", "100%"]
+
+
+def test_the_summary_can_be_redirected_while_the_bars_are_watched(
+    slow: str, tmp_path: Path, terminal: OpenTerminal
+) -> None:
+    with (tmp_path / "out").open("w") as out:
+        shown = terminal("run", "index-offline", slow, stdout=out)
+        shown.read_until(r"\d+% [\d,.]+/s")
+        assert shown.end() == 0
+    assert (tmp_path / "out").read_text().startswith("job 1 index-offline slow: completed in")
+    assert "completed" not in shown.text
+
+
+def test_messages_in_a_file_are_plain_lines_though_stdout_is_a_terminal(
+    small: str, tmp_path: Path, terminal: OpenTerminal
+) -> None:
+    with (tmp_path / "err").open("w") as err:
+        shown = terminal("run", "index-offline", small, stderr=err)
+        assert shown.end() == 0
+    assert "job 1: started\n" in (tmp_path / "err").read_text()
+    assert "\x1b" not in (tmp_path / "err").read_text() + shown.output
+
+
+def test_a_vanished_terminal_does_not_hurt_the_job(home: Home, slow: str, terminal: OpenTerminal) -> None:
+    shown = terminal("run", "index-offline", slow)
+    shown.read_until(r"\d+% [\d,.]+/s")
+    shown.close()
+    assert shown.process.wait(20) in (-signal.SIGHUP, 130)
+    wait_until(lambda: completed(home), 60)
+    assert JobManager(home).get_status(1).attempt == 1
+
+
+def test_a_vanished_terminal_under_nohup(home: Home, slow: str, terminal: OpenTerminal) -> None:
+    """The follower outlives its terminal, cannot write any more, and the job does not mind."""
+    old = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # is inherited
+    try:
+        shown = terminal("run", "index-offline", slow)
+    finally:
+        signal.signal(signal.SIGHUP, old)
+    shown.read_until(r"\d+% [\d,.]+/s")
+    shown.close()
+    shown.process.wait(60)
+    wait_until(lambda: completed(home), 60)
