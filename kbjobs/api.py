@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from kbjobs.crashpoints import crash_point
 from kbjobs.credentials import names_in_environment, stored_secrets
 from kbjobs.daemon.launching import ensure_daemon, is_running
 from kbjobs.daemon.waking import nudge
@@ -104,6 +105,7 @@ class JobManager:
         )
         self.home.prepare()
         job = self._opened().submit(new)
+        crash_point("submit.committed")
         self._wake()
         return job
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from kbjobs import __version__
+from kbjobs.crashpoints import crash_point
 from kbjobs.credentials import names_in_environment
 from kbjobs.daemon.locks import is_locked, try_lock
 from kbjobs.daemon.processes import RUN_VARIABLE, kill_processes_of_run, processes_of_run
@@ -74,8 +75,10 @@ class Supervisor:
         self._install_signals()
         try:
             self._queue.describe_daemon(os.getpid(), __version__, names_in_environment())
+            crash_point("daemon.described")
             log.info("daemon %d of kbjobs %s serves %s", os.getpid(), __version__, self.home.path)
             on_ready()
+            self._sweep_locks()
             self._loop()
         finally:
             self._pipe.close()
@@ -83,6 +86,13 @@ class Supervisor:
             with contextlib.suppress(OSError):
                 lock.release()
             log.info("daemon %d has ended", os.getpid())
+
+    def _sweep_locks(self) -> None:
+        """Remove the lock files of runs that have ended; a kill leaves the file behind, never the lock."""
+        running = {self.home.worker_lock(job.run_id) for job in self._queue.running() if job.run_id}
+        for path in self.home.daemon_lock.parent.glob("run-*.lock"):
+            if path not in running and not is_locked(path):
+                path.unlink(missing_ok=True)
 
     def _install_signals(self) -> None:
         # The handlers only set flags; the wake-up descriptor ends the wait.
@@ -155,6 +165,7 @@ class Supervisor:
         job = self._queue.claim(run_id)
         if job is None:
             return None
+        crash_point("daemon.claimed")
         descriptor = os.open(
             self.home.log_file(job.id, job.attempt),
             os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC,
@@ -177,6 +188,7 @@ class Supervisor:
             return None
         finally:
             os.close(descriptor)
+        crash_point("daemon.started_worker")
         self._children[run_id] = Child(job.id, run_id, process)
         log.info("job %d attempt %d: worker %d started", job.id, job.attempt, process.pid)
         return job
@@ -248,12 +260,14 @@ class Supervisor:
         return job.pid is None or job.pid in processes_of_run(job.run_id)
 
     def _record_death(self, job_id: int, run_id: str, reason: str) -> None:
+        crash_point("daemon.before_recovery")
         if self._stopping and not self._queue.get(job_id).cancel_requested:
             with contextlib.suppress(StaleWorkerError):  # it gave the job back by itself
                 self._queue.release(job_id, run_id)
                 log.info("job %d goes back to the queue", job_id)
             return
         job = self._queue.record_death(job_id, run_id, reason, self.settings.integer("max_deaths"))
+        crash_point("daemon.recovered")
         if job is not None:
             log.warning("job %d: %s; it is %s now", job_id, reason, job.status)
 
@@ -292,6 +306,7 @@ class Supervisor:
         return ADOPTED_SECONDS if idlers else IDLE_SECONDS
 
     def _terminate(self, job: Job) -> None:
+        crash_point("daemon.before_sigterm")
         child = self._children.get(job.run_id or "")
         if child is not None:
             child.process.terminate()

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from kbjobs.chains.runner import Phase, Progress, Report, run_chain
+from kbjobs.crashpoints import crash_point
 from kbjobs.daemon.locks import lock_source, try_lock
 from kbjobs.daemon.processes import RUN_VARIABLE
 from kbjobs.daemon.waking import nudge
@@ -126,6 +127,7 @@ def run_job(home: Home, job_id: int, run_id: str) -> int:
     if own_lock is None:
         log.error("run %s is already being worked on", run_id)
         return LOST
+    crash_point("worker.locked")
     queue = Queue(home.state_file)
     try:
         job = queue.get(job_id)
@@ -133,12 +135,14 @@ def run_job(home: Home, job_id: int, run_id: str) -> int:
             log.error("run %s of job %d has ended", run_id, job_id)
             return LOST
         queue.set_pid(job_id, run_id, os.getpid())
+        crash_point("worker.named")
         writer = ProgressWriter(home, job, run_id)
         writer.start()
         try:
             outcome = _work(home, job, writer, stop)
         finally:
             writer.stop()
+        crash_point("worker.before_finish")
         try:
             _record(home, queue, job, run_id, outcome, writer)
         except sqlite3.Error as error:
@@ -146,6 +150,7 @@ def run_job(home: Home, job_id: int, run_id: str) -> int:
                 raise
             home.give_up_reserve()
             _record(home, queue, job, run_id, outcome, writer)
+        crash_point("worker.finished")
     finally:
         queue.close()
         own_lock.release()
@@ -184,6 +189,7 @@ def _work(home: Home, job: Job, writer: ProgressWriter, stop: threading.Event) -
             return Context(home, settings, source, job.id, outcome.progress, is_stopping, log)
 
         with lock_source(source.lock, source.id, LOCK_SECONDS):
+            crash_point("worker.source_locked")
             outcome.results = run_chain(phases, outcome.progress, make_context, log)
     except (Exception, SystemExit) as error:  # noqa: BLE001 — recorded and shown, whatever it is
         outcome.error = error

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from kbjobs.content.chunking import Chunker
 from kbjobs.content.document import PIPELINE_VERSION
+from kbjobs.crashpoints import crash_point
 from kbjobs.embedding.base import Embedder, EmbeddingError
 from kbjobs.phases.base import Context, PhaseResult
 from kbjobs.phases.scanning import scan_source
@@ -57,6 +58,7 @@ def run_index(context: Context, embedder: Embedder, force: bool, limit: int | No
         if scan.vanished:
             context.log.info("removing %d documents that are gone", len(scan.vanished))
             ledger.delete_documents(scan.vanished)
+            crash_point("documents.deleted")
         _publish(context, indexed)
         if forcing:
             ledger.set_fact(forcing, None)
@@ -115,8 +117,10 @@ def _embed_missing(context: Context, indexed: Indexed, embedder: Embedder, missi
     context.progress(0, len(missing), "chunks", "embedding", EMBED)
     with CollectionWriter(WorkingCopy(indexed.live), context.log) as writer:
         for batch in _batches(missing):
+            crash_point("embed.before")
             vectors = _embed_batch(context, indexed.ledger, embedder, batch, failed)
             indexed.ledger.put_vectors(indexed.model, vectors)
+            crash_point("embed.committed")
             done += len(batch)
             context.saved(len(vectors))
             ids = indexed.ledger.record_ids_of_texts(indexed.profile, [text_hash for text_hash, _ in vectors])
@@ -198,6 +202,7 @@ class CollectionWriter:
             with Collection(self._path, create=True) as collection:
                 while (records := self._queue.get()) is not None:
                     collection.upsert(records)
+                    crash_point("collection.upserted")
         except Exception as error:  # noqa: BLE001 — whatever it is, the embedding goes on and publishing heals
             self._log.warning("the working copy is left as it is: %s", error)
             while self._queue.get() is not None:

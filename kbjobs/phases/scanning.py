@@ -11,6 +11,7 @@ from kbjobs.content.chunking import Chunker
 from kbjobs.content.document import PIPELINE_VERSION, Document, UnreadableDocument, document_id
 from kbjobs.content.files import FileSearch, FoundFile, SkippedFile, find_files
 from kbjobs.content.reading import read_document
+from kbjobs.crashpoints import crash_point
 from kbjobs.errors import KbjobsError, UsageError
 from kbjobs.phases.base import Context
 from kbjobs.store.ledger import KnownDocument, Ledger
@@ -76,6 +77,7 @@ def scan_source(
         chunks = chunker.chunk_many([document for document, _ in documents])
         rows = [(document, signature, cut) for (document, signature), cut in zip(documents, chunks, strict=True)]
         ledger.put_documents(profile, pipeline, rows)
+        crash_point("scan.committed")
         context.saved(len(rows))
         for document, _ in documents:
             before = known.get(document.doc_id)

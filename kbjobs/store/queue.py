@@ -246,10 +246,8 @@ class Queue:
             ).fetchone()
             if row is None:
                 return None
-            if row["saved"] > row["saved_at_start"]:
-                deaths = 0
-            else:
-                deaths = row["deaths"] + (row["boot_id"] == boot_id())
+            has_moved = row["saved"] > row["saved_at_start"]
+            deaths = 0 if has_moved else row["deaths"] + (row["boot_id"] == boot_id())
             exit_code: ExitCode | None = None
             if row["cancel_requested"]:
                 event, exit_code, message = Event.CANCEL, ExitCode.CANCELLED, "cancelled"

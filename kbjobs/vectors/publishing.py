@@ -9,6 +9,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from kbjobs.crashpoints import crash_point
+
 
 class WorkingCopy:
     """The directories around one live collection. All methods but ``readable`` need the source's lock."""
@@ -39,7 +41,9 @@ class WorkingCopy:
                 self.building.mkdir(mode=0o700, parents=True)
             else:
                 shutil.copytree(self.live, self._copying)
+                crash_point("copy.before_rename")
                 self._copying.rename(self.building)
+                crash_point("copy.renamed")
         return self.building
 
     def discard(self) -> None:
@@ -50,8 +54,12 @@ class WorkingCopy:
 
     def publish(self) -> None:
         """Put the closed and verified working copy in the place of the live collection."""
+        crash_point("publish.before")
         if self.live.exists():
             self.live.rename(self._old)
+            crash_point("publish.between_renames")
         self.building.rename(self.live)
+        crash_point("publish.renamed")
         if self._old.exists():
             shutil.rmtree(self._old)
+        crash_point("publish.done")

@@ -1,0 +1,165 @@
+"""How good the search is: nDCG@10 on the Cranfield collection, against an exact search in float32.
+
+The 1,400 abstracts become HTML pages, the real job indexes them, and the 225 queries are answered by what
+``kbjobs search`` is made of: the embedder and the published collection, each opened once for all queries.
+(A few queries also go through ``kbjobs.sources.search`` itself, which must give the same passages.) The baseline is
+sentence-transformers in float32 on the same passages, every cosine computed. A document scores as its best passage.
+
+Judgements (cranqrel.readme, codes of Cleverdon): 1 is a complete answer, 4 of minimum interest. The gain of a
+document is therefore 5 − code: 4, 3, 2, 1. The code −1 stands once in each query and is not defined there; it counts
+as not relevant, as trec_eval counts every negative judgement. nDCG is that of trec_eval's ndcg_cut: the gain divided by
+log2(1 + rank), summed up and divided by the sum of the best possible order. Judgements count the queries in the order
+of the file, not by their .I number.
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import math
+import re
+import statistics
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from measuring import MINILM, ROOT, packaged_minilm, temporary_home
+
+from kbjobs.api import JobManager
+from kbjobs.embedding.choose import load_embedder
+from kbjobs.settings import Home, Settings
+from kbjobs.sources import register, search
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.sources import SourceFolder
+from kbjobs.vectors.collection import Collection
+
+CRANFIELD = ROOT.parent / "shared" / "data" / "cranfield"
+SOURCE = "cranfield"
+CUT = 10  # documents that count
+PASSAGES = 100  # asked for in each search, so that ten documents are among them
+CHECKED = 5  # queries that also go through the whole search
+BAR = 0.01
+
+
+def read_records(path: Path) -> list[dict[str, str]]:
+    """The records of a file in the collection's format: ``.I number``, then fields that begin with a letter's line."""
+    records = []
+    for record in re.split(r"^\.I ", path.read_text(encoding="latin-1"), flags=re.MULTILINE)[1:]:
+        number, *parts = re.split(r"^\.([TABW])$\n?", record, flags=re.MULTILINE)
+        fields = dict(zip(parts[::2], (" ".join(part.split()) for part in parts[1::2]), strict=True))
+        records.append({"I": number.strip(), **fields})
+    return records
+
+
+def read_gains(path: Path) -> dict[int, dict[str, int]]:
+    """The gain of each judged document, by the position of the query (from 1) and the document's number."""
+    gains: dict[int, dict[str, int]] = {}
+    for line in path.read_text().splitlines():
+        query, document, code = line.split()
+        gains.setdefault(int(query), {})[document] = 5 - int(code) if int(code) > 0 else 0
+    return gains
+
+
+def write_pages(records: Iterable[Mapping[str, str]], folder: Path) -> int:
+    """Write a page for each record that has a text; returns their number."""
+    folder.mkdir()
+    written = 0
+    for record in records:
+        title, text = html.escape(record["T"]), html.escape(record["W"].removeprefix(record["T"]).strip())
+        if not text:
+            continue
+        page = f"<html lang=en><title>{title}</title><body><h1>{title}</h1><p>{text}</p></body></html>"
+        (folder / f"{record['I']}.html").write_text(page)
+        written += 1
+    return written
+
+
+def index(home: Home, pages: Path) -> str:
+    """Index the pages with the real job; returns its summary."""
+    register(home, SOURCE, [pages])
+    manager = JobManager(home)
+    job_id = manager.submit("index_offline", SOURCE, model=MINILM)
+    for _ in manager.follow([job_id], revive=False):
+        pass
+    job = manager.get_status(job_id)
+    manager.close()
+    assert job.exit_code == 0, job
+    return job.message
+
+
+def rank_documents(passages: Iterable[tuple[str, float]]) -> list[str]:
+    """Documents by their best passage, the best first. ``passages`` are pairs of document and score."""
+    best: dict[str, float] = {}
+    for document, score in passages:
+        best[document] = max(score, best.get(document, -1.0))
+    return sorted(best, key=lambda document: -best[document])[:CUT]
+
+
+def ndcg(ranked: Iterable[str], gains: Mapping[str, int]) -> float:
+    """Normalised discounted cumulative gain of a ranking."""
+
+    def discounted(values: Iterable[int]) -> float:
+        return sum(gain / math.log2(1 + rank) for rank, gain in enumerate(values, start=1))
+
+    return discounted(gains.get(document, 0) for document in ranked) / discounted(sorted(gains.values())[: -CUT - 1 : -1])
+
+
+def search_published(home: Home, queries: list[str], numbers: Mapping[str, str]) -> list[list[str]]:
+    """The documents that our search finds for each query. ``numbers`` are the documents' numbers by doc_id."""
+    found = []
+    embedder = load_embedder(MINILM, home.models, home.engines)
+    with Collection(SourceFolder(home.sources, SOURCE).vectors / embedder.model_key) as collection:
+        for query in queries:
+            hits = collection.query(embedder.embed_query(query), PASSAGES)
+            found.append(rank_documents((numbers[hit.doc_id], hit.score) for hit in hits))
+    embedder.close()
+    for query, documents in list(zip(queries, found, strict=True))[:CHECKED]:
+        results = search(home, Settings(home), query, SOURCE, PASSAGES, None)
+        assert rank_documents((numbers[one["doc_id"]], one["score"]) for one in results) == documents, query
+    return found
+
+
+def search_exactly(queries: list[str], passages: list[tuple[str, str]]) -> list[list[str]]:
+    """The documents nearest by exact cosine. ``passages`` are pairs of document and text."""
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(packaged_minilm()), device="cpu")
+
+    def encode(texts: list[str]) -> np.ndarray:
+        return model.encode(texts, batch_size=8, normalize_embeddings=True, show_progress_bar=False)
+
+    scores = encode(queries) @ encode([text for _, text in passages]).T
+    documents = [document for document, _ in passages]
+    return [rank_documents(zip(documents, map(float, row), strict=True)) for row in scores]
+
+
+def main() -> None:
+    """Print both figures and their difference."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cranfield", type=Path, default=CRANFIELD, help="the folder of the collection")
+    folder = parser.parse_args().cranfield
+    if not folder.is_dir():
+        print(f"skipped: the Cranfield collection is not in {folder}; name its folder with --cranfield")
+        return
+    queries = [record["W"] for record in read_records(folder / "cran.qry")]
+    gains = read_gains(folder / "cranqrel")
+    with temporary_home() as home:
+        written = write_pages(read_records(folder / "cran.all.1400"), home.path / "cranfield-pages")
+        print(f"{written:,} abstracts that have a text: {index(home, home.path / 'cranfield-pages')}")
+        ledger = Ledger(SourceFolder(home.sources, SOURCE).ledger)
+        numbers = {doc_id: Path(path).stem for doc_id, path in ledger.document_paths()}
+        rows = ledger.connection.execute("SELECT doc_id, text FROM chunks ORDER BY id").fetchall()
+        ledger.close()
+        ours = search_published(home, queries, numbers)
+    exact = search_exactly(queries, [(numbers[doc_id], text) for doc_id, text in rows])
+    mine, other = (
+        statistics.mean(ndcg(ranked, gains[position]) for position, ranked in enumerate(rankings, start=1))
+        for rankings in (ours, exact)
+    )
+    shared = statistics.mean(len(set(one) & set(two)) / CUT for one, two in zip(ours, exact, strict=True))
+    print(f"{MINILM}, {len(queries)} queries, nDCG@{CUT}: kbjobs {mine:.4f}, exact float32 {other:.4f}")
+    print(f"  difference: {mine - other:+.4f} (bar {BAR}); of the {CUT} documents found {shared:.1%} are the same")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Named points after every commit and before every external effect, where a test can kill the process.
+
+``KBJOBS_CRASH_AT=NAME:FILE``, which only tests set, kills the first process that reaches the point NAME; FILE is made
+then, and while it exists nobody is killed again.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+VARIABLE = "KBJOBS_CRASH_AT"
+
+POINTS: tuple[str, ...] = (
+    "submit.committed",
+    "daemon.described",
+    "daemon.claimed",
+    "daemon.started_worker",
+    "daemon.before_recovery",
+    "daemon.recovered",
+    "daemon.before_sigterm",
+    "worker.locked",
+    "worker.named",
+    "worker.source_locked",
+    "worker.before_finish",
+    "worker.finished",
+    "scan.committed",
+    "embed.before",
+    "embed.committed",
+    "collection.upserted",
+    "documents.deleted",
+    "copy.before_rename",
+    "copy.renamed",
+    "publish.before",
+    "publish.between_renames",
+    "publish.renamed",
+    "publish.done",
+)
+
+
+def crash_point(name: str) -> None:
+    """Die here by SIGKILL, if a test wishes so."""
+    wish = os.environ.get(VARIABLE)
+    if wish is None:
+        return
+    wanted, _, marker = wish.partition(":")
+    if wanted != name:
+        return
+    try:
+        os.close(os.open(marker, os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        return
+    os.kill(os.getpid(), signal.SIGKILL)

