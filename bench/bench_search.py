@@ -101,28 +101,28 @@ def ndcg(ranked: Iterable[str], gains: Mapping[str, int]) -> float:
     def discounted(values: Iterable[int]) -> float:
         return sum(gain / math.log2(1 + rank) for rank, gain in enumerate(values, start=1))
 
-    return discounted(gains.get(document, 0) for document in ranked) / discounted(sorted(gains.values())[: -CUT - 1 : -1])
+    best = sorted(gains.values(), reverse=True)[:CUT]
+    return discounted(gains.get(document, 0) for document in ranked) / discounted(best)
 
 
 def search_published(home: Home, queries: list[str], numbers: Mapping[str, str]) -> list[list[str]]:
     """The documents that our search finds for each query. ``numbers`` are the documents' numbers by doc_id."""
-    found = []
     embedder = load_embedder(MINILM, home.models, home.engines)
     with Collection(SourceFolder(home.sources, SOURCE).vectors / embedder.model_key) as collection:
-        for query in queries:
-            hits = collection.query(embedder.embed_query(query), PASSAGES)
-            found.append(rank_documents((numbers[hit.doc_id], hit.score) for hit in hits))
+        found = [collection.query(embedder.embed_query(query), PASSAGES) for query in queries]
     embedder.close()
-    for query, documents in list(zip(queries, found, strict=True))[:CHECKED]:
+    for query, hits in list(zip(queries, found, strict=True))[:CHECKED]:
         results = search(home, Settings(home), query, SOURCE, PASSAGES, None)
-        assert rank_documents((numbers[one["doc_id"]], one["score"]) for one in results) == documents, query
-    return found
+        assert [one["text"] for one in results] == [hit.text for hit in hits], query
+    return [rank_documents((numbers[hit.doc_id], hit.score) for hit in hits) for hits in found]
 
 
 def search_exactly(queries: list[str], passages: list[tuple[str, str]]) -> list[list[str]]:
     """The documents nearest by exact cosine. ``passages`` are pairs of document and text."""
     from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     model = SentenceTransformer(str(packaged_minilm()), device="cpu")
 
     def encode(texts: list[str]) -> np.ndarray:

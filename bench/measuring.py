@@ -56,7 +56,7 @@ def wall_seconds(command: Sequence[str]) -> float:
 def run_script(script: str, *arguments: object) -> Any:
     """Run a Python script in a process of its own: the JSON that it prints on its last line."""
     command = [sys.executable, "-c", script, *map(str, arguments)]
-    ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:
         sys.exit(f"a measured script failed:\n{ended.stderr}")
     return json.loads(ended.stdout.splitlines()[-1])

@@ -27,6 +27,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prune": ("Jobs", "Forget jobs that ended long ago, with their logs."),
     "daemon": ("Service", "Start, stop, restart and inspect the daemon."),
     "config": ("Service", "The settings in force and where each came from."),
+    "doctor": ("Service", "Check everything a job will need."),
+    "backup": ("Service", "Write the state and all ledgers into one file."),
+    "restore": ("Service", "Put a backup into the home."),
 }
 
 

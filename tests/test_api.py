@@ -138,7 +138,7 @@ def test_the_same_job_twice_is_a_conflict_and_an_ended_one_cannot_be_cancelled(h
     with pytest.raises(ConflictError, match=f"job {job_id}") as caught:
         manager.submit("index_offline", source)
     assert f"kbjobs watch {job_id}" in caught.value.hint
-    with pytest.raises(ConflictError, match="resumed"):
+    with pytest.raises(ConflictError, match="resume"):
         manager.resume(job_id)
     list(manager.follow([job_id], revive=True))
     with pytest.raises(ConflictError, match="already ended"):

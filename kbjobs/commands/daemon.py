@@ -16,6 +16,23 @@ from kbjobs.settings import Settings, current_home
 app = typer.Typer(no_args_is_help=True)
 MARGIN_SECONDS = 20.0  # beyond the grace, for the kernel and the disk to finish what was killed
 
+# The workers get SIGTERM from the daemon, which waits for their checkpoints; hence KillMode=mixed.
+UNIT = """\
+[Unit]
+Description=kbjobs: the long jobs behind a knowledge base
+
+[Service]
+Environment="KBJOBS_HOME={home}"
+ExecStart="{python}" -P -m kbjobs daemon run
+KillMode=mixed
+TimeoutStopSec=90
+Restart=on-failure
+RestartSec=5
+
+[Install]
+WantedBy=default.target
+"""
+
 NOW = Annotated[bool, typer.Option("--now", help="Kill the workers instead of waiting for a checkpoint.")]
 
 
@@ -74,6 +91,20 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.
         print(f"running: process {found['pid']}, kbjobs {found['version']}, started {age(found['started_at'])}")
     else:
         print("not running")
+
+
+@app.command()
+def unit() -> None:
+    """Print a systemd user unit for this home.
+
+    Example:  kbjobs daemon unit > ~/.config/systemd/user/kbjobs.service
+    """
+    print(UNIT.format(home=_escaped(str(current_home().path)), python=_escaped(sys.executable)), end="")
+
+
+def _escaped(text: str) -> str:
+    """The text as it stands between the quotes of a unit file (systemd.syntax(7))."""
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
 
 
 @app.command()

@@ -209,6 +209,10 @@ class Queue:
         rows = self.connection.execute("SELECT * FROM jobs WHERE status = 'running' ORDER BY id")
         return [job_from_row(row) for row in rows]
 
+    def count_pending(self) -> int:
+        """How many jobs wait."""
+        return int(self.connection.execute("SELECT count(*) FROM jobs WHERE status = 'pending'").fetchone()[0])
+
     def next_due(self) -> float | None:
         """Seconds until the next pending job that waits for a moment may run; None where none waits for one."""
         found = self.connection.execute(

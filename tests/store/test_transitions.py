@@ -22,7 +22,7 @@ def test_a_completed_job_stays_completed_unless_the_user_wishes_otherwise() -> N
 
 
 def test_only_running_and_pending_jobs_live() -> None:
-    assert LIVE == {Status.PENDING, Status.RUNNING}
-    assert ENDED == set(Status) - LIVE
+    assert {Status.PENDING, Status.RUNNING} == LIVE
+    assert set(Status) - LIVE == ENDED
     assert set(before(Event.RESUME)) <= ENDED
     assert before(Event.CLAIM) == (Status.PENDING,)

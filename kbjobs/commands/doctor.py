@@ -1,0 +1,32 @@
+"""``kbjobs doctor``: is everything there that a job will need?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from kbjobs.commands._render import print_json, print_table
+from kbjobs.doctor import examine
+from kbjobs.errors import ExitCode
+from kbjobs.settings import current_home
+
+app = typer.Typer()
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False) -> None:
+    """A read-only check of everything a job will need, each finding with its remedy. Exits 1 on a problem.
+
+    Example:  kbjobs doctor
+    """
+    findings = examine(current_home())
+    is_well = not any(finding.level == "problem" for finding in findings)
+    if as_json:
+        print_json({"ok": is_well, "findings": [asdict(finding) for finding in findings]})
+    else:
+        rows = [(finding.level, finding.check, finding.text, finding.remedy) for finding in findings]
+        print_table(("", "check", "", "remedy"), rows)
+    if not is_well:
+        raise typer.Exit(ExitCode.FAILED)

@@ -1,0 +1,207 @@
+"""A read-only check of everything a job will need; each finding with its remedy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from kbjobs import __version__
+from kbjobs.credentials import stored_secrets
+from kbjobs.daemon.launching import is_running
+from kbjobs.daemon.locks import is_locked
+from kbjobs.daemon.processes import RUN_VARIABLE
+from kbjobs.errors import KbjobsError
+from kbjobs.settings import Home, Settings, refuse_network_home
+from kbjobs.store.queue import open_existing
+from kbjobs.store.sources import list_sources
+
+LOW_BYTES = 1_000_000_000
+Level = Literal["ok", "note", "problem"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was checked, how it stands and, where something is to be done, what."""
+
+    check: str
+    level: Level
+    text: str
+    remedy: str = ""
+
+
+def examine(home: Home) -> list[Finding]:
+    """Check everything; nothing is written, and a check that fails does not stop the others."""
+    findings: list[Finding] = []
+    for check in CHECKS:
+        try:
+            findings.extend(check(home))
+        except KbjobsError as error:
+            findings.append(Finding(_name(check), "problem", error.message, error.hint))
+        except (OSError, sqlite3.Error) as error:
+            findings.append(Finding(_name(check), "problem", str(error), "Check that the home can be read."))
+    return findings
+
+
+def _name(check: Callable[[Home], Iterator[Finding]]) -> str:
+    return check.__name__.removeprefix("_check_").replace("_", " ")
+
+
+def _check_home(home: Home) -> Iterator[Finding]:
+    if not home.path.exists():
+        yield Finding("home", "note", f"{home.path} does not exist yet", "The first command that needs it makes it.")
+        return
+    refuse_network_home(home.path)
+    if not os.access(home.path, os.W_OK | os.X_OK):
+        yield Finding("home", "problem", f"{home.path} cannot be written", f"chown it to {os.getuid()}, or move it.")
+    open_to_others = [
+        path
+        for path in (home.path, home.state_file, home.secrets_file, home.logs, home.sources)
+        if path.exists() and path.stat().st_mode & 0o077
+    ]
+    for path in open_to_others:
+        yield Finding("home", "problem", f"{path} is open to other users", f"chmod go= {path}")
+    if not open_to_others:
+        yield Finding("home", "ok", f"{home.path} is private and on a local disk")
+
+
+def _check_disk(home: Home) -> Iterator[Finding]:
+    where = next(path for path in (home.path, *home.path.parents) if path.exists())
+    free = shutil.disk_usage(where).free
+    if free < LOW_BYTES:
+        yield Finding("disk", "problem", f"{free / 1e6:.0f} MB are free", "Free some space, or move the home.")
+    else:
+        yield Finding("disk", "ok", f"{free / 1e9:.1f} GB are free")
+
+
+def _check_settings(home: Home) -> Iterator[Finding]:
+    Settings(home)
+    yield Finding("settings", "ok", "all are valid")
+
+
+def _check_databases(home: Home) -> Iterator[Finding]:
+    paths = [home.state_file] + [home.sources / source.id / "source.db" for source in list_sources(home.sources)]
+    existing = [path for path in paths if path.exists()]
+    damaged = False
+    for path in existing:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if found != "ok":
+            damaged = True
+            yield Finding("databases", "problem", f"{path} is damaged: {found}", "Restore it from a backup.")
+    if not damaged:
+        yield Finding("databases", "ok", f"{len(existing)} are whole")
+
+
+def _check_daemon(home: Home) -> Iterator[Finding]:
+    queue = open_existing(home.state_file)
+    if queue is None:
+        yield Finding("daemon", "ok", "nothing was submitted yet")
+        return
+    with closing(queue):
+        waiting = len(queue.running()) + queue.count_pending()
+        described = queue.daemon()
+    if not is_running(home):
+        if waiting:
+            yield Finding("daemon", "problem", f"none runs, and {waiting} jobs wait", "kbjobs daemon start")
+        else:
+            yield Finding("daemon", "ok", "none runs and none is needed")
+    elif described and described["version"] != __version__:
+        yield Finding(
+            "daemon",
+            "problem",
+            f"it is of kbjobs {described['version']}, this is {__version__}",
+            "kbjobs daemon restart",
+        )
+    else:
+        yield Finding("daemon", "ok", f"process {described['pid'] if described else '?'} runs")
+
+
+def _check_leftovers(home: Home) -> Iterator[Finding]:
+    queue = open_existing(home.state_file)
+    known = set()
+    if queue is not None:
+        with closing(queue):
+            known = {job.run_id for job in queue.running()}
+    strays = [(pid, run) for pid, run in _processes_of_home(home) if run not in known]
+    for pid, run in strays:
+        yield Finding(
+            "left-over processes", "problem", f"process {pid} is of run {run}, which has ended", f"kill {pid}"
+        )
+    stale = [
+        path
+        for path in home.daemon_lock.parent.glob("run-*.lock")
+        if path.stem.removeprefix("run-") not in known and not is_locked(path)
+    ]
+    if stale:
+        yield Finding("stale locks", "note", f"{len(stale)} lock files of ended runs", "The next daemon removes them.")
+    if not strays and not stale:
+        yield Finding("left-over processes", "ok", "none, and no stale lock")
+
+
+def _processes_of_home(home: Home) -> Iterator[tuple[int, str]]:
+    wanted = str(home.path).encode()
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            command = (entry / "cmdline").read_bytes().split(b"\0")
+            environment = (entry / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue  # it has ended, or is another user's
+        runs = [value for value in environment if value.startswith(RUN_VARIABLE.encode() + b"=")]
+        if runs and wanted in command:
+            yield int(entry.name), runs[0].partition(b"=")[2].decode(errors="replace")
+
+
+def _check_reboot(home: Home) -> Iterator[Finding]:
+    unit = Path("~/.config/systemd/user/kbjobs.service").expanduser()
+    if not unit.exists():
+        yield Finding(
+            "reboot",
+            "note",
+            "after a reboot no daemon runs until the next submit, resume or wait",
+            f"mkdir -p {unit.parent} && kbjobs daemon unit > {unit} && systemctl --user enable --now kbjobs",
+        )
+        return
+    user = os.environ.get("USER") or str(os.getuid())
+    if not Path("/var/lib/systemd/linger", user).exists():
+        yield Finding(
+            "reboot",
+            "problem",
+            "the unit is installed, but ends with your last session",
+            f"loginctl enable-linger {user}",
+        )
+    else:
+        yield Finding("reboot", "ok", "the unit is installed and linger is on")
+
+
+def _check_models(home: Home) -> Iterator[Finding]:
+    from kbjobs.embedding.catalogue import check_model
+
+    name = Settings(home).text("model")
+    folder = check_model(name, home.models)
+    yield Finding("model", "ok", f"{name} is in {folder.path}")
+
+
+def _check_secrets(home: Home) -> Iterator[Finding]:
+    names = sorted(stored_secrets(home))
+    yield Finding("secrets", "ok", f"stored: {', '.join(names)}" if names else "none is stored, and no job needs one")
+
+
+CHECKS: tuple[Callable[[Home], Iterator[Finding]], ...] = (
+    _check_home,
+    _check_disk,
+    _check_settings,
+    _check_databases,
+    _check_daemon,
+    _check_leftovers,
+    _check_reboot,
+    _check_models,
+    _check_secrets,
+)

@@ -1,0 +1,236 @@
+"""Moments, time limits, retries and the clocks behind them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kbjobs.errors import ConflictError, ExitCode
+from kbjobs.store import clocks
+from kbjobs.store import queue as queue_module
+from kbjobs.store.history import delete_jobs, list_attempts, list_jobs, old_jobs
+from kbjobs.store.jobs import Limits, NewJob
+from kbjobs.store.queue import DuplicateJobError, Queue
+from kbjobs.store.transitions import Event, Status
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[Queue]:
+    opened = Queue(tmp_path / "state.db")
+    yield opened
+    opened.close()
+
+
+def new(source: str = "wiki", limits: Limits | None = None, **params: Any) -> NewJob:
+    resources = (f"source:{source}",)
+    return NewJob("index_offline", source, params, [{"name": "x"}], resources, limits=limits or Limits())
+
+
+class Clocks:
+    """Clocks that a test moves: the wall clock may jump, the clock since boot only runs."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.wall, self.boottime, self.boot = 1_800_000_000.0, 5_000.0, "boot-1"
+        monkeypatch.setattr(queue_module.time, "time", lambda: self.wall)
+        monkeypatch.setattr(queue_module, "since_boot", lambda: self.boottime)
+        monkeypatch.setattr(queue_module, "boot_id", lambda: self.boot)
+
+    def pass_time(self, seconds: float) -> None:
+        self.wall += seconds
+        self.boottime += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clocks:
+    return Clocks(monkeypatch)
+
+
+def test_not_before_waits_and_blocks_nobody(queue: Queue, clock: Clocks) -> None:
+    late = queue.submit(new("a", Limits(not_before=clock.wall + 60)))
+    now = queue.submit(new("b"))
+    claimed = queue.claim("r1")
+    assert claimed is not None
+    assert claimed.id == now.id
+    assert queue.claim("r2") is None
+    assert queue.next_due() == pytest.approx(60)
+    clock.pass_time(60)
+    claimed = queue.claim("r2")
+    assert claimed is not None
+    assert claimed.id == late.id
+    assert queue.next_due() is None
+
+
+def test_a_pending_job_past_its_limit_ends_resumable(queue: Queue, clock: Clocks) -> None:
+    job = queue.submit(new(limits=Limits(until=clock.wall + 10)))
+    assert queue.expire_pending() == []
+    assert queue.next_due() == pytest.approx(10)
+    clock.pass_time(10)
+    assert queue.expire_pending() == [job.id]
+    ended = queue.get(job.id)
+    assert (ended.status, ended.exit_code, ended.reason) == (Status.INTERRUPTED, ExitCode.TIME_LIMIT, "time_limit")
+    assert queue.claim("r") is None
+    resumed = queue.resume(job.id)
+    assert (resumed.status, resumed.until, resumed.reason) == (Status.PENDING, None, None)
+    assert queue.expire_pending() == []
+
+
+def test_resume_may_give_new_limits_and_a_timeout_begins_anew(queue: Queue, clock: Clocks) -> None:
+    job = queue.submit(new(limits=Limits(timeout=100)))
+    queue.claim("r")
+    queue.record_progress(job.id, "r", {"duration": 100.0})
+    queue.finish(job.id, "r", Event.EXPIRE, ExitCode.TIME_LIMIT, "limit", reason="time_limit", duration=100.0)
+    resumed = queue.resume(job.id)
+    assert (resumed.timeout, resumed.timeout_from) == (100, 100.0)
+    queue.cancel(job.id)
+    assert queue.resume(job.id, Limits(until=clock.wall + 5)).until == clock.wall + 5
+
+
+def test_a_passing_error_is_tried_again_after_its_pause(queue: Queue, clock: Clocks) -> None:
+    job = queue.submit(new(limits=Limits(retries=2)))
+    queue.claim("r1")
+    queue.postpone(job.id, "r1", 30, "the server is busy", 1.5)
+    waiting = queue.get(job.id)
+    assert (waiting.status, waiting.retried, waiting.duration) == (Status.PENDING, 1, 1.5)
+    assert queue.claim("r2") is None
+    assert queue.next_due() == pytest.approx(30)
+    clock.pass_time(29)
+    assert queue.claim("r2") is None
+    clock.pass_time(1)
+    assert queue.claim("r2") is not None
+    attempts = list_attempts(queue, job.id)
+    assert (attempts[0]["outcome"], attempts[0]["error"]) == ("postpone", "the server is busy")
+
+
+@pytest.mark.parametrize("jump", [86_400.0, -86_400.0])
+def test_a_jump_of_the_wall_clock_changes_no_pause(queue: Queue, clock: Clocks, jump: float) -> None:
+    job = queue.submit(new())
+    queue.claim("r1")
+    queue.postpone(job.id, "r1", 30, "busy", 0)
+    clock.wall += jump
+    assert queue.claim("r2") is None
+    assert queue.next_due() == pytest.approx(30)
+    clock.pass_time(31)
+    assert queue.claim("r2") is not None
+
+
+@pytest.mark.parametrize("jump", [86_400.0, -86_400.0])
+def test_a_jump_of_the_wall_clock_changes_no_order(queue: Queue, clock: Clocks, jump: float) -> None:
+    first = queue.submit(new("a"))
+    clock.wall += jump
+    second = queue.submit(new("b"))
+    claimed = [queue.claim("r1"), queue.claim("r2")]
+    assert [job.id for job in claimed if job] == [first.id, second.id]
+
+
+def test_a_pause_ends_with_the_boot(queue: Queue, clock: Clocks) -> None:
+    job = queue.submit(new())
+    queue.claim("r1")
+    queue.postpone(job.id, "r1", 3000, "busy", 0)
+    clock.boot, clock.boottime = "boot-2", 10.0
+    assert queue.claim("r2") is not None
+
+
+def test_a_reboot_is_no_death(queue: Queue, clock: Clocks) -> None:
+    job = queue.submit(new())
+    for number in range(4):
+        queue.claim(f"r{number}")
+        clock.boot = f"boot-{number + 2}"
+        died = queue.record_death(job.id, f"r{number}", "power", max_deaths=2)
+        assert died is not None
+        assert died.status is Status.PENDING
+    queue.claim("r8")
+    queue.record_death(job.id, "r8", "killed", max_deaths=2)
+    queue.claim("r9")
+    died = queue.record_death(job.id, "r9", "killed", max_deaths=2)
+    assert died is not None
+    assert died.status is Status.INTERRUPTED
+
+
+def test_retry_begins_from_the_start_and_resume_does_not(queue: Queue) -> None:
+    job = queue.submit(new())
+    queue.claim("r1")
+    phases = [{"name": "x", "status": "completed", "result": {"n": 1}}]
+    queue.record_progress(job.id, "r1", {"progress": 40.0, "saved": 7, "phases": phases})
+    queue.finish(job.id, "r1", Event.FAIL, ExitCode.FAILED, "no", phases=phases)
+    assert queue.resume(job.id).progress == 40.0
+    queue.cancel(job.id)
+    retried = queue.resume(job.id, from_start=True)
+    assert (retried.id, retried.progress) == (job.id, 0.0)
+    assert retried.phases == [{"name": "x", "status": "pending", "result": None}]
+
+
+def test_a_completed_job_can_be_retried_but_not_resumed(queue: Queue) -> None:
+    job = queue.submit(new())
+    queue.claim("r1")
+    queue.finish(job.id, "r1", Event.COMPLETE, ExitCode.DONE, "done", {"n": 1})
+    with pytest.raises(ConflictError, match="completed"):
+        queue.resume(job.id)
+    retried = queue.resume(job.id, from_start=True)
+    assert (retried.status, retried.result, retried.finished_at) == (Status.PENDING, None, None)
+
+
+def test_a_duplicate_names_the_job(queue: Queue) -> None:
+    job = queue.submit(new())
+    with pytest.raises(DuplicateJobError) as caught:
+        queue.submit(new(limits=Limits(timeout=5)))
+    assert caught.value.job_id == job.id
+
+
+def finish_many(queue: Queue, count: int) -> None:
+    for number in range(count):
+        job = queue.submit(new(f"s{number}"))
+        queue.claim(f"r{job.id}")
+        counts = {"documents": 12345, "chunks": 678901, "embedded": 678901, "model": "all-mpnet-base-v2"}
+        message = "12345 documents (12345 new, 0 changed, 0 deleted), 678901 passages: 678901 embedded"
+        queue.finish(job.id, f"r{job.id}", Event.COMPLETE, ExitCode.DONE, message, counts)
+
+
+def test_pruning_is_bounded_and_keeps_what_lives_or_is_young(queue: Queue) -> None:
+    finish_many(queue, 30)
+    alive = queue.submit(new("alive"))
+    queue.connection.execute("UPDATE jobs SET finished_at = '2020-01-01T00:00:00Z' WHERE id <= 20")
+    assert len(old_jobs(queue, 30, limit=15)) == 15
+    assert delete_jobs(queue, old_jobs(queue, 30, limit=15)) == 15
+    assert delete_jobs(queue, old_jobs(queue, 30)) == 5
+    assert old_jobs(queue, 30) == []
+    left = [job.id for job in list_jobs(queue, 100)]
+    assert left == [alive.id, *range(30, 20, -1)]
+    assert queue.connection.execute("SELECT count(*) FROM attempts").fetchone()[0] == 10
+
+
+def test_pruning_never_takes_a_job_that_was_resumed_meanwhile(queue: Queue) -> None:
+    job = queue.submit(new())
+    queue.cancel(job.id)
+    queue.connection.execute("UPDATE jobs SET finished_at = '2020-01-01T00:00:00Z'")
+    found = old_jobs(queue, 1)
+    queue.resume(job.id)
+    assert delete_jobs(queue, found) == 0
+    assert queue.get(job.id).status is Status.PENDING
+
+
+def test_a_finished_job_takes_little_room(queue: Queue) -> None:
+    finish_many(queue, 50)
+    queue.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    before = queue.path.stat().st_size
+    finish_many(queue, 400)
+    queue.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert (queue.path.stat().st_size - before) / 400 <= 2500
+
+
+def test_the_daemon_tells_names_only(queue: Queue) -> None:
+    queue.describe_daemon(12, "1.0", ["OPENAI_API_KEY"])
+    described = queue.daemon()
+    assert described is not None
+    assert described["secrets"] == ["OPENAI_API_KEY"]
+    assert json.dumps(described).count("OPENAI_API_KEY") == 1
+
+
+def test_the_clocks() -> None:
+    first = clocks.since_boot()
+    assert 0 < first <= clocks.since_boot() < time.time()
+    assert len(clocks.boot_id()) == 36
