@@ -138,3 +138,11 @@ def is_alive(pid: int) -> bool:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
+
+
+@pytest.fixture
+def test_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the job type ``steps`` of the example package known, in this process and in those it starts."""
+    folder = str(Path(__file__).parent / "job_types")
+    monkeypatch.setenv("PYTHONPATH", folder)
+    monkeypatch.syspath_prepend(folder)

@@ -1,28 +1,63 @@
-"""Finding a job type by its name."""
+"""Finding a job type by its name: those of kbjobs, then those of other packages (entry points)."""
 
 from __future__ import annotations
 
+import logging
 from difflib import get_close_matches
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 
-from kbjobs.errors import UsageError
+from kbjobs.errors import KbjobsError, UsageError
 from kbjobs.phases.base import JobType
 from kbjobs.phases.names import LEGACY, NAMES
 
+ENTRY_POINT_GROUP = "kbjobs.job_types"
+
+log = logging.getLogger(__name__)
+
+
+class BrokenJobTypeError(KbjobsError):
+    """A job type of another package cannot be loaded, or is none."""
+
 
 def job_type(name: str) -> JobType:
-    """The job type of that name, with dashes or underscores; raises UsageError."""
+    """The job type of that name, with dashes or underscores, or of that former name; raises UsageError."""
     wanted = name.replace("-", "_")
     if wanted in LEGACY and len(LEGACY[wanted]) == 1:
         wanted = LEGACY[wanted][0]
-    if wanted not in NAMES:
-        near = get_close_matches(wanted, NAMES, 1)
-        hint = f"Did you mean {near[0].replace('_', '-')}? " if near else ""
-        raise UsageError(f"unknown job type {name!r}", hint + "kbjobs types lists them.")
-    found: JobType = import_module(f"kbjobs.phases.{wanted}").JOB_TYPE
-    return found
+    if wanted in NAMES:
+        found: JobType = import_module(f"kbjobs.phases.{wanted}").JOB_TYPE
+        return found
+    others = _entry_points()
+    if wanted in others:
+        return _load(others[wanted])
+    near = get_close_matches(wanted, (*NAMES, *others), 1)
+    hint = f"Did you mean {near[0].replace('_', '-')}? " if near else ""
+    raise UsageError(f"unknown job type {name!r}", hint + "kbjobs types lists them.")
 
 
 def job_types() -> list[JobType]:
-    """All job types."""
-    return [job_type(name) for name in NAMES]
+    """All job types; one of another package that cannot be loaded is left out with a warning."""
+    found = [job_type(name) for name in NAMES]
+    for point in _entry_points().values():
+        try:
+            found.append(_load(point))
+        except BrokenJobTypeError as error:
+            log.warning("%s", error.message)
+    return found
+
+
+def _entry_points() -> dict[str, EntryPoint]:
+    """Those of other packages, by name; a name of kbjobs itself cannot be taken."""
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP) if point.name not in NAMES}
+
+
+def _load(point: EntryPoint) -> JobType:
+    where = f"job type {point.name!r} ({point.value})"
+    try:
+        found = point.load()
+    except Exception as error:
+        raise BrokenJobTypeError(f"{where} cannot be loaded: {error}", "Mend or remove its package.") from error
+    if not isinstance(found, JobType) or found.name != point.name:
+        raise BrokenJobTypeError(f"{where} is no JobType of that name", "Mend or remove its package.")
+    return found

@@ -1,0 +1,415 @@
+"""What an operator relies on overnight: limits, retries, stalls, leftovers, secrets; with quick jobs of a test type."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kbjobs.api import JobManager
+from kbjobs.daemon.launching import ensure_daemon, is_running, stop_daemon
+from kbjobs.daemon.processes import processes_of_run
+from kbjobs.errors import ConflictError, MissingRequirementError
+from kbjobs.settings import Home
+from kbjobs.sources import register
+from kbjobs.store.jobs import Job, Limits
+from kbjobs.store.transitions import Status
+from tests.conftest import ROOT, Kbjobs, is_alive, read_json, wait_until, write_pages
+
+pytestmark = pytest.mark.usefixtures("test_types")
+
+
+@pytest.fixture
+def manager(home: Home, tmp_path: Path) -> JobManager:
+    for name in ("a", "b", "c"):
+        register(home, name, [write_pages(tmp_path / name, 1)])
+    return JobManager(home)
+
+
+def ended(manager: JobManager, job_id: int, seconds: float = 30) -> Job:
+    def found() -> Job | None:
+        job = manager.get_status(job_id)
+        return job if job.has_ended else None
+
+    job: Job = wait_until(found, seconds)
+    return job
+
+
+def started(manager: JobManager, job_id: int) -> Job:
+    def found() -> Job | None:
+        job = manager.get_status(job_id)
+        return job if job.pid and job.phase else None
+
+    job: Job = wait_until(found)
+    return job
+
+
+def test_a_job_type_of_another_package_is_everywhere(manager: JobManager, kbjobs: Kbjobs) -> None:
+    assert "steps" in [kind["name"] for kind in read_json(kbjobs("types", "--json"))]
+    assert "--misbehave" in kbjobs("run", "steps", "--help").stdout
+    assert "3 steps" in kbjobs("run", "steps", "a", "--count", "3").stdout
+
+
+def test_the_time_limit_stops_at_a_checkpoint_and_resume_goes_on(manager: JobManager, kbjobs: Kbjobs) -> None:
+    limited = kbjobs("run", "steps", "a", "--count", "40", "--seconds", "0.1", "--timeout", "1s", check=8)
+    assert "time limit reached" in limited.stderr
+    assert "kbjobs resume 1" in limited.stderr
+    job = manager.get_status(1)
+    assert (job.status, job.reason, job.exit_code) == (Status.INTERRUPTED, "time_limit", 8)
+    ensure_daemon(manager.home)
+    assert [row["id"] for row in read_json(kbjobs("interrupted", "--json"))] == [1]
+    time.sleep(1)  # the span in which nothing may restart it
+    assert manager.get_status(1).status is Status.INTERRUPTED
+    again = kbjobs("resume", "--all", "--until", "+1s", check=8)
+    assert "time limit" in again.stderr
+    kbjobs("resume", "1", "--timeout", "1h")
+    assert manager.get_status(1).attempt == 3
+    assert steps_done(manager.home, "a") == [(1, step) for step in range(40)]
+
+
+def steps_done(home: Home, source: str) -> list[tuple[int, int]]:
+    import kbjobs_test_types
+
+    ledger = kbjobs_test_types.open_ledger(home.sources / source)
+    rows = [tuple(row) for row in ledger.execute("SELECT job, step FROM steps ORDER BY job, step")]
+    ledger.close()
+    return rows
+
+
+def test_a_pending_job_past_its_limit_ends_by_itself(manager: JobManager) -> None:
+    running = manager.submit("steps", "a", count=30, seconds=0.1)
+    started(manager, running)
+    waiting = manager.submit_job("steps", "a", {"number": 2}, limits=Limits(until=time.time() + 1))
+    job = ended(manager, waiting.id, 10)
+    assert (job.status, job.exit_code, job.attempt) == (Status.INTERRUPTED, 8, 0)
+    assert manager.get_status(running).status is Status.RUNNING
+
+
+def test_not_before_starts_at_its_moment(manager: JobManager) -> None:
+    wished = time.time() + 2
+    job = manager.submit_job("steps", "a", {"count": 0}, limits=Limits(not_before=wished))
+    assert ended(manager, job.id).exit_code == 0
+    assert 0 <= time.time() - wished < 2
+
+
+def test_another_job_on_a_busy_source_waits_and_blocks_nobody(manager: JobManager) -> None:
+    first = manager.submit("steps", "a", count=20, seconds=0.1)
+    second = manager.submit("steps", "a", count=1, number=2)
+    third = manager.submit("steps", "b", count=1)
+    assert ended(manager, third).exit_code == 0
+    assert manager.get_status(second).status is Status.PENDING
+    assert ended(manager, first).exit_code == 0
+    assert ended(manager, second).exit_code == 0
+
+
+def test_if_active(manager: JobManager, kbjobs: Kbjobs) -> None:
+    manager.submit("steps", "a", count=30, seconds=0.1)
+    refused = kbjobs("run", "steps", "a", "--count", "30", "--seconds", "0.1", check=5)
+    assert "job 1" in refused.stderr
+    skipped = kbjobs("run", "steps", "a", "--count", "30", "--seconds", "0.1", "--if-active", "skip")
+    assert "nothing was queued" in skipped.stderr
+    assert len(manager.get_job_history()) == 1
+
+
+def test_passing_errors_are_tried_again(manager: JobManager, monkeypatch: pytest.MonkeyPatch, kbjobs: Kbjobs) -> None:
+    monkeypatch.setenv("KBJOBS_RETRY_SECONDS", "0.2")
+    failed = manager.submit("steps", "a", fail_first=1)
+    assert ended(manager, failed).exit_code == 1
+    job = manager.submit_job("steps", "b", {"fail_first": 2}, limits=Limits(retries=2))
+    assert ended(manager, job.id).exit_code == 0
+    attempts = manager.get_attempts(job.id)
+    assert [one["outcome"] for one in attempts] == ["postpone", "postpone", "complete"]
+    assert attempts[0]["error"] == "the server is busy"
+    exhausted = manager.submit_job("steps", "c", {"fail_first": 9}, limits=Limits(retries=1))
+    assert ended(manager, exhausted.id).attempt == 2
+    shown = kbjobs("status", job.id).stdout
+    assert shown.count("the server is busy") == 2
+
+
+def test_a_stopped_worker_is_killed_and_its_job_requeued(manager: JobManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KBJOBS_STALL_AFTER", "5")
+    job_id = manager.submit("steps", "a", count=12, seconds=0.1)
+    job = started(manager, job_id)
+    assert job.pid is not None
+    os.kill(job.pid, signal.SIGSTOP)
+    done = ended(manager, job_id, 40)
+    assert (done.status, done.attempt) == (Status.COMPLETED, 2)
+    assert not is_alive(job.pid)
+    assert steps_done(manager.home, "a") == [(job_id, step) for step in range(12)]
+    assert "no sign of life" in manager.home.daemon_log.read_text()
+
+
+def test_a_worker_that_comes_back_changes_nothing(manager: JobManager) -> None:
+    """Stopped, declared dead by hand, continued: it ends at once, and its successor is not disturbed."""
+    job_id = manager.submit("steps", "a", count=30, seconds=0.1)
+    job = started(manager, job_id)
+    assert job.pid is not None
+    assert job.run_id is not None
+    os.kill(job.pid, signal.SIGSTOP)
+    assert manager._queue is not None
+    manager._queue.record_death(job_id, job.run_id, "said to be dead", 99)
+    os.kill(job.pid, signal.SIGCONT)
+    wait_until(lambda: not is_alive(job.pid or 0))
+    done = ended(manager, job_id)
+    assert (done.status, done.attempt) == (Status.COMPLETED, 2)
+    assert steps_done(manager.home, "a") == [(job_id, step) for step in range(30)]
+
+
+def test_children_of_children_die_with_a_cancelled_job(manager: JobManager) -> None:
+    job_id = manager.submit("steps", "a", count=600, seconds=0.1, misbehave="spawn")
+    job = started(manager, job_id)
+    assert job.run_id is not None
+    run_id = job.run_id
+    wait_until(lambda: len(processes_of_run(run_id)) == 4)
+    manager.cancel(job_id)
+    assert ended(manager, job_id).status is Status.CANCELLED
+    wait_until(lambda: not processes_of_run(run_id), 5)
+
+
+def test_a_worker_deaf_to_sigterm_is_killed_after_the_grace(
+    manager: JobManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KBJOBS_GRACE_SECONDS", "1")
+    job_id = manager.submit("steps", "a", misbehave="deaf")
+    wait_until(lambda: manager.get_status(job_id).pid)
+    asked = time.monotonic()
+    manager.cancel(job_id)
+    assert ended(manager, job_id).status is Status.CANCELLED
+    assert 0.9 <= time.monotonic() - asked < 6
+    assert manager.get_status(job_id).attempt == 1
+
+
+def test_a_poison_job_ends_as_interrupted_and_the_daemon_lives(manager: JobManager, kbjobs: Kbjobs) -> None:
+    killed = kbjobs("run", "steps", "a", "--misbehave", "memory", check=10)
+    assert "3 times without progress" in killed.stderr
+    assert manager.get_status(1).attempt == 3
+    assert is_running(manager.home)
+    assert "3 times" in kbjobs("interrupted").stdout
+
+
+def test_retry_runs_it_again_under_its_id(manager: JobManager, kbjobs: Kbjobs) -> None:
+    kbjobs("run", "steps", "a", "--count", "2")
+    kbjobs("resume", "1", check=5)
+    kbjobs("retry", "1")
+    job = manager.get_status(1)
+    assert (job.attempt, job.status) == (2, Status.COMPLETED)
+    assert {log.name for log in manager.home.logs.iterdir()} == {"1-1.log", "1-2.log"}
+
+
+def test_prune(manager: JobManager, kbjobs: Kbjobs) -> None:
+    kbjobs("run", "steps", "a", "--count", "1")
+    kbjobs("run", "steps", "b", "--count", "1")
+    assert read_json(kbjobs("prune", "--days", "1", "--json"))["jobs"] == []
+    time.sleep(1.1)  # times in the state are whole seconds
+    assert read_json(kbjobs("prune", "--days", "0", "--dry-run", "--json"))["jobs"] == [1, 2]
+    assert len(list(manager.home.logs.iterdir())) == 2
+    assert read_json(kbjobs("prune", "--days", "0", "--json"))["jobs"] == [1, 2]
+    assert list(manager.home.logs.iterdir()) == []
+    assert manager.get_job_history() == []
+    assert int(kbjobs("run", "steps", "a", "--detach").stdout) == 3
+
+
+def test_dimension_status(manager: JobManager, kbjobs: Kbjobs) -> None:
+    assert manager.get_available_dimensions() == [384, 768, 1024, 1536]
+    job_id = manager.submit("steps", "a", count=50, seconds=0.1)
+    started(manager, job_id)
+    expected = {"busy": True, "job": job_id, "source": "a", "operation": "step"}
+    assert manager.get_dimension_status()[384] == expected
+    assert manager.is_dimension_busy(384)
+    assert not manager.is_dimension_busy(768)
+    assert manager.get_available_dimensions() == [768, 1024, 1536]
+    assert read_json(kbjobs("status", "--json"))["dimensions"]["384"] == expected
+
+
+class TestSecrets:
+    """A job that needs a key which its worker will not have is refused at submit, and says how to hand it over."""
+
+    @pytest.fixture(autouse=True)
+    def needs_a_key(self, manager: JobManager, monkeypatch: pytest.MonkeyPatch) -> None:
+        import dataclasses
+
+        import kbjobs_test_types
+
+        monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+        needy = dataclasses.replace(kbjobs_test_types.JOB_TYPE, secrets=("OPENAI_API_KEY",))
+        monkeypatch.setattr(kbjobs_test_types, "JOB_TYPE", needy)
+
+    def test_nobody_has_it(self, manager: JobManager) -> None:
+        with pytest.raises(MissingRequirementError, match="OPENAI_API_KEY") as caught:
+            manager.submit("steps", "a")
+        assert "config set-secret OPENAI_API_KEY" in caught.value.hint
+        assert manager.get_job_history() == []
+
+    def test_this_shell_has_it_but_the_running_daemon_does_not(
+        self, manager: JobManager, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ensure_daemon(manager.home)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-value")
+        with pytest.raises(MissingRequirementError, match="daemon was started without it") as caught:
+            manager.submit("steps", "a")
+        assert "daemon restart" in caught.value.hint
+
+    def test_the_daemon_that_a_submit_starts_inherits_it(
+        self, manager: JobManager, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-value")
+        assert ended(manager, manager.submit("steps", "a", count=1)).exit_code == 0
+        assert manager.get_daemon()["secrets"] == ["OPENAI_API_KEY"]
+
+    def test_it_is_stored_and_never_shown(self, manager: JobManager, kbjobs: Kbjobs) -> None:
+        ensure_daemon(manager.home)
+        command = [sys.executable, "-m", "kbjobs", "config", "set-secret", "OPENAI_API_KEY"]
+        value = 'sk-secret-"value"\\'
+        stored = subprocess.run(command, input=value + "\n", text=True, capture_output=True, check=True)
+        assert manager.home.secrets_file.stat().st_mode & 0o777 == 0o600
+        assert ended(manager, manager.submit("steps", "a", count=1)).exit_code == 0
+        from kbjobs.credentials import find_secret
+
+        assert find_secret(manager.home, "OPENAI_API_KEY", {}) == value
+        shown = stored.stdout + stored.stderr
+        for arguments in (["config", "show"], ["status", "--json"], ["logs", "1"], ["doctor", "--json"]):
+            ended_command = kbjobs(*arguments, check=None)
+            shown += ended_command.stdout + ended_command.stderr
+        assert "secret-" not in shown
+        for path in (*manager.home.path.glob("state.db*"), manager.home.daemon_log, *manager.home.logs.iterdir()):
+            assert b"secret-" not in path.read_bytes()
+
+    def test_a_file_that_others_can_read_is_refused(self, manager: JobManager) -> None:
+        manager.home.secrets_file.write_text('OPENAI_API_KEY = "x"\n')
+        manager.home.secrets_file.chmod(0o644)
+        with pytest.raises(Exception, match="can be read by others"):
+            manager.submit("steps", "a")
+
+
+@pytest.mark.parametrize("name", ["openai", "A B", "", "../X", "A" * 65])
+def test_a_bad_name_of_a_secret(kbjobs: Kbjobs, name: str) -> None:
+    kbjobs("config", "set-secret", "--", name, check=2)
+
+
+def test_fifty_submits_at_once_on_a_cold_home(home: Home, tmp_path: Path) -> None:
+    pages = write_pages(tmp_path / "pages", 1)
+    for number in range(50):
+        register(home, f"s{number}", [pages])
+    command = [sys.executable, "-m", "kbjobs", "run", "steps"]
+    with ThreadPoolExecutor(50) as pool:
+        results = list(
+            pool.map(
+                lambda n: subprocess.run(
+                    [*command, f"s{n}", "--count", "1", "--detach"], capture_output=True, text=True, check=False
+                ),
+                range(50),
+            )
+        )
+    assert [one.stderr for one in results if one.returncode] == []
+    assert sorted(int(one.stdout) for one in results) == list(range(1, 51))
+    assert home.daemon_log.read_text().count("daemon ") - home.daemon_log.read_text().count("has ended") == 1
+    manager = JobManager(home)
+    for _ in manager.follow(list(range(1, 51)), revive=False):
+        pass
+    assert {manager.get_status(job_id).exit_code for job_id in range(1, 51)} == {0}
+    assert "locked" not in "".join(one.stderr for one in results) + home.daemon_log.read_text()
+
+
+def test_the_unit_is_accepted_by_systemd(kbjobs: Kbjobs, tmp_path: Path) -> None:
+    import shutil
+
+    unit = tmp_path / "kbjobs.service"
+    unit.write_text(kbjobs("daemon", "unit").stdout)
+    assert "daemon run" in unit.read_text()
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    checked = subprocess.run(
+        ["systemd-analyze", "--user", "verify", str(unit)],
+        env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_the_foreground_daemon_stops_on_sigterm(manager: JobManager) -> None:
+    daemon = subprocess.Popen([sys.executable, "-m", "kbjobs", "daemon", "run"], stderr=subprocess.PIPE, text=True)
+    try:
+        wait_until(lambda: manager.get_daemon()["pid"] == daemon.pid)
+        job_id = manager.submit("steps", "a", count=100, seconds=0.1)
+        started(manager, job_id)
+        daemon.send_signal(signal.SIGTERM)
+        _, told = daemon.communicate(timeout=20)
+        assert daemon.returncode == 0, told
+        assert manager.get_status(job_id).status is Status.PENDING
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            daemon.kill()
+
+
+def test_niceness(manager: JobManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KBJOBS_NICE", "7")
+    job_id = manager.submit("steps", "a", count=50, seconds=0.1)
+    job = started(manager, job_id)
+    assert os.getpriority(os.PRIO_PROCESS, job.pid or 0) == os.getpriority(os.PRIO_PROCESS, 0) + 7
+
+
+def doctor_levels(kbjobs: Kbjobs, check: int | None = None) -> dict[str, Any]:
+    found = read_json(kbjobs("doctor", "--json", check=check))
+    return {finding["check"]: finding for finding in found["findings"]}
+
+
+def test_doctor(manager: JobManager, kbjobs: Kbjobs, minilm: None) -> None:
+    kbjobs("run", "steps", "a", "--count", "1")
+    well = doctor_levels(kbjobs)
+    assert {well[check]["level"] for check in ("home", "disk", "settings", "databases", "daemon", "model")} == {"ok"}
+    stop_daemon(manager.home, now=True, seconds=20)
+    manager.home.path.chmod(0o755)
+    manager._opened().connection.execute("UPDATE jobs SET status = 'pending'")
+    (manager.home.daemon_lock.parent / "run-of-yesterday.lock").touch()
+    found = doctor_levels(kbjobs, check=1)
+    assert found["home"]["level"] == "problem"
+    assert found["home"]["remedy"].startswith("chmod")
+    assert "1 jobs wait" in found["daemon"]["text"]
+    assert found["stale locks"]["level"] == "note"
+    manager.home.path.chmod(0o700)
+
+
+def test_doctor_sees_an_old_daemon(manager: JobManager, kbjobs: Kbjobs) -> None:
+    kbjobs("daemon", "start")
+    manager._opened().connection.execute("UPDATE daemon SET version = '0.0.1'")
+    found = doctor_levels(kbjobs, check=1)
+    assert "0.0.1" in found["daemon"]["text"]
+    assert found["daemon"]["remedy"] == "kbjobs daemon restart"
+    kbjobs("daemon", "restart")
+    assert doctor_levels(kbjobs)["daemon"]["level"] == "ok"
+
+
+def test_doctor_sees_a_left_over_process(manager: JobManager, kbjobs: Kbjobs) -> None:
+    leftover = subprocess.Popen(
+        ["sleep", "600", str(manager.home.path)], env={**os.environ, "KBJOBS_RUN_ID": "gone"}, stderr=subprocess.DEVNULL
+    )
+    stray = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(600)", str(manager.home.path)],
+        env={**os.environ, "KBJOBS_RUN_ID": "gone"},
+    )
+    try:
+        assert str(stray.pid) in doctor_levels(kbjobs, check=1)["left-over processes"]["text"]
+    finally:
+        for process in (leftover, stray):
+            process.kill()
+            process.wait()
+
+
+def test_a_conflict_is_a_conflict_for_python_too(manager: JobManager) -> None:
+    manager.submit("steps", "a", count=30, seconds=0.1)
+    with pytest.raises(ConflictError):
+        manager.submit("steps", "a", count=30, seconds=0.1)
+
+
+def test_the_example_package_is_found_by_its_metadata() -> None:
+    assert (ROOT / "tests" / "job_types" / "kbjobs_test_types-1.0.dist-info" / "entry_points.txt").is_file()

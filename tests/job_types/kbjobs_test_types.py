@@ -1,0 +1,98 @@
+"""A job type of another package: quick steps that are appended to a ledger, and ways to misbehave.
+
+Tests put this folder on PYTHONPATH; its dist-info declares the entry point.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from kbjobs.errors import TransientError
+from kbjobs.phases.base import Context, JobType, Params, PhaseResult, Plan
+from kbjobs.settings import Home, Settings
+from kbjobs.store.sources import SourceFolder
+
+
+class StepsParams(Params):
+    """Parameters of steps."""
+
+    count: int = Field(10, ge=0, description="How many steps.")
+    seconds: float = Field(0.0, ge=0, description="How long each takes.")
+    number: int = Field(0, description="Tells jobs apart.")
+    misbehave: Literal["no", "spawn", "deaf", "busy", "memory"] = Field("no", description="What goes wrong.")
+    fail_first: int = Field(0, description="Raise a passing error in the first attempts.")
+
+
+def open_ledger(folder: Path) -> sqlite3.Connection:
+    """The ledger of steps: a row for each that was done, without a rule against doubles, so that they show."""
+    connection = sqlite3.connect(folder / "steps.db", timeout=30, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("CREATE TABLE IF NOT EXISTS steps (job INTEGER, step INTEGER, pid INTEGER)")
+    connection.execute("CREATE TABLE IF NOT EXISTS meetings (job INTEGER, pid INTEGER)")
+    return connection
+
+
+def plan(home: Home, settings: Settings, source: SourceFolder, params: StepsParams) -> Plan:
+    """Nothing needs to be there."""
+    return Plan(params, dimension=384)
+
+
+def run(context: Context, params: StepsParams) -> PhaseResult:
+    """Do the steps that are not in the ledger yet."""
+    guard = os.open(context.source.path / "guard", os.O_CREAT | os.O_RDWR)
+    ledger = open_ledger(context.source.path)
+    try:
+        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        ledger.execute("INSERT INTO meetings VALUES (?, ?)", (context.job_id, os.getpid()))
+    if params.misbehave == "spawn":
+        # Children of children, one of which leaves the process group.
+        subprocess.Popen(["sh", "-c", "sleep 600 & exec sleep 600"])
+        subprocess.Popen(["setsid", "sleep", "600"])
+    if params.misbehave == "deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        deadline = time.monotonic() + 600
+        while time.monotonic() < deadline:
+            time.sleep(1)
+    if params.misbehave == "memory":
+        os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does when memory runs out
+    tries = context.source.path / f"tries-{context.job_id}"
+    with tries.open("a") as file:
+        file.write("x")
+    if tries.stat().st_size <= params.fail_first:
+        raise TransientError("the server is busy")
+    done = {row[0] for row in ledger.execute("SELECT step FROM steps WHERE job = ?", (context.job_id,))}
+    for step in range(params.count):
+        context.progress(step, params.count, "steps", "working")
+        if step in done:
+            continue
+        time.sleep(params.seconds)
+        ledger.execute("INSERT INTO steps VALUES (?, ?, ?)", (context.job_id, step, os.getpid()))
+        context.saved(1)
+        if params.misbehave == "busy":
+            sys.stderr.write(f"step {step}\n")
+    ledger.close()
+    counts: dict[str, Any] = {"steps": params.count, "dimension": 384}
+    return PhaseResult(counts, f"{params.count} steps")
+
+
+JOB_TYPE = JobType(
+    name="steps",
+    label="Steps",
+    description="Quick steps that are appended to a ledger.",
+    category="tests",
+    operation="step",
+    params=StepsParams,
+    plan=plan,
+    run=run,
+)

@@ -1,0 +1,267 @@
+"""A Hypothesis state machine over the real queue against a simple model.
+
+Submit, claim, progress, finish, cancel, crash, recover, resume, time passing, and two daemons racing: whatever
+the order, no job is lost, none runs twice, none is revived against the user's wish, no source has two.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings, strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, precondition, rule
+
+from kbjobs.errors import ConflictError, ExitCode
+from kbjobs.store import queue as queue_module
+from kbjobs.store.jobs import Limits, NewJob
+from kbjobs.store.queue import DuplicateJobError, Queue, StaleWorkerError
+from kbjobs.store.transitions import Event, Status
+
+SOURCES = ("a", "b", "c")
+MAX_DEATHS = 2
+
+
+@dataclass
+class Model:
+    """What a job should be, told in the plainest way."""
+
+    id: int
+    source: str
+    params: int
+    priority: int
+    not_before: float
+    until: float | None
+    status: Status = Status.PENDING
+    run: str | None = None
+    cancel: bool = False
+    deaths: int = 0
+    saved: int = 0
+    saved_at_claim: int = 0
+    retry_at: float = 0.0
+    runs: set[str] = field(default_factory=set)
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return (self.source, self.params)
+
+    @property
+    def lives(self) -> bool:
+        return self.status in (Status.PENDING, Status.RUNNING)
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Two connections stand for two daemons (and their clients) on one file."""
+
+    runs = Bundle("runs")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.queues = [Queue(self.folder / "state.db"), Queue(self.folder / "state.db")]
+        for queue in self.queues:
+            queue.connection.execute("PRAGMA synchronous = OFF")
+        self.jobs: dict[int, Model] = {}
+        self.count = 0
+        self.now = 1000.0
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(queue_module.time, "time", lambda: self.now)
+        self.patch.setattr(queue_module, "since_boot", lambda: self.now)
+        self.patch.setattr(queue_module, "boot_id", lambda: "boot")
+
+    def teardown(self) -> None:
+        self.patch.undo()
+        for queue in self.queues:
+            queue.close()
+        shutil.rmtree(self.folder)
+
+    def running(self, run: str) -> Model | None:
+        return next((job for job in self.jobs.values() if job.run == run), None)
+
+    @rule(
+        which=st.integers(0, 1),
+        source=st.sampled_from(SOURCES),
+        params=st.integers(0, 1),
+        priority=st.integers(-1, 1),
+        wait=st.sampled_from([0, 0, 5]),
+        limit=st.sampled_from([None, None, 8]),
+    )
+    def submit(self, which: int, source: str, params: int, priority: int, wait: int, limit: int | None) -> None:
+        limits = Limits(not_before=self.now + wait, until=None if limit is None else self.now + limit)
+        new = NewJob("t", source, {"p": params}, [], (f"source:{source}",), priority, limits=limits)
+        twin = next((job for job in self.jobs.values() if job.lives and job.key == (source, params)), None)
+        try:
+            job = self.queues[which].submit(new)
+        except DuplicateJobError as error:
+            assert twin is not None
+            assert error.job_id == twin.id
+            return
+        assert twin is None
+        assert job.id == max(self.jobs, default=0) + 1
+        self.jobs[job.id] = Model(job.id, source, params, priority, self.now + wait, limits.until)
+
+    @rule(target=runs, which=st.integers(0, 1))
+    def claim(self, which: int) -> Any:
+        self.count += 1
+        run = f"run{self.count}"
+        busy = {job.source for job in self.jobs.values() if job.status is Status.RUNNING}
+        due = [
+            job
+            for job in self.jobs.values()
+            if job.status is Status.PENDING and job.source not in busy and max(job.not_before, job.retry_at) <= self.now
+        ]
+        expected = min(due, key=lambda job: (-job.priority, job.id), default=None)
+        claimed = self.queues[which].claim(run)
+        assert (claimed.id if claimed else None) == (expected.id if expected else None)
+        if expected is None:
+            return multiple()
+        expected.status, expected.run, expected.saved_at_claim = Status.RUNNING, run, expected.saved
+        expected.retry_at = 0.0
+        expected.runs.add(run)
+        return run
+
+    @rule(which=st.integers(0, 1), run=runs, steps=st.integers(0, 2))
+    def progress(self, which: int, run: str, steps: int) -> None:
+        job = self.running(run)
+        fields = {"progress": 5.0, "saved": (job.saved if job else 99) + steps}
+        known = next(one for one in self.jobs.values() if run in one.runs)
+        try:
+            wish = self.queues[which].record_progress(known.id, run, fields)
+        except StaleWorkerError:
+            assert job is None
+            return
+        assert job is not None
+        assert wish == job.cancel
+        job.saved += steps
+
+    @rule(
+        which=st.integers(0, 1),
+        run=runs,
+        event=st.sampled_from([Event.COMPLETE, Event.FAIL, Event.EXPIRE, Event.CANCEL]),
+    )
+    def finish(self, which: int, run: str, event: Event) -> None:
+        job = self.running(run)
+        known = next(one for one in self.jobs.values() if run in one.runs)
+        try:
+            self.queues[which].finish(known.id, run, event, ExitCode.DONE, "")
+        except StaleWorkerError:
+            assert job is None
+            return
+        assert job is not None
+        job.run = None
+        job.status = {
+            Event.COMPLETE: Status.COMPLETED,
+            Event.FAIL: Status.FAILED,
+            Event.EXPIRE: Status.INTERRUPTED,
+            Event.CANCEL: Status.CANCELLED,
+        }[event]
+
+    @rule(which=st.integers(0, 1), run=runs)
+    def postpone(self, which: int, run: str) -> None:
+        job = self.running(run)
+        known = next(one for one in self.jobs.values() if run in one.runs)
+        try:
+            self.queues[which].postpone(known.id, run, 4, "busy", 0)
+        except StaleWorkerError:
+            assert job is None
+            return
+        assert job is not None
+        job.status, job.run, job.retry_at, job.deaths = Status.PENDING, None, self.now + 4, 0
+
+    @rule(which=st.integers(0, 1), run=runs)
+    def crash(self, which: int, run: str) -> None:
+        """The worker is proven dead; both daemons may say so, one after the other."""
+        job = self.running(run)
+        known = next(one for one in self.jobs.values() if run in one.runs)
+        died = self.queues[which].record_death(known.id, run, "killed", MAX_DEATHS)
+        assert self.queues[1 - which].record_death(known.id, run, "killed", MAX_DEATHS) is None
+        if job is None:
+            assert died is None
+            return
+        job.run = None
+        job.deaths = 0 if job.saved > job.saved_at_claim else job.deaths + 1
+        if job.cancel:
+            job.status = Status.CANCELLED
+        else:
+            job.status = Status.INTERRUPTED if job.deaths >= MAX_DEATHS else Status.PENDING
+
+    @rule(which=st.integers(0, 1), run=runs)
+    def release(self, which: int, run: str) -> None:
+        job = self.running(run)
+        known = next(one for one in self.jobs.values() if run in one.runs)
+        try:
+            self.queues[which].release(known.id, run)
+        except StaleWorkerError:
+            assert job is None
+            return
+        assert job is not None
+        job.status, job.run = Status.PENDING, None
+
+    @precondition(lambda self: self.jobs)
+    @rule(which=st.integers(0, 1), data=st.data())
+    def cancel(self, which: int, data: st.DataObject) -> None:
+        job = self.jobs[data.draw(st.sampled_from(sorted(self.jobs)))]
+        try:
+            self.queues[which].cancel(job.id)
+        except ConflictError:
+            assert not job.lives
+            assert job.status is not Status.CANCELLED
+            return
+        if job.status is Status.PENDING:
+            job.status = Status.CANCELLED
+        elif job.status is Status.RUNNING:
+            job.cancel = True
+
+    @precondition(lambda self: self.jobs)
+    @rule(which=st.integers(0, 1), data=st.data(), from_start=st.booleans())
+    def resume(self, which: int, data: st.DataObject, from_start: bool) -> None:
+        job = self.jobs[data.draw(st.sampled_from(sorted(self.jobs)))]
+        twin = any(other.lives and other.key == job.key for other in self.jobs.values() if other is not job)
+        possible = not job.lives and (from_start or job.status is not Status.COMPLETED)
+        try:
+            self.queues[which].resume(job.id, from_start=from_start)
+        except ConflictError:
+            assert twin or not possible
+            return
+        assert possible
+        assert not twin
+        job.status, job.cancel, job.deaths, job.retry_at, job.not_before = Status.PENDING, False, 0, 0.0, 0.0
+        if job.until is not None and job.until <= self.now:
+            job.until = None
+        if from_start:
+            job.saved = 0
+
+    @rule(seconds=st.integers(1, 6), which=st.integers(0, 1))
+    def time_passes(self, seconds: int, which: int) -> None:
+        self.now += seconds
+        expired = self.queues[which].expire_pending()
+        due = [job for job in self.jobs.values() if job.status is Status.PENDING and job.until is not None]
+        late = [job for job in due if job.until is not None and job.until <= self.now]
+        assert sorted(expired) == sorted(job.id for job in late)
+        for job in late:
+            job.status = Status.INTERRUPTED
+
+    @invariant()
+    def the_queue_is_as_the_model(self) -> None:
+        execute = self.queues[0].connection.execute
+        rows = {row["id"]: row for row in execute("SELECT * FROM jobs")}
+        assert set(rows) == set(self.jobs)
+        for job in self.jobs.values():
+            row = rows[job.id]
+            assert (row["status"], row["run_id"]) == (job.status, job.run)
+            if job.status is Status.RUNNING:
+                assert row["deaths"] == job.deaths
+        held = {(row["resource"], row["run_id"]) for row in execute("SELECT * FROM locks")}
+        assert held == {(f"source:{job.source}", job.run) for job in self.jobs.values() if job.run}
+        open_attempts = execute("SELECT count(*) FROM attempts WHERE outcome IS NULL").fetchone()[0]
+        assert open_attempts == sum(job.status is Status.RUNNING for job in self.jobs.values())
+
+
+QueueMachine.TestCase.settings = settings(
+    max_examples=120, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestQueueMachine = QueueMachine.TestCase
