@@ -157,14 +157,18 @@ class JobManager:
         job_type: str | None = None,
         source_id: str | None = None,
         status: Status | None = None,
-        ended_only: bool = False,
     ) -> list[Job]:
         """Jobs, the newest first."""
         queue = self._readable()
         if queue is None:
             return []
         types = None if job_type is None else known_names(job_type)
-        return history.list_jobs(queue, limit, max_age_days, types, source_id, status, ended_only)
+        return history.list_jobs(queue, limit, max_age_days, types, source_id, status)
+
+    def get_just_ended_jobs(self, limit: int, days: float = 1) -> list[Job]:
+        """Jobs that ended within the last days, the latest first."""
+        queue = self._readable()
+        return [] if queue is None else history.just_ended(queue, limit, days)
 
     def get_attempts(self, job_id: int) -> list[dict[str, Any]]:
         """Every attempt of a job: number, times, outcome, error."""
@@ -219,6 +223,8 @@ class JobManager:
 
     def follow(self, job_ids: Sequence[int], revive: bool) -> Iterator[JobEvent]:
         """What happens to the jobs until all have ended. ``revive``: start a daemon where it has died."""
+        if not job_ids:
+            return
         queue = self._existing(job_ids[0])
         before: dict[int, Job] = {}
         version, next_look = -1, 0.0
@@ -302,21 +308,27 @@ def _validated(kind: JobType, params: dict[str, Any]) -> Params:
 
 
 def _events(before: Job | None, job: Job) -> Iterator[JobEvent]:
+    """What must have happened between two looks at a job; short lives are told whole."""
     if before is None and not job.has_ended:
         yield JobEvent("queued", job)
-    if before is not None and before.status is Status.RUNNING and job.status is Status.PENDING:
+    seen = before.attempt if before is not None else job.attempt - (job.status is Status.RUNNING)
+    was_running = before is not None and before.status is Status.RUNNING
+    if was_running and (job.attempt > seen or job.status is Status.PENDING):
         yield JobEvent("retry", job)
-    if job.status is Status.RUNNING:
-        if before is None or before.status is not Status.RUNNING or before.attempt != job.attempt:
-            yield JobEvent("started", job)
-        name = job.phase["name"] if job.phase else None
-        if name is not None and (before is None or before.phase is None or before.phase["name"] != name):
-            yield JobEvent("phase", job)
-        elif before is not None and (before.progress, before.message, before.phase) != (
-            job.progress,
-            job.message,
-            job.phase,
-        ):
+    if job.attempt > seen:
+        yield JobEvent("started", job)
+    if job.has_ended:
+        if before is None or not before.has_ended:
+            yield JobEvent("finished", job)
+    elif job.status is Status.RUNNING:
+        yield from _progress_events(before, job)
+
+
+def _progress_events(before: Job | None, job: Job) -> Iterator[JobEvent]:
+    name = job.phase["name"] if job.phase else None
+    if name is not None and (before is None or before.phase is None or before.phase["name"] != name):
+        yield JobEvent("phase", job)
+    elif before is not None:
+        shown = (before.progress, before.message, before.phase)
+        if shown != (job.progress, job.message, job.phase):
             yield JobEvent("progress", job)
-    if job.has_ended and (before is None or not before.has_ended):
-        yield JobEvent("finished", job)

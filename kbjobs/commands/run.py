@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from kbjobs.commands._following import ProgressMode, follow
 from kbjobs.commands._render import say
 from kbjobs.commands._times import parse_duration, parse_moment
+from kbjobs.errors import ExitCode
 from kbjobs.phases.base import JobType
 from kbjobs.phases.registry import job_types
 from kbjobs.store.jobs import Limits
@@ -105,6 +106,9 @@ def submit(name: str, source: str, params: dict[str, Any], options: dict[str, An
     limits = read_limits(options["not_before"], options["until"], options["timeout"], options["retries"])
     try:
         job = manager.submit_job(name, source, params, options["priority"], limits)
+    except KeyboardInterrupt:
+        say("\nInterrupted while submitting; kbjobs status shows whether the job was queued.")
+        raise typer.Exit(ExitCode.CTRL_C) from None
     except DuplicateJobError as error:
         if options["if_active"] is IfActive.REFUSE:
             raise

@@ -38,7 +38,7 @@ def status(
         return
     daemon = manager.get_daemon()
     jobs = manager.get_active_jobs()
-    recent = manager.get_job_history(RECENT, max_age_days=1, ended_only=True)
+    recent = manager.get_just_ended_jobs(RECENT)
     if as_json:
         dimensions = manager.get_dimension_status()
         print_json({"daemon": daemon, "jobs": [one.as_dict() for one in [*jobs, *recent]], "dimensions": dimensions})

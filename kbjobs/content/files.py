@@ -182,7 +182,6 @@ def sign_status(status: os.stat_result) -> str:
 def _name_roots(roots: Sequence[Path]) -> list[tuple[str, str]]:
     """Return each root's real path with the name that starts its keys; a second root of one name gets ``~2``."""
     named: list[tuple[str, str]] = []
-    taken: dict[str, int] = {}
     for root in roots:
         try:
             real = os.path.realpath(root, strict=True)
@@ -195,8 +194,12 @@ def _name_roots(roots: Sequence[Path]) -> list[tuple[str, str]]:
         if any(real == other for other, _ in named):
             continue
         name = os.path.basename(real) or "root"  # noqa: PTH119
-        taken[name] = taken.get(name, 0) + 1
-        named.append((real, name if taken[name] == 1 else f"{name}~{taken[name]}"))
+        number = 1
+        unique = name
+        while any(unique == other for _, other in named):
+            number += 1
+            unique = f"{name}~{number}"
+        named.append((real, unique))
     return named
 
 

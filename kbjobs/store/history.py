@@ -34,7 +34,6 @@ def list_jobs(
     types: Sequence[str] | None = None,
     source: str | None = None,
     status: Status | None = None,
-    ended_only: bool = False,
 ) -> list[Job]:
     """Jobs, the newest first."""
     conditions, values = ["1"], list[Any]()
@@ -48,10 +47,17 @@ def list_jobs(
         if value is not None:
             conditions.append(f"{column} = ?")
             values.append(value)
-    if ended_only:
-        conditions.append("status NOT IN ('pending', 'running')")
     rows = queue.connection.execute(
         f"SELECT * FROM jobs WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?", (*values, limit)
+    )
+    return [job_from_row(row) for row in rows]
+
+
+def just_ended(queue: Queue, limit: int, days: float) -> list[Job]:
+    """Jobs that ended within the last days, the latest first."""
+    rows = queue.connection.execute(
+        "SELECT * FROM jobs WHERE finished_at >= ? ORDER BY finished_at DESC, id DESC LIMIT ?",
+        (_days_ago(days), limit),
     )
     return [job_from_row(row) for row in rows]
 

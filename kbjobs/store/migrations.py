@@ -41,6 +41,7 @@ def state_001_queue(db: Database) -> None:
         )""")
     db.execute("CREATE UNIQUE INDEX one_live_job_per_key ON jobs(key) WHERE status IN ('pending', 'running')")
     db.execute("CREATE INDEX jobs_in_order ON jobs(status, priority DESC, id)")
+    db.execute("CREATE INDEX jobs_by_end ON jobs(finished_at)")
     db.execute("CREATE INDEX jobs_by_source ON jobs(source, id)")
     db.execute("""
         CREATE TABLE locks (

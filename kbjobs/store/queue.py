@@ -108,7 +108,9 @@ class Queue:
 
     def get(self, job_id: int) -> Job:
         """The job; raises NotFoundError."""
-        row = self.connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+        # Beyond SQLite's integers there is nothing to look up.
+        known = abs(job_id) < 2**63
+        row = self.connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone() if known else None
         if row is None:
             raise NotFoundError(f"there is no job {job_id}", "kbjobs history lists the jobs there are.")
         return job_from_row(row)
@@ -266,6 +268,13 @@ class Queue:
     def release(self, job_id: int, run_id: str) -> None:
         """Give a running job back to the queue: its worker stopped because the daemon stops."""
         with transaction(self.connection):
+            phases = [
+                phase if phase.get("status") == "completed" else {**phase, "status": "pending"}
+                for phase in self.get(job_id).phases
+            ]
+            self.connection.execute(
+                "UPDATE jobs SET phases = ? WHERE id = ? AND run_id = ?", (json.dumps(phases), job_id, run_id)
+            )
             deaths = self.connection.execute("SELECT deaths FROM jobs WHERE id = ?", (job_id,)).fetchone()[0]
             self._leave(job_id, run_id, Event.REQUEUE, None, "waits for the daemon", "daemon stopped", deaths)
 

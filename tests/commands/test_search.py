@@ -93,7 +93,7 @@ def test_a_search_while_a_job_runs_sees_the_last_verified_index(
     job_id = manager.submit("index_offline", slow, force=True)
     settings, during = Settings(home), 0
     while not manager.get_status(job_id).has_ended:
-        titles = {hit["title"] for hit in search(home, settings, "volcano", slow, 1000, None)}
+        titles = {hit["title"] for hit in search(home, settings, "volcano", slow, 1, None)}
         job = manager.get_status(job_id)
         if not job.has_ended and job.progress < 90:
             during += 1
@@ -101,7 +101,7 @@ def test_a_search_while_a_job_runs_sees_the_last_verified_index(
             assert len(titles) == 80
     assert during >= 3
     assert manager.get_status(job_id).exit_code == 0
-    assert search(home, settings, "volcano", slow, 1000, None)[0]["title"] == "Volcano"
+    assert search(home, settings, "volcano", slow, 1, None)[0]["title"] == "Volcano"
     # Nobody searches in a directory that is on its way out.
     vectors = SourceFolder(home.sources, slow).vectors
     assert [entry.name.endswith((".old", ".building", ".copying")) for entry in vectors.iterdir()] == [False]

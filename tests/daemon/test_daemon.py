@@ -71,8 +71,8 @@ def test_a_submit_starts_a_detached_daemon(home: Home, small: str, kbjobs: Kbjob
     pid = daemon["pid"]
     assert os.getsid(pid) == pid  # a session of its own
     for descriptor in (0, 1, 2):
-        assert os.readlink(f"/proc/{pid}/fd/{descriptor}") == "/dev/null"
-    inherited = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        assert str(Path(f"/proc/{pid}/fd/{descriptor}").readlink()) == "/dev/null"
+    inherited = [str(descriptor.readlink()) for descriptor in Path(f"/proc/{pid}/fd").iterdir()]
     assert not [
         name for name in inherited if str(home.path) not in name and name.startswith("/") and name != "/dev/null"
     ]

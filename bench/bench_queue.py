@@ -1,0 +1,203 @@
+"""The queue, like for like: enqueue, claim and finish of each job, against SqliteHuey and persist-queue.
+
+Durability: synchronous FULL and NORMAL, set the same way in all (huey: fsync=True is FULL; persist-queue commits each
+call, its pragma is set on its connections). Then: the time of a claim and of a status with a long history against the
+same with none, and how many no-op jobs a second go through real workers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from chaos import TYPES
+from measuring import KBJOBS, compare, temporary_home, wall_seconds
+
+from kbjobs.api import JobManager
+from kbjobs.errors import ExitCode
+from kbjobs.settings import HOME_VARIABLE, Home
+from kbjobs.store.jobs import NewJob
+from kbjobs.store.queue import Queue
+from kbjobs.store.sources import Source, SourceFolder
+from kbjobs.store.transitions import Event
+
+JOBS = 1000
+ROUNDS = 5
+HISTORY = 100_000
+PUEUE_STARTS = 3.0  # a second and slot: its loop looks every 300 ms (src/daemon/task_handler of pueue)
+
+
+def kbjobs_rate(folder: Path, synchronous: str) -> float:
+    """Jobs a second through submit, claim and finish."""
+    queue = Queue(folder / "state.db")
+    queue.connection.execute(f"PRAGMA synchronous = {synchronous}")
+    started = time.perf_counter()
+    for number in range(JOBS):
+        queue.submit(NewJob("noop", f"s{number}", {}, [], (f"source:s{number}",)))
+    for number in range(JOBS):
+        job = queue.claim(f"run{number}")
+        assert job is not None
+        queue.finish(job.id, f"run{number}", Event.COMPLETE, ExitCode.DONE, "done", {})
+    rate = JOBS / (time.perf_counter() - started)
+    queue.close()
+    return rate
+
+
+def huey_rate(folder: Path, synchronous: str) -> float:
+    """Jobs a second through enqueue, dequeue and storing of the result."""
+    from huey import SqliteHuey
+
+    huey = SqliteHuey(filename=str(folder / "huey.db"), fsync=synchronous == "FULL")
+
+    @huey.task()
+    def noop(number: int) -> int:
+        return number
+
+    started = time.perf_counter()
+    for number in range(JOBS):
+        noop(number)
+    for _ in range(JOBS):
+        huey.execute(huey.dequeue())
+    return JOBS / (time.perf_counter() - started)
+
+
+def persist_queue_rate(folder: Path, synchronous: str) -> float:
+    """Jobs a second through put, get and ack."""
+    import persistqueue
+
+    queue = persistqueue.SQLiteAckQueue(str(folder / "pq"), auto_commit=True, multithreading=True)
+    for connection in {queue._putter, queue._getter}:
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+    started = time.perf_counter()
+    for number in range(JOBS):
+        queue.put({"type": "noop", "source": f"s{number}"})
+    for _ in range(JOBS):
+        queue.ack(queue.get(block=False))
+    return JOBS / (time.perf_counter() - started)
+
+
+def median_rate(measure: Callable[[Path, str], float], synchronous: str) -> float:
+    """Median over rounds, each in a new folder."""
+    rates = []
+    for _ in range(ROUNDS):
+        with tempfile.TemporaryDirectory(prefix="kbjobs-bench-") as folder:
+            rates.append(measure(Path(folder), synchronous))
+    return statistics.median(rates)
+
+
+def compare_rates() -> None:
+    """Print the rates of all three."""
+    for synchronous in ("FULL", "NORMAL"):
+        measures = {"kbjobs": kbjobs_rate, "SqliteHuey": huey_rate, "persist-queue": persist_queue_rate}
+        rates = {name: median_rate(measure, synchronous) for name, measure in measures.items()}
+        fastest = max(rate for name, rate in rates.items() if name != "kbjobs")
+        told = ", ".join(f"{name} {rate:,.0f}" for name, rate in rates.items())
+        print(
+            f"synchronous {synchronous}, jobs/s: {told}; of the faster peer: {rates['kbjobs'] / fastest:.2f} (bar 0.8)"
+        )
+
+
+def seconds_of(action: Callable[[], object], times: int = 200) -> float:
+    """Median seconds of one call."""
+    samples = []
+    for _ in range(times):
+        started = time.perf_counter()
+        action()
+        samples.append(time.perf_counter() - started)
+    return statistics.median(samples)
+
+
+def fill_history(queue: Queue, count: int) -> None:
+    """Ended jobs as they stand in the state, written in one go."""
+    job = queue.submit(NewJob("noop", "old", {}, [], ("source:old",)))
+    queue.claim("old")
+    queue.finish(job.id, "old", Event.COMPLETE, ExitCode.DONE, "done", {"documents": 12})
+    columns = [row[1] for row in queue.connection.execute("PRAGMA table_info(jobs)") if row[1] != "id"]
+    names = ", ".join(columns)
+    queue.connection.execute(
+        f"INSERT INTO jobs ({names}) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
+        f" SELECT {names} FROM jobs, n WHERE id = ?",
+        (count, job.id),
+    )
+    queue.connection.execute("ANALYZE")
+
+
+def compare_history() -> None:
+    """Print the time of a claim and of ``kbjobs status`` with and without a long history."""
+    claims, homes = [], []
+    with tempfile.TemporaryDirectory(prefix="kbjobs-bench-") as folder:
+        for count in (0, HISTORY):
+            home = Home(Path(folder) / str(count))
+            home.prepare()
+            homes.append(home)
+            queue = Queue(home.state_file)
+            if count:
+                fill_history(queue, count)
+            for number in range(400):
+                queue.submit(NewJob("noop", f"s{number}", {}, [], (f"source:s{number}",)))
+            runs = iter(range(1000))
+            claims.append(seconds_of(lambda q=queue, r=runs: q.claim(f"run{next(r)}")))
+            queue.connection.execute("DELETE FROM locks")
+            queue.connection.execute("UPDATE jobs SET status = 'failed' WHERE status = 'running'")
+            queue.connection.execute("DELETE FROM jobs WHERE status = 'pending'")
+            queue.close()
+        none, many = claims
+        print(
+            f"claim with {HISTORY:,} jobs in history: {many * 1e3:.2f} ms against {none * 1e3:.2f} with none:"
+            f" ratio {many / none:.2f} (bar 1.2)"
+        )
+
+        def status(home: Home) -> float:
+            os.environ[HOME_VARIABLE] = str(home.path)
+            return wall_seconds([*KBJOBS, "status"])
+
+        compare(
+            f"kbjobs status with {HISTORY:,} jobs in history, seconds",
+            lambda: status(homes[1]),
+            lambda: status(homes[0]),
+            15,
+            1.2,
+        )
+
+
+def no_op_jobs() -> None:
+    """Print how many jobs a second go through real workers, by slot."""
+    count = 60
+    os.environ["PYTHONPATH"] = str(TYPES)
+    with temporary_home() as home:
+        import sys
+
+        sys.path.insert(0, str(TYPES))
+        manager = JobManager(home)
+        for number in range(count):
+            SourceFolder(home.sources, f"s{number}").write(Source(f"s{number}", ("/",)))
+        started = time.perf_counter()
+        ids = [manager.submit("steps", f"s{number}", count=0) for number in range(count)]
+        for _ in manager.follow(ids, revive=False):
+            pass
+        slots = manager.settings.integer("workers")
+        rate = count / (time.perf_counter() - started)
+        manager.close()
+    print(
+        f"no-op jobs through real workers: {rate:.1f}/s, {rate / slots:.1f} a slot"
+        f" (bar: pueue's {PUEUE_STARTS:g} a slot)"
+    )
+
+
+def main() -> None:
+    """Print all three."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", choices=("rates", "history", "workers"))
+    only = parser.parse_args().only
+    for name, measure in (("rates", compare_rates), ("history", compare_history), ("workers", no_op_jobs)):
+        if only in (None, name):
+            measure()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""The campaign of bench/chaos.py, small: random kills while quick jobs over several sources run."""
+
+from __future__ import annotations
+
+import importlib.util
+from types import ModuleType
+
+import pytest
+
+from kbjobs.settings import Home
+from tests.conftest import ROOT
+
+
+def load_chaos() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("chaos", ROOT / "bench" / "chaos.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their module up.
+    import sys
+
+    sys.modules["chaos"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.usefixtures("test_types")
+def test_nothing_is_lost_or_doubled(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KBJOBS_MAX_DEATHS", "1000")
+    monkeypatch.setenv("KBJOBS_STALL_AFTER", "5")
+    home.prepare()
+    outcome = load_chaos().run_campaign(home, kills=25, seed=7)
+    assert sum(outcome.kills.values()) >= 25
+    assert (outcome.lost, outcome.doubled, outcome.missing, outcome.meetings) == (0, 0, 0, 0), outcome
+    assert max(outcome.recoveries) < 5
