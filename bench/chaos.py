@@ -1,7 +1,7 @@
 """Kills workers and the daemon at random while quick jobs over several sources run, and counts what went wrong.
 
-Prints jobs lost, steps done twice, meetings of two jobs on one source, and how long recovery took. The same
-workload goes through huey's SQLite consumer, which is killed in the same way. ``--kills 300`` is the campaign, the suite runs 25.
+Prints jobs lost, steps done twice, meetings of two jobs on one source, and how long recovery took. The same workload
+goes through huey's SQLite consumer, which is killed in the same way. The campaign has 300 kills, the suite 25.
 """
 
 from __future__ import annotations

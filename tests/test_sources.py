@@ -224,7 +224,7 @@ def test_verify_finds_drift_and_rebuild_heals_it_without_a_model(
 
 @pytest.mark.usefixtures("minilm")
 def test_a_source_in_use_is_neither_verified_nor_rebuilt(home: Home, tmp_path: Path, kbjobs: Kbjobs) -> None:
-    register(home, "x", [write_pages(tmp_path / "pages", 80, "Water boils, the kettle sings " * 40)])
+    register(home, "x", [write_pages(tmp_path / "pages", 400, "Water boils, the kettle sings " * 40)])
     manager = JobManager(home)
     manager.submit("index_offline", "x")
     wait_until(lambda: (job := manager.get_status(1)).phase and job.phase["unit"] == "chunks")

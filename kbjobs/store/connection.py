@@ -42,6 +42,7 @@ def connect(path: Path, version: int, migrate: Callable[[sqlite3.Connection], No
         if found < version:
             with _changing(path):
                 migrate(connection)
+        connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
     except (OSError, sqlite3.Error) as error:

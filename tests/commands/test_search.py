@@ -93,7 +93,7 @@ def test_a_search_while_a_job_runs_sees_the_last_verified_index(
     job_id = manager.submit("index_offline", slow, force=True)
     settings, during = Settings(home), 0
     while not manager.get_status(job_id).has_ended:
-        titles = {hit["title"] for hit in search(home, settings, "volcano", slow, 1, None)}
+        titles = {hit["title"] for hit in search(home, settings, "volcano", slow, 1000, None)}
         job = manager.get_status(job_id)
         if not job.has_ended and job.progress < 90:
             during += 1

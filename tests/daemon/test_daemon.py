@@ -336,6 +336,10 @@ def test_an_idle_daemon_costs_nothing(home: Home) -> None:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return int(fields[11]) + int(fields[12])
 
-    before = ticks()
-    time.sleep(6)  # the span that is measured
-    assert ticks() - before <= 1  # of 600 in six seconds
+    def is_quiet() -> bool:
+        before = ticks()
+        time.sleep(5)  # the span that is measured
+        return ticks() - before <= 1  # of 500
+
+    wait_until(is_quiet)  # it may still be starting
+    assert is_quiet()

@@ -7,7 +7,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 
 from kbjobs.settings import Home
-from tests.conftest import MODEL, Kbjobs, read_json, write_pages
+from tests.conftest import MODEL, Kbjobs, fill_disk, read_json, write_pages
 
 pytestmark = pytest.mark.usefixtures("minilm")
 
@@ -190,30 +189,6 @@ def test_a_read_only_home(tmp_path: Path, arguments: list[str]) -> None:
         assert ended.returncode == 7
         assert str(locked) in ended.stderr
         assert "KBJOBS_HOME" in ended.stderr
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 96 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=96m,mode=0700", "tmpfs", str(disk)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("a tmpfs cannot be mounted here (it needs root)")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
-
-def fill_disk(disk: Path, leave: int) -> Path:
-    filler = disk / "filler"
-    free = shutil.disk_usage(disk).free
-    with filler.open("wb") as file:
-        left = free - leave
-        while left > 0:
-            left -= file.write(b"\0" * min(left, 1 << 20))
-    return filler
 
 
 def test_a_full_disk(small_disk: Path, tmp_path: Path, home: Home, kbjobs: Kbjobs, monkeypatch: Any) -> None:

@@ -39,7 +39,7 @@ def test_random_kills_change_nothing(
     home: Home, tmp_path: Path, python_docs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KBJOBS_MAX_DEATHS", "1000")  # so many deaths within seconds are not what the cap is for
-    pages = copy_pages(python_docs, tmp_path / "pages", 36)
+    pages = copy_pages(python_docs, tmp_path / "pages", 64)
     register(home, "docs", [pages])
     manager = JobManager(home)
     job_id = manager.submit("index_offline", "docs")
@@ -57,7 +57,7 @@ def test_random_kills_change_nothing(
         if pid == -1:
             break
         # Anywhere: at the start, while the model loads, while pages are read, passages embedded, the copy published.
-        time.sleep(generator.uniform(0.0, 1.6))
+        time.sleep(generator.uniform(0.0, 1.2))
         job = manager.get_status(job_id)
         if job.pid is None:
             continue

@@ -1,0 +1,93 @@
+"""Files as earlier versions wrote them are opened, migrated after a backup, and lose nothing."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlite_utils import Database
+
+from kbjobs.errors import UnavailableError
+from kbjobs.store import migrations
+from kbjobs.store.connection import connect
+from kbjobs.store.history import list_attempts, list_jobs
+from kbjobs.store.migrations import apply_migrations
+from kbjobs.store.queue import STATE_VERSION, Queue
+from kbjobs.store.transitions import Status
+from tests.conftest import ROOT
+
+FROZEN = ROOT / "tests" / "frozen"
+
+
+def test_every_version_has_its_frozen_file() -> None:
+    versions = range(1, len(migrations.STATE) + 1)
+    assert [path.name for path in sorted(FROZEN.glob("state-*.db"))] == [f"state-{number}.db" for number in versions]
+    assert len(migrations.STATE) == STATE_VERSION
+
+
+def test_state_1(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    shutil.copy(FROZEN / "state-1.db", path)
+    path.chmod(0o600)
+    queue = Queue(path)
+    found = {job.id: (job.source, job.status, job.exit_code) for job in list_jobs(queue)}
+    assert found == {
+        1: ("done", Status.COMPLETED, 0),
+        2: ("failed", Status.FAILED, 1),
+        3: ("limited", Status.INTERRUPTED, 8),
+        4: ("cancelled", Status.CANCELLED, 9),
+        5: ("running", Status.RUNNING, None),
+        6: ("waiting", Status.PENDING, None),
+    }
+    done = queue.get(1)
+    assert done.result == {"documents": 3, "chunks": 9}
+    assert [one["outcome"] for one in list_attempts(queue, 1)] == ["requeue", "complete"]
+    assert queue.connection.execute("SELECT resource FROM locks").fetchone()[0] == "source:running"
+    assert queue.get(6).not_before == 4102444800.0
+    queue.record_death(5, "run-5", "power", 3)
+    claimed = queue.claim("next")
+    assert claimed is not None
+    assert claimed.id == 5
+    queue.close()
+
+
+def add_colour(db: Database) -> None:
+    db.execute("ALTER TABLE jobs ADD COLUMN colour TEXT NOT NULL DEFAULT 'red'")
+
+
+def fail(db: Database) -> None:
+    add_colour(db)
+    raise sqlite3.OperationalError("disk I/O error")
+
+
+def test_a_migration_runs_after_a_backup(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    shutil.copy(FROZEN / "state-1.db", path)
+    steps = (*migrations.STATE, add_colour)
+    connection = connect(path, 2, lambda opened: apply_migrations(opened, path, steps))
+    assert connection.execute("PRAGMA user_version").fetchone()[0] == 2
+    assert {row["colour"] for row in connection.execute("SELECT colour FROM jobs")} == {"red"}
+    connection.close()
+    backup = tmp_path / "state.db.format-1.backup"
+    assert backup.stat().st_mode & 0o777 == 0o600
+    old = sqlite3.connect(backup)
+    assert old.execute("PRAGMA user_version").fetchone()[0] == 1
+    assert old.execute("SELECT count(*) FROM jobs").fetchone()[0] == 6
+    old.close()
+    with pytest.raises(UnavailableError, match="newer kbjobs"):
+        Queue(path)
+
+
+def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    shutil.copy(FROZEN / "state-1.db", path)
+    steps = (*migrations.STATE, fail)
+    with pytest.raises(UnavailableError):
+        connect(path, 2, lambda opened: apply_migrations(opened, path, steps))
+    queue = Queue(path)
+    assert queue.connection.execute("PRAGMA user_version").fetchone()[0] == 1
+    assert "colour" not in [row[1] for row in queue.connection.execute("PRAGMA table_info(jobs)")]
+    assert len(list_jobs(queue)) == 6
+    queue.close()
