@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from kbjobs.api import JobManager
 from kbjobs.daemon.launching import ensure_daemon, is_running, stop_daemon
@@ -32,6 +33,7 @@ SOURCES = 4
 STEP_SECONDS = 0.02
 STEPS = 60
 STALL_AFTER = 5.0
+VICTIMS = ("worker", "daemon", "both", "stopped worker", "stopped daemon")
 
 
 @dataclass
@@ -77,8 +79,8 @@ def run_campaign(home: Home, kills: int, seed: int) -> Outcome:
         time.sleep(generator.uniform(0.0, 0.4))
         _note_recoveries(manager, waiting, outcome)
         running = [job for job in manager.get_active_jobs() if job.status is Status.RUNNING and job.pid]
-        victim = generator.choices(("worker", "daemon", "both", "stopped worker"), (70, 15, 10, 5))[0]
-        if victim != "daemon":
+        victim = generator.choices(VICTIMS, (65, 15, 10, 5, 5))[0]
+        if victim not in ("daemon", "stopped daemon"):
             running = [job for job in running if job.id not in waiting]
             if not running:
                 continue
@@ -86,7 +88,11 @@ def run_campaign(home: Home, kills: int, seed: int) -> Outcome:
         if victim in ("daemon", "both") and daemon is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(daemon, signal.SIGKILL)
-        if victim != "daemon":
+        if victim == "stopped daemon" and daemon is not None:
+            os.kill(daemon, signal.SIGSTOP)
+            time.sleep(generator.uniform(0.0, 1.0))
+            os.kill(daemon, signal.SIGCONT)
+        elif victim != "daemon":
             _strike(manager, generator.choice(running), victim, waiting)
         outcome.kills[victim] += 1
         if victim in ("daemon", "both"):
@@ -165,7 +171,13 @@ def run_huey(kills: int, seed: int) -> Outcome:
         Path(folder, "tasks.py").write_text(HUEY % (STEPS, STEP_SECONDS))
         enqueue = "import tasks\nfor job in range({}, {}): tasks.work(job)\nprint(len(tasks.huey))"
         consumer = [str(Path(sys.executable).with_name("huey_consumer")), "tasks.huey", "-w", "2", "-k", "process"]
-        run = {"cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+        run: dict[str, Any] = {
+            "cwd": folder,
+            "stdout": subprocess.DEVNULL,
+            "stderr": subprocess.DEVNULL,
+            "start_new_session": True,
+            "env": {**os.environ, "PYTHONPATH": folder},
+        }
 
         def pending() -> int:
             with contextlib.closing(sqlite3.connect(Path(folder, "huey.db"), timeout=30)) as database:
@@ -174,15 +186,15 @@ def run_huey(kills: int, seed: int) -> Outcome:
         process = None
         while outcome.kills["consumer"] < kills:
             if process is None:
-                process = subprocess.Popen(consumer, **run)  # type: ignore[call-overload]
-            subprocess.run([sys.executable, "-c", enqueue.format(outcome.jobs, outcome.jobs + 2)], check=True, **run)  # type: ignore[call-overload]
+                process = subprocess.Popen(consumer, **run)
+            subprocess.run([sys.executable, "-c", enqueue.format(outcome.jobs, outcome.jobs + 2)], check=True, **run)
             outcome.jobs += 2
             time.sleep(generator.uniform(0.3, 1.0))
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             process = None
             outcome.kills["consumer"] += 1
-        process = subprocess.Popen(consumer, **run)  # type: ignore[call-overload]
+        process = subprocess.Popen(consumer, **run)
         while pending():
             time.sleep(0.1)
         time.sleep(2 * STEPS * STEP_SECONDS + 2)  # for the tasks in hand: huey does not tell when they end

@@ -48,7 +48,7 @@ def demo(
                 "sources",
                 "add",
                 "preparedness",
-                str(source),
+                str(pages),
                 "--base-url",
                 "https://example.org/preparedness/",
             ],

@@ -21,7 +21,7 @@ from kbjobs.phases.registry import job_types
 from kbjobs.store.jobs import Limits
 from kbjobs.store.queue import DuplicateJobError
 
-app = typer.Typer(no_args_is_help=True, help="Submit one job and follow it to its end.")
+app = typer.Typer(no_args_is_help=True)
 
 SUBMIT_PANEL = "Submit"
 

@@ -106,6 +106,7 @@ def stop_daemon(home: Home, now: bool, seconds: float) -> bool:
         raise UnavailableError("the daemon has not recorded its process", "Try again in a second.")
     pid = int(described["pid"])
     os.kill(pid, signal.SIGQUIT if now else signal.SIGTERM)
+    os.kill(pid, signal.SIGCONT)  # a stopped process would not hear it
     deadline = time.monotonic() + seconds
     # A process that is not our child cannot be waited for; its lock can.
     while is_running(home):

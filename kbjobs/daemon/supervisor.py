@@ -166,32 +166,35 @@ class Supervisor:
         if job is None:
             return None
         crash_point("daemon.claimed")
-        descriptor = os.open(
-            self.home.log_file(job.id, job.attempt),
-            os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC,
-            0o600,
-        )
+        try:
+            process = self._spawn(job, run_id)
+        except OSError as error:
+            self._record_death(job.id, run_id, f"its worker could not be started: {error}")
+            return None
+        crash_point("daemon.started_worker")
+        self._children[run_id] = Child(job.id, run_id, process)
+        log.info("job %d attempt %d: worker %d started", job.id, job.attempt, process.pid)
+        return job
+
+    def _spawn(self, job: Job, run_id: str) -> subprocess.Popen[bytes]:
+        """Start the worker: a session and process group of its own, its output in the attempt's log."""
+        path = self.home.log_file(job.id, job.attempt)
+        descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        # Two arenas of glibc's malloc (mallopt(3)) and not eight a core: about 35 MB less for the same speed.
         # -P: what lies in the working directory is data, never a module.
         worker = [sys.executable, "-P", "-m", "kbjobs.daemon.worker", str(self.home.path), str(job.id)]
         try:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 [*self._niceness(), *worker],
                 stdin=subprocess.DEVNULL,
                 stdout=descriptor,
                 stderr=descriptor,
                 start_new_session=True,
                 cwd=self.home.path,
-                env={**os.environ, RUN_VARIABLE: run_id},
+                env={"MALLOC_ARENA_MAX": "2", **os.environ, RUN_VARIABLE: run_id},
             )
-        except OSError as error:
-            self._record_death(job.id, run_id, f"its worker could not be started: {error}")
-            return None
         finally:
             os.close(descriptor)
-        crash_point("daemon.started_worker")
-        self._children[run_id] = Child(job.id, run_id, process)
-        log.info("job %d attempt %d: worker %d started", job.id, job.attempt, process.pid)
-        return job
 
     def _niceness(self) -> list[str]:
         """The commands in front of a worker's that make it give way to others."""

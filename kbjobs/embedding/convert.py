@@ -55,7 +55,7 @@ def main() -> int:
     except Exception as error:  # noqa: BLE001  (openvino raises many kinds)
         sys.stderr.write(f"openvino cannot convert {folder.name}: {error}\n")
         return EXIT_NOT_CONVERTIBLE
-    openvino.save_model(model, str(arguments.target / IR_FILE), compress_to_fp16=False)
+    openvino.save_model(model, str(arguments.target / IR_FILE), compress_to_fp16=True)
     return 0
 
 

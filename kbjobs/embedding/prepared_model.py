@@ -30,7 +30,7 @@ from kbjobs.errors import KbjobsError, MissingRequirementError
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 1
+_FORMAT = 2  # 2: weights in fp16, half the memory; the parity check covers it
 _MANIFEST = "manifest.json"
 _BUILDING = ".building-"
 _LONGEST_CONVERSION = 1800.0  # seconds; a large model on a slow disk takes one minute

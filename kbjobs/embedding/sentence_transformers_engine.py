@@ -54,7 +54,6 @@ class SentenceTransformersEmbedder:
         self.dimension = folder.dimension
         self.max_tokens = folder.max_tokens
         self._folder = folder
-        self._counting: tokenizers.Tokenizer | None = None
         os.environ.update(OFFLINE_ENVIRONMENT)
         try:
             import torch
@@ -77,9 +76,7 @@ class SentenceTransformersEmbedder:
     @property
     def tokenizer(self) -> tokenizers.Tokenizer:
         """The model's tokenizer without truncation or padding, for counting tokens."""
-        if self._counting is None:
-            self._counting = load_tokenizer(self._folder)
-        return self._counting
+        return load_tokenizer(self._folder)  # loaded for each caller: it takes some 15 MB while it lives
 
     @property
     def transformer(self) -> Any:

@@ -36,7 +36,6 @@ class TokenEmbedder(ABC):
         self._folder = folder
         self._truncating = load_tokenizer(folder)
         self._truncating.enable_truncation(max_length=folder.max_tokens)
-        self._counting: tokenizers.Tokenizer | None = None
 
     @abstractmethod
     def forward(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -57,9 +56,7 @@ class TokenEmbedder(ABC):
     @property
     def tokenizer(self) -> tokenizers.Tokenizer:
         """The model's tokenizer without truncation or padding, for counting tokens."""
-        if self._counting is None:
-            self._counting = load_tokenizer(self._folder)
-        return self._counting
+        return load_tokenizer(self._folder)  # loaded for each caller: it takes some 15 MB while it lives
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed passages; see :meth:`kbjobs.embedding.base.Embedder.embed`."""

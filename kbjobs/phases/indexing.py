@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,12 @@ from kbjobs.embedding.base import Embedder, EmbeddingError
 from kbjobs.phases.base import Context, PhaseResult
 from kbjobs.phases.scanning import scan_source
 from kbjobs.store.ledger import Ledger, MissingText, Record
-from kbjobs.vectors.collection import Collection, CollectionError
+from kbjobs.vectors.collection import BATCH, Collection, CollectionError
 from kbjobs.vectors.publishing import WorkingCopy
 from kbjobs.vectors.sync import Indexed, compare, find_lost, settle_and_publish
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 # Texts embedded and committed together: what a kill may repeat. About half a second with a small model.
 BATCH_TOKENS = 8192
@@ -36,12 +39,13 @@ def run_index(context: Context, embedder: Embedder, force: bool, limit: int | No
     source = context.source.read()
     ledger = Ledger(context.source.ledger)
     try:
-        profile = ledger.profile(_profile_name(embedder))
+        tokenizer = embedder.tokenizer
+        profile = ledger.profile(_profile_name(tokenizer, embedder.max_tokens))
         model = ledger.model(embedder.model_key, embedder.name, embedder.dimension, profile)
         indexed = Indexed(ledger, model, profile, context.source.vectors / embedder.model_key)
         forcing = f"force {embedder.model_key} {context.job_id}" if force else None
         newer_than = _begin_force(indexed, forcing) if forcing else 0
-        chunker = Chunker(embedder.tokenizer, embedder.max_tokens)
+        chunker = Chunker(tokenizer, embedder.max_tokens)
         scan = scan_source(
             context,
             source,
@@ -53,6 +57,7 @@ def run_index(context: Context, embedder: Embedder, force: bool, limit: int | No
             limit=limit,
             allow_delete=allow_delete,
         )
+        del chunker, tokenizer  # tens of MB, before the engine needs them
         missing = ledger.missing_texts(model, profile, newer_than)
         failed_chunks = _embed_missing(context, indexed, embedder, missing)
         if scan.vanished:
@@ -91,9 +96,9 @@ def run_index(context: Context, embedder: Embedder, force: bool, limit: int | No
     return PhaseResult(counts, summary, failed)
 
 
-def _profile_name(embedder: Embedder) -> str:
-    tokenizer = hashlib.sha256(embedder.tokenizer.to_str().encode()).hexdigest()[:12]
-    return f"{tokenizer} {embedder.max_tokens} {PIPELINE_VERSION}"
+def _profile_name(tokenizer: Tokenizer, max_tokens: int) -> str:
+    identity = hashlib.sha256(tokenizer.to_str().encode()).hexdigest()[:12]
+    return f"{identity} {max_tokens} {PIPELINE_VERSION}"
 
 
 def _begin_force(indexed: Indexed, fact: str) -> int:
@@ -113,8 +118,10 @@ def _embed_missing(context: Context, indexed: Indexed, embedder: Embedder, missi
     failed: list[str] = []
     if not missing:
         return failed
-    done = 0
-    context.progress(0, len(missing), "chunks", "embedding", EMBED)
+    # Those that have their vectors count as done, so that a run which goes on shows where it stands.
+    done = indexed.ledger.count_texts(indexed.profile) - len(missing)
+    total = done + len(missing)
+    context.progress(done, total, "chunks", "embedding", EMBED)
     with CollectionWriter(WorkingCopy(indexed.live), context.log) as writer:
         for batch in _batches(missing):
             crash_point("embed.before")
@@ -126,7 +133,7 @@ def _embed_missing(context: Context, indexed: Indexed, embedder: Embedder, missi
             ids = indexed.ledger.record_ids_of_texts(indexed.profile, [text_hash for text_hash, _ in vectors])
             for records in indexed.ledger.records(indexed.model, indexed.profile, ids):
                 writer.put(records)
-            context.progress(done, len(missing), "chunks", "embedding", EMBED)
+            context.progress(done, total, "chunks", "embedding", EMBED)
     return failed
 
 
@@ -181,6 +188,7 @@ class CollectionWriter:
         self._path: Path = copies.begin(empty=False)
         self._log = log
         self._queue: queue.Queue[list[Record] | None] = queue.Queue(maxsize=32)
+        self._is_ending = False
         self._thread = threading.Thread(target=self._write, name="collection-writer")
 
     def __enter__(self) -> Self:
@@ -197,16 +205,29 @@ class CollectionWriter:
         """Hand over records; waits where the writer is far behind."""
         self._queue.put(records)
 
+    def _gather(self) -> list[Record] | None:
+        """The records that wait, up to what is quickest to write at once; None when there will be no more."""
+        if self._is_ending:
+            return None
+        gathered: list[Record] = []
+        while len(gathered) < BATCH:
+            records = self._queue.get()
+            if records is None:
+                self._is_ending = True
+                break
+            gathered += records
+        return gathered
+
     def _write(self) -> None:
         try:
             with Collection(self._path, create=True) as collection:
-                while (records := self._queue.get()) is not None:
+                while (records := self._gather()) is not None:
                     collection.upsert(records)
                     crash_point("collection.upserted")
         except Exception as error:  # noqa: BLE001 — whatever it is, the embedding goes on and publishing heals
             self._log.warning("the working copy is left as it is: %s", error)
-            while self._queue.get() is not None:
-                pass
+            while not self._is_ending:
+                self._is_ending = self._queue.get() is None
 
 
 def _publish(context: Context, indexed: Indexed) -> None:

@@ -226,6 +226,11 @@ class Ledger:
         """How many passages the documents have, cut for a profile."""
         return int(self.connection.execute("SELECT count(*) FROM chunks WHERE profile = ?", (profile,)).fetchone()[0])
 
+    def count_texts(self, profile: int) -> int:
+        """How many different passages the documents have, cut for a profile."""
+        row = self.connection.execute("SELECT count(DISTINCT text_hash) FROM chunks WHERE profile = ?", (profile,))
+        return int(row.fetchone()[0])
+
     # -- vectors ----------------------------------------------------------------------------------
 
     def newest_vector(self) -> int:
