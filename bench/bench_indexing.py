@@ -119,7 +119,7 @@ def index_once(pages: Path, model: str, models: Path, engines: Path) -> Run:
         peak = 0.0
         while not (job := manager.get_status(job_id)).has_ended:
             peak = max(peak, peak_memory(job.pid))
-            time.sleep(0.05)
+            time.sleep(0.3)
         with_loading = time.perf_counter() - started
         log = manager.log_file(job).read_text()
         manager.close()

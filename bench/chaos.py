@@ -141,9 +141,9 @@ def _count(home: Home, manager: JobManager, submitted: list[int], outcome: Outco
 
 
 HUEY = """
-import sqlite3, sys, time
+import sqlite3, time
 from huey import SqliteHuey
-huey = SqliteHuey(filename=sys.argv[1] if len(sys.argv) > 1 else "huey.db", fsync=True)
+huey = SqliteHuey(filename="huey.db", fsync=True)
 
 def ledger():
     connection = sqlite3.connect("steps.db", timeout=30, isolation_level=None)

@@ -8,6 +8,8 @@ most one batch. Resuming is not a mode: a run always goes on from what the ledge
 from __future__ import annotations
 
 import shutil
+import threading
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
@@ -71,8 +73,12 @@ def run(context: Context, params: IndexOfflineParams) -> PhaseResult:
     from kbjobs.phases.indexing import run_index
 
     assert params.model is not None  # noqa: S101 — filled in by plan()
+    # The vector store's library takes half a second to import, most of it while the model is being compiled.
+    preload = threading.Thread(target=import_module, args=("chromadb",), name="preload")
+    preload.start()
     context.progress(0, 0, "documents", f"loading {params.model}", (0.0, 0.0), eta_matters=False)
     embedder = load_embedder(params.model, context.home.models, context.home.engines, context.settings.text("engine"))
+    preload.join()
     try:
         context.log.info("model %s, engine %s", embedder.model_key, embedder.engine)
         return run_index(context, embedder, force=params.force, limit=params.limit, allow_delete=params.allow_delete)

@@ -20,11 +20,9 @@ PRUNED_AT_ONCE = 500  # jobs removed in one transaction: others wait for the wri
 def active_jobs(queue: Queue, source: str | None = None) -> list[Job]:
     """Running jobs, then pending ones in the order in which they will be claimed."""
     where, values = ("AND source = ?", (source,)) if source is not None else ("", ())
-    rows = queue.connection.execute(
-        f"SELECT * FROM jobs WHERE status IN ('running', 'pending') {where} ORDER BY status DESC, priority DESC, id",
-        values,
-    )
-    return [job_from_row(row) for row in rows]
+    pending = f"SELECT * FROM jobs WHERE status = 'pending' {where} ORDER BY priority DESC, id"
+    running = [job for job in queue.running() if source is None or job.source == source]
+    return running + [job_from_row(row) for row in queue.connection.execute(pending, values)]
 
 
 def list_jobs(

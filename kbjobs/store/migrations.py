@@ -40,9 +40,9 @@ def state_001_queue(db: Database) -> None:
             exit_code INTEGER, result TEXT, error TEXT
         )""")
     db.execute("CREATE UNIQUE INDEX one_live_job_per_key ON jobs(key) WHERE status IN ('pending', 'running')")
-    db.execute("CREATE INDEX jobs_in_order ON jobs(status, priority DESC, id)")
-    db.execute("CREATE INDEX jobs_by_end ON jobs(finished_at)")
-    db.execute("CREATE INDEX jobs_by_source ON jobs(source, id)")
+    # Partial, because each index is written with every step of a job. The running ones are found by their locks.
+    db.execute("CREATE INDEX pending_jobs ON jobs(priority DESC, id) WHERE status = 'pending'")
+    db.execute("CREATE INDEX ended_jobs ON jobs(finished_at) WHERE finished_at IS NOT NULL")
     db.execute("""
         CREATE TABLE locks (
             resource TEXT PRIMARY KEY, job_id INTEGER NOT NULL REFERENCES jobs(id), run_id TEXT NOT NULL

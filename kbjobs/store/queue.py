@@ -27,6 +27,21 @@ _DUE = (
     " AND (retry_at IS NULL OR retry_boot <> :boot OR retry_at <= :boottime)"
 )
 
+# A running job holds at least one lock, and an ended one none.
+RUNNING = "SELECT * FROM jobs WHERE id IN (SELECT job_id FROM locks) AND status = 'running' ORDER BY priority DESC, id"
+_NEW_COLUMNS = (
+    "type, source, params, key, resources, phases, status, priority, dimension, operation, created_at,"
+    " not_before, until, timeout, retries"
+)
+_INSERT = f"INSERT INTO jobs ({_NEW_COLUMNS}) VALUES ({', '.join('?' * 15)}) RETURNING *"
+_CLAIM = (
+    "UPDATE jobs SET status = :status, run_id = :run_id, pid = NULL, boot_id = :boot, attempt = attempt + 1,"
+    " saved_at_start = saved, retry_at = NULL, started_at = coalesce(started_at, :moment) WHERE id = ("
+    f"SELECT id FROM jobs AS j WHERE {_DUE} AND NOT EXISTS ("
+    " SELECT 1 FROM json_each(j.resources) AS r JOIN locks AS l ON l.resource = r.value)"
+    " ORDER BY priority DESC, id LIMIT 1) RETURNING *"
+)
+
 
 def _clocks() -> dict[str, Any]:
     return {"wall": time.time(), "boot": boot_id(), "boottime": since_boot()}
@@ -85,24 +100,19 @@ class Queue:
         )
         try:
             with transaction(self.connection):
-                found = self.connection.execute(
-                    "SELECT id, status FROM jobs WHERE key = ? AND status IN ('pending', 'running')",
-                    (new.key,),
-                ).fetchone()
-                if found:
-                    raise DuplicateJobError(
-                        found["id"],
-                        f"the same job is already {found['status']}: job {found['id']}",
-                        f"Follow it with kbjobs watch {found['id']}, or stop it with kbjobs cancel {found['id']}.",
-                    )
-                cursor = self.connection.execute(
-                    "INSERT INTO jobs (type, source, params, key, resources, phases, status, priority,"
-                    " dimension, operation, created_at, not_before, until, timeout, retries)"
-                    f" VALUES ({','.join('?' * len(row))})",
-                    row,
-                )
-                assert cursor.lastrowid is not None  # noqa: S101 — an INSERT always has one
-                return self.get(cursor.lastrowid)
+                inserted = self.connection.execute(_INSERT, row).fetchone()
+            return job_from_row(inserted)
+        except sqlite3.IntegrityError as error:
+            found = self.connection.execute(
+                "SELECT id, status FROM jobs WHERE key = ? AND status IN ('pending', 'running')", (new.key,)
+            ).fetchone()
+            if found is None:  # it has ended in this very moment: there is room for this one
+                return self.submit(new)
+            raise DuplicateJobError(
+                found["id"],
+                f"the same job is already {found['status']}: job {found['id']}",
+                f"Follow it with kbjobs watch {found['id']}, or stop it with kbjobs cancel {found['id']}.",
+            ) from error
         except sqlite3.Error as error:
             raise explain(error, self.path) from error
 
@@ -182,33 +192,24 @@ class Queue:
     def claim(self, run_id: str) -> Job | None:
         """Take the next pending job whose resources are free, and lock them for ``run_id``."""
         with transaction(self.connection):
-            row = self.connection.execute(
-                f"SELECT * FROM jobs AS j WHERE {_DUE} AND NOT EXISTS ("
-                " SELECT 1 FROM json_each(j.resources) AS r JOIN locks AS l ON l.resource = r.value)"
-                " ORDER BY priority DESC, id LIMIT 1",
-                _clocks(),
-            ).fetchone()
+            moment = now_text()
+            values = {"status": after(Status.PENDING, Event.CLAIM), "run_id": run_id, "moment": moment, **_clocks()}
+            row = self.connection.execute(_CLAIM, values).fetchone()
             if row is None:
                 return None
-            job_id, attempt, started = row["id"], row["attempt"] + 1, now_text()
             self.connection.executemany(
                 "INSERT INTO locks (resource, job_id, run_id) VALUES (?, ?, ?)",
-                [(resource, job_id, run_id) for resource in json.loads(row["resources"])],
-            )
-            self.connection.execute(
-                "UPDATE jobs SET status = ?, run_id = ?, pid = NULL, boot_id = ?, attempt = ?, saved_at_start = saved,"
-                " retry_at = NULL, started_at = coalesce(started_at, ?) WHERE id = ?",
-                (after(Status(row["status"]), Event.CLAIM), run_id, boot_id(), attempt, started, job_id),
+                [(resource, row["id"], run_id) for resource in json.loads(row["resources"]) or [f"job:{row['id']}"]],
             )
             self.connection.execute(
                 "INSERT INTO attempts (job_id, attempt, run_id, started_at) VALUES (?, ?, ?, ?)",
-                (job_id, attempt, run_id, started),
+                (row["id"], row["attempt"], run_id, moment),
             )
-            return self.get(job_id)
+        return job_from_row(row)
 
     def running(self) -> list[Job]:
         """The jobs whose status is running, whoever runs them."""
-        rows = self.connection.execute("SELECT * FROM jobs WHERE status = 'running' ORDER BY id")
+        rows = self.connection.execute(RUNNING)
         return [job_from_row(row) for row in rows]
 
     def count_pending(self) -> int:
@@ -345,20 +346,16 @@ class Queue:
     ) -> None:
         """End a running job and free its resources. Raises StaleWorkerError where the run has ended."""
         with transaction(self.connection):
-            self._leave(job_id, run_id, event, exit_code, message, error, 0)
-            self.connection.execute(
-                "UPDATE jobs SET result = ?, error = ?, reason = ?, phases = coalesce(?, phases),"
-                " progress = CASE WHEN status = 'completed' THEN 100 ELSE progress END,"
-                " duration = coalesce(?, duration), phase = NULL WHERE id = ?",
-                (
-                    None if result is None else json.dumps(result),
-                    error,
-                    reason,
-                    None if phases is None else json.dumps(phases),
-                    duration,
-                    job_id,
-                ),
-            )
+            more: dict[str, Any] = {"error": error, "reason": reason, "phase": None}
+            if result is not None:
+                more["result"] = json.dumps(result)
+            if phases is not None:
+                more["phases"] = json.dumps(phases)
+            if duration is not None:
+                more["duration"] = duration
+            if event is Event.COMPLETE:
+                more["progress"] = 100.0
+            self._leave(job_id, run_id, event, exit_code, message, error, 0, more)
 
     def _leave(
         self,
@@ -369,14 +366,20 @@ class Queue:
         message: str,
         error: str | None,
         deaths: int,
+        more: dict[str, Any] | None = None,
     ) -> None:
-        """The one way out of running: status, locks and attempt in the caller's transaction."""
+        """The one way out of running: status, locks and attempt in the caller's transaction.
+
+        ``more``: further columns of the job and their values.
+        """
         status = after(Status.RUNNING, event)
         moment = now_text()
+        values = {"status": status, "run_id": None, "pid": None, "eta": None, "deaths": deaths, "message": message}
+        values |= {"exit_code": exit_code, "finished_at": moment if exit_code is not None else None, **(more or {})}
+        assignments = ", ".join(f"{name} = ?" for name in values)
         cursor = self.connection.execute(
-            "UPDATE jobs SET status = ?, run_id = NULL, pid = NULL, eta = NULL, deaths = ?, exit_code = ?,"
-            " message = ?, finished_at = ? WHERE id = ? AND status = 'running' AND run_id = ?",
-            (status, deaths, exit_code, message, moment if exit_code is not None else None, job_id, run_id),
+            f"UPDATE jobs SET {assignments} WHERE id = ? AND status = 'running' AND run_id = ?",
+            (*values.values(), job_id, run_id),
         )
         if cursor.rowcount != 1:
             raise StaleWorkerError(f"run {run_id} of job {job_id} has ended")
