@@ -27,7 +27,7 @@ from kbjobs.store.sources import Source, SourceFolder
 from kbjobs.store.transitions import Event
 
 JOBS = 1000
-ROUNDS = 5
+ROUNDS = 9
 HISTORY = 100_000
 PUEUE_STARTS = 3.0  # a second and slot: its loop looks every 300 ms (src/daemon/task_handler of pueue)
 
@@ -81,25 +81,20 @@ def persist_queue_rate(folder: Path, synchronous: str) -> float:
     return JOBS / (time.perf_counter() - started)
 
 
-def median_rate(measure: Callable[[Path, str], float], synchronous: str) -> float:
-    """Median over rounds, each in a new folder."""
-    rates = []
-    for _ in range(ROUNDS):
-        with tempfile.TemporaryDirectory(prefix="kbjobs-bench-") as folder:
-            rates.append(measure(Path(folder), synchronous))
-    return statistics.median(rates)
-
-
 def compare_rates() -> None:
-    """Print the rates of all three."""
+    """Print the rates of all three, measured in turn, each round in new folders."""
+    measures = {"kbjobs": kbjobs_rate, "SqliteHuey": huey_rate, "persist-queue": persist_queue_rate}
     for synchronous in ("FULL", "NORMAL"):
-        measures = {"kbjobs": kbjobs_rate, "SqliteHuey": huey_rate, "persist-queue": persist_queue_rate}
-        rates = {name: median_rate(measure, synchronous) for name, measure in measures.items()}
-        fastest = max(rate for name, rate in rates.items() if name != "kbjobs")
-        told = ", ".join(f"{name} {rate:,.0f}" for name, rate in rates.items())
-        print(
-            f"synchronous {synchronous}, jobs/s: {told}; of the faster peer: {rates['kbjobs'] / fastest:.2f} (bar 0.8)"
-        )
+        rates: dict[str, list[float]] = {name: [] for name in measures}
+        for _ in range(ROUNDS):
+            for name, measure in measures.items():
+                with tempfile.TemporaryDirectory(prefix="kbjobs-bench-") as folder:
+                    rates[name].append(measure(Path(folder), synchronous))
+        medians = {name: statistics.median(found) for name, found in rates.items()}
+        fastest = max(rate for name, rate in medians.items() if name != "kbjobs")
+        told = ", ".join(f"{name} {rate:,.0f}" for name, rate in medians.items())
+        bar = " (bar 0.8)" if synchronous == "FULL" else ""
+        print(f"synchronous {synchronous}, jobs/s: {told}; of the faster peer: {medians['kbjobs'] / fastest:.2f}{bar}")
 
 
 def seconds_of(action: Callable[[], object], times: int = 200) -> float:
