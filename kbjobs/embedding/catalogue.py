@@ -154,7 +154,7 @@ def _read_local_folder(name: str) -> ModelFolder:
     if not folder.is_dir():
         raise NotFoundError(f"there is no model folder {folder}", _list_known())
     return read_model_folder(
-        folder.name or "model",
+        str(folder),  # absolute: the worker, and every later search, looks from another working directory
         folder,
         "use a folder that sentence-transformers has saved, or `hf download <model> --local-dir <folder>`",
     )

@@ -61,8 +61,9 @@ class ModelFolder:
 
     @property
     def slug(self) -> str:
-        """The name as it can stand in a file name."""
-        return re.sub(r"[^A-Za-z0-9._-]+", "-", self.name.replace("/", "--")).strip(".-") or "model"
+        """The name, or for a path its last part, as it can stand in a file name."""
+        name = self.name.rpartition("/")[2] if self.name.startswith("/") else self.name.replace("/", "--")
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "model"
 
     @property
     def is_plain(self) -> bool:

