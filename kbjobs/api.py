@@ -13,7 +13,7 @@ from kbjobs.crashpoints import crash_point
 from kbjobs.credentials import names_in_environment, stored_secrets
 from kbjobs.daemon.launching import ensure_daemon, is_running
 from kbjobs.daemon.waking import nudge
-from kbjobs.errors import MissingRequirementError, NotFoundError, UsageError
+from kbjobs.errors import MissingRequirementError, NotFoundError, UnavailableError, UsageError
 from kbjobs.phases.names import known_names
 from kbjobs.settings import Home, Settings, current_home
 from kbjobs.store import history
@@ -227,12 +227,15 @@ class JobManager:
             return
         queue = self._existing(job_ids[0])
         before: dict[int, Job] = {}
-        version, next_look = -1, 0.0
+        version, next_look = (-1, -1), 0.0
+        inode = self.home.state_file.stat().st_ino
         while True:
+            if not self.home.state_file.exists() or self.home.state_file.stat().st_ino != inode:
+                raise UnavailableError(f"{self.home.state_file} was removed or replaced", "See kbjobs status.")
             if revive and time.monotonic() >= next_look:
                 ensure_daemon(self.home)
                 next_look = time.monotonic() + REVIVE_SECONDS
-            if (current := queue.data_version()) != version or not before:
+            if (current := queue.changes()) != version or not before:
                 version = current
                 for job_id in job_ids:
                     job = queue.get(job_id)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kbjobs.commands._render import say
-from kbjobs.daemon.locks import try_lock
+from kbjobs.daemon.locks import is_locked, try_lock
 from kbjobs.errors import ConflictError
 from kbjobs.settings import current_home
 from kbjobs.store.backup import restore_backup
@@ -35,6 +35,13 @@ def restore(
     if lock is None:
         raise ConflictError("a daemon serves this home", "Stop it first: kbjobs daemon stop.")
     try:
+        locks = (*home.daemon_lock.parent.glob("run-*.lock"), *home.sources.glob("*/.lock"))
+        in_use = [path for path in locks if is_locked(path)]
+        if in_use:
+            raise ConflictError(
+                f"the home is in use: {in_use[0]} is locked",
+                "Wait for the worker or command, or end it; then try again.",
+            )
         names = restore_backup(home, file, replace)
     finally:
         lock.release()

@@ -105,8 +105,14 @@ def stop_daemon(home: Home, now: bool, seconds: float) -> bool:
     if described is None:
         raise UnavailableError("the daemon has not recorded its process", "Try again in a second.")
     pid = int(described["pid"])
-    os.kill(pid, signal.SIGQUIT if now else signal.SIGTERM)
-    os.kill(pid, signal.SIGCONT)  # a stopped process would not hear it
+    if not _holds(pid, home.daemon_lock):
+        raise UnavailableError(
+            f"the lock of the daemon is held by another process than the one recorded ({pid})",
+            "A restore may be at work, or the daemon is just starting: try again in a moment.",
+        )
+    with contextlib.suppress(ProcessLookupError):  # it may be ending by itself
+        os.kill(pid, signal.SIGQUIT if now else signal.SIGTERM)
+        os.kill(pid, signal.SIGCONT)  # a stopped process would not hear it
     deadline = time.monotonic() + seconds
     # A process that is not our child cannot be waited for; its lock can.
     while is_running(home):
@@ -114,6 +120,14 @@ def stop_daemon(home: Home, now: bool, seconds: float) -> bool:
             raise UnavailableError(f"the daemon (process {pid}) did not stop", "Try kbjobs daemon stop --now.")
         time.sleep(0.02)
     return True
+
+
+def _holds(pid: int, lock: Path) -> bool:
+    """Whether a process has the lock's file open: a recorded PID may be another program's by now."""
+    try:
+        return any(descriptor.readlink() == lock.resolve() for descriptor in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
 
 
 def log_to_file(path: Path) -> None:

@@ -116,10 +116,15 @@ class Supervisor:
                 return
             try:
                 wait = self._tick()
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OSError) as error:
                 log.error("the state cannot be used now, trying again: %s", error)
                 if is_disk_full(error):
                     self.home.give_up_reserve()
+                if self._stopping:
+                    # Without the state nothing can be given back; the next daemon recovers what is killed here.
+                    for run_id in self._children:
+                        kill_processes_of_run(run_id)
+                    return
                 wait = TROUBLE_SECONDS
             if self._stopping and wait == 0:
                 return

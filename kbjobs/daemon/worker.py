@@ -14,12 +14,15 @@ import sqlite3
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from kbjobs.chains.runner import Phase, Progress, Report, run_chain
 from kbjobs.crashpoints import crash_point
-from kbjobs.daemon.locks import lock_source, try_lock
+from kbjobs.daemon.locks import try_lock
 from kbjobs.daemon.processes import RUN_VARIABLE
 from kbjobs.daemon.waking import nudge
 from kbjobs.errors import ExitCode, JobCancelled, KbjobsError, TransientError
@@ -33,7 +36,7 @@ from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Event
 
 WRITE_SECONDS = 0.3  # between two writes of progress, and two looks at the wish to cancel
-LOCK_SECONDS = 10.0  # for a predecessor that was just killed to let go
+LOCK_SECONDS = 1.0  # between two looks whether to stop waiting for the source
 LOST = 70  # exit status of a worker whose run was ended by someone else
 
 log = logging.getLogger("kbjobs.worker")
@@ -62,7 +65,11 @@ class ProgressWriter:
         return self._job.duration + time.monotonic() - self._started
 
     def start(self) -> None:
-        """Begin to write."""
+        """Begin to write. Raises what opening the state raises."""
+        self._queue = Queue(self._home.state_file)
+        self._queue.connection.execute("PRAGMA synchronous = NORMAL")
+        row = self._queue.connection.execute("SELECT saved FROM jobs WHERE id = ?", (self._job.id,)).fetchone()
+        self._saved_before = int(row[0])
         self._thread.start()
 
     def stop(self) -> None:
@@ -93,9 +100,7 @@ class ProgressWriter:
             self._steps += steps
 
     def _run(self) -> None:
-        queue = Queue(self._home.state_file)
-        queue.connection.execute("PRAGMA synchronous = NORMAL")
-        saved = int(queue.connection.execute("SELECT saved FROM jobs WHERE id = ?", (self._job.id,)).fetchone()[0])
+        queue, saved = self._queue, self._saved_before
         last = False
         while not last:
             last = self._ended.wait(WRITE_SECONDS)
@@ -162,38 +167,59 @@ def run_job(home: Home, job_id: int, run_id: str) -> int:
 class _Outcome:
     """How the work ended, before it is recorded."""
 
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
+    def __init__(self) -> None:
+        self.progress: Progress | None = None
         self.results: list[PhaseResult] = []
         self.error: BaseException | None = None
 
 
 def _work(home: Home, job: Job, writer: ProgressWriter, stop: threading.Event) -> _Outcome:
-    phases = [
-        Phase(phase["name"], kind, kind.params.model_validate(phase["params"]), phase["weight"])
-        for phase in job.phases
-        for kind in [job_type(phase["job"])]
-    ]
-    outcome = _Outcome(Progress(phases, writer.report, writer.saved))
+    outcome = _Outcome()
 
     def is_stopping() -> bool:
         return stop.is_set() or writer.cancel_requested.is_set() or writer.time_limit_reached.is_set()
 
     try:
+        phases = [
+            Phase(phase["name"], kind, kind.params.model_validate(phase["params"]), phase["weight"])
+            for phase in job.phases
+            for kind in [job_type(phase["job"])]
+        ]
+        outcome.progress = progress = Progress(phases, writer.report, writer.saved)
         settings = Settings(home)
         assert job.source is not None  # noqa: S101 — every type so far works on a source
         source = SourceFolder(home.sources, job.source)
         source.read()
 
         def make_context(phase: Phase) -> Context:
-            return Context(home, settings, source, job.id, outcome.progress, is_stopping, log)
+            return Context(home, settings, source, job.id, progress, is_stopping, log)
 
-        with lock_source(source.lock, source.id, LOCK_SECONDS):
+        with _lock_source(source, is_stopping):
             crash_point("worker.source_locked")
-            outcome.results = run_chain(phases, outcome.progress, make_context, log)
+            outcome.results = run_chain(phases, progress, make_context, log)
     except (Exception, SystemExit) as error:  # noqa: BLE001 — recorded and shown, whatever it is
         outcome.error = error
     return outcome
+
+
+def _lock_source(source: SourceFolder, is_stopping: Callable[[], bool]) -> FileLock:
+    """Take the source's lock, however long a command such as ``sources rebuild`` keeps it."""
+    while (lock := try_lock(source.lock, LOCK_SECONDS)) is None:
+        log.info("source %s is in use by another process: waiting", source.id)
+        if is_stopping():
+            raise JobCancelled("stopped while waiting for the source")
+    return lock
+
+
+def _explain(error: BaseException, home: Path) -> KbjobsError | None:
+    """What a person is told; None for what nobody expected."""
+    if isinstance(error, KbjobsError):
+        return error
+    if isinstance(error, sqlite3.Error) or is_disk_full(error):
+        return explain(error, Path(getattr(error, "filename", None) or home))  # type: ignore[arg-type]
+    if isinstance(error, OSError) and error.filename:
+        return KbjobsError(f"{error.filename}: {error.strerror}", "Check that it can be read and written.")
+    return None
 
 
 def backoff(first: float, retried: int) -> float:
@@ -205,7 +231,7 @@ def backoff(first: float, retried: int) -> float:
 
 
 def _record(home: Home, queue: Queue, job: Job, run_id: str, outcome: _Outcome, writer: ProgressWriter) -> None:
-    phases = outcome.progress.snapshot()
+    phases = outcome.progress.snapshot() if outcome.progress is not None else None
     error = outcome.error
     if error is None:
         failed = sum(result.failed for result in outcome.results)
@@ -246,10 +272,7 @@ def _record(home: Home, queue: Queue, job: Job, run_id: str, outcome: _Outcome, 
         queue.postpone(job.id, run_id, pause, error.message, writer.duration)
         log.warning("%s; tried again in %.0f s", error.message, pause)
     else:
-        if isinstance(error, sqlite3.Error | OSError):
-            known: KbjobsError | None = explain(error, queue.path.parent)
-        else:
-            known = error if isinstance(error, KbjobsError) else None
+        known = _explain(error, queue.path.parent)
         log.error("failed: %s", error, exc_info=error)
         code = known.exit_code if known else ExitCode.FAILED
         text = (known.message if known else f"{type(error).__name__}: {error}").strip()

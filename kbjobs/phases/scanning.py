@@ -78,7 +78,8 @@ def scan_source(
         rows = [(document, signature, cut) for (document, signature), cut in zip(documents, chunks, strict=True)]
         ledger.put_documents(profile, pipeline, rows)
         crash_point("scan.committed")
-        context.saved(len(rows))
+        # Only what the ledger did not hold is progress: a page read again is not, however often a worker dies after it.
+        context.saved(sum(not _is_known(known.get(document.doc_id), document, pipeline) for document, _ in documents))
         for document, _ in documents:
             before = known.get(document.doc_id)
             if before is None:
@@ -142,6 +143,15 @@ def _enumerate(
     else:
         scan.vanished = vanished
     return files
+
+
+def _is_known(before: KnownDocument | None, document: Document, pipeline: str) -> bool:
+    return (
+        before is not None
+        and before.is_chunked
+        and before.pipeline == pipeline
+        and before.content_hash == document.content_hash
+    )
 
 
 def _read(context: Context, source: Source, files: Sequence[FoundFile], scan: Scan) -> Iterator[tuple[Document, str]]:

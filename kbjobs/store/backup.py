@@ -25,7 +25,9 @@ from kbjobs.errors import ConflictError, NotFoundError, UnavailableError, UsageE
 from kbjobs.settings import Home
 from kbjobs.store.clocks import now_text
 from kbjobs.store.connection import explain
-from kbjobs.store.sources import SOURCE_ID, list_sources
+from kbjobs.store.ledger import LEDGER_VERSION
+from kbjobs.store.queue import STATE_VERSION
+from kbjobs.store.sources import SOURCE_ID, is_source_id, list_sources
 
 FORMAT = 1
 INDEX_NAME = "kbjobs-backup.json"
@@ -96,7 +98,8 @@ def restore_backup(home: Home, file: Path, replace: bool) -> list[str]:
     moved into a folder beside. The caller holds the daemon's lock.
     """
     home.prepare()
-    held = [path for path in (home.state_file, home.config_file, *home.sources.iterdir()) if path.exists()]
+    state = [path for path in home.path.glob("state.db*") if path.suffix != ".lock"]  # also a log without its file
+    held = [path for path in (*state, home.config_file, *home.sources.iterdir()) if path.exists()]
     if held and not replace:
         raise ConflictError(
             f"the home {home.path} is not empty ({held[0].name})",
@@ -146,7 +149,7 @@ def _unpack(file: Path, folder: Path) -> list[str]:
         raise _damaged(file, f"it lacks {next(iter(left))!r}")
     for name in index:
         if name.endswith(".db"):
-            _check_database(folder / name, file)
+            _check_database(folder / name, STATE_VERSION if name == "state.db" else LEDGER_VERSION, file)
     return list(index)
 
 
@@ -174,13 +177,17 @@ def _read_index(tar: tarfile.TarFile, file: Path) -> dict[str, dict[str, Any]]:
             raise UnavailableError(f"{file} was written by a newer kbjobs", "Upgrade kbjobs.")
         files: dict[str, dict[str, Any]] = index["files"]
         for name, entry in files.items():
-            if not _MEMBER.fullmatch(name) or not isinstance(entry["size"], int) or entry["size"] < 0:
+            if not _is_allowed(name) or not isinstance(entry["size"], int) or entry["size"] < 0:
                 raise _damaged(file, f"its index names {name!r}")
             if not re.fullmatch("[0-9a-f]{64}", entry["sha256"]):
                 raise _damaged(file, f"its index has no sha256 of {name!r}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(file, f"its index cannot be read: {error}") from error
     return files
+
+
+def _is_allowed(name: str) -> bool:
+    return _MEMBER.fullmatch(name) is not None and (not name.startswith("sources/") or is_source_id(name.split("/")[1]))
 
 
 def _write_checked(content: IO[bytes], target: Path, sha256: str, file: Path) -> None:
@@ -195,9 +202,12 @@ def _write_checked(content: IO[bytes], target: Path, sha256: str, file: Path) ->
         raise _damaged(file, f"{target.name} was changed")
 
 
-def _check_database(path: Path, file: Path) -> None:
+def _check_database(path: Path, newest: int, file: Path) -> None:
     try:
         with closing(sqlite3.connect(path)) as connection:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if not 1 <= version <= newest:
+                raise _damaged(file, f"its {path.name} has format {version}, this program knows {newest}")
             found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.Error as error:
         found = str(error)

@@ -85,6 +85,11 @@ def _create(path: Path, migrate: Callable[[sqlite3.Connection], None]) -> None:
             migrate(connection)
         finally:
             connection.close()
+        # A log left by a file that was taken away would be replayed into the new one.
+        for suffix in ("-wal", "-shm"):
+            stale = path.with_name(path.name + suffix)
+            if stale.exists():
+                stale.rename(stale.with_name(f"{stale.name}.stale-{os.getpid()}"))
         unfinished.rename(path)
 
 

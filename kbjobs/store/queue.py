@@ -183,9 +183,10 @@ class Queue:
             ) from None
         return self.get(job_id)
 
-    def data_version(self) -> int:
-        """Changes whenever another process has written: a cheap question for those who wait."""
-        return int(self.connection.execute("PRAGMA data_version").fetchone()[0])
+    def changes(self) -> tuple[int, int]:
+        """Another pair whenever anybody has written, this connection included: a cheap question for those who wait."""
+        others = self.connection.execute("PRAGMA data_version").fetchone()[0]
+        return int(others), self.connection.total_changes
 
     # -- the daemon -------------------------------------------------------------------------------
 
@@ -327,7 +328,8 @@ class Queue:
         with transaction(self.connection):
             self._leave(job_id, run_id, Event.POSTPONE, None, f"tried again in {seconds:.0f} s: {error}", error, 0)
             self.connection.execute(
-                "UPDATE jobs SET retried = retried + 1, retry_at = ?, retry_boot = ?, duration = ? WHERE id = ?",
+                "UPDATE jobs SET retried = retried + 1, retry_at = ?, retry_boot = ?, duration = ?"
+                " WHERE id = ? AND status = 'pending'",
                 (since_boot() + seconds, boot_id(), duration, job_id),
             )
 
@@ -372,6 +374,10 @@ class Queue:
 
         ``more``: further columns of the job and their values.
         """
+        wish = self.connection.execute("SELECT cancel_requested FROM jobs WHERE id = ?", (job_id,)).fetchone()
+        if wish is not None and wish[0] and event in (Event.REQUEUE, Event.POSTPONE):
+            # Nothing that would run again is left of a job that the user wished to end.
+            event, exit_code, message = Event.CANCEL, ExitCode.CANCELLED, "cancelled; what was done is kept"
         status = after(Status.RUNNING, event)
         moment = now_text()
         values = {"status": status, "run_id": None, "pid": None, "eta": None, "deaths": deaths, "message": message}

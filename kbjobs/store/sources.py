@@ -28,6 +28,11 @@ class Source:
     created_at: str = ""
 
 
+def is_source_id(name: str) -> bool:
+    """Whether a name can be a source's id."""
+    return SOURCE_ID.fullmatch(name) is not None and name.split(".")[0] not in RESERVED
+
+
 def check_source_id(source_id: str) -> str:
     """Return the id, or raise UsageError saying what an id may look like."""
     if not SOURCE_ID.fullmatch(source_id):
@@ -114,7 +119,7 @@ def list_sources(sources: Path) -> list[Source]:
     found = []
     if sources.is_dir():
         for entry in sorted(sources.iterdir()):
-            if SOURCE_ID.fullmatch(entry.name) and (entry / "manifest.json").is_file():
+            if is_source_id(entry.name) and (entry / "manifest.json").is_file():
                 found.append(SourceFolder(sources, entry.name).read())
     return found
 

@@ -16,11 +16,13 @@ import pytest
 
 from kbjobs.api import JobManager
 from kbjobs.daemon.launching import ensure_daemon, is_running, stop_daemon
+from kbjobs.daemon.locks import lock_source, try_lock
 from kbjobs.daemon.processes import processes_of_run
 from kbjobs.errors import ConflictError, MissingRequirementError
 from kbjobs.settings import Home
 from kbjobs.sources import register
 from kbjobs.store.jobs import Job, Limits
+from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
 from tests.conftest import ROOT, Kbjobs, is_alive, read_json, wait_until, write_pages
 
@@ -403,6 +405,53 @@ def test_doctor_sees_a_left_over_process(manager: JobManager, kbjobs: Kbjobs) ->
         for process in (leftover, stray):
             process.kill()
             process.wait()
+
+
+def test_a_job_waits_for_a_command_that_keeps_its_source(manager: JobManager) -> None:
+    lock = lock_source(SourceFolder(manager.home.sources, "a").lock, "a", 1)
+    job_id = manager.submit("steps", "a", count=1)
+    wait_until(
+        lambda: (
+            "in use by another process" in manager.log_file(manager.get_status(job_id)).read_text()
+            if manager.get_status(job_id).attempt
+            else False
+        )
+    )
+    assert manager.get_status(job_id).status is Status.RUNNING
+    lock.release()
+    assert ended(manager, job_id).exit_code == 0
+
+
+def test_a_type_that_is_gone_fails_with_its_name(manager: JobManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "")
+    job_id = manager.submit("steps", "a", count=1)  # known here, not to the worker
+    job = ended(manager, job_id)
+    assert (job.status, job.exit_code, job.attempt) == (Status.FAILED, 2, 1)
+    assert "unknown job type 'steps'" in (job.error or "")
+
+
+def test_stop_does_not_signal_a_stranger(manager: JobManager, kbjobs: Kbjobs) -> None:
+    stranger = subprocess.Popen(["sleep", "600"])
+    lock = try_lock(manager.home.daemon_lock, 1)
+    assert lock is not None
+    try:
+        manager._opened().describe_daemon(stranger.pid, "0")
+        assert "held by another process" in kbjobs("daemon", "stop", check=7).stderr
+        assert is_alive(stranger.pid)
+    finally:
+        lock.release()
+        stranger.kill()
+        stranger.wait()
+
+
+def test_a_follower_sees_what_its_own_process_writes(manager: JobManager) -> None:
+    first = manager.submit("steps", "a", count=50, seconds=0.1)
+    started(manager, first)
+    second = manager.submit("steps", "a", number=2)
+    for event in manager.follow([second], revive=False):
+        if event.event == "queued":
+            manager.cancel(second)
+    assert manager.get_status(second).status is Status.CANCELLED
 
 
 def test_a_conflict_is_a_conflict_for_python_too(manager: JobManager) -> None:

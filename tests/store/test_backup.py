@@ -164,6 +164,7 @@ HOSTILE: dict[str, Callable[[list[tuple[tarfile.TarInfo, bytes]]], Any]] = {
     "newer": lambda members: put_index(members, lambda index: index.update(format=9)),
     "negative size": lambda members: put_index(members, lambda index: index["files"]["state.db"].update(size=-1)),
     "huge size": lambda members: put_index(members, lambda index: index["files"]["state.db"].update(size=10**18)),
+    "reserved name": rename_member("sources/con/source.db"),
     "no hash": lambda members: put_index(members, lambda index: index["files"]["state.db"].update(sha256="")),
 }
 
@@ -201,3 +202,32 @@ def test_a_home_with_something_in_it_is_refused(home: Home, tmp_path: Path) -> N
     create_backup(home, tmp_path / "b.tar")
     with pytest.raises(ConflictError):
         restore_backup(home, tmp_path / "b.tar", replace=False)
+
+
+def test_a_log_without_its_file_is_held_and_moved_aside(home: Home, tmp_path: Path) -> None:
+    home.prepare()
+    queue = Queue(home.state_file)
+    queue.submit(NewJob("index_offline", "old", {}, [], ("source:old",)))
+    create_backup(home, tmp_path / "b.tar")
+    queue.submit(NewJob("index_offline", "newer", {}, [], ("source:newer",)))
+    left = Path(f"{home.state_file}-wal").read_bytes()
+    queue.close()
+    for path in home.path.glob("state.db*"):
+        path.unlink()
+    Path(f"{home.state_file}-wal").write_bytes(left)
+    with pytest.raises(ConflictError):
+        restore_backup(home, tmp_path / "b.tar", replace=False)
+    restore_backup(home, tmp_path / "b.tar", replace=True)
+    restored = Queue(home.state_file)
+    assert [row[0] for row in restored.connection.execute("SELECT source FROM jobs")] == ["old"]
+    restored.close()
+
+
+def test_a_database_of_a_newer_version_is_refused(home: Home, tmp_path: Path) -> None:
+    home.prepare()
+    queue = Queue(home.state_file)
+    queue.connection.execute("PRAGMA user_version = 77")
+    queue.close()
+    create_backup(home, tmp_path / "b.tar")
+    with pytest.raises(UnavailableError, match="format 77"):
+        restore_backup(Home(tmp_path / "other"), tmp_path / "b.tar", replace=False)

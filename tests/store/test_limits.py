@@ -234,3 +234,38 @@ def test_the_clocks() -> None:
     first = clocks.since_boot()
     assert 0 < first <= clocks.since_boot() < time.time()
     assert len(clocks.boot_id()) == 36
+
+
+def test_a_wish_to_cancel_wins_over_a_pause_and_over_a_release(queue: Queue) -> None:
+    for number, give_back in enumerate(("postpone", "release")):
+        job = queue.submit(new(f"s{number}"))
+        queue.claim(f"r{number}")
+        queue.cancel(job.id)
+        if give_back == "postpone":
+            queue.postpone(job.id, f"r{number}", 3600, "busy", 0)
+        else:
+            queue.release(job.id, f"r{number}")
+        ended = queue.get(job.id)
+        assert (ended.status, ended.exit_code) == (Status.CANCELLED, ExitCode.CANCELLED)
+        assert queue.claim("next") is None
+
+
+def test_changes_tells_of_own_writes_too(queue: Queue) -> None:
+    before = queue.changes()
+    assert queue.changes() == before
+    queue.submit(new())
+    assert queue.changes() != before
+
+
+def test_a_log_left_by_a_lost_file_is_not_replayed(queue: Queue, tmp_path: Path) -> None:
+    """kill -9 leaves the write-ahead log; whoever removes only state.db must not get the old jobs back."""
+    import shutil
+
+    queue.submit(new())
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(f"{queue.path}-wal", other / "state.db-wal")
+    anew = Queue(other / "state.db")
+    assert list_jobs(anew) == []
+    anew.close()
+    assert list(other.glob("state.db-wal.stale-*"))
