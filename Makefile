@@ -39,7 +39,7 @@ format: install
 
 bench: install
 	@sh tests/real/fetch_inputs.sh
-	for script in bench/bench_*.py; do echo; echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	for script in bench/bench_*.py bench/chaos.py; do echo; echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf .venv .cache build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
