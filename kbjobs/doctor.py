@@ -18,6 +18,7 @@ from kbjobs.daemon.locks import is_locked
 from kbjobs.daemon.processes import RUN_VARIABLE
 from kbjobs.errors import KbjobsError
 from kbjobs.settings import Home, Settings, refuse_network_home
+from kbjobs.store.connection import check_integrity
 from kbjobs.store.queue import open_existing
 from kbjobs.store.sources import list_sources
 
@@ -89,8 +90,7 @@ def _check_databases(home: Home) -> Iterator[Finding]:
     existing = [path for path in paths if path.exists()]
     damaged = False
     for path in existing:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-            found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        found = check_integrity(path)
         if found != "ok":
             damaged = True
             yield Finding("databases", "problem", f"{path} is damaged: {found}", "Restore it from a backup.")

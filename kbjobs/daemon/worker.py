@@ -67,9 +67,7 @@ class ProgressWriter:
     def start(self) -> None:
         """Begin to write. Raises what opening the state raises."""
         self._queue = Queue(self._home.state_file)
-        self._queue.connection.execute("PRAGMA synchronous = NORMAL")
-        row = self._queue.connection.execute("SELECT saved FROM jobs WHERE id = ?", (self._job.id,)).fetchone()
-        self._saved_before = int(row[0])
+        self._queue.relax_durability()
         self._thread.start()
 
     def stop(self) -> None:
@@ -100,7 +98,7 @@ class ProgressWriter:
             self._steps += steps
 
     def _run(self) -> None:
-        queue, saved = self._queue, self._saved_before
+        queue, saved = self._queue, self._job.saved
         last = False
         while not last:
             last = self._ended.wait(WRITE_SECONDS)

@@ -6,8 +6,9 @@ import errno
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from kbjobs.errors import KbjobsError, UnavailableError
 
@@ -116,6 +117,12 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def check_integrity(path: Path) -> str:
+    """What SQLite finds wrong in a file, opened read-only: "ok", or the first damage."""
+    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+        return str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -34,6 +34,7 @@ class Job:
     timeout_from: float
     retries: int
     retried: int
+    saved: int
     reason: str | None
     progress: float
     phase: dict[str, Any] | None
@@ -151,6 +152,7 @@ def job_from_row(row: sqlite3.Row) -> Job:
         timeout_from=row["timeout_from"],
         retries=row["retries"],
         retried=row["retried"],
+        saved=row["saved"],
         reason=row["reason"],
         progress=row["progress"],
         phase=parsed("phase"),

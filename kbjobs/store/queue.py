@@ -77,6 +77,10 @@ class Queue:
         """Close the file."""
         self.connection.close()
 
+    def relax_durability(self) -> None:
+        """Let writes be lost with the power, though not with the process: for progress, which is soon written again."""
+        self.connection.execute("PRAGMA synchronous = NORMAL")
+
     # -- clients ----------------------------------------------------------------------------------
 
     def submit(self, new: NewJob) -> Job:
