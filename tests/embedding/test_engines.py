@@ -146,7 +146,7 @@ def test_pooling_ignores_padding() -> None:
 def test_both_poolings_with_prompts(pooling: str, tmp_path: Path) -> None:
     model = make_tiny_model(tmp_path / "tiny", pooling, query="find: ", document="text: ")
     embedder = load_embedder(str(tmp_path / "tiny"), tmp_path, tmp_path / "cache", engine="openvino")
-    assert (embedder.dimension, embedder.max_tokens, embedder.name) == (32, 48, "tiny")
+    assert (embedder.dimension, embedder.max_tokens, embedder.name) == (32, 48, str(tmp_path / "tiny"))
     texts = list(PARITY_TEXTS)
     assert cosines(embedder.embed(texts), model.encode_document(texts, normalize_embeddings=True)).min() > 0.999
     query = model.encode_query("salt", normalize_embeddings=True)
