@@ -170,7 +170,11 @@ class QueueMachine(RuleBasedStateMachine):
             assert job is None
             return
         assert job is not None
-        job.status, job.run, job.retry_at, job.deaths = Status.PENDING, None, self.now + 4, 0
+        job.run, job.deaths = None, 0
+        if job.cancel:
+            job.status = Status.CANCELLED
+        else:
+            job.status, job.retry_at = Status.PENDING, self.now + 4
 
     @rule(which=st.integers(0, 1), run=runs)
     def crash(self, which: int, run: str) -> None:
@@ -199,7 +203,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert job is None
             return
         assert job is not None
-        job.status, job.run = Status.PENDING, None
+        job.status, job.run = Status.CANCELLED if job.cancel else Status.PENDING, None
 
     @precondition(lambda self: self.jobs)
     @rule(which=st.integers(0, 1), data=st.data())
