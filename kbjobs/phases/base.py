@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from kbjobs.credentials import find_secret
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 
@@ -62,6 +63,10 @@ class Context:
     def saved(self, steps: int) -> None:
         """Say that ``steps`` more steps are in the ledger: a death after it is not one without progress."""
         self.reporter.saved(steps)
+
+    def secret(self, name: str) -> str | None:
+        """A credential the job type declared in ``secrets``; to be used, never logged or reported."""
+        return find_secret(self.home, name)
 
     def check(self) -> None:
         """Raise JobCancelled where the job is to stop."""

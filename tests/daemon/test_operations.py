@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -19,6 +21,7 @@ from kbjobs.daemon.launching import ensure_daemon, is_running, stop_daemon
 from kbjobs.daemon.locks import lock_source, try_lock
 from kbjobs.daemon.processes import processes_of_run
 from kbjobs.errors import ConflictError, MissingRequirementError
+from kbjobs.phases.base import Context
 from kbjobs.settings import Home
 from kbjobs.sources import register
 from kbjobs.store.jobs import Job, Limits
@@ -235,7 +238,7 @@ class TestSecrets:
     """A job that needs a key which its worker will not have is refused at submit, and says how to hand it over."""
 
     @pytest.fixture(autouse=True)
-    def needs_a_key(self, manager: JobManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    def needs_a_key(self, test_types: None, manager: JobManager, monkeypatch: pytest.MonkeyPatch) -> None:
         import dataclasses
 
         import kbjobs_test_types
@@ -273,9 +276,9 @@ class TestSecrets:
         stored = subprocess.run(command, input=value + "\n", text=True, capture_output=True, check=True)
         assert manager.home.secrets_file.stat().st_mode & 0o777 == 0o600
         assert ended(manager, manager.submit("steps", "a", count=1)).exit_code == 0
-        from kbjobs.credentials import find_secret
-
-        assert find_secret(manager.home, "OPENAI_API_KEY", {}) == value
+        source = SourceFolder(manager.home.sources, "a")
+        seen = Context(manager.home, manager.settings, source, 1, Mock(), lambda: False, logging.getLogger())
+        assert seen.secret("OPENAI_API_KEY") == value  # as a phase asks for it
         shown = stored.stdout + stored.stderr
         for arguments in (["config", "show"], ["status", "--json"], ["logs", "1"], ["doctor", "--json"]):
             ended_command = kbjobs(*arguments, check=None)
