@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -94,13 +94,20 @@ class Plan:
     notes: tuple[str, ...] = field(default=())
 
 
+def no_advice(home: Home, settings: Settings, source: SourceFolder, params: Any, earlier: Sequence[str]) -> list[str]:
+    """The advice of a type that has none to give."""
+    return []
+
+
 @dataclass(frozen=True, slots=True)
 class JobType:
     """Everything that anyone needs to know of a job type, in one object.
 
     ``plan`` checks at submit what the phase will need (model, disk, source) and fills the defaults; it
     raises a KbjobsError and must stay light. ``run`` does the work in the worker. ``secrets`` are the names
-    of the credentials without which it cannot run.
+    of the credentials without which it cannot run. ``advise`` names what in the state of the source makes
+    the phase pointless or costly, given the planned parameters and the types that run before it in the same
+    chain; it only reads, and must stay light.
     """
 
     name: str
@@ -111,6 +118,7 @@ class JobType:
     params: type[Params]
     plan: Callable[[Home, Settings, SourceFolder, Any], Plan]
     run: Callable[[Context, Any], PhaseResult]
+    advise: Callable[[Home, Settings, SourceFolder, Any, Sequence[str]], list[str]] = no_advice
     weight: float = 50.0
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
