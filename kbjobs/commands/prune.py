@@ -22,6 +22,8 @@ def prune(
 ) -> None:
     """Forget jobs that ended long ago, with their logs. Sources and vectors are not touched.
 
+    The newest job of all always stays, so that no id is given twice.
+
     Example:  kbjobs prune --days 30 --dry-run
     """
     manager = get_job_manager()

@@ -60,6 +60,7 @@ class Supervisor:
         self._told_to_stop: dict[str, float] = {}  # run id -> when SIGTERM was sent, monotonic
         self._stopping = False
         self._kill_now = False
+        self._overdue: dict[str, float] = {}  # run id -> when its limit of time was seen to have passed, monotonic
         self._beats: dict[str, tuple[int, float]] = {}  # run id -> last sign of life, and when it was seen first
         self._last_tick = time.monotonic()
 
@@ -224,8 +225,13 @@ class Supervisor:
             reason = f"worker was killed by signal {-status}" if status < 0 else f"worker ended with status {status}"
             self._record_death(child.job_id, child.run_id, reason)
             del self._children[child.run_id]
-            self._told_to_stop.pop(child.run_id, None)
-            self.home.worker_lock(child.run_id).unlink(missing_ok=True)
+            self._forget(child.run_id)
+
+    def _forget(self, run_id: str) -> None:
+        """Nothing is left of a run."""
+        self._told_to_stop.pop(run_id, None)
+        self._overdue.pop(run_id, None)
+        self.home.worker_lock(run_id).unlink(missing_ok=True)
 
     def _recover(self, running: list[Job]) -> list[Job]:
         """Requeue the jobs of dead workers of former daemons; returns the jobs that do run."""
@@ -240,8 +246,7 @@ class Supervisor:
                 alive.append(job)  # not dead yet: its source stays locked until it is
                 continue
             self._record_death(job.id, job.run_id, "its worker died while no daemon ran")
-            self._told_to_stop.pop(job.run_id, None)
-            self.home.worker_lock(job.run_id).unlink(missing_ok=True)
+            self._forget(job.run_id)
         return alive
 
     def _kill_stalled(self, running: list[Job]) -> None:
@@ -287,9 +292,11 @@ class Supervisor:
         wait = IDLE_SECONDS
         for job in running:
             assert job.run_id is not None  # noqa: S101
-            if not (self._stopping or job.cancel_requested):
-                continue
             now = time.monotonic()
+            patience = self._patience(job, now)
+            if not (self._stopping or job.cancel_requested or patience <= 0):
+                wait = min(wait, patience)
+                continue
             since = self._told_to_stop.get(job.run_id)
             if since is None:
                 self._told_to_stop[job.run_id] = since = now
@@ -301,6 +308,14 @@ class Supervisor:
             else:
                 wait = min(wait, grace - (now - since))
         return wait
+
+    def _patience(self, job: Job, now: float) -> float:
+        """Seconds that a job which has passed its limit of time still has to come to a checkpoint by itself."""
+        assert job.run_id is not None  # noqa: S101
+        if not job.is_out_of_time():
+            self._overdue.pop(job.run_id, None)
+            return IDLE_SECONDS
+        return self._overdue.setdefault(job.run_id, now) + self.settings.number("stall_after") - now
 
     def _end_idlers(self, running: set[str | None]) -> float:
         """SIGKILL to workers whose job has ended but who do not; returns seconds to the next look."""

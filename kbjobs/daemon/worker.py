@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,12 +76,6 @@ class ProgressWriter:
         self._ended.set()
         self._thread.join()
 
-    def _is_out_of_time(self) -> bool:
-        job = self._job
-        if job.until is not None and time.time() >= job.until:
-            return True
-        return job.timeout is not None and self.duration - job.timeout_from >= job.timeout
-
     def report(self, report: Report) -> None:
         """Take the newest report."""
         with self._lock:
@@ -106,7 +101,7 @@ class ProgressWriter:
                 fields = dict(self._newest)
                 fields["saved"] = saved + self._steps
             fields["duration"] = self.duration
-            if self._is_out_of_time():
+            if replace(self._job, duration=self.duration).is_out_of_time():
                 self.time_limit_reached.set()
             try:
                 if queue.record_progress(self._job.id, self._run_id, fields):

@@ -69,18 +69,23 @@ def resumable_jobs(queue: Queue) -> list[Job]:
 
 
 def list_attempts(queue: Queue, job_id: int) -> list[dict[str, Any]]:
-    """Every attempt of a job: number, times, outcome and error."""
+    """Every attempt of a job: number, times, outcome and error; those of a running one are None."""
     rows = queue.connection.execute(
-        "SELECT attempt, started_at, finished_at, outcome, error FROM attempts WHERE job_id = ? ORDER BY attempt",
-        (job_id,),
+        "SELECT attempt, started_at, finished_at, outcome, error FROM attempts WHERE job_id = :id"
+        " UNION ALL SELECT attempt, attempt_started_at, NULL, NULL, NULL FROM jobs"
+        " WHERE id = :id AND status = 'running' ORDER BY attempt",
+        {"id": job_id},
     )
     return [dict(row) for row in rows]
 
 
 def old_jobs(queue: Queue, days: float, limit: int = PRUNED_AT_ONCE) -> list[Job]:
-    """Jobs that ended more than ``days`` days ago, the oldest first."""
+    """Jobs that ended more than ``days`` days ago, the oldest first.
+
+    Never the newest of all: its id would be given again.
+    """
     rows = queue.connection.execute(
-        "SELECT * FROM jobs WHERE status NOT IN ('pending', 'running') AND finished_at < ? ORDER BY id LIMIT ?",
+        "SELECT * FROM jobs WHERE finished_at < ? AND id < (SELECT max(id) FROM jobs) ORDER BY id LIMIT ?",
         (_days_ago(days), limit),
     )
     return [job_from_row(row) for row in rows]
@@ -91,7 +96,7 @@ def delete_jobs(queue: Queue, jobs: Sequence[Job]) -> int:
     deleted = 0
     with transaction(queue.connection):
         for job in jobs:
-            ended = "SELECT id FROM jobs WHERE id = ? AND status NOT IN ('pending', 'running')"
+            ended = "SELECT id FROM jobs WHERE id = ? AND finished_at IS NOT NULL AND id < (SELECT max(id) FROM jobs)"
             queue.connection.execute(f"DELETE FROM attempts WHERE job_id IN ({ended})", (job.id,))
             deleted += queue.connection.execute(f"DELETE FROM jobs WHERE id IN ({ended})", (job.id,)).rowcount
     return deleted

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -49,11 +50,19 @@ class Job:
     exit_code: int | None
     result: dict[str, Any] | None
     error: str | None
+    attempt_started_at: str | None
+    resumable: bool
 
     @property
     def has_ended(self) -> bool:
         """Whether nothing more will happen to it by itself."""
         return self.status not in (Status.PENDING, Status.RUNNING)
+
+    def is_out_of_time(self) -> bool:
+        """Whether its limit of time, by the clock or of work, has passed."""
+        if self.until is not None and time.time() >= self.until:
+            return True
+        return self.timeout is not None and self.duration - self.timeout_from >= self.timeout
 
     def as_dict(self) -> dict[str, Any]:
         """The job as the JSON that ``--json`` prints; fields are only ever added."""
@@ -113,6 +122,7 @@ class NewJob:
     dimension: int | None = None
     operation: str | None = None
     limits: Limits = Limits()
+    resumable: bool = True
 
     @property
     def key(self) -> str:
@@ -167,4 +177,6 @@ def job_from_row(row: sqlite3.Row) -> Job:
         exit_code=row["exit_code"],
         result=parsed("result"),
         error=row["error"],
+        attempt_started_at=row["attempt_started_at"],
+        resumable=bool(row["resumable"]),
     )

@@ -61,6 +61,56 @@ def state_001_queue(db: Database) -> None:
         )""")
 
 
+def state_002_checkpoints(db: Database) -> None:
+    """Checkpoints of chains; and the claim of a job writes fewer pages.
+
+    An attempt's row is written when it ends. Ids come without a table of their own: the newest job is never
+    forgotten. A live job is one without an end, so that a claim leaves the unique index as it is.
+    """
+    columns = ", ".join(row[1] for row in db.execute("PRAGMA table_info(jobs)"))
+    db.execute("""
+        CREATE TABLE jobs_2 (
+            id INTEGER PRIMARY KEY,
+            type TEXT NOT NULL, source TEXT, params TEXT NOT NULL, key TEXT NOT NULL,
+            resources TEXT NOT NULL, phases TEXT NOT NULL,
+            status TEXT NOT NULL, priority INTEGER NOT NULL DEFAULT 0,
+            cancel_requested INTEGER NOT NULL DEFAULT 0,
+            attempt INTEGER NOT NULL DEFAULT 0, deaths INTEGER NOT NULL DEFAULT 0,
+            saved INTEGER NOT NULL DEFAULT 0, saved_at_start INTEGER NOT NULL DEFAULT 0,
+            run_id TEXT, pid INTEGER, boot_id TEXT, beat INTEGER NOT NULL DEFAULT 0,
+            not_before REAL, until REAL, timeout REAL, timeout_from REAL NOT NULL DEFAULT 0,
+            retries INTEGER NOT NULL DEFAULT 0, retried INTEGER NOT NULL DEFAULT 0,
+            retry_at REAL, retry_boot TEXT, reason TEXT,
+            progress REAL NOT NULL DEFAULT 0, phase TEXT, message TEXT NOT NULL DEFAULT '', eta REAL,
+            dimension INTEGER, operation TEXT,
+            created_at TEXT NOT NULL, started_at TEXT, finished_at TEXT, duration REAL NOT NULL DEFAULT 0,
+            exit_code INTEGER, result TEXT, error TEXT,
+            attempt_started_at TEXT,
+            resumable INTEGER NOT NULL DEFAULT 1  -- whether its checkpoint outlives it
+        )""")
+    db.execute(f"INSERT INTO jobs_2 ({columns}) SELECT {columns} FROM jobs")
+    db.execute("DROP TABLE jobs")
+    db.execute("ALTER TABLE jobs_2 RENAME TO jobs")
+    db.execute("CREATE UNIQUE INDEX one_live_job_per_key ON jobs(key) WHERE finished_at IS NULL")
+    db.execute("CREATE INDEX pending_jobs ON jobs(priority DESC, id) WHERE status = 'pending'")
+    db.execute("CREATE INDEX ended_jobs ON jobs(finished_at) WHERE finished_at IS NOT NULL")
+    db.execute(
+        "UPDATE jobs SET attempt_started_at = (SELECT a.started_at FROM attempts a"
+        " WHERE a.job_id = jobs.id AND a.attempt = jobs.attempt)"
+    )
+    db.execute("DELETE FROM attempts WHERE outcome IS NULL")
+    db.execute("""
+        CREATE TABLE checkpoints (
+            source TEXT NOT NULL,     -- '' for a job without one
+            chain TEXT NOT NULL,      -- the job's type
+            job_id INTEGER NOT NULL, fingerprint TEXT NOT NULL,
+            phases TEXT NOT NULL,     -- as in jobs: what has completed, with its results
+            inner TEXT,               -- how far the running phase has come, in its own terms (JSON)
+            saved_at TEXT NOT NULL,
+            PRIMARY KEY (source, chain)
+        ) WITHOUT ROWID""")
+
+
 def ledger_001_documents(db: Database) -> None:
     """Documents, links, chunks by profile, vectors by model, and what each collection has been through."""
     db.execute("CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
@@ -106,7 +156,7 @@ def ledger_001_documents(db: Database) -> None:
     db.execute("CREATE UNIQUE INDEX vectors_by_text ON vectors(model, text_hash)")
 
 
-STATE: tuple[Migration, ...] = (state_001_queue,)
+STATE: tuple[Migration, ...] = (state_001_queue, state_002_checkpoints)
 LEDGER: tuple[Migration, ...] = (ledger_001_documents,)
 
 

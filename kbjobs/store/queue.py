@@ -18,7 +18,7 @@ from kbjobs.store.connection import connect, explain, transaction
 from kbjobs.store.jobs import Job, Limits, NewJob, job_from_row
 from kbjobs.store.transitions import Event, InvalidTransition, Status, after
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 # Pending, and neither the user's wish nor the pause after a passing error makes it wait.
@@ -31,12 +31,13 @@ _DUE = (
 RUNNING = "SELECT * FROM jobs WHERE id IN (SELECT job_id FROM locks) AND status = 'running' ORDER BY priority DESC, id"
 _NEW_COLUMNS = (
     "type, source, params, key, resources, phases, status, priority, dimension, operation, created_at,"
-    " not_before, until, timeout, retries"
+    " not_before, until, timeout, retries, resumable"
 )
-_INSERT = f"INSERT INTO jobs ({_NEW_COLUMNS}) VALUES ({', '.join('?' * 15)}) RETURNING *"
+_INSERT = f"INSERT INTO jobs ({_NEW_COLUMNS}) VALUES ({', '.join('?' * 16)}) RETURNING *"
 _CLAIM = (
     "UPDATE jobs SET status = :status, run_id = :run_id, pid = NULL, boot_id = :boot, attempt = attempt + 1,"
-    " saved_at_start = saved, retry_at = NULL, started_at = coalesce(started_at, :moment) WHERE id = ("
+    " saved_at_start = saved, retry_at = NULL, started_at = coalesce(started_at, :moment),"
+    " attempt_started_at = :moment WHERE id = ("
     f"SELECT id FROM jobs AS j WHERE {_DUE} AND NOT EXISTS ("
     " SELECT 1 FROM json_each(j.resources) AS r JOIN locks AS l ON l.resource = r.value)"
     " ORDER BY priority DESC, id LIMIT 1) RETURNING *"
@@ -101,6 +102,7 @@ class Queue:
             new.limits.until,
             new.limits.timeout,
             new.limits.retries,
+            new.resumable,
         )
         try:
             with transaction(self.connection):
@@ -108,7 +110,7 @@ class Queue:
             return job_from_row(inserted)
         except sqlite3.IntegrityError as error:
             found = self.connection.execute(
-                "SELECT id, status FROM jobs WHERE key = ? AND status IN ('pending', 'running')", (new.key,)
+                "SELECT id, status FROM jobs WHERE key = ? AND finished_at IS NULL", (new.key,)
             ).fetchone()
             if found is None:  # it has ended in this very moment: there is room for this one
                 return self.submit(new)
@@ -206,10 +208,6 @@ class Queue:
                 "INSERT INTO locks (resource, job_id, run_id) VALUES (?, ?, ?)",
                 [(resource, row["id"], run_id) for resource in json.loads(row["resources"]) or [f"job:{row['id']}"]],
             )
-            self.connection.execute(
-                "INSERT INTO attempts (job_id, attempt, run_id, started_at) VALUES (?, ?, ?, ?)",
-                (row["id"], row["attempt"], run_id, moment),
-            )
         return job_from_row(row)
 
     def running(self) -> list[Job]:
@@ -261,14 +259,22 @@ class Queue:
             has_moved = row["saved"] > row["saved_at_start"]
             deaths = 0 if has_moved else row["deaths"] + (row["boot_id"] == boot_id())
             exit_code: ExitCode | None = None
+            more: dict[str, Any] = {}
             if row["cancel_requested"]:
                 event, exit_code, message = Event.CANCEL, ExitCode.CANCELLED, "cancelled"
+            elif job_from_row(row).is_out_of_time():
+                event, exit_code, message = (
+                    Event.EXPIRE,
+                    ExitCode.TIME_LIMIT,
+                    "time limit reached; what was done is kept",
+                )
+                more["reason"] = "time_limit"
             elif deaths >= max_deaths:
                 event, exit_code = Event.INTERRUPT, ExitCode.INTERRUPTED
                 message = f"its worker died {deaths} times without progress ({reason})"
             else:
                 event, message = Event.REQUEUE, f"goes on after: {reason}"
-            self._leave(job_id, run_id, event, exit_code, message, reason, deaths)
+            self._leave(job_id, run_id, event, exit_code, message, reason, deaths, more)
             return self.get(job_id)
 
     def release(self, job_id: int, run_id: str) -> None:
@@ -378,8 +384,7 @@ class Queue:
 
         ``more``: further columns of the job and their values.
         """
-        wish = self.connection.execute("SELECT cancel_requested FROM jobs WHERE id = ?", (job_id,)).fetchone()
-        if wish is not None and wish[0] and event in (Event.REQUEUE, Event.POSTPONE):
+        if event in (Event.REQUEUE, Event.POSTPONE) and self.get(job_id).cancel_requested:
             # Nothing that would run again is left of a job that the user wished to end.
             event, exit_code, message = Event.CANCEL, ExitCode.CANCELLED, "cancelled; what was done is kept"
         status = after(Status.RUNNING, event)
@@ -387,17 +392,22 @@ class Queue:
         values = {"status": status, "run_id": None, "pid": None, "eta": None, "deaths": deaths, "message": message}
         values |= {"exit_code": exit_code, "finished_at": moment if exit_code is not None else None, **(more or {})}
         assignments = ", ".join(f"{name} = ?" for name in values)
-        cursor = self.connection.execute(
-            f"UPDATE jobs SET {assignments} WHERE id = ? AND status = 'running' AND run_id = ?",
+        left = self.connection.execute(
+            f"UPDATE jobs SET {assignments} WHERE id = ? AND status = 'running' AND run_id = ?"
+            " RETURNING attempt, attempt_started_at, resumable",
             (*values.values(), job_id, run_id),
-        )
-        if cursor.rowcount != 1:
+        ).fetchall()
+        if len(left) != 1:
             raise StaleWorkerError(f"run {run_id} of job {job_id} has ended")
+        attempt, started_at, resumable = left[0]
         self.connection.execute("DELETE FROM locks WHERE run_id = ?", (run_id,))
         self.connection.execute(
-            "UPDATE attempts SET finished_at = ?, outcome = ?, error = ? WHERE job_id = ? AND run_id = ?",
-            (moment, event, error, job_id, run_id),
+            "INSERT INTO attempts (job_id, attempt, run_id, started_at, finished_at, outcome, error)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (job_id, attempt, run_id, started_at, moment, event, error),
         )
+        if exit_code is not None and (event is Event.COMPLETE or not resumable):
+            self.connection.execute("DELETE FROM checkpoints WHERE job_id = ?", (job_id,))
 
 
 def open_existing(path: Path) -> Queue | None:

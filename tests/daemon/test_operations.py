@@ -192,6 +192,18 @@ def test_a_worker_deaf_to_sigterm_is_killed_after_the_grace(
     assert manager.get_status(job_id).attempt == 1
 
 
+def test_a_phase_that_hangs_past_its_limit_is_killed_and_does_not_run_again(
+    manager: JobManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KBJOBS_GRACE_SECONDS", "0.2")
+    monkeypatch.setenv("KBJOBS_STALL_AFTER", "5")
+    job = manager.submit_job("steps", "a", {"misbehave": "deaf"}, limits=Limits(timeout=0.5))
+    late = ended(manager, job.id)
+    assert (late.status, late.exit_code, late.reason, late.attempt) == (Status.INTERRUPTED, 8, "time_limit", 1)
+    assert "what was done is kept" in late.message
+    assert late.duration > 5
+
+
 def test_a_poison_job_ends_as_interrupted_and_the_daemon_lives(manager: JobManager, kbjobs: Kbjobs) -> None:
     killed = kbjobs("run", "steps", "a", "--misbehave", "memory", check=10)
     assert "3 times without progress" in killed.stderr
@@ -212,14 +224,15 @@ def test_retry_runs_it_again_under_its_id(manager: JobManager, kbjobs: Kbjobs) -
 def test_prune(manager: JobManager, kbjobs: Kbjobs) -> None:
     kbjobs("run", "steps", "a", "--count", "1")
     kbjobs("run", "steps", "b", "--count", "1")
+    kbjobs("run", "steps", "a", "--count", "2")
     assert read_json(kbjobs("prune", "--days", "1", "--json"))["jobs"] == []
     time.sleep(1.1)  # times in the state are whole seconds
     assert read_json(kbjobs("prune", "--days", "0", "--dry-run", "--json"))["jobs"] == [1, 2]
-    assert len(list(manager.home.logs.iterdir())) == 2
+    assert len(list(manager.home.logs.iterdir())) == 3
     assert read_json(kbjobs("prune", "--days", "0", "--json"))["jobs"] == [1, 2]
-    assert list(manager.home.logs.iterdir()) == []
-    assert manager.get_job_history() == []
-    assert int(kbjobs("run", "steps", "a", "--detach").stdout) == 3
+    assert [log.name for log in manager.home.logs.iterdir()] == ["3-1.log"]
+    assert [job.id for job in manager.get_job_history()] == [3]  # the newest stays: its id must not come again
+    assert int(kbjobs("run", "steps", "a", "--detach").stdout) == 4
 
 
 def test_dimension_status(manager: JobManager, kbjobs: Kbjobs) -> None:

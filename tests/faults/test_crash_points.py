@@ -55,6 +55,8 @@ def check_invariants(home: Home, manager: JobManager) -> None:
     assert execute("SELECT count(*) FROM locks").fetchone()[0] == 0
     assert execute("SELECT count(*) FROM jobs WHERE status IN ('pending', 'running')").fetchone()[0] == 0
     assert execute("SELECT count(*) FROM attempts WHERE outcome IS NULL").fetchone()[0] == 0
+    counted = "SELECT count(*) FROM attempts a WHERE a.job_id = jobs.id"
+    assert execute(f"SELECT count(*) FROM jobs WHERE attempt <> ({counted})").fetchone()[0] == 0
     runs = [row[0] for row in execute("SELECT run_id FROM attempts")]
     assert len(runs) == len(set(runs))
     queue.close()

@@ -33,7 +33,7 @@ def submit(queue: Queue) -> int:
 def claim(queue: Queue) -> None:
     # A claim writes little: room for it is taken by a row of the same transaction.
     queue.connection.execute(
-        "CREATE TEMP TRIGGER IF NOT EXISTS fat AFTER INSERT ON main.attempts BEGIN"
+        "CREATE TEMP TRIGGER IF NOT EXISTS fat AFTER INSERT ON main.locks BEGIN"
         f" UPDATE jobs SET message = '{BIG}' WHERE id = new.job_id; END"
     )
     assert queue.claim("r2") is not None

@@ -27,9 +27,10 @@ def test_every_version_has_its_frozen_file() -> None:
     assert len(migrations.STATE) == STATE_VERSION
 
 
-def test_state_1(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", range(1, STATE_VERSION + 1))
+def test_state(tmp_path: Path, version: int) -> None:
     path = tmp_path / "state.db"
-    shutil.copy(FROZEN / "state-1.db", path)
+    shutil.copy(FROZEN / f"state-{version}.db", path)
     path.chmod(0o600)
     queue = Queue(path)
     found = {job.id: (job.source, job.status, job.exit_code) for job in list_jobs(queue)}
@@ -46,7 +47,10 @@ def test_state_1(tmp_path: Path) -> None:
     assert [one["outcome"] for one in list_attempts(queue, 1)] == ["requeue", "complete"]
     assert queue.connection.execute("SELECT resource FROM locks").fetchone()[0] == "source:running"
     assert queue.get(6).not_before == 4102444800.0
+    assert [one["outcome"] for one in list_attempts(queue, 5)] == [None]
+    assert all(one["started_at"] for number in range(1, 6) for one in list_attempts(queue, number))
     queue.record_death(5, "run-5", "power", 3)
+    assert [one["outcome"] for one in list_attempts(queue, 5)] == ["requeue"]
     claimed = queue.claim("next")
     assert claimed is not None
     assert claimed.id == 5
@@ -66,8 +70,8 @@ def test_a_migration_runs_after_a_backup(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     shutil.copy(FROZEN / "state-1.db", path)
     steps = (*migrations.STATE, add_colour)
-    connection = connect(path, 2, lambda opened: apply_migrations(opened, path, steps))
-    assert connection.execute("PRAGMA user_version").fetchone()[0] == 2
+    connection = connect(path, len(steps), lambda opened: apply_migrations(opened, path, steps))
+    assert connection.execute("PRAGMA user_version").fetchone()[0] == len(steps)
     assert {row["colour"] for row in connection.execute("SELECT colour FROM jobs")} == {"red"}
     connection.close()
     backup = tmp_path / "state.db.format-1.backup"
@@ -85,9 +89,11 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
     shutil.copy(FROZEN / "state-1.db", path)
     steps = (*migrations.STATE, fail)
     with pytest.raises(UnavailableError):
-        connect(path, 2, lambda opened: apply_migrations(opened, path, steps))
+        connect(path, len(steps), lambda opened: apply_migrations(opened, path, steps))
+    old = sqlite3.connect(path)
+    assert old.execute("PRAGMA user_version").fetchone()[0] == 1
+    assert "colour" not in [row[1] for row in old.execute("PRAGMA table_info(jobs)")]
+    old.close()
     queue = Queue(path)
-    assert queue.connection.execute("PRAGMA user_version").fetchone()[0] == 1
-    assert "colour" not in [row[1] for row in queue.connection.execute("PRAGMA table_info(jobs)")]
     assert len(list_jobs(queue)) == 6
     queue.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kbjobs.errors import ConflictError, ExitCode, NotFoundError, UnavailableError
-from kbjobs.store.history import list_attempts
+from kbjobs.store.history import delete_jobs, list_attempts, old_jobs
 from kbjobs.store.jobs import Job, NewJob
 from kbjobs.store.queue import Queue, StaleWorkerError
 from kbjobs.store.transitions import Event, Status
@@ -73,9 +73,13 @@ def test_the_same_job_is_refused_while_it_lives(queue: Queue) -> None:
 
 
 def test_ids_are_never_reused(queue: Queue) -> None:
-    last = queue.submit(new()).id
-    queue.connection.execute("DELETE FROM jobs")
-    assert queue.submit(new()).id == last + 1
+    finished = [queue.submit(new(source)) for source in ("a", "b", "c")]
+    for job in finished:
+        queue.cancel(job.id)
+    queue.connection.execute("UPDATE jobs SET finished_at = '2020-01-01T00:00:00Z'")
+    assert delete_jobs(queue, old_jobs(queue, days=1)) == 2
+    assert delete_jobs(queue, finished) == 0  # the newest stays, so that its id cannot come again
+    assert queue.submit(new()).id == finished[-1].id + 1
 
 
 def test_a_worker_that_was_declared_dead_changes_nothing(queue: Queue) -> None:

@@ -190,6 +190,8 @@ class QueueMachine(RuleBasedStateMachine):
         job.deaths = 0 if job.saved > job.saved_at_claim else job.deaths + 1
         if job.cancel:
             job.status = Status.CANCELLED
+        elif job.until is not None and job.until <= self.now:
+            job.status = Status.INTERRUPTED
         else:
             job.status = Status.INTERRUPTED if job.deaths >= MAX_DEATHS else Status.PENDING
 
@@ -261,8 +263,8 @@ class QueueMachine(RuleBasedStateMachine):
                 assert row["deaths"] == job.deaths
         held = {(row["resource"], row["run_id"]) for row in execute("SELECT * FROM locks")}
         assert held == {(f"source:{job.source}", job.run) for job in self.jobs.values() if job.run}
-        open_attempts = execute("SELECT count(*) FROM attempts WHERE outcome IS NULL").fetchone()[0]
-        assert open_attempts == sum(job.status is Status.RUNNING for job in self.jobs.values())
+        ended = dict(execute("SELECT job_id, count(*) FROM attempts WHERE outcome IS NOT NULL GROUP BY job_id"))
+        assert ended == {job.id: len(job.runs) - bool(job.run) for job in self.jobs.values() if job.runs - {job.run}}
 
 
 QueueMachine.TestCase.settings = settings(
