@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from kbjobs.store.connection import transaction
-from kbjobs.store.jobs import Job, job_from_row
+from kbjobs.store.jobs import JOB_COLUMNS, Job, job_from_row
 from kbjobs.store.transitions import Event, Status, before
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ PRUNED_AT_ONCE = 500  # jobs removed in one transaction: others wait for the wri
 def active_jobs(queue: Queue, source: str | None = None) -> list[Job]:
     """Running jobs, then pending ones in the order in which they will be claimed."""
     where, values = ("AND source = ?", (source,)) if source is not None else ("", ())
-    pending = f"SELECT * FROM jobs WHERE status = 'pending' {where} ORDER BY priority DESC, id"
+    pending = f"SELECT {JOB_COLUMNS} FROM jobs WHERE status = 'pending' {where} ORDER BY priority DESC, id"
     running = [job for job in queue.running() if source is None or job.source == source]
     return running + [job_from_row(row) for row in queue.connection.execute(pending, values)]
 
@@ -46,7 +46,7 @@ def list_jobs(
             conditions.append(f"{column} = ?")
             values.append(value)
     rows = queue.connection.execute(
-        f"SELECT * FROM jobs WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?", (*values, limit)
+        f"SELECT {JOB_COLUMNS} FROM jobs WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?", (*values, limit)
     )
     return [job_from_row(row) for row in rows]
 
@@ -54,7 +54,7 @@ def list_jobs(
 def just_ended(queue: Queue, limit: int, days: float) -> list[Job]:
     """Jobs that ended within the last days, the latest first."""
     rows = queue.connection.execute(
-        "SELECT * FROM jobs WHERE finished_at >= ? ORDER BY finished_at DESC, id DESC LIMIT ?",
+        f"SELECT {JOB_COLUMNS} FROM jobs WHERE finished_at >= ? ORDER BY finished_at DESC, id DESC LIMIT ?",
         (_days_ago(days), limit),
     )
     return [job_from_row(row) for row in rows]
@@ -64,7 +64,7 @@ def resumable_jobs(queue: Queue) -> list[Job]:
     """Jobs that ``resume`` accepts and that did not end by the user's own wish, the oldest first."""
     statuses = [status for status in before(Event.RESUME) if status is not Status.CANCELLED]
     marks = ",".join("?" * len(statuses))
-    rows = queue.connection.execute(f"SELECT * FROM jobs WHERE status IN ({marks}) ORDER BY id", statuses)
+    rows = queue.connection.execute(f"SELECT {JOB_COLUMNS} FROM jobs WHERE status IN ({marks}) ORDER BY id", statuses)
     return [job_from_row(row) for row in rows]
 
 
@@ -85,7 +85,7 @@ def old_jobs(queue: Queue, days: float, limit: int = PRUNED_AT_ONCE) -> list[Job
     Never the newest of all: its id would be given again.
     """
     rows = queue.connection.execute(
-        "SELECT * FROM jobs WHERE finished_at < ? AND id < (SELECT max(id) FROM jobs) ORDER BY id LIMIT ?",
+        f"SELECT {JOB_COLUMNS} FROM jobs WHERE finished_at < ? AND id < (SELECT max(id) FROM jobs) ORDER BY id LIMIT ?",
         (_days_ago(days), limit),
     )
     return [job_from_row(row) for row in rows]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -52,6 +52,7 @@ class Job:
     error: str | None
     attempt_started_at: str | None
     resumable: bool
+    resumed: bool
 
     @property
     def has_ended(self) -> bool:
@@ -93,6 +94,8 @@ class Job:
             "until": _iso(self.until),
             "timeout_seconds": self.timeout,
             "retries": self.retries,
+            "resumable": self.resumable,
+            "resumed": self.resumed,
         }
 
 
@@ -111,7 +114,12 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """What a submit writes. ``resources`` are the names of which only one running job may hold each."""
+    """What a submit writes.
+
+    ``resources`` are the names of which only one running job may hold each. ``phases`` are dictionaries of
+    name, job, params, weight, status, result and what else the runner notes of them. ``resumable``: whether its
+    checkpoint outlives it; ``resumed``: whether it goes on from the checkpoint of an earlier job.
+    """
 
     type: str
     source: str | None
@@ -123,12 +131,28 @@ class NewJob:
     operation: str | None = None
     limits: Limits = Limits()
     resumable: bool = True
+    resumed: bool = False
 
     @property
     def key(self) -> str:
         """The same for two submits of the same job: type, source, validated and default-filled parameters."""
-        identity = json.dumps([self.type, self.source, self.params], sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(identity.encode()).hexdigest()
+        return _hash([self.type, self.source, self.params, fingerprint(self.phases)])
+
+
+def fingerprint(phases: Iterable[dict[str, Any]]) -> str:
+    """The same for two chains whose phases are of the same types, with the same parameters, in the same order."""
+    return _hash([[phase.get("job"), phase.get("params")] for phase in phases])
+
+
+def restarted(phase: dict[str, Any]) -> dict[str, Any]:
+    """A phase as it was when its job was submitted for the first time."""
+    kept = ("name", "job", "params", "weight", "dimension", "on_error", "retries")
+    return {**{key: phase[key] for key in kept if key in phase}, "status": "pending", "result": None}
+
+
+def _hash(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _iso(moment: float | None) -> str | None:
@@ -137,46 +161,20 @@ def _iso(moment: float | None) -> str | None:
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def job_from_row(row: sqlite3.Row) -> Job:
-    """Read one row of ``SELECT * FROM jobs``."""
+# What to select where rows are to become jobs.
+JOB_COLUMNS = ", ".join(column.name for column in fields(Job))
+_JSON = [number for number, column in enumerate(fields(Job)) if column.name in ("params", "phases", "phase", "result")]
+_BOOLEANS = [number for number, column in enumerate(fields(Job)) if column.type == "bool"]
+_STATUS = [column.name for column in fields(Job)].index("status")
 
-    def parsed(name: str) -> Any:
-        return None if row[name] is None else json.loads(row[name])
 
-    return Job(
-        id=row["id"],
-        type=row["type"],
-        source=row["source"],
-        params=parsed("params"),
-        phases=parsed("phases"),
-        status=Status(row["status"]),
-        priority=row["priority"],
-        cancel_requested=bool(row["cancel_requested"]),
-        attempt=row["attempt"],
-        run_id=row["run_id"],
-        pid=row["pid"],
-        beat=row["beat"],
-        not_before=row["not_before"],
-        until=row["until"],
-        timeout=row["timeout"],
-        timeout_from=row["timeout_from"],
-        retries=row["retries"],
-        retried=row["retried"],
-        saved=row["saved"],
-        reason=row["reason"],
-        progress=row["progress"],
-        phase=parsed("phase"),
-        message=row["message"],
-        eta=row["eta"],
-        dimension=row["dimension"],
-        operation=row["operation"],
-        created_at=row["created_at"],
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-        duration=row["duration"],
-        exit_code=row["exit_code"],
-        result=parsed("result"),
-        error=row["error"],
-        attempt_started_at=row["attempt_started_at"],
-        resumable=bool(row["resumable"]),
-    )
+def job_from_row(row: Iterable[Any]) -> Job:
+    """Read one row of ``SELECT {JOB_COLUMNS} FROM jobs``. By position: by name is three times as slow."""
+    values = list(row)
+    for number in _JSON:
+        if values[number] is not None:
+            values[number] = json.loads(values[number])
+    for number in _BOOLEANS:
+        values[number] = bool(values[number])
+    values[_STATUS] = Status(values[_STATUS])
+    return Job(*values)

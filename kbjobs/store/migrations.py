@@ -86,7 +86,8 @@ def state_002_checkpoints(db: Database) -> None:
             created_at TEXT NOT NULL, started_at TEXT, finished_at TEXT, duration REAL NOT NULL DEFAULT 0,
             exit_code INTEGER, result TEXT, error TEXT,
             attempt_started_at TEXT,
-            resumable INTEGER NOT NULL DEFAULT 1  -- whether its checkpoint outlives it
+            resumable INTEGER NOT NULL DEFAULT 1,  -- whether its checkpoint outlives it
+            resumed INTEGER NOT NULL DEFAULT 0     -- whether it goes on from the checkpoint of an earlier job
         )""")
     db.execute(f"INSERT INTO jobs_2 ({columns}) SELECT {columns} FROM jobs")
     db.execute("DROP TABLE jobs")

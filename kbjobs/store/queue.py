@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kbjobs.errors import ConflictError, ExitCode, NotFoundError
+from kbjobs.errors import ConflictError, ExitCode
+from kbjobs.store import checkpoints
 from kbjobs.store.clocks import boot_id, now_text, since_boot
 from kbjobs.store.connection import connect, explain, transaction
-from kbjobs.store.jobs import Job, Limits, NewJob, job_from_row
+from kbjobs.store.jobs import JOB_COLUMNS, Job, Limits, NewJob, job_from_row, restarted
+from kbjobs.store.runs import Runs, StaleWorkerError
 from kbjobs.store.transitions import Event, InvalidTransition, Status, after
 
 STATE_VERSION = 2
@@ -28,24 +30,54 @@ _DUE = (
 )
 
 # A running job holds at least one lock, and an ended one none.
-RUNNING = "SELECT * FROM jobs WHERE id IN (SELECT job_id FROM locks) AND status = 'running' ORDER BY priority DESC, id"
+RUNNING = (
+    f"SELECT {JOB_COLUMNS} FROM jobs WHERE id IN (SELECT job_id FROM locks) AND status = 'running'"
+    " ORDER BY priority DESC, id"
+)
 _NEW_COLUMNS = (
     "type, source, params, key, resources, phases, status, priority, dimension, operation, created_at,"
-    " not_before, until, timeout, retries, resumable"
+    " not_before, until, timeout, retries, resumable, resumed"
 )
-_INSERT = f"INSERT INTO jobs ({_NEW_COLUMNS}) VALUES ({', '.join('?' * 16)}) RETURNING *"
+_INSERT = f"INSERT INTO jobs ({_NEW_COLUMNS}) VALUES ({', '.join('?' * 17)}) RETURNING {JOB_COLUMNS}"
 _CLAIM = (
     "UPDATE jobs SET status = :status, run_id = :run_id, pid = NULL, boot_id = :boot, attempt = attempt + 1,"
     " saved_at_start = saved, retry_at = NULL, started_at = coalesce(started_at, :moment),"
     " attempt_started_at = :moment WHERE id = ("
     f"SELECT id FROM jobs AS j WHERE {_DUE} AND NOT EXISTS ("
     " SELECT 1 FROM json_each(j.resources) AS r JOIN locks AS l ON l.resource = r.value)"
-    " ORDER BY priority DESC, id LIMIT 1) RETURNING *"
+    f" ORDER BY priority DESC, id LIMIT 1) RETURNING {JOB_COLUMNS}, resources"
 )
+
+
+def _row(new: NewJob) -> tuple[Any, ...]:
+    """The values of _NEW_COLUMNS."""
+    limits = new.limits
+    return (
+        new.type,
+        new.source,
+        json.dumps(new.params),
+        new.key,
+        json.dumps(new.resources),
+        json.dumps(new.phases),
+        Status.PENDING,
+        new.priority,
+        new.dimension,
+        new.operation,
+        now_text(),
+        limits.not_before,
+        limits.until,
+        limits.timeout,
+        limits.retries,
+        new.resumable,
+        new.resumed,
+    )
 
 
 def _clocks() -> dict[str, Any]:
     return {"wall": time.time(), "boot": boot_id(), "boottime": since_boot()}
+
+
+__all__ = ["DuplicateJobError", "Queue", "StaleWorkerError", "open_existing"]
 
 
 class DuplicateJobError(ConflictError):
@@ -56,10 +88,6 @@ class DuplicateJobError(ConflictError):
         self.job_id = job_id
 
 
-class StaleWorkerError(Exception):
-    """The writer's run was declared dead or has ended: it can change nothing any more."""
-
-
 def _migrate(connection: sqlite3.Connection) -> None:
     from kbjobs.store import migrations
 
@@ -67,7 +95,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
     migrations.apply_migrations(connection, path, migrations.STATE)
 
 
-class Queue:
+class Queue(Runs):
     """The queue and history in ``state.db``. One object per process and thread of control."""
 
     def __init__(self, path: Path) -> None:
@@ -85,35 +113,26 @@ class Queue:
     # -- clients ----------------------------------------------------------------------------------
 
     def submit(self, new: NewJob) -> Job:
-        """Add a pending job. Raises ConflictError where the same job is already pending or running."""
-        row = (
-            new.type,
-            new.source,
-            json.dumps(new.params),
-            new.key,
-            json.dumps(new.resources),
-            json.dumps(new.phases),
-            Status.PENDING,
-            new.priority,
-            new.dimension,
-            new.operation,
-            now_text(),
-            new.limits.not_before,
-            new.limits.until,
-            new.limits.timeout,
-            new.limits.retries,
-            new.resumable,
-        )
+        """Add a pending job. Raises DuplicateJobError where the same job is already pending or running."""
+        return self.submit_all([new])[0]
+
+    def submit_all(self, jobs: Sequence[NewJob]) -> list[Job]:
+        """Add pending jobs, all or none. Raises DuplicateJobError where one is already pending or running."""
+        new = jobs[0]
         try:
             with transaction(self.connection):
-                inserted = self.connection.execute(_INSERT, row).fetchone()
-            return job_from_row(inserted)
+                rows = []
+                for new in jobs:
+                    rows.append(self.connection.execute(_INSERT, _row(new)).fetchone())
+            return [job_from_row(row) for row in rows]
         except sqlite3.IntegrityError as error:
             found = self.connection.execute(
                 "SELECT id, status FROM jobs WHERE key = ? AND finished_at IS NULL", (new.key,)
             ).fetchone()
+            if found is None and len({one.key for one in jobs}) < len(jobs):
+                raise ConflictError("the same job is asked for twice", "Name each source once.") from error
             if found is None:  # it has ended in this very moment: there is room for this one
-                return self.submit(new)
+                return self.submit_all(jobs)
             raise DuplicateJobError(
                 found["id"],
                 f"the same job is already {found['status']}: job {found['id']}",
@@ -121,15 +140,6 @@ class Queue:
             ) from error
         except sqlite3.Error as error:
             raise explain(error, self.path) from error
-
-    def get(self, job_id: int) -> Job:
-        """The job; raises NotFoundError."""
-        # Beyond SQLite's integers there is nothing to look up.
-        known = abs(job_id) < 2**63
-        row = self.connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone() if known else None
-        if row is None:
-            raise NotFoundError(f"there is no job {job_id}", "kbjobs history lists the jobs there are.")
-        return job_from_row(row)
 
     def cancel(self, job_id: int) -> Job:
         """Record the wish. A pending job is cancelled at once, a running one by its worker or the daemon."""
@@ -173,11 +183,12 @@ class Queue:
                     ),
                 )
                 if from_start:
-                    phases = [{**phase, "status": "pending", "result": None} for phase in job.phases]
+                    phases = [restarted(phase) for phase in job.phases]
                     self.connection.execute(
-                        "UPDATE jobs SET progress = 0, saved = 0, phase = NULL, phases = ? WHERE id = ?",
+                        "UPDATE jobs SET progress = 0, saved = 0, phase = NULL, resumed = 0, phases = ? WHERE id = ?",
                         (json.dumps(phases), job_id),
                     )
+                    checkpoints.delete(self.connection, job.source, job.type)
         except InvalidTransition:
             possible = "an ended job" if from_start else "a failed, cancelled or interrupted job"
             raise ConflictError(
@@ -208,7 +219,7 @@ class Queue:
                 "INSERT INTO locks (resource, job_id, run_id) VALUES (?, ?, ?)",
                 [(resource, row["id"], run_id) for resource in json.loads(row["resources"]) or [f"job:{row['id']}"]],
             )
-        return job_from_row(row)
+        return job_from_row(row[:-1])
 
     def running(self) -> list[Job]:
         """The jobs whose status is running, whoever runs them."""
@@ -244,59 +255,6 @@ class Queue:
             ).fetchall()
         return [row[0] for row in rows]
 
-    def record_death(self, job_id: int, run_id: str, reason: str, max_deaths: int) -> Job | None:
-        """The worker of this run is proven dead: requeue the job, or end it.
-
-        A wish to cancel ends it as cancelled. ``max_deaths`` deaths in a row without anything saved in
-        between end it as interrupted; a reboot does not count. Returns None where the run had already ended.
-        """
-        with transaction(self.connection):
-            row = self.connection.execute(
-                "SELECT * FROM jobs WHERE id = ? AND status = 'running' AND run_id = ?", (job_id, run_id)
-            ).fetchone()
-            if row is None:
-                return None
-            has_moved = row["saved"] > row["saved_at_start"]
-            deaths = 0 if has_moved else row["deaths"] + (row["boot_id"] == boot_id())
-            exit_code: ExitCode | None = None
-            more: dict[str, Any] = {}
-            if row["cancel_requested"]:
-                event, exit_code, message = Event.CANCEL, ExitCode.CANCELLED, "cancelled"
-            elif job_from_row(row).is_out_of_time():
-                event, exit_code, message = (
-                    Event.EXPIRE,
-                    ExitCode.TIME_LIMIT,
-                    "time limit reached; what was done is kept",
-                )
-                more["reason"] = "time_limit"
-            elif deaths >= max_deaths:
-                event, exit_code = Event.INTERRUPT, ExitCode.INTERRUPTED
-                message = f"its worker died {deaths} times without progress ({reason})"
-            else:
-                event, message = Event.REQUEUE, f"goes on after: {reason}"
-            self._leave(job_id, run_id, event, exit_code, message, reason, deaths, more)
-            return self.get(job_id)
-
-    def release(self, job_id: int, run_id: str) -> None:
-        """Give a running job back to the queue: its worker stopped because the daemon stops."""
-        with transaction(self.connection):
-            phases = [
-                phase if phase.get("status") == "completed" else {**phase, "status": "pending"}
-                for phase in self.get(job_id).phases
-            ]
-            self.connection.execute(
-                "UPDATE jobs SET phases = ? WHERE id = ? AND run_id = ?", (json.dumps(phases), job_id, run_id)
-            )
-            deaths = self.connection.execute("SELECT deaths FROM jobs WHERE id = ?", (job_id,)).fetchone()[0]
-            self._leave(job_id, run_id, Event.REQUEUE, None, "waits for the daemon", "daemon stopped", deaths)
-
-    def set_pid(self, job_id: int, run_id: str, pid: int) -> None:
-        """Remember the worker's process, to find what is left of its group later."""
-        self.connection.execute(
-            "UPDATE jobs SET pid = ? WHERE id = ? AND status = 'running' AND run_id = ?",
-            (pid, job_id, run_id),
-        )
-
     def describe_daemon(self, pid: int, version: str, secrets: Sequence[str] = ()) -> None:
         """Record who the daemon is, and the names of the secrets it can see.
 
@@ -313,101 +271,6 @@ class Queue:
         """What the last daemon recorded of itself."""
         row = self.connection.execute("SELECT pid, version, started_at, secrets FROM daemon").fetchone()
         return None if row is None else {**dict(row), "secrets": json.loads(row["secrets"])}
-
-    # -- the worker -------------------------------------------------------------------------------
-
-    def record_progress(self, job_id: int, run_id: str, fields: dict[str, Any]) -> bool:
-        """Write progress, and so a sign of life; returns whether a cancel is wished. Raises StaleWorkerError.
-
-        ``fields``: any of progress, message, eta, duration, saved (numbers and texts), phase and
-        phases (JSON values).
-        """
-        values = {k: json.dumps(v) if k in ("phase", "phases") else v for k, v in fields.items()}
-        assignments = ", ".join(f"{name} = :{name}" for name in values)
-        row = self.connection.execute(
-            f"UPDATE jobs SET beat = beat + 1, {assignments} WHERE id = :id AND status = 'running' AND run_id = :run_id"
-            " RETURNING cancel_requested",
-            {**values, "id": job_id, "run_id": run_id},
-        ).fetchall()
-        if len(row) != 1:
-            raise StaleWorkerError(f"run {run_id} of job {job_id} has ended")
-        return bool(row[0][0])
-
-    def postpone(self, job_id: int, run_id: str, seconds: float, error: str, duration: float) -> None:
-        """Give a running job back to the queue after a passing error, to be tried again in ``seconds``."""
-        with transaction(self.connection):
-            self._leave(job_id, run_id, Event.POSTPONE, None, f"tried again in {seconds:.0f} s: {error}", error, 0)
-            self.connection.execute(
-                "UPDATE jobs SET retried = retried + 1, retry_at = ?, retry_boot = ?, duration = ?"
-                " WHERE id = ? AND status = 'pending'",
-                (since_boot() + seconds, boot_id(), duration, job_id),
-            )
-
-    def finish(
-        self,
-        job_id: int,
-        run_id: str,
-        event: Event,
-        exit_code: ExitCode,
-        message: str,
-        result: dict[str, Any] | None = None,
-        error: str | None = None,
-        phases: Sequence[dict[str, Any]] | None = None,
-        duration: float | None = None,
-        reason: str | None = None,
-    ) -> None:
-        """End a running job and free its resources. Raises StaleWorkerError where the run has ended."""
-        with transaction(self.connection):
-            more: dict[str, Any] = {"error": error, "reason": reason, "phase": None}
-            if result is not None:
-                more["result"] = json.dumps(result)
-            if phases is not None:
-                more["phases"] = json.dumps(phases)
-            if duration is not None:
-                more["duration"] = duration
-            if event is Event.COMPLETE:
-                more["progress"] = 100.0
-            self._leave(job_id, run_id, event, exit_code, message, error, 0, more)
-
-    def _leave(
-        self,
-        job_id: int,
-        run_id: str,
-        event: Event,
-        exit_code: ExitCode | None,
-        message: str,
-        error: str | None,
-        deaths: int,
-        more: dict[str, Any] | None = None,
-    ) -> None:
-        """The one way out of running: status, locks and attempt in the caller's transaction.
-
-        ``more``: further columns of the job and their values.
-        """
-        if event in (Event.REQUEUE, Event.POSTPONE) and self.get(job_id).cancel_requested:
-            # Nothing that would run again is left of a job that the user wished to end.
-            event, exit_code, message = Event.CANCEL, ExitCode.CANCELLED, "cancelled; what was done is kept"
-        status = after(Status.RUNNING, event)
-        moment = now_text()
-        values = {"status": status, "run_id": None, "pid": None, "eta": None, "deaths": deaths, "message": message}
-        values |= {"exit_code": exit_code, "finished_at": moment if exit_code is not None else None, **(more or {})}
-        assignments = ", ".join(f"{name} = ?" for name in values)
-        left = self.connection.execute(
-            f"UPDATE jobs SET {assignments} WHERE id = ? AND status = 'running' AND run_id = ?"
-            " RETURNING attempt, attempt_started_at, resumable",
-            (*values.values(), job_id, run_id),
-        ).fetchall()
-        if len(left) != 1:
-            raise StaleWorkerError(f"run {run_id} of job {job_id} has ended")
-        attempt, started_at, resumable = left[0]
-        self.connection.execute("DELETE FROM locks WHERE run_id = ?", (run_id,))
-        self.connection.execute(
-            "INSERT INTO attempts (job_id, attempt, run_id, started_at, finished_at, outcome, error)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (job_id, attempt, run_id, started_at, moment, event, error),
-        )
-        if exit_code is not None and (event is Event.COMPLETE or not resumable):
-            self.connection.execute("DELETE FROM checkpoints WHERE job_id = ?", (job_id,))
 
 
 def open_existing(path: Path) -> Queue | None:

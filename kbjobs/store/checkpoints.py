@@ -1,0 +1,98 @@
+"""Checkpoints in ``state.db``: how far a chain has come on a source, kept until it succeeds.
+
+A job that goes on under its own id needs none for its phases, which stand in its row; a checkpoint lets another
+job of the same chain go on. Writing one is part of the transaction that records the end of a phase.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from kbjobs.store.clocks import now_text
+from kbjobs.store.jobs import fingerprint
+
+COMPLETED = "completed"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCheckpoint:
+    """A row: ``phases`` as in a job, ``inner`` how far the running phase has come in its own terms."""
+
+    source: str | None
+    chain: str
+    job_id: int
+    fingerprint: str
+    phases: list[dict[str, Any]]
+    inner: Any
+    saved_at: str
+
+    @property
+    def completed(self) -> list[dict[str, Any]]:
+        """The phases that are done."""
+        return [phase for phase in self.phases if phase.get("status") == COMPLETED]
+
+
+def load(connection: sqlite3.Connection, source: str | None, chain: str) -> StoredCheckpoint | None:
+    """The checkpoint of a chain on a source."""
+    row = connection.execute(f"{_SELECT} WHERE source = ? AND chain = ?", (source or "", chain)).fetchone()
+    return None if row is None else _from_row(row)
+
+
+def load_all(connection: sqlite3.Connection) -> list[StoredCheckpoint]:
+    """All checkpoints, the latest first."""
+    return [_from_row(row) for row in connection.execute(f"{_SELECT} ORDER BY saved_at DESC, source, chain")]
+
+
+def save(
+    connection: sqlite3.Connection,
+    source: str | None,
+    chain: str,
+    job_id: int,
+    phases: Sequence[dict[str, Any]],
+    inner: Any = None,
+) -> None:
+    """Write a checkpoint in the place of the one there is. The caller holds a transaction, or needs none."""
+    connection.execute(
+        "INSERT OR REPLACE INTO checkpoints (source, chain, job_id, fingerprint, phases, inner, saved_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            source or "",
+            chain,
+            job_id,
+            fingerprint(phases),
+            json.dumps(list(phases)),
+            None if inner is None else json.dumps(inner),
+            now_text(),
+        ),
+    )
+
+
+def delete(connection: sqlite3.Connection, source: str | None, chain: str) -> bool:
+    """Forget a checkpoint; returns whether there was one."""
+    deleted = connection.execute("DELETE FROM checkpoints WHERE source = ? AND chain = ?", (source or "", chain))
+    return deleted.rowcount > 0
+
+
+def delete_stale(connection: sqlite3.Connection, days: float, dry_run: bool = False) -> list[tuple[str, str]]:
+    """Forget checkpoints older than ``days`` days of jobs that have ended; returns pairs of source and chain."""
+    moment = (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    stale = "saved_at < ? AND job_id NOT IN (SELECT id FROM jobs WHERE finished_at IS NULL)"
+    found = connection.execute(f"SELECT source, chain FROM checkpoints WHERE {stale}", (moment,)).fetchall()
+    if not dry_run and found:
+        connection.execute(f"DELETE FROM checkpoints WHERE {stale}", (moment,))
+    return [(row[0], row[1]) for row in found]
+
+
+_SELECT = "SELECT source, chain, job_id, fingerprint, phases, inner, saved_at FROM checkpoints"
+
+
+def _from_row(row: sqlite3.Row) -> StoredCheckpoint:
+    source, chain, job_id, mark, phases, inner, saved_at = row
+    return StoredCheckpoint(
+        source or None, chain, job_id, mark, json.loads(phases), None if inner is None else json.loads(inner), saved_at
+    )

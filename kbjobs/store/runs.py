@@ -1,0 +1,227 @@
+"""What is written of a running job, by its worker and, where that is dead, by the daemon."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from kbjobs.errors import ExitCode, NotFoundError
+from kbjobs.store import checkpoints
+from kbjobs.store.clocks import boot_id, now_text, since_boot
+from kbjobs.store.connection import transaction
+from kbjobs.store.jobs import JOB_COLUMNS, Job, fingerprint, job_from_row
+from kbjobs.store.transitions import Event, Status, after
+
+_GET = f"SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?"
+
+
+class StaleWorkerError(Exception):
+    """The writer's run was declared dead or has ended: it can change nothing any more."""
+
+
+class Runs:
+    """The writes of running jobs. Each names its run, and changes nothing where that run has ended."""
+
+    connection: sqlite3.Connection
+
+    def get(self, job_id: int) -> Job:
+        """The job; raises NotFoundError."""
+        # Beyond SQLite's integers there is nothing to look up.
+        known = abs(job_id) < 2**63
+        row = self.connection.execute(_GET, (job_id,)).fetchone() if known else None
+        if row is None:
+            raise NotFoundError(f"there is no job {job_id}", "kbjobs history lists the jobs there are.")
+        return job_from_row(row)
+
+    def set_pid(self, job_id: int, run_id: str, pid: int) -> None:
+        """Remember the worker's process, to find what is left of its group later."""
+        self.connection.execute(
+            "UPDATE jobs SET pid = ? WHERE id = ? AND status = 'running' AND run_id = ?",
+            (pid, job_id, run_id),
+        )
+
+    def open_checkpoint(self, job: Job, run_id: str) -> Any:
+        """Begin a job's checkpoint, or take up the one there is; returns the inner one to go on from.
+
+        A job that does not go on puts its own in the place of any that an earlier job has left.
+        """
+        with transaction(self.connection):
+            self._check_run(job.id, run_id)
+            found = checkpoints.load(self.connection, job.source, job.type)
+            inner = None
+            if found and (job.resumed or found.job_id == job.id) and found.fingerprint == fingerprint(job.phases):
+                inner = found.inner
+            if len(job.phases) > 1 or inner is not None:
+                checkpoints.save(self.connection, job.source, job.type, job.id, job.phases, inner)
+            elif found:
+                checkpoints.delete(self.connection, job.source, job.type)
+        return inner
+
+    def save_inner(self, job_id: int, run_id: str, inner: Any) -> None:
+        """Note how far the running phase has come, in its own terms: a JSON value."""
+        with transaction(self.connection):
+            self._check_run(job_id, run_id)
+            job = self.get(job_id)
+            checkpoints.save(self.connection, job.source, job.type, job_id, job.phases, inner)
+
+    def end_phase(self, job_id: int, run_id: str, phases: Sequence[dict[str, Any]], progress: float) -> None:
+        """Record that a phase has ended, with its result, in the job and in the checkpoint at once."""
+        with transaction(self.connection):
+            ended = self.connection.execute(
+                "UPDATE jobs SET phases = ?, progress = ?, retried = 0, beat = beat + 1"
+                " WHERE id = ? AND status = 'running' AND run_id = ? RETURNING source, type",
+                (json.dumps(list(phases)), progress, job_id, run_id),
+            ).fetchall()
+            if len(ended) != 1:
+                raise StaleWorkerError(f"run {run_id} of job {job_id} has ended")
+            checkpoints.save(self.connection, *ended[0], job_id, phases)
+
+    def _check_run(self, job_id: int, run_id: str) -> None:
+        found = self.connection.execute(
+            "SELECT 1 FROM jobs WHERE id = ? AND status = 'running' AND run_id = ?", (job_id, run_id)
+        ).fetchone()
+        if found is None:
+            raise StaleWorkerError(f"run {run_id} of job {job_id} has ended")
+
+    def record_progress(self, job_id: int, run_id: str, fields: dict[str, Any]) -> bool:
+        """Write progress, and so a sign of life; returns whether a cancel is wished. Raises StaleWorkerError.
+
+        ``fields``: any of progress, message, eta, duration, saved (numbers and texts), phase and
+        phases (JSON values).
+        """
+        values = {k: json.dumps(v) if k in ("phase", "phases") else v for k, v in fields.items()}
+        assignments = ", ".join(f"{name} = :{name}" for name in values)
+        row = self.connection.execute(
+            f"UPDATE jobs SET beat = beat + 1, {assignments} WHERE id = :id AND status = 'running' AND run_id = :run_id"
+            " RETURNING cancel_requested",
+            {**values, "id": job_id, "run_id": run_id},
+        ).fetchall()
+        if len(row) != 1:
+            raise StaleWorkerError(f"run {run_id} of job {job_id} has ended")
+        return bool(row[0][0])
+
+    def postpone(self, job_id: int, run_id: str, seconds: float, error: str, duration: float) -> None:
+        """Give a running job back to the queue after a passing error, to be tried again in ``seconds``."""
+        with transaction(self.connection):
+            self._leave(job_id, run_id, Event.POSTPONE, None, f"tried again in {seconds:.0f} s: {error}", error, 0)
+            self.connection.execute(
+                "UPDATE jobs SET retried = retried + 1, retry_at = ?, retry_boot = ?, duration = ?"
+                " WHERE id = ? AND status = 'pending'",
+                (since_boot() + seconds, boot_id(), duration, job_id),
+            )
+
+    def finish(
+        self,
+        job_id: int,
+        run_id: str,
+        event: Event,
+        exit_code: ExitCode,
+        message: str,
+        result: dict[str, Any] | None = None,
+        error: str | None = None,
+        phases: Sequence[dict[str, Any]] | None = None,
+        duration: float | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """End a running job and free its resources. Raises StaleWorkerError where the run has ended."""
+        with transaction(self.connection):
+            more: dict[str, Any] = {"error": error, "reason": reason, "phase": None}
+            if result is not None:
+                more["result"] = json.dumps(result)
+            if phases is not None:
+                more["phases"] = json.dumps(phases)
+            if duration is not None:
+                more["duration"] = duration
+            if event is Event.COMPLETE:
+                more["progress"] = 100.0
+            self._leave(job_id, run_id, event, exit_code, message, error, 0, more)
+
+    def record_death(self, job_id: int, run_id: str, reason: str, max_deaths: int) -> Job | None:
+        """The worker of this run is proven dead: requeue the job, or end it.
+
+        A wish to cancel ends it as cancelled. ``max_deaths`` deaths in a row without anything saved in
+        between end it as interrupted; a reboot does not count. Returns None where the run had already ended.
+        """
+        with transaction(self.connection):
+            row = self.connection.execute(
+                "SELECT cancel_requested, saved, saved_at_start, deaths, boot_id FROM jobs"
+                " WHERE id = ? AND status = 'running' AND run_id = ?",
+                (job_id, run_id),
+            ).fetchone()
+            if row is None:
+                return None
+            has_moved = row["saved"] > row["saved_at_start"]
+            deaths = 0 if has_moved else row["deaths"] + (row["boot_id"] == boot_id())
+            exit_code: ExitCode | None = None
+            more: dict[str, Any] = {}
+            if row["cancel_requested"]:
+                event, exit_code, message = Event.CANCEL, ExitCode.CANCELLED, "cancelled"
+            elif self.get(job_id).is_out_of_time():
+                event, exit_code, message = (
+                    Event.EXPIRE,
+                    ExitCode.TIME_LIMIT,
+                    "time limit reached; what was done is kept",
+                )
+                more["reason"] = "time_limit"
+            elif deaths >= max_deaths:
+                event, exit_code = Event.INTERRUPT, ExitCode.INTERRUPTED
+                message = f"its worker died {deaths} times without progress ({reason})"
+            else:
+                event, message = Event.REQUEUE, f"goes on after: {reason}"
+            self._leave(job_id, run_id, event, exit_code, message, reason, deaths, more)
+            return self.get(job_id)
+
+    def release(self, job_id: int, run_id: str) -> None:
+        """Give a running job back to the queue: its worker stopped because the daemon stops."""
+        with transaction(self.connection):
+            phases = [
+                phase if phase.get("status") in ("completed", "failed") else {**phase, "status": "pending"}
+                for phase in self.get(job_id).phases
+            ]
+            self.connection.execute(
+                "UPDATE jobs SET phases = ? WHERE id = ? AND run_id = ?", (json.dumps(phases), job_id, run_id)
+            )
+            deaths = self.connection.execute("SELECT deaths FROM jobs WHERE id = ?", (job_id,)).fetchone()[0]
+            self._leave(job_id, run_id, Event.REQUEUE, None, "waits for the daemon", "daemon stopped", deaths)
+
+    def _leave(
+        self,
+        job_id: int,
+        run_id: str,
+        event: Event,
+        exit_code: ExitCode | None,
+        message: str,
+        error: str | None,
+        deaths: int,
+        more: dict[str, Any] | None = None,
+    ) -> None:
+        """The one way out of running: status, locks and attempt in the caller's transaction.
+
+        ``more``: further columns of the job and their values.
+        """
+        if event in (Event.REQUEUE, Event.POSTPONE) and self.get(job_id).cancel_requested:
+            # Nothing that would run again is left of a job that the user wished to end.
+            event, exit_code, message = Event.CANCEL, ExitCode.CANCELLED, "cancelled; what was done is kept"
+        status = after(Status.RUNNING, event)
+        moment = now_text()
+        values = {"status": status, "run_id": None, "pid": None, "eta": None, "deaths": deaths, "message": message}
+        values |= {"exit_code": exit_code, "finished_at": moment if exit_code is not None else None, **(more or {})}
+        assignments = ", ".join(f"{name} = ?" for name in values)
+        left = self.connection.execute(
+            f"UPDATE jobs SET {assignments} WHERE id = ? AND status = 'running' AND run_id = ?"
+            " RETURNING attempt, attempt_started_at, resumable, source, type",
+            (*values.values(), job_id, run_id),
+        ).fetchall()
+        if len(left) != 1:
+            raise StaleWorkerError(f"run {run_id} of job {job_id} has ended")
+        attempt, started_at, resumable, source, chain = left[0]
+        self.connection.execute("DELETE FROM locks WHERE run_id = ?", (run_id,))
+        self.connection.execute(
+            "INSERT INTO attempts (job_id, attempt, run_id, started_at, finished_at, outcome, error)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (job_id, attempt, run_id, started_at, moment, event, error),
+        )
+        if exit_code is not None and (event is Event.COMPLETE or not resumable):
+            checkpoints.delete(self.connection, source, chain)
