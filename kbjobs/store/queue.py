@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kbjobs.errors import ConflictError, ExitCode
-from kbjobs.store import checkpoints
-from kbjobs.store.clocks import boot_id, now_text, since_boot
+from kbjobs.store import checkpoints, clocks
 from kbjobs.store.connection import connect, explain, transaction
 from kbjobs.store.jobs import JOB_COLUMNS, Job, Limits, NewJob, job_from_row, restarted
 from kbjobs.store.runs import Runs, StaleWorkerError
@@ -63,7 +62,7 @@ def _row(new: NewJob) -> tuple[Any, ...]:
         new.priority,
         new.dimension,
         new.operation,
-        now_text(),
+        clocks.now_text(),
         limits.not_before,
         limits.until,
         limits.timeout,
@@ -74,7 +73,7 @@ def _row(new: NewJob) -> tuple[Any, ...]:
 
 
 def _clocks() -> dict[str, Any]:
-    return {"wall": time.time(), "boot": boot_id(), "boottime": since_boot()}
+    return {"wall": time.time(), "boot": clocks.boot_id(), "boottime": clocks.since_boot()}
 
 
 __all__ = ["DuplicateJobError", "Queue", "StaleWorkerError", "open_existing"]
@@ -149,7 +148,7 @@ class Queue(Runs):
                 self.connection.execute(
                     "UPDATE jobs SET status = ?, exit_code = ?, finished_at = ?, cancel_requested = 1,"
                     " message = 'cancelled before it started' WHERE id = ?",
-                    (after(job.status, Event.CANCEL), ExitCode.CANCELLED, now_text(), job_id),
+                    (after(job.status, Event.CANCEL), ExitCode.CANCELLED, clocks.now_text(), job_id),
                 )
             elif job.status is Status.RUNNING:
                 self.connection.execute("UPDATE jobs SET cancel_requested = 1 WHERE id = ?", (job_id,))
@@ -210,7 +209,7 @@ class Queue(Runs):
     def claim(self, run_id: str) -> Job | None:
         """Take the next pending job whose resources are free, and lock them for ``run_id``."""
         with transaction(self.connection):
-            moment = now_text()
+            moment = clocks.now_text()
             values = {"status": after(Status.PENDING, Event.CLAIM), "run_id": run_id, "moment": moment, **_clocks()}
             row = self.connection.execute(_CLAIM, values).fetchone()
             if row is None:
@@ -251,7 +250,7 @@ class Queue(Runs):
                 "UPDATE jobs SET status = ?, reason = 'time_limit', exit_code = ?, finished_at = ?,"
                 " message = 'time limit reached before it could run'"
                 " WHERE status = 'pending' AND until <= ? RETURNING id",
-                (after(Status.PENDING, Event.EXPIRE), ExitCode.TIME_LIMIT, now_text(), time.time()),
+                (after(Status.PENDING, Event.EXPIRE), ExitCode.TIME_LIMIT, clocks.now_text(), time.time()),
             ).fetchall()
         return [row[0] for row in rows]
 
@@ -264,7 +263,7 @@ class Queue(Runs):
             self.connection.execute("DELETE FROM daemon")
             self.connection.execute(
                 "INSERT INTO daemon (only, pid, version, started_at, secrets) VALUES (1, ?, ?, ?, ?)",
-                (pid, version, now_text(), json.dumps(sorted(secrets))),
+                (pid, version, clocks.now_text(), json.dumps(sorted(secrets))),
             )
 
     def daemon(self) -> dict[str, Any] | None:

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kbjobs.errors import ExitCode, NotFoundError
-from kbjobs.store import checkpoints
-from kbjobs.store.clocks import boot_id, now_text, since_boot
+from kbjobs.store import checkpoints, clocks
 from kbjobs.store.connection import transaction
 from kbjobs.store.jobs import JOB_COLUMNS, Job, fingerprint, job_from_row
 from kbjobs.store.transitions import Event, Status, after
@@ -76,7 +75,8 @@ class Runs:
             ).fetchall()
             if len(ended) != 1:
                 raise StaleWorkerError(f"run {run_id} of job {job_id} has ended")
-            checkpoints.save(self.connection, *ended[0], job_id, phases)
+            source, chain = ended[0]
+            checkpoints.save(self.connection, source, chain, job_id, phases)
 
     def _check_run(self, job_id: int, run_id: str) -> None:
         found = self.connection.execute(
@@ -109,7 +109,7 @@ class Runs:
             self.connection.execute(
                 "UPDATE jobs SET retried = retried + 1, retry_at = ?, retry_boot = ?, duration = ?"
                 " WHERE id = ? AND status = 'pending'",
-                (since_boot() + seconds, boot_id(), duration, job_id),
+                (clocks.since_boot() + seconds, clocks.boot_id(), duration, job_id),
             )
 
     def finish(
@@ -153,7 +153,7 @@ class Runs:
             if row is None:
                 return None
             has_moved = row["saved"] > row["saved_at_start"]
-            deaths = 0 if has_moved else row["deaths"] + (row["boot_id"] == boot_id())
+            deaths = 0 if has_moved else row["deaths"] + (row["boot_id"] == clocks.boot_id())
             exit_code: ExitCode | None = None
             more: dict[str, Any] = {}
             if row["cancel_requested"]:
@@ -205,7 +205,7 @@ class Runs:
             # Nothing that would run again is left of a job that the user wished to end.
             event, exit_code, message = Event.CANCEL, ExitCode.CANCELLED, "cancelled; what was done is kept"
         status = after(Status.RUNNING, event)
-        moment = now_text()
+        moment = clocks.now_text()
         values = {"status": status, "run_id": None, "pid": None, "eta": None, "deaths": deaths, "message": message}
         values |= {"exit_code": exit_code, "finished_at": moment if exit_code is not None else None, **(more or {})}
         assignments = ", ".join(f"{name} = ?" for name in values)

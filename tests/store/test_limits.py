@@ -12,7 +12,6 @@ import pytest
 
 from kbjobs.errors import ConflictError, ExitCode
 from kbjobs.store import clocks
-from kbjobs.store import queue as queue_module
 from kbjobs.store.history import delete_jobs, list_attempts, list_jobs, old_jobs
 from kbjobs.store.jobs import Limits, NewJob
 from kbjobs.store.queue import DuplicateJobError, Queue
@@ -36,9 +35,9 @@ class Clocks:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.wall, self.boottime, self.boot = 1_800_000_000.0, 5_000.0, "boot-1"
-        monkeypatch.setattr(queue_module.time, "time", lambda: self.wall)
-        monkeypatch.setattr(queue_module, "since_boot", lambda: self.boottime)
-        monkeypatch.setattr(queue_module, "boot_id", lambda: self.boot)
+        monkeypatch.setattr(clocks.time, "time", lambda: self.wall)
+        monkeypatch.setattr(clocks, "since_boot", lambda: self.boottime)
+        monkeypatch.setattr(clocks, "boot_id", lambda: self.boot)
 
     def pass_time(self, seconds: float) -> None:
         self.wall += seconds

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, precondition, rule
 
 from kbjobs.errors import ConflictError, ExitCode
-from kbjobs.store import queue as queue_module
+from kbjobs.store import clocks
 from kbjobs.store.jobs import Limits, NewJob
 from kbjobs.store.queue import DuplicateJobError, Queue, StaleWorkerError
 from kbjobs.store.transitions import Event, Status
@@ -70,9 +70,9 @@ class QueueMachine(RuleBasedStateMachine):
         self.count = 0
         self.now = 1000.0
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(queue_module.time, "time", lambda: self.now)
-        self.patch.setattr(queue_module, "since_boot", lambda: self.now)
-        self.patch.setattr(queue_module, "boot_id", lambda: "boot")
+        self.patch.setattr(clocks.time, "time", lambda: self.now)
+        self.patch.setattr(clocks, "since_boot", lambda: self.now)
+        self.patch.setattr(clocks, "boot_id", lambda: "boot")
 
     def teardown(self) -> None:
         self.patch.undo()
