@@ -6,9 +6,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kbjobs.api import JobManager, get_job_manager
+    from kbjobs.combined import (
+        Checkpoint,
+        JobPhase,
+        cleanup_stale_checkpoints,
+        delete_checkpoint,
+        get_interrupted_jobs,
+        load_checkpoint,
+        run_combined_job,
+        save_checkpoint,
+    )
 
 __version__ = "0.1.0"
-__all__ = ["JobManager", "__version__", "get_job_manager"]
+__all__ = [
+    "Checkpoint",
+    "JobManager",
+    "JobPhase",
+    "__version__",
+    "cleanup_stale_checkpoints",
+    "delete_checkpoint",
+    "get_interrupted_jobs",
+    "get_job_manager",
+    "load_checkpoint",
+    "run_combined_job",
+    "save_checkpoint",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -17,4 +39,8 @@ def __getattr__(name: str) -> Any:
         from kbjobs import api
 
         return getattr(api, name)
+    if name in __all__:
+        from kbjobs import combined
+
+        return getattr(combined, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

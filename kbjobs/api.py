@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,12 +16,15 @@ from kbjobs.daemon.waking import nudge
 from kbjobs.errors import MissingRequirementError, NotFoundError, UnavailableError, UsageError
 from kbjobs.phases.names import known_names
 from kbjobs.settings import Home, Settings, current_home
-from kbjobs.store import history
-from kbjobs.store.jobs import Job, Limits, NewJob
+from kbjobs.store import checkpoints, history
+from kbjobs.store.checkpoints import Checkpoint
+from kbjobs.store.jobs import Job, Limits
 from kbjobs.store.queue import Queue, open_existing
 from kbjobs.store.transitions import Status
 
 if TYPE_CHECKING:
+    from kbjobs.chains.chain import Chain
+    from kbjobs.chains.planning import Planned
     from kbjobs.phases.base import JobType, Params
 
 DIMENSIONS = (384, 768, 1024, 1536)
@@ -59,55 +62,80 @@ class JobManager:
 
     # -- writing ----------------------------------------------------------------------------------
 
-    def submit(self, job_type: str, source_id: str, *, priority: int = 0, **params: Any) -> int:
-        """Queue a job of a registered type and return its id; the daemon is started where none runs.
+    def submit(
+        self,
+        job_type: str,
+        source_id: str | None,
+        func: Callable[..., Any] | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> int:
+        """Queue a job and return its id; the daemon is started where none runs.
 
-        ``params`` are the fields of the type's parameters. What the job will need is checked first.
+        Without ``func``, ``job_type`` is a registered type or a chain, and ``kwargs`` are the parameters. With it,
+        ``func`` is a callable that a worker can import, a function of a module; it is called with ``args`` and
+        ``kwargs``, which are JSON values, and where it accepts them with ``progress_callback`` and
+        ``cancel_checker``; ``job_type`` is then a name of your own. What the job will need is checked first.
         Raises UsageError, NotFoundError, ConflictError, MissingRequirementError, UnavailableError.
         """
-        return self.submit_job(job_type, source_id, params, priority).id
+        if func is None:
+            if args:
+                raise UsageError(
+                    "parameters are given by name", f"For example: submit({job_type!r}, 'wiki', force=True)"
+                )
+            return self.submit_job(job_type, source_id, kwargs).id
+        from kbjobs.chains.chain import function_chain
+        from kbjobs.phases.python_function import describe_function
+
+        chain = function_chain(job_type, describe_function(func, args, kwargs))
+        return self.enqueue([self.plan(chain, source_id)])[0].id
 
     def submit_job(
-        self, name: str, source_id: str, params: dict[str, Any], priority: int = 0, limits: Limits | None = None
+        self,
+        name: str,
+        source_id: str | None,
+        params: dict[str, Any],
+        priority: int = 0,
+        limits: Limits | None = None,
+        resume: bool = False,
     ) -> Job:
-        """As :meth:`submit`, with limits of time and retries, returning the job.
+        """Queue a job of a registered type, or a chain, and return it.
 
         Raises DuplicateJobError, a ConflictError that names the job, where the same job is pending or running.
         """
+        return self.enqueue([self.plan(self.find_chain(name, params), source_id, priority, limits, resume)])[0]
+
+    def find_chain(self, name: str, params: dict[str, Any]) -> Chain:
+        """A job type with its parameters, which are checked, as a chain of one."""
+        from kbjobs.chains.chain import single
         from kbjobs.phases.registry import job_type
-        from kbjobs.store.sources import SourceFolder
 
         kind = job_type(name)
-        source = SourceFolder(self.home.sources, source_id)
-        source.read()
-        self._require_secrets(kind)
-        plan = kind.plan(self.home, self.settings, source, _validated(kind, params))
-        filled = plan.params.model_dump()
-        new = NewJob(
-            type=kind.name,
-            source=source.id,
-            params=filled,
-            phases=[
-                {
-                    "name": kind.name,
-                    "job": kind.name,
-                    "params": filled,
-                    "weight": 100.0,
-                    "status": "pending",
-                    "result": None,
-                }
-            ],
-            resources=kind.resources(source.id),
-            priority=priority,
-            dimension=plan.dimension,
-            operation=kind.operation,
-            limits=limits or Limits(),
+        return single(kind, _validated(kind, params))
+
+    def plan(
+        self,
+        chain: Chain,
+        source_id: str | None,
+        priority: int = 0,
+        limits: Limits | None = None,
+        resume: bool = False,
+    ) -> Planned:
+        """Check what every phase of a job will need, and fill in the defaults. Nothing is queued."""
+        from kbjobs.chains.planning import plan_job
+
+        checkpoint = self.get_checkpoint(chain.name, source_id)
+        return plan_job(
+            self.home, self.settings, chain, source_id, checkpoint, resume, priority, limits, self._require_secrets
         )
+
+    def enqueue(self, planned: Sequence[Planned]) -> list[Job]:
+        """Queue planned jobs, all or none, and start the daemon where none runs. Raises DuplicateJobError."""
         self.home.prepare()
-        job = self._opened().submit(new)
+        jobs = self._opened().submit_all([one.job for one in planned])
         crash_point("submit.committed")
         self._wake()
-        return job
+        return jobs
 
     def cancel(self, job_id: int) -> Job:
         """Record the wish to cancel; a pending job is cancelled at once, a running one stops shortly."""
@@ -178,6 +206,11 @@ class JobManager:
         """Jobs that failed or were interrupted and can go on."""
         queue = self._readable()
         return [] if queue is None else history.resumable_jobs(queue)
+
+    def get_checkpoint(self, chain: str, source_id: str | None) -> Checkpoint | None:
+        """How far a chain has come on a source, where it has not succeeded."""
+        queue = self._readable()
+        return None if queue is None else checkpoints.load(queue.connection, source_id, chain)
 
     def get_dimension_status(self) -> dict[int, dict[str, Any]]:
         """For each dimension: ``busy``, and the running job that works on it, its source and operation."""

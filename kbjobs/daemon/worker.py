@@ -14,22 +14,24 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from kbjobs.chains.runner import Phase, Progress, Report, run_chain
+from kbjobs.chains.progress import ENDED, Past, Progress, Report
+from kbjobs.chains.runner import ChainResult, Phase, run_chain
 from kbjobs.crashpoints import crash_point
 from kbjobs.daemon.locks import try_lock
 from kbjobs.daemon.processes import RUN_VARIABLE
 from kbjobs.daemon.waking import nudge
 from kbjobs.errors import ExitCode, JobCancelled, KbjobsError, TransientError
-from kbjobs.phases.base import Context, PhaseResult
+from kbjobs.phases.base import Context
 from kbjobs.phases.registry import job_type
 from kbjobs.settings import Home, Settings
+from kbjobs.store import history
 from kbjobs.store.connection import explain, is_disk_full
 from kbjobs.store.jobs import Job
 from kbjobs.store.queue import Queue, StaleWorkerError
@@ -47,6 +49,7 @@ class ProgressWriter:
     """A thread that writes the newest report to the state and learns of the wish to cancel.
 
     It has a connection of its own, without a sync to disk at each write: progress may be lost with the power.
+    Whoever puts the end of a phase on record holds ``writing``, so that no older report is written over it.
     """
 
     def __init__(self, home: Home, job: Job, run_id: str) -> None:
@@ -55,6 +58,7 @@ class ProgressWriter:
         self._newest: dict[str, Any] = {}
         self._steps = 0
         self._lock = threading.Lock()
+        self.writing = threading.Lock()
         self._ended = threading.Event()
         self.cancel_requested = threading.Event()
         self.time_limit_reached = threading.Event()
@@ -87,6 +91,11 @@ class ProgressWriter:
                 eta=report.eta,
             )
 
+    def works_on(self, dimension: int | None, operation: str) -> None:
+        """Take what the running phase does, and on vectors of which dimension."""
+        with self._lock:
+            self._newest.update(dimension=dimension, operation=operation)
+
     def saved(self, steps: int) -> None:
         """Count steps that are safe on disk."""
         with self._lock:
@@ -97,14 +106,14 @@ class ProgressWriter:
         last = False
         while not last:
             last = self._ended.wait(WRITE_SECONDS)
-            with self._lock:
-                fields = dict(self._newest)
-                fields["saved"] = saved + self._steps
-            fields["duration"] = self.duration
             if replace(self._job, duration=self.duration).is_out_of_time():
                 self.time_limit_reached.set()
             try:
-                if queue.record_progress(self._job.id, self._run_id, fields):
+                with self.writing:
+                    with self._lock:
+                        fields = {**self._newest, "saved": saved + self._steps, "duration": self.duration}
+                    is_cancelled = queue.record_progress(self._job.id, self._run_id, fields)
+                if is_cancelled:
                     self.cancel_requested.set()
             except StaleWorkerError:
                 log.error("this run was declared dead: stopping at once, changing nothing")
@@ -137,7 +146,7 @@ def run_job(home: Home, job_id: int, run_id: str) -> int:
         writer = ProgressWriter(home, job, run_id)
         writer.start()
         try:
-            outcome = _work(home, job, writer, stop)
+            outcome = _work(home, queue, job, writer, stop)
         finally:
             writer.stop()
         crash_point("worker.before_finish")
@@ -162,41 +171,93 @@ class _Outcome:
 
     def __init__(self) -> None:
         self.progress: Progress | None = None
-        self.results: list[PhaseResult] = []
+        self.result: ChainResult | None = None
         self.error: BaseException | None = None
 
 
-def _work(home: Home, job: Job, writer: ProgressWriter, stop: threading.Event) -> _Outcome:
+def _work(home: Home, queue: Queue, job: Job, writer: ProgressWriter, stop: threading.Event) -> _Outcome:
     outcome = _Outcome()
+    assert job.run_id is not None  # noqa: S101
+    run_id = job.run_id
 
     def is_stopping() -> bool:
         return stop.is_set() or writer.cancel_requested.is_set() or writer.time_limit_reached.is_set()
 
     try:
         phases = [
-            Phase(phase["name"], kind, kind.params.model_validate(phase["params"]), phase["weight"])
+            Phase(kind, kind.params.model_validate(phase["params"]), phase.get("on_error", "stop"))
             for phase in job.phases
             for kind in [job_type(phase["job"])]
         ]
-        outcome.progress = progress = Progress(phases, writer.report, writer.saved)
+        outcome.progress = progress = Progress(
+            job.phases, writer.report, writer.saved, job.progress, find_pasts(queue, job)
+        )
         settings = Settings(home)
-        assert job.source is not None  # noqa: S101 — every type so far works on a source
-        source = SourceFolder(home.sources, job.source)
-        source.read()
+        source = None if job.source is None else SourceFolder(home.sources, job.source)
+        if any(phase.job_type.needs_source for phase in phases):
+            assert source is not None  # noqa: S101 — the submit has seen to it
+            source.read()
+        inner = queue.open_checkpoint(job, run_id)
+        crash_point("checkpoint.opened")
+        first = _first_open(job)
 
-        def make_context(phase: Phase) -> Context:
-            return Context(home, settings, source, job.id, progress, is_stopping, log)
+        def make_context(index: int, phase: Phase) -> Context:
+            def keep(value: Any) -> None:
+                queue.save_inner(job.id, run_id, value)
+                crash_point("checkpoint.saved")
+
+            kept = inner if index == first else None
+            writer.works_on(job.phases[index].get("dimension"), phase.job_type.operation)
+            return Context(home, settings, source, job.id, progress, is_stopping, log, kept, keep)
+
+        def end_phase() -> None:
+            crash_point("phase.before_record")
+            with writer.writing:
+                queue.end_phase(job.id, run_id, progress.snapshot(), progress.percentage)
+                progress.tell()
+            crash_point("phase.recorded")
 
         with _lock_source(source, is_stopping):
             crash_point("worker.source_locked")
-            outcome.results = run_chain(phases, progress, make_context, log)
+            can_retry = partial(_can_retry, job)
+            outcome.result = run_chain(phases, progress, make_context, end_phase, can_retry, log)
+    except StaleWorkerError:
+        log.error("this run was declared dead: stopping at once, changing nothing")
+        os._exit(LOST)
     except (Exception, SystemExit) as error:  # noqa: BLE001 — recorded and shown, whatever it is
         outcome.error = error
     return outcome
 
 
-def _lock_source(source: SourceFolder, is_stopping: Callable[[], bool]) -> FileLock:
+def _first_open(job: Job) -> int:
+    """The index of the phase at which the job goes on."""
+    return next((index for index, phase in enumerate(job.phases) if phase["status"] not in ENDED), 0)
+
+
+def _running_index(phases: Sequence[dict[str, Any]]) -> int:
+    return next((index for index, phase in enumerate(phases) if phase["status"] == "running"), 0)
+
+
+def _can_retry(job: Job, index: int) -> bool:
+    """Whether a passing error of the phase is to be tried again."""
+    allowed = job.phases[index].get("retries", job.retries)
+    return bool((job.retried if index == _first_open(job) else 0) < allowed)
+
+
+def find_pasts(queue: Queue, job: Job) -> dict[int, Past]:
+    """What each phase took when one like it last ran, preferably on the same source."""
+    known = history.last_runs(queue, {phase["job"] for phase in job.phases}, job.source)
+    return {
+        index: Past(float(last["seconds"]), last.get("rate"), last.get("unit", ""))
+        for index, phase in enumerate(job.phases)
+        if (last := known.get(phase["job"])) is not None
+    }
+
+
+def _lock_source(source: SourceFolder | None, is_stopping: Callable[[], bool]) -> AbstractContextManager[Any]:
     """Take the source's lock, however long a command such as ``sources rebuild`` keeps it."""
+    if source is None or not source.path.is_dir():
+        return nullcontext()
     while (lock := try_lock(source.lock, LOCK_SECONDS)) is None:
         log.info("source %s is in use by another process: waiting", source.id)
         if is_stopping():
@@ -227,12 +288,14 @@ def _record(home: Home, queue: Queue, job: Job, run_id: str, outcome: _Outcome, 
     phases = outcome.progress.snapshot() if outcome.progress is not None else None
     error = outcome.error
     if error is None:
-        failed = sum(result.failed for result in outcome.results)
-        code = ExitCode.PARTIAL if failed else ExitCode.DONE
-        summary = "; ".join(result.summary for result in outcome.results)
-        counts = outcome.results[-1].counts
-        queue.finish(job.id, run_id, Event.COMPLETE, code, summary, counts, phases=phases, duration=writer.duration)
-        log.info("done: %s", summary)
+        result = outcome.result
+        assert result is not None  # noqa: S101
+        code = ExitCode.DONE if result.is_whole else ExitCode.PARTIAL
+        counts = result.counts
+        queue.finish(
+            job.id, run_id, Event.COMPLETE, code, result.summary, counts, phases=result.phases, duration=writer.duration
+        )
+        log.info("done: %s", result.summary)
     elif isinstance(error, JobCancelled):
         if writer.cancel_requested.is_set() or queue.get(job.id).cancel_requested:
             queue.finish(
@@ -260,8 +323,9 @@ def _record(home: Home, queue: Queue, job: Job, run_id: str, outcome: _Outcome, 
         else:
             queue.release(job.id, run_id)
             log.info("stopped by the daemon; the job waits in the queue")
-    elif isinstance(error, TransientError) and job.retried < job.retries:
-        pause = backoff(Settings(home).number("retry_seconds"), job.retried)
+    elif isinstance(error, TransientError) and phases is not None and _can_retry(job, _running_index(phases)):
+        index = _running_index(phases)
+        pause = backoff(Settings(home).number("retry_seconds"), job.retried if index == _first_open(job) else 0)
         queue.postpone(job.id, run_id, pause, error.message, writer.duration)
         log.warning("%s; tried again in %.0f s", error.message, pause)
     else:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from kbjobs.credentials import find_secret
+from kbjobs.errors import JobCancelled, UsageError
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 
@@ -34,15 +35,27 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a phase sees of the world: its source, its settings, progress, cancellation and a log."""
+    """What a phase sees of the world: its source, its settings, progress, cancellation, a checkpoint and a log.
+
+    ``checkpoint`` is the JSON value that an earlier attempt of this phase has saved last, None at a new start.
+    """
 
     home: Home
     settings: Settings
-    source: SourceFolder
+    folder: SourceFolder | None
     job_id: int
     reporter: Reporter
     is_stopping: Callable[[], bool]
     log: logging.Logger
+    checkpoint: Any = None
+    keep: Callable[[Any], None] = field(default=lambda value: None)
+
+    @property
+    def source(self) -> SourceFolder:
+        """The source of the job; of a type that ``needs_source`` there always is one."""
+        if self.folder is None:
+            raise UsageError("the job has no source", "Name one.")
+        return self.folder
 
     def progress(
         self,
@@ -64,14 +77,19 @@ class Context:
         """Say that ``steps`` more steps are in the ledger: a death after it is not one without progress."""
         self.reporter.saved(steps)
 
+    def save_checkpoint(self, value: Any) -> None:
+        """Put on disk how far the phase has come: a small JSON value, given back as ``checkpoint`` after a stop.
+
+        Work itself belongs into the ledger; this only saves looking for the place to go on.
+        """
+        self.keep(value)
+
     def secret(self, name: str) -> str | None:
         """A credential the job type declared in ``secrets``; to be used, never logged or reported."""
         return find_secret(self.home, name)
 
     def check(self) -> None:
         """Raise JobCancelled where the job is to stop."""
-        from kbjobs.errors import JobCancelled
-
         if self.is_stopping():
             raise JobCancelled("stopped at a checkpoint")
 
@@ -125,12 +143,13 @@ class JobType:
     conflicts: tuple[str, ...] = ()
     can_resume: bool = True
     secrets: tuple[str, ...] = ()
+    needs_source: bool = True
 
     @property
     def command(self) -> str:
         """Its name on the command line."""
         return self.name.replace("_", "-")
 
-    def resources(self, source_id: str) -> tuple[str, ...]:
+    def resources(self, source_id: str | None) -> tuple[str, ...]:
         """What only one running job may hold at a time."""
-        return (f"source:{source_id}",)
+        return () if source_id is None else (f"source:{source_id}",)

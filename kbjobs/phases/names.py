@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 NAMES: tuple[str, ...] = ("index_offline",)
+# Not for people: what the API makes jobs of.
+INTERNAL: tuple[str, ...] = ("python_function",)
 # Names of former versions, wherever a type is read.
 LEGACY: dict[str, tuple[str, ...]] = {"index": ("index_offline",)}
 

@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from kbjobs.errors import KbjobsError, UsageError
 from kbjobs.phases.base import JobType
-from kbjobs.phases.names import LEGACY, NAMES
+from kbjobs.phases.names import INTERNAL, LEGACY, NAMES
 
 ENTRY_POINT_GROUP = "kbjobs.job_types"
 
@@ -25,7 +25,7 @@ def job_type(name: str) -> JobType:
     wanted = name.replace("-", "_")
     if wanted in LEGACY and len(LEGACY[wanted]) == 1:
         wanted = LEGACY[wanted][0]
-    if wanted in NAMES:
+    if wanted in NAMES or wanted in INTERNAL:
         found: JobType = import_module(f"kbjobs.phases.{wanted}").JOB_TYPE
         return found
     others = _entry_points()
@@ -34,6 +34,11 @@ def job_type(name: str) -> JobType:
     near = get_close_matches(wanted, (*NAMES, *others), 1)
     hint = f"Did you mean {near[0].replace('_', '-')}? " if near else ""
     raise UsageError(f"unknown job type {name!r}", hint + "kbjobs types lists them.")
+
+
+def is_taken(name: str) -> bool:
+    """Whether a name, of today or former, is that of a job type; loads none."""
+    return name in NAMES or name in INTERNAL or name in LEGACY or name in _entry_points()
 
 
 def job_types() -> list[JobType]:
@@ -49,7 +54,9 @@ def job_types() -> list[JobType]:
 
 def _entry_points() -> dict[str, EntryPoint]:
     """Those of other packages, by name; a name of kbjobs itself cannot be taken."""
-    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP) if point.name not in NAMES}
+    return {
+        point.name: point for point in entry_points(group=ENTRY_POINT_GROUP) if point.name not in (*NAMES, *INTERNAL)
+    }
 
 
 def _load(point: EntryPoint) -> JobType:

@@ -20,16 +20,25 @@ COMPLETED = "completed"
 
 
 @dataclass(frozen=True, slots=True)
-class StoredCheckpoint:
-    """A row: ``phases`` as in a job, ``inner`` how far the running phase has come in its own terms."""
+class Checkpoint:
+    """How far a combined job has come on a source.
 
-    source: str | None
-    chain: str
-    job_id: int
-    fingerprint: str
+    ``phases`` are dictionaries of name, job, params, weight, status and result, in order; ``inner`` is how far the
+    running one has come, in its own terms (a JSON value); ``job_id`` is 0 where no queued job wrote it; ``saved_at``
+    is UTC, ISO 8601.
+    """
+
+    source_id: str | None
+    job_type: str
     phases: list[dict[str, Any]]
-    inner: Any
-    saved_at: str
+    inner: Any = None
+    job_id: int = 0
+    saved_at: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for chains of the same types, parameters and order."""
+        return fingerprint(self.phases)
 
     @property
     def completed(self) -> list[dict[str, Any]]:
@@ -37,15 +46,17 @@ class StoredCheckpoint:
         return [phase for phase in self.phases if phase.get("status") == COMPLETED]
 
 
-def load(connection: sqlite3.Connection, source: str | None, chain: str) -> StoredCheckpoint | None:
+def load(connection: sqlite3.Connection, source: str | None, chain: str) -> Checkpoint | None:
     """The checkpoint of a chain on a source."""
     row = connection.execute(f"{_SELECT} WHERE source = ? AND chain = ?", (source or "", chain)).fetchone()
     return None if row is None else _from_row(row)
 
 
-def load_all(connection: sqlite3.Connection) -> list[StoredCheckpoint]:
-    """All checkpoints, the latest first."""
-    return [_from_row(row) for row in connection.execute(f"{_SELECT} ORDER BY saved_at DESC, source, chain")]
+def load_resumable(connection: sqlite3.Connection) -> list[Checkpoint]:
+    """The checkpoints that no live job writes to and from which another job may go on, the latest first."""
+    busy = "job_id IN (SELECT id FROM jobs WHERE finished_at IS NULL OR NOT resumable)"
+    rows = connection.execute(f"{_SELECT} WHERE NOT {busy} ORDER BY saved_at DESC, source, chain")
+    return [_from_row(row) for row in rows]
 
 
 def save(
@@ -58,13 +69,11 @@ def save(
 ) -> None:
     """Write a checkpoint in the place of the one there is. The caller holds a transaction, or needs none."""
     connection.execute(
-        "INSERT OR REPLACE INTO checkpoints (source, chain, job_id, fingerprint, phases, inner, saved_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO checkpoints (source, chain, job_id, phases, inner, saved_at) VALUES (?, ?, ?, ?, ?, ?)",
         (
             source or "",
             chain,
             job_id,
-            fingerprint(phases),
             json.dumps(list(phases)),
             None if inner is None else json.dumps(inner),
             now_text(),
@@ -88,11 +97,10 @@ def delete_stale(connection: sqlite3.Connection, days: float, dry_run: bool = Fa
     return [(row[0], row[1]) for row in found]
 
 
-_SELECT = "SELECT source, chain, job_id, fingerprint, phases, inner, saved_at FROM checkpoints"
+_SELECT = "SELECT source, chain, job_id, phases, inner, saved_at FROM checkpoints"
 
 
-def _from_row(row: sqlite3.Row) -> StoredCheckpoint:
-    source, chain, job_id, mark, phases, inner, saved_at = row
-    return StoredCheckpoint(
-        source or None, chain, job_id, mark, json.loads(phases), None if inner is None else json.loads(inner), saved_at
-    )
+def _from_row(row: sqlite3.Row) -> Checkpoint:
+    source, chain, job_id, phases, inner, saved_at = row
+    value = None if inner is None else json.loads(inner)
+    return Checkpoint(source or None, chain, json.loads(phases), value, job_id, saved_at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,11 @@ from kbjobs.store.jobs import JOB_COLUMNS, Job, job_from_row
 from kbjobs.store.transitions import Event, Status, before
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from kbjobs.store.queue import Queue
 
+LOOKED_BACK = 50  # ended jobs that are looked through for what a phase takes
 PRUNED_AT_ONCE = 500  # jobs removed in one transaction: others wait for the write lock meanwhile
 
 
@@ -66,6 +68,22 @@ def resumable_jobs(queue: Queue) -> list[Job]:
     marks = ",".join("?" * len(statuses))
     rows = queue.connection.execute(f"SELECT {JOB_COLUMNS} FROM jobs WHERE status IN ({marks}) ORDER BY id", statuses)
     return [job_from_row(row) for row in rows]
+
+
+def last_runs(queue: Queue, types: Collection[str], source: str | None) -> dict[str, dict[str, Any]]:
+    """The latest completed phase of each job type, of the same source where there is one: as it stands in its job."""
+    rows = queue.connection.execute(
+        "SELECT source, phases FROM jobs WHERE finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT ?",
+        (LOOKED_BACK,),
+    )
+    found: dict[str, dict[str, Any]] = {}
+    elsewhere: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        for phase in json.loads(row["phases"]):
+            is_measured = phase.get("status") == "completed" and "seconds" in phase and not phase.get("skipped")
+            if is_measured and phase.get("job") in types:
+                (found if row["source"] == source else elsewhere).setdefault(phase["job"], phase)
+    return elsewhere | found
 
 
 def list_attempts(queue: Queue, job_id: int) -> list[dict[str, Any]]:

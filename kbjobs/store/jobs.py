@@ -150,6 +150,23 @@ def restarted(phase: dict[str, Any]) -> dict[str, Any]:
     return {**{key: phase[key] for key in kept if key in phase}, "status": "pending", "result": None}
 
 
+def reopened(phases: Iterable[dict[str, Any]], also_passed: bool) -> list[dict[str, Any]]:
+    """The phases as a job goes on: what has not been completed is pending again.
+
+    ``also_passed``: so is one that failed and let the chain go on.
+    """
+    return [
+        phase
+        if phase.get("status") == "completed" or (phase.get("status") == "failed" and _is_passed(phase, also_passed))
+        else restarted(phase)
+        for phase in phases
+    ]
+
+
+def _is_passed(phase: dict[str, Any], also_passed: bool) -> bool:
+    return phase.get("on_error") == "continue" and not also_passed
+
+
 def _hash(value: Any) -> str:
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]

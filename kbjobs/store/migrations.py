@@ -104,7 +104,7 @@ def state_002_checkpoints(db: Database) -> None:
         CREATE TABLE checkpoints (
             source TEXT NOT NULL,     -- '' for a job without one
             chain TEXT NOT NULL,      -- the job's type
-            job_id INTEGER NOT NULL, fingerprint TEXT NOT NULL,
+            job_id INTEGER NOT NULL,
             phases TEXT NOT NULL,     -- as in jobs: what has completed, with its results
             inner TEXT,               -- how far the running phase has come, in its own terms (JSON)
             saved_at TEXT NOT NULL,

@@ -15,7 +15,7 @@ from typing import Any
 from kbjobs.errors import ConflictError, ExitCode
 from kbjobs.store import checkpoints, clocks
 from kbjobs.store.connection import connect, explain, transaction
-from kbjobs.store.jobs import JOB_COLUMNS, Job, Limits, NewJob, job_from_row, restarted
+from kbjobs.store.jobs import JOB_COLUMNS, Job, Limits, NewJob, job_from_row, reopened, restarted
 from kbjobs.store.runs import Runs, StaleWorkerError
 from kbjobs.store.transitions import Event, InvalidTransition, Status, after
 
@@ -181,11 +181,13 @@ class Queue(Runs):
                         job_id,
                     ),
                 )
+                phases = json.dumps(reopened(job.phases, also_passed=True))
+                self.connection.execute("UPDATE jobs SET phases = ? WHERE id = ?", (phases, job_id))
                 if from_start:
-                    phases = [restarted(phase) for phase in job.phases]
+                    phases = json.dumps([restarted(phase) for phase in job.phases])
                     self.connection.execute(
                         "UPDATE jobs SET progress = 0, saved = 0, phase = NULL, resumed = 0, phases = ? WHERE id = ?",
-                        (json.dumps(phases), job_id),
+                        (phases, job_id),
                     )
                     checkpoints.delete(self.connection, job.source, job.type)
         except InvalidTransition:

@@ -10,7 +10,7 @@ from typing import Any
 from kbjobs.errors import ExitCode, NotFoundError
 from kbjobs.store import checkpoints, clocks
 from kbjobs.store.connection import transaction
-from kbjobs.store.jobs import JOB_COLUMNS, Job, fingerprint, job_from_row
+from kbjobs.store.jobs import JOB_COLUMNS, Job, fingerprint, job_from_row, reopened
 from kbjobs.store.transitions import Event, Status, after
 
 _GET = f"SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?"
@@ -88,8 +88,8 @@ class Runs:
     def record_progress(self, job_id: int, run_id: str, fields: dict[str, Any]) -> bool:
         """Write progress, and so a sign of life; returns whether a cancel is wished. Raises StaleWorkerError.
 
-        ``fields``: any of progress, message, eta, duration, saved (numbers and texts), phase and
-        phases (JSON values).
+        ``fields``: any of progress, message, eta, duration, saved, dimension, operation (numbers and texts), phase
+        and phases (JSON values).
         """
         values = {k: json.dumps(v) if k in ("phase", "phases") else v for k, v in fields.items()}
         assignments = ", ".join(f"{name} = :{name}" for name in values)
@@ -176,13 +176,6 @@ class Runs:
     def release(self, job_id: int, run_id: str) -> None:
         """Give a running job back to the queue: its worker stopped because the daemon stops."""
         with transaction(self.connection):
-            phases = [
-                phase if phase.get("status") in ("completed", "failed") else {**phase, "status": "pending"}
-                for phase in self.get(job_id).phases
-            ]
-            self.connection.execute(
-                "UPDATE jobs SET phases = ? WHERE id = ? AND run_id = ?", (json.dumps(phases), job_id, run_id)
-            )
             deaths = self.connection.execute("SELECT deaths FROM jobs WHERE id = ?", (job_id,)).fetchone()[0]
             self._leave(job_id, run_id, Event.REQUEUE, None, "waits for the daemon", "daemon stopped", deaths)
 
@@ -204,6 +197,8 @@ class Runs:
         if event in (Event.REQUEUE, Event.POSTPONE) and self.get(job_id).cancel_requested:
             # Nothing that would run again is left of a job that the user wished to end.
             event, exit_code, message = Event.CANCEL, ExitCode.CANCELLED, "cancelled; what was done is kept"
+        if exit_code is None:
+            more = {"phases": json.dumps(reopened(self.get(job_id).phases, also_passed=False)), **(more or {})}
         status = after(Status.RUNNING, event)
         moment = clocks.now_text()
         values = {"status": status, "run_id": None, "pid": None, "eta": None, "deaths": deaths, "message": message}

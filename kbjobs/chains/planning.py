@@ -1,0 +1,176 @@
+"""From a chain and a source to a job that can be queued: what every phase will need is checked first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from kbjobs.chains.chain import Chain, ChainPhase
+from kbjobs.chains.progress import shares_of
+from kbjobs.errors import KbjobsError, NotFoundError, UsageError
+from kbjobs.phases.base import JobType
+from kbjobs.settings import Home, Settings
+from kbjobs.store.checkpoints import Checkpoint
+from kbjobs.store.jobs import Limits, NewJob, fingerprint
+from kbjobs.store.sources import SourceFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A job ready to be queued, and what a person should know of it."""
+
+    job: NewJob
+    notes: tuple[str, ...] = ()
+
+
+def plan_job(
+    home: Home,
+    settings: Settings,
+    chain: Chain,
+    source_id: str | None,
+    checkpoint: Checkpoint | None,
+    resume: bool = False,
+    priority: int = 0,
+    limits: Limits | None = None,
+    require: Callable[[JobType], None] = lambda job_type: None,
+) -> Planned:
+    """Check every phase and fill in its defaults. Nothing is written.
+
+    Args:
+        checkpoint: the one that lies there for this chain and source.
+        resume: go on from it.
+        require: raises where a job type needs a credential that its worker would not have.
+
+    Raises:
+        KbjobsError: what a phase needs is not there; the message names the phase.
+        UsageError: the chain cannot be resumed, or was edited since its checkpoint was written.
+    """
+    source = _find_source(home, chain, source_id)
+    shares = shares_of([phase.weight for phase in chain.phases])
+    entries = []
+    for phase, share in zip(chain.phases, shares, strict=True):
+        try:
+            require(phase.job_type)
+            entries.append(_plan_phase(home, settings, phase, share, source))
+        except KbjobsError as error:
+            if len(chain.phases) > 1:
+                error.message = f"phase {phase.name}: {error.message}"
+            raise
+    notes: list[str] = []
+    if resume:
+        entries = _take_up(chain, source_id, entries, checkpoint, notes)
+    elif checkpoint is not None and chain.resumable:
+        notes.append(
+            f"A checkpoint of {_told(chain)} for {source_id} lies there ({describe(checkpoint)}):"
+            " starting from the beginning all the same. --resume would have gone on from it."
+        )
+    first = next((entry for entry in entries if entry["status"] == "pending"), entries[0])
+    job = NewJob(
+        type=chain.name,
+        source=source_id,
+        params=entries[0]["params"] if chain.is_single else {},
+        phases=entries,
+        resources=chain.phases[0].job_type.resources(source_id),
+        priority=priority,
+        dimension=first.get("dimension"),
+        operation=chain.phases[entries.index(first)].job_type.operation,
+        limits=limits or Limits(),
+        resumable=chain.resumable,
+        resumed=resume and checkpoint is not None,
+    )
+    return Planned(job, tuple(notes))
+
+
+def describe(checkpoint: Checkpoint) -> str:
+    """How far a checkpoint has come, for people."""
+    done, total = len(checkpoint.completed), len(checkpoint.phases)
+    return f"{done} of {total} phases done, saved {checkpoint.saved_at}"
+
+
+def _told(chain: Chain) -> str:
+    return chain.name.replace("_", "-")
+
+
+def _find_source(home: Home, chain: Chain, source_id: str | None) -> SourceFolder | None:
+    needing = [phase.name for phase in chain.phases if phase.job_type.needs_source]
+    if source_id is None:
+        if needing:
+            raise UsageError(f"{_told(chain)} needs a source", "Name one: --source ID, or source = in the chain file.")
+        return None
+    source = SourceFolder(home.sources, source_id)
+    if needing:
+        source.read()
+    return source
+
+
+def _plan_phase(
+    home: Home, settings: Settings, phase: ChainPhase, share: float, source: SourceFolder | None
+) -> dict[str, Any]:
+    if source is None and phase.job_type.needs_source:
+        raise NotFoundError("there is no source", "Name one with --source.")
+    plan = phase.job_type.plan(home, settings, source, phase.params)  # type: ignore[arg-type]
+    entry: dict[str, Any] = {
+        "name": phase.name,
+        "job": phase.job_type.name,
+        "params": plan.params.model_dump(),
+        "weight": round(share, 1),
+        "status": "pending",
+        "result": None,
+    }
+    if plan.dimension is not None:
+        entry["dimension"] = plan.dimension
+    if phase.on_error != "stop":
+        entry["on_error"] = phase.on_error
+    if phase.retries is not None:
+        entry["retries"] = phase.retries
+    return entry
+
+
+def _take_up(
+    chain: Chain,
+    source_id: str | None,
+    entries: list[dict[str, Any]],
+    checkpoint: Checkpoint | None,
+    notes: list[str],
+) -> list[dict[str, Any]]:
+    """The phases with those completed that the checkpoint says are done."""
+    if not chain.resumable:
+        raise UsageError(
+            f"{_told(chain)} cannot be resumed: it says resumable = false",
+            "Run it without --resume; it starts from the beginning. A job of it that was interrupted goes on with"
+            " kbjobs resume JOB.",
+        )
+    if checkpoint is None:
+        notes.append(f"There is no checkpoint of {_told(chain)} for {source_id}: starting from the beginning.")
+        return entries
+    if checkpoint.fingerprint != fingerprint(entries):
+        raise UsageError(
+            f"{_told(chain)} was changed since its checkpoint for {source_id} was written: "
+            + "; ".join(_differences(checkpoint.phases, entries)),
+            "Either run it without --resume (from the beginning), or undo the change and resume.",
+        )
+    notes.append(f"Going on from the checkpoint of {_told(chain)} for {source_id}: {describe(checkpoint)}.")
+    return [
+        {**entry, **_kept(saved), "skipped": True} if saved.get("status") == "completed" else entry
+        for entry, saved in zip(entries, checkpoint.phases, strict=True)
+    ]
+
+
+def _kept(saved: dict[str, Any]) -> dict[str, Any]:
+    kept = ("status", "result", "summary", "failed", "seconds", "rate", "unit")
+    return {key: saved[key] for key in kept if key in saved}
+
+
+def _differences(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[str]:
+    """What an edit has changed, phase by phase."""
+    old, new = [phase["job"] for phase in before], [phase["job"] for phase in now]
+    if old != new:
+        return [f"its phases were {', '.join(old)} and are {', '.join(new)}"]
+    found = []
+    for number, (was, entry) in enumerate(zip(before, now, strict=True), start=1):
+        for name in sorted({*was["params"], *entry["params"]}):
+            a, b = was["params"].get(name), entry["params"].get(name)
+            if a != b:
+                found.append(f"phase {number} ({entry['name']}): {name} was {a!r} and is {b!r}")
+    return found

@@ -1,0 +1,198 @@
+"""Weighted progress of a chain, and when it will be done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+ALMOST = 99.9  # the most that is told before the last phase has ended
+MEASURED_SECONDS = 0.1  # of work, before a rate or the time left is told from it
+MEASURED_SHARE = 0.1  # percent of the chain that must be known before the pace of the rest is told from it
+ENDED = ("completed", "failed")  # a phase that failed and let the chain go on is done with
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a phase took when it last ran: seconds, and units a second where they were measured."""
+
+    seconds: float
+    rate: float | None = None
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Progress of a whole chain: percentage, the running phase, all phases, a message.
+
+    ``eta`` is the seconds left of the whole chain, None where they cannot be told.
+    """
+
+    progress: float
+    phase: dict[str, Any] | None
+    phases: list[dict[str, Any]]
+    message: str
+    eta: float | None
+
+
+def shares_of(weights: Sequence[float]) -> list[float]:
+    """Percentages in the proportion of the weights; weights of nothing but zero share alike."""
+    total = sum(weights)
+    # Divided first: a sum of huge weights is beyond what a float holds.
+    largest = max(weights, default=0.0)
+    if largest > 0:
+        scaled = [weight / largest for weight in weights]
+        total = sum(scaled)
+        return [100.0 * weight / total for weight in scaled]
+    return [100.0 / len(weights) for _ in weights]
+
+
+class Progress:
+    """Turns the reports of phases into the progress of the chain.
+
+    It never goes back, and is 100 only when the last phase is done. Phases that had ended before count as done.
+
+    Args:
+        phases: as they stand in a job: name, job, params, weight, status, result …
+        listener: is given every report.
+        saved: is told of steps that are safe on disk.
+        reached: the percentage from which it goes on.
+        pasts: what each phase took when it last ran, by its index.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        phases: Sequence[Mapping[str, Any]],
+        listener: Callable[[Report], None],
+        saved: Callable[[int], None],
+        reached: float = 0.0,
+        pasts: Mapping[int, Past] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._shares = shares_of([float(phase["weight"]) for phase in phases])
+        self._starts = list(accumulate(self._shares, initial=0.0))
+        self._phases = [{**phase, "weight": round(share, 1)} for phase, share in zip(phases, self._shares, strict=True)]
+        self._listener = listener
+        self._saved = saved
+        self._pasts = dict(pasts or {})
+        self._clock = clock
+        self._index = 0
+        self._phase_start = 0.0
+        self._progress = 0.0
+        self._advance(reached)
+        self._span: tuple[float, float] | None = None
+        self._span_start = 0.0
+        self._span_first = 0
+        self._rate: tuple[float, str] | None = None
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        """All phases with their status and result."""
+        return [dict(phase) for phase in self._phases]
+
+    @property
+    def percentage(self) -> float:
+        """How much of the chain is done."""
+        return self._progress
+
+    def start(self, index: int) -> None:
+        """A phase begins."""
+        self._index = index
+        self._span = self._rate = None
+        self._phase_start = self._clock()
+        self._advance(self._starts[index])
+        self._phases[index].update(status="running", progress=0.0)
+        self._tell(self._running(0, 0, "", None), "", self._whole_eta(None))
+
+    def end(self, index: int, status: str, outcome: Mapping[str, Any]) -> None:
+        """A phase has ended: ``outcome`` is what else is to be noted of it, such as its result.
+
+        Nobody is told before that is on record: see :meth:`tell`.
+        """
+        entry = self._phases[index]
+        entry.update(status=status, **outcome)
+        entry.pop("progress", None)
+        entry["seconds"] = round(max(0.0, self._clock() - self._phase_start), 1)
+        if status in ENDED:
+            if self._rate is not None:
+                entry["rate"], entry["unit"] = round(self._rate[0], 2), self._rate[1]
+            self._advance(self._starts[index + 1])
+            if index == len(self._phases) - 1:
+                self._progress = 100.0
+
+    def tell(self) -> None:
+        """Tell how all phases stand, between two of them."""
+        self._tell(None, "", None)
+
+    def saved(self, steps: int) -> None:
+        """Pass on that more steps are safe on disk."""
+        self._saved(steps)
+
+    def report(
+        self, current: int, total: int, unit: str, message: str, span: tuple[float, float], eta_matters: bool
+    ) -> None:
+        """A phase has done ``current`` of ``total`` units of the part ``span`` of itself."""
+        now = self._clock()
+        if span != self._span or current < self._span_first:
+            self._span, self._span_start, self._span_first = span, now, current
+        fraction = min(1.0, max(0.0, current / total)) if total > 0 else 0.0
+        inside = min(1.0, max(0.0, span[0] + (span[1] - span[0]) * fraction))
+        self._advance(self._starts[self._index] + self._shares[self._index] * inside)
+        entry = self._phases[self._index]
+        entry["progress"] = max(entry.get("progress", 0.0), round(100.0 * inside, 1))
+        done, elapsed = current - self._span_first, now - self._span_start
+        rate = done / elapsed if done > 0 and elapsed >= MEASURED_SECONDS else None
+        if rate is not None and eta_matters:
+            self._rate = (rate, unit)
+        left = self._phase_eta(rate, max(0, total - current), unit, now) if eta_matters else None
+        self._tell(
+            self._running(current, total, unit, None if rate is None else round(rate, 1)),
+            message,
+            self._whole_eta(left),
+        )
+
+    def _running(self, current: int, total: int, unit: str, rate: float | None) -> dict[str, Any]:
+        name = self._phases[self._index]["name"]
+        return {"index": self._index, "name": name, "current": current, "total": total, "unit": unit, "rate": rate}
+
+    def _phase_eta(self, rate: float | None, left: int, unit: str, now: float) -> float | None:
+        """Seconds left of the running phase: by its measured rate, else by that of its last time."""
+        past = self._pasts.get(self._index)
+        if rate is None and past is not None and past.unit == unit:
+            rate = past.rate
+        if rate:
+            return left / rate
+        return None if past is None else max(0.0, past.seconds - (now - self._phase_start))
+
+    def _whole_eta(self, phase_left: float | None) -> float | None:
+        """Seconds left of the chain: those of the running phase, and what the others took the last time.
+
+        A phase that never ran is taken to need as long for its weight as those that are known.
+        """
+        past = self._pasts.get(self._index)
+        elapsed = max(0.0, self._clock() - self._phase_start)
+        if phase_left is None:
+            if past is None:
+                return None
+            phase_left = max(0.0, past.seconds - elapsed)
+        known_seconds, known_share = elapsed + phase_left, self._shares[self._index]
+        for index, entry in enumerate(self._phases):
+            if index < self._index and "seconds" in entry and entry["status"] == "completed":
+                known_seconds += entry["seconds"]
+                known_share += self._shares[index]
+        left = phase_left
+        for index in range(self._index + 1, len(self._phases)):
+            if self._phases[index]["status"] not in ENDED:
+                known = self._pasts.get(index)
+                if known is None and known_share < MEASURED_SHARE:
+                    return None
+                left += known.seconds if known is not None else known_seconds * (self._shares[index] / known_share)
+        return left
+
+    def _advance(self, reached: float) -> None:
+        self._progress = max(self._progress, min(reached, ALMOST))
+
+    def _tell(self, phase: dict[str, Any] | None, message: str, eta: float | None) -> None:
+        self._listener(Report(self._progress, phase, self.snapshot(), message, eta))

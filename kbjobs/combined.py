@@ -1,0 +1,228 @@
+"""Combined jobs of Python functions, run in the caller's process by the runner that the daemon's workers use."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+from kbjobs.chains.progress import Progress, Report
+from kbjobs.chains.runner import Phase, run_chain
+from kbjobs.errors import JobCancelled, UsageError
+from kbjobs.phases.base import Context, JobType, Params, PhaseResult, Plan
+from kbjobs.phases.python_function import FunctionCall
+from kbjobs.settings import Settings, current_home
+from kbjobs.store import checkpoints
+from kbjobs.store.checkpoints import Checkpoint
+from kbjobs.store.jobs import fingerprint, reopened
+from kbjobs.store.queue import Queue, open_existing
+
+__all__ = [
+    "Checkpoint",
+    "JobPhase",
+    "cleanup_stale_checkpoints",
+    "delete_checkpoint",
+    "get_interrupted_jobs",
+    "load_checkpoint",
+    "run_combined_job",
+    "save_checkpoint",
+]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class JobPhase:
+    """One phase: a function, its share of the whole, and what it is called with.
+
+    Beside ``args`` and ``kwargs`` it gets ``progress_callback(current, total, message)`` and ``cancel_checker()``
+    where it accepts them.
+    """
+
+    name: str
+    func: Callable[..., Any]
+    weight: float = 50
+    args: Sequence[Any] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+def run_combined_job(
+    phases: Sequence[JobPhase],
+    progress_callback: Callable[[int, int, str], Any] | None,
+    cancel_checker: Callable[[], bool] | None,
+    source_id: str | None = None,
+    job_type: str | None = None,
+    resume: bool = False,
+) -> dict[str, Any]:
+    """Run functions one after the other with weighted progress, here and now.
+
+    Args:
+        phases: at least one.
+        progress_callback: is told ``(percent, 100, message)``.
+        cancel_checker: asked whether to stop, before each phase and whenever a function asks.
+        source_id, job_type: where ``job_type`` is given, a checkpoint is kept under both until the job succeeds.
+        resume: skip the phases that the checkpoint says are done.
+
+    Returns:
+        ``success``, ``status`` ("success", "cancelled", or None for a failure), ``phases_completed`` and
+        ``phases_skipped`` (counts), ``phase_results`` (``[{"phase", "index", "result"}]``), ``message``, ``resumed``;
+        on failure also ``current_phase`` (its index), ``phase_name``, ``error``.
+
+    Raises:
+        UsageError: there is no phase, a weight is no number of 0 or more, or the phases are not those of the
+            checkpoint that is to be resumed.
+    """
+    if not phases:
+        raise UsageError("a combined job needs a phase", "Pass at least one JobPhase.")
+    for phase in phases:
+        if not 0 <= phase.weight < float("inf"):
+            raise UsageError(f"phase {phase.name}: its weight is {phase.weight}", "Give a number of 0 or more.")
+    home = current_home()
+    entries = [_entry(phase) for phase in phases]
+    is_kept = job_type is not None
+    found = _find_checkpoint(job_type, source_id) if resume else None
+    if found is not None:
+        if found.fingerprint != fingerprint(entries):
+            raise UsageError(
+                f"the phases of {job_type} are not those of its checkpoint: they were"
+                f" {', '.join(one['name'] for one in found.phases)}",
+                "Call it without resume=True, or with the phases it had.",
+            )
+        entries = [
+            {**saved, "skipped": True} if saved["status"] == "completed" else entry
+            for entry, saved in zip(entries, reopened(found.phases, also_passed=True), strict=True)
+        ]
+    skipped = sum(entry["status"] == "completed" for entry in entries)
+
+    def tell(report: Report) -> None:
+        if progress_callback is not None:
+            name = report.phase["name"] if report.phase else ""
+            progress_callback(int(report.progress), 100, report.message or name)
+
+    def is_stopping() -> bool:
+        return cancel_checker is not None and bool(cancel_checker())
+
+    progress = Progress(entries, tell, lambda steps: None)
+
+    def keep() -> None:
+        if is_kept and job_type is not None:
+            home.prepare()
+            with closing(Queue(home.state_file)) as queue:
+                checkpoints.save(queue.connection, source_id, job_type, 0, progress.snapshot())
+        progress.tell()
+
+    def make_context(index: int, phase: Phase) -> Context:
+        if is_stopping():
+            raise JobCancelled("stopped between two phases")
+        return Context(home, Settings(home), None, 0, progress, is_stopping, log)
+
+    runs = [Phase(_function_type(phase), Params()) for phase in phases]
+    outcome: dict[str, Any]
+    try:
+        if not resume or found is None:
+            keep()
+        run_chain(runs, progress, make_context, keep, lambda index: False, log)
+    except JobCancelled:
+        keep()
+        outcome = {"success": False, "status": "cancelled", "message": "cancelled"}
+    except Exception as error:  # noqa: BLE001 — told in the result, whatever a function raises
+        keep()
+        index = next(n for n, entry in enumerate(progress.snapshot()) if entry["status"] != "completed")
+        text = f"{type(error).__name__}: {error}"
+        outcome = {"success": False, "status": None, "message": f"phase {phases[index].name} failed: {text}"}
+        outcome |= {"current_phase": index, "phase_name": phases[index].name, "error": str(error) or text}
+    else:
+        if is_kept and job_type is not None:
+            delete_checkpoint(source_id, job_type)
+        progress.tell()
+        outcome = {"success": True, "status": "success", "message": f"{len(phases)} phases done"}
+    done = [(index, entry) for index, entry in enumerate(progress.snapshot()) if entry["status"] == "completed"]
+    return {
+        **outcome,
+        "phases_completed": len(done),
+        "phase_results": [{"phase": entry["name"], "index": index, "result": entry["result"]} for index, entry in done],
+        "resumed": found is not None,
+        "phases_skipped": skipped,
+    }
+
+
+def _entry(phase: JobPhase) -> dict[str, Any]:
+    """A phase as it stands in a checkpoint; arguments that are no JSON values are told by their text."""
+    name = f"{getattr(phase.func, '__module__', '')}:{getattr(phase.func, '__qualname__', repr(phase.func))}"
+    params = json.loads(json.dumps({"function": name, "args": list(phase.args), "kwargs": phase.kwargs}, default=str))
+    return {
+        "name": phase.name,
+        "job": "python_function",
+        "params": params,
+        "weight": phase.weight,
+        "status": "pending",
+        "result": None,
+    }
+
+
+def _function_type(phase: JobPhase) -> JobType:
+    def plan(*_: Any) -> Plan:
+        return Plan(Params())
+
+    def run(context: Context, params: Params) -> PhaseResult:
+        return PhaseResult(FunctionCall(context, phase.func).run(phase.args, phase.kwargs), f"{phase.name} is done")
+
+    return JobType(phase.name, phase.name, "", "functions", "call", Params, plan, run, needs_source=False)
+
+
+def _find_checkpoint(job_type: str | None, source_id: str | None) -> Checkpoint | None:
+    return None if job_type is None else load_checkpoint(source_id, job_type)
+
+
+def save_checkpoint(checkpoint: Checkpoint) -> None:
+    """Put a checkpoint in the place of the one there is for its source and job type."""
+    home = current_home()
+    home.prepare()
+    with closing(Queue(home.state_file)) as queue:
+        checkpoints.save(
+            queue.connection,
+            checkpoint.source_id,
+            checkpoint.job_type,
+            checkpoint.job_id,
+            checkpoint.phases,
+            checkpoint.inner,
+        )
+
+
+def load_checkpoint(source_id: str | None, job_type: str) -> Checkpoint | None:
+    """The checkpoint of a job type on a source, None where there is none."""
+    queue = open_existing(current_home().state_file)
+    if queue is None:
+        return None
+    with closing(queue):
+        return checkpoints.load(queue.connection, source_id, job_type)
+
+
+def delete_checkpoint(source_id: str | None, job_type: str) -> bool:
+    """Forget a checkpoint; returns whether there was one."""
+    queue = open_existing(current_home().state_file)
+    if queue is None:
+        return False
+    with closing(queue):
+        return checkpoints.delete(queue.connection, source_id, job_type)
+
+
+def get_interrupted_jobs() -> list[Checkpoint]:
+    """The checkpoints from which a job can go on, the latest first; not those of jobs that are pending or running."""
+    queue = open_existing(current_home().state_file)
+    if queue is None:
+        return []
+    with closing(queue):
+        return checkpoints.load_resumable(queue.connection)
+
+
+def cleanup_stale_checkpoints(max_age_days: float = 7) -> int:
+    """Forget checkpoints older than that of jobs that have ended; returns how many."""
+    queue = open_existing(current_home().state_file)
+    if queue is None:
+        return 0
+    with closing(queue):
+        return len(checkpoints.delete_stale(queue.connection, max_age_days))

@@ -1,0 +1,193 @@
+"""A Python function as a phase: named so that a worker can import it, called with what it accepts.
+
+Not in the list of job types: :meth:`kbjobs.api.JobManager.submit` queues it where it is given a function.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+from pydantic import Field
+
+from kbjobs.errors import JobCancelled, MissingRequirementError, UsageError
+from kbjobs.phases.base import Context, JobType, Params, PhaseResult, Plan
+from kbjobs.settings import Home, Settings
+from kbjobs.store.sources import SourceFolder
+
+PERCENT_STEPS = 1000  # the units in which a percentage is passed on
+MESSAGE_LIMIT = 500  # characters of a message that are kept
+
+
+class FunctionParams(Params):
+    """Where a function is found, and what it is called with."""
+
+    function: str = Field(description="module:name, as in an entry point.")
+    args: list[Any] = Field(default=[], description="Positional arguments: JSON values.")
+    kwargs: dict[str, Any] = Field(default={}, description="Named arguments: JSON values.")
+    sys_path: list[str] = Field(default=[], description="Folders in which the caller looks for modules.")
+
+
+def describe_function(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> FunctionParams:
+    """The parameters under which a worker finds the function again. Raises UsageError where it could not."""
+    name = getattr(func, "__qualname__", "")
+    module = getattr(func, "__module__", "") or ""
+    shown = f"{module}.{name}" if name else repr(func)
+    if "<" in name or not name:
+        raise UsageError(
+            f"{shown} is a lambda, a local function or no function: a worker cannot import it",
+            "Define it with def at the top level of a module, and pass that.",
+        )
+    if module == "__main__":
+        raise UsageError(
+            f"{name} is defined in the program that was started: a worker cannot import it",
+            "Move it into a module of its own and import it from there.",
+        )
+    params = FunctionParams(
+        function=f"{module}:{name}",
+        args=list(args),
+        kwargs=dict(kwargs),
+        sys_path=[folder for folder in sys.path if folder],
+    )
+    if find_function(params) is not func:
+        raise UsageError(f"{shown} is not what a worker would import under that name", "Pass the function itself.")
+    try:
+        json.dumps([params.args, params.kwargs], allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"the arguments of {shown} are not JSON values: {error}", "Pass texts, numbers, lists."
+        ) from None
+    return params
+
+
+def find_function(params: FunctionParams) -> Callable[..., Any]:
+    """Import the function. Raises MissingRequirementError where it is not there."""
+    for folder in params.sys_path:
+        if folder not in sys.path:
+            sys.path.append(folder)  # behind our own: what lies there takes no module's place
+    module, _, name = params.function.partition(":")
+    try:
+        found: Any = import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise MissingRequirementError(
+            f"{params.function} cannot be imported: {error}", "Is its module still where it was at the submit?"
+        ) from error
+    if not callable(found):
+        raise MissingRequirementError(f"{params.function} is not a function", "Submit the job again.")
+    return found  # type: ignore[no-any-return]
+
+
+class FunctionCall:
+    """One call of a function with ``progress_callback`` and ``cancel_checker`` where it accepts them."""
+
+    def __init__(self, context: Context, func: Callable[..., Any]) -> None:
+        self._context = context
+        self._func = func
+        self._was_told_to_stop = False
+        names = _accepted_names(func)
+        self._extra: dict[str, Callable[..., Any]] = {}
+        if names is None or "progress_callback" in names:
+            self._extra["progress_callback"] = self.progress_callback
+        self._checks = names is None or "cancel_checker" in names
+        if self._checks:
+            self._extra["cancel_checker"] = self.cancel_checker
+
+    def run(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Call it; returns its result as JSON. Raises JobCancelled where it stopped because it was told to."""
+        result = self._func(*args, **{**self._extra, **kwargs})
+        if self._was_told_to_stop:
+            raise JobCancelled("stopped at a checkpoint")
+        return as_result(result)
+
+    def cancel_checker(self) -> bool:
+        """Whether the function is to stop."""
+        stopping = self._context.is_stopping()
+        self._was_told_to_stop = self._was_told_to_stop or stopping
+        return stopping
+
+    def progress_callback(self, *reported: Any) -> None:
+        """Take ``(percent)``, ``(percent, message)`` or ``(current, total, message)``.
+
+        Ends a function that cannot ask whether to stop, by raising JobCancelled.
+        """
+        message = ""
+        numbers = list(reported)
+        if numbers and isinstance(numbers[-1], str):
+            message = numbers.pop()[:MESSAGE_LIMIT]
+        if len(numbers) >= 2:
+            current, total = _as_number(numbers[0]), _as_number(numbers[1])
+        else:
+            current = _as_number(numbers[0]) * PERCENT_STEPS / 100 if numbers else 0.0
+            total = PERCENT_STEPS
+        self._context.reporter.report(int(current), int(total), "", message, (0.0, 1.0), True)
+        if not self._checks:
+            self._context.check()
+
+
+def _as_number(value: Any) -> float:
+    if isinstance(value, int | float) and math.isfinite(value):
+        return max(0.0, min(float(value), 1e15))
+    return 0.0
+
+
+def _accepted_names(func: Callable[..., Any]) -> set[str] | None:
+    """The names of its parameters; None where it takes any."""
+    try:
+        parameters = inspect.signature(func).parameters.values()
+    except (TypeError, ValueError):  # a function of C that does not tell
+        return set()
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    return {
+        parameter.name
+        for parameter in parameters
+        if parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    }
+
+
+def as_result(value: Any) -> dict[str, Any]:
+    """A function's result as JSON: of a dict, a dataclass, what has ``to_dict()``, or any other JSON value."""
+    if hasattr(value, "to_dict") and not isinstance(value, type):
+        value = value.to_dict()
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    result = value if isinstance(value, dict) else {} if value is None else {"value": value}
+    try:
+        found: dict[str, Any] = json.loads(json.dumps(result, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"the function returned what is not JSON: {error}", "Return a dict of texts, numbers and lists."
+        ) from None
+    return found
+
+
+def plan(home: Home, settings: Settings, source: SourceFolder | None, params: FunctionParams) -> Plan:
+    """The submit has checked the function already."""
+    return Plan(params)
+
+
+def run(context: Context, params: FunctionParams) -> PhaseResult:
+    """Call the function."""
+    result = FunctionCall(context, find_function(params)).run(params.args, params.kwargs)
+    return PhaseResult(result, f"{params.function} is done")
+
+
+JOB_TYPE = JobType(
+    name="python_function",
+    label="Python function",
+    description="A function of a module that a worker can import.",
+    category="functions",
+    operation="call",
+    params=FunctionParams,
+    plan=plan,
+    run=run,
+    needs_source=False,
+)
