@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kbjobs.api import JobEvent, JobManager
 from kbjobs.commands._errors import discard, printable
@@ -20,11 +20,16 @@ from kbjobs.commands._render import (
     is_terminal,
     open_console,
     percentage,
+    phase_progress,
+    phase_row,
     say,
 )
 from kbjobs.errors import ExitCode
 from kbjobs.store.jobs import Job
 from kbjobs.store.transitions import Status
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 PLAIN_SECONDS = 60.0  # between two plain lines of progress: bars in cron's mail helped nobody
 BAR_WIDTH = 12
@@ -116,8 +121,10 @@ def _show_end(manager: JobManager, job_ids: Sequence[int], revive: bool) -> list
 def _show_lines(manager: JobManager, job_ids: Sequence[int], revive: bool) -> list[Job]:
     ended = []
     last = dict.fromkeys(job_ids, time.monotonic())
+    told: dict[int, set[int]] = {job_id: set() for job_id in job_ids}
     for event in manager.follow(job_ids, revive):
         job = event.job
+        _say_ended_phases(job, told[job.id])
         if event.event == "finished":
             _print_summary(job)
             ended.append(job)
@@ -128,6 +135,18 @@ def _show_lines(manager: JobManager, job_ids: Sequence[int], revive: bool) -> li
         else:
             say(f"job {job.id}: {_describe(event)}")
     return ended
+
+
+def _say_ended_phases(job: Job, told: set[int]) -> None:
+    """A line for each phase of a combined job that has ended since the last look."""
+    if len(job.phases) < 2:
+        return
+    for index, phase in enumerate(job.phases):
+        if phase["status"] in ("completed", "failed") and index not in told:
+            told.add(index)
+            name, status, _, _, taken, detail = phase_row(phase)
+            text = f"job {job.id}: phase {name} {status}" + (f" in {taken}" if taken else "")
+            say(f"{text}: {detail}" if detail else text)
 
 
 def _describe(event: JobEvent) -> str:
@@ -144,34 +163,69 @@ def _describe(event: JobEvent) -> str:
 
 def _show_bars(manager: JobManager, job_ids: Sequence[int], revive: bool) -> list[Job]:
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
-    from rich.text import Text
 
     ended: list[Job] = []
     console = open_console(sys.stderr)
-    texts = ("title", "done", "rate", "left", "detail")
-    title, *others = (TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in texts)
+    title, *others = (TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in BAR_TEXTS)
     columns = (SpinnerColumn("line"), title, BarColumn(bar_width=BAR_WIDTH), *others)
     with Progress(*columns, console=console, refresh_per_second=8, transient=True) as bars:
-        tasks = {}
+        lines = _Lines(bars, console.width)
         for event in manager.follow(job_ids, revive):
             job = event.job
-            fields: dict[str, Any] = {
-                "title": f"{job.type.replace('_', '-')} {job.source or ''}",
-                "done": f"{percentage(job.progress):>4}",
-                "rate": describe_rate(job),
-                "left": describe_time_left(job),
-            }
-            if job.id not in tasks:
-                tasks[job.id] = bars.add_task("", total=100, detail="", **fields)
-            # What gives way on a narrow terminal is the detail, never the rate or the time left.
-            others_wide = sum(len(text) + 1 for text in fields.values()) + BAR_WIDTH + 4
-            detail = Text(printable(describe_counts(job) or str(job.status)).replace("\n", " "))
-            detail.truncate(max(0, console.width - others_wide), overflow="ellipsis")
-            bars.update(tasks[job.id], completed=job.progress, detail=detail.plain, **fields)
+            lines.show(str(job.id), job.progress, _job_fields(job), describe_counts(job) or str(job.status))
+            # Several jobs at once get a line each, one alone shows its phases.
+            if len(job_ids) == 1 and len(job.phases) > 1:
+                for index, phase in enumerate(job.phases):
+                    detail = phase.get("error") or phase.get("summary") or ""
+                    lines.show(f"{job.id}.{index}", phase_progress(phase), _phase_fields(phase), detail)
             if event.event == "retry":
                 bars.console.print(f"job {job.id}: {_describe(event)}", markup=False, highlight=False)
             if event.event == "finished":
                 ended.append(job)
     for job in ended:
+        _say_ended_phases(job, set())
         _print_summary(job)
     return ended
+
+
+BAR_TEXTS = ("title", "done", "rate", "left", "detail")
+
+
+def _job_fields(job: Job) -> dict[str, Any]:
+    return {
+        "title": f"{job.type.replace('_', '-')} {job.source or ''}",
+        "done": f"{percentage(job.progress):>4}",
+        "rate": describe_rate(job),
+        "left": describe_time_left(job),
+    }
+
+
+def _phase_fields(phase: dict[str, Any]) -> dict[str, Any]:
+    name, status, done, weight, taken, _ = phase_row(phase)
+    is_told = status not in ("pending", "running")
+    return {
+        "title": f"  {name}",
+        "done": f"{done:>4}",
+        "rate": f"weight {weight}",
+        "left": f"{status} {taken}".rstrip() if is_told else "",
+    }
+
+
+class _Lines:
+    """The lines of bars on a terminal. On a narrow one the detail gives way, never the rate or the time left."""
+
+    def __init__(self, bars: Progress, width: int) -> None:
+        self._bars = bars
+        self._width = width
+        self._tasks: dict[str, TaskID] = {}
+
+    def show(self, key: str, completed: float, fields: dict[str, Any], detail: str) -> None:
+        """Draw a line, or draw it anew."""
+        from rich.text import Text
+
+        if key not in self._tasks:
+            self._tasks[key] = self._bars.add_task("", total=100, detail="", **fields)
+        widths = [max(len(task.fields[name]) for task in self._bars.tasks) + 1 for name in BAR_TEXTS[:-1]]
+        text = Text(printable(detail).replace("\n", " "))
+        text.truncate(max(0, self._width - sum(widths) - BAR_WIDTH - 4), overflow="ellipsis")
+        self._bars.update(self._tasks[key], completed=completed, detail=text.plain, **fields)

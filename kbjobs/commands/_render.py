@@ -97,6 +97,23 @@ def job_row(job: Job) -> tuple[str, ...]:
 JOB_COLUMNS = ("job", "type", "source", "status", "done", "time", "")
 
 
+PHASE_COLUMNS = ("phase", "status", "done", "weight", "time", "")
+
+
+def phase_row(phase: dict[str, Any]) -> tuple[str, ...]:
+    """A phase of a job as a row of a table with the columns PHASE_COLUMNS."""
+    name = phase["name"].replace("_", "-")
+    taken = "" if phase.get("seconds") is None else duration(phase["seconds"])
+    detail = phase.get("error") or phase.get("summary") or ""
+    status = "done before" if phase.get("skipped") else phase["status"]
+    return (name, status, percentage(phase_progress(phase)), f"{phase['weight']:.0f}%", taken, detail)
+
+
+def phase_progress(phase: dict[str, Any]) -> float:
+    """How much of a phase is done, in percent."""
+    return 100.0 if phase["status"] == "completed" else float(phase.get("progress", 0.0))
+
+
 def percentage(progress: float) -> str:
     """Whole percent, rounded down: nothing is at 100 before its end."""
     return f"{int(progress)}%"

@@ -9,10 +9,12 @@ import typer
 from kbjobs.api import JobManager, get_job_manager
 from kbjobs.commands._render import (
     JOB_COLUMNS,
+    PHASE_COLUMNS,
     age,
     describe_phase,
     duration,
     job_row,
+    phase_row,
     print_json,
     print_table,
     say,
@@ -81,5 +83,7 @@ def _show_job(manager: JobManager, job_id: int, as_json: bool) -> None:
         for attempt in manager.get_attempts(job_id)
     )
     print_table(("", ""), [row for row in rows if row[1]])
+    if len(job.phases) > 1:
+        print_table(PHASE_COLUMNS, [phase_row(phase) for phase in job.phases])
     if job.attempt:
         say(f"kbjobs logs {job_id} shows its log.")

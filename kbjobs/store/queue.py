@@ -80,11 +80,12 @@ __all__ = ["DuplicateJobError", "Queue", "StaleWorkerError", "open_existing"]
 
 
 class DuplicateJobError(ConflictError):
-    """The same job is already pending or running: ``job_id``."""
+    """The same job, of that ``key``, is already pending or running: ``job_id``."""
 
-    def __init__(self, job_id: int, message: str, hint: str) -> None:
+    def __init__(self, job_id: int, key: str, message: str, hint: str) -> None:
         super().__init__(message, hint)
         self.job_id = job_id
+        self.key = key
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
@@ -134,6 +135,7 @@ class Queue(Runs):
                 return self.submit_all(jobs)
             raise DuplicateJobError(
                 found["id"],
+                new.key,
                 f"the same job is already {found['status']}: job {found['id']}",
                 f"Follow it with kbjobs watch {found['id']}, or stop it with kbjobs cancel {found['id']}.",
             ) from error

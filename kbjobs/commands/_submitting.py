@@ -1,0 +1,162 @@
+"""What ``run`` and ``chain`` share: the options of every submit, and what is done with them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kbjobs.commands._following import ProgressMode, follow
+from kbjobs.commands._render import JOB_COLUMNS, job_row, print_table, say
+from kbjobs.commands._times import parse_duration, parse_moment
+from kbjobs.errors import ExitCode
+from kbjobs.store.jobs import Job, Limits
+from kbjobs.store.queue import DuplicateJobError
+
+if TYPE_CHECKING:
+    from kbjobs.api import JobManager
+    from kbjobs.chains.chain import Chain
+    from kbjobs.chains.planning import Planned
+
+SUBMIT_PANEL = "Submit"
+
+
+class IfActive(StrEnum):
+    """What to do where the same job is pending or running."""
+
+    REFUSE = "refuse"
+    SKIP = "skip"
+
+
+PRIORITY = Annotated[int, typer.Option(help="Higher runs first.", rich_help_panel=SUBMIT_PANEL)]
+DETACH = Annotated[
+    bool,
+    typer.Option("--detach", "-d", help="Print the job's id and return at once.", rich_help_panel=SUBMIT_PANEL),
+]
+JSON = Annotated[
+    bool, typer.Option("--json", help="JSON lines of what happens, on stdout.", rich_help_panel=SUBMIT_PANEL)
+]
+QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.", rich_help_panel=SUBMIT_PANEL)]
+PROGRESS = Annotated[ProgressMode, typer.Option(help="How progress is shown.", rich_help_panel=SUBMIT_PANEL)]
+NOT_BEFORE = Annotated[
+    str | None,
+    typer.Option(help="Wait until then: 22:00, +2h, '2026-01-31 22:00'.", metavar="TIME", rich_help_panel=SUBMIT_PANEL),
+]
+UNTIL = Annotated[
+    str | None,
+    typer.Option(help="Stop at a checkpoint then, resumable.", metavar="TIME", rich_help_panel=SUBMIT_PANEL),
+]
+TIMEOUT = Annotated[
+    str | None,
+    typer.Option(help="Stop at a checkpoint after so much work: 3h.", metavar="DURATION", rich_help_panel=SUBMIT_PANEL),
+]
+RETRIES = Annotated[
+    int, typer.Option(min=0, max=100, help="Try a passing error so often again.", rich_help_panel=SUBMIT_PANEL)
+]
+RESUME = Annotated[
+    bool,
+    typer.Option(
+        "--resume/--fresh",
+        help="Go on from the checkpoint of an earlier job, or start from the beginning.",
+        rich_help_panel=SUBMIT_PANEL,
+    ),
+]
+IF_ACTIVE = Annotated[
+    IfActive, typer.Option(help="When the same job is pending or running.", rich_help_panel=SUBMIT_PANEL)
+]
+
+# The options of every submit, beside those of the type: name, annotation, default.
+SUBMIT_OPTIONS: tuple[tuple[str, Any, Any], ...] = (
+    ("priority", PRIORITY, 0),
+    ("not_before", NOT_BEFORE, None),
+    ("until", UNTIL, None),
+    ("timeout", TIMEOUT, None),
+    ("retries", RETRIES, 0),
+    ("resume", RESUME, False),
+    ("if_active", IF_ACTIVE, IfActive.REFUSE),
+    ("detach", DETACH, False),
+    ("as_json", JSON, False),
+    ("quiet", QUIET, False),
+    ("progress", PROGRESS, ProgressMode.AUTO),
+)
+
+
+def read_limits(
+    not_before: str | None = None, until: str | None = None, timeout: str | None = None, retries: int = 0
+) -> Limits:
+    """The limits that the options ask for."""
+    return Limits(
+        parse_moment(not_before) if not_before else None,
+        parse_moment(until) if until else None,
+        parse_duration(timeout) if timeout else None,
+        retries,
+    )
+
+
+def submit(chain: Chain, sources: Sequence[str | None], options: dict[str, Any]) -> None:
+    """Submit a job for each source, then print their ids or follow them. ``options`` are those of SUBMIT_OPTIONS.
+
+    Everything is checked before anything is queued.
+    """
+    from kbjobs.api import get_job_manager
+
+    manager = get_job_manager()
+    quiet, as_json = options["quiet"], options["as_json"]
+    limits = read_limits(options["not_before"], options["until"], options["timeout"], options["retries"])
+    try:
+        planned = [
+            manager.plan(chain, source, options["priority"], limits, options["resume"])
+            for source in dict.fromkeys(sources)
+        ]
+        if not quiet:
+            for note in dict.fromkeys(note for one in planned for note in one.notes):
+                say(note)
+        jobs = _enqueue(manager, planned, options)
+    except KeyboardInterrupt:
+        say("\nInterrupted while submitting; kbjobs status shows whether the job was queued.")
+        raise typer.Exit(ExitCode.CTRL_C) from None
+    if not jobs:
+        return
+    if options["detach"]:
+        _tell_queued(jobs, as_json, quiet)
+        return
+    mode = ProgressMode.JSON if as_json else ProgressMode.NONE if quiet else options["progress"]
+    code = follow(manager, [job.id for job in jobs], mode, revive=True)
+    if len(jobs) > 1 and code != ExitCode.CTRL_C and mode not in (ProgressMode.JSON, ProgressMode.NONE):
+        print_table(JOB_COLUMNS, [job_row(manager.get_status(job.id)) for job in jobs])
+    raise typer.Exit(code)
+
+
+def _enqueue(manager: JobManager, planned: Sequence[Planned], options: dict[str, Any]) -> list[Job]:
+    """Queue the jobs, all or none; with ``--if-active skip`` all but those that are live already."""
+    left = list(planned)
+    while left:
+        try:
+            return manager.enqueue(left)
+        except DuplicateJobError as error:
+            if options["if_active"] is IfActive.REFUSE:
+                raise
+            left = [one for one in left if one.job.key != error.key]
+            if options["as_json"]:
+                print(json.dumps({"event": "skipped", "job": manager.get_status(error.job_id).as_dict()}))
+            elif not options["quiet"]:
+                say(f"{error.message}; nothing was queued" + (" for it." if len(planned) > 1 else "."))
+    return []
+
+
+def _tell_queued(jobs: Sequence[Job], as_json: bool, quiet: bool) -> None:
+    for job in jobs:
+        if as_json:
+            print(json.dumps({"event": "queued", "job": job.as_dict()}, ensure_ascii=False))
+        else:
+            print(job.id)
+    if not quiet and not as_json:
+        names = " ".join(str(job.id) for job in jobs)
+        watch = f"kbjobs watch {names}" if len(jobs) == 1 else "kbjobs watch"
+        say(
+            f"{watch} shows {'it' if len(jobs) == 1 else 'them'}, kbjobs cancel {names} stops"
+            f" {'it' if len(jobs) == 1 else 'them'}."
+        )
