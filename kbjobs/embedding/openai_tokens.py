@@ -13,7 +13,7 @@ from itertools import pairwise
 ENCODING = "cl100k_base"
 # A word with the white space before it is about what the encoding takes for one unit. A longer one is taken apart,
 # which at worst counts some tokens too many.
-_UNIT = re.compile(r"\s{0,15}\S{1,16}|\s{1,16}")
+_UNIT = re.compile(r"\s{0,15}\S{1,48}|\s{1,16}")
 
 
 class Cl100kTokens:
