@@ -470,28 +470,30 @@ def test_a_killed_worker_buys_again_no_more_than_was_on_its_way(
     home: Home, docs: Path, openai_api: OpenAIServer
 ) -> None:
     """The worker dies while answers are on their way to it: sold, and in no ledger."""
-    manager = JobManager(home)
-    killed: list[int] = []
-    job_id = 0
-
-    def kill(request: dict[str, Any]) -> None:
-        answered = sum("status" in one for one in openai_api.requests)
-        if answered in (3, 9) and answered not in killed and (pid := manager.get_status(job_id).pid):
-            killed.append(answered)
-            os.kill(pid, signal.SIGKILL)
-
+    manager, watcher = JobManager(home), JobManager(home)
+    targets = [3, 9]  # requests answered
+    deaths = len(targets)
+    lock = threading.Lock()
     openai_api.gate.clear()
     job_id = manager.submit("index_online", "docs")
+
+    def kill(request: dict[str, Any]) -> None:
+        with lock:
+            answered = sum("status" in one for one in openai_api.requests)
+            if targets and answered >= targets[0] and (pid := watcher.get_status(job_id).pid):
+                targets.pop(0)
+                os.kill(pid, signal.SIGKILL)
+
     openai_api.on_request = kill
     openai_api.gate.set()
     for _ in manager.follow([job_id], revive=True):
         pass
     job = manager.get_status(job_id)
     assert (job.status, job.exit_code) == (Status.COMPLETED, ExitCode.DONE)
-    assert killed == [3, 9]
-    assert job.attempt == 3
+    watcher.close()
+    assert (targets, job.attempt) == ([], 1 + deaths)
     assert len(set(openai_api.sold_texts)) == 700
-    assert len(openai_api.sold_texts) <= 700 + len(killed) * IN_FLIGHT
+    assert len(openai_api.sold_texts) <= 700 + deaths * IN_FLIGHT
     assert len(ledger_vectors(home)) == 700
     assert verify(home, "docs")["ok"]
     ledger = Ledger(SourceFolder(home.sources, "docs").ledger)

@@ -132,8 +132,7 @@ class OpenAIServer:
         class Handler(_Handler):
             api = server
 
-        self.http = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self.http.daemon_threads = True
+        self.http = _Server(("127.0.0.1", port), Handler)
         self._thread = threading.Thread(target=self.http.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
@@ -234,6 +233,14 @@ class OpenAIServer:
                     entry["embedding"] = base64.b64encode(packed).decode()
         usage = {"prompt_tokens": request["tokens"], "total_tokens": request["tokens"]}
         return reply, {"object": "list", "data": data, "model": MODEL, "usage": usage}
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), OSError):  # that is a client which a test has killed
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
