@@ -83,7 +83,7 @@ class BatchEmbedding:
                 try:
                     self._settle(batch, future.result)
                 except Exception as error:  # noqa: BLE001 — the next ones may be kept all the same
-                    self._context.log.warning("%d texts on their way were lost: %s", len(batch), error)
+                    self._context.log.warning("%d texts that were on their way have no vectors: %s", len(batch), error)
 
     def _settle(self, batch: Batch, result: Callable[[], Vectors]) -> int:
         """Take a batch's vectors; returns how many of its texts are done with, well or not."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
 import struct
+import subprocess
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -16,8 +19,8 @@ from kbjobs.embedding.base import EmbeddingError
 from kbjobs.embedding.online_models import TEXT_EMBEDDING_3_SMALL, check_key, find_online, format_dollars
 from kbjobs.embedding.openai_embedder import BadAnswerError, OpenAIEmbedder, read_vectors
 from kbjobs.errors import MissingRequirementError, TransientError
-from tests.conftest import wait_until
-from tests.servers.openai_server import OpenAIServer, Reply, error_body, make_vector, rate_limit, server_error
+from tests.conftest import ROOT, wait_until
+from tests.servers.openai_server import KEY, OpenAIServer, Reply, error_body, make_vector, rate_limit, server_error
 
 
 @pytest.fixture
@@ -149,3 +152,18 @@ def test_the_price_is_the_list_price() -> None:
     assert model is not None
     assert (model.key, model.price(1_000_000)) == ("text-embedding-3-small-1536", 0.02)
     assert find_online("all-MiniLM-L6-v2") is None
+
+
+def test_the_server_runs_as_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = [sys.executable, "-m", "tests.servers.openai_server"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            monkeypatch.setenv("OPENAI_BASE_URL", process.stdout.readline().strip())
+            embedder = OpenAIEmbedder(TEXT_EMBEDDING_3_SMALL, KEY)
+            embedder.embed(["water", "salt"])
+            embedder.close()
+            told = json.loads(process.stdout.readline())
+            assert (told["inputs"], told["tokens"], told["status"]) == (2, 2, 200)
+        finally:
+            process.terminate()

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kbjobs.content.chunking import Chunker
@@ -23,6 +23,7 @@ def document(title: str, *texts: str) -> Document:
     return Document("0" * 32, "p", "file:///p", title, None, blocks, "h", 1, ())
 
 
+@settings(deadline=None)  # the tables are loaded at the first count
 @given(st.lists(st.text(max_size=200), max_size=20))
 def test_counts_are_those_of_tiktoken(texts: list[str]) -> None:
     assert TOKENS.count(texts) == [count_tokens(text) for text in texts]
@@ -46,6 +47,7 @@ def test_counting_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Cl100kTokens().count(["hello world"]) == [2]
 
 
+@settings(deadline=None)  # the tables are loaded at the first count
 @given(st.text(max_size=500))
 def test_offsets_cover_the_text_in_order(text: str) -> None:
     offsets = TOKENS.offsets(text)
