@@ -66,8 +66,8 @@ class OpenAIEmbedder:
 
     engine = "openai"
     max_tokens = PASSAGE_TOKENS
-    # 4 requests of 128 passages: a kill loses at most 512, some 400,000 tokens, less than a cent. Larger
-    # requests are no faster: the server takes about as long for each passage.
+    # 4 requests of 128 passages: a kill loses at most 512, some 400,000 tokens, less than a cent. Several
+    # at a time hide most of the wait for an answer, which is what larger requests would save.
     commit_texts = 128
     commit_tokens = 128 * PASSAGE_TOKENS
     in_flight = 4
