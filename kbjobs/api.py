@@ -25,7 +25,7 @@ from kbjobs.store.transitions import Status
 if TYPE_CHECKING:
     from kbjobs.chains.chain import Chain
     from kbjobs.chains.planning import Planned
-    from kbjobs.phases.base import JobType, Params
+    from kbjobs.phases.base import JobType, Params, Plan
 
 DIMENSIONS = (384, 768, 1024, 1536)
 POLL_SECONDS = 0.1
@@ -288,14 +288,15 @@ class JobManager:
         self._wake()
         return job
 
-    def _require_secrets(self, kind: JobType) -> None:
+    def _require_secrets(self, kind: JobType, plan: Plan) -> None:
         """Refuse a job whose worker would not have a key, even where this process has it."""
-        if not kind.secrets:
+        needed = kind.secrets if plan.secrets is None else plan.secrets
+        if not needed:
             return
         daemon = self.get_daemon()
         visible = set(stored_secrets(self.home))
         visible.update(daemon["secrets"] if daemon["running"] else names_in_environment())
-        for name in kind.secrets:
+        for name in needed:
             if name not in visible:
                 here = " This shell has it, but the daemon was started without it." if os.environ.get(name) else ""
                 raise MissingRequirementError(

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kbjobs.credentials import find_secret
 from kbjobs.daemon.locks import lock_source
 from kbjobs.errors import ConflictError, MissingRequirementError, NotFoundError, UnavailableError, UsageError
 from kbjobs.settings import Home, Settings
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kbjobs.content.files import FoundFile
+    from kbjobs.embedding.base import Embedder
     from kbjobs.vectors.collection import Hit
     from kbjobs.vectors.publishing import WorkingCopy
 
@@ -229,9 +231,6 @@ def search(
 
     ``on_notice`` is told of sources that were indexed, but not with the model.
     """
-    from kbjobs.embedding.catalogue import find_model
-    from kbjobs.embedding.choose import load_embedder
-    from kbjobs.embedding.identity import model_key, weights_hash
     from kbjobs.vectors.publishing import WorkingCopy
 
     if not words.strip():
@@ -242,8 +241,8 @@ def search(
         folder.read()
     indexed = {folder.id: _model_keys(folder) for folder in folders}
     name = model or _only_model(indexed) or settings.text("model")
-    found_model = find_model(name, home.models)
-    key = model_key(found_model, weights_hash(found_model, home.engines))
+    query = _Query.of(name, home, settings)
+    key = query.key
     searched = [folder for folder in folders if WorkingCopy(folder.vectors / key).readable().exists()]
     others = {
         folder.id: sorted(set(indexed[folder.id].values()))
@@ -251,10 +250,10 @@ def search(
         if folder not in searched and indexed[folder.id]
     }
     if not searched:
-        raise _not_indexed(source_id, found_model.name, others)
+        raise _not_indexed(source_id, query, others)
     for other, models in others.items():
-        on_notice(f"Not searched: {other}, indexed with {', '.join(models)} and not with {found_model.name}.")
-    embedder = load_embedder(name, home.models, home.engines, settings.text("engine"))
+        on_notice(f"Not searched: {other}, indexed with {', '.join(models)} and not with {query.model}.")
+    embedder = query.load()
     try:
         vector = embedder.embed_query(words)
     finally:
@@ -272,10 +271,46 @@ def search(
             "title": hit.title,
             "url": hit.url,
             "text": hit.text,
-            "model": found_model.name,
+            "model": query.model,
         }
         for rank, (source, hit) in enumerate(found[:count], start=1)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """The model a search is made with: name, key in a ledger, what loads it, what indexes with it."""
+
+    model: str
+    key: str
+    load: Callable[[], Embedder]
+    index_command: str
+
+    @classmethod
+    def of(cls, name: str, home: Home, settings: Settings) -> _Query:
+        """For a local or an online model. Raises what finding it raises."""
+        from kbjobs.embedding.online_models import OPENAI_KEY, find_online
+
+        if online := find_online(name):
+
+            def connect() -> Embedder:
+                from kbjobs.embedding.openai_embedder import OpenAIEmbedder
+
+                # Somebody waits for the answer: not as patient as a job.
+                return OpenAIEmbedder(online, find_secret(home, OPENAI_KEY), retries=2, timeout=30)
+
+            return cls(online.name, online.key, connect, "index-online {}")
+        from kbjobs.embedding.catalogue import find_model
+        from kbjobs.embedding.choose import load_embedder
+        from kbjobs.embedding.identity import model_key, weights_hash
+
+        found = find_model(name, home.models)
+        key = model_key(found, weights_hash(found, home.engines))
+
+        def load() -> Embedder:
+            return load_embedder(name, home.models, home.engines, settings.text("engine"))
+
+        return cls(found.name, key, load, f"index-offline {{}} --model {found.name}")
 
 
 def _query(copies: WorkingCopy, vector: NDArray[float32], count: int) -> list[Hit]:
@@ -304,14 +339,14 @@ def _inode(path: Path) -> int | None:
         return None
 
 
-def _not_indexed(source_id: str | None, model: str, others: dict[str, list[str]]) -> NotFoundError:
+def _not_indexed(source_id: str | None, query: _Query, others: dict[str, list[str]]) -> NotFoundError:
     what = f"source {source_id!r} has no" if source_id else "no source has an"
-    hint = f"kbjobs run index-offline {source_id or 'SOURCE'} --model {model}"
+    hint = f"kbjobs run {query.index_command.format(source_id or 'SOURCE')}"
     if not others:
-        return NotFoundError(f"{what} index of {model}", hint)
+        return NotFoundError(f"{what} index of {query.model}", hint)
     there = sorted({name for models in others.values() for name in models})
     return NotFoundError(
-        f"{what} index of {model}; there is one of {', '.join(there)}",
+        f"{what} index of {query.model}; there is one of {', '.join(there)}",
         f"Search with --model {there[0]}, or index it: {hint}",
     )
 

@@ -18,6 +18,7 @@ import pytest
 
 from kbjobs.daemon.launching import is_running, stop_daemon
 from kbjobs.settings import HOME_VARIABLE, SETTINGS, Home
+from tests.servers.openai_server import OpenAIServer
 
 MODEL = "all-MiniLM-L6-v2"
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,6 +42,8 @@ def home(tmp_path: Path, engines: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.setenv(HOME_VARIABLE, str(home.path))
     monkeypatch.setenv("KBJOBS_MODEL", MODEL)
     monkeypatch.setenv("TERM", "dumb")
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        monkeypatch.delenv(name, raising=False)  # no test asks the real one
     home.path.mkdir(mode=0o700)
     engines.mkdir(exist_ok=True)
     home.engines.symlink_to(engines)
@@ -75,6 +78,16 @@ def real_input(path: Path, name: str) -> Path:
             pytest.fail(f"{name} is required here and is not at {path}")
         pytest.skip(f"{name} is not at {path}")
     return path
+
+
+@pytest.fixture
+def openai_api(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenAIServer]:
+    """A server with the limits and errors of OpenAI's API, and the environment that leads to it, with a valid key."""
+    with OpenAIServer() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", server.key)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        yield server
 
 
 Kbjobs = Callable[..., subprocess.CompletedProcess[str]]

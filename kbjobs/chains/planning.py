@@ -9,11 +9,13 @@ from typing import Any
 from kbjobs.chains.chain import Chain, ChainPhase
 from kbjobs.chains.progress import shares_of
 from kbjobs.errors import KbjobsError, NotFoundError, UsageError
-from kbjobs.phases.base import JobType
+from kbjobs.phases.base import JobType, Plan
 from kbjobs.settings import Home, Settings
 from kbjobs.store.checkpoints import Checkpoint
 from kbjobs.store.jobs import Limits, NewJob, fingerprint
 from kbjobs.store.sources import SourceFolder
+
+Require = Callable[[JobType, Plan], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +35,14 @@ def plan_job(
     resume: bool = False,
     priority: int = 0,
     limits: Limits | None = None,
-    require: Callable[[JobType], None] = lambda job_type: None,
+    require: Require = lambda job_type, plan: None,
 ) -> Planned:
     """Check every phase and fill in its defaults. Nothing is written.
 
     Args:
         checkpoint: the one that lies there for this chain and source.
         resume: go on from it.
-        require: raises where a job type needs a credential that its worker would not have.
+        require: raises where a planned phase needs a credential that its worker would not have.
 
     Raises:
         KbjobsError: what a phase needs is not there; the message names the phase.
@@ -51,8 +53,7 @@ def plan_job(
     entries = []
     for phase, share in zip(chain.phases, shares, strict=True):
         try:
-            require(phase.job_type)
-            entries.append(_plan_phase(home, settings, phase, share, source))
+            entries.append(_plan_phase(home, settings, phase, share, source, require))
         except KbjobsError as error:
             if len(chain.phases) > 1:
                 error.message = f"phase {phase.name}: {error.message}"
@@ -105,11 +106,12 @@ def _find_source(home: Home, chain: Chain, source_id: str | None) -> SourceFolde
 
 
 def _plan_phase(
-    home: Home, settings: Settings, phase: ChainPhase, share: float, source: SourceFolder | None
+    home: Home, settings: Settings, phase: ChainPhase, share: float, source: SourceFolder | None, require: Require
 ) -> dict[str, Any]:
     if source is None and phase.job_type.needs_source:
         raise NotFoundError("there is no source", "Name one with --source.")
     plan = phase.job_type.plan(home, settings, source, phase.params)  # type: ignore[arg-type]
+    require(phase.job_type, plan)
     entry: dict[str, Any] = {
         "name": phase.name,
         "job": phase.job_type.name,

@@ -12,6 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from kbjobs.content.document import Block, Document
+from kbjobs.content.tokens import TokenCounter, counter_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -59,21 +60,15 @@ class _Piece:
 class Chunker:
     """Cuts documents for one tokenizer and one window (``max_tokens``, special tokens included)."""
 
-    def __init__(self, tokenizer: Tokenizer, max_tokens: int) -> None:
-        from tokenizers import Tokenizer as Tokenizers
-        from tokenizers.pre_tokenizers import BertPreTokenizer
-
+    def __init__(self, tokenizer: Tokenizer | TokenCounter, max_tokens: int) -> None:
         if max_tokens < MIN_WINDOW:
             raise ValueError(f"a window of {max_tokens} tokens is too small: at least {MIN_WINDOW} are needed")
-        # a copy of our own: truncation and padding are state of the tokenizer, and the embedder sets them
-        self._tokenizer = Tokenizers.from_str(tokenizer.to_str())
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
+        self._tokens = counter_of(tokenizer)
         self._window = max_tokens
-        self._special = self._tokenizer.num_special_tokens_to_add(False)
-        # BERT's tokenizer works word by word, so the tokens of two texts on two lines are the sum of theirs.
-        # Others may join across the line break, so there each finished chunk is counted again.
-        self._adds_up = isinstance(self._tokenizer.pre_tokenizer, BertPreTokenizer)
+        self._special = self._tokens.special
+        # Where the tokens of two texts on two lines are the sum of theirs, so is a chunk's count. Others may join
+        # across the line break, so there each finished chunk is counted again.
+        self._adds_up = self._tokens.adds_up
         self._tokens_of_word: dict[str, int] = {}
         self._joint = 0 if self._adds_up else 2
 
@@ -115,7 +110,7 @@ class Chunker:
     def _count(self, texts: Sequence[str]) -> list[int]:
         if self._adds_up:
             return self._count_words(texts)
-        return self._encode_lengths(texts)
+        return self._tokens.count(texts)
 
     def _count_words(self, texts: Sequence[str]) -> list[int]:
         """Sum up the tokens of the words: each word is tokenised once, a twentieth of the work (measured)."""
@@ -124,20 +119,16 @@ class Chunker:
         if len(known) > _KNOWN_WORDS:
             known.clear()
         unknown = list(set(chain.from_iterable(split)).difference(known))
-        known.update(zip(unknown, self._encode_lengths(unknown), strict=True))
+        known.update(zip(unknown, self._tokens.count(unknown), strict=True))
         return [sum(map(known.__getitem__, words)) for words in split]
-
-    def _encode_lengths(self, texts: Sequence[str]) -> list[int]:
-        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        return [len(encoding) for encoding in encodings]
 
     def _fit_title(self, title: str, tokens: int) -> tuple[str, int]:
         limit = self._window // _TITLE_SHARE
         title = title[: limit * _TITLE_CHARACTERS * 2]
         if tokens > limit:
-            encoding = self._tokenizer.encode(title, add_special_tokens=False)
-            while len(encoding) > limit:
-                end = encoding.offsets[limit - 1][1]
+            offsets = self._tokens.offsets(title)
+            while len(offsets) > limit:
+                end = offsets[limit - 1][1]
                 cut = title[:end]
                 # prefer to end with a whole word, if that keeps most of the title
                 if end < len(title) and not title[end].isspace() and cut.rfind(" ") > len(cut) // 2:
@@ -145,8 +136,8 @@ class Chunker:
                 if cut == title:
                     cut = title[: len(title) // 2]
                 title = cut.rstrip()
-                encoding = self._tokenizer.encode(title, add_special_tokens=False)
-            tokens = len(encoding)
+                offsets = self._tokens.offsets(title)
+            tokens = len(offsets)
         return title, tokens
 
     def _fit_block(self, block: Block, tokens: int, room: int) -> list[_Piece]:
@@ -161,8 +152,7 @@ class Chunker:
 
     def _cut(self, text: str, room: int) -> Iterator[_Piece]:
         """Cut at the last sentence's end that fits, else between words, else within a word."""
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        starts = [start for start, _ in encoding.offsets]
+        starts = [start for start, _ in self._tokens.offsets(text)]
         sentences = [found.end() for found in _SENTENCE_END.finditer(text)]
         words = [found.end() for found in _WORD_END.finditer(text)]
         start = first = 0

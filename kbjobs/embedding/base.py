@@ -12,13 +12,22 @@ if TYPE_CHECKING:
     import tokenizers
     from numpy.typing import NDArray
 
+    from kbjobs.content.tokens import TokenCounter
+
     Vectors = NDArray[np.float32]
+
+
+LOCAL_COMMIT_TOKENS = 8192
+"""What a local model embeds between two commits: about half a second with a small model."""
+
+UNLIMITED = 1_000_000_000
 
 
 class Embedder(Protocol):
     """A model that is loaded and ready.
 
-    One object serves one thread at a time. Two processes may each hold one of the same model.
+    One object serves one thread at a time, or as many as ``in_flight`` says. Two processes may each hold one of the
+    same model.
     """
 
     name: str
@@ -31,14 +40,23 @@ class Embedder(Protocol):
     """Length of a vector."""
 
     max_tokens: int
-    """The window: how many tokens of a text the model reads, special tokens included."""
+    """The window that passages are cut for: tokens, special ones included. A model may read more."""
 
     engine: str
-    """What runs the model: ``openvino-bf16``, ``openvino-f32``, ``onnxruntime-f32`` or
-    ``sentence-transformers``."""
+    """What runs the model: ``openvino-bf16``, ``openvino-f32``, ``onnxruntime-f32``,
+    ``sentence-transformers`` or ``openai``."""
+
+    commit_tokens: int
+    """Tokens, at most, of the texts that are embedded by one call and committed together: what a kill may repeat."""
+
+    commit_texts: int
+    """How many texts these are at most."""
+
+    in_flight: int
+    """How many calls of ``embed`` may run at the same time, each in a thread of its own; 1 where more gain nothing."""
 
     @property
-    def tokenizer(self) -> tokenizers.Tokenizer:
+    def tokenizer(self) -> tokenizers.Tokenizer | TokenCounter:
         """The model's tokenizer without truncation or padding, for counting tokens."""
         ...
 
@@ -52,7 +70,7 @@ class Embedder(Protocol):
             float32 of shape (len(texts), dimension), rows of length 1, in the order of ``texts``.
 
         Raises:
-            EmbeddingError: a text gave no usable vector; nothing is returned for the others either.
+            EmbeddingError: a text gave no usable vector; the others are in the error, or have to be tried again.
         """
         ...
 
@@ -64,14 +82,23 @@ class Embedder(Protocol):
         """
         ...
 
+    def interrupt(self) -> None:
+        """Calls that run in other threads end soon: what is being computed is, but nothing is begun or tried again."""
+        ...
+
     def close(self) -> None:
         """Free the model; the object cannot be used afterwards."""
         ...
 
 
 class EmbeddingError(KbjobsError):
-    """A text could not be turned into a vector."""
+    """A text could not be turned into a vector.
 
-    def __init__(self, index: int, reason: str) -> None:
+    Where ``vectors`` is given it has a row for each text of the call, and all but the rows ``unusable`` are good.
+    """
+
+    def __init__(self, index: int, reason: str, vectors: Vectors | None = None, unusable: Sequence[int] = ()) -> None:
         super().__init__(f"text {index} gave no vector: {reason}")
         self.index = index
+        self.vectors = vectors
+        self.unusable = frozenset(unusable)

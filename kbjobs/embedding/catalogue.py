@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kbjobs.embedding.hub_cache import find_snapshot
 from kbjobs.embedding.model_folder import ModelFolder, read_model_folder
+from kbjobs.embedding.online_models import find_online
 from kbjobs.errors import MissingRequirementError, NotFoundError
 
 
@@ -94,6 +95,8 @@ def find_model(name: str, models_dir: Path) -> ModelFolder:
             the command that fetches it.
     """
     name = name.strip()
+    if online := find_online(name):
+        raise NotFoundError(f"{online.name} is no local model", "Index with it by kbjobs run index-online SOURCE.")
     if name.startswith(("/", "./", "~/")):
         return _read_local_folder(name)
     known = find_known(name)

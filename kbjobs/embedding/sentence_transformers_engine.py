@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kbjobs.embedding.base import EmbeddingError
+from kbjobs.embedding.base import LOCAL_COMMIT_TOKENS, UNLIMITED, EmbeddingError
 from kbjobs.embedding.cores import count_usable_cores
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.embedding.pooling import find_unusable, lengths_of
@@ -37,6 +37,9 @@ class SentenceTransformersEmbedder:
     """An :class:`~kbjobs.embedding.base.Embedder` that is a SentenceTransformer."""
 
     engine = "sentence-transformers"
+    commit_tokens = LOCAL_COMMIT_TOKENS
+    commit_texts = UNLIMITED
+    in_flight = 1
 
     def __init__(self, folder: ModelFolder, model_key: str, device: str = "auto") -> None:
         """Load the model.
@@ -91,6 +94,9 @@ class SentenceTransformersEmbedder:
         """Embed a search query; see :meth:`kbjobs.embedding.base.Embedder.embed_query`."""
         row: NDArray[np.float32] = self._encode([text], self._folder.query_prompt)[0]
         return row
+
+    def interrupt(self) -> None:
+        """As :meth:`kbjobs.embedding.base.Embedder.interrupt`; there are no other threads."""
 
     def close(self) -> None:
         """Free the model."""

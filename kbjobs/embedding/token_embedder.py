@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from kbjobs.embedding.base import EmbeddingError
+from kbjobs.embedding.base import LOCAL_COMMIT_TOKENS, UNLIMITED, EmbeddingError
 from kbjobs.embedding.batches import plan_batches
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.embedding.pooling import find_unusable, lengths_of, pool
@@ -26,6 +26,10 @@ class TokenEmbedder(ABC):
 
     batch_tokens = 2048
     """Padded tokens of one batch: 8 texts of 256."""
+
+    commit_tokens = LOCAL_COMMIT_TOKENS
+    commit_texts = UNLIMITED
+    in_flight = 1
 
     def __init__(self, folder: ModelFolder, model_key: str, engine: str) -> None:
         self.name = folder.name
@@ -52,6 +56,9 @@ class TokenEmbedder(ABC):
     @abstractmethod
     def close(self) -> None:
         """Free the model."""
+
+    def interrupt(self) -> None:  # noqa: B027 — an engine may have nothing to do
+        """As :meth:`kbjobs.embedding.base.Embedder.interrupt`; there are no other threads."""
 
     @property
     def tokenizer(self) -> tokenizers.Tokenizer:

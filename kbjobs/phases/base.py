@@ -105,11 +105,15 @@ class PhaseResult:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A checked submit: the parameters with every default filled in, and what the job works on."""
+    """A checked submit: the parameters with every default filled in, and what the job works on.
+
+    ``secrets`` are the credentials needed with these parameters, None for those of the job type.
+    """
 
     params: Params
     dimension: int | None = None
     notes: tuple[str, ...] = field(default=())
+    secrets: tuple[str, ...] | None = None
 
 
 def no_advice(home: Home, settings: Settings, source: SourceFolder, params: Any, earlier: Sequence[str]) -> list[str]:

@@ -7,20 +7,18 @@ most one batch. Resuming is not a mode: a run always goes on from what the ledge
 
 from __future__ import annotations
 
-import shutil
 import threading
+from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from kbjobs.errors import NotFoundError, UnavailableError, UsageError
+from kbjobs.errors import UsageError
 from kbjobs.phases.base import Context, JobType, Params, PhaseResult, Plan
+from kbjobs.phases.index_checks import advise_index, check_disk, check_folders
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
-
-MIN_FREE_BYTES = 64 * 1024 * 1024
 
 
 class IndexOfflineParams(Params):
@@ -39,13 +37,7 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: IndexOffl
     """Check source, model and disk, and fill in the model."""
     from kbjobs.embedding.catalogue import check_model
 
-    roots = source.read().paths
-    for root in roots:
-        if not Path(root).exists():
-            raise NotFoundError(
-                f"{root}, a folder of source {source.id!r}, is not there",
-                "Mount the disk or restore the folder, then run the same again. Nothing was changed.",
-            )
+    check_folders(source)
     name = params.model
     if name is None:
         name = settings.text("model" if params.dimension is None else f"model_{params.dimension}")
@@ -55,16 +47,18 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: IndexOffl
             f"{model.name} gives {model.dimension} dimensions, not {params.dimension}",
             "Leave out --dimension, or name a model of that dimension.",
         )
-    free = shutil.disk_usage(source.path).free
-    # The live collection is changed in a copy.
-    needed = MIN_FREE_BYTES + sum(file.stat().st_size for file in source.vectors.rglob("*") if file.is_file())
-    if free < needed:
-        raise UnavailableError(
-            f"{free / 1e6:.0f} MB are free on the disk of {home.path}, the job needs at least {needed / 1e6:.0f} MB",
-            "Free some space, or move the home to a larger disk.",
-        )
+    check_disk(home, source)
     filled = params.model_copy(update={"model": model.name, "dimension": model.dimension})
     return Plan(filled, dimension=model.dimension)
+
+
+def advise(
+    home: Home, settings: Settings, source: SourceFolder, params: IndexOfflineParams, earlier: Sequence[str]
+) -> list[str]:
+    """Say where there is nothing to embed, or where vectors would be computed twice."""
+    if params.model is None:
+        return []
+    return advise_index(source, params.model, params.force, earlier, "local", "computed again")
 
 
 def run(context: Context, params: IndexOfflineParams) -> PhaseResult:
@@ -95,5 +89,6 @@ JOB_TYPE = JobType(
     params=IndexOfflineParams,
     plan=plan,
     run=run,
+    advise=advise,
     after=("scrape", "metadata"),
 )

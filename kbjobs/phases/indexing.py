@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import queue
 import random
@@ -10,27 +9,24 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kbjobs.content.chunking import Chunker
 from kbjobs.content.document import PIPELINE_VERSION
+from kbjobs.content.tokens import TokenCounter, counter_of
 from kbjobs.crashpoints import crash_point
-from kbjobs.embedding.base import Embedder, EmbeddingError
+from kbjobs.embedding.base import Embedder
 from kbjobs.phases.base import Context, PhaseResult
+from kbjobs.phases.concurrent_embedding import BatchEmbedding
 from kbjobs.phases.scanning import scan_source
 from kbjobs.store.ledger import Ledger, MissingText, Record
 from kbjobs.vectors.collection import BATCH, Collection, CollectionError
 from kbjobs.vectors.publishing import WorkingCopy
 from kbjobs.vectors.sync import Indexed, compare, find_lost, settle_and_publish
 
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-
-# Texts embedded and committed together: what a kill may repeat. About half a second with a small model.
-BATCH_TOKENS = 8192
 SCAN, EMBED, STORE = (0.0, 0.05), (0.05, 0.95), (0.95, 1.0)
 
 
@@ -39,13 +35,13 @@ def run_index(context: Context, embedder: Embedder, force: bool, limit: int | No
     source = context.source.read()
     ledger = Ledger(context.source.ledger)
     try:
-        tokenizer = embedder.tokenizer
-        profile = ledger.profile(_profile_name(tokenizer, embedder.max_tokens))
+        tokens = counter_of(embedder.tokenizer)
+        profile = ledger.profile(profile_name(tokens, embedder.max_tokens))
         model = ledger.model(embedder.model_key, embedder.name, embedder.dimension, profile)
         indexed = Indexed(ledger, model, profile, context.source.vectors / embedder.model_key)
         forcing = f"force {embedder.model_key} {context.job_id}" if force else None
         newer_than = _begin_force(indexed, forcing) if forcing else 0
-        chunker = Chunker(tokenizer, embedder.max_tokens)
+        chunker = Chunker(tokens, embedder.max_tokens)
         scan = scan_source(
             context,
             source,
@@ -57,7 +53,7 @@ def run_index(context: Context, embedder: Embedder, force: bool, limit: int | No
             limit=limit,
             allow_delete=allow_delete,
         )
-        del chunker, tokenizer  # tens of MB, before the engine needs them
+        del chunker, tokens  # tens of MB, before the engine needs them
         missing = ledger.missing_texts(model, profile, newer_than)
         failed_chunks = _embed_missing(context, indexed, embedder, missing)
         if scan.vanished:
@@ -96,9 +92,9 @@ def run_index(context: Context, embedder: Embedder, force: bool, limit: int | No
     return PhaseResult(counts, summary, failed)
 
 
-def _profile_name(tokenizer: Tokenizer, max_tokens: int) -> str:
-    identity = hashlib.sha256(tokenizer.to_str().encode()).hexdigest()[:12]
-    return f"{identity} {max_tokens} {PIPELINE_VERSION}"
+def profile_name(tokens: TokenCounter, max_tokens: int) -> str:
+    """What the ledger calls the chunks that are cut by a tokenizer for a window."""
+    return f"{tokens.identity} {max_tokens} {PIPELINE_VERSION}"
 
 
 def _begin_force(indexed: Indexed, fact: str) -> int:
@@ -115,62 +111,53 @@ def _begin_force(indexed: Indexed, fact: str) -> int:
 
 def _embed_missing(context: Context, indexed: Indexed, embedder: Embedder, missing: Sequence[MissingText]) -> list[str]:
     """Embed and commit batch by batch; returns the hashes of texts that could not be embedded."""
-    failed: list[str] = []
     if not missing:
-        return failed
+        return []
+    ledger = indexed.ledger
     # Those that have their vectors count as done, so that a run which goes on shows where it stands.
-    done = indexed.ledger.count_texts(indexed.profile) - len(missing)
+    done = ledger.count_texts(indexed.profile) - len(missing)
     total = done + len(missing)
     context.progress(done, total, "chunks", "embedding", EMBED)
     with CollectionWriter(WorkingCopy(indexed.live), context.log) as writer:
-        for batch in _batches(missing):
-            crash_point("embed.before")
-            vectors = _embed_batch(context, indexed.ledger, embedder, batch, failed)
-            indexed.ledger.put_vectors(indexed.model, vectors)
+
+        def read(batch: Sequence[MissingText]) -> list[str]:
+            return ledger.texts([text.chunk for text in batch])
+
+        def keep(batch: Sequence[MissingText], vectors: NDArray[np.float32]) -> None:
+            rows = [(text.text_hash, _to_bytes(vector)) for text, vector in zip(batch, vectors, strict=True)]
+            ledger.put_vectors(indexed.model, rows)
             crash_point("embed.committed")
-            done += len(batch)
-            context.saved(len(vectors))
-            ids = indexed.ledger.record_ids_of_texts(indexed.profile, [text_hash for text_hash, _ in vectors])
-            for records in indexed.ledger.records(indexed.model, indexed.profile, ids):
+            context.saved(len(rows))
+            ids = ledger.record_ids_of_texts(indexed.profile, [text_hash for text_hash, _ in rows])
+            for records in ledger.records(indexed.model, indexed.profile, ids):
                 writer.put(records)
+
+        def on_done(count: int) -> None:
+            nonlocal done
+            done += count
             context.progress(done, total, "chunks", "embedding", EMBED)
-    return failed
 
-
-def _embed_batch(
-    context: Context, ledger: Ledger, embedder: Embedder, batch: Sequence[MissingText], failed: list[str]
-) -> list[tuple[str, bytes]]:
-    texts = ledger.texts([text.chunk for text in batch])
-    try:
-        matrix = embedder.embed(texts)
-    except EmbeddingError as error:
-        context.log.warning("a batch failed (%s); trying its %d texts one by one", error.message, len(texts))
-    else:
-        return [(text.text_hash, _to_bytes(vector)) for text, vector in zip(batch, matrix, strict=True)]
-    vectors = []
-    for text, content in zip(batch, texts, strict=True):
-        try:
-            vectors.append((text.text_hash, _to_bytes(embedder.embed([content])[0])))
-        except EmbeddingError as error:
-            context.log.warning("not embedded: %s…: %s", content[:60], error.message)
-            failed.append(text.text_hash)
-    return vectors
+        batches = _batches(missing, embedder.commit_tokens, embedder.commit_texts)
+        embedding = BatchEmbedding(context, embedder, batches, read, keep)
+        embedding.run(on_done)
+    return embedding.failed
 
 
 def _to_bytes(vector: NDArray[np.float32]) -> bytes:
     return np.ascontiguousarray(vector, dtype="<f4").tobytes()
 
 
-def _batches(missing: Sequence[MissingText]) -> Iterator[list[MissingText]]:
-    """Batches of texts of like length, up to BATCH_TOKENS each.
+def _batches(missing: Sequence[MissingText], max_tokens: int, max_texts: int) -> Iterator[list[MissingText]]:
+    """Batches of texts of like length, up to so many tokens and texts each.
 
     Like lengths waste no padding. The order of the batches is mixed (the same in every run), so that the
     rate seen so far tells when the rest will be done.
     """
     batches: list[list[MissingText]] = [[]]
     for text in sorted(missing, key=lambda text: text.tokens, reverse=True):
-        longest = batches[-1][0].tokens if batches[-1] else text.tokens
-        if batches[-1] and (len(batches[-1]) + 1) * longest > BATCH_TOKENS:
+        batch = batches[-1]
+        longest = batch[0].tokens if batch else text.tokens
+        if batch and ((len(batch) + 1) * longest > max_tokens or len(batch) >= max_texts):
             batches.append([])
         batches[-1].append(text)
     random.Random(0).shuffle(batches)  # noqa: S311 — an order, not a secret

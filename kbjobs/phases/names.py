@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-NAMES: tuple[str, ...] = ("index_offline",)
+NAMES: tuple[str, ...] = ("index_offline", "index_online")
 # Not for people: what the API makes jobs of.
 INTERNAL: tuple[str, ...] = ("python_function",)
 # Names of former versions, wherever a type is read.
-LEGACY: dict[str, tuple[str, ...]] = {"index": ("index_offline",)}
+# One that stands for two was told apart by its dimension.
+LEGACY: dict[str, tuple[str, ...]] = {"index": ("index_offline", "index_online")}
 
 
 def known_names(name: str) -> tuple[str, ...]:

@@ -23,8 +23,13 @@ class BrokenJobTypeError(KbjobsError):
 def job_type(name: str) -> JobType:
     """The job type of that name, with dashes or underscores, or of that former name; raises UsageError."""
     wanted = name.replace("-", "_")
-    if wanted in LEGACY and len(LEGACY[wanted]) == 1:
-        wanted = LEGACY[wanted][0]
+    if len(choices := LEGACY.get(wanted, ())) > 1:
+        names = " or ".join(choice.replace("_", "-") for choice in choices)
+        raise UsageError(
+            f"{name!r} is a name of former times and stands for two job types: {names}",
+            f"Name one of them: {names}. Online has 1536 dimensions, offline 384, 768 or 1024.",
+        )
+    wanted = choices[0] if choices else wanted
     if wanted in NAMES or wanted in INTERNAL:
         found: JobType = import_module(f"kbjobs.phases.{wanted}").JOB_TYPE
         return found

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from kbjobs.content.chunking import Chunker
 from kbjobs.content.document import PIPELINE_VERSION, Document, UnreadableDocument, document_id
@@ -14,7 +15,7 @@ from kbjobs.content.reading import read_document
 from kbjobs.crashpoints import crash_point
 from kbjobs.errors import KbjobsError, UsageError
 from kbjobs.phases.base import Context
-from kbjobs.store.ledger import KnownDocument, Ledger
+from kbjobs.store.ledger import ChunkLike, DocumentLike, KnownDocument
 from kbjobs.store.sources import Source
 
 MAX_REMOVED = 0.20  # share of a source's documents that a run may remove unasked
@@ -36,6 +37,20 @@ class Scan:
     vanished: list[str] = field(default_factory=list)
 
 
+class DocumentStore(Protocol):
+    """What a scan compares with and writes to: a ledger, or what stands in for one where nothing is to be written."""
+
+    def known_documents(self, profile: int) -> dict[str, KnownDocument]:
+        """As the ledger's."""
+        ...
+
+    def put_documents(
+        self, profile: int, pipeline: str, batch: Iterable[tuple[DocumentLike, str, Sequence[ChunkLike]]]
+    ) -> None:
+        """As the ledger's."""
+        ...
+
+
 class TooManyRemovedError(KbjobsError):
     """A run would remove more of a source than can be meant: an unmounted disk looks like this."""
 
@@ -43,7 +58,7 @@ class TooManyRemovedError(KbjobsError):
 def scan_source(
     context: Context,
     source: Source,
-    ledger: Ledger,
+    ledger: DocumentStore,
     profile: int,
     chunker: Chunker,
     span: tuple[float, float],

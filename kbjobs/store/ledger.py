@@ -120,6 +120,11 @@ class Ledger:
             self.connection.execute("INSERT OR IGNORE INTO profiles (name) VALUES (?)", (name,))
         return int(self.connection.execute("SELECT id FROM profiles WHERE name = ?", (name,)).fetchone()[0])
 
+    def find_profile(self, name: str) -> int | None:
+        """The id of a chunking profile, None where nothing was ever cut for it."""
+        row = self.connection.execute("SELECT id FROM profiles WHERE name = ?", (name,)).fetchone()
+        return None if row is None else int(row[0])
+
     def model(self, key: str, name: str, dimension: int, profile: int) -> int:
         """The id of a model; its key contains the hash of its weights."""
         with transaction(self.connection):
@@ -231,6 +236,11 @@ class Ledger:
         row = self.connection.execute("SELECT count(DISTINCT text_hash) FROM chunks WHERE profile = ?", (profile,))
         return int(row.fetchone()[0])
 
+    def passages(self, profile: int) -> Iterator[tuple[str, str, int]]:
+        """Document, hash of the text and tokens of each passage that is cut for a profile."""
+        rows = self.connection.execute("SELECT doc_id, text_hash, tokens FROM chunks WHERE profile = ?", (profile,))
+        return (tuple(row) for row in rows)
+
     # -- vectors ----------------------------------------------------------------------------------
 
     def newest_vector(self) -> int:
@@ -263,6 +273,13 @@ class Ledger:
                 "INSERT OR REPLACE INTO vectors (model, text_hash, vector) VALUES (?, ?, ?)",
                 [(model, text_hash, vector) for text_hash, vector in vectors],
             )
+
+    def texts_with_vectors(self, key: str) -> set[str]:
+        """The hashes of all texts of which the model of that key has a vector."""
+        rows = self.connection.execute(
+            "SELECT text_hash FROM vectors WHERE model = (SELECT id FROM models WHERE key = ?)", (key,)
+        )
+        return {row[0] for row in rows}
 
     def count_vectors(self, model: int) -> int:
         """How many vectors a model has in this ledger."""

@@ -1,0 +1,112 @@
+"""Embedding batch by batch, several at a time where the embedder gains by it; nothing that was bought is lost."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
+from typing import TYPE_CHECKING
+
+from kbjobs.crashpoints import crash_point
+from kbjobs.embedding.base import Embedder, EmbeddingError
+from kbjobs.phases.base import Context
+from kbjobs.store.ledger import MissingText
+
+if TYPE_CHECKING:
+    from numpy import float32
+    from numpy.typing import NDArray
+
+    Vectors = NDArray[float32]
+
+POLL_SECONDS = 0.2  # between two looks whether to stop, while answers are awaited
+
+Batch = list[MissingText]
+Keep = Callable[[Sequence[MissingText], "Vectors"], None]
+"""Commits vectors; called in the thread that owns the ledger."""
+
+
+class BatchEmbedding:
+    """Embeds batches of texts and hands each batch's vectors on as soon as they are there.
+
+    A batch in which a text fails is halved until the text stands alone: the others are embedded. When the phase
+    is to stop, or anything fails, no batch is begun any more, and those under way are awaited and kept.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        embedder: Embedder,
+        batches: Iterable[Batch],
+        read: Callable[[Sequence[MissingText]], list[str]],
+        keep: Keep,
+    ) -> None:
+        self.failed: list[str] = []
+        """Hashes of the texts that could not be embedded."""
+        self._context, self._embedder = context, embedder
+        self._waiting = deque(batches)
+        self._read, self._keep = read, keep
+
+    def run(self, on_done: Callable[[int], None]) -> None:
+        """Embed all; ``on_done`` is told of so many more texts that are done with, and may raise to stop."""
+        if self._embedder.in_flight > 1:
+            self._run_concurrently(on_done)
+            return
+        while self._waiting:
+            batch = self._waiting.popleft()
+            crash_point("embed.before")
+            texts = self._read(batch)
+            on_done(self._settle(batch, partial(self._embedder.embed, texts)))
+
+    def _run_concurrently(self, on_done: Callable[[int], None]) -> None:
+        running: dict[Future[Vectors], Batch] = {}
+        with ThreadPoolExecutor(self._embedder.in_flight, thread_name_prefix="embed") as pool:
+            try:
+                while self._waiting or running:
+                    while self._waiting and len(running) < self._embedder.in_flight:
+                        batch = self._waiting.popleft()
+                        crash_point("embed.before")
+                        running[pool.submit(self._embedder.embed, self._read(batch))] = batch
+                    for future in wait(running, POLL_SECONDS, FIRST_COMPLETED).done:
+                        on_done(self._settle(running.pop(future), future.result))
+                    self._context.check()
+            except BaseException:
+                self._embedder.interrupt()
+                self._drain(running)
+                raise
+
+    def _drain(self, running: dict[Future[Vectors], Batch]) -> None:
+        """Keep what is still on its way. Its errors are no news: the phase is ending with one already."""
+        while running:
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                batch = running.pop(future)
+                try:
+                    self._settle(batch, future.result)
+                except Exception as error:  # noqa: BLE001 — the next ones may be kept all the same
+                    self._context.log.warning("%d texts that were on their way have no vectors: %s", len(batch), error)
+
+    def _settle(self, batch: Batch, result: Callable[[], Vectors]) -> int:
+        """Take a batch's vectors; returns how many of its texts are done with, well or not."""
+        try:
+            self._keep(batch, result())
+        except EmbeddingError as error:
+            return self._settle_failure(batch, error)
+        return len(batch)
+
+    def _settle_failure(self, batch: Batch, error: EmbeddingError) -> int:
+        log = self._context.log
+        if error.vectors is not None:
+            good = [row for row in range(len(batch)) if row not in error.unusable]
+            self._keep([batch[row] for row in good], error.vectors[good])
+            failed = [batch[row] for row in sorted(error.unusable)]
+        elif len(batch) == 1:
+            failed = batch
+        else:
+            log.warning("a batch of %d texts failed (%s); trying its halves", len(batch), error.message)
+            middle = len(batch) // 2
+            self._waiting.extendleft((batch[middle:], batch[:middle]))
+            return 0
+        for text, content in zip(failed, self._read(failed), strict=True):
+            log.warning("not embedded: %s…: %s", content[:60], error.message)
+            self.failed.append(text.text_hash)
+        return len(batch)

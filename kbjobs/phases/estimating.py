@@ -1,0 +1,100 @@
+"""What an index job would embed: the documents are read and cut as it would, and nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from kbjobs.content.chunking import Chunker
+from kbjobs.content.tokens import TokenCounter
+from kbjobs.phases.base import Context
+from kbjobs.phases.indexing import profile_name
+from kbjobs.phases.scanning import Scan, scan_source
+from kbjobs.store.ledger import ChunkLike, DocumentLike, KnownDocument, Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """``chunks`` passages in ``documents`` documents, of which ``missing`` different texts have no vector, with so many
+    ``tokens``."""
+
+    scan: Scan
+    documents: int
+    chunks: int
+    missing: int
+    tokens: int
+
+
+class _Reading:
+    """Takes the place of the ledger in a scan, and only remembers what would be written."""
+
+    def __init__(self, ledger: Ledger | None) -> None:
+        self._ledger = ledger
+        self.known: dict[str, KnownDocument] = {}
+        self.read: dict[str, list[tuple[str, int]]] = {}
+
+    def known_documents(self, profile: int) -> dict[str, KnownDocument]:
+        self.known = self._ledger.known_documents(profile) if self._ledger is not None else {}
+        return self.known
+
+    def put_documents(
+        self, profile: int, pipeline: str, batch: Iterable[tuple[DocumentLike, str, Sequence[ChunkLike]]]
+    ) -> None:
+        for document, _, chunks in batch:
+            self.read[document.doc_id] = [(chunk.text_hash, chunk.tokens) for chunk in chunks]
+
+
+class _Unsaved:
+    """A reporter that passes progress on; but nothing is saved, so a death is one without progress."""
+
+    def __init__(self, context: Context) -> None:
+        self.report = context.reporter.report
+
+    def saved(self, steps: int) -> None:
+        pass
+
+
+def estimate_index(
+    context: Context,
+    model_key: str,
+    tokens: TokenCounter,
+    max_tokens: int,
+    force: bool,
+    limit: int | None,
+    allow_delete: bool,
+) -> Estimate:
+    """What ``run_index`` with the same arguments would embed."""
+    path = context.source.ledger
+    ledger = Ledger(path) if path.exists() else None
+    try:
+        profile = ledger.find_profile(profile_name(tokens, max_tokens)) if ledger is not None else None
+        reading = _Reading(ledger)
+        scan = scan_source(
+            replace(context, reporter=_Unsaved(context)),
+            context.source.read(),
+            reading,
+            profile or 0,  # no profile has this number
+            Chunker(tokens, max_tokens),
+            (0.0, 1.0),
+            reread=force,
+            limit=limit,
+            allow_delete=allow_delete,
+        )
+        passages = list(_passages(ledger, profile, reading))
+        have: set[str] = ledger.texts_with_vectors(model_key) if ledger is not None and not force else set()
+    finally:
+        if ledger is not None:
+            ledger.close()
+    missing = {text_hash: count for text_hash, count in passages if text_hash not in have}
+    documents = len(reading.known.keys() | reading.read.keys())
+    return Estimate(scan, documents, len(passages), len(missing), sum(missing.values()))
+
+
+def _passages(ledger: Ledger | None, profile: int | None, reading: _Reading) -> Iterator[tuple[str, int]]:
+    """Hash and tokens of each passage that there would be, cut for the profile."""
+    for passages in reading.read.values():
+        yield from passages
+    if ledger is not None and profile is not None:
+        for doc_id, text_hash, count in ledger.passages(profile):
+            if doc_id not in reading.read:
+                yield text_hash, count

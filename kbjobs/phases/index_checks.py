@@ -1,0 +1,78 @@
+"""What both index jobs look at before they are queued: folders, disk, what the ledger holds. Light."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from kbjobs.errors import KbjobsError, NotFoundError, UnavailableError
+from kbjobs.settings import Home
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.sources import SourceFolder
+
+MIN_FREE_BYTES = 64 * 1024 * 1024
+
+
+def check_folders(source: SourceFolder) -> None:
+    """Raise NotFoundError where a folder of the source is not there."""
+    for root in source.read().paths:
+        if not Path(root).exists():
+            raise NotFoundError(
+                f"{root}, a folder of source {source.id!r}, is not there",
+                "Mount the disk or restore the folder, then run the same again. Nothing was changed.",
+            )
+
+
+def check_disk(home: Home, source: SourceFolder) -> None:
+    """Raise UnavailableError where the disk has no room for a copy of the source's collections."""
+    free = shutil.disk_usage(source.path).free
+    # The live collection is changed in a copy.
+    needed = MIN_FREE_BYTES + sum(file.stat().st_size for file in source.vectors.rglob("*") if file.is_file())
+    if free < needed:
+        raise UnavailableError(
+            f"{free / 1e6:.0f} MB are free on the disk of {home.path}, the job needs at least {needed / 1e6:.0f} MB",
+            "Free some space, or move the home to a larger disk.",
+        )
+
+
+def advise_index(
+    source: SourceFolder, model: str, force: bool, earlier: Sequence[str], kind: str, again: str
+) -> list[str]:
+    """What makes an index job pointless or costly: vectors that are there already.
+
+    Args:
+        source: the source.
+        model: name of the model.
+        force: whether the job embeds everything again.
+        earlier: job types that run before it.
+        kind: what the vectors are called, "online" or "local".
+        again: what ``force`` does to them, "bought again" or "computed again".
+    """
+    passages, vectors = _count(source, model)
+    if force and vectors:
+        return [f"source {source.id!r} has {vectors:,} {kind} vectors of {model} that would be {again}"]
+    if not force and passages and vectors >= passages and "clear_vectors" not in earlier:
+        return [
+            f"source {source.id!r} already has {vectors:,} {kind} vectors of {model}: nothing to embed,"
+            " unless documents changed"
+        ]
+    return []
+
+
+def _count(source: SourceFolder, model: str) -> tuple[int, int]:
+    """How many different passages the source has, cut for the model, and how many of them have their vectors."""
+    if not source.ledger.exists():
+        return 0, 0
+    try:
+        ledger = Ledger(source.ledger)
+        try:
+            found = [row for row in ledger.models() if row["name"] == model]
+            if not found:
+                return 0, 0
+            passages = ledger.count_texts(found[-1]["profile"])
+            return passages, passages - len(ledger.missing_texts(found[-1]["id"], found[-1]["profile"]))
+        finally:
+            ledger.close()
+    except KbjobsError:  # the job itself will say what is wrong with it
+        return 0, 0

@@ -1,0 +1,128 @@
+"""Index (Online): make a source searchable with a model of the OpenAI API.
+
+The pipeline is that of Index (Offline), but each vector costs money: an answer is in the ledger before it
+counts, and nothing that is there is bought again. A kill loses the answers that are on their way, no more.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import import_module
+
+from pydantic import Field
+
+from kbjobs.embedding.online_models import OPENAI_KEY, TEXT_EMBEDDING_3_SMALL, format_dollars
+from kbjobs.phases.base import Context, JobType, Params, PhaseResult, Plan
+from kbjobs.phases.index_checks import advise_index, check_disk, check_folders
+from kbjobs.settings import Home, Settings
+from kbjobs.store.sources import SourceFolder
+
+MODEL = TEXT_EMBEDDING_3_SMALL
+
+
+class IndexOnlineParams(Params):
+    """Parameters of index_online."""
+
+    force: bool = Field(False, description="Buy every vector again, whatever the ledger holds.")
+    dry_run: bool = Field(False, description="Only tell what a run would buy: passages, tokens, list price.")
+    limit: int | None = Field(None, ge=1, description="Index at most N documents; removes none.")
+    allow_delete: bool = Field(False, description="Go on even if more than 20 % of the source's documents are gone.")
+
+
+def plan(home: Home, settings: Settings, source: SourceFolder, params: IndexOnlineParams) -> Plan:
+    """Check source and disk. A dry run asks no API: it needs no key."""
+    check_folders(source)
+    if params.dry_run:
+        return Plan(params, dimension=MODEL.dimension, secrets=())
+    check_disk(home, source)
+    return Plan(params, dimension=MODEL.dimension)
+
+
+def advise(
+    home: Home, settings: Settings, source: SourceFolder, params: IndexOnlineParams, earlier: Sequence[str]
+) -> list[str]:
+    """Say where there is nothing to buy, or where vectors would be bought twice."""
+    if params.dry_run:
+        return []
+    return advise_index(source, MODEL.name, params.force, earlier, "online", "bought again")
+
+
+def run(context: Context, params: IndexOnlineParams) -> PhaseResult:
+    """Index the source, or tell what that would buy."""
+    if params.dry_run:
+        return _estimate(context, params)
+    from kbjobs.embedding.openai_embedder import OpenAIEmbedder
+    from kbjobs.phases.indexing import run_index
+
+    # The vector store's library takes half a second to import.
+    preload = threading.Thread(target=import_module, args=("chromadb",), name="preload")
+    preload.start()
+    try:
+        embedder = OpenAIEmbedder(MODEL, context.secret(OPENAI_KEY))
+    finally:
+        preload.join()
+    try:
+        context.log.info("model %s", embedder.model_key)
+        result = run_index(context, embedder, force=params.force, limit=params.limit, allow_delete=params.allow_delete)
+    finally:
+        context.log.info("%d tokens bought in this attempt", embedder.tokens_bought)
+        embedder.close()
+    tokens = embedder.tokens_bought
+    counts = result.counts | {"tokens": tokens, "price_usd": round(MODEL.price(tokens), 8)}
+    bought = f"; {tokens:,} tokens bought, {format_dollars(MODEL.price(tokens))} USD at list price"
+    return replace(result, counts=counts, summary=result.summary + bought)
+
+
+def _estimate(context: Context, params: IndexOnlineParams) -> PhaseResult:
+    from kbjobs.embedding.openai_embedder import PASSAGE_TOKENS
+    from kbjobs.embedding.openai_tokens import Cl100kTokens
+    from kbjobs.phases.estimating import estimate_index
+
+    found = estimate_index(
+        context, MODEL.key, Cl100kTokens(), PASSAGE_TOKENS, params.force, params.limit, params.allow_delete
+    )
+    counts = {
+        "dry_run": True,
+        "documents": found.documents,
+        "chunks": found.chunks,
+        "would_embed": found.missing,
+        "reused": found.chunks - found.missing,
+        "deleted": 0,
+        "failed": len(found.scan.failed),
+        "skipped": len(found.scan.skipped),
+        "new": found.scan.new,
+        "changed": found.scan.changed,
+        "unchanged": found.scan.unchanged,
+        "vanished": len(found.scan.vanished),
+        "model": MODEL.name,
+        "dimension": MODEL.dimension,
+        "engine": "openai",
+        "tokens": found.tokens,
+        "price_usd": round(MODEL.price(found.tokens), 8),
+        "price_of": MODEL.priced_in,
+    }
+    summary = (
+        f"dry run, nothing was bought or changed: of {found.chunks:,} passages {found.missing:,} would be embedded,"
+        f" {found.tokens:,} tokens, {MODEL.describe_price(found.tokens)}"
+    )
+    if found.scan.failed:
+        summary += f"; {len(found.scan.failed)} documents could not be processed (see the log)"
+    return PhaseResult(counts, summary, len(found.scan.failed))
+
+
+JOB_TYPE = JobType(
+    name="index_online",
+    label="Index (Online)",
+    description="Make a source searchable with OpenAI's text-embedding-3-small; only what is new is bought.",
+    category="indexing",
+    operation="index",
+    params=IndexOnlineParams,
+    plan=plan,
+    run=run,
+    advise=advise,
+    weight=30.0,
+    after=("scrape", "metadata"),
+    secrets=(OPENAI_KEY,),
+)

@@ -1,0 +1,59 @@
+"""The advice on an index job: vectors that are there already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kbjobs.phases.registry import job_type
+from kbjobs.settings import Home, Settings
+from kbjobs.sources import register
+from kbjobs.store.sources import SourceFolder
+from tests.conftest import write_pages
+from tests.phases.test_index_offline import index as index_offline
+from tests.phases.test_index_online import index as index_online
+from tests.servers.openai_server import OpenAIServer
+
+
+def advice(home: Home, name: str, earlier: tuple[str, ...] = (), **params: Any) -> list[str]:
+    kind = job_type(name)
+    folder = SourceFolder(home.sources, "docs")
+    plan = kind.plan(home, Settings(home), folder, kind.params(**params))
+    return kind.advise(home, Settings(home), folder, plan.params, earlier)
+
+
+def test_advice_on_online_vectors(home: Home, tmp_path: Path, openai_api: OpenAIServer) -> None:
+    pages = write_pages(tmp_path / "pages", 5)
+    register(home, "docs", [pages])
+    ledger = SourceFolder(home.sources, "docs").ledger
+    assert advice(home, "index_online") == advice(home, "index_online", force=True) == []
+    assert not ledger.exists()
+    index_online(home, limit=2)
+    assert "already has 2 online vectors" in advice(home, "index_online")[0]
+    index_online(home)
+    written = ledger.read_bytes()
+    (said,) = advice(home, "index_online")
+    assert "already has 5 online vectors" in said
+    assert "unless documents changed" in said
+    (said,) = advice(home, "index_online", force=True)
+    assert "5 online vectors" in said
+    assert "bought again" in said
+    assert advice(home, "index_online", ("clear_vectors",)) == []
+    assert advice(home, "index_online", dry_run=True) == []
+    assert ledger.read_bytes() == written
+    ledger.write_bytes(b"no database")
+    for suffix in ("-wal", "-shm"):
+        ledger.with_name(ledger.name + suffix).unlink(missing_ok=True)
+    assert advice(home, "index_online") == []
+
+
+@pytest.mark.usefixtures("minilm")
+def test_advice_on_local_vectors(home: Home, tmp_path: Path, openai_api: OpenAIServer) -> None:
+    register(home, "docs", [write_pages(tmp_path / "pages", 3)])
+    index_online(home)
+    assert advice(home, "index_offline") == []
+    index_offline(home)
+    assert "already has 3 local vectors of all-MiniLM-L6-v2" in advice(home, "index_offline")[0]
+    assert "computed again" in advice(home, "index_offline", force=True)[0]
