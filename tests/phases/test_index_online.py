@@ -300,8 +300,15 @@ def test_a_failure_keeps_what_is_in_flight(home: Home, docs: Path, openai_api: O
     openai_api.script = [Reply(401, error_body("no", "invalid_request_error", "invalid_api_key"))] + [
         Reply(delay=0.5)
     ] * (OpenAIEmbedder.in_flight - 1)
+    # None is answered before all have come: one that has not been sent yet is given up, and buys nothing.
+    openai_api.gate.clear()
+    opener = threading.Thread(
+        target=lambda: (wait_until(lambda: openai_api.waiting == OpenAIEmbedder.in_flight), openai_api.gate.set())
+    )
+    opener.start()
     with pytest.raises(MissingRequirementError):
         index(home)
+    opener.join()
     kept = len(ledger_vectors(home))
     assert kept == len(openai_api.sold_texts) == IN_FLIGHT - OpenAIEmbedder.commit_texts
 
