@@ -25,6 +25,7 @@ from tests.conftest import ROOT, wait_until, write_pages
 
 pytestmark = pytest.mark.usefixtures("minilm")
 CANCEL_ONLY = {"daemon.before_sigterm"}
+CHAIN_ONLY = {"phase.before_record", "phase.recorded", "checkpoint.saved"}  # tests/faults/test_chain_kills.py
 RECOVERY_ONLY = {"daemon.before_recovery", "daemon.recovered"}
 
 
@@ -71,7 +72,7 @@ def check_invariants(home: Home, manager: JobManager) -> None:
     assert len(list(SourceFolder(home.sources, "x").vectors.iterdir())) == 1
 
 
-@pytest.mark.parametrize("point", [point for point in POINTS if point not in CANCEL_ONLY])
+@pytest.mark.parametrize("point", [point for point in POINTS if point not in CANCEL_ONLY | CHAIN_ONLY])
 def test_a_kill_at_each_point(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
     pages = write_pages(tmp_path / "pages", 202)
     register(home, "x", [pages])

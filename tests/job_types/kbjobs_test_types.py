@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from kbjobs.errors import TransientError
+from kbjobs.errors import KbjobsError, TransientError
 from kbjobs.phases.base import Context, JobType, Params, PhaseResult, Plan
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
@@ -31,13 +31,17 @@ class StepsParams(Params):
     number: int = Field(0, description="Tells jobs apart.")
     misbehave: Literal["no", "spawn", "deaf", "busy", "memory"] = Field("no", description="What goes wrong.")
     fail_first: int = Field(0, description="Raise a passing error in the first attempts.")
+    fail_documents: int = Field(0, description="So many documents cannot be processed.")
+    fail: bool = Field(False, description="Fail after the steps, as long as the source has no file 'mended'.")
+    remember: bool = Field(False, description="Go on from the checkpoint alone, not from the ledger.")
 
 
 def open_ledger(folder: Path) -> sqlite3.Connection:
     """The ledger of steps: a row for each that was done, without a rule against doubles, so that they show."""
     connection = sqlite3.connect(folder / "steps.db", timeout=30, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("CREATE TABLE IF NOT EXISTS steps (job INTEGER, step INTEGER, pid INTEGER)")
+    connection.execute("CREATE TABLE IF NOT EXISTS steps (job INTEGER, step INTEGER, pid INTEGER, number INTEGER)")
+    connection.execute("CREATE TABLE IF NOT EXISTS runs (job INTEGER, number INTEGER, what TEXT)")
     connection.execute("CREATE TABLE IF NOT EXISTS meetings (job INTEGER, pid INTEGER)")
     return connection
 
@@ -66,24 +70,33 @@ def run(context: Context, params: StepsParams) -> PhaseResult:
             time.sleep(1)
     if params.misbehave == "memory":
         os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does when memory runs out
-    tries = context.source.path / f"tries-{context.job_id}"
+    ledger.execute("INSERT INTO runs VALUES (?, ?, 'begins')", (context.job_id, params.number))
+    tries = context.source.path / f"tries-{context.job_id}-{params.number}"
     with tries.open("a") as file:
         file.write("x")
     if tries.stat().st_size <= params.fail_first:
         raise TransientError("the server is busy")
-    done = {row[0] for row in ledger.execute("SELECT step FROM steps WHERE job = ?", (context.job_id,))}
+    here = (context.job_id, params.number)
+    done = {row[0] for row in ledger.execute("SELECT step FROM steps WHERE job = ? AND number = ?", here)}
+    if params.remember:
+        done = set(range((context.checkpoint or {"step": 0})["step"]))
     for step in range(params.count):
         context.progress(step, params.count, "steps", "working")
         if step in done:
             continue
         time.sleep(params.seconds)
-        ledger.execute("INSERT INTO steps VALUES (?, ?, ?)", (context.job_id, step, os.getpid()))
+        ledger.execute("INSERT INTO steps VALUES (?, ?, ?, ?)", (context.job_id, step, os.getpid(), params.number))
         context.saved(1)
+        if params.remember:
+            context.save_checkpoint({"step": step + 1})
         if params.misbehave == "busy":
             sys.stderr.write(f"step {step}\n")
+    if params.fail and not (context.source.path / "mended").exists():
+        raise KbjobsError("the source is broken", "Mend it.")
+    ledger.execute("INSERT INTO runs VALUES (?, ?, 'ends')", here)
     ledger.close()
-    counts: dict[str, Any] = {"steps": params.count, "dimension": 384}
-    return PhaseResult(counts, f"{params.count} steps")
+    counts: dict[str, Any] = {"steps": params.count, "dimension": 384, "number": params.number}
+    return PhaseResult(counts, f"{params.count} steps", params.fail_documents)
 
 
 JOB_TYPE = JobType(
