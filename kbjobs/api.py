@@ -167,6 +167,11 @@ class JobManager:
                     self.home.log_file(job.id, attempt).unlink(missing_ok=True)
         return jobs
 
+    def prune_checkpoints(self, days: float, dry_run: bool = False) -> list[Checkpoint]:
+        """Forget checkpoints older than ``days`` days, of jobs that have ended; returns them."""
+        queue = self._readable()
+        return [] if queue is None else checkpoints.delete_stale(queue.connection, days, dry_run)
+
     # -- asking -----------------------------------------------------------------------------------
 
     def get_status(self, job_id: int) -> Job:

@@ -57,6 +57,7 @@ def plan_job(
         except KbjobsError as error:
             if len(chain.phases) > 1:
                 error.message = f"phase {phase.name}: {error.message}"
+                error.args = (error.message,)
             raise
     notes: list[str] = []
     if resume:

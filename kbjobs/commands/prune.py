@@ -20,9 +20,9 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """Forget jobs that ended long ago, with their logs. Sources and vectors are not touched.
+    """Forget jobs that ended long ago, with their logs, and checkpoints that nobody resumed.
 
-    The newest job of all always stays, so that no id is given twice.
+    Sources and vectors are not touched. The newest job of all always stays, so that no id is given twice.
 
     Example:  kbjobs prune --days 30 --dry-run
     """
@@ -33,9 +33,11 @@ def prune(
         gone.extend(batch)
         if dry_run:
             break
+    checkpoints = manager.prune_checkpoints(limit, dry_run)
     if as_json:
-        print_json({"dry_run": dry_run, "jobs": [job.id for job in gone]})
+        told = [{"source": one.source_id, "type": one.job_type, "saved_at": one.saved_at} for one in checkpoints]
+        print_json({"dry_run": dry_run, "jobs": [job.id for job in gone], "checkpoints": told})
         return
     if dry_run and gone:
         print_table(JOB_COLUMNS, [job_row(job) for job in gone])
-    say(f"{len(gone)} jobs {'would be' if dry_run else 'are'} forgotten.")
+    say(f"{len(gone)} jobs and {len(checkpoints)} checkpoints {'would be' if dry_run else 'are'} forgotten.")

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kbjobs.store.clocks import now_text
+from kbjobs.store.connection import transaction
 from kbjobs.store.jobs import fingerprint
 
 COMPLETED = "completed"
@@ -87,14 +88,17 @@ def delete(connection: sqlite3.Connection, source: str | None, chain: str) -> bo
     return deleted.rowcount > 0
 
 
-def delete_stale(connection: sqlite3.Connection, days: float, dry_run: bool = False) -> list[tuple[str, str]]:
-    """Forget checkpoints older than ``days`` days of jobs that have ended; returns pairs of source and chain."""
+def delete_stale(connection: sqlite3.Connection, days: float, dry_run: bool = False) -> list[Checkpoint]:
+    """Forget checkpoints older than ``days`` days of jobs that have ended; returns them."""
     moment = (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    stale = "saved_at < ? AND job_id NOT IN (SELECT id FROM jobs WHERE finished_at IS NULL)"
-    found = connection.execute(f"SELECT source, chain FROM checkpoints WHERE {stale}", (moment,)).fetchall()
-    if not dry_run and found:
-        connection.execute(f"DELETE FROM checkpoints WHERE {stale}", (moment,))
-    return [(row[0], row[1]) for row in found]
+    live = "SELECT id FROM jobs WHERE finished_at IS NULL"
+    with transaction(connection):
+        rows = connection.execute(f"{_SELECT} WHERE saved_at < ? AND job_id NOT IN ({live})", (moment,)).fetchall()
+        stale = [_from_row(row) for row in rows]
+        if not dry_run:
+            for checkpoint in stale:
+                delete(connection, checkpoint.source_id, checkpoint.job_type)
+    return stale
 
 
 _SELECT = "SELECT source, chain, job_id, phases, inner, saved_at FROM checkpoints"

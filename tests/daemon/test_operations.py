@@ -17,6 +17,7 @@ from unittest.mock import Mock
 import pytest
 
 from kbjobs.api import JobManager
+from kbjobs.combined import Checkpoint, load_checkpoint, save_checkpoint
 from kbjobs.daemon.launching import ensure_daemon, is_running, stop_daemon
 from kbjobs.daemon.locks import lock_source, try_lock
 from kbjobs.daemon.processes import processes_of_run
@@ -233,6 +234,16 @@ def test_prune(manager: JobManager, kbjobs: Kbjobs) -> None:
     assert [log.name for log in manager.home.logs.iterdir()] == ["3-1.log"]
     assert [job.id for job in manager.get_job_history()] == [3]  # the newest stays: its id must not come again
     assert int(kbjobs("run", "steps", "a", "--detach").stdout) == 4
+
+
+def test_prune_forgets_stale_checkpoints(manager: JobManager, kbjobs: Kbjobs) -> None:
+    save_checkpoint(Checkpoint("a", "custom", [{"name": "x", "status": "completed"}]))
+    assert "0 checkpoints are" in kbjobs("prune", "--days", "1").stderr
+    time.sleep(1.1)  # times in the state are whole seconds
+    stale = read_json(kbjobs("prune", "--days", "0", "--dry-run", "--json"))["checkpoints"]
+    assert [(one["source"], one["type"]) for one in stale] == [("a", "custom")]
+    assert "1 checkpoints are" in kbjobs("prune", "--days", "0").stderr
+    assert load_checkpoint("a", "custom") is None
 
 
 def test_dimension_status(manager: JobManager, kbjobs: Kbjobs) -> None:
