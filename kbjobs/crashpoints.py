@@ -38,6 +38,12 @@ POINTS: tuple[str, ...] = (
     "publish.between_renames",
     "publish.renamed",
     "publish.done",
+    "clear.marked",
+    "clear.renamed",
+    "clear.removed",
+    "purge.committed",
+    "purge.deleted",
+    "purge.freed",
 )
 
 

@@ -170,6 +170,7 @@ def describe_all(home: Home) -> list[SourceState]:
 def verify(home: Home, source_id: str) -> dict[str, Any]:
     """Compare each of a source's collections with its ledger: ``ok`` and a list ``drift``."""
     from kbjobs.vectors.collection import CollectionError
+    from kbjobs.vectors.publishing import WorkingCopy
     from kbjobs.vectors.sync import Indexed
     from kbjobs.vectors.sync import verify as verify_collection
 
@@ -181,6 +182,8 @@ def verify(home: Home, source_id: str) -> dict[str, Any]:
             checked = 0
             for row in ledger.models():
                 indexed = Indexed(ledger, row["id"], row["profile"], folder.vectors / row["key"])
+                if row["cleared"] and not WorkingCopy(indexed.live).readable().exists():
+                    continue  # it is gone on purpose
                 try:
                     found = verify_collection(indexed, sample=200)
                 except CollectionError as error:
@@ -198,7 +201,10 @@ def verify(home: Home, source_id: str) -> dict[str, Any]:
 
 
 def rebuild(home: Home, source_id: str) -> list[dict[str, Any]]:
-    """Build a source's collections anew from the ledger, beside the old ones, and swap. No model is loaded."""
+    """Build a source's collections anew from the ledger, beside the old ones, and swap. No model is loaded.
+
+    A collection that was cleared is built again too: its vectors are still there.
+    """
     from kbjobs.vectors.sync import Indexed, settle_and_publish
 
     folder = _indexed_folder(home, source_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-NAMES: tuple[str, ...] = ("metadata", "index_offline")
+NAMES: tuple[str, ...] = ("metadata", "index_offline", "clear_vectors")
 # Names of former versions, wherever a type is read.
 LEGACY: dict[str, tuple[str, ...]] = {"index": ("index_offline",)}
 
