@@ -44,6 +44,8 @@ POINTS: tuple[str, ...] = (
     "purge.committed",
     "purge.deleted",
     "purge.freed",
+    "tags.before_write",
+    "tags.written",
 )
 
 

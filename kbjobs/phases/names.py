@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-NAMES: tuple[str, ...] = ("metadata", "index_offline", "clear_vectors")
+NAMES: tuple[str, ...] = ("metadata", "index_offline", "clear_vectors", "suggest_tags")
 # Names of former versions, wherever a type is read.
 LEGACY: dict[str, tuple[str, ...]] = {"index": ("index_offline",)}
 
