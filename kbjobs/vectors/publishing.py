@@ -35,8 +35,7 @@ class WorkingCopy:
         if self._old.exists() and not self.live.exists():
             (self.building if self.building.exists() else self._old).rename(self.live)
         for leftover in (self._old, self._copying, self._clearing):
-            if leftover.exists():
-                shutil.rmtree(leftover)
+            _remove(leftover)
 
     def begin(self, empty: bool) -> Path:
         """The directory to write to: one that was begun before, else a copy of the live one, or an empty one."""
@@ -68,7 +67,7 @@ class WorkingCopy:
             if path.exists():
                 path.rename(self._clearing)
                 crash_point("clear.renamed")
-                shutil.rmtree(self._clearing)
+                _remove(self._clearing)
         return freed
 
     def publish(self) -> None:
@@ -84,6 +83,16 @@ class WorkingCopy:
         crash_point("publish.done")
 
 
+def _remove(path: Path) -> None:
+    """Remove a directory if it is there; of a link to one, which a user may have made, only the link."""
+    if path.is_symlink():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
+
+
 def disk_bytes(path: Path) -> int:
-    """What a directory's files take on the disk."""
+    """What a directory's files take on the disk; nothing for a link to one."""
+    if path.is_symlink():
+        return 0
     return sum(file.lstat().st_blocks * 512 for file in path.rglob("*") if file.is_file())
