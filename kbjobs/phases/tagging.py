@@ -24,11 +24,11 @@ from kbjobs.store.tagging import TaggedDocument
 
 # A document belongs to a category that is this much nearer than every other field, and nearer than unlike texts are.
 # Both are counted in standard deviations of what the model gives for unlike texts, so that they hold for any model.
-# Measured with all-MiniLM-L6-v2: the pages of examples/sources/preparedness lie 4.4 or more above the other fields by
-# their passages and 2.6 or more by title and snippet; 60 pages of the Python documentation at most 1.2, 150 abstracts
-# on aerodynamics at most 1.3.
+# Measured margins: the pages of examples/sources/preparedness at least 4.4 by their passages and 2.6 by title and snippet
+# with all-MiniLM-L6-v2, 3.9 and 3.3 with all-mpnet-base-v2; 60 pages of the Python documentation at most 1.1
+# and 0.2, 100 abstracts on aerodynamics (Cranfield) at most 1.2 and 0.5.
 MIN_MARGIN = 2.0
-MIN_NEARNESS = 1.0
+MIN_NEARNESS = 0.5
 SECOND_BEST = 0.75  # a category that is no farther behind the nearest one counts too
 MIN_SHARE = 0.02  # of the documents that must belong to a category before it is suggested
 

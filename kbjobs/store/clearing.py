@@ -52,26 +52,22 @@ def free_space(ledger: Ledger) -> int:
     (VACUUM), so this much must be free on the disk for a while, and it takes about a second for each 100 MB left.
     Where little is unused or too little is free, nothing is done: later vectors take the unused pages.
     """
+    ledger.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # so that the file is as large as its content says
     unused = unused_bytes(ledger)
     pages = int(ledger.connection.execute("PRAGMA page_count").fetchone()[0])
     total = pages * _page_bytes(ledger)
     needed = 2 * (total - unused) + MARGIN_BYTES
     if unused < WORTH_FREEING * total or shutil.disk_usage(ledger.path.parent).free < needed:
         return 0
-    before = _file_bytes(ledger)
+    before = ledger.path.stat().st_size
     try:
         ledger.connection.execute("VACUUM")
     except sqlite3.OperationalError:  # the disk of the temporary file is full, or another process is writing
         return 0
     # Without this the file keeps its size until the log is next emptied.
     ledger.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return max(0, before - _file_bytes(ledger))
+    return max(0, before - ledger.path.stat().st_size)
 
 
 def _page_bytes(ledger: Ledger) -> int:
     return int(ledger.connection.execute("PRAGMA page_size").fetchone()[0])
-
-
-def _file_bytes(ledger: Ledger) -> int:
-    log = ledger.path.with_name(ledger.path.name + "-wal")
-    return ledger.path.stat().st_size + (log.stat().st_size if log.exists() else 0)
