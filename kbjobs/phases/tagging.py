@@ -24,8 +24,8 @@ from kbjobs.store.tagging import TaggedDocument
 
 # A document belongs to a category that is this much nearer than every other field, and nearer than unlike texts are.
 # Both are counted in standard deviations of what the model gives for unlike texts, so that they hold for any model.
-# Measured margins: the pages of examples/sources/preparedness at least 4.4 by their passages and 2.6 by title and snippet
-# with all-MiniLM-L6-v2, 3.9 and 3.3 with all-mpnet-base-v2; 60 pages of the Python documentation at most 1.1
+# Measured margins: the pages of examples/sources/preparedness at least 4.4 by their passages and 2.6 by title and
+# snippet with all-MiniLM-L6-v2, 3.9 and 3.3 with all-mpnet-base-v2; 60 pages of the Python documentation at most 1.1
 # and 0.2, 100 abstracts on aerodynamics (Cranfield) at most 1.2 and 0.5.
 MIN_MARGIN = 2.0
 MIN_NEARNESS = 0.5
