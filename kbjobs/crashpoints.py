@@ -33,12 +33,23 @@ POINTS: tuple[str, ...] = (
     "embed.committed",
     "collection.upserted",
     "documents.deleted",
+    "metadata.committed",
+    "metadata.linked",
+    "metadata.marked",
     "copy.before_rename",
     "copy.renamed",
     "publish.before",
     "publish.between_renames",
     "publish.renamed",
     "publish.done",
+    "clear.marked",
+    "clear.renamed",
+    "clear.removed",
+    "purge.committed",
+    "purge.deleted",
+    "purge.freed",
+    "tags.before_write",
+    "tags.written",
 )
 
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from kbjobs.errors import ConflictError, MissingRequirementError, NotFoundError,
 from kbjobs.settings import Home, Settings
 from kbjobs.store.clocks import now_text
 from kbjobs.store.ledger import Ledger
+from kbjobs.store.metadata import count_filtered, count_languages
 from kbjobs.store.sources import Source, SourceFolder, check_source_id, list_sources
 
 if TYPE_CHECKING:
@@ -33,15 +34,27 @@ SWAPS = 5  # of a collection under a search that are put up with
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """A source with what its ledger holds: documents, and passages and vectors by model."""
+    """A source with what its ledger holds: documents, and passages and vectors by model.
+
+    ``documents`` are without those that a language filter has marked, which are counted in ``filtered``;
+    ``languages`` counts all whose metadata was read.
+    """
 
     source: Source
     documents: int
     models: tuple[dict[str, Any], ...]
+    filtered: int = 0
+    languages: dict[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """As the JSON that ``--json`` prints."""
-        return {**asdict(self.source), "documents": self.documents, "models": list(self.models)}
+        return {
+            **asdict(self.source),
+            "documents": self.documents,
+            "filtered": self.filtered,
+            "languages": self.languages,
+            "models": list(self.models),
+        }
 
 
 def register(
@@ -156,10 +169,11 @@ def describe(home: Home, source_id: str) -> SourceState:
                 "dimension": row["dimension"],
                 "chunks": ledger.count_chunks(row["profile"]),
                 "vectors": ledger.count_vectors(row["id"]),
+                "cleared": bool(row["cleared"]) and not (folder.vectors / row["key"]).exists(),
             }
             for row in ledger.models()
         )
-        return SourceState(source, ledger.count_documents(), models)
+        return SourceState(source, ledger.count_documents(), models, count_filtered(ledger), count_languages(ledger))
     finally:
         ledger.close()
 
@@ -170,19 +184,24 @@ def describe_all(home: Home) -> list[SourceState]:
 
 
 def verify(home: Home, source_id: str) -> dict[str, Any]:
-    """Compare each of a source's collections with its ledger: ``ok`` and a list ``drift``."""
+    """Compare each of a source's collections with its ledger: ``ok``, a list ``drift``, and models ``cleared``."""
     from kbjobs.vectors.collection import CollectionError
+    from kbjobs.vectors.publishing import WorkingCopy
     from kbjobs.vectors.sync import Indexed
     from kbjobs.vectors.sync import verify as verify_collection
 
     folder = _indexed_folder(home, source_id)
     drift: list[dict[str, Any]] = []
+    cleared: list[str] = []
     with lock_source(folder.lock, source_id, LOCK_SECONDS):
         ledger = Ledger(folder.ledger)
         try:
             checked = 0
             for row in ledger.models():
                 indexed = Indexed(ledger, row["id"], row["profile"], folder.vectors / row["key"])
+                if row["cleared"] and not WorkingCopy(indexed.live).readable().exists():
+                    cleared.append(row["name"])
+                    continue
                 try:
                     found = verify_collection(indexed, sample=200)
                 except CollectionError as error:
@@ -196,11 +215,14 @@ def verify(home: Home, source_id: str) -> dict[str, Any]:
                 )
         finally:
             ledger.close()
-    return {"source": source_id, "ok": not drift, "checked": checked, "drift": drift}
+    return {"source": source_id, "ok": not drift, "checked": checked, "drift": drift, "cleared": cleared}
 
 
 def rebuild(home: Home, source_id: str) -> list[dict[str, Any]]:
-    """Build a source's collections anew from the ledger, beside the old ones, and swap. No model is loaded."""
+    """Build a source's collections anew from the ledger, beside the old ones, and swap. No model is loaded.
+
+    A collection that was cleared is built again too: its vectors are still there.
+    """
     from kbjobs.vectors.sync import Indexed, settle_and_publish
 
     folder = _indexed_folder(home, source_id)

@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from kbjobs.settings import Home
+from kbjobs.sources import register
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.sources import SourceFolder
+from tests.conftest import ROOT, write_pages
 
 PACKAGE = ROOT / "kbjobs"
 # From the top floor down; those on one line share a floor and may use each other.
@@ -37,7 +41,7 @@ ALLOWED = {
 }
 HEAVY = {
     "chromadb", "torch", "sentence_transformers", "openai", "sklearn", "pinecone", "libzim", "onnxruntime", "openvino",
-    "transformers", "tokenizers", "numpy", "pydantic", "sqlite_utils", "selectolax",
+    "transformers", "tokenizers", "numpy", "pydantic", "sqlite_utils", "selectolax", "py3langid",
 }  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -119,6 +123,29 @@ def test_the_daemon_loads_nothing_heavy() -> None:
 
 def test_a_submit_loads_no_library_of_the_worker() -> None:
     loaded = loaded_modules("import kbjobs.cli, kbjobs.commands.run, kbjobs.api")
+    assert not loaded & (HEAVY - {"pydantic"})
+
+
+@pytest.mark.parametrize(
+    ("module", "params"),
+    [
+        ("metadata", "MetadataParams(language_filter='en,be')"),
+        ("clear_vectors", "ClearVectorsParams()"),
+        ("suggest_tags", "SuggestTagsParams()"),
+    ],
+)
+@pytest.mark.usefixtures("minilm")
+def test_a_plan_and_its_advice_are_light(tmp_path: Path, home: Home, module: str, params: str) -> None:
+    register(home, "docs", [write_pages(tmp_path / "pages", 1)])
+    Ledger(SourceFolder(home.sources, "docs").ledger).close()
+    loaded = loaded_modules(
+        f"from kbjobs.phases.{module} import *\n"
+        f"from kbjobs.phases import {module} as kind\n"
+        f"from kbjobs.settings import Home, Settings, current_home\n"
+        f"home = current_home(); settings = Settings(home); source = SourceFolder(home.sources, 'docs')\n"
+        f"planned = kind.plan(home, settings, source, kind.{params})\n"
+        f"kind.JOB_TYPE.advise(home, settings, source, planned.params, ())"
+    )
     assert not loaded & (HEAVY - {"pydantic"})
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 ALMOST = 99.9  # the most that is told before the last phase has ended
 MEASURED_SECONDS = 0.1  # of work, before a rate or the time left is told from it
+UNTOLD_SECONDS = 10 * 365 * 86400.0  # a time left that says nothing but that the rate was next to none
 MEASURED_SHARE = 0.1  # percent of the chain that must be known before the pace of the rest is told from it
 ENDED = ("completed", "failed")  # a phase that failed and let the chain go on is done with
 
@@ -195,4 +196,5 @@ class Progress:
         self._progress = max(self._progress, min(reached, ALMOST))
 
     def _tell(self, phase: dict[str, Any] | None, message: str, eta: float | None) -> None:
-        self._listener(Report(self._progress, phase, self.snapshot(), message, eta))
+        told = eta if eta is not None and eta < UNTOLD_SECONDS else None
+        self._listener(Report(self._progress, phase, self.snapshot(), message, told))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -89,15 +89,29 @@ def show(source_id: ID, as_json: JSON = False) -> None:
     ]
     rows += [("path", path) for path in source.paths]
     rows += [("created", source.created_at), ("documents", f"{state.documents:,}")]
+    if state.filtered:
+        rows.append(("filtered", f"{state.filtered:,} more documents, left out by their language"))
+    if state.languages:
+        rows.append(("languages", ", ".join(f"{name} {count:,}" for name, count in list(state.languages.items())[:8])))
     rows += [
         (
             "model",
             f"{model['model']}, {model['dimension']} dimensions,"
-            f" {model['chunks']:,} passages, {model['vectors']:,} vectors",
+            f" {model['chunks']:,} passages, {model['vectors']:,} vectors" + (", cleared" if model["cleared"] else ""),
         )
         for model in state.models
     ]
+    rows.append(("tags", ", ".join(source.tags)))
+    rows.append(("suggested tags", ", ".join(_suggested(source.suggested_tags, "category"))))
+    rows.append(("key terms", ", ".join(_suggested(source.suggested_tags, "term"))))
     print_table(("", ""), [row for row in rows if row[1]])
+
+
+def _suggested(suggestions: dict[str, Any] | None, kind: str) -> list[str]:
+    """The suggested tags of a kind; the manifest may have been edited by hand."""
+    tags = (suggestions or {}).get("tags")
+    found = [tag for tag in tags if isinstance(tag, dict)] if isinstance(tags, list) else []
+    return [str(tag.get("tag", "")) for tag in found if tag.get("kind") == kind]
 
 
 @app.command()
@@ -113,6 +127,8 @@ def verify(source_id: ID, as_json: JSON = False) -> None:
         print_json(found)
     elif found["ok"]:
         print(f"{source_id}: {found['checked']:,} passages verified, no drift")
+        for model in found["cleared"]:
+            say(f"The collection of {model} was cleared; an index run or sources rebuild makes it again.")
     else:
         print_table(
             ("model", "problem", "record"),

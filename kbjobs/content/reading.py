@@ -57,7 +57,7 @@ def read_document(found: FoundFile, source_id: str, base_url: str | None = None)
     if word_count == 0:
         raise UnreadableDocument(found.key, "no text: nothing is left without navigation, scripts and markup")
     url, is_claimed = _choose_url(found, extract.canonical, base_url)
-    page_url = url if is_claimed or not base_url else _join_base(base_url, found)
+    page_url = url if is_claimed or not base_url else join_base(base_url, found)
     return Document(
         doc_id=document_id(source_id, found.key),
         path=found.key,
@@ -181,9 +181,10 @@ def _choose_url(found: FoundFile, canonical: str, base_url: str | None) -> tuple
     if claimed and (not base_url or urlsplit(claimed).netloc.lower() == urlsplit(base_url).netloc.lower()):
         return claimed, True
     if base_url:
-        return _join_base(base_url, found), False
+        return join_base(base_url, found), False
     return "file://" + quote(os.fsencode(found.path)), False
 
 
-def _join_base(base_url: str, found: FoundFile) -> str:
+def join_base(base_url: str, found: FoundFile) -> str:
+    """The URL of a file below the URL of its source's root."""
     return base_url.rstrip("/") + "/" + quote(os.fsencode(found.relative))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kbjobs.errors import KbjobsError, NotFoundError, UnavailableError
+from kbjobs.phases.advice import advise_metadata
 from kbjobs.settings import Home
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
@@ -49,15 +50,17 @@ def advise_index(
         kind: what the vectors are called, "online" or "local".
         again: what ``force`` does to them, "bought again" or "computed again".
     """
+    advice = advise_metadata(source, earlier)
     passages, vectors = _count(source, model)
     if force and vectors:
-        return [f"source {source.id!r} has {vectors:,} {kind} vectors of {model} that would be {again}"]
+        return [*advice, f"source {source.id!r} has {vectors:,} {kind} vectors of {model} that would be {again}"]
     if not force and passages and vectors >= passages and "clear_vectors" not in earlier:
         return [
+            *advice,
             f"source {source.id!r} already has {vectors:,} {kind} vectors of {model}: nothing to embed,"
-            " unless documents changed"
+            " unless documents changed",
         ]
-    return []
+    return advice
 
 
 def _count(source: SourceFolder, model: str) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-NAMES: tuple[str, ...] = ("index_offline", "index_online")
+NAMES: tuple[str, ...] = ("metadata", "index_online", "index_offline", "clear_vectors", "suggest_tags")
 # Not for people: what the API makes jobs of.
 INTERNAL: tuple[str, ...] = ("python_function",)
 # Names of former versions, wherever a type is read.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -70,7 +70,7 @@ def scan_source(
     pipeline = f"{PIPELINE_VERSION} {source.base_url}"
     known = ledger.known_documents(profile)
     scan = Scan()
-    files = _enumerate(context, source, known, scan, limit, allow_delete)
+    files = enumerate_source(context, source, known, scan, limit, allow_delete)
     changed: list[FoundFile] = []
     for file in files:
         seen = known.get(document_id(source.id, file.key))
@@ -88,7 +88,7 @@ def scan_source(
     for start in range(0, len(changed), READ_BATCH):
         context.progress(done, len(files), "documents", "reading documents", span, eta_matters=False)
         batch = changed[start : start + READ_BATCH]
-        documents = list(_read(context, source, batch, scan))
+        documents = list(read_files(context, source, batch, scan))
         chunks = chunker.chunk_many([document for document, _ in documents])
         rows = [(document, signature, cut) for (document, signature), cut in zip(documents, chunks, strict=True)]
         ledger.put_documents(profile, pipeline, rows)
@@ -112,14 +112,18 @@ def scan_source(
     return scan
 
 
-def _enumerate(
+def enumerate_source(
     context: Context,
     source: Source,
-    known: dict[str, KnownDocument],
+    known: Collection[str],
     scan: Scan,
     limit: int | None,
     allow_delete: bool,
 ) -> list[FoundFile]:
+    """The source's files, in order. ``scan`` is told what cannot be read and which of the known ids have vanished.
+
+    Raises UsageError where there never was anything, TooManyRemovedError where too much is gone.
+    """
     search: FileSearch = find_files([Path(path) for path in source.paths])
     files: list[FoundFile] = []
     seen: set[str] = set()
@@ -169,7 +173,10 @@ def _is_known(before: KnownDocument | None, document: Document, pipeline: str) -
     )
 
 
-def _read(context: Context, source: Source, files: Sequence[FoundFile], scan: Scan) -> Iterator[tuple[Document, str]]:
+def read_files(
+    context: Context, source: Source, files: Sequence[FoundFile], scan: Scan
+) -> Iterator[tuple[Document, str]]:
+    """The documents of files with their signatures; ``scan`` is told of those that cannot be read."""
     for file in files:
         context.check()
         settled = time.time_ns() - SETTLED_NS > file.mtime_ns

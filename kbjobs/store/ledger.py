@@ -16,8 +16,11 @@ from typing import Protocol
 
 from kbjobs.store.connection import connect, transaction
 
-LEDGER_VERSION = 1
+LEDGER_VERSION = 2
 PAGE = 500  # rows asked for at a time; well below SQLite's limit of 32,766 variables
+# A condition on chunks c: what a language filter has marked is neither embedded nor in a collection. The list is
+# made once a statement, from an index that holds the marked documents only.
+KEPT = "c.doc_id NOT IN (SELECT doc_id FROM documents WHERE filtered = 1)"
 
 
 class DocumentLike(Protocol):
@@ -130,14 +133,16 @@ class Ledger:
         with transaction(self.connection):
             self.connection.execute(
                 "INSERT INTO models (key, name, dimension, profile) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (key) DO UPDATE SET profile = excluded.profile",
+                " ON CONFLICT (key) DO UPDATE SET profile = excluded.profile, cleared = 0",
                 (key, name, dimension, profile),
             )
         return int(self.connection.execute("SELECT id FROM models WHERE key = ?", (key,)).fetchone()[0])
 
     def models(self) -> list[sqlite3.Row]:
-        """Rows of id, key, name, dimension, profile: every model this source was indexed with."""
-        return self.connection.execute("SELECT id, key, name, dimension, profile FROM models ORDER BY id").fetchall()
+        """Rows of id, key, name, dimension, profile, cleared: every model this source was indexed with."""
+        return self.connection.execute(
+            "SELECT id, key, name, dimension, profile, cleared FROM models ORDER BY id"
+        ).fetchall()
 
     def known_documents(self, profile: int) -> dict[str, KnownDocument]:
         """What is known of each document, by id."""
@@ -163,33 +168,7 @@ class Ledger:
         self, profile: int, pipeline: str, document: DocumentLike, signature: str, chunks: Sequence[ChunkLike]
     ) -> None:
         execute = self.connection.execute
-        before = execute(
-            "SELECT content_hash, pipeline, url FROM documents WHERE doc_id = ?", (document.doc_id,)
-        ).fetchone()
-        same = before is not None and tuple(before) == (document.content_hash, pipeline, document.url)
-        execute(
-            "INSERT INTO documents (doc_id, path, url, title, language, content_hash, word_count, pipeline,"
-            " signature) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (doc_id) DO UPDATE SET path ="
-            " excluded.path, url = excluded.url, title = excluded.title, language = excluded.language,"
-            " content_hash = excluded.content_hash, word_count = excluded.word_count,"
-            " pipeline = excluded.pipeline, signature = excluded.signature",
-            (
-                document.doc_id,
-                document.path,
-                document.url,
-                document.title,
-                document.language,
-                document.content_hash,
-                document.word_count,
-                pipeline,
-                signature,
-            ),
-        )
-        execute("DELETE FROM links WHERE doc_id = ?", (document.doc_id,))
-        self.connection.executemany(
-            "INSERT OR IGNORE INTO links (doc_id, url) VALUES (?, ?)",
-            [(document.doc_id, url) for url in document.links],
-        )
+        same = self.write_document(pipeline, document, signature)
         which = (document.doc_id, profile)
         if same:
             execute("DELETE FROM chunks WHERE doc_id = ? AND profile = ?", which)
@@ -209,6 +188,42 @@ class Ledger:
         )
         execute("INSERT OR IGNORE INTO chunked (doc_id, profile) VALUES (?, ?)", which)
 
+    def write_document(self, pipeline: str, document: DocumentLike, signature: str) -> bool:
+        """Write a document's row and links, within a transaction of the caller; its chunks are left as they are.
+
+        Returns whether content, pipeline and URL are those that it had before.
+        """
+        execute = self.connection.execute
+        before = execute(
+            "SELECT content_hash, pipeline, url FROM documents WHERE doc_id = ?", (document.doc_id,)
+        ).fetchone()
+        execute(
+            "INSERT INTO documents (doc_id, path, url, title, language, content_hash, word_count, pipeline,"
+            " signature) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (doc_id) DO UPDATE SET path ="
+            " excluded.path, url = excluded.url, title = excluded.title, language = excluded.language,"
+            " content_hash = excluded.content_hash, word_count = excluded.word_count,"
+            " pipeline = excluded.pipeline, signature = excluded.signature",
+            (
+                document.doc_id,
+                document.path,
+                document.url,
+                document.title,
+                document.language,
+                document.content_hash,
+                document.word_count,
+                pipeline,
+                signature,
+            ),
+        )
+        # Where a link leads was found by comparing it with every document; a link that stays keeps it.
+        targets = dict(execute("SELECT url, target FROM links WHERE doc_id = ?", (document.doc_id,)).fetchall())
+        execute("DELETE FROM links WHERE doc_id = ?", (document.doc_id,))
+        self.connection.executemany(
+            "INSERT OR IGNORE INTO links (doc_id, url, target) VALUES (?, ?, ?)",
+            [(document.doc_id, url, targets.get(url)) for url in document.links],
+        )
+        return before is not None and tuple(before) == (document.content_hash, pipeline, document.url)
+
     def touch_documents(self, signatures: Iterable[tuple[str, str]]) -> None:
         """Note new signatures of documents whose content did not change: pairs of signature and doc_id."""
         with transaction(self.connection):
@@ -224,16 +239,23 @@ class Ledger:
         return [tuple(row) for row in self.connection.execute("SELECT doc_id, path FROM documents ORDER BY path")]
 
     def count_documents(self) -> int:
-        """How many documents the source has."""
-        return int(self.connection.execute("SELECT count(*) FROM documents").fetchone()[0])
+        """How many documents the source has, without those that a language filter has marked."""
+        return int(self.connection.execute("SELECT count(*) FROM documents WHERE filtered = 0").fetchone()[0])
+
+    def has_metadata(self) -> bool:
+        """Whether the metadata of any document was read."""
+        return self.connection.execute("SELECT 1 FROM metadata LIMIT 1").fetchone() is not None
 
     def count_chunks(self, profile: int) -> int:
         """How many passages the documents have, cut for a profile."""
-        return int(self.connection.execute("SELECT count(*) FROM chunks WHERE profile = ?", (profile,)).fetchone()[0])
+        row = self.connection.execute(f"SELECT count(*) FROM chunks c WHERE profile = ? AND {KEPT}", (profile,))
+        return int(row.fetchone()[0])
 
     def count_texts(self, profile: int) -> int:
         """How many different passages the documents have, cut for a profile."""
-        row = self.connection.execute("SELECT count(DISTINCT text_hash) FROM chunks WHERE profile = ?", (profile,))
+        row = self.connection.execute(
+            f"SELECT count(DISTINCT text_hash) FROM chunks c WHERE profile = ? AND {KEPT}", (profile,)
+        )
         return int(row.fetchone()[0])
 
     def passages(self, profile: int) -> Iterator[tuple[str, str, int]]:
@@ -252,6 +274,7 @@ class Ledger:
         rows = self.connection.execute(
             "SELECT min(c.id), c.text_hash, c.tokens FROM chunks c WHERE c.profile = ? AND NOT EXISTS ("
             " SELECT 1 FROM vectors v WHERE v.model = ? AND v.text_hash = c.text_hash AND v.id > ?)"
+            f" AND {KEPT}"
             " GROUP BY c.text_hash ORDER BY 1",
             (profile, model, newer_than),
         )
@@ -291,7 +314,7 @@ class Ledger:
         """The ids of all records whose vectors are here."""
         rows = self.connection.execute(
             "SELECT c.record_id FROM chunks c JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash"
-            " WHERE c.profile = ?",
+            f" WHERE c.profile = ? AND {KEPT}",
             (model, profile),
         )
         return {row[0] for row in rows}
@@ -303,7 +326,7 @@ class Ledger:
             page = text_hashes[start : start + PAGE]
             marks = ",".join("?" * len(page))
             rows = self.connection.execute(
-                f"SELECT record_id FROM chunks WHERE profile = ? AND text_hash IN ({marks})",
+                f"SELECT record_id FROM chunks c WHERE profile = ? AND text_hash IN ({marks}) AND {KEPT}",
                 (profile, *page),
             )
             found.extend(row[0] for row in rows)
@@ -318,7 +341,7 @@ class Ledger:
                 "SELECT c.record_id, c.doc_id, d.title, d.url, c.text, v.vector FROM chunks c"
                 " JOIN documents d ON d.doc_id = c.doc_id"
                 " JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash"
-                f" WHERE c.profile = ? AND c.record_id IN ({marks})",
+                f" WHERE c.profile = ? AND c.record_id IN ({marks}) AND d.filtered = 0",
                 (model, profile, *page),
             )
             yield [Record(*row) for row in rows]
@@ -328,9 +351,9 @@ class Ledger:
         return int(self.connection.execute("SELECT churn FROM models WHERE id = ?", (model,)).fetchone()[0])
 
     def set_churn(self, model: int, churn: int) -> None:
-        """Note how many records were deleted from the model's collection since it was built."""
+        """Note that the collection is in place, and how many records were deleted from it since it was built."""
         with transaction(self.connection):
-            self.connection.execute("UPDATE models SET churn = ? WHERE id = ?", (churn, model))
+            self.connection.execute("UPDATE models SET churn = ?, cleared = 0 WHERE id = ?", (churn, model))
 
     # -- facts ------------------------------------------------------------------------------------
 

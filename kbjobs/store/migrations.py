@@ -157,8 +157,26 @@ def ledger_001_documents(db: Database) -> None:
     db.execute("CREATE UNIQUE INDEX vectors_by_text ON vectors(model, text_hash)")
 
 
+def ledger_002_metadata(db: Database) -> None:
+    """Metadata by document, marks of filtered documents, links resolved to documents, cleared collections."""
+    db.execute("""
+        CREATE TABLE metadata (
+            doc_id TEXT PRIMARY KEY REFERENCES documents(doc_id) ON DELETE CASCADE,
+            state TEXT NOT NULL, signature TEXT NOT NULL,  -- of the reader and of the file, when it was read
+            language TEXT,                                 -- as decided; documents.language is what the page says
+            snippet TEXT NOT NULL, characters INTEGER NOT NULL,
+            heading_count INTEGER NOT NULL, headings TEXT NOT NULL  -- JSON: a list of [level, text]
+        )""")
+    db.execute("CREATE INDEX metadata_by_language ON metadata(language)")
+    db.execute("ALTER TABLE documents ADD COLUMN filtered INTEGER NOT NULL DEFAULT 0")  # 1: kept, but not indexed
+    db.execute("CREATE INDEX filtered_documents ON documents(doc_id) WHERE filtered = 1")
+    db.execute("ALTER TABLE links ADD COLUMN target TEXT REFERENCES documents(doc_id) ON DELETE SET NULL")
+    db.execute("CREATE INDEX links_by_target ON links(target) WHERE target IS NOT NULL")
+    db.execute("ALTER TABLE models ADD COLUMN cleared INTEGER NOT NULL DEFAULT 0")  # 1: on purpose
+
+
 STATE: tuple[Migration, ...] = (state_001_queue, state_002_checkpoints)
-LEDGER: tuple[Migration, ...] = (ledger_001_documents,)
+LEDGER: tuple[Migration, ...] = (ledger_001_documents, ledger_002_metadata)
 
 
 def apply_migrations(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> None:

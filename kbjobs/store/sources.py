@@ -7,6 +7,7 @@ import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from kbjobs.errors import NotFoundError, UnavailableError, UsageError
 
@@ -18,7 +19,10 @@ MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A registered source: where its files are and how its pages are named."""
+    """A registered source: where its files are and how its pages are named.
+
+    ``tags`` are the user's own; ``suggested_tags`` is what suggest_tags has written, None where it never ran.
+    """
 
     id: str
     paths: tuple[str, ...]
@@ -26,6 +30,8 @@ class Source:
     license: str = ""
     base_url: str = ""
     created_at: str = ""
+    tags: tuple[str, ...] = ()
+    suggested_tags: dict[str, Any] | None = None
 
 
 def is_source_id(name: str) -> bool:
@@ -79,6 +85,36 @@ class SourceFolder:
 
     def read(self) -> Source:
         """The manifest; raises NotFoundError or UnavailableError."""
+        values = self._load()
+        tags, suggested = values.get("tags"), values.get("suggested_tags")
+        try:
+            return Source(
+                id=self.id,
+                paths=tuple(str(path) for path in values["paths"]),
+                name=str(values.get("name", "")),
+                license=str(values.get("license", "")),
+                base_url=str(values.get("base_url", "")),
+                created_at=str(values.get("created_at", "")),
+                tags=tuple(str(tag) for tag in tags) if isinstance(tags, list) else (),
+                suggested_tags=suggested if isinstance(suggested, dict) else None,
+            )
+        except (KeyError, TypeError) as error:
+            raise self._damaged(error) from error
+
+    def write(self, source: Source) -> None:
+        """Write the manifest whole or not at all. What somebody else has put into it stays."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        values = asdict(source)
+        for name in ("tags", "suggested_tags"):
+            if not values[name]:
+                del values[name]
+        self._save({**(self._load() if self.manifest.exists() else {}), **values})
+
+    def write_suggested_tags(self, suggestions: dict[str, Any]) -> None:
+        """Set the manifest's ``suggested_tags``; all else stays as it stands there now."""
+        self._save({**self._load(), "suggested_tags": suggestions})
+
+    def _load(self) -> dict[str, Any]:
         try:
             with self.manifest.open("rb") as file:
                 text = file.read(MAX_MANIFEST_BYTES)
@@ -88,26 +124,20 @@ class SourceFolder:
             raise UnavailableError(f"cannot read {self.manifest}: {error.strerror}", "Check permissions.") from error
         try:
             values = json.loads(text)
-            return Source(
-                id=self.id,
-                paths=tuple(str(path) for path in values["paths"]),
-                name=str(values.get("name", "")),
-                license=str(values.get("license", "")),
-                base_url=str(values.get("base_url", "")),
-                created_at=str(values.get("created_at", "")),
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UnavailableError(
-                f"{self.manifest} is damaged: {error}", "Correct it by hand, or add the source again."
-            ) from error
+        except (ValueError, RecursionError) as error:
+            raise self._damaged(error) from error
+        if not isinstance(values, dict):
+            raise self._damaged("it is no JSON object")
+        return values
 
-    def write(self, source: Source) -> None:
-        """Write the manifest whole or not at all."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def _damaged(self, reason: object) -> UnavailableError:
+        return UnavailableError(f"{self.manifest} is damaged: {reason}", "Correct it by hand, or add the source again.")
+
+    def _save(self, values: dict[str, Any]) -> None:
         unfinished = self.manifest.with_suffix(".part")
         descriptor = os.open(unfinished, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(asdict(source), file, indent=2)
+            json.dump(values, file, indent=2)
             file.write("\n")
             file.flush()
             os.fsync(file.fileno())

@@ -20,6 +20,11 @@ class WorkingCopy:
         self.building = live.with_name(live.name + ".building")
         self._copying = live.with_name(live.name + ".copying")
         self._old = live.with_name(live.name + ".old")
+        self._clearing = live.with_name(live.name + ".clearing")
+
+    def directories(self) -> tuple[Path, ...]:
+        """Every directory that may belong to the collection."""
+        return self.live, self.building, self._copying, self._old, self._clearing
 
     def readable(self) -> Path:
         """The directory to search: the live one, or in the instant of a swap the one it replaces."""
@@ -29,9 +34,8 @@ class WorkingCopy:
         """Finish what a kill has cut short: a copy that was not whole, a swap between its two renames."""
         if self._old.exists() and not self.live.exists():
             (self.building if self.building.exists() else self._old).rename(self.live)
-        for leftover in (self._old, self._copying):
-            if leftover.exists():
-                shutil.rmtree(leftover)
+        for leftover in (self._old, self._copying, self._clearing):
+            _remove(leftover)
 
     def begin(self, empty: bool) -> Path:
         """The directory to write to: one that was begun before, else a copy of the live one, or an empty one."""
@@ -52,6 +56,20 @@ class WorkingCopy:
         if self.building.exists():
             shutil.rmtree(self.building)
 
+    def clear(self) -> int:
+        """Remove the collection and everything beside it; returns how many bytes of the disk that frees.
+
+        A directory is renamed first, so that nobody ever takes a half removed one for a collection.
+        """
+        freed = sum(disk_bytes(path) for path in self.directories() if path.exists())
+        self.settle()
+        for path in (self.building, self.live):
+            if path.exists():
+                path.rename(self._clearing)
+                crash_point("clear.renamed")
+                _remove(self._clearing)
+        return freed
+
     def publish(self) -> None:
         """Put the closed and verified working copy in the place of the live collection."""
         crash_point("publish.before")
@@ -63,3 +81,18 @@ class WorkingCopy:
         if self._old.exists():
             shutil.rmtree(self._old)
         crash_point("publish.done")
+
+
+def _remove(path: Path) -> None:
+    """Remove a directory if it is there; of a link to one, which a user may have made, only the link."""
+    if path.is_symlink():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
+
+
+def disk_bytes(path: Path) -> int:
+    """What a directory's files take on the disk; nothing for a link to one."""
+    if path.is_symlink():
+        return 0
+    return sum(file.lstat().st_blocks * 512 for file in path.rglob("*") if file.is_file())

@@ -27,6 +27,20 @@ pytestmark = pytest.mark.usefixtures("minilm")
 CANCEL_ONLY = {"daemon.before_sigterm"}
 CHAIN_ONLY = {"phase.before_record", "phase.recorded", "checkpoint.saved"}  # tests/faults/test_chain_kills.py
 RECOVERY_ONLY = {"daemon.before_recovery", "daemon.recovered"}
+# Points of the other job types, with the command that comes past them.
+OTHER_TYPES = {
+    "metadata.committed": ("metadata", "--language-filter", "fr"),
+    "metadata.linked": ("metadata", "--language-filter", "fr"),
+    "metadata.marked": ("metadata", "--language-filter", "fr"),
+    "clear.marked": ("clear-vectors",),
+    "clear.renamed": ("clear-vectors",),
+    "clear.removed": ("clear-vectors",),
+    "purge.committed": ("clear-vectors", "--purge"),
+    "purge.deleted": ("clear-vectors", "--purge"),
+    "purge.freed": ("clear-vectors", "--purge"),
+    "tags.before_write": ("suggest-tags",),
+    "tags.written": ("suggest-tags",),
+}
 
 
 def test_every_point_in_the_code_is_in_the_list() -> None:
@@ -68,11 +82,14 @@ def check_invariants(home: Home, manager: JobManager) -> None:
     written = ledger.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'vectors'").fetchone()[0]
     assert written == ledger.connection.execute("SELECT count(*) FROM vectors").fetchone()[0]
     ledger.close()
-    assert verify(home, "x") == {"source": "x", "ok": True, "checked": 201, "drift": []}
+    assert verify(home, "x") == {"source": "x", "ok": True, "checked": 201, "drift": [], "cleared": []}
     assert len(list(SourceFolder(home.sources, "x").vectors.iterdir())) == 1
 
 
-@pytest.mark.parametrize("point", [point for point in POINTS if point not in CANCEL_ONLY | CHAIN_ONLY])
+ELSEWHERE = CANCEL_ONLY | CHAIN_ONLY | OTHER_TYPES.keys()
+
+
+@pytest.mark.parametrize("point", [point for point in POINTS if point not in ELSEWHERE])
 def test_a_kill_at_each_point(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
     pages = write_pages(tmp_path / "pages", 202)
     register(home, "x", [pages])
@@ -101,6 +118,58 @@ def test_a_kill_at_each_point(home: Home, tmp_path: Path, monkeypatch: pytest.Mo
     assert (ended.status, ended.exit_code) == (Status.COMPLETED, 0), ended
     assert ended.attempt <= 3
     check_invariants(home, manager)
+
+
+def contents(home: Home, source: str) -> dict[str, object]:
+    """All that a source's ledger, manifest and folder of collections say, whatever their row ids."""
+    folder = SourceFolder(home.sources, source)
+    ledger = Ledger(folder.ledger)
+    execute = ledger.connection.execute
+    found: dict[str, object] = {
+        "documents": execute("SELECT path, title, content_hash, filtered FROM documents ORDER BY path").fetchall(),
+        "metadata": execute(
+            "SELECT path, m.language, snippet, headings FROM metadata m JOIN documents USING (doc_id) ORDER BY path"
+        ).fetchall(),
+        "links": execute(
+            "SELECT d.path, l.url, t.path FROM links l JOIN documents d USING (doc_id)"
+            " LEFT JOIN documents t ON t.doc_id = l.target ORDER BY 1, 2"
+        ).fetchall(),
+        "vectors": execute("SELECT text_hash FROM vectors ORDER BY 1").fetchall(),
+        "models": execute("SELECT name, cleared FROM models").fetchall(),
+    }
+    found = {name: [tuple(row) for row in rows] for name, rows in found.items()}  # type: ignore[attr-defined]
+    ledger.close()
+    tags = (folder.read().suggested_tags or {}).get("tags", [])
+    found["tags"] = [(tag["tag"], tag["score"], tag["documents"]) for tag in tags]
+    found["collections"] = sorted(path.name for path in folder.vectors.glob("*"))
+    return found
+
+
+@pytest.mark.parametrize("point", OTHER_TYPES)
+def test_a_kill_in_the_other_types(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
+    """One source is worked on undisturbed, another of the same pages with a kill: the same is left of both."""
+    pages = write_pages(tmp_path / "pages", 40)
+    (pages / "fr.html").write_text("<html lang=fr><title>Eau</title><p><a href='page1.html'>une</a> page d'eau.</p>")
+    name, *options = OTHER_TYPES[point]
+    manager = JobManager(home)
+    for source in ("calm", "x"):
+        register(home, source, [pages])
+        if name == "clear-vectors":
+            assert finish(manager, manager.submit("index_offline", source)).exit_code == 0
+        elif name == "suggest-tags":
+            assert finish(manager, manager.submit("metadata", source)).exit_code == 0
+    run = [sys.executable, "-m", "kbjobs", "run", name]
+    subprocess.run([*run, "calm", *options], capture_output=True, check=True)
+    marker = tmp_path / "killed"
+    monkeypatch.setenv(VARIABLE, f"{point}:{marker}")
+    subprocess.run([sys.executable, "-m", "kbjobs", "daemon", "restart"], capture_output=True, check=True)
+    ended = subprocess.run([*run, "x", *options], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert marker.exists(), "the point was never reached"
+    assert manager.get_job_history(1)[0].attempt == 2
+    left = contents(home, "x")
+    assert left == contents(home, "calm")
+    assert verify(home, "x")["ok"]
 
 
 def test_a_kill_between_the_wish_to_cancel_and_the_signal(

@@ -370,7 +370,7 @@ def test_sources_are_rebuilt_without_a_model(home: Home, tmp_path: Path, monkeyp
     with monkeypatch.context() as patched:
         patched.setattr(choose, "load_embedder", refuse)
         assert rebuild(home, "docs") == [{"model": MODEL, "dimension": 384, "records": 5}]
-    assert verify(home, "docs") == {"source": "docs", "ok": True, "checked": 5, "drift": []}
+    assert verify(home, "docs") == {"source": "docs", "ok": True, "checked": 5, "drift": [], "cleared": []}
 
 
 def test_two_models_live_side_by_side(home: Home, tmp_path: Path) -> None:

@@ -13,12 +13,54 @@ from kbjobs.errors import UnavailableError
 from kbjobs.store import migrations
 from kbjobs.store.connection import connect
 from kbjobs.store.history import list_attempts, list_jobs
+from kbjobs.store.ledger import LEDGER_VERSION, Ledger
+from kbjobs.store.metadata import known_metadata
 from kbjobs.store.migrations import apply_migrations
 from kbjobs.store.queue import STATE_VERSION, Queue
 from kbjobs.store.transitions import Status
 from tests.conftest import ROOT
 
 FROZEN = ROOT / "tests" / "frozen"
+
+
+def test_every_former_ledger_has_its_frozen_file() -> None:
+    former = range(1, len(migrations.LEDGER))
+    assert [path.name for path in sorted(FROZEN.glob("source-*.db"))] == [f"source-{number}.db" for number in former]
+    assert len(migrations.LEDGER) == LEDGER_VERSION
+
+
+def test_ledger_1(tmp_path: Path) -> None:
+    """Two documents with two passages each, one without text, a vector for each passage, two links."""
+    path = tmp_path / "source.db"
+    shutil.copy(FROZEN / "source-1.db", path)
+    path.chmod(0o600)
+    tables = ("facts", "documents", "links", "profiles", "chunked", "chunks", "models", "vectors")
+    old = sqlite3.connect(path)
+    before = {table: old.execute(f"SELECT * FROM {table}").fetchall() for table in tables}
+    old.close()
+    ledger = Ledger(path)
+    assert ledger.connection.execute("PRAGMA user_version").fetchone()[0] == LEDGER_VERSION
+    for table, rows in before.items():
+        now = [tuple(row)[: len(rows[0])] for row in ledger.connection.execute(f"SELECT * FROM {table}")]
+        assert now == rows, table
+    assert (len(before["documents"]), len(before["chunks"]), len(before["vectors"])) == (3, 4, 4)
+    [model] = ledger.models()
+    assert (model["name"], model["dimension"], model["cleared"]) == ("tiny", 4, 0)
+    ids = sorted(ledger.record_ids(model["id"], model["profile"]))
+    [records] = ledger.records(model["id"], model["profile"], ids)
+    assert {len(record.vector) for record in records} == {16}
+    assert ledger.missing_texts(model["id"], model["profile"]) == []  # nothing is embedded again
+    assert all(document.is_chunked for document in ledger.known_documents(model["profile"]).values())
+    assert (ledger.churn(model["id"]), ledger.fact("colour")) == (3, "blue")
+    assert (ledger.count_documents(), ledger.has_metadata()) == (3, False)
+    assert {known.state for known in known_metadata(ledger).values()} == {""}
+    ledger.close()
+    backup = tmp_path / "source.db.format-1.backup"
+    assert backup.stat().st_mode & 0o777 == 0o600
+    copy = sqlite3.connect(backup)
+    assert copy.execute("PRAGMA user_version").fetchone()[0] == 1
+    assert {table: copy.execute(f"SELECT * FROM {table}").fetchall() for table in tables} == before
+    copy.close()
 
 
 def test_every_version_has_its_frozen_file() -> None:

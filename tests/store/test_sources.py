@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,34 @@ def test_a_manifest_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert SourceFolder(tmp_path, "wiki").read() == source
     assert SourceFolder(tmp_path, "wiki").manifest.stat().st_mode & 0o777 == 0o600
     assert list_sources(tmp_path) == [source]
+
+
+def test_writing_keeps_what_others_wrote(tmp_path: Path) -> None:
+    folder = SourceFolder(tmp_path, "wiki")
+    folder.write(Source("wiki", ("/a",)))
+    assert "tags" not in json.loads(folder.manifest.read_text())
+    by_hand = {**json.loads(folder.manifest.read_text()), "tags": ["mine"], "curator": {"name": "Ann"}, "id": "other"}
+    folder.manifest.write_text(json.dumps(by_hand))
+    source = folder.read()
+    assert (source.id, source.tags, source.suggested_tags) == ("wiki", ("mine",), None)
+    folder.write_suggested_tags({"tags": []})
+    assert json.loads(folder.manifest.read_text()) == {**by_hand, "suggested_tags": {"tags": []}}
+    folder.write(Source("wiki", ("/b",)))
+    now = json.loads(folder.manifest.read_text())
+    assert (now["paths"], now["tags"], now["curator"], now["suggested_tags"]) == (
+        ["/b"], ["mine"], {"name": "Ann"}, {"tags": []},
+    )  # fmt: skip
+    assert folder.manifest.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("odd", [3, "water", {"a": 1}, None])
+def test_odd_tags_are_no_damage(tmp_path: Path, odd: object) -> None:
+    folder = SourceFolder(tmp_path, "wiki")
+    folder.path.mkdir()
+    folder.manifest.write_text(json.dumps({"paths": ["/a"], "tags": odd, "suggested_tags": [odd]}))
+    assert (folder.read().tags, folder.read().suggested_tags) == ((), None)
+    folder.write_suggested_tags({"tags": []})
+    assert json.loads(folder.manifest.read_text())["tags"] == odd
 
 
 def test_an_unknown_source_is_told_with_the_nearest(tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+"""What is to be known of a document without reading it: a snippet, its outline, how long it is, its language."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kbjobs.content.document import Document
+from kbjobs.content.language import decide_language
+
+METADATA_VERSION = 1
+"""Version of what is read here. Raise it when the same document gives other metadata: all are then read again."""
+
+SNIPPET_LIMIT = 300
+"""Longest snippet, in characters, with the ellipsis."""
+
+HEADING_LIMIT = 100
+"""Most headings kept of one document; all are counted."""
+
+HEADING_LENGTH = 120
+"""Longest heading kept, in characters."""
+
+_ELLIPSIS = "…"
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """Facts of one document. ``language`` is None where it is not known; ``headings`` are pairs of level and text."""
+
+    language: str | None
+    snippet: str
+    characters: int
+    heading_count: int
+    headings: tuple[tuple[int, str], ...]
+
+
+def read_metadata(document: Document) -> Metadata:
+    """The metadata of a document."""
+    headings = [block for block in document.blocks if block.kind == "heading"]
+    return Metadata(
+        language=decide_language(document),
+        snippet=make_snippet(document),
+        characters=sum(len(block.text) for block in document.blocks),
+        heading_count=len(headings),
+        headings=tuple((block.level, cut(block.text, HEADING_LENGTH)) for block in headings[:HEADING_LIMIT]),
+    )
+
+
+def make_snippet(document: Document) -> str:
+    """The beginning of a document's text, without its headings where there is anything else, cut at a word."""
+    for kinds in (("text",), ("heading",)):
+        pieces: list[str] = []
+        length = 0
+        for block in document.blocks:
+            if block.kind in kinds:
+                pieces.append(block.text[: SNIPPET_LIMIT * 2])
+                length += len(pieces[-1])
+                if length > SNIPPET_LIMIT * 2:
+                    break
+        if pieces:
+            return cut(" ".join(pieces), SNIPPET_LIMIT)
+    return ""
+
+
+def cut(text: str, limit: int) -> str:
+    """``text`` on one line, at most ``limit`` characters, cut at a word where one ends in the last third."""
+    text = " ".join(text.split())
+    if len(text) <= limit:
+        return text
+    kept = text[: limit - len(_ELLIPSIS)]
+    if not text[len(kept)].isspace():
+        end = kept.rfind(" ")
+        kept = kept[:end] if end > limit * 2 // 3 else kept
+    return kept.rstrip(" ,;:–—-") + _ELLIPSIS

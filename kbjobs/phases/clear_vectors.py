@@ -1,0 +1,127 @@
+"""Clear Vectors: remove a source's vector collections; the ledger keeps what they were made of.
+
+Each collection is renamed, then removed: a kill leaves it in place or gone, and what is left of the renamed one is
+removed by the next run of this type or of an index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from kbjobs.errors import KbjobsError, UsageError
+from kbjobs.phases.base import Context, JobType, Params, PhaseResult, Plan
+from kbjobs.settings import Home, Settings
+from kbjobs.store.sources import SourceFolder
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from kbjobs.store.ledger import Ledger
+
+PAID_DIMENSION = 1536  # of the model that is used over the network, for money
+INDEXES = ("index_online", "index_offline")
+
+
+class ClearVectorsParams(Params):
+    """Parameters of clear_vectors."""
+
+    dimension: Literal[384, 768, 1024, 1536] | None = Field(
+        None, description="Clear the collections of this dimension: 384, 768, 1024 or 1536; default: the local model's."
+    )
+    all: bool = Field(False, description="Clear the collections of every dimension, and whatever else lies there.")
+    purge: bool = Field(
+        False, description="Delete the vectors from the ledger too: indexing again embeds everything anew."
+    )
+
+
+def plan(home: Home, settings: Settings, source: SourceFolder, params: ClearVectorsParams) -> Plan:
+    """Fill in the dimension."""
+    source.read()
+    if params.all:
+        if params.dimension is not None:
+            raise UsageError("--all and --dimension were both given", "Give one of them.")
+        return Plan(params)
+    if params.dimension is not None:
+        return Plan(params, dimension=params.dimension)
+    filled = ClearVectorsParams.model_validate({**params.model_dump(), "dimension": _local_dimension(home, settings)})
+    return Plan(filled, dimension=filled.dimension)
+
+
+def _local_dimension(home: Home, settings: Settings) -> int:
+    """The dimension of the local model in the settings; a known model need not be on this machine."""
+    from kbjobs.embedding.catalogue import find_known, find_model
+
+    name = settings.text("model")
+    known = find_known(name)
+    if known is not None:
+        return known.dimension
+    try:
+        dimension = find_model(name, home.models).dimension
+    except KbjobsError as error:
+        raise type(error)(error.message, "Give --dimension N, or --all.") from error
+    if dimension not in (384, 768, 1024, 1536):
+        raise UsageError(f"{name} gives {dimension} dimensions, which --dimension cannot name", "Give --all.")
+    return dimension
+
+
+def run(context: Context, params: ClearVectorsParams) -> PhaseResult:
+    """Clear the collections."""
+    from kbjobs.phases.clearing import clear_source
+
+    return clear_source(context, params.dimension, params.purge)
+
+
+def advise(
+    home: Home, settings: Settings, source: SourceFolder, params: ClearVectorsParams, earlier: Sequence[str]
+) -> list[str]:
+    """Say where there is nothing to clear, and where something that was paid for would go."""
+    if any(name in INDEXES for name in earlier):
+        return []
+    if not source.ledger.exists():
+        return [_nothing(source, params)]
+    from kbjobs.store.ledger import Ledger
+
+    ledger = Ledger(source.ledger)
+    try:
+        rows = chosen_models(ledger, params.dimension)
+        advice = [] if _has_any(source, ledger, rows, params.purge) else [_nothing(source, params)]
+        if params.purge:
+            paid = sum(ledger.count_vectors(row["id"]) for row in rows if row["dimension"] == PAID_DIMENSION)
+            if paid:
+                advice.append(f"{paid:,} vectors that were paid for ({PAID_DIMENSION}) would be deleted")
+        return advice
+    finally:
+        ledger.close()
+
+
+def chosen_models(ledger: Ledger, dimension: int | None) -> list[sqlite3.Row]:
+    """The models of a dimension, or all, as rows of the ledger."""
+    return [row for row in ledger.models() if dimension is None or row["dimension"] == dimension]
+
+
+def _has_any(source: SourceFolder, ledger: Ledger, rows: list[sqlite3.Row], purge: bool) -> bool:
+    there = {path.name for path in source.vectors.iterdir()} if source.vectors.is_dir() else set()
+    return any(row["key"] in there or (purge and ledger.count_vectors(row["id"])) for row in rows)
+
+
+def _nothing(source: SourceFolder, params: ClearVectorsParams) -> str:
+    of = f" of dimension {params.dimension}" if params.dimension is not None else ""
+    return f"source {source.id!r} has no vectors{of}: nothing to clear"
+
+
+JOB_TYPE = JobType(
+    name="clear_vectors",
+    label="Clear Vectors",
+    description="Remove a source's vector collections from the disk; indexing again embeds nothing anew.",
+    category="indexing",
+    operation="clear",
+    params=ClearVectorsParams,
+    plan=plan,
+    run=run,
+    advise=advise,
+    weight=10.0,
+    before=("index_online", "index_offline"),
+)

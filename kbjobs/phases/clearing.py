@@ -1,0 +1,107 @@
+"""Removing collections from the disk and, where wished, their vectors from the ledger."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from kbjobs.crashpoints import crash_point
+from kbjobs.phases.base import Context, PhaseResult
+from kbjobs.phases.clear_vectors import chosen_models
+from kbjobs.store import clearing as store
+from kbjobs.store.ledger import Ledger
+from kbjobs.vectors.publishing import WorkingCopy, disk_bytes
+
+VECTORS = (0.5, 1.0)
+
+
+def clear_source(context: Context, dimension: int | None, purge: bool) -> PhaseResult:
+    """Clear the collections of a dimension, or all. The caller holds the source's lock."""
+    source = context.source
+    counts = {"collections": 0, "records": 0, "freed_bytes": 0, "vectors_kept": 0, "vectors_deleted": 0}
+    is_freed = True
+    keys: set[str] = set()
+    if source.ledger.exists():
+        ledger = Ledger(source.ledger)
+        try:
+            rows = chosen_models(ledger, dimension)
+            keys = {row["key"] for row in ledger.models()}
+            for done, row in enumerate(rows):
+                context.progress(done, len(rows), "collections", f"clearing {row['name']}", eta_matters=False)
+                copies = WorkingCopy(source.vectors / row["key"])
+                if copies.readable().exists():
+                    counts["collections"] += 1
+                    counts["records"] += len(ledger.record_ids(row["id"], row["profile"]))
+                store.mark_cleared(ledger, row["id"])
+                crash_point("clear.marked")
+                counts["freed_bytes"] += copies.clear()
+                crash_point("clear.removed")
+            if purge:
+                for row in rows:
+                    counts["vectors_deleted"] += _purge(context, ledger, row["id"])
+                    crash_point("purge.deleted")
+                freed = store.free_space(ledger)
+                is_freed = freed > 0
+                counts["freed_bytes"] += freed
+                crash_point("purge.freed")
+            else:
+                counts["vectors_kept"] = sum(ledger.count_vectors(row["id"]) for row in rows)
+        finally:
+            ledger.close()
+    if dimension is None:
+        orphans, freed = _clear_orphans(context, source.vectors, keys)
+        counts["collections"] += orphans
+        counts["freed_bytes"] += freed
+    return PhaseResult({**counts, "dimension": dimension}, _summarise(counts, dimension, purge, is_freed))
+
+
+def _purge(context: Context, ledger: Ledger, model: int) -> int:
+    total = ledger.count_vectors(model)
+
+    def report(deleted: int) -> None:
+        crash_point("purge.committed")
+        context.saved(1)
+        context.progress(deleted, total, "vectors", "deleting vectors from the ledger", VECTORS)
+
+    return store.delete_vectors(ledger, model, report)
+
+
+def _clear_orphans(context: Context, vectors: Path, keys: set[str]) -> tuple[int, int]:
+    """Remove what lies beside the collections and belongs to no model; returns how many entries and bytes."""
+    known = {path.name for key in keys for path in WorkingCopy(vectors / key).directories()}
+    number = freed = 0
+    for path in sorted(vectors.iterdir()) if vectors.is_dir() else []:
+        if path.name in known:
+            continue
+        context.log.info("removing %s, which no model of the ledger names", path)
+        number += 1
+        if path.is_dir() and not path.is_symlink():
+            freed += disk_bytes(path)
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return number, freed
+
+
+def _summarise(counts: dict[str, int], dimension: int | None, purge: bool, is_freed: bool) -> str:
+    of = f" of dimension {dimension}" if dimension is not None else ""
+    parts = []
+    if counts["collections"]:
+        plural = "s" if counts["collections"] > 1 else ""
+        parts.append(
+            f"{counts['collections']} collection{plural}{of} with {counts['records']:,} records cleared,"
+            f" {counts['freed_bytes'] / 1e6:,.1f} MB freed"
+        )
+    else:
+        parts.append(f"there was no collection{of} to clear")
+    if counts["vectors_deleted"]:
+        parts.append(
+            f"{counts['vectors_deleted']:,} vectors deleted from the ledger too: indexing again embeds them anew"
+        )
+        if not is_freed:
+            parts.append("its file keeps its size, and later vectors take the unused part")
+    elif counts["vectors_kept"]:
+        parts.append(f"{counts['vectors_kept']:,} vectors stay in the ledger: indexing again embeds nothing")
+    elif purge:
+        parts.append("the ledger has no vectors to delete")
+    return "; ".join(parts)

@@ -1,0 +1,142 @@
+"""Bringing the metadata of a source's documents into its ledger."""
+
+from __future__ import annotations
+
+from kbjobs.content.addresses import address_key, addresses_of
+from kbjobs.content.document import PIPELINE_VERSION, document_id
+from kbjobs.content.files import FoundFile
+from kbjobs.content.language import is_wanted, parse_filter
+from kbjobs.content.metadata import METADATA_VERSION, read_metadata
+from kbjobs.crashpoints import crash_point
+from kbjobs.phases.base import Context, PhaseResult
+from kbjobs.phases.scanning import READ_BATCH, Scan, enumerate_source, read_files
+from kbjobs.store import metadata as store
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.metadata import KnownMetadata
+from kbjobs.store.sources import Source
+
+READ, LINK = (0.0, 0.9), (0.9, 1.0)
+
+
+def describe_source(context: Context, language_filter: str | None, force: bool, allow_delete: bool) -> PhaseResult:
+    """Read the metadata of what changed, remove what vanished, resolve links, mark what the filter leaves out."""
+    source = context.source.read()
+    wanted = parse_filter(language_filter) if language_filter is not None else None
+    ledger = Ledger(context.source.ledger)
+    try:
+        known = store.known_metadata(ledger)
+        scan = Scan()
+        files = enumerate_source(context, source, known, scan, None, allow_delete)
+        read = _read_changed(context, source, ledger, known, files, scan, force)
+        if scan.vanished:
+            context.log.info("removing %d documents that are gone", len(scan.vanished))
+            store.forget_resolved_links(ledger)
+            ledger.delete_documents(scan.vanished)
+            crash_point("documents.deleted")
+        if not store.are_links_resolved(ledger):
+            context.progress(0, 1, "documents", "resolving links", LINK, eta_matters=False)
+            _resolve_links(context, source, ledger, files)
+            crash_point("metadata.linked")
+        filtered = store.mark_filtered(ledger, lambda tag: wanted is None or is_wanted(tag, wanted))
+        crash_point("metadata.marked")
+        links = store.count_links(ledger)
+        counts = {
+            "documents": ledger.count_documents() + filtered,
+            "new": scan.new,
+            "changed": scan.changed,
+            "unchanged": scan.unchanged,
+            "removed": len(scan.vanished),
+            "filtered": filtered,
+            "failed": len(scan.failed),
+            "skipped": len(scan.skipped),
+            "read": read,
+            "languages": store.count_languages(ledger),
+            "headings": store.count_headings(ledger),
+            "links": links.resolved + links.unresolved,
+            "unresolved": links.unresolved,
+        }
+    finally:
+        ledger.close()
+    for path, reason in scan.failed:
+        context.log.warning("not read: %s: %s", path, reason)
+    for path, reason in scan.skipped:
+        context.log.info("skipped: %s: %s", path, reason)
+    summary = (
+        f"{counts['documents']} documents ({scan.new} new, {scan.changed} changed, {len(scan.vanished)} removed),"
+        f" {_name_languages(counts['languages'])}"  # type: ignore[arg-type]
+    )
+    if wanted is not None:
+        summary += f"; {filtered} left out by the language filter"
+    if scan.failed:
+        summary += f"; {len(scan.failed)} could not be read (see the log)"
+    return PhaseResult(counts, summary, len(scan.failed))
+
+
+def _read_changed(
+    context: Context,
+    source: Source,
+    ledger: Ledger,
+    known: dict[str, KnownMetadata],
+    files: list[FoundFile],
+    scan: Scan,
+    force: bool,
+) -> int:
+    """Read what is new or may have changed, commit it batch by batch; returns how many documents were read."""
+    pipeline = f"{PIPELINE_VERSION} {source.base_url}"
+    state = f"{METADATA_VERSION} {pipeline}"
+    changed = []
+    for file in files:
+        seen = known.get(document_id(source.id, file.key))
+        if not force and seen is not None and (seen.state, seen.signature) == (state, file.signature):
+            scan.unchanged += 1
+        else:
+            changed.append(file)
+    if changed:
+        store.forget_resolved_links(ledger)
+    done = scan.unchanged
+    read = 0
+    for start in range(0, len(changed), READ_BATCH):
+        context.progress(done, len(files), "documents", "reading metadata", READ)
+        batch = changed[start : start + READ_BATCH]
+        rows = [
+            (document, signature, read_metadata(document))
+            for document, signature in read_files(context, source, batch, scan)
+        ]
+        store.put_metadata(ledger, pipeline, state, rows)
+        crash_point("metadata.committed")
+        read += len(rows)
+        saved = 0
+        for document, _, _ in rows:
+            before = known.get(document.doc_id)
+            if before is None:
+                scan.new += 1
+            elif before.content_hash != document.content_hash:
+                scan.changed += 1
+            else:
+                scan.unchanged += 1
+            # Only what the ledger did not hold is progress: a page read again is not.
+            saved += before is None or before.content_hash != document.content_hash or before.state != state
+        context.saved(saved)
+        done += len(batch)
+    context.progress(done, len(files), "documents", "reading metadata", READ)
+    return read
+
+
+def _resolve_links(context: Context, source: Source, ledger: Ledger, files: list[FoundFile]) -> None:
+    """Find the document of each link: by the place of its file first, then by the address a page claims."""
+    urls = dict(store.document_urls(ledger))
+    documents: dict[str, str] = {}
+    for file in files:
+        doc_id = document_id(source.id, file.key)
+        if doc_id in urls:
+            for address in addresses_of(file, source.base_url):
+                documents.setdefault(address_key(address), doc_id)
+    for doc_id, url in urls.items():
+        documents.setdefault(address_key(url), doc_id)
+    store.resolve_links(ledger, lambda url: documents.get(address_key(url)), context.check)
+
+
+def _name_languages(languages: dict[str, int]) -> str:
+    shown = [f"{count} {language}" for language, count in list(languages.items())[:4]]
+    rest = sum(list(languages.values())[4:])
+    return "languages: " + ", ".join([*shown, f"{rest} other"] if rest else shown)

@@ -1,0 +1,65 @@
+"""Metadata: what is to be known of each document, without a model.
+
+Only what changed is read again. A batch of documents is committed at a time; removal, links and the marks of the
+language filter follow once all are read, each of them the same however often it is done.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from kbjobs.errors import NotFoundError
+from kbjobs.phases.base import Context, JobType, Params, PhaseResult, Plan
+from kbjobs.settings import Home, Settings
+from kbjobs.store.sources import SourceFolder
+
+
+class MetadataParams(Params):
+    """Parameters of metadata."""
+
+    language_filter: str | None = Field(
+        None,
+        description="Index only documents of these languages (en, or en,be) or of an unknown one; nothing is deleted."
+        " Without it, all documents are indexed again.",
+    )
+    force: bool = Field(False, description="Read everything again, whatever the ledger holds.")
+    allow_delete: bool = Field(False, description="Go on even if more than 20 % of the source's documents are gone.")
+
+
+def plan(home: Home, settings: Settings, source: SourceFolder, params: MetadataParams) -> Plan:
+    """Check the source's folders and the filter, which is given its usual form."""
+    for root in source.read().paths:
+        if not Path(root).exists():
+            raise NotFoundError(
+                f"{root}, a folder of source {source.id!r}, is not there",
+                "Mount the disk or restore the folder, then run the same again. Nothing was changed.",
+            )
+    if params.language_filter is None:
+        return Plan(params)
+    from kbjobs.content.language import parse_filter
+
+    return Plan(params.model_copy(update={"language_filter": ",".join(parse_filter(params.language_filter))}))
+
+
+def run(context: Context, params: MetadataParams) -> PhaseResult:
+    """Read the metadata of the source."""
+    from kbjobs.phases.describing import describe_source
+
+    return describe_source(context, params.language_filter, force=params.force, allow_delete=params.allow_delete)
+
+
+JOB_TYPE = JobType(
+    name="metadata",
+    label="Metadata",
+    description="Read titles, languages, snippets, headings and links of a source's documents.",
+    category="content",
+    operation="metadata",
+    params=MetadataParams,
+    plan=plan,
+    run=run,
+    weight=20.0,
+    before=("index_online", "index_offline"),
+    after=("scrape",),
+)

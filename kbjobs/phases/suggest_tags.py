@@ -1,0 +1,98 @@
+"""Suggest Tags: what a source is about, by the categories of preparedness and by its own key terms.
+
+Everything is computed before the one write of the manifest, so that a kill leaves the old suggestions or the new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from kbjobs.phases.base import Context, JobType, Params, PhaseResult, Plan
+from kbjobs.settings import Home, Settings
+from kbjobs.store.sources import SourceFolder
+
+if TYPE_CHECKING:
+    from kbjobs.store.ledger import Ledger
+
+INDEXES = ("index_online", "index_offline")
+
+
+class SuggestTagsParams(Params):
+    """Parameters of suggest_tags."""
+
+    model: str | None = Field(None, description="Local model that compares documents; default: the setting 'model'.")
+    force: bool = Field(False, description="Suggest anew, even if nothing has changed since the last time.")
+
+
+def plan(home: Home, settings: Settings, source: SourceFolder, params: SuggestTagsParams) -> Plan:
+    """Check that the model is here, and fill it in."""
+    from kbjobs.embedding.catalogue import check_model
+
+    source.read()
+    model = check_model(params.model if params.model is not None else settings.text("model"), home.models)
+    return Plan(params.model_copy(update={"model": model.name}))
+
+
+def run(context: Context, params: SuggestTagsParams) -> PhaseResult:
+    """Suggest tags."""
+    from kbjobs.phases.tagging import tag_source
+
+    assert params.model is not None  # noqa: S101 — filled in by plan()
+    return tag_source(context, params.model, params.force)
+
+
+def advise(
+    home: Home, settings: Settings, source: SourceFolder, params: SuggestTagsParams, earlier: Sequence[str]
+) -> list[str]:
+    """Say where there is nothing to judge by, or nothing new."""
+    from kbjobs.phases.advice import has_metadata
+    from kbjobs.store.ledger import Ledger
+
+    is_fed = any(name in earlier for name in ("metadata", *INDEXES))
+    if not source.ledger.exists():
+        return [] if is_fed else [f"source {source.id!r} has no documents yet: add metadata or an index first"]
+    advice = []
+    if not has_metadata(source, earlier):
+        advice.append(f"source {source.id!r} has no metadata: documents without vectors are judged by their titles")
+    if is_fed or params.force or params.model is None:
+        return advice
+    ledger = Ledger(source.ledger)
+    try:
+        if is_current(source, current_state(ledger, params.model), params.model):
+            advice.append(f"source {source.id!r} has suggestions for this state: nothing to do without --force")
+    finally:
+        ledger.close()
+    return advice
+
+
+def current_state(ledger: Ledger, model: str) -> str:
+    """What suggestions depend on: the contents, whether the model's vectors are here, and the rules themselves."""
+    from kbjobs.phases.preparedness import CATEGORIES_VERSION
+    from kbjobs.store.tagging import content_state
+
+    has_vectors = any(row["name"] == model and ledger.count_vectors(row["id"]) for row in ledger.models())
+    return f"{CATEGORIES_VERSION} {content_state(ledger)} {'vectors' if has_vectors else 'titles'}"
+
+
+def is_current(source: SourceFolder, state: str, model: str) -> bool:
+    """Whether the source's suggestions were made for that state with that model."""
+    made = source.read().suggested_tags
+    return made is not None and (made.get("state"), made.get("model")) == (state, model)
+
+
+JOB_TYPE = JobType(
+    name="suggest_tags",
+    label="Suggest Tags",
+    description="Suggest tags for a source, each with the documents that speak for it; your own tags stay.",
+    category="maintenance",
+    operation="tag",
+    params=SuggestTagsParams,
+    plan=plan,
+    run=run,
+    advise=advise,
+    weight=10.0,
+    after=("metadata", *INDEXES),
+)

@@ -1,0 +1,162 @@
+"""The metadata in a ledger: what is known of each document, which are marked by a filter, where links lead."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from kbjobs.store.connection import transaction
+from kbjobs.store.ledger import DocumentLike, Ledger
+
+LINK_PAGE = 5_000  # links compared and committed together
+SHOWN_LANGUAGES = 50  # a page may claim any language; a summary names the most frequent
+UNKNOWN = "unknown"
+_LINKS_RESOLVED = "links resolved"
+
+
+class MetadataLike(Protocol):
+    """What the ledger keeps of a document's metadata."""
+
+    @property
+    def language(self) -> str | None: ...  # noqa: D102
+    @property
+    def snippet(self) -> str: ...  # noqa: D102
+    @property
+    def characters(self) -> int: ...  # noqa: D102
+    @property
+    def heading_count(self) -> int: ...  # noqa: D102
+    @property
+    def headings(self) -> Sequence[tuple[int, str]]: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class KnownMetadata:
+    """What the ledger says of a document; ``state`` and ``signature`` are empty where its metadata was never read."""
+
+    content_hash: str
+    state: str
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkCounts:
+    """Links by whether they lead to a document of the source."""
+
+    resolved: int
+    unresolved: int
+
+
+def known_metadata(ledger: Ledger) -> dict[str, KnownMetadata]:
+    """What is known of each document, by id."""
+    rows = ledger.connection.execute(
+        "SELECT d.doc_id, d.content_hash, coalesce(m.state, ''), coalesce(m.signature, '')"
+        " FROM documents d LEFT JOIN metadata m ON m.doc_id = d.doc_id"
+    )
+    return {row[0]: KnownMetadata(row[1], row[2], row[3]) for row in rows}
+
+
+def put_metadata(
+    ledger: Ledger, pipeline: str, state: str, batch: Iterable[tuple[DocumentLike, str, MetadataLike]]
+) -> None:
+    """Write documents with their signatures and metadata, in one transaction.
+
+    A document whose content changed no longer counts as cut, so that the next index run cuts it again. Its old
+    passages stay until then: they are what the collection holds.
+    """
+    with transaction(ledger.connection):
+        execute = ledger.connection.execute
+        for document, signature, metadata in batch:
+            if not ledger.write_document(pipeline, document, signature):
+                execute("DELETE FROM chunked WHERE doc_id = ?", (document.doc_id,))
+            execute(
+                "INSERT INTO metadata (doc_id, state, signature, language, snippet, characters, heading_count,"
+                " headings) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (doc_id) DO UPDATE SET"
+                " state = excluded.state, signature = excluded.signature, language = excluded.language,"
+                " snippet = excluded.snippet, characters = excluded.characters,"
+                " heading_count = excluded.heading_count, headings = excluded.headings",
+                (
+                    document.doc_id,
+                    state,
+                    signature,
+                    metadata.language,
+                    metadata.snippet,
+                    metadata.characters,
+                    metadata.heading_count,
+                    json.dumps([list(heading) for heading in metadata.headings], ensure_ascii=False),
+                ),
+            )
+
+
+def mark_filtered(ledger: Ledger, is_wanted: Callable[[str], bool]) -> int:
+    """Mark the documents whose language is known and not wanted, and no others; returns how many are marked."""
+    execute = ledger.connection.execute
+    languages = [row[0] for row in execute("SELECT DISTINCT language FROM metadata WHERE language IS NOT NULL")]
+    unwanted = json.dumps([language for language in languages if not is_wanted(language)])
+    marked = "doc_id IN (SELECT doc_id FROM metadata WHERE language IN (SELECT value FROM json_each(?)))"
+    with transaction(ledger.connection):
+        execute(f"UPDATE documents SET filtered = 0 WHERE filtered = 1 AND NOT {marked}", (unwanted,))
+        execute(f"UPDATE documents SET filtered = 1 WHERE filtered = 0 AND {marked}", (unwanted,))
+    return count_filtered(ledger)
+
+
+def count_filtered(ledger: Ledger) -> int:
+    """How many documents are marked: kept in the ledger, but neither embedded nor in a collection."""
+    return int(ledger.connection.execute("SELECT count(*) FROM documents WHERE filtered = 1").fetchone()[0])
+
+
+def count_languages(ledger: Ledger) -> dict[str, int]:
+    """How many documents each language has, the most frequent first; ``unknown`` where it is not known."""
+    rows = ledger.connection.execute(
+        "SELECT coalesce(language, ?), count(*) FROM metadata GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?",
+        (UNKNOWN, SHOWN_LANGUAGES),
+    )
+    return dict(rows.fetchall())
+
+
+def count_headings(ledger: Ledger) -> int:
+    """How many headings all documents have together."""
+    return int(ledger.connection.execute("SELECT coalesce(sum(heading_count), 0) FROM metadata").fetchone()[0])
+
+
+def document_urls(ledger: Ledger) -> Iterator[tuple[str, str]]:
+    """Pairs of doc_id and URL."""
+    for row in ledger.connection.execute("SELECT doc_id, url FROM documents ORDER BY doc_id"):
+        yield row[0], row[1]
+
+
+def are_links_resolved(ledger: Ledger) -> bool:
+    """Whether every link was compared with the documents as they are."""
+    return ledger.fact(_LINKS_RESOLVED) is not None
+
+
+def forget_resolved_links(ledger: Ledger) -> None:
+    """Note, before documents change, that links have to be compared again."""
+    ledger.set_fact(_LINKS_RESOLVED, None)
+
+
+def resolve_links(ledger: Ledger, find: Callable[[str], str | None], check: Callable[[], None]) -> None:
+    """Set which document each link leads to, page by page; ``find`` gives the id for a URL, ``check`` may raise."""
+    execute = ledger.connection.execute
+    after = ("", "")
+    while True:
+        check()
+        rows = execute(
+            "SELECT doc_id, url, target FROM links WHERE (doc_id, url) > (?, ?) ORDER BY doc_id, url LIMIT ?",
+            (*after, LINK_PAGE),
+        ).fetchall()
+        if not rows:
+            break
+        after = (rows[-1][0], rows[-1][1])
+        changed = [(target, row[0], row[1]) for row in rows if (target := find(row[1])) != row[2]]
+        if changed:
+            with transaction(ledger.connection):
+                ledger.connection.executemany("UPDATE links SET target = ? WHERE doc_id = ? AND url = ?", changed)
+    ledger.set_fact(_LINKS_RESOLVED, "yes")
+
+
+def count_links(ledger: Ledger) -> LinkCounts:
+    """How many links lead to a document of the source, and how many do not."""
+    total, resolved = ledger.connection.execute("SELECT count(*), count(target) FROM links").fetchone()
+    return LinkCounts(int(resolved), int(total) - int(resolved))
