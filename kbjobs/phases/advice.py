@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kbjobs.errors import KbjobsError
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 
@@ -23,6 +24,9 @@ def has_metadata(source: SourceFolder, earlier: Sequence[str] = ()) -> bool:
 
 def advise_metadata(source: SourceFolder, earlier: Sequence[str]) -> list[str]:
     """What an index type says of a source without metadata."""
-    if has_metadata(source, earlier):
+    try:
+        if has_metadata(source, earlier):
+            return []
+    except KbjobsError:  # a ledger that cannot be read is for the job itself to report
         return []
     return [f"source {source.id!r} has no metadata: add metadata first"]

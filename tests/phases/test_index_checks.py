@@ -17,7 +17,7 @@ from tests.phases.test_index_online import index as index_online
 from tests.servers.openai_server import OpenAIServer
 
 
-def advice(home: Home, name: str, earlier: tuple[str, ...] = (), **params: Any) -> list[str]:
+def advice(home: Home, name: str, earlier: tuple[str, ...] = ("metadata",), **params: Any) -> list[str]:
     kind = job_type(name)
     folder = SourceFolder(home.sources, "docs")
     plan = kind.plan(home, Settings(home), folder, kind.params(**params))
@@ -28,6 +28,7 @@ def test_advice_on_online_vectors(home: Home, tmp_path: Path, openai_api: OpenAI
     pages = write_pages(tmp_path / "pages", 5)
     register(home, "docs", [pages])
     ledger = SourceFolder(home.sources, "docs").ledger
+    assert "no metadata: add metadata first" in advice(home, "index_online", ())[0]
     assert advice(home, "index_online") == advice(home, "index_online", force=True) == []
     assert not ledger.exists()
     index_online(home, limit=2)
@@ -40,13 +41,13 @@ def test_advice_on_online_vectors(home: Home, tmp_path: Path, openai_api: OpenAI
     (said,) = advice(home, "index_online", force=True)
     assert "5 online vectors" in said
     assert "bought again" in said
-    assert advice(home, "index_online", ("clear_vectors",)) == []
+    assert advice(home, "index_online", ("metadata", "clear_vectors")) == []
     assert advice(home, "index_online", dry_run=True) == []
     assert ledger.read_bytes() == written
     ledger.write_bytes(b"no database")
     for suffix in ("-wal", "-shm"):
         ledger.with_name(ledger.name + suffix).unlink(missing_ok=True)
-    assert advice(home, "index_online") == []
+    assert advice(home, "index_online") == advice(home, "index_online", ()) == []
 
 
 @pytest.mark.usefixtures("minilm")
