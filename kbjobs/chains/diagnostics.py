@@ -14,6 +14,8 @@ Path = tuple[str | int, ...]
 TAB_WIDTH = 4
 MAX_WIDTH = 100  # columns of a line that are shown
 MAX_SHOWN = 100  # diagnostics of one file that are shown
+MAX_KEPT = 200  # diagnostics of one file that are kept
+MAX_CELLS = 1000  # characters of a line that are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +53,11 @@ class Diagnostic:
         }
 
 
-def in_file_order(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
-    """From the first line to the last; those without a place come first."""
-    return sorted(diagnostics, key=lambda one: (one.line or 0, one.column or 0))
-
-
 def render_all(diagnostics: Sequence[Diagnostic], origin: str, text: str) -> str:
     """All of them, one below the other; of very many only the first."""
     shown = [render(one, origin, text) for one in diagnostics[:MAX_SHOWN]]
     if len(diagnostics) > MAX_SHOWN:
-        shown.append(f"… and {len(diagnostics) - MAX_SHOWN:,} more")
+        shown.append("… and more")
     return "\n".join(shown)
 
 
@@ -112,17 +109,20 @@ def _line_of(text: str, line: int) -> str:
 
 def _underline(source: str, start: int, length: int) -> tuple[str, str]:
     """The line as it is shown, and carets below the characters from ``start``."""
+    cut = max(0, start - MAX_CELLS // 2) if len(source) > MAX_CELLS else 0
+    source, start = source[cut : cut + MAX_CELLS], start - cut
     cells: list[str] = []
     at = 0
     for character in source:
         cell = " " * (TAB_WIDTH - at % TAB_WIDTH) if character == "\t" else _visible_character(character)
         cells.append(cell)
         at += width(cell)
+    start = min(start, len(cells))
     end = max(start + 1, min(start + length, len(cells)))
     first, last = _window(cells, start, end)
     before, under = cells[first:start], cells[start : min(end, last)]
-    prefix = "…" if first > 0 else ""
-    suffix = "…" if last < len(cells) else ""
+    prefix = "…" if first + cut > 0 else ""
+    suffix = "…" if last < len(cells) or len(cells) == MAX_CELLS else ""
     shown = prefix + "".join(cells[first:last]) + suffix
     return shown, " " * (len(prefix) + width("".join(before))) + "^" * max(1, width("".join(under)))
 
@@ -131,7 +131,6 @@ def _window(cells: Sequence[str], start: int, end: int) -> tuple[int, int]:
     """The part of a long line that is shown: the marked place, with what is around it."""
     if sum(map(width, cells)) <= MAX_WIDTH:
         return 0, len(cells)
-    start = min(start, len(cells))
     first, last, taken = start, start, 0
     while last < min(end, len(cells)) and taken + width(cells[last]) <= MAX_WIDTH * 2 // 3:
         taken += width(cells[last])

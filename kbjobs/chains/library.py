@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -83,9 +84,7 @@ def _near(home: Home, path: Path) -> str:
         near = get_close_matches(path.name, files, 1)
         return f"Did you mean {path.parent / near[0]}?" if near else "See kbjobs chains list."
     known = [listed.name.replace("_", "-") for listed in list_chain_files(home)]
-    try:
+    with contextlib.suppress(OSError):
         known += [entry.name for entry in Path().iterdir() if entry.suffix == SUFFIX]
-    except OSError:
-        pass
     near = get_close_matches(path.name.replace("_", "-"), known, 1)
     return (f"Did you mean {near[0]}? " if near else "") + "kbjobs chains list shows them."

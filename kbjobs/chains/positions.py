@@ -40,13 +40,13 @@ class Positions:
     long_keys: list[Points] = field(default_factory=list)
     has_error: bool = False
 
-    def find(self, path: Path, at: str) -> Span | None:
+    def find(self, path: Path, at: str) -> Points | None:
         """The place of a path, or of the nearest table around it that has one."""
         first, second = (self.keys, self.values) if at == "key" else (self.values, self.keys)
         for end in range(len(path), 0, -1):
             found = first.get(path[:end]) or second.get(path[:end])
             if found is not None:
-                return self.span(found)
+                return found
         return None
 
     def span(self, points: Points) -> Span:

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kbjobs.chains.building import MAX_DEPTH, build
+from kbjobs.chains.building import build
 from kbjobs.chains.chain import Chain
 from kbjobs.chains.checking import order_warnings
-from kbjobs.chains.diagnostics import Diagnostic, in_file_order, render_all
+from kbjobs.chains.diagnostics import MAX_KEPT, Diagnostic, render_all
+from kbjobs.chains.validation import MAX_DEPTH
 from kbjobs.errors import NotFoundError, UsageError
 
 MAX_BYTES = 256 * 1024
@@ -125,13 +126,15 @@ def _placed(found: list[Diagnostic], text: str) -> list[Diagnostic]:
     from kbjobs.chains.positions import locate
 
     positions = locate(text)
+    places = [(positions.find(one.path, one.at), one) for one in found]
+    places.sort(key=lambda place: place[0] or (-1, 0, 0, 0))  # those without a place come first
     placed = []
-    for one in found:
-        span = positions.find(one.path, one.at)
-        if span is not None:
+    for points, one in places[:MAX_KEPT]:
+        if points is not None:
+            span = positions.span(points)
             one = replace(one, line=span.line, column=span.column, length=span.length)
         placed.append(one)
-    return in_file_order(placed)
+    return placed
 
 
 # -- bytes and syntax -----------------------------------------------------------------------------
