@@ -35,7 +35,7 @@ SourceId = Annotated[
 
 
 class PhaseTable(BaseModel):
-    """One ``[[phase]]``: a job with its parameters, its share of the whole, and what to do when it fails."""
+    """One phase: a job with its parameters, its share of the whole, and what to do when it fails."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 

@@ -53,6 +53,10 @@ class ChainFile:
         """Whether it cannot be run."""
         return self.chain is None
 
+    def with_more(self, found: list[Diagnostic]) -> ChainFile:
+        """The same with more to be said of it; what has a path is given its place."""
+        return replace(self, diagnostics=_placed(self.diagnostics + found, self.text))
+
     def render(self) -> str:
         """Errors and warnings for a person."""
         return render_all(self.diagnostics, self.origin, self.text)
