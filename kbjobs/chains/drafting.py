@@ -12,7 +12,7 @@ from kbjobs.chains.model import NAME_EXPECTED
 from kbjobs.chains.reading import parse_chain
 from kbjobs.chains.schema import chain_schema
 from kbjobs.errors import UnavailableError, UsageError
-from kbjobs.phases.registry import job_type
+from kbjobs.phases.registry import is_taken, job_type
 
 SCHEMA_FILE = "chain.schema.json"
 HEAD = """\
@@ -29,6 +29,8 @@ def draft_chain(name: str, jobs: Sequence[str]) -> str:
     """The text of a new chain file with a phase for each job. Raises UsageError."""
     if not is_name(name):
         raise UsageError(f"{name!r} is not a name for a chain", f"It has {NAME_EXPECTED}.")
+    if is_taken(name.replace("-", "_")):
+        raise UsageError(f"{name!r} is the name of a job type", "Choose another name for the chain.")
     parts = [HEAD.format(schema=SCHEMA_FILE, file=f"{name}.toml", name=name.replace("-", "_"))]
     for job in jobs:
         kind = job_type(job)

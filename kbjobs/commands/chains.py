@@ -31,7 +31,7 @@ def chains() -> None:
 
 @app.command("list")
 def list_chains(as_json: JSON = False) -> None:
-    """Every chain that can be run by its name: those of the home, then the built-in ones.
+    """Every chain that can be run by its name: the built-in ones, and those in chains/ of the home, which win.
 
     Example:  kbjobs chains list
     """
@@ -101,6 +101,7 @@ def validate(
 
     Example:  kbjobs chains validate nightly.toml --source wiki
     """
+    from kbjobs.chains.diagnostics import Diagnostic, render
     from kbjobs.chains.library import find_chain_file
     from kbjobs.chains.reading import examine_chain
 
@@ -112,9 +113,10 @@ def validate(
             found = examine_chain(find_chain_file(home, name))
         except NotFoundError as error:
             code = code or error.exit_code
-            told.append({"file": name, "severity": "error", "kind": "file", "message": error.message})
+            missing = Diagnostic("file", error.message, hint=error.hint)
+            told.append(missing.as_dict(name))
             if not as_json:
-                print(printable(f"{name}: error: {error.message}\n   {error.hint}"))
+                print(render(missing, name, ""))
             continue
         if found.chain is None:
             code = ExitCode.USAGE
