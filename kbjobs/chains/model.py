@@ -67,7 +67,11 @@ class ChainTable(BaseModel):
     resumable: bool = Field(True, description="Whether --resume may go on from the checkpoint of an earlier job.")
     source: SourceId | None = Field(None, description="Id of the source it runs on; or --source.")
     sources: list[SourceId] | None = Field(
-        None, min_length=1, max_length=MAX_SOURCES, description="Ids of several sources, a job for each."
+        None,
+        min_length=1,
+        max_length=MAX_SOURCES,
+        description="Ids of several sources, a job for each.",
+        json_schema_extra={"uniqueItems": True},
     )
     defaults: dict[str, Any] = Field({}, description="Parameters given to every phase whose job has one of that name.")
     phase: list[PhaseTable] = Field(

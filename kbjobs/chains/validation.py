@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from kbjobs.chains.diagnostics import Diagnostic, Path
 from kbjobs.chains.model import NAME_EXPECTED
-from kbjobs.chains.wording import choices, cut, describe, did_you_mean, schema_at, show
+from kbjobs.chains.wording import choices, cut, describe, did_you_mean, resolve, schema_at, show
 
 MAX_DEPTH = 32
 MAX_FOUND = 1000  # mistakes of one kind that are looked at: a person reads the first
@@ -119,15 +119,15 @@ class _Wording:
     def of(self, problem: Any, path: Path, value: Any) -> Diagnostic:
         kind = problem["type"]
         place = (*self._base, *path)
-        if kind == "missing":
-            return self._missing(str(problem["loc"][len(path)]), path, problem["loc"])
+        if kind == "missing" and isinstance(problem["loc"][len(path)], str):
+            return self._missing(problem["loc"][len(path)], path, problem["loc"])
         if kind == "extra_forbidden":
             return self._unknown(path)
         if kind in ("value_error", "assertion_error"):  # "Value error, …": the words of the model's own check
             told = problem["msg"].partition(", ")[2] or problem["msg"]
             return Diagnostic("value", f"{_told(path)} is {show(value)}: {told}" if path else told, path=place)
         message = f"{_told(path)} is {show(value)}" if path else problem["msg"]
-        if kind in ("too_short", "too_long", "string_too_short", "string_too_long"):
+        if kind in ("missing", "too_short", "too_long", "string_too_short", "string_too_long"):
             message = f"{_told(path)} has {_count(value)}"
         here = schema_at(self._schema, path)
         expected = self._expected(path) or describe(here, self._schema.get("$defs", {})) or problem["msg"]
@@ -181,13 +181,12 @@ def _told(path: Path) -> str:
 
 
 def _count(value: Any) -> str:
-    return f"{len(value):,} {'characters' if isinstance(value, str) else 'elements'}"
+    unit = "character" if isinstance(value, str) else "element"
+    return f"{len(value):,} {unit}{'' if len(value) == 1 else 's'}"
 
 
 def _keys_of(schema: dict[str, Any], definitions: dict[str, Any]) -> list[str]:
-    if "$ref" in schema:
-        schema = definitions.get(schema["$ref"].rpartition("/")[2], {})
-    return list(schema.get("properties", {}))
+    return list(resolve(schema, definitions).get("properties", {}))
 
 
 def _words_of(schema: dict[str, Any]) -> list[str]:

@@ -76,6 +76,9 @@ def describe(schema: dict[str, Any], definitions: dict[str, Any] | None = None) 
     words = KINDS.get(kind, "") if isinstance(kind, str) else ""
     if kind in ("integer", "number"):
         return words + _bounds(schema)
+    if kind == "array" and "prefixItems" in schema:
+        parts = [describe(part, definitions) or "a value" for part in schema["prefixItems"]]
+        return f"{words} of {', then '.join(parts)}"
     if kind == "array" and (inside := describe(schema.get("items", {}), definitions)):
         return f"{words}, each {inside}"
     if kind == "string":
@@ -86,13 +89,18 @@ def describe(schema: dict[str, Any], definitions: dict[str, Any] | None = None) 
 def _bounds(schema: dict[str, Any]) -> str:
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is not None and high is not None:
-        return f" from {low:,g} to {high:,g}"
+        return f" from {_number(low)} to {_number(high)}"
     if low is not None:
-        return f" of at least {low:,g}"
+        return f" of at least {_number(low)}"
     if high is not None:
-        return f" of at most {high:,g}"
+        return f" of at most {_number(high)}"
     low, high = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
-    return (f" above {low:,g}" if low is not None else "") + (f" below {high:,g}" if high is not None else "")
+    told = [f"above {_number(low)}" if low is not None else "", f"below {_number(high)}" if high is not None else ""]
+    return "".join(f" {part}" for part in (" and ".join(filter(None, told)),) if part)
+
+
+def _number(value: float) -> str:
+    return f"{int(value):,}" if value == int(value) else f"{value:g}"
 
 
 def _lengths(schema: dict[str, Any]) -> str:
@@ -111,7 +119,7 @@ def schema_at(schema: dict[str, Any], path: Sequence[str | int]) -> dict[str, An
     definitions = schema.get("$defs", {})
     here = schema
     for part in path:
-        here = _resolved(here, definitions)
+        here = resolve(here, definitions)
         found = here.get("items") if isinstance(part, int) else here.get("properties", {}).get(part)
         if not isinstance(found, dict):
             return {}
@@ -119,7 +127,8 @@ def schema_at(schema: dict[str, Any], path: Sequence[str | int]) -> dict[str, An
     return here
 
 
-def _resolved(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+def resolve(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """The schema that a reference, or a choice between it and nothing, stands for."""
     real = [part for part in schema.get("anyOf", []) if part.get("type") != "null"]
     if len(real) == 1:
         schema = real[0]

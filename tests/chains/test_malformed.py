@@ -71,7 +71,10 @@ HUGE = {
         "[defaults]\n" + "\n".join(f"k{n} = 1" for n in range(20_000)) + "\n[[phase]]\njob = 'index-online'",
         "no phase has",
     ),
-    "params": ("[[phase]]\njob = 'index-online'\n[phase.params]\n" + "k = 1\n" * 1, "no parameter"),
+    "params": (
+        "[[phase]]\njob = 'index-online'\n[phase.params]\n" + "\n".join(f"k{n} = 1" for n in range(20_000)),
+        "no parameter",
+    ),
     "sources": ("sources = [" + "'a'," * 60_000 + "]", "60,000 elements"),
     "dates_on_a_line": ("a = [" + "1979-01-01," * 22_000 + "]", "a date or time"),
     "same_key": ("a = 1\n" * 40_000, "is there twice"),
