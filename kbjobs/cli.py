@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sources": ("Sources and search", "Register, list, show, verify and rebuild sources."),
     "search": ("Sources and search", "Find passages by meaning."),
     "run": ("Jobs", "Submit one job and follow it to its end."),
+    "chains": ("Jobs", "Combined jobs: list, show, check and begin chain files."),
     "types": ("Jobs", "Every job type with its parameters and rules."),
     "status": ("Jobs", "What runs, waits and has just ended; or everything about one job."),
     "watch": ("Jobs", "Live progress; leaving it never touches the job."),

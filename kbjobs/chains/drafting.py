@@ -1,0 +1,73 @@
+"""New chain files, to be filled in by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from kbjobs.chains.building import is_name
+from kbjobs.chains.model import NAME_EXPECTED
+from kbjobs.chains.reading import parse_chain
+from kbjobs.chains.schema import chain_schema
+from kbjobs.errors import UnavailableError, UsageError
+from kbjobs.phases.registry import is_taken, job_type
+
+SCHEMA_FILE = "chain.schema.json"
+HEAD = """\
+#:schema ./{schema}
+# kbjobs chains validate {file}    then    kbjobs chain {file} --source SOURCE
+
+name = "{name}"
+description = ""
+resumable = true # --resume goes on where an earlier job of it stopped
+"""
+
+
+def draft_chain(name: str, jobs: Sequence[str]) -> str:
+    """The text of a new chain file with a phase for each job. Raises UsageError."""
+    if not is_name(name):
+        raise UsageError(f"{name!r} is not a name for a chain", f"It has {NAME_EXPECTED}.")
+    if is_taken(name.replace("-", "_")):
+        raise UsageError(f"{name!r} is the name of a job type", "Choose another name for the chain.")
+    parts = [HEAD.format(schema=SCHEMA_FILE, file=f"{name}.toml", name=name.replace("-", "_"))]
+    for job in jobs:
+        kind = job_type(job)
+        lines = ["[[phase]]", f'job = "{kind.name}" # {kind.label}', f"weight = {kind.weight:g}"]
+        if kind.params.model_fields:
+            lines.append(f"# params = {{ }}    {', '.join(kind.params.model_fields)}")
+        parts.append("\n".join(lines) + "\n")
+    text = "\n".join(parts)
+    parse_chain(text, f"{name}.toml", name)
+    return text
+
+
+def write_chain(folder: Path, name: str, text: str) -> list[Path]:
+    """Write the file, and the schema beside it where there is none; returns what was written.
+
+    Raises UsageError where a file of that name is there already.
+    """
+    target = folder / f"{name}.toml"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _write_new(target, text):
+            raise UsageError(f"{target} is there already", "Choose another name, or remove it; nothing was changed.")
+        schema = folder / SCHEMA_FILE
+        written = _write_new(schema, json.dumps(chain_schema(), indent=2, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise UnavailableError(
+            f"{error.filename or target} cannot be written: {error.strerror}", "Go to a folder of yours, or use --home."
+        ) from error
+    return [target, schema] if written else [target]
+
+
+def _write_new(path: Path, text: str) -> bool:
+    """Whether it was written: not where something is there."""
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return False
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    return True

@@ -1,0 +1,113 @@
+"""The JSON Schema of chain files, for editors: made from the model and from the parameters of the job types.
+
+Draft 7 and nothing later: what editors for TOML know (taplo.tamasfe.dev, "Schemas").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from kbjobs.chains.building import job_spellings
+from kbjobs.chains.model import ChainTable
+from kbjobs.phases.base import JobType
+from kbjobs.phases.names import INTERNAL, LEGACY
+from kbjobs.phases.registry import job_types
+
+DRAFT = "http://json-schema.org/draft-07/schema#"
+# Of what pydantic writes, what draft 7 has too; the rest (discriminator, deprecated …) only describes.
+KEYWORDS = frozenset(
+    {"type", "enum", "const", "title", "description", "default", "examples", "format", "pattern"}
+    | {"properties", "required", "additionalProperties", "patternProperties", "propertyNames"}
+    | {"items", "additionalItems", "contains", "minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties"}
+    | {"minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
+    | {"allOf", "anyOf", "oneOf", "not"}
+)
+
+
+def chain_schema() -> dict[str, Any]:
+    """A JSON Schema (draft 7) that accepts what :func:`kbjobs.chains.reading.read_chain` accepts.
+
+    It cannot say: that names of phases and ids of sources differ, that some phase takes each default, that a
+    required parameter is given here or there, which orders conflict, and that the file's name is one for a chain.
+    """
+    kinds = job_types()
+    schema: dict[str, Any] = {"$schema": DRAFT, **_to_draft_7(ChainTable.model_json_schema())}
+    phase = schema["definitions"]["PhaseTable"]
+    phase["properties"]["job"]["enum"] = [spelling for kind in kinds for spelling in job_spellings(kind)]
+    phase["allOf"] = []
+    schema["allOf"] = [{"not": {"required": ["source", "sources"]}}]
+    schema["properties"]["name"]["not"] = {"pattern": _taken(kinds)}
+    suggestions: dict[str, Any] = {}
+    for kind in kinds:
+        params = _params(kind)
+        for name, definition in params.pop("definitions", {}).items():
+            schema["definitions"][f"{kind.name}.{name}"] = definition
+        # A default may stand in for a required parameter.
+        params.pop("required", None)
+        schema["definitions"][kind.name] = params
+        named = {"properties": {"job": {"enum": list(job_spellings(kind))}}, "required": ["job"]}
+        phase["allOf"].append({"if": named, "then": {"properties": {"params": {"$ref": f"#/definitions/{kind.name}"}}}})
+        given = {"properties": {"phase": {"contains": named}}, "required": ["phase"]}
+        defaults = {"properties": params.get("properties", {})}
+        schema["allOf"].append({"if": given, "then": {"properties": {"defaults": defaults}}})
+        for name, parameter in params.get("properties", {}).items():
+            suggestions.setdefault(name, {"description": parameter.get("description", "")})
+    schema["properties"]["defaults"].update(properties=suggestions, additionalProperties=False)
+    schema["title"] = "A chain of kbjobs"
+    return schema
+
+
+def _taken(kinds: Sequence[JobType]) -> str:
+    names = sorted({*(kind.name for kind in kinds), *INTERNAL, *LEGACY})
+    return f"^({'|'.join(name.replace('_', '[_-]') for name in names)})$"
+
+
+def _params(kind: JobType) -> dict[str, Any]:
+    schema: dict[str, Any] = _to_draft_7(kind.params.model_json_schema(), prefix=f"{kind.name}.")
+    schema["title"] = kind.label
+    schema["description"] = kind.description
+    return schema
+
+
+def _to_draft_7(schema: Any, prefix: str = "") -> Any:
+    """A schema of pydantic's (draft 2020-12) in the words of draft 7, without null, which TOML does not have.
+
+    Args:
+        schema: the schema, or a part of one.
+        prefix: put before the names of its definitions.
+    """
+    if not isinstance(schema, dict):
+        return schema
+    found: dict[str, Any] = {}
+    if "$ref" in schema:  # in draft 7 nothing else counts beside it
+        found["$ref"] = f"#/definitions/{prefix}{schema['$ref'].rpartition('/')[2]}"
+        return found
+    for key, value in schema.items():
+        if key in ("properties", "patternProperties"):
+            found[key] = {name: _to_draft_7(part, prefix) for name, part in value.items()}
+        elif key == "$defs":
+            found["definitions"] = {name: _to_draft_7(part, prefix) for name, part in value.items()}
+        elif key == "prefixItems":
+            found["items"] = [_to_draft_7(part, prefix) for part in value]
+            found["additionalItems"] = _to_draft_7(schema.get("items", True), prefix)
+        elif key == "items" and "prefixItems" in schema:
+            continue
+        elif key in ("allOf", "anyOf", "oneOf"):
+            found[key] = [_to_draft_7(part, prefix) for part in value if part.get("type") != "null"]
+        elif key == "default":
+            if value is not None:
+                found[key] = value
+        elif key in ("enum", "examples", "required", "type", "const"):
+            found[key] = value
+        elif key in KEYWORDS:
+            found[key] = _to_draft_7(value, prefix)
+    return _flat(found)
+
+
+def _flat(schema: dict[str, Any]) -> dict[str, Any]:
+    """A choice of one is no choice."""
+    choice = schema.get("anyOf")
+    if choice is not None and len(choice) == 1 and "$ref" not in choice[0]:
+        schema = {**choice[0], **{key: value for key, value in schema.items() if key != "anyOf"}}
+    return schema
