@@ -106,10 +106,19 @@ class JobManager:
         return self.enqueue([self.plan(self.find_chain(name, params), source_id, priority, limits, resume)])[0]
 
     def find_chain(self, name: str, params: dict[str, Any]) -> Chain:
-        """A job type with its parameters, which are checked, as a chain of one."""
+        """A job type with its parameters, which are checked, as a chain of one; or a chain of that name.
+
+        A chain takes no parameters: its file says them. Raises UsageError, NotFoundError.
+        """
         from kbjobs.chains.chain import single
+        from kbjobs.chains.library import find_chain_file, list_chain_files
+        from kbjobs.chains.reading import read_chain
         from kbjobs.phases.registry import job_type
 
+        if any(listed.name == name.replace("-", "_") for listed in list_chain_files(self.home)):
+            if params:
+                raise UsageError(f"the chain {name} takes no parameters", "They stand in its file: kbjobs chains show.")
+            return read_chain(find_chain_file(self.home, name))
         kind = job_type(name)
         return single(kind, _validated(kind, params))
 

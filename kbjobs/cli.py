@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("Sources and search", "Find passages by meaning."),
     "run": ("Jobs", "Submit one job and follow it to its end."),
     "chains": ("Jobs", "Combined jobs: list, show, check and begin chain files."),
+    "chain": ("Jobs", "Submit a combined job declared in TOML."),
     "types": ("Jobs", "Every job type with its parameters and rules."),
     "status": ("Jobs", "What runs, waits and has just ended; or everything about one job."),
     "watch": ("Jobs", "Live progress; leaving it never touches the job."),

@@ -57,6 +57,12 @@ def read_chain(path: Path) -> Chain:
     return _chain_of(examine_chain(path))
 
 
+def read_chain_with_warnings(path: Path) -> tuple[Chain, str]:
+    """The chain of a file, and its warnings for a person, "" where there are none. Raises as :func:`read_chain`."""
+    found = examine_chain(path)
+    return _chain_of(found), found.render() if found.diagnostics else ""
+
+
 def parse_chain(content: str | bytes, origin: str, stem: str) -> Chain:
     """The chain in a text. Raises ChainFileError.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -82,6 +83,24 @@ SUBMIT_OPTIONS: tuple[tuple[str, Any, Any], ...] = (
     ("quiet", QUIET, False),
     ("progress", PROGRESS, ProgressMode.AUTO),
 )
+
+
+def with_options(
+    command: Callable[..., None], options: Sequence[tuple[str, Any, Any]], description: str
+) -> Callable[..., None]:
+    """A command that takes its options as keywords, with a signature from which Typer makes them.
+
+    ``options``: name, annotation and default of each.
+    """
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        inspect.Parameter(name, keyword, annotation=annotation, default=default)
+        for name, annotation, default in options
+    ]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {name: annotation for name, annotation, _ in options}
+    command.__doc__ = description
+    return command
 
 
 def read_limits(

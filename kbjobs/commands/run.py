@@ -3,18 +3,54 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
+from typer.core import TyperGroup
 
-from kbjobs.commands._submitting import SUBMIT_OPTIONS, submit
-from kbjobs.phases.base import JobType
-from kbjobs.phases.registry import job_types
+from kbjobs.chains.library import built_in_names, find_built_in
+from kbjobs.chains.reading import read_chain
+from kbjobs.commands._submitting import SUBMIT_OPTIONS, submit, with_options
+from kbjobs.errors import UsageError
+from kbjobs.phases.registry import is_taken, job_type, job_types
 
-app = typer.Typer(no_args_is_help=True)
+SOURCE = Annotated[str, typer.Argument(help="Id of the source.", show_default=False)]
+
+
+class JobTypeGroup(TyperGroup):
+    """A subcommand for each job type and built-in chain; only the one that is used is loaded."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Their names on the command line."""
+        return [kind.command for kind in job_types()] + [name.replace("_", "-") for name in built_in_names()]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The subcommand. Raises UsageError with the nearest right name."""
+        wanted = cmd_name.replace("-", "_")
+        single = typer.Typer(add_completion=False)
+        if wanted in built_in_names():
+            chain = read_chain(find_built_in(wanted))
+            hint = f"Its phases: kbjobs chains show {cmd_name}."
+            single.command(cmd_name, short_help=chain.description, rich_help_panel="Combined jobs")(
+                _command(chain.name, f"{chain.description}\n\n{hint}", {})
+            )
+        else:
+            if not is_taken(wanted):
+                near = get_close_matches(cmd_name, self.list_commands(ctx), 1)
+                hint = f"Did you mean {near[0]}? " if near else ""
+                raise UsageError(f"unknown job type {cmd_name!r}", hint + "kbjobs types lists them.")
+            kind = job_type(cmd_name)
+            single.command(kind.command, short_help=kind.description)(
+                _command(kind.name, kind.description, kind.params.model_fields)
+            )
+        return typer.main.get_command(single)
+
+
+app = typer.Typer(no_args_is_help=True, cls=JobTypeGroup)
 
 
 @app.callback()
@@ -41,28 +77,17 @@ def _option(name: str, field: FieldInfo) -> tuple[Any, Any]:
     return Annotated[kind | None if field.default is None else kind, option], field.default
 
 
-def _command(kind: JobType) -> Callable[..., None]:
-    fields = kind.params.model_fields
-
+def _command(name: str, description: str, fields: Mapping[str, FieldInfo]) -> Callable[..., None]:
     def command(**values: Any) -> None:
         from kbjobs.api import get_job_manager
 
-        params = {name: values[name] for name in fields if values[name] is not None}
-        submit(get_job_manager().find_chain(kind.name, params), [values["source"]], values)
+        params = {field: values[field] for field in fields if values[field] is not None}
+        submit(get_job_manager().find_chain(name, params), [values["source"]], values)
 
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    source = Annotated[str, typer.Argument(help="Id of the source.", show_default=False)]
-    parameters = [inspect.Parameter("source", keyword, annotation=source)]
-    for name, field in fields.items():
-        annotation, default = _option(name, field)
-        parameters.append(inspect.Parameter(name, keyword, annotation=annotation, default=default))
-    for name, annotation, default in SUBMIT_OPTIONS:
-        parameters.append(inspect.Parameter(name, keyword, annotation=annotation, default=default))
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    command.__doc__ = f"{kind.description}\n\nExample:  kbjobs run {kind.command} wiki"
-    return command
-
-
-for _kind in job_types():
-    app.command(_kind.command, short_help=_kind.description)(_command(_kind))
+    parameters = [("source", SOURCE, inspect.Parameter.empty)]
+    parameters += [(field, *_option(field, declared)) for field, declared in fields.items()]
+    return with_options(
+        command,
+        [*parameters, *SUBMIT_OPTIONS],
+        f"{description}\n\nExample:  kbjobs run {name.replace('_', '-')} wiki",
+    )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from kbjobs.chains.chain import Chain
+from kbjobs.chains.library import built_in_chains
 from kbjobs.commands._render import print_json, print_table
 from kbjobs.phases.registry import job_types
 
@@ -14,7 +16,7 @@ app = typer.Typer()
 
 @app.command()
 def types(as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False) -> None:
-    """Every job type with its parameters and rules.
+    """Every job type with its parameters and rules, single and combined.
 
     Example:  kbjobs types --json
     """
@@ -37,6 +39,7 @@ def types(as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout."
                 }
                 for kind in kinds
             ]
+            + [_combined(chain) for chain in built_in_chains()]
         )
         return
     rows = [
@@ -49,4 +52,33 @@ def types(as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout."
         )
         for kind in kinds
     ]
+    rows += [
+        (
+            chain.name.replace("_", "-"),
+            _label(chain.name),
+            "combined",
+            " → ".join(phase.job_type.command for phase in chain.phases),
+            chain.description,
+        )
+        for chain in built_in_chains()
+    ]
     print_table(("type", "label", "category", "options", ""), rows)
+
+
+def _combined(chain: Chain) -> dict[str, Any]:
+    return {
+        "name": chain.name,
+        "command": f"kbjobs run {chain.name.replace('_', '-')} SOURCE",
+        "label": _label(chain.name),
+        "description": chain.description,
+        "category": "combined",
+        "phases": [phase.job_type.name for phase in chain.phases],
+        "resumable": chain.resumable,
+        "parameters": {},
+    }
+
+
+def _label(name: str) -> str:
+    """``reindex_online`` reads Reindex (Online)."""
+    words = name.replace("_", " ").title()
+    return words.replace(" Online", " (Online)").replace(" Offline", " (Offline)")
