@@ -84,11 +84,10 @@ def run_chain(
         except Exception as error:
             if isinstance(error, TransientError) and can_retry(index):
                 raise
+            progress.end(index, "failed", {"result": None, "error": _first_line(error)})
             if phase.on_error == "stop":
-                progress.end(index, "failed", {"result": None})
                 raise
             log.exception("phase %s failed; the chain goes on", entry["name"])
-            progress.end(index, "failed", {"result": None, "error": _first_line(error)})
         else:
             log.info("phase %s has ended: %s", entry["name"], result.summary)
             progress.end(index, "completed", _outcome(result))

@@ -84,7 +84,8 @@ def summary(job: Job) -> str:
     text += f" in {duration(job.duration)}" if job.attempt else ""
     text += f" after {job.attempt} attempts" if job.attempt > 1 else ""
     if job.status is Status.FAILED:
-        return f"{text}: {job.error or job.message}"
+        text += f": {job.error or job.message}"
+        return f"{text}\nGo on with kbjobs resume {job.id}." if len(job.phases) > 1 else text
     text += f": {job.message}" if job.message and job.message != str(job.status) else ""
     if job.status in (Status.CANCELLED, Status.INTERRUPTED):
         text += f"\nGo on with kbjobs resume {job.id}."

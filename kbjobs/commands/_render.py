@@ -103,7 +103,8 @@ PHASE_COLUMNS = ("phase", "status", "done", "weight", "time", "")
 def phase_row(phase: dict[str, Any]) -> tuple[str, ...]:
     """A phase of a job as a row of a table with the columns PHASE_COLUMNS."""
     name = phase["name"].replace("_", "-")
-    taken = "" if phase.get("seconds") is None else duration(phase["seconds"])
+    is_told = phase.get("seconds") is not None and not phase.get("skipped")
+    taken = duration(phase["seconds"]) if is_told else ""
     detail = phase.get("error") or phase.get("summary") or ""
     status = "done before" if phase.get("skipped") else phase["status"]
     return (name, status, percentage(phase_progress(phase)), f"{phase['weight']:.0f}%", taken, detail)
