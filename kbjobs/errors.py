@@ -30,6 +30,8 @@ class KbjobsError(Exception):
     """Base of all expected errors: a message for a person, a hint, an exit code."""
 
     exit_code: ExitCode = ExitCode.FAILED
+    says_error = False
+    """Whether the message itself says that it is an error, as a compiler's does."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)

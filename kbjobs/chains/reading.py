@@ -22,6 +22,8 @@ MAX_BYTES = 256 * 1024
 class ChainFileError(UsageError):
     """A chain file that cannot be used; ``diagnostics`` are its mistakes, the message shows all of them."""
 
+    says_error = True
+
     def __init__(self, diagnostics: list[Diagnostic], origin: str, text: str) -> None:
         super().__init__(render_all(diagnostics, origin, text))
         self.diagnostics = diagnostics

@@ -103,7 +103,7 @@ def print_message(text: str) -> None:
 
 def say_error(error: KbjobsError) -> None:
     """Print the message and the next step on stderr."""
-    print_message(f"Error: {error.message}")
+    print_message(error.message if error.says_error else f"Error: {error.message}")
     if error.hint:
         print_message(error.hint)
 
