@@ -158,7 +158,7 @@ def test_of_the_malformed_files_it_refuses_all_but_those_beyond_it(schema: dict[
     }
     assert accepted == {
         "Name Of A File",
-        "defaults_nobody_takes",
+        "defaults_of_another_job",
         "order_conflict",
         "params_required",
         "params_together",
@@ -192,7 +192,8 @@ PARAMS = [
 ]  # fmt: skip
 params = st.dictionaries(st.sampled_from(PARAMS), values, max_size=5)
 JOBS = [
-    "index-offline", "index_offline", "index_online", "index", "gather", "steps", "sweep-it-all", "sweep_it-all", "x", 1,
+    "index-offline", "index_offline", "index_online", "index", "gather", "steps", "sweep-it-all", "sweep_it-all", "x",
+    7,
 ]  # fmt: skip
 jobs = st.sampled_from(JOBS)
 phases = st.one_of(
