@@ -205,7 +205,8 @@ WRONG: list[Any] = [
     "x", "de", "DE", "x\n", "nul\0", "x" * 21, "x" * 65, "x" * 501, "here", "nowhere", "index", "index-offline",
     "metadata", "sweep_it-all", "python_function", "generate-source", "wiki", "../x", "con", "con.x", "nul", "W", "a b",
     "wiki\n", "stop", "fast", [], [1], ["x"], [1, "x"], [1, 2, 3, 4], ["wiki", "wiki"], [[]], {}, {"first": 1},
-    {"first": 24}, {"other": 1}, [{"first": 1}, {}], {"job": "steps"}, [{"job": "steps"}], {"force": True}, {"limit": 0},
+    {"first": 24}, {"other": 1}, [{"first": 1}, {}], {"job": "steps"}, [{"job": "steps"}], {"force": True},
+    {"limit": 0},
 ]  # fmt: skip
 
 
