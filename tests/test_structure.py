@@ -41,7 +41,8 @@ ALLOWED = {
 }
 HEAVY = {
     "chromadb", "torch", "sentence_transformers", "openai", "sklearn", "pinecone", "libzim", "onnxruntime", "openvino",
-    "transformers", "tokenizers", "numpy", "pydantic", "sqlite_utils", "selectolax", "py3langid",
+    "transformers", "tokenizers", "numpy", "pydantic", "sqlite_utils", "selectolax",
+    "tree_sitter", "tree_sitter_toml", "py3langid",
 }  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

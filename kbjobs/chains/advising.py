@@ -31,13 +31,15 @@ def advise_chain(home: Home, settings: Settings, chain: Chain, source_id: str, p
     for index, phase in enumerate(chain.phases):
         kind = phase.job_type
         alone = replace(chain, phases=(phase,), resumable=False)
-        params = phase.params
         try:
-            planned = plan(alone, source_id)
+            params = kind.params.model_validate(plan(alone, source_id).job.phases[0]["params"])
         except KbjobsError as error:
             found.append(_warning(index, _about(error.message, source_id), error.hint))
-        else:
-            params = kind.params.model_validate(planned.job.phases[0]["params"])
+            try:  # only a key may be missing
+                params = kind.plan(home, settings, folder, phase.params).params
+            except KbjobsError:
+                earlier.append(kind.name)
+                continue
         try:
             said = kind.advise(home, settings, folder, params, tuple(earlier))
         except KbjobsError as error:

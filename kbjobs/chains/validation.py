@@ -54,7 +54,7 @@ def unusable_values(document: dict[str, Any]) -> Iterator[Diagnostic]:
         elif isinstance(value, int) and not -INT_LIMIT <= value < INT_LIMIT:
             yield Diagnostic("value", "a whole number that does not fit into 64 bits", path=path)
         elif isinstance(value, float) and not math.isfinite(value):
-            yield Diagnostic("value", f"{value} is no number to reckon with", expected="a finite number", path=path)
+            yield Diagnostic("value", f"{value} is not a finite number", path=path)
         elif isinstance(value, datetime.datetime | datetime.date | datetime.time):
             hint = 'where a date is meant, write it as a text: "2026-01-31"'
             yield Diagnostic("value", "a date or time: no key takes one", hint=hint, path=path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +125,17 @@ def test_a_broken_type_of_another_package_is_told(tmp_path: Path, monkeypatch: p
     monkeypatch.syspath_prepend(str(tmp_path))
     (found,) = mistakes("[[phase]]\njob = 'broken'\n")
     assert "cannot be loaded" in found.message and found.line == 2
+
+
+def test_a_file_without_mistakes_needs_no_syntax_tree(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(PHASE)
+    program = (
+        "import sys; from pathlib import Path; from kbjobs.chains.reading import read_chain;"
+        f" read_chain(Path({str(path)!r})); print('tree_sitter' in sys.modules, 'numpy' in sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stdout == "False False\n"
 
 
 # -- anything -------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import tomllib
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ BEYOND_A_SCHEMA = [
     r"no phase has a parameter",  # a default that nobody takes
     r"needs the parameter",  # which a default may give
     r"the file's name",
-    r"is no number to reckon with|64 bits|NUL character|date or time|nested too deeply",  # what JSON does not have
+    r"is not a finite number|64 bits|NUL character|date or time|nested too deeply",  # what JSON does not have
     r"is -?\d+\.0$",  # of a whole number only the value counts
     r"there is no such place|do not go together",  # a job type's own checks
 ]
@@ -158,7 +159,7 @@ def test_of_the_malformed_files_it_refuses_all_but_those_beyond_it(schema: dict[
     }
     assert accepted == {
         "Name Of A File",
-        "defaults_nobody_takes",
+        "defaults_of_another_job",
         "order_conflict",
         "params_required",
         "params_together",
@@ -168,71 +169,114 @@ def test_of_the_malformed_files_it_refuses_all_but_those_beyond_it(schema: dict[
 
 # -- documents at random --------------------------------------------------------------------------
 
-names = st.sampled_from(["nightly", "a-b", "index", "index-offline", "Bad", "", "x" * 65, "x\n", "steps", 3])
-sources = st.sampled_from(["wiki", "a.b", "con", "con.x", "../x", "", "a" * 64, "wiki\n", "W", 1, "nul", "x-"])
-numbers = st.one_of(
-    st.integers(-2, 102),
-    st.floats(-1, 2, allow_nan=False),
-    st.sampled_from([1e6, 1_000_001, 1.0, float("nan"), float("inf"), 2**63, True, 384, 500]),
-)
-anything = st.recursive(
-    st.one_of(numbers, st.booleans(), st.text("abé\n\0", max_size=3), st.just([]), st.just({})),
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from("abc"), inner, max_size=3)),
-    max_leaves=4,
-)
-values = st.one_of(
-    anything,
-    st.sampled_from(["here", "nowhere", "de", "DE", "fast", "slow", "all-MiniLM-L6-v2", [1, "x"], [1], [1, 2, 3, 4]]),
-    st.fixed_dictionaries({}, optional={"first": numbers, "last": numbers, "other": numbers}),
-    st.lists(st.fixed_dictionaries({"first": numbers}, optional={"last": numbers}), max_size=3),
-)
-PARAMS = [
-    "force", "limit", "model", "dimension", "allow_delete", "dry_run", "where", "code", "size", "mode", "share",
-    "numbers", "pair", "window", "windows", "extra", "count", "unknown",
+switches = st.booleans()
+windows = st.fixed_dictionaries({"first": st.integers(0, 23)}, optional={"last": st.integers(0, 23)})
+limits = st.integers(1, 5)
+# Right values of parameters, by the job.
+PARAMS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+    "index-offline": {
+        "model": st.just("all-MiniLM-L6-v2"),
+        "dimension": st.sampled_from([384, 768, 1024]),
+        "force": switches,
+        "limit": limits,
+        "allow_delete": switches,
+    },
+    "index_online": {"force": switches, "dry_run": switches, "limit": limits, "allow_delete": switches},
+    "metadata": {"force": switches, "language_filter": st.just("en")},
+    "clear-vectors": {"dimension": st.sampled_from([384, 768, 1024, 1536])},
+    "steps": {"count": st.integers(0, 3), "seconds": st.sampled_from([0, 0.5]), "misbehave": st.just("no")},
+    "gather": {
+        "where": st.sampled_from(["here", "x" * 20]),
+        "code": st.just("de"),
+        "size": st.sampled_from([1, "one"]),
+        "mode": st.sampled_from(["slow", "fast"]),
+        "share": st.sampled_from([0.1, 0.9]),
+        "numbers": st.lists(st.integers(0, 9), max_size=3),
+        "pair": st.just([1, "one"]),
+        "window": windows,
+        "windows": st.lists(windows, max_size=2),
+        "extra": st.dictionaries(st.sampled_from("abc"), st.sampled_from([1, "x", [True]])),
+    },
+    "sweep-it-all": {},
+}
+# Values that are right in one place and wrong in another, and some that are right nowhere.
+WRONG: list[Any] = [
+    None, -1, 0, 1, 1.0, 2, 0.5, 24, 101, 384, 500, 1e6, 1_000_001, 2**63, float("nan"), float("inf"), True, False, "",
+    "x", "de", "DE", "x\n", "nul\0", "x" * 21, "x" * 65, "x" * 501, "here", "nowhere", "index", "index-offline",
+    "metadata", "sweep_it-all", "python_function", "generate-source", "wiki", "../x", "con", "con.x", "nul", "W", "a b",
+    "wiki\n", "stop", "fast", [], [1], ["x"], [1, "x"], [1, 2, 3, 4], ["wiki", "wiki"], [[]], {}, {"first": 1},
+    {"first": 24}, {"other": 1}, [{"first": 1}, {}], {"job": "steps"}, [{"job": "steps"}], {"force": True},
+    {"limit": 0},
 ]  # fmt: skip
-params = st.dictionaries(st.sampled_from(PARAMS), values, max_size=5)
-JOBS = [
-    "index-offline", "index_offline", "index_online", "index", "gather", "steps", "sweep-it-all", "sweep_it-all", "x", 1,
-]  # fmt: skip
-jobs = st.sampled_from(JOBS)
-phases = st.one_of(
-    st.fixed_dictionaries({"job": jobs}, optional={"params": params}),
-    st.fixed_dictionaries({"job": jobs, "weight": numbers}, optional={"retries": numbers}),
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "job": st.one_of(jobs, anything),
-            "name": st.one_of(names, anything),
-            "weight": st.one_of(numbers, anything),
-            "params": st.one_of(params, anything),
-            "on_error": st.sampled_from(["stop", "continue", "go", True]),
-            "retries": st.one_of(numbers, anything),
-            "other": anything,
-        },
-    ),
-)
-documents = st.one_of(
-    st.fixed_dictionaries(
-        {"phase": st.lists(phases, min_size=1, max_size=3)},
-        optional={"name": names, "source": sources, "defaults": params},
-    ),
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "name": st.one_of(names, anything),
-            "description": st.one_of(st.text(max_size=5), st.just("x" * 501), anything),
-            "resumable": st.one_of(st.booleans(), anything),
-            "source": st.one_of(sources, anything),
-            "sources": st.one_of(st.lists(sources, max_size=4), anything),
-            "defaults": st.one_of(params, anything),
-            "phase": st.one_of(st.lists(phases, max_size=3), anything),
-            "other": anything,
-        },
-    ),
-)
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(document=documents)
+@st.composite
+def good_phases(draw: Any) -> dict[str, Any]:
+    job = draw(st.sampled_from(sorted(PARAMS)))
+    phase = {"job": draw(st.sampled_from([job, job.replace("-", "_"), job.replace("_", "-")]))}
+    given_params = draw(st.fixed_dictionaries({}, optional=PARAMS[job]))
+    if job == "gather":
+        given_params.setdefault("where", "here")
+    if given_params or draw(st.booleans()):
+        phase["params"] = given_params
+    optional = {
+        "weight": st.sampled_from([0, 1, 2.5, 1e6]),
+        "on_error": st.sampled_from(["stop", "continue"]),
+        "retries": st.integers(0, 100),
+    }
+    return phase | draw(st.fixed_dictionaries({}, optional=optional))
+
+
+@st.composite
+def documents(draw: Any) -> dict[str, Any]:
+    """A good document with none, one or two changes."""
+    optional = {
+        "name": st.sampled_from(["a", "a-b", "x" * 64]),
+        "description": st.text(max_size=5).filter(lambda text: "\0" not in text),
+        "resumable": st.booleans(),
+    }
+    document: dict[str, Any] = draw(st.fixed_dictionaries({}, optional=optional))
+    document["phase"] = draw(st.lists(good_phases(), min_size=1, max_size=3))
+    document |= draw(
+        st.sampled_from([{}, {"source": "wiki"}, {"sources": ["a.b"]}, {"sources": ["wiki", "x" * 63, "con-x"]}])
+    )
+    job = document["phase"][0]["job"].replace("_", "-")
+    known = next(params for name, params in PARAMS.items() if name.replace("_", "-") == job)
+    document |= draw(st.sampled_from([{}, {"defaults": draw(st.fixed_dictionaries({}, optional=known))}]))
+    document = copy.deepcopy(document)  # strategies give the same lists again and again
+    for _ in range(draw(st.integers(0, 2))):
+        change(draw, document)
+    return document
+
+
+def change(draw: Any, document: dict[str, Any]) -> None:
+    """Put another value somewhere, take one away, or add one."""
+    places = list(containers(document))
+    holder = draw(st.sampled_from(places))
+    names = ["name", "source", "sources", "defaults", "weight", "retries", "force", "limit", "window", "last", "other"]
+    wrong = draw(st.sampled_from(WRONG))
+    if isinstance(holder, list):
+        position = draw(st.integers(0, len(holder)))
+        if position < len(holder) and wrong is None:
+            del holder[position]
+        else:
+            holder[position : position + 1] = [{} if wrong is None else copy.deepcopy(wrong)]
+        return
+    key = draw(st.sampled_from([*holder, *names]))
+    if wrong is None:  # which TOML does not have
+        holder.pop(key, None)
+    else:
+        holder[key] = copy.deepcopy(wrong)
+
+
+def containers(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict | list):
+        yield value
+        for inside in value.values() if isinstance(value, dict) else value:
+            yield from containers(inside)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(document=documents())
 def test_schema_and_model_agree_on_any_document(schema: dict[str, Any], document: dict[str, Any]) -> None:
     compare(schema, document)
