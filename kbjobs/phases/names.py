@@ -7,7 +7,10 @@ NAMES: tuple[str, ...] = ("metadata", "index_online", "index_offline", "clear_ve
 INTERNAL: tuple[str, ...] = ("python_function",)
 # Names of former versions, wherever a type is read.
 # One that stands for two was told apart by its dimension.
-LEGACY: dict[str, tuple[str, ...]] = {"index": ("index_offline", "index_online")}
+LEGACY: dict[str, tuple[str, ...]] = {
+    "index": ("index_offline", "index_online"),
+    "reindex": ("reindex_offline", "reindex_online"),
+}
 
 
 def known_names(name: str) -> tuple[str, ...]:
