@@ -7,14 +7,13 @@ to wait is measured by the clock since boot, which nobody can set; its readings 
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 
 def now_text() -> str:
     """The time as the state holds it: UTC, ISO 8601, whole seconds; for people only, never for a decision."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def since_boot() -> float:

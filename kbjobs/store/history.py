@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from kbjobs.store.connection import transaction
-from kbjobs.store.jobs import JOB_COLUMNS, Job, job_from_row
+from kbjobs.store.jobs import JOB_COLUMNS, Job, job_from_row, outcome_of
 from kbjobs.store.transitions import Event, Status, before
 
 if TYPE_CHECKING:
@@ -87,14 +87,27 @@ def last_runs(queue: Queue, types: Collection[str], source: str | None) -> dict[
 
 
 def list_attempts(queue: Queue, job_id: int) -> list[dict[str, Any]]:
-    """Every attempt of a job: number, times, outcome and error; those of a running one are None."""
+    """Every attempt of a job: number, times, outcome and error; those of a running one are None.
+
+    The attempt that runs, or with which the job ended, stands in the job's own row: most jobs need no other.
+    """
     rows = queue.connection.execute(
-        "SELECT attempt, started_at, finished_at, outcome, error FROM attempts WHERE job_id = :id"
-        " UNION ALL SELECT attempt, attempt_started_at, NULL, NULL, NULL FROM jobs"
-        " WHERE id = :id AND status = 'running' ORDER BY attempt",
-        {"id": job_id},
+        "SELECT attempt, started_at, finished_at, outcome, error FROM attempts WHERE job_id = ? ORDER BY attempt",
+        (job_id,),
     )
-    return [dict(row) for row in rows]
+    found = [dict(row) for row in rows]
+    job = queue.get(job_id)
+    if job.attempt_started_at is not None:
+        found.append(
+            {
+                "attempt": job.attempt,
+                "started_at": job.attempt_started_at,
+                "finished_at": job.finished_at,
+                "outcome": outcome_of(job),
+                "error": job.error or (job.message if job.status is Status.INTERRUPTED else None),
+            }
+        )
+    return found
 
 
 def old_jobs(queue: Queue, days: float, limit: int = PRUNED_AT_ONCE) -> list[Job]:

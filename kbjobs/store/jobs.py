@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from kbjobs.store.transitions import Status
+from kbjobs.store.transitions import Event, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +136,24 @@ class NewJob:
     @property
     def key(self) -> str:
         """The same for two submits of the same job: type, source, validated and default-filled parameters."""
-        return _hash([self.type, self.source, self.params, fingerprint(self.phases)])
+        return _hash([self.type, self.source, self.params, _identity(self.phases)])
 
 
 def fingerprint(phases: Iterable[dict[str, Any]]) -> str:
     """The same for two chains whose phases are of the same types, with the same parameters, in the same order."""
-    return _hash([[phase.get("job"), phase.get("params")] for phase in phases])
+    return _hash(_identity(phases))
+
+
+def _identity(phases: Iterable[dict[str, Any]]) -> list[list[Any]]:
+    return [[phase.get("job"), phase.get("params")] for phase in phases]
+
+
+def outcome_of(job: Job) -> Event | None:
+    """With what the last attempt of a job ended, None while it runs."""
+    if job.status is Status.INTERRUPTED:
+        return Event.EXPIRE if job.reason == "time_limit" else Event.INTERRUPT
+    ends = {Status.COMPLETED: Event.COMPLETE, Status.FAILED: Event.FAIL, Status.CANCELLED: Event.CANCEL}
+    return ends.get(job.status)
 
 
 def restarted(phase: dict[str, Any]) -> dict[str, Any]:

@@ -64,8 +64,9 @@ def state_001_queue(db: Database) -> None:
 def state_002_checkpoints(db: Database) -> None:
     """Checkpoints of chains; and the claim of a job writes fewer pages.
 
-    An attempt's row is written when it ends. Ids come without a table of their own: the newest job is never
-    forgotten. A live job is one without an end, so that a claim leaves the unique index as it is.
+    An attempt's row is written when its job goes on without it: the last one stands in the job's own row. Ids
+    come without a table of their own: the newest job is never forgotten. A live job is one without an end, so that
+    a claim leaves the unique index as it is.
     """
     columns = ", ".join(row[1] for row in db.execute("PRAGMA table_info(jobs)"))
     db.execute("""
@@ -97,7 +98,7 @@ def state_002_checkpoints(db: Database) -> None:
     db.execute("CREATE INDEX ended_jobs ON jobs(finished_at) WHERE finished_at IS NOT NULL")
     db.execute(
         "UPDATE jobs SET attempt_started_at = (SELECT a.started_at FROM attempts a"
-        " WHERE a.job_id = jobs.id AND a.attempt = jobs.attempt)"
+        " WHERE a.job_id = jobs.id AND a.attempt = jobs.attempt AND a.outcome IS NULL)"
     )
     db.execute("DELETE FROM attempts WHERE outcome IS NULL")
     db.execute("""

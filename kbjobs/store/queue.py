@@ -15,7 +15,7 @@ from typing import Any
 from kbjobs.errors import ConflictError, ExitCode
 from kbjobs.store import checkpoints, clocks
 from kbjobs.store.connection import connect, explain, transaction
-from kbjobs.store.jobs import JOB_COLUMNS, Job, Limits, NewJob, job_from_row, reopened, restarted
+from kbjobs.store.jobs import JOB_COLUMNS, Job, Limits, NewJob, job_from_row, outcome_of, reopened, restarted
 from kbjobs.store.runs import Runs, StaleWorkerError
 from kbjobs.store.transitions import Event, InvalidTransition, Status, after
 
@@ -35,9 +35,9 @@ RUNNING = (
 )
 _NEW_COLUMNS = (
     "type, source, params, key, resources, phases, status, priority, dimension, operation, created_at,"
-    " not_before, until, timeout, retries, resumable, resumed"
+    " not_before, until, timeout, retries, resumable, resumed, boot_id"
 )
-_INSERT = f"INSERT INTO jobs ({_NEW_COLUMNS}) VALUES ({', '.join('?' * 17)}) RETURNING {JOB_COLUMNS}"
+_INSERT = f"INSERT INTO jobs ({_NEW_COLUMNS}) VALUES ({', '.join('?' * 18)}) RETURNING {JOB_COLUMNS}"
 _CLAIM = (
     "UPDATE jobs SET status = :status, run_id = :run_id, pid = NULL, boot_id = :boot, attempt = attempt + 1,"
     " saved_at_start = saved, retry_at = NULL, started_at = coalesce(started_at, :moment),"
@@ -69,6 +69,7 @@ def _row(new: NewJob) -> tuple[Any, ...]:
         limits.retries,
         new.resumable,
         new.resumed,
+        clocks.boot_id(),  # the claim's, most likely: a row that grows there moves to another page
     )
 
 
@@ -170,10 +171,17 @@ class Queue(Runs):
                 if limits is None:
                     until = job.until if job.until is not None and job.until > time.time() else None
                     limits = Limits(None, until, job.timeout, job.retries)
+                if job.attempt_started_at is not None:
+                    self.connection.execute(
+                        "INSERT INTO attempts (job_id, attempt, run_id, started_at, finished_at, outcome, error)"
+                        " VALUES (?, ?, '', ?, ?, ?, ?)",
+                        (job_id, job.attempt, job.attempt_started_at, job.finished_at, outcome_of(job), job.error),
+                    )
                 self.connection.execute(
                     "UPDATE jobs SET status = ?, cancel_requested = 0, deaths = 0, exit_code = NULL, result = NULL,"
                     " error = NULL, reason = NULL, finished_at = NULL, message = '', not_before = ?, until = ?,"
-                    " timeout = ?, timeout_from = duration, retries = ?, retried = 0, retry_at = NULL WHERE id = ?",
+                    " timeout = ?, timeout_from = duration, retries = ?, retried = 0, retry_at = NULL,"
+                    " attempt_started_at = NULL WHERE id = ?",
                     (
                         after(job.status, event),
                         limits.not_before,

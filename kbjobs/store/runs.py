@@ -179,6 +179,13 @@ class Runs:
             deaths = self.connection.execute("SELECT deaths FROM jobs WHERE id = ?", (job_id,)).fetchone()[0]
             self._leave(job_id, run_id, Event.REQUEUE, None, "waits for the daemon", "daemon stopped", deaths)
 
+    def _keep_attempt(self, job_id: int, run_id: str, event: Event, error: str | None) -> None:
+        self.connection.execute(
+            "INSERT INTO attempts (job_id, attempt, run_id, started_at, finished_at, outcome, error)"
+            " SELECT id, attempt, run_id, attempt_started_at, ?, ?, ? FROM jobs WHERE id = ? AND run_id = ?",
+            (clocks.now_text(), event, error, job_id, run_id),
+        )
+
     def _leave(
         self,
         job_id: int,
@@ -198,7 +205,13 @@ class Runs:
             # Nothing that would run again is left of a job that the user wished to end.
             event, exit_code, message = Event.CANCEL, ExitCode.CANCELLED, "cancelled; what was done is kept"
         if exit_code is None:
-            more = {"phases": json.dumps(reopened(self.get(job_id).phases, also_passed=False)), **(more or {})}
+            more = {
+                "attempt_started_at": None,
+                "phases": json.dumps(reopened(self.get(job_id).phases, also_passed=False)),
+                **(more or {}),
+            }
+            # The last attempt of an ended job is told by the job's own row: see history.list_attempts.
+            self._keep_attempt(job_id, run_id, event, error)
         status = after(Status.RUNNING, event)
         moment = clocks.now_text()
         values = {"status": status, "run_id": None, "pid": None, "eta": None, "deaths": deaths, "message": message}
@@ -206,17 +219,12 @@ class Runs:
         assignments = ", ".join(f"{name} = ?" for name in values)
         left = self.connection.execute(
             f"UPDATE jobs SET {assignments} WHERE id = ? AND status = 'running' AND run_id = ?"
-            " RETURNING attempt, attempt_started_at, resumable, source, type",
+            " RETURNING resumable, source, type",
             (*values.values(), job_id, run_id),
         ).fetchall()
         if len(left) != 1:
             raise StaleWorkerError(f"run {run_id} of job {job_id} has ended")
-        attempt, started_at, resumable, source, chain = left[0]
+        resumable, source, chain = left[0]
         self.connection.execute("DELETE FROM locks WHERE run_id = ?", (run_id,))
-        self.connection.execute(
-            "INSERT INTO attempts (job_id, attempt, run_id, started_at, finished_at, outcome, error)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (job_id, attempt, run_id, started_at, moment, event, error),
-        )
         if exit_code is not None and (event is Event.COMPLETE or not resumable):
             checkpoints.delete(self.connection, source, chain)

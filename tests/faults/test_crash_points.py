@@ -16,6 +16,7 @@ from kbjobs.daemon.launching import ensure_daemon, is_running
 from kbjobs.daemon.processes import processes_of_run
 from kbjobs.settings import Home
 from kbjobs.sources import register, verify
+from kbjobs.store.history import list_attempts, list_jobs
 from kbjobs.store.jobs import Job
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.queue import Queue
@@ -70,14 +71,16 @@ def check_invariants(home: Home, manager: JobManager) -> None:
     assert execute("SELECT count(*) FROM locks").fetchone()[0] == 0
     assert execute("SELECT count(*) FROM jobs WHERE status IN ('pending', 'running')").fetchone()[0] == 0
     assert execute("SELECT count(*) FROM attempts WHERE outcome IS NULL").fetchone()[0] == 0
-    counted = "SELECT count(*) FROM attempts a WHERE a.job_id = jobs.id"
-    assert execute(f"SELECT count(*) FROM jobs WHERE attempt <> ({counted})").fetchone()[0] == 0
+    for job in list_jobs(queue):
+        outcomes = [attempt["outcome"] for attempt in list_attempts(queue, job.id)]
+        assert len(outcomes) == job.attempt
+        assert None not in outcomes
     runs = [row[0] for row in execute("SELECT run_id FROM attempts")]
     assert len(runs) == len(set(runs))
     queue.close()
     for run in runs:
         wait_until(lambda run=run: not processes_of_run(run))
-        wait_until(lambda run=run: not home.worker_lock(run).exists())
+    wait_until(lambda: not list(home.daemon_lock.parent.glob("run-*.lock")))
     ledger = Ledger(SourceFolder(home.sources, "x").ledger)
     written = ledger.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'vectors'").fetchone()[0]
     assert written == ledger.connection.execute("SELECT count(*) FROM vectors").fetchone()[0]

@@ -19,6 +19,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 
 from kbjobs.errors import ConflictError, ExitCode
 from kbjobs.store import clocks
+from kbjobs.store.history import list_attempts
 from kbjobs.store.jobs import Limits, NewJob
 from kbjobs.store.queue import DuplicateJobError, Queue, StaleWorkerError
 from kbjobs.store.transitions import Event, Status
@@ -263,8 +264,11 @@ class QueueMachine(RuleBasedStateMachine):
                 assert row["deaths"] == job.deaths
         held = {(row["resource"], row["run_id"]) for row in execute("SELECT * FROM locks")}
         assert held == {(f"source:{job.source}", job.run) for job in self.jobs.values() if job.run}
-        ended = dict(execute("SELECT job_id, count(*) FROM attempts WHERE outcome IS NOT NULL GROUP BY job_id"))
-        assert ended == {job.id: len(job.runs) - bool(job.run) for job in self.jobs.values() if job.runs - {job.run}}
+        for job in self.jobs.values():
+            outcomes = [attempt["outcome"] for attempt in list_attempts(self.queues[0], job.id)]
+            assert len(outcomes) == len(job.runs)
+            assert None not in outcomes[:-1]
+            assert (None in outcomes) == (job.run is not None)
 
 
 QueueMachine.TestCase.settings = settings(
