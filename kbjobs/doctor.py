@@ -6,21 +6,26 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from kbjobs import __version__
-from kbjobs.credentials import stored_secrets
+from kbjobs.credentials import names_in_environment, stored_secrets
 from kbjobs.daemon.launching import is_running
 from kbjobs.daemon.locks import is_locked
 from kbjobs.daemon.processes import RUN_VARIABLE
 from kbjobs.errors import KbjobsError
+from kbjobs.phases.registry import job_type
 from kbjobs.settings import Home, Settings, refuse_network_home
 from kbjobs.store.connection import check_integrity
+from kbjobs.store.history import active_jobs, resumable_jobs
 from kbjobs.store.queue import open_existing
 from kbjobs.store.sources import list_sources
+
+if TYPE_CHECKING:
+    from kbjobs.phases.base import JobType
 
 LOW_BYTES = 1_000_000_000
 Level = Literal["ok", "note", "problem"]
@@ -181,17 +186,76 @@ def _check_reboot(home: Home) -> Iterator[Finding]:
         yield Finding("reboot", "ok", "the unit is installed and linger is on")
 
 
+@dataclass(frozen=True, slots=True)
+class _Configured:
+    """A phase that is to run some day: where that is said, its job type and parameters."""
+
+    where: str
+    job_type: JobType
+    params: dict[str, Any]
+
+
+def _configured(home: Home) -> list[_Configured]:
+    """The phases of jobs that wait, run or can be resumed, and of the chains of the home."""
+    from kbjobs.chains.library import list_chain_files
+    from kbjobs.chains.reading import ChainFileError, read_chain
+
+    found = []
+    queue = open_existing(home.state_file)
+    if queue is not None:
+        with closing(queue):
+            jobs = [*active_jobs(queue), *resumable_jobs(queue)]
+        found = [
+            _Configured(f"job {job.id}", job_type(phase["job"]), phase["params"])
+            for job in jobs
+            for phase in job.phases
+            if phase["status"] != "completed"
+        ]
+    for listed in list_chain_files(home):
+        if listed.origin == "home":
+            with suppress(ChainFileError):  # kbjobs chains validate tells what is wrong with it
+                for phase in read_chain(listed.path).phases:
+                    params = phase.params.model_dump()
+                    found.append(_Configured(f"chain {listed.name}", phase.job_type, params))
+    return found
+
+
 def _check_models(home: Home) -> Iterator[Finding]:
     from kbjobs.embedding.catalogue import check_model
 
-    name = Settings(home).text("model")
-    folder = check_model(name, home.models)
-    yield Finding("model", "ok", f"{name} is in {folder.path}")
+    settings = Settings(home)
+    wanted = {settings.text("model"): "the setting model"}
+    for one in _configured(home):
+        named = one.params.get("model")
+        if named is None and "model" in one.params and one.params.get("dimension"):
+            named = settings.text(f"model_{one.params['dimension']}")
+        if named is not None:
+            wanted.setdefault(named, one.where)
+    for name, where in wanted.items():
+        try:
+            folder = check_model(name, home.models)
+        except KbjobsError as error:
+            yield Finding("model", "problem", f"{error.message} ({where} needs it)", error.hint)
+        else:
+            yield Finding("model", "ok", f"{name} is in {folder.path}")
 
 
 def _check_secrets(home: Home) -> Iterator[Finding]:
-    names = sorted(stored_secrets(home))
-    yield Finding("secrets", "ok", f"stored: {', '.join(names)}" if names else "none is stored, and no job needs one")
+    stored = set(stored_secrets(home))
+    queue = open_existing(home.state_file)
+    described = None
+    if queue is not None:
+        with closing(queue):
+            described = queue.daemon()
+    running = is_running(home) and described is not None
+    visible = stored | set(described["secrets"] if running and described else names_in_environment())
+    missing = {name: one.where for one in _configured(home) for name in one.job_type.secrets if name not in visible}
+    for name, where in missing.items():
+        text = f"{name} is not there for the workers, and {where} needs it"
+        yield Finding("secrets", "problem", text, f"kbjobs config set-secret {name}")
+    if not missing:
+        told = f"stored: {', '.join(sorted(stored))}" if stored else "none is stored, and no configured job needs one"
+        yield Finding("secrets", "ok", told)
 
 
 CHECKS: tuple[Callable[[Home], Iterator[Finding]], ...] = (

@@ -18,6 +18,7 @@ import pytest
 
 from kbjobs.api import JobManager
 from kbjobs.combined import Checkpoint, load_checkpoint, save_checkpoint
+from kbjobs.credentials import set_secret
 from kbjobs.daemon.launching import ensure_daemon, is_running, stop_daemon
 from kbjobs.daemon.locks import lock_source, try_lock
 from kbjobs.daemon.processes import processes_of_run
@@ -406,6 +407,25 @@ def test_doctor(manager: JobManager, kbjobs: Kbjobs, minilm: None) -> None:
     assert "1 jobs wait" in found["daemon"]["text"]
     assert found["stale locks"]["level"] == "note"
     manager.home.path.chmod(0o700)
+
+
+def test_doctor_looks_at_what_jobs_and_chains_will_need(manager: JobManager, kbjobs: Kbjobs, minilm: None) -> None:
+    assert doctor_levels(kbjobs)["secrets"]["level"] == "ok"
+    chains = manager.home.path / "chains"
+    chains.mkdir()
+    (chains / "nightly.toml").write_text('[[phase]]\njob = "index_online"\n')
+    (chains / "broken.toml").write_text("[[phase]")
+    found = doctor_levels(kbjobs, check=1)["secrets"]
+    assert "chain nightly needs it" in found["text"]
+    assert found["remedy"] == "kbjobs config set-secret OPENAI_API_KEY"
+    set_secret(manager.home, "OPENAI_API_KEY", "sk-of-a-test")
+    found = doctor_levels(kbjobs)["secrets"]
+    assert (found["level"], "sk-of" in found["text"]) == ("ok", False)
+    (chains / "nightly.toml").write_text('[[phase]]\njob = "index_offline"\nparams = { dimension = 1024 }\n')
+    wrong = [one for one in read_json(kbjobs("doctor", "--json", check=1))["findings"] if one["level"] == "problem"]
+    assert [one["check"] for one in wrong] == ["model"]
+    assert "bge-large-en-v1.5" in wrong[0]["text"]
+    assert "chain nightly needs it" in wrong[0]["text"]
 
 
 def test_doctor_sees_an_old_daemon(manager: JobManager, kbjobs: Kbjobs) -> None:
