@@ -125,6 +125,8 @@ def _show_lines(manager: JobManager, job_ids: Sequence[int], revive: bool) -> li
     told: dict[int, set[int]] = {job_id: set() for job_id in job_ids}
     for event in manager.follow(job_ids, revive):
         job = event.job
+        if event.event == "queued":
+            say(f"job {job.id}: {_describe(event)}")
         _say_ended_phases(job, told[job.id])
         if event.event == "finished":
             _print_summary(job)
@@ -133,7 +135,7 @@ def _show_lines(manager: JobManager, job_ids: Sequence[int], revive: bool) -> li
             if time.monotonic() - last[job.id] >= PLAIN_SECONDS:
                 last[job.id] = time.monotonic()
                 say(f"job {job.id}: {percentage(job.progress)} {describe_phase(job)}")
-        else:
+        elif event.event != "queued":
             say(f"job {job.id}: {_describe(event)}")
     return ended
 

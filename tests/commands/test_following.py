@@ -45,7 +45,8 @@ def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
 def test_off_a_terminal_there_are_plain_lines_and_one_summary(small: str, kbjobs: Kbjobs) -> None:
     ended = kbjobs("run", "index-offline", small)
     told = ended.stderr.splitlines()
-    assert told[0] == "job 1: index-offline small is queued"
+    # Its worker may have begun before the first look.
+    assert re.fullmatch("job 1: index-offline small is (queued|running)", told[0])
     assert "job 1: started" in told
     assert "job 1: phase index-offline" in told
     assert len(told) <= 4
