@@ -20,6 +20,7 @@ from kbjobs.store import checkpoints, history
 from kbjobs.store.checkpoints import Checkpoint
 from kbjobs.store.jobs import Job, Limits
 from kbjobs.store.queue import Queue, open_existing
+from kbjobs.store.sources import check_source_id
 from kbjobs.store.transitions import Status
 
 if TYPE_CHECKING:
@@ -85,8 +86,11 @@ class JobManager:
                 )
             return self.submit_job(job_type, source_id, kwargs).id
         from kbjobs.chains.chain import function_chain
+        from kbjobs.chains.library import list_chain_files
         from kbjobs.phases.python_function import describe_function
 
+        if any(listed.name == job_type for listed in list_chain_files(self.home)):
+            raise UsageError(f"{job_type!r} is a chain", "Give the function's job another name.")
         chain = function_chain(job_type, describe_function(func, args, kwargs))
         return self.enqueue([self.plan(chain, source_id)])[0].id
 
@@ -113,9 +117,11 @@ class JobManager:
         from kbjobs.chains.chain import single
         from kbjobs.chains.library import find_chain_file, list_chain_files
         from kbjobs.chains.reading import read_chain
-        from kbjobs.phases.registry import job_type
+        from kbjobs.phases.registry import is_taken, job_type
 
-        if any(listed.name == name.replace("-", "_") for listed in list_chain_files(self.home)):
+        if not is_taken(name.replace("-", "_")) and any(
+            listed.name == name.replace("-", "_") for listed in list_chain_files(self.home)
+        ):
             if params:
                 raise UsageError(f"the chain {name} takes no parameters", "They stand in its file: kbjobs chains show.")
             return read_chain(find_chain_file(self.home, name))
@@ -133,7 +139,11 @@ class JobManager:
         """Check what every phase of a job will need, and fill in the defaults. Nothing is queued."""
         from kbjobs.chains.planning import plan_job
 
+        if source_id is not None:
+            check_source_id(source_id)
         checkpoint = self.get_checkpoint(chain.name, source_id)
+        if checkpoint is not None and not resume and not self._has_ended(checkpoint.job_id):
+            checkpoint = None  # of a job that is at work: it is not left aside
         return plan_job(
             self.home, self.settings, chain, source_id, checkpoint, resume, priority, limits, self._require_secrets
         )
@@ -301,6 +311,12 @@ class JobManager:
         job = queue.resume(job_id, limits, from_start)
         self._wake()
         return job
+
+    def _has_ended(self, job_id: int) -> bool:
+        try:
+            return self.get_status(job_id).has_ended
+        except NotFoundError:  # it was forgotten, or none wrote it
+            return True
 
     def _require_secrets(self, kind: JobType, plan: Plan) -> None:
         """Refuse a job whose worker would not have a key, even where this process has it."""

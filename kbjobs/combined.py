@@ -78,7 +78,7 @@ def run_combined_job(
     if not phases:
         raise UsageError("a combined job needs a phase", "Pass at least one JobPhase.")
     for phase in phases:
-        if not 0 <= phase.weight < float("inf"):
+        if not isinstance(phase.weight, int | float) or not 0 <= phase.weight < float("inf"):
             raise UsageError(f"phase {phase.name}: its weight is {phase.weight}", "Give a number of 0 or more.")
     home = current_home()
     entries = [_entry(phase) for phase in phases]
@@ -102,8 +102,12 @@ def run_combined_job(
             name = report.phase["name"] if report.phase else ""
             progress_callback(int(report.progress), 100, report.message or name)
 
+    wished = False
+
     def is_stopping() -> bool:
-        return cancel_checker is not None and bool(cancel_checker())
+        nonlocal wished  # once it was wished to stop, that stands
+        wished = wished or (cancel_checker is not None and bool(cancel_checker()))
+        return wished
 
     progress = Progress(entries, tell, lambda steps: None)
 
@@ -128,7 +132,7 @@ def run_combined_job(
     except JobCancelled:
         keep()
         outcome = {"success": False, "status": "cancelled", "message": "cancelled"}
-    except Exception as error:  # noqa: BLE001 — told in the result, whatever a function raises
+    except (Exception, SystemExit) as error:  # noqa: BLE001 — told in the result, whatever a function raises
         keep()
         index = next(n for n, entry in enumerate(progress.snapshot()) if entry["status"] != "completed")
         text = f"{type(error).__name__}: {error}"
@@ -152,7 +156,12 @@ def run_combined_job(
 def _entry(phase: JobPhase) -> dict[str, Any]:
     """A phase as it stands in a checkpoint; arguments that are no JSON values are told by their text."""
     name = f"{getattr(phase.func, '__module__', '')}:{getattr(phase.func, '__qualname__', repr(phase.func))}"
-    params = json.loads(json.dumps({"function": name, "args": list(phase.args), "kwargs": phase.kwargs}, default=str))
+    params = json.loads(
+        json.dumps(
+            {"function": name, "args": list(phase.args), "kwargs": phase.kwargs},
+            default=lambda value: type(value).__qualname__,
+        )
+    )
     return {
         "name": phase.name,
         "job": "python_function",

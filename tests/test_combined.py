@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -144,7 +145,26 @@ def test_phases_that_were_changed_are_not_resumed(work: Work) -> None:
         run_combined_job(work.phases[1:], None, None, "wiki", "custom", resume=True)
 
 
-@pytest.mark.parametrize("weight", [-1, float("nan"), float("inf")])
+def test_a_job_that_had_done_all_is_told_as_done(work: Work) -> None:
+    work.is_broken = True
+    run_combined_job(work.phases, None, None, "wiki", "custom")
+    found = load_checkpoint("wiki", "custom")
+    assert found is not None
+    for phase in found.phases:
+        phase.update(status="completed", result={})
+    save_checkpoint(found)
+    told: list[tuple[int, int, str]] = []
+    result = run_combined_job(work.phases, lambda *report: told.append(report), None, "wiki", "custom", resume=True)
+    assert (result["success"], result["phases_skipped"]) == (True, 3)
+    assert told[-1][0] == 100
+
+
+def test_a_function_that_leaves_the_program_has_failed(work: Work) -> None:
+    result = run_combined_job([JobPhase("leaves", sys.exit)], None, None)
+    assert (result["success"], result["phase_name"]) == (False, "leaves")
+
+
+@pytest.mark.parametrize("weight", [-1, float("nan"), float("inf"), "20"])
 def test_a_weight_is_a_number(work: Work, weight: float) -> None:
     with pytest.raises(UsageError, match="weight"):
         run_combined_job([JobPhase("a", work.third, weight)], None, None)

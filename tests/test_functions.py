@@ -123,6 +123,32 @@ def test_what_a_worker_could_not_import_is_refused(manager: JobManager, monkeypa
     assert manager.get_job_history() == []
 
 
+def test_callbacks_by_name_and_numbers_of_other_kinds(manager: JobManager, functions: Any) -> None:
+    job_id = manager.submit("custom", None, functions.reports_by_name)
+    assert ended(manager, job_id).status is Status.COMPLETED
+
+
+def test_where_modules_are_looked_for_makes_no_other_job(
+    manager: JobManager, functions: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marker = tmp_path / "began"
+    job_id = manager.submit("custom", "wiki", functions.works_until_cancelled, str(marker))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ConflictError):
+        manager.submit("custom", "wiki", functions.works_until_cancelled, str(marker))
+    manager.cancel(job_id)
+
+
+def test_a_function_of_the_current_folder(manager: JobManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a notebook or with python -c, where the path begins with an empty entry."""
+    (tmp_path / "of_this_folder.py").write_text("def work():\n    return {'here': True}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("")
+    import of_this_folder  # type: ignore[import-not-found]
+
+    assert ended(manager, manager.submit("custom", None, of_this_folder.work)).result == {"here": True}
+
+
 def test_arguments_and_names_are_checked(manager: JobManager, functions: Any) -> None:
     with pytest.raises(UsageError, match="JSON"):
         manager.submit("custom", None, functions.count_pages, Path("/"))
@@ -130,6 +156,12 @@ def test_arguments_and_names_are_checked(manager: JobManager, functions: Any) ->
         manager.submit("custom", None, functions.count_pages, float("nan"))
     with pytest.raises(UsageError, match="job type of its own"):
         manager.submit("index_offline", None, functions.answer)
+    with pytest.raises(UsageError, match="is a chain"):
+        manager.submit("generate_source", None, functions.answer)
+    with pytest.raises(UsageError, match="valid source id"):
+        manager.submit("custom", 5, functions.answer)  # type: ignore[arg-type]
+    with pytest.raises(UsageError):
+        manager.submit("custom", None, {}.get)
     with pytest.raises(UsageError, match="not a name"):
         manager.submit("a b", None, functions.answer)
     with pytest.raises(UsageError, match="by name"):

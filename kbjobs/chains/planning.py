@@ -60,11 +60,12 @@ def plan_job(
                 error.args = (error.message,)
             raise
     notes: list[str] = []
+    where = f"{_told(chain)} for {source_id}" if source_id else _told(chain)
     if resume:
-        entries = _take_up(chain, source_id, entries, checkpoint, notes)
+        entries = _take_up(chain, entries, checkpoint, notes, where)
     elif checkpoint is not None and chain.resumable:
         notes.append(
-            f"A checkpoint of {_told(chain)} for {source_id} lies there ({describe(checkpoint)}):"
+            f"A checkpoint of {where} lies there ({describe(checkpoint)}):"
             " starting from the beginning all the same. --resume would have gone on from it."
         )
     first = next((entry for entry in entries if entry["status"] == "pending"), entries[0])
@@ -131,11 +132,7 @@ def _plan_phase(
 
 
 def _take_up(
-    chain: Chain,
-    source_id: str | None,
-    entries: list[dict[str, Any]],
-    checkpoint: Checkpoint | None,
-    notes: list[str],
+    chain: Chain, entries: list[dict[str, Any]], checkpoint: Checkpoint | None, notes: list[str], where: str
 ) -> list[dict[str, Any]]:
     """The phases with those completed that the checkpoint says are done."""
     if not chain.resumable:
@@ -145,15 +142,15 @@ def _take_up(
             " kbjobs resume JOB.",
         )
     if checkpoint is None:
-        notes.append(f"There is no checkpoint of {_told(chain)} for {source_id}: starting from the beginning.")
+        notes.append(f"There is no checkpoint of {where}: starting from the beginning.")
         return entries
     if checkpoint.fingerprint != fingerprint(entries):
         raise UsageError(
-            f"{_told(chain)} was changed since its checkpoint for {source_id} was written: "
+            f"{_told(chain)} was changed since the checkpoint of {where} was written: "
             + "; ".join(_differences(checkpoint.phases, entries)),
             "Either run it without --resume (from the beginning), or undo the change and resume.",
         )
-    notes.append(f"Going on from the checkpoint of {_told(chain)} for {source_id}: {describe(checkpoint)}.")
+    notes.append(f"Going on from the checkpoint of {where}: {describe(checkpoint)}.")
     return [
         {**entry, **_kept(saved), "skipped": True} if saved.get("status") == "completed" else entry
         for entry, saved in zip(entries, checkpoint.phases, strict=True)
@@ -167,13 +164,14 @@ def _kept(saved: dict[str, Any]) -> dict[str, Any]:
 
 def _differences(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[str]:
     """What an edit has changed, phase by phase."""
-    old, new = [phase["job"] for phase in before], [phase["job"] for phase in now]
+    old, new = [str(phase.get("job")) for phase in before], [phase["job"] for phase in now]
     if old != new:
         return [f"its phases were {', '.join(old)} and are {', '.join(new)}"]
     found = []
     for number, (was, entry) in enumerate(zip(before, now, strict=True), start=1):
-        for name in sorted({*was["params"], *entry["params"]}):
-            a, b = was["params"].get(name), entry["params"].get(name)
+        given = was.get("params") or {}
+        for name in sorted({*given, *entry["params"]}):
+            a, b = given.get(name), entry["params"].get(name)
             if a != b:
                 found.append(f"phase {number} ({entry['name']}): {name} was {a!r} and is {b!r}")
     return found

@@ -125,6 +125,8 @@ class Progress:
 
     def tell(self) -> None:
         """Tell how all phases stand, between two of them."""
+        if all(phase["status"] in ENDED for phase in self._phases):
+            self._progress = 100.0
         self._tell(None, "", None)
 
     def saved(self, steps: int) -> None:
@@ -165,19 +167,25 @@ class Progress:
             rate = past.rate
         if rate:
             return left / rate
-        return None if past is None else max(0.0, past.seconds - (now - self._phase_start))
+        return self._past_left(now)
+
+    def _past_left(self, now: float) -> float | None:
+        """Seconds left of the running phase by what it took the last time, None once it has taken longer."""
+        past = self._pasts.get(self._index)
+        elapsed = max(0.0, now - self._phase_start)
+        return None if past is None or elapsed > past.seconds else past.seconds - elapsed
 
     def _whole_eta(self, phase_left: float | None) -> float | None:
         """Seconds left of the chain: those of the running phase, and what the others took the last time.
 
         A phase that never ran is taken to need as long for its weight as those that are known.
         """
-        past = self._pasts.get(self._index)
-        elapsed = max(0.0, self._clock() - self._phase_start)
+        now = self._clock()
+        elapsed = max(0.0, now - self._phase_start)
         if phase_left is None:
-            if past is None:
-                return None
-            phase_left = max(0.0, past.seconds - elapsed)
+            phase_left = self._past_left(now)
+        if phase_left is None:
+            return None
         known_seconds, known_share = elapsed + phase_left, self._shares[self._index]
         for index, entry in enumerate(self._phases):
             if index < self._index and "seconds" in entry and entry["status"] == "completed":

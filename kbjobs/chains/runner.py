@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from typing import Any, Literal
 from kbjobs.chains.progress import ENDED, Progress
 from kbjobs.errors import JobCancelled, KbjobsError, TransientError
 from kbjobs.phases.base import Context, JobType, Params, PhaseResult
+from kbjobs.store.jobs import plain
 
+RESULT_LIMIT = 64 * 1024  # characters of JSON: it is written with every report of progress
 OnError = Literal["stop", "continue"]
 
 
@@ -27,8 +30,8 @@ class Phase:
 class ChainResult:
     """How a chain ended that ran to its end.
 
-    ``failed``: documents that could not be processed, in all phases; ``broken``: names of phases that failed
-    and let the chain go on.
+    ``failed``: documents that could not be processed, in the phase that had most; ``broken``: names of phases that
+    failed and let the chain go on.
     """
 
     summary: str
@@ -76,42 +79,62 @@ def run_chain(
             continue
         log.info("phase %s begins", entry["name"])
         progress.start(index)
+        context: Context | None = None
         try:
-            result = phase.job_type.run(make_context(index, phase), phase.params)
-        except JobCancelled:
-            progress.end(index, "cancelled", {"result": None})
-            raise
-        except Exception as error:
+            context = make_context(index, phase)
+            outcome = _outcome(phase.job_type.run(context, phase.params))
+        except (Exception, SystemExit) as error:
+            if isinstance(error, JobCancelled) and (context is None or context.is_stopping()):
+                progress.end(index, "cancelled", {"result": None})
+                raise
             if isinstance(error, TransientError) and can_retry(index):
                 raise
             progress.end(index, "failed", {"result": None, "error": _first_line(error)})
             if phase.on_error == "stop":
+                if isinstance(error, JobCancelled):  # of its own accord: nobody wished it to stop
+                    raise KbjobsError(f"phase {entry['name']} gave up: {error.message}", error.hint) from error
                 raise
             log.exception("phase %s failed; the chain goes on", entry["name"])
         else:
-            log.info("phase %s has ended: %s", entry["name"], result.summary)
-            progress.end(index, "completed", _outcome(result))
+            log.info("phase %s has ended: %s", entry["name"], outcome["summary"])
+            progress.end(index, "completed", outcome)
         if index < len(phases) - 1:
             on_end()
     return summarise(progress.snapshot())
 
 
 def _outcome(result: PhaseResult) -> dict[str, Any]:
-    outcome: dict[str, Any] = {"result": result.counts, "summary": result.summary}
+    """What a phase's result leaves in the state. Raises KbjobsError for one that cannot stand there."""
+    if not isinstance(result, PhaseResult):
+        raise KbjobsError(f"the phase returned {type(result).__name__}, not a PhaseResult", "Mend the job type.")
+    try:
+        counts = json.dumps(result.counts, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise KbjobsError(f"the phase's result is not JSON: {error}", "Mend the job type.") from None
+    if len(counts) > RESULT_LIMIT:
+        raise KbjobsError(
+            f"the phase's result takes {len(counts):,} characters, and {RESULT_LIMIT:,} are the most",
+            "Keep it in a file, and return where that is.",
+        )
+    outcome: dict[str, Any] = {"result": result.counts, "summary": plain(str(result.summary))}
     if result.failed:
-        outcome["failed"] = result.failed
+        outcome["failed"] = int(result.failed)
     return outcome
 
 
 def _first_line(error: BaseException) -> str:
-    text = error.message if isinstance(error, KbjobsError) else f"{type(error).__name__}: {error}"
-    return (text.strip().splitlines() or [type(error).__name__])[0][:500]
+    try:
+        text = error.message if isinstance(error, KbjobsError) else f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 — an exception that cannot even tell itself
+        text = type(error).__name__
+    return plain((text.strip().splitlines() or [type(error).__name__])[0][:500])
 
 
 def summarise(phases: Sequence[dict[str, Any]]) -> ChainResult:
     """The result of a chain from its ended phases."""
     broken = tuple(phase["name"] for phase in phases if phase["status"] == "failed")
-    failed = sum(phase.get("failed", 0) for phase in phases)
+    # The same document may fail in each phase.
+    failed = max((phase.get("failed", 0) for phase in phases), default=0)
     if len(phases) == 1:
         return ChainResult(phases[0].get("summary", ""), failed, broken, list(phases))
     skipped = sum(bool(phase.get("skipped")) for phase in phases)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 PLAIN_SECONDS = 60.0  # between two plain lines of progress: bars in cron's mail helped nobody
 BAR_WIDTH = 12
+WIDE = 76  # columns of a terminal that has room for the bars and weights of phases
 MILD_ENDS = (
     ExitCode.DONE,
     ExitCode.PARTIAL,
@@ -169,18 +170,23 @@ def _show_bars(manager: JobManager, job_ids: Sequence[int], revive: bool) -> lis
 
     ended: list[Job] = []
     console = open_console(sys.stderr)
+    # Several jobs at once get a line each, one alone shows its phases.
+    has_phases = len(job_ids) == 1 and len(manager.get_status(job_ids[0]).phases) > 1
+    bar_width = BAR_WIDTH if not has_phases or console.width >= WIDE else 0
     title, *others = (TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in BAR_TEXTS)
-    columns = (SpinnerColumn("line"), title, BarColumn(bar_width=BAR_WIDTH), *others)
-    with Progress(*columns, console=console, refresh_per_second=8, transient=True) as bars:
-        lines = _Lines(bars, console.width)
+    bar = (BarColumn(bar_width=bar_width),) if bar_width else ()
+    with Progress(
+        SpinnerColumn("line"), title, *bar, *others, console=console, refresh_per_second=8, transient=True
+    ) as bars:
+        lines = _Lines(bars, console.width, bar_width)
         for event in manager.follow(job_ids, revive):
             job = event.job
             lines.show(str(job.id), job.progress, _job_fields(job), describe_counts(job) or str(job.status))
-            # Several jobs at once get a line each, one alone shows its phases.
-            if len(job_ids) == 1 and len(job.phases) > 1:
+            if has_phases:
                 for index, phase in enumerate(job.phases):
                     detail = phase.get("error") or phase.get("summary") or ""
-                    lines.show(f"{job.id}.{index}", phase_progress(phase), _phase_fields(phase), detail)
+                    fields = _phase_fields(phase, with_weight=bool(bar_width))
+                    lines.show(f"{job.id}.{index}", phase_progress(phase), fields, detail)
             if event.event == "retry":
                 bars.console.print(f"job {job.id}: {_describe(event)}", markup=False, highlight=False)
             if event.event == "finished":
@@ -203,13 +209,13 @@ def _job_fields(job: Job) -> dict[str, Any]:
     }
 
 
-def _phase_fields(phase: dict[str, Any]) -> dict[str, Any]:
+def _phase_fields(phase: dict[str, Any], with_weight: bool) -> dict[str, Any]:
     name, status, done, weight, taken, _ = phase_row(phase)
     is_told = status not in ("pending", "running")
     return {
         "title": f"  {name}",
         "done": f"{done:>4}",
-        "rate": f"weight {weight}",
+        "rate": f"weight {weight}" if with_weight else "",
         "left": f"{status} {taken}".rstrip() if is_told else "",
     }
 
@@ -217,9 +223,9 @@ def _phase_fields(phase: dict[str, Any]) -> dict[str, Any]:
 class _Lines:
     """The lines of bars on a terminal. On a narrow one the detail gives way, never the rate or the time left."""
 
-    def __init__(self, bars: Progress, width: int) -> None:
+    def __init__(self, bars: Progress, width: int, bar_width: int) -> None:
         self._bars = bars
-        self._width = width
+        self._room = width - (bar_width + 1 if bar_width else 0) - 3
         self._tasks: dict[str, TaskID] = {}
 
     def show(self, key: str, completed: float, fields: dict[str, Any], detail: str) -> None:
@@ -230,5 +236,5 @@ class _Lines:
             self._tasks[key] = self._bars.add_task("", total=100, detail="", **fields)
         widths = [max(len(task.fields[name]) for task in self._bars.tasks) + 1 for name in BAR_TEXTS[:-1]]
         text = Text(printable(detail).replace("\n", " "))
-        text.truncate(max(0, self._width - sum(widths) - BAR_WIDTH - 4), overflow="ellipsis")
+        text.truncate(max(0, self._room - sum(widths)), overflow="ellipsis")
         self._bars.update(self._tasks[key], completed=completed, detail=text.plain, **fields)

@@ -245,7 +245,11 @@ class Supervisor:
             if processes_of_run(job.run_id):
                 alive.append(job)  # not dead yet: its source stays locked until it is
                 continue
-            self._record_death(job.id, job.run_id, "its worker died while no daemon ran")
+            try:
+                self._record_death(job.id, job.run_id, "its worker died while no daemon ran")
+            except sqlite3.IntegrityError as error:  # what is wrong with one job must not stop the others
+                log.error("job %d cannot be given back to the queue: %s", job.id, error)
+                continue
             self._forget(job.run_id)
         return alive
 

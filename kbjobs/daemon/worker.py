@@ -118,7 +118,7 @@ class ProgressWriter:
             except StaleWorkerError:
                 log.error("this run was declared dead: stopping at once, changing nothing")
                 os._exit(LOST)
-            except sqlite3.Error as error:
+            except Exception as error:  # noqa: BLE001 — whatever a phase reports, the heart must go on beating
                 # Progress is not worth the job's life; a full disk will be met by the job itself.
                 log.warning("progress was not written: %s", error)
         queue.close()
@@ -246,11 +246,11 @@ def _can_retry(job: Job, index: int) -> bool:
 
 def find_pasts(queue: Queue, job: Job) -> dict[int, Past]:
     """What each phase took when one like it last ran, preferably on the same source."""
-    known = history.last_runs(queue, {phase["job"] for phase in job.phases}, job.source)
+    known = history.last_runs(queue, {history.kind_of(phase) for phase in job.phases}, job.source)
     return {
         index: Past(float(last["seconds"]), last.get("rate"), last.get("unit", ""))
         for index, phase in enumerate(job.phases)
-        if (last := known.get(phase["job"])) is not None
+        if (last := known.get(history.kind_of(phase))) is not None
     }
 
 

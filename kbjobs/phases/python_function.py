@@ -9,6 +9,7 @@ import dataclasses
 import inspect
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -39,7 +40,7 @@ def describe_function(func: Callable[..., Any], args: Sequence[Any], kwargs: Map
     name = getattr(func, "__qualname__", "")
     module = getattr(func, "__module__", "") or ""
     shown = f"{module}.{name}" if name else repr(func)
-    if "<" in name or not name:
+    if "<" in name or not name or not module:
         raise UsageError(
             f"{shown} is a lambda, a local function or no function: a worker cannot import it",
             "Define it with def at the top level of a module, and pass that.",
@@ -53,7 +54,7 @@ def describe_function(func: Callable[..., Any], args: Sequence[Any], kwargs: Map
         function=f"{module}:{name}",
         args=list(args),
         kwargs=dict(kwargs),
-        sys_path=[folder for folder in sys.path if folder],
+        sys_path=[folder for entry in sys.path if os.path.exists(folder := os.path.abspath(entry or "."))],  # noqa: PTH100, PTH110
     )
     if find_function(params) is not func:
         raise UsageError(f"{shown} is not what a worker would import under that name", "Pass the function itself.")
@@ -76,7 +77,7 @@ def find_function(params: FunctionParams) -> Callable[..., Any]:
         found: Any = import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise MissingRequirementError(
             f"{params.function} cannot be imported: {error}", "Is its module still where it was at the submit?"
         ) from error
@@ -113,13 +114,13 @@ class FunctionCall:
         self._was_told_to_stop = self._was_told_to_stop or stopping
         return stopping
 
-    def progress_callback(self, *reported: Any) -> None:
-        """Take ``(percent)``, ``(percent, message)`` or ``(current, total, message)``.
+    def progress_callback(self, *reported: Any, **named: Any) -> None:
+        """Take ``(percent)``, ``(percent, message)`` or ``(current, total, message)``, by place or by name.
 
         Ends a function that cannot ask whether to stop, by raising JobCancelled.
         """
         message = ""
-        numbers = list(reported)
+        numbers = [*reported, *(named[name] for name in ("percent", "current", "total", "message") if name in named)]
         if numbers and isinstance(numbers[-1], str):
             message = numbers.pop()[:MESSAGE_LIMIT]
         if len(numbers) >= 2:
@@ -133,9 +134,11 @@ class FunctionCall:
 
 
 def _as_number(value: Any) -> float:
-    if isinstance(value, int | float) and math.isfinite(value):
-        return max(0.0, min(float(value), 1e15))
-    return 0.0
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+    return max(0.0, min(number, 1e15)) if math.isfinite(number) else 0.0
 
 
 def _accepted_names(func: Callable[..., Any]) -> set[str] | None:

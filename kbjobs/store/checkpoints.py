@@ -82,10 +82,21 @@ def save(
     )
 
 
-def delete(connection: sqlite3.Connection, source: str | None, chain: str) -> bool:
-    """Forget a checkpoint; returns whether there was one."""
-    deleted = connection.execute("DELETE FROM checkpoints WHERE source = ? AND chain = ?", (source or "", chain))
+def delete(connection: sqlite3.Connection, source: str | None, chain: str, job_id: int | None = None) -> bool:
+    """Forget a checkpoint, where ``job_id`` is given only if that job wrote it; returns whether there was one."""
+    mine = "" if job_id is None else " AND job_id = ?"
+    deleted = connection.execute(
+        f"DELETE FROM checkpoints WHERE source = ? AND chain = ?{mine}",
+        (source or "", chain, *(() if job_id is None else (job_id,))),
+    )
     return deleted.rowcount > 0
+
+
+def hand_over(connection: sqlite3.Connection, source: str | None, chain: str, job_id: int) -> None:
+    """Make a checkpoint that of the job which is to go on from it."""
+    connection.execute(
+        "UPDATE checkpoints SET job_id = ? WHERE source = ? AND chain = ?", (job_id, source or "", chain)
+    )
 
 
 def delete_stale(connection: sqlite3.Connection, days: float, dry_run: bool = False) -> list[Checkpoint]:

@@ -63,15 +63,31 @@ def just_ended(queue: Queue, limit: int, days: float) -> list[Job]:
 
 
 def resumable_jobs(queue: Queue) -> list[Job]:
-    """Jobs that ``resume`` accepts and that did not end by the user's own wish, the oldest first."""
+    """Jobs that ``resume`` accepts and that did not end by the user's own wish, the oldest first.
+
+    Not those whose work another job, the same but later, has completed.
+    """
     statuses = [status for status in before(Event.RESUME) if status is not Status.CANCELLED]
     marks = ",".join("?" * len(statuses))
-    rows = queue.connection.execute(f"SELECT {JOB_COLUMNS} FROM jobs WHERE status IN ({marks}) ORDER BY id", statuses)
+    rows = queue.connection.execute(
+        f"WITH unfinished AS (SELECT * FROM jobs WHERE status IN ({marks})), done AS ("
+        "  SELECT key, max(id) AS newest FROM jobs"
+        "  WHERE status = 'completed' AND key IN (SELECT key FROM unfinished) GROUP BY key)"
+        f" SELECT {JOB_COLUMNS} FROM unfinished LEFT JOIN done USING (key)"
+        " WHERE newest IS NULL OR newest < id ORDER BY id",
+        statuses,
+    )
     return [job_from_row(row) for row in rows]
 
 
+def kind_of(phase: dict[str, Any]) -> str:
+    """What phases that take a like time have in common: the job type, or of a Python function itself."""
+    params = phase.get("params") or {}
+    return f"{phase.get('job')} {params.get('function', '')}".rstrip()
+
+
 def last_runs(queue: Queue, types: Collection[str], source: str | None) -> dict[str, dict[str, Any]]:
-    """The latest completed phase of each job type, of the same source where there is one: as it stands in its job."""
+    """The latest completed phase of each kind, of the same source where there is one: as it stands in its job."""
     rows = queue.connection.execute(
         "SELECT source, phases FROM jobs WHERE finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT ?",
         (LOOKED_BACK,),
@@ -81,8 +97,8 @@ def last_runs(queue: Queue, types: Collection[str], source: str | None) -> dict[
     for row in rows:
         for phase in json.loads(row["phases"]):
             is_measured = phase.get("status") == "completed" and "seconds" in phase and not phase.get("skipped")
-            if is_measured and phase.get("job") in types:
-                (found if row["source"] == source else elsewhere).setdefault(phase["job"], phase)
+            if is_measured and (kind := kind_of(phase)) in types:
+                (found if row["source"] == source else elsewhere).setdefault(kind, phase)
     return elsewhere | found
 
 

@@ -117,8 +117,8 @@ class NewJob:
     """What a submit writes.
 
     ``resources`` are the names of which only one running job may hold each. ``phases`` are dictionaries of
-    name, job, params, weight, status, result and what else the runner notes of them. ``resumable``: whether its
-    checkpoint outlives it; ``resumed``: whether it goes on from the checkpoint of an earlier job.
+    name, job, params, weight, status, result and what else the runner notes of them. ``resumable``: whether another
+    job may go on from its checkpoint; ``resumed``: whether it goes on from that of an earlier job.
     """
 
     type: str
@@ -145,7 +145,12 @@ def fingerprint(phases: Iterable[dict[str, Any]]) -> str:
 
 
 def _identity(phases: Iterable[dict[str, Any]]) -> list[list[Any]]:
-    return [[phase.get("job"), phase.get("params")] for phase in phases]
+    # Where a caller looks for modules does not make it another call.
+    unlike = {"sys_path"}
+    return [
+        [phase.get("job"), {k: v for k, v in (phase.get("params") or {}).items() if k not in unlike}]
+        for phase in phases
+    ]
 
 
 def outcome_of(job: Job) -> Event | None:
@@ -154,6 +159,12 @@ def outcome_of(job: Job) -> Event | None:
         return Event.EXPIRE if job.reason == "time_limit" else Event.INTERRUPT
     ends = {Status.COMPLETED: Event.COMPLETE, Status.FAILED: Event.FAIL, Status.CANCELLED: Event.CANCEL}
     return ends.get(job.status)
+
+
+def plain(text: str) -> str:
+    """A text that SQLite takes and a row can bear: without lone surrogates (file names have them), cut to size."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 1] + "…"
 
 
 def restarted(phase: dict[str, Any]) -> dict[str, Any]:
@@ -189,6 +200,8 @@ def _iso(moment: float | None) -> str | None:
         return None
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
+
+TEXT_LIMIT = 4_000  # characters of a message or an error that the state keeps; the log has it whole
 
 # What to select where rows are to become jobs.
 JOB_COLUMNS = ", ".join(column.name for column in fields(Job))

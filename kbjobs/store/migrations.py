@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
+from kbjobs.store.clocks import now_text
 from kbjobs.store.connection import transaction
 
 Migration = Callable[[Database], None]
@@ -87,10 +88,19 @@ def state_002_checkpoints(db: Database) -> None:
             created_at TEXT NOT NULL, started_at TEXT, finished_at TEXT, duration REAL NOT NULL DEFAULT 0,
             exit_code INTEGER, result TEXT, error TEXT,
             attempt_started_at TEXT,
-            resumable INTEGER NOT NULL DEFAULT 1,  -- whether its checkpoint outlives it
+            resumable INTEGER NOT NULL DEFAULT 1,  -- whether another job may go on from its checkpoint
             resumed INTEGER NOT NULL DEFAULT 0     -- whether it goes on from the checkpoint of an earlier job
         )""")
     db.execute(f"INSERT INTO jobs_2 ({columns}) SELECT {columns} FROM jobs")
+    given = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'").fetchone()
+    newest = db.execute("SELECT coalesce(max(id), 0) FROM jobs").fetchone()[0]
+    if given is not None and given[0] > newest:
+        # Its newest jobs were forgotten; the next one must not get their numbers, nor their logs.
+        db.execute(
+            "INSERT INTO jobs_2 (id, type, params, key, resources, phases, status, created_at, finished_at, exit_code,"
+            " message) VALUES (?, 'forgotten', '{}', '', '[]', '[]', 'completed', ?, ?, 0, ?)",
+            (given[0], now_text(), now_text(), "keeps the number of the newest job that was forgotten"),
+        )
     db.execute("DROP TABLE jobs")
     db.execute("ALTER TABLE jobs_2 RENAME TO jobs")
     db.execute("CREATE UNIQUE INDEX one_live_job_per_key ON jobs(key) WHERE finished_at IS NULL")

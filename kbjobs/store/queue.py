@@ -15,7 +15,17 @@ from typing import Any
 from kbjobs.errors import ConflictError, ExitCode
 from kbjobs.store import checkpoints, clocks
 from kbjobs.store.connection import connect, explain, transaction
-from kbjobs.store.jobs import JOB_COLUMNS, Job, Limits, NewJob, job_from_row, outcome_of, reopened, restarted
+from kbjobs.store.jobs import (
+    JOB_COLUMNS,
+    Job,
+    Limits,
+    NewJob,
+    fingerprint,
+    job_from_row,
+    outcome_of,
+    reopened,
+    restarted,
+)
 from kbjobs.store.runs import Runs, StaleWorkerError
 from kbjobs.store.transitions import Event, InvalidTransition, Status, after
 
@@ -125,6 +135,8 @@ class Queue(Runs):
                 rows = []
                 for new in jobs:
                     rows.append(self.connection.execute(_INSERT, _row(new)).fetchone())
+                    if new.resumed:
+                        checkpoints.hand_over(self.connection, new.source, new.type, rows[-1]["id"])
             return [job_from_row(row) for row in rows]
         except sqlite3.IntegrityError as error:
             found = self.connection.execute(
@@ -191,7 +203,7 @@ class Queue(Runs):
                         job_id,
                     ),
                 )
-                phases = json.dumps(reopened(job.phases, also_passed=True))
+                phases = json.dumps(self._taken_up(job))
                 self.connection.execute("UPDATE jobs SET phases = ? WHERE id = ?", (phases, job_id))
                 if from_start:
                     phases = json.dumps([restarted(phase) for phase in job.phases])
@@ -199,7 +211,7 @@ class Queue(Runs):
                         "UPDATE jobs SET progress = 0, saved = 0, phase = NULL, resumed = 0, phases = ? WHERE id = ?",
                         (phases, job_id),
                     )
-                    checkpoints.delete(self.connection, job.source, job.type)
+                    checkpoints.delete(self.connection, job.source, job.type, job_id)
         except InvalidTransition:
             possible = "an ended job" if from_start else "a failed, cancelled or interrupted job"
             raise ConflictError(
@@ -210,6 +222,18 @@ class Queue(Runs):
                 f"the same job as {job_id} is already pending or running", "See kbjobs status."
             ) from None
         return self.get(job_id)
+
+    def _taken_up(self, job: Job) -> list[dict[str, Any]]:
+        """The phases of a job that goes on: also what another job of the same chain has completed since is done."""
+        phases = reopened(job.phases, also_passed=True)
+        found = checkpoints.load(self.connection, job.source, job.type)
+        if found is None or found.job_id == job.id or found.fingerprint != fingerprint(phases):
+            return phases
+        checkpoints.hand_over(self.connection, job.source, job.type, job.id)
+        return [
+            saved if saved.get("status") == "completed" else phase
+            for phase, saved in zip(phases, found.phases, strict=True)
+        ]
 
     def changes(self) -> tuple[int, int]:
         """Another pair whenever anybody has written, this connection included: a cheap question for those who wait."""

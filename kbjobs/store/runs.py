@@ -10,10 +10,14 @@ from typing import Any
 from kbjobs.errors import ExitCode, NotFoundError
 from kbjobs.store import checkpoints, clocks
 from kbjobs.store.connection import transaction
-from kbjobs.store.jobs import JOB_COLUMNS, Job, fingerprint, job_from_row, reopened
+from kbjobs.store.jobs import JOB_COLUMNS, Job, fingerprint, job_from_row, plain, reopened
 from kbjobs.store.transitions import Event, Status, after
 
 _GET = f"SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?"
+
+
+def _open_phases(phases: Sequence[dict[str, Any]]) -> list[int]:
+    return [index for index, phase in enumerate(phases) if phase.get("status") not in ("completed", "failed")]
 
 
 class StaleWorkerError(Exception):
@@ -51,7 +55,8 @@ class Runs:
             found = checkpoints.load(self.connection, job.source, job.type)
             inner = None
             if found and (job.resumed or found.job_id == job.id) and found.fingerprint == fingerprint(job.phases):
-                inner = found.inner
+                # Where a phase that had ended is open again, the running one is not the one that saved it.
+                inner = found.inner if _open_phases(found.phases) == _open_phases(job.phases) else None
             if len(job.phases) > 1 or inner is not None:
                 checkpoints.save(self.connection, job.source, job.type, job.id, job.phases, inner)
             elif found:
@@ -63,13 +68,14 @@ class Runs:
         with transaction(self.connection):
             self._check_run(job_id, run_id)
             job = self.get(job_id)
+            self.connection.execute("UPDATE jobs SET saved_at_start = -1 WHERE id = ?", (job_id,))
             checkpoints.save(self.connection, job.source, job.type, job_id, job.phases, inner)
 
     def end_phase(self, job_id: int, run_id: str, phases: Sequence[dict[str, Any]], progress: float) -> None:
         """Record that a phase has ended, with its result, in the job and in the checkpoint at once."""
         with transaction(self.connection):
             ended = self.connection.execute(
-                "UPDATE jobs SET phases = ?, progress = ?, retried = 0, beat = beat + 1"
+                "UPDATE jobs SET phases = ?, progress = ?, retried = 0, saved_at_start = -1, beat = beat + 1"
                 " WHERE id = ? AND status = 'running' AND run_id = ? RETURNING source, type",
                 (json.dumps(list(phases)), progress, job_id, run_id),
             ).fetchall()
@@ -92,6 +98,7 @@ class Runs:
         and phases (JSON values).
         """
         values = {k: json.dumps(v) if k in ("phase", "phases") else v for k, v in fields.items()}
+        values = {k: plain(v) if isinstance(v, str) and k in ("message", "operation") else v for k, v in values.items()}
         assignments = ", ".join(f"{name} = :{name}" for name in values)
         row = self.connection.execute(
             f"UPDATE jobs SET beat = beat + 1, {assignments} WHERE id = :id AND status = 'running' AND run_id = :run_id"
@@ -127,7 +134,7 @@ class Runs:
     ) -> None:
         """End a running job and free its resources. Raises StaleWorkerError where the run has ended."""
         with transaction(self.connection):
-            more: dict[str, Any] = {"error": error, "reason": reason, "phase": None}
+            more: dict[str, Any] = {"error": None if error is None else plain(error), "reason": reason, "phase": None}
             if result is not None:
                 more["result"] = json.dumps(result)
             if phases is not None:
@@ -180,9 +187,11 @@ class Runs:
             self._leave(job_id, run_id, Event.REQUEUE, None, "waits for the daemon", "daemon stopped", deaths)
 
     def _keep_attempt(self, job_id: int, run_id: str, event: Event, error: str | None) -> None:
+        # A job that an older program has claimed has its row already, and no start of the attempt in its own.
         self.connection.execute(
-            "INSERT INTO attempts (job_id, attempt, run_id, started_at, finished_at, outcome, error)"
-            " SELECT id, attempt, run_id, attempt_started_at, ?, ?, ? FROM jobs WHERE id = ? AND run_id = ?",
+            "INSERT OR REPLACE INTO attempts (job_id, attempt, run_id, started_at, finished_at, outcome, error)"
+            " SELECT id, attempt, run_id, coalesce(attempt_started_at, started_at, created_at), ?, ?, ?"
+            " FROM jobs WHERE id = ? AND run_id = ?",
             (clocks.now_text(), event, error, job_id, run_id),
         )
 
@@ -201,6 +210,7 @@ class Runs:
 
         ``more``: further columns of the job and their values.
         """
+        message, error = plain(message), None if error is None else plain(error)
         if event in (Event.REQUEUE, Event.POSTPONE) and self.get(job_id).cancel_requested:
             # Nothing that would run again is left of a job that the user wished to end.
             event, exit_code, message = Event.CANCEL, ExitCode.CANCELLED, "cancelled; what was done is kept"
@@ -218,13 +228,12 @@ class Runs:
         values |= {"exit_code": exit_code, "finished_at": moment if exit_code is not None else None, **(more or {})}
         assignments = ", ".join(f"{name} = ?" for name in values)
         left = self.connection.execute(
-            f"UPDATE jobs SET {assignments} WHERE id = ? AND status = 'running' AND run_id = ?"
-            " RETURNING resumable, source, type",
+            f"UPDATE jobs SET {assignments} WHERE id = ? AND status = 'running' AND run_id = ? RETURNING source, type",
             (*values.values(), job_id, run_id),
         ).fetchall()
         if len(left) != 1:
             raise StaleWorkerError(f"run {run_id} of job {job_id} has ended")
-        resumable, source, chain = left[0]
+        source, chain = left[0]
         self.connection.execute("DELETE FROM locks WHERE run_id = ?", (run_id,))
-        if exit_code is not None and (event is Event.COMPLETE or not resumable):
-            checkpoints.delete(self.connection, source, chain)
+        if event is Event.COMPLETE:
+            checkpoints.delete(self.connection, source, chain, job_id)

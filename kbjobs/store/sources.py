@@ -41,7 +41,7 @@ def is_source_id(name: str) -> bool:
 
 def check_source_id(source_id: str) -> str:
     """Return the id, or raise UsageError saying what an id may look like."""
-    if not SOURCE_ID.fullmatch(source_id):
+    if not isinstance(source_id, str) or not SOURCE_ID.fullmatch(source_id):
         raise UsageError(
             f"{source_id!r} is not a valid source id",
             "An id has 1–63 of a–z, 0–9, '.', '_' and '-', and begins and ends with a letter or digit.",

@@ -178,6 +178,8 @@ def test_a_rate_of_another_unit_tells_nothing() -> None:
     recorder.progress.start(0)
     recorder.time = 100.0
     assert recorder.report(0, 3000).eta == 400
+    recorder.time = 501.0
+    assert recorder.report(0, 3000).eta is None  # it takes longer than the last time: nobody knows how much
 
 
 def test_later_phases_count_by_what_they_took_the_last_time() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from kbjobs.chains.progress import Progress
 from kbjobs.chains.runner import ChainResult, OnError, Phase, run_chain
-from kbjobs.errors import JobCancelled, TransientError, UsageError
+from kbjobs.errors import JobCancelled, KbjobsError, TransientError, UsageError
 from kbjobs.phases.base import JobType, Params, PhaseResult, Plan
 
 Work = Callable[..., PhaseResult]
@@ -20,7 +20,7 @@ def done(*_: Any) -> PhaseResult:
     return PhaseResult({}, "")
 
 
-def failing(error: Exception) -> Work:
+def failing(error: BaseException) -> Work:
     def fail(*_: Any) -> PhaseResult:
         raise error
 
@@ -35,10 +35,18 @@ def phase(work: Work = done, on_error: OnError = "stop") -> Phase:
     return Phase(kind, Params(), on_error)
 
 
+class Stub:
+    """What the phases of these tests see: which one they are, and whether the job is to stop."""
+
+    def __init__(self, index: int, stopping: bool) -> None:
+        self.index = index
+        self.is_stopping = lambda: stopping
+
+
 class Run:
     """One run of a chain; what was put on record after each phase is kept."""
 
-    def __init__(self, *phases: Phase, done_before: int = 0, can_retry: bool = False) -> None:
+    def __init__(self, *phases: Phase, done_before: int = 0, can_retry: bool = False, stopping: bool = True) -> None:
         entries = [
             {"name": "abcdef"[n], "job": "t", "params": {}, "weight": 1, "status": "pending", "result": None}
             for n in range(len(phases))
@@ -47,18 +55,18 @@ class Run:
             one.update(status="completed", skipped=True, result={"old": True}, failed=2)
         self.progress = Progress(entries, lambda report: None, lambda steps: None)
         self.recorded: list[list[str]] = []
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.result: ChainResult | None = None
         try:
             self.result = run_chain(
                 phases,
                 self.progress,
-                lambda index, phase: index,  # type: ignore[arg-type,return-value]
+                lambda index, phase: Stub(index, stopping),  # type: ignore[arg-type,return-value]
                 lambda: self.recorded.append(self.statuses),
                 lambda index: can_retry,
                 logging.getLogger("test"),
             )
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.error = error
 
     @property
@@ -70,7 +78,7 @@ def test_phases_run_in_order_and_each_keeps_its_result() -> None:
     order: list[int] = []
 
     def work(context: Any, params: Params) -> PhaseResult:
-        order.append(context)
+        order.append(context.index)
         return PhaseResult({"seen": len(order)}, f"saw {len(order)}")
 
     run = Run(phase(work), phase(work))
@@ -134,3 +142,47 @@ def test_phases_that_are_done_are_not_run_again_and_count() -> None:
     assert run.result.phases[0]["result"] == {"old": True}
     assert run.result.failed == 2
     assert run.result.summary.startswith("2 of 2 phases done, 1 of them before")
+
+
+def test_a_phase_that_gives_up_by_itself_has_failed() -> None:
+    """Nobody wished it to stop: given back to the queue it would run for ever."""
+    run = Run(phase(failing(JobCancelled("enough"))), phase(), stopping=False)
+    assert isinstance(run.error, KbjobsError)
+    assert not isinstance(run.error, JobCancelled)
+    assert run.statuses == ["failed", "pending"]
+    passed = Run(phase(failing(JobCancelled("enough")), "continue"), phase(), stopping=False)
+    assert passed.statuses == ["failed", "completed"]
+
+
+class Untold(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), Untold()])
+def test_whatever_a_phase_raises_ends_it(error: BaseException) -> None:
+    run = Run(phase(failing(error), "continue"), phase())
+    assert run.error is None
+    assert run.statuses == ["failed", "completed"]
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (None, "not a PhaseResult"),
+        (PhaseResult({"ids": {1, 2}}, ""), "not JSON"),
+        (PhaseResult({"score": float("nan")}, ""), "not JSON"),
+        (PhaseResult({"text": "x" * 70_000}, ""), "65,536 are the most"),
+    ],
+)
+def test_a_result_that_cannot_stand_in_the_state_fails_the_phase(result: Any, told: str) -> None:
+    run = Run(phase(lambda *_: result), phase())
+    assert isinstance(run.error, KbjobsError)
+    assert told in run.error.message
+    assert run.statuses == ["failed", "pending"]
+
+
+def test_the_same_document_that_fails_in_each_phase_counts_once() -> None:
+    run = Run(phase(lambda *_: PhaseResult({}, "", 1)), phase(lambda *_: PhaseResult({}, "", 3)))
+    assert run.result is not None
+    assert run.result.summary == "2 of 2 phases done; 3 documents could not be processed (see the log)"

@@ -212,6 +212,20 @@ def test_every_phase_has_its_bar(sources: Path, terminal: OpenTerminal) -> None:
     assert shown.end() == 0
 
 
+def test_on_a_narrow_terminal_what_is_done_and_left_stays(sources: Path, terminal: OpenTerminal) -> None:
+    path = write(sources, phases({"count": 2}, {"count": 40, "seconds": 0.1, "name": "a_long_name_of_a_phase"}))
+    shown = terminal("chain", path, "--source", "a", columns=60)
+    shown.read_until(r"nightly a +\d+% \d+\S*/s +\S+s left")
+    shown.read_until(r"a-long-name-of-a-phase +\d+%")
+    assert shown.end() == 0
+
+
+def test_a_chain_file_does_not_hide_a_job_type(home: Home, sources: Path, kbjobs: Kbjobs) -> None:
+    (home.path / "chains").mkdir()
+    (home.path / "chains" / "metadata.toml").write_text(phases({"count": 1}).replace("nightly", "metadata"))
+    kbjobs("run", "metadata", "a", "--force")
+
+
 def test_built_in_chains_are_types_to_run(kbjobs: Kbjobs) -> None:
     for name in ("generate-source", "regenerate-source", "reindex-online", "reindex-offline"):
         assert "kbjobs chains show" in kbjobs("run", name, "--help").stdout

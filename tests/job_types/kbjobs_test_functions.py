@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,14 @@ def reports(progress_callback: Callable[..., None], seconds: float = 0.0) -> dic
     progress_callback(3, 4, "three of four")
     time.sleep(seconds)
     return {"done": True}
+
+
+def reports_by_name(progress_callback: Callable[..., None]) -> None:
+    progress_callback(1, 2, message="half")
+    progress_callback(current=Fraction(3, 4), total=1, message="three quarters")
+    progress_callback(percent="odd")
+    progress_callback()
+    progress_callback(float("nan"), None, "nothing")
 
 
 def takes_anything(**given: Any) -> dict[str, Any]:
