@@ -26,7 +26,7 @@ demo: install
 
 test: install
 	@sh tests/real/fetch_inputs.sh
-	$(BIN)/python -m pytest --numprocesses $(WORKERS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 check: install
 	$(BIN)/ruff check
