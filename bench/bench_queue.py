@@ -110,14 +110,15 @@ def compare_rates() -> None:
         print(f"synchronous {synchronous}, jobs/s: {told}; of the faster peer: {medians['kbjobs'] / fastest:.2f}{bar}")
 
 
-def seconds_of(action: Callable[[], object], times: int = 200) -> float:
-    """Median seconds of one call."""
-    samples = []
-    for _ in range(times):
-        started = time.perf_counter()
-        action()
-        samples.append(time.perf_counter() - started)
-    return statistics.median(samples)
+def seconds_of_each(*actions: Callable[[int], object], times: int = 200) -> list[float]:
+    """Median seconds of one call of each, called in turn."""
+    samples: list[list[float]] = [[] for _ in actions]
+    for number in range(times):
+        for action, found in zip(actions, samples, strict=True):
+            started = time.perf_counter()
+            action(number)
+            found.append(time.perf_counter() - started)
+    return [statistics.median(found) for found in samples]
 
 
 def fill_history(queue: Queue, count: int) -> None:
@@ -137,7 +138,7 @@ def fill_history(queue: Queue, count: int) -> None:
 
 def compare_history() -> None:
     """Print the time of a claim and of ``kbjobs status`` with and without a long history."""
-    claims, homes = [], []
+    queues, homes = [], []
     with tempfile.TemporaryDirectory(prefix="kbjobs-bench-") as folder:
         for count in (0, HISTORY):
             home = Home(Path(folder) / str(count))
@@ -148,13 +149,13 @@ def compare_history() -> None:
                 fill_history(queue, count)
             for number in range(400):
                 queue.submit(NewJob("noop", f"s{number}", {}, [], (f"source:s{number}",)))
-            runs = iter(range(1000))
-            claims.append(seconds_of(lambda q=queue, r=runs: q.claim(f"run{next(r)}")))
+            queues.append(queue)
+        none, many = seconds_of_each(*[lambda n, q=queue: q.claim(f"run{n}") for queue in queues])
+        for queue in queues:
             queue.connection.execute("DELETE FROM locks")
             queue.connection.execute("UPDATE jobs SET status = 'failed' WHERE status = 'running'")
             queue.connection.execute("DELETE FROM jobs WHERE status = 'pending'")
             queue.close()
-        none, many = claims
         print(
             f"claim with {HISTORY:,} jobs in history: {many * 1e3:.2f} ms against {none * 1e3:.2f} with none:"
             f" ratio {many / none:.2f} (bar 1.2)"

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import TracebackType
 from urllib.parse import quote
 
 from kbjobs.errors import KbjobsError, UnavailableError
@@ -105,18 +106,36 @@ def _changing(path: Path) -> Iterator[None]:
         raise UnavailableError(f"{path} is being changed by another process for too long", "Try again.") from error
 
 
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """BEGIN IMMEDIATE … COMMIT. A read followed by a write needs the write lock from its start:
-    upgrading a read snapshot fails at once with SQLITE_BUSY, whatever the timeout."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+class transaction:
+    """BEGIN IMMEDIATE … COMMIT, as a context; a generator would take three times as long to enter and leave.
+
+    A read followed by a write needs the write lock from its start: upgrading a read snapshot fails at once with
+    SQLITE_BUSY, whatever the timeout.
+    """
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            try:
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+        else:
+            self._roll_back()
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
 
 
 def check_integrity(path: Path) -> str:
