@@ -12,7 +12,6 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote_to_bytes
 
 from kbjobs.errors import NotFoundError
 
@@ -167,11 +166,6 @@ def quote_key(path: str) -> str:
     if _QUOTED_IN_KEY.search(path) is None:
         return path
     return _QUOTED_IN_KEY.sub(lambda found: "".join(f"%{byte:02X}" for byte in os.fsencode(found.group())), path)
-
-
-def unquote_key(key: str) -> str:
-    """Undo `quote_key`: the path as the system names it (surrogates stand for bytes that are not UTF-8)."""
-    return os.fsdecode(unquote_to_bytes(key))
 
 
 def sign_status(status: os.stat_result) -> str:

@@ -108,12 +108,7 @@ def _read_changed(
         saved = 0
         for document, _, _ in rows:
             before = known.get(document.doc_id)
-            if before is None:
-                scan.new += 1
-            elif before.content_hash != document.content_hash:
-                scan.changed += 1
-            else:
-                scan.unchanged += 1
+            scan.count(before.content_hash if before else None, document.content_hash)
             # Only what the ledger did not hold is progress: a page read again is not.
             saved += before is None or before.content_hash != document.content_hash or before.state != state
         context.saved(saved)

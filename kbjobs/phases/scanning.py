@@ -36,6 +36,15 @@ class Scan:
     skipped: list[tuple[str, str]] = field(default_factory=list)
     vanished: list[str] = field(default_factory=list)
 
+    def count(self, before: str | None, now: str) -> None:
+        """Count a document that was read, by the hash of its content before (None for a new one) and now."""
+        if before is None:
+            self.new += 1
+        elif before != now:
+            self.changed += 1
+        else:
+            self.unchanged += 1
+
 
 class DocumentStore(Protocol):
     """What a scan compares with and writes to: a ledger, or what stands in for one where nothing is to be written."""
@@ -97,12 +106,7 @@ def scan_source(
         context.saved(sum(not _is_known(known.get(document.doc_id), document, pipeline) for document, _ in documents))
         for document, _ in documents:
             before = known.get(document.doc_id)
-            if before is None:
-                scan.new += 1
-            elif before.content_hash != document.content_hash:
-                scan.changed += 1
-            else:
-                scan.unchanged += 1
+            scan.count(before.content_hash if before else None, document.content_hash)
         done += len(batch)
     context.progress(done, len(files), "documents", "reading documents", span, eta_matters=False)
     for path, reason in scan.failed:

@@ -224,11 +224,6 @@ class Ledger:
         )
         return before is not None and tuple(before) == (document.content_hash, pipeline, document.url)
 
-    def touch_documents(self, signatures: Iterable[tuple[str, str]]) -> None:
-        """Note new signatures of documents whose content did not change: pairs of signature and doc_id."""
-        with transaction(self.connection):
-            self.connection.executemany("UPDATE documents SET signature = ? WHERE doc_id = ?", signatures)
-
     def delete_documents(self, doc_ids: Sequence[str]) -> None:
         """Forget documents, their links and chunks, in one transaction. Their vectors stay: they cost money."""
         with transaction(self.connection):
