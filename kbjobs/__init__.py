@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kbjobs.version import VERSION as __version__
+
 if TYPE_CHECKING:
     from kbjobs.api import JobManager, get_job_manager
     from kbjobs.combined import (
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
         save_checkpoint,
     )
 
-__version__ = "0.1.0"
 __all__ = [
     "Checkpoint",
     "JobManager",

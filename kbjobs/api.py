@@ -13,6 +13,7 @@ from kbjobs.crashpoints import crash_point
 from kbjobs.credentials import names_in_environment, stored_secrets
 from kbjobs.daemon.launching import ensure_daemon, is_running
 from kbjobs.daemon.waking import nudge
+from kbjobs.embedding.dimensions import DIMENSIONS
 from kbjobs.errors import MissingRequirementError, NotFoundError, UnavailableError, UsageError
 from kbjobs.phases.names import known_names
 from kbjobs.settings import Home, Settings, current_home
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from kbjobs.chains.planning import Planned
     from kbjobs.phases.base import JobType, Params, Plan
 
-DIMENSIONS = (384, 768, 1024, 1536)
 POLL_SECONDS = 0.1
 REVIVE_SECONDS = 1.0  # between two looks whether the daemon of a followed job still lives
 
@@ -115,8 +115,8 @@ class JobManager:
         A chain takes no parameters: its file says them. Raises UsageError, NotFoundError.
         """
         from kbjobs.chains.chain import single
+        from kbjobs.chains.file.reading import read_chain
         from kbjobs.chains.library import find_chain_file, list_chain_files
-        from kbjobs.chains.reading import read_chain
         from kbjobs.phases.registry import is_taken, job_type
 
         if not is_taken(name.replace("-", "_")) and any(

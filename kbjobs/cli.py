@@ -76,9 +76,9 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from kbjobs import __version__
+        from kbjobs.version import VERSION
 
-        typer.echo(f"kbjobs {__version__}")
+        typer.echo(f"kbjobs {VERSION}")
         raise typer.Exit
 
 

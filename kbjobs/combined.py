@@ -11,8 +11,9 @@ from typing import Any
 
 from kbjobs.chains.progress import Progress, Report
 from kbjobs.chains.runner import Phase, run_chain
+from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import JobCancelled, UsageError
-from kbjobs.phases.base import Context, JobType, Params, PhaseResult, Plan
+from kbjobs.phases.base import JobType, Params, Plan
 from kbjobs.phases.python_function import FunctionCall
 from kbjobs.settings import Settings, current_home
 from kbjobs.store import checkpoints

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from kbjobs import __version__
 from kbjobs.credentials import names_in_environment, stored_secrets
 from kbjobs.daemon.launching import is_running
 from kbjobs.daemon.locks import is_locked
@@ -23,6 +22,7 @@ from kbjobs.store.connection import check_integrity
 from kbjobs.store.history import active_jobs, resumable_jobs
 from kbjobs.store.queue import open_existing
 from kbjobs.store.sources import list_sources
+from kbjobs.version import VERSION
 
 if TYPE_CHECKING:
     from kbjobs.phases.base import JobType
@@ -116,11 +116,11 @@ def _check_daemon(home: Home) -> Iterator[Finding]:
             yield Finding("daemon", "problem", f"none runs, and {waiting} jobs wait", "kbjobs daemon start")
         else:
             yield Finding("daemon", "ok", "none runs and none is needed")
-    elif described and described["version"] != __version__:
+    elif described and described["version"] != VERSION:
         yield Finding(
             "daemon",
             "problem",
-            f"it is of kbjobs {described['version']}, this is {__version__}",
+            f"it is of kbjobs {described['version']}, this is {VERSION}",
             "kbjobs daemon restart",
         )
     else:
@@ -197,8 +197,8 @@ class _Configured:
 
 def _configured(home: Home) -> list[_Configured]:
     """The phases of jobs that wait, run or can be resumed, and of the chains of the home."""
+    from kbjobs.chains.file.reading import ChainFileError, read_chain
     from kbjobs.chains.library import list_chain_files
-    from kbjobs.chains.reading import ChainFileError, read_chain
 
     found = []
     queue = open_existing(home.state_file)

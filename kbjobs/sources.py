@@ -164,12 +164,12 @@ def describe(home: Home, source_id: str) -> SourceState:
     try:
         models = tuple(
             {
-                "model": row["name"],
-                "key": row["key"],
-                "dimension": row["dimension"],
-                "chunks": ledger.count_chunks(row["profile"]),
-                "vectors": ledger.count_vectors(row["id"]),
-                "cleared": bool(row["cleared"]) and not (folder.vectors / row["key"]).exists(),
+                "model": row.name,
+                "key": row.key,
+                "dimension": row.dimension,
+                "chunks": ledger.count_chunks(row.profile),
+                "vectors": ledger.count_vectors(row.id),
+                "cleared": bool(row.is_cleared) and not (folder.vectors / row.key).exists(),
             }
             for row in ledger.models()
         )
@@ -198,18 +198,18 @@ def verify(home: Home, source_id: str) -> dict[str, Any]:
         try:
             checked = 0
             for row in ledger.models():
-                indexed = Indexed(ledger, row["id"], row["profile"], folder.vectors / row["key"])
-                if row["cleared"] and not WorkingCopy(indexed.live).readable().exists():
-                    cleared.append(row["name"])
+                indexed = Indexed(ledger, row.id, row.profile, folder.vectors / row.key)
+                if row.is_cleared and not WorkingCopy(indexed.live).readable().exists():
+                    cleared.append(row.name)
                     continue
                 try:
                     found = verify_collection(indexed, sample=200)
                 except CollectionError as error:
-                    drift.append({"model": row["name"], "problem": error.message})
+                    drift.append({"model": row.name, "problem": error.message})
                     continue
-                checked += ledger.count_chunks(row["profile"])
+                checked += ledger.count_chunks(row.profile)
                 drift.extend(
-                    {"model": row["name"], "problem": problem, "record": record}
+                    {"model": row.name, "problem": problem, "record": record}
                     for problem, records in asdict(found).items()
                     for record in records
                 )
@@ -231,10 +231,10 @@ def rebuild(home: Home, source_id: str) -> list[dict[str, Any]]:
         ledger = Ledger(folder.ledger)
         try:
             for row in ledger.models():
-                indexed = Indexed(ledger, row["id"], row["profile"], folder.vectors / row["key"])
+                indexed = Indexed(ledger, row.id, row.profile, folder.vectors / row.key)
                 settle_and_publish(indexed, needs_fresh=True)
-                records = len(ledger.record_ids(row["id"], row["profile"]))
-                rebuilt.append({"model": row["name"], "dimension": row["dimension"], "records": records})
+                records = len(ledger.record_ids(row.id, row.profile))
+                rebuilt.append({"model": row.name, "dimension": row.dimension, "records": records})
         finally:
             ledger.close()
     return rebuilt
@@ -382,9 +382,7 @@ def _model_keys(folder: SourceFolder) -> dict[str, str]:
     ledger = Ledger(folder.ledger)
     try:
         return {
-            row["key"]: row["name"]
-            for row in ledger.models()
-            if WorkingCopy(folder.vectors / row["key"]).readable().exists()
+            row.key: row.name for row in ledger.models() if WorkingCopy(folder.vectors / row.key).readable().exists()
         }
     finally:
         ledger.close()

@@ -17,28 +17,29 @@ from kbjobs.store.sources import SourceFolder
 from tests.conftest import ROOT, write_pages
 
 PACKAGE = ROOT / "kbjobs"
-# From the top floor down; those on one line share a floor and may use each other.
+# From the top floor down, as docs/architecture.md draws them. What shares a floor does not know its neighbours, but
+# where NEIGHBOURS says so.
 FLOORS = [
-    {"cli", "__main__"},
+    {"__main__"},
+    {"cli"},
     {"commands"},
-    {"api", "combined", "sources", "doctor", "__init__"},
+    {"kbjobs"},
+    {"api", "combined", "doctor", "sources"},
     {"daemon"},
+    {"chains.file"},
     {"chains"},
     {"phases"},
-    {"content", "embedding", "vectors"},
+    {"indexing", "scanning", "tagging"},
+    {"context"},
+    {"vectors"},
+    {"embedding"},
+    {"content"},
     {"store"},
     {"credentials"},
     {"settings"},
-    {"errors", "crashpoints"},
+    {"crashpoints", "errors", "version"},
 ]
-# The version is a fact of the package itself.
-ALLOWED = {
-    ("daemon", "__init__"),
-    ("doctor", "__init__"),
-    ("cli", "__init__"),
-    ("__init__", "api"),
-    ("__init__", "combined"),
-}
+NEIGHBOURS = {("indexing", "scanning")}
 HEAVY = {
     "chromadb", "torch", "sentence_transformers", "openai", "sklearn", "pinecone", "libzim", "onnxruntime", "openvino",
     "transformers", "tokenizers", "numpy", "pydantic", "sqlite_utils", "selectolax",
@@ -47,51 +48,119 @@ HEAVY = {
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
-def floor_of(name: str) -> int:
-    return next(number for number, names in enumerate(FLOORS) if name in names)
+def name_of(path: Path) -> str:
+    """A module's name below the package, a folder's for its __init__; "kbjobs" for that of the package."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts) or "kbjobs"
 
 
-def part_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+NAMES = {name_of(path) for path in MODULES}
 
 
-def imported_parts(path: Path) -> set[str]:
+def part_of(name: str) -> str:
+    """The folder, or the file beside the folders, that a module belongs to; a folder on a floor of its own counts."""
+    parts = name.split(".")
+    part = ".".join(parts[:2])
+    return part if any(part in floor for floor in FLOORS) else parts[0]
+
+
+def imports_of(path: Path) -> set[str]:
+    """The modules of the package that a module imports, wherever in it and for whatever."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        names: list[str] = []
+        wanted: list[str] = []
         if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module] + [f"{node.module}.{alias.name}" for alias in node.names if node.module == "kbjobs"]
+            inside = [f"{node.module}.{alias.name}".removeprefix("kbjobs.") for alias in node.names]
+            modules = [name for name in inside if name in NAMES]
+            # "from kbjobs.store import history" is about the module, not about the folder's __init__.
+            wanted = modules if len(modules) == len(inside) else [*modules, node.module]
+            wanted = [f"kbjobs.{name}" if name in modules else name for name in wanted]
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        for name in names:
-            parts = name.split(".")
-            if parts[0] == "kbjobs":
-                found.add(parts[1] if len(parts) > 1 else "__init__")
-    folders = {part for path in MODULES for part in [part_of(path)]}
-    return {part if part in folders else "__init__" for part in found}
+            wanted = [alias.name for alias in node.names]
+        found |= {name.removeprefix("kbjobs.") for name in wanted if name.split(".")[0] == "kbjobs"}
+    return found
+
+
+IMPORTS = {name_of(path): imports_of(path) for path in MODULES}
+
+
+def find_circles(arrows: dict[str, set[str]]) -> list[list[str]]:
+    """The strongly connected components of more than one name (Tarjan's algorithm)."""
+    numbers: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    circles: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        numbers[name] = lowest[name] = len(numbers)
+        stack.append(name)
+        for other in sorted(arrows.get(name, ())):
+            if other not in numbers:
+                visit(other)
+                lowest[name] = min(lowest[name], lowest[other])
+            elif other in stack:
+                lowest[name] = min(lowest[name], numbers[other])
+        if lowest[name] == numbers[name]:
+            circle = stack[stack.index(name) :]
+            del stack[stack.index(name) :]
+            if len(circle) > 1:
+                circles.append(sorted(circle))
+
+    for name in sorted(arrows):
+        if name not in numbers:
+            visit(name)
+    return circles
+
+
+def between_folders() -> dict[str, set[str]]:
+    arrows: dict[str, set[str]] = {}
+    for name, wanted in IMPORTS.items():
+        arrows.setdefault(part_of(name), set()).update({part_of(other) for other in wanted} - {part_of(name)})
+    return arrows
 
 
 def test_every_part_has_a_floor() -> None:
-    for path in MODULES:
-        floor_of(part_of(path))
+    listed = [part for floor in FLOORS for part in floor]
+    assert len(listed) == len(set(listed))
+    assert {part_of(name) for name in NAMES} == set(listed)
+
+
+def test_every_import_is_of_a_module_there_is() -> None:
+    assert {name for wanted in IMPORTS.values() for name in wanted} <= NAMES
 
 
 def test_a_folder_imports_only_from_folders_below_it() -> None:
-    wrong = []
-    for path in MODULES:
-        here = part_of(path)
-        wrong.extend(
-            f"{path.relative_to(ROOT)} imports {part}"
-            for part in imported_parts(path)
-            if part != here and (here, part) not in ALLOWED and part != "__init__" and floor_of(part) < floor_of(here)
-        )
+    floors = {part: number for number, floor in enumerate(FLOORS) for part in floor}
+    wrong = [
+        f"{here} imports {there}"
+        for here, parts in between_folders().items()
+        for there in parts
+        if floors[there] <= floors[here] and (here, there) not in NEIGHBOURS
+    ]
     assert not wrong
+
+
+def test_no_circle_of_folders_or_files() -> None:
+    assert not find_circles(between_folders())
+    assert not find_circles(IMPORTS)
+
+
+def test_circles_are_found() -> None:
+    assert find_circles({"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set()}) == [["a", "b", "c"]]
+    assert not find_circles({"a": {"b", "c"}, "b": {"c"}})
+
+
+def test_the_tests_mirror_the_tree() -> None:
+    """A folder of tests has a folder of the same name in the package; a test of a module that is gone is gone too."""
+    own = {"faults", "servers", "real", "frozen", "job_types"}
+    folders = {path.parent.relative_to(ROOT / "tests").as_posix() for path in (ROOT / "tests").rglob("test_*.py")}
+    assert not {folder for folder in folders - {"."} if folder not in own and not (PACKAGE / folder).is_dir()}
 
 
 def test_sql_is_only_in_the_store() -> None:
     statement = re.compile(r"\b(SELECT [^\n]+ FROM|INSERT INTO|UPDATE [a-z_]+ SET|DELETE FROM|CREATE TABLE)\b")
     # A passage of the parity set looks like SQL on purpose: it is text to embed.
-    outside = [path for path in MODULES if part_of(path) != "store" and path.name != "parity.py"]
+    outside = [path for path in MODULES if part_of(name_of(path)) != "store" and path.name != "parity.py"]
     assert not [path.relative_to(ROOT) for path in outside if statement.search(path.read_text())]
     assert not [path.relative_to(ROOT) for path in outside if "PRAGMA" in path.read_text()]
 

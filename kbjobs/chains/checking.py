@@ -4,21 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kbjobs.chains.chain import Chain
 from kbjobs.chains.diagnostics import Diagnostic
 from kbjobs.phases.base import JobType
 
 ANYTHING = "*"
-
-
-def warnings(chain: Chain) -> list[Diagnostic]:
-    """Advice on the order of its phases; without places, since a chain need not come from a file."""
-    return order_warnings([phase.job_type for phase in chain.phases])
-
-
-def conflicts(chain: Chain) -> list[Diagnostic]:
-    """Phases that may not come after an earlier one."""
-    return order_conflicts([phase.job_type for phase in chain.phases])
 
 
 def order_warnings(kinds: Sequence[JobType | None]) -> list[Diagnostic]:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from kbjobs.errors import NotFoundError
 from kbjobs.settings import Home
-
-if TYPE_CHECKING:
-    from kbjobs.chains.chain import Chain
 
 TEMPLATES = Path(__file__).with_name("templates")
 SUFFIX = ".toml"
@@ -34,13 +31,6 @@ def built_in_names() -> tuple[str, ...]:
 def find_built_in(name: str) -> Path:
     """The file of a built-in chain."""
     return TEMPLATES / f"{name}{SUFFIX}"
-
-
-def built_in_chains() -> list[Chain]:
-    """The chains that come with kbjobs, by name."""
-    from kbjobs.chains.reading import read_chain
-
-    return [read_chain(find_built_in(name)) for name in built_in_names()]
 
 
 def list_chain_files(home: Home) -> list[Listed]:

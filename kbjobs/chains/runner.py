@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kbjobs.chains.progress import ENDED, Progress
+from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import JobCancelled, KbjobsError, TransientError
-from kbjobs.phases.base import Context, JobType, Params, PhaseResult
+from kbjobs.phases.base import JobType, Params
 from kbjobs.store.jobs import plain
 
 RESULT_LIMIT = 64 * 1024  # characters of JSON: it is written with every report of progress

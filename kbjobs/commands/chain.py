@@ -23,8 +23,8 @@ SOURCE = Annotated[
 
 
 def _chain(**values: Any) -> None:
+    from kbjobs.chains.file.reading import read_chain_with_warnings
     from kbjobs.chains.library import find_chain_file
-    from kbjobs.chains.reading import read_chain_with_warnings
 
     found, warnings = read_chain_with_warnings(find_chain_file(current_home(), values["file"]))
     if warnings and not values["quiet"]:

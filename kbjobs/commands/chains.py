@@ -15,7 +15,7 @@ from kbjobs.settings import Home, Settings, current_home
 
 if TYPE_CHECKING:
     from kbjobs.chains.chain import Chain
-    from kbjobs.chains.reading import ChainFile
+    from kbjobs.chains.file.reading import ChainFile
 
 app = typer.Typer(no_args_is_help=True)
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
@@ -35,8 +35,8 @@ def list_chains(as_json: JSON = False) -> None:
 
     Example:  kbjobs chains list
     """
+    from kbjobs.chains.file.reading import examine_chain
     from kbjobs.chains.library import list_chain_files
-    from kbjobs.chains.reading import examine_chain
 
     listed = [(one, examine_chain(one.path)) for one in list_chain_files(current_home())]
     if as_json:
@@ -69,8 +69,8 @@ def show(
 
     Example:  kbjobs chains show generate-source > mine.toml
     """
+    from kbjobs.chains.file.reading import examine_chain
     from kbjobs.chains.library import find_chain_file
-    from kbjobs.chains.reading import examine_chain
 
     path = find_chain_file(current_home(), name)
     found = examine_chain(path)
@@ -102,8 +102,8 @@ def validate(
     Example:  kbjobs chains validate nightly.toml --source wiki
     """
     from kbjobs.chains.diagnostics import Diagnostic, render
+    from kbjobs.chains.file.reading import examine_chain
     from kbjobs.chains.library import find_chain_file
-    from kbjobs.chains.reading import examine_chain
 
     home = current_home()
     code = ExitCode.DONE
@@ -167,7 +167,7 @@ def schema() -> None:
 
     Example:  kbjobs chains schema > chain.schema.json
     """
-    from kbjobs.chains.schema import chain_schema
+    from kbjobs.chains.file.schema import chain_schema
 
     print_json(chain_schema())
 
@@ -184,7 +184,7 @@ def new(
 
     Example:  kbjobs chains new nightly --job index-offline
     """
-    from kbjobs.chains.drafting import draft_chain, write_chain
+    from kbjobs.chains.file.drafting import draft_chain, write_chain
 
     text = draft_chain(name, job or ["index-offline"])
     home = current_home()

@@ -12,8 +12,8 @@ import typer
 from pydantic.fields import FieldInfo
 from typer.core import TyperGroup
 
+from kbjobs.chains.file.reading import read_chain
 from kbjobs.chains.library import built_in_names, find_built_in
-from kbjobs.chains.reading import read_chain
 from kbjobs.commands._submitting import SUBMIT_OPTIONS, submit, with_options
 from kbjobs.errors import UsageError
 from kbjobs.phases.registry import is_taken, job_type, job_types

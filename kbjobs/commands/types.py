@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from kbjobs.chains.chain import Chain
-from kbjobs.chains.library import built_in_chains
+from kbjobs.chains.file.reading import read_built_in_chains
 from kbjobs.commands._render import print_json, print_table
 from kbjobs.phases.registry import job_types
 
@@ -39,7 +39,7 @@ def types(as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout."
                 }
                 for kind in kinds
             ]
-            + [_combined(chain) for chain in built_in_chains()]
+            + [_combined(chain) for chain in read_built_in_chains()]
         )
         return
     rows = [
@@ -60,7 +60,7 @@ def types(as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout."
             " → ".join(phase.job_type.command for phase in chain.phases),
             chain.description,
         )
-        for chain in built_in_chains()
+        for chain in read_built_in_chains()
     ]
     print_table(("type", "label", "category", "options", ""), rows)
 

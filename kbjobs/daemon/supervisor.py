@@ -19,7 +19,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
 
-from kbjobs import __version__
 from kbjobs.crashpoints import crash_point
 from kbjobs.credentials import names_in_environment
 from kbjobs.daemon.locks import is_locked, try_lock
@@ -30,6 +29,7 @@ from kbjobs.settings import Home, Settings
 from kbjobs.store.connection import is_disk_full
 from kbjobs.store.jobs import Job
 from kbjobs.store.queue import Queue, StaleWorkerError
+from kbjobs.version import VERSION
 
 IDLE_SECONDS = 30.0  # between two looks when nothing runs and nobody nudged
 MIN_WAIT_SECONDS = 0.05  # a moment that has just come is met by the next look
@@ -75,9 +75,9 @@ class Supervisor:
         self._pipe = WakePipe(self.home.wake_pipe)
         self._install_signals()
         try:
-            self._queue.describe_daemon(os.getpid(), __version__, names_in_environment())
+            self._queue.describe_daemon(os.getpid(), VERSION, names_in_environment())
             crash_point("daemon.described")
-            log.info("daemon %d of kbjobs %s serves %s", os.getpid(), __version__, self.home.path)
+            log.info("daemon %d of kbjobs %s serves %s", os.getpid(), VERSION, self.home.path)
             on_ready()
             self._sweep_locks()
             self._loop()

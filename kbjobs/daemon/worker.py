@@ -23,12 +23,12 @@ from typing import Any
 
 from kbjobs.chains.progress import ENDED, Past, Progress, Report
 from kbjobs.chains.runner import ChainResult, Phase, run_chain
+from kbjobs.context import Context
 from kbjobs.crashpoints import crash_point
 from kbjobs.daemon.locks import try_lock
 from kbjobs.daemon.processes import RUN_VARIABLE
 from kbjobs.daemon.waking import nudge
 from kbjobs.errors import ExitCode, JobCancelled, KbjobsError, TransientError
-from kbjobs.phases.base import Context
 from kbjobs.phases.registry import job_type
 from kbjobs.settings import Home, Settings
 from kbjobs.store import history

@@ -65,9 +65,6 @@ KNOWN_MODELS: tuple[KnownModel, ...] = (
     ),
 )
 
-MODEL_BY_DIMENSION: dict[int, str] = {model.dimension: model.name for model in KNOWN_MODELS}
-"""For each vector length, the known model that gives it."""
-
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _BARE_ORGANISATION = "sentence-transformers"  # what sentence-transformers itself assumes
 

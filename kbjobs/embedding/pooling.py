@@ -5,9 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-LIGHT_POOLINGS = frozenset({"mean", "cls"})
-"""What :func:`pool` can do. Other poolings need sentence-transformers."""
-
 
 def pool(hidden: NDArray[np.float32], mask: NDArray[np.int64], pooling: str) -> NDArray[np.float32]:
     """Reduce the last hidden state to one vector a text.

@@ -7,29 +7,31 @@ removed by the next run of this type or of an index.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from kbjobs.context import Context, PhaseResult
+from kbjobs.embedding.dimensions import DIMENSIONS, Dimension, list_dimensions
+from kbjobs.embedding.online_models import find_online
 from kbjobs.errors import KbjobsError, UsageError
-from kbjobs.phases.base import Context, JobType, Params, PhaseResult, Plan
+from kbjobs.phases.base import JobType, Params, Plan
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 
 if TYPE_CHECKING:
-    import sqlite3
+    from kbjobs.store.ledger import IndexedModel, Ledger
 
-    from kbjobs.store.ledger import Ledger
-
-PAID_DIMENSION = 1536  # of the model that is used over the network, for money
 INDEXES = ("index_online", "index_offline")
 
 
 class ClearVectorsParams(Params):
     """Parameters of clear_vectors."""
 
-    dimension: Literal[384, 768, 1024, 1536] | None = Field(
-        None, description="Clear the collections of this dimension: 384, 768, 1024 or 1536; default: the local model's."
+    dimension: Dimension | None = Field(
+        None,
+        description=f"Clear the collections of this dimension: {list_dimensions(DIMENSIONS)};"
+        " default: the local model's.",
     )
     all: bool = Field(False, description="Clear the collections of every dimension, and whatever else lies there.")
     purge: bool = Field(
@@ -62,14 +64,14 @@ def _local_dimension(home: Home, settings: Settings) -> int:
         dimension = find_model(name, home.models).dimension
     except KbjobsError as error:
         raise type(error)(error.message, "Give --dimension N, or --all.") from error
-    if dimension not in (384, 768, 1024, 1536):
+    if dimension not in DIMENSIONS:
         raise UsageError(f"{name} gives {dimension} dimensions, which --dimension cannot name", "Give --all.")
     return dimension
 
 
 def run(context: Context, params: ClearVectorsParams) -> PhaseResult:
     """Clear the collections."""
-    from kbjobs.phases.clearing import clear_source
+    from kbjobs.indexing.clear import clear_source
 
     return clear_source(context, params.dimension, params.purge)
 
@@ -86,25 +88,20 @@ def advise(
 
     ledger = Ledger(source.ledger)
     try:
-        rows = chosen_models(ledger, params.dimension)
+        rows = ledger.models(params.dimension)
         advice = [] if _has_any(source, ledger, rows, params.purge) else [_nothing(source, params)]
         if params.purge:
-            paid = sum(ledger.count_vectors(row["id"]) for row in rows if row["dimension"] == PAID_DIMENSION)
+            paid = sum(ledger.count_vectors(row.id) for row in rows if find_online(row.name) is not None)
             if paid:
-                advice.append(f"{paid:,} vectors that were paid for ({PAID_DIMENSION}) would be deleted")
+                advice.append(f"{paid:,} vectors that were paid for would be deleted")
         return advice
     finally:
         ledger.close()
 
 
-def chosen_models(ledger: Ledger, dimension: int | None) -> list[sqlite3.Row]:
-    """The models of a dimension, or all, as rows of the ledger."""
-    return [row for row in ledger.models() if dimension is None or row["dimension"] == dimension]
-
-
-def _has_any(source: SourceFolder, ledger: Ledger, rows: list[sqlite3.Row], purge: bool) -> bool:
+def _has_any(source: SourceFolder, ledger: Ledger, rows: Sequence[IndexedModel], purge: bool) -> bool:
     there = {path.name for path in source.vectors.iterdir()} if source.vectors.is_dir() else set()
-    return any(row["key"] in there or (purge and ledger.count_vectors(row["id"])) for row in rows)
+    return any(row.key in there or (purge and ledger.count_vectors(row.id)) for row in rows)
 
 
 def _nothing(source: SourceFolder, params: ClearVectorsParams) -> str:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Literal
 
 from pydantic import Field
 
+from kbjobs.context import Context, PhaseResult
+from kbjobs.embedding.dimensions import LOCAL_DIMENSIONS, LocalDimension, list_dimensions
 from kbjobs.errors import UsageError
-from kbjobs.phases.base import Context, JobType, Params, PhaseResult, Plan
-from kbjobs.phases.index_checks import advise_index, check_disk, check_folders
+from kbjobs.phases.base import JobType, Params, Plan
+from kbjobs.phases.source_checks import advise_index, check_disk, check_folders
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 
@@ -25,8 +26,8 @@ class IndexOfflineParams(Params):
     """Parameters of index_offline."""
 
     model: str | None = Field(None, description="Local model; default: the setting for the dimension, or 'model'.")
-    dimension: Literal[384, 768, 1024] | None = Field(
-        None, description="Use the model that is configured for this dimension: 384, 768 or 1024."
+    dimension: LocalDimension | None = Field(
+        None, description=f"Use the model that is configured for this dimension: {list_dimensions(LOCAL_DIMENSIONS)}."
     )
     force: bool = Field(False, description="Read and embed everything again, whatever the ledger holds.")
     limit: int | None = Field(None, ge=1, description="Index at most N documents; removes none.")
@@ -64,7 +65,7 @@ def advise(
 def run(context: Context, params: IndexOfflineParams) -> PhaseResult:
     """Index the source."""
     from kbjobs.embedding.choose import load_embedder
-    from kbjobs.phases.indexing import run_index
+    from kbjobs.indexing.pipeline import run_index
 
     assert params.model is not None  # noqa: S101 — filled in by plan()
     # The vector store's library takes half a second to import, most of it while the model is being compiled.

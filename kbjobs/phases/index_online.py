@@ -13,9 +13,10 @@ from importlib import import_module
 
 from pydantic import Field
 
+from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.online_models import OPENAI_KEY, TEXT_EMBEDDING_3_SMALL, format_dollars
-from kbjobs.phases.base import Context, JobType, Params, PhaseResult, Plan
-from kbjobs.phases.index_checks import advise_index, check_disk, check_folders
+from kbjobs.phases.base import JobType, Params, Plan
+from kbjobs.phases.source_checks import advise_index, check_disk, check_folders
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 
@@ -54,7 +55,7 @@ def run(context: Context, params: IndexOnlineParams) -> PhaseResult:
     if params.dry_run:
         return _estimate(context, params)
     from kbjobs.embedding.openai_embedder import OpenAIEmbedder
-    from kbjobs.phases.indexing import run_index
+    from kbjobs.indexing.pipeline import run_index
 
     # The vector store's library takes half a second to import.
     preload = threading.Thread(target=import_module, args=("chromadb",), name="preload")
@@ -78,7 +79,7 @@ def run(context: Context, params: IndexOnlineParams) -> PhaseResult:
 def _estimate(context: Context, params: IndexOnlineParams) -> PhaseResult:
     from kbjobs.embedding.openai_embedder import PASSAGE_TOKENS
     from kbjobs.embedding.openai_tokens import Cl100kTokens
-    from kbjobs.phases.estimating import estimate_index
+    from kbjobs.indexing.estimate import estimate_index
 
     found = estimate_index(
         context, MODEL.key, Cl100kTokens(), PASSAGE_TOKENS, params.force, params.limit, params.allow_delete

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from pydantic import Field
 
+from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import NotFoundError
-from kbjobs.phases.base import Context, JobType, Params, PhaseResult, Plan
+from kbjobs.phases.base import JobType, Params, Plan
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 
@@ -45,7 +46,7 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: MetadataP
 
 def run(context: Context, params: MetadataParams) -> PhaseResult:
     """Read the metadata of the source."""
-    from kbjobs.phases.describing import describe_source
+    from kbjobs.scanning.describe import describe_source
 
     return describe_source(context, params.language_filter, force=params.force, allow_delete=params.allow_delete)
 

@@ -6,16 +6,13 @@ Everything is computed before the one write of the manifest, so that a kill leav
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from kbjobs.phases.base import Context, JobType, Params, PhaseResult, Plan
+from kbjobs.context import Context, PhaseResult
+from kbjobs.phases.base import JobType, Params, Plan
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
-
-if TYPE_CHECKING:
-    from kbjobs.store.ledger import Ledger
 
 INDEXES = ("index_online", "index_offline")
 
@@ -38,7 +35,7 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: SuggestTa
 
 def run(context: Context, params: SuggestTagsParams) -> PhaseResult:
     """Suggest tags."""
-    from kbjobs.phases.tagging import tag_source
+    from kbjobs.tagging.suggest import tag_source
 
     assert params.model is not None  # noqa: S101 — filled in by plan()
     return tag_source(context, params.model, params.force)
@@ -48,8 +45,9 @@ def advise(
     home: Home, settings: Settings, source: SourceFolder, params: SuggestTagsParams, earlier: Sequence[str]
 ) -> list[str]:
     """Say where there is nothing to judge by, or nothing new."""
-    from kbjobs.phases.advice import has_metadata
+    from kbjobs.phases.source_checks import has_metadata
     from kbjobs.store.ledger import Ledger
+    from kbjobs.tagging.state import current_state, is_current
 
     is_fed = any(name in earlier for name in ("metadata", *INDEXES))
     if not source.ledger.exists():
@@ -66,21 +64,6 @@ def advise(
     finally:
         ledger.close()
     return advice
-
-
-def current_state(ledger: Ledger, model: str) -> str:
-    """What suggestions depend on: the contents, whether the model's vectors are here, and the rules themselves."""
-    from kbjobs.phases.preparedness import CATEGORIES_VERSION
-    from kbjobs.store.tagging import content_state
-
-    has_vectors = any(row["name"] == model and ledger.count_vectors(row["id"]) for row in ledger.models())
-    return f"{CATEGORIES_VERSION} {content_state(ledger)} {'vectors' if has_vectors else 'titles'}"
-
-
-def is_current(source: SourceFolder, state: str, model: str) -> bool:
-    """Whether the source's suggestions were made for that state with that model."""
-    made = source.read().suggested_tags
-    return made is not None and (made.get("state"), made.get("model")) == (state, model)
 
 
 JOB_TYPE = JobType(

@@ -68,6 +68,22 @@ class KnownDocument:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexedModel:
+    """A model that a source was indexed with.
+
+    ``key`` contains the hash of its weights; ``profile`` is the one its passages were cut for; ``is_cleared``: its
+    collection was removed on purpose, and not built again since.
+    """
+
+    id: int
+    key: str
+    name: str
+    dimension: int
+    profile: int
+    is_cleared: bool
+
+
+@dataclass(frozen=True, slots=True)
 class MissingText:
     """A text that has no vector yet: one chunk that carries it, its hash and length in tokens."""
 
@@ -138,11 +154,14 @@ class Ledger:
             )
         return int(self.connection.execute("SELECT id FROM models WHERE key = ?", (key,)).fetchone()[0])
 
-    def models(self) -> list[sqlite3.Row]:
-        """Rows of id, key, name, dimension, profile, cleared: every model this source was indexed with."""
-        return self.connection.execute(
-            "SELECT id, key, name, dimension, profile, cleared FROM models ORDER BY id"
-        ).fetchall()
+    def models(self, dimension: int | None = None) -> list[IndexedModel]:
+        """Every model this source was indexed with, or those of a dimension, in the order of their first use."""
+        rows = self.connection.execute(
+            "SELECT id, key, name, dimension, profile, cleared FROM models"
+            " WHERE dimension = :dimension OR :dimension IS NULL ORDER BY id",
+            {"dimension": dimension},
+        )
+        return [IndexedModel(*row) for row in rows]
 
     def known_documents(self, profile: int) -> dict[str, KnownDocument]:
         """What is known of each document, by id."""

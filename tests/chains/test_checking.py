@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from kbjobs.chains.chain import Chain, ChainPhase
-from kbjobs.chains.checking import conflicts, order_conflicts, order_warnings, warnings
+from kbjobs.chains.checking import order_conflicts, order_warnings
 from kbjobs.phases.base import JobType
 from kbjobs.phases.registry import job_type
 
@@ -64,11 +63,3 @@ def test_what_may_not_come_after(kinds: list[JobType | None], places: list[int])
     found = order_conflicts(kinds)
     assert [one.path for one in found] == [("phase", place, "job") for place in places]
     assert all(one.severity == "error" for one in found)
-
-
-def test_a_chain_that_is_not_from_a_file() -> None:
-    phases = [ChainPhase(one, one.name, one.params(), 1.0) for one in (LAST, B, A)]
-    chain = Chain("x", tuple(phases))
-    assert [one.message for one in warnings(chain)] == ["B runs before A"]
-    assert len(conflicts(chain)) == 2
-    assert all(one.line is None for one in warnings(chain))

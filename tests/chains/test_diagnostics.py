@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kbjobs.chains.diagnostics import MAX_SHOWN, MAX_WIDTH, Diagnostic, render, render_all, width
-from kbjobs.chains.positions import locate
+from kbjobs.chains.file.positions import locate
 
 
 def shown(line: str, column: int, length: int = 1) -> tuple[str, str]:

@@ -10,8 +10,9 @@ import pytest
 
 from kbjobs.chains.progress import Progress
 from kbjobs.chains.runner import ChainResult, OnError, Phase, run_chain
+from kbjobs.context import PhaseResult
 from kbjobs.errors import JobCancelled, KbjobsError, TransientError, UsageError
-from kbjobs.phases.base import JobType, Params, PhaseResult, Plan
+from kbjobs.phases.base import JobType, Params, Plan
 
 Work = Callable[..., PhaseResult]
 

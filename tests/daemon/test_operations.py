@@ -18,12 +18,12 @@ import pytest
 
 from kbjobs.api import JobManager
 from kbjobs.combined import Checkpoint, load_checkpoint, save_checkpoint
+from kbjobs.context import Context
 from kbjobs.credentials import set_secret
 from kbjobs.daemon.launching import ensure_daemon, is_running, stop_daemon
 from kbjobs.daemon.locks import lock_source, try_lock
 from kbjobs.daemon.processes import processes_of_run
 from kbjobs.errors import ConflictError, MissingRequirementError
-from kbjobs.phases.base import Context
 from kbjobs.settings import Home
 from kbjobs.sources import register
 from kbjobs.store.jobs import Job, Limits

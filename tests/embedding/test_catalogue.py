@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from kbjobs.embedding import catalogue
-from kbjobs.embedding.catalogue import KNOWN_MODELS, MODEL_BY_DIMENSION, check_model, find_model
+from kbjobs.embedding.catalogue import KNOWN_MODELS, check_model, find_model
+from kbjobs.embedding.dimensions import DIMENSIONS, LOCAL_DIMENSIONS
+from kbjobs.embedding.online_models import ONLINE_MODELS
 from kbjobs.errors import ExitCode, MissingRequirementError, NotFoundError
 
 from .conftest import MINILM, RunPython
@@ -227,5 +229,10 @@ def test_a_folder_cannot_point_outside_itself(minilm: Path, models_dir: Path) ->
 
 
 def test_the_catalogue_agrees_with_itself() -> None:
-    assert MODEL_BY_DIMENSION == {384: MINILM, 768: "all-mpnet-base-v2", 1024: "bge-large-en-v1.5"}
-    assert [model.max_tokens for model in KNOWN_MODELS] == [256, 384, 512]
+    assert [(model.name, model.dimension, model.max_tokens) for model in KNOWN_MODELS] == [
+        (MINILM, 384, 256),
+        ("all-mpnet-base-v2", 768, 384),
+        ("bge-large-en-v1.5", 1024, 512),
+    ]
+    assert tuple(sorted(model.dimension for model in KNOWN_MODELS)) == LOCAL_DIMENSIONS
+    assert {*LOCAL_DIMENSIONS, *(model.dimension for model in ONLINE_MODELS)} == set(DIMENSIONS)

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from kbjobs.phases.base import Context, JobType, Params, PhaseResult, Plan
+from kbjobs.context import Context, PhaseResult
+from kbjobs.phases.base import JobType, Params, Plan
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 

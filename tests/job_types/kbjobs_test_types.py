@@ -17,8 +17,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import KbjobsError, TransientError
-from kbjobs.phases.base import Context, JobType, Params, PhaseResult, Plan
+from kbjobs.phases.base import JobType, Params, Plan
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from kbjobs.context import PhaseResult
 from kbjobs.errors import JobCancelled, MissingRequirementError, NotFoundError, UsageError
 from kbjobs.phases import clear_vectors
-from kbjobs.phases.base import PhaseResult
 from kbjobs.phases.clear_vectors import ClearVectorsParams
 from kbjobs.settings import Home, Settings
 from kbjobs.sources import describe, rebuild, register, search, verify
@@ -117,7 +117,7 @@ def test_a_purge_that_is_stopped_goes_on(home: Home, indexed: Path, monkeypatch:
     add_other_model(home, 30)
     monkeypatch.setattr(clearing, "BATCH", 10)
     ledger = Ledger(SourceFolder(home.sources, "docs").ledger)
-    other = next(row["id"] for row in ledger.models() if row["key"] == OTHER)
+    other = next(row.id for row in ledger.models() if row.key == OTHER)
     with pytest.raises(JobCancelled):
         clear(home, lambda: ledger.count_vectors(other) <= 10, dimension=1536, purge=True)
     assert ledger.count_vectors(other) == 10
@@ -204,8 +204,8 @@ def test_advice(home: Home, indexed: Path) -> None:
     assert advice(home, "index_offline", dimension=768) == []
     add_other_model(home, 12)
     assert advice(home, dimension=1536) == []
-    assert advice(home, dimension=1536, purge=True) == ["12 vectors that were paid for (1536) would be deleted"]
-    assert advice(home, all=True, purge=True) == ["12 vectors that were paid for (1536) would be deleted"]
+    assert advice(home, dimension=1536, purge=True) == ["12 vectors that were paid for would be deleted"]
+    assert advice(home, all=True, purge=True) == ["12 vectors that were paid for would be deleted"]
     clear(home)
     assert advice(home) == ["source 'docs' has no vectors of dimension 384: nothing to clear"]
     assert advice(home, purge=True) == []

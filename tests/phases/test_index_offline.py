@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.base import Embedder, EmbeddingError
 from kbjobs.embedding.choose import load_embedder
 from kbjobs.errors import JobCancelled, KbjobsError, MissingRequirementError, NotFoundError, UsageError
+from kbjobs.indexing.pipeline import run_index
 from kbjobs.phases import index_offline
-from kbjobs.phases.base import Context, PhaseResult
 from kbjobs.phases.index_offline import IndexOfflineParams
-from kbjobs.phases.indexing import run_index
-from kbjobs.phases.scanning import TooManyRemovedError
+from kbjobs.scanning.scan import TooManyRemovedError
 from kbjobs.settings import Home, Settings
 from kbjobs.sources import rebuild, register, search, verify
 from kbjobs.store.ledger import Ledger
@@ -146,7 +146,7 @@ def test_an_edited_python3_doc_embeds_exactly_the_new_passages(
 
 def test_the_whole_of_python3_doc_is_read(home: Home, python_docs: Path) -> None:
     from kbjobs.content.chunking import Chunker
-    from kbjobs.phases.scanning import scan_source
+    from kbjobs.scanning.scan import scan_source
 
     register(home, "docs", [python_docs])
     folder = SourceFolder(home.sources, "docs")

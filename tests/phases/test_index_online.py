@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from kbjobs.api import JobManager
+from kbjobs.context import Context, PhaseResult
 from kbjobs.credentials import set_secret
 from kbjobs.embedding.openai_embedder import BadAnswerError, OpenAIEmbedder
 from kbjobs.errors import ExitCode, JobCancelled, KbjobsError, MissingRequirementError, TransientError
 from kbjobs.phases import index_online
-from kbjobs.phases.base import Context, PhaseResult
 from kbjobs.phases.index_online import IndexOnlineParams
 from kbjobs.settings import Home, Settings
 from kbjobs.sources import describe, rebuild, register, search, verify

@@ -13,11 +13,12 @@ import pytest
 
 from kbjobs.content import metadata as content
 from kbjobs.content.document import Document
+from kbjobs.context import PhaseResult
 from kbjobs.errors import JobCancelled, NotFoundError, UsageError
-from kbjobs.phases import describing, metadata
-from kbjobs.phases.base import PhaseResult
+from kbjobs.phases import metadata
 from kbjobs.phases.metadata import MetadataParams
-from kbjobs.phases.scanning import TooManyRemovedError
+from kbjobs.scanning import describe as describing
+from kbjobs.scanning.scan import TooManyRemovedError
 from kbjobs.settings import Home, Settings
 from kbjobs.sources import describe, register, verify
 from kbjobs.store.ledger import Ledger

@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
+from kbjobs.context import PhaseResult
 from kbjobs.errors import MissingRequirementError
-from kbjobs.phases import suggest_tags, tagging
-from kbjobs.phases.base import PhaseResult
-from kbjobs.phases.preparedness import CATEGORIES
+from kbjobs.phases import suggest_tags
 from kbjobs.phases.suggest_tags import SuggestTagsParams
 from kbjobs.settings import Home, Settings
 from kbjobs.sources import register
 from kbjobs.store.sources import SourceFolder
+from kbjobs.tagging import suggest as tagging
+from kbjobs.tagging.preparedness import CATEGORIES
 from tests.conftest import MODEL, ROOT, Kbjobs, copy_pages, read_json, write_pages
 from tests.phases.test_index_offline import context, index
 from tests.phases.test_metadata import describe_pages

@@ -48,7 +48,7 @@ def vectors(home: Home, dimension: int) -> int:
     if not path.exists():
         return 0
     with closing(Ledger(path)) as ledger:
-        return sum(ledger.count_vectors(row["id"]) for row in ledger.models() if row["dimension"] == dimension)
+        return sum(ledger.count_vectors(row.id) for row in ledger.models() if row.dimension == dimension)
 
 
 def written(home: Home) -> int:

@@ -45,13 +45,13 @@ def test_ledger_1(tmp_path: Path) -> None:
         assert now == rows, table
     assert (len(before["documents"]), len(before["chunks"]), len(before["vectors"])) == (3, 4, 4)
     [model] = ledger.models()
-    assert (model["name"], model["dimension"], model["cleared"]) == ("tiny", 4, 0)
-    ids = sorted(ledger.record_ids(model["id"], model["profile"]))
-    [records] = ledger.records(model["id"], model["profile"], ids)
+    assert (model.name, model.dimension, model.is_cleared) == ("tiny", 4, False)
+    ids = sorted(ledger.record_ids(model.id, model.profile))
+    [records] = ledger.records(model.id, model.profile, ids)
     assert {len(record.vector) for record in records} == {16}
-    assert ledger.missing_texts(model["id"], model["profile"]) == []  # nothing is embedded again
-    assert all(document.is_chunked for document in ledger.known_documents(model["profile"]).values())
-    assert (ledger.churn(model["id"]), ledger.fact("colour")) == (3, "blue")
+    assert ledger.missing_texts(model.id, model.profile) == []  # nothing is embedded again
+    assert all(document.is_chunked for document in ledger.known_documents(model.profile).values())
+    assert (ledger.churn(model.id), ledger.fact("colour")) == (3, "blue")
     assert (ledger.count_documents(), ledger.has_metadata()) == (3, False)
     assert {known.state for known in known_metadata(ledger).values()} == {""}
     ledger.close()

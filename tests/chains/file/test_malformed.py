@@ -2,7 +2,7 @@
 
 NAME.expected is what a person sees for NAME.toml. After a change of wording read them again, then write them anew:
 
-    python -m tests.chains.test_malformed
+    python -m tests.chains.file.test_malformed
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from kbjobs.chains.diagnostics import MAX_KEPT
-from kbjobs.chains.reading import MAX_BYTES, ChainFileError, examine_chain, examine_text, parse_chain, read_chain
+from kbjobs.chains.file.reading import MAX_BYTES, ChainFileError, examine_chain, examine_text, parse_chain, read_chain
 from kbjobs.errors import ExitCode, NotFoundError
 
 FOLDER = Path(__file__).with_name("malformed")
@@ -132,6 +132,6 @@ def test_what_is_not_a_file_is_refused(tmp_path: Path, kind: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(FOLDER.parents[1] / "job_types"))
+    sys.path.insert(0, str(FOLDER.parents[2] / "job_types"))
     for file in FILES:
         file.with_suffix(".expected").write_text(shown(file))

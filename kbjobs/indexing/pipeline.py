@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import queue
 import random
-import threading
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +11,14 @@ from numpy.typing import NDArray
 from kbjobs.content.chunking import Chunker
 from kbjobs.content.document import PIPELINE_VERSION
 from kbjobs.content.tokens import TokenCounter, counter_of
+from kbjobs.context import Context, PhaseResult
 from kbjobs.crashpoints import crash_point
 from kbjobs.embedding.base import Embedder
-from kbjobs.phases.base import Context, PhaseResult
-from kbjobs.phases.concurrent_embedding import BatchEmbedding
-from kbjobs.phases.scanning import scan_source
-from kbjobs.store.ledger import Ledger, MissingText, Record
-from kbjobs.vectors.collection import BATCH, Collection, CollectionError
+from kbjobs.indexing.collection_writer import CollectionWriter
+from kbjobs.indexing.embedding_batches import BatchEmbedding
+from kbjobs.scanning.scan import scan_source
+from kbjobs.store.ledger import Ledger, MissingText
+from kbjobs.vectors.collection import Collection, CollectionError
 from kbjobs.vectors.publishing import WorkingCopy
 from kbjobs.vectors.sync import Indexed, compare, find_lost, settle_and_publish
 
@@ -162,59 +157,6 @@ def _batches(missing: Sequence[MissingText], max_tokens: int, max_texts: int) ->
         batches[-1].append(text)
     random.Random(0).shuffle(batches)  # noqa: S311 — an order, not a secret
     yield from batches
-
-
-class CollectionWriter:
-    """Copies records into the working copy of a collection while the next ones are being embedded.
-
-    The ledger is the truth: where Chroma fails, writing ends with a warning, and publishing makes the
-    collection whole from the ledger.
-    """
-
-    def __init__(self, copies: WorkingCopy, log: logging.Logger) -> None:
-        self._path: Path = copies.begin(empty=False)
-        self._log = log
-        self._queue: queue.Queue[list[Record] | None] = queue.Queue(maxsize=32)
-        self._is_ending = False
-        self._thread = threading.Thread(target=self._write, name="collection-writer")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._queue.put(None)
-        self._thread.join()
-
-    def put(self, records: list[Record]) -> None:
-        """Hand over records; waits where the writer is far behind."""
-        self._queue.put(records)
-
-    def _gather(self) -> list[Record] | None:
-        """The records that wait, up to what is quickest to write at once; None when there will be no more."""
-        if self._is_ending:
-            return None
-        gathered: list[Record] = []
-        while len(gathered) < BATCH:
-            records = self._queue.get()
-            if records is None:
-                self._is_ending = True
-                break
-            gathered += records
-        return gathered
-
-    def _write(self) -> None:
-        try:
-            with Collection(self._path, create=True) as collection:
-                while (records := self._gather()) is not None:
-                    collection.upsert(records)
-                    crash_point("collection.upserted")
-        except Exception as error:  # noqa: BLE001 — whatever it is, the embedding goes on and publishing heals
-            self._log.warning("the working copy is left as it is: %s", error)
-            while not self._is_ending:
-                self._is_ending = self._queue.get() is None
 
 
 def _publish(context: Context, indexed: Indexed) -> None:

@@ -1,4 +1,4 @@
-"""The advice on an index job: vectors that are there already."""
+"""What several types look at before they are queued: the advice on metadata, and on vectors that are there."""
 
 from __future__ import annotations
 
@@ -8,13 +8,30 @@ from typing import Any
 import pytest
 
 from kbjobs.phases.registry import job_type
+from kbjobs.phases.source_checks import advise_metadata, has_metadata
 from kbjobs.settings import Home, Settings
 from kbjobs.sources import register
+from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import write_pages
 from tests.phases.test_index_offline import index as index_offline
 from tests.phases.test_index_online import index as index_online
+from tests.phases.test_metadata import describe_pages
 from tests.servers.openai_server import OpenAIServer
+
+
+def test_a_source_without_metadata(home: Home, tmp_path: Path) -> None:
+    register(home, "docs", [write_pages(tmp_path / "pages", 1)])
+    folder = SourceFolder(home.sources, "docs")
+    missing = ["source 'docs' has no metadata: add metadata first"]
+    assert advise_metadata(folder, ()) == missing
+    assert not folder.ledger.exists()  # asking makes nothing
+    Ledger(folder.ledger).close()
+    assert advise_metadata(folder, ("scrape",)) == missing
+    assert advise_metadata(folder, ("metadata",)) == []
+    describe_pages(home)
+    assert has_metadata(folder)
+    assert advise_metadata(folder, ()) == []
 
 
 def advice(home: Home, name: str, earlier: tuple[str, ...] = ("metadata",), **params: Any) -> list[str]:

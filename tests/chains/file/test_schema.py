@@ -16,10 +16,10 @@ from jsonschema import Draft7Validator
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
-from kbjobs.chains.building import build, job_spellings
 from kbjobs.chains.diagnostics import Diagnostic
+from kbjobs.chains.file.building import build, job_spellings
+from kbjobs.chains.file.schema import chain_schema
 from kbjobs.chains.library import TEMPLATES
-from kbjobs.chains.schema import chain_schema
 from kbjobs.phases.registry import job_types
 
 MALFORMED = Path(__file__).with_name("malformed")
@@ -57,7 +57,7 @@ Validator = extend(Draft7Validator, {"pattern": pattern})
 def types() -> Iterator[None]:
     """The job types of the example package, for a whole module: Hypothesis wants no fixture of a single test."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(Path(__file__).parents[1] / "job_types"))
+        patch.syspath_prepend(str(Path(__file__).parents[2] / "job_types"))
         yield
 
 

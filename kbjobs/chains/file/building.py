@@ -11,10 +11,10 @@ from typing import Any, TypeGuard
 from kbjobs.chains.chain import Chain, ChainPhase
 from kbjobs.chains.checking import order_conflicts
 from kbjobs.chains.diagnostics import Diagnostic, Path
+from kbjobs.chains.file.model import MAX_PHASES, MAX_SOURCES, NAME_EXPECTED, NAME_PATTERN, ChainTable
+from kbjobs.chains.file.validation import JOB_EXPECTED, MAX_FOUND, nesting_problem, unusable_values, validate
+from kbjobs.chains.file.wording import choices, did_you_mean, show
 from kbjobs.chains.library import built_in_names
-from kbjobs.chains.model import MAX_PHASES, MAX_SOURCES, NAME_EXPECTED, NAME_PATTERN, ChainTable
-from kbjobs.chains.validation import JOB_EXPECTED, MAX_FOUND, nesting_problem, unusable_values, validate
-from kbjobs.chains.wording import choices, did_you_mean, show
 from kbjobs.errors import KbjobsError
 from kbjobs.phases.base import JobType, Params
 from kbjobs.phases.names import INTERNAL, LEGACY

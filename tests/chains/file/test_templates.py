@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from kbjobs.chains.file.reading import examine_chain, read_chain
 from kbjobs.chains.library import TEMPLATES, built_in_names
-from kbjobs.chains.reading import examine_chain, read_chain
 from tests.conftest import ROOT
 
 EXAMPLES = ROOT / "examples" / "chains"

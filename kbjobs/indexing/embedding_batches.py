@@ -8,9 +8,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import TYPE_CHECKING
 
+from kbjobs.context import Context
 from kbjobs.crashpoints import crash_point
 from kbjobs.embedding.base import Embedder, EmbeddingError
-from kbjobs.phases.base import Context
 from kbjobs.store.ledger import MissingText
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from kbjobs.content.terms import key_terms, split_words
+from kbjobs.tagging.terms import key_terms, split_words
 
 NOTHING: frozenset[str] = frozenset()
 

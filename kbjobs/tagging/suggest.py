@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kbjobs.content.terms import key_terms
+from kbjobs.context import Context, PhaseResult
 from kbjobs.crashpoints import crash_point
 from kbjobs.embedding.base import Embedder, EmbeddingError
 from kbjobs.errors import MissingRequirementError
-from kbjobs.phases.base import Context, PhaseResult
-from kbjobs.phases.preparedness import CATEGORIES, OTHER_FIELDS
-from kbjobs.phases.suggest_tags import current_state, is_current
 from kbjobs.store import tagging as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.tagging import TaggedDocument
+from kbjobs.tagging.preparedness import CATEGORIES, OTHER_FIELDS
+from kbjobs.tagging.state import current_state, is_current
+from kbjobs.tagging.terms import key_terms
 
 # A document belongs to a category that is this much nearer than every other field, and nearer than unlike texts are.
 # Both are counted in standard deviations of what the model gives for unlike texts, so that they hold for any model.
@@ -158,12 +158,12 @@ def match(document: TaggedDocument, vector: NDArray[np.float32], yardstick: Yard
 
 def _document_vectors(context: Context, ledger: Ledger, key: str) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """For each document with vectors of the model, their mean, of unit length."""
-    row = next((row for row in ledger.models() if row["key"] == key), None)
+    row = next((row for row in ledger.models() if row.key == key), None)
     if row is None:
         return
-    total = ledger.count_chunks(row["profile"])
+    total = ledger.count_chunks(row.profile)
     done = reported = 0
-    for doc_id, group in groupby(store.passage_vectors(ledger, row["id"], row["profile"]), key=lambda pair: pair[0]):
+    for doc_id, group in groupby(store.passage_vectors(ledger, row.id, row.profile), key=lambda pair: pair[0]):
         vectors = np.stack([np.frombuffer(vector, "<f4") for _, vector in group])
         done += len(vectors)
         if done - reported >= VECTOR_STEP:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kbjobs.chains.building import build
 from kbjobs.chains.chain import Chain
 from kbjobs.chains.checking import order_warnings
 from kbjobs.chains.diagnostics import MAX_KEPT, Diagnostic, render_all
-from kbjobs.chains.syntax import decode, parse
-from kbjobs.chains.validation import PHASES_EXPECTED
+from kbjobs.chains.file.building import build
+from kbjobs.chains.file.syntax import decode, parse
+from kbjobs.chains.file.validation import PHASES_EXPECTED
+from kbjobs.chains.library import built_in_names, find_built_in
 from kbjobs.errors import NotFoundError, UsageError
 
 MAX_BYTES = 256 * 1024
@@ -57,6 +58,11 @@ class ChainFile:
 def read_chain(path: Path) -> Chain:
     """The chain of a file. Raises ChainFileError with all its mistakes, or NotFoundError."""
     return _chain_of(examine_chain(path))
+
+
+def read_built_in_chains() -> list[Chain]:
+    """The chains that come with kbjobs, by name."""
+    return [read_chain(find_built_in(name)) for name in built_in_names()]
 
 
 def read_chain_with_warnings(path: Path) -> tuple[Chain, str]:
@@ -132,7 +138,7 @@ def _refused(kind: Any, message: str, origin: str, expected: str = "") -> ChainF
 
 def _placed(found: list[Diagnostic], text: str) -> list[Diagnostic]:
     """With lines and columns, in the order of the file."""
-    from kbjobs.chains.positions import locate
+    from kbjobs.chains.file.positions import locate
 
     positions = locate(text)
     places = [(positions.find(one.path, one.at), one) for one in found]

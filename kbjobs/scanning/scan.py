@@ -12,9 +12,9 @@ from kbjobs.content.chunking import Chunker
 from kbjobs.content.document import PIPELINE_VERSION, Document, UnreadableDocument, document_id
 from kbjobs.content.files import FileSearch, FoundFile, SkippedFile, find_files
 from kbjobs.content.reading import read_document
+from kbjobs.context import Context
 from kbjobs.crashpoints import crash_point
 from kbjobs.errors import KbjobsError, UsageError
-from kbjobs.phases.base import Context
 from kbjobs.store.ledger import ChunkLike, DocumentLike, KnownDocument
 from kbjobs.store.sources import Source
 

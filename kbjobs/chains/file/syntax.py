@@ -11,8 +11,8 @@ import tomllib
 from typing import Any
 
 from kbjobs.chains.diagnostics import Diagnostic, visible
-from kbjobs.chains.positions import MAX_KEY_PARTS
-from kbjobs.chains.validation import MAX_DEPTH
+from kbjobs.chains.file.positions import MAX_KEY_PARTS
+from kbjobs.chains.file.validation import MAX_DEPTH
 
 # tomllib keeps every prefix of a dotted key: one of 100,000 parts takes all memory. Starts at no word's middle,
 # and gives nothing back, so that it takes a single pass.
@@ -84,7 +84,7 @@ def _long_key(text: str) -> Diagnostic | None:
     found = _LONG_KEY.search(text)
     if found is None:
         return None
-    from kbjobs.chains.positions import locate
+    from kbjobs.chains.file.positions import locate
 
     positions = locate(text)
     if positions.long_keys:
@@ -151,7 +151,7 @@ def _other_format(text: str) -> str:
 
 def _double(text: str, line: int, column: int) -> Diagnostic:
     """Which key is there twice: the last one that begins before the place where the parser noticed."""
-    from kbjobs.chains.positions import locate
+    from kbjobs.chains.file.positions import locate
 
     positions = locate(text)
     at = (line - 1, len(text.split("\n", line)[line - 1][: column - 1].encode()))

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kbjobs.chains.building import job_spellings
-from kbjobs.chains.model import ChainTable
+from kbjobs.chains.file.building import job_spellings
+from kbjobs.chains.file.model import ChainTable
 from kbjobs.phases.base import JobType
 from kbjobs.phases.names import INTERNAL, LEGACY
 from kbjobs.phases.registry import job_types
@@ -26,7 +26,7 @@ KEYWORDS = frozenset(
 
 
 def chain_schema() -> dict[str, Any]:
-    """A JSON Schema (draft 7) that accepts what :func:`kbjobs.chains.reading.read_chain` accepts.
+    """A JSON Schema (draft 7) that accepts what :func:`kbjobs.chains.file.reading.read_chain` accepts.
 
     It cannot say: that names of phases and ids of sources differ, that some phase takes each default, that a
     required parameter is given here or there, which orders conflict, and that the file's name is one for a chain.

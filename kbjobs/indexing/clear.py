@@ -5,9 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from kbjobs.context import Context, PhaseResult
 from kbjobs.crashpoints import crash_point
-from kbjobs.phases.base import Context, PhaseResult
-from kbjobs.phases.clear_vectors import chosen_models
 from kbjobs.store import clearing as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.vectors.publishing import WorkingCopy, disk_bytes
@@ -24,28 +23,28 @@ def clear_source(context: Context, dimension: int | None, purge: bool) -> PhaseR
     if source.ledger.exists():
         ledger = Ledger(source.ledger)
         try:
-            rows = chosen_models(ledger, dimension)
-            keys = {row["key"] for row in ledger.models()}
+            rows = ledger.models(dimension)
+            keys = {row.key for row in ledger.models()}
             for done, row in enumerate(rows):
-                context.progress(done, len(rows), "collections", f"clearing {row['name']}", eta_matters=False)
-                copies = WorkingCopy(source.vectors / row["key"])
+                context.progress(done, len(rows), "collections", f"clearing {row.name}", eta_matters=False)
+                copies = WorkingCopy(source.vectors / row.key)
                 if copies.readable().exists():
                     counts["collections"] += 1
-                    counts["records"] += len(ledger.record_ids(row["id"], row["profile"]))
-                store.mark_cleared(ledger, row["id"])
+                    counts["records"] += len(ledger.record_ids(row.id, row.profile))
+                store.mark_cleared(ledger, row.id)
                 crash_point("clear.marked")
                 counts["freed_bytes"] += copies.clear()
                 crash_point("clear.removed")
             if purge:
                 for row in rows:
-                    counts["vectors_deleted"] += _purge(context, ledger, row["id"])
+                    counts["vectors_deleted"] += _purge(context, ledger, row.id)
                     crash_point("purge.deleted")
                 freed = store.free_space(ledger)
                 is_freed = freed > 0
                 counts["freed_bytes"] += freed
                 crash_point("purge.freed")
             else:
-                counts["vectors_kept"] = sum(ledger.count_vectors(row["id"]) for row in rows)
+                counts["vectors_kept"] = sum(ledger.count_vectors(row.id) for row in rows)
         finally:
             ledger.close()
     if dimension is None:

@@ -7,9 +7,9 @@ from kbjobs.content.document import PIPELINE_VERSION, document_id
 from kbjobs.content.files import FoundFile
 from kbjobs.content.language import is_wanted, parse_filter
 from kbjobs.content.metadata import METADATA_VERSION, read_metadata
+from kbjobs.context import Context, PhaseResult
 from kbjobs.crashpoints import crash_point
-from kbjobs.phases.base import Context, PhaseResult
-from kbjobs.phases.scanning import READ_BATCH, Scan, enumerate_source, read_files
+from kbjobs.scanning.scan import READ_BATCH, Scan, enumerate_source, read_files
 from kbjobs.store import metadata as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.metadata import KnownMetadata

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from kbjobs.chains.chain import Chain
 from kbjobs.chains.diagnostics import Diagnostic
+from kbjobs.chains.file.reading import ChainFileError, examine_text, parse_chain, read_chain
 from kbjobs.chains.library import TEMPLATES
-from kbjobs.chains.reading import ChainFileError, examine_text, parse_chain, read_chain
 from kbjobs.phases.index_offline import IndexOfflineParams
 
 PHASE = '[[phase]]\njob = "index-offline"\n'
@@ -131,7 +131,7 @@ def test_a_file_without_mistakes_needs_no_syntax_tree(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_text(PHASE)
     program = (
-        "import sys; from pathlib import Path; from kbjobs.chains.reading import read_chain;"
+        "import sys; from pathlib import Path; from kbjobs.chains.file.reading import read_chain;"
         f" read_chain(Path({str(path)!r})); print('tree_sitter' in sys.modules, 'numpy' in sys.modules)"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""What both index jobs look at before they are queued: folders, disk, what the ledger holds. Light."""
+"""What several job types look at before they are queued: folders, disk, what the ledger holds. Light."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kbjobs.errors import KbjobsError, NotFoundError, UnavailableError
-from kbjobs.phases.advice import advise_metadata
 from kbjobs.settings import Home
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
@@ -35,6 +34,29 @@ def check_disk(home: Home, source: SourceFolder) -> None:
             f"{free / 1e6:.0f} MB are free on the disk of {home.path}, the job needs at least {needed / 1e6:.0f} MB",
             "Free some space, or move the home to a larger disk.",
         )
+
+
+def has_metadata(source: SourceFolder, earlier: Sequence[str] = ()) -> bool:
+    """Whether the source's metadata was read, or will have been by the types that run ``earlier`` in the chain."""
+    if "metadata" in earlier:
+        return True
+    if not source.ledger.exists():
+        return False
+    ledger = Ledger(source.ledger)
+    try:
+        return ledger.has_metadata()
+    finally:
+        ledger.close()
+
+
+def advise_metadata(source: SourceFolder, earlier: Sequence[str]) -> list[str]:
+    """What an index type says of a source without metadata."""
+    try:
+        if has_metadata(source, earlier):
+            return []
+    except KbjobsError:  # a ledger that cannot be read is for the job itself to report
+        return []
+    return [f"source {source.id!r} has no metadata: add metadata first"]
 
 
 def advise_index(
@@ -70,11 +92,11 @@ def _count(source: SourceFolder, model: str) -> tuple[int, int]:
     try:
         ledger = Ledger(source.ledger)
         try:
-            found = [row for row in ledger.models() if row["name"] == model]
+            found = [row for row in ledger.models() if row.name == model]
             if not found:
                 return 0, 0
-            passages = ledger.count_texts(found[-1]["profile"])
-            return passages, passages - len(ledger.missing_texts(found[-1]["id"], found[-1]["profile"]))
+            passages = ledger.count_texts(found[-1].profile)
+            return passages, passages - len(ledger.missing_texts(found[-1].id, found[-1].profile))
         finally:
             ledger.close()
     except KbjobsError:  # the job itself will say what is wrong with it

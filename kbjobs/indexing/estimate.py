@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from kbjobs.content.chunking import Chunker
 from kbjobs.content.tokens import TokenCounter
-from kbjobs.phases.base import Context
-from kbjobs.phases.indexing import profile_name
-from kbjobs.phases.scanning import Scan, scan_source
+from kbjobs.context import Context
+from kbjobs.indexing.pipeline import profile_name
+from kbjobs.scanning.scan import Scan, scan_source
 from kbjobs.store.ledger import ChunkLike, DocumentLike, KnownDocument, Ledger
 
 

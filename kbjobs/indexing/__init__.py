@@ -1,0 +1,1 @@
+"""The index pipeline: scan, embed, publish; its estimate; clearing what it made."""

@@ -1,0 +1,1 @@
+"""Bringing a source into its ledger: enumerate, compare, read; metadata."""
