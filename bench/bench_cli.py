@@ -40,7 +40,7 @@ def main() -> None:
         queue = Queue(home.state_file)
         queue.connection.execute("PRAGMA synchronous = OFF")
         for number in range(JOBS):
-            job = queue.submit(NewJob("index_offline", f"s{number}", {}, [], (f"source:s{number}",)))
+            job = queue.submit(NewJob("index_offline", f"s{number}", {}, (), (f"source:s{number}",)))
             queue.claim(f"run{number}")
             queue.finish(job.id, f"run{number}", Event.COMPLETE, ExitCode.DONE, "12 documents, 40 passages", {})
         queue.close()

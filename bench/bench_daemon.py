@@ -35,7 +35,7 @@ def main() -> None:
         register(home, "tiny", [pages])
         ensure_daemon(home)
         manager = JobManager(home)
-        pid = manager.get_daemon()["pid"]
+        pid = manager.get_daemon().pid
         latencies = []
         for number in range(ROUNDS):
             submitted = time.time()

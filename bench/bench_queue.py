@@ -47,7 +47,7 @@ def kbjobs_rate(folder: Path, synchronous: str) -> float:
 
     def work(count: int) -> None:
         for number in range(count):
-            queue.submit(NewJob("noop", f"s{number}", {}, [], (f"source:s{number}",)))
+            queue.submit(NewJob("noop", f"s{number}", {}, (), (f"source:s{number}",)))
         for number in range(count):
             job = queue.claim(f"run{number}")
             assert job is not None
@@ -125,7 +125,7 @@ def seconds_of_each(*actions: Callable[[int], object], times: int = 200) -> list
 
 def fill_history(queue: Queue, count: int) -> None:
     """Ended jobs as they stand in the state, written in one go."""
-    job = queue.submit(NewJob("noop", "old", {}, [], ("source:old",)))
+    job = queue.submit(NewJob("noop", "old", {}, (), ("source:old",)))
     queue.claim("old")
     queue.finish(job.id, "old", Event.COMPLETE, ExitCode.DONE, "done", {"documents": 12})
     columns = [row[1] for row in queue.connection.execute("PRAGMA table_info(jobs)") if row[1] != "id"]
@@ -150,7 +150,7 @@ def compare_history() -> None:
             if count:
                 fill_history(queue, count)
             for number in range(400):
-                queue.submit(NewJob("noop", f"s{number}", {}, [], (f"source:s{number}",)))
+                queue.submit(NewJob("noop", f"s{number}", {}, (), (f"source:s{number}",)))
             queues.append(queue)
         none, many = seconds_of_each(*[lambda n, q=queue: q.claim(f"run{n}") for queue in queues])
         for queue in queues:

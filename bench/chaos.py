@@ -84,7 +84,7 @@ def run_campaign(home: Home, kills: int, seed: int) -> Outcome:
             running = [job for job in running if job.id not in waiting]
             if not running:
                 continue
-        daemon = manager.get_daemon()["pid"]
+        daemon = manager.get_daemon().pid
         if victim in ("daemon", "both") and daemon is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(daemon, signal.SIGKILL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,8 +17,9 @@ from kbjobs.embedding.dimensions import DIMENSIONS
 from kbjobs.errors import MissingRequirementError, NotFoundError, UnavailableError, UsageError
 from kbjobs.phases.names import known_names
 from kbjobs.settings import Home, Settings, current_home
-from kbjobs.store import checkpoints, history
+from kbjobs.store import history
 from kbjobs.store.checkpoints import Checkpoint
+from kbjobs.store.history import Attempt
 from kbjobs.store.jobs import Job, Limits
 from kbjobs.store.queue import Queue, open_existing
 from kbjobs.store.sources import check_source_id
@@ -41,6 +42,17 @@ class JobEvent:
 
     event: EventName
     job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonState:
+    """The daemon of a home; what it has not said of itself, or where none runs, is None or empty."""
+
+    running: bool
+    pid: int | None = None
+    version: str | None = None
+    started_at: str | None = None
+    secrets: tuple[str, ...] = ()
 
 
 class JobManager:
@@ -189,7 +201,7 @@ class JobManager:
     def prune_checkpoints(self, days: float, dry_run: bool = False) -> list[Checkpoint]:
         """Forget checkpoints older than ``days`` days, of jobs that have ended; returns them."""
         queue = self._readable()
-        return [] if queue is None else checkpoints.delete_stale(queue.connection, days, dry_run)
+        return [] if queue is None else queue.delete_stale_checkpoints(days, dry_run)
 
     # -- asking -----------------------------------------------------------------------------------
 
@@ -222,7 +234,7 @@ class JobManager:
         queue = self._readable()
         return [] if queue is None else history.just_ended(queue, limit, days)
 
-    def get_attempts(self, job_id: int) -> list[dict[str, Any]]:
+    def get_attempts(self, job_id: int) -> list[Attempt]:
         """Every attempt of a job: number, times, outcome, error."""
         return history.list_attempts(self._existing(job_id), job_id)
 
@@ -234,7 +246,7 @@ class JobManager:
     def get_checkpoint(self, chain: str, source_id: str | None) -> Checkpoint | None:
         """How far a chain has come on a source, where it has not succeeded."""
         queue = self._readable()
-        return None if queue is None else checkpoints.load(queue.connection, source_id, chain)
+        return None if queue is None else queue.load_checkpoint(source_id, chain)
 
     def get_dimension_status(self) -> dict[int, dict[str, Any]]:
         """For each dimension: ``busy``, and the running job that works on it, its source and operation."""
@@ -261,13 +273,13 @@ class JobManager:
         """The dimensions on which no running job works."""
         return [dimension for dimension, status in self.get_dimension_status().items() if not status["busy"]]
 
-    def get_daemon(self) -> dict[str, Any]:
+    def get_daemon(self) -> DaemonState:
         """Whether the daemon runs, and its pid, version and start where it does."""
-        running = is_running(self.home)
+        if not is_running(self.home):
+            return DaemonState(running=False)
         queue = self._readable()
-        described = queue.daemon() if running and queue is not None else None
-        unknown: dict[str, Any] = {"pid": None, "version": None, "started_at": None, "secrets": []}
-        return {"running": running, **(described or unknown)}
+        described = None if queue is None else queue.daemon()
+        return DaemonState(running=True) if described is None else DaemonState(running=True, **asdict(described))
 
     def log_file(self, job: Job, attempt: int | None = None) -> Path:
         """The log of an attempt, by default the newest; raises NotFoundError where it has not begun."""
@@ -325,7 +337,7 @@ class JobManager:
             return
         daemon = self.get_daemon()
         visible = set(stored_secrets(self.home))
-        visible.update(daemon["secrets"] if daemon["running"] else names_in_environment())
+        visible.update(daemon.secrets if daemon.running else names_in_environment())
         for name in needed:
             if name not in visible:
                 here = " This shell has it, but the daemon was started without it." if os.environ.get(name) else ""
@@ -392,8 +404,8 @@ def _events(before: Job | None, job: Job) -> Iterator[JobEvent]:
 
 
 def _progress_events(before: Job | None, job: Job) -> Iterator[JobEvent]:
-    name = job.phase["name"] if job.phase else None
-    if name is not None and (before is None or before.phase is None or before.phase["name"] != name):
+    name = job.phase.name if job.phase else None
+    if name is not None and (before is None or before.phase is None or before.phase.name != name):
         yield JobEvent("phase", job)
     elif before is not None:
         shown = (before.progress, before.message, before.phase)

@@ -6,19 +6,19 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kbjobs.chains.progress import Progress, Report
+from kbjobs.chains.progress import Progress
 from kbjobs.chains.runner import Phase, run_chain
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import JobCancelled, UsageError
 from kbjobs.phases.base import JobType, Params, Plan
 from kbjobs.phases.python_function import FunctionCall
 from kbjobs.settings import Settings, current_home
-from kbjobs.store import checkpoints
 from kbjobs.store.checkpoints import Checkpoint
-from kbjobs.store.jobs import fingerprint, reopened
+from kbjobs.store.jobs import Report
+from kbjobs.store.phase_state import PhaseState, fingerprint, reopened
 from kbjobs.store.queue import Queue, open_existing
 
 __all__ = [
@@ -89,18 +89,18 @@ def run_combined_job(
         if found.fingerprint != fingerprint(entries):
             raise UsageError(
                 f"the phases of {job_type} are not those of its checkpoint: they were"
-                f" {', '.join(one['name'] for one in found.phases)}",
+                f" {', '.join(one.name for one in found.phases)}",
                 "Call it without resume=True, or with the phases it had.",
             )
         entries = [
-            {**saved, "skipped": True} if saved["status"] == "completed" else entry
+            replace(saved, is_skipped=True) if saved.is_completed else entry
             for entry, saved in zip(entries, reopened(found.phases, also_passed=True), strict=True)
         ]
-    skipped = sum(entry["status"] == "completed" for entry in entries)
+    skipped = sum(entry.is_completed for entry in entries)
 
     def tell(report: Report) -> None:
         if progress_callback is not None:
-            name = report.phase["name"] if report.phase else ""
+            name = report.phase.name if report.phase else ""
             progress_callback(int(report.progress), 100, report.message or name)
 
     wished = False
@@ -116,7 +116,7 @@ def run_combined_job(
         if is_kept and job_type is not None:
             home.prepare()
             with closing(Queue(home.state_file)) as queue:
-                checkpoints.save(queue.connection, source_id, job_type, 0, progress.snapshot())
+                queue.save_checkpoint(Checkpoint(source_id, job_type, progress.snapshot()))
         progress.tell()
 
     def make_context(index: int, phase: Phase) -> Context:
@@ -135,7 +135,7 @@ def run_combined_job(
         outcome = {"success": False, "status": "cancelled", "message": "cancelled"}
     except (Exception, SystemExit) as error:  # noqa: BLE001 — told in the result, whatever a function raises
         keep()
-        index = next(n for n, entry in enumerate(progress.snapshot()) if entry["status"] != "completed")
+        index = next(n for n, entry in enumerate(progress.snapshot()) if not entry.is_completed)
         text = f"{type(error).__name__}: {error}"
         outcome = {"success": False, "status": None, "message": f"phase {phases[index].name} failed: {text}"}
         outcome |= {"current_phase": index, "phase_name": phases[index].name, "error": str(error) or text}
@@ -144,17 +144,17 @@ def run_combined_job(
             delete_checkpoint(source_id, job_type)
         progress.tell()
         outcome = {"success": True, "status": "success", "message": f"{len(phases)} phases done"}
-    done = [(index, entry) for index, entry in enumerate(progress.snapshot()) if entry["status"] == "completed"]
+    reached = Checkpoint(source_id, job_type or "", progress.snapshot())
     return {
         **outcome,
-        "phases_completed": len(done),
-        "phase_results": [{"phase": entry["name"], "index": index, "result": entry["result"]} for index, entry in done],
+        "phases_completed": reached.phases_completed,
+        "phase_results": reached.phase_results,
         "resumed": found is not None,
         "phases_skipped": skipped,
     }
 
 
-def _entry(phase: JobPhase) -> dict[str, Any]:
+def _entry(phase: JobPhase) -> PhaseState:
     """A phase as it stands in a checkpoint; arguments that are no JSON values are told by their text."""
     name = f"{getattr(phase.func, '__module__', '')}:{getattr(phase.func, '__qualname__', repr(phase.func))}"
     params = json.loads(
@@ -163,14 +163,7 @@ def _entry(phase: JobPhase) -> dict[str, Any]:
             default=lambda value: type(value).__qualname__,
         )
     )
-    return {
-        "name": phase.name,
-        "job": "python_function",
-        "params": params,
-        "weight": phase.weight,
-        "status": "pending",
-        "result": None,
-    }
+    return PhaseState(phase.name, "python_function", params, phase.weight)
 
 
 def _function_type(phase: JobPhase) -> JobType:
@@ -192,14 +185,7 @@ def save_checkpoint(checkpoint: Checkpoint) -> None:
     home = current_home()
     home.prepare()
     with closing(Queue(home.state_file)) as queue:
-        checkpoints.save(
-            queue.connection,
-            checkpoint.source_id,
-            checkpoint.job_type,
-            checkpoint.job_id,
-            checkpoint.phases,
-            checkpoint.inner,
-        )
+        queue.save_checkpoint(checkpoint)
 
 
 def load_checkpoint(source_id: str | None, job_type: str) -> Checkpoint | None:
@@ -208,7 +194,7 @@ def load_checkpoint(source_id: str | None, job_type: str) -> Checkpoint | None:
     if queue is None:
         return None
     with closing(queue):
-        return checkpoints.load(queue.connection, source_id, job_type)
+        return queue.load_checkpoint(source_id, job_type)
 
 
 def delete_checkpoint(source_id: str | None, job_type: str) -> bool:
@@ -217,7 +203,7 @@ def delete_checkpoint(source_id: str | None, job_type: str) -> bool:
     if queue is None:
         return False
     with closing(queue):
-        return checkpoints.delete(queue.connection, source_id, job_type)
+        return queue.delete_checkpoint(source_id, job_type)
 
 
 def get_interrupted_jobs() -> list[Checkpoint]:
@@ -226,7 +212,7 @@ def get_interrupted_jobs() -> list[Checkpoint]:
     if queue is None:
         return []
     with closing(queue):
-        return checkpoints.load_resumable(queue.connection)
+        return queue.load_resumable_checkpoints()
 
 
 def cleanup_stale_checkpoints(max_age_days: float = 7) -> int:
@@ -235,4 +221,4 @@ def cleanup_stale_checkpoints(max_age_days: float = 7) -> int:
     if queue is None:
         return 0
     with closing(queue):
-        return len(checkpoints.delete_stale(queue.connection, max_age_days))
+        return len(queue.delete_stale_checkpoints(max_age_days))

@@ -116,15 +116,15 @@ def _check_daemon(home: Home) -> Iterator[Finding]:
             yield Finding("daemon", "problem", f"none runs, and {waiting} jobs wait", "kbjobs daemon start")
         else:
             yield Finding("daemon", "ok", "none runs and none is needed")
-    elif described and described["version"] != VERSION:
+    elif described and described.version != VERSION:
         yield Finding(
             "daemon",
             "problem",
-            f"it is of kbjobs {described['version']}, this is {VERSION}",
+            f"it is of kbjobs {described.version}, this is {VERSION}",
             "kbjobs daemon restart",
         )
     else:
-        yield Finding("daemon", "ok", f"process {described['pid'] if described else '?'} runs")
+        yield Finding("daemon", "ok", f"process {described.pid if described else '?'} runs")
 
 
 def _check_leftovers(home: Home) -> Iterator[Finding]:
@@ -206,10 +206,10 @@ def _configured(home: Home) -> list[_Configured]:
         with closing(queue):
             jobs = [*active_jobs(queue), *resumable_jobs(queue)]
         found = [
-            _Configured(f"job {job.id}", job_type(phase["job"]), phase["params"])
+            _Configured(f"job {job.id}", job_type(phase.job), phase.params)
             for job in jobs
             for phase in job.phases
-            if phase["status"] != "completed"
+            if not phase.is_completed
         ]
     for listed in list_chain_files(home):
         if listed.origin == "home":
@@ -248,7 +248,7 @@ def _check_secrets(home: Home) -> Iterator[Finding]:
         with closing(queue):
             described = queue.daemon()
     running = is_running(home) and described is not None
-    visible = stored | set(described["secrets"] if running and described else names_in_environment())
+    visible = stored | set(described.secrets if running and described else names_in_environment())
     missing = {name: one.where for one in _configured(home) for name in one.job_type.secrets if name not in visible}
     for name, where in missing.items():
         text = f"{name} is not there for the workers, and {where} needs it"

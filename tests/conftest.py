@@ -18,6 +18,7 @@ import pytest
 
 from kbjobs.daemon.launching import is_running, stop_daemon
 from kbjobs.settings import HOME_VARIABLE, SETTINGS, Home
+from kbjobs.store.phase_state import PhaseState
 from tests.servers.openai_server import OpenAIServer
 
 MODEL = "all-MiniLM-L6-v2"
@@ -124,6 +125,12 @@ def copy_pages(python_docs: Path, target: Path, count: int, folder: str = "libra
     for page in sorted((python_docs / folder).glob("*.html"))[:count]:
         shutil.copy(page, target)
     return target
+
+
+def phase_state(name: str = "x", job: str = "t", params: dict[str, Any] | None = None, **more: Any) -> PhaseState:
+    """A phase as it stands in a job; ``chosen`` is all of its parameters."""
+    params = params or {}
+    return PhaseState(name, job, params, **{"weight": 100.0, "chosen": params, **more})
 
 
 def write_pages(target: Path, count: int, words: str = "Water boils and the kettle sings") -> Path:

@@ -38,7 +38,7 @@ def test_asking_a_home_with_nothing_in_it_creates_nothing(home: Home, kbjobs: Kb
     assert manager.get_active_jobs() == []
     assert manager.get_job_history() == []
     assert manager.get_resumable_jobs() == []
-    assert manager.get_daemon()["running"] is False
+    assert manager.get_daemon().running is False
     asked: list[Callable[[], Any]] = [
         lambda: manager.get_status(1),
         lambda: manager.get_attempts(1),
@@ -67,7 +67,7 @@ def test_asking_a_home_with_nothing_in_it_creates_nothing(home: Home, kbjobs: Kb
 def test_asking_a_home_that_is_not_there_does_not_make_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KBJOBS_HOME", str(tmp_path / "nowhere"))
     assert get_job_manager().get_active_jobs() == []
-    assert get_job_manager().get_daemon()["running"] is False
+    assert get_job_manager().get_daemon().running is False
     assert not (tmp_path / "nowhere").exists()
 
 
@@ -88,7 +88,7 @@ def test_a_job_from_submit_to_its_end(home: Home, source: str) -> None:
     assert manager.get_status(job_id) == last.job
     assert manager.get_active_jobs() == []
     assert [job.id for job in manager.get_job_history()] == [job_id]
-    assert [attempt["outcome"] for attempt in manager.get_attempts(job_id)] == ["complete"]
+    assert [attempt.outcome for attempt in manager.get_attempts(job_id)] == ["complete"]
     assert manager.log_file(last.job).read_text()
     # An ended job is followed at once.
     assert [event.event for event in manager.follow([job_id], revive=False)] == ["finished"]

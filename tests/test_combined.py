@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from kbjobs import (
 )
 from kbjobs.errors import UsageError
 from kbjobs.settings import Home
+from kbjobs.store.phase_state import PhaseStatus
 from kbjobs.store.queue import Queue
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -150,9 +152,8 @@ def test_a_job_that_had_done_all_is_told_as_done(work: Work) -> None:
     run_combined_job(work.phases, None, None, "wiki", "custom")
     found = load_checkpoint("wiki", "custom")
     assert found is not None
-    for phase in found.phases:
-        phase.update(status="completed", result={})
-    save_checkpoint(found)
+    done = [replace(phase, status=PhaseStatus.COMPLETED, result={}) for phase in found.phases]
+    save_checkpoint(replace(found, phases=tuple(done)))
     told: list[tuple[int, int, str]] = []
     result = run_combined_job(work.phases, lambda *report: told.append(report), None, "wiki", "custom", resume=True)
     assert (result["success"], result["phases_skipped"]) == (True, 3)
@@ -184,7 +185,9 @@ def test_checkpoints_are_saved_loaded_deleted_and_cleaned_up(home: Home) -> None
     save_checkpoint(Checkpoint("wiki", "custom", phases, inner={"page": 7}))
     found = load_checkpoint("wiki", "custom")
     assert found is not None
-    assert (found.phases, found.inner, [one["name"] for one in found.completed]) == (phases, {"page": 7}, ["a"])
+    assert [one.as_dict() for one in found.phases] == [{**phases[0], "weight": 0.0}]
+    assert (found.inner, found.phases_completed) == ({"page": 7}, 1)
+    assert found.phase_results == [{"phase": "a", "index": 0, "result": {"n": 1}}]
     assert load_checkpoint("other", "custom") is None
     assert delete_checkpoint("wiki", "custom") is True
     save_checkpoint(Checkpoint("wiki", "old", phases))

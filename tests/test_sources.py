@@ -227,7 +227,7 @@ def test_a_source_in_use_is_neither_verified_nor_rebuilt(home: Home, tmp_path: P
     register(home, "x", [write_pages(tmp_path / "pages", 400, "Water boils, the kettle sings " * 40)])
     manager = JobManager(home)
     manager.submit("index_offline", "x")
-    wait_until(lambda: (job := manager.get_status(1)).phase and job.phase["unit"] == "chunks")
+    wait_until(lambda: (job := manager.get_status(1)).phase and job.phase.unit == "chunks")
     for command in ("verify", "rebuild"):
         refused = kbjobs("sources", command, "x", check=5)
         assert "source 'x' is in use by another process" in refused.stderr

@@ -37,7 +37,7 @@ FLOORS = [
     {"store"},
     {"credentials"},
     {"settings"},
-    {"crashpoints", "errors", "version"},
+    {"crashpoints", "errors", "version", "wording"},
 ]
 NEIGHBOURS = {("indexing", "scanning")}
 HEAVY = {

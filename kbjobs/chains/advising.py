@@ -32,7 +32,7 @@ def advise_chain(home: Home, settings: Settings, chain: Chain, source_id: str, p
         kind = phase.job_type
         alone = replace(chain, phases=(phase,), resumable=False)
         try:
-            params = kind.params.model_validate(plan(alone, source_id).job.phases[0]["params"])
+            params = kind.params.model_validate(plan(alone, source_id).job.phases[0].params)
         except KbjobsError as error:
             found.append(_warning(index, _about(error.message, source_id), error.hint))
             try:  # only a key may be missing

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from kbjobs.chains.runner import OnError
 from kbjobs.errors import UsageError
 from kbjobs.phases.base import JobType, Params
+from kbjobs.store.phase_state import OnError
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 

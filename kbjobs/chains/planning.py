@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from kbjobs.chains.chain import Chain, ChainPhase
 from kbjobs.chains.progress import shares_of
 from kbjobs.errors import KbjobsError, NotFoundError, UsageError
 from kbjobs.phases.base import JobType, Plan
+from kbjobs.phases.registry import job_type
 from kbjobs.settings import Home, Settings
 from kbjobs.store.checkpoints import Checkpoint
-from kbjobs.store.jobs import Limits, NewJob, fingerprint
+from kbjobs.store.jobs import Limits, NewJob
+from kbjobs.store.phase_state import PhaseState, fingerprint, first_open
 from kbjobs.store.sources import SourceFolder
 
 Require = Callable[[JobType, Plan], None]
@@ -68,16 +69,16 @@ def plan_job(
             f"A checkpoint of {where} lies there ({describe(checkpoint)}):"
             " starting from the beginning all the same. --resume would have gone on from it."
         )
-    first = next((entry for entry in entries if entry["status"] == "pending"), entries[0])
+    first = first_open(entries)
     job = NewJob(
         type=chain.name,
         source=source_id,
-        params=entries[0]["params"] if chain.is_single else {},
-        phases=entries,
+        params=entries[0].params if chain.is_single else {},
+        phases=tuple(entries),
         resources=chain.phases[0].job_type.resources(source_id),
         priority=priority,
-        dimension=first.get("dimension"),
-        operation=chain.phases[entries.index(first)].job_type.operation,
+        dimension=entries[first].dimension,
+        operation=chain.phases[first].job_type.operation,
         limits=limits or Limits(),
         resumable=chain.resumable,
         resumed=resume and checkpoint is not None,
@@ -109,31 +110,26 @@ def _find_source(home: Home, chain: Chain, source_id: str | None) -> SourceFolde
 
 def _plan_phase(
     home: Home, settings: Settings, phase: ChainPhase, share: float, source: SourceFolder | None, require: Require
-) -> dict[str, Any]:
+) -> PhaseState:
     if source is None and phase.job_type.needs_source:
         raise NotFoundError("there is no source", "Name one with --source.")
     plan = phase.job_type.plan(home, settings, source, phase.params)  # type: ignore[arg-type]
     require(phase.job_type, plan)
-    entry: dict[str, Any] = {
-        "name": phase.name,
-        "job": phase.job_type.name,
-        "params": plan.params.model_dump(),
-        "weight": round(share, 1),
-        "status": "pending",
-        "result": None,
-    }
-    if plan.dimension is not None:
-        entry["dimension"] = plan.dimension
-    if phase.on_error != "stop":
-        entry["on_error"] = phase.on_error
-    if phase.retries is not None:
-        entry["retries"] = phase.retries
-    return entry
+    return PhaseState(
+        phase.name,
+        phase.job_type.name,
+        plan.params.model_dump(),
+        round(share, 1),
+        dimension=plan.dimension,
+        on_error=phase.on_error,
+        retries=phase.retries,
+        chosen=plan.params.model_dump(exclude_defaults=True),
+    )
 
 
 def _take_up(
-    chain: Chain, entries: list[dict[str, Any]], checkpoint: Checkpoint | None, notes: list[str], where: str
-) -> list[dict[str, Any]]:
+    chain: Chain, entries: list[PhaseState], checkpoint: Checkpoint | None, notes: list[str], where: str
+) -> list[PhaseState]:
     """The phases with those completed that the checkpoint says are done."""
     if not chain.resumable:
         raise UsageError(
@@ -144,34 +140,52 @@ def _take_up(
     if checkpoint is None:
         notes.append(f"There is no checkpoint of {where}: starting from the beginning.")
         return entries
-    if checkpoint.fingerprint != fingerprint(entries):
+    before = [_with_chosen(phase) for phase in checkpoint.phases]
+    if fingerprint(before) != fingerprint(entries):
         raise UsageError(
             f"{_told(chain)} was changed since the checkpoint of {where} was written: "
-            + "; ".join(_differences(checkpoint.phases, entries)),
+            + "; ".join(_differences(before, entries)),
             "Either run it without --resume (from the beginning), or undo the change and resume.",
         )
     notes.append(f"Going on from the checkpoint of {where}: {describe(checkpoint)}.")
     return [
-        {**entry, **_kept(saved), "skipped": True} if saved.get("status") == "completed" else entry
+        replace(
+            saved,
+            name=entry.name,
+            params=entry.params,
+            chosen=entry.chosen,
+            weight=entry.weight,
+            dimension=entry.dimension,
+            on_error=entry.on_error,
+            retries=entry.retries,
+            is_skipped=True,
+        )
+        if saved.is_completed
+        else entry
         for entry, saved in zip(entries, checkpoint.phases, strict=True)
     ]
 
 
-def _kept(saved: dict[str, Any]) -> dict[str, Any]:
-    kept = ("status", "result", "summary", "failed", "seconds", "rate", "unit")
-    return {key: saved[key] for key in kept if key in saved}
+def _with_chosen(phase: PhaseState) -> PhaseState:
+    """The phase with its parameters that are not at their default, which an older version did not note."""
+    if phase.chosen is not None:
+        return phase
+    try:
+        params = job_type(phase.job).params.model_validate(phase.params)
+    except (KbjobsError, ValueError):  # a type that is gone, or has other parameters now
+        return phase
+    return replace(phase, chosen=params.model_dump(exclude_defaults=True))
 
 
-def _differences(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[str]:
+def _differences(before: Sequence[PhaseState], now: Sequence[PhaseState]) -> list[str]:
     """What an edit has changed, phase by phase."""
-    old, new = [str(phase.get("job")) for phase in before], [phase["job"] for phase in now]
+    old, new = [phase.job for phase in before], [phase.job for phase in now]
     if old != new:
         return [f"its phases were {', '.join(old)} and are {', '.join(new)}"]
     found = []
     for number, (was, entry) in enumerate(zip(before, now, strict=True), start=1):
-        given = was.get("params") or {}
-        for name in sorted({*given, *entry["params"]}):
-            a, b = given.get(name), entry["params"].get(name)
+        for name in sorted({*was.params, *entry.params}):
+            a, b = was.params.get(name), entry.params.get(name)
             if a != b:
-                found.append(f"phase {number} ({entry['name']}): {name} was {a!r} and is {b!r}")
+                found.append(f"phase {number} ({entry.name}): {name} was {a!r} and is {b!r}")
     return found

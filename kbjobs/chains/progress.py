@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Any
+
+from kbjobs.store.jobs import Report, RunningPhase
+from kbjobs.store.phase_state import PhaseState, PhaseStatus
 
 ALMOST = 99.9  # the most that is told before the last phase has ended
 MEASURED_SECONDS = 0.1  # of work, before a rate or the time left is told from it
 UNTOLD_SECONDS = 10 * 365 * 86400.0  # a time left that says nothing but that the rate was next to none
 MEASURED_SHARE = 0.1  # percent of the chain that must be known before the pace of the rest is told from it
-ENDED = ("completed", "failed")  # a phase that failed and let the chain go on is done with
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,20 +23,6 @@ class Past:
     seconds: float
     rate: float | None = None
     unit: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Progress of a whole chain: percentage, the running phase, all phases, a message.
-
-    ``eta`` is the seconds left of the whole chain, None where they cannot be told.
-    """
-
-    progress: float
-    phase: dict[str, Any] | None
-    phases: list[dict[str, Any]]
-    message: str
-    eta: float | None
 
 
 def shares_of(weights: Sequence[float]) -> list[float]:
@@ -56,7 +43,7 @@ class Progress:
     It never goes back, and is 100 only when the last phase is done. Phases that had ended before count as done.
 
     Args:
-        phases: as they stand in a job: name, job, params, weight, status, result …
+        phases: as they stand in a job.
         listener: is given every report.
         saved: is told of steps that are safe on disk.
         reached: the percentage from which it goes on.
@@ -66,16 +53,18 @@ class Progress:
 
     def __init__(
         self,
-        phases: Sequence[Mapping[str, Any]],
+        phases: Sequence[PhaseState],
         listener: Callable[[Report], None],
         saved: Callable[[int], None],
         reached: float = 0.0,
         pasts: Mapping[int, Past] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._shares = shares_of([float(phase["weight"]) for phase in phases])
+        self._shares = shares_of([phase.weight for phase in phases])
         self._starts = list(accumulate(self._shares, initial=0.0))
-        self._phases = [{**phase, "weight": round(share, 1)} for phase, share in zip(phases, self._shares, strict=True)]
+        self._phases = [
+            replace(phase, weight=round(share, 1)) for phase, share in zip(phases, self._shares, strict=True)
+        ]
         self._listener = listener
         self._saved = saved
         self._pasts = dict(pasts or {})
@@ -89,9 +78,9 @@ class Progress:
         self._span_first = 0
         self._rate: tuple[float, str] | None = None
 
-    def snapshot(self) -> list[dict[str, Any]]:
+    def snapshot(self) -> tuple[PhaseState, ...]:
         """All phases with their status and result."""
-        return [dict(phase) for phase in self._phases]
+        return tuple(self._phases)
 
     @property
     def percentage(self) -> float:
@@ -104,28 +93,27 @@ class Progress:
         self._span = self._rate = None
         self._phase_start = self._clock()
         self._advance(self._starts[index])
-        self._phases[index].update(status="running", progress=0.0)
+        self._phases[index] = replace(self._phases[index], status=PhaseStatus.RUNNING, progress=0.0)
         self._tell(self._running(0, 0, "", None), "", self._whole_eta(None))
 
-    def end(self, index: int, status: str, outcome: Mapping[str, Any]) -> None:
-        """A phase has ended: ``outcome`` is what else is to be noted of it, such as its result.
+    def end(self, index: int, ended: PhaseState) -> None:
+        """A phase has ended as ``ended`` says: status, result, summary, error; what it took is added here.
 
         Nobody is told before that is on record: see :meth:`tell`.
         """
-        entry = self._phases[index]
-        entry.update(status=status, **outcome)
-        entry.pop("progress", None)
-        entry["seconds"] = round(max(0.0, self._clock() - self._phase_start), 1)
-        if status in ENDED:
-            if self._rate is not None:
-                entry["rate"], entry["unit"] = round(self._rate[0], 2), self._rate[1]
+        seconds = round(max(0.0, self._clock() - self._phase_start), 1)
+        rate, unit = self._rate if self._rate is not None and ended.has_ended else (None, None)
+        self._phases[index] = replace(
+            ended, progress=None, seconds=seconds, rate=None if rate is None else round(rate, 2), unit=unit
+        )
+        if ended.has_ended:
             self._advance(self._starts[index + 1])
             if index == len(self._phases) - 1:
                 self._progress = 100.0
 
     def tell(self) -> None:
         """Tell how all phases stand, between two of them."""
-        if all(phase["status"] in ENDED for phase in self._phases):
+        if all(phase.has_ended for phase in self._phases):
             self._progress = 100.0
         self._tell(None, "", None)
 
@@ -144,7 +132,7 @@ class Progress:
         inside = min(1.0, max(0.0, span[0] + (span[1] - span[0]) * fraction))
         self._advance(self._starts[self._index] + self._shares[self._index] * inside)
         entry = self._phases[self._index]
-        entry["progress"] = max(entry.get("progress", 0.0), round(100.0 * inside, 1))
+        self._phases[self._index] = replace(entry, progress=max(entry.progress or 0.0, round(100.0 * inside, 1)))
         done, elapsed = current - self._span_first, now - self._span_start
         rate = done / elapsed if done > 0 and elapsed >= MEASURED_SECONDS else None
         if rate is not None and eta_matters:
@@ -156,9 +144,8 @@ class Progress:
             self._whole_eta(left),
         )
 
-    def _running(self, current: int, total: int, unit: str, rate: float | None) -> dict[str, Any]:
-        name = self._phases[self._index]["name"]
-        return {"index": self._index, "name": name, "current": current, "total": total, "unit": unit, "rate": rate}
+    def _running(self, current: int, total: int, unit: str, rate: float | None) -> RunningPhase:
+        return RunningPhase(self._index, self._phases[self._index].name, current, total, unit, rate)
 
     def _phase_eta(self, rate: float | None, left: int, unit: str, now: float) -> float | None:
         """Seconds left of the running phase: by its measured rate, else by that of its last time."""
@@ -188,12 +175,12 @@ class Progress:
             return None
         known_seconds, known_share = elapsed + phase_left, self._shares[self._index]
         for index, entry in enumerate(self._phases):
-            if index < self._index and "seconds" in entry and entry["status"] == "completed":
-                known_seconds += entry["seconds"]
+            if index < self._index and entry.seconds is not None and entry.is_completed:
+                known_seconds += entry.seconds
                 known_share += self._shares[index]
         left = phase_left
         for index in range(self._index + 1, len(self._phases)):
-            if self._phases[index]["status"] not in ENDED:
+            if not self._phases[index].has_ended:
                 known = self._pasts.get(index)
                 if known is None and known_share < MEASURED_SHARE:
                     return None
@@ -203,6 +190,6 @@ class Progress:
     def _advance(self, reached: float) -> None:
         self._progress = max(self._progress, min(reached, ALMOST))
 
-    def _tell(self, phase: dict[str, Any] | None, message: str, eta: float | None) -> None:
+    def _tell(self, phase: RunningPhase | None, message: str, eta: float | None) -> None:
         told = eta if eta is not None and eta < UNTOLD_SECONDS else None
         self._listener(Report(self._progress, phase, self.snapshot(), message, told))

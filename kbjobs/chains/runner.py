@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
-from kbjobs.chains.progress import ENDED, Progress
+from kbjobs.chains.progress import Progress
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import JobCancelled, KbjobsError, TransientError
 from kbjobs.phases.base import JobType, Params
 from kbjobs.store.jobs import plain
+from kbjobs.store.phase_state import OnError, PhaseState, PhaseStatus
+from kbjobs.wording import counted
 
 RESULT_LIMIT = 64 * 1024  # characters of JSON: it is written with every report of progress
-OnError = Literal["stop", "continue"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +39,17 @@ class ChainResult:
     summary: str
     failed: int
     broken: tuple[str, ...]
-    phases: list[dict[str, Any]]
+    phases: tuple[PhaseState, ...]
 
     @property
     def counts(self) -> dict[str, Any]:
         """What the job's result says: of a single job its own counts, of a chain what became of its phases."""
         if len(self.phases) == 1:
-            return dict(self.phases[0]["result"] or {})
+            return dict(self.phases[0].result or {})
         return {
             "phases": len(self.phases),
-            "completed": sum(phase["status"] == "completed" for phase in self.phases),
-            "skipped": sum(bool(phase.get("skipped")) for phase in self.phases),
+            "completed": sum(phase.is_completed for phase in self.phases),
+            "skipped": sum(phase.is_skipped for phase in self.phases),
             "failed_phases": list(self.broken),
             "failed": self.failed,
         }
@@ -75,37 +76,37 @@ def run_chain(
     """
     for index, phase in enumerate(phases):
         entry = progress.snapshot()[index]
-        if entry["status"] in ENDED:
-            log.info("phase %s is done already", entry["name"])
+        if entry.has_ended:
+            log.info("phase %s is done already", entry.name)
             continue
-        log.info("phase %s begins", entry["name"])
+        log.info("phase %s begins", entry.name)
         progress.start(index)
         context: Context | None = None
         try:
             context = make_context(index, phase)
-            outcome = _outcome(phase.job_type.run(context, phase.params))
+            ended = _completed(entry, phase.job_type.run(context, phase.params))
         except (Exception, SystemExit) as error:
             if isinstance(error, JobCancelled) and (context is None or context.is_stopping()):
-                progress.end(index, "cancelled", {"result": None})
+                progress.end(index, replace(entry, status=PhaseStatus.CANCELLED))
                 raise
             if isinstance(error, TransientError) and can_retry(index):
                 raise
-            progress.end(index, "failed", {"result": None, "error": _first_line(error)})
+            progress.end(index, replace(entry, status=PhaseStatus.FAILED, error=_first_line(error)))
             if phase.on_error == "stop":
                 if isinstance(error, JobCancelled):  # of its own accord: nobody wished it to stop
-                    raise KbjobsError(f"phase {entry['name']} gave up: {error.message}", error.hint) from error
+                    raise KbjobsError(f"phase {entry.name} gave up: {error.message}", error.hint) from error
                 raise
-            log.exception("phase %s failed; the chain goes on", entry["name"])
+            log.exception("phase %s failed; the chain goes on", entry.name)
         else:
-            log.info("phase %s has ended: %s", entry["name"], outcome["summary"])
-            progress.end(index, "completed", outcome)
+            log.info("phase %s has ended: %s", entry.name, ended.summary)
+            progress.end(index, ended)
         if index < len(phases) - 1:
             on_end()
     return summarise(progress.snapshot())
 
 
-def _outcome(result: PhaseResult) -> dict[str, Any]:
-    """What a phase's result leaves in the state. Raises KbjobsError for one that cannot stand there."""
+def _completed(entry: PhaseState, result: PhaseResult) -> PhaseState:
+    """The phase with its result. Raises KbjobsError for one that cannot stand in the state."""
     if not isinstance(result, PhaseResult):
         raise KbjobsError(f"the phase returned {type(result).__name__}, not a PhaseResult", "Mend the job type.")
     try:
@@ -117,10 +118,13 @@ def _outcome(result: PhaseResult) -> dict[str, Any]:
             f"the phase's result takes {len(counts):,} characters, and {RESULT_LIMIT:,} are the most",
             "Keep it in a file, and return where that is.",
         )
-    outcome: dict[str, Any] = {"result": result.counts, "summary": plain(str(result.summary))}
-    if result.failed:
-        outcome["failed"] = int(result.failed)
-    return outcome
+    return replace(
+        entry,
+        status=PhaseStatus.COMPLETED,
+        result=result.counts,
+        summary=plain(str(result.summary)),
+        failed=int(result.failed),
+    )
 
 
 def _first_line(error: BaseException) -> str:
@@ -131,17 +135,17 @@ def _first_line(error: BaseException) -> str:
     return plain((text.strip().splitlines() or [type(error).__name__])[0][:500])
 
 
-def summarise(phases: Sequence[dict[str, Any]]) -> ChainResult:
+def summarise(phases: Sequence[PhaseState]) -> ChainResult:
     """The result of a chain from its ended phases."""
-    broken = tuple(phase["name"] for phase in phases if phase["status"] == "failed")
+    broken = tuple(phase.name for phase in phases if phase.status is PhaseStatus.FAILED)
     # The same document may fail in each phase.
-    failed = max((phase.get("failed", 0) for phase in phases), default=0)
+    failed = max((phase.failed for phase in phases), default=0)
     if len(phases) == 1:
-        return ChainResult(phases[0].get("summary", ""), failed, broken, list(phases))
-    skipped = sum(bool(phase.get("skipped")) for phase in phases)
-    done = sum(phase["status"] == "completed" for phase in phases)
+        return ChainResult(phases[0].summary or "", failed, broken, tuple(phases))
+    skipped = sum(phase.is_skipped for phase in phases)
+    done = sum(phase.is_completed for phase in phases)
     text = f"{done} of {len(phases)} phases done"
     text += f", {skipped} of them before" if skipped else ""
     text += f"; {', '.join(broken)} failed (see the log)" if broken else ""
-    text += f"; {failed} documents could not be processed (see the log)" if failed else ""
-    return ChainResult(text, failed, broken, list(phases))
+    text += f"; {counted(failed, 'document')} could not be processed (see the log)" if failed else ""
+    return ChainResult(text, failed, broken, tuple(phases))

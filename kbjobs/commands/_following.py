@@ -20,12 +20,14 @@ from kbjobs.commands._render import (
     is_terminal,
     open_console,
     percentage,
+    phase_detail,
     phase_progress,
     phase_row,
     say,
 )
 from kbjobs.errors import ExitCode
 from kbjobs.store.jobs import Job
+from kbjobs.store.phase_state import PhaseState
 from kbjobs.store.transitions import Status
 
 if TYPE_CHECKING:
@@ -146,7 +148,7 @@ def _say_ended_phases(job: Job, told: set[int]) -> None:
     if len(job.phases) < 2:
         return
     for index, phase in enumerate(job.phases):
-        if phase["status"] in ("completed", "failed") and index not in told:
+        if phase.has_ended and index not in told:
             told.add(index)
             name, status, _, _, taken, detail = phase_row(phase)
             text = f"job {job.id}: phase {name} {status}" + (f" in {taken}" if taken else "")
@@ -161,7 +163,7 @@ def _describe(event: JobEvent) -> str:
     if event.event == "retry":
         return f"back in the queue, {job.message}"
     if event.event == "phase" and job.phase is not None:
-        return f"phase {job.phase['name'].replace('_', '-')}"
+        return f"phase {job.phase.name.replace('_', '-')}"
     return f"attempt {job.attempt} started" if job.attempt > 1 else "started"
 
 
@@ -184,9 +186,8 @@ def _show_bars(manager: JobManager, job_ids: Sequence[int], revive: bool) -> lis
             lines.show(str(job.id), job.progress, _job_fields(job), describe_counts(job) or str(job.status))
             if has_phases:
                 for index, phase in enumerate(job.phases):
-                    detail = phase.get("error") or phase.get("summary") or ""
                     fields = _phase_fields(phase, with_weight=bool(bar_width))
-                    lines.show(f"{job.id}.{index}", phase_progress(phase), fields, detail)
+                    lines.show(f"{job.id}.{index}", phase_progress(phase), fields, phase_detail(phase))
             if event.event == "retry":
                 bars.console.print(f"job {job.id}: {_describe(event)}", markup=False, highlight=False)
             if event.event == "finished":
@@ -209,7 +210,7 @@ def _job_fields(job: Job) -> dict[str, Any]:
     }
 
 
-def _phase_fields(phase: dict[str, Any], with_weight: bool) -> dict[str, Any]:
+def _phase_fields(phase: PhaseState, with_weight: bool) -> dict[str, Any]:
     name, status, done, weight, taken, _ = phase_row(phase)
     is_told = status not in ("pending", "running")
     return {

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from kbjobs.commands._errors import print_message, printable
 from kbjobs.store.jobs import Job
+from kbjobs.store.phase_state import PhaseState
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -100,19 +101,22 @@ JOB_COLUMNS = ("job", "type", "source", "status", "done", "time", "")
 PHASE_COLUMNS = ("phase", "status", "done", "weight", "time", "")
 
 
-def phase_row(phase: dict[str, Any]) -> tuple[str, ...]:
+def phase_row(phase: PhaseState) -> tuple[str, ...]:
     """A phase of a job as a row of a table with the columns PHASE_COLUMNS."""
-    name = phase["name"].replace("_", "-")
-    is_told = phase.get("seconds") is not None and not phase.get("skipped")
-    taken = duration(phase["seconds"]) if is_told else ""
-    detail = phase.get("error") or phase.get("summary") or ""
-    status = "done before" if phase.get("skipped") else phase["status"]
-    return (name, status, percentage(phase_progress(phase)), f"{phase['weight']:.0f}%", taken, detail)
+    name = phase.name.replace("_", "-")
+    taken = duration(phase.seconds) if phase.seconds is not None and not phase.is_skipped else ""
+    status = "done before" if phase.is_skipped else str(phase.status)
+    return (name, status, percentage(phase_progress(phase)), f"{phase.weight:.0f}%", taken, phase_detail(phase))
 
 
-def phase_progress(phase: dict[str, Any]) -> float:
+def phase_detail(phase: PhaseState) -> str:
+    """What is to be said of an ended phase."""
+    return phase.error or phase.summary or ""
+
+
+def phase_progress(phase: PhaseState) -> float:
     """How much of a phase is done, in percent."""
-    return 100.0 if phase["status"] == "completed" else float(phase.get("progress", 0.0))
+    return 100.0 if phase.is_completed else phase.progress or 0.0
 
 
 def percentage(progress: float) -> str:
@@ -129,15 +133,15 @@ def describe_phase(job: Job) -> str:
 def describe_counts(job: Job) -> str:
     """Message and counts of the running phase."""
     phase = job.phase
-    if phase is None or not phase["total"]:
+    if phase is None or not phase.total:
         return job.message
-    counts = f"{phase['current']:,}/{phase['total']:,} {phase['unit']}"
+    counts = f"{phase.current:,}/{phase.total:,} {phase.unit}"
     return f"{job.message}: {counts}" if job.message else counts
 
 
 def describe_rate(job: Job) -> str:
     """Units a second, where the running phase has measured it."""
-    rate = job.phase and job.phase.get("rate")
+    rate = job.phase.rate if job.phase else None
     if not rate:
         return ""
     return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:g}/s"

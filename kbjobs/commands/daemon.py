@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -86,9 +87,9 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.
     """
     found = get_job_manager().get_daemon()
     if as_json:
-        print_json(found)
-    elif found["running"]:
-        print(f"running: process {found['pid']}, kbjobs {found['version']}, started {age(found['started_at'])}")
+        print_json(asdict(found))
+    elif found.running:
+        print(f"running: process {found.pid}, kbjobs {found.version}, started {age(found.started_at)}")
     else:
         print("not running")
 

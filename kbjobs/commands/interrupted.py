@@ -43,4 +43,4 @@ def interrupted(as_json: Annotated[bool, typer.Option("--json", help="JSON on st
 
 
 def _next_phase(job: Job) -> str:
-    return next((phase["name"] for phase in job.phases if phase["status"] != "completed"), "").replace("_", "-")
+    return next((phase.name for phase in job.phases if not phase.is_completed), "").replace("_", "-")

@@ -34,7 +34,7 @@ def logs(
     if not follow:
         _Log(manager.log_file(found, shown)).show()
         return
-    if not found.has_ended and not manager.get_daemon()["running"]:
+    if not found.has_ended and not manager.get_daemon().running:
         say("No daemon runs, so nothing will happen: kbjobs daemon start, or kbjobs wait JOB.")
     try:
         if attempt is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -43,10 +44,12 @@ def status(
     recent = manager.get_just_ended_jobs(RECENT)
     if as_json:
         dimensions = manager.get_dimension_status()
-        print_json({"daemon": daemon, "jobs": [one.as_dict() for one in [*jobs, *recent]], "dimensions": dimensions})
+        print_json(
+            {"daemon": asdict(daemon), "jobs": [one.as_dict() for one in [*jobs, *recent]], "dimensions": dimensions}
+        )
         return
-    if daemon["running"]:
-        say(f"Daemon {daemon['pid']} runs, kbjobs {daemon['version']}, started {age(daemon['started_at'])}.")
+    if daemon.running:
+        say(f"Daemon {daemon.pid} runs, kbjobs {daemon.version}, started {age(daemon.started_at)}.")
     else:
         say("No daemon runs; the next submit, resume or wait starts one." if jobs else "No daemon runs.")
     if jobs or recent:
@@ -76,9 +79,9 @@ def _show_job(manager: JobManager, job_id: int, as_json: bool) -> None:
         rows.append(("result", ", ".join(f"{name} {value}" for name, value in job.result.items())))
     rows.extend(
         (
-            f"attempt {attempt['attempt']}",
-            f"{attempt['started_at']} – {attempt['finished_at'] or ''}: {attempt['outcome'] or 'running'}"
-            + (f" ({attempt['error'].splitlines()[0]})" if attempt["error"] else ""),
+            f"attempt {attempt.attempt}",
+            f"{attempt.started_at} – {attempt.finished_at or ''}: {attempt.outcome or 'running'}"
+            + (f" ({attempt.error.splitlines()[0]})" if attempt.error else ""),
         )
         for attempt in manager.get_attempts(job_id)
     )

@@ -28,7 +28,7 @@ def watch(
     if not jobs:
         say("Nothing runs and nothing waits.")
         return
-    if not manager.get_daemon()["running"] and not all(one.has_ended for one in jobs):
+    if not manager.get_daemon().running and not all(one.has_ended for one in jobs):
         say("No daemon runs, so nothing will happen: kbjobs daemon start, or kbjobs wait JOB.")
     mode = ProgressMode.JSON if as_json else progress
     raise typer.Exit(follow(manager, [one.id for one in jobs], mode, revive=False))

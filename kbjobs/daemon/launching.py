@@ -104,7 +104,7 @@ def stop_daemon(home: Home, now: bool, seconds: float) -> bool:
         queue.close()
     if described is None:
         raise UnavailableError("the daemon has not recorded its process", "Try again in a second.")
-    pid = int(described["pid"])
+    pid = described.pid
     if not _holds(pid, home.daemon_lock):
         raise UnavailableError(
             f"the lock of the daemon is held by another process than the one recorded ({pid})",

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kbjobs.chains.progress import ENDED, Past, Progress, Report
+from kbjobs.chains.progress import Past, Progress
 from kbjobs.chains.runner import ChainResult, Phase, run_chain
 from kbjobs.context import Context
 from kbjobs.crashpoints import crash_point
@@ -33,7 +33,8 @@ from kbjobs.phases.registry import job_type
 from kbjobs.settings import Home, Settings
 from kbjobs.store import history
 from kbjobs.store.connection import explain, is_disk_full
-from kbjobs.store.jobs import Job
+from kbjobs.store.jobs import Job, Report
+from kbjobs.store.phase_state import PhaseState, PhaseStatus, first_open
 from kbjobs.store.queue import Queue, StaleWorkerError
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Event
@@ -55,7 +56,9 @@ class ProgressWriter:
     def __init__(self, home: Home, job: Job, run_id: str) -> None:
         self._home, self._job, self._run_id = home, job, run_id
         self._started = time.monotonic()
-        self._newest: dict[str, Any] = {}
+        self._report: Report | None = None
+        self._dimension: int | None = None
+        self._operation: str | None = None
         self._steps = 0
         self._lock = threading.Lock()
         self.writing = threading.Lock()
@@ -83,18 +86,12 @@ class ProgressWriter:
     def report(self, report: Report) -> None:
         """Take the newest report."""
         with self._lock:
-            self._newest.update(
-                progress=report.progress,
-                phase=report.phase,
-                phases=report.phases,
-                message=report.message,
-                eta=report.eta,
-            )
+            self._report = report
 
     def works_on(self, dimension: int | None, operation: str) -> None:
         """Take what the running phase does, and on vectors of which dimension."""
         with self._lock:
-            self._newest.update(dimension=dimension, operation=operation)
+            self._dimension, self._operation = dimension, operation
 
     def saved(self, steps: int) -> None:
         """Count steps that are safe on disk."""
@@ -111,8 +108,11 @@ class ProgressWriter:
             try:
                 with self.writing:
                     with self._lock:
-                        fields = {**self._newest, "saved": saved + self._steps, "duration": self.duration}
-                    is_cancelled = queue.record_progress(self._job.id, self._run_id, fields)
+                        report, steps = self._report, self._steps
+                        dimension, operation = self._dimension, self._operation
+                    is_cancelled = queue.record_progress(
+                        self._job.id, self._run_id, saved + steps, self.duration, report, dimension, operation
+                    )
                 if is_cancelled:
                     self.cancel_requested.set()
             except StaleWorkerError:
@@ -185,9 +185,9 @@ def _work(home: Home, queue: Queue, job: Job, writer: ProgressWriter, stop: thre
 
     try:
         phases = [
-            Phase(kind, kind.params.model_validate(phase["params"]), phase.get("on_error", "stop"))
+            Phase(kind, kind.params.model_validate(phase.params), phase.on_error)
             for phase in job.phases
-            for kind in [job_type(phase["job"])]
+            for kind in [job_type(phase.job)]
         ]
         outcome.progress = progress = Progress(
             job.phases, writer.report, writer.saved, job.progress, find_pasts(queue, job)
@@ -199,7 +199,7 @@ def _work(home: Home, queue: Queue, job: Job, writer: ProgressWriter, stop: thre
             source.read()
         inner = queue.open_checkpoint(job, run_id)
         crash_point("checkpoint.opened")
-        first = _first_open(job)
+        first = first_open(job.phases)
 
         def make_context(index: int, phase: Phase) -> Context:
             def keep(value: Any) -> None:
@@ -207,7 +207,7 @@ def _work(home: Home, queue: Queue, job: Job, writer: ProgressWriter, stop: thre
                 crash_point("checkpoint.saved")
 
             kept = inner if index == first else None
-            writer.works_on(job.phases[index].get("dimension"), phase.job_type.operation)
+            writer.works_on(job.phases[index].dimension, phase.job_type.operation)
             return Context(home, settings, source, job.id, progress, is_stopping, log, kept, keep)
 
         def end_phase() -> None:
@@ -229,26 +229,22 @@ def _work(home: Home, queue: Queue, job: Job, writer: ProgressWriter, stop: thre
     return outcome
 
 
-def _first_open(job: Job) -> int:
-    """The index of the phase at which the job goes on."""
-    return next((index for index, phase in enumerate(job.phases) if phase["status"] not in ENDED), 0)
-
-
-def _running_index(phases: Sequence[dict[str, Any]]) -> int:
-    return next((index for index, phase in enumerate(phases) if phase["status"] == "running"), 0)
+def _running_index(phases: Sequence[PhaseState]) -> int:
+    return next((index for index, phase in enumerate(phases) if phase.status is PhaseStatus.RUNNING), 0)
 
 
 def _can_retry(job: Job, index: int) -> bool:
     """Whether a passing error of the phase is to be tried again."""
-    allowed = job.phases[index].get("retries", job.retries)
-    return bool((job.retried if index == _first_open(job) else 0) < allowed)
+    own = job.phases[index].retries
+    allowed = job.retries if own is None else own
+    return (job.retried if index == first_open(job.phases) else 0) < allowed
 
 
 def find_pasts(queue: Queue, job: Job) -> dict[int, Past]:
     """What each phase took when one like it last ran, preferably on the same source."""
     known = history.last_runs(queue, {history.kind_of(phase) for phase in job.phases}, job.source)
     return {
-        index: Past(float(last["seconds"]), last.get("rate"), last.get("unit", ""))
+        index: Past(last.seconds or 0.0, last.rate, last.unit or "")
         for index, phase in enumerate(job.phases)
         if (last := known.get(history.kind_of(phase))) is not None
     }
@@ -325,7 +321,7 @@ def _record(home: Home, queue: Queue, job: Job, run_id: str, outcome: _Outcome, 
             log.info("stopped by the daemon; the job waits in the queue")
     elif isinstance(error, TransientError) and phases is not None and _can_retry(job, _running_index(phases)):
         index = _running_index(phases)
-        pause = backoff(Settings(home).number("retry_seconds"), job.retried if index == _first_open(job) else 0)
+        pause = backoff(Settings(home).number("retry_seconds"), job.retried if index == first_open(job.phases) else 0)
         queue.postpone(job.id, run_id, pause, error.message, writer.duration)
         log.warning("%s; tried again in %.0f s", error.message, pause)
     else:

@@ -15,26 +15,28 @@ from typing import Any
 
 from kbjobs.store.clocks import now_text
 from kbjobs.store.connection import transaction
-from kbjobs.store.jobs import fingerprint
-
-COMPLETED = "completed"
+from kbjobs.store.phase_state import PhaseState, dump_phases, fingerprint, load_phases, open_phases
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """How far a combined job has come on a source.
 
-    ``phases`` are dictionaries of name, job, params, weight, status and result, in order; ``inner`` is how far the
-    running one has come, in its own terms (a JSON value); ``job_id`` is 0 where no queued job wrote it; ``saved_at``
-    is UTC, ISO 8601.
+    ``phases`` are in order, and may be given as dictionaries such as :meth:`PhaseState.as_dict` makes; ``inner`` is how
+    far the running one has come, in its own terms (a JSON value); ``job_id`` is 0 where no queued job wrote it;
+    ``saved_at`` is UTC, ISO 8601.
     """
 
     source_id: str | None
     job_type: str
-    phases: list[dict[str, Any]]
+    phases: tuple[PhaseState, ...]
     inner: Any = None
     job_id: int = 0
     saved_at: str = ""
+
+    def __post_init__(self) -> None:
+        read = tuple(phase if isinstance(phase, PhaseState) else PhaseState.from_dict(phase) for phase in self.phases)
+        object.__setattr__(self, "phases", read)
 
     @property
     def fingerprint(self) -> str:
@@ -42,9 +44,23 @@ class Checkpoint:
         return fingerprint(self.phases)
 
     @property
-    def completed(self) -> list[dict[str, Any]]:
+    def completed(self) -> tuple[PhaseState, ...]:
         """The phases that are done."""
-        return [phase for phase in self.phases if phase.get("status") == COMPLETED]
+        return tuple(phase for phase in self.phases if phase.is_completed)
+
+    @property
+    def phases_completed(self) -> int:
+        """How many phases are done: as :func:`kbjobs.run_combined_job` counts them."""
+        return len(self.completed)
+
+    @property
+    def phase_results(self) -> list[dict[str, Any]]:
+        """``phase`` (its name), ``index`` and ``result`` of each that is done: as in what run_combined_job returns."""
+        return [
+            {"phase": phase.name, "index": index, "result": phase.result}
+            for index, phase in enumerate(self.phases)
+            if phase.is_completed
+        ]
 
 
 def load(connection: sqlite3.Connection, source: str | None, chain: str) -> Checkpoint | None:
@@ -65,7 +81,7 @@ def save(
     source: str | None,
     chain: str,
     job_id: int,
-    phases: Sequence[dict[str, Any]],
+    phases: Sequence[PhaseState],
     inner: Any = None,
 ) -> None:
     """Write a checkpoint in the place of the one there is. The caller holds a transaction, or needs none."""
@@ -75,7 +91,7 @@ def save(
             source or "",
             chain,
             job_id,
-            json.dumps(list(phases)),
+            dump_phases(phases),
             None if inner is None else json.dumps(inner),
             now_text(),
         ),
@@ -92,10 +108,19 @@ def delete(connection: sqlite3.Connection, source: str | None, chain: str, job_i
     return deleted.rowcount > 0
 
 
-def hand_over(connection: sqlite3.Connection, source: str | None, chain: str, job_id: int) -> None:
-    """Make a checkpoint that of the job which is to go on from it."""
+def hand_over(
+    connection: sqlite3.Connection, source: str | None, chain: str, job_id: int, phases: Sequence[PhaseState]
+) -> None:
+    """Make a checkpoint that of the job which is to go on from it, with its phases as that job has them.
+
+    Where a phase that had ended is open again, the running one is not the one that saved the inner checkpoint.
+    """
+    found = load(connection, source, chain)
+    is_same = found is not None and open_phases(found.phases) == open_phases(phases)
     connection.execute(
-        "UPDATE checkpoints SET job_id = ? WHERE source = ? AND chain = ?", (job_id, source or "", chain)
+        "UPDATE checkpoints SET job_id = ?, phases = ?, inner = CASE WHEN ? THEN inner END"
+        " WHERE source = ? AND chain = ?",
+        (job_id, dump_phases(phases), is_same, source or "", chain),
     )
 
 
@@ -118,4 +143,4 @@ _SELECT = "SELECT source, chain, job_id, phases, inner, saved_at FROM checkpoint
 def _from_row(row: sqlite3.Row) -> Checkpoint:
     source, chain, job_id, phases, inner, saved_at = row
     value = None if inner is None else json.loads(inner)
-    return Checkpoint(source or None, chain, json.loads(phases), value, job_id, saved_at)
+    return Checkpoint(source or None, chain, load_phases(phases), value, job_id, saved_at)

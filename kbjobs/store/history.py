@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from kbjobs.store.connection import transaction
 from kbjobs.store.jobs import JOB_COLUMNS, Job, job_from_row, outcome_of
+from kbjobs.store.phase_state import PhaseState, load_phases
 from kbjobs.store.transitions import Event, Status, before
 
 if TYPE_CHECKING:
@@ -65,45 +66,62 @@ def just_ended(queue: Queue, limit: int, days: float) -> list[Job]:
 def resumable_jobs(queue: Queue) -> list[Job]:
     """Jobs that ``resume`` accepts and that did not end by the user's own wish, the oldest first.
 
-    Not those whose work another job, the same but later, has completed.
+    Not those whose work another job has completed since: the same single job, or for a chain any job of it on the same
+    source, since its file may have been changed.
     """
     statuses = [status for status in before(Event.RESUME) if status is not Status.CANCELLED]
     marks = ",".join("?" * len(statuses))
     rows = queue.connection.execute(
-        f"WITH unfinished AS (SELECT * FROM jobs WHERE status IN ({marks})), done AS ("
-        "  SELECT key, max(id) AS newest FROM jobs"
-        "  WHERE status = 'completed' AND key IN (SELECT key FROM unfinished) GROUP BY key)"
-        f" SELECT {JOB_COLUMNS} FROM unfinished LEFT JOIN done USING (key)"
-        " WHERE newest IS NULL OR newest < id ORDER BY id",
+        f"WITH unfinished AS (SELECT * FROM jobs WHERE status IN ({marks})),"
+        " done AS (SELECT id, type, source, key, finished_at FROM jobs WHERE status = 'completed'"
+        "  AND type IN (SELECT type FROM unfinished))"
+        f" SELECT {JOB_COLUMNS} FROM unfinished AS u WHERE NOT EXISTS ("
+        "  SELECT 1 FROM done AS d WHERE d.type = u.type AND d.source IS u.source"
+        "  AND (d.finished_at, d.id) > (u.finished_at, u.id)"
+        f"  AND (d.key = u.key OR {_IS_CHAIN})) ORDER BY id",
         statuses,
     )
     return [job_from_row(row) for row in rows]
 
 
-def kind_of(phase: dict[str, Any]) -> str:
+# A single job has one phase, of the type it is named by; a function's job has a name of its own.
+_IS_CHAIN = "(json_array_length(u.phases) > 1 OR json_extract(u.phases, '$[0].job') NOT IN (u.type, 'python_function'))"
+
+
+def kind_of(phase: PhaseState) -> str:
     """What phases that take a like time have in common: the job type, or of a Python function itself."""
-    params = phase.get("params") or {}
-    return f"{phase.get('job')} {params.get('function', '')}".rstrip()
+    return f"{phase.job} {phase.params.get('function', '')}".rstrip()
 
 
-def last_runs(queue: Queue, types: Collection[str], source: str | None) -> dict[str, dict[str, Any]]:
-    """The latest completed phase of each kind, of the same source where there is one: as it stands in its job."""
+def last_runs(queue: Queue, types: Collection[str], source: str | None) -> dict[str, PhaseState]:
+    """The latest completed phase of each kind, of the same source where there is one."""
     rows = queue.connection.execute(
         "SELECT source, phases FROM jobs WHERE finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT ?",
         (LOOKED_BACK,),
     )
-    found: dict[str, dict[str, Any]] = {}
-    elsewhere: dict[str, dict[str, Any]] = {}
+    found: dict[str, PhaseState] = {}
+    elsewhere: dict[str, PhaseState] = {}
     for row in rows:
-        for phase in json.loads(row["phases"]):
-            is_measured = phase.get("status") == "completed" and "seconds" in phase and not phase.get("skipped")
+        for phase in load_phases(row["phases"]):
+            is_measured = phase.is_completed and phase.seconds is not None and not phase.is_skipped
             if is_measured and (kind := kind_of(phase)) in types:
                 (found if row["source"] == source else elsewhere).setdefault(kind, phase)
     return elsewhere | found
 
 
-def list_attempts(queue: Queue, job_id: int) -> list[dict[str, Any]]:
-    """Every attempt of a job: number, times, outcome and error; those of a running one are None.
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt of a job. Times are UTC, ISO 8601; the end, outcome and error of a running one are None."""
+
+    attempt: int
+    started_at: str
+    finished_at: str | None = None
+    outcome: str | None = None
+    error: str | None = None
+
+
+def list_attempts(queue: Queue, job_id: int) -> list[Attempt]:
+    """Every attempt of a job.
 
     The attempt that runs, or with which the job ended, stands in the job's own row: most jobs need no other.
     """
@@ -111,18 +129,11 @@ def list_attempts(queue: Queue, job_id: int) -> list[dict[str, Any]]:
         "SELECT attempt, started_at, finished_at, outcome, error FROM attempts WHERE job_id = ? ORDER BY attempt",
         (job_id,),
     )
-    found = [dict(row) for row in rows]
+    found = [Attempt(*row) for row in rows]
     job = queue.get(job_id)
     if job.attempt_started_at is not None:
-        found.append(
-            {
-                "attempt": job.attempt,
-                "started_at": job.attempt_started_at,
-                "finished_at": job.finished_at,
-                "outcome": outcome_of(job),
-                "error": job.error or (job.message if job.status is Status.INTERRUPTED else None),
-            }
-        )
+        error = job.error or (job.message if job.status is Status.INTERRUPTED else None)
+        found.append(Attempt(job.attempt, job.attempt_started_at, job.finished_at, outcome_of(job), error))
     return found
 
 

@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
+from kbjobs.store.phase_state import PhaseState, hash_json, load_phases
 from kbjobs.store.transitions import Event, Status
+
+
+@dataclass(frozen=True, slots=True)
+class RunningPhase:
+    """The phase that runs: its place in the chain and its name, ``current`` of ``total`` units done, so many a second.
+
+    ``rate`` is None before it was measured.
+    """
+
+    index: int
+    name: str
+    current: int
+    total: int
+    unit: str
+    rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Progress of a whole job: percentage, the running phase, all phases, a message.
+
+    ``eta`` is the seconds left of the whole job, None where they cannot be told.
+    """
+
+    progress: float
+    phase: RunningPhase | None
+    phases: tuple[PhaseState, ...]
+    message: str
+    eta: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +50,7 @@ class Job:
     type: str
     source: str | None
     params: dict[str, Any]
-    phases: list[dict[str, Any]]
+    phases: tuple[PhaseState, ...]
     status: Status
     priority: int
     cancel_requested: bool
@@ -38,7 +67,7 @@ class Job:
     saved: int
     reason: str | None
     progress: float
-    phase: dict[str, Any] | None
+    phase: RunningPhase | None
     message: str
     eta: float | None
     dimension: int | None
@@ -73,8 +102,8 @@ class Job:
             "source": self.source,
             "status": str(self.status),
             "progress": round(self.progress, 1),
-            "phase": self.phase,
-            "phases": self.phases,
+            "phase": None if self.phase is None else asdict(self.phase),
+            "phases": [phase.as_dict() for phase in self.phases],
             "message": self.message,
             "eta_seconds": None if self.eta is None else round(self.eta),
             "attempt": self.attempt,
@@ -116,15 +145,14 @@ class Limits:
 class NewJob:
     """What a submit writes.
 
-    ``resources`` are the names of which only one running job may hold each. ``phases`` are dictionaries of
-    name, job, params, weight, status, result and what else the runner notes of them. ``resumable``: whether another
-    job may go on from its checkpoint; ``resumed``: whether it goes on from that of an earlier job.
+    ``resources`` are the names of which only one running job may hold each. ``resumable``: whether another job may go
+    on from its checkpoint; ``resumed``: whether it goes on from that of an earlier job.
     """
 
     type: str
     source: str | None
     params: dict[str, Any]
-    phases: list[dict[str, Any]]
+    phases: tuple[PhaseState, ...]
     resources: tuple[str, ...]
     priority: int = 0
     dimension: int | None = None
@@ -135,22 +163,13 @@ class NewJob:
 
     @property
     def key(self) -> str:
-        """The same for two submits of the same job: type, source, validated and default-filled parameters."""
-        return _hash([self.type, self.source, self.params, _identity(self.phases)])
+        """The same for two submits of the same job: type, source, and the parameters that are not at their default."""
+        return job_key(self.type, self.source, self.phases)
 
 
-def fingerprint(phases: Iterable[dict[str, Any]]) -> str:
-    """The same for two chains whose phases are of the same types, with the same parameters, in the same order."""
-    return _hash(_identity(phases))
-
-
-def _identity(phases: Iterable[dict[str, Any]]) -> list[list[Any]]:
-    # Where a caller looks for modules does not make it another call.
-    unlike = {"sys_path"}
-    return [
-        [phase.get("job"), {k: v for k, v in (phase.get("params") or {}).items() if k not in unlike}]
-        for phase in phases
-    ]
+def job_key(job_type: str, source: str | None, phases: Iterable[PhaseState]) -> str:
+    """What only one job that has not ended may have."""
+    return hash_json([job_type, source, [phase.identity for phase in phases]])
 
 
 def outcome_of(job: Job) -> Event | None:
@@ -167,34 +186,6 @@ def plain(text: str) -> str:
     return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 1] + "…"
 
 
-def restarted(phase: dict[str, Any]) -> dict[str, Any]:
-    """A phase as it was when its job was submitted for the first time."""
-    kept = ("name", "job", "params", "weight", "dimension", "on_error", "retries")
-    return {**{key: phase[key] for key in kept if key in phase}, "status": "pending", "result": None}
-
-
-def reopened(phases: Iterable[dict[str, Any]], also_passed: bool) -> list[dict[str, Any]]:
-    """The phases as a job goes on: what has not been completed is pending again.
-
-    ``also_passed``: so is one that failed and let the chain go on.
-    """
-    return [
-        phase
-        if phase.get("status") == "completed" or (phase.get("status") == "failed" and _is_passed(phase, also_passed))
-        else restarted(phase)
-        for phase in phases
-    ]
-
-
-def _is_passed(phase: dict[str, Any], also_passed: bool) -> bool:
-    return phase.get("on_error") == "continue" and not also_passed
-
-
-def _hash(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
 def _iso(moment: float | None) -> str | None:
     if moment is None:
         return None
@@ -205,9 +196,10 @@ TEXT_LIMIT = 4_000  # characters of a message or an error that the state keeps; 
 
 # What to select where rows are to become jobs.
 JOB_COLUMNS = ", ".join(column.name for column in fields(Job))
-_JSON = [number for number, column in enumerate(fields(Job)) if column.name in ("params", "phases", "phase", "result")]
+_NUMBERS = {column.name: number for number, column in enumerate(fields(Job))}
+_JSON = [_NUMBERS["params"], _NUMBERS["result"]]
 _BOOLEANS = [number for number, column in enumerate(fields(Job)) if column.type == "bool"]
-_STATUS = [column.name for column in fields(Job)].index("status")
+_STATUS, _PHASE, _PHASES = _NUMBERS["status"], _NUMBERS["phase"], _NUMBERS["phases"]
 
 
 def job_from_row(row: Iterable[Any]) -> Job:
@@ -219,4 +211,7 @@ def job_from_row(row: Iterable[Any]) -> Job:
     for number in _BOOLEANS:
         values[number] = bool(values[number])
     values[_STATUS] = Status(values[_STATUS])
+    values[_PHASES] = load_phases(values[_PHASES])
+    if values[_PHASE] is not None:
+        values[_PHASE] = RunningPhase(**json.loads(values[_PHASE]))
     return Job(*values)

@@ -14,6 +14,8 @@ from sqlite_utils import Database
 
 from kbjobs.store.clocks import now_text
 from kbjobs.store.connection import transaction
+from kbjobs.store.jobs import job_key
+from kbjobs.store.phase_state import load_phases
 
 Migration = Callable[[Database], None]
 
@@ -123,6 +125,17 @@ def state_002_checkpoints(db: Database) -> None:
         ) WITHOUT ROWID""")
 
 
+def state_003_heartbeats(db: Database) -> None:
+    """When a worker gave its last sign of life; and a job's key names only parameters that are not at their default."""
+    db.execute("ALTER TABLE jobs ADD COLUMN beat_at TEXT")
+    db.execute("UPDATE jobs SET beat_at = attempt_started_at WHERE status = 'running'")
+    db.execute("DROP INDEX one_live_job_per_key")
+    rows = db.execute("SELECT id, type, source, phases FROM jobs WHERE type <> 'forgotten'").fetchall()
+    keys = [(job_key(job_type, source, load_phases(phases)), job_id) for job_id, job_type, source, phases in rows]
+    db.conn.executemany("UPDATE jobs SET key = ? WHERE id = ?", keys)
+    db.execute("CREATE UNIQUE INDEX one_live_job_per_key ON jobs(key) WHERE finished_at IS NULL")
+
+
 def ledger_001_documents(db: Database) -> None:
     """Documents, links, chunks by profile, vectors by model, and what each collection has been through."""
     db.execute("CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
@@ -186,7 +199,7 @@ def ledger_002_metadata(db: Database) -> None:
     db.execute("ALTER TABLE models ADD COLUMN cleared INTEGER NOT NULL DEFAULT 0")  # 1: on purpose
 
 
-STATE: tuple[Migration, ...] = (state_001_queue, state_002_checkpoints)
+STATE: tuple[Migration, ...] = (state_001_queue, state_002_checkpoints, state_003_heartbeats)
 LEDGER: tuple[Migration, ...] = (ledger_001_documents, ledger_002_metadata)
 
 

@@ -9,27 +9,20 @@ import json
 import sqlite3
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kbjobs.errors import ConflictError, ExitCode
 from kbjobs.store import checkpoints, clocks
+from kbjobs.store.checkpoints import Checkpoint
 from kbjobs.store.connection import connect, explain, transaction
-from kbjobs.store.jobs import (
-    JOB_COLUMNS,
-    Job,
-    Limits,
-    NewJob,
-    fingerprint,
-    job_from_row,
-    outcome_of,
-    reopened,
-    restarted,
-)
+from kbjobs.store.jobs import JOB_COLUMNS, Job, Limits, NewJob, job_from_row, outcome_of
+from kbjobs.store.phase_state import PhaseState, dump_phases, fingerprint, reopened
 from kbjobs.store.runs import Runs, StaleWorkerError
 from kbjobs.store.transitions import Event, InvalidTransition, Status, after
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 
 
 # Pending, and neither the user's wish nor the pause after a passing error makes it wait.
@@ -51,7 +44,7 @@ _INSERT = f"INSERT INTO jobs ({_NEW_COLUMNS}) VALUES ({', '.join('?' * 18)}) RET
 _CLAIM = (
     "UPDATE jobs SET status = :status, run_id = :run_id, pid = NULL, boot_id = :boot, attempt = attempt + 1,"
     " saved_at_start = saved, retry_at = NULL, started_at = coalesce(started_at, :moment),"
-    " attempt_started_at = :moment WHERE id = ("
+    " attempt_started_at = :moment, beat_at = :moment WHERE id = ("
     f"SELECT id FROM jobs AS j WHERE {_DUE} AND NOT EXISTS ("
     " SELECT 1 FROM json_each(j.resources) AS r JOIN locks AS l ON l.resource = r.value)"
     f" ORDER BY priority DESC, id LIMIT 1) RETURNING {JOB_COLUMNS}, resources"
@@ -67,7 +60,7 @@ def _row(new: NewJob) -> tuple[Any, ...]:
         json.dumps(new.params),
         new.key,
         json.dumps(new.resources),
-        json.dumps(new.phases),
+        dump_phases(new.phases),
         Status.PENDING,
         new.priority,
         new.dimension,
@@ -88,6 +81,16 @@ def _clocks() -> dict[str, Any]:
 
 
 __all__ = ["DuplicateJobError", "Queue", "StaleWorkerError", "open_existing"]
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonRecord:
+    """What a daemon has said of itself: its process, its version, its start (UTC, ISO 8601), the secrets it sees."""
+
+    pid: int
+    version: str
+    started_at: str
+    secrets: tuple[str, ...]
 
 
 class DuplicateJobError(ConflictError):
@@ -136,7 +139,7 @@ class Queue(Runs):
                 for new in jobs:
                     rows.append(self.connection.execute(_INSERT, _row(new)).fetchone())
                     if new.resumed:
-                        checkpoints.hand_over(self.connection, new.source, new.type, rows[-1]["id"])
+                        checkpoints.hand_over(self.connection, new.source, new.type, rows[-1]["id"], new.phases)
             return [job_from_row(row) for row in rows]
         except sqlite3.IntegrityError as error:
             found = self.connection.execute(
@@ -203,10 +206,10 @@ class Queue(Runs):
                         job_id,
                     ),
                 )
-                phases = json.dumps(self._taken_up(job))
+                phases = dump_phases(self._taken_up(job))
                 self.connection.execute("UPDATE jobs SET phases = ? WHERE id = ?", (phases, job_id))
                 if from_start:
-                    phases = json.dumps([restarted(phase) for phase in job.phases])
+                    phases = dump_phases(phase.restarted() for phase in job.phases)
                     self.connection.execute(
                         "UPDATE jobs SET progress = 0, saved = 0, phase = NULL, resumed = 0, phases = ? WHERE id = ?",
                         (phases, job_id),
@@ -223,17 +226,44 @@ class Queue(Runs):
             ) from None
         return self.get(job_id)
 
-    def _taken_up(self, job: Job) -> list[dict[str, Any]]:
+    def _taken_up(self, job: Job) -> Sequence[PhaseState]:
         """The phases of a job that goes on: also what another job of the same chain has completed since is done."""
         phases = reopened(job.phases, also_passed=True)
         found = checkpoints.load(self.connection, job.source, job.type)
         if found is None or found.job_id == job.id or found.fingerprint != fingerprint(phases):
             return phases
-        checkpoints.hand_over(self.connection, job.source, job.type, job.id)
-        return [
-            saved if saved.get("status") == "completed" else phase
-            for phase, saved in zip(phases, found.phases, strict=True)
-        ]
+        phases = tuple(
+            saved if saved.is_completed else phase for phase, saved in zip(phases, found.phases, strict=True)
+        )
+        checkpoints.hand_over(self.connection, job.source, job.type, job.id, phases)
+        return phases
+
+    def load_checkpoint(self, source: str | None, chain: str) -> Checkpoint | None:
+        """The checkpoint of a chain on a source."""
+        return checkpoints.load(self.connection, source, chain)
+
+    def load_resumable_checkpoints(self) -> list[Checkpoint]:
+        """The checkpoints that no live job writes to and from which another job may go on, the latest first."""
+        return checkpoints.load_resumable(self.connection)
+
+    def save_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint in the place of the one there is."""
+        checkpoints.save(
+            self.connection,
+            checkpoint.source_id,
+            checkpoint.job_type,
+            checkpoint.job_id,
+            checkpoint.phases,
+            checkpoint.inner,
+        )
+
+    def delete_checkpoint(self, source: str | None, chain: str) -> bool:
+        """Forget a checkpoint; returns whether there was one."""
+        return checkpoints.delete(self.connection, source, chain)
+
+    def delete_stale_checkpoints(self, days: float, dry_run: bool = False) -> list[Checkpoint]:
+        """Forget checkpoints older than ``days`` days of jobs that have ended; returns them."""
+        return checkpoints.delete_stale(self.connection, days, dry_run)
 
     def changes(self) -> tuple[int, int]:
         """Another pair whenever anybody has written, this connection included: a cheap question for those who wait."""
@@ -302,10 +332,10 @@ class Queue(Runs):
                 (pid, version, clocks.now_text(), json.dumps(sorted(secrets))),
             )
 
-    def daemon(self) -> dict[str, Any] | None:
+    def daemon(self) -> DaemonRecord | None:
         """What the last daemon recorded of itself."""
         row = self.connection.execute("SELECT pid, version, started_at, secrets FROM daemon").fetchone()
-        return None if row is None else {**dict(row), "secrets": json.loads(row["secrets"])}
+        return None if row is None else DaemonRecord(row[0], row[1], row[2], tuple(json.loads(row[3])))
 
 
 def open_existing(path: Path) -> Queue | None:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from kbjobs.errors import ExitCode, NotFoundError
 from kbjobs.store import checkpoints, clocks
 from kbjobs.store.connection import transaction
-from kbjobs.store.jobs import JOB_COLUMNS, Job, fingerprint, job_from_row, plain, reopened
+from kbjobs.store.jobs import JOB_COLUMNS, Job, Report, job_from_row, plain
+from kbjobs.store.phase_state import PhaseState, dump_phases, fingerprint, open_phases, reopened
 from kbjobs.store.transitions import Event, Status, after
 
 _GET = f"SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?"
-
-
-def _open_phases(phases: Sequence[dict[str, Any]]) -> list[int]:
-    return [index for index, phase in enumerate(phases) if phase.get("status") not in ("completed", "failed")]
 
 
 class StaleWorkerError(Exception):
@@ -56,7 +54,7 @@ class Runs:
             inner = None
             if found and (job.resumed or found.job_id == job.id) and found.fingerprint == fingerprint(job.phases):
                 # Where a phase that had ended is open again, the running one is not the one that saved it.
-                inner = found.inner if _open_phases(found.phases) == _open_phases(job.phases) else None
+                inner = found.inner if open_phases(found.phases) == open_phases(job.phases) else None
             if len(job.phases) > 1 or inner is not None:
                 checkpoints.save(self.connection, job.source, job.type, job.id, job.phases, inner)
             elif found:
@@ -71,13 +69,14 @@ class Runs:
             self.connection.execute("UPDATE jobs SET saved_at_start = -1 WHERE id = ?", (job_id,))
             checkpoints.save(self.connection, job.source, job.type, job_id, job.phases, inner)
 
-    def end_phase(self, job_id: int, run_id: str, phases: Sequence[dict[str, Any]], progress: float) -> None:
+    def end_phase(self, job_id: int, run_id: str, phases: Sequence[PhaseState], progress: float) -> None:
         """Record that a phase has ended, with its result, in the job and in the checkpoint at once."""
         with transaction(self.connection):
             ended = self.connection.execute(
-                "UPDATE jobs SET phases = ?, progress = ?, retried = 0, saved_at_start = -1, beat = beat + 1"
-                " WHERE id = ? AND status = 'running' AND run_id = ? RETURNING source, type",
-                (json.dumps(list(phases)), progress, job_id, run_id),
+                "UPDATE jobs SET phases = ?, progress = ?, retried = 0, saved_at_start = -1,"
+                " beat = beat + 1, beat_at = ? WHERE id = ? AND status = 'running' AND run_id = ?"
+                " RETURNING source, type",
+                (dump_phases(phases), progress, clocks.now_text(), job_id, run_id),
             ).fetchall()
             if len(ended) != 1:
                 raise StaleWorkerError(f"run {run_id} of job {job_id} has ended")
@@ -91,14 +90,38 @@ class Runs:
         if found is None:
             raise StaleWorkerError(f"run {run_id} of job {job_id} has ended")
 
-    def record_progress(self, job_id: int, run_id: str, fields: dict[str, Any]) -> bool:
+    def record_progress(
+        self,
+        job_id: int,
+        run_id: str,
+        saved: int,
+        duration: float,
+        report: Report | None = None,
+        dimension: int | None = None,
+        operation: str | None = None,
+    ) -> bool:
         """Write progress, and so a sign of life; returns whether a cancel is wished. Raises StaleWorkerError.
 
-        ``fields``: any of progress, message, eta, duration, saved, dimension, operation (numbers and texts), phase
-        and phases (JSON values).
+        Args:
+            job_id: the job.
+            run_id: its run.
+            saved: steps that are safe on disk, of all attempts.
+            duration: seconds of all attempts.
+            report: None where nothing was reported yet.
+            dimension: of the vectors that the running phase works on.
+            operation: what the running phase does; None before one has begun.
         """
-        values = {k: json.dumps(v) if k in ("phase", "phases") else v for k, v in fields.items()}
-        values = {k: plain(v) if isinstance(v, str) and k in ("message", "operation") else v for k, v in values.items()}
+        values: dict[str, Any] = {"saved": saved, "duration": duration, "beat_at": clocks.now_text()}
+        if report is not None:
+            values |= {
+                "progress": report.progress,
+                "phase": None if report.phase is None else json.dumps(asdict(report.phase)),
+                "phases": dump_phases(report.phases),
+                "message": plain(report.message),
+                "eta": report.eta,
+            }
+        if operation is not None:
+            values |= {"dimension": dimension, "operation": plain(operation)}
         assignments = ", ".join(f"{name} = :{name}" for name in values)
         row = self.connection.execute(
             f"UPDATE jobs SET beat = beat + 1, {assignments} WHERE id = :id AND status = 'running' AND run_id = :run_id"
@@ -128,7 +151,7 @@ class Runs:
         message: str,
         result: dict[str, Any] | None = None,
         error: str | None = None,
-        phases: Sequence[dict[str, Any]] | None = None,
+        phases: Sequence[PhaseState] | None = None,
         duration: float | None = None,
         reason: str | None = None,
     ) -> None:
@@ -138,7 +161,7 @@ class Runs:
             if result is not None:
                 more["result"] = json.dumps(result)
             if phases is not None:
-                more["phases"] = json.dumps(phases)
+                more["phases"] = dump_phases(phases)
             if duration is not None:
                 more["duration"] = duration
             if event is Event.COMPLETE:
@@ -153,7 +176,7 @@ class Runs:
         """
         with transaction(self.connection):
             row = self.connection.execute(
-                "SELECT cancel_requested, saved, saved_at_start, deaths, boot_id FROM jobs"
+                "SELECT cancel_requested, saved, saved_at_start, deaths, boot_id, beat_at FROM jobs"
                 " WHERE id = ? AND status = 'running' AND run_id = ?",
                 (job_id, run_id),
             ).fetchone()
@@ -177,7 +200,8 @@ class Runs:
                 message = f"its worker died {deaths} times without progress ({reason})"
             else:
                 event, message = Event.REQUEUE, f"goes on after: {reason}"
-            self._leave(job_id, run_id, event, exit_code, message, reason, deaths, more)
+            # It did nothing more after its last sign of life, however late its death was found.
+            self._leave(job_id, run_id, event, exit_code, message, reason, deaths, more, died_at=row["beat_at"])
             return self.get(job_id)
 
     def release(self, job_id: int, run_id: str) -> None:
@@ -186,13 +210,13 @@ class Runs:
             deaths = self.connection.execute("SELECT deaths FROM jobs WHERE id = ?", (job_id,)).fetchone()[0]
             self._leave(job_id, run_id, Event.REQUEUE, None, "waits for the daemon", "daemon stopped", deaths)
 
-    def _keep_attempt(self, job_id: int, run_id: str, event: Event, error: str | None) -> None:
+    def _keep_attempt(self, job_id: int, run_id: str, event: Event, error: str | None, died_at: str | None) -> None:
         # A job that an older program has claimed has its row already, and no start of the attempt in its own.
         self.connection.execute(
             "INSERT OR REPLACE INTO attempts (job_id, attempt, run_id, started_at, finished_at, outcome, error)"
             " SELECT id, attempt, run_id, coalesce(attempt_started_at, started_at, created_at), ?, ?, ?"
             " FROM jobs WHERE id = ? AND run_id = ?",
-            (clocks.now_text(), event, error, job_id, run_id),
+            (died_at or clocks.now_text(), event, error, job_id, run_id),
         )
 
     def _leave(
@@ -205,23 +229,22 @@ class Runs:
         error: str | None,
         deaths: int,
         more: dict[str, Any] | None = None,
+        died_at: str | None = None,
     ) -> None:
         """The one way out of running: status, locks and attempt in the caller's transaction.
 
-        ``more``: further columns of the job and their values.
+        ``more``: further columns of the job and their values; ``died_at``: the last sign of life of a dead worker.
         """
         message, error = plain(message), None if error is None else plain(error)
         if event in (Event.REQUEUE, Event.POSTPONE) and self.get(job_id).cancel_requested:
             # Nothing that would run again is left of a job that the user wished to end.
             event, exit_code, message = Event.CANCEL, ExitCode.CANCELLED, "cancelled; what was done is kept"
         if exit_code is None:
-            more = {
-                "attempt_started_at": None,
-                "phases": json.dumps(reopened(self.get(job_id).phases, also_passed=False)),
-                **(more or {}),
-            }
-            # The last attempt of an ended job is told by the job's own row: see history.list_attempts.
-            self._keep_attempt(job_id, run_id, event, error)
+            more = {"phases": dump_phases(reopened(self.get(job_id).phases, also_passed=False)), **(more or {})}
+        if exit_code is None or died_at is not None:
+            # The last attempt of a job that ends with it is told by the job's own row: see history.list_attempts.
+            more = {"attempt_started_at": None, **(more or {})}
+            self._keep_attempt(job_id, run_id, event, error, died_at)
         status = after(Status.RUNNING, event)
         moment = clocks.now_text()
         values = {"status": status, "run_id": None, "pid": None, "eta": None, "deaths": deaths, "message": message}

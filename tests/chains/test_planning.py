@@ -18,6 +18,7 @@ from kbjobs.phases.registry import job_type
 from kbjobs.settings import Home
 from kbjobs.sources import register
 from kbjobs.store.jobs import Limits
+from kbjobs.store.phase_state import PhaseStatus
 from tests.conftest import write_pages
 
 pytestmark = pytest.mark.usefixtures("test_types")
@@ -43,15 +44,15 @@ def chain(*phases: ChainPhase, **more: Any) -> Chain:
 
 def checkpoint_of(manager: JobManager, chain: Chain, done: int, source: str = "a") -> None:
     phases = manager.plan(chain, source).job.phases
-    for one in phases[:done]:
-        one.update(status="completed", result={"n": 1}, summary="one", seconds=2.5)
-    save_checkpoint(Checkpoint(source, chain.name, phases))
+    ended = {"status": PhaseStatus.COMPLETED, "result": {"n": 1}, "summary": "one", "seconds": 2.5}
+    reached = tuple(replace(one, **(ended if index < done else {})) for index, one in enumerate(phases))
+    save_checkpoint(Checkpoint(source, chain.name, reached))
 
 
 def test_defaults_are_filled_and_weights_normalised(manager: JobManager) -> None:
     planned = manager.plan(chain(phase(0, 1), phase(1, 3)), "a", limits=Limits(retries=2)).job
-    assert [one["weight"] for one in planned.phases] == [25.0, 75.0]
-    assert planned.phases[0]["params"]["seconds"] == 0.0
+    assert [one.weight for one in planned.phases] == [25.0, 75.0]
+    assert planned.phases[0].params["seconds"] == 0.0
     assert (planned.type, planned.source, planned.dimension, planned.operation) == ("overnight", "a", 384, "step")
     assert planned.resources == ("source:a",)
     assert manager.get_job_history() == []
@@ -88,9 +89,9 @@ def test_several_sources_are_queued_together_or_not_at_all(manager: JobManager) 
 def test_resume_takes_up_what_is_done(manager: JobManager) -> None:
     checkpoint_of(manager, chain(), 2)
     planned = manager.plan(chain(), "a", resume=True)
-    assert [one["status"] for one in planned.job.phases] == ["completed", "completed", "pending"]
-    assert planned.job.phases[0]["skipped"]
-    assert planned.job.phases[0]["result"] == {"n": 1}
+    assert [one.status for one in planned.job.phases] == ["completed", "completed", "pending"]
+    assert planned.job.phases[0].is_skipped
+    assert planned.job.phases[0].result == {"n": 1}
     assert "2 of 3 phases done" in planned.notes[0]
     assert planned.job.resumed
 
@@ -98,7 +99,7 @@ def test_resume_takes_up_what_is_done(manager: JobManager) -> None:
 def test_names_and_weights_may_change_between_a_stop_and_a_resume(manager: JobManager) -> None:
     checkpoint_of(manager, chain(), 1)
     renamed = chain(replace(phase(0, 5), name="other"), phase(1, 7), phase(2))
-    assert manager.plan(renamed, "a", resume=True).job.phases[0]["skipped"]
+    assert manager.plan(renamed, "a", resume=True).job.phases[0].is_skipped
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_a_start_where_a_checkpoint_lies_says_so(manager: JobManager) -> None:
     checkpoint_of(manager, chain(), 1)
     planned = manager.plan(chain(), "a")
     assert "1 of 3 phases done" in planned.notes[0]
-    assert all(one["status"] == "pending" for one in planned.job.phases)
+    assert all(one.status == "pending" for one in planned.job.phases)
 
 
 def test_a_chain_that_is_not_resumable(manager: JobManager) -> None:

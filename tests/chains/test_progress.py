@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kbjobs.chains.progress import Past, Progress, Report, shares_of
-
-
-def entry(number: int, weight: float, **more: Any) -> dict[str, Any]:
-    return {"name": f"p{number}", "job": "t", "weight": weight, "status": "pending", "result": None, **more}
+from kbjobs.chains.progress import Past, Progress, shares_of
+from kbjobs.store.jobs import Report, RunningPhase
+from kbjobs.store.phase_state import PhaseStatus
+from tests.conftest import phase_state
 
 
 class Recorder:
@@ -27,13 +27,19 @@ class Recorder:
         self.time = 0.0
         self.steps = 0
         self.told: list[Report] = []
-        phases = [entry(number, weight) for number, weight in enumerate(weights)]
-        for one in phases[:done]:
-            one.update(status="completed", skipped=True)
+        before = {"status": PhaseStatus.COMPLETED, "is_skipped": True}
+        phases = [
+            phase_state(f"p{number}", weight=weight, **(before if number < done else {}))
+            for number, weight in enumerate(weights)
+        ]
         self.progress = Progress(phases, self.told.append, self.count, reached, pasts, lambda: self.time)
 
     def count(self, steps: int) -> None:
         self.steps += steps
+
+    def end(self, index: int, status: str = "completed", **outcome: Any) -> None:
+        entry = self.progress.snapshot()[index]
+        self.progress.end(index, replace(entry, status=PhaseStatus(status), **outcome))
 
     def report(self, current: int, total: int, span: tuple[float, float] = (0.0, 1.0), eta: bool = True) -> Report:
         self.progress.report(current, total, "chunks", "working", span, eta)
@@ -64,7 +70,7 @@ def test_progress_only_grows_and_is_100_only_at_the_end(
             recorder.time += seconds
             recorder.report(current, total, span, eta)
         is_last = index == len(chain) - 1
-        recorder.progress.end(index, last if is_last else "completed", {"result": None})
+        recorder.end(index, last if is_last else "completed")
         recorder.progress.tell()
     values = [report.progress for report in recorder.told]
     assert values == sorted(values)
@@ -73,10 +79,11 @@ def test_progress_only_grows_and_is_100_only_at_the_end(
     assert (values[-1] == 100) == (last != "cancelled")
     for report in recorder.told:
         assert report.eta is None or (math.isfinite(report.eta) and report.eta >= 0)
-        rate = report.phase and report.phase["rate"]
+        rate = report.phase and report.phase.rate
         assert rate is None or (math.isfinite(rate) and rate >= 0)
-        json.dumps([report.phase, report.phases, report.eta], allow_nan=False)
-    assert abs(sum(one["weight"] for one in recorder.progress.snapshot()) - 100) <= 0.05 * len(chain) + 1e-9
+        told = [report.phase and asdict(report.phase), [one.as_dict() for one in report.phases], report.eta]
+        json.dumps(told, allow_nan=False)
+    assert abs(sum(one.weight for one in recorder.progress.snapshot()) - 100) <= 0.05 * len(chain) + 1e-9
 
 
 @pytest.mark.parametrize(
@@ -95,11 +102,11 @@ def test_a_phase_counts_by_its_weight(weights: list[float], ends: list[float]) -
     recorder = Recorder(weights)
     for index, end in enumerate(ends):
         recorder.progress.start(index)
-        recorder.progress.end(index, "completed", {"result": {"n": index}})
+        recorder.end(index, result={"n": index})
         recorder.progress.tell()
         assert recorder.told[-1].progress == pytest.approx(end)
-        assert recorder.told[-1].phases[index]["status"] == "completed"
-        assert recorder.told[-1].phases[index]["result"] == {"n": index}
+        assert recorder.told[-1].phases[index].is_completed
+        assert recorder.told[-1].phases[index].result == {"n": index}
     assert recorder.told[-1].progress == 100
 
 
@@ -119,13 +126,11 @@ def test_rate_and_time_left_are_measured_in_the_span() -> None:
     recorder.progress.start(0)
     recorder.time = 100.0
     first = recorder.report(1000, 3000)  # found done at the start: tells nothing of the rate
-    assert (first.eta, first.phase and first.phase["rate"]) == (None, None)
+    assert (first.eta, first.phase and first.phase.rate) == (None, None)
     recorder.time = 110.0
     told = recorder.report(1500, 3000)
-    assert (told.eta, told.phase and told.phase["rate"]) == (30.0, 50.0)
-    assert told.phase == {
-        "index": 0, "name": "p0", "current": 1500, "total": 3000, "unit": "chunks", "rate": 50.0
-    }  # fmt: skip
+    assert (told.eta, told.phase and told.phase.rate) == (30.0, 50.0)
+    assert told.phase == RunningPhase(0, "p0", 1500, 3000, "chunks", 50.0)
     assert recorder.report(1600, 3000, eta=False).eta is None
     other = recorder.report(1, 5, (0.5, 1.0))
     assert other.eta is None
@@ -141,7 +146,7 @@ def test_a_count_that_goes_back_is_measured_anew() -> None:
     recorder.report(0, 1000)
     recorder.time = 20.0
     told = recorder.report(100, 1000)
-    assert (told.eta, told.phase and told.phase["rate"]) == (90.0, 10.0)
+    assert (told.eta, told.phase and told.phase.rate) == (90.0, 10.0)
     assert told.progress == 50
 
 
@@ -151,7 +156,7 @@ def test_an_instant_tells_no_rate() -> None:
     recorder.report(0, 10**9)
     recorder.time = 5e-324
     told = recorder.report(10**8, 10**9)
-    assert (told.eta, told.phase and told.phase["rate"]) == (None, None)
+    assert (told.eta, told.phase and told.phase.rate) == (None, None)
 
 
 def test_saved_steps_are_passed_on() -> None:

@@ -13,6 +13,8 @@ from kbjobs.chains.runner import ChainResult, OnError, Phase, run_chain
 from kbjobs.context import PhaseResult
 from kbjobs.errors import JobCancelled, KbjobsError, TransientError, UsageError
 from kbjobs.phases.base import JobType, Params, Plan
+from kbjobs.store.phase_state import PhaseStatus
+from tests.conftest import phase_state
 
 Work = Callable[..., PhaseResult]
 
@@ -48,12 +50,8 @@ class Run:
     """One run of a chain; what was put on record after each phase is kept."""
 
     def __init__(self, *phases: Phase, done_before: int = 0, can_retry: bool = False, stopping: bool = True) -> None:
-        entries = [
-            {"name": "abcdef"[n], "job": "t", "params": {}, "weight": 1, "status": "pending", "result": None}
-            for n in range(len(phases))
-        ]
-        for one in entries[:done_before]:
-            one.update(status="completed", skipped=True, result={"old": True}, failed=2)
+        before = {"status": PhaseStatus.COMPLETED, "is_skipped": True, "result": {"old": True}, "failed": 2}
+        entries = [phase_state("abcdef"[n], **(before if n < done_before else {})) for n in range(len(phases))]
         self.progress = Progress(entries, lambda report: None, lambda steps: None)
         self.recorded: list[list[str]] = []
         self.error: BaseException | None = None
@@ -72,7 +70,7 @@ class Run:
 
     @property
     def statuses(self) -> list[str]:
-        return [one["status"] for one in self.progress.snapshot()]
+        return [str(one.status) for one in self.progress.snapshot()]
 
 
 def test_phases_run_in_order_and_each_keeps_its_result() -> None:
@@ -85,7 +83,7 @@ def test_phases_run_in_order_and_each_keeps_its_result() -> None:
     run = Run(phase(work), phase(work))
     assert order == [0, 1]
     assert run.result is not None
-    assert [(one["result"], one["summary"]) for one in run.result.phases] == [
+    assert [(one.result, one.summary) for one in run.result.phases] == [
         ({"seen": 1}, "saw 1"),
         ({"seen": 2}, "saw 2"),
     ]
@@ -107,7 +105,7 @@ def test_a_phase_that_may_fail_lets_the_chain_go_on() -> None:
     assert run.statuses == ["completed", "failed", "completed"]
     assert run.recorded[-1] == ["completed", "failed", "pending"]
     assert run.result is not None
-    assert run.result.phases[1]["error"] == "no key"
+    assert run.result.phases[1].error == "no key"
     assert run.result.broken == ("b",)
     assert not run.result.is_whole
     assert run.result.summary == "2 of 3 phases done; b failed (see the log)"
@@ -140,7 +138,7 @@ def test_phases_that_are_done_are_not_run_again_and_count() -> None:
     run = Run(phase(failing(RuntimeError("not again"))), phase(), done_before=1)
     assert run.error is None
     assert run.result is not None
-    assert run.result.phases[0]["result"] == {"old": True}
+    assert run.result.phases[0].result == {"old": True}
     assert run.result.failed == 2
     assert run.result.summary.startswith("2 of 2 phases done, 1 of them before")
 

@@ -21,7 +21,7 @@ from kbjobs.commands import _following
 from kbjobs.commands._following import ProgressMode, follow
 from kbjobs.settings import Home
 from kbjobs.sources import register
-from kbjobs.store.jobs import Job
+from kbjobs.store.jobs import Job, RunningPhase
 from kbjobs.store.transitions import Status
 from tests.conftest import Kbjobs, read_json, wait_until, write_pages
 
@@ -205,7 +205,7 @@ class Script:
 def job(home: Home, small: str) -> Job:
     manager = JobManager(home)
     job = manager.get_status(manager.submit("index_offline", small))
-    phase = {"index": 0, "name": "index_offline", "current": 5, "total": 9, "unit": "chunks", "rate": 12.5}
+    phase = RunningPhase(0, "index_offline", 5, 9, "chunks", 12.0)
     return replace(job, status=Status.RUNNING, attempt=1, phase=phase, message="embedding", eta=61.0, progress=99.9)
 
 
@@ -245,7 +245,7 @@ def test_a_follower_revives_a_daemon_that_died(home: Home, slow: str) -> None:
     manager = JobManager(home)
     job: Job = wait_until(lambda: next((job for job in manager.get_active_jobs() if job.pid), None))
     assert job.pid is not None
-    os.kill(manager.get_daemon()["pid"], signal.SIGKILL)
+    os.kill(manager.get_daemon().pid, signal.SIGKILL)
     os.kill(job.pid, signal.SIGKILL)
     killed = time.monotonic()
     wait_until(lambda: manager.get_status(1).attempt == 2)

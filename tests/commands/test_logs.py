@@ -71,7 +71,7 @@ def queue(home: Home) -> Queue:
     """The state, with one pending job and no daemon."""
     home.prepare()
     queue = Queue(home.state_file)
-    queue.submit(NewJob("index_offline", "x", {}, [], ("source:x",)))
+    queue.submit(NewJob("index_offline", "x", {}, (), ("source:x",)))
     return queue
 
 

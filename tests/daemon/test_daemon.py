@@ -33,7 +33,7 @@ def running_job(manager: JobManager, job_id: int) -> Job:
     def found() -> Job | None:
         job = manager.get_status(job_id)
         assert not job.has_ended, job
-        return job if job.pid and job.phase and job.phase["unit"] == "chunks" and job.phase["current"] else None
+        return job if job.pid and job.phase and job.phase.unit == "chunks" and job.phase.current else None
 
     job: Job = wait_until(found, 60)
     return job
@@ -67,8 +67,8 @@ def test_a_submit_starts_a_detached_daemon(home: Home, small: str, kbjobs: Kbjob
     job_id = int(kbjobs("run", "index-offline", small, "--detach").stdout)
     manager = JobManager(home)
     daemon = manager.get_daemon()
-    assert daemon["running"]
-    pid = daemon["pid"]
+    assert daemon.running
+    assert (pid := daemon.pid)
     assert os.getsid(pid) == pid  # a session of its own
     for descriptor in (0, 1, 2):
         assert str(Path(f"/proc/{pid}/fd/{descriptor}").readlink()) == "/dev/null"
@@ -98,7 +98,7 @@ def test_the_daemon_survives_the_end_of_its_session(home: Home, small: str) -> N
     shell.stdout.close()
     manager = JobManager(home)
     assert ended_job(manager, job_id).exit_code == 0
-    assert manager.get_daemon()["running"]
+    assert manager.get_daemon().running
 
 
 def test_many_submits_at_once_start_one_daemon(home: Home, tmp_path: Path, kbjobs: Kbjobs) -> None:
@@ -133,14 +133,14 @@ def test_a_killed_worker_is_noticed_within_two_seconds(home: Home, docs: str) ->
     assert ended.result is not None
     assert ended.result["reused"] > 0  # what the dead worker had committed
     assert verify(home, docs)["ok"]
-    assert [one["outcome"] for one in manager.get_attempts(job.id)] == ["requeue", "complete"]
+    assert [one.outcome for one in manager.get_attempts(job.id)] == ["requeue", "complete"]
     assert {log.name for log in home.logs.iterdir()} == {"1-1.log", "1-2.log"}
 
 
 def test_killed_daemon_and_worker(home: Home, docs: str, kbjobs: Kbjobs) -> None:
     manager = JobManager(home)
     job = running_job(manager, manager.submit("index_offline", docs))
-    daemon = manager.get_daemon()["pid"]
+    daemon = manager.get_daemon().pid
     assert job.pid is not None
     os.kill(daemon, signal.SIGKILL)
     os.kill(job.pid, signal.SIGKILL)
@@ -155,7 +155,7 @@ def test_killed_daemon_and_worker(home: Home, docs: str, kbjobs: Kbjobs) -> None
 def test_a_worker_outlives_a_killed_daemon_and_is_adopted(home: Home, docs: str) -> None:
     manager = JobManager(home)
     job = running_job(manager, manager.submit("index_offline", docs))
-    os.kill(manager.get_daemon()["pid"], signal.SIGKILL)
+    os.kill(manager.get_daemon().pid, signal.SIGKILL)
     wait_until(lambda: not is_running(home))
     ensure_daemon(home)
     ended = ended_job(manager, job.id)
@@ -166,7 +166,7 @@ def test_an_adopted_worker_that_dies_is_noticed(home: Home, docs: str) -> None:
     manager = JobManager(home)
     job = running_job(manager, manager.submit("index_offline", docs))
     assert job.pid is not None
-    os.kill(manager.get_daemon()["pid"], signal.SIGKILL)
+    os.kill(manager.get_daemon().pid, signal.SIGKILL)
     wait_until(lambda: not is_running(home))
     ensure_daemon(home)
     killed = time.monotonic()
@@ -303,7 +303,7 @@ def test_a_reused_pid_is_not_taken_for_the_worker(home: Home, small: str) -> Non
 def test_a_daemon_whose_home_is_gone_ends(home: Home) -> None:
     ensure_daemon(home)
     manager = JobManager(home)
-    pid = manager.get_daemon()["pid"]
+    pid = manager.get_daemon().pid
     home.state_file.rename(home.path / "moved.db")
     os.kill(pid, signal.SIGCHLD)  # any wake-up
     wait_until(lambda: not is_locked(home.daemon_lock))
@@ -330,7 +330,7 @@ def test_a_daemon_that_cannot_start_says_why(home: Home, small: str, kbjobs: Kbj
 
 def test_an_idle_daemon_costs_nothing(home: Home) -> None:
     ensure_daemon(home)
-    pid = JobManager(home).get_daemon()["pid"]
+    pid = JobManager(home).get_daemon().pid
 
     def ticks() -> int:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

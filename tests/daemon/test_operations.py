@@ -133,8 +133,8 @@ def test_passing_errors_are_tried_again(manager: JobManager, monkeypatch: pytest
     job = manager.submit_job("steps", "b", {"fail_first": 2}, limits=Limits(retries=2))
     assert ended(manager, job.id).exit_code == 0
     attempts = manager.get_attempts(job.id)
-    assert [one["outcome"] for one in attempts] == ["postpone", "postpone", "complete"]
-    assert attempts[0]["error"] == "the server is busy"
+    assert [one.outcome for one in attempts] == ["postpone", "postpone", "complete"]
+    assert attempts[0].error == "the server is busy"
     exhausted = manager.submit_job("steps", "c", {"fail_first": 9}, limits=Limits(retries=1))
     assert ended(manager, exhausted.id).attempt == 2
     shown = kbjobs("status", job.id).stdout
@@ -292,7 +292,7 @@ class TestSecrets:
     ) -> None:
         monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-value")
         assert ended(manager, manager.submit("steps", "a", count=1)).exit_code == 0
-        assert manager.get_daemon()["secrets"] == ["OPENAI_API_KEY"]
+        assert manager.get_daemon().secrets == ("OPENAI_API_KEY",)
 
     def test_it_is_stored_and_never_shown(self, manager: JobManager, kbjobs: Kbjobs) -> None:
         ensure_daemon(manager.home)
@@ -369,7 +369,7 @@ def test_the_unit_is_accepted_by_systemd(kbjobs: Kbjobs, tmp_path: Path) -> None
 def test_the_foreground_daemon_stops_on_sigterm(manager: JobManager) -> None:
     daemon = subprocess.Popen([sys.executable, "-m", "kbjobs", "daemon", "run"], stderr=subprocess.PIPE, text=True)
     try:
-        wait_until(lambda: manager.get_daemon()["pid"] == daemon.pid)
+        wait_until(lambda: manager.get_daemon().pid == daemon.pid)
         job_id = manager.submit("steps", "a", count=100, seconds=0.1)
         started(manager, job_id)
         daemon.send_signal(signal.SIGTERM)

@@ -72,7 +72,7 @@ def steps_of(manager: JobManager, number: int) -> int:
 
 def state_of(job: Job) -> list[tuple[Any, ...]]:
     """What does not depend on times."""
-    return [(phase["name"], phase["status"], phase["result"], phase["weight"]) for phase in job.phases]
+    return [(phase.name, phase.status, phase.result, phase.weight) for phase in job.phases]
 
 
 def test_a_kill_in_the_middle_of_each_phase(manager: JobManager) -> None:
@@ -111,13 +111,13 @@ def test_a_kill_between_each_pair_of_phases(
         wait_until(lambda n=number: manager.get_status(job_id).phases[n]["status"] == "completed")
         checkpoint = manager.get_checkpoint("six", "a")
         assert checkpoint is not None
-        assert [phase["result"]["number"] for phase in checkpoint.completed] == list(range(number + 1))
+        assert [phase.result["number"] for phase in checkpoint.completed] == list(range(number + 1))
         marker.unlink()
     job = ended(manager, job_id)
     assert (job.status, job.attempt) == (Status.COMPLETED, PHASES)
     runs = Counter(rows(manager, "SELECT number FROM runs WHERE what = 'begins'"))
     assert runs == {(n,): begun if n < PHASES - 1 else 1 for n in range(PHASES)}
-    assert [phase["result"]["number"] for phase in job.phases] == list(range(PHASES))
+    assert [phase.result["number"] for phase in job.phases] == list(range(PHASES))
     assert manager.get_checkpoint("six", "a") is None
 
 
@@ -128,7 +128,7 @@ def test_a_cancel_in_each_phase_and_resume_by_another_job(manager: JobManager) -
         assert ("Going on from the checkpoint" in " ".join(planned.notes)) == resume
         job_id = manager.enqueue([planned])[0].id
         job = manager.get_status(job_id)
-        done = [phase["status"] == "completed" for phase in job.phases]
+        done = [phase.status == "completed" for phase in job.phases]
         assert done == [n < number - 1 for n in range(PHASES)]
         wait_until(lambda j=job_id, n=number: rows(manager, f"SELECT 1 FROM steps WHERE job = {j} AND number = {n}"))
         manager.cancel(job_id)
@@ -137,8 +137,8 @@ def test_a_cancel_in_each_phase_and_resume_by_another_job(manager: JobManager) -
     last = submit(manager, chain(), resume=True)
     job = ended(manager, last)
     assert (job.status, job.exit_code) == (Status.COMPLETED, 0)
-    assert [phase["result"]["number"] for phase in job.phases] == list(range(PHASES))
-    assert [phase.get("skipped", False) for phase in job.phases] == [True] * (PHASES - 1) + [False]
+    assert [phase.result["number"] for phase in job.phases] == list(range(PHASES))
+    assert [phase.is_skipped for phase in job.phases] == [True] * (PHASES - 1) + [False]
     assert job.result == {"phases": 6, "completed": 6, "skipped": 5, "failed_phases": [], "failed": 0}
     runs = Counter(rows(manager, "SELECT number, what FROM runs"))
     assert runs == {(n, "begins"): 2 for n in range(PHASES)} | {(n, "ends"): 1 for n in range(PHASES)}
@@ -170,7 +170,7 @@ def test_a_start_without_resume_puts_the_old_checkpoint_aside(manager: JobManage
     assert ended(manager, submit(manager, broken)).status is Status.FAILED
     checkpoint = manager.get_checkpoint("six", "a")
     assert checkpoint is not None
-    assert [phase["name"] for phase in checkpoint.completed] == ["p0", "p1"]
+    assert [phase.name for phase in checkpoint.completed] == ["p0", "p1"]
     (manager.home.sources / "a" / "mended").touch()
     planned = manager.plan(broken, "a")
     assert "2 of 6 phases done" in planned.notes[0]

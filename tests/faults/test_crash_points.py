@@ -72,7 +72,7 @@ def check_invariants(home: Home, manager: JobManager) -> None:
     assert execute("SELECT count(*) FROM jobs WHERE status IN ('pending', 'running')").fetchone()[0] == 0
     assert execute("SELECT count(*) FROM attempts WHERE outcome IS NULL").fetchone()[0] == 0
     for job in list_jobs(queue):
-        outcomes = [attempt["outcome"] for attempt in list_attempts(queue, job.id)]
+        outcomes = [attempt.outcome for attempt in list_attempts(queue, job.id)]
         assert len(outcomes) == job.attempt
         assert None not in outcomes
     runs = [row[0] for row in execute("SELECT run_id FROM attempts")]
@@ -101,7 +101,7 @@ def test_a_kill_at_each_point(home: Home, tmp_path: Path, monkeypatch: pytest.Mo
     first = manager.submit("index_offline", "x", limit=20)
     assert finish(manager, first).exit_code == 0
     (pages / "page0.html").unlink()
-    os.kill(manager.get_daemon()["pid"], 9)
+    os.kill(manager.get_daemon().pid, 9)
     wait_until(lambda: not is_running(home))
 
     marker = tmp_path / "killed"

@@ -10,10 +10,10 @@ import pytest
 
 from kbjobs.errors import ExitCode, KbjobsError
 from kbjobs.store.connection import explain, is_disk_full
-from kbjobs.store.jobs import NewJob
+from kbjobs.store.jobs import NewJob, Report
 from kbjobs.store.queue import Queue
 from kbjobs.store.transitions import Event, Status
-from tests.conftest import fill_disk
+from tests.conftest import fill_disk, phase_state
 
 BIG = "x" * 200_000  # more than the pages that the write-ahead log has to spare
 
@@ -27,7 +27,7 @@ def queue(small_disk: Path) -> Iterator[Queue]:
 
 
 def submit(queue: Queue) -> int:
-    return queue.submit(NewJob("t", "wiki", {}, [{"name": "x"}], ("source:wiki",))).id
+    return queue.submit(NewJob("t", "wiki", {}, (phase_state(),), ("source:wiki",))).id
 
 
 def claim(queue: Queue) -> None:
@@ -40,7 +40,7 @@ def claim(queue: Queue) -> None:
 
 
 def progress(queue: Queue) -> None:
-    queue.record_progress(1, "r1", {"progress": 50.0, "saved": 9, "message": BIG})
+    queue.record_progress(1, "r1", 9, 1.0, Report(50.0, None, (), BIG, None))
 
 
 def finish(queue: Queue) -> None:
@@ -85,6 +85,6 @@ def test_nothing_is_lost(small_disk: Path, queue: Queue, name: str) -> None:
 def test_a_submit_says_that_the_disk_is_full(small_disk: Path, queue: Queue) -> None:
     filler = fill_disk(small_disk, 0)
     with pytest.raises(KbjobsError, match="is full"):
-        queue.submit(NewJob("t", "wiki", {"text": BIG}, [], ()))
+        queue.submit(NewJob("t", "wiki", {"text": BIG}, (), ()))
     filler.unlink()
     assert submit(queue) == 1

@@ -65,7 +65,7 @@ def test_random_kills_change_nothing(
         victim = generator.choices(("worker", "daemon", "both"), (6, 1, 2))[0]
         with contextlib.suppress(ProcessLookupError):
             if victim != "worker":
-                os.kill(manager.get_daemon()["pid"], signal.SIGKILL)
+                os.kill(manager.get_daemon().pid, signal.SIGKILL)
             if victim != "daemon":
                 os.kill(job.pid, signal.SIGKILL)
             killed[victim] += 1

@@ -63,7 +63,7 @@ def kill(manager: JobManager, job_id: int, daemon: bool = False) -> None:
     job = manager.get_status(job_id)
     assert job.pid is not None
     if daemon:
-        os.kill(manager.get_daemon()["pid"], 9)
+        os.kill(manager.get_daemon().pid, 9)
     os.kill(job.pid, 9)
     if daemon:
         wait_until(lambda: not is_running(manager.home))
@@ -94,11 +94,11 @@ def test_a_chain_that_is_killed_buys_no_more_than_was_on_its_way(manager: JobMan
 
     job: Job = wait_until(ended, 400)
     assert (job.status, job.exit_code, job.attempt) == (Status.COMPLETED, 0, 4)
-    assert [phase["status"] for phase in job.phases] == ["completed"] * 4
-    passages = job.phases[1]["result"]["chunks"]
+    assert [phase.status for phase in job.phases] == ["completed"] * 4
+    passages = job.phases[1].result["chunks"]
     assert vectors(home, 1536) == len(set(openai_api.sold_texts)) == passages
     assert passages <= len(openai_api.sold_texts) <= passages + in_flight * OpenAIEmbedder.commit_texts
-    local = job.phases[2]["result"]
+    local = job.phases[2].result
     assert local["embedded"] <= local["chunks"] - before
     assert written(home) == vectors(home, 1536) + vectors(home, 384)  # none was written twice
     assert verify(home, "docs")["ok"]

@@ -56,10 +56,10 @@ def _environment() -> dict[str, str]:
 
 def test_replace_moves_aside_what_was_there(home: Home, tmp_path: Path) -> None:
     queue = Queue(home.state_file)
-    queue.submit(NewJob("index_offline", "old", {}, [], ("source:old",)))
+    queue.submit(NewJob("index_offline", "old", {}, (), ("source:old",)))
     home.prepare()
     create_backup(home, tmp_path / "b.tar")
-    queue.submit(NewJob("index_offline", "newer", {}, [], ("source:newer",)))
+    queue.submit(NewJob("index_offline", "newer", {}, (), ("source:newer",)))
     queue.close()
     restore_backup(home, tmp_path / "b.tar", replace=True)
     restored = Queue(home.state_file)
@@ -172,7 +172,7 @@ HOSTILE: dict[str, Callable[[list[tuple[tarfile.TarInfo, bytes]]], Any]] = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_archive_changes_nothing(home: Home, tmp_path: Path, name: str) -> None:
     queue = Queue(home.state_file)
-    queue.submit(NewJob("index_offline", "x", {}, [], ()))
+    queue.submit(NewJob("index_offline", "x", {}, (), ()))
     queue.close()
     home.prepare()
     archive = tmp_path / "b.tar"
@@ -207,9 +207,9 @@ def test_a_home_with_something_in_it_is_refused(home: Home, tmp_path: Path) -> N
 def test_a_log_without_its_file_is_held_and_moved_aside(home: Home, tmp_path: Path) -> None:
     home.prepare()
     queue = Queue(home.state_file)
-    queue.submit(NewJob("index_offline", "old", {}, [], ("source:old",)))
+    queue.submit(NewJob("index_offline", "old", {}, (), ("source:old",)))
     create_backup(home, tmp_path / "b.tar")
-    queue.submit(NewJob("index_offline", "newer", {}, [], ("source:newer",)))
+    queue.submit(NewJob("index_offline", "newer", {}, (), ("source:newer",)))
     left = Path(f"{home.state_file}-wal").read_bytes()
     queue.close()
     for path in home.path.glob("state.db*"):

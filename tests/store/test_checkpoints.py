@@ -5,19 +5,20 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kbjobs.errors import ExitCode
-from kbjobs.store import checkpoints
 from kbjobs.store.checkpoints import Checkpoint
 from kbjobs.store.history import list_attempts, list_jobs, resumable_jobs
-from kbjobs.store.jobs import Job, NewJob
+from kbjobs.store.jobs import Job, NewJob, Report
+from kbjobs.store.phase_state import PhaseState, PhaseStatus
 from kbjobs.store.queue import Queue, StaleWorkerError
 from kbjobs.store.transitions import Event, Status
-from tests.conftest import ROOT
+from tests.conftest import ROOT, phase_state
 
 
 @pytest.fixture
@@ -27,11 +28,8 @@ def queue(tmp_path: Path) -> Iterator[Queue]:
     opened.close()
 
 
-def phases(*numbers: int, **more: Any) -> list[dict[str, Any]]:
-    return [
-        {"name": f"p{n}", "job": "t", "params": {"n": n}, "weight": 1, "status": "pending", "result": None, **more}
-        for n in numbers
-    ]
+def phases(*numbers: int, **more: Any) -> tuple[PhaseState, ...]:
+    return tuple(phase_state(f"p{n}", params={"n": n}, **more) for n in numbers)
 
 
 def start(queue: Queue, run: str, *numbers: int, source: str | None = "a", **more: Any) -> Job:
@@ -46,9 +44,8 @@ def start(queue: Queue, run: str, *numbers: int, source: str | None = "a", **mor
 
 def end_phase(queue: Queue, job: Job, run: str, done: int) -> None:
     entries = queue.get(job.id).phases
-    for entry in entries[:done]:
-        entry.update(status="completed", result={"ok": True})
-    queue.end_phase(job.id, run, entries, 10.0 * done)
+    ended = [replace(entry, status=PhaseStatus.COMPLETED, result={"ok": True}) for entry in entries[:done]]
+    queue.end_phase(job.id, run, (*ended, *entries[done:]), 10.0 * done)
 
 
 def fail(queue: Queue, job: Job, run: str) -> None:
@@ -56,7 +53,7 @@ def fail(queue: Queue, job: Job, run: str) -> None:
 
 
 def load(queue: Queue, source: str | None = "a") -> Checkpoint | None:
-    return checkpoints.load(queue.connection, source, "nightly")
+    return queue.load_checkpoint(source, "nightly")
 
 
 def test_a_run_that_was_declared_dead_changes_no_checkpoint(queue: Queue) -> None:
@@ -94,15 +91,14 @@ def test_the_inner_one_goes_on_in_the_phase_that_saved_it(queue: Queue) -> None:
 def test_the_inner_one_is_not_given_to_another_phase(queue: Queue) -> None:
     """A phase that had failed and let the chain go on is open again after resume: it did not save this."""
     job = start(queue, "r1", entries=phases(0, 1, on_error="continue"))
-    entries = queue.get(job.id).phases
-    entries[0]["status"] = "failed"
-    queue.end_phase(job.id, "r1", entries, 50.0)
+    first, second = queue.get(job.id).phases
+    queue.end_phase(job.id, "r1", (replace(first, status=PhaseStatus.FAILED), second), 50.0)
     queue.save_inner(job.id, "r1", {"page": 41})
     fail(queue, job, "r1")
     queue.resume(job.id)
     again = queue.claim("r2")
     assert again is not None
-    assert [phase["status"] for phase in again.phases] == ["pending", "pending"]
+    assert [phase.status for phase in again.phases] == ["pending", "pending"]
     assert queue.open_checkpoint(again, "r2") is None
 
 
@@ -115,7 +111,7 @@ def test_what_a_later_job_has_completed_is_not_done_again(queue: Queue) -> None:
     queue.save_inner(second.id, "r2", {"page": 7})
     fail(queue, second, "r2")
     resumed = queue.resume(first.id)
-    assert [phase["status"] for phase in resumed.phases] == ["completed", "completed", "pending"]
+    assert [phase.status for phase in resumed.phases] == ["completed", "completed", "pending"]
     again = queue.claim("r3")
     assert again is not None
     assert queue.open_checkpoint(again, "r3") == {"page": 7}
@@ -153,16 +149,16 @@ def test_a_pending_job_owns_the_checkpoint_it_will_go_on_from(queue: Queue) -> N
     fail(queue, failed, "r1")
     queue.connection.execute("UPDATE checkpoints SET saved_at = '2020-01-01T00:00:00Z'")
     waiting = queue.submit(NewJob("nightly", "a", {}, phases(0, 1, 2), (), resumed=True))
-    assert checkpoints.delete_stale(queue.connection, days=1) == []
+    assert queue.delete_stale_checkpoints(days=1) == []
     queue.cancel(waiting.id)
-    assert len(checkpoints.delete_stale(queue.connection, days=1)) == 1
+    assert len(queue.delete_stale_checkpoints(days=1)) == 1
 
 
 def test_a_chain_that_is_not_resumable_keeps_its_own_and_offers_it_to_nobody(queue: Queue) -> None:
     job = start(queue, "r1", resumable=False)
     queue.save_inner(job.id, "r1", {"page": 3})
     fail(queue, job, "r1")
-    assert checkpoints.load_resumable(queue.connection) == []
+    assert queue.load_resumable_checkpoints() == []
     queue.resume(job.id)
     again = queue.claim("r2")
     assert again is not None
@@ -186,7 +182,7 @@ def test_a_phase_that_ended_or_a_checkpoint_that_was_saved_is_progress(queue: Qu
 
 def test_texts_that_sqlite_does_not_take(queue: Queue) -> None:
     job = start(queue, "r1")
-    queue.record_progress(job.id, "r1", {"message": "caf\udce9", "phases": [{"summary": "caf\udce9"}]})
+    queue.record_progress(job.id, "r1", 0, 0.0, Report(0.0, None, phases(0, summary="caf\udce9"), "caf\udce9", None))
     assert queue.get(job.id).message == "caf\\udce9"
     queue.finish(job.id, "r1", Event.FAIL, ExitCode.FAILED, "x" * 10**6, error="caf\udce9 " * 10**5)
     ended = queue.get(job.id)
@@ -211,7 +207,7 @@ def test_a_job_that_an_older_program_claims_after_the_migration_is_recovered(tmp
     recovered = queue.record_death(job.id, "old", "killed", 3)
     assert recovered is not None
     assert recovered.status is Status.PENDING
-    assert [one["outcome"] for one in list_attempts(queue, job.id)] == ["requeue"]
+    assert [one.outcome for one in list_attempts(queue, job.id)] == ["requeue"]
     queue.close()
 
 

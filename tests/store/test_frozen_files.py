@@ -86,13 +86,13 @@ def test_state(tmp_path: Path, version: int) -> None:
     }
     done = queue.get(1)
     assert done.result == {"documents": 3, "chunks": 9}
-    assert [one["outcome"] for one in list_attempts(queue, 1)] == ["requeue", "complete"]
+    assert [one.outcome for one in list_attempts(queue, 1)] == ["requeue", "complete"]
     assert queue.connection.execute("SELECT resource FROM locks").fetchone()[0] == "source:running"
     assert queue.get(6).not_before == 4102444800.0
-    assert [one["outcome"] for one in list_attempts(queue, 5)] == [None]
-    assert all(one["started_at"] for number in range(1, 6) for one in list_attempts(queue, number))
+    assert [one.outcome for one in list_attempts(queue, 5)] == [None]
+    assert all(one.started_at for number in range(1, 6) for one in list_attempts(queue, number))
     queue.record_death(5, "run-5", "power", 3)
-    assert [one["outcome"] for one in list_attempts(queue, 5)] == ["requeue"]
+    assert [one.outcome for one in list_attempts(queue, 5)] == ["requeue"]
     claimed = queue.claim("next")
     assert claimed is not None
     assert claimed.id == 5

@@ -14,6 +14,7 @@ from kbjobs.store.history import delete_jobs, list_attempts, old_jobs
 from kbjobs.store.jobs import Job, NewJob
 from kbjobs.store.queue import Queue, StaleWorkerError
 from kbjobs.store.transitions import Event, Status
+from tests.conftest import phase_state
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def queue(tmp_path: Path) -> Iterator[Queue]:
 
 
 def new(source: str = "wiki", priority: int = 0, **params: object) -> NewJob:
-    return NewJob("index_offline", source, params, [{"name": "index_offline"}], (f"source:{source}",), priority)
+    return NewJob("index_offline", source, params, (phase_state(params=params),), (f"source:{source}",), priority)
 
 
 def claim(queue: Queue, run_id: str) -> Job:
@@ -89,7 +90,7 @@ def test_a_worker_that_was_declared_dead_changes_nothing(queue: Queue) -> None:
     claim(queue, "heir")
     before = queue.get(job.id)
     with pytest.raises(StaleWorkerError):
-        queue.record_progress(job.id, "dead", {"progress": 99.0})
+        queue.record_progress(job.id, "dead", 0, 1.0)
     with pytest.raises(StaleWorkerError):
         queue.finish(job.id, "dead", Event.COMPLETE, ExitCode.DONE, "done")
     with pytest.raises(StaleWorkerError):
@@ -107,7 +108,7 @@ def test_deaths_without_progress_are_capped_and_progress_starts_the_count_anew(q
         assert died is not None
         assert died.status is Status.PENDING
     claim(queue, "moved")
-    queue.record_progress(job.id, "moved", {"saved": 10})
+    queue.record_progress(job.id, "moved", 10, 1.0)
     died = queue.record_death(job.id, "moved", "killed", max_deaths=3)
     assert died is not None
     assert died.status is Status.PENDING
@@ -120,7 +121,7 @@ def test_deaths_without_progress_are_capped_and_progress_starts_the_count_anew(q
     assert statuses == [Status.PENDING, Status.PENDING, Status.INTERRUPTED]
     ended = queue.get(job.id)
     assert ended.exit_code == ExitCode.INTERRUPTED
-    assert [attempt["outcome"] for attempt in list_attempts(queue, job.id)] == ["requeue"] * 5 + ["interrupt"]
+    assert [attempt.outcome for attempt in list_attempts(queue, job.id)] == ["requeue"] * 5 + ["interrupt"]
     assert locks(queue) == []
 
 
@@ -128,7 +129,7 @@ def test_a_wish_to_cancel_outlives_the_death_of_the_worker(queue: Queue) -> None
     job = queue.submit(new())
     claim(queue, "a")
     assert queue.cancel(job.id).status is Status.RUNNING
-    assert queue.record_progress(job.id, "a", {"progress": 1.0}) is True
+    assert queue.record_progress(job.id, "a", 0, 1.0) is True
     died = queue.record_death(job.id, "a", "killed", max_deaths=3)
     assert died is not None
     assert (died.status, died.exit_code) == (Status.CANCELLED, ExitCode.CANCELLED)

@@ -23,6 +23,7 @@ from kbjobs.store.history import list_attempts
 from kbjobs.store.jobs import Limits, NewJob
 from kbjobs.store.queue import DuplicateJobError, Queue, StaleWorkerError
 from kbjobs.store.transitions import Event, Status
+from tests.conftest import phase_state
 
 SOURCES = ("a", "b", "c")
 MAX_DEATHS = 2
@@ -94,7 +95,15 @@ class QueueMachine(RuleBasedStateMachine):
     )
     def submit(self, which: int, source: str, params: int, priority: int, wait: int, limit: int | None) -> None:
         limits = Limits(not_before=self.now + wait, until=None if limit is None else self.now + limit)
-        new = NewJob("t", source, {"p": params}, [], (f"source:{source}",), priority, limits=limits)
+        new = NewJob(
+            "t",
+            source,
+            {"p": params},
+            (phase_state(params={"p": params}),),
+            (f"source:{source}",),
+            priority,
+            limits=limits,
+        )
         twin = next((job for job in self.jobs.values() if job.lives and job.key == (source, params)), None)
         try:
             job = self.queues[which].submit(new)
@@ -128,10 +137,10 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(which=st.integers(0, 1), run=runs, steps=st.integers(0, 2))
     def progress(self, which: int, run: str, steps: int) -> None:
         job = self.running(run)
-        fields = {"progress": 5.0, "saved": (job.saved if job else 99) + steps}
+        saved = (job.saved if job else 99) + steps
         known = next(one for one in self.jobs.values() if run in one.runs)
         try:
-            wish = self.queues[which].record_progress(known.id, run, fields)
+            wish = self.queues[which].record_progress(known.id, run, saved, 1.0)
         except StaleWorkerError:
             assert job is None
             return
@@ -265,7 +274,7 @@ class QueueMachine(RuleBasedStateMachine):
         held = {(row["resource"], row["run_id"]) for row in execute("SELECT * FROM locks")}
         assert held == {(f"source:{job.source}", job.run) for job in self.jobs.values() if job.run}
         for job in self.jobs.values():
-            outcomes = [attempt["outcome"] for attempt in list_attempts(self.queues[0], job.id)]
+            outcomes = [attempt.outcome for attempt in list_attempts(self.queues[0], job.id)]
             assert len(outcomes) == len(job.runs)
             assert None not in outcomes[:-1]
             assert (None in outcomes) == (job.run is not None)

@@ -1,0 +1,159 @@
+"""The phases of a job as they stand in the state: values, and what two jobs must share to be the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from typing import Any, Literal
+
+OnError = Literal["stop", "continue"]
+UNLIKE = frozenset({"sys_path"})  # where a caller looks for modules does not make it another call
+
+
+class PhaseStatus(StrEnum):
+    """Where a phase stands."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseState:
+    """One phase of a job.
+
+    ``job`` is its type; ``params`` are all its parameters, ``chosen`` those that are not at their default; ``weight``
+    is its share in percent; ``result`` is what it counted; ``failed`` counts documents; ``seconds`` is what it took, at
+    ``rate`` of ``unit`` a second; ``progress`` is its own percentage while it runs; ``is_skipped``: an earlier job has
+    completed it.
+    """
+
+    name: str
+    job: str
+    params: dict[str, Any]
+    weight: float
+    status: PhaseStatus = PhaseStatus.PENDING
+    result: dict[str, Any] | None = None
+    dimension: int | None = None
+    on_error: OnError = "stop"
+    retries: int | None = None
+    chosen: dict[str, Any] | None = None
+    progress: float | None = None
+    summary: str | None = None
+    failed: int = 0
+    error: str | None = None
+    seconds: float | None = None
+    rate: float | None = None
+    unit: str | None = None
+    is_skipped: bool = False
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is done with: one that failed and let the chain go on is."""
+        return self.status in (PhaseStatus.COMPLETED, PhaseStatus.FAILED)
+
+    @property
+    def is_completed(self) -> bool:
+        """Whether it has succeeded."""
+        return self.status is PhaseStatus.COMPLETED
+
+    def restarted(self) -> PhaseState:
+        """The phase as it was when its job was submitted for the first time."""
+        return replace(self, **_OUTCOME)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The phase as the JSON that ``--json`` prints; what says nothing is left out, but for status and result."""
+        found = {name: getattr(self, attribute) for attribute, name in _NAMES.items()}
+        found["status"] = str(self.status)
+        return {name: value for name, value in found.items() if name in _ALWAYS or value != _DEFAULTS.get(name)}
+
+    def as_stored(self) -> dict[str, Any]:
+        """The phase as the state keeps it."""
+        return self.as_dict() if self.chosen is None else {**self.as_dict(), "chosen": self.chosen}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PhaseState:
+        """Read one as it is stored, by this version or an older one. What is not known here is left out."""
+        status = PhaseStatus(values.get("status") or PhaseStatus.PENDING)
+        more = {name: values[name] for name in _OPTIONAL if values.get(name) is not None}
+        return cls(
+            str(values.get("name", "")),
+            str(values.get("job", "")),
+            dict(values.get("params") or {}),
+            float(values.get("weight") or 0.0),
+            status,
+            is_skipped=bool(values.get("skipped")),
+            **more,
+        )
+
+    @property
+    def identity(self) -> list[Any]:
+        """The type and the parameters that are not at their default.
+
+        A type that gains a parameter is still the same for all who do not use it. Where an older version wrote the
+        phase, nothing tells the defaults; those of its types were all nothing, false or empty.
+        """
+        chosen = self.chosen
+        if chosen is None:
+            chosen = {name: value for name, value in self.params.items() if value not in (None, False, [], {})}
+        return [self.job, {name: value for name, value in chosen.items() if name not in UNLIKE}]
+
+
+_NAMES = {field.name: field.name for field in fields(PhaseState) if field.name != "chosen"}
+_NAMES["is_skipped"] = "skipped"
+_DEFAULTS: dict[str, Any] = {"on_error": "stop", "failed": 0, "skipped": False}
+_ALWAYS = frozenset({"name", "job", "params", "weight", "status", "result"})
+_OUTCOME_NAMES = ("result", "progress", "summary", "failed", "error", "seconds", "rate", "unit")
+_OPTIONAL = ("dimension", "on_error", "retries", "chosen", *_OUTCOME_NAMES)
+_OUTCOME: dict[str, Any] = {
+    field.name: field.default for field in fields(PhaseState) if field.name in (*_OUTCOME_NAMES, "status", "is_skipped")
+}
+
+
+def dump_phases(phases: Iterable[PhaseState]) -> str:
+    """Phases as JSON, for a row of the state."""
+    return json.dumps([phase.as_stored() for phase in phases])
+
+
+def load_phases(text: str) -> tuple[PhaseState, ...]:
+    """What :func:`dump_phases` wrote."""
+    return tuple(PhaseState.from_dict(values) for values in json.loads(text))
+
+
+def fingerprint(phases: Iterable[PhaseState]) -> str:
+    """The same for two chains whose phases are of the same types, with the same parameters, in the same order."""
+    return hash_json([phase.identity for phase in phases])
+
+
+def reopened(phases: Iterable[PhaseState], also_passed: bool) -> tuple[PhaseState, ...]:
+    """The phases as a job goes on: what has not been completed is pending again.
+
+    ``also_passed``: so is one that failed and let the chain go on.
+    """
+    return tuple(
+        phase
+        if phase.is_completed or (phase.has_ended and phase.on_error == "continue" and not also_passed)
+        else phase.restarted()
+        for phase in phases
+    )
+
+
+def first_open(phases: Sequence[PhaseState]) -> int:
+    """The index of the phase at which a job goes on; 0 where all have ended."""
+    return next((index for index, phase in enumerate(phases) if not phase.has_ended), 0)
+
+
+def open_phases(phases: Sequence[PhaseState]) -> list[int]:
+    """The indexes of the phases that have not ended."""
+    return [index for index, phase in enumerate(phases) if not phase.has_ended]
+
+
+def hash_json(value: Any) -> str:
+    """The same for equal JSON values."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
