@@ -7,41 +7,34 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from kbjobs.crashpoints import crash_point
 from kbjobs.credentials import names_in_environment, stored_secrets
 from kbjobs.daemon.launching import ensure_daemon, is_running
+from kbjobs.daemon.locks import is_locked
 from kbjobs.daemon.waking import nudge
 from kbjobs.embedding.dimensions import DIMENSIONS
 from kbjobs.errors import MissingRequirementError, NotFoundError, UnavailableError, UsageError
+from kbjobs.following import POLL_SECONDS, JobEvent, follow_jobs
 from kbjobs.phases.names import known_names
 from kbjobs.settings import Home, Settings, current_home
 from kbjobs.store import history
 from kbjobs.store.checkpoints import Checkpoint
+from kbjobs.store.connection import is_disk_full
 from kbjobs.store.history import Attempt
-from kbjobs.store.jobs import Job, Limits
-from kbjobs.store.queue import Queue, open_existing
+from kbjobs.store.jobs import Job, LimitChanges, Limits
+from kbjobs.store.queue import Queue
+from kbjobs.store.snapshot import Snapshot, open_to_read
 from kbjobs.store.sources import check_source_id
 from kbjobs.store.transitions import Status
 
 if TYPE_CHECKING:
     from kbjobs.chains.chain import Chain
     from kbjobs.chains.planning import Planned
-    from kbjobs.phases.base import JobType, Params, Plan
+    from kbjobs.phases.base import JobType, Plan
 
-POLL_SECONDS = 0.1
-REVIVE_SECONDS = 1.0  # between two looks whether the daemon of a followed job still lives
-
-EventName = Literal["queued", "started", "phase", "progress", "retry", "finished"]
-
-
-@dataclass(frozen=True, slots=True)
-class JobEvent:
-    """Something that happened to a followed job, and the job as it stands."""
-
-    event: EventName
-    job: Job
+RECOVERY_SECONDS = 30.0  # for a daemon to find that a worker is dead
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +81,8 @@ class JobManager:
         Without ``func``, ``job_type`` is a registered type or a chain, and ``kwargs`` are the parameters. With it,
         ``func`` is a callable that a worker can import, a function of a module; it is called with ``args`` and
         ``kwargs``, which are JSON values, and where it accepts them with ``progress_callback`` and
-        ``cancel_checker``; ``job_type`` is then a name of your own. What the job will need is checked first.
+        ``cancel_checker``; ``job_type`` is then the label under which the job waits, runs and is listed, whatever it
+        is. What the job will need is checked first.
         Raises UsageError, NotFoundError, ConflictError, MissingRequirementError, UnavailableError.
         """
         if func is None:
@@ -98,11 +92,8 @@ class JobManager:
                 )
             return self.submit_job(job_type, source_id, kwargs).id
         from kbjobs.chains.chain import function_chain
-        from kbjobs.chains.library import list_chain_files
         from kbjobs.phases.python_function import describe_function
 
-        if any(listed.name == job_type for listed in list_chain_files(self.home)):
-            raise UsageError(f"{job_type!r} is a chain", "Give the function's job another name.")
         chain = function_chain(job_type, describe_function(func, args, kwargs))
         return self.enqueue([self.plan(chain, source_id)])[0].id
 
@@ -122,23 +113,13 @@ class JobManager:
         return self.enqueue([self.plan(self.find_chain(name, params), source_id, priority, limits, resume)])[0]
 
     def find_chain(self, name: str, params: dict[str, Any]) -> Chain:
-        """A job type with its parameters, which are checked, as a chain of one; or a chain of that name.
+        """A job type with its parameters as a chain of one, or a chain of that name.
 
-        A chain takes no parameters: its file says them. Raises UsageError, NotFoundError.
+        Raises UsageError, NotFoundError.
         """
-        from kbjobs.chains.chain import single
-        from kbjobs.chains.file.reading import read_chain
-        from kbjobs.chains.library import find_chain_file, list_chain_files
-        from kbjobs.phases.registry import is_taken, job_type
+        from kbjobs.chains.file.finding import find_chain
 
-        if not is_taken(name.replace("-", "_")) and any(
-            listed.name == name.replace("-", "_") for listed in list_chain_files(self.home)
-        ):
-            if params:
-                raise UsageError(f"the chain {name} takes no parameters", "They stand in its file: kbjobs chains show.")
-            return read_chain(find_chain_file(self.home, name))
-        kind = job_type(name)
-        return single(kind, _validated(kind, params))
+        return find_chain(self.home, name, params)
 
     def plan(
         self,
@@ -169,18 +150,38 @@ class JobManager:
         return jobs
 
     def cancel(self, job_id: int) -> Job:
-        """Record the wish to cancel; a pending job is cancelled at once, a running one stops shortly."""
-        job = self._existing(job_id).cancel(job_id)
+        """Record the wish to cancel; a pending job is cancelled at once, a running one stops shortly.
+
+        Where the disk is full, the space that is set aside for this is given up.
+        """
+        try:
+            job = self._writable(job_id).cancel(job_id)
+        except UnavailableError as error:
+            if not is_disk_full(error.__cause__):
+                raise
+            self.home.give_up_reserve()
+            job = self._writable(job_id).cancel(job_id)
         nudge(self.home.wake_pipe)
         return job
 
-    def resume(self, job_id: int, limits: Limits | None = None) -> Job:
-        """Put an ended job back in the queue under its id, to go on from what is saved."""
-        return self._again(job_id, limits, from_start=False)
+    def resume(self, job_id: int, changes: LimitChanges | None = None) -> Job:
+        """Put an ended job back in the queue under its id, to go on from what is saved.
 
-    def retry(self, job_id: int, limits: Limits | None = None) -> Job:
-        """Put an ended job back in the queue under its id, to run again from the start."""
-        return self._again(job_id, limits, from_start=True)
+        What its phases will need is checked first, as by a submit. A job whose worker is dead, because daemon and
+        worker were killed or the machine went down, goes on by itself once a daemon runs: that is waited for.
+        """
+        return self._again(job_id, changes, from_start=False)
+
+    def retry(self, job_id: int) -> Job:
+        """Put an ended job, or one whose worker is dead, back in the queue under its id, to run from the start."""
+        return self._again(job_id, None, from_start=True)
+
+    def is_worker_dead(self, job: Job) -> bool:
+        """Whether a job is running by its status alone: its worker has ended without a word."""
+        if job.status is not Status.RUNNING or job.run_id is None or is_locked(self.home.worker_lock(job.run_id)):
+            return False
+        # One that has just been started takes its lock in a moment.
+        return job.pid is not None or not is_running(self.home)
 
     def prune(self, days: float, dry_run: bool = False) -> list[Job]:
         """Forget jobs that ended more than ``days`` days ago, with their logs; returns them.
@@ -192,7 +193,7 @@ class JobManager:
             return []
         jobs = history.old_jobs(queue, days)
         if not dry_run and jobs:
-            history.delete_jobs(queue, jobs)
+            history.delete_jobs(self._opened(), jobs)
             for job in jobs:
                 for attempt in range(1, job.attempt + 1):
                     self.home.log_file(job.id, attempt).unlink(missing_ok=True)
@@ -201,7 +202,9 @@ class JobManager:
     def prune_checkpoints(self, days: float, dry_run: bool = False) -> list[Checkpoint]:
         """Forget checkpoints older than ``days`` days, of jobs that have ended; returns them."""
         queue = self._readable()
-        return [] if queue is None else queue.delete_stale_checkpoints(days, dry_run)
+        if queue is None:
+            return []
+        return (queue if dry_run else self._opened()).delete_stale_checkpoints(days, dry_run)
 
     # -- asking -----------------------------------------------------------------------------------
 
@@ -229,6 +232,17 @@ class JobManager:
         types = None if job_type is None else known_names(job_type)
         return history.list_jobs(queue, limit, max_age_days, types, source_id, status)
 
+    def check_filters(self, job_type: str | None = None, source_id: str | None = None) -> None:
+        """Raise NotFoundError where a filter names a type or a source that nobody knows, today or formerly."""
+        if job_type is not None:
+            from kbjobs.filters import check_type
+
+            check_type(self.home, self._readable(), job_type)
+        if source_id is not None:
+            from kbjobs.filters import check_source
+
+            check_source(self.home, self._readable(), source_id)
+
     def get_just_ended_jobs(self, limit: int, days: float = 1) -> list[Job]:
         """Jobs that ended within the last days, the latest first."""
         queue = self._readable()
@@ -239,9 +253,12 @@ class JobManager:
         return history.list_attempts(self._existing(job_id), job_id)
 
     def get_resumable_jobs(self) -> list[Job]:
-        """Jobs that failed or were interrupted and can go on."""
+        """Jobs that can go on: those that failed or were interrupted, and those whose worker is dead."""
         queue = self._readable()
-        return [] if queue is None else history.resumable_jobs(queue)
+        if queue is None:
+            return []
+        dead = [job for job in queue.running() if self.is_worker_dead(job)]
+        return sorted([*dead, *history.resumable_jobs(queue)], key=lambda job: job.id)
 
     def get_checkpoint(self, chain: str, source_id: str | None) -> Checkpoint | None:
         """How far a chain has come on a source, where it has not succeeded."""
@@ -293,36 +310,47 @@ class JobManager:
     def follow(self, job_ids: Sequence[int], revive: bool) -> Iterator[JobEvent]:
         """What happens to the jobs until all have ended. ``revive``: start a daemon where it has died."""
         if not job_ids:
-            return
-        queue = self._existing(job_ids[0])
-        before: dict[int, Job] = {}
-        version, next_look = (-1, -1), 0.0
-        inode = self.home.state_file.stat().st_ino
-        while True:
-            if not self.home.state_file.exists() or self.home.state_file.stat().st_ino != inode:
-                raise UnavailableError(f"{self.home.state_file} was removed or replaced", "See kbjobs status.")
-            if revive and time.monotonic() >= next_look:
-                ensure_daemon(self.home)
-                next_look = time.monotonic() + REVIVE_SECONDS
-            if (current := queue.changes()) != version or not before:
-                version = current
-                for job_id in job_ids:
-                    job = queue.get(job_id)
-                    yield from _events(before.get(job_id), job)
-                    before[job_id] = job
-                if all(job.has_ended for job in before.values()):
-                    return
-            # SQLite has no way to be woken by another process's write.
-            time.sleep(POLL_SECONDS)
+            return iter(())
+        return follow_jobs(self.home, self._writable(job_ids[0]), job_ids, revive)
 
     # -- inside -----------------------------------------------------------------------------------
 
-    def _again(self, job_id: int, limits: Limits | None, from_start: bool) -> Job:
-        queue = self._existing(job_id)
+    def _again(self, job_id: int, changes: LimitChanges | None, from_start: bool) -> Job:
+        queue = self._writable(job_id)
+        job = queue.get(job_id)
+        self._check_again(job, from_start)
         self.home.prepare()
-        job = queue.resume(job_id, limits, from_start)
+        if self.is_worker_dead(job):
+            # Recovery would begin at the checkpoint, with the limits it had: where that is not wished, it is to end.
+            ends_first = from_start or changes is not None
+            if ends_first:
+                self.cancel(job_id)
+            job = self._recovered(job)
+            if not ends_first and not job.has_ended:
+                return job
+        job = queue.resume(job_id, changes, from_start)
         self._wake()
         return job
+
+    def _recovered(self, job: Job) -> Job:
+        """The job once a daemon has found that its worker is dead. Raises UnavailableError where none does."""
+        self._wake()
+        deadline = time.monotonic() + RECOVERY_SECONDS
+        queue = self._existing(job.id)
+        while (now := queue.get(job.id)).run_id == job.run_id:
+            if time.monotonic() > deadline:
+                raise UnavailableError(
+                    f"job {job.id} was not recovered within {RECOVERY_SECONDS:.0f} s", f"See {self.home.daemon_log}."
+                )
+            time.sleep(POLL_SECONDS)
+        return now
+
+    def _check_again(self, job: Job, from_start: bool) -> None:
+        """Check what the phases that are still to run will need. Raises as :meth:`plan` does."""
+        from kbjobs.chains.planning import check_phases
+
+        phases = job.phases if from_start else [phase for phase in job.phases if not phase.is_completed]
+        check_phases(self.home, self.settings, phases, job.source, self._require_secrets)
 
     def _has_ended(self, job_id: int) -> bool:
         try:
@@ -348,13 +376,15 @@ class JobManager:
                 )
 
     def _opened(self) -> Queue:
-        if self._queue is None:
+        """The state, to be written."""
+        if self._queue is None or isinstance(self._queue, Snapshot):
+            self.close()
             self._queue = Queue(self.home.state_file)
         return self._queue
 
     def _readable(self) -> Queue | None:
         if self._queue is None:
-            self._queue = open_existing(self.home.state_file)
+            self._queue = open_to_read(self.home.state_file)
         return self._queue
 
     def _existing(self, job_id: int) -> Queue:
@@ -362,6 +392,9 @@ class JobManager:
         if queue is None:
             raise NotFoundError(f"there is no job {job_id}", "Nothing was ever submitted in this home.")
         return queue
+
+    def _writable(self, job_id: int) -> Queue:
+        return self._opened() if self.home.state_file.exists() else self._existing(job_id)
 
     def _wake(self) -> None:
         if not ensure_daemon(self.home):
@@ -371,43 +404,3 @@ class JobManager:
 def get_job_manager() -> JobManager:
     """The jobs of the home that the environment names."""
     return JobManager()
-
-
-def _validated(kind: JobType, params: dict[str, Any]) -> Params:
-    from pydantic import ValidationError
-
-    try:
-        return kind.params.model_validate(params)
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc']) or 'parameters'}: {problem['msg']}"
-            for problem in error.errors()
-        )
-        raise UsageError(f"{kind.command}: {problems}", f"See kbjobs run {kind.command} --help.") from None
-
-
-def _events(before: Job | None, job: Job) -> Iterator[JobEvent]:
-    """What must have happened between two looks at a job; short lives are told whole."""
-    if before is None and not job.has_ended:
-        yield JobEvent("queued", job)
-    seen = before.attempt if before is not None else job.attempt - (job.status is Status.RUNNING)
-    was_running = before is not None and before.status is Status.RUNNING
-    if was_running and (job.attempt > seen or job.status is Status.PENDING):
-        yield JobEvent("retry", job)
-    if job.attempt > seen:
-        yield JobEvent("started", job)
-    if job.has_ended:
-        if before is None or not before.has_ended:
-            yield JobEvent("finished", job)
-    elif job.status is Status.RUNNING:
-        yield from _progress_events(before, job)
-
-
-def _progress_events(before: Job | None, job: Job) -> Iterator[JobEvent]:
-    name = job.phase.name if job.phase else None
-    if name is not None and (before is None or before.phase is None or before.phase.name != name):
-        yield JobEvent("phase", job)
-    elif before is not None:
-        shown = (before.progress, before.message, before.phase)
-        if shown != (job.progress, job.message, job.phase):
-            yield JobEvent("progress", job)

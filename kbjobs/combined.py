@@ -19,7 +19,8 @@ from kbjobs.settings import Settings, current_home
 from kbjobs.store.checkpoints import Checkpoint
 from kbjobs.store.jobs import Report
 from kbjobs.store.phase_state import PhaseState, fingerprint, reopened
-from kbjobs.store.queue import Queue, open_existing
+from kbjobs.store.queue import Queue
+from kbjobs.store.snapshot import open_to_read
 
 __all__ = [
     "Checkpoint",
@@ -190,7 +191,7 @@ def save_checkpoint(checkpoint: Checkpoint) -> None:
 
 def load_checkpoint(source_id: str | None, job_type: str) -> Checkpoint | None:
     """The checkpoint of a job type on a source, None where there is none."""
-    queue = open_existing(current_home().state_file)
+    queue = open_to_read(current_home().state_file)
     if queue is None:
         return None
     with closing(queue):
@@ -199,16 +200,16 @@ def load_checkpoint(source_id: str | None, job_type: str) -> Checkpoint | None:
 
 def delete_checkpoint(source_id: str | None, job_type: str) -> bool:
     """Forget a checkpoint; returns whether there was one."""
-    queue = open_existing(current_home().state_file)
-    if queue is None:
+    path = current_home().state_file
+    if not path.exists():
         return False
-    with closing(queue):
+    with closing(Queue(path)) as queue:
         return queue.delete_checkpoint(source_id, job_type)
 
 
 def get_interrupted_jobs() -> list[Checkpoint]:
     """The checkpoints from which a job can go on, the latest first; not those of jobs that are pending or running."""
-    queue = open_existing(current_home().state_file)
+    queue = open_to_read(current_home().state_file)
     if queue is None:
         return []
     with closing(queue):
@@ -217,8 +218,8 @@ def get_interrupted_jobs() -> list[Checkpoint]:
 
 def cleanup_stale_checkpoints(max_age_days: float = 7) -> int:
     """Forget checkpoints older than that of jobs that have ended; returns how many."""
-    queue = open_existing(current_home().state_file)
-    if queue is None:
+    path = current_home().state_file
+    if not path.exists():
         return 0
-    with closing(queue):
+    with closing(Queue(path)) as queue:
         return len(queue.delete_stale_checkpoints(max_age_days))

@@ -20,7 +20,7 @@ from kbjobs.phases.registry import job_type
 from kbjobs.settings import Home, Settings, refuse_network_home
 from kbjobs.store.connection import check_integrity
 from kbjobs.store.history import active_jobs, resumable_jobs
-from kbjobs.store.queue import open_existing
+from kbjobs.store.snapshot import open_to_read
 from kbjobs.store.sources import list_sources
 from kbjobs.version import VERSION
 
@@ -104,7 +104,7 @@ def _check_databases(home: Home) -> Iterator[Finding]:
 
 
 def _check_daemon(home: Home) -> Iterator[Finding]:
-    queue = open_existing(home.state_file)
+    queue = open_to_read(home.state_file)
     if queue is None:
         yield Finding("daemon", "ok", "nothing was submitted yet")
         return
@@ -128,7 +128,7 @@ def _check_daemon(home: Home) -> Iterator[Finding]:
 
 
 def _check_leftovers(home: Home) -> Iterator[Finding]:
-    queue = open_existing(home.state_file)
+    queue = open_to_read(home.state_file)
     known = set()
     if queue is not None:
         with closing(queue):
@@ -201,7 +201,7 @@ def _configured(home: Home) -> list[_Configured]:
     from kbjobs.chains.library import list_chain_files
 
     found = []
-    queue = open_existing(home.state_file)
+    queue = open_to_read(home.state_file)
     if queue is not None:
         with closing(queue):
             jobs = [*active_jobs(queue), *resumable_jobs(queue)]
@@ -242,7 +242,7 @@ def _check_models(home: Home) -> Iterator[Finding]:
 
 def _check_secrets(home: Home) -> Iterator[Finding]:
     stored = set(stored_secrets(home))
-    queue = open_existing(home.state_file)
+    queue = open_to_read(home.state_file)
     described = None
     if queue is not None:
         with closing(queue):

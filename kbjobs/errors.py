@@ -6,6 +6,7 @@ contract of the command line (README, "Exit codes").
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 
@@ -24,6 +25,24 @@ class ExitCode(IntEnum):
     CANCELLED = 9
     INTERRUPTED = 10
     CTRL_C = 130
+
+
+MILD_ENDS = (
+    ExitCode.DONE,
+    ExitCode.PARTIAL,
+    ExitCode.CANCELLED,
+    ExitCode.TIME_LIMIT,
+    ExitCode.INTERRUPTED,
+)  # from the best to the worst; a failure is worse than any
+
+
+def worst(codes: Iterable[int]) -> int:
+    """The worst of several exit codes, the first of those that are equally bad; DONE of none."""
+
+    def badness(code: int) -> int:
+        return MILD_ENDS.index(ExitCode(code)) if code in MILD_ENDS else len(MILD_ENDS)
+
+    return max(codes, key=badness, default=ExitCode.DONE)
 
 
 class KbjobsError(Exception):

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 import kbjobs
-from kbjobs.api import JobEvent, JobManager, get_job_manager
+from kbjobs.api import JobManager, get_job_manager
 from kbjobs.daemon.launching import is_running
 from kbjobs.errors import ConflictError, KbjobsError, MissingRequirementError, NotFoundError, UsageError
+from kbjobs.following import JobEvent
 from kbjobs.settings import Home
 from kbjobs.sources import register
 from kbjobs.store.transitions import Status

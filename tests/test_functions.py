@@ -154,10 +154,6 @@ def test_arguments_and_names_are_checked(manager: JobManager, functions: Any) ->
         manager.submit("custom", None, functions.count_pages, Path("/"))
     with pytest.raises(UsageError, match="JSON"):
         manager.submit("custom", None, functions.count_pages, float("nan"))
-    with pytest.raises(UsageError, match="job type of its own"):
-        manager.submit("index_offline", None, functions.answer)
-    with pytest.raises(UsageError, match="is a chain"):
-        manager.submit("generate_source", None, functions.answer)
     with pytest.raises(UsageError, match="valid source id"):
         manager.submit("custom", 5, functions.answer)  # type: ignore[arg-type]
     with pytest.raises(UsageError):

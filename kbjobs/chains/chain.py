@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from kbjobs.errors import UsageError
 from kbjobs.phases.base import JobType, Params
@@ -44,6 +45,45 @@ class Chain:
         """Whether it is a single job of the type it is named by."""
         return len(self.phases) == 1 and self.name == self.phases[0].job_type.name
 
+    @property
+    def label(self) -> str:
+        """``reindex_online`` reads Reindex (Online)."""
+        words = self.name.replace("_", " ").title()
+        return words.replace(" Online", " (Online)").replace(" Offline", " (Offline)")
+
+    def as_type(self) -> dict[str, Any]:
+        """The chain as one of the job types that ``--json`` lists."""
+        return {
+            "name": self.name,
+            "command": f"kbjobs run {self.name.replace('_', '-')} SOURCE",
+            "label": self.label,
+            "description": self.description,
+            "category": "combined",
+            "phases": [phase.job_type.name for phase in self.phases],
+            "resumable": self.resumable,
+            "parameters": {},
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """The chain as the JSON that ``--json`` prints: what its file says."""
+        return {
+            "name": self.name,
+            "description": self.description,
+            "resumable": self.resumable,
+            "sources": list(self.sources),
+            "phases": [
+                {
+                    "name": phase.name,
+                    "job": phase.job_type.name,
+                    "weight": phase.weight,
+                    "params": phase.params.model_dump(exclude_unset=True),
+                    "on_error": phase.on_error,
+                    "retries": phase.retries,
+                }
+                for phase in self.phases
+            ],
+        }
+
 
 def single(job_type: JobType, params: Params) -> Chain:
     """A single job as a chain of one."""
@@ -52,12 +92,13 @@ def single(job_type: JobType, params: Params) -> Chain:
 
 
 def function_chain(name: str, params: Params) -> Chain:
-    """A call of a Python function as a chain of one, under a name of the caller's."""
-    from kbjobs.phases.registry import is_taken, job_type
+    """A call of a Python function as a chain of one, under a label of the caller's.
+
+    The label may be that of a job type: what runs is the function.
+    """
+    from kbjobs.phases.registry import job_type
 
     if not NAME.fullmatch(name):
         raise UsageError(f"{name!r} is not a name for a job", "It has 1–64 of a–z, 0–9 and '_', a letter first.")
-    if is_taken(name):
-        raise UsageError(f"{name!r} is a job type of its own", "Give the function's job another name.")
     kind = job_type("python_function")
     return Chain(name, (ChainPhase(kind, name, params, 100.0),), kind.description)

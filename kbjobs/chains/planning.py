@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from kbjobs.chains.chain import Chain, ChainPhase
@@ -84,6 +84,20 @@ def plan_job(
         resumed=resume and checkpoint is not None,
     )
     return Planned(job, tuple(notes))
+
+
+def check_phases(
+    home: Home, settings: Settings, phases: Iterable[PhaseState], source_id: str | None, require: Require
+) -> None:
+    """Check what phases that are to run again will need, as :func:`plan_job` does before they run first.
+
+    Raises what the plan of a phase raises.
+    """
+    source = None if source_id is None else SourceFolder(home.sources, source_id)
+    for phase in phases:
+        kind = job_type(phase.job)
+        params = kind.params.model_validate(phase.params)
+        require(kind, kind.plan(home, settings, source, params))  # type: ignore[arg-type]
 
 
 def describe(checkpoint: Checkpoint) -> str:

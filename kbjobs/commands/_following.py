@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from kbjobs.api import JobEvent, JobManager
+import typer
+
+from kbjobs.api import JobManager
 from kbjobs.commands._errors import discard, printable
 from kbjobs.commands._render import (
     describe_counts,
@@ -25,7 +27,9 @@ from kbjobs.commands._render import (
     phase_row,
     say,
 )
-from kbjobs.errors import ExitCode
+from kbjobs.commands._several import Done
+from kbjobs.errors import ExitCode, worst
+from kbjobs.following import JobEvent
 from kbjobs.store.jobs import Job
 from kbjobs.store.phase_state import PhaseState
 from kbjobs.store.transitions import Status
@@ -36,13 +40,6 @@ if TYPE_CHECKING:
 PLAIN_SECONDS = 60.0  # between two plain lines of progress: bars in cron's mail helped nobody
 BAR_WIDTH = 12
 WIDE = 76  # columns of a terminal that has room for the bars and weights of phases
-MILD_ENDS = (
-    ExitCode.DONE,
-    ExitCode.PARTIAL,
-    ExitCode.CANCELLED,
-    ExitCode.TIME_LIMIT,
-    ExitCode.INTERRUPTED,
-)  # from the best to the worst; a failure is worse than any
 
 
 class ProgressMode(StrEnum):
@@ -74,11 +71,21 @@ def follow(manager: JobManager, job_ids: Sequence[int], mode: ProgressMode, revi
     except BrokenPipeError:  # whoever read the stream has gone, and does not know how the jobs will end
         discard(sys.stdout)
         return ExitCode.CTRL_C
-    return max((job.exit_code or 0 for job in jobs), key=_badness, default=0)
+    return worst(job.exit_code or 0 for job in jobs)
 
 
-def _badness(code: int) -> int:
-    return MILD_ENDS.index(ExitCode(code)) if code in MILD_ENDS else len(MILD_ENDS)
+def follow_again(manager: JobManager, done: Done, detach: bool, as_json: bool) -> None:
+    """Follow jobs that were put back in the queue, or only say so; ends with the worst exit code."""
+    ids = [job.id for job in done.jobs]
+    if not ids or detach:
+        if as_json:
+            for job in done.jobs:
+                print(json.dumps({"event": "queued", "job": job.as_dict()}, ensure_ascii=False))
+        elif ids:
+            say(f"queued: {' '.join(str(job_id) for job_id in ids)}")
+        raise typer.Exit(done.code)
+    code = follow(manager, ids, ProgressMode.JSON if as_json else ProgressMode.AUTO, revive=True)
+    raise typer.Exit(code if code == ExitCode.CTRL_C or not done.errors else worst([code, done.code]))
 
 
 def summary(job: Job) -> str:

@@ -87,13 +87,16 @@ def age(moment: str | None) -> str:
     return duration(max(0.0, (datetime.now(UTC) - then).total_seconds())) + " ago"
 
 
-def job_row(job: Job) -> tuple[str, ...]:
-    """A job as a row of a table with the columns JOB_COLUMNS."""
+def job_row(job: Job, is_dead: bool = False) -> tuple[str, ...]:
+    """A job as a row of a table with the columns JOB_COLUMNS; ``is_dead``: its worker has ended without a word."""
     share = percentage(job.progress) if job.status != "pending" or job.progress else ""
     detail = (job.error or job.message).split("\n")[0] if job.has_ended else describe_phase(job)
+    detail = f"{DEAD}; kbjobs resume {job.id} goes on with it" if is_dead else detail
     taken = duration(job.duration) if job.attempt else "—"
     return (str(job.id), job.type.replace("_", "-"), job.source or "", str(job.status), share, taken, detail)
 
+
+DEAD = "its worker is dead"
 
 JOB_COLUMNS = ("job", "type", "source", "status", "done", "time", "")
 

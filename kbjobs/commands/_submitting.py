@@ -12,7 +12,7 @@ import typer
 
 from kbjobs.commands._following import ProgressMode, follow
 from kbjobs.commands._render import JOB_COLUMNS, job_row, print_table, say
-from kbjobs.commands._times import parse_duration, parse_moment
+from kbjobs.commands._times import parse_duration, read_moments
 from kbjobs.errors import ExitCode
 from kbjobs.store.jobs import Job, Limits
 from kbjobs.store.queue import DuplicateJobError
@@ -107,12 +107,8 @@ def read_limits(
     not_before: str | None = None, until: str | None = None, timeout: str | None = None, retries: int = 0
 ) -> Limits:
     """The limits that the options ask for."""
-    return Limits(
-        parse_moment(not_before) if not_before else None,
-        parse_moment(until) if until else None,
-        parse_duration(timeout) if timeout else None,
-        retries,
-    )
+    start, end = read_moments(not_before, until)
+    return Limits(start, end, parse_duration(timeout) if timeout else None, retries)
 
 
 def submit(chain: Chain, sources: Sequence[str | None], options: dict[str, Any]) -> None:

@@ -23,6 +23,23 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
+def read_moments(
+    not_before: str | None, until: str | None, now: datetime | None = None
+) -> tuple[float | None, float | None]:
+    """The moments between which a job may run, seconds since 1970. ``until`` is read after ``not_before``.
+
+    Raises UsageError where ``until`` has passed, or lies before the other.
+    """
+    now = now or datetime.now().astimezone()
+    start = parse_moment(not_before, now) if not_before else None
+    begins = now if start is None else max(now, datetime.fromtimestamp(start).astimezone())
+    end = parse_moment(until, begins) if until else None
+    if end is not None and end <= begins.timestamp():
+        told = "has passed" if end <= now.timestamp() else f"is before --not-before {not_before}"
+        raise UsageError(f"--until {until} {told}", "Give a later moment: nothing was queued.")
+    return start, end
+
+
 def parse_moment(text: str, now: datetime | None = None) -> float:
     """Seconds since 1970 of ``22:00`` (the next one), ``+2h``, ``2026-01-31 22:00``; raises UsageError.
 

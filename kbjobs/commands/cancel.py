@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from kbjobs.api import get_job_manager
-from kbjobs.commands._render import say
+from kbjobs.commands._render import print_json, say
+from kbjobs.commands._several import do_to_each
 from kbjobs.errors import UsageError
 from kbjobs.store.transitions import Status
 
@@ -19,17 +20,24 @@ def cancel(
     jobs: Annotated[list[int] | None, typer.Argument(help="Ids of the jobs.", show_default=False)] = None,
     source: Annotated[str | None, typer.Option(help="All live jobs of this source.")] = None,
     every: Annotated[bool, typer.Option("--all", help="All live jobs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
     """Stop jobs; what they have done is kept. The wish outlives a crash.
+
+    Of several jobs, one that cannot be cancelled does not stop the others; the exit code is the worst.
 
     Example:  kbjobs cancel 12
     """
     if sum((bool(jobs), source is not None, every)) != 1:
         raise UsageError("name jobs, or give one of --source ID and --all", "For example: kbjobs cancel 12")
     manager = get_job_manager()
+    manager.check_filters(source_id=source)
     ids = jobs or [job.id for job in manager.get_active_jobs(source)]
-    for job_id in ids:
-        job = manager.cancel(job_id)
+    done = do_to_each(ids, manager.cancel)
+    if as_json:
+        print_json([job.as_dict() for job in done.jobs])
+        raise typer.Exit(done.code)
+    for job in done.jobs:
         say(
             f"job {job.id} is cancelled."
             if job.status is Status.CANCELLED
@@ -37,3 +45,4 @@ def cancel(
         )
     if not ids:
         say("Nothing runs and nothing waits.")
+    raise typer.Exit(done.code)

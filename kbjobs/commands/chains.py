@@ -43,7 +43,7 @@ def list_chains(as_json: JSON = False) -> None:
         print_json(
             [
                 {"origin": one.origin, "path": str(one.path), "broken": found.has_errors}
-                | (_as_dict(found.chain) if found.chain else {"error": found.render()})
+                | (found.chain.as_dict() if found.chain else {"error": found.render()})
                 | {"name": one.name}
                 for one, found in listed
             ]
@@ -75,7 +75,7 @@ def show(
     path = find_chain_file(current_home(), name)
     found = examine_chain(path)
     if as_json and found.chain is not None:
-        print_json({**_as_dict(found.chain), "path": str(path)})
+        print_json({**found.chain.as_dict(), "path": str(path)})
         return
     if not as_json:
         text = found.text.rstrip("\n")
@@ -194,23 +194,3 @@ def new(
         print(path)
     target = name if in_home else f"{name}.toml"
     say(f"Fill it in, then: kbjobs chains validate {target}")
-
-
-def _as_dict(chain: Chain) -> dict[str, Any]:
-    return {
-        "name": chain.name,
-        "description": chain.description,
-        "resumable": chain.resumable,
-        "sources": list(chain.sources),
-        "phases": [
-            {
-                "name": phase.name,
-                "job": phase.job_type.name,
-                "weight": phase.weight,
-                "params": phase.params.model_dump(exclude_unset=True),
-                "on_error": phase.on_error,
-                "retries": phase.retries,
-            }
-            for phase in chain.phases
-        ],
-    }

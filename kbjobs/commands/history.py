@@ -29,7 +29,9 @@ def history(
     Example:  kbjobs history --days 30 --source wiki --status failed
     """
     wanted = None if job_type is None else job_type.replace("-", "_")
-    jobs = get_job_manager().get_job_history(limit, days, wanted, source, status)
+    manager = get_job_manager()
+    manager.check_filters(job_type, source)
+    jobs = manager.get_job_history(limit, days, wanted, source, status)
     if as_json:
         print_json([job.as_dict() for job in jobs])
     elif jobs:

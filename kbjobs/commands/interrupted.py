@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from kbjobs.api import get_job_manager
-from kbjobs.commands._render import age, print_json, print_table, say
+from kbjobs.api import JobManager, get_job_manager
+from kbjobs.commands._render import DEAD, age, percentage, print_json, print_table, say
+from kbjobs.commands.status import as_dict
 from kbjobs.store.jobs import Job
 
 app = typer.Typer()
@@ -15,13 +16,14 @@ app = typer.Typer()
 
 @app.command()
 def interrupted(as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False) -> None:
-    """What failed or was interrupted and can be resumed: age, progress, next phase.
+    """What failed or was interrupted, or whose worker is dead, and can be resumed: age, progress, next phase.
 
     Example:  kbjobs interrupted
     """
-    jobs = get_job_manager().get_resumable_jobs()
+    manager = get_job_manager()
+    jobs = manager.get_resumable_jobs()
     if as_json:
-        print_json([job.as_dict() for job in jobs])
+        print_json([as_dict(manager, job) for job in jobs])
     elif jobs:
         rows = [
             (
@@ -30,9 +32,9 @@ def interrupted(as_json: Annotated[bool, typer.Option("--json", help="JSON on st
                 job.source or "",
                 str(job.status),
                 age(job.finished_at),
-                f"{job.progress:.0f}%",
+                percentage(job.progress),
                 _next_phase(job),
-                (job.error or job.message).splitlines()[0],
+                _reason(manager, job),
             )
             for job in jobs
         ]
@@ -40,6 +42,12 @@ def interrupted(as_json: Annotated[bool, typer.Option("--json", help="JSON on st
         say("kbjobs resume JOB goes on with one, kbjobs resume --all with all.")
     else:
         say("Nothing to resume.")
+
+
+def _reason(manager: JobManager, job: Job) -> str:
+    if manager.is_worker_dead(job):
+        return DEAD
+    return ((job.error or job.message).splitlines() or [""])[0]
 
 
 def _next_phase(job: Job) -> str:

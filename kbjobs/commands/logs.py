@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 
-from kbjobs.api import POLL_SECONDS, JobManager, get_job_manager
+from kbjobs.api import JobManager, get_job_manager
 from kbjobs.commands._errors import printable
 from kbjobs.commands._render import say
 from kbjobs.errors import ExitCode
+from kbjobs.following import POLL_SECONDS
 
 app = typer.Typer()
 

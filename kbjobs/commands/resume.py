@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 
 from kbjobs.api import get_job_manager
-from kbjobs.commands._following import ProgressMode, follow
+from kbjobs.commands._following import follow_again
 from kbjobs.commands._render import say
-from kbjobs.commands._times import parse_duration, parse_moment
+from kbjobs.commands._several import do_to_each
+from kbjobs.commands._times import parse_duration, read_moments
 from kbjobs.errors import UsageError
-from kbjobs.store.jobs import Limits
+from kbjobs.store.jobs import LimitChanges
 
 app = typer.Typer()
 
@@ -23,31 +24,25 @@ def resume(
     until: Annotated[str | None, typer.Option(help="Stop at a checkpoint then.", metavar="TIME")] = None,
     timeout: Annotated[str | None, typer.Option(help="Stop after so much work.", metavar="DURATION")] = None,
     not_before: Annotated[str | None, typer.Option(help="Wait until then.", metavar="TIME")] = None,
+    retries: Annotated[int | None, typer.Option(min=0, max=100, help="Try a passing error so often again.")] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return at once.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
 ) -> None:
-    """Go on with jobs that failed, were cancelled or interrupted, from what is saved, and follow them.
+    """Go on with jobs that failed, were cancelled or interrupted, or whose worker is dead, and follow them.
+
+    They go on from what is saved, with the limits they had and those given here. Of several jobs, one that cannot go
+    on does not stop the others; the exit code is the worst.
 
     Example:  kbjobs resume --all --until 06:00
     """
     if bool(jobs) == every:
         raise UsageError("name jobs, or give --all", "For example: kbjobs resume 12")
+    start, end = read_moments(not_before, until)
+    changes = LimitChanges(start, end, parse_duration(timeout) if timeout else None, retries)
     manager = get_job_manager()
     ids = jobs or [job.id for job in manager.get_resumable_jobs()]
     if not ids:
         say("Nothing to resume.")
         return
-    limits = None
-    if until or timeout or not_before:
-        limits = Limits(
-            parse_moment(not_before) if not_before else None,
-            parse_moment(until) if until else None,
-            parse_duration(timeout) if timeout else None,
-        )
-    for job_id in ids:
-        manager.resume(job_id, limits)
-    if detach:
-        say(f"queued: {' '.join(str(job_id) for job_id in ids)}")
-        return
-    mode = ProgressMode.JSON if as_json else ProgressMode.AUTO
-    raise typer.Exit(follow(manager, ids, mode, revive=True))
+    done = do_to_each(ids, lambda job_id: manager.resume(job_id, None if changes == LimitChanges() else changes))
+    follow_again(manager, done, detach, as_json)

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from kbjobs.api import get_job_manager
-from kbjobs.commands._following import ProgressMode, follow
-from kbjobs.commands._render import say
+from kbjobs.commands._following import follow_again
+from kbjobs.commands._several import do_to_each
 
 app = typer.Typer()
 
@@ -19,15 +19,9 @@ def retry(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return at once.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
 ) -> None:
-    """Run ended jobs again from the start, under their ids, and follow them.
+    """Run ended jobs, or those whose worker is dead, again from the start, under their ids, and follow them.
 
     Example:  kbjobs retry 12
     """
     manager = get_job_manager()
-    for job_id in jobs:
-        manager.retry(job_id)
-    if detach:
-        say(f"queued: {' '.join(str(job_id) for job_id in jobs)}")
-        return
-    mode = ProgressMode.JSON if as_json else ProgressMode.AUTO
-    raise typer.Exit(follow(manager, jobs, mode, revive=True))
+    follow_again(manager, do_to_each(jobs, manager.retry), detach, as_json)

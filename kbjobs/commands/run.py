@@ -16,6 +16,7 @@ from kbjobs.chains.file.reading import read_chain
 from kbjobs.chains.library import built_in_names, find_built_in
 from kbjobs.commands._submitting import SUBMIT_OPTIONS, submit, with_options
 from kbjobs.errors import UsageError
+from kbjobs.phases.names import LEGACY, stands_for_two
 from kbjobs.phases.registry import is_taken, job_type, job_types
 
 SOURCE = Annotated[str, typer.Argument(help="Id of the source.", show_default=False)]
@@ -32,7 +33,13 @@ class JobTypeGroup(TyperGroup):
         """The subcommand. Raises UsageError with the nearest right name."""
         wanted = cmd_name.replace("-", "_")
         single = typer.Typer(add_completion=False)
-        if wanted in built_in_names():
+        if stands_for_two(wanted):
+            local = LEGACY[wanted][0]
+            fields = job_type(local if is_taken(local) else "index_offline").params.model_fields
+            chosen = fields if is_taken(local) else {"dimension": fields["dimension"]}
+            told = " or ".join(name.replace("_", "-") for name in LEGACY[wanted])
+            single.command(cmd_name)(_command(wanted, f"A name of former times: {told}, by --dimension.", chosen))
+        elif wanted in built_in_names():
             chain = read_chain(find_built_in(wanted))
             hint = f"Its phases: kbjobs chains show {cmd_name}."
             single.command(cmd_name, short_help=chain.description, rich_help_panel="Combined jobs")(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from kbjobs.api import JobManager, get_job_manager
 from kbjobs.commands._render import (
+    DEAD,
     JOB_COLUMNS,
     PHASE_COLUMNS,
     age,
@@ -20,6 +21,7 @@ from kbjobs.commands._render import (
     print_table,
     say,
 )
+from kbjobs.store.jobs import Job
 
 RECENT = 10  # ended jobs that are shown beside the live ones
 
@@ -44,28 +46,39 @@ def status(
     recent = manager.get_just_ended_jobs(RECENT)
     if as_json:
         dimensions = manager.get_dimension_status()
-        print_json(
-            {"daemon": asdict(daemon), "jobs": [one.as_dict() for one in [*jobs, *recent]], "dimensions": dimensions}
-        )
+        told = [as_dict(manager, one) for one in [*jobs, *recent]]
+        print_json({"daemon": asdict(daemon), "jobs": told, "dimensions": dimensions})
         return
     if daemon.running:
         say(f"Daemon {daemon.pid} runs, kbjobs {daemon.version}, started {age(daemon.started_at)}.")
     else:
         say("No daemon runs; the next submit, resume or wait starts one." if jobs else "No daemon runs.")
     if jobs or recent:
-        print_table(JOB_COLUMNS, [job_row(one) for one in [*jobs, *recent]])
+        print_table(JOB_COLUMNS, [job_row(one, manager.is_worker_dead(one)) for one in [*jobs, *recent]])
     else:
         say("No jobs. Begin with kbjobs sources add ID PATH, or try kbjobs demo.")
+
+
+def as_dict(manager: JobManager, job: Job) -> dict[str, Any]:
+    """A job as JSON, with whether its worker is dead."""
+    return {**job.as_dict(), "worker_is_dead": manager.is_worker_dead(job)}
+
+
+def _more_of_status(job: Job, is_dead: bool) -> str:
+    if is_dead:
+        return f", but {DEAD}; kbjobs resume {job.id} goes on with it"
+    return "" if job.exit_code is None else f", exit code {job.exit_code}"
 
 
 def _show_job(manager: JobManager, job_id: int, as_json: bool) -> None:
     job = manager.get_status(job_id)
     if as_json:
-        print_json(job.as_dict())
+        print_json(as_dict(manager, job))
         return
+    is_dead = manager.is_worker_dead(job)
     rows: list[tuple[str, str]] = [
         ("job", f"{job.id}  {job.type.replace('_', '-')} {job.source or ''}"),
-        ("status", str(job.status) + ("" if job.exit_code is None else f", exit code {job.exit_code}")),
+        ("status", str(job.status) + _more_of_status(job, is_dead)),
         ("progress", f"{job.progress:.1f}%  {'' if job.has_ended else describe_phase(job)}".rstrip()),
         ("message", (job.error or job.message).strip()),
         (

@@ -16,7 +16,7 @@ from pathlib import Path
 from kbjobs.daemon.locks import is_locked, try_lock
 from kbjobs.errors import KbjobsError, UnavailableError
 from kbjobs.settings import Home
-from kbjobs.store.queue import open_existing
+from kbjobs.store.snapshot import open_to_read
 
 START_SECONDS = 30.0
 LOG_BYTES, LOG_FILES = 1_000_000, 3
@@ -98,7 +98,7 @@ def stop_daemon(home: Home, now: bool, seconds: float) -> bool:
     """
     if not is_running(home):
         return False
-    queue = open_existing(home.state_file)
+    queue = open_to_read(home.state_file)
     described = queue.daemon() if queue is not None else None
     if queue is not None:
         queue.close()

@@ -37,15 +37,20 @@ def no_advice(home: Home, settings: Settings, source: SourceFolder, params: Any,
     return []
 
 
+def fill_nothing(home: Home, settings: Settings, params: Any) -> Plan:
+    """The plan of a type whose parameters are complete as they are given."""
+    return Plan(params)
+
+
 @dataclass(frozen=True, slots=True)
 class JobType:
     """Everything that anyone needs to know of a job type, in one object.
 
-    ``plan`` checks at submit what the phase will need (model, disk, source) and fills the defaults; it
-    raises a KbjobsError and must stay light. ``run`` does the work in the worker. ``secrets`` are the names
-    of the credentials without which it cannot run. ``advise`` names what in the state of the source makes
-    the phase pointless or costly, given the planned parameters and the types that run before it in the same
-    chain; it only reads, and must stay light.
+    ``fill`` checks what the phase will need whatever the source is (a model, a package) and fills the defaults;
+    ``plan`` does that and checks the source and the disk, at submit. Both raise a KbjobsError and must stay light.
+    ``run`` does the work in the worker. ``secrets`` are the names of the credentials without which it cannot run.
+    ``advise`` names what in the state of the source makes the phase pointless or costly, given the planned parameters
+    and the types that run before it in the same chain; it only reads, and must stay light.
     """
 
     name: str
@@ -56,6 +61,7 @@ class JobType:
     params: type[Params]
     plan: Callable[[Home, Settings, SourceFolder, Any], Plan]
     run: Callable[[Context, Any], PhaseResult]
+    fill: Callable[[Home, Settings, Any], Plan] = fill_nothing
     advise: Callable[[Home, Settings, SourceFolder, Any, Sequence[str]], list[str]] = no_advice
     weight: float = 50.0
     before: tuple[str, ...] = ()
@@ -69,6 +75,22 @@ class JobType:
     def command(self) -> str:
         """Its name on the command line."""
         return self.name.replace("_", "-")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The type as the JSON that ``--json`` prints; ``parameters`` are the properties of a JSON Schema."""
+        return {
+            "name": self.name,
+            "command": f"kbjobs run {self.command} SOURCE",
+            "label": self.label,
+            "description": self.description,
+            "category": self.category,
+            "weight": self.weight,
+            "before": self.before,
+            "after": self.after,
+            "conflicts": self.conflicts,
+            "resumable": self.can_resume,
+            "parameters": self.params.model_json_schema().get("properties", {}),
+        }
 
     def resources(self, source_id: str | None) -> tuple[str, ...]:
         """What only one running job may hold at a time."""

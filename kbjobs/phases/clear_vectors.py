@@ -39,9 +39,8 @@ class ClearVectorsParams(Params):
     )
 
 
-def plan(home: Home, settings: Settings, source: SourceFolder, params: ClearVectorsParams) -> Plan:
+def fill(home: Home, settings: Settings, params: ClearVectorsParams) -> Plan:
     """Fill in the dimension."""
-    source.read()
     if params.all:
         if params.dimension is not None:
             raise UsageError("--all and --dimension were both given", "Give one of them.")
@@ -50,6 +49,12 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: ClearVect
         return Plan(params, dimension=params.dimension)
     filled = ClearVectorsParams.model_validate({**params.model_dump(), "dimension": _local_dimension(home, settings)})
     return Plan(filled, dimension=filled.dimension)
+
+
+def plan(home: Home, settings: Settings, source: SourceFolder, params: ClearVectorsParams) -> Plan:
+    """Check the source, and fill in the dimension."""
+    source.read()
+    return fill(home, settings, params)
 
 
 def _local_dimension(home: Home, settings: Settings) -> int:
@@ -116,6 +121,7 @@ JOB_TYPE = JobType(
     category="indexing",
     operation="clear",
     params=ClearVectorsParams,
+    fill=fill,
     plan=plan,
     run=run,
     advise=advise,

@@ -34,11 +34,10 @@ class IndexOfflineParams(Params):
     allow_delete: bool = Field(False, description="Go on even if more than 20 % of the source's documents are gone.")
 
 
-def plan(home: Home, settings: Settings, source: SourceFolder, params: IndexOfflineParams) -> Plan:
-    """Check source, model and disk, and fill in the model."""
+def fill(home: Home, settings: Settings, params: IndexOfflineParams) -> Plan:
+    """Check the model, and fill it in."""
     from kbjobs.embedding.catalogue import check_model
 
-    check_folders(source)
     name = params.model
     if name is None:
         name = settings.text("model" if params.dimension is None else f"model_{params.dimension}")
@@ -48,9 +47,16 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: IndexOffl
             f"{model.name} gives {model.dimension} dimensions, not {params.dimension}",
             "Leave out --dimension, or name a model of that dimension.",
         )
-    check_disk(home, source)
     filled = params.model_copy(update={"model": model.name, "dimension": model.dimension})
     return Plan(filled, dimension=model.dimension)
+
+
+def plan(home: Home, settings: Settings, source: SourceFolder, params: IndexOfflineParams) -> Plan:
+    """Check source, model and disk, and fill in the model."""
+    check_folders(source)
+    planned = fill(home, settings, params)
+    check_disk(home, source)
+    return planned
 
 
 def advise(
@@ -88,6 +94,7 @@ JOB_TYPE = JobType(
     category="indexing",
     operation="index",
     params=IndexOfflineParams,
+    fill=fill,
     plan=plan,
     run=run,
     advise=advise,

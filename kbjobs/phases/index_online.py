@@ -32,13 +32,17 @@ class IndexOnlineParams(Params):
     allow_delete: bool = Field(False, description="Go on even if more than 20 % of the source's documents are gone.")
 
 
+def fill(home: Home, settings: Settings, params: IndexOnlineParams) -> Plan:
+    """A dry run asks no API: it needs no key."""
+    return Plan(params, dimension=MODEL.dimension, secrets=() if params.dry_run else None)
+
+
 def plan(home: Home, settings: Settings, source: SourceFolder, params: IndexOnlineParams) -> Plan:
-    """Check source and disk. A dry run asks no API: it needs no key."""
+    """Check source and disk."""
     check_folders(source)
-    if params.dry_run:
-        return Plan(params, dimension=MODEL.dimension, secrets=())
-    check_disk(home, source)
-    return Plan(params, dimension=MODEL.dimension)
+    if not params.dry_run:
+        check_disk(home, source)
+    return fill(home, settings, params)
 
 
 def advise(
@@ -120,6 +124,7 @@ JOB_TYPE = JobType(
     category="indexing",
     operation="index",
     params=IndexOnlineParams,
+    fill=fill,
     plan=plan,
     run=run,
     advise=advise,

@@ -2,18 +2,48 @@
 
 from __future__ import annotations
 
+from kbjobs.embedding.dimensions import DIMENSIONS, LOCAL_DIMENSIONS, list_dimensions
+from kbjobs.errors import UsageError
+
 NAMES: tuple[str, ...] = ("metadata", "index_online", "index_offline", "clear_vectors", "suggest_tags")
 # Not for people: what the API makes jobs of.
 INTERNAL: tuple[str, ...] = ("python_function",)
-# Names of former versions, wherever a type is read.
-# One that stands for two was told apart by its dimension.
+# Names of former versions, wherever a type is read. The first of two is meant by the dimensions of local models.
 LEGACY: dict[str, tuple[str, ...]] = {
     "index": ("index_offline", "index_online"),
     "reindex": ("reindex_offline", "reindex_online"),
+    "download": ("install_source",),
+    "vectors_768": ("vectors_768",),
 }
 
 
 def known_names(name: str) -> tuple[str, ...]:
-    """The names of today that a name, old or new, stands for; the name itself where none is known."""
+    """The names that a name, old or new, stands for where jobs are listed: those of today, and itself."""
     wanted = name.replace("-", "_")
-    return LEGACY.get(wanted, (wanted,))
+    return tuple(dict.fromkeys((*LEGACY.get(wanted, ()), wanted)))
+
+
+def stands_for_two(name: str) -> bool:
+    """Whether a name is a former one that a dimension must tell apart."""
+    return len(LEGACY.get(name.replace("-", "_"), ())) > 1
+
+
+def resolve_name(name: str, dimension: object = None) -> str:
+    """The name of today, with underscores.
+
+    Raises UsageError for a former name that stands for two, where no dimension tells which.
+    """
+    wanted = name.replace("-", "_")
+    choices = LEGACY.get(wanted, (wanted,))
+    if len(choices) == 1:
+        return choices[0]
+    local, online = choices
+    if dimension not in DIMENSIONS:
+        names = " or ".join(choice.replace("_", "-") for choice in choices)
+        given = "" if dimension is None else f", and {dimension} is no dimension"
+        raise UsageError(
+            f"{name!r} is a name of former times and stands for two job types: {names}{given}",
+            f"Name one of them, or give its dimension: {list_dimensions(LOCAL_DIMENSIONS)} for"
+            f" {local.replace('_', '-')}, {DIMENSIONS[-1]} for {online.replace('_', '-')}.",
+        )
+    return local if dimension in LOCAL_DIMENSIONS else online

@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from kbjobs.errors import KbjobsError, UsageError
 from kbjobs.phases.base import JobType
-from kbjobs.phases.names import INTERNAL, LEGACY, NAMES
+from kbjobs.phases.names import INTERNAL, LEGACY, NAMES, resolve_name
 
 ENTRY_POINT_GROUP = "kbjobs.job_types"
 
@@ -20,16 +20,12 @@ class BrokenJobTypeError(KbjobsError):
     """A job type of another package cannot be loaded, or is none."""
 
 
-def job_type(name: str) -> JobType:
-    """The job type of that name, with dashes or underscores, or of that former name; raises UsageError."""
-    wanted = name.replace("-", "_")
-    if len(choices := LEGACY.get(wanted, ())) > 1:
-        names = " or ".join(choice.replace("_", "-") for choice in choices)
-        raise UsageError(
-            f"{name!r} is a name of former times and stands for two job types: {names}",
-            f"Name one of them: {names}. Online has 1536 dimensions, offline 384, 768 or 1024.",
-        )
-    wanted = choices[0] if choices else wanted
+def job_type(name: str, dimension: object = None) -> JobType:
+    """The job type of that name, with dashes or underscores, or of that former name; raises UsageError.
+
+    ``dimension`` tells which is meant by a former name that stands for two.
+    """
+    wanted = resolve_name(name, dimension)
     if wanted in NAMES or wanted in INTERNAL:
         found: JobType = import_module(f"kbjobs.phases.{wanted}").JOB_TYPE
         return found

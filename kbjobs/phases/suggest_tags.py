@@ -24,13 +24,18 @@ class SuggestTagsParams(Params):
     force: bool = Field(False, description="Suggest anew, even if nothing has changed since the last time.")
 
 
-def plan(home: Home, settings: Settings, source: SourceFolder, params: SuggestTagsParams) -> Plan:
+def fill(home: Home, settings: Settings, params: SuggestTagsParams) -> Plan:
     """Check that the model is here, and fill it in."""
     from kbjobs.embedding.catalogue import check_model
 
-    source.read()
     model = check_model(params.model if params.model is not None else settings.text("model"), home.models)
     return Plan(params.model_copy(update={"model": model.name}))
+
+
+def plan(home: Home, settings: Settings, source: SourceFolder, params: SuggestTagsParams) -> Plan:
+    """Check source and model, and fill it in."""
+    source.read()
+    return fill(home, settings, params)
 
 
 def run(context: Context, params: SuggestTagsParams) -> PhaseResult:
@@ -73,6 +78,7 @@ JOB_TYPE = JobType(
     category="maintenance",
     operation="tag",
     params=SuggestTagsParams,
+    fill=fill,
     plan=plan,
     run=run,
     advise=advise,

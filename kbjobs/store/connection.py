@@ -144,12 +144,15 @@ def check_integrity(path: Path) -> str:
         return str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
 
 
-def is_disk_full(error: BaseException) -> bool:
+def is_disk_full(error: BaseException | None) -> bool:
     """Whether an SQLite or OS error means that the disk is full."""
+    # The shared memory of a write-ahead log finds no room with an error of its own.
+    if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMMAP):
+        return True
     return _code(error) == sqlite3.SQLITE_FULL or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
 
 
-def _code(error: BaseException) -> int:
+def _code(error: BaseException | None) -> int:
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 

@@ -54,6 +54,16 @@ def list_jobs(
     return [job_from_row(row) for row in rows]
 
 
+def known_types(queue: Queue) -> list[str]:
+    """The types, and labels, of all jobs that are remembered."""
+    return [row[0] for row in queue.connection.execute("SELECT DISTINCT type FROM jobs")]
+
+
+def known_sources(queue: Queue) -> list[str]:
+    """The sources of all jobs that are remembered."""
+    return [row[0] for row in queue.connection.execute("SELECT DISTINCT source FROM jobs WHERE source IS NOT NULL")]
+
+
 def just_ended(queue: Queue, limit: int, days: float) -> list[Job]:
     """Jobs that ended within the last days, the latest first."""
     rows = queue.connection.execute(
@@ -63,29 +73,32 @@ def just_ended(queue: Queue, limit: int, days: float) -> list[Job]:
     return [job_from_row(row) for row in rows]
 
 
+# What two jobs of a type and a source must share to be the same work: a single job its parameters, as a function's
+# job does, whose label says nothing; a chain nothing, since its file may have been changed.
+_WORK = (
+    "CASE WHEN json_array_length(phases) > 1 OR json_extract(phases, '$[0].job') NOT IN (type, 'python_function')"
+    " THEN 'chain' ELSE key END"
+)
+_ENDED = "printf('%s %020d', finished_at, id)"  # times are of whole seconds
+
+
 def resumable_jobs(queue: Queue) -> list[Job]:
     """Jobs that ``resume`` accepts and that did not end by the user's own wish, the oldest first.
 
-    Not those whose work another job has completed since: the same single job, or for a chain any job of it on the same
-    source, since its file may have been changed.
+    Not those whose work another job has completed since.
     """
     statuses = [status for status in before(Event.RESUME) if status is not Status.CANCELLED]
     marks = ",".join("?" * len(statuses))
     rows = queue.connection.execute(
-        f"WITH unfinished AS (SELECT * FROM jobs WHERE status IN ({marks})),"
-        " done AS (SELECT id, type, source, key, finished_at FROM jobs WHERE status = 'completed'"
-        "  AND type IN (SELECT type FROM unfinished))"
-        f" SELECT {JOB_COLUMNS} FROM unfinished AS u WHERE NOT EXISTS ("
-        "  SELECT 1 FROM done AS d WHERE d.type = u.type AND d.source IS u.source"
-        "  AND (d.finished_at, d.id) > (u.finished_at, u.id)"
-        f"  AND (d.key = u.key OR {_IS_CHAIN})) ORDER BY id",
+        f"WITH unfinished AS (SELECT *, {_WORK} AS work, {_ENDED} AS ended FROM jobs WHERE status IN ({marks})),"
+        f" done AS (SELECT type, source, {_WORK} AS work, max({_ENDED}) AS newest FROM jobs"
+        "  WHERE status = 'completed' AND type IN (SELECT type FROM unfinished) GROUP BY 1, 2, 3)"
+        f" SELECT {', '.join(f'u.{name}' for name in JOB_COLUMNS.split(', '))} FROM unfinished AS u LEFT JOIN done AS d"
+        "  ON d.type = u.type AND d.source IS u.source AND d.work = u.work"
+        " WHERE newest IS NULL OR newest < ended ORDER BY u.id",
         statuses,
     )
     return [job_from_row(row) for row in rows]
-
-
-# A single job has one phase, of the type it is named by; a function's job has a name of its own.
-_IS_CHAIN = "(json_array_length(u.phases) > 1 OR json_extract(u.phases, '$[0].job') NOT IN (u.type, 'python_function'))"
 
 
 def kind_of(phase: PhaseState) -> str:

@@ -142,6 +142,27 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitChanges:
+    """What a resume changes of a job's limits; None leaves one as it was."""
+
+    not_before: float | None = None
+    until: float | None = None
+    timeout: float | None = None
+    retries: int | None = None
+
+    def applied(self, job: Job) -> Limits:
+        """The limits that the job has from now on. A moment of its own that has passed is none any more."""
+        now = time.time()
+        until = job.until if job.until is not None and job.until > now else None
+        return Limits(
+            self.not_before,
+            until if self.until is None else self.until,
+            job.timeout if self.timeout is None else self.timeout,
+            job.retries if self.retries is None else self.retries,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class NewJob:
     """What a submit writes.
 

@@ -17,7 +17,7 @@ from kbjobs.errors import ConflictError, ExitCode
 from kbjobs.store import checkpoints, clocks
 from kbjobs.store.checkpoints import Checkpoint
 from kbjobs.store.connection import connect, explain, transaction
-from kbjobs.store.jobs import JOB_COLUMNS, Job, Limits, NewJob, job_from_row, outcome_of
+from kbjobs.store.jobs import JOB_COLUMNS, Job, LimitChanges, NewJob, job_from_row, outcome_of
 from kbjobs.store.phase_state import PhaseState, dump_phases, fingerprint, reopened
 from kbjobs.store.runs import Runs, StaleWorkerError
 from kbjobs.store.transitions import Event, InvalidTransition, Status, after
@@ -80,7 +80,7 @@ def _clocks() -> dict[str, Any]:
     return {"wall": time.time(), "boot": clocks.boot_id(), "boottime": clocks.since_boot()}
 
 
-__all__ = ["DuplicateJobError", "Queue", "StaleWorkerError", "open_existing"]
+__all__ = ["DaemonRecord", "DuplicateJobError", "Queue", "StaleWorkerError"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,33 +159,39 @@ class Queue(Runs):
             raise explain(error, self.path) from error
 
     def cancel(self, job_id: int) -> Job:
-        """Record the wish. A pending job is cancelled at once, a running one by its worker or the daemon."""
-        with transaction(self.connection):
-            job = self.get(job_id)
-            if job.status is Status.PENDING:
-                self.connection.execute(
-                    "UPDATE jobs SET status = ?, exit_code = ?, finished_at = ?, cancel_requested = 1,"
-                    " message = 'cancelled before it started' WHERE id = ?",
-                    (after(job.status, Event.CANCEL), ExitCode.CANCELLED, clocks.now_text(), job_id),
-                )
-            elif job.status is Status.RUNNING:
-                self.connection.execute("UPDATE jobs SET cancel_requested = 1 WHERE id = ?", (job_id,))
-            elif job.status is not Status.CANCELLED:
-                raise ConflictError(f"job {job_id} has already ended: {job.status}", f"See kbjobs status {job_id}.")
+        """Record the wish. A pending job is cancelled at once, a running one by its worker or the daemon.
+
+        Raises UnavailableError, with the error of SQLite as its cause, where the state cannot be written.
+        """
+        try:
+            with transaction(self.connection):
+                self._cancel(self.get(job_id))
+        except sqlite3.Error as error:
+            raise explain(error, self.path) from error
         return self.get(job_id)
 
-    def resume(self, job_id: int, limits: Limits | None = None, from_start: bool = False) -> Job:
+    def _cancel(self, job: Job) -> None:
+        if job.status is Status.PENDING:
+            self.connection.execute(
+                "UPDATE jobs SET status = ?, exit_code = ?, finished_at = ?, cancel_requested = 1,"
+                " message = 'cancelled before it started' WHERE id = ?",
+                (after(job.status, Event.CANCEL), ExitCode.CANCELLED, clocks.now_text(), job.id),
+            )
+        elif job.status is Status.RUNNING:
+            self.connection.execute("UPDATE jobs SET cancel_requested = 1 WHERE id = ?", (job.id,))
+        elif job.status is not Status.CANCELLED:
+            raise ConflictError(f"job {job.id} has already ended: {job.status}", f"See kbjobs status {job.id}.")
+
+    def resume(self, job_id: int, changes: LimitChanges | None = None, from_start: bool = False) -> Job:
         """Put an ended job back in the queue under its id: to go on from what is saved, or from the start.
 
-        ``limits`` are its new ones; by default those it had, but for an ``until`` that has passed.
+        It keeps the limits that ``changes`` does not name, but for an ``until`` that has passed.
         """
         event = Event.RETRY if from_start else Event.RESUME
         try:
             with transaction(self.connection):
                 job = self.get(job_id)
-                if limits is None:
-                    until = job.until if job.until is not None and job.until > time.time() else None
-                    limits = Limits(None, until, job.timeout, job.retries)
+                limits = (changes or LimitChanges()).applied(job)
                 if job.attempt_started_at is not None:
                     self.connection.execute(
                         "INSERT INTO attempts (job_id, attempt, run_id, started_at, finished_at, outcome, error)"
@@ -224,6 +230,8 @@ class Queue(Runs):
             raise ConflictError(
                 f"the same job as {job_id} is already pending or running", "See kbjobs status."
             ) from None
+        except sqlite3.Error as error:
+            raise explain(error, self.path) from error
         return self.get(job_id)
 
     def _taken_up(self, job: Job) -> Sequence[PhaseState]:
@@ -336,10 +344,3 @@ class Queue(Runs):
         """What the last daemon recorded of itself."""
         row = self.connection.execute("SELECT pid, version, started_at, secrets FROM daemon").fetchone()
         return None if row is None else DaemonRecord(row[0], row[1], row[2], tuple(json.loads(row[3])))
-
-
-def open_existing(path: Path) -> Queue | None:
-    """The queue where its file exists; None where nothing was ever submitted."""
-    if not path.exists():
-        return None
-    return Queue(path)

@@ -57,7 +57,7 @@ class Runs:
                 inner = found.inner if open_phases(found.phases) == open_phases(job.phases) else None
             if len(job.phases) > 1 or inner is not None:
                 checkpoints.save(self.connection, job.source, job.type, job.id, job.phases, inner)
-            elif found:
+            elif found and [phase.job for phase in found.phases] == [phase.job for phase in job.phases]:
                 checkpoints.delete(self.connection, job.source, job.type)
         return inner
 

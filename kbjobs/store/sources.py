@@ -144,14 +144,17 @@ class SourceFolder:
         unfinished.replace(self.manifest)
 
 
+def list_source_ids(sources: Path) -> list[str]:
+    """The ids of all registered sources. A folder without manifest, or with an invalid name, is not one."""
+    if not sources.is_dir():
+        return []
+    names = sorted(entry.name for entry in sources.iterdir())
+    return [name for name in names if is_source_id(name) and (sources / name / "manifest.json").is_file()]
+
+
 def list_sources(sources: Path) -> list[Source]:
-    """All registered sources by id. A folder without manifest, or with an invalid name, is not one."""
-    found = []
-    if sources.is_dir():
-        for entry in sorted(sources.iterdir()):
-            if is_source_id(entry.name) and (entry / "manifest.json").is_file():
-                found.append(SourceFolder(sources, entry.name).read())
-    return found
+    """All registered sources by id."""
+    return [SourceFolder(sources, source_id).read() for source_id in list_source_ids(sources)]
 
 
 def _near(sources: Path, source_id: str) -> str:

@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from kbjobs.api import JobEvent, JobManager
+from kbjobs.api import JobManager
 from kbjobs.commands import _following
 from kbjobs.commands._following import ProgressMode, follow
+from kbjobs.following import JobEvent
 from kbjobs.settings import Home
 from kbjobs.sources import register
 from kbjobs.store.jobs import Job, RunningPhase

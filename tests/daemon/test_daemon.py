@@ -68,7 +68,8 @@ def test_a_submit_starts_a_detached_daemon(home: Home, small: str, kbjobs: Kbjob
     manager = JobManager(home)
     daemon = manager.get_daemon()
     assert daemon.running
-    assert (pid := daemon.pid)
+    pid = daemon.pid
+    assert pid is not None
     assert os.getsid(pid) == pid  # a session of its own
     for descriptor in (0, 1, 2):
         assert str(Path(f"/proc/{pid}/fd/{descriptor}").readlink()) == "/dev/null"

@@ -118,10 +118,10 @@ def test_another_job_on_a_busy_source_waits_and_blocks_nobody(manager: JobManage
 
 
 def test_if_active(manager: JobManager, kbjobs: Kbjobs) -> None:
-    manager.submit("steps", "a", count=30, seconds=0.1)
-    refused = kbjobs("run", "steps", "a", "--count", "30", "--seconds", "0.1", check=5)
+    manager.submit("steps", "a", count=300, seconds=0.1)
+    refused = kbjobs("run", "steps", "a", "--count", "300", "--seconds", "0.1", check=5)
     assert "job 1" in refused.stderr
-    skipped = kbjobs("run", "steps", "a", "--count", "30", "--seconds", "0.1", "--if-active", "skip")
+    skipped = kbjobs("run", "steps", "a", "--count", "300", "--seconds", "0.1", "--if-active", "skip")
     assert "nothing was queued" in skipped.stderr
     assert len(manager.get_job_history()) == 1
 

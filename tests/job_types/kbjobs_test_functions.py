@@ -90,3 +90,18 @@ def reports_until_ended(marker: str, progress_callback: Callable[..., None]) -> 
     while time.monotonic() < deadline:
         progress_callback(1, 2, "working")
         time.sleep(0.02)
+
+
+def my_index_function(arg1: str, kwarg1: int = 0, progress_callback: Any = None, cancel_checker: Any = None) -> dict:
+    """As the example of the former API has it: positional and named arguments, a callback and a checker."""
+    for step in range(kwarg1):
+        if cancel_checker():
+            return {"status": "cancelled"}
+        progress_callback(step + 1, kwarg1, f"indexing {arg1}")
+    return {"status": "success", "indexed": kwarg1}
+
+
+def my_metadata_function(source_id: str, progress_callback: Any = None, cancel_checker: Any = None) -> dict:
+    """A first phase."""
+    progress_callback(1, 1, "done")
+    return {"source": source_id, "documents": 3}

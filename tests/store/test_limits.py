@@ -12,7 +12,7 @@ import pytest
 from kbjobs.errors import ConflictError, ExitCode
 from kbjobs.store import clocks
 from kbjobs.store.history import delete_jobs, list_attempts, list_jobs, old_jobs
-from kbjobs.store.jobs import Limits, NewJob, Report
+from kbjobs.store.jobs import LimitChanges, Limits, NewJob, Report
 from kbjobs.store.phase_state import PhaseStatus
 from kbjobs.store.queue import DuplicateJobError, Queue
 from kbjobs.store.transitions import Event, Status
@@ -87,7 +87,7 @@ def test_resume_may_give_new_limits_and_a_timeout_begins_anew(queue: Queue, cloc
     resumed = queue.resume(job.id)
     assert (resumed.timeout, resumed.timeout_from) == (100, 100.0)
     queue.cancel(job.id)
-    assert queue.resume(job.id, Limits(until=clock.wall + 5)).until == clock.wall + 5
+    assert queue.resume(job.id, LimitChanges(until=clock.wall + 5)).until == clock.wall + 5
 
 
 def test_a_passing_error_is_tried_again_after_its_pause(queue: Queue, clock: Clocks) -> None:

@@ -17,7 +17,7 @@ from kbjobs.chains.file.wording import choices, did_you_mean, show
 from kbjobs.chains.library import built_in_names
 from kbjobs.errors import KbjobsError
 from kbjobs.phases.base import JobType, Params
-from kbjobs.phases.names import INTERNAL, LEGACY
+from kbjobs.phases.names import INTERNAL, LEGACY, stands_for_two
 from kbjobs.phases.registry import is_taken, job_type, job_types
 
 
@@ -72,11 +72,11 @@ class _Builder:
         self._add_new(validate(ChainTable, self._document))
         name = self._name(stem)
         sources = self._sources()
-        kinds = [self._job(row.get("job"), ("phase", index, "job")) for index, row in enumerate(self._rows)]
+        kinds = [self._job(row, ("phase", index, "job")) for index, row in enumerate(self._rows)]
         names = self._phase_names(kinds)
         self._refuse_idle_defaults(kinds)
         params = [
-            self._params(index, kind, row.get("params", {}))
+            self._params(index, kind, _without_dimension(row, kind))
             for index, (kind, row) in enumerate(zip(kinds, self._rows, strict=True))
         ]
         for one in order_conflicts(kinds):
@@ -161,13 +161,22 @@ class _Builder:
                 seen.add(source_id)
         return tuple(str(source_id) for source_id in several)
 
-    def _job(self, given: Any, path: Path) -> JobType | None:
+    def _dimension(self, row: dict[str, Any]) -> Any:
+        """What tells a former name apart that stands for two types."""
+        params = row.get("params")
+        own = params.get("dimension") if isinstance(params, dict) else None
+        return self._defaults.get("dimension") if own is None else own
+
+    def _job(self, row: dict[str, Any], path: Path) -> JobType | None:
+        given = row.get("job")
         if not isinstance(given, str) or self._found.get(path):
             return None
         plain = _plain(given)
-        if given in _spellings(plain) and is_taken(plain) and plain not in INTERNAL:
+        if stands_for_two(plain) and set(LEGACY[plain]) <= set(built_in_names()):
+            plain = LEGACY[plain][0]
+        elif given in _spellings(plain) and is_taken(plain) and plain not in INTERNAL:
             try:
-                return job_type(given)
+                return job_type(given, self._dimension(row))
             except KbjobsError as error:  # an ambiguous name of former times, a broken type of another package
                 self._add(Diagnostic("value", error.message, hint=error.hint, path=path))
                 return None
@@ -229,6 +238,8 @@ class _Builder:
         if not kinds or None in kinds:  # a job nobody knows might have taken it
             return
         known = list(dict.fromkeys(name for kind in kinds if kind for name in kind.params.model_fields))
+        if any(_is_of_two(row) for row in self._rows):
+            known.append("dimension")
         for name in list(self._defaults)[:MAX_FOUND]:
             if name not in known:
                 self._add(
@@ -265,6 +276,19 @@ class _Builder:
 def is_name(value: Any) -> TypeGuard[str]:
     """Whether a value can be the name of a chain or a phase."""
     return isinstance(value, str) and re.fullmatch(NAME_PATTERN.strip("^$"), value) is not None
+
+
+def _is_of_two(row: dict[str, Any]) -> bool:
+    """Whether a phase's job is a former name that its dimension tells apart."""
+    return isinstance(row.get("job"), str) and stands_for_two(row["job"])
+
+
+def _without_dimension(row: dict[str, Any], kind: JobType | None) -> Any:
+    """The parameters of a phase, without the dimension where it only tells which type is meant."""
+    own = row.get("params", {})
+    if kind is None or not isinstance(own, dict) or not _is_of_two(row) or "dimension" in kind.params.model_fields:
+        return own
+    return {name: value for name, value in own.items() if name != "dimension"}
 
 
 def _plain(name: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from kbjobs.chains.file.building import job_spellings
 from kbjobs.chains.file.model import ChainTable
+from kbjobs.embedding.online_models import TEXT_EMBEDDING_3_SMALL
 from kbjobs.phases.base import JobType
 from kbjobs.phases.names import INTERNAL, LEGACY
 from kbjobs.phases.registry import job_types
@@ -29,12 +30,15 @@ def chain_schema() -> dict[str, Any]:
     """A JSON Schema (draft 7) that accepts what :func:`kbjobs.chains.file.reading.read_chain` accepts.
 
     It cannot say: that names of phases and ids of sources differ, that some phase takes each default, that a
-    required parameter is given here or there, which orders conflict, and that the file's name is one for a chain.
+    required parameter (or the dimension of a former name) is given here or there, which orders conflict, and that the
+    file's name is one for a chain.
     """
     kinds = job_types()
     schema: dict[str, Any] = {"$schema": DRAFT, **_to_draft_7(ChainTable.model_json_schema())}
     phase = schema["definitions"]["PhaseTable"]
-    phase["properties"]["job"]["enum"] = [spelling for kind in kinds for spelling in job_spellings(kind)]
+    former = _former_names(kinds)
+    spellings = [spelling for kind in kinds for spelling in job_spellings(kind)]
+    phase["properties"]["job"]["enum"] = [*spellings, *former]
     phase["allOf"] = []
     schema["allOf"] = [{"not": {"required": ["source", "sources"]}}]
     schema["properties"]["name"]["not"] = {"pattern": _taken(kinds)}
@@ -53,9 +57,22 @@ def chain_schema() -> dict[str, Any]:
         schema["allOf"].append({"if": given, "then": {"properties": {"defaults": defaults}}})
         for name, parameter in params.get("properties", {}).items():
             suggestions.setdefault(name, {"description": parameter.get("description", "")})
+    for name, (local, online) in former.items():
+        of_online = schema["definitions"][online]
+        dimension = {"dimension": {"const": TEXT_EMBEDDING_3_SMALL.dimension}}
+        with_dimension = {**of_online, "properties": {**of_online.get("properties", {}), **dimension}}
+        params = {"anyOf": [{"$ref": f"#/definitions/{local}"}, with_dimension]}
+        named = {"properties": {"job": {"enum": [name]}}, "required": ["job"]}
+        phase["allOf"].append({"if": named, "then": {"properties": {"params": params}}})
     schema["properties"]["defaults"].update(properties=suggestions, additionalProperties=False)
     schema["title"] = "A chain of kbjobs"
     return schema
+
+
+def _former_names(kinds: Sequence[JobType]) -> dict[str, tuple[str, ...]]:
+    """Former names that the dimension tells apart, with the types they stand for."""
+    known = {kind.name for kind in kinds}
+    return {name: names for name, names in LEGACY.items() if len(names) > 1 and set(names) <= known}
 
 
 def _taken(kinds: Sequence[JobType]) -> str:

@@ -1,0 +1,37 @@
+"""Doing the same to several jobs: each is told, none stops the others, and the worst exit code is the command's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from kbjobs.commands._errors import say_error
+from kbjobs.errors import ExitCode, KbjobsError, worst
+from kbjobs.store.jobs import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The jobs that something was done to, and the errors of the others by their ids."""
+
+    jobs: list[Job] = field(default_factory=list)
+    errors: dict[int, KbjobsError] = field(default_factory=dict)
+
+    @property
+    def code(self) -> int:
+        """The worst exit code of those that failed; 0 where none did."""
+        return worst(error.exit_code for error in self.errors.values()) if self.errors else ExitCode.DONE
+
+
+def do_to_each(ids: Sequence[int], action: Callable[[int], Job]) -> Done:
+    """Do it to each, and tell of each that refuses it on stderr. A single job's error is raised."""
+    done = Done()
+    for job_id in dict.fromkeys(ids):
+        try:
+            done.jobs.append(action(job_id))
+        except KbjobsError as error:
+            if len(ids) == 1:
+                raise
+            done.errors[job_id] = error
+            say_error(error)
+    return done

@@ -1,0 +1,57 @@
+"""Reading a state that cannot be opened where it lies: on a read-only disk, or on one without a free byte.
+
+SQLite needs to write beside a file in WAL mode even to read it (sqlite.org/wal.html, "Read-Only Databases"). A copy in
+the folder for temporary files can be read everywhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import sqlite3
+import tempfile
+from pathlib import Path
+
+from kbjobs.errors import UnavailableError
+from kbjobs.store.queue import Queue
+
+_UNWRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
+
+
+class Snapshot(Queue):
+    """A copy of the state, to be read only: nothing that is written to it is kept."""
+
+    def __init__(self, path: Path) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="kbjobs-state-")
+        try:
+            for suffix in ("", "-wal"):
+                source = path.with_name(path.name + suffix)
+                if source.exists():
+                    shutil.copyfile(source, Path(self._folder.name, source.name))
+            super().__init__(Path(self._folder.name, path.name))
+        except BaseException:
+            self._folder.cleanup()
+            raise
+
+    def close(self) -> None:
+        """Close and remove the copy."""
+        super().close()
+        self._folder.cleanup()
+
+
+def open_to_read(path: Path) -> Queue | None:
+    """The queue to be read, where its file exists: itself, or a copy where nothing can be written beside it."""
+    if not path.exists():
+        return None
+    try:
+        return Queue(path)
+    except UnavailableError as error:
+        if not _is_unwritable(error.__cause__):
+            raise
+        return Snapshot(path)
+
+
+def _is_unwritable(error: BaseException | None) -> bool:
+    if isinstance(error, sqlite3.Error):
+        return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _UNWRITABLE
+    return isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EDQUOT)
