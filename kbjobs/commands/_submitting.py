@@ -16,6 +16,7 @@ from kbjobs.commands._times import parse_duration, read_moments
 from kbjobs.errors import ExitCode
 from kbjobs.store.jobs import Job, Limits
 from kbjobs.store.queue import DuplicateJobError
+from kbjobs.version import VERSION
 
 if TYPE_CHECKING:
     from kbjobs.api import JobManager
@@ -130,6 +131,9 @@ def submit(chain: Chain, sources: Sequence[str | None], options: dict[str, Any])
             for note in dict.fromkeys(note for one in planned for note in one.notes):
                 say(note)
         jobs = _enqueue(manager, planned, options)
+        daemon = manager.get_daemon()
+        if not quiet and daemon.version not in (None, VERSION):
+            say(f"The daemon is of kbjobs {daemon.version}: jobs begin once {VERSION} has taken over (daemon restart).")
     except KeyboardInterrupt:
         say("\nInterrupted while submitting; kbjobs status shows whether the job was queued.")
         raise typer.Exit(ExitCode.CTRL_C) from None

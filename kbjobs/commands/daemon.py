@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from dataclasses import asdict
 from typing import Annotated
@@ -117,4 +118,5 @@ def run() -> None:
     from kbjobs.daemon.supervisor import Supervisor
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    Supervisor(current_home()).run()
+    if Supervisor(current_home()).run():  # a newer program was installed: go on as that
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "kbjobs", "daemon", "run"])

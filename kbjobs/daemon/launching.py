@@ -19,6 +19,7 @@ from kbjobs.settings import Home
 from kbjobs.store.snapshot import open_to_read
 
 START_SECONDS = 30.0
+NOBODY = -1
 LOG_BYTES, LOG_FILES = 1_000_000, 3
 
 # Kept so that a long-lived caller reaps the daemon it started.
@@ -53,7 +54,7 @@ def _start(home: Home) -> None:
     ready, tell = os.pipe()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "kbjobs.daemon.launching", str(home.path), str(tell)],
+            _command(home, tell),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -138,14 +139,20 @@ def log_to_file(path: Path) -> None:
 
 
 def main() -> None:
-    """The detached process: HOME and the descriptor on which to say that it is ready, or why it is not."""
+    """The detached process: HOME and the descriptor on which to say that it is ready, or why it is not.
+
+    The descriptor is NOBODY where it takes over from a daemon of an older program.
+    """
     from kbjobs.daemon.supervisor import Supervisor
 
     os.umask(0o077)
     home, tell = Home(Path(sys.argv[1])), int(sys.argv[2])
-    os.set_inheritable(tell, False)
+    if tell != NOBODY:
+        os.set_inheritable(tell, False)
 
     def say(text: str) -> None:
+        if tell == NOBODY:
+            return
         with contextlib.suppress(BrokenPipeError):  # whoever started us may be gone; the jobs are not
             os.write(tell, text.encode())
         os.close(tell)
@@ -165,12 +172,19 @@ def main() -> None:
         say("ready")
 
     try:
-        supervisor.run(on_ready)
+        is_superseded = supervisor.run(on_ready)
     except Exception as error:
         logging.exception("the daemon failed")
         if not is_ready:
             say(_explain(error))
         sys.exit(1)
+    if is_superseded:
+        os.execv(sys.executable, _command(home, NOBODY))
+
+
+def _command(home: Home, tell: int) -> list[str]:
+    """What starts the detached process. -P: what lies in the working directory is data, never a module."""
+    return [sys.executable, "-P", "-m", "kbjobs.daemon.launching", str(home.path), str(tell)]
 
 
 def _explain(error: Exception) -> str:

@@ -28,8 +28,8 @@ from kbjobs.errors import ConflictError
 from kbjobs.settings import Home, Settings
 from kbjobs.store.connection import is_disk_full
 from kbjobs.store.jobs import Job
-from kbjobs.store.queue import Queue, StaleWorkerError
-from kbjobs.version import VERSION
+from kbjobs.store.queue import STATE_VERSION, Queue, StaleWorkerError
+from kbjobs.version import VERSION, installed_version
 
 IDLE_SECONDS = 30.0  # between two looks when nothing runs and nobody nudged
 MIN_WAIT_SECONDS = 0.05  # a moment that has just come is met by the next look
@@ -60,12 +60,16 @@ class Supervisor:
         self._told_to_stop: dict[str, float] = {}  # run id -> when SIGTERM was sent, monotonic
         self._stopping = False
         self._kill_now = False
+        self._is_superseded = False  # a newer program was installed, or has written the state
         self._overdue: dict[str, float] = {}  # run id -> when its limit of time was seen to have passed, monotonic
         self._beats: dict[str, tuple[int, float]] = {}  # run id -> last sign of life, and when it was seen first
         self._last_tick = time.monotonic()
 
-    def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
-        """Serve until SIGTERM or SIGINT. Raises ConflictError where a daemon runs already."""
+    def run(self, on_ready: Callable[[], None] = lambda: None) -> bool:
+        """Serve until SIGTERM or SIGINT, or until a newer program is to take over; returns whether one is.
+
+        Raises ConflictError where a daemon runs already.
+        """
         self.home.prepare()
         lock = try_lock(self.home.daemon_lock, LOCK_SECONDS)
         if lock is None:
@@ -87,6 +91,7 @@ class Supervisor:
             with contextlib.suppress(OSError):
                 lock.release()
             log.info("daemon %d has ended", os.getpid())
+        return self._is_superseded and not self._stopping
 
     def _sweep_locks(self) -> None:
         """Remove the lock files of runs that have ended; a kill leaves the file behind, never the lock."""
@@ -127,7 +132,7 @@ class Supervisor:
                         kill_processes_of_run(run_id)
                     return
                 wait = TROUBLE_SECONDS
-            if self._stopping and wait == 0:
+            if (self._stopping or self._is_superseded) and wait == 0:
                 return
             select.select([self._pipe.descriptor, self._signal_read], [], [], wait)
             self._pipe.drain()
@@ -147,7 +152,7 @@ class Supervisor:
         self._kill_stalled(running)
         wait = self._stop_workers(running)
         wait = min(wait, self._end_idlers({job.run_id for job in running}))
-        if self._stopping:
+        if self._stopping or self._notices_newer_program():
             return min(wait, ADOPTED_SECONDS) if running or self._children else 0.0
         for job_id in self._queue.expire_pending():
             log.info("job %d: time limit reached before it could run", job_id)
@@ -163,6 +168,15 @@ class Supervisor:
         if due is not None:
             wait = min(wait, max(due, MIN_WAIT_SECONDS))
         return min(wait, BUSY_SECONDS if running else IDLE_SECONDS)
+
+    def _notices_newer_program(self) -> bool:
+        """Whether this process is to start no job any more: its workers would be of a program that it does not know."""
+        if not self._is_superseded:
+            installed, state = installed_version(), self._queue.state_version()
+            if installed != VERSION or state > STATE_VERSION:
+                self._is_superseded = True
+                log.info("kbjobs %s (state format %d) takes over once the running jobs have ended", installed, state)
+        return self._is_superseded
 
     # -- starting ---------------------------------------------------------------------------------
 

@@ -294,6 +294,10 @@ class Queue(Runs):
             )
         return job_from_row(row[:-1])
 
+    def state_version(self) -> int:
+        """The format of the file as it is now: a newer program may have migrated it under this one."""
+        return int(self.connection.execute("PRAGMA user_version").fetchone()[0])
+
     def running(self) -> list[Job]:
         """The jobs whose status is running, whoever runs them."""
         rows = self.connection.execute(RUNNING)

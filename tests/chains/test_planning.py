@@ -146,3 +146,27 @@ def test_the_hint_of_an_error_is_kept(manager: JobManager) -> None:
     with pytest.raises(KbjobsError) as caught:
         manager.plan(chain(phase(0), phase(1, kind=needy)), "a")
     assert "set-secret SOME_API_KEY" in caught.value.hint
+
+
+def with_another_parameter(kind: JobType) -> JobType:
+    """The type as a later version may have it, with a parameter more."""
+
+    class Later(kind.params):  # type: ignore[name-defined,misc]
+        speed: int = 7
+
+    return replace(kind, params=Later)
+
+
+def test_a_type_that_gains_a_parameter_is_still_the_same(manager: JobManager) -> None:
+    now, later = job_type("steps"), with_another_parameter(job_type("steps"))
+    before = manager.plan(chain(phase(0), phase(1)), "a").job
+    checkpoint_of(manager, chain(phase(0), phase(1)), 1)
+    grown = chain(phase(0, kind=later), phase(1, kind=later))
+    resumed = manager.plan(grown, "a", resume=True).job
+    assert [one.is_completed for one in resumed.phases] == [True, False]
+    assert resumed.phases[1].params["speed"] == 7
+    assert resumed.key == before.key
+    changed = replace(phase(1, kind=later), params=later.params.model_validate({"number": 1, "count": 1, "speed": 8}))
+    with pytest.raises(UsageError, match="speed was None and is 8"):
+        manager.plan(chain(phase(0, kind=later), changed), "a", resume=True)
+    assert manager.plan(chain(phase(0, kind=now), changed), "a").job.key != before.key

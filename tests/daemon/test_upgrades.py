@@ -1,0 +1,140 @@
+"""A daemon under which the program is upgraded; a state that an older program has written."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kbjobs.api import JobManager
+from kbjobs.daemon.launching import is_running
+from kbjobs.settings import Home
+from kbjobs.sources import register
+from kbjobs.store.queue import STATE_VERSION, Queue
+from kbjobs.store.transitions import Status
+from kbjobs.version import VERSION
+from tests.conftest import ROOT, Kbjobs, read_json, wait_until, write_pages
+
+NEWER = "99.0.0"
+
+pytestmark = pytest.mark.usefixtures("test_types")
+
+
+@pytest.fixture
+def package(tmp_path: Path, test_types: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the program that daemons and workers of this test run."""
+    copy = tmp_path / "installed" / "kbjobs"
+    shutil.copytree(ROOT / "kbjobs", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setenv("PYTHONPATH", f"{copy.parent}:{os.environ['PYTHONPATH']}")
+    return copy
+
+
+@pytest.fixture
+def manager(home: Home, tmp_path: Path) -> Iterator[JobManager]:
+    register(home, "a", [write_pages(tmp_path / "a", 1)])
+    register(home, "b", [write_pages(tmp_path / "b", 1)])
+    opened = JobManager(home)
+    yield opened
+    opened.close()
+
+
+def upgrade(package: Path) -> None:
+    file = package / "version.py"
+    file.write_text(re.sub(r'^VERSION = "[^"]+"', f'VERSION = "{NEWER}"', file.read_text(), flags=re.MULTILINE))
+
+
+def test_a_daemon_lets_its_jobs_end_and_hands_over(manager: JobManager, package: Path) -> None:
+    running = manager.submit("steps", "a", count=40, seconds=0.05)
+    wait_until(lambda: manager.get_status(running).phase)
+    before = manager.get_daemon()
+    assert before.version == VERSION
+    upgrade(package)
+    waiting = manager.submit("steps", "b", count=1)
+    wait_until(lambda: "takes over" in manager.home.daemon_log.read_text())
+    assert manager.get_status(waiting).status is Status.PENDING  # it starts nothing any more
+    assert manager.get_status(running).status is Status.RUNNING
+    wait_until(lambda: manager.get_status(waiting).has_ended)
+    after = manager.get_daemon()
+    assert (after.version, after.pid) == (NEWER, before.pid)
+    assert [manager.get_status(one).exit_code for one in (running, waiting)] == [0, 0]
+    assert manager.get_status(running).attempt == 1
+
+
+def test_a_daemon_in_the_foreground_hands_over_too(manager: JobManager, home: Home, package: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-P", "-m", "kbjobs", "daemon", "run"], stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: is_running(home) and manager.get_daemon().version)
+        upgrade(package)
+        job_id = manager.submit("steps", "a", count=1)
+        wait_until(lambda: manager.get_status(job_id).has_ended)
+        assert (manager.get_daemon().version, manager.get_daemon().pid) == (NEWER, process.pid)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def test_a_state_that_a_newer_program_has_migrated_is_left_to_it(manager: JobManager, home: Home) -> None:
+    ended = manager.submit("steps", "a", count=1)
+    wait_until(lambda: manager.get_status(ended).has_ended)
+    queue = Queue(home.state_file)
+    queue.connection.execute(f"PRAGMA user_version = {STATE_VERSION + 1}")
+    queue.close()
+    os.kill(manager.get_daemon().pid or 0, signal.SIGCHLD)  # wakes it
+    wait_until(lambda: f"state format {STATE_VERSION + 1}" in home.daemon_log.read_text())
+    wait_until(lambda: not is_running(home))  # what is installed here cannot serve that state either
+
+
+CHAIN = """name = "nightly"
+[[phase]]
+job = "metadata"
+weight = 20
+params = { language_filter = "en" }
+[[phase]]
+job = "index_offline"
+weight = 70
+[[phase]]
+job = "suggest_tags"
+weight = 10
+"""
+
+
+@pytest.fixture
+def former(home: Home, tmp_path: Path, minilm: None) -> Path:
+    """A home with the state of 0.1.0: job 1, the chain nightly, ended after its first phase; job 2 waits, an index.
+
+    Returns the chain's file.
+    """
+    home.prepare()
+    shutil.copy(ROOT / "tests" / "frozen" / "chain-0.1.0.db", home.state_file)
+    home.state_file.chmod(0o600)
+    register(home, "docs", [write_pages(tmp_path / "docs", 3)])
+    file = tmp_path / "nightly.toml"
+    file.write_text(CHAIN)
+    return file
+
+
+def test_a_chain_that_an_older_version_left_is_resumed(former: Path, home: Home, kbjobs: Kbjobs) -> None:
+    kbjobs("cancel", "2")
+    resumed = kbjobs("chain", former, "--source", "docs", "--resume")
+    assert "1 of 3 phases done" in resumed.stderr
+    assert "3 of 3 phases done, 1 of them before" in resumed.stdout
+    assert read_json(kbjobs("status", "3", "--json"))["phases"][0]["result"] == {"documents": 3, "new": 3}
+    # What another job has completed since is not offered again.
+    assert "Nothing to resume" in kbjobs("interrupted").stderr
+
+
+def test_a_job_that_an_older_version_left_goes_on_under_its_id(former: Path, kbjobs: Kbjobs) -> None:
+    kbjobs("cancel", "2")
+    assert "3 of 3 phases done" in kbjobs("resume", "1").stdout
+    assert read_json(kbjobs("status", "1", "--json"))["phases"][0]["result"] == {"documents": 3, "new": 3}
+
+
+def test_the_same_job_as_one_that_an_older_version_queued_is_refused(former: Path, kbjobs: Kbjobs) -> None:
+    assert "job 2" in kbjobs("run", "index-offline", "docs", "--detach", check=5).stderr
