@@ -5,68 +5,34 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kbjobs.asking import JobReader
 from kbjobs.crashpoints import crash_point
 from kbjobs.credentials import names_in_environment, stored_secrets
-from kbjobs.daemon.launching import ensure_daemon, is_running
-from kbjobs.daemon.locks import is_locked
+from kbjobs.daemon.launching import ensure_daemon
 from kbjobs.daemon.waking import nudge
-from kbjobs.embedding.dimensions import DIMENSIONS
 from kbjobs.errors import MissingRequirementError, NotFoundError, UnavailableError, UsageError
 from kbjobs.following import POLL_SECONDS, JobEvent, follow_jobs
-from kbjobs.phases.names import known_names
-from kbjobs.settings import Home, Settings, current_home
 from kbjobs.store import history
 from kbjobs.store.checkpoints import Checkpoint
 from kbjobs.store.connection import is_disk_full
-from kbjobs.store.history import Attempt
 from kbjobs.store.jobs import Job, LimitChanges, Limits
 from kbjobs.store.queue import Queue
-from kbjobs.store.snapshot import Snapshot, open_to_read
-from kbjobs.store.sources import check_source_id
-from kbjobs.store.transitions import Status
+from kbjobs.store.snapshot import Snapshot
+from kbjobs.store.sources import SourceFolder, check_source_id
 
 if TYPE_CHECKING:
     from kbjobs.chains.chain import Chain
+    from kbjobs.chains.diagnostics import Diagnostic
     from kbjobs.chains.planning import Planned
     from kbjobs.phases.base import JobType, Plan
 
 RECOVERY_SECONDS = 30.0  # for a daemon to find that a worker is dead
 
 
-@dataclass(frozen=True, slots=True)
-class DaemonState:
-    """The daemon of a home; what it has not said of itself, or where none runs, is None or empty."""
-
-    running: bool
-    pid: int | None = None
-    version: str | None = None
-    started_at: str | None = None
-    secrets: tuple[str, ...] = ()
-
-
-class JobManager:
+class JobManager(JobReader):
     """Jobs of one home. Opening it writes nothing; a submit creates what is missing."""
-
-    def __init__(self, home: Home | None = None) -> None:
-        self.home = home or current_home()
-        self._queue: Queue | None = None
-
-    @property
-    def settings(self) -> Settings:
-        """The settings in force."""
-        return Settings(self.home)
-
-    def close(self) -> None:
-        """Close the state."""
-        if self._queue is not None:
-            self._queue.close()
-            self._queue = None
-
-    # -- writing ----------------------------------------------------------------------------------
 
     def submit(
         self,
@@ -141,6 +107,18 @@ class JobManager:
             self.home, self.settings, chain, source_id, checkpoint, resume, priority, limits, self._require_secrets
         )
 
+    def check_chain(self, chain: Chain, source_id: str | None = None) -> list[Diagnostic]:
+        """What a submit of the chain would refuse, and advice; without a source, what holds for any.
+
+        Nothing is queued. Raises NotFoundError where the source is not there.
+        """
+        from kbjobs.chains.advising import check_needs, check_on_source
+
+        if source_id is None:
+            return check_needs(self.home, self.settings, chain, self._require_secrets)
+        SourceFolder(self.home.sources, source_id).read()
+        return check_on_source(self.home, self.settings, chain, source_id, self.plan)
+
     def enqueue(self, planned: Sequence[Planned]) -> list[Job]:
         """Queue planned jobs, all or none, and start the daemon where none runs. Raises DuplicateJobError."""
         self.home.prepare()
@@ -176,13 +154,6 @@ class JobManager:
         """Put an ended job, or one whose worker is dead, back in the queue under its id, to run from the start."""
         return self._again(job_id, None, from_start=True)
 
-    def is_worker_dead(self, job: Job) -> bool:
-        """Whether a job is running by its status alone: its worker has ended without a word."""
-        if job.status is not Status.RUNNING or job.run_id is None or is_locked(self.home.worker_lock(job.run_id)):
-            return False
-        # One that has just been started takes its lock in a moment.
-        return job.pid is not None or not is_running(self.home)
-
     def prune(self, days: float, dry_run: bool = False) -> list[Job]:
         """Forget jobs that ended more than ``days`` days ago, with their logs; returns them.
 
@@ -205,107 +176,6 @@ class JobManager:
         if queue is None:
             return []
         return (queue if dry_run else self._opened()).delete_stale_checkpoints(days, dry_run)
-
-    # -- asking -----------------------------------------------------------------------------------
-
-    def get_status(self, job_id: int) -> Job:
-        """One job; raises NotFoundError."""
-        return self._existing(job_id).get(job_id)
-
-    def get_active_jobs(self, source_id: str | None = None) -> list[Job]:
-        """Running jobs, then pending ones in the order in which they will start."""
-        queue = self._readable()
-        return [] if queue is None else history.active_jobs(queue, source_id)
-
-    def get_job_history(
-        self,
-        limit: int = 50,
-        max_age_days: float | None = 7,
-        job_type: str | None = None,
-        source_id: str | None = None,
-        status: Status | None = None,
-    ) -> list[Job]:
-        """Jobs, the newest first."""
-        queue = self._readable()
-        if queue is None:
-            return []
-        types = None if job_type is None else known_names(job_type)
-        return history.list_jobs(queue, limit, max_age_days, types, source_id, status)
-
-    def check_filters(self, job_type: str | None = None, source_id: str | None = None) -> None:
-        """Raise NotFoundError where a filter names a type or a source that nobody knows, today or formerly."""
-        if job_type is not None:
-            from kbjobs.filters import check_type
-
-            check_type(self.home, self._readable(), job_type)
-        if source_id is not None:
-            from kbjobs.filters import check_source
-
-            check_source(self.home, self._readable(), source_id)
-
-    def get_just_ended_jobs(self, limit: int, days: float = 1) -> list[Job]:
-        """Jobs that ended within the last days, the latest first."""
-        queue = self._readable()
-        return [] if queue is None else history.just_ended(queue, limit, days)
-
-    def get_attempts(self, job_id: int) -> list[Attempt]:
-        """Every attempt of a job: number, times, outcome, error."""
-        return history.list_attempts(self._existing(job_id), job_id)
-
-    def get_resumable_jobs(self) -> list[Job]:
-        """Jobs that can go on: those that failed or were interrupted, and those whose worker is dead."""
-        queue = self._readable()
-        if queue is None:
-            return []
-        dead = [job for job in queue.running() if self.is_worker_dead(job)]
-        return sorted([*dead, *history.resumable_jobs(queue)], key=lambda job: job.id)
-
-    def get_checkpoint(self, chain: str, source_id: str | None) -> Checkpoint | None:
-        """How far a chain has come on a source, where it has not succeeded."""
-        queue = self._readable()
-        return None if queue is None else queue.load_checkpoint(source_id, chain)
-
-    def get_dimension_status(self) -> dict[int, dict[str, Any]]:
-        """For each dimension: ``busy``, and the running job that works on it, its source and operation."""
-        running = {job.dimension: job for job in self.get_active_jobs() if job.status is Status.RUNNING}
-        found: dict[int, dict[str, Any]] = {}
-        for dimension in DIMENSIONS:
-            job = running.get(dimension)
-            found[dimension] = {
-                "busy": job is not None,
-                "job": job.id if job else None,
-                "source": job.source if job else None,
-                "operation": job.operation if job else None,
-            }
-        return found
-
-    def is_dimension_busy(self, dimension: int) -> bool:
-        """Whether a running job works on vectors of that dimension."""
-        status = self.get_dimension_status()
-        if dimension not in status:
-            raise UsageError(f"{dimension} is not a dimension", f"They are {', '.join(map(str, DIMENSIONS))}.")
-        return bool(status[dimension]["busy"])
-
-    def get_available_dimensions(self) -> list[int]:
-        """The dimensions on which no running job works."""
-        return [dimension for dimension, status in self.get_dimension_status().items() if not status["busy"]]
-
-    def get_daemon(self) -> DaemonState:
-        """Whether the daemon runs, and its pid, version and start where it does."""
-        if not is_running(self.home):
-            return DaemonState(running=False)
-        queue = self._readable()
-        described = None if queue is None else queue.daemon()
-        return DaemonState(running=True) if described is None else DaemonState(running=True, **asdict(described))
-
-    def log_file(self, job: Job, attempt: int | None = None) -> Path:
-        """The log of an attempt, by default the newest; raises NotFoundError where it has not begun."""
-        wanted = attempt if attempt is not None else job.attempt
-        path = self.home.log_file(job.id, wanted)
-        if not path.exists():
-            hint = "It has not started yet." if job.attempt == 0 else f"It has had {job.attempt} attempt(s)."
-            raise NotFoundError(f"job {job.id} has no log of attempt {wanted}", hint)
-        return path
 
     def follow(self, job_ids: Sequence[int], revive: bool) -> Iterator[JobEvent]:
         """What happens to the jobs until all have ended. ``revive``: start a daemon where it has died."""
@@ -381,17 +251,6 @@ class JobManager:
             self.close()
             self._queue = Queue(self.home.state_file)
         return self._queue
-
-    def _readable(self) -> Queue | None:
-        if self._queue is None:
-            self._queue = open_to_read(self.home.state_file)
-        return self._queue
-
-    def _existing(self, job_id: int) -> Queue:
-        queue = self._readable()
-        if queue is None:
-            raise NotFoundError(f"there is no job {job_id}", "Nothing was ever submitted in this home.")
-        return queue
 
     def _writable(self, job_id: int) -> Queue:
         return self._opened() if self.home.state_file.exists() else self._existing(job_id)

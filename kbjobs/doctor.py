@@ -64,7 +64,7 @@ def _check_home(home: Home) -> Iterator[Finding]:
         return
     refuse_network_home(home.path)
     if not os.access(home.path, os.W_OK | os.X_OK):
-        yield Finding("home", "problem", f"{home.path} cannot be written", f"chown it to {os.getuid()}, or move it.")
+        yield Finding("home", "problem", f"{home.path} cannot be written", _make_writable(home.path))
     open_to_others = [
         path
         for path in (home.path, home.state_file, home.secrets_file, home.logs, home.sources)
@@ -74,6 +74,16 @@ def _check_home(home: Home) -> Iterator[Finding]:
         yield Finding("home", "problem", f"{path} is open to other users", f"chmod go= {path}")
     if not open_to_others:
         yield Finding("home", "ok", f"{home.path} is private and on a local disk")
+
+
+def _make_writable(path: Path) -> str:
+    """What gives this user the folder: another's, their own with the wrong mode, or one on a read-only disk."""
+    owner = path.stat().st_uid
+    if owner != os.geteuid():
+        return f"It belongs to user {owner}: chown -R {os.geteuid()} {path}, or use another KBJOBS_HOME."
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        return "Its disk is read-only: mount it for writing, or use another KBJOBS_HOME."
+    return f"chmod u+rwx {path}"
 
 
 def _check_disk(home: Home) -> Iterator[Finding]:
@@ -240,6 +250,16 @@ def _check_models(home: Home) -> Iterator[Finding]:
             yield Finding("model", "ok", f"{name} is in {folder.path}")
 
 
+def _secrets_of(home: Home, one: _Configured) -> tuple[str, ...]:
+    """What a phase needs with the parameters it has: a dry run, for example, needs no key."""
+    kind = one.job_type
+    try:
+        planned = kind.fill(home, Settings(home), kind.params.model_validate(one.params))
+    except (KbjobsError, ValueError):  # a model that is missing, say, is told by another check
+        return kind.secrets
+    return kind.secrets if planned.secrets is None else planned.secrets
+
+
 def _check_secrets(home: Home) -> Iterator[Finding]:
     stored = set(stored_secrets(home))
     queue = open_to_read(home.state_file)
@@ -249,7 +269,7 @@ def _check_secrets(home: Home) -> Iterator[Finding]:
             described = queue.daemon()
     running = is_running(home) and described is not None
     visible = stored | set(described.secrets if running and described else names_in_environment())
-    missing = {name: one.where for one in _configured(home) for name in one.job_type.secrets if name not in visible}
+    missing = {name: one.where for one in _configured(home) for name in _secrets_of(home, one) if name not in visible}
     for name, where in missing.items():
         text = f"{name} is not there for the workers, and {where} needs it"
         yield Finding("secrets", "problem", text, f"kbjobs config set-secret {name}")

@@ -1,4 +1,4 @@
-"""What is to be said of a chain before it runs on a certain source. Nothing is written."""
+"""What is to be said of a chain before it runs: what a submit would refuse, and advice. Nothing is written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kbjobs.chains.chain import Chain
 from kbjobs.chains.diagnostics import Diagnostic
-from kbjobs.chains.planning import Planned
+from kbjobs.chains.planning import Planned, Require
 from kbjobs.errors import KbjobsError
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
@@ -15,8 +15,26 @@ from kbjobs.store.sources import SourceFolder
 PlanChain = Callable[[Chain, str], Planned]
 
 
-def advise_chain(home: Home, settings: Settings, chain: Chain, source_id: str, plan: PlanChain) -> list[Diagnostic]:
-    """Warnings: what each phase would lack on the source, and what would make it pointless or costly.
+def check_needs(home: Home, settings: Settings, chain: Chain, require: Require) -> list[Diagnostic]:
+    """What each phase lacks whatever the source is: a model, a package, a credential. Errors, as a submit has them.
+
+    Args:
+        home: the home.
+        settings: the settings in force.
+        chain: the chain.
+        require: raises where a planned phase needs a credential that its worker would not have.
+    """
+    found = []
+    for index, phase in enumerate(chain.phases):
+        try:
+            require(phase.job_type, phase.job_type.fill(home, settings, phase.params))
+        except KbjobsError as error:
+            found.append(_refusal(index, error.message, error))
+    return found
+
+
+def check_on_source(home: Home, settings: Settings, chain: Chain, source_id: str, plan: PlanChain) -> list[Diagnostic]:
+    """What each phase lacks on a source, as errors, and what would make it pointless or costly there, as warnings.
 
     Args:
         home: the home.
@@ -34,7 +52,7 @@ def advise_chain(home: Home, settings: Settings, chain: Chain, source_id: str, p
         try:
             params = kind.params.model_validate(plan(alone, source_id).job.phases[0].params)
         except KbjobsError as error:
-            found.append(_warning(index, _about(error.message, source_id), error.hint))
+            found.append(_refusal(index, _about(error.message, source_id), error))
             try:  # only a key may be missing
                 params = kind.plan(home, settings, folder, phase.params).params
             except KbjobsError:
@@ -49,8 +67,12 @@ def advise_chain(home: Home, settings: Settings, chain: Chain, source_id: str, p
     return found
 
 
-def _warning(index: int, message: str, hint: str = "") -> Diagnostic:
-    return Diagnostic("advice", message, severity="warning", hint=hint, path=("phase", index, "job"))
+def _refusal(index: int, message: str, error: KbjobsError) -> Diagnostic:
+    return Diagnostic("state", message, hint=error.hint, path=("phase", index, "job"), exit_code=error.exit_code)
+
+
+def _warning(index: int, message: str) -> Diagnostic:
+    return Diagnostic("advice", message, severity="warning", path=("phase", index, "job"))
 
 
 def _about(message: str, source_id: str) -> str:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["file", "syntax", "value", "order", "advice"]
+from kbjobs.errors import ExitCode
+
+Kind = Literal["file", "syntax", "value", "order", "state", "advice"]
 Severity = Literal["error", "warning"]
 Path = tuple[str | int, ...]
 
@@ -24,7 +26,8 @@ class Diagnostic:
 
     ``line`` and ``column`` count from 1, the column in characters; ``length`` is in characters. None where there
     is no file, or no place in it. ``path`` leads to the value in the document, such as ``("phase", 0, "weight")``;
-    ``at`` is what of it the caret goes under. ``expected`` says what would be right, ``hint`` what to do.
+    ``at`` is what of it the caret goes under. ``expected`` says what would be right, ``hint`` what to do;
+    ``exit_code`` is that with which a submit refuses the chain for an error.
     """
 
     kind: Kind
@@ -37,6 +40,7 @@ class Diagnostic:
     hint: str = ""
     path: Path = ()
     at: Literal["key", "value"] = "value"
+    exit_code: ExitCode = ExitCode.USAGE
 
     def as_dict(self, origin: str) -> dict[str, Any]:
         """As JSON."""

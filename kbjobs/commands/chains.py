@@ -10,8 +10,9 @@ import typer
 
 from kbjobs.commands._errors import printable
 from kbjobs.commands._render import print_json, print_table, say
-from kbjobs.errors import ExitCode, NotFoundError
-from kbjobs.settings import Home, Settings, current_home
+from kbjobs.errors import ExitCode, KbjobsError, NotFoundError, worst
+from kbjobs.settings import Home, current_home
+from kbjobs.wording import counted
 
 if TYPE_CHECKING:
     from kbjobs.chains.chain import Chain
@@ -91,13 +92,15 @@ def show(
 def validate(
     files: Annotated[list[str], typer.Argument(help="Chain files, or names of chains.", show_default=False)],
     source: Annotated[
-        list[str] | None, typer.Option(help="Also say what the chain would meet on this source.", metavar="ID")
+        list[str] | None, typer.Option(help="Check it for this source, not for those of the file.", metavar="ID")
     ] = None,
+    syntax_only: Annotated[bool, typer.Option("--syntax-only", help="Look at the file alone.")] = False,
     as_json: JSON = False,
 ) -> None:
-    """Check chain files: every mistake with its place, advice on the order, and on the state of the source.
+    """Check chain files: every mistake with its place, and all that a submit would refuse, before the night.
 
-    Exits 2 where there is an error; a warning is none.
+    Models, keys and sources must be there: the exit code is that of the submit. A warning (advice on the order of
+    phases and on the state of the source) is no error.
 
     Example:  kbjobs chains validate nightly.toml --source wiki
     """
@@ -106,59 +109,53 @@ def validate(
     from kbjobs.chains.library import find_chain_file
 
     home = current_home()
-    code = ExitCode.DONE
+    codes: list[int] = []
     told: list[dict[str, Any]] = []
     for name in files:
         try:
             found = examine_chain(find_chain_file(home, name))
         except NotFoundError as error:
-            code = code or error.exit_code
+            codes.append(error.exit_code)
             missing = Diagnostic("file", error.message, hint=error.hint)
             told.append(missing.as_dict(name))
             if not as_json:
                 print(render(missing, name, ""))
             continue
-        if found.chain is None:
-            code = ExitCode.USAGE
-        else:
-            found = _with_advice(home, found, found.chain, source)
+        if found.chain is not None and not syntax_only:
+            found = _with_state(home, found, found.chain, source)
+        errors = [one for one in found.diagnostics if one.severity == "error"]
+        codes += [one.exit_code for one in errors[:1]]  # a submit meets the first
         told += [one.as_dict(found.origin) for one in found.diagnostics]
         if not as_json:
-            _print_found(found)
+            _print_found(found, is_valid=not errors)
     if as_json:
         print_json(told)
-    raise typer.Exit(code)
+    raise typer.Exit(worst(codes))
 
 
-def _with_advice(home: Home, found: ChainFile, chain: Chain, named: list[str] | None) -> ChainFile:
-    """With what is to be said of the sources that the file or the option names."""
+def _with_state(home: Home, found: ChainFile, chain: Chain, named: list[str] | None) -> ChainFile:
+    """With what a submit would say of the sources that the option or the file names; of none, what holds for any."""
     from kbjobs.api import JobManager
-    from kbjobs.chains.advising import advise_chain
     from kbjobs.chains.diagnostics import Diagnostic
-    from kbjobs.store.sources import SourceFolder
 
     manager = JobManager(home)
-    settings = Settings(home)
     more: list[Diagnostic] = []
-    for source_id in named or chain.sources:
+    for source_id in named or chain.sources or (None,):
         try:
-            SourceFolder(home.sources, source_id).read()
-        except NotFoundError as error:
-            if named:
+            more += manager.check_chain(chain, source_id)
+        except KbjobsError as error:
+            if named or source_id is None:
                 raise
             path = ("source",) if chain.sources == (source_id,) else ("sources", chain.sources.index(source_id))
-            more.append(Diagnostic("advice", error.message, severity="warning", hint=error.hint, path=path))
-        else:
-            more += advise_chain(home, settings, chain, source_id, manager.plan)
+            more.append(Diagnostic("state", error.message, hint=error.hint, path=path, exit_code=error.exit_code))
     return found.with_more(more) if more else found
 
 
-def _print_found(found: ChainFile) -> None:
+def _print_found(found: ChainFile, is_valid: bool) -> None:
     if found.diagnostics:
         print(found.render())
-    if found.chain is not None:
-        count = len(found.chain.phases)
-        print(printable(f"{found.origin}: valid, {count} {'phase' if count == 1 else 'phases'}"))
+    if found.chain is not None and is_valid:
+        print(printable(f"{found.origin}: valid, {counted(len(found.chain.phases), 'phase')}"))
 
 
 @app.command()

@@ -67,7 +67,7 @@ def test_show_prints_the_file_and_it_can_be_used(kbjobs: Kbjobs, here: Path) -> 
     shown = kbjobs("chains", "show", "generate-source").stdout
     assert shown == (TEMPLATES / "generate_source.toml").read_text()
     (here / "copy.toml").write_text(shown)
-    kbjobs("chains", "validate", "copy.toml")
+    kbjobs("chains", "validate", "copy.toml", "--syntax-only")
     chain = read_json(kbjobs("chains", "show", "generate_source.toml", "--json"))
     assert [phase["name"] for phase in chain["phases"]] == [
         "metadata", "index_online", "index_offline", "suggest_tags"
@@ -85,7 +85,9 @@ def test_validate_shows_every_mistake_of_every_file(kbjobs: Kbjobs, here: Path) 
     (here / "one.toml").write_text("nme = 1\n" + PHASE + "weight = -1\n")
     (here / "two.toml").write_text("[[phase]\n")
     (here / "good.toml").write_text(PHASE)
-    ended = kbjobs("chains", "validate", "one.toml", "two.toml", "good.toml", "reindex-online", check=2)
+    ended = kbjobs(
+        "chains", "validate", "one.toml", "two.toml", "good.toml", "reindex-online", "--syntax-only", check=2
+    )
     assert [line.split(": ")[0] for line in ended.stdout.splitlines() if ": error: " in line] == [
         "one.toml:1:1", "one.toml:4:10", "two.toml:1:8"
     ]  # fmt: skip
@@ -97,14 +99,16 @@ def test_validate_shows_every_mistake_of_every_file(kbjobs: Kbjobs, here: Path) 
 def test_validate_as_json(kbjobs: Kbjobs, here: Path) -> None:
     (here / "bad.toml").write_text(PHASE + "weight = -1\n")
     (here / "order.toml").write_text(PHASE + '[[phase]]\njob = "metadata"\n')
-    told = read_json(kbjobs("chains", "validate", "bad.toml", "order.toml", "no.toml", "--json", check=2))
+    told = read_json(
+        kbjobs("chains", "validate", "bad.toml", "order.toml", "no.toml", "--json", "--syntax-only", check=2)
+    )
     assert [(one["file"], one["line"], one["column"], one["severity"], one["kind"]) for one in told] == [
         ("bad.toml", 3, 10, "error", "value"),
         ("order.toml", 2, 7, "warning", "order"),
         ("no.toml", None, None, "error", "file"),
     ]
     assert told[0]["expected"] == "a number from 0 to 1,000,000"
-    assert read_json(kbjobs("chains", "validate", "generate-source", "--json")) == []
+    assert read_json(kbjobs("chains", "validate", "generate-source", "--json", "--syntax-only")) == []
 
 
 def test_validate_exit_codes(kbjobs: Kbjobs, here: Path) -> None:
@@ -119,9 +123,10 @@ def test_validate_with_a_source_says_what_each_phase_would_meet(
     kbjobs: Kbjobs, here: Path, wiki: str, minilm: None
 ) -> None:
     (here / "nightly.toml").write_text('source = "wiki"\n\n[[phase]]\njob = "index-online"\n\n' + PHASE)
-    shown = kbjobs("chains", "validate", "nightly.toml").stdout
-    assert "nightly.toml:4:7: warning: source 'wiki': index-online needs OPENAI_API_KEY" in shown
-    assert shown.endswith("nightly.toml: valid, 2 phases\n")
+    shown = kbjobs("chains", "validate", "nightly.toml", check=6).stdout
+    assert "nightly.toml:4:7: error: source 'wiki': index-online needs OPENAI_API_KEY" in shown
+    assert "valid" not in shown.splitlines()[-1]
+    assert kbjobs("chains", "validate", "nightly.toml", "--syntax-only").stdout == "nightly.toml: valid, 2 phases\n"
     (here / "clear.toml").write_text('[[phase]]\njob = "clear-vectors"\n')
     shown = kbjobs("chains", "validate", "clear.toml", "--source", "wiki").stdout
     assert "warning: source 'wiki' has no vectors of dimension 384: nothing to clear" in shown
@@ -141,15 +146,43 @@ def test_validate_with_a_source_that_is_indexed_says_so(kbjobs: Kbjobs, here: Pa
 
 def test_validate_names_a_model_that_is_missing(kbjobs: Kbjobs, here: Path, wiki: str) -> None:
     (here / "x.toml").write_text(PHASE + 'params = { model = "bge-large-en-v1.5" }\n')
-    told = read_json(kbjobs("chains", "validate", "x.toml", "--source", "wiki", "--json"))
-    assert [(one["kind"], one["severity"]) for one in told] == [("advice", "warning")]
+    told = read_json(kbjobs("chains", "validate", "x.toml", "--source", "wiki", "--json", check=6))
+    assert [(one["kind"], one["severity"]) for one in told] == [("state", "error")]
     assert "bge-large-en-v1.5 is not on this machine" in told[0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("params", "code", "told"),
+    [
+        ('{ model = "bge-large-en-v1.5" }', 6, "bge-large-en-v1.5 is not on this machine"),
+        ('{ model = "all-MiniLM-L6" }', 4, "all-MiniLM-L6"),
+        ('{ model = "all-MiniLM-L6-v2", dimension = 768 }', 2, "384 dimensions, not 768"),
+    ],
+)
+@pytest.mark.parametrize("with_source", [True, False])
+def test_validate_refuses_what_a_submit_refuses(
+    kbjobs: Kbjobs, here: Path, wiki: str, minilm: None, params: str, code: int, told: str, with_source: bool
+) -> None:
+    (here / "x.toml").write_text(PHASE + f"params = {params}\n")
+    source = ["--source", "wiki"] if with_source else []
+    shown = kbjobs("chains", "validate", "x.toml", *source, check=code).stdout
+    assert "x.toml:2:7: error: " in shown and told in shown
+    assert told in kbjobs("chain", "x.toml", "--source", "wiki", check=code).stderr
+    kbjobs("chains", "validate", "x.toml", *source, "--syntax-only")
+
+
+def test_validate_needs_no_key_for_a_dry_run(kbjobs: Kbjobs, here: Path) -> None:
+    phase = '[[phase]]\njob = "index-online"\n'
+    (here / "online.toml").write_text(phase)
+    (here / "dry.toml").write_text(phase + "params = { dry_run = true }\n")
+    assert "OPENAI_API_KEY" in kbjobs("chains", "validate", "online.toml", check=6).stdout
+    assert kbjobs("chains", "validate", "dry.toml").stdout == "dry.toml: valid, 1 phase\n"
 
 
 def test_validate_with_a_source_that_is_not_there(kbjobs: Kbjobs, here: Path, wiki: str) -> None:
     (here / "x.toml").write_text('sources = ["wiki", "wikki"]\n' + PHASE)
-    shown = kbjobs("chains", "validate", "x.toml").stdout
-    assert "x.toml:1:20: warning: there is no source 'wikki'" in shown and "Did you mean wiki?" in shown
+    shown = kbjobs("chains", "validate", "x.toml", check=4).stdout
+    assert "x.toml:1:20: error: there is no source 'wikki'" in shown and "Did you mean wiki?" in shown
     assert "no source" in kbjobs("chains", "validate", "x.toml", "--source", "wikki", check=4).stderr
     kbjobs("chains", "validate", "x.toml", "--source", "../x", check=2)
 
