@@ -175,6 +175,8 @@ def explain(error: Exception, path: Path) -> KbjobsError:
             f"{path} was locked for more than {BUSY_SECONDS:.0f} s",
             "See which process holds it (fuser) and try again.",
         )
+    if path.parent.exists() and os.statvfs(path.parent).f_flag & os.ST_RDONLY:
+        return UnavailableError(f"{path} is on a read-only disk: {text}", "Mount it for writing, or use another home.")
     return UnavailableError(
         f"{path} cannot be used: {text}",
         "Check that the folder exists, is writable for you and lies on a local disk.",

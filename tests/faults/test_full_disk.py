@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from kbjobs.api import JobManager
+from kbjobs.daemon.launching import is_running, stop_daemon
 from kbjobs.errors import ExitCode, KbjobsError
+from kbjobs.settings import Home
+from kbjobs.sources import register
 from kbjobs.store.connection import explain, is_disk_full
 from kbjobs.store.jobs import NewJob, Report
 from kbjobs.store.queue import Queue
 from kbjobs.store.transitions import Event, Status
-from tests.conftest import fill_disk, phase_state
+from tests.conftest import Kbjobs, fill_disk, phase_state, read_json, wait_until, write_pages
 
 BIG = "x" * 200_000  # more than the pages that the write-ahead log has to spare
 
@@ -80,6 +86,64 @@ def test_nothing_is_lost(small_disk: Path, queue: Queue, name: str) -> None:
     operation(queue)
     assert queue.get(1).status is after
     assert queue.connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+
+
+@pytest.fixture
+def full_home(small_disk: Path, monkeypatch: pytest.MonkeyPatch, test_types: None) -> Iterator[Home]:
+    """A home on the small disk, with the sources a and b."""
+    home = Home(small_disk / "home")
+    monkeypatch.setenv("KBJOBS_HOME", str(home.path))
+    home.prepare()
+    for source in ("a", "b"):
+        register(home, source, [write_pages(small_disk / source, 1)])
+    yield home
+    if is_running(home):
+        stop_daemon(home, now=True, seconds=30)
+
+
+def fill_to_the_last_byte(disk: Path) -> None:
+    with contextlib.suppress(OSError), (disk / "last").open("wb", buffering=0) as file:
+        while True:
+            file.write(b"\0" * 4096)
+
+
+def test_status_and_cancel_of_a_waiting_job(small_disk: Path, full_home: Home, kbjobs: Kbjobs) -> None:
+    """No daemon runs: SQLite finds no room even for the shared memory that a reader needs."""
+    queue = Queue(full_home.state_file)
+    submit(queue)
+    queue.close()
+    fill_to_the_last_byte(small_disk)
+    assert shutil.disk_usage(small_disk).free == 0
+    assert "pending" in kbjobs("status").stdout
+    assert read_json(kbjobs("history", "--json"))[0]["status"] == "pending"
+    assert "job 1 is cancelled" in kbjobs("cancel", "1").stderr
+    assert "cancelled" in kbjobs("status", "1").stdout
+
+
+@pytest.mark.parametrize("end", ["cancel", "complete"])
+def test_the_end_of_a_running_job(small_disk: Path, full_home: Home, kbjobs: Kbjobs, end: str) -> None:
+    manager = JobManager(full_home)
+    # Its ledger has no room either: what it does must not be what fails here.
+    job_id = manager.submit("steps", "a", count=20, seconds=0.1, misbehave="idle")
+    wait_until(lambda: (job := manager.get_status(job_id)).phase and job.phase.current)
+    fill_to_the_last_byte(small_disk)
+    if end == "cancel":
+        kbjobs("cancel", job_id)
+    expected = {"cancel": 9, "complete": 0}[end]
+    kbjobs("wait", job_id, check=expected, timeout=60)
+    assert read_json(kbjobs("status", job_id, "--json"))["exit_code"] == expected
+
+
+def test_a_resume_is_refused_as_a_submit_is(small_disk: Path, full_home: Home, kbjobs: Kbjobs, minilm: None) -> None:
+    queue = Queue(full_home.state_file)
+    phase = phase_state("index_offline", "index_offline", {"model": "all-MiniLM-L6-v2"})
+    job = queue.submit(NewJob("index_offline", "a", phase.params, (phase,), ("source:a",)))
+    queue.cancel(job.id)
+    queue.close()
+    fill_disk(small_disk, 40 * 1024 * 1024)
+    for command in (("run", "index-offline", "b"), ("resume", "1")):
+        assert "the job needs at least" in kbjobs(*command, check=7, timeout=60).stderr
+    assert read_json(kbjobs("status", "1", "--json"))["status"] == "cancelled"
 
 
 def test_a_submit_says_that_the_disk_is_full(small_disk: Path, queue: Queue) -> None:

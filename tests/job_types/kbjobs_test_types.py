@@ -30,7 +30,7 @@ class StepsParams(Params):
     count: int = Field(10, ge=0, description="How many steps.")
     seconds: float = Field(0.0, ge=0, description="How long each takes.")
     number: int = Field(0, description="Tells jobs apart.")
-    misbehave: Literal["no", "spawn", "deaf", "busy", "memory"] = Field("no", description="What goes wrong.")
+    misbehave: Literal["no", "spawn", "deaf", "busy", "memory", "idle"] = Field("no", description="What goes wrong.")
     fail_first: int = Field(0, description="Raise a passing error in the first attempts.")
     fail_documents: int = Field(0, description="So many documents cannot be processed.")
     fail: bool = Field(False, description="Fail after the steps, as long as the source has no file 'mended'.")
@@ -54,6 +54,11 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: StepsPara
 
 def run(context: Context, params: StepsParams) -> PhaseResult:
     """Do the steps that are not in the ledger yet."""
+    if params.misbehave == "idle":  # writes nothing
+        for step in range(params.count):
+            context.progress(step, params.count, "steps", "working")
+            time.sleep(params.seconds)
+        return PhaseResult({"steps": params.count}, f"{params.count} steps")
     guard = os.open(context.source.path / "guard", os.O_CREAT | os.O_RDWR)
     ledger = open_ledger(context.source.path)
     try:
