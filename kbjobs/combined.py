@@ -21,6 +21,7 @@ from kbjobs.store.jobs import Report
 from kbjobs.store.phase_state import PhaseState, fingerprint, reopened
 from kbjobs.store.queue import Queue
 from kbjobs.store.snapshot import open_to_read
+from kbjobs.wording import counted
 
 __all__ = [
     "Checkpoint",
@@ -144,7 +145,7 @@ def run_combined_job(
         if is_kept and job_type is not None:
             delete_checkpoint(source_id, job_type)
         progress.tell()
-        outcome = {"success": True, "status": "success", "message": f"{len(phases)} phases done"}
+        outcome = {"success": True, "status": "success", "message": f"{counted(len(phases), 'phase')} done"}
     reached = Checkpoint(source_id, job_type or "", progress.snapshot())
     return {
         **outcome,

@@ -23,6 +23,7 @@ from kbjobs.store.history import active_jobs, resumable_jobs
 from kbjobs.store.snapshot import open_to_read
 from kbjobs.store.sources import list_sources
 from kbjobs.version import VERSION
+from kbjobs.wording import agreeing, counted
 
 if TYPE_CHECKING:
     from kbjobs.phases.base import JobType
@@ -110,7 +111,7 @@ def _check_databases(home: Home) -> Iterator[Finding]:
             damaged = True
             yield Finding("databases", "problem", f"{path} is damaged: {found}", "Restore it from a backup.")
     if not damaged:
-        yield Finding("databases", "ok", f"{len(existing)} are whole")
+        yield Finding("databases", "ok", f"{counted(len(existing), 'file')}, whole")
 
 
 def _check_daemon(home: Home) -> Iterator[Finding]:
@@ -123,7 +124,8 @@ def _check_daemon(home: Home) -> Iterator[Finding]:
         described = queue.daemon()
     if not is_running(home):
         if waiting:
-            yield Finding("daemon", "problem", f"none runs, and {waiting} jobs wait", "kbjobs daemon start")
+            told = agreeing(waiting, "job", "waits", "wait")
+            yield Finding("daemon", "problem", f"none runs, and {told}", "kbjobs daemon start")
         else:
             yield Finding("daemon", "ok", "none runs and none is needed")
     elif described and described.version != VERSION:
@@ -154,7 +156,8 @@ def _check_leftovers(home: Home) -> Iterator[Finding]:
         if path.stem.removeprefix("run-") not in known and not is_locked(path)
     ]
     if stale:
-        yield Finding("stale locks", "note", f"{len(stale)} lock files of ended runs", "The next daemon removes them.")
+        told = f"{counted(len(stale), 'lock file')} of ended runs"
+        yield Finding("stale locks", "note", told, "The next daemon removes them.")
     if not strays and not stale:
         yield Finding("left-over processes", "ok", "none, and no stale lock")
 

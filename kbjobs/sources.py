@@ -257,6 +257,8 @@ def search(
 
     if not words.strip():
         raise UsageError("there is nothing to search for", 'Give some words: kbjobs search "boil water".')
+    if any("\ud800" <= character <= "\udfff" for character in words):  # how Python gives bytes that are no text
+        raise UsageError("the words are not valid UTF-8", "Is the terminal set to another character set?")
     ids = [source_id] if source_id is not None else [source.id for source in list_sources(home.sources)]
     folders = [SourceFolder(home.sources, one) for one in ids]
     for folder in folders:

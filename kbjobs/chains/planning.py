@@ -15,6 +15,7 @@ from kbjobs.store.checkpoints import Checkpoint
 from kbjobs.store.jobs import Limits, NewJob
 from kbjobs.store.phase_state import PhaseState, fingerprint, first_open
 from kbjobs.store.sources import SourceFolder
+from kbjobs.wording import counted
 
 Require = Callable[[JobType, Plan], None]
 
@@ -103,7 +104,7 @@ def check_phases(
 def describe(checkpoint: Checkpoint) -> str:
     """How far a checkpoint has come, for people."""
     done, total = len(checkpoint.completed), len(checkpoint.phases)
-    return f"{done} of {total} phases done, saved {checkpoint.saved_at}"
+    return f"{done} of {counted(total, 'phase')} done, saved {checkpoint.saved_at}"
 
 
 def _told(chain: Chain) -> str:

@@ -12,6 +12,7 @@ from kbjobs.store.phase_state import PhaseState, PhaseStatus
 
 ALMOST = 99.9  # the most that is told before the last phase has ended
 MEASURED_SECONDS = 0.1  # of work, before a rate or the time left is told from it
+TELLING_SECONDS = 1.0  # that a phase must have taken the last time, to tell what it will take
 UNTOLD_SECONDS = 10 * 365 * 86400.0  # a time left that says nothing but that the rate was next to none
 MEASURED_SHARE = 0.1  # percent of the chain that must be known before the pace of the rest is told from it
 
@@ -157,8 +158,13 @@ class Progress:
         return self._past_left(now)
 
     def _past_left(self, now: float) -> float | None:
-        """Seconds left of the running phase by what it took the last time, None once it has taken longer."""
+        """Seconds left of the running phase by what it took the last time, None once it has taken longer.
+
+        One that took no time had nothing to do: it tells nothing of one that has.
+        """
         past = self._pasts.get(self._index)
+        if past is not None and past.seconds < TELLING_SECONDS:
+            return None
         elapsed = max(0.0, now - self._phase_start)
         return None if past is None or elapsed > past.seconds else past.seconds - elapsed
 

@@ -144,7 +144,7 @@ def summarise(phases: Sequence[PhaseState]) -> ChainResult:
         return ChainResult(phases[0].summary or "", failed, broken, tuple(phases))
     skipped = sum(phase.is_skipped for phase in phases)
     done = sum(phase.is_completed for phase in phases)
-    text = f"{done} of {len(phases)} phases done"
+    text = f"{done} of {counted(len(phases), 'phase')} done"
     text += f", {skipped} of them before" if skipped else ""
     text += f"; {', '.join(broken)} failed (see the log)" if broken else ""
     text += f"; {counted(failed, 'document')} could not be processed (see the log)" if failed else ""

@@ -26,15 +26,17 @@ from kbjobs.commands._render import (
     phase_progress,
     phase_row,
     say,
+    title,
 )
 from kbjobs.commands._several import Done
 from kbjobs.errors import ExitCode, worst
 from kbjobs.following import JobEvent
 from kbjobs.store.jobs import Job
-from kbjobs.store.phase_state import PhaseState
+from kbjobs.store.phase_state import PhaseState, PhaseStatus
 from kbjobs.store.transitions import Status
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.progress import Progress, TaskID
 
 PLAIN_SECONDS = 60.0  # between two plain lines of progress: bars in cron's mail helped nobody
@@ -90,7 +92,7 @@ def follow_again(manager: JobManager, done: Done, detach: bool, as_json: bool) -
 
 def summary(job: Job) -> str:
     """One line on how a job ended, and where it did not end well, what to do."""
-    text = f"job {job.id} {job.type.replace('_', '-')} {job.source or ''}: {job.status}"
+    text = f"job {job.id} {title(job)}: {job.status}"
     text += f" in {duration(job.duration)}" if job.attempt else ""
     text += f" after {job.attempt} attempts" if job.attempt > 1 else ""
     if job.status is Status.FAILED:
@@ -166,7 +168,7 @@ def _describe(event: JobEvent) -> str:
     job = event.job
     if event.event == "queued":
         standing = "queued" if job.status is Status.PENDING else job.status
-        return f"{job.type.replace('_', '-')} {job.source or ''} is {standing}"
+        return f"{title(job)} is {standing}"
     if event.event == "retry":
         return f"back in the queue, {job.message}"
     if event.event == "phase" and job.phase is not None:
@@ -175,18 +177,23 @@ def _describe(event: JobEvent) -> str:
 
 
 def _show_bars(manager: JobManager, job_ids: Sequence[int], revive: bool) -> list[Job]:
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+    from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn
+    from rich.text import Text
+
+    class _Spinner(SpinnerColumn):
+        """Turns beside what runs, and beside nothing else."""
+
+        def render(self, task: Task) -> RenderableType:
+            return super().render(task) if task.fields["runs"] else Text(" ")
 
     ended: list[Job] = []
     console = open_console(sys.stderr)
     # Several jobs at once get a line each, one alone shows its phases.
     has_phases = len(job_ids) == 1 and len(manager.get_status(job_ids[0]).phases) > 1
     bar_width = BAR_WIDTH if not has_phases or console.width >= WIDE else 0
-    title, *others = (TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in BAR_TEXTS)
+    name, *others = (TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in BAR_TEXTS)
     bar = (BarColumn(bar_width=bar_width),) if bar_width else ()
-    with Progress(
-        SpinnerColumn("line"), title, *bar, *others, console=console, refresh_per_second=8, transient=True
-    ) as bars:
+    with Progress(_Spinner("line"), name, *bar, *others, console=console, refresh_per_second=8, transient=True) as bars:
         lines = _Lines(bars, console.width, bar_width)
         for event in manager.follow(job_ids, revive):
             job = event.job
@@ -210,10 +217,11 @@ BAR_TEXTS = ("title", "done", "rate", "left", "detail")
 
 def _job_fields(job: Job) -> dict[str, Any]:
     return {
-        "title": f"{job.type.replace('_', '-')} {job.source or ''}",
+        "title": title(job),
         "done": f"{percentage(job.progress):>4}",
         "rate": describe_rate(job),
         "left": describe_time_left(job),
+        "runs": job.status is Status.RUNNING,
     }
 
 
@@ -225,6 +233,7 @@ def _phase_fields(phase: PhaseState, with_weight: bool) -> dict[str, Any]:
         "done": f"{done:>4}",
         "rate": f"weight {weight}" if with_weight else "",
         "left": f"{status} {taken}".rstrip() if is_told else "",
+        "runs": phase.status is PhaseStatus.RUNNING,
     }
 
 

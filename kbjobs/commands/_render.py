@@ -87,6 +87,11 @@ def age(moment: str | None) -> str:
     return duration(max(0.0, (datetime.now(UTC) - then).total_seconds())) + " ago"
 
 
+def title(job: Job) -> str:
+    """The job's type, and its source where it has one."""
+    return " ".join(filter(None, (job.type.replace("_", "-"), job.source)))
+
+
 def job_row(job: Job, is_dead: bool = False) -> tuple[str, ...]:
     """A job as a row of a table with the columns JOB_COLUMNS; ``is_dead``: its worker has ended without a word."""
     share = percentage(job.progress) if job.status != "pending" or job.progress else ""

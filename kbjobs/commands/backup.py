@@ -11,7 +11,7 @@ from kbjobs.commands._render import say
 from kbjobs.settings import current_home
 from kbjobs.store.backup import create_backup
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -12,7 +12,7 @@ from kbjobs.commands._several import do_to_each
 from kbjobs.errors import UsageError
 from kbjobs.store.transitions import Status
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -11,7 +11,7 @@ from kbjobs.commands._render import say
 from kbjobs.commands._submitting import SUBMIT_OPTIONS, submit, with_options
 from kbjobs.settings import current_home
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 FILE = Annotated[
     str, typer.Argument(help="A chain file, or the name of a chain (kbjobs chains list).", show_default=False)

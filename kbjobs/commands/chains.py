@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kbjobs.chains.chain import Chain
     from kbjobs.chains.file.reading import ChainFile
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(add_completion=False, no_args_is_help=True)
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 

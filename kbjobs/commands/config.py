@@ -10,7 +10,7 @@ from kbjobs.commands._render import print_json, print_table, say
 from kbjobs.credentials import MAX_BYTES, set_secret
 from kbjobs.settings import Settings, current_home
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 
 @app.callback()

@@ -15,7 +15,7 @@ from kbjobs.commands._render import age, print_json, say
 from kbjobs.daemon.launching import ensure_daemon, stop_daemon
 from kbjobs.settings import Settings, current_home
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(add_completion=False, no_args_is_help=True)
 MARGIN_SECONDS = 20.0  # beyond the grace, for the kernel and the disk to finish what was killed
 
 # The workers get SIGTERM from the daemon, which waits for their checkpoints; hence KillMode=mixed.
@@ -35,6 +35,7 @@ RestartSec=5
 WantedBy=default.target
 """
 
+JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 NOW = Annotated[bool, typer.Option("--now", help="Kill the workers instead of waiting for a checkpoint.")]
 
 
@@ -49,39 +50,53 @@ def daemon() -> None:
 
 
 @app.command()
-def start() -> None:
+def start(as_json: JSON = False) -> None:
     """Start the daemon, detached.
 
     Example:  kbjobs daemon start
     """
     home = current_home()
     home.prepare()
-    say("The daemon is started." if ensure_daemon(home) else "A daemon runs already.")
+    is_started = ensure_daemon(home)
+    if as_json:
+        print_json({"started": is_started, **asdict(get_job_manager().get_daemon())})
+    else:
+        say("The daemon is started." if is_started else "A daemon runs already.")
 
 
 @app.command()
-def stop(now: NOW = False) -> None:
+def stop(now: NOW = False, as_json: JSON = False) -> None:
     """Stop the daemon; its jobs stop at a checkpoint and go back to the queue.
 
     Example:  kbjobs daemon stop
     """
+    is_stopped = _stop(now)
+    if as_json:
+        print_json({"stopped": is_stopped, "running": False})
+    else:
+        say("The daemon has ended." if is_stopped else "No daemon runs.")
+
+
+def _stop(now: bool) -> bool:
     home = current_home()
-    grace = Settings(home).number("grace_seconds")
-    say("The daemon has ended." if stop_daemon(home, now, grace + MARGIN_SECONDS) else "No daemon runs.")
+    return stop_daemon(home, now, Settings(home).number("grace_seconds") + MARGIN_SECONDS)
 
 
 @app.command()
-def restart(now: NOW = False) -> None:
-    """Stop and start it again, after an upgrade or a change of settings.
+def restart(now: NOW = False, as_json: JSON = False) -> None:
+    """Stop and start it again, after a change of settings or of the environment.
 
     Example:  kbjobs daemon restart
     """
-    stop(now)
-    start()
+    if not as_json:
+        stop(now)
+    else:
+        _stop(now)
+    start(as_json)
 
 
 @app.command()
-def status(as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False) -> None:
+def status(as_json: JSON = False) -> None:
     """Say whether the daemon runs. Exits 0 either way.
 
     Example:  kbjobs daemon status --json

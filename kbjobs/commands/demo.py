@@ -17,7 +17,7 @@ from kbjobs.daemon.launching import stop_daemon
 from kbjobs.errors import NotFoundError
 from kbjobs.settings import HOME_VARIABLE, Home
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 MODEL = "all-MiniLM-L6-v2"
 SEARCHES = ("how long must water boil", "keep warm without a heater", "stop heavy bleeding")

@@ -12,7 +12,7 @@ from kbjobs.doctor import examine
 from kbjobs.errors import ExitCode
 from kbjobs.settings import current_home
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

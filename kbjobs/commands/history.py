@@ -12,7 +12,7 @@ from kbjobs.store.transitions import Status
 
 MAX_DAYS = 36500  # the clock does not go back for ever
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -11,7 +11,7 @@ from kbjobs.commands._render import DEAD, age, percentage, print_json, print_tab
 from kbjobs.commands.status import as_dict
 from kbjobs.store.jobs import Job
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

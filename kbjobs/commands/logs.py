@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import json
 import sys
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ from kbjobs.commands._render import say
 from kbjobs.errors import ExitCode
 from kbjobs.following import POLL_SECONDS
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
@@ -24,6 +25,9 @@ def logs(
     job: Annotated[int, typer.Argument(help="Id of the job.", show_default=False)],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
     attempt: Annotated[int | None, typer.Option(min=1, help="Default: the newest.", show_default=False)] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="JSON on stdout; with --follow a document for each part.")
+    ] = False,
 ) -> None:
     """The log of a job, one per attempt; none is ever overwritten.
 
@@ -33,29 +37,29 @@ def logs(
     found = manager.get_status(job)
     shown = attempt if attempt is not None else found.attempt
     if not follow:
-        _Log(manager.log_file(found, shown)).show()
+        _Log(manager.log_file(found, shown), job, shown, as_json).show()
         return
     if not found.has_ended and not manager.get_daemon().running:
         say("No daemon runs, so nothing will happen: kbjobs daemon start, or kbjobs wait JOB.")
     try:
         if attempt is not None:
-            _follow(manager, job, attempt)
+            _follow(manager, job, attempt, as_json)
             return
         shown = max(1, shown)
-        while _follow(manager, job, shown):
+        while _follow(manager, job, shown, as_json):
             shown += 1
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.CTRL_C) from None
 
 
-def _follow(manager: JobManager, job_id: int, attempt: int) -> bool:
+def _follow(manager: JobManager, job_id: int, attempt: int, as_json: bool) -> bool:
     """Show the log of an attempt until it ends; returns whether the job goes on, with another attempt."""
     log: _Log | None = None
     while True:
         current = manager.get_status(job_id)  # before the look at the log: what is written until then is shown
         path = manager.home.log_file(job_id, attempt)
         if log is None and (path.exists() or current.has_ended):
-            log = _Log(manager.log_file(current, attempt))
+            log = _Log(manager.log_file(current, attempt), job_id, attempt, as_json)
         if log is not None:
             log.show()
         if current.has_ended or current.attempt > attempt:
@@ -64,15 +68,21 @@ def _follow(manager: JobManager, job_id: int, attempt: int) -> bool:
 
 
 class _Log:
-    """A log that is shown as far as it is written."""
+    """A log that is shown as far as it is written: its text, or a JSON document a call."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, job_id: int, attempt: int, as_json: bool) -> None:
+        self._told = {"job": job_id, "attempt": attempt, "path": str(path)}
+        self._as_json = as_json
         self._file = path.open("rb")
         # A letter of several bytes may be half written, or stand across the end of a part.
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def show(self) -> None:
         """Print what is new. What a log quotes came from outside: no control character reaches the terminal."""
+        if self._as_json:
+            if text := self._decoder.decode(self._file.read()):
+                print(json.dumps({**self._told, "text": text}, ensure_ascii=False), flush=True)
+            return
         while part := self._file.read(65536):
             sys.stdout.write(printable(self._decoder.decode(part)))
         sys.stdout.flush()

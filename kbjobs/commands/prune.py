@@ -8,8 +8,9 @@ import typer
 
 from kbjobs.api import get_job_manager
 from kbjobs.commands._render import JOB_COLUMNS, job_row, print_json, print_table, say
+from kbjobs.wording import counted
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
@@ -40,4 +41,7 @@ def prune(
         return
     if dry_run and gone:
         print_table(JOB_COLUMNS, [job_row(job) for job in gone])
-    say(f"{len(gone)} jobs and {len(checkpoints)} checkpoints {'would be' if dry_run else 'are'} forgotten.")
+    say(
+        f"{counted(len(gone), 'job')} and {counted(len(checkpoints), 'checkpoint')}"
+        f" {'would be' if dry_run else 'are'} forgotten."
+    )

@@ -13,7 +13,7 @@ from kbjobs.errors import ConflictError
 from kbjobs.settings import current_home
 from kbjobs.store.backup import restore_backup
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

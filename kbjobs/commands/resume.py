@@ -14,7 +14,7 @@ from kbjobs.commands._times import parse_duration, read_moments
 from kbjobs.errors import UsageError
 from kbjobs.store.jobs import LimitChanges
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -10,7 +10,7 @@ from kbjobs.api import get_job_manager
 from kbjobs.commands._following import follow_again
 from kbjobs.commands._several import do_to_each
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -57,7 +57,7 @@ class JobTypeGroup(TyperGroup):
         return typer.main.get_command(single)
 
 
-app = typer.Typer(no_args_is_help=True, cls=JobTypeGroup)
+app = typer.Typer(add_completion=False, no_args_is_help=True, cls=JobTypeGroup)
 
 
 @app.callback()

@@ -13,7 +13,7 @@ from kbjobs.errors import UsageError
 from kbjobs.settings import Settings, current_home
 from kbjobs.sources import search as find
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 SHOWN = 400  # characters of a passage
 
 

@@ -12,7 +12,7 @@ from kbjobs.commands._render import print_json, print_table, say
 from kbjobs.errors import ExitCode
 from kbjobs.settings import current_home
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 ID = Annotated[str, typer.Argument(metavar="ID", help="Id of the source.", show_default=False)]
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]

@@ -20,12 +20,13 @@ from kbjobs.commands._render import (
     print_json,
     print_table,
     say,
+    title,
 )
 from kbjobs.store.jobs import Job
 
 RECENT = 10  # ended jobs that are shown beside the live ones
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
@@ -76,11 +77,13 @@ def _show_job(manager: JobManager, job_id: int, as_json: bool) -> None:
         print_json(as_dict(manager, job))
         return
     is_dead = manager.is_worker_dead(job)
+    message, _, hint = (job.error or job.message).strip().partition("\n")
     rows: list[tuple[str, str]] = [
-        ("job", f"{job.id}  {job.type.replace('_', '-')} {job.source or ''}"),
+        ("job", f"{job.id}  {title(job)}"),
         ("status", str(job.status) + _more_of_status(job, is_dead)),
         ("progress", f"{job.progress:.1f}%  {'' if job.has_ended else describe_phase(job)}".rstrip()),
-        ("message", (job.error or job.message).strip()),
+        ("message", message),
+        ("next step", hint),
         (
             "parameters",
             ", ".join(f"{name}={value}" for name, value in job.params.items() if value is not None),

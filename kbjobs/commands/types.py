@@ -10,7 +10,7 @@ from kbjobs.chains.file.reading import read_built_in_chains
 from kbjobs.commands._render import print_json, print_table
 from kbjobs.phases.registry import job_types
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

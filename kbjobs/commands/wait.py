@@ -9,7 +9,7 @@ import typer
 from kbjobs.api import get_job_manager
 from kbjobs.commands._following import ProgressMode, follow
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

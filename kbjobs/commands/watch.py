@@ -10,7 +10,7 @@ from kbjobs.api import get_job_manager
 from kbjobs.commands._following import ProgressMode, follow
 from kbjobs.commands._render import say
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -182,8 +182,8 @@ def _name_roots(roots: Sequence[Path]) -> list[tuple[str, str]]:
             os.stat(real)  # noqa: PTH116
         except OSError as error:
             raise NotFoundError(
-                f"the folder or file {quote_key(str(root))} of this source cannot be reached: {_explain(error)}",
-                "Mount or restore it, or change the source's paths. Nothing was removed from the index.",
+                f"the folder or file {quote_key(str(root))} cannot be reached: {_explain(error)}",
+                "Mount or restore it, or name another one. Nothing was changed.",
             ) from error
         if any(real == other for other, _ in named):
             continue

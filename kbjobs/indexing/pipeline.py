@@ -21,6 +21,7 @@ from kbjobs.store.ledger import Ledger, MissingText
 from kbjobs.vectors.collection import Collection, CollectionError
 from kbjobs.vectors.publishing import WorkingCopy
 from kbjobs.vectors.sync import Indexed, compare, find_lost, settle_and_publish
+from kbjobs.wording import counted
 
 SCAN, EMBED, STORE = (0.0, 0.05), (0.05, 0.95), (0.95, 1.0)
 
@@ -61,8 +62,9 @@ def run_index(context: Context, embedder: Embedder, force: bool, limit: int | No
         chunks = ledger.count_chunks(profile)
         failed = len(scan.failed) + len(failed_chunks)
         embedded = len(missing) - len(failed_chunks)
+        documents = ledger.count_documents()
         counts = {
-            "documents": ledger.count_documents(),
+            "documents": documents,
             "chunks": chunks,
             "embedded": embedded,
             "reused": chunks - embedded - len(failed_chunks),
@@ -79,11 +81,12 @@ def run_index(context: Context, embedder: Embedder, force: bool, limit: int | No
     finally:
         ledger.close()
     summary = (
-        f"{counts['documents']} documents ({scan.new} new, {scan.changed} changed, {len(scan.vanished)} deleted),"
-        f" {chunks} passages: {embedded} embedded, {counts['reused']} reused"
+        f"{counted(documents, 'document')} ({scan.new} new, {scan.changed} changed, {len(scan.vanished)} deleted),"
+        f" {counted(chunks, 'passage')}: {embedded:,} embedded, {chunks - embedded - len(failed_chunks):,} reused"
     )
     if failed:
-        summary += f"; {failed} could not be processed (see the log)"
+        summary += f"; {failed:,} could not be processed (see the log)"
+    summary += scan.tell_skipped()
     return PhaseResult(counts, summary, failed)
 
 

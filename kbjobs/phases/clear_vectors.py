@@ -18,6 +18,7 @@ from kbjobs.errors import KbjobsError, UsageError
 from kbjobs.phases.base import JobType, Params, Plan
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
+from kbjobs.wording import counted
 
 if TYPE_CHECKING:
     from kbjobs.store.ledger import IndexedModel, Ledger
@@ -98,7 +99,7 @@ def advise(
         if params.purge:
             paid = sum(ledger.count_vectors(row.id) for row in rows if find_online(row.name) is not None)
             if paid:
-                advice.append(f"{paid:,} vectors that were paid for would be deleted")
+                advice.append(f"{counted(paid, 'vector')} that cost money would be deleted")
         return advice
     finally:
         ledger.close()

@@ -19,6 +19,7 @@ from kbjobs.phases.base import JobType, Params, Plan
 from kbjobs.phases.source_checks import advise_index, check_disk, check_folders
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
+from kbjobs.wording import counted
 
 MODEL = TEXT_EMBEDDING_3_SMALL
 
@@ -76,7 +77,7 @@ def run(context: Context, params: IndexOnlineParams) -> PhaseResult:
         embedder.close()
     tokens = embedder.tokens_bought
     counts = result.counts | {"tokens": tokens, "price_usd": round(MODEL.price(tokens), 8)}
-    bought = f"; {tokens:,} tokens bought, {format_dollars(MODEL.price(tokens))} USD at list price"
+    bought = f"; {counted(tokens, 'token')} bought, {format_dollars(MODEL.price(tokens))} USD at list price"
     return replace(result, counts=counts, summary=result.summary + bought)
 
 
@@ -109,11 +110,13 @@ def _estimate(context: Context, params: IndexOnlineParams) -> PhaseResult:
         "price_of": MODEL.priced_in,
     }
     summary = (
-        f"dry run, nothing was bought or changed: of {found.chunks:,} passages {found.missing:,} would be embedded,"
-        f" {found.tokens:,} tokens, {MODEL.describe_price(found.tokens)}"
+        f"dry run, nothing was bought or changed: of {counted(found.chunks, 'passage')} {found.missing:,} would be"
+        " embedded,"
+        f" {counted(found.tokens, 'token')}, {MODEL.describe_price(found.tokens)}"
     )
     if found.scan.failed:
-        summary += f"; {len(found.scan.failed)} documents could not be processed (see the log)"
+        summary += f"; {counted(len(found.scan.failed), 'document')} could not be processed (see the log)"
+    summary += found.scan.tell_skipped()
     return PhaseResult(counts, summary, len(found.scan.failed))
 
 

@@ -10,6 +10,7 @@ from kbjobs.errors import KbjobsError, NotFoundError, UnavailableError
 from kbjobs.settings import Home
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
+from kbjobs.wording import counted
 
 MIN_FREE_BYTES = 64 * 1024 * 1024
 
@@ -75,11 +76,14 @@ def advise_index(
     advice = advise_metadata(source, earlier)
     passages, vectors = _count(source, model)
     if force and vectors:
-        return [*advice, f"source {source.id!r} has {vectors:,} {kind} vectors of {model} that would be {again}"]
+        return [
+            *advice,
+            f"source {source.id!r} has {counted(vectors, f'{kind} vector')} of {model} that would be {again}",
+        ]
     if not force and passages and vectors >= passages and "clear_vectors" not in earlier:
         return [
             *advice,
-            f"source {source.id!r} already has {vectors:,} {kind} vectors of {model}: nothing to embed,"
+            f"source {source.id!r} already has {counted(vectors, f'{kind} vector')} of {model}: nothing to embed,"
             " unless documents changed",
         ]
     return advice

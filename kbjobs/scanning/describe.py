@@ -14,6 +14,7 @@ from kbjobs.store import metadata as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.metadata import KnownMetadata
 from kbjobs.store.sources import Source
+from kbjobs.wording import counted
 
 READ, LINK = (0.0, 0.9), (0.9, 1.0)
 
@@ -40,8 +41,10 @@ def describe_source(context: Context, language_filter: str | None, force: bool, 
         filtered = store.mark_filtered(ledger, lambda tag: wanted is None or is_wanted(tag, wanted))
         crash_point("metadata.marked")
         links = store.count_links(ledger)
+        documents = ledger.count_documents() + filtered
+        languages = store.count_languages(ledger)
         counts = {
-            "documents": ledger.count_documents() + filtered,
+            "documents": documents,
             "new": scan.new,
             "changed": scan.changed,
             "unchanged": scan.unchanged,
@@ -50,7 +53,7 @@ def describe_source(context: Context, language_filter: str | None, force: bool, 
             "failed": len(scan.failed),
             "skipped": len(scan.skipped),
             "read": read,
-            "languages": store.count_languages(ledger),
+            "languages": languages,
             "headings": store.count_headings(ledger),
             "links": links.resolved + links.unresolved,
             "unresolved": links.unresolved,
@@ -62,13 +65,14 @@ def describe_source(context: Context, language_filter: str | None, force: bool, 
     for path, reason in scan.skipped:
         context.log.info("skipped: %s: %s", path, reason)
     summary = (
-        f"{counts['documents']} documents ({scan.new} new, {scan.changed} changed, {len(scan.vanished)} removed),"
-        f" {_name_languages(counts['languages'])}"  # type: ignore[arg-type]
+        f"{counted(documents, 'document')} ({scan.new} new, {scan.changed} changed, {len(scan.vanished)} removed),"
+        f" {_name_languages(languages)}"
     )
     if wanted is not None:
-        summary += f"; {filtered} left out by the language filter"
+        summary += f"; {filtered:,} left out by the language filter"
     if scan.failed:
-        summary += f"; {len(scan.failed)} could not be read (see the log)"
+        summary += f"; {len(scan.failed):,} could not be read (see the log)"
+    summary += scan.tell_skipped()
     return PhaseResult(counts, summary, len(scan.failed))
 
 

@@ -17,6 +17,7 @@ from kbjobs.crashpoints import crash_point
 from kbjobs.errors import KbjobsError, UsageError
 from kbjobs.store.ledger import ChunkLike, DocumentLike, KnownDocument
 from kbjobs.store.sources import Source
+from kbjobs.wording import counted
 
 MAX_REMOVED = 0.20  # share of a source's documents that a run may remove unasked
 READ_BATCH = 32  # documents read, cut and committed together
@@ -35,6 +36,10 @@ class Scan:
     failed: list[tuple[str, str]] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     vanished: list[str] = field(default_factory=list)
+
+    def tell_skipped(self) -> str:
+        """For a summary: how many files were passed over (links, pipes), or nothing."""
+        return f"; {counted(len(self.skipped), 'file')} skipped: links, pipes (see the log)" if self.skipped else ""
 
     def count(self, before: str | None, now: str) -> None:
         """Count a document that was read, by the hash of its content before (None for a new one) and now."""
@@ -144,7 +149,7 @@ def enumerate_source(
         if len(seen) % 1000 == 0:
             context.check()
     if not files and not known:
-        detail = f"; {search.ignored} files of other types are there" if search.ignored else ""
+        detail = f"; {counted(search.ignored, 'file')} of other types" if search.ignored else ""
         detail += f"; {len(scan.failed)} could not be opened ({scan.failed[0][1]})" if scan.failed else ""
         raise UsageError(
             f"source {source.id!r} has no readable .html, .txt or .md file in {', '.join(source.paths)}{detail}",
@@ -159,7 +164,7 @@ def enumerate_source(
         )
     elif len(vanished) > MAX_REMOVED * len(known) and not allow_delete:
         raise TooManyRemovedError(
-            f"{len(vanished)} of the {len(known)} documents of {source.id!r} are gone, more than"
+            f"{len(vanished):,} of the {counted(len(known), 'document')} of {source.id!r} are gone, more than"
             f" {MAX_REMOVED:.0%}; nothing was changed",
             "Mount the disk or restore the files; if they are meant to go, run it again with --allow-delete.",
         )

@@ -21,6 +21,7 @@ from kbjobs.store.tagging import TaggedDocument
 from kbjobs.tagging.preparedness import CATEGORIES, OTHER_FIELDS
 from kbjobs.tagging.state import current_state, is_current
 from kbjobs.tagging.terms import key_terms
+from kbjobs.wording import counted
 
 # A document belongs to a category that is this much nearer than every other field, and nearer than unlike texts are.
 # Both are counted in standard deviations of what the model gives for unlike texts, so that they hold for any model.
@@ -98,7 +99,7 @@ def tag_source(context: Context, model: str, force: bool) -> PhaseResult:
         "unchanged": False,
     }
     named = ", ".join(categories) or "no category of preparedness fits"
-    return PhaseResult(counts, f"{len(tags)} tags suggested from {judged} documents: {named}")
+    return PhaseResult(counts, f"{counted(len(tags), 'tag')} suggested from {counted(judged, 'document')}: {named}")
 
 
 def _judge(

@@ -120,6 +120,8 @@ def test_json_of_what_is_asked(small: str, kbjobs: Kbjobs) -> None:
     assert status["daemon"]["running"] is True
     one = read_json(kbjobs("status", "1", "--json"))
     assert set(one) >= JOB_FIELDS
+    assert one.pop("worker_is_dead") is False
+    assert status["jobs"][0].pop("worker_is_dead") is False
     assert status["jobs"] == [one] == read_json(kbjobs("history", "--json"))
     assert read_json(kbjobs("history", "--json", "--status", "failed")) == []
     assert read_json(kbjobs("history", "--json", "--type", "index-offline", "--source", small)) == [one]

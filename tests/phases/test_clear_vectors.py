@@ -42,7 +42,7 @@ def add_other_model(home: Home, vectors: int) -> Path:
     """Give the source another model with vectors and a collection's directory."""
     folder = SourceFolder(home.sources, "docs")
     ledger = Ledger(folder.ledger)
-    model = ledger.model(OTHER, "other", 1536, ledger.profile("other"))
+    model = ledger.model(OTHER, "text-embedding-3-small", 1536, ledger.profile("other"))
     vector = struct.pack("<1536f", *[1.0] * 1536)
     ledger.put_vectors(model, [(f"text-{number}", vector) for number in range(vectors)])
     ledger.close()
@@ -204,8 +204,8 @@ def test_advice(home: Home, indexed: Path) -> None:
     assert advice(home, "index_offline", dimension=768) == []
     add_other_model(home, 12)
     assert advice(home, dimension=1536) == []
-    assert advice(home, dimension=1536, purge=True) == ["12 vectors that were paid for would be deleted"]
-    assert advice(home, all=True, purge=True) == ["12 vectors that were paid for would be deleted"]
+    assert advice(home, dimension=1536, purge=True) == ["12 vectors that cost money would be deleted"]
+    assert advice(home, all=True, purge=True) == ["12 vectors that cost money would be deleted"]
     clear(home)
     assert advice(home) == ["source 'docs' has no vectors of dimension 384: nothing to clear"]
     assert advice(home, purge=True) == []

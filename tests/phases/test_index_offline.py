@@ -389,7 +389,7 @@ def test_nothing_to_index_is_an_error(home: Home, tmp_path: Path) -> None:
     register(home, "docs", [pages])
     (pages / "page0.html").unlink()
     (pages / "photo.jpg").touch()
-    with pytest.raises(UsageError, match="1 files of other types"):
+    with pytest.raises(UsageError, match="1 file of other types"):
         index(home)
 
 
