@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -76,7 +78,7 @@ def scan_source(
     allow_delete: bool = False,
 ) -> Scan:
     """Write new and changed documents with their chunks to the ledger; name the vanished ones, remove none."""
-    pipeline = f"{PIPELINE_VERSION} {source.base_url}"
+    pipeline = name_pipeline(source)
     known = ledger.known_documents(profile)
     scan = Scan()
     files = enumerate_source(context, source, known, scan, limit, allow_delete)
@@ -114,6 +116,17 @@ def scan_source(
     for path, reason in scan.skipped:
         context.log.info("skipped: %s: %s", path, reason)
     return scan
+
+
+def name_pipeline(source: Source) -> str:
+    """What the text and the URL of a document depend on beside its file; where it differs, the file is read again.
+
+    Without a base URL a document's URL is the place of its file, which changes when home or folder is moved.
+    """
+    if source.base_url:
+        return f"{PIPELINE_VERSION} {source.base_url}"
+    places = "\0".join(os.path.realpath(path) for path in source.paths)
+    return f"{PIPELINE_VERSION} {hashlib.sha256(os.fsencode(places)).hexdigest()[:16]}"
 
 
 def enumerate_source(
