@@ -21,7 +21,7 @@ PACKAGE = ROOT / "kbjobs"
 FLOORS = [
     {"cli", "__main__"},
     {"commands"},
-    {"api", "combined", "sources", "doctor", "__init__"},
+    {"api", "combined", "sources", "registering", "restoring", "doctor", "__init__"},
     {"daemon"},
     {"chains"},
     {"phases"},
