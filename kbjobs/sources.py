@@ -12,12 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from kbjobs.credentials import find_secret
 from kbjobs.daemon.locks import lock_source
-from kbjobs.errors import ConflictError, MissingRequirementError, NotFoundError, UnavailableError, UsageError
+from kbjobs.errors import (
+    ConflictError,
+    KbjobsError,
+    MissingRequirementError,
+    NotFoundError,
+    UnavailableError,
+    UsageError,
+)
 from kbjobs.settings import Home, Settings
 from kbjobs.store.clocks import now_text
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.metadata import count_filtered, count_languages
-from kbjobs.store.sources import Source, SourceFolder, check_source_id, list_sources
+from kbjobs.store.sources import Source, SourceFolder, check_source_id, list_source_ids
 
 if TYPE_CHECKING:
     from numpy import float32
@@ -28,6 +35,7 @@ if TYPE_CHECKING:
     from kbjobs.vectors.collection import Hit
     from kbjobs.vectors.publishing import WorkingCopy
 
+OnDamaged = Callable[[str, KbjobsError], None]
 LOCK_SECONDS = 1.0
 SWAPS = 5  # of a collection under a search that are put up with
 
@@ -178,9 +186,17 @@ def describe(home: Home, source_id: str) -> SourceState:
         ledger.close()
 
 
-def describe_all(home: Home) -> list[SourceState]:
-    """All sources by id."""
-    return [describe(home, source.id) for source in list_sources(home.sources)]
+def describe_all(home: Home, on_damaged: OnDamaged) -> list[SourceState]:
+    """All sources by id; of one whose manifest or ledger cannot be used, ``on_damaged`` is told its id and why."""
+    states = []
+    for source_id in list_source_ids(home.sources):
+        try:
+            states.append(describe(home, source_id))
+        except NotFoundError:  # removed since
+            continue
+        except UnavailableError as error:
+            on_damaged(source_id, error)
+    return states
 
 
 def verify(home: Home, source_id: str) -> dict[str, Any]:
@@ -248,20 +264,31 @@ def search(
     count: int,
     model: str | None,
     on_notice: Callable[[str], None] = lambda text: None,
+    on_damaged: OnDamaged = lambda source_id, error: None,
 ) -> list[dict[str, Any]]:
     """The passages nearest to the words, best first, over one source or all that have the model's index.
 
-    ``on_notice`` is told of sources that were indexed, but not with the model.
+    ``on_notice`` is told of sources that were indexed, but not with the model; ``on_damaged`` the id of each that
+    cannot be searched, and why, where all are.
     """
+    from kbjobs.vectors.collection import CollectionError
     from kbjobs.vectors.publishing import WorkingCopy
 
     if not words.strip():
         raise UsageError("there is nothing to search for", 'Give some words: kbjobs search "boil water".')
-    ids = [source_id] if source_id is not None else [source.id for source in list_sources(home.sources)]
-    folders = [SourceFolder(home.sources, one) for one in ids]
-    for folder in folders:
-        folder.read()
-    indexed = {folder.id: _model_keys(folder) for folder in folders}
+    ids = [source_id] if source_id is not None else list_source_ids(home.sources)
+    folders = []
+    indexed = {}
+    for folder in [SourceFolder(home.sources, one) for one in ids]:
+        try:
+            folder.read()
+            indexed[folder.id] = _model_keys(folder)
+        except UnavailableError as error:
+            if source_id is not None:
+                raise
+            on_damaged(folder.id, error)
+        else:
+            folders.append(folder)
     name = model or _only_model(indexed) or settings.text("model")
     query = _Query.of(name, home, settings)
     key = query.key
@@ -280,9 +307,16 @@ def search(
         vector = embedder.embed_query(words)
     finally:
         embedder.close()
-    found = [
-        (folder.id, hit) for folder in searched for hit in _query(WorkingCopy(folder.vectors / key), vector, count)
-    ]
+    found: list[tuple[str, Hit]] = []
+    for folder in searched:
+        try:
+            hits = _query(WorkingCopy(folder.vectors / key), vector, count)
+        except CollectionError as error:
+            if source_id is not None:
+                raise
+            on_damaged(folder.id, error)
+        else:
+            found += [(folder.id, hit) for hit in hits]
     found.sort(key=lambda pair: -pair[1].score)
     return [
         {

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from kbjobs import sources as front
-from kbjobs.commands._render import print_json, print_table, say
+from kbjobs.commands._render import DamagedSources, print_json, print_table, say
 from kbjobs.errors import ExitCode
 from kbjobs.settings import current_home
 
@@ -47,11 +47,12 @@ def add(
 
 @app.command("list")
 def list_all(as_json: JSON = False) -> None:
-    """List all sources.
+    """List all sources. A damaged one is named on stderr, the others are listed: then it exits 3.
 
     Example:  kbjobs sources list --json
     """
-    states = front.describe_all(current_home())
+    damaged = DamagedSources()
+    states = front.describe_all(current_home(), damaged)
     if as_json:
         print_json([state.as_dict() for state in states])
     elif states:
@@ -68,6 +69,7 @@ def list_all(as_json: JSON = False) -> None:
         print_table(("source", "name", "documents", "models (vectors)", "paths"), rows)
     else:
         say("No sources. Register one with kbjobs sources add ID PATH.")
+    damaged.end()
 
 
 @app.command()
