@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs import sources
+from kbjobs import registering
 from kbjobs.api import JobManager
 from kbjobs.content.files import FoundFile, find_files
 from kbjobs.errors import ConflictError, KbjobsError, NotFoundError, UnavailableError, UsageError
@@ -121,7 +121,7 @@ def test_a_failing_copy_leaves_nothing(home: Home, tmp_path: Path, monkeypatch: 
             raise OSError(28, "No space left on device", str(target))
         return real(source, target)
 
-    monkeypatch.setattr(sources.shutil, "copyfile", fails_late)
+    monkeypatch.setattr(registering.shutil, "copyfile", fails_late)
     with pytest.raises(UnavailableError, match="No space left on device") as caught:
         register(home, "x", [pages], copy=True)
     assert "Nothing was registered" in caught.value.hint

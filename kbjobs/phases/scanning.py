@@ -144,6 +144,8 @@ def enumerate_source(
     search: FileSearch = find_files([Path(path) for path in source.paths])
     files: list[FoundFile] = []
     seen: set[str] = set()
+    has_one_base = bool(source.base_url) and len(source.paths) > 1
+    places: dict[str, str] = {}  # below the base URL: key of the file
     for entry in search:
         if isinstance(entry, SkippedFile):
             if entry.still_there:
@@ -151,6 +153,9 @@ def enumerate_source(
                 seen.add(document_id(source.id, entry.key))
             else:
                 scan.skipped.append((entry.key, entry.reason))
+        elif has_one_base and (other := places.setdefault(entry.relative, entry.key)) != entry.key:
+            scan.failed.append((entry.key, f"its URL would be that of {other}"))
+            seen.add(document_id(source.id, entry.key))
         else:
             files.append(entry)
             seen.add(document_id(source.id, entry.key))
