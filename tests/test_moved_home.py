@@ -12,6 +12,7 @@ import pytest
 
 from kbjobs.daemon.launching import is_running, stop_daemon
 from kbjobs.settings import HOME_VARIABLE, Home
+from kbjobs.restoring import restore
 from kbjobs.sources import register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
@@ -95,3 +96,35 @@ def test_a_moved_home(
 def test_an_old_manifest_is_written_anew_by_a_job(home: Home, before: list[tuple[str, str]], kbjobs: Kbjobs) -> None:
     write_old_manifest(home)
     check_moved(kbjobs, home, before)
+
+
+@pytest.mark.parametrize("version", ["of today", "of 0.1.0"])
+def test_a_backup_restored_elsewhere(
+    home: Home,
+    new_home: Home,
+    before: list[tuple[str, str]],
+    kbjobs: Kbjobs,
+    engines: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+) -> None:
+    if version == "of 0.1.0":
+        write_old_manifest(home)
+    kbjobs("backup", tmp_path / "b.tar")
+    shutil.rmtree(home.path)
+    monkeypatch.setenv(HOME_VARIABLE, str(new_home.path))
+    assert "not in the backup" not in kbjobs("restore", tmp_path / "b.tar").stderr
+    new_home.engines.symlink_to(engines)
+    check_moved(kbjobs, new_home, before)
+
+
+def test_a_restored_home_does_not_look_at_the_old_one(
+    home: Home, new_home: Home, before: list[tuple[str, str]], kbjobs: Kbjobs, tmp_path: Path
+) -> None:
+    write_old_manifest(home)
+    kbjobs("backup", tmp_path / "b.tar")
+    restore(new_home, tmp_path / "b.tar", replace=False)
+    source = SourceFolder(new_home.sources, "x").read()
+    assert all(Path(path).is_relative_to(new_home.path) for path in source.paths)
+    assert SourceFolder(home.sources, "x").read().paths != source.paths
