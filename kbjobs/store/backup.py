@@ -127,8 +127,8 @@ class _Collector:
     def _collect_source(self, source: SourceFolder, with_pages: bool) -> None:
         name = f"sources/{source.id}"
         try:
-            if any(not Path(path).is_relative_to(source.path.parent.parent) for path in source.read().paths):
-                self._leave_out("files outside the home")
+            if not all(Path(path).is_relative_to(source.pages) for path in source.read().paths):
+                self._leave_out("files read in place")
         except KbjobsError as error:
             self.damaged[source.id] = error.message
         if source.manifest.is_file() and os.access(source.manifest, os.R_OK):
@@ -145,7 +145,10 @@ class _Collector:
                 self._leave_out(folder.name)
 
     def _copy_folder(self, name: str, folder: Path, source_id: str) -> None:
-        """Copy what regular files a folder holds: links are not followed, devices not opened."""
+        """Copy what regular files a folder holds: links in it are not followed, devices not opened.
+
+        The folder itself may be a link, to a larger disk.
+        """
         waiting = [name] if os.path.lexists(folder) else []
         while waiting:
             here = waiting.pop()

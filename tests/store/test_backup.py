@@ -305,14 +305,14 @@ def test_pages_can_be_left_out(home: Home, tmp_path: Path, kbjobs: Kbjobs) -> No
     kbjobs("sources", "add", "copied", write_pages(tmp_path / "pages", 2), "--copy")
     kbjobs("sources", "add", "outside", write_pages(tmp_path / "more", 2))
     told = kbjobs("backup", tmp_path / "b.tar", "--without-pages").stderr
-    for what in (*NEVER_IN_IT, "pages", "files outside the home"):
+    for what in (*NEVER_IN_IT, "pages", "files read in place"):
         assert what in told
     answer = read_json(kbjobs("backup", tmp_path / "b.tar", "--json", "--without-pages"))
     assert answer == {
         "file": str(tmp_path / "b.tar"),
         "bytes": (tmp_path / "b.tar").stat().st_size,
         "files": 2,
-        "left_out": [*NEVER_IN_IT, "pages", "files outside the home"],
+        "left_out": [*NEVER_IN_IT, "pages", "files read in place"],
         "damaged": [],
     }
     assert read_json(kbjobs("backup", tmp_path / "whole.tar", "--json"))["files"] == 4
@@ -336,6 +336,47 @@ def test_links_and_devices_among_the_pages_are_told_and_not_followed(home: Home,
     with tarfile.open(tmp_path / "b.tar") as tar:
         assert [name for name in tar.getnames() if "pages" in name] == ["sources/wiki/pages/1/pages/page0.html"]
         assert {member.type for member in tar} == {tarfile.REGTYPE}
+
+
+def test_a_pages_folder_on_another_disk_is_in_it(home: Home, tmp_path: Path) -> None:
+    register(home, "wiki", [write_pages(tmp_path / "pages", 1)], copy=True)
+    pages = SourceFolder(home.sources, "wiki").pages
+    pages.rename(tmp_path / "large-disk")
+    pages.symlink_to(tmp_path / "large-disk")
+    create_backup(home, tmp_path / "b.tar")
+    assert "sources/wiki/pages/1/pages/page0.html" in restore_backup(Home(tmp_path / "o"), tmp_path / "b.tar", False)
+
+
+def test_pages_that_come_and_go_meanwhile_are_whole(home: Home, tmp_path: Path) -> None:
+    register(home, "wiki", [write_pages(tmp_path / "pages", 100)], copy=True)
+    pages = SourceFolder(home.sources, "wiki").pages / "1" / "pages"
+    stop = threading.Event()
+
+    def rewrite_pages() -> None:
+        number = 0
+        while not stop.is_set():
+            unfinished = pages / "new.part"
+            unfinished.write_text(f"{number} " * 5_000)
+            unfinished.rename(pages / f"page{number % 100}.html")
+            (pages / f"page{(number + 50) % 100}.html").unlink(missing_ok=True)
+            number += 1
+
+    writer = threading.Thread(target=rewrite_pages)
+    writer.start()
+    try:
+        for number in range(5):
+            assert create_backup(home, tmp_path / f"{number}.tar").damaged == {}
+    finally:
+        stop.set()
+        writer.join()
+    for number in range(5):
+        other = Home(tmp_path / f"home{number}")
+        restore_backup(other, tmp_path / f"{number}.tar", replace=False)
+        restored = SourceFolder(other.sources, "wiki").pages / "1" / "pages"
+        assert all(
+            "kettle" in text or len(set(text.split())) == 1
+            for text in [page.read_text() for page in restored.glob("*.html")]
+        )
 
 
 def damage_manifest(folder: SourceFolder) -> None:
