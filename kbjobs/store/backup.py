@@ -14,12 +14,12 @@ import io
 import json
 import os
 import re
-import shutil
 import sqlite3
 import stat
 import tarfile
 import tempfile
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -131,13 +131,13 @@ class _Collector:
                 self._leave_out("files read in place")
         except KbjobsError as error:
             self.damaged[source.id] = error.message
-        if source.manifest.is_file() and os.access(source.manifest, os.R_OK):
-            self._copy(f"{name}/manifest.json", source.manifest)
-        if source.ledger.exists():
-            try:
+        try:
+            if source.manifest.is_file():
+                self._copy(f"{name}/manifest.json", source.manifest)
+            if source.ledger.exists():
                 self._copy_database(f"{name}/source.db", source.ledger, LEDGER_VERSION)
-            except KbjobsError as error:
-                self.damaged.setdefault(source.id, error.message)
+        except KbjobsError as error:
+            self.damaged.setdefault(source.id, error.message)
         for folder in (source.pages, source.assets):
             if with_pages:
                 self._copy_folder(f"{name}/{folder.name}", folder, source.id)
@@ -153,26 +153,24 @@ class _Collector:
         while waiting:
             here = waiting.pop()
             path = os.path.join(folder, here[len(name) + 1 :])  # noqa: PTH118 — a page's name may be any bytes
-            try:
-                mode = os.lstat(path).st_mode
-                if stat.S_ISDIR(mode):
-                    waiting.extend(f"{here}/{entry}" for entry in sorted(os.listdir(path), reverse=True))  # noqa: PTH208
-                elif stat.S_ISREG(mode):
-                    self._copy(here, Path(path))
-                else:
-                    self.left_out.append(f"{here}: not a regular file")
-            except FileNotFoundError:  # a job has removed it since
-                continue
-            except OSError as error:
-                if is_disk_full(error):
-                    raise
-                self.damaged.setdefault(source_id, f"{path}: {error.strerror}")
+            with suppress(FileNotFoundError):  # a job has removed it since
+                try:
+                    with _reading(path):
+                        mode = os.lstat(path).st_mode
+                        entries = sorted(os.listdir(path), reverse=True) if stat.S_ISDIR(mode) else []  # noqa: PTH208
+                    waiting.extend(f"{here}/{entry}" for entry in entries)
+                    if stat.S_ISREG(mode):
+                        self._copy(here, Path(path))
+                    elif not stat.S_ISDIR(mode):
+                        self.left_out.append(f"{here}: not a regular file")
+                except KbjobsError as error:
+                    self.damaged.setdefault(source_id, error.message)
 
     def _copy(self, name: str, path: Path) -> None:
         """Copy a file that may be written meanwhile: its size counts once it has been read."""
         with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES, dir=str(self._folder)) as copy:
-            with path.open("rb") as file:
-                shutil.copyfileobj(file, copy)
+            for part in _read_parts(path):
+                copy.write(part)
             self._put(name, copy)
 
     def _copy_database(self, name: str, path: Path, newest: int) -> None:
@@ -215,6 +213,23 @@ class _Collector:
     def _leave_out(self, what: str) -> None:
         if what not in self.left_out:
             self.left_out.append(what)
+
+
+def _read_parts(path: Path) -> Iterator[bytes]:
+    with _reading(path), path.open("rb") as file:
+        while part := file.read(1 << 20):
+            yield part
+
+
+@contextmanager
+def _reading(path: str | Path) -> Iterator[None]:
+    """Tell what cannot be read, which is left out, from an archive that cannot be written."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UnavailableError(f"cannot read {path}: {error.strerror}", "Check its permissions.") from error
 
 
 def _header(name: str, size: int) -> tarfile.TarInfo:

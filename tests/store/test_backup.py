@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import resource
 import shutil
 import tarfile
 import threading
@@ -442,6 +443,33 @@ def test_a_full_disk_leaves_nothing(home: Home, tmp_path: Path, small_disk: Path
     with pytest.raises(UnavailableError, match="No space left"):
         create_backup(home, small_disk / "b.tar")
     assert sorted(small_disk.iterdir()) == before
+
+
+def test_an_archive_that_may_not_be_so_large_leaves_nothing(home: Home, tmp_path: Path, kbjobs: Kbjobs) -> None:
+    """As on FAT, whose files end at 4 GB: no page is to blame for it."""
+    register(home, "wiki", [write_pages(tmp_path / "pages", 200)], copy=True)
+    before = sorted(tmp_path.iterdir())
+    limits = (100_000, 100_000)
+    refused = kbjobs(
+        "backup", tmp_path / "b.tar", check=7, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    )
+    assert "File too large" in refused.stderr
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_page_that_cannot_be_read_is_named_and_the_others_are_there(home: Home, tmp_path: Path) -> None:
+    register(home, "wiki", [write_pages(tmp_path / "pages", 2)], copy=True)
+    folder = os.open(SourceFolder(home.sources, "wiki").pages, os.O_RDONLY)
+    for _ in range(22):  # longer than a path may be
+        os.mkdir("d" * 200, dir_fd=folder)
+        below = os.open("d" * 200, os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = below
+    os.close(folder)
+    written = create_backup(home, tmp_path / "b.tar")
+    assert "File name too long" in written.damaged["wiki"]
+    assert written.files == 3
+    assert len(restore_backup(Home(tmp_path / "other"), tmp_path / "b.tar", replace=False)) == 3
 
 
 def test_a_restore_to_a_full_disk_changes_nothing(home: Home, tmp_path: Path, small_disk: Path) -> None:
