@@ -11,7 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 # name: (panel, what it does). The module is kbjobs.commands.<name>.
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("Start here", "A throw-away home, a small real source, the main job, three searches."),
-    "sources": ("Sources and search", "Register, list, show, verify and rebuild sources."),
+    "sources": ("Sources and search", "Register, edit, list, show, verify and rebuild sources."),
     "search": ("Sources and search", "Find passages by meaning."),
     "run": ("Jobs", "Submit one job and follow it to its end."),
     "chains": ("Jobs", "Combined jobs: list, show, check and begin chain files."),
@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "daemon": ("Service", "Start, stop, restart and inspect the daemon."),
     "config": ("Service", "The settings in force and where each came from."),
     "doctor": ("Service", "Check everything a job will need."),
-    "backup": ("Service", "Write the state and all ledgers into one file."),
+    "backup": ("Service", "Write state, ledgers, chains and copied pages into one file."),
     "restore": ("Service", "Put a backup into the home."),
 }
 

@@ -21,7 +21,7 @@ from kbjobs.settings import Home, Settings, refuse_network_home
 from kbjobs.store.connection import check_integrity
 from kbjobs.store.history import active_jobs, resumable_jobs
 from kbjobs.store.snapshot import open_to_read
-from kbjobs.store.sources import list_sources
+from kbjobs.store.sources import list_source_ids, list_sources
 from kbjobs.version import VERSION
 from kbjobs.wording import agreeing, counted
 
@@ -102,7 +102,7 @@ def _check_settings(home: Home) -> Iterator[Finding]:
 
 
 def _check_databases(home: Home) -> Iterator[Finding]:
-    paths = [home.state_file] + [home.sources / source.id / "source.db" for source in list_sources(home.sources)]
+    paths = [home.state_file] + [home.sources / name / "source.db" for name in list_source_ids(home.sources)]
     existing = [path for path in paths if path.exists()]
     damaged = False
     for path in existing:
@@ -112,6 +112,15 @@ def _check_databases(home: Home) -> Iterator[Finding]:
             yield Finding("databases", "problem", f"{path} is damaged: {found}", "Restore it from a backup.")
     if not damaged:
         yield Finding("databases", "ok", f"{counted(len(existing), 'file')}, whole")
+
+
+def _check_sources(home: Home) -> Iterator[Finding]:
+    damaged: dict[str, KbjobsError] = {}
+    sources = list_sources(home.sources, damaged.__setitem__)
+    for error in damaged.values():
+        yield Finding("sources", "problem", error.message, error.hint)
+    if not damaged:
+        yield Finding("sources", "ok", f"the manifests of {len(sources)} can be read")
 
 
 def _check_daemon(home: Home) -> Iterator[Finding]:
@@ -286,6 +295,7 @@ CHECKS: tuple[Callable[[Home], Iterator[Finding]], ...] = (
     _check_disk,
     _check_settings,
     _check_databases,
+    _check_sources,
     _check_daemon,
     _check_leftovers,
     _check_reboot,

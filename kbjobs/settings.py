@@ -212,6 +212,11 @@ class Home:
         return self.path / "sources"
 
     @property
+    def chains(self) -> Path:
+        """The user's own chain files."""
+        return self.path / "chains"
+
+    @property
     def reserve(self) -> Path:
         """Space set aside for the moment when the disk is full."""
         return self.path / "locks" / "reserve"

@@ -1,33 +1,38 @@
-"""The front door to sources: register, show, verify, rebuild, search."""
+"""The front door to sources: register, edit, show, verify, rebuild, search."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kbjobs.credentials import find_secret
 from kbjobs.daemon.locks import lock_source
-from kbjobs.errors import ConflictError, MissingRequirementError, NotFoundError, UnavailableError, UsageError
+from kbjobs.errors import (
+    KbjobsError,
+    MissingRequirementError,
+    NotFoundError,
+    UnavailableError,
+    UsageError,
+)
+from kbjobs.registering import edit, register
 from kbjobs.settings import Home, Settings
-from kbjobs.store.clocks import now_text
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.metadata import count_filtered, count_languages
-from kbjobs.store.sources import Source, SourceFolder, check_source_id, list_sources
+from kbjobs.store.sources import Source, SourceFolder, check_source_id, list_source_ids
 
 if TYPE_CHECKING:
     from numpy import float32
     from numpy.typing import NDArray
 
-    from kbjobs.content.files import FoundFile
     from kbjobs.embedding.base import Embedder
     from kbjobs.vectors.collection import Hit
     from kbjobs.vectors.publishing import WorkingCopy
 
+__all__ = ["SourceState", "describe", "describe_all", "edit", "rebuild", "register", "search", "verify"]
+
+OnDamaged = Callable[[str, KbjobsError], None]
 LOCK_SECONDS = 1.0
 SWAPS = 5  # of a collection under a search that are put up with
 
@@ -57,103 +62,6 @@ class SourceState:
         }
 
 
-def register(
-    home: Home,
-    source_id: str,
-    paths: Sequence[Path],
-    name: str = "",
-    license_name: str = "",
-    base_url: str = "",
-    copy: bool = False,
-) -> tuple[Source, int]:
-    """Register folders or files as a source; returns it and the number of files it has now.
-
-    With ``copy`` the files are copied into the home, else they are read where they are.
-    """
-    from kbjobs.content.files import FoundFile, SkippedFile, find_files
-
-    folder = SourceFolder(home.sources, source_id)
-    if base_url and not base_url.startswith(("http://", "https://")):
-        raise UsageError(f"{base_url!r} is not a base URL", "It begins with http:// or https://.")
-    roots = [Path(os.path.abspath(path.expanduser())) for path in paths]  # noqa: PTH100 — keeps links as given
-    search = find_files(roots)
-    files: list[FoundFile] = []
-    unreadable: list[SkippedFile] = []
-    for entry in search:
-        if isinstance(entry, FoundFile):
-            files.append(entry)
-        elif entry.still_there:
-            unreadable.append(entry)
-    if not files:
-        raise UsageError(
-            f"no .html, .htm, .xhtml, .txt or .md file in {', '.join(str(root) for root in roots)}"
-            + (f" ({search.ignored} files of other types)" if search.ignored else ""),
-            "Name the folder that holds the pages.",
-        )
-    if copy and unreadable:
-        raise UsageError(
-            f"{len(unreadable)} files or folders cannot be copied, the first is {unreadable[0].key}:"
-            f" {unreadable[0].reason}",
-            "Make them readable, or leave out --copy. Nothing was registered.",
-        )
-    _refuse_existing(folder)
-    home.prepare()
-    if copy:
-        with lock_source(folder.lock, source_id, LOCK_SECONDS):
-            _refuse_existing(folder)  # another command may have been faster
-            roots = _copy_files(folder, files)
-    source = Source(source_id, tuple(str(root) for root in roots), name, license_name, base_url, now_text())
-    folder.write(source)
-    return source, len(files)
-
-
-def _refuse_existing(folder: SourceFolder) -> None:
-    if folder.manifest.exists():
-        raise ConflictError(
-            f"source {folder.id!r} exists already",
-            f"See kbjobs sources show {folder.id}, or choose another id.",
-        )
-
-
-def _copy_files(folder: SourceFolder, files: Sequence[FoundFile]) -> list[Path]:
-    """Copy the files into the source's folder, all or none; returns the roots there.
-
-    Each root gets a numbered folder of its own, so that files keep their names, and documents their ids.
-    """
-    if folder.pages.exists():
-        raise ConflictError(
-            f"{folder.pages} holds copied pages already",
-            f"Move it away, or register it: kbjobs sources add ID {folder.pages}",
-        )
-    unfinished = folder.pages.with_suffix(".part")
-    roots: dict[str, Path] = {}
-    try:
-        if unfinished.exists():
-            shutil.rmtree(unfinished)  # of a command that was killed
-        for file in files:
-            is_root = "/" not in file.key
-            top = file.path if is_root else file.path.parents[len(Path(file.relative).parts) - 1]
-            place = Path(str(len(roots) + 1), top.name or "root")
-            root = roots.setdefault(str(top), place)
-            target = unfinished / root if is_root else unfinished / root / file.relative
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            shutil.copyfile(file.path, target)
-            os.utime(target, ns=(file.mtime_ns, file.mtime_ns))
-        unfinished.rename(folder.pages)
-    except BaseException as error:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            folder.lock.unlink(missing_ok=True)
-            folder.path.rmdir()
-        if isinstance(error, OSError):
-            raise UnavailableError(
-                f"the files cannot be copied: {error.filename}: {error.strerror}",
-                f"Nothing was registered. Is the disk of {folder.path.parent} full?",
-            ) from error
-        raise
-    return [folder.pages / root for root in roots.values()]
-
-
 def describe(home: Home, source_id: str) -> SourceState:
     """A source and what its ledger holds."""
     folder = SourceFolder(home.sources, source_id)
@@ -178,9 +86,17 @@ def describe(home: Home, source_id: str) -> SourceState:
         ledger.close()
 
 
-def describe_all(home: Home) -> list[SourceState]:
-    """All sources by id."""
-    return [describe(home, source.id) for source in list_sources(home.sources)]
+def describe_all(home: Home, on_damaged: OnDamaged) -> list[SourceState]:
+    """All sources by id; of one whose manifest or ledger cannot be used, ``on_damaged`` is told its id and why."""
+    states = []
+    for source_id in list_source_ids(home.sources):
+        try:
+            states.append(describe(home, source_id))
+        except NotFoundError:  # removed since
+            continue
+        except UnavailableError as error:
+            on_damaged(source_id, error)
+    return states
 
 
 def verify(home: Home, source_id: str) -> dict[str, Any]:
@@ -248,22 +164,33 @@ def search(
     count: int,
     model: str | None,
     on_notice: Callable[[str], None] = lambda text: None,
+    on_damaged: OnDamaged = lambda source_id, error: None,
 ) -> list[dict[str, Any]]:
     """The passages nearest to the words, best first, over one source or all that have the model's index.
 
-    ``on_notice`` is told of sources that were indexed, but not with the model.
+    ``on_notice`` is told of sources that were indexed, but not with the model; ``on_damaged`` the id of each that
+    cannot be searched, and why, where all are.
     """
+    from kbjobs.vectors.collection import CollectionError
     from kbjobs.vectors.publishing import WorkingCopy
 
     if not words.strip():
         raise UsageError("there is nothing to search for", 'Give some words: kbjobs search "boil water".')
     if any("\ud800" <= character <= "\udfff" for character in words):  # how Python gives bytes that are no text
         raise UsageError("the words are not valid UTF-8", "Is the terminal set to another character set?")
-    ids = [source_id] if source_id is not None else [source.id for source in list_sources(home.sources)]
-    folders = [SourceFolder(home.sources, one) for one in ids]
-    for folder in folders:
-        folder.read()
-    indexed = {folder.id: _model_keys(folder) for folder in folders}
+    ids = [source_id] if source_id is not None else list_source_ids(home.sources)
+    folders = []
+    indexed = {}
+    for folder in [SourceFolder(home.sources, one) for one in ids]:
+        try:
+            folder.read()
+            indexed[folder.id] = _model_keys(folder)
+        except UnavailableError as error:
+            if source_id is not None:
+                raise
+            on_damaged(folder.id, error)
+        else:
+            folders.append(folder)
     name = model or _only_model(indexed) or settings.text("model")
     query = _Query.of(name, home, settings)
     key = query.key
@@ -282,9 +209,16 @@ def search(
         vector = embedder.embed_query(words)
     finally:
         embedder.close()
-    found = [
-        (folder.id, hit) for folder in searched for hit in _query(WorkingCopy(folder.vectors / key), vector, count)
-    ]
+    found: list[tuple[str, Hit]] = []
+    for folder in searched:
+        try:
+            hits = _query(WorkingCopy(folder.vectors / key), vector, count)
+        except CollectionError as error:
+            if source_id is not None:
+                raise
+            on_damaged(folder.id, error)
+        else:
+            found += [(folder.id, hit) for hit in hits]
     found.sort(key=lambda pair: -pair[1].score)
     return [
         {

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs import sources
+from kbjobs import registering
 from kbjobs.api import JobManager
 from kbjobs.content.files import FoundFile, find_files
 from kbjobs.errors import ConflictError, KbjobsError, NotFoundError, UnavailableError, UsageError
@@ -30,7 +30,7 @@ def keys(paths: tuple[str, ...]) -> dict[str, str]:
 
 def is_absent(home: Home, source_id: str) -> bool:
     """Whether nothing at all is left of a source."""
-    return describe_all(home) == [] and not SourceFolder(home.sources, source_id).path.exists()
+    return describe_all(home, lambda one, error: None) == [] and not SourceFolder(home.sources, source_id).path.exists()
 
 
 def test_what_is_registered_is_listed_and_shown(tmp_path: Path, kbjobs: Kbjobs) -> None:
@@ -56,6 +56,25 @@ def test_a_relative_path_is_kept_whole(home: Home, tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     source, _ = register(home, "x", [Path("pages")])
     assert source.paths == (str(tmp_path / "pages"),)
+
+
+# -- damage ------------------------------------------------------------------------------------------
+
+
+def test_a_damaged_source_is_named_and_the_others_are_listed(home: Home, tmp_path: Path, kbjobs: Kbjobs) -> None:
+    for name in ("a", "b", "c", "d"):
+        register(home, name, [write_pages(tmp_path / "pages", 1)])
+    SourceFolder(home.sources, "b").manifest.write_text('{"paths": 3}')
+    SourceFolder(home.sources, "c").ledger.write_text("no ledger")
+    listed = kbjobs("sources", "list", "--json", check=3)
+    assert [source["id"] for source in read_json(listed)] == ["a", "d"]
+    assert "source b: " in listed.stderr and "manifest.json is damaged" in listed.stderr
+    assert "source c: " in listed.stderr and "source.db is damaged" in listed.stderr
+    assert kbjobs("sources", "list", check=3).stdout.count("\n") == 2
+    assert "manifest.json is damaged" in kbjobs("sources", "show", "b", check=7).stderr
+    checks = read_json(kbjobs("doctor", "--json", check=1))["findings"]
+    [finding] = [one for one in checks if one["check"] == "sources"]
+    assert finding["level"] == "problem" and "b/manifest.json is damaged" in finding["text"]
 
 
 # -- copies ------------------------------------------------------------------------------------------
@@ -102,7 +121,7 @@ def test_a_failing_copy_leaves_nothing(home: Home, tmp_path: Path, monkeypatch: 
             raise OSError(28, "No space left on device", str(target))
         return real(source, target)
 
-    monkeypatch.setattr(sources.shutil, "copyfile", fails_late)
+    monkeypatch.setattr(registering.shutil, "copyfile", fails_late)
     with pytest.raises(UnavailableError, match="No space left on device") as caught:
         register(home, "x", [pages], copy=True)
     assert "Nothing was registered" in caught.value.hint

@@ -26,7 +26,7 @@ FLOORS = [
     {"kbjobs"},
     {"api", "combined"},
     {"asking", "doctor", "following", "sources"},
-    {"filters"},
+    {"filters", "registering", "restoring"},
     {"daemon"},
     {"chains.file"},
     {"chains"},

@@ -39,7 +39,7 @@ def list_chain_files(home: Home) -> list[Listed]:
     None is read: a broken one is listed too.
     """
     found = {path.stem: Listed(path.stem, "built-in", path) for path in TEMPLATES.glob(f"*{SUFFIX}")}
-    folder = home.path / "chains"
+    folder = home.chains
     if folder.is_dir():
         for path in sorted(folder.glob(f"*{SUFFIX}")):
             if path.is_file():

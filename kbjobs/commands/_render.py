@@ -9,7 +9,10 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any
 
+import typer
+
 from kbjobs.commands._errors import print_message, printable
+from kbjobs.errors import ExitCode, KbjobsError
 from kbjobs.store.jobs import Job
 from kbjobs.store.phase_state import PhaseState
 
@@ -34,6 +37,22 @@ def print_json(value: Any) -> None:
 def say(text: str) -> None:
     """A message for a person, on stderr."""
     print_message(text)
+
+
+class DamagedSources:
+    """Names each damaged source on stderr as it is met; at the end the command exits 3 where there was one."""
+
+    def __init__(self) -> None:
+        self._met = False
+
+    def __call__(self, source_id: str, error: KbjobsError) -> None:
+        self._met = True
+        say(f"Left out: source {source_id}: {error.message}")
+
+    def end(self) -> None:
+        """Exit with 3 where a source was left out."""
+        if self._met:
+            raise typer.Exit(ExitCode.PARTIAL)
 
 
 def is_terminal(stream: IO[str]) -> bool:

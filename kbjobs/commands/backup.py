@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from kbjobs.commands._render import say
+from kbjobs.commands._render import print_json, say
+from kbjobs.errors import ExitCode
 from kbjobs.settings import current_home
 from kbjobs.store.backup import create_backup
 
@@ -17,12 +18,25 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def backup(
     file: Annotated[Path, typer.Argument(help="The file to write (a tar).", show_default=False)],
+    without_pages: Annotated[
+        bool, typer.Option("--without-pages", help="Leave out the files that sources add --copy has copied.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """Write the state and all ledgers into one file, consistent while jobs run.
+    """Write state, settings, chains, ledgers and copied pages into one file, consistent while jobs run.
 
-    Vector stores are not in it, kbjobs sources rebuild makes them from the ledgers; nor are secrets.
+    Vector stores are not in it, kbjobs sources rebuild makes them from the ledgers; nor are models, engines, logs
+    and secrets. Exits 3 where a damaged source could not be taken whole.
 
     Example:  kbjobs backup /srv/backup/kbjobs.tar
     """
-    names = create_backup(current_home(), file)
-    say(f"{file}: {file.stat().st_size / 1e6:.1f} MB, {len(names)} files.")
+    written = create_backup(current_home(), file, with_pages=not without_pages)
+    if as_json:
+        print_json(written.as_dict())
+    else:
+        say(f"{file}: {written.size / 1e6:.1f} MB, {written.files:,} files.")
+        say(f"Not in it: {', '.join(written.left_out)}.")
+    for source_id, problem in written.damaged.items():
+        say(f"Source {source_id} is not in it as it should be: {problem}")
+    if written.damaged:
+        raise typer.Exit(ExitCode.PARTIAL)

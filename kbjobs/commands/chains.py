@@ -187,7 +187,7 @@ def new(
     home = current_home()
     if in_home:
         home.prepare()
-    for path in write_chain(home.path / "chains" if in_home else Path(), name, text):
+    for path in write_chain(home.chains if in_home else Path(), name, text):
         print(path)
     target = name if in_home else f"{name}.toml"
     say(f"Fill it in, then: kbjobs chains validate {target}")

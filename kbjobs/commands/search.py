@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kbjobs.commands._errors import printable
-from kbjobs.commands._render import print_json, say
+from kbjobs.commands._render import DamagedSources, print_json, say
 from kbjobs.errors import UsageError
 from kbjobs.settings import Settings, current_home
 from kbjobs.sources import search as find
@@ -30,19 +30,22 @@ def search(
 ) -> None:
     """Find passages by meaning, in one source or in all.
 
+    A damaged source is named, the others are searched: then it exits 3.
+
     Example:  kbjobs search wiki "how long to boil water" -k 5
     """
     if len(words) > 2:
         raise UsageError("too many arguments", 'Put the words in quotes: kbjobs search wiki "boil water".')
     home = current_home()
     source = words[0] if len(words) == 2 else None
-    results = find(home, Settings(home), words[-1], source, count, model, say)
+    damaged = DamagedSources()
+    results = find(home, Settings(home), words[-1], source, count, model, say, damaged)
     if as_json:
         print_json(results)
-        return
-    for result in results:
+    for result in results if not as_json else ():
         passage = " ".join(result["text"].removeprefix(result["title"]).split())
         print(f"{result['rank']:>2}. {result['score']:.3f}  {printable(result['title'])}  [{result['source']}]")
         print(f"    {printable(result['url'])}")
         print(f"    {printable(passage[:SHOWN])}{'…' if len(passage) > SHOWN else ''}")
     sys.stdout.flush()
+    damaged.end()

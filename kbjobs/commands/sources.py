@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from kbjobs import sources as front
-from kbjobs.commands._render import print_json, print_table, say
+from kbjobs.commands._asking import NO_INPUT, YES, ask_unless
+from kbjobs.commands._render import DamagedSources, print_json, print_table, say
 from kbjobs.errors import ExitCode
 from kbjobs.settings import current_home
 
@@ -20,7 +22,7 @@ JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 @app.callback()
 def sources() -> None:
-    """Register, list, show, verify and rebuild sources.
+    """Register, edit, list, show, verify and rebuild sources.
 
     Example:  kbjobs sources add wiki ./pages --base-url https://wiki.example.org/
     """
@@ -34,24 +36,72 @@ def add(
     license_name: Annotated[str, typer.Option("--license", help="Licence of the content.")] = "",
     base_url: Annotated[str, typer.Option(help="Where the pages are online; their URLs are made from it.")] = "",
     copy: Annotated[bool, typer.Option("--copy", help="Copy the files into the home.")] = False,
+    yes: YES = False,
+    no_input: NO_INPUT = False,
+    as_json: JSON = False,
 ) -> None:
     """Register folders or files of HTML, .txt and .md as a source.
 
-    They are read where they are, unless --copy is given.
+    They are read where they are, unless --copy is given. A folder of the system, and more than 20,000 files,
+    are asked about first.
 
     Example:  kbjobs sources add wiki ./pages --name "Our wiki" --license CC-BY-SA-4.0
     """
-    source, files = front.register(current_home(), source_id, paths, name, license_name, base_url, copy)
-    say(f"Source {source.id}: {files:,} files. Next: kbjobs run index-offline {source.id}")
+    ask = ask_unless(yes, no_input)
+    source, files = front.register(current_home(), source_id, paths, name, license_name, base_url, copy, ask)
+    if as_json:
+        print_json({**asdict(source), "files": files})
+    else:
+        say(f"Source {source.id}: {files:,} files. Next: kbjobs run index-offline {source.id}")
+
+
+@app.command()
+def edit(
+    source_id: ID,
+    add: Annotated[
+        list[Path] | None, typer.Option("--add", metavar="PATH", help="A folder or file to add.", show_default=False)
+    ] = None,
+    drop: Annotated[
+        list[Path] | None, typer.Option("--drop", metavar="PATH", help="One of its paths, to drop.", show_default=False)
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="A name for people.", show_default=False)] = None,
+    license_name: Annotated[
+        str | None, typer.Option("--license", help="Licence of the content.", show_default=False)
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="Where the pages are online; an empty one: nowhere.", show_default=False)
+    ] = None,
+    yes: YES = False,
+    no_input: NO_INPUT = False,
+    as_json: JSON = False,
+) -> None:
+    """Change a source: add or drop paths, change its name, licence or base URL.
+
+    Documents of a path that is dropped are removed by the next job that reads the source. No file is deleted.
+
+    Example:  kbjobs sources edit wiki --add ./more-pages --name "Our wiki"
+    """
+    ask = ask_unless(yes, no_input)
+    edited = front.edit(current_home(), source_id, add or (), drop or (), name, license_name, base_url, ask)
+    if as_json:
+        print_json(edited.as_dict())
+        return
+    say(f"Source {source_id}: {' '.join(edited.source.paths)}")
+    if drop:
+        say(
+            f"{edited.dropped_documents:,} of its {edited.documents:,} documents are in what was dropped: the next job"
+            " that reads the source removes them; more than 20 % of all with --allow-delete only."
+        )
 
 
 @app.command("list")
 def list_all(as_json: JSON = False) -> None:
-    """List all sources.
+    """List all sources. A damaged one is named on stderr, the others are listed: then it exits 3.
 
     Example:  kbjobs sources list --json
     """
-    states = front.describe_all(current_home())
+    damaged = DamagedSources()
+    states = front.describe_all(current_home(), damaged)
     if as_json:
         print_json([state.as_dict() for state in states])
     elif states:
@@ -68,6 +118,7 @@ def list_all(as_json: JSON = False) -> None:
         print_table(("source", "name", "documents", "models (vectors)", "paths"), rows)
     else:
         say("No sources. Register one with kbjobs sources add ID PATH.")
+    damaged.end()
 
 
 @app.command()

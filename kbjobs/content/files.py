@@ -173,9 +173,23 @@ def sign_status(status: os.stat_result) -> str:
     return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_ino}"
 
 
+def name_roots(roots: Sequence[str]) -> list[str]:
+    """Return the name that starts the keys of each root, from their real paths; a second of one name gets ``~2``."""
+    names: list[str] = []
+    for root in roots:
+        name = os.path.basename(root) or "root"  # noqa: PTH119
+        number = 1
+        unique = name
+        while unique in names:
+            number += 1
+            unique = f"{name}~{number}"
+        names.append(unique)
+    return names
+
+
 def _name_roots(roots: Sequence[Path]) -> list[tuple[str, str]]:
-    """Return each root's real path with the name that starts its keys; a second root of one name gets ``~2``."""
-    named: list[tuple[str, str]] = []
+    """Return each root's real path with its name. Raises NotFoundError for one that cannot be reached."""
+    found: dict[str, None] = {}
     for root in roots:
         try:
             real = os.path.realpath(root, strict=True)
@@ -185,16 +199,8 @@ def _name_roots(roots: Sequence[Path]) -> list[tuple[str, str]]:
                 f"the folder or file {quote_key(str(root))} cannot be reached: {_explain(error)}",
                 "Mount or restore it, or name another one. Nothing was changed.",
             ) from error
-        if any(real == other for other, _ in named):
-            continue
-        name = os.path.basename(real) or "root"  # noqa: PTH119
-        number = 1
-        unique = name
-        while any(unique == other for _, other in named):
-            number += 1
-            unique = f"{name}~{number}"
-        named.append((real, unique))
-    return named
+        found[real] = None
+    return list(zip(found, name_roots(list(found)), strict=True))
 
 
 def _explain(error: OSError) -> str:

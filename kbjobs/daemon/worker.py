@@ -194,7 +194,8 @@ def _work(home: Home, queue: Queue, job: Job, writer: ProgressWriter, stop: thre
         )
         settings = Settings(home)
         source = None if job.source is None else SourceFolder(home.sources, job.source)
-        if any(phase.job_type.needs_source for phase in phases):
+        is_needed = any(phase.job_type.needs_source for phase in phases)
+        if is_needed:
             assert source is not None  # noqa: S101 — the submit has seen to it
             source.read()
         inner = queue.open_checkpoint(job, run_id)
@@ -219,6 +220,8 @@ def _work(home: Home, queue: Queue, job: Job, writer: ProgressWriter, stop: thre
 
         with _lock_source(source, is_stopping):
             crash_point("worker.source_locked")
+            if is_needed and source is not None:
+                source.update_manifest()
             can_retry = partial(_can_retry, job)
             outcome.result = run_chain(phases, progress, make_context, end_phase, can_retry, log)
     except StaleWorkerError:

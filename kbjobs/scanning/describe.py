@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from kbjobs.content.addresses import address_key, addresses_of
-from kbjobs.content.document import PIPELINE_VERSION, document_id
+from kbjobs.content.document import document_id
 from kbjobs.content.files import FoundFile
 from kbjobs.content.language import is_wanted, parse_filter
 from kbjobs.content.metadata import METADATA_VERSION, read_metadata
 from kbjobs.context import Context, PhaseResult
 from kbjobs.crashpoints import crash_point
-from kbjobs.scanning.scan import READ_BATCH, Scan, enumerate_source, read_files
+from kbjobs.scanning.scan import READ_BATCH, Scan, enumerate_source, name_pipeline, read_files
 from kbjobs.store import metadata as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.metadata import KnownMetadata
@@ -86,7 +86,7 @@ def _read_changed(
     force: bool,
 ) -> int:
     """Read what is new or may have changed, commit it batch by batch; returns how many documents were read."""
-    pipeline = f"{PIPELINE_VERSION} {source.base_url}"
+    pipeline = name_pipeline(source)
     state = f"{METADATA_VERSION} {pipeline}"
     changed = []
     for file in files:

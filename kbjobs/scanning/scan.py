@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -81,7 +83,7 @@ def scan_source(
     allow_delete: bool = False,
 ) -> Scan:
     """Write new and changed documents with their chunks to the ledger; name the vanished ones, remove none."""
-    pipeline = f"{PIPELINE_VERSION} {source.base_url}"
+    pipeline = name_pipeline(source)
     known = ledger.known_documents(profile)
     scan = Scan()
     files = enumerate_source(context, source, known, scan, limit, allow_delete)
@@ -121,6 +123,17 @@ def scan_source(
     return scan
 
 
+def name_pipeline(source: Source) -> str:
+    """What the text and the URL of a document depend on beside its file; where it differs, the file is read again.
+
+    Without a base URL a document's URL is the place of its file, which changes when home or folder is moved.
+    """
+    if source.base_url:
+        return f"{PIPELINE_VERSION} {source.base_url}"
+    places = "\0".join(os.path.realpath(path) for path in source.paths)
+    return f"{PIPELINE_VERSION} {hashlib.sha256(os.fsencode(places)).hexdigest()[:16]}"
+
+
 def enumerate_source(
     context: Context,
     source: Source,
@@ -136,6 +149,8 @@ def enumerate_source(
     search: FileSearch = find_files([Path(path) for path in source.paths])
     files: list[FoundFile] = []
     seen: set[str] = set()
+    has_one_base = bool(source.base_url) and len(source.paths) > 1
+    places: dict[str, str] = {}  # below the base URL: key of the file
     for entry in search:
         if isinstance(entry, SkippedFile):
             if entry.still_there:
@@ -143,6 +158,9 @@ def enumerate_source(
                 seen.add(document_id(source.id, entry.key))
             else:
                 scan.skipped.append((entry.key, entry.reason))
+        elif has_one_base and (other := places.setdefault(entry.relative, entry.key)) != entry.key:
+            scan.failed.append((entry.key, f"its URL would be that of {other}"))
+            seen.add(document_id(source.id, entry.key))
         else:
             files.append(entry)
             seen.add(document_id(source.id, entry.key))

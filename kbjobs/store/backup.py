@@ -1,8 +1,10 @@
-"""Backup and restore of the state and all ledgers, consistent while jobs run.
+"""Backup of the state, the ledgers, the chains and the copied pages into one file, consistent while jobs run.
 
-The archive is a plain tar: ``kbjobs-backup.json`` (format, sizes, sha256), then ``state.db``, ``config.toml`` and
-each source's ``manifest.json`` and ``source.db``. Vector stores are not in it: they are rebuilt from the ledgers
-without a model. Nor are secrets, logs, models and copied pages.
+The archive is a plain tar. It begins with ``kbjobs-backup.json`` (format and time) and ends with
+``kbjobs-index.json`` (size and sha256 of each file between them): ``state.db``, ``config.toml``, ``chains/*.toml``,
+and of each source ``manifest.json``, ``source.db``, ``pages/`` and ``assets/``. In format 1 the index was part of the
+first file, and there were neither chains nor pages. Vector stores are not in it: they are rebuilt from the ledgers
+without a model.
 """
 
 from __future__ import annotations
@@ -12,213 +14,255 @@ import io
 import json
 import os
 import re
-import shutil
 import sqlite3
+import stat
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
+from urllib.parse import quote
 
-from kbjobs.errors import ConflictError, NotFoundError, UnavailableError, UsageError
+from kbjobs.errors import KbjobsError, NotFoundError, UnavailableError, UsageError
 from kbjobs.settings import Home
 from kbjobs.store.clocks import now_text
-from kbjobs.store.connection import explain
+from kbjobs.store.connection import explain, is_disk_full
 from kbjobs.store.ledger import LEDGER_VERSION
 from kbjobs.store.queue import STATE_VERSION
-from kbjobs.store.sources import SOURCE_ID, is_source_id, list_sources
+from kbjobs.store.sources import SOURCE_ID, SourceFolder, is_source_id, list_source_ids
 
-FORMAT = 1
-INDEX_NAME = "kbjobs-backup.json"
-MAX_INDEX_BYTES = 16 * 1024 * 1024
-_MEMBER = re.compile(rf"state\.db|config\.toml|sources/{SOURCE_ID.pattern}/(?:manifest\.json|source\.db)")
+FORMAT = 2
+HEAD_NAME = "kbjobs-backup.json"
+INDEX_NAME = "kbjobs-index.json"
+MAX_INDEX_BYTES = 256 * 1024 * 1024  # about a million pages
+IN_MEMORY_BYTES = 32 * 1024 * 1024  # a larger file is copied to the disk first
+NEVER_IN_IT = ("vector stores", "models", "engines", "logs", "secrets")
+_MEMBER = re.compile(
+    r"state\.db|config\.toml|chains/[^/]+\.toml"
+    rf"|sources/{SOURCE_ID.pattern}/(?:manifest\.json|source\.db|(?:pages|assets)/.+)",
+    re.DOTALL,
+)
 
 
-def create_backup(home: Home, file: Path) -> list[str]:
-    """Write the archive whole or not at all; returns the names of what it holds.
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """An archive that was written: its size in bytes, how many files it holds, and what is not in it.
+
+    ``damaged`` are the sources that could not be read whole, each with what is wrong with it.
+    """
+
+    file: Path
+    size: int
+    files: int
+    left_out: tuple[str, ...]
+    damaged: dict[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As the JSON that ``--json`` prints."""
+        return {
+            "file": str(self.file),
+            "bytes": self.size,
+            "files": self.files,
+            "left_out": list(self.left_out),
+            "damaged": list(self.damaged),
+        }
+
+
+def create_backup(home: Home, file: Path, with_pages: bool = True) -> Backup:
+    """Write the archive whole or not at all.
 
     The state is copied before the ledgers: a ledger that is ahead of the state is no harm, since doing
-    a step again changes nothing.
+    a step again changes nothing. A damaged source does not stop the others: what can be read of it is taken.
     """
     if not home.state_file.exists() and not home.sources.exists():
         raise NotFoundError(f"there is nothing to back up in {home.path}", "kbjobs config path shows the home in use.")
     file = file.absolute()
     if file.is_dir():
         raise UsageError(f"{file} is a folder", "Name the file to write.")
+    if file.parent.resolve().is_relative_to(home.sources.resolve()):
+        raise UsageError(f"{file} lies in what is backed up", "Name a file outside the home.")
     try:
         with tempfile.TemporaryDirectory(prefix=".kbjobs-backup-", dir=file.parent) as folder:
-            copies = list(_copy_all(home, Path(folder)))
-            index = {
-                "format": FORMAT,
-                "created_at": now_text(),
-                "files": {name: {"size": copy.stat().st_size, "sha256": _sha256(copy)} for name, copy in copies},
-            }
-            archive = Path(folder, "archive.tar")
-            with tarfile.open(archive, "w") as tar:
-                text = json.dumps(index, indent=1).encode()
-                header = tarfile.TarInfo(INDEX_NAME)
-                header.size, header.mode = len(text), 0o600
-                tar.addfile(header, io.BytesIO(text))
-                for name, copy in copies:
-                    tar.add(copy, name)
-            archive.chmod(0o600)
-            with archive.open("rb") as written:
+            unfinished = Path(folder, "archive.tar")
+            with open_tar(unfinished, "w") as tar:
+                collector = _Collector(tar, Path(folder))
+                collector.collect(home, with_pages)
+            unfinished.chmod(0o600)
+            with unfinished.open("rb") as written:
                 os.fsync(written.fileno())
-            archive.rename(file)
+                size = os.fstat(written.fileno()).st_size
+            unfinished.rename(file)
     except sqlite3.Error as error:
         raise explain(error, home.path) from error
     except OSError as error:
-        raise UnavailableError(f"cannot write {file}: {error.strerror}", "Nothing was left there.") from error
-    return [name for name, _ in copies]
+        what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        raise UnavailableError(f"cannot write {file}: {what}", "Nothing was left there.") from error
+    return Backup(file, size, len(collector.index), tuple(collector.left_out), collector.damaged)
 
 
-def _copy_all(home: Home, folder: Path) -> Iterator[tuple[str, Path]]:
-    files = [("state.db", home.state_file), ("config.toml", home.config_file)]
-    for source in list_sources(home.sources):
-        where = home.sources / source.id
-        files += [(f"sources/{source.id}/{name}", where / name) for name in ("manifest.json", "source.db")]
-    for name, path in files:
-        if not path.exists():
-            continue
-        copy = folder / name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".db":
-            with closing(sqlite3.connect(path)) as source_db, closing(sqlite3.connect(copy)) as copy_db:
+class _Collector:
+    """Puts a home into a tar file by file, and notes size and hash of each, and what could not be taken."""
+
+    def __init__(self, tar: tarfile.TarFile, folder: Path) -> None:
+        self.index: dict[str, dict[str, Any]] = {}
+        self.left_out = list(NEVER_IN_IT)
+        self.damaged: dict[str, str] = {}
+        self._tar = tar
+        self._folder = folder
+
+    def collect(self, home: Home, with_pages: bool) -> None:
+        self._put_json(HEAD_NAME, {"format": FORMAT, "created_at": now_text()})
+        if home.state_file.exists():
+            self._copy_database("state.db", home.state_file, STATE_VERSION)
+        for path in (home.config_file, *sorted(home.chains.glob("*.toml"))):
+            if path.is_file():
+                self._copy(path.relative_to(home.path).as_posix(), path)
+        for source_id in list_source_ids(home.sources):
+            with suppress(FileNotFoundError):  # a source that is removed meanwhile
+                self._collect_source(SourceFolder(home.sources, source_id), with_pages)
+        self._put_json(INDEX_NAME, {"files": self.index})
+
+    def _collect_source(self, source: SourceFolder, with_pages: bool) -> None:
+        name = f"sources/{source.id}"
+        try:
+            if not all(Path(path).is_relative_to(source.pages) for path in source.read().paths):
+                self._leave_out("files read in place")
+        except KbjobsError as error:
+            self.damaged[source.id] = error.message
+        try:
+            if source.manifest.is_file():
+                self._copy(f"{name}/manifest.json", source.manifest)
+            if source.ledger.exists():
+                self._copy_database(f"{name}/source.db", source.ledger, LEDGER_VERSION)
+        except KbjobsError as error:
+            self.damaged.setdefault(source.id, error.message)
+        for folder in (source.pages, source.assets):
+            if with_pages:
+                self._copy_folder(f"{name}/{folder.name}", folder, source.id)
+            elif folder.is_dir():
+                self._leave_out(folder.name)
+
+    def _copy_folder(self, name: str, folder: Path, source_id: str) -> None:
+        """Copy what regular files a folder holds: links in it are not followed, devices not opened.
+
+        The folder itself may be a link, to a larger disk.
+        """
+        waiting = [name] if os.path.lexists(folder) else []
+        while waiting:
+            here = waiting.pop()
+            path = os.path.join(folder, here[len(name) + 1 :])  # noqa: PTH118 — a page's name may be any bytes
+            with suppress(FileNotFoundError):  # a job has removed it since
+                try:
+                    with _reading(path):
+                        mode = os.lstat(path).st_mode
+                        entries = sorted(os.listdir(path), reverse=True) if stat.S_ISDIR(mode) else []  # noqa: PTH208
+                    waiting.extend(f"{here}/{entry}" for entry in entries)
+                    if stat.S_ISREG(mode):
+                        self._copy(here, Path(path))
+                    elif not stat.S_ISDIR(mode):
+                        self.left_out.append(f"{here}: not a regular file")
+                except KbjobsError as error:
+                    self.damaged.setdefault(source_id, error.message)
+
+    def _copy(self, name: str, path: Path) -> None:
+        """Copy a file that may be written meanwhile: its size counts once it has been read."""
+        with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES, dir=str(self._folder)) as copy:
+            for part in _read_parts(path):
+                copy.write(part)
+            self._put(name, copy)
+
+    def _copy_database(self, name: str, path: Path, newest: int) -> None:
+        """Copy a database; raises UnavailableError for one that a restore would refuse."""
+        copy = self._folder / "copy.db"
+        try:
+            original = f"file:{quote(str(path))}?mode=rw"  # one that is gone is not made anew
+            with closing(sqlite3.connect(original, uri=True)) as source_db, closing(sqlite3.connect(copy)) as copy_db:
                 source_db.backup(copy_db)
-        else:
-            shutil.copyfile(path, copy)
-        yield name, copy
+            if (damage := find_damage(copy, newest)) is not None:
+                raise UnavailableError(f"{path} {damage}", "Restore it from an earlier backup, or move it away.")
+            with copy.open("rb") as content:
+                self._put(name, content)
+        except sqlite3.Error as error:
+            if is_disk_full(error):
+                raise
+            raise explain(error, path) from error
+        finally:
+            copy.unlink(missing_ok=True)
 
+    def _put(self, name: str, content: IO[bytes]) -> None:
+        header = _header(name, content.seek(0, os.SEEK_END))
+        content.seek(0)
+        digest = hashlib.sha256()
+        while part := content.read(1 << 20):
+            digest.update(part)
+        content.seek(0)
+        self._tar.addfile(header, content)
+        self.index[name] = {"size": header.size, "sha256": digest.hexdigest()}
 
-def restore_backup(home: Home, file: Path, replace: bool) -> list[str]:
-    """Put the archive's files into the home, after all of them were checked; returns their names.
-
-    A home in use is refused, one that holds something too unless ``replace`` is given; then what it held is
-    moved into a folder beside. The caller holds the daemon's lock.
-    """
-    home.prepare()
-    state = [path for path in home.path.glob("state.db*") if path.suffix != ".lock"]  # also a log without its file
-    held = [path for path in (*state, home.config_file, *home.sources.iterdir()) if path.exists()]
-    if held and not replace:
-        raise ConflictError(
-            f"the home {home.path} is not empty ({held[0].name})",
-            "Restore into another KBJOBS_HOME, or give --replace: what is there is moved aside, not deleted.",
-        )
-    with tempfile.TemporaryDirectory(prefix=".restoring-", dir=home.path) as folder:
-        names = _unpack(file, Path(folder))
-        if held:
-            _move_aside(home)
-        for name in names:
-            target = home.path / name
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (Path(folder) / name).rename(target)
-    return names
-
-
-def _move_aside(home: Home) -> None:
-    aside = Path(tempfile.mkdtemp(prefix="replaced-", dir=home.path))
-    # The database with its write-ahead log, or what was committed last would be lost.
-    for path in (*home.path.glob("state.db*"), home.config_file, home.sources):
-        if path.exists():
-            path.rename(aside / path.name)
-
-
-def _unpack(file: Path, folder: Path) -> list[str]:
-    """Unpack into ``folder`` what the archive's index names and nothing else; everything is checked."""
-    with _readable(file) as tar:
-        index = _read_index(tar, file)
-        free = shutil.disk_usage(folder).free
-        total = sum(entry["size"] for entry in index.values())
-        if total > free:
+    def _put_json(self, name: str, values: dict[str, Any]) -> None:
+        text = json.dumps(values).encode()
+        if len(text) > MAX_INDEX_BYTES:
             raise UnavailableError(
-                f"{file} holds {total / 1e6:.0f} MB, {free / 1e6:.0f} MB are free", "Free some space."
+                f"{len(self.index):,} files are too many for one backup",
+                "Give --without-pages, and copy the pages with another program.",
             )
-        left = dict(index)
-        for member in tar:
-            if member.offset == 0:
-                continue  # the index
-            entry = left.pop(member.name, None)
-            content = tar.extractfile(member) if member.isreg() else None
-            if entry is None or content is None or member.size != entry["size"]:
-                raise _damaged(file, f"its entry {member.name!r} is not what its index says")
-            target = folder / member.name
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write_checked(content, target, entry["sha256"], file)
-    if left:
-        raise _damaged(file, f"it lacks {next(iter(left))!r}")
-    for name in index:
-        if name.endswith(".db"):
-            _check_database(folder / name, STATE_VERSION if name == "state.db" else LEDGER_VERSION, file)
-    return list(index)
+        self._tar.addfile(_header(name, len(text)), io.BytesIO(text))
+
+    def _leave_out(self, what: str) -> None:
+        if what not in self.left_out:
+            self.left_out.append(what)
+
+
+def _read_parts(path: Path) -> Iterator[bytes]:
+    with _reading(path), path.open("rb") as file:
+        while part := file.read(1 << 20):
+            yield part
 
 
 @contextmanager
-def _readable(file: Path) -> Iterator[tarfile.TarFile]:
+def _reading(path: str | Path) -> Iterator[None]:
+    """Tell what cannot be read, which is left out, from an archive that cannot be written."""
     try:
-        with tarfile.open(file, "r:") as tar:
-            yield tar
+        yield
     except FileNotFoundError:
-        raise NotFoundError(f"there is no file {file}", "Name the file that kbjobs backup wrote.") from None
-    except (tarfile.TarError, EOFError) as error:
-        raise _damaged(file, str(error)) from error
+        raise
     except OSError as error:
-        raise UnavailableError(f"cannot read {file}: {error.strerror}", "Check its permissions.") from error
+        raise UnavailableError(f"cannot read {path}: {error.strerror}", "Check its permissions.") from error
 
 
-def _read_index(tar: tarfile.TarFile, file: Path) -> dict[str, dict[str, Any]]:
-    first = tar.next()
-    content = tar.extractfile(first) if first is not None and first.isreg() else None
-    if first is None or content is None or first.name != INDEX_NAME or first.size > MAX_INDEX_BYTES:
-        raise _damaged(file, "it does not begin with an index")
-    try:
-        index = json.load(content)
-        if index["format"] > FORMAT:
-            raise UnavailableError(f"{file} was written by a newer kbjobs", "Upgrade kbjobs.")
-        files: dict[str, dict[str, Any]] = index["files"]
-        for name, entry in files.items():
-            if not _is_allowed(name) or not isinstance(entry["size"], int) or entry["size"] < 0:
-                raise _damaged(file, f"its index names {name!r}")
-            if not re.fullmatch("[0-9a-f]{64}", entry["sha256"]):
-                raise _damaged(file, f"its index has no sha256 of {name!r}")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(file, f"its index cannot be read: {error}") from error
-    return files
+def _header(name: str, size: int) -> tarfile.TarInfo:
+    header = tarfile.TarInfo(name)
+    header.size, header.mode = size, 0o600
+    return header
 
 
-def _is_allowed(name: str) -> bool:
-    return _MEMBER.fullmatch(name) is not None and (not name.startswith("sources/") or is_source_id(name.split("/")[1]))
+def open_tar(file: Path, mode: Literal["w", "r"]) -> tarfile.TarFile:
+    """Open an archive to read or to write it; the names in it may be any bytes."""
+    plain: Literal["w:", "r:"] = "w:" if mode == "w" else "r:"  # never compressed
+    return tarfile.open(file, plain, encoding="utf-8", errors="surrogateescape")
 
 
-def _write_checked(content: IO[bytes], target: Path, sha256: str, file: Path) -> None:
-    digest = hashlib.sha256()
-    with os.fdopen(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600), "wb") as out:
-        while part := content.read(1 << 20):
-            digest.update(part)
-            out.write(part)
-        out.flush()
-        os.fsync(out.fileno())
-    if digest.hexdigest() != sha256:
-        raise _damaged(file, f"{target.name} was changed")
+def is_allowed(name: str) -> bool:
+    """Whether an archive may hold a file of that name: one of a home's, and nothing outside of it."""
+    parts = name.split("/")
+    return (
+        _MEMBER.fullmatch(name) is not None
+        and "\0" not in name
+        and not {"", ".", ".."} & set(parts)
+        and (parts[0] != "sources" or is_source_id(parts[1]))
+    )
 
 
-def _check_database(path: Path, newest: int, file: Path) -> None:
+def find_damage(path: Path, newest: int) -> str | None:
+    """What is wrong with a database, or None; its format may be ``newest`` at most."""
     try:
         with closing(sqlite3.connect(path)) as connection:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if not 1 <= version <= newest:
-                raise _damaged(file, f"its {path.name} has format {version}, this program knows {newest}")
-            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+                return f"has format {version}, this program knows {newest}"
+            found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
     except sqlite3.Error as error:
         found = str(error)
-    if found != "ok":
-        raise _damaged(file, f"its {path.name} is damaged: {found}")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _damaged(file: Path, what: str) -> UnavailableError:
-    return UnavailableError(f"{file} is not a backup that can be used: {what}", "Nothing was changed.")
+    return None if found == "ok" else f"is damaged: {found}"

@@ -1,15 +1,20 @@
-"""Sources: a folder each under ``sources/`` in the home, with a manifest and a ledger."""
+"""Sources: a folder each under ``sources/`` in the home, with a manifest and a ledger.
+
+A manifest holds the paths that lie in the home relative to it, so that a home can be moved, or a backup of it be
+restored elsewhere; the program sees them absolute, in the home in force.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kbjobs.errors import NotFoundError, UnavailableError, UsageError
+from kbjobs.errors import KbjobsError, NotFoundError, UnavailableError, UsageError
 
 SOURCE_ID = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 # Device names of Windows (Microsoft, "Naming Files, Paths, and Namespaces"): a home must be copyable.
@@ -19,7 +24,7 @@ MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A registered source: where its files are and how its pages are named.
+    """A registered source: where its files are (absolute paths) and how its pages are named.
 
     ``tags`` are the user's own; ``suggested_tags`` is what suggest_tags has written, None where it never ran.
     """
@@ -52,11 +57,12 @@ def check_source_id(source_id: str) -> str:
 
 
 class SourceFolder:
-    """The paths of one source in the home."""
+    """The paths of one source in the home, whose folder ``sources`` is given."""
 
     def __init__(self, sources: Path, source_id: str) -> None:
         self.id = check_source_id(source_id)
         self.path = sources / source_id
+        self._home = sources.parent
 
     @property
     def manifest(self) -> Path:
@@ -83,28 +89,30 @@ class SourceFolder:
         """Copied files (``sources add --copy``)."""
         return self.path / "pages"
 
+    @property
+    def assets(self) -> Path:
+        """What the copied files show: pictures and styles."""
+        return self.path / "assets"
+
     def read(self) -> Source:
-        """The manifest; raises NotFoundError or UnavailableError."""
+        """The manifest; raises NotFoundError, or UnavailableError where it is damaged."""
         values = self._load()
         tags, suggested = values.get("tags"), values.get("suggested_tags")
-        try:
-            return Source(
-                id=self.id,
-                paths=tuple(str(path) for path in values["paths"]),
-                name=str(values.get("name", "")),
-                license=str(values.get("license", "")),
-                base_url=str(values.get("base_url", "")),
-                created_at=str(values.get("created_at", "")),
-                tags=tuple(str(tag) for tag in tags) if isinstance(tags, list) else (),
-                suggested_tags=suggested if isinstance(suggested, dict) else None,
-            )
-        except (KeyError, TypeError) as error:
-            raise self._damaged(error) from error
+        return Source(
+            id=self.id,
+            paths=tuple(self._paths(values)),
+            name=self._text(values, "name"),
+            license=self._text(values, "license"),
+            base_url=self._text(values, "base_url"),
+            created_at=self._text(values, "created_at"),
+            tags=tuple(str(tag) for tag in tags) if isinstance(tags, list) else (),
+            suggested_tags=suggested if isinstance(suggested, dict) else None,
+        )
 
     def write(self, source: Source) -> None:
         """Write the manifest whole or not at all. What somebody else has put into it stays."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        values = asdict(source)
+        values = {**asdict(source), "paths": list(source.paths)}
         for name in ("tags", "suggested_tags"):
             if not values[name]:
                 del values[name]
@@ -114,8 +122,19 @@ class SourceFolder:
         """Set the manifest's ``suggested_tags``; all else stays as it stands there now."""
         self._save({**self._load(), "suggested_tags": suggestions})
 
+    def update_manifest(self) -> None:
+        """Write the manifest of an older version as this one does; one that is as it should be is not written.
+
+        The caller holds the source's lock.
+        """
+        values = self._load()
+        if values.get("paths") != self._portable_paths(values):
+            self._save(values)
+
     def _load(self) -> dict[str, Any]:
         try:
+            if not self.manifest.is_file() and os.path.lexists(self.manifest):
+                raise self._damaged("it is not a regular file")  # a pipe would never end
             with self.manifest.open("rb") as file:
                 text = file.read(MAX_MANIFEST_BYTES)
         except (FileNotFoundError, NotADirectoryError):
@@ -130,10 +149,49 @@ class SourceFolder:
             raise self._damaged("it is no JSON object")
         return values
 
+    def _text(self, values: dict[str, Any], name: str) -> str:
+        value = values.get(name, "")
+        if not isinstance(value, str):
+            raise self._damaged(f"its {name} is not a text")
+        return value
+
+    def _paths(self, values: dict[str, Any]) -> list[str]:
+        """The manifest's paths, absolute, in the home in force."""
+        paths = values.get("paths")
+        if not isinstance(paths, list) or not paths:
+            raise self._damaged("it has no list of paths")
+        for path in paths:
+            if not _is_safe_path(path):
+                raise self._damaged(f"{path!r} cannot be a path of a source")
+        return [self._locate(path) for path in paths]
+
+    def _locate(self, path: str) -> str:
+        if not path.startswith("/"):
+            return str(self._home / path)
+        if self._portable(path) != path:
+            return path
+        # Version 0.1.0 wrote them absolute: of copied pages that came here with the home, it names the old place.
+        _, marker, below = f"{path}/".rpartition(f"/sources/{self.id}/pages/")
+        here = str(self.pages / below)
+        return here if marker and os.access(here, os.F_OK) else path
+
+    def _portable(self, path: str) -> str:
+        """The path relative to the home where it lies in it, else as it is."""
+        for home in (self._home, self._home.resolve()):
+            if Path(path).is_relative_to(home):
+                return str(Path(path).relative_to(home))
+        return path
+
+    def _portable_paths(self, values: dict[str, Any]) -> list[str]:
+        return [self._portable(path) for path in self._paths(values)]
+
     def _damaged(self, reason: object) -> UnavailableError:
-        return UnavailableError(f"{self.manifest} is damaged: {reason}", "Correct it by hand, or add the source again.")
+        return UnavailableError(
+            f"{self.manifest} is damaged: {reason}", "Correct it by hand, or put it back from a backup."
+        )
 
     def _save(self, values: dict[str, Any]) -> None:
+        values = {**values, "paths": self._portable_paths(values)}
         unfinished = self.manifest.with_suffix(".part")
         descriptor = os.open(unfinished, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -144,17 +202,44 @@ class SourceFolder:
         unfinished.replace(self.manifest)
 
 
+def list_sources(sources: Path, on_damaged: Callable[[str, KbjobsError], None] | None = None) -> list[Source]:
+    """All registered sources by id. A folder without manifest, or with an invalid name, is not one.
+
+    One whose manifest cannot be used is left out, and ``on_damaged`` told its id and why; without
+    ``on_damaged`` it raises UnavailableError.
+    """
+    found = []
+    for source_id in list_source_ids(sources):
+        try:
+            found.append(SourceFolder(sources, source_id).read())
+        except NotFoundError:  # removed since
+            continue
+        except UnavailableError as error:
+            if on_damaged is None:
+                raise
+            on_damaged(source_id, error)
+    return found
+
+
 def list_source_ids(sources: Path) -> list[str]:
-    """The ids of all registered sources. A folder without manifest, or with an invalid name, is not one."""
+    """The ids of all registered sources, also of those whose manifest is damaged."""
     if not sources.is_dir():
         return []
-    names = sorted(entry.name for entry in sources.iterdir())
-    return [name for name in names if is_source_id(name) and (sources / name / "manifest.json").is_file()]
+    return sorted(
+        entry.name
+        for entry in sources.iterdir()
+        if is_source_id(entry.name) and os.path.lexists(entry / "manifest.json")
+    )
 
 
-def list_sources(sources: Path) -> list[Source]:
-    """All registered sources by id."""
-    return [SourceFolder(sources, source_id).read() for source_id in list_source_ids(sources)]
+def _is_safe_path(path: object) -> bool:
+    if not isinstance(path, str) or not path or "\0" in path:
+        return False
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:  # half a character, which no file system has
+        return False
+    return path.startswith("/") or ".." not in Path(path).parts
 
 
 def _near(sources: Path, source_id: str) -> str:

