@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from kbjobs.embedding.engines import Engine
 from kbjobs.errors import UsageError
 from kbjobs.phases.base import Context, JobType, Params, PhaseResult, Plan
 from kbjobs.phases.index_checks import advise_index, check_disk, check_folders
@@ -28,14 +29,19 @@ class IndexOfflineParams(Params):
     dimension: Literal[384, 768, 1024] | None = Field(
         None, description="Use the model that is configured for this dimension: 384, 768 or 1024."
     )
+    engine: Engine | None = Field(None, description="What computes the vectors; default: the setting 'engine'.")
     force: bool = Field(False, description="Read and embed everything again, whatever the ledger holds.")
     limit: int | None = Field(None, ge=1, description="Index at most N documents; removes none.")
     allow_delete: bool = Field(False, description="Go on even if more than 20 % of the source's documents are gone.")
 
 
 def plan(home: Home, settings: Settings, source: SourceFolder, params: IndexOfflineParams) -> Plan:
-    """Check source, model and disk, and fill in the model."""
+    """Check source, model, engine and disk, and fill in the model.
+
+    The engine is not filled in: it is no part of the vectors' key, and another setting makes no other job.
+    """
     from kbjobs.embedding.catalogue import check_model
+    from kbjobs.embedding.engines import check_engine
 
     check_folders(source)
     name = params.model
@@ -47,6 +53,7 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: IndexOffl
             f"{model.name} gives {model.dimension} dimensions, not {params.dimension}",
             "Leave out --dimension, or name a model of that dimension.",
         )
+    check_engine(_engine(settings, params), model)
     check_disk(home, source)
     filled = params.model_copy(update={"model": model.name, "dimension": model.dimension})
     return Plan(filled, dimension=model.dimension)
@@ -63,7 +70,7 @@ def advise(
 
 def run(context: Context, params: IndexOfflineParams) -> PhaseResult:
     """Index the source."""
-    from kbjobs.embedding.choose import load_embedder
+    from kbjobs.embedding.choose import load_embedder, review_choice
     from kbjobs.phases.indexing import run_index
 
     assert params.model is not None  # noqa: S101 — filled in by plan()
@@ -71,13 +78,19 @@ def run(context: Context, params: IndexOfflineParams) -> PhaseResult:
     preload = threading.Thread(target=import_module, args=("chromadb",), name="preload")
     preload.start()
     context.progress(0, 0, "documents", f"loading {params.model}", (0.0, 0.0), eta_matters=False)
-    embedder = load_embedder(params.model, context.home.models, context.home.engines, context.settings.text("engine"))
+    engine = _engine(context.settings, params)
+    embedder = load_embedder(params.model, context.home.models, context.home.engines, engine)
     preload.join()
     try:
         context.log.info("model %s, engine %s", embedder.model_key, embedder.engine)
         return run_index(context, embedder, force=params.force, limit=params.limit, allow_delete=params.allow_delete)
     finally:
+        review_choice(embedder, context.home.engines)
         embedder.close()
+
+
+def _engine(settings: Settings, params: IndexOfflineParams) -> str:
+    return params.engine or settings.text("engine")
 
 
 JOB_TYPE = JobType(
