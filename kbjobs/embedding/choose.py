@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kbjobs.embedding.base import Embedder
 from kbjobs.embedding.catalogue import find_known, find_model
-from kbjobs.embedding.engines import check_engine, has_openvino, has_torch
+from kbjobs.embedding.engines import check_engine, has_openvino, has_torch, suggest_engine
 from kbjobs.embedding.identity import model_key, weights_hash
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.embedding.parity import agrees
@@ -137,7 +137,9 @@ class _LightChoice:
 
     def _fall_back(self, reason: str) -> Embedder:
         if self.engine != "auto":
-            raise UsageError(f"the engine {self.engine} cannot run {self.folder.name}: {reason}", "use --engine auto")
+            raise UsageError(
+                f"the engine {self.engine} cannot run {self.folder.name}: {reason}", suggest_engine("auto")
+            )
         log.warning("%s runs with sentence-transformers, slowly: %s", self.folder.name, reason)
         return SentenceTransformersEmbedder(self.folder, self.key)
 

@@ -24,6 +24,11 @@ def has_openvino() -> bool:
     return find_spec("openvino") is not None
 
 
+def suggest_engine(engine: str) -> str:
+    """The hint that names another engine: as an option of index-offline, as a setting for all that embeds."""
+    return f'use --engine {engine} with index-offline, or the setting engine = "{engine}"'
+
+
 def check_engine(engine: str, folder: ModelFolder) -> None:
     """Check that an engine is installed and of the kind that can run a model; ``auto`` always passes.
 
@@ -43,12 +48,12 @@ def check_engine(engine: str, folder: ModelFolder) -> None:
         kind = ", ".join(folder.other_modules) or f"{folder.pooling} pooling"
         raise UsageError(
             f"the engine {engine} cannot run {folder.name}, which has {kind}",
-            "use --engine sentence-transformers",
+            suggest_engine("sentence-transformers"),
         )
     if engine == "openvino" and not has_openvino():
         raise MissingRequirementError("the engine openvino is not installed", 'pip install "kbjobs[fast]"')
     if engine == "onnxruntime" and folder.onnx is None:
         raise UsageError(
             f"the engine onnxruntime cannot run {folder.name}, which ships no onnx/model.onnx",
-            "use --engine auto",
+            suggest_engine("auto"),
         )

@@ -463,8 +463,10 @@ def test_an_engine_that_cannot_run_the_model_is_told_at_submit(
     if is_setting:
         monkeypatch.setenv("KBJOBS_ENGINE", engine)
     params = IndexOfflineParams() if is_setting else IndexOfflineParams(engine=engine)  # type: ignore[arg-type]
-    with pytest.raises(error, match=words):
+    with pytest.raises(error, match=words) as caught:
         index_offline.plan(home, Settings(home), SourceFolder(home.sources, "docs"), params)
+    if not missing:
+        assert caught.value.hint == 'use --engine auto with index-offline, or the setting engine = "auto"'
 
 
 def test_a_slow_job_has_the_engines_measured_again(
