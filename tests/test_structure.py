@@ -201,6 +201,7 @@ def test_a_submit_loads_no_library_of_the_worker() -> None:
 @pytest.mark.parametrize(
     ("module", "params"),
     [
+        ("index_offline", "IndexOfflineParams(engine='openvino')"),
         ("metadata", "MetadataParams(language_filter='en,be')"),
         ("clear_vectors", "ClearVectorsParams()"),
         ("suggest_tags", "SuggestTagsParams()"),

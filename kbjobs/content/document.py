@@ -15,6 +15,10 @@ PIPELINE_VERSION = 1
 """Version of the extractor and the chunker together. Raise it when either gives other text for the same
 file: the ledger stores it beside each document, and a document of an older version is chunked again."""
 
+READING_VERSION = 2
+"""Version of what finds files and turns their bytes into text. Raise it when it gives other text for the same file:
+a document of an older version is read again, and only what comes out differently is embedded anew."""
+
 TITLE_LIMIT = 300
 """Longest title kept, in characters."""
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import codecs
 import re
 
+from kbjobs.content.legacy_charsets import EAST_ASIAN, guess_charset
+
 _SNIFFED = 4_096  # bytes looked at for a declaration and for the pattern of UTF-16
-_GUESSED = 65_536  # bytes given to charset-normalizer, whose time grows fast
+_BLOCK = 512  # characters that are judged together
+_STRAY_SHARE = 0.01  # fewer NULs, or broken UTF-16, are damage to a text, more are binary content
+_NOISE_SHARE = 0.05  # of control characters; random bytes have twice as many
 
 # Signatures of formats that turn up under a page's name: PDF, PNG, GIF, JPEG, zip and office files, gzip, bzip2,
 # xz, 7z, zstd, RAR, ELF, SQLite, WebAssembly, RIFF (WebP, WAV), Ogg, MP4, old office files, ZIM.
@@ -65,9 +69,8 @@ _ENCODINGS = frozenset(
 )
 _ON_THE_WEB = {"iso8859-1": "cp1252", "ascii": "cp1252", "iso8859-9": "cp1254", "gb2312": "gb18030"}
 _SEVEN_BIT = "iso2022_jp"
-# Guessing among the Latin ones is a coin toss on a short page; there the web's default holds, windows-1252.
-_GUESSABLE = ["cp1251", "cp1253", "cp1255", "cp1256", "koi8_r", "shift_jis", "euc_jp", "gb18030", "big5", "euc_kr"]
-_WIDE_PAIR = re.compile(rb"[\x80-\xff]{2,}")
+# What a byte of a text cannot be: the binary data bytes of the WHATWG MIME Sniffing Standard.
+_CONTROLS = bytes([*range(9), 0x0B, *range(0x0E, 0x1B), *range(0x1C, 0x20)])
 
 
 class NotText(ValueError):
@@ -77,8 +80,9 @@ class NotText(ValueError):
 def decode_page(page: bytes) -> str:
     """Return ``page`` as text, by its byte order mark, its content and its declaration, in this order.
 
-    Valid UTF-8 is taken for UTF-8 whatever a declaration says: other encodings practically never are.
-    What cannot be decoded becomes U+FFFD. Raises NotText for binary content.
+    What is UTF-8 but for some damage is taken for UTF-8 whatever a declaration says: other encodings practically
+    never look like it. What cannot be decoded becomes U+FFFD; a few stray NUL bytes are dropped, as browsers do.
+    Raises NotText for binary content.
     """
     for mark, encoding in (
         (codecs.BOM_UTF8, "utf-8"),
@@ -87,40 +91,52 @@ def decode_page(page: bytes) -> str:
         (codecs.BOM_UTF16_BE, "utf-16-be"),
     ):
         if page.startswith(mark):
-            return _refuse_nul(page[len(mark) :].decode(encoding, "replace"))
+            return _drop_nul(page[len(mark) :].decode(encoding, "replace"))
     for offset, signature in _SIGNATURES:
         if page.startswith(signature, offset):
             raise NotText("binary content under a page's name")
     if b"\0" in page:
-        return _refuse_nul(_decode_utf16(page))
+        encoding = _find_utf16(page)
+        if encoding:
+            return _decode_utf16(page, encoding)
+        page = _drop_stray_nul(page)
     declared = _find_declared(page)
-    if declared == _SEVEN_BIT:
+    if declared == _SEVEN_BIT and page.isascii():
         return page.decode(declared, "replace")
     try:
         return page.decode()
     except UnicodeDecodeError:
-        pass
-    if declared and declared != "utf-8":
-        return page.decode(declared, "replace")
-    return _decode_undeclared(page)
+        return _decode_broken(page, declared)
 
 
-def _refuse_nul(text: str) -> str:
-    if "\0" in text:
+def _drop_nul(text: str) -> str:
+    if text.count("\0") >= max(1, len(text) * _STRAY_SHARE):
         raise NotText("binary content (NUL bytes)")
-    return text
+    return text.replace("\0", "")
 
 
-def _decode_utf16(page: bytes) -> str:
-    """Decode UTF-16 without a mark: the markup's ASCII puts the zeros at every other byte."""
+def _drop_stray_nul(page: bytes) -> bytes:
+    controls = len(page) - len(page.translate(None, _CONTROLS))
+    if page.count(0) >= len(page) * _STRAY_SHARE or controls >= len(page) * _NOISE_SHARE:
+        raise NotText("binary content (NUL bytes)")
+    return page.replace(b"\0", b"")
+
+
+def _find_utf16(page: bytes) -> str:
+    """Recognise UTF-16 without a mark: the markup's ASCII puts the zeros at every other byte."""
     sample = page[:_SNIFFED]
     even, odd = sample[::2].count(0), sample[1::2].count(0)
     if max(even, odd) * 4 >= len(sample) // 2 and min(even, odd) * 20 <= max(even, odd):
-        try:
-            return page[: len(page) // 2 * 2].decode("utf-16-le" if odd > even else "utf-16-be")
-        except UnicodeDecodeError:
-            pass
-    raise NotText("binary content (NUL bytes)")
+        return "utf-16-le" if odd > even else "utf-16-be"
+    return ""
+
+
+def _decode_utf16(page: bytes, encoding: str) -> str:
+    text = page[: len(page) // 2 * 2].decode(encoding, "replace")
+    # that it is UTF-16 is a guess: 16-bit samples of sound have such zeros too
+    if "\0" in text or text.count("\ufffd") >= max(2, len(text) * _STRAY_SHARE):
+        raise NotText("binary content (NUL bytes)")
+    return text
 
 
 def _find_declared(page: bytes) -> str:
@@ -137,19 +153,30 @@ def _find_declared(page: bytes) -> str:
     return name if name in _ENCODINGS else ""
 
 
-def _decode_undeclared(page: bytes) -> str:
-    text = page.decode("utf-8", "replace")
-    wide = sum(byte > 0x7F for byte in page[:_GUESSED])
-    if text[:_GUESSED].count("\ufffd") * 20 <= wide:
-        return text  # UTF-8 with a few broken bytes
-    # accented letters stand alone among plain ones, letters of other scripts stand together
-    paired = sum(len(run) for run in _WIDE_PAIR.findall(page[:_GUESSED]))
-    if paired * 2 < wide:
-        return page.decode("cp1252", "replace")
-    from charset_normalizer import from_bytes
+def _decode_broken(page: bytes, declared: str) -> str:
+    """Decode what is not valid UTF-8: damaged UTF-8, or a legacy charset."""
+    if declared not in ("", "utf-8"):
+        is_utf8 = _looks_like_utf8(page, 4 if declared in EAST_ASIAN else 1)
+        return page.decode("utf-8" if is_utf8 else declared, "replace")
+    if _looks_like_utf8(page, 4):
+        return page.decode("utf-8", "replace")
+    return page.decode(guess_charset(page, may_be_utf8=_looks_like_utf8(page, 1)), "replace")
 
-    # the stretch around the first wide byte says more than a beginning in ASCII
-    first = next((index for index, byte in enumerate(page) if byte > 0x7F), 0)
-    start = max(0, first - _SNIFFED)
-    guess = from_bytes(page[start : start + _GUESSED], cp_isolation=_GUESSABLE).best()
-    return page.decode(guess.encoding if guess is not None else "cp1252", "replace")
+
+def _looks_like_utf8(page: bytes, ratio: int) -> bool:
+    """Whether the page has ``ratio`` times as many valid multi-byte sequences as broken ones in most places.
+
+    Damage is in one place, a wrong charset everywhere: so blocks are counted. Those in ASCII say nothing.
+    """
+    # what an earlier program has replaced is no damage of this page
+    text = page.replace("\ufffd".encode(), "é".encode()).decode("utf-8", "replace")
+    valid = broken = 0
+    for start in range(0, len(text), _BLOCK):
+        block = text[start : start + _BLOCK]
+        if not block.isascii():
+            foreign = len(block) - len(block.encode("ascii", "ignore"))
+            if foreign >= block.count("\ufffd") * (ratio + 1):
+                valid += 1
+            else:
+                broken += 1
+    return valid >= broken * ratio

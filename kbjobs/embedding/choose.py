@@ -10,25 +10,22 @@ from pathlib import Path
 
 from kbjobs.embedding.base import Embedder
 from kbjobs.embedding.catalogue import find_known, find_model
+from kbjobs.embedding.engines import check_engine, has_openvino, has_torch, suggest_engine
 from kbjobs.embedding.identity import model_key, weights_hash
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.embedding.parity import agrees
 from kbjobs.embedding.prepared_model import (
     NotConvertibleError,
     PreparedModel,
-    has_openvino,
-    has_torch,
     prepare,
     read_prepared,
 )
 from kbjobs.embedding.sentence_transformers_engine import SentenceTransformersEmbedder
-from kbjobs.embedding.trial import Trial, open_light_engine, read_trial, run_trial, write_trial
+from kbjobs.embedding.token_embedder import TokenEmbedder
+from kbjobs.embedding.trial import Trial, doubt_trial, open_light_engine, read_trial, run_trial, write_trial
 from kbjobs.errors import KbjobsError, MissingRequirementError, UsageError
 
 log = logging.getLogger(__name__)
-
-ENGINES = ("auto", "openvino", "onnxruntime", "sentence-transformers")
-"""What ``engine=`` may be. ``auto`` is a GPU where there is one, else the fastest that passes."""
 
 
 def load_embedder(name: str, models_dir: Path, cache_dir: Path, engine: str = "auto") -> Embedder:
@@ -42,15 +39,14 @@ def load_embedder(name: str, models_dir: Path, cache_dir: Path, engine: str = "a
         name: as :func:`kbjobs.embedding.catalogue.find_model` takes it.
         models_dir: where kbjobs keeps downloaded models.
         cache_dir: where converted models and measurements are kept; may be deleted at any time.
-        engine: one of :data:`ENGINES`.
+        engine: one of :data:`kbjobs.embedding.engines.ENGINES`.
 
     Raises:
         NotFoundError, MissingRequirementError: as :func:`find_model`, or an engine's package is missing.
         UsageError: there is no such engine, or it cannot run this model.
     """
-    if engine not in ENGINES:
-        raise UsageError(f"there is no engine {engine!r}", f"engines: {', '.join(ENGINES)}")
     folder = find_model(name, models_dir)
+    check_engine(engine, folder)
     weights = weights_hash(folder, cache_dir)
     key = model_key(folder, weights)
     _warn_of_other_weights(folder, weights)
@@ -58,9 +54,16 @@ def load_embedder(name: str, models_dir: Path, cache_dir: Path, engine: str = "a
         return SentenceTransformersEmbedder(folder, key)
     if engine == "auto" and _prefers_sentence_transformers(folder):
         return SentenceTransformersEmbedder(folder, key)
-    if engine != "auto":
-        _check_forced(engine, folder)
     return _LightChoice(folder, weights, key, cache_dir / key, engine).load()
+
+
+def review_choice(embedder: Embedder, cache_dir: Path) -> None:
+    """After a job, doubt the choice of its engine where it ran far below what was measured."""
+    if isinstance(embedder, TokenEmbedder):
+        try:
+            doubt_trial(cache_dir / embedder.model_key, embedder)
+        except OSError as error:
+            log.warning("the engines' measurement stays as it is: %s", error)
 
 
 class _LightChoice:
@@ -134,7 +137,9 @@ class _LightChoice:
 
     def _fall_back(self, reason: str) -> Embedder:
         if self.engine != "auto":
-            raise UsageError(f"the engine {self.engine} cannot run {self.folder.name}: {reason}", "use --engine auto")
+            raise UsageError(
+                f"the engine {self.engine} cannot run {self.folder.name}: {reason}", suggest_engine("auto")
+            )
         log.warning("%s runs with sentence-transformers, slowly: %s", self.folder.name, reason)
         return SentenceTransformersEmbedder(self.folder, self.key)
 
@@ -173,22 +178,6 @@ def _has_gpu() -> bool:
     if spec is None or spec.origin is None:
         return False
     return any((Path(spec.origin).parent / "lib").glob("libtorch_cuda*"))
-
-
-def _check_forced(engine: str, folder: ModelFolder) -> None:
-    if not folder.is_plain:
-        kind = ", ".join(folder.other_modules) or f"{folder.pooling} pooling"
-        raise UsageError(
-            f"the engine {engine} cannot run {folder.name}, which has {kind}",
-            "use --engine sentence-transformers",
-        )
-    if engine == "openvino" and not has_openvino():
-        raise MissingRequirementError("the engine openvino is not installed", 'pip install "kbjobs[fast]"')
-    if engine == "onnxruntime" and folder.onnx is None:
-        raise UsageError(
-            f"the engine onnxruntime cannot run {folder.name}, which ships no onnx/model.onnx",
-            "use --engine auto",
-        )
 
 
 def _warn_of_other_weights(folder: ModelFolder, weights: str) -> None:

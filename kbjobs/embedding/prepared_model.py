@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from kbjobs.embedding.atomic_file import read_json, write_json
 from kbjobs.embedding.convert import EXIT_NOT_CONVERTIBLE, IR_FILE, REFERENCE_FILE
+from kbjobs.embedding.engines import has_openvino, has_torch
 from kbjobs.embedding.identity import file_hash
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.embedding.onnxruntime_engine import OnnxRuntimeEmbedder
@@ -50,16 +50,6 @@ class PreparedModel:
     reference: NDArray[np.float32]
     """Vectors of the parity set, shape (24, dimension), rows of length 1."""
     reference_engine: str
-
-
-def has_torch() -> bool:
-    """Whether sentence-transformers is installed (it is not imported)."""
-    return find_spec("torch") is not None and find_spec("sentence_transformers") is not None
-
-
-def has_openvino() -> bool:
-    """Whether openvino is installed (it is not imported)."""
-    return find_spec("openvino") is not None
 
 
 def read_prepared(folder: ModelFolder, weights: str, model_dir: Path) -> PreparedModel | None:

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.dimensions import LOCAL_DIMENSIONS, LocalDimension, list_dimensions
+from kbjobs.embedding.engines import Engine
 from kbjobs.errors import UsageError
 from kbjobs.phases.base import JobType, Params, Plan
 from kbjobs.phases.source_checks import advise_index, check_disk, check_folders
@@ -29,14 +30,19 @@ class IndexOfflineParams(Params):
     dimension: LocalDimension | None = Field(
         None, description=f"Use the model that is configured for this dimension: {list_dimensions(LOCAL_DIMENSIONS)}."
     )
+    engine: Engine | None = Field(None, description="What computes the vectors; default: the setting 'engine'.")
     force: bool = Field(False, description="Read and embed everything again, whatever the ledger holds.")
     limit: int | None = Field(None, ge=1, description="Index at most N documents; removes none.")
     allow_delete: bool = Field(False, description="Go on even if more than 20 % of the source's documents are gone.")
 
 
 def fill(home: Home, settings: Settings, params: IndexOfflineParams) -> Plan:
-    """Check the model, and fill it in."""
+    """Check model and engine, and fill in the model.
+
+    The engine is not filled in: it is no part of the vectors' key, and another setting makes no other job.
+    """
     from kbjobs.embedding.catalogue import check_model
+    from kbjobs.embedding.engines import check_engine
 
     name = params.model
     if name is None:
@@ -47,6 +53,7 @@ def fill(home: Home, settings: Settings, params: IndexOfflineParams) -> Plan:
             f"{model.name} gives {model.dimension} dimensions, not {params.dimension}",
             "Leave out --dimension, or name a model of that dimension.",
         )
+    check_engine(_engine(settings, params), model)
     filled = params.model_copy(update={"model": model.name, "dimension": model.dimension})
     return Plan(filled, dimension=model.dimension)
 
@@ -70,7 +77,7 @@ def advise(
 
 def run(context: Context, params: IndexOfflineParams) -> PhaseResult:
     """Index the source."""
-    from kbjobs.embedding.choose import load_embedder
+    from kbjobs.embedding.choose import load_embedder, review_choice
     from kbjobs.indexing.pipeline import run_index
 
     assert params.model is not None  # noqa: S101 — filled in by plan()
@@ -78,13 +85,19 @@ def run(context: Context, params: IndexOfflineParams) -> PhaseResult:
     preload = threading.Thread(target=import_module, args=("chromadb",), name="preload")
     preload.start()
     context.progress(0, 0, "documents", f"loading {params.model}", (0.0, 0.0), eta_matters=False)
-    embedder = load_embedder(params.model, context.home.models, context.home.engines, context.settings.text("engine"))
+    engine = _engine(context.settings, params)
+    embedder = load_embedder(params.model, context.home.models, context.home.engines, engine)
     preload.join()
     try:
         context.log.info("model %s, engine %s", embedder.model_key, embedder.engine)
         return run_index(context, embedder, force=params.force, limit=params.limit, allow_delete=params.allow_delete)
     finally:
+        review_choice(embedder, context.home.engines)
         embedder.close()
+
+
+def _engine(settings: Settings, params: IndexOfflineParams) -> str:
+    return params.engine or settings.text("engine")
 
 
 JOB_TYPE = JobType(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kbjobs.content.chunking import Chunker
-from kbjobs.content.document import PIPELINE_VERSION, Document, UnreadableDocument, document_id
+from kbjobs.content.document import PIPELINE_VERSION, READING_VERSION, Document, UnreadableDocument, document_id
 from kbjobs.content.files import FileSearch, FoundFile, SkippedFile, find_files
 from kbjobs.content.reading import read_document
 from kbjobs.context import Context
@@ -128,10 +128,11 @@ def name_pipeline(source: Source) -> str:
 
     Without a base URL a document's URL is the place of its file, which changes when home or folder is moved.
     """
+    version = f"{PIPELINE_VERSION}.{READING_VERSION}"
     if source.base_url:
-        return f"{PIPELINE_VERSION} {source.base_url}"
+        return f"{version} {source.base_url}"
     places = "\0".join(os.path.realpath(path) for path in source.paths)
-    return f"{PIPELINE_VERSION} {hashlib.sha256(os.fsencode(places)).hexdigest()[:16]}"
+    return f"{version} {hashlib.sha256(os.fsencode(places)).hexdigest()[:16]}"
 
 
 def enumerate_source(

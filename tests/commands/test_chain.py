@@ -241,3 +241,21 @@ def test_what_a_later_phase_needs_is_asked_for_before_anything_is_queued(sources
     assert "phase index_online: index-online needs OPENAI_API_KEY" in refused.stderr
     assert "set-secret OPENAI_API_KEY" in refused.stderr
     assert read_json(kbjobs("history", "--json")) == []
+
+
+@pytest.mark.usefixtures("minilm")
+def test_an_engine_is_checked_before_anything_is_queued(sources: Path, kbjobs: Kbjobs) -> None:
+    assert "--engine" in kbjobs("run", "index-offline", "--help").stdout
+    assert "openvino" in kbjobs("run", "index-offline", "a", "--engine", "magic", check=2).stderr
+    refused = kbjobs("run", "index-offline", "a", "--engine", "onnxruntime", check=2)
+    assert "ships no onnx/model.onnx" in refused.stderr
+    assert "use --engine auto" in refused.stderr
+    chain = 'name = "nightly"\n\n[[phase]]\njob = "index_offline"\nparams = {{ engine = "{}" }}\n'
+    wrong = kbjobs("chain", write(sources, chain.format("openvin")), "--source", "a", check=2)
+    assert "nightly.toml:5" in wrong.stderr
+    assert "openvino" in wrong.stderr
+    assert read_json(kbjobs("history", "--json")) == []
+    kbjobs("chain", write(sources, chain.format("openvino")), "--source", "a")
+    job = read_json(kbjobs("status", "1", "--json"))
+    assert job["phases"][0]["params"]["engine"] == "openvino"
+    assert job["phases"][0]["result"]["engine"].startswith("openvino-")

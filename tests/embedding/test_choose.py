@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.embedding import choose, prepared_model, trial
+from kbjobs.embedding import choose, engines, prepared_model, trial
 from kbjobs.embedding.catalogue import find_model
 from kbjobs.embedding.choose import load_embedder
 from kbjobs.embedding.identity import weights_hash
@@ -116,8 +116,9 @@ def test_what_is_recorded(warm_cache: Path) -> None:
     for one in content["measurements"]:
         assert one["cosine_mean"] >= one["cosine_min"] >= 0.999
         assert one["chunks_per_second"] > 0
-    fastest = max(content["measurements"], key=lambda one: one["chunks_per_second"])
-    assert content["chosen"] == fastest["engine"]
+    fastest = max(one["chunks_per_second"] for one in content["measurements"])
+    (chosen,) = (one for one in content["measurements"] if one["engine"] == content["chosen"])
+    assert chosen["chunks_per_second"] * 1.25 >= fastest
 
 
 @pytest.mark.usefixtures("no_conversion")
@@ -307,7 +308,7 @@ def test_a_wrong_engine_is_measured_as_wrong(own_cache: Path, monkeypatch: pytes
 
 @pytest.fixture
 def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (choose, prepared_model):
+    for module in (choose, engines, prepared_model):
         monkeypatch.setattr(module, "has_torch", lambda: False)
 
 
@@ -336,7 +337,7 @@ def test_without_torch_the_models_onnx_file_is_the_reference(tmp_path: Path, mon
 
 @pytest.mark.usefixtures("no_conversion")
 def test_without_openvino(tmp_path: Path, warm_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (choose, prepared_model, trial):
+    for module in (choose, engines, prepared_model, trial):
         monkeypatch.setattr(module, "has_openvino", lambda: False)
     assert load(tmp_path / "cache") == "sentence-transformers"
     with pytest.raises(MissingRequirementError, match="openvino is not installed"):

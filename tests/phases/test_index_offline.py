@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import random
+import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ import numpy as np
 import pytest
 
 from kbjobs.context import Context, PhaseResult
+from kbjobs.embedding import engines, trial
 from kbjobs.embedding.base import Embedder, EmbeddingError
 from kbjobs.embedding.choose import load_embedder
 from kbjobs.errors import JobCancelled, KbjobsError, MissingRequirementError, NotFoundError, UsageError
@@ -408,6 +412,87 @@ def test_a_model_that_cannot_be_had_is_told_at_submit(
     register(home, "docs", [write_pages(tmp_path / "pages", 1)])
     with pytest.raises(error, match=words):
         index(home, **params)
+
+
+def test_the_engine_is_that_of_the_job_then_of_the_setting(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no part of the vectors' key: another engine embeds nothing again."""
+    register(home, "docs", [write_pages(tmp_path / "pages", 2)])
+    first = index(home, engine="openvino").counts
+    assert first["engine"].startswith("openvino-")
+    monkeypatch.setenv("KBJOBS_ENGINE", "sentence-transformers")
+    second = index(home).counts
+    assert (second["engine"], second["embedded"]) == ("sentence-transformers", 0)
+    assert index(home, engine="openvino").counts["engine"] == first["engine"]
+
+
+def test_a_setting_makes_no_other_job(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    register(home, "docs", [write_pages(tmp_path / "pages", 1)])
+    folder = SourceFolder(home.sources, "docs")
+    plans = [index_offline.plan(home, Settings(home), folder, IndexOfflineParams()).params]
+    monkeypatch.setenv("KBJOBS_ENGINE", "openvino")
+    plans.append(index_offline.plan(home, Settings(home), folder, IndexOfflineParams()).params)
+    assert [plan.model_dump()["engine"] for plan in plans] == [None, None]
+    given = index_offline.plan(home, Settings(home), folder, IndexOfflineParams(engine="openvino")).params
+    assert given.model_dump()["engine"] == "openvino"
+
+
+@pytest.mark.parametrize("is_setting", [False, True])
+@pytest.mark.parametrize(
+    ("engine", "missing", "error", "words"),
+    [
+        ("onnxruntime", "", UsageError, "no onnx/model.onnx"),
+        ("openvino", "has_openvino", MissingRequirementError, "openvino is not installed"),
+        ("sentence-transformers", "has_torch", MissingRequirementError, "sentence-transformers is not installed"),
+    ],
+)
+def test_an_engine_that_cannot_run_the_model_is_told_at_submit(
+    home: Home,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    engine: str,
+    missing: str,
+    error: type[KbjobsError],
+    words: str,
+    is_setting: bool,
+) -> None:
+    register(home, "docs", [write_pages(tmp_path / "pages", 1)])
+    if missing:
+        monkeypatch.setattr(engines, missing, lambda: False)
+    if is_setting:
+        monkeypatch.setenv("KBJOBS_ENGINE", engine)
+    params = IndexOfflineParams() if is_setting else IndexOfflineParams(engine=engine)  # type: ignore[arg-type]
+    with pytest.raises(error, match=words) as caught:
+        index_offline.plan(home, Settings(home), SourceFolder(home.sources, "docs"), params)
+    if not missing:
+        assert caught.value.hint == 'use --engine auto with index-offline, or the setting engine = "auto"'
+
+
+def test_a_slow_job_has_the_engines_measured_again(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was measured is made so much that no job reaches it; the job ends well all the same."""
+    monkeypatch.setattr(trial, "_JUDGED_CHUNKS", 1)
+    monkeypatch.setattr(trial, "_BELIEVED_FOR", timedelta(0))
+    load_embedder(MODEL, home.models, home.engines).close()
+    shared = home.engines.resolve()
+    home.engines.unlink()
+    shutil.copytree(shared, home.engines, copy_function=shutil.copy2)
+    (measured,) = home.engines.glob("all-MiniLM-L6-v2-*/engine.json")
+    content = json.loads(measured.read_text())
+    for one in content["measurements"]:
+        one["chunks_per_second"] *= 1000
+    measured.write_text(json.dumps(content))
+    pages = tmp_path / "pages"
+    pages.mkdir()
+    (pages / "long.html").write_text(
+        "<title>Long</title>" + "".join(f"<p>Sentence {number} of many.</p>" for number in range(1500))
+    )
+    register(home, "docs", [pages])
+    assert index(home).failed == 0
+    assert "measures the engines again" in caplog.text
+    assert json.loads(measured.read_text())["is_doubtful"]
 
 
 def test_a_model_given_by_a_relative_path_is_found_from_anywhere(

@@ -1,0 +1,59 @@
+"""The engines by name, and whether one can run a model here. Light: a submit asks before it queues a job."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Literal, get_args
+
+from kbjobs.embedding.model_folder import ModelFolder
+from kbjobs.errors import MissingRequirementError, UsageError
+
+Engine = Literal["auto", "openvino", "onnxruntime", "sentence-transformers"]
+"""What ``engine=`` and ``--engine`` may be. ``auto`` is a GPU where there is one, else the best that passes."""
+
+ENGINES: tuple[str, ...] = get_args(Engine)
+
+
+def has_torch() -> bool:
+    """Whether sentence-transformers is installed (it is not imported)."""
+    return find_spec("torch") is not None and find_spec("sentence_transformers") is not None
+
+
+def has_openvino() -> bool:
+    """Whether openvino is installed (it is not imported)."""
+    return find_spec("openvino") is not None
+
+
+def suggest_engine(engine: str) -> str:
+    """The hint that names another engine: as an option of index-offline, as a setting for all that embeds."""
+    return f'use --engine {engine} with index-offline, or the setting engine = "{engine}"'
+
+
+def check_engine(engine: str, folder: ModelFolder) -> None:
+    """Check that an engine is installed and of the kind that can run a model; ``auto`` always passes.
+
+    Raises:
+        UsageError: there is no such engine, or it cannot run this model.
+        MissingRequirementError: the engine's package is missing.
+    """
+    if engine not in ENGINES:
+        raise UsageError(f"there is no engine {engine!r}", f"engines: {', '.join(ENGINES)}")
+    if engine == "sentence-transformers" and not has_torch():
+        raise MissingRequirementError(
+            "the engine sentence-transformers is not installed", 'pip install "kbjobs[torch]"'
+        )
+    if engine in ("auto", "sentence-transformers"):
+        return
+    if not folder.is_plain:
+        kind = ", ".join(folder.other_modules) or f"{folder.pooling} pooling"
+        raise UsageError(
+            f"the engine {engine} cannot run {folder.name}, which has {kind}",
+            suggest_engine("sentence-transformers"),
+        )
+    if engine == "openvino" and not has_openvino():
+        raise MissingRequirementError("the engine openvino is not installed", 'pip install "kbjobs[fast]"')
+    if engine == "onnxruntime" and folder.onnx is None:
+        raise UsageError(
+            f"the engine onnxruntime cannot run {folder.name}, which ships no onnx/model.onnx",
+            suggest_engine("auto"),
+        )
