@@ -157,6 +157,10 @@ class JobReader:
         # One that has just been started takes its lock in a moment.
         return job.pid is not None or not is_running(self.home)
 
+    def as_dict(self, job: Job) -> dict[str, Any]:
+        """The job as JSON, with whether its worker is dead, which its row does not tell."""
+        return {**job.as_dict(), "worker_is_dead": self.is_worker_dead(job)}
+
     def _readable(self) -> Queue | None:
         if self._queue is None:
             self._queue = open_to_read(self.home.state_file)

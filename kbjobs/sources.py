@@ -30,11 +30,85 @@ if TYPE_CHECKING:
     from kbjobs.vectors.collection import Hit
     from kbjobs.vectors.publishing import WorkingCopy
 
-__all__ = ["SourceState", "describe", "describe_all", "edit", "rebuild", "register", "search", "verify"]
+__all__ = [
+    "SearchResult",
+    "SourceState",
+    "Verification",
+    "describe",
+    "describe_all",
+    "edit",
+    "rebuild",
+    "register",
+    "search",
+    "verify",
+]
 
 OnDamaged = Callable[[str, KbjobsError], None]
 LOCK_SECONDS = 1.0
 SWAPS = 5  # of a collection under a search that are put up with
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """What a ledger holds for a model: passages and vectors; ``cleared``: its collection is gone on purpose."""
+
+    model: str
+    key: str
+    dimension: int
+    chunks: int
+    vectors: int
+    cleared: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where a collection and its ledger differ: of which model, how (missing, extra, unreachable …), and the record."""
+
+    model: str
+    problem: str
+    record: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """A source's collections compared with its ledger: ``checked`` passages; ``cleared`` names models without one."""
+
+    source: str
+    checked: int
+    drift: tuple[Difference, ...]
+    cleared: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether they hold the same."""
+        return not self.drift
+
+    def as_dict(self) -> dict[str, Any]:
+        """As the JSON that ``--json`` prints."""
+        return {"ok": self.ok, **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """A collection that was built anew from the ledger."""
+
+    model: str
+    dimension: int
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """A passage that was found; ``score`` is its cosine similarity to the words, ``rank`` counts from 1."""
+
+    rank: int
+    score: float
+    source: str
+    doc_id: str
+    title: str
+    url: str
+    text: str
+    model: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +121,7 @@ class SourceState:
 
     source: Source
     documents: int
-    models: tuple[dict[str, Any], ...]
+    models: tuple[ModelState, ...]
     filtered: int = 0
     languages: dict[str, int] = field(default_factory=dict)
 
@@ -58,7 +132,7 @@ class SourceState:
             "documents": self.documents,
             "filtered": self.filtered,
             "languages": self.languages,
-            "models": list(self.models),
+            "models": [asdict(model) for model in self.models],
         }
 
 
@@ -71,14 +145,14 @@ def describe(home: Home, source_id: str) -> SourceState:
     ledger = Ledger(folder.ledger)
     try:
         models = tuple(
-            {
-                "model": row.name,
-                "key": row.key,
-                "dimension": row.dimension,
-                "chunks": ledger.count_chunks(row.profile),
-                "vectors": ledger.count_vectors(row.id),
-                "cleared": bool(row.is_cleared) and not (folder.vectors / row.key).exists(),
-            }
+            ModelState(
+                row.name,
+                row.key,
+                row.dimension,
+                ledger.count_chunks(row.profile),
+                ledger.count_vectors(row.id),
+                cleared=bool(row.is_cleared) and not (folder.vectors / row.key).exists(),
+            )
             for row in ledger.models()
         )
         return SourceState(source, ledger.count_documents(), models, count_filtered(ledger), count_languages(ledger))
@@ -99,15 +173,15 @@ def describe_all(home: Home, on_damaged: OnDamaged) -> list[SourceState]:
     return states
 
 
-def verify(home: Home, source_id: str) -> dict[str, Any]:
-    """Compare each of a source's collections with its ledger: ``ok``, a list ``drift``, and models ``cleared``."""
+def verify(home: Home, source_id: str) -> Verification:
+    """Compare each of a source's collections with its ledger."""
     from kbjobs.vectors.collection import CollectionError
     from kbjobs.vectors.publishing import WorkingCopy
     from kbjobs.vectors.sync import Indexed
     from kbjobs.vectors.sync import verify as verify_collection
 
     folder = _indexed_folder(home, source_id)
-    drift: list[dict[str, Any]] = []
+    drift: list[Difference] = []
     cleared: list[str] = []
     with lock_source(folder.lock, source_id, LOCK_SECONDS):
         ledger = Ledger(folder.ledger)
@@ -121,20 +195,20 @@ def verify(home: Home, source_id: str) -> dict[str, Any]:
                 try:
                     found = verify_collection(indexed, sample=200)
                 except CollectionError as error:
-                    drift.append({"model": row.name, "problem": error.message})
+                    drift.append(Difference(row.name, error.message))
                     continue
                 checked += ledger.count_chunks(row.profile)
                 drift.extend(
-                    {"model": row.name, "problem": problem, "record": record}
+                    Difference(row.name, problem, record)
                     for problem, records in asdict(found).items()
                     for record in records
                 )
         finally:
             ledger.close()
-    return {"source": source_id, "ok": not drift, "checked": checked, "drift": drift, "cleared": cleared}
+    return Verification(source_id, checked, tuple(drift), tuple(cleared))
 
 
-def rebuild(home: Home, source_id: str) -> list[dict[str, Any]]:
+def rebuild(home: Home, source_id: str) -> list[Rebuilt]:
     """Build a source's collections anew from the ledger, beside the old ones, and swap. No model is loaded.
 
     A collection that was cleared is built again too: its vectors are still there.
@@ -150,7 +224,7 @@ def rebuild(home: Home, source_id: str) -> list[dict[str, Any]]:
                 indexed = Indexed(ledger, row.id, row.profile, folder.vectors / row.key)
                 settle_and_publish(indexed, needs_fresh=True)
                 records = len(ledger.record_ids(row.id, row.profile))
-                rebuilt.append({"model": row.name, "dimension": row.dimension, "records": records})
+                rebuilt.append(Rebuilt(row.name, row.dimension, records))
         finally:
             ledger.close()
     return rebuilt
@@ -165,7 +239,7 @@ def search(
     model: str | None,
     on_notice: Callable[[str], None] = lambda text: None,
     on_damaged: OnDamaged = lambda source_id, error: None,
-) -> list[dict[str, Any]]:
+) -> list[SearchResult]:
     """The passages nearest to the words, best first, over one source or all that have the model's index.
 
     ``on_notice`` is told of sources that were indexed, but not with the model; ``on_damaged`` the id of each that
@@ -221,16 +295,7 @@ def search(
             found += [(folder.id, hit) for hit in hits]
     found.sort(key=lambda pair: -pair[1].score)
     return [
-        {
-            "rank": rank,
-            "score": round(hit.score, 4),
-            "source": source,
-            "doc_id": hit.doc_id,
-            "title": hit.title,
-            "url": hit.url,
-            "text": hit.text,
-            "model": query.model,
-        }
+        SearchResult(rank, round(hit.score, 4), source, hit.doc_id, hit.title, hit.url, hit.text, query.model)
         for rank, (source, hit) in enumerate(found[:count], start=1)
     ]
 

@@ -8,7 +8,6 @@ import typer
 
 from kbjobs.api import JobManager, get_job_manager
 from kbjobs.commands._render import DEAD, age, percentage, print_json, print_table, say
-from kbjobs.commands.status import as_dict
 from kbjobs.store.jobs import Job
 
 app = typer.Typer(add_completion=False)
@@ -23,7 +22,7 @@ def interrupted(as_json: Annotated[bool, typer.Option("--json", help="JSON on st
     manager = get_job_manager()
     jobs = manager.get_resumable_jobs()
     if as_json:
-        print_json([as_dict(manager, job) for job in jobs])
+        print_json([manager.as_dict(job) for job in jobs])
     elif jobs:
         rows = [
             (

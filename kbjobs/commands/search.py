@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -41,11 +42,11 @@ def search(
     damaged = DamagedSources()
     results = find(home, Settings(home), words[-1], source, count, model, say, damaged)
     if as_json:
-        print_json(results)
+        print_json([asdict(result) for result in results])
     for result in results if not as_json else ():
-        passage = " ".join(result["text"].removeprefix(result["title"]).split())
-        print(f"{result['rank']:>2}. {result['score']:.3f}  {printable(result['title'])}  [{result['source']}]")
-        print(f"    {printable(result['url'])}")
+        passage = " ".join(result.text.removeprefix(result.title).split())
+        print(f"{result.rank:>2}. {result.score:.3f}  {printable(result.title)}  [{result.source}]")
+        print(f"    {printable(result.url)}")
         print(f"    {printable(passage[:SHOWN])}{'…' if len(passage) > SHOWN else ''}")
     sys.stdout.flush()
     damaged.end()

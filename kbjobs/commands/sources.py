@@ -13,6 +13,7 @@ from kbjobs.commands._asking import NO_INPUT, YES, ask_unless
 from kbjobs.commands._render import DamagedSources, print_json, print_table, say
 from kbjobs.errors import ExitCode
 from kbjobs.settings import current_home
+from kbjobs.wording import counted
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -110,7 +111,7 @@ def list_all(as_json: JSON = False) -> None:
                 state.source.id,
                 state.source.name,
                 f"{state.documents:,}",
-                ", ".join(f"{model['model']} ({model['vectors']:,})" for model in state.models) or "not indexed",
+                ", ".join(f"{model.model} ({model.vectors:,})" for model in state.models) or "not indexed",
                 " ".join(state.source.paths),
             )
             for state in states
@@ -147,8 +148,8 @@ def show(source_id: ID, as_json: JSON = False) -> None:
     rows += [
         (
             "model",
-            f"{model['model']}, {model['dimension']} dimensions,"
-            f" {model['chunks']:,} passages, {model['vectors']:,} vectors" + (", cleared" if model["cleared"] else ""),
+            f"{model.model}, {model.dimension} dimensions, {counted(model.chunks, 'passage')},"
+            f" {counted(model.vectors, 'vector')}" + (", cleared" if model.cleared else ""),
         )
         for model in state.models
     ]
@@ -175,18 +176,20 @@ def verify(source_id: ID, as_json: JSON = False) -> None:
     """
     found = front.verify(current_home(), source_id)
     if as_json:
-        print_json(found)
-    elif found["ok"]:
-        print(f"{source_id}: {found['checked']:,} passages verified, no drift")
-        for model in found["cleared"]:
+        print_json(found.as_dict())
+    elif found.ok:
+        print(f"{source_id}: {counted(found.checked, 'passage')} verified, no drift")
+        for model in found.cleared:
             say(f"The collection of {model} was cleared; an index run or sources rebuild makes it again.")
     else:
         print_table(
             ("model", "problem", "record"),
-            [(one["model"], one["problem"], one.get("record", "")) for one in found["drift"][:20]],
+            [(one.model, one.problem, one.record or "") for one in found.drift[:20]],
         )
-        say(f"{len(found['drift']):,} differences. kbjobs sources rebuild {source_id} heals them without a model.")
-    if not found["ok"]:
+        say(
+            f"{counted(len(found.drift), 'difference')}. kbjobs sources rebuild {source_id} heals them without a model."
+        )
+    if not found.ok:
         raise typer.Exit(ExitCode.FAILED)
 
 
@@ -198,7 +201,7 @@ def rebuild(source_id: ID, as_json: JSON = False) -> None:
     """
     rebuilt = front.rebuild(current_home(), source_id)
     if as_json:
-        print_json(rebuilt)
+        print_json([asdict(one) for one in rebuilt])
         return
     for one in rebuilt:
-        print(f"{source_id}: {one['model']}: {one['records']:,} records rebuilt from the ledger")
+        print(f"{source_id}: {one.model}: {counted(one.records, 'record')} rebuilt from the ledger")

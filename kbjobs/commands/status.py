@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -47,7 +47,7 @@ def status(
     recent = manager.get_just_ended_jobs(RECENT)
     if as_json:
         dimensions = manager.get_dimension_status()
-        told = [as_dict(manager, one) for one in [*jobs, *recent]]
+        told = [manager.as_dict(one) for one in [*jobs, *recent]]
         print_json({"daemon": asdict(daemon), "jobs": told, "dimensions": dimensions})
         return
     if daemon.running:
@@ -60,11 +60,6 @@ def status(
         say("No jobs. Begin with kbjobs sources add ID PATH, or try kbjobs demo.")
 
 
-def as_dict(manager: JobManager, job: Job) -> dict[str, Any]:
-    """A job as JSON, with whether its worker is dead."""
-    return {**job.as_dict(), "worker_is_dead": manager.is_worker_dead(job)}
-
-
 def _more_of_status(job: Job, is_dead: bool) -> str:
     if is_dead:
         return f", but {DEAD}; kbjobs resume {job.id} goes on with it"
@@ -74,7 +69,7 @@ def _more_of_status(job: Job, is_dead: bool) -> str:
 def _show_job(manager: JobManager, job_id: int, as_json: bool) -> None:
     job = manager.get_status(job_id)
     if as_json:
-        print_json(as_dict(manager, job))
+        print_json(manager.as_dict(job))
         return
     is_dead = manager.is_worker_dead(job)
     message, _, hint = (job.error or job.message).strip().partition("\n")
