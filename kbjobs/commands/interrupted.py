@@ -30,7 +30,7 @@ def interrupted(as_json: Annotated[bool, typer.Option("--json", help="JSON on st
                 job.type.replace("_", "-"),
                 job.source or "",
                 str(job.status),
-                age(job.finished_at),
+                age(job.finished_at or job.beat_at),
                 percentage(job.progress),
                 _next_phase(job),
                 _reason(manager, job),

@@ -44,7 +44,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job as it stood when it was read. Times are UTC ISO 8601, durations seconds, progress 0–100."""
+    """One job as it stood when it was read. Times are UTC ISO 8601, durations seconds, progress 0–100.
+
+    ``beat_at`` is when its worker last gave a sign of life.
+    """
 
     id: int
     type: str
@@ -80,6 +83,7 @@ class Job:
     result: dict[str, Any] | None
     error: str | None
     attempt_started_at: str | None
+    beat_at: str | None
     resumable: bool
     resumed: bool
 
@@ -111,6 +115,7 @@ class Job:
             "params": self.params,
             "created_at": self.created_at,
             "started_at": self.started_at,
+            "heartbeat_at": self.beat_at,
             "finished_at": self.finished_at,
             "duration_seconds": round(self.duration, 1),
             "dimension": self.dimension,
