@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from types import NoneType, UnionType
@@ -74,14 +75,35 @@ def _option(name: str, field: FieldInfo) -> tuple[Any, Any]:
     if get_origin(kind) in (Union, UnionType):
         kind = next(part for part in get_args(kind) if part is not NoneType)
     metavar = None
-    if get_origin(kind) is Literal:
+    if _is_written_as_json(field):
+        kind, metavar = str, "JSON"
+    elif get_origin(kind) is Literal:
         choices = get_args(kind)
         kind, metavar = type(choices[0]), "|".join(str(choice) for choice in choices)
     flag = "--" + name.replace("_", "-")
     # Off by default, a switch needs no way to switch it off.
     names = [flag] if kind is bool and field.default is False else []
     option = typer.Option(*names, help=field.description, metavar=metavar, rich_help_panel="Options of the type")
-    return Annotated[kind | None if field.default is None else kind, option], field.default
+    if field.is_required():
+        # An option of its own without a default is one that must be given.
+        return Annotated[kind, option], inspect.Parameter.empty
+    default = None if metavar == "JSON" else field.default
+    return Annotated[kind | None if default is None else kind, option], default
+
+
+def _is_written_as_json(field: FieldInfo) -> bool:
+    """Whether a parameter is a list, a table or a choice of unlike things, which no option of a word can give."""
+    kind: Any = field.annotation
+    choices = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    parts = [part for part in choices if part is not NoneType]
+    return len(parts) > 1 or (get_origin(parts[0]) is not Literal and parts[0] not in (str, int, float, bool))
+
+
+def _read_json(name: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"--{name.replace('_', '-')} is not JSON: {error}", 'Write it like \'["a", "b"]\'.') from None
 
 
 def _command(name: str, description: str, fields: Mapping[str, FieldInfo]) -> Callable[..., None]:
@@ -89,6 +111,11 @@ def _command(name: str, description: str, fields: Mapping[str, FieldInfo]) -> Ca
         from kbjobs.api import get_job_manager
 
         params = {field: values[field] for field in fields if values[field] is not None}
+        params |= {
+            field: _read_json(field, params[field])
+            for field, declared in fields.items()
+            if field in params and isinstance(params[field], str) and _is_written_as_json(declared)
+        }
         submit(get_job_manager().find_chain(name, params), [values["source"]], values)
 
     parameters = [("source", SOURCE, inspect.Parameter.empty)]

@@ -53,7 +53,7 @@ def add(
     if as_json:
         print_json({**asdict(source), "files": files})
     else:
-        say(f"Source {source.id}: {files:,} files. Next: kbjobs run index-offline {source.id}")
+        say(f"Source {source.id}: {counted(files, 'file')}. Next: kbjobs run index-offline {source.id}")
 
 
 @app.command()

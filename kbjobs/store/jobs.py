@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
@@ -92,6 +93,11 @@ class Job:
         """Whether nothing more will happen to it by itself."""
         return self.status not in (Status.PENDING, Status.RUNNING)
 
+    @property
+    def shown_progress(self) -> float:
+        """Percent with one place, rounded down: 100 is shown at the end alone."""
+        return math.floor(self.progress * 10) / 10
+
     def is_out_of_time(self) -> bool:
         """Whether its limit of time, by the clock or of work, has passed."""
         if self.until is not None and time.time() >= self.until:
@@ -105,7 +111,7 @@ class Job:
             "type": self.type,
             "source": self.source,
             "status": str(self.status),
-            "progress": round(self.progress, 1),
+            "progress": self.shown_progress,
             "phase": None if self.phase is None else asdict(self.phase),
             "phases": [phase.as_dict() for phase in self.phases],
             "message": self.message,
