@@ -225,3 +225,46 @@ def test_a_migration_gives_no_number_again(tmp_path: Path) -> None:
     assert queue.submit(NewJob("t", "new", {}, phases(0), ())).id == 7
     assert [job.id for job in list_jobs(queue)] == [7, 6, 2, 1]
     queue.close()
+
+
+def run_to(queue: Queue, event: Event, run: str, job_type: str, params: dict[str, Any], *more: str) -> int:
+    """Submit a job of that type, whose phases are of the types ``more`` or of its own, and end it; returns its id."""
+    entries = tuple(phase_state(f"p{n}", job, params) for n, job in enumerate(more or (job_type,)))
+    job = queue.submit(NewJob(job_type, "a", params, entries, (f"source:{run}",)))
+    assert queue.claim(run) is not None
+    code = ExitCode.DONE if event is Event.COMPLETE else ExitCode.INTERRUPTED
+    queue.finish(job.id, run, event, code, "")
+    return job.id
+
+
+def resumable(queue: Queue) -> list[int]:
+    return [job.id for job in resumable_jobs(queue)]
+
+
+def test_a_chain_that_was_changed_has_done_the_work_all_the_same(queue: Queue) -> None:
+    old = run_to(queue, Event.INTERRUPT, "r1", "nightly", {}, "metadata", "index_offline")
+    assert resumable(queue) == [old]
+    run_to(queue, Event.COMPLETE, "r2", "nightly", {"changed": 1}, "metadata", "index_online", "suggest_tags")
+    assert resumable(queue) == []
+
+
+def test_a_job_of_a_lower_id_that_completes_later_has_done_the_work(queue: Queue) -> None:
+    first = run_to(queue, Event.INTERRUPT, "r1", "index_offline", {"model": "m"})
+    second = run_to(queue, Event.INTERRUPT, "r2", "index_offline", {"model": "m"})
+    assert resumable(queue) == [first, second]
+    queue.resume(first)
+    assert queue.claim("r3") is not None
+    queue.finish(first, "r3", Event.COMPLETE, ExitCode.DONE, "")
+    queue.connection.execute("UPDATE jobs SET finished_at = '2020-01-01T00:00:00Z' WHERE id = ?", (second,))
+    assert resumable(queue) == []
+
+
+def test_other_work_is_not_the_work(queue: Queue) -> None:
+    single = run_to(queue, Event.INTERRUPT, "r1", "index_offline", {"model": "m"})
+    chain = run_to(queue, Event.INTERRUPT, "r2", "nightly", {}, "metadata", "index_offline")
+    run_to(queue, Event.COMPLETE, "r3", "index_offline", {"model": "other"})
+    run_to(queue, Event.COMPLETE, "r4", "nightly", {"function": "m:f"}, "python_function")
+    assert resumable(queue) == [single, chain]
+    function = run_to(queue, Event.INTERRUPT, "r5", "nightly", {"function": "m:g"}, "python_function")
+    run_to(queue, Event.COMPLETE, "r6", "nightly", {"function": "m:f"}, "python_function")
+    assert resumable(queue) == [single, chain, function]
