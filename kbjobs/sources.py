@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kbjobs.credentials import find_secret
@@ -23,12 +22,8 @@ from kbjobs.store.metadata import count_filtered, count_languages
 from kbjobs.store.sources import Source, SourceFolder, check_source_id, list_source_ids
 
 if TYPE_CHECKING:
-    from numpy import float32
-    from numpy.typing import NDArray
-
     from kbjobs.embedding.base import Embedder
     from kbjobs.vectors.collection import Hit
-    from kbjobs.vectors.publishing import WorkingCopy
 
 __all__ = [
     "SearchResult",
@@ -45,7 +40,6 @@ __all__ = [
 
 OnDamaged = Callable[[str, KbjobsError], None]
 LOCK_SECONDS = 1.0
-SWAPS = 5  # of a collection under a search that are put up with
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +239,7 @@ def search(
     ``on_notice`` is told of sources that were indexed, but not with the model; ``on_damaged`` the id of each that
     cannot be searched, and why, where all are.
     """
+    from kbjobs.searching.nearest import find_nearest
     from kbjobs.vectors.collection import CollectionError
     from kbjobs.vectors.publishing import WorkingCopy
 
@@ -286,7 +281,7 @@ def search(
     found: list[tuple[str, Hit]] = []
     for folder in searched:
         try:
-            hits = _query(WorkingCopy(folder.vectors / key), vector, count)
+            hits = find_nearest(WorkingCopy(folder.vectors / key), vector, count, on_notice)
         except CollectionError as error:
             if source_id is not None:
                 raise
@@ -334,32 +329,6 @@ class _Query:
             return load_embedder(name, home.models, home.engines, settings.text("engine"))
 
         return cls(found.name, key, load, f"index-offline {{}} --model {found.name}")
-
-
-def _query(copies: WorkingCopy, vector: NDArray[float32], count: int) -> list[Hit]:
-    """Search a collection, once more where a job has put a new one in its place meanwhile."""
-    from kbjobs.vectors.collection import Collection, CollectionError
-
-    for _ in range(SWAPS):
-        path = copies.readable()
-        before = _inode(path)
-        try:
-            with Collection(path) as collection:
-                hits = collection.query(vector, count)
-        except CollectionError:
-            if before is not None and _inode(path) == before:
-                raise
-        else:
-            if _inode(path) == before:
-                return hits
-    raise UnavailableError(f"{copies.live} was replaced under the search, time and again", "Search once more.")
-
-
-def _inode(path: Path) -> int | None:
-    try:
-        return path.stat().st_ino
-    except FileNotFoundError:
-        return None
 
 
 def _not_indexed(source_id: str | None, query: _Query, others: dict[str, list[str]]) -> NotFoundError:

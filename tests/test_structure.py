@@ -31,7 +31,7 @@ FLOORS = [
     {"chains.file"},
     {"chains"},
     {"phases"},
-    {"indexing", "scanning", "tagging"},
+    {"indexing", "scanning", "searching", "tagging"},
     {"context"},
     {"vectors"},
     {"embedding"},

@@ -20,7 +20,7 @@ from kbjobs.scanning.scan import scan_source
 from kbjobs.store.ledger import Ledger, MissingText
 from kbjobs.vectors.collection import Collection, CollectionError
 from kbjobs.vectors.publishing import WorkingCopy
-from kbjobs.vectors.sync import Indexed, compare, find_lost, settle_and_publish
+from kbjobs.vectors.sync import Indexed, compare, find_lost, is_exact, settle_and_publish
 from kbjobs.wording import counted
 
 SCAN, EMBED, STORE = (0.0, 0.05), (0.05, 0.95), (0.95, 1.0)
@@ -172,7 +172,7 @@ def _publish(context: Context, indexed: Indexed) -> None:
         try:
             with Collection(copies.live) as collection:
                 lost = find_lost(indexed, collection)
-                if not compare(indexed, collection) and not lost:
+                if not compare(indexed, collection) and not lost and is_exact(indexed, copies.live):
                     return
         except CollectionError as error:
             context.log.warning("%s", error.message)

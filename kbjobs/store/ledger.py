@@ -360,6 +360,37 @@ class Ledger:
             )
             yield [Record(*row) for row in rows]
 
+    def dimension(self, model: int) -> int:
+        """How long the vectors of a model are."""
+        return int(self.connection.execute("SELECT dimension FROM models WHERE id = ?", (model,)).fetchone()[0])
+
+    def distinct_vectors(self, model: int, profile: int) -> Iterator[tuple[str, bytes]]:
+        """Hash and vector of each text that a record carries, once, in the order of the documents."""
+        rows = self.connection.execute(
+            "SELECT c.text_hash, v.vector FROM (SELECT text_hash, min(id) AS first FROM chunks c WHERE profile = ?"
+            f" AND {KEPT} GROUP BY text_hash) AS c JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash"
+            " ORDER BY c.first",
+            (profile, model),
+        )
+        for row in rows:
+            yield row[0], row[1]
+
+    def published_passages(self, model: int, profile: int) -> Iterator[tuple[str, str, str, str, str, str]]:
+        """Hash of the text, then id, document, title, URL and text of each record whose vector is here."""
+        rows = self.connection.execute(
+            "SELECT c.text_hash, c.record_id, c.doc_id, d.title, d.url, c.text FROM chunks c"
+            " JOIN documents d ON d.doc_id = c.doc_id"
+            " JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash WHERE c.profile = ? AND d.filtered = 0",
+            (model, profile),
+        )
+        for row in rows:
+            yield row[0], row[1], row[2], row[3], row[4], row[5]
+
+    def newest_vector_of(self, model: int) -> int:
+        """The id of a model's newest vector, 0 where it has none."""
+        row = self.connection.execute("SELECT coalesce(max(id), 0) FROM vectors WHERE model = ?", (model,)).fetchone()
+        return int(row[0])
+
     def churn(self, model: int) -> int:
         """How many records were deleted from the model's collection since it was built."""
         return int(self.connection.execute("SELECT churn FROM models WHERE id = ?", (model,)).fetchone()[0])

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 from kbjobs.crashpoints import crash_point
+from kbjobs.vectors.exact import EXACT
 
 
 class WorkingCopy:
@@ -44,7 +45,8 @@ class WorkingCopy:
             if empty or not self.live.exists():
                 self.building.mkdir(mode=0o700, parents=True)
             else:
-                shutil.copytree(self.live, self._copying)
+                # What is written anew at each publishing is not copied.
+                shutil.copytree(self.live, self._copying, ignore=shutil.ignore_patterns(*EXACT))
                 crash_point("copy.before_rename")
                 self._copying.rename(self.building)
                 crash_point("copy.renamed")

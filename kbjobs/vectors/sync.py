@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kbjobs.store.ledger import Ledger, Record
 from kbjobs.vectors.collection import Collection, CollectionError
+from kbjobs.vectors.exact import EXACT, exact_state, read_state, write_exact
 from kbjobs.vectors.publishing import WorkingCopy
 
 SAMPLE = 50  # records that are searched for by their own vector after each run
@@ -21,14 +22,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How a collection differs from its ledger: ids of records."""
+    """How a collection differs from its ledger: ids of records; of ``outdated``, files of the exact index."""
 
     missing: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
     unreachable: list[str] = field(default_factory=list)
+    outdated: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.missing or self.extra or self.unreachable)
+        return bool(self.missing or self.extra or self.unreachable or self.outdated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,22 @@ def verify(indexed: Indexed, sample: int = SAMPLE) -> Drift:
     with Collection(copies.readable()) as collection:
         drift = compare(indexed, collection)
         lost = find_lost(indexed, collection, sample)
-    return Drift(drift.missing, drift.extra, [name for name in lost if name not in drift.missing])
+    unreachable = [name for name in lost if name not in drift.missing]
+    return Drift(drift.missing, drift.extra, unreachable, find_outdated(indexed, copies.readable()))
+
+
+def is_exact(indexed: Indexed, directory: Path) -> bool:
+    """Whether the directory has an exact index of what the ledger holds."""
+    return read_state(directory) == exact_state(indexed.ledger, indexed.model, indexed.profile)
+
+
+def find_outdated(indexed: Indexed, directory: Path) -> list[str]:
+    """The files of the exact index that are damaged or not made of what the ledger holds.
+
+    None of a directory that an older version has published, which has no exact index yet.
+    """
+    there = [name for name in EXACT if (directory / name).exists()]
+    return [] if not there or is_exact(indexed, directory) else there
 
 
 def settle_and_publish(
@@ -105,6 +122,7 @@ def settle_and_publish(
         copies.discard()
         _equalise(indexed, copies.begin(empty=True), on_progress=on_progress)
         churn = 0
+    write_exact(indexed.ledger, indexed.model, indexed.profile, copies.building)
     copies.publish()
     indexed.ledger.set_churn(indexed.model, churn)
 

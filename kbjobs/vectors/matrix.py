@@ -1,0 +1,81 @@
+"""The vectors of an index as one plain file: every cosine is computed, so that no answer is missed.
+
+A header of 64 bytes, then float32 rows of unit length, one for each distinct text, all little-endian. The file is
+mapped into memory; a search touches each of its pages once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAGIC = b"KBJM"
+FORMAT = 1
+_HEADER = struct.Struct("<4sIIQ16s28x")  # magic, format, dimension, rows, the state it was made of
+_BUFFER = 1 << 20
+
+
+class MatrixError(ValueError):
+    """A file that is no matrix, is cut, of another format, or was made of another state."""
+
+
+def write_matrix(path: Path, dimension: int, vectors: Iterable[bytes]) -> tuple[int, int]:
+    """Write the rows without a header that counts: see :func:`seal_matrix`. Returns rows and bytes written."""
+    rows = 0
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb", _BUFFER) as file:
+        file.write(b"\0" * _HEADER.size)
+        for vector in vectors:
+            if len(vector) != 4 * dimension:
+                raise MatrixError(f"a vector of {len(vector)} bytes is not one of {dimension} dimensions")
+            file.write(vector)
+            rows += 1
+    return rows, _HEADER.size + 4 * dimension * rows
+
+
+def seal_matrix(path: Path, dimension: int, rows: int, state: str) -> None:
+    """Write the header once all rows are there, and bring the file to the disk: before that it is no matrix."""
+    with path.open("r+b") as file:
+        file.write(_HEADER.pack(MAGIC, FORMAT, dimension, rows, _digest(state)))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def open_matrix(path: Path, state: str) -> NDArray[np.float32]:
+    """The rows, mapped into memory: float32 of shape (rows, dimension). Raises MatrixError, OSError."""
+    with path.open("rb") as file:
+        head = file.read(_HEADER.size)
+        size = os.fstat(file.fileno()).st_size
+        if len(head) < _HEADER.size:
+            raise MatrixError(f"{path} is cut")
+        magic, version, dimension, rows, made_of = _HEADER.unpack(head)
+        if magic != MAGIC or version != FORMAT:
+            raise MatrixError(f"{path} is no matrix of format {FORMAT}")
+        if made_of != _digest(state):
+            raise MatrixError(f"{path} does not belong to the passages beside it")
+        if size != _HEADER.size + 4 * dimension * rows or not dimension:
+            raise MatrixError(f"{path} is cut")
+        if not rows:
+            return np.empty((0, dimension), dtype="<f4")
+        return np.memmap(file, dtype="<f4", mode="r", offset=_HEADER.size, shape=(rows, dimension))
+
+
+def nearest(matrix: NDArray[np.float32], vector: NDArray[np.float32], count: int) -> list[tuple[int, float]]:
+    """Rows with their cosine to a vector of unit length, the best ``count``, best first; equal ones by their order."""
+    if not len(matrix) or count < 1:
+        return []
+    scores = matrix @ vector.astype("<f4", copy=False)
+    count = min(count, len(scores))
+    least = np.partition(scores, len(scores) - count)[len(scores) - count]
+    rows = np.flatnonzero(scores >= least)
+    order = rows[np.lexsort((rows, -scores[rows]))][:count]
+    return [(int(row), float(scores[row])) for row in order]
+
+
+def _digest(state: str) -> bytes:
+    return hashlib.sha256(state.encode()).digest()[:16]
