@@ -6,14 +6,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kbjobs.credentials import find_secret
 from kbjobs.daemon.locks import lock_source
 from kbjobs.errors import (
     KbjobsError,
     MissingRequirementError,
     NotFoundError,
     UnavailableError,
-    UsageError,
 )
 from kbjobs.registering import edit, register
 from kbjobs.settings import Home, Settings
@@ -22,11 +20,9 @@ from kbjobs.store.metadata import count_filtered, count_languages
 from kbjobs.store.sources import Source, SourceFolder, check_source_id, list_source_ids
 
 if TYPE_CHECKING:
-    from kbjobs.embedding.base import Embedder
-    from kbjobs.vectors.collection import Hit
+    from kbjobs.searching.hits import Hit
 
 __all__ = [
-    "SearchResult",
     "SourceState",
     "Verification",
     "describe",
@@ -89,20 +85,6 @@ class Rebuilt:
     model: str
     dimension: int
     records: int
-
-
-@dataclass(frozen=True, slots=True)
-class SearchResult:
-    """A passage that was found; ``score`` is its cosine similarity to the words, ``rank`` counts from 1."""
-
-    rank: int
-    score: float
-    source: str
-    doc_id: str
-    title: str
-    url: str
-    text: str
-    model: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,135 +215,12 @@ def search(
     model: str | None,
     on_notice: Callable[[str], None] = lambda text: None,
     on_damaged: OnDamaged = lambda source_id, error: None,
-) -> list[SearchResult]:
-    """The passages nearest to the words, best first, over one source or all that have the model's index.
+) -> list[Hit]:
+    """One search, as :meth:`Searcher.search` does it, over one source or all."""
+    from kbjobs.searching.searcher import Searcher
 
-    ``on_notice`` is told of sources that were indexed, but not with the model; ``on_damaged`` the id of each that
-    cannot be searched, and why, where all are.
-    """
-    from kbjobs.searching.nearest import find_nearest
-    from kbjobs.vectors.collection import CollectionError
-    from kbjobs.vectors.publishing import WorkingCopy
-
-    if not words.strip():
-        raise UsageError("there is nothing to search for", 'Give some words: kbjobs search "boil water".')
-    if any("\ud800" <= character <= "\udfff" for character in words):  # how Python gives bytes that are no text
-        raise UsageError("the words are not valid UTF-8", "Is the terminal set to another character set?")
-    ids = [source_id] if source_id is not None else list_source_ids(home.sources)
-    folders = []
-    indexed = {}
-    for folder in [SourceFolder(home.sources, one) for one in ids]:
-        try:
-            folder.read()
-            indexed[folder.id] = _model_keys(folder)
-        except UnavailableError as error:
-            if source_id is not None:
-                raise
-            on_damaged(folder.id, error)
-        else:
-            folders.append(folder)
-    name = model or _only_model(indexed) or settings.text("model")
-    query = _Query.of(name, home, settings)
-    key = query.key
-    searched = [folder for folder in folders if WorkingCopy(folder.vectors / key).readable().exists()]
-    others = {
-        folder.id: sorted(set(indexed[folder.id].values()))
-        for folder in folders
-        if folder not in searched and indexed[folder.id]
-    }
-    if not searched:
-        raise _not_indexed(source_id, query, others)
-    for other, models in others.items():
-        on_notice(f"Not searched: {other}, indexed with {', '.join(models)} and not with {query.model}.")
-    embedder = query.load()
-    try:
-        vector = embedder.embed_query(words)
-    finally:
-        embedder.close()
-    found: list[tuple[str, Hit]] = []
-    for folder in searched:
-        try:
-            hits = find_nearest(WorkingCopy(folder.vectors / key), vector, count, on_notice)
-        except CollectionError as error:
-            if source_id is not None:
-                raise
-            on_damaged(folder.id, error)
-        else:
-            found += [(folder.id, hit) for hit in hits]
-    found.sort(key=lambda pair: -pair[1].score)
-    return [
-        SearchResult(rank, round(hit.score, 4), source, hit.doc_id, hit.title, hit.url, hit.text, query.model)
-        for rank, (source, hit) in enumerate(found[:count], start=1)
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Query:
-    """The model a search is made with: name, key in a ledger, what loads it, what indexes with it."""
-
-    model: str
-    key: str
-    load: Callable[[], Embedder]
-    index_command: str
-
-    @classmethod
-    def of(cls, name: str, home: Home, settings: Settings) -> _Query:
-        """For a local or an online model. Raises what finding it raises."""
-        from kbjobs.embedding.online_models import OPENAI_KEY, find_online
-
-        if online := find_online(name):
-
-            def connect() -> Embedder:
-                from kbjobs.embedding.openai_embedder import OpenAIEmbedder
-
-                # Somebody waits for the answer: not as patient as a job.
-                return OpenAIEmbedder(online, find_secret(home, OPENAI_KEY), retries=2, timeout=30)
-
-            return cls(online.name, online.key, connect, "index-online {}")
-        from kbjobs.embedding.catalogue import find_model
-        from kbjobs.embedding.choose import load_embedder
-        from kbjobs.embedding.identity import model_key, weights_hash
-
-        found = find_model(name, home.models)
-        key = model_key(found, weights_hash(found, home.engines))
-
-        def load() -> Embedder:
-            return load_embedder(name, home.models, home.engines, settings.text("engine"))
-
-        return cls(found.name, key, load, f"index-offline {{}} --model {found.name}")
-
-
-def _not_indexed(source_id: str | None, query: _Query, others: dict[str, list[str]]) -> NotFoundError:
-    what = f"source {source_id!r} has no" if source_id else "no source has an"
-    hint = f"kbjobs run {query.index_command.format(source_id or 'SOURCE')}"
-    if not others:
-        return NotFoundError(f"{what} index of {query.model}", hint)
-    there = sorted({name for models in others.values() for name in models})
-    return NotFoundError(
-        f"{what} index of {query.model}; there is one of {', '.join(there)}",
-        f"Search with --model {there[0]}, or index it: {hint}",
-    )
-
-
-def _model_keys(folder: SourceFolder) -> dict[str, str]:
-    """Names of the models that a source has a collection of, by key."""
-    from kbjobs.vectors.publishing import WorkingCopy
-
-    if not folder.ledger.exists():
-        return {}
-    ledger = Ledger(folder.ledger)
-    try:
-        return {
-            row.key: row.name for row in ledger.models() if WorkingCopy(folder.vectors / row.key).readable().exists()
-        }
-    finally:
-        ledger.close()
-
-
-def _only_model(indexed: dict[str, dict[str, str]]) -> str | None:
-    """The model that everything in question was indexed with, where it is one and the same."""
-    names = {name for models in indexed.values() for name in models.values()}
-    return names.pop() if len(names) == 1 else None
+    with Searcher(home, settings, on_notice, on_damaged) as searcher:
+        return searcher.search(words, () if source_id is None else (source_id,), count, model)
 
 
 def _indexed_folder(home: Home, source_id: str) -> SourceFolder:

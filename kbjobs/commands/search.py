@@ -1,52 +1,143 @@
-"""``kbjobs search``: find passages by meaning."""
+"""``kbjobs search``: find passages by meaning and by words."""
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import asdict
-from typing import Annotated
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kbjobs.commands._errors import printable
-from kbjobs.commands._render import DamagedSources, print_json, say
-from kbjobs.errors import UsageError
+from kbjobs.commands._errors import printable, say_error
+from kbjobs.commands._render import DamagedSources, is_terminal, open_console, print_json, say
+from kbjobs.errors import KbjobsError, UsageError
 from kbjobs.settings import Settings, current_home
-from kbjobs.sources import search as find
+
+if TYPE_CHECKING:
+    from kbjobs.searching.hits import Hit
+    from kbjobs.searching.searcher import Searcher
+    from kbjobs.store.passages import Filter
 
 app = typer.Typer(add_completion=False)
 SHOWN = 400  # characters of a passage
 
 
+class SearchMode(StrEnum):
+    """What is compared."""
+
+    HYBRID = "hybrid"
+    VECTORS = "vectors"
+    WORDS = "words"
+
+
 @app.command()
 def search(
     words: Annotated[
-        list[str], typer.Argument(metavar='[SOURCE] "WORDS"', help="A source, and words.", show_default=False)
-    ],
-    count: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many passages.")] = 10,
+        list[str] | None,
+        typer.Argument(metavar='[SOURCE] ["WORDS"]', help="A source, and words; none: a prompt.", show_default=False),
+    ] = None,
+    count: Annotated[int, typer.Option("-k", min=1, max=1_000_000, help="How many hits.")] = 10,
+    source: Annotated[
+        list[str] | None, typer.Option(help="Search this source; may be given several times.", metavar="ID")
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="Default: the one the sources were indexed with.", show_default=False)
     ] = None,
+    mode: Annotated[SearchMode, typer.Option(help="By meaning and by words, or by one of them.")] = SearchMode.HYBRID,
+    passages: Annotated[bool, typer.Option("--passages", help="All passages of a document, not its best one.")] = False,
+    language: Annotated[str | None, typer.Option("--lang", help="Only documents of this language: en, pt-br.")] = None,
+    path: Annotated[
+        str | None, typer.Option(help="Only documents whose path (sources show) begins so.", metavar="PREFIX")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """Find passages by meaning, in one source or in all.
+    """Find passages by meaning and by words, in one source, several or all; the best passage of each document.
 
-    A damaged source is named, the others are searched: then it exits 3.
+    Every passage is compared. Without words, on a terminal, it asks for them again and again. A damaged source is
+    named, the others are searched: then it exits 3.
 
     Example:  kbjobs search wiki "how long to boil water" -k 5
     """
-    if len(words) > 2:
+    given = list(words or [])
+    if len(given) > 2:
         raise UsageError("too many arguments", 'Put the words in quotes: kbjobs search wiki "boil water".')
+    from kbjobs.searching.searcher import Searcher
+    from kbjobs.store.passages import Filter
+
     home = current_home()
-    source = words[0] if len(words) == 2 else None
+    sources = [*([given[0]] if len(given) == 2 else []), *(source or [])]
     damaged = DamagedSources()
-    results = find(home, Settings(home), words[-1], source, count, model, say, damaged)
-    if as_json:
-        print_json([asdict(result) for result in results])
-    for result in results if not as_json else ():
-        passage = " ".join(result.text.removeprefix(result.title).split())
-        print(f"{result.rank:>2}. {result.score:.3f}  {printable(result.title)}  [{result.source}]")
-        print(f"    {printable(result.url)}")
-        print(f"    {printable(passage[:SHOWN])}{'…' if len(passage) > SHOWN else ''}")
+    which = Filter(language.lower() if language else None, path)
+    with Searcher(home, Settings(home), say, damaged) as searcher:
+        if not given:
+            if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
+                raise UsageError("there is nothing to search for", 'Give some words: kbjobs search "boil water".')
+            _prompt(searcher, sources, count, model, mode, which, passages)
+            return
+        hits = searcher.search(given[-1], sources, count, model, mode.value, which, passages)
+        if as_json:
+            print_json([asdict(hit) for hit in hits])
+        else:
+            _show(hits)
     sys.stdout.flush()
     damaged.end()
+
+
+def _show(hits: list[Hit]) -> None:
+    if not hits:
+        say("Nothing was found.")
+    for hit in hits:
+        passage = " ".join(hit.text.removeprefix(hit.title).split())
+        score = "words" if hit.score is None else f"{hit.score:.3f}"
+        more = f"  +{hit.more} more" if hit.more else ""
+        _print_marked(f"{hit.rank:>2}. {score}  {printable(hit.title)}  [{hit.source}]{more}", hit)
+        print(f"    {printable(hit.url)}")
+        _print_marked(f"    {printable(passage[:SHOWN])}{'…' if len(passage) > SHOWN else ''}", hit)
+
+
+def _print_marked(line: str, hit: Hit) -> None:
+    """Print a line; on a terminal with the words that matched in bold."""
+    if not hit.matched or not is_terminal(sys.stdout):
+        print(line)
+        return
+    from rich.text import Text
+
+    text = Text(line)
+    for word in hit.matched:
+        text.highlight_regex(rf"(?<!\w){re.escape(printable(word))}(?!\w)", "bold")
+    open_console(sys.stdout).print(text, soft_wrap=True)
+
+
+def _prompt(
+    searcher: Searcher,
+    sources: list[str],
+    count: int,
+    model: str | None,
+    mode: SearchMode,
+    which: Filter,
+    passages: bool,
+) -> None:
+    """Ask for words until there are none; a number opens the address of that hit."""
+    import webbrowser
+
+    say("Words to search for; a number opens that hit's address; an empty line ends.")
+    hits: list[Hit] = []
+    while True:
+        try:
+            line = input("search> ").strip()
+        except (EOFError, KeyboardInterrupt):
+            print()
+            return
+        if not line:
+            return
+        if line.isdigit() and 1 <= int(line) <= len(hits):
+            webbrowser.open(hits[int(line) - 1].url)
+            continue
+        try:
+            hits = searcher.search(line, sources, count, model, mode.value, which, passages)
+        except KbjobsError as error:
+            say_error(error)
+        else:
+            _show(hits)

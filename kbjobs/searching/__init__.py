@@ -1,1 +1,1 @@
-"""Answering a query: exact vectors."""
+"""Answering a query: exact vectors, words, and the fusion of both."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kbjobs.store.connection import connect, transaction
+from kbjobs.store.passages import Passage
 
 LEDGER_VERSION = 2
 PAGE = 500  # rows asked for at a time; well below SQLite's limit of 32,766 variables
@@ -375,16 +376,28 @@ class Ledger:
         for row in rows:
             yield row[0], row[1]
 
-    def published_passages(self, model: int, profile: int) -> Iterator[tuple[str, str, str, str, str, str]]:
-        """Hash of the text, then id, document, title, URL and text of each record whose vector is here."""
+    def passage_languages(self, model: int | None, profile: int) -> dict[str, str | None]:
+        """The language of each record, by its id; of those whose vector is here, or where no model is given, of all."""
+        vectors = "" if model is None else " JOIN vectors v ON v.model = :model AND v.text_hash = c.text_hash"
         rows = self.connection.execute(
-            "SELECT c.text_hash, c.record_id, c.doc_id, d.title, d.url, c.text FROM chunks c"
-            " JOIN documents d ON d.doc_id = c.doc_id"
-            " JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash WHERE c.profile = ? AND d.filtered = 0",
-            (model, profile),
+            "SELECT c.record_id, coalesce(m.language, d.language) FROM chunks c JOIN documents d ON d.doc_id = c.doc_id"
+            f" LEFT JOIN metadata m ON m.doc_id = c.doc_id{vectors} WHERE c.profile = :profile AND d.filtered = 0",
+            {"model": model, "profile": profile},
         )
-        for row in rows:
-            yield row[0], row[1], row[2], row[3], row[4], row[5]
+        return {row[0]: row[1] for row in rows}
+
+    def passages_of(self, profile: int, ids: Sequence[str]) -> Iterator[list[Passage]]:
+        """The passages of records, in pages, without the rows of their vectors."""
+        for start in range(0, len(ids), PAGE):
+            page = ids[start : start + PAGE]
+            marks = ",".join("?" * len(page))
+            rows = self.connection.execute(
+                "SELECT c.record_id, NULL, c.text_hash, c.doc_id, d.path, coalesce(m.language, d.language), d.title,"
+                " d.url, c.text FROM chunks c JOIN documents d ON d.doc_id = c.doc_id"
+                f" LEFT JOIN metadata m ON m.doc_id = c.doc_id WHERE c.profile = ? AND c.record_id IN ({marks})",
+                (profile, *page),
+            )
+            yield [Passage(*row) for row in rows]
 
     def newest_vector_of(self, model: int) -> int:
         """The id of a model's newest vector, 0 where it has none."""

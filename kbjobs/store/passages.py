@@ -1,85 +1,105 @@
-"""What a published index says of each passage: a file of its own beside the vectors, written once, then only read.
+"""What a published index says of each passage, and the words it is found by: a file beside the vectors.
 
 A search reads it and not the ledger, which a job may be changing: so its answers are those of the last verified state.
+It is changed only in a working copy, which nobody searches.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote
 
-from kbjobs.store.connection import explain, transaction
+from kbjobs.store.connection import transaction
 
 FORMAT = 1
 PAGE = 500  # rows asked for at a time; well below SQLite's limit of 32,766 variables
+TITLE_WEIGHT = 2.0  # a word in the title counts double
+
+Fold = Callable[[str, str | None], str]
+"""A text and its language to the words it is looked up by, separated by spaces."""
+
+_SCHEMA = (
+    "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE passages (id INTEGER PRIMARY KEY, record TEXT NOT NULL UNIQUE, vector INTEGER,"
+    " text_hash TEXT NOT NULL, doc_id TEXT NOT NULL, path TEXT NOT NULL, language TEXT, title TEXT NOT NULL,"
+    " url TEXT NOT NULL, text TEXT NOT NULL)",
+    "CREATE INDEX passages_by_vector ON passages(vector)",
+    "CREATE INDEX passages_by_text ON passages(text_hash)",
+    # The words are folded before they come here: marks belong to them, and nothing more is to be taken away.
+    "CREATE VIRTUAL TABLE words USING fts5(title, text, content='',"
+    " tokenize=\"unicode61 remove_diacritics 0 categories 'L* M* N* Co'\")",
+)
+_COLUMNS = "p.record, p.vector, p.text_hash, p.doc_id, p.path, p.language, p.title, p.url, p.text"
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A passage as a search result names it; ``row`` is that of its vector, which equal texts share."""
+    """A passage as a search result names it.
 
-    row: int
+    ``vector`` is the row of its vector, which equal texts share, None where it has none yet; ``path`` is that of its
+    document below the source's roots; ``text`` begins with the document's title.
+    """
+
     id: str
+    vector: int | None
+    text_hash: str
     doc_id: str
+    path: str
+    language: str | None
     title: str
     url: str
     text: str
 
-
-def write_passages(path: Path, passages: Iterable[Passage], state: str) -> int:
-    """Write the file whole or not at all; returns how many passages it holds. ``state`` names what it was made of."""
-    unfinished = path.with_suffix(".part")
-    unfinished.unlink(missing_ok=True)
-    os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-    try:
-        with closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
-            # Nobody reads it before it is renamed, and a torn one is made anew.
-            connection.execute("PRAGMA journal_mode = OFF")
-            connection.execute("PRAGMA synchronous = OFF")
-            with transaction(connection):
-                connection.execute("CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
-                connection.execute(
-                    "CREATE TABLE passages (vector INTEGER NOT NULL, id TEXT NOT NULL, doc_id TEXT NOT NULL,"
-                    " title TEXT NOT NULL, url TEXT NOT NULL, text TEXT NOT NULL)"
-                )
-                connection.executemany(
-                    "INSERT INTO passages VALUES (?, ?, ?, ?, ?, ?)",
-                    ((one.row, one.id, one.doc_id, one.title, one.url, one.text) for one in passages),
-                )
-                connection.execute("CREATE INDEX passages_by_vector ON passages(vector, doc_id, id)")
-                connection.execute("INSERT INTO facts VALUES ('state', ?)", (state,))
-                connection.execute(f"PRAGMA user_version = {FORMAT}")
-            count = int(connection.execute("SELECT count(*) FROM passages").fetchone()[0])
-        with unfinished.open("rb") as written:
-            os.fsync(written.fileno())
-        unfinished.replace(path)
-    except sqlite3.Error as error:
-        unfinished.unlink(missing_ok=True)
-        raise explain(error, path) from error
-    return count
+    @property
+    def body(self) -> str:
+        """The text without the title."""
+        return self.text.removeprefix(self.title).lstrip("\n")
 
 
-class PassageFile:
-    """An open file of passages, read only. Raises sqlite3.Error where it is damaged, ValueError where it is newer."""
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which documents count: those of a language (en also means en-gb), those whose path begins so; None for all."""
 
-    def __init__(self, path: Path) -> None:
-        # Immutable: a published file is never changed, and its folder may be on a read-only disk.
-        self._connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)
-        try:
-            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-            if version != FORMAT:
-                raise ValueError(f"{path} has format {version}")
-            self.state = str(self._connection.execute("SELECT value FROM facts WHERE name = 'state'").fetchone()[0])
-        except BaseException:
-            self._connection.close()
-            raise
+    language: str | None = None
+    path: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.language is not None or self.path is not None
+
+    def conditions(self) -> tuple[str, list[str]]:
+        """SQL that follows a WHERE clause, and its values."""
+        sql, values = "", list[str]()
+        if self.language is not None:
+            sql += " AND (p.language = ? OR p.language LIKE ? || '-%')"
+            values += [self.language, self.language]
+        if self.path is not None:
+            sql += " AND substr(p.path, 1, length(?)) = ?"
+            values += [self.path, self.path]
+        return sql, values
+
+
+class PassageWriter:
+    """The file of a working copy, to be made equal to the ledger. One that cannot be used is begun anew."""
+
+    def __init__(self, path: Path, fold: Fold) -> None:
+        self._fold = fold
+        if not path.exists() or not _is_usable(path):
+            for leftover in (path, path.with_name(path.name + "-journal")):
+                leftover.unlink(missing_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            self._connection = sqlite3.connect(path, isolation_level=None)
+            with transaction(self._connection):
+                for statement in _SCHEMA:
+                    self._connection.execute(statement)
+                self._connection.execute(f"PRAGMA user_version = {FORMAT}")
+        else:
+            self._connection = sqlite3.connect(path, isolation_level=None)
 
     def __enter__(self) -> Self:
         return self
@@ -89,22 +109,147 @@ class PassageFile:
     ) -> None:
         self._connection.close()
 
-    def ids(self) -> set[str]:
-        """The ids of all passages."""
-        return {row[0] for row in self._connection.execute("SELECT id FROM passages")}
+    def make_equal(
+        self, wanted: Mapping[str, str | None], read: Callable[[Sequence[str]], Iterator[list[Passage]]], state: str
+    ) -> None:
+        """Hold just the wanted passages (ids, with the language of each), in one transaction.
 
-    def of_vectors(self, rows: Sequence[int]) -> list[Passage]:
-        """The passages that carry any of the vectors."""
+        ``read`` gives those of some ids; ``state`` names what the file is then made of.
+        """
+        present = dict(self._connection.execute("SELECT record, language FROM passages").fetchall())
+        gone = [name for name, language in present.items() if name not in wanted or wanted[name] != language]
+        new = [name for name, language in wanted.items() if name not in present or present[name] != language]
+        with transaction(self._connection):
+            for start in range(0, len(gone), PAGE):
+                self._remove(gone[start : start + PAGE])
+            for passages in read(new):
+                self._add(passages)
+            self._connection.execute("INSERT OR REPLACE INTO facts VALUES ('state', ?)", (state,))
+
+    def set_vectors(self, rows: Mapping[str, int]) -> None:
+        """Note the row of each text's vector, by the text's hash."""
+        with transaction(self._connection):
+            self._connection.execute("UPDATE passages SET vector = NULL WHERE vector IS NOT NULL")
+            self._connection.executemany(
+                "UPDATE passages SET vector = ? WHERE text_hash = ?", ((row, name) for name, row in rows.items())
+            )
+
+    def _words_of(self, passage: Passage) -> tuple[str, str]:
+        return self._fold(passage.title, passage.language), self._fold(passage.body, passage.language)
+
+    def _add(self, passages: Sequence[Passage]) -> None:
+        for one in passages:
+            row = self._connection.execute(
+                "INSERT INTO passages (record, vector, text_hash, doc_id, path, language, title, url, text)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+                (one.id, None, one.text_hash, one.doc_id, one.path, one.language, one.title, one.url, one.text),
+            ).fetchone()[0]
+            self._connection.execute(
+                "INSERT INTO words (rowid, title, text) VALUES (?, ?, ?)", (row, *self._words_of(one))
+            )
+
+    def _remove(self, names: Sequence[str]) -> None:
+        marks = ",".join("?" * len(names))
+        rows = self._connection.execute(
+            f"SELECT p.id, {_COLUMNS} FROM passages p WHERE p.record IN ({marks})", list(names)
+        ).fetchall()
+        for row, *columns in rows:
+            # A table that keeps no text must be told again what is to be taken out (sqlite.org/fts5.html, 6.3).
+            self._connection.execute(
+                "INSERT INTO words (words, rowid, title, text) VALUES ('delete', ?, ?, ?)",
+                (row, *self._words_of(Passage(*columns))),
+            )
+        self._connection.execute(f"DELETE FROM passages WHERE record IN ({marks})", list(names))
+
+
+class PassageFile:
+    """A published file, read only. Raises sqlite3.Error for a damaged one, ValueError for one of another format."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise ValueError(f"there is no {path.name}")
+        # Immutable: a published file is never changed, and its folder may be on a read-only disk.
+        self._connection = sqlite3.connect(
+            f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True, check_same_thread=False
+        )
+        try:
+            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            if version != FORMAT:
+                raise ValueError(f"{path.name} has format {version}")
+            self.state = str(self._connection.execute("SELECT value FROM facts WHERE name = 'state'").fetchone()[0])
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def languages(self, most: int) -> list[str]:
+        """The languages of most passages."""
+        rows = self._connection.execute(
+            "SELECT language FROM passages WHERE language IS NOT NULL GROUP BY language ORDER BY count(*) DESC LIMIT ?",
+            (most,),
+        )
+        return [row[0] for row in rows]
+
+    def vectors_of(self, which: Filter) -> list[int]:
+        """The rows of the vectors of the documents that count, in order."""
+        sql, values = which.conditions()
+        rows = self._connection.execute(
+            f"SELECT DISTINCT p.vector FROM passages p WHERE p.vector IS NOT NULL{sql} ORDER BY 1", values
+        )
+        return [row[0] for row in rows]
+
+    def of_vectors(self, rows: Sequence[int], which: Filter) -> list[Passage]:
+        """The passages that carry any of the vectors, of the documents that count."""
+        sql, values = which.conditions()
         found: list[Passage] = []
         for start in range(0, len(rows), PAGE):
             page = rows[start : start + PAGE]
             marks = ",".join("?" * len(page))
-            found += [
-                Passage(*row)
-                for row in self._connection.execute(
-                    f"SELECT vector, id, doc_id, title, url, text FROM passages WHERE vector IN ({marks})"
-                    " ORDER BY vector, doc_id, id",
-                    list(page),
+            found += _read(
+                self._connection.execute(
+                    f"SELECT {_COLUMNS} FROM passages p WHERE p.vector IN ({marks}){sql}"
+                    " ORDER BY p.vector, p.doc_id, p.record",
+                    [*page, *values],
                 )
-            ]
+            )
         return found
+
+    def of_words(self, words: Sequence[str], count: int, which: Filter) -> list[tuple[Passage, float]]:
+        """The passages with any of the words, the best ``count`` by BM25 (greater is better), best first."""
+        if not words:
+            return []
+        sql, values = which.conditions()
+        expression = " OR ".join(f'"{word}"' for word in words)
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS}, bm25(words, {TITLE_WEIGHT}, 1.0) AS score FROM words JOIN passages p"
+            f" ON p.id = words.rowid WHERE words MATCH ?{sql} ORDER BY score, p.doc_id, p.record LIMIT ?",
+            [expression, *values, count],
+        )
+        return [(Passage(*row[:-1]), -float(row[-1])) for row in rows]
+
+
+def _read(rows: Iterable[Any]) -> list[Passage]:
+    return [Passage(*row) for row in rows]
+
+
+def _is_usable(path: Path) -> bool:
+    try:
+        connection = sqlite3.connect(path, isolation_level=None)
+        try:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            return bool(version == FORMAT and connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,16 +65,24 @@ def open_matrix(path: Path, state: str) -> NDArray[np.float32]:
         return np.memmap(file, dtype="<f4", mode="r", offset=_HEADER.size, shape=(rows, dimension))
 
 
-def nearest(matrix: NDArray[np.float32], vector: NDArray[np.float32], count: int) -> list[tuple[int, float]]:
-    """Rows with their cosine to a vector of unit length, the best ``count``, best first; equal ones by their order."""
-    if not len(matrix) or count < 1:
+def nearest(
+    matrix: NDArray[np.float32], vector: NDArray[np.float32], count: int, rows: Sequence[int] | None = None
+) -> list[tuple[int, float]]:
+    """Rows with their cosine to a vector of unit length, the best ``count``, best first; equal ones by their order.
+
+    ``rows``: only these, in ascending order; None for all.
+    """
+    if len(matrix) and matrix.shape[1] != len(vector):
+        raise MatrixError(f"the index has vectors of {matrix.shape[1]} dimensions, not {len(vector)}")
+    chosen = matrix if rows is None else matrix[np.asarray(rows, dtype=np.int64)]
+    count = min(count, len(chosen))
+    if count < 1:
         return []
-    scores = matrix @ vector.astype("<f4", copy=False)
-    count = min(count, len(scores))
+    scores = chosen @ vector.astype("<f4", copy=False)
     least = np.partition(scores, len(scores) - count)[len(scores) - count]
-    rows = np.flatnonzero(scores >= least)
-    order = rows[np.lexsort((rows, -scores[rows]))][:count]
-    return [(int(row), float(scores[row])) for row in order]
+    best = np.flatnonzero(scores >= least)
+    order = best[np.lexsort((best, -scores[best]))][:count]
+    return [(int(row) if rows is None else rows[row], float(scores[row])) for row in order]
 
 
 def _digest(state: str) -> bytes:

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from kbjobs.crashpoints import crash_point
-from kbjobs.vectors.exact import EXACT
+from kbjobs.vectors.exact import MATRIX
 
 
 class WorkingCopy:
@@ -46,7 +46,7 @@ class WorkingCopy:
                 self.building.mkdir(mode=0o700, parents=True)
             else:
                 # What is written anew at each publishing is not copied.
-                shutil.copytree(self.live, self._copying, ignore=shutil.ignore_patterns(*EXACT))
+                shutil.copytree(self.live, self._copying, ignore=shutil.ignore_patterns(MATRIX))
                 crash_point("copy.before_rename")
                 self._copying.rename(self.building)
                 crash_point("copy.renamed")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kbjobs.store.ledger import Ledger, Record
 from kbjobs.vectors.collection import Collection, CollectionError
-from kbjobs.vectors.exact import EXACT, exact_state, read_state, write_exact
+from kbjobs.vectors.exact import MATRIX, PASSAGES, exact_state, read_state, write_exact
 from kbjobs.vectors.publishing import WorkingCopy
 
 SAMPLE = 50  # records that are searched for by their own vector after each run
@@ -94,7 +94,7 @@ def find_outdated(indexed: Indexed, directory: Path) -> list[str]:
 
     None of a directory that an older version has published, which has no exact index yet.
     """
-    there = [name for name in EXACT if (directory / name).exists()]
+    there = [name for name in (MATRIX, PASSAGES) if (directory / name).exists()]
     return [] if not there or is_exact(indexed, directory) else there
 
 

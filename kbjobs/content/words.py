@@ -1,0 +1,117 @@
+"""Texts as words that can be looked up: folded, stemmed where the language is known, in pairs where no spaces are.
+
+A page and a query go the same way, so that "boiling" finds "boiled". Scripts without spaces are taken as overlapping
+pairs of characters, which need no dictionary.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from Stemmer import Stemmer
+
+# Snowball's algorithms by the language's code (snowballstem.org/algorithms).
+STEMMERS = {
+    "ar": "arabic", "ca": "catalan", "da": "danish", "de": "german", "el": "greek", "en": "english", "es": "spanish",
+    "et": "estonian", "eu": "basque", "fi": "finnish", "fr": "french", "ga": "irish", "hu": "hungarian",
+    "hy": "armenian", "id": "indonesian", "it": "italian", "lt": "lithuanian", "ne": "nepali", "nl": "dutch",
+    "no": "norwegian", "nb": "norwegian", "nn": "norwegian", "pt": "portuguese", "ro": "romanian", "ru": "russian",
+    "sr": "serbian", "sv": "swedish", "ta": "tamil", "tr": "turkish", "yi": "yiddish",
+}  # fmt: skip
+MAX_WORD = 64  # characters of a word that are kept
+_KNOWN_WORDS = 200_000  # words whose form is remembered, for a language
+
+# Letters and digits of any script; vowel signs of Indic and South-East Asian scripts belong to their words.
+_MARKS = "\u0900-\u0dff\u0f00-\u0fff"
+# Thai, Lao, Burmese, Khmer, kana, Han, and the rarer Han beyond the first plane.
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_UNSPACED += "\U00020000-\U0003ffff"
+_WORD = re.compile(rf"[{_UNSPACED}]+|(?:[^\W_]|[{_MARKS}])(?:(?![{_UNSPACED}])(?:[^\W_]|[{_MARKS}\u0300-\u036f'’]))*")
+_IS_UNSPACED = re.compile(rf"[{_UNSPACED}]")
+# Accents, Hebrew points, Arabic vowel signs: often left out where people type.
+_LEFT_OUT = re.compile("[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670'’]")
+
+
+def split_words(text: str) -> list[tuple[int, int]]:
+    """Where the words of a text begin and end; a run of a script without spaces is one."""
+    return [found.span() for found in _WORD.finditer(text)]
+
+
+def fold_words(text: str, language: str | None) -> list[str]:
+    """The forms under which the words of a text are looked up, in order."""
+    forms = _forms_of(_code(language))
+    found: list[str] = []
+    for word in _WORD.findall(text):
+        found += forms(word)
+    return found
+
+
+def fold_query(text: str, languages: Iterable[str | None]) -> list[tuple[str, ...]]:
+    """For each different word of a query all its forms: as it is, and stemmed for each of the languages."""
+    codes = list(dict.fromkeys((None, *map(_code, languages))))
+    found: dict[tuple[str, ...], None] = {}
+    for word in _WORD.findall(text):
+        variants = [_forms_of(code)(word) for code in codes]
+        if len(variants[0]) > 1:  # pairs of characters: each of them is a word
+            found.update(dict.fromkeys((pair,) for pair in variants[0]))
+        else:
+            found[tuple(dict.fromkeys(form for forms in variants for form in forms))] = None
+    return list(found)
+
+
+def find_matches(text: str, language: str | None, forms: Sequence[tuple[str, ...]]) -> list[str]:
+    """The words of a text, as they are written there, that a query's words have found; each once."""
+    wanted = {form for group in forms for form in group}
+    of = _forms_of(_code(language))
+    plain = _forms_of(None)
+    found: dict[str, None] = {}
+    for word in _WORD.findall(text):
+        if wanted.intersection(of(word)) or wanted.intersection(plain(word)):
+            found[word] = None
+    return list(found)
+
+
+def _code(language: str | None) -> str | None:
+    code = (language or "").partition("-")[0]
+    return code if code in STEMMERS else None
+
+
+class _Forms:
+    """The forms of words in a language, remembered."""
+
+    def __init__(self, stemmer: Stemmer | None) -> None:
+        self._stemmer = stemmer
+        self._known: dict[str, list[str]] = {}
+
+    def __call__(self, word: str) -> list[str]:
+        forms = self._known.get(word)
+        if forms is None:
+            if len(self._known) > _KNOWN_WORDS:
+                self._known.clear()
+            forms = self._known[word] = self._make(word)
+        return forms
+
+    def _make(self, word: str) -> list[str]:
+        if _IS_UNSPACED.match(word):
+            folded = unicodedata.normalize("NFKC", word)
+            return [folded[start : start + 2] for start in range(len(folded) - 1)] or [folded]
+        folded = unicodedata.normalize("NFKC", word).casefold()[:MAX_WORD]
+        if self._stemmer is not None:
+            folded = self._stemmer.stemWord(folded)
+        if not folded.isascii() or "'" in folded:
+            folded = _LEFT_OUT.sub("", unicodedata.normalize("NFKD", folded))
+        return [folded] if folded else []
+
+
+@cache
+def _forms_of(code: str | None) -> _Forms:
+    if code is None:
+        return _Forms(None)
+    from Stemmer import Stemmer
+
+    return _Forms(Stemmer(STEMMERS[code]))

@@ -1,0 +1,123 @@
+"""The published index of one source and model, open for searching."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kbjobs.errors import UnavailableError
+from kbjobs.store.passages import Filter, Passage, PassageFile
+from kbjobs.vectors.exact import MATRIX, PASSAGES
+from kbjobs.vectors.publishing import WorkingCopy
+
+if TYPE_CHECKING:
+    from numpy import float32
+    from numpy.typing import NDArray
+
+LANGUAGES = 8  # of a source, in whose stemmed forms a query's words are looked up
+SWAPS = 5  # of an index under a search that are put up with
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A passage and how well it fits: a cosine, or BM25."""
+
+    passage: Passage
+    score: float
+
+
+class Index:
+    """What a job has published last. ``notice`` says why it cannot be searched exactly, where it cannot.
+
+    An index that an older version has published has no passages of its own: Chroma answers, for vectors alone.
+    """
+
+    def __init__(self, source_id: str, copies: WorkingCopy) -> None:
+        self.source_id = source_id
+        self.notice = ""
+        self._copies = copies
+        self._file: PassageFile | None = None
+        self._matrix: NDArray[float32] | None = None
+        for _ in range(SWAPS):
+            self.path = copies.readable()
+            self._inode = _inode(self.path)
+            self._open()
+            if self._inode == _inode(self.path):
+                return
+            self.close()
+        raise UnavailableError(f"{copies.live} was replaced under the search, time and again", "Search once more.")
+
+    def _open(self) -> None:
+        from kbjobs.vectors.matrix import open_matrix
+
+        if not (self.path / PASSAGES).exists():
+            return
+        try:
+            self._file = PassageFile(self.path / PASSAGES)
+            if (self.path / MATRIX).exists():
+                self._matrix = open_matrix(self.path / MATRIX, self._file.state)
+        except (OSError, sqlite3.Error, ValueError, TypeError) as error:
+            self.notice = f"{error}. kbjobs sources rebuild {self.source_id} mends it"
+            self.close()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether no job has put another one in its place."""
+        return self._inode == _inode(self._copies.readable())
+
+    @property
+    def has_words(self) -> bool:
+        """Whether it can be searched by words."""
+        return self._file is not None
+
+    def close(self) -> None:
+        """Let go of the files."""
+        if self._file is not None:
+            self._file.close()
+        self._file = self._matrix = None
+
+    def languages(self) -> list[str]:
+        """The languages of most of its passages."""
+        return [] if self._file is None else self._file.languages(LANGUAGES)
+
+    def nearest(self, vector: NDArray[float32], count: int, which: Filter) -> list[Scored]:
+        """The passages nearest to a vector of unit length, best first; every cosine is computed.
+
+        Raises CollectionError where only Chroma could answer, and cannot.
+        """
+        if self._file is None or self._matrix is None:
+            return self._ask_chroma(vector, count)
+        from kbjobs.vectors.matrix import nearest
+
+        rows = self._file.vectors_of(which) if which else None
+        best = nearest(self._matrix, vector, count, rows)
+        place = {row: number for number, (row, _) in enumerate(best)}
+        scores = dict(best)
+        passages = self._file.of_vectors(list(place), which)
+        passages.sort(key=lambda one: (place[one.vector or 0], one.doc_id, one.id))
+        return [Scored(one, scores[one.vector or 0]) for one in passages[:count]]
+
+    def by_words(self, words: list[str], count: int, which: Filter) -> list[Scored]:
+        """The passages with any of the folded words, best first."""
+        if self._file is None:
+            return []
+        return [Scored(passage, score) for passage, score in self._file.of_words(words, count, which)]
+
+    def _ask_chroma(self, vector: NDArray[float32], count: int) -> list[Scored]:
+        from kbjobs.vectors.collection import Collection
+
+        with Collection(self.path) as collection:
+            hits = collection.query(vector, count)
+        return [
+            Scored(Passage(hit.id, None, "", hit.doc_id, "", None, hit.title, hit.url, hit.text), hit.score)
+            for hit in hits
+        ]
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,282 @@
+"""Answering queries over one source, several, or all: what is opened and loaded stays so for the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from kbjobs.content.words import find_matches, fold_query
+from kbjobs.errors import KbjobsError, NotFoundError, UnavailableError, UsageError
+from kbjobs.searching.fusion import fuse
+from kbjobs.searching.hits import Hit, Mode
+from kbjobs.searching.index import Index, Scored
+from kbjobs.searching.models import QueryModel, candidates, names_of
+from kbjobs.settings import Home, Settings
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.passages import Filter
+from kbjobs.store.sources import SourceFolder, list_source_ids
+from kbjobs.vectors.publishing import WorkingCopy
+
+if TYPE_CHECKING:
+    from numpy import float32
+    from numpy.typing import NDArray
+
+    from kbjobs.embedding.base import Embedder
+
+OnDamaged = Callable[[str, KbjobsError], None]
+DEPTH = 100  # passages of each ranking that are fused, at least
+DEPTH_OF_HIT = 10  # … and for each hit that is asked for: a document has several
+MAX_COUNT = 1_000_000
+MAX_WORDS = 200  # different words of a query that are looked up
+
+Key = tuple[str, str]  # a source and a passage
+
+
+class Searcher:
+    """Searches the sources of a home. Use as a context manager.
+
+    ``on_notice`` is told what was used where that is not what was asked for; ``on_damaged`` the id of each source that
+    cannot be searched, and why, where not that one alone was asked for.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        settings: Settings,
+        on_notice: Callable[[str], None] = lambda text: None,
+        on_damaged: OnDamaged = lambda source_id, error: None,
+    ) -> None:
+        self._home, self._settings = home, settings
+        self._on_notice, self._on_damaged = on_notice, on_damaged
+        self._told: set[str] = set()
+        self._indexes: dict[tuple[str, str], Index] = {}
+        self._embedders: dict[str, Embedder] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of models and files."""
+        for index in self._indexes.values():
+            index.close()
+        for embedder in self._embedders.values():
+            embedder.close()
+        self._indexes, self._embedders = {}, {}
+
+    def search(
+        self,
+        words: str,
+        sources: Sequence[str] = (),
+        count: int = 10,
+        model: str | None = None,
+        mode: Mode = "hybrid",
+        which: Filter | None = None,
+        passages: bool = False,
+    ) -> list[Hit]:
+        """The best passages for the words, one a document, or all of them with ``passages``.
+
+        Args:
+            words: what is looked for; any text.
+            sources: ids; none for all.
+            count: how many hits.
+            model: its name; by default the one that the sources were indexed with.
+            mode: by vectors and words, or by one of them.
+            which: which documents count.
+            passages: a document may be there several times.
+
+        Raises:
+            UsageError: there is nothing to look for, or a count that is none.
+            NotFoundError, MissingRequirementError: no such source, model or index.
+            UnavailableError: an index cannot be read.
+        """
+        _check(words, count)
+        which = which or Filter()
+        indexed = self._find_indexed(sources)
+        chosen, vector = self._embed(words, indexed, model, mode, sources)
+        by_vectors: list[tuple[Key, Scored]] = []
+        by_words: list[tuple[Key, Scored]] = []
+        forms: dict[str, list[tuple[str, ...]]] = {}
+        depth = min(MAX_COUNT, max(DEPTH, DEPTH_OF_HIT * count))
+        for source_id, models in indexed.items():
+            try:
+                index = self._open(source_id, models, chosen)
+                if index is None:
+                    continue
+                forms[source_id] = fold_query(words, index.languages())[:MAX_WORDS]
+                if vector is not None and chosen is not None and chosen.key in models:
+                    found = index.nearest(vector, depth, which)
+                    by_vectors += [((source_id, one.passage.id), one) for one in found]
+                if mode != "vectors":
+                    folded = list(dict.fromkeys(form for group in forms[source_id] for form in group))
+                    found = index.by_words(folded, depth, which)
+                    by_words += [((source_id, one.passage.id), one) for one in found]
+            except UnavailableError as error:
+                if len(sources) == 1:
+                    raise
+                self._on_damaged(source_id, error)
+        by_vectors.sort(key=lambda pair: -pair[1].score)
+        by_words.sort(key=lambda pair: -pair[1].score)
+        rankings = [[key for key, _ in ranking] for ranking in (by_vectors[:depth], by_words[:depth])]
+        used: Mode = "hybrid" if all(rankings) else "vectors" if vector is not None and mode != "words" else "words"
+        order = fuse(rankings)
+        cosines = {key: one.score for key, one in by_vectors}
+        found_passages = {key: one.passage for key, one in [*by_words, *by_vectors]}
+        hits: list[Hit] = []
+        more: dict[Key, int] = {}
+        for key in order:
+            source_id, _ = key
+            passage = found_passages[key]
+            document = (source_id, passage.doc_id)
+            if not passages:
+                more[document] = more.get(document, -1) + 1
+                if more[document]:
+                    continue
+            if len(hits) < count:
+                matched = find_matches(passage.text, passage.language, forms[source_id])
+                score = round(cosines[key], 4) if key in cosines else None
+                name = chosen.name if chosen is not None and vector is not None else None
+                hits.append(
+                    Hit(
+                        len(hits) + 1, score, source_id, passage.doc_id, passage.title, passage.url, passage.text,
+                        name, used, tuple(matched),
+                    )
+                )  # fmt: skip
+        if passages:
+            return hits
+        return [_with_more(hit, more[hit.source, hit.doc_id]) for hit in hits]
+
+    def _find_indexed(self, sources: Sequence[str]) -> dict[str, dict[str, str]]:
+        """For each source the models that it has an index of: their names by their keys."""
+        found: dict[str, dict[str, str]] = {}
+        for source_id in dict.fromkeys(sources) or list_source_ids(self._home.sources):
+            folder = SourceFolder(self._home.sources, source_id)
+            try:
+                folder.read()
+                found[source_id] = _models_of(folder)
+            except UnavailableError as error:
+                if len(sources) == 1:
+                    raise
+                self._on_damaged(source_id, error)
+        return found
+
+    def _embed(
+        self,
+        words: str,
+        indexed: Mapping[str, Mapping[str, str]],
+        model: str | None,
+        mode: Mode,
+        sources: Sequence[str],
+    ) -> tuple[QueryModel | None, NDArray[float32] | None]:
+        """The model and the query's vector; None where the answer is to be of words alone."""
+        if mode == "words":
+            if not names_of(indexed.values()):
+                raise self._not_indexed(sources, indexed, None)
+            return None, None
+        if model is not None:
+            chosen = QueryModel.find(model, self._home, self._settings)
+            self._require(chosen, indexed, sources)
+            return chosen, self._embed_with(chosen, words)
+        problem: KbjobsError | None = None
+        names = candidates(indexed, self._settings.text("model"))
+        for name in names:
+            try:
+                chosen = QueryModel.find(name, self._home, self._settings)
+                self._require(chosen, indexed, sources)
+                vector = self._embed_with(chosen, words)
+            except KbjobsError as error:
+                problem = problem or error
+                continue
+            if problem is not None:
+                self._notice(f"{problem.message}: searched with {chosen.name} instead.")
+            return chosen, vector
+        if not names:
+            wanted = QueryModel.find(self._settings.text("model"), self._home, self._settings)
+            raise self._not_indexed(sources, indexed, wanted)
+        assert problem is not None  # noqa: S101 — else one was returned
+        if mode == "vectors":
+            raise problem
+        self._notice(f"{problem.message}: searched by words alone.")
+        return None, None
+
+    def _embed_with(self, model: QueryModel, words: str) -> NDArray[float32]:
+        if model.key not in self._embedders:
+            self._embedders[model.key] = model.load()
+        return self._embedders[model.key].embed_query(words)
+
+    def _require(self, model: QueryModel, indexed: Mapping[str, Mapping[str, str]], sources: Sequence[str]) -> None:
+        """Raise NotFoundError where no source has an index of the model; name those that have others."""
+        if not any(model.key in models for models in indexed.values()):
+            raise self._not_indexed(sources, indexed, model)
+        for source_id, models in indexed.items():
+            if models and model.key not in models:
+                names = ", ".join(sorted(set(models.values())))
+                self._notice(f"{source_id} is indexed with {names} and not with {model.name}: searched by words alone.")
+
+    def _open(self, source_id: str, models: Mapping[str, str], chosen: QueryModel | None) -> Index | None:
+        """The index to search: the chosen model's, else any for its words; None where there is none."""
+        if not models:
+            return None
+        key = chosen.key if chosen is not None and chosen.key in models else next(iter(models))
+        index = self._indexes.get((source_id, key))
+        if index is None or not index.is_current:
+            if index is not None:
+                index.close()
+            folder = SourceFolder(self._home.sources, source_id)
+            index = self._indexes[source_id, key] = Index(source_id, WorkingCopy(folder.vectors / key))
+            if index.notice:
+                self._notice(f"{source_id} is searched with Chroma, not exactly: {index.notice}.")
+        return index
+
+    def _notice(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._on_notice(text)
+
+    def _not_indexed(
+        self, sources: Sequence[str], indexed: Mapping[str, Mapping[str, str]], model: QueryModel | None
+    ) -> NotFoundError:
+        what = f"source {sources[0]!r} has no" if len(sources) == 1 else "no source has an"
+        command = model.index_command if model is not None else "index-offline {}"
+        hint = f"kbjobs run {command.format(sources[0] if len(sources) == 1 else 'SOURCE')}"
+        there = names_of(indexed.values())
+        if model is None:
+            return NotFoundError(f"{what} index yet", hint)
+        if not there:
+            return NotFoundError(f"{what} index of {model.name}", hint)
+        return NotFoundError(
+            f"{what} index of {model.name}; there is one of {', '.join(there)}",
+            f"Search with --model {there[0]}, or index it: {hint}",
+        )
+
+
+def _check(words: str, count: int) -> None:
+    if not words.strip():
+        raise UsageError("there is nothing to search for", 'Give some words: kbjobs search "boil water".')
+    if any("\ud800" <= character <= "\udfff" for character in words):  # how Python gives bytes that are no text
+        raise UsageError("the words are not valid UTF-8", "Is the terminal set to another character set?")
+    if not 1 <= count <= MAX_COUNT:
+        raise UsageError(f"{count} is not a number of hits", f"Choose one from 1 to {MAX_COUNT:,}.")
+
+
+def _models_of(folder: SourceFolder) -> dict[str, str]:
+    if not folder.ledger.exists():
+        return {}
+    ledger = Ledger(folder.ledger)
+    try:
+        return {
+            row.key: row.name for row in ledger.models() if WorkingCopy(folder.vectors / row.key).readable().exists()
+        }
+    finally:
+        ledger.close()
+
+
+def _with_more(hit: Hit, more: int) -> Hit:
+    from dataclasses import replace
+
+    return replace(hit, more=more)
