@@ -19,6 +19,8 @@ from kbjobs.errors import UsageError
 from kbjobs.phases.names import LEGACY, stands_for_two
 from kbjobs.phases.registry import is_taken, job_type, job_types
 
+PLAIN = (bool, int, float, str)
+
 SOURCE = Annotated[str, typer.Argument(help="Id of the source.", show_default=False)]
 
 
@@ -68,12 +70,25 @@ def run() -> None:
     """
 
 
-def _option(name: str, field: FieldInfo) -> tuple[Any, Any]:
-    """The option for a field: its type as Typer understands it, and its default."""
+def _kind_of(field: FieldInfo) -> Any:
+    """The type of a field's value; of several the first."""
     kind: Any = field.annotation
     if get_origin(kind) in (Union, UnionType):
-        kind = next(part for part in get_args(kind) if part is not NoneType)
-    metavar = None
+        return next(part for part in get_args(kind) if part is not NoneType)
+    return kind
+
+
+def _can_be_typed(field: FieldInfo) -> bool:
+    """Whether a field is a plain value or a list of them. What is not, such as a table, is said in a chain file."""
+    kind = _kind_of(field)
+    if get_origin(kind) is list:
+        [kind] = get_args(kind)
+    return get_origin(kind) is Literal or (isinstance(kind, type) and issubclass(kind, PLAIN))
+
+
+def _option(name: str, field: FieldInfo) -> tuple[Any, Any]:
+    """The option for a field: its type as Typer understands it, and its default."""
+    kind, metavar = _kind_of(field), None
     if get_origin(kind) is Literal:
         choices = get_args(kind)
         kind, metavar = type(choices[0]), "|".join(str(choice) for choice in choices)
@@ -81,10 +96,13 @@ def _option(name: str, field: FieldInfo) -> tuple[Any, Any]:
     # Off by default, a switch needs no way to switch it off.
     names = [flag] if kind is bool and field.default is False else []
     option = typer.Option(*names, help=field.description, metavar=metavar, rich_help_panel="Options of the type")
-    return Annotated[kind | None if field.default is None else kind, option], field.default
+    default = inspect.Parameter.empty if field.is_required() else field.get_default(call_default_factory=True)
+    return Annotated[kind | None if default is None else kind, option], default
 
 
-def _command(name: str, description: str, fields: Mapping[str, FieldInfo]) -> Callable[..., None]:
+def _command(name: str, description: str, declared: Mapping[str, FieldInfo]) -> Callable[..., None]:
+    fields = {field: one for field, one in declared.items() if _can_be_typed(one)}
+
     def command(**values: Any) -> None:
         from kbjobs.api import get_job_manager
 
@@ -92,7 +110,7 @@ def _command(name: str, description: str, fields: Mapping[str, FieldInfo]) -> Ca
         submit(get_job_manager().find_chain(name, params), [values["source"]], values)
 
     parameters = [("source", SOURCE, inspect.Parameter.empty)]
-    parameters += [(field, *_option(field, declared)) for field, declared in fields.items()]
+    parameters += [(field, *_option(field, one)) for field, one in fields.items()]
     return with_options(
         command,
         [*parameters, *SUBMIT_OPTIONS],
