@@ -12,14 +12,12 @@ from pathlib import Path
 import pytest
 
 from kbjobs import registering
-from kbjobs.api import JobManager
 from kbjobs.content.files import FoundFile, find_files
 from kbjobs.errors import ConflictError, KbjobsError, NotFoundError, UnavailableError, UsageError
 from kbjobs.settings import Home
-from kbjobs.sources import describe, describe_all, register
-from kbjobs.store.ledger import Ledger
+from kbjobs.sources import describe_all, register
 from kbjobs.store.sources import SourceFolder
-from tests.conftest import MODEL, Kbjobs, read_json, wait_until, write_pages
+from tests.conftest import Kbjobs, read_json, write_pages
 
 
 def keys(paths: tuple[str, ...]) -> dict[str, str]:
@@ -33,48 +31,11 @@ def is_absent(home: Home, source_id: str) -> bool:
     return describe_all(home, lambda one, error: None) == [] and not SourceFolder(home.sources, source_id).path.exists()
 
 
-def test_what_is_registered_is_listed_and_shown(tmp_path: Path, kbjobs: Kbjobs) -> None:
-    assert "No sources" in kbjobs("sources", "list").stderr
-    assert read_json(kbjobs("sources", "list", "--json")) == []
-    pages = write_pages(tmp_path / "pages", 2)
-    options = ("--name", "Our wiki", "--license", "CC0-1.0", "--base-url", "https://wiki.example.org/")
-    told = kbjobs("sources", "add", "wiki", pages, *options)
-    assert told.stdout == ""
-    assert "2 files" in told.stderr
-    [listed] = read_json(kbjobs("sources", "list", "--json"))
-    assert read_json(kbjobs("sources", "show", "wiki", "--json")) == listed
-    assert listed["paths"] == [str(pages)]
-    assert (listed["name"], listed["license"], listed["documents"]) == ("Our wiki", "CC0-1.0", 0)
-    assert kbjobs("sources", "list").stdout == f"wiki\tOur wiki\t0\tnot indexed\t{pages}\n"
-    assert "https://wiki.example.org/" in kbjobs("sources", "show", "wiki").stdout
-    assert "Did you mean wiki" in kbjobs("sources", "show", "wikki", check=4).stderr
-    assert "exists already" in kbjobs("sources", "add", "wiki", pages, check=5).stderr
-
-
 def test_a_relative_path_is_kept_whole(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pages(tmp_path / "pages", 1)
     monkeypatch.chdir(tmp_path)
     source, _ = register(home, "x", [Path("pages")])
     assert source.paths == (str(tmp_path / "pages"),)
-
-
-# -- damage ------------------------------------------------------------------------------------------
-
-
-def test_a_damaged_source_is_named_and_the_others_are_listed(home: Home, tmp_path: Path, kbjobs: Kbjobs) -> None:
-    for name in ("a", "b", "c", "d"):
-        register(home, name, [write_pages(tmp_path / "pages", 1)])
-    SourceFolder(home.sources, "b").manifest.write_text('{"paths": 3}')
-    SourceFolder(home.sources, "c").ledger.write_text("no ledger")
-    listed = kbjobs("sources", "list", "--json", check=3)
-    assert [source["id"] for source in read_json(listed)] == ["a", "d"]
-    assert "source b: " in listed.stderr and "manifest.json is damaged" in listed.stderr
-    assert "source c: " in listed.stderr and "source.db is damaged" in listed.stderr
-    assert kbjobs("sources", "list", check=3).stdout.count("\n") == 2
-    assert "manifest.json is damaged" in kbjobs("sources", "show", "b", check=7).stderr
-    checks = read_json(kbjobs("doctor", "--json", check=1))["findings"]
-    [finding] = [one for one in checks if one["check"] == "sources"]
-    assert finding["level"] == "problem" and "b/manifest.json is damaged" in finding["text"]
 
 
 # -- copies ------------------------------------------------------------------------------------------
@@ -213,45 +174,3 @@ def test_two_roots_of_one_name_are_both_indexed(tmp_path: Path, kbjobs: Kbjobs) 
     assert {hit["url"] for hit in found} == {
         (root / f"page{number}.html").as_uri() for root in (left, right) for number in (0, 1)
     }
-
-
-@pytest.mark.usefixtures("minilm")
-def test_verify_finds_drift_and_rebuild_heals_it_without_a_model(
-    home: Home, tmp_path: Path, kbjobs: Kbjobs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kbjobs("sources", "add", "x", write_pages(tmp_path / "pages", 4))
-    kbjobs("run", "index-offline", "x", "--quiet")
-    good = read_json(kbjobs("sources", "verify", "x", "--json"))
-    assert (good["ok"], good["drift"], good["checked"]) == (True, [], 4)
-    [model] = describe(home, "x").models
-    assert (model["model"], model["dimension"], model["chunks"], model["vectors"]) == (MODEL, 384, 4, 4)
-    live = SourceFolder(home.sources, "x").vectors / model["key"]
-    shutil.rmtree(live)
-    drift = read_json(kbjobs("sources", "verify", "x", "--json", check=1))
-    assert drift["ok"] is False
-    assert drift["drift"][0]["model"] == MODEL
-    assert "sources rebuild x" in kbjobs("sources", "verify", "x", check=1).stderr
-    monkeypatch.setenv("KBJOBS_MODEL", "no-such-model")
-    [rebuilt] = read_json(kbjobs("sources", "rebuild", "x", "--json"))
-    assert rebuilt == {"model": MODEL, "dimension": 384, "records": 4}
-    assert kbjobs("sources", "rebuild", "x").stdout == f"x: {MODEL}: 4 records rebuilt from the ledger\n"
-    kbjobs("sources", "verify", "x")
-    ledger = Ledger(SourceFolder(home.sources, "x").ledger)
-    assert ledger.count_documents() == 4
-    ledger.close()
-
-
-@pytest.mark.usefixtures("minilm")
-def test_a_source_in_use_is_neither_verified_nor_rebuilt(home: Home, tmp_path: Path, kbjobs: Kbjobs) -> None:
-    register(home, "x", [write_pages(tmp_path / "pages", 400, "Water boils, the kettle sings " * 40)])
-    manager = JobManager(home)
-    manager.submit("index_offline", "x")
-    wait_until(lambda: (job := manager.get_status(1)).phase and job.phase.unit == "chunks")
-    for command in ("verify", "rebuild"):
-        refused = kbjobs("sources", command, "x", check=5)
-        assert "source 'x' is in use by another process" in refused.stderr
-        assert "kbjobs status" in refused.stderr
-    read_json(kbjobs("sources", "list", "--json"))  # looking is allowed
-    manager.cancel(1)
-    kbjobs("wait", "1", check=9)
-    assert read_json(kbjobs("status", "1", "--json"))["status"] == "cancelled"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from kbjobs.cli import COMMANDS
 from kbjobs.settings import Home
 from kbjobs.sources import register
 from kbjobs.store.ledger import Ledger
@@ -157,6 +158,18 @@ def test_the_tests_mirror_the_tree() -> None:
     own = {"faults", "servers", "real", "frozen", "job_types"}
     folders = {path.parent.relative_to(ROOT / "tests").as_posix() for path in (ROOT / "tests").rglob("test_*.py")}
     assert not {folder for folder in folders - {"."} if folder not in own and not (PACKAGE / folder).is_dir()}
+
+
+def test_every_folder_has_tests() -> None:
+    folders = {path.parent.relative_to(PACKAGE).as_posix() for path in MODULES if path.name != "__init__.py"}
+    tested = {path.parent.relative_to(ROOT / "tests").as_posix() for path in (ROOT / "tests").rglob("test_*.py")}
+    assert not folders - tested
+
+
+def test_every_command_has_its_test_file() -> None:
+    names = {path.stem for path in (PACKAGE / "commands").glob("[a-z]*.py")}
+    assert set(COMMANDS) == names
+    assert not {name for name in names if not (ROOT / "tests" / "commands" / f"test_{name}.py").is_file()}
 
 
 def test_sql_is_only_in_the_store() -> None:

@@ -140,8 +140,13 @@ class transaction:
 
 def check_integrity(path: Path) -> str:
     """What SQLite finds wrong in a file, opened read-only: "ok", or the first damage."""
-    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
-        return str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+            return str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
+    except sqlite3.DatabaseError as error:
+        if _code(error) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            return str(error)
+        raise
 
 
 def is_disk_full(error: BaseException | None) -> bool:

@@ -1,4 +1,4 @@
-"""Sources to run jobs on, and a terminal to run commands in."""
+"""Sources to run jobs on, jobs that have been, and a terminal to run commands in."""
 
 from __future__ import annotations
 
@@ -18,9 +18,13 @@ from typing import IO
 
 import pytest
 
+from kbjobs.errors import ExitCode
 from kbjobs.settings import Home
 from kbjobs.sources import register
-from tests.conftest import write_pages
+from kbjobs.store.jobs import NewJob
+from kbjobs.store.queue import Queue
+from kbjobs.store.transitions import Event
+from tests.conftest import Kbjobs, phase_state, write_pages
 
 SLOW_PAGES = 80
 ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07)")
@@ -40,6 +44,53 @@ def slow(home: Home, tmp_path: Path) -> str:
     return "slow"
 
 
+@pytest.fixture
+def source(home: Home, tmp_path: Path, test_types: None) -> str:
+    """A source for jobs of the type steps, which need no model."""
+    register(home, "a", [write_pages(tmp_path / "a", 1)])
+    return "a"
+
+
+# Exit codes of the jobs that ended, by their sources; the last job waits.
+PAST: dict[str, ExitCode] = {
+    "done": ExitCode.DONE,
+    "broken": ExitCode.FAILED,
+    "late": ExitCode.TIME_LIMIT,
+    "stopped": ExitCode.CANCELLED,
+}
+EVENTS = (Event.COMPLETE, Event.FAIL, Event.EXPIRE, Event.CANCEL)
+
+
+@pytest.fixture
+def past(home: Home) -> Iterator[Queue]:
+    """The state of a home whose daemon is gone: jobs 1 to 4 have ended as PAST says, job 5 waits, on source "later"."""
+    home.prepare()
+    queue = Queue(home.state_file)
+    for event, (name, code) in zip(EVENTS, PAST.items(), strict=True):
+        put_job(queue, name)
+        job = queue.claim(f"run of {name}")
+        assert job is not None
+        home.log_file(job.id, 1).write_text(f"the log of {name}\n")
+        error = "the source is broken\nMend it." if event is Event.FAIL else None
+        reason = "time_limit" if event is Event.EXPIRE else None
+        queue.finish(job.id, f"run of {name}", event, code, f"it is {name}", {"steps": 3}, error, reason=reason)
+    put_job(queue, "later")
+    yield queue
+    queue.close()
+
+
+def put_job(queue: Queue, source: str) -> int:
+    """Queue a job of the type steps; returns its id."""
+    return queue.submit(NewJob("steps", source, {}, (phase_state("steps", "steps"),), (f"source:{source}",))).id
+
+
+def check_help(kbjobs: Kbjobs, *command: str) -> None:
+    """The command's help is on stdout, and holds an example of it."""
+    shown = kbjobs(*command, "--help")
+    assert shown.stderr == ""
+    assert f"kbjobs {' '.join(command)}" in " ".join(shown.stdout.partition("Example:")[2].split())
+
+
 class Terminal:
     """A command in a terminal of its own, of 80 columns unless told."""
 
@@ -54,6 +105,7 @@ class Terminal:
             stdin=slave,
             stdout=stdout or slave,
             stderr=stderr or slave,
+            env=dict(os.environ),  # readline, which pytest loads, sets COLUMNS behind Python's back
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )

@@ -21,10 +21,9 @@ from kbjobs.commands import _following
 from kbjobs.commands._following import ProgressMode, follow
 from kbjobs.following import JobEvent
 from kbjobs.settings import Home
-from kbjobs.sources import register
 from kbjobs.store.jobs import Job, RunningPhase
 from kbjobs.store.transitions import Status
-from tests.conftest import Kbjobs, read_json, wait_until, write_pages
+from tests.conftest import Kbjobs, read_json, wait_until
 
 pytestmark = pytest.mark.usefixtures("minilm")
 
@@ -161,31 +160,6 @@ def test_an_interrupt_detaches_and_the_job_goes_on(home: Home, slow: str, kbjobs
     assert "Traceback" not in told
     assert not JobManager(home).get_status(1).has_ended
     assert "completed" in kbjobs("wait", "1").stdout
-
-
-def test_wait_gives_the_worst_code(home: Home, small: str, tmp_path: Path, kbjobs: Kbjobs) -> None:
-    empty = write_pages(tmp_path / "partial", 1)
-    (empty / "empty.html").touch()
-    register(home, "partial", [empty])
-    gone = write_pages(tmp_path / "gone", 10)
-    register(home, "gone", [gone])
-    for source, code in ((small, 0), ("partial", 3), ("gone", 0)):
-        kbjobs("run", "index-offline", source, "--quiet", check=code)
-    for number in range(9):
-        (gone / f"page{number}.html").unlink()
-    kbjobs("run", "index-offline", "gone", check=1)
-    kbjobs("wait", "1", "1", check=0)
-    kbjobs("wait", "1", "2", check=3)
-    kbjobs("wait", "2", "1", "4", check=1)  # a failure is worse than a few unreadable pages
-    lines = [json.loads(line) for line in kbjobs("wait", "1", "2", "4", "--json", check=1).stdout.splitlines()]
-    assert [line["job"]["id"] for line in lines if line["event"] == "finished"] == [1, 2, 4]
-
-
-def test_watch_without_anything_to_watch(kbjobs: Kbjobs) -> None:
-    ended = kbjobs("watch")
-    assert ended.stdout == ""
-    assert "Nothing runs" in ended.stderr
-    kbjobs("watch", "7", check=4)
 
 
 # -- the rule of one line a minute, with a clock of our own -----------------------------------------

@@ -91,7 +91,9 @@ def test_a_heading_goes_with_the_text_after_it(minilm_tokenizer):
     blocks = []
     for n in range(30):
         blocks += [Block("heading", 2, f"Heading number {n}"), Block("text", 0, f"Words on the matter of {n}. " * 9)]
-    for passage in passages(Chunker(minilm_tokenizer, 128).chunk(document(blocks))):
+    chunks = Chunker(minilm_tokenizer, 128).chunk(document(blocks))
+    assert len(chunks) > 5
+    for passage in passages(chunks):
         assert not passage.splitlines()[-1].startswith("Heading number")
         assert passage.startswith("Heading number") or "Heading" not in passage.splitlines()[0]
 

@@ -22,7 +22,7 @@ from kbjobs.sources import register, verify
 from kbjobs.store.jobs import Job
 from kbjobs.store.queue import Queue
 from kbjobs.store.transitions import Status
-from tests.conftest import Kbjobs, copy_pages, is_alive, read_json, wait_until, write_pages
+from tests.conftest import Kbjobs, copy_pages, is_alive, wait_until, write_pages
 
 pytestmark = pytest.mark.usefixtures("minilm")
 
@@ -308,25 +308,6 @@ def test_a_daemon_whose_home_is_gone_ends(home: Home) -> None:
     home.state_file.rename(home.path / "moved.db")
     os.kill(pid, signal.SIGCHLD)  # any wake-up
     wait_until(lambda: not is_locked(home.daemon_lock))
-
-
-def test_a_second_daemon_is_refused(home: Home, kbjobs: Kbjobs) -> None:
-    kbjobs("daemon", "start")
-    assert "runs already" in kbjobs("daemon", "start").stderr
-    assert kbjobs("daemon", "run", check=5).returncode == 5
-    status = read_json(kbjobs("daemon", "status", "--json"))
-    assert status["running"] is True
-    kbjobs("daemon", "restart")
-    assert read_json(kbjobs("daemon", "status", "--json"))["pid"] != status["pid"]
-    kbjobs("daemon", "stop")
-    assert kbjobs("daemon", "status").stdout == "not running\n"
-
-
-def test_a_daemon_that_cannot_start_says_why(home: Home, small: str, kbjobs: Kbjobs) -> None:
-    home.config_file.write_text("workers = 0\n")
-    refused = kbjobs("run", "index-offline", small, check=2)
-    assert "workers = 0 is out of range" in refused.stderr
-    assert not is_running(home)
 
 
 def test_an_idle_daemon_costs_nothing(home: Home) -> None:

@@ -303,6 +303,7 @@ def test_a_wrong_engine_is_measured_as_wrong(own_cache: Path, monkeypatch: pytes
     monkeypatch.setattr("kbjobs.embedding.token_embedder.pool", lambda hidden, _mask, _pooling: hidden[:, 0].copy())
     result = trial.run_trial(folder, KEY, prepared, own_cache / KEY)
     assert result.choose("auto") is None
+    assert result.measurements
     assert all(one.cosine_min < 0.99 for one in result.measurements)
 
 

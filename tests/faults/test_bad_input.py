@@ -248,6 +248,6 @@ def test_arguments(tmp_path: Path, kbjobs: Kbjobs) -> None:
     kbjobs("search", "nowhere", "words", check=4)
     assert "index-offline x" in kbjobs("search", "x", "words", check=4).stderr
     assert "index-offline" in kbjobs("sources", "verify", "x", check=6).stderr
-    assert kbjobs("sources", "add", "x", tmp_path / "pages", check=5)
-    assert kbjobs("sources", "add", "y", tmp_path / "pages", "--base-url", "javascript:alert(1)", check=2)
+    kbjobs("sources", "add", "x", tmp_path / "pages", check=5)
+    kbjobs("sources", "add", "y", tmp_path / "pages", "--base-url", "javascript:alert(1)", check=2)
     assert MODEL in kbjobs("config", "show").stdout

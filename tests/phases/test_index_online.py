@@ -422,10 +422,11 @@ def test_online_and_local_vectors_live_side_by_side(home: Home, tmp_path: Path, 
     assert index_offline(home).counts["embedded"] == 0
     assert index(home).counts["embedded"] == 0
     assert {model["dimension"] for model in describe(home, "docs").models} == {384, 1536}
-    sold = len(openai_api.sold_texts)
+    asked = len(openai_api.requests)
     assert search(home, Settings(home), "kettle", "docs", 1, None)[0]["model"] == "all-MiniLM-L6-v2"
-    assert len(openai_api.sold_texts) == sold
-    assert search(home, Settings(home), "kettle", "docs", 1, "text-embedding-3-small")
+    assert len(openai_api.requests) == asked
+    [found] = search(home, Settings(home), "kettle", "docs", 1, "text-embedding-3-small")
+    assert (found["model"], len(openai_api.requests)) == ("text-embedding-3-small", asked + 1)
     assert verify(home, "docs")["ok"]
 
 

@@ -173,7 +173,9 @@ def test_hostile_text_gives_harmless_terms(home: Home, tmp_path: Path) -> None:
     register(home, "docs", [pages])
     describe_pages(home)
     suggest(home)
-    for name in suggested(home, "term"):
+    names = suggested(home, "term")
+    assert names
+    for name in names:
         assert name.isalnum() and 3 <= len(name) <= 30 and not name.isdigit()
     assert "\x1b" not in SourceFolder(home.sources, "docs").manifest.read_text()
 

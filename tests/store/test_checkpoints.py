@@ -194,8 +194,6 @@ def test_a_job_that_an_older_program_claims_after_the_migration_is_recovered(tmp
     path = tmp_path / "state.db"
     shutil.copy(ROOT / "tests" / "frozen" / "state-1.db", path)
     queue = Queue(path)
-    claimed = queue.claim("old")
-    assert claimed is None or claimed.id
     queue.connection.execute("UPDATE jobs SET status = 'pending', not_before = NULL WHERE id = 6")
     job = queue.claim("old")
     assert job is not None

@@ -50,7 +50,7 @@ def test_ledger_1(tmp_path: Path) -> None:
     [records] = ledger.records(model.id, model.profile, ids)
     assert {len(record.vector) for record in records} == {16}
     assert ledger.missing_texts(model.id, model.profile) == []  # nothing is embedded again
-    assert all(document.is_chunked for document in ledger.known_documents(model.profile).values())
+    assert [known.is_chunked for known in ledger.known_documents(model.profile).values()] == [True] * 3
     assert (ledger.churn(model.id), ledger.fact("colour")) == (3, "blue")
     assert (ledger.count_documents(), ledger.has_metadata()) == (3, False)
     assert {known.state for known in known_metadata(ledger).values()} == {""}
@@ -90,7 +90,8 @@ def test_state(tmp_path: Path, version: int) -> None:
     assert queue.connection.execute("SELECT resource FROM locks").fetchone()[0] == "source:running"
     assert queue.get(6).not_before == 4102444800.0
     assert [one.outcome for one in list_attempts(queue, 5)] == [None]
-    assert all(one.started_at for number in range(1, 6) for one in list_attempts(queue, number))
+    starts = [[one.started_at for one in list_attempts(queue, number)] for number in range(1, 6)]
+    assert all(times and all(times) for times in starts)
     queue.record_death(5, "run-5", "power", 3)
     assert [one.outcome for one in list_attempts(queue, 5)] == ["requeue"]
     claimed = queue.claim("next")

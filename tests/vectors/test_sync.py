@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +41,9 @@ class Chunk:
     tokens: int
 
 
-def vector(seed: str) -> bytes:
-    drawn = np.random.default_rng(abs(hash(seed)) % 2**32).normal(size=DIMENSION).astype("<f4")
+def vector(text: str) -> bytes:
+    """A direction of the text's own, the same in every process (hash() of a text is not)."""
+    drawn = np.random.default_rng(zlib.crc32(text.encode())).normal(size=DIMENSION).astype("<f4")
     return (drawn / np.linalg.norm(drawn)).tobytes()
 
 

@@ -23,7 +23,7 @@ def find_chain(home: Home, name: str, params: dict[str, Any]) -> Chain:
     plain = resolve_name(name, params.get("dimension"))
     dimension = params.get("dimension") if stands_for_two(name) else None
     if not is_taken(plain) and any(listed.name == plain for listed in list_chain_files(home)):
-        if dimension is None and params:
+        if set(params) - ({"dimension"} if stands_for_two(name) else set()):
             raise UsageError(f"the chain {name} takes no parameters", "They stand in its file: kbjobs chains show.")
         chain = read_chain(find_chain_file(home, plain))
         return chain if dimension is None else _with_dimension(chain, dimension)

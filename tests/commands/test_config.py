@@ -1,0 +1,74 @@
+"""``kbjobs config``: the settings in force, the home, and secrets, which are never shown."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from kbjobs.credentials import stored_secrets
+from kbjobs.settings import SETTINGS, Home
+from tests.commands.conftest import check_help
+from tests.conftest import MODEL, Kbjobs, read_json
+
+
+def set_secret(name: str, value: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "kbjobs", "config", "set-secret", "--", name]
+    return subprocess.run(command, input=value, text=True, capture_output=True, check=False)
+
+
+def test_help(kbjobs: Kbjobs) -> None:
+    for command in (["config"], ["config", "show"], ["config", "path"], ["config", "set-secret"]):
+        check_help(kbjobs, *command)
+
+
+def test_every_setting_is_shown_with_its_origin(home: Home, kbjobs: Kbjobs) -> None:
+    home.config_file.write_text("workers = 4\n")
+    shown = kbjobs("config", "show")
+    rows = {row[0]: row[1:] for row in (line.split("\t") for line in shown.stdout.splitlines())}
+    assert set(rows) == {setting.name for setting in SETTINGS}
+    assert rows["workers"][0] == "4" and "config.toml" in rows["workers"][1]
+    assert rows["model"][:2] == [MODEL, "environment KBJOBS_MODEL"]
+    assert rows["nice"][:2] == ["0", "default"]
+    told = read_json(kbjobs("config", "show", "--json"))
+    assert {name: [str(one["value"]), one["origin"]] for name, one in told.items()} == {
+        name: row[:2] for name, row in rows.items()
+    }
+
+
+def test_a_bad_setting_is_told_with_its_file(home: Home, kbjobs: Kbjobs) -> None:
+    home.config_file.write_text("wokers = 4\n")
+    refused = kbjobs("config", "show", check=2)
+    assert refused.stdout == ""
+    assert str(home.config_file) in refused.stderr and "workers" in refused.stderr
+
+
+def test_the_path_is_that_of_the_home_even_where_it_is_not_there(home: Home, kbjobs: Kbjobs) -> None:
+    assert kbjobs("config", "path").stdout == f"{home.path}\n"
+    home.engines.unlink()
+    home.path.rmdir()
+    assert kbjobs("config", "path").stdout == f"{home.path}\n"
+    assert not home.path.exists()
+
+
+def test_a_secret_is_read_from_stdin_and_not_shown(home: Home, kbjobs: Kbjobs) -> None:
+    stored = set_secret("OPENAI_API_KEY", "sk-hidden\n")
+    assert (stored.returncode, stored.stdout) == (0, "")
+    assert stored.stderr.startswith("OPENAI_API_KEY is stored")
+    assert "hidden" not in stored.stderr + kbjobs("config", "show", "--json").stdout
+    assert stored_secrets(home) == {"OPENAI_API_KEY": "sk-hidden"}
+    assert home.secrets_file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("name", ["openai", "A B", "", "../X", "A" * 65])
+def test_a_bad_name_of_a_secret(home: Home, name: str) -> None:
+    refused = set_secret(name, "sk-hidden")
+    assert (refused.returncode, refused.stdout, "hidden" in refused.stderr) == (2, "", False)
+    assert stored_secrets(home) == {}
+
+
+def test_a_bad_value_of_a_secret(home: Home) -> None:
+    refused = set_secret("OPENAI_API_KEY", "")
+    assert (refused.returncode, "is empty" in refused.stderr) == (2, True)
+    assert stored_secrets(home) == {}

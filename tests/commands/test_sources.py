@@ -1,0 +1,116 @@
+"""``kbjobs sources``: what is registered, shown, compared and rebuilt. Copies and paths: tests/test_sources.py."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from kbjobs.daemon.locks import lock_source
+from kbjobs.settings import Home
+from kbjobs.sources import describe, register
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.sources import SourceFolder
+from tests.commands.conftest import check_help
+from tests.conftest import MODEL, Kbjobs, read_json, write_pages
+
+
+def test_help(kbjobs: Kbjobs) -> None:
+    check_help(kbjobs, "sources")
+    for command in ("add", "edit", "list", "show", "verify", "rebuild"):
+        check_help(kbjobs, "sources", command)
+
+
+def test_an_empty_home(home: Home, kbjobs: Kbjobs) -> None:
+    listed = kbjobs("sources", "list")
+    assert (listed.stdout, listed.stderr) == ("", "No sources. Register one with kbjobs sources add ID PATH.\n")
+    assert read_json(kbjobs("sources", "list", "--json")) == []
+    for command in ("show", "verify", "rebuild", "edit"):
+        assert "there is no source 'wiki'" in kbjobs("sources", command, "wiki", check=4).stderr
+    assert not home.sources.exists()
+
+
+def test_what_is_registered_is_listed_and_shown(tmp_path: Path, kbjobs: Kbjobs) -> None:
+    pages = write_pages(tmp_path / "pages", 2)
+    options = ("--name", "Our wiki", "--license", "CC0-1.0", "--base-url", "https://wiki.example.org/")
+    told = kbjobs("sources", "add", "wiki", pages, *options)
+    assert (told.stdout, told.stderr) == ("", "Source wiki: 2 files. Next: kbjobs run index-offline wiki\n")
+    [listed] = read_json(kbjobs("sources", "list", "--json"))
+    assert read_json(kbjobs("sources", "show", "wiki", "--json")) == listed
+    assert listed["paths"] == [str(pages)]
+    assert (listed["name"], listed["license"], listed["documents"]) == ("Our wiki", "CC0-1.0", 0)
+    assert kbjobs("sources", "list").stdout == f"wiki\tOur wiki\t0\tnot indexed\t{pages}\n"
+    assert "base URL\thttps://wiki.example.org/\n" in kbjobs("sources", "show", "wiki").stdout
+    assert "Did you mean wiki" in kbjobs("sources", "show", "wikki", check=4).stderr
+    assert "exists already" in kbjobs("sources", "add", "wiki", pages, check=5).stderr
+
+
+def test_add_and_edit_print_json(home: Home, tmp_path: Path, kbjobs: Kbjobs) -> None:
+    pages, more = write_pages(tmp_path / "pages", 2), write_pages(tmp_path / "more", 1)
+    added = read_json(kbjobs("sources", "add", "x", pages, "--copy", "--json"))
+    assert (added["id"], added["files"]) == ("x", 2)
+    assert added["paths"] == [str(SourceFolder(home.sources, "x").pages / "1" / "pages")]
+    edited = read_json(kbjobs("sources", "edit", "x", "--add", more, "--name", "Tea", "--json"))
+    assert edited["paths"] == [*added["paths"], str(more)]
+    assert (edited["name"], edited["documents"], edited["dropped_documents"]) == ("Tea", 0, 0)
+
+
+def test_an_unknown_source_and_one_in_use_are_not_edited(home: Home, source: str, kbjobs: Kbjobs) -> None:
+    assert "Did you mean a" in kbjobs("sources", "edit", "aa", "--name", "n", check=4).stderr
+    assert not (home.sources / "aa").exists()
+    folder = SourceFolder(home.sources, source)
+    with lock_source(folder.lock, source, 1):
+        assert "in use" in kbjobs("sources", "edit", source, "--name", "n", check=5).stderr
+    assert folder.read().name == ""
+
+
+def test_a_damaged_source_is_named_and_the_others_are_listed(home: Home, tmp_path: Path, kbjobs: Kbjobs) -> None:
+    for name in ("a", "b", "c", "d"):
+        register(home, name, [write_pages(tmp_path / "pages", 1)])
+    SourceFolder(home.sources, "b").manifest.write_text('{"paths": 3}')
+    SourceFolder(home.sources, "c").ledger.write_text("no ledger")
+    listed = kbjobs("sources", "list", "--json", check=3)
+    assert [source["id"] for source in read_json(listed)] == ["a", "d"]
+    assert "source b: " in listed.stderr and "manifest.json is damaged" in listed.stderr
+    assert "source c: " in listed.stderr and "source.db is damaged" in listed.stderr
+    assert kbjobs("sources", "list", check=3).stdout.count("\n") == 2
+    assert "manifest.json is damaged" in kbjobs("sources", "show", "b", check=7).stderr
+
+
+def test_what_was_never_indexed_cannot_be_compared(source: str, kbjobs: Kbjobs) -> None:
+    for command in ("verify", "rebuild"):
+        refused = kbjobs("sources", command, source, check=6)
+        assert (refused.stdout, "index-offline" in refused.stderr) == ("", True)
+
+
+@pytest.mark.usefixtures("minilm")
+def test_verify_finds_drift_and_rebuild_heals_it_without_a_model(
+    home: Home, tmp_path: Path, kbjobs: Kbjobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kbjobs("sources", "add", "x", write_pages(tmp_path / "pages", 4))
+    kbjobs("run", "index-offline", "x", "--quiet")
+    good = read_json(kbjobs("sources", "verify", "x", "--json"))
+    assert (good["ok"], good["drift"], good["checked"]) == (True, [], 4)
+    [model] = describe(home, "x").models
+    assert (model["model"], model["dimension"], model["chunks"], model["vectors"]) == (MODEL, 384, 4, 4)
+    live = SourceFolder(home.sources, "x").vectors / model["key"]
+    shutil.rmtree(live)
+    drift = read_json(kbjobs("sources", "verify", "x", "--json", check=1))
+    assert drift["ok"] is False
+    assert drift["drift"][0]["model"] == MODEL
+    assert "sources rebuild x" in kbjobs("sources", "verify", "x", check=1).stderr
+    monkeypatch.setenv("KBJOBS_MODEL", "no-such-model")
+    [rebuilt] = read_json(kbjobs("sources", "rebuild", "x", "--json"))
+    assert rebuilt == {"model": MODEL, "dimension": 384, "records": 4}
+    assert kbjobs("sources", "rebuild", "x").stdout == f"x: {MODEL}: 4 records rebuilt from the ledger\n"
+    assert kbjobs("sources", "verify", "x").stdout == "x: 4 passages verified, no drift\n"
+    ledger = Ledger(SourceFolder(home.sources, "x").ledger)
+    assert ledger.count_documents() == 4
+    ledger.close()
+    with lock_source(SourceFolder(home.sources, "x").lock, "x", 1):
+        for command in ("verify", "rebuild"):
+            refused = kbjobs("sources", command, "x", check=5)
+            assert "source 'x' is in use by another process" in refused.stderr
+            assert "kbjobs status" in refused.stderr
+        assert read_json(kbjobs("sources", "list", "--json"))  # looking is allowed

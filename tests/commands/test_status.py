@@ -1,0 +1,76 @@
+"""``kbjobs status``: all jobs, and one."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from kbjobs.api import JobManager
+from kbjobs.daemon.launching import is_running
+from kbjobs.settings import Home
+from kbjobs.store.queue import Queue
+from tests.commands.conftest import check_help
+from tests.conftest import Kbjobs, read_json, wait_until
+
+
+def test_help(kbjobs: Kbjobs) -> None:
+    check_help(kbjobs, "status")
+
+
+def test_an_empty_home(home: Home, kbjobs: Kbjobs) -> None:
+    shown = kbjobs("status")
+    assert shown.stdout == ""
+    assert shown.stderr == ("No daemon runs.\nNo jobs. Begin with kbjobs sources add ID PATH, or try kbjobs demo.\n")
+    told = read_json(kbjobs("status", "--json"))
+    assert (told["daemon"]["running"], told["jobs"]) == (False, [])
+    assert {dimension for dimension, one in told["dimensions"].items() if not one["busy"]} == {
+        "384", "768", "1024", "1536"
+    }  # fmt: skip
+    assert not home.state_file.exists()
+
+
+def test_live_jobs_come_before_ended_ones(past: Queue, home: Home, kbjobs: Kbjobs) -> None:
+    shown = kbjobs("status")
+    assert shown.stderr == "No daemon runs; the next submit, resume or wait starts one.\n"
+    assert [line.split("\t")[0] for line in shown.stdout.splitlines()] == ["5", "4", "3", "2", "1"]
+    assert [job["id"] for job in read_json(kbjobs("status", "--json"))["jobs"]] == [5, 4, 3, 2, 1]
+    assert not is_running(home)
+
+
+def test_everything_about_one_job(past: Queue, kbjobs: Kbjobs) -> None:
+    shown = kbjobs("status", "2")
+    fields = dict(line.split("\t", 1) for line in shown.stdout.splitlines())
+    assert fields["job"] == "2  steps broken"
+    assert fields["status"] == "failed, exit code 1"
+    assert (fields["message"], fields["next step"]) == ("the source is broken", "Mend it.")
+    assert fields["result"] == "steps 3"
+    assert re.fullmatch(r"\S+Z – \S+Z: fail \(the source is broken\)", fields["attempt 1"])
+    assert shown.stderr == "kbjobs logs 2 shows its log.\n"
+    job = read_json(kbjobs("status", "2", "--json"))
+    assert (job["id"], job["status"], job["error"]) == (2, "failed", "the source is broken\nMend it.")
+    assert kbjobs("status", "5").stderr == ""  # it has no log yet
+
+
+def test_a_running_job_and_its_daemon(home: Home, source: str, kbjobs: Kbjobs) -> None:
+    manager = JobManager(home)
+    job_id = manager.submit("steps", source, count=600, seconds=0.05)
+    wait_until(lambda: (phase := manager.get_status(job_id).phase) and phase.current)
+    shown = kbjobs("status")
+    assert re.match(r"Daemon \d+ runs, kbjobs \S+, started \S+ ago\.", shown.stderr)
+    assert shown.stdout.startswith("1\tsteps\ta\trunning\t")
+    assert re.search(r"^progress\t\d\.\d%  working: \d+/600 steps", kbjobs("status", "1").stdout, re.MULTILINE)
+    told = read_json(kbjobs("status", "--json"))
+    assert told["dimensions"]["384"] == {"busy": True, "job": 1, "source": "a", "operation": "step"}
+
+
+@pytest.mark.parametrize(("job", "code"), [("99", 4), ("x", 2)])
+def test_an_unknown_job(past: Queue, kbjobs: Kbjobs, job: str, code: int) -> None:
+    refused = kbjobs("status", job, check=code)
+    assert refused.stdout == ""
+    assert ("there is no job 99" in refused.stderr) == (code == 4)
+
+
+def test_a_damaged_state(home: Home, kbjobs: Kbjobs) -> None:
+    home.state_file.write_bytes(b"garbage " * 2000)
+    assert "state.db is damaged" in kbjobs("status", "--json", check=7).stderr

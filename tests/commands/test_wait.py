@@ -1,0 +1,53 @@
+"""``kbjobs wait``: until all have ended, with the worst of their codes."""
+
+from __future__ import annotations
+
+import json
+
+from kbjobs.daemon.launching import is_running
+from kbjobs.settings import Home
+from kbjobs.store.queue import Queue
+from tests.commands.conftest import check_help
+from tests.conftest import Kbjobs, read_json
+
+
+def test_help(kbjobs: Kbjobs) -> None:
+    check_help(kbjobs, "wait")
+
+
+def test_an_empty_home_and_an_unknown_job(home: Home, kbjobs: Kbjobs) -> None:
+    assert "there is no job 1" in kbjobs("wait", "1", check=4).stderr
+    kbjobs("wait", check=2)
+    assert not home.state_file.exists() and not is_running(home)
+
+
+def test_it_starts_the_daemon_that_a_waiting_job_needs(home: Home, source: str, kbjobs: Kbjobs) -> None:
+    kbjobs("run", "steps", source, "--count", "20", "--seconds", "0.05", "--detach")
+    kbjobs("daemon", "stop")
+    assert read_json(kbjobs("status", "1", "--json"))["status"] == "pending"
+    shown = kbjobs("wait", "1")
+    assert "job 1 steps a: completed in" in shown.stdout
+    assert is_running(home)
+
+
+def test_the_worst_code(past: Queue, kbjobs: Kbjobs) -> None:
+    """A failure is worse than a time limit, that than a cancel, and that than a few unreadable documents."""
+    assert kbjobs("wait", "1", "1").stdout.count("completed") == 1
+    kbjobs("wait", "1", "4", check=9)
+    kbjobs("wait", "4", "3", check=8)
+    kbjobs("wait", "2", "3", check=1)
+    past.connection.execute("UPDATE jobs SET exit_code = 3 WHERE id = 1")
+    kbjobs("wait", "1", check=3)
+    kbjobs("wait", "1", "4", check=9)
+    assert "there is no job 99" in kbjobs("wait", "1", "99", check=4).stderr
+
+
+def test_quiet_and_json(past: Queue, kbjobs: Kbjobs) -> None:
+    quiet = kbjobs("wait", "1", "2", "--quiet", check=1)
+    assert (quiet.stdout, "the source is broken" in quiet.stderr) == ("", True)
+    shown = kbjobs("wait", "1", "2", "3", "--json", check=1)
+    events = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert [(event["event"], event["job"]["id"]) for event in events] == [
+        ("finished", 1), ("finished", 2), ("finished", 3)
+    ]  # fmt: skip
+    assert shown.stderr == ""
