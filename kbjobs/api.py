@@ -207,6 +207,7 @@ class JobManager(JobReader):
             try:
                 job = self._writable(job_id).get(job_id)
                 self._check_again(job, from_start)
+                (changes or LimitChanges()).applied(job)
                 is_dead = self.is_worker_dead(job)
                 if is_dead and ends_first:
                     self.cancel(job_id)
