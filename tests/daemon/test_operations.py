@@ -243,7 +243,7 @@ def test_prune_forgets_stale_checkpoints(manager: JobManager, kbjobs: Kbjobs) ->
     time.sleep(1.1)  # times in the state are whole seconds
     stale = read_json(kbjobs("prune", "--days", "0", "--dry-run", "--json"))["checkpoints"]
     assert [(one["source"], one["type"]) for one in stale] == [("a", "custom")]
-    assert "1 checkpoints are" in kbjobs("prune", "--days", "0").stderr
+    assert "1 checkpoint are" in kbjobs("prune", "--days", "0").stderr
     assert load_checkpoint("a", "custom") is None
 
 
@@ -404,7 +404,7 @@ def test_doctor(manager: JobManager, kbjobs: Kbjobs, minilm: None) -> None:
     found = doctor_levels(kbjobs, check=1)
     assert found["home"]["level"] == "problem"
     assert found["home"]["remedy"].startswith("chmod")
-    assert "1 jobs wait" in found["daemon"]["text"]
+    assert "1 job waits" in found["daemon"]["text"]
     assert found["stale locks"]["level"] == "note"
     manager.home.path.chmod(0o700)
 
