@@ -13,6 +13,7 @@ from kbjobs.commands._asking import NO_INPUT, YES, ask_unless
 from kbjobs.commands._render import DamagedSources, print_json, print_table, say
 from kbjobs.errors import ExitCode
 from kbjobs.settings import current_home
+from kbjobs.wording import counted
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -52,7 +53,7 @@ def add(
     if as_json:
         print_json({**asdict(source), "files": files})
     else:
-        say(f"Source {source.id}: {files:,} files. Next: kbjobs run index-offline {source.id}")
+        say(f"Source {source.id}: {counted(files, 'file')}. Next: kbjobs run index-offline {source.id}")
 
 
 @app.command()
@@ -87,10 +88,10 @@ def edit(
         print_json(edited.as_dict())
         return
     say(f"Source {source_id}: {' '.join(edited.source.paths)}")
-    if drop:
+    if edited.dropped_documents:
         say(
-            f"{edited.dropped_documents:,} of its {edited.documents:,} documents are in what was dropped: the next job"
-            " that reads the source removes them; more than 20 % of all with --allow-delete only."
+            f"{edited.dropped_documents:,} of its {counted(edited.documents, 'document')} lie in what was dropped:"
+            " the next job that reads the source removes them; more than 20 % of all with --allow-delete only."
         )
 
 
@@ -148,7 +149,8 @@ def show(source_id: ID, as_json: JSON = False) -> None:
         (
             "model",
             f"{model['model']}, {model['dimension']} dimensions,"
-            f" {model['chunks']:,} passages, {model['vectors']:,} vectors" + (", cleared" if model["cleared"] else ""),
+            f" {counted(model['chunks'], 'passage')}, {counted(model['vectors'], 'vector')}"
+            + (", cleared" if model["cleared"] else ""),
         )
         for model in state.models
     ]
@@ -177,7 +179,7 @@ def verify(source_id: ID, as_json: JSON = False) -> None:
     if as_json:
         print_json(found)
     elif found["ok"]:
-        print(f"{source_id}: {found['checked']:,} passages verified, no drift")
+        print(f"{source_id}: {counted(found['checked'], 'passage')} verified, no drift")
         for model in found["cleared"]:
             say(f"The collection of {model} was cleared; an index run or sources rebuild makes it again.")
     else:
@@ -185,7 +187,8 @@ def verify(source_id: ID, as_json: JSON = False) -> None:
             ("model", "problem", "record"),
             [(one["model"], one["problem"], one.get("record", "")) for one in found["drift"][:20]],
         )
-        say(f"{len(found['drift']):,} differences. kbjobs sources rebuild {source_id} heals them without a model.")
+        number = counted(len(found["drift"]), "difference")
+        say(f"{number}. kbjobs sources rebuild {source_id} heals that without a model.")
     if not found["ok"]:
         raise typer.Exit(ExitCode.FAILED)
 
@@ -201,4 +204,4 @@ def rebuild(source_id: ID, as_json: JSON = False) -> None:
         print_json(rebuilt)
         return
     for one in rebuilt:
-        print(f"{source_id}: {one['model']}: {one['records']:,} records rebuilt from the ledger")
+        print(f"{source_id}: {one['model']}: {counted(one['records'], 'record')} rebuilt from the ledger")
