@@ -193,5 +193,5 @@ def test_an_engine_that_cannot_run_the_model_is_refused_at_submit(
 ) -> None:
     register(home, "docs", [write_pages(tmp_path / "docs", 1)])
     monkeypatch.setenv("KBJOBS_ENGINE", "onnxruntime")
-    with pytest.raises(UsageError, match="ships no onnx/model.onnx"):
+    with pytest.raises(UsageError, match="which ships no onnx"):
         suggest(home)
