@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kbjobs.asking import JobReader
@@ -12,7 +12,7 @@ from kbjobs.crashpoints import crash_point
 from kbjobs.credentials import names_in_environment, stored_secrets
 from kbjobs.daemon.launching import ensure_daemon
 from kbjobs.daemon.waking import nudge
-from kbjobs.errors import MissingRequirementError, NotFoundError, UnavailableError, UsageError
+from kbjobs.errors import KbjobsError, MissingRequirementError, NotFoundError, UnavailableError, UsageError
 from kbjobs.following import POLL_SECONDS, JobEvent, follow_jobs
 from kbjobs.store import history
 from kbjobs.store.checkpoints import Checkpoint
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from kbjobs.phases.base import JobType, Plan
 
 RECOVERY_SECONDS = 30.0  # for a daemon to find that a worker is dead
+
+OnError = Callable[[int, KbjobsError], None]
+"""Called with the id of a job, one of several, to which something cannot be done, and why."""
 
 
 class JobManager(JobReader):
@@ -148,11 +151,19 @@ class JobManager(JobReader):
         What its phases will need is checked first, as by a submit. A job whose worker is dead, because daemon and
         worker were killed or the machine went down, goes on by itself once a daemon runs: that is waited for.
         """
-        return self._again(job_id, changes, from_start=False)
+        return self.resume_each([job_id], _refuse, changes)[0]
+
+    def resume_each(self, job_ids: Iterable[int], on_error: OnError, changes: LimitChanges | None = None) -> list[Job]:
+        """Resume several jobs; ``on_error`` is told of each that cannot go on, and the others do."""
+        return self._again(job_ids, on_error, changes, from_start=False)
 
     def retry(self, job_id: int) -> Job:
         """Put an ended job, or one whose worker is dead, back in the queue under its id, to run from the start."""
-        return self._again(job_id, None, from_start=True)
+        return self.retry_each([job_id], _refuse)[0]
+
+    def retry_each(self, job_ids: Iterable[int], on_error: OnError) -> list[Job]:
+        """Retry several jobs; ``on_error`` is told of each that cannot run again, and the others do."""
+        return self._again(job_ids, on_error, None, from_start=True)
 
     def prune(self, days: float, dry_run: bool = False) -> list[Job]:
         """Forget jobs that ended more than ``days`` days ago, with their logs; returns them.
@@ -185,22 +196,36 @@ class JobManager(JobReader):
 
     # -- inside -----------------------------------------------------------------------------------
 
-    def _again(self, job_id: int, changes: LimitChanges | None, from_start: bool) -> Job:
-        queue = self._writable(job_id)
-        job = queue.get(job_id)
-        self._check_again(job, from_start)
-        self.home.prepare()
-        if self.is_worker_dead(job):
-            # Recovery would begin at the checkpoint, with the limits it had: where that is not wished, it is to end.
-            ends_first = from_start or changes is not None
-            if ends_first:
-                self.cancel(job_id)
-            job = self._recovered(job)
-            if not ends_first and not job.has_ended:
-                return job
-        job = queue.resume(job_id, changes, from_start)
-        self._wake()
-        return job
+    def _again(
+        self, job_ids: Iterable[int], on_error: OnError, changes: LimitChanges | None, from_start: bool
+    ) -> list[Job]:
+        # Recovery would begin at the checkpoint, with the limits it had: where that is not wished, a job is to end.
+        ends_first = from_start or changes is not None
+        # All are looked at before the first goes on: the daemon that is woken for it recovers the others too.
+        found: list[tuple[Job, bool]] = []
+        for job_id in dict.fromkeys(job_ids):
+            try:
+                job = self._writable(job_id).get(job_id)
+                self._check_again(job, from_start)
+                (changes or LimitChanges()).applied(job)
+                is_dead = self.is_worker_dead(job)
+                if is_dead and ends_first:
+                    self.cancel(job_id)
+                found.append((job, is_dead))
+            except KbjobsError as error:
+                on_error(job_id, error)
+        queued = []
+        for job, is_dead in found:
+            try:
+                self.home.prepare()
+                now = self._recovered(job) if is_dead else job
+                if not is_dead or ends_first or now.has_ended:
+                    now = self._opened().resume(job.id, changes, from_start)
+                    self._wake()
+                queued.append(now)
+            except KbjobsError as error:
+                on_error(job.id, error)
+        return queued
 
     def _recovered(self, job: Job) -> Job:
         """The job once a daemon has found that its worker is dead. Raises UnavailableError where none does."""
@@ -258,6 +283,10 @@ class JobManager(JobReader):
     def _wake(self) -> None:
         if not ensure_daemon(self.home):
             nudge(self.home.wake_pipe)
+
+
+def _refuse(job_id: int, error: KbjobsError) -> None:
+    raise error
 
 
 def get_job_manager() -> JobManager:

@@ -16,6 +16,7 @@ from kbjobs.settings import Home
 from kbjobs.store.clocks import now_text
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import Source, SourceFolder
+from kbjobs.wording import counted
 
 if TYPE_CHECKING:
     from kbjobs.content.files import FoundFile, SkippedFile
@@ -68,7 +69,8 @@ def register(
     files, unreadable = _find_pages(roots, ask)
     if copy and unreadable:
         raise UsageError(
-            f"{len(unreadable)} files or folders cannot be copied, the first is {unreadable[0].key}:"
+            f"{counted(len(unreadable), 'file or folder', 'files or folders')} cannot be copied, the first is"
+            f" {unreadable[0].key}:"
             f" {unreadable[0].reason}",
             "Make them readable, or leave out --copy. Nothing was registered.",
         )
@@ -163,7 +165,7 @@ def _find_pages(roots: Sequence[Path], ask: Ask) -> tuple[list[FoundFile], list[
     if not files:
         raise UsageError(
             f"no .html, .htm, .xhtml, .txt or .md file in {', '.join(str(root) for root in roots)}"
-            + (f" ({search.ignored} files of other types)" if search.ignored else ""),
+            + (f" ({counted(search.ignored, 'file')} of other types)" if search.ignored else ""),
             "Name the folder that holds the pages.",
         )
     return files, unreadable

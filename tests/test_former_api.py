@@ -125,3 +125,8 @@ def test_checkpoints(functions: Any) -> None:
     assert [one.job_type for one in get_interrupted_jobs()] == ["generate_source"]
     assert cleanup_stale_checkpoints(max_age_days=7) == 0
     assert delete_checkpoint("my_source", "generate_source") is True
+
+
+def test_a_label_with_dashes_is_that_with_underscores(manager: JobManager, functions: Any) -> None:
+    job = ended(manager, manager.submit("index-online", "my_source", functions.answer))
+    assert (job.type, job.status) == ("index_online", Status.COMPLETED)

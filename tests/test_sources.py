@@ -98,7 +98,7 @@ def test_an_unreadable_file_is_not_left_out_of_a_copy(
 ) -> None:
     pages = write_pages(tmp_path / "pages", 3)
     monkeypatch.setattr("kbjobs.content.files.os.access", lambda path, mode: "page1" not in str(path))
-    with pytest.raises(UsageError, match=r"1 files or folders cannot be copied.*pages/page1\.html: permission denied"):
+    with pytest.raises(UsageError, match=r"1 file or folder cannot be copied.*pages/page1\.html: permission denied"):
         register(home, "x", [pages], copy=True)
     assert is_absent(home, "x")
     _, files = register(home, "x", [pages])  # read in place, it is told by the job

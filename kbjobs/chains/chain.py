@@ -94,10 +94,11 @@ def single(job_type: JobType, params: Params) -> Chain:
 def function_chain(name: str, params: Params) -> Chain:
     """A call of a Python function as a chain of one, under a label of the caller's.
 
-    The label may be that of a job type: what runs is the function.
+    The label may be that of a job type: what runs is the function. Dashes in it read as underscores.
     """
     from kbjobs.phases.registry import job_type
 
+    name = name.replace("-", "_")
     if not NAME.fullmatch(name):
         raise UsageError(f"{name!r} is not a name for a job", "It has 1–64 of a–z, 0–9 and '_', a letter first.")
     kind = job_type("python_function")

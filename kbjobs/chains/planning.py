@@ -97,8 +97,23 @@ def check_phases(
     source = None if source_id is None else SourceFolder(home.sources, source_id)
     for phase in phases:
         kind = job_type(phase.job)
-        params = kind.params.model_validate(phase.params)
+        try:
+            params = kind.params.model_validate(phase.params)
+        except ValueError as error:
+            raise UsageError(
+                f"phase {phase.name}: {kind.command} has other parameters now: {_first_problem(error)}",
+                "Submit the job again.",
+            ) from error
         require(kind, kind.plan(home, settings, source, params))  # type: ignore[arg-type]
+
+
+def _first_problem(error: ValueError) -> str:
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def describe(checkpoint: Checkpoint) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from kbjobs.api import OnError
 from kbjobs.commands._errors import say_error
 from kbjobs.errors import ExitCode, KbjobsError, worst
 from kbjobs.store.jobs import Job
@@ -25,13 +26,28 @@ class Done:
 
 def do_to_each(ids: Sequence[int], action: Callable[[int], Job]) -> Done:
     """Do it to each, and tell of each that refuses it on stderr. A single job's error is raised."""
+
+    def each(on_error: OnError) -> list[Job]:
+        jobs = []
+        for job_id in dict.fromkeys(ids):
+            try:
+                jobs.append(action(job_id))
+            except KbjobsError as error:
+                on_error(job_id, error)
+        return jobs
+
+    return do_to_all(ids, each)
+
+
+def do_to_all(ids: Sequence[int], action: Callable[[OnError], list[Job]]) -> Done:
+    """Do it to all at once; what ``action`` tells of each that refuses it is handled as by :func:`do_to_each`."""
     done = Done()
-    for job_id in dict.fromkeys(ids):
-        try:
-            done.jobs.append(action(job_id))
-        except KbjobsError as error:
-            if len(ids) == 1:
-                raise
-            done.errors[job_id] = error
-            say_error(error)
+
+    def tell(job_id: int, error: KbjobsError) -> None:
+        if len(ids) == 1:
+            raise error
+        done.errors[job_id] = error
+        say_error(error)
+
+    done.jobs.extend(action(tell))
     return done

@@ -11,6 +11,7 @@ from kbjobs.commands._render import print_json, say
 from kbjobs.errors import ExitCode
 from kbjobs.settings import current_home
 from kbjobs.store.backup import create_backup
+from kbjobs.wording import counted
 
 app = typer.Typer(add_completion=False)
 
@@ -34,7 +35,7 @@ def backup(
     if as_json:
         print_json(written.as_dict())
     else:
-        say(f"{file}: {written.size / 1e6:.1f} MB, {written.files:,} files.")
+        say(f"{file}: {written.size / 1e6:.1f} MB, {counted(written.files, 'file')}.")
         say(f"Not in it: {', '.join(written.left_out)}.")
     for source_id, problem in written.damaged.items():
         say(f"Source {source_id} is not in it as it should be: {problem}")

@@ -16,6 +16,7 @@ from kbjobs.wording import counted
 
 if TYPE_CHECKING:
     from kbjobs.chains.chain import Chain
+    from kbjobs.chains.diagnostics import Diagnostic
     from kbjobs.chains.file.reading import ChainFile
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -121,9 +122,11 @@ def validate(
             if not as_json:
                 print(render(missing, name, ""))
             continue
+        met = found.diagnostics
         if found.chain is not None and not syntax_only:
-            found = _with_state(home, found, found.chain, source)
-        errors = [one for one in found.diagnostics if one.severity == "error"]
+            met = _look_at_state(home, found.chain, source)
+            found = found.with_more(met) if met else found
+        errors = [one for one in met if one.severity == "error"]
         codes += [one.exit_code for one in errors[:1]]  # a submit meets the first
         told += [one.as_dict(found.origin) for one in found.diagnostics]
         if not as_json:
@@ -133,8 +136,8 @@ def validate(
     raise typer.Exit(worst(codes))
 
 
-def _with_state(home: Home, found: ChainFile, chain: Chain, named: list[str] | None) -> ChainFile:
-    """With what a submit would say of the sources that the option or the file names; of none, what holds for any."""
+def _look_at_state(home: Home, chain: Chain, named: list[str] | None) -> list[Diagnostic]:
+    """What a submit would say of the sources that the option or the file names, in its order; of none, of any."""
     from kbjobs.api import JobManager
     from kbjobs.chains.diagnostics import Diagnostic
 
@@ -148,7 +151,7 @@ def _with_state(home: Home, found: ChainFile, chain: Chain, named: list[str] | N
                 raise
             path = ("source",) if chain.sources == (source_id,) else ("sources", chain.sources.index(source_id))
             more.append(Diagnostic("state", error.message, hint=error.hint, path=path, exit_code=error.exit_code))
-    return found.with_more(more) if more else found
+    return more
 
 
 def _print_found(found: ChainFile, is_valid: bool) -> None:

@@ -10,6 +10,7 @@ import typer
 from kbjobs.commands._render import say
 from kbjobs.restoring import restore as put_back
 from kbjobs.settings import current_home
+from kbjobs.wording import agreeing
 
 app = typer.Typer(add_completion=False)
 
@@ -29,7 +30,7 @@ def restore(
     """
     home = current_home()
     restored = put_back(home, file, replace)
-    say(f"{restored.files:,} files are restored into {home.path}.")
+    say(f"{agreeing(restored.files, 'file', 'is', 'are')} restored into {home.path}.")
     for source_id, paths in restored.missing.items():
         say(f"Source {source_id}: its copied files were not in the backup. Put them back: {', '.join(map(str, paths))}")
     say("Next: kbjobs sources rebuild ID for each source; kbjobs sources list shows them.")

@@ -9,7 +9,7 @@ import typer
 from kbjobs.api import get_job_manager
 from kbjobs.commands._following import follow_again
 from kbjobs.commands._render import say
-from kbjobs.commands._several import do_to_each
+from kbjobs.commands._several import do_to_all
 from kbjobs.commands._times import parse_duration, read_moments
 from kbjobs.errors import UsageError
 from kbjobs.store.jobs import LimitChanges
@@ -44,5 +44,6 @@ def resume(
     if not ids:
         say("Nothing to resume.")
         return
-    done = do_to_each(ids, lambda job_id: manager.resume(job_id, None if changes == LimitChanges() else changes))
+    wished = None if changes == LimitChanges() else changes
+    done = do_to_all(ids, lambda on_error: manager.resume_each(ids, on_error, wished))
     follow_again(manager, done, detach, as_json)

@@ -8,7 +8,7 @@ import typer
 
 from kbjobs.api import get_job_manager
 from kbjobs.commands._following import follow_again
-from kbjobs.commands._several import do_to_each
+from kbjobs.commands._several import do_to_all
 
 app = typer.Typer(add_completion=False)
 
@@ -24,4 +24,4 @@ def retry(
     Example:  kbjobs retry 12
     """
     manager = get_job_manager()
-    follow_again(manager, do_to_each(jobs, manager.retry), detach, as_json)
+    follow_again(manager, do_to_all(jobs, lambda on_error: manager.retry_each(jobs, on_error)), detach, as_json)

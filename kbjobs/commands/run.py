@@ -16,10 +16,16 @@ from typer.core import TyperGroup
 from kbjobs.chains.file.reading import read_chain
 from kbjobs.chains.library import built_in_names, find_built_in
 from kbjobs.commands._submitting import SUBMIT_OPTIONS, submit, with_options
+from kbjobs.embedding.dimensions import DIMENSIONS, LOCAL_DIMENSIONS, Dimension, list_dimensions
 from kbjobs.errors import UsageError
-from kbjobs.phases.names import LEGACY, stands_for_two
+from kbjobs.phases.names import INTERNAL, LEGACY, stands_for_two
 from kbjobs.phases.registry import is_taken, job_type, job_types
 
+DIMENSION = FieldInfo(
+    annotation=Dimension | None,
+    default=None,
+    description=f"Tells which is meant: {list_dimensions(LOCAL_DIMENSIONS)} offline, {DIMENSIONS[-1]} online.",
+)
 SOURCE = Annotated[str, typer.Argument(help="Id of the source.", show_default=False)]
 
 
@@ -36,8 +42,8 @@ class JobTypeGroup(TyperGroup):
         single = typer.Typer(add_completion=False)
         if stands_for_two(wanted):
             local = LEGACY[wanted][0]
-            fields = job_type(local if is_taken(local) else "index_offline").params.model_fields
-            chosen = fields if is_taken(local) else {"dimension": fields["dimension"]}
+            chosen = dict(job_type(local).params.model_fields) if is_taken(local) else {}
+            chosen["dimension"] = DIMENSION
             told = " or ".join(name.replace("_", "-") for name in LEGACY[wanted])
             single.command(cmd_name)(_command(wanted, f"A name of former times: {told}, by --dimension.", chosen))
         elif wanted in built_in_names():
@@ -47,7 +53,7 @@ class JobTypeGroup(TyperGroup):
                 _command(chain.name, f"{chain.description}\n\n{hint}", {})
             )
         else:
-            if not is_taken(wanted):
+            if not is_taken(wanted) or wanted in INTERNAL:
                 near = get_close_matches(cmd_name, self.list_commands(ctx), 1)
                 hint = f"Did you mean {near[0]}? " if near else ""
                 raise UsageError(f"unknown job type {cmd_name!r}", hint + "kbjobs types lists them.")

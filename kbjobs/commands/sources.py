@@ -187,7 +187,7 @@ def verify(source_id: ID, as_json: JSON = False) -> None:
             [(one.model, one.problem, one.record or "") for one in found.drift[:20]],
         )
         say(
-            f"{counted(len(found.drift), 'difference')}. kbjobs sources rebuild {source_id} heals them without a model."
+            f"{counted(len(found.drift), 'difference')}. kbjobs sources rebuild {source_id} heals that without a model."
         )
     if not found.ok:
         raise typer.Exit(ExitCode.FAILED)

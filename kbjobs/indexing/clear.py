@@ -10,6 +10,7 @@ from kbjobs.crashpoints import crash_point
 from kbjobs.store import clearing as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.vectors.publishing import WorkingCopy, disk_bytes
+from kbjobs.wording import agreeing, counted
 
 VECTORS = (0.5, 1.0)
 
@@ -86,21 +87,20 @@ def _summarise(counts: dict[str, int], dimension: int | None, purge: bool, is_fr
     of = f" of dimension {dimension}" if dimension is not None else ""
     parts = []
     if counts["collections"]:
-        plural = "s" if counts["collections"] > 1 else ""
         parts.append(
-            f"{counts['collections']} collection{plural}{of} with {counts['records']:,} records cleared,"
+            f"{counted(counts['collections'], 'collection')}{of} with {counted(counts['records'], 'record')} cleared,"
             f" {counts['freed_bytes'] / 1e6:,.1f} MB freed"
         )
     else:
         parts.append(f"there was no collection{of} to clear")
     if counts["vectors_deleted"]:
-        parts.append(
-            f"{counts['vectors_deleted']:,} vectors deleted from the ledger too: indexing again embeds them anew"
-        )
+        gone = counted(counts["vectors_deleted"], "vector")
+        parts.append(f"{gone} deleted from the ledger too: indexing again embeds them anew")
         if not is_freed:
             parts.append("its file keeps its size, and later vectors take the unused part")
     elif counts["vectors_kept"]:
-        parts.append(f"{counts['vectors_kept']:,} vectors stay in the ledger: indexing again embeds nothing")
+        kept = agreeing(counts["vectors_kept"], "vector", "stays", "stay")
+        parts.append(f"{kept} in the ledger: indexing again embeds nothing")
     elif purge:
         parts.append("the ledger has no vectors to delete")
     return "; ".join(parts)

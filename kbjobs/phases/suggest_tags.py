@@ -25,10 +25,12 @@ class SuggestTagsParams(Params):
 
 
 def fill(home: Home, settings: Settings, params: SuggestTagsParams) -> Plan:
-    """Check that the model is here, and fill it in."""
+    """Check that the model is here and the engine can run it, and fill it in."""
     from kbjobs.embedding.catalogue import check_model
+    from kbjobs.embedding.engines import check_engine
 
     model = check_model(params.model if params.model is not None else settings.text("model"), home.models)
+    check_engine(settings.text("engine"), model)
     return Plan(params.model_copy(update={"model": model.name}))
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
+from kbjobs.errors import UsageError
 from kbjobs.store.phase_state import PhaseState, hash_json, load_phases
 from kbjobs.store.transitions import Event, Status
 
@@ -162,12 +163,20 @@ class LimitChanges:
     retries: int | None = None
 
     def applied(self, job: Job) -> Limits:
-        """The limits that the job has from now on. A moment of its own that has passed is none any more."""
-        now = time.time()
-        until = job.until if job.until is not None and job.until > now else None
+        """The limits that the job has from now on. A moment of its own that has passed is none any more.
+
+        Raises UsageError where the job would have to end before it may begin.
+        """
+        start = self.not_before if self.not_before is not None else _to_come(job.not_before)
+        end = self.until if self.until is not None else _to_come(job.until)
+        if start is not None and end is not None and end <= start:
+            raise UsageError(
+                f"job {job.id} would have to stop at {_iso(end)}, before it may begin at {_iso(start)}",
+                "Give both --not-before and --until.",
+            )
         return Limits(
-            self.not_before,
-            until if self.until is None else self.until,
+            start,
+            end,
             job.timeout if self.timeout is None else self.timeout,
             job.retries if self.retries is None else self.retries,
         )
@@ -216,6 +225,10 @@ def plain(text: str) -> str:
     """A text that SQLite takes and a row can bear: without lone surrogates (file names have them), cut to size."""
     text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 1] + "…"
+
+
+def _to_come(moment: float | None) -> float | None:
+    return moment if moment is not None and moment > time.time() else None
 
 
 def _iso(moment: float | None) -> str | None:

@@ -130,8 +130,15 @@ def state_003_heartbeats(db: Database) -> None:
     db.execute("ALTER TABLE jobs ADD COLUMN beat_at TEXT")
     db.execute("UPDATE jobs SET beat_at = attempt_started_at WHERE status = 'running'")
     db.execute("DROP INDEX one_live_job_per_key")
-    rows = db.execute("SELECT id, type, source, phases FROM jobs WHERE type <> 'forgotten'").fetchall()
-    keys = [(job_key(job_type, source, load_phases(phases)), job_id) for job_id, job_type, source, phases in rows]
+    rows = db.execute(
+        "SELECT id, type, source, phases, finished_at IS NULL FROM jobs WHERE type <> 'forgotten'"
+    ).fetchall()
+    keys, live = [], set()
+    for job_id, job_type, source, phases, is_live in rows:
+        key = job_key(job_type, source, load_phases(phases))
+        # Parameters that differ in nothing but 0 and null may make one key of two jobs, which both are to go on.
+        keys.append((f"{key}-{job_id}" if is_live and key in live else key, job_id))
+        live |= {key} if is_live else set()
     db.conn.executemany("UPDATE jobs SET key = ? WHERE id = ?", keys)
     db.execute("CREATE UNIQUE INDEX one_live_job_per_key ON jobs(key) WHERE finished_at IS NULL")
 

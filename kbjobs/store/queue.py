@@ -185,7 +185,7 @@ class Queue(Runs):
     def resume(self, job_id: int, changes: LimitChanges | None = None, from_start: bool = False) -> Job:
         """Put an ended job back in the queue under its id: to go on from what is saved, or from the start.
 
-        It keeps the limits that ``changes`` does not name, but for an ``until`` that has passed.
+        It keeps the limits that ``changes`` does not name, but for moments that have passed.
         """
         event = Event.RETRY if from_start else Event.RESUME
         try:

@@ -1,12 +1,13 @@
 """Reading a state that cannot be opened where it lies: on a read-only disk, or on one without a free byte.
 
 SQLite needs to write beside a file in WAL mode even to read it (sqlite.org/wal.html, "Read-Only Databases"). A copy in
-the folder for temporary files can be read everywhere.
+memory, or else in the folder for temporary files, can be read everywhere.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -15,6 +16,7 @@ from pathlib import Path
 from kbjobs.errors import UnavailableError
 from kbjobs.store.queue import Queue
 
+MEMORY = "/dev/shm"  # noqa: S108 — what is made in it is private and has a name of its own
 _UNWRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
 
 
@@ -22,7 +24,7 @@ class Snapshot(Queue):
     """A copy of the state, to be read only: nothing that is written to it is kept."""
 
     def __init__(self, path: Path) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="kbjobs-state-")
+        self._folder = tempfile.TemporaryDirectory(prefix="kbjobs-state-", dir=_memory())
         try:
             for suffix in ("", "-wal"):
                 source = path.with_name(path.name + suffix)
@@ -49,6 +51,11 @@ def open_to_read(path: Path) -> Queue | None:
         if not _is_unwritable(error.__cause__):
             raise
         return Snapshot(path)
+
+
+def _memory() -> str | None:
+    """A folder in memory (shm_overview(7)), where there is one: that for temporary files may be on the full disk."""
+    return MEMORY if os.access(MEMORY, os.W_OK | os.X_OK) else None
 
 
 def _is_unwritable(error: BaseException | None) -> bool:

@@ -11,15 +11,16 @@ import pytest
 
 from kbjobs.api import JobManager
 from kbjobs.chains.chain import Chain, ChainPhase
+from kbjobs.chains.planning import check_phases
 from kbjobs.combined import Checkpoint, save_checkpoint
 from kbjobs.errors import ConflictError, ExitCode, KbjobsError, MissingRequirementError, NotFoundError, UsageError
 from kbjobs.phases.base import JobType
 from kbjobs.phases.registry import job_type
-from kbjobs.settings import Home
+from kbjobs.settings import Home, Settings
 from kbjobs.sources import register
 from kbjobs.store.jobs import Limits
 from kbjobs.store.phase_state import PhaseStatus
-from tests.conftest import write_pages
+from tests.conftest import phase_state, write_pages
 
 pytestmark = pytest.mark.usefixtures("test_types")
 
@@ -170,3 +171,9 @@ def test_a_type_that_gains_a_parameter_is_still_the_same(manager: JobManager) ->
     with pytest.raises(UsageError, match="speed was None and is 8"):
         manager.plan(chain(phase(0, kind=later), changed), "a", resume=True)
     assert manager.plan(chain(phase(0, kind=now), changed), "a").job.key != before.key
+
+
+def test_a_job_whose_type_has_lost_a_parameter_is_refused(home: Home) -> None:
+    phase = phase_state("metadata", "metadata", {"gone": 1})
+    with pytest.raises(UsageError, match="metadata has other parameters now: gone: Extra"):
+        check_phases(home, Settings(home), [phase], None, lambda kind, plan: None)

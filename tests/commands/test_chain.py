@@ -259,3 +259,12 @@ def test_an_engine_is_checked_before_anything_is_queued(sources: Path, kbjobs: K
     job = read_json(kbjobs("status", "1", "--json"))
     assert job["phases"][0]["params"]["engine"] == "openvino"
     assert job["phases"][0]["result"]["engine"].startswith("openvino-")
+
+
+def test_run_names_no_type_that_is_not_for_people(kbjobs: Kbjobs) -> None:
+    assert "unknown job type 'python-function'" in kbjobs("run", "python-function", "wiki", check=2).stderr
+
+
+@pytest.mark.parametrize("name", ["index", "reindex"])
+def test_a_name_of_former_times_shows_every_dimension(kbjobs: Kbjobs, name: str) -> None:
+    assert "384|768|1024|1536" in kbjobs("run", name, "--help").stdout

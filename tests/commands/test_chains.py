@@ -236,3 +236,10 @@ def test_new_refuses_what_could_not_run(kbjobs: Kbjobs, here: Path, arguments: l
 def test_new_in_a_folder_that_cannot_be_written(kbjobs: Kbjobs, home: Home) -> None:
     (home.path / "chains").write_text("a file")
     assert "cannot be written" in kbjobs("chains", "new", "x", "--home", check=7).stderr
+
+
+def test_validate_gives_the_code_that_a_submit_meets_first(kbjobs: Kbjobs, here: Path, wiki: str) -> None:
+    """The sources stand above the phases in the file, and are looked at one after the other."""
+    (here / "two.toml").write_text(f'sources = ["{wiki}", "gone"]\n[[phase]]\njob = "index-online"\n')
+    kbjobs("chain", "two.toml", "-d", check=6)
+    assert "there is no source 'gone'" in kbjobs("chains", "validate", "two.toml", check=6).stdout

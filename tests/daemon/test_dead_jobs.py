@@ -145,3 +145,43 @@ def test_the_same_job_again_is_refused_while_a_dead_one_holds_its_place(manager:
         manager.submit("steps", "a", count=40, seconds=0.05)
     manager.resume(job.id)
     ended(manager, job.id)
+
+
+@pytest.fixture
+def kill_two(home: Home, manager: JobManager) -> Callable[[], list[int]]:
+    """Starts two jobs of steps, and kills the daemon and both workers in the middle of them."""
+
+    def run() -> list[int]:
+        ids = [manager.submit("steps", source, count=40, seconds=0.05) for source in ("a", "b")]
+        wait_until(lambda: all((phase := manager.get_status(one).phase) and phase.current >= 3 for one in ids))
+        os.kill(manager.get_daemon().pid, signal.SIGKILL)
+        for one in ids:
+            os.kill(manager.get_status(one).pid, signal.SIGKILL)
+        wait_until(lambda: not is_running(home) and len(manager.get_resumable_jobs()) == 2)
+        return ids
+
+    return run
+
+
+def test_resume_all_takes_each_of_several_dead_ones(
+    manager: JobManager, kill_two: Callable[[], list[int]], kbjobs: Kbjobs
+) -> None:
+    ids = kill_two()
+    kbjobs("resume", "--all")
+    assert [manager.get_status(one).exit_code for one in ids] == [0, 0]
+
+
+def test_new_limits_hold_for_each_of_several_dead_ones(
+    manager: JobManager, kill_two: Callable[[], list[int]], kbjobs: Kbjobs
+) -> None:
+    ids = kill_two()
+    kbjobs("resume", "--all", "--timeout", "0.3s", check=8)
+    assert [manager.get_status(one).exit_code for one in ids] == [8, 8]
+
+
+def test_retry_begins_each_of_several_dead_ones_from_the_start(
+    manager: JobManager, kill_two: Callable[[], list[int]], kbjobs: Kbjobs
+) -> None:
+    ids = kill_two()
+    kbjobs("retry", *ids)
+    assert [manager.get_status(one).exit_code for one in ids] == [0, 0]

@@ -38,7 +38,7 @@ def test_an_empty_folder(tmp_path: Path, kbjobs: Kbjobs) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "film.mp4").touch()
     refused = kbjobs("sources", "add", "x", tmp_path / "empty", check=2)
-    assert "1 files of other types" in refused.stderr
+    assert "1 file of other types" in refused.stderr
     kbjobs("sources", "show", "x", check=4)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -152,3 +153,17 @@ def test_a_submit_says_that_the_disk_is_full(small_disk: Path, queue: Queue) -> 
         queue.submit(NewJob("t", "wiki", {"text": BIG}, (), ()))
     filler.unlink()
     assert submit(queue) == 1
+
+
+def test_status_where_temporary_files_lie_on_the_full_disk_too(
+    small_disk: Path, full_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Queue(full_home.state_file)
+    submit(queue)
+    queue.close()
+    (small_disk / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk / "tmp"))
+    fill_to_the_last_byte(small_disk)
+    manager = JobManager(full_home)
+    assert [job.status for job in manager.get_active_jobs()] == [Status.PENDING]
+    manager.close()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kbjobs.context import PhaseResult
-from kbjobs.errors import MissingRequirementError
+from kbjobs.errors import MissingRequirementError, UsageError
 from kbjobs.phases import suggest_tags
 from kbjobs.phases.suggest_tags import SuggestTagsParams
 from kbjobs.settings import Home, Settings
@@ -188,3 +188,12 @@ def test_the_model_is_checked_and_filled_in(home: Home, tmp_path: Path, monkeypa
     assert suggest_tags.plan(home, Settings(home), folder, plan.params) == plan
     with pytest.raises(MissingRequirementError, match="bge-large"):
         suggest_tags.plan(home, Settings(home), folder, SuggestTagsParams(model="bge-large-en-v1.5"))
+
+
+def test_an_engine_that_cannot_run_the_model_is_refused_at_submit(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(home, "docs", [write_pages(tmp_path / "docs", 1)])
+    monkeypatch.setenv("KBJOBS_ENGINE", "onnxruntime")
+    with pytest.raises(UsageError, match="which ships no onnx"):
+        suggest(home)

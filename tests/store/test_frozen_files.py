@@ -140,3 +140,20 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
     queue = Queue(path)
     assert len(list_jobs(queue)) == 6
     queue.close()
+
+
+def test_two_live_jobs_that_come_to_one_key_are_both_kept(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    old = sqlite3.connect(path, isolation_level=None)
+    apply_migrations(old, path, migrations.STATE[:2])
+    for number, value in enumerate(("0", "null")):
+        phases = f'[{{"name": "x", "job": "t", "params": {{"n": {value}}}, "weight": 100, "status": "pending"}}]'
+        old.execute(
+            "INSERT INTO jobs (type, source, params, key, resources, phases, status, created_at)"
+            " VALUES ('t', 'a', '{}', ?, '[]', ?, 'pending', '2026-01-01T00:00:00Z')",
+            (f"key-{number}", phases),
+        )
+    old.close()
+    queue = Queue(path)
+    assert [job.status for job in list_jobs(queue)] == [Status.PENDING, Status.PENDING]
+    queue.close()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kbjobs.errors import ConflictError, ExitCode
+from kbjobs.errors import ConflictError, ExitCode, UsageError
 from kbjobs.store import clocks
 from kbjobs.store.history import delete_jobs, list_attempts, list_jobs, old_jobs
 from kbjobs.store.jobs import LimitChanges, Limits, NewJob, Report
@@ -272,3 +272,24 @@ def test_a_log_left_by_a_lost_file_is_not_replayed(queue: Queue, tmp_path: Path)
     assert list_jobs(anew) == []
     anew.close()
     assert list(other.glob("state.db-wal.stale-*"))
+
+
+def test_a_resumed_job_keeps_the_moment_at_which_it_may_begin(queue: Queue, clock: Clocks) -> None:
+    job = queue.submit(new(limits=Limits(not_before=clock.wall + 60, until=clock.wall + 90)))
+    queue.cancel(job.id)
+    resumed = queue.resume(job.id, LimitChanges(retries=1))
+    assert (resumed.not_before, resumed.until) == (clock.wall + 60, clock.wall + 90)
+    queue.cancel(job.id)
+    clock.pass_time(60)
+    resumed = queue.resume(job.id)
+    assert (resumed.not_before, resumed.until) == (None, clock.wall + 30)
+
+
+@pytest.mark.parametrize("changes", [{"not_before": 100.0}, {"until": 50.0}])
+def test_a_resume_that_leaves_no_time_is_refused(queue: Queue, clock: Clocks, changes: dict[str, float]) -> None:
+    job = queue.submit(new(limits=Limits(not_before=clock.wall + 60, until=clock.wall + 90)))
+    queue.cancel(job.id)
+    wished = LimitChanges(**{name: clock.wall + seconds for name, seconds in changes.items()})
+    with pytest.raises(UsageError, match="before it may begin"):
+        queue.resume(job.id, wished)
+    assert queue.get(job.id).status is Status.CANCELLED
