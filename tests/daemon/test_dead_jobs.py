@@ -186,3 +186,10 @@ def test_retry_begins_each_of_several_dead_ones_from_the_start(
     ids = kill_two()
     kbjobs("retry", *ids)
     assert [manager.get_status(one).exit_code for one in ids] == [0, 0]
+
+
+def test_a_worker_that_has_ended_since_its_job_was_read_is_not_dead(manager: JobManager) -> None:
+    job_id = manager.submit("steps", "a", count=10, seconds=0.05)
+    job = wait_until(lambda: (one := manager.get_status(job_id)).pid and one.status is Status.RUNNING and one)
+    ended(manager, job_id)
+    assert not manager.is_worker_dead(job)
