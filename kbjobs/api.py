@@ -18,7 +18,7 @@ from kbjobs.store import history
 from kbjobs.store.checkpoints import Checkpoint
 from kbjobs.store.connection import is_disk_full
 from kbjobs.store.jobs import Job, LimitChanges, Limits
-from kbjobs.store.queue import Queue
+from kbjobs.store.queue import DuplicateJobError, Queue
 from kbjobs.store.snapshot import Snapshot
 from kbjobs.store.sources import SourceFolder, check_source_id
 
@@ -125,7 +125,11 @@ class JobManager(JobReader):
     def enqueue(self, planned: Sequence[Planned]) -> list[Job]:
         """Queue planned jobs, all or none, and start the daemon where none runs. Raises DuplicateJobError."""
         self.home.prepare()
-        jobs = self._opened().submit_all([one.job for one in planned])
+        try:
+            jobs = self._opened().submit_all([one.job for one in planned])
+        except DuplicateJobError:
+            self._wake()  # after a reboot nobody else might: the job that is there already is to go on
+            raise
         crash_point("submit.committed")
         self._wake()
         return jobs

@@ -154,8 +154,9 @@ class JobReader:
         """Whether a job is running by its status alone: its worker has ended without a word."""
         if job.status is not Status.RUNNING or job.run_id is None or is_locked(self.home.worker_lock(job.run_id)):
             return False
-        # One that has just been started takes its lock in a moment.
-        return job.pid is not None or not is_running(self.home)
+        # One that has just been started takes its lock in a moment, and one that has ended since has left a word.
+        is_known = job.pid is not None or not is_running(self.home)
+        return is_known and self._existing(job.id).get(job.id).run_id == job.run_id
 
     def as_dict(self, job: Job) -> dict[str, Any]:
         """The job as JSON, with whether its worker is dead, which its row does not tell."""

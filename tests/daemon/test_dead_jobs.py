@@ -143,8 +143,7 @@ def test_the_same_job_again_is_refused_while_a_dead_one_holds_its_place(manager:
     job = kill()
     with pytest.raises(ConflictError, match=f"job {job.id}"):
         manager.submit("steps", "a", count=40, seconds=0.05)
-    manager.resume(job.id)
-    ended(manager, job.id)
+    assert ended(manager, job.id).exit_code == 0  # the submit has woken a daemon, which goes on with it
 
 
 @pytest.fixture
@@ -185,3 +184,17 @@ def test_retry_begins_each_of_several_dead_ones_from_the_start(
     ids = kill_two()
     kbjobs("retry", *ids)
     assert [manager.get_status(one).exit_code for one in ids] == [0, 0]
+
+
+def test_a_worker_that_has_ended_since_its_job_was_read_is_not_dead(manager: JobManager) -> None:
+    job_id = manager.submit("steps", "a", count=10, seconds=0.05)
+    job = wait_until(lambda: (one := manager.get_status(job_id)).pid and one.status is Status.RUNNING and one)
+    ended(manager, job_id)
+    assert not manager.is_worker_dead(job)
+
+
+def test_a_submit_that_is_skipped_has_the_dead_job_go_on(manager: JobManager, kill: Kill, kbjobs: Kbjobs) -> None:
+    job = kill()
+    again = ("run", "steps", "a", "--count", 40, "--seconds", 0.05, "--if-active", "skip")
+    assert f"job {job.id}; nothing was queued" in kbjobs(*again).stderr
+    assert ended(manager, job.id).exit_code == 0
