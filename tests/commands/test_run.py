@@ -23,13 +23,11 @@ def test_help(kbjobs: Kbjobs, test_types: None) -> None:
     assert re.search(r"steps +Quick steps", kbjobs("run", "--help").stdout)
 
 
-def test_what_cannot_be_typed_is_no_option(test_types: None, source: str, kbjobs: Kbjobs) -> None:
-    """A table, a list of tables: a chain file says them, and the command works without."""
+def test_what_is_no_word_is_given_as_json(test_types: None, source: str, kbjobs: Kbjobs) -> None:
     shown = kbjobs("run", "gather", "--help").stdout
-    assert all(f"--{name} " in shown for name in ("where", "size", "mode", "share", "force"))
-    assert not any(f"--{name} " in shown for name in ("window", "windows", "extra"))
+    assert all(f"--{name} " in shown for name in ("where", "size", "mode", "share", "force", "window", "extra"))
     assert "--where" in kbjobs("run", "gather", source, check=2).stderr  # it has no default
-    assert "completed" in kbjobs("run", "gather", source, "--where", "here").stdout
+    assert "completed" in kbjobs("run", "gather", source, "--where", "here", "--window", '{"first": 3}').stdout
 
 
 @pytest.mark.parametrize(

@@ -93,8 +93,8 @@ def test_verify_finds_drift_and_rebuild_heals_it_without_a_model(
     good = read_json(kbjobs("sources", "verify", "x", "--json"))
     assert (good["ok"], good["drift"], good["checked"]) == (True, [], 4)
     [model] = describe(home, "x").models
-    assert (model["model"], model["dimension"], model["chunks"], model["vectors"]) == (MODEL, 384, 4, 4)
-    live = SourceFolder(home.sources, "x").vectors / model["key"]
+    assert (model.model, model.dimension, model.chunks, model.vectors) == (MODEL, 384, 4, 4)
+    live = SourceFolder(home.sources, "x").vectors / model.key
     shutil.rmtree(live)
     drift = read_json(kbjobs("sources", "verify", "x", "--json", check=1))
     assert drift["ok"] is False

@@ -133,7 +133,7 @@ def test_a_killed_worker_is_noticed_within_two_seconds(home: Home, docs: str) ->
     assert (ended.status, ended.exit_code, ended.attempt) == (Status.COMPLETED, 0, 2)
     assert ended.result is not None
     assert ended.result["reused"] > 0  # what the dead worker had committed
-    assert verify(home, docs)["ok"]
+    assert verify(home, docs).ok
     assert [one.outcome for one in manager.get_attempts(job.id)] == ["requeue", "complete"]
     assert {log.name for log in home.logs.iterdir()} == {"1-1.log", "1-2.log"}
 
@@ -150,7 +150,7 @@ def test_killed_daemon_and_worker(home: Home, docs: str, kbjobs: Kbjobs) -> None
     assert "next submit, resume or wait starts one" in kbjobs("status").stderr
     assert "completed" in kbjobs("wait", job.id).stdout
     assert manager.get_status(job.id).attempt == 2
-    assert verify(home, docs)["ok"]
+    assert verify(home, docs).ok
 
 
 def test_a_worker_outlives_a_killed_daemon_and_is_adopted(home: Home, docs: str) -> None:

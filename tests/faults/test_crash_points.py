@@ -15,7 +15,7 @@ from kbjobs.crashpoints import POINTS, VARIABLE
 from kbjobs.daemon.launching import ensure_daemon, is_running
 from kbjobs.daemon.processes import processes_of_run
 from kbjobs.settings import Home
-from kbjobs.sources import register, verify
+from kbjobs.sources import Verification, register, verify
 from kbjobs.store.history import list_attempts, list_jobs
 from kbjobs.store.jobs import Job
 from kbjobs.store.ledger import Ledger
@@ -85,7 +85,7 @@ def check_invariants(home: Home, manager: JobManager) -> None:
     written = ledger.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'vectors'").fetchone()[0]
     assert written == ledger.connection.execute("SELECT count(*) FROM vectors").fetchone()[0]
     ledger.close()
-    assert verify(home, "x") == {"source": "x", "ok": True, "checked": 201, "drift": [], "cleared": []}
+    assert verify(home, "x") == Verification("x", 201, (), ())
     assert len(list(SourceFolder(home.sources, "x").vectors.iterdir())) == 1
 
 
@@ -172,7 +172,7 @@ def test_a_kill_in_the_other_types(home: Home, tmp_path: Path, monkeypatch: pyte
     assert manager.get_job_history(1)[0].attempt == 2
     left = contents(home, "x")
     assert left == contents(home, "calm")
-    assert verify(home, "x")["ok"]
+    assert verify(home, "x").ok
 
 
 def test_a_kill_between_the_wish_to_cancel_and_the_signal(

@@ -77,7 +77,7 @@ def test_random_kills_change_nothing(
     assert (job.status, job.exit_code) == (Status.COMPLETED, 0)
     assert sum(killed.values()) >= 25, killed
     assert len(seen_runs) > 15
-    assert verify(home, "docs")["ok"]
+    assert verify(home, "docs").ok
     stop_daemon(home, now=True, seconds=20)
     disturbed = collection_vectors(home, "docs")
 

@@ -15,7 +15,7 @@ from kbjobs.errors import JobCancelled, MissingRequirementError, NotFoundError, 
 from kbjobs.phases import clear_vectors
 from kbjobs.phases.clear_vectors import ClearVectorsParams
 from kbjobs.settings import Home, Settings
-from kbjobs.sources import describe, rebuild, register, search, verify
+from kbjobs.sources import Verification, describe, rebuild, register, search, verify
 from kbjobs.store import clearing
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
@@ -73,8 +73,8 @@ def test_cleared_and_indexed_again_for_nothing(home: Home, indexed: Path) -> Non
     with pytest.raises(NotFoundError, match="no index of"):
         search(home, Settings(home), "kettle", "docs", 5, None)
     found = verify(home, "docs")
-    assert (found["ok"], found["cleared"]) == (True, ["all-MiniLM-L6-v2"])
-    assert describe(home, "docs").models[0]["cleared"]
+    assert (found.ok, found.cleared) == (True, ("all-MiniLM-L6-v2",))
+    assert describe(home, "docs").models[0].cleared
     again = clear(home)
     assert (again.counts["collections"], again.failed) == (0, 0)
     assert "no collection of dimension 384 to clear" in again.summary
@@ -83,14 +83,14 @@ def test_cleared_and_indexed_again_for_nothing(home: Home, indexed: Path) -> Non
     assert ledger_vectors(home) == vectors
     # What was built again and is then lost is drift, not cleared.
     shutil.rmtree(indexed)
-    assert not verify(home, "docs")["ok"]
+    assert not verify(home, "docs").ok
 
 
 def test_a_cleared_collection_is_rebuilt_from_the_ledger(home: Home, indexed: Path) -> None:
     clear(home)
-    assert [one["records"] for one in rebuild(home, "docs")] == [5]
+    assert [one.records for one in rebuild(home, "docs")] == [5]
     found = verify(home, "docs")
-    assert (found["ok"], found["cleared"], found["checked"]) == (True, [], 5)
+    assert (found.ok, found.cleared, found.checked) == (True, (), 5)
 
 
 def test_purge_deletes_what_was_embedded_and_frees_the_file(home: Home, indexed: Path) -> None:
@@ -103,12 +103,12 @@ def test_purge_deletes_what_was_embedded_and_frees_the_file(home: Home, indexed:
     assert file.stat().st_size < before - 25_000_000
     assert result.counts["freed_bytes"] >= before - file.stat().st_size
     assert not live.exists()
-    assert (indexed / "x").parent.exists() and verify(home, "docs")["ok"]
-    assert [model["dimension"] for model in describe(home, "docs").models] == [384]
+    assert (indexed / "x").parent.exists() and verify(home, "docs").ok
+    assert [model.dimension for model in describe(home, "docs").models] == [384]
     assert index(home).counts["embedded"] == 0
 
     assert clear(home, purge=True).counts["vectors_deleted"] == 5
-    assert verify(home, "docs") == {"source": "docs", "ok": True, "checked": 0, "drift": [], "cleared": []}
+    assert verify(home, "docs") == Verification("docs", 0, (), ())
     assert clear(home, purge=True).summary.endswith("the ledger has no vectors to delete")
     assert index(home).counts["embedded"] == 5
 
@@ -122,7 +122,7 @@ def test_a_purge_that_is_stopped_goes_on(home: Home, indexed: Path, monkeypatch:
         clear(home, lambda: ledger.count_vectors(other) <= 10, dimension=1536, purge=True)
     assert ledger.count_vectors(other) == 10
     ledger.close()
-    assert verify(home, "docs")["ok"]
+    assert verify(home, "docs").ok
     assert clear(home, dimension=1536, purge=True).counts["vectors_deleted"] == 10
     assert len(ledger_vectors(home)) == 5
 

@@ -23,7 +23,7 @@ from kbjobs.phases import index_offline
 from kbjobs.phases.index_offline import IndexOfflineParams
 from kbjobs.scanning.scan import TooManyRemovedError
 from kbjobs.settings import Home, Settings
-from kbjobs.sources import describe, rebuild, register, search, verify
+from kbjobs.sources import Rebuilt, Verification, describe, rebuild, register, search, verify
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import MODEL, write_pages
@@ -60,7 +60,7 @@ def index(home: Home, source: str = "docs", **params: Any) -> PhaseResult:
 
 
 def titles(home: Home, words: str, count: int = 5, source: str = "docs") -> list[str]:
-    return [hit["title"] for hit in search(home, Settings(home), words, source, count, None)]
+    return [hit.title for hit in search(home, Settings(home), words, source, count, None)]
 
 
 def ledger_vectors(home: Home, source: str = "docs") -> dict[str, bytes]:
@@ -173,15 +173,15 @@ def test_sources_are_rebuilt_without_a_model(home: Home, tmp_path: Path, monkeyp
     store = SourceFolder(home.sources, "docs").vectors
     database = next(store.rglob("chroma.sqlite3"))
     database.write_bytes(b"damaged" * 999)
-    assert not verify(home, "docs")["ok"]
+    assert not verify(home, "docs").ok
 
     def refuse(*arguments: Any, **options: Any) -> Any:
         raise AssertionError("a rebuild needs no model")
 
     with monkeypatch.context() as patched:
         patched.setattr(choose, "load_embedder", refuse)
-        assert rebuild(home, "docs") == [{"model": MODEL, "dimension": 384, "records": 5}]
-    assert verify(home, "docs") == {"source": "docs", "ok": True, "checked": 5, "drift": [], "cleared": []}
+        assert rebuild(home, "docs") == [Rebuilt(MODEL, 384, 5)]
+    assert verify(home, "docs") == Verification("docs", 5, (), ())
 
 
 def test_two_models_live_side_by_side(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,17 +198,17 @@ def test_two_models_live_side_by_side(home: Home, tmp_path: Path, monkeypatch: p
     for counts, model in ((first, MODEL), (second, str(tiny))):
         again = index(home, model=model).counts
         assert (again["embedded"], again["chunks"], again["model"]) == (0, counts["chunks"], counts["model"])
-    models = {model["model"]: model for model in describe(home, "docs").models}
-    assert {name: model["dimension"] for name, model in models.items()} == {MODEL: 384, str(tiny): 32}
+    models = {model.model: model for model in describe(home, "docs").models}
+    assert {name: model.dimension for name, model in models.items()} == {MODEL: 384, str(tiny): 32}
     for name in models:
         [hit] = search(home, Settings(home), "kettle", "docs", 1, name)
-        assert hit["model"] == name
-    assert verify(home, "docs")["checked"] == first["chunks"] + second["chunks"]
+        assert hit.model == name
+    assert verify(home, "docs").checked == first["chunks"] + second["chunks"]
     (pages / "page1.html").write_text("<title>New</title><p>A telescope shows the stars.</p>")
     index(home)
     assert "New" in titles(home, "stars", 1)
     old = search(home, Settings(home), "stars", "docs", 50, str(tiny))
-    assert "New" not in {hit["title"] for hit in old}
+    assert "New" not in {hit.title for hit in old}
 
 
 def test_nothing_to_index_is_an_error(home: Home, tmp_path: Path) -> None:

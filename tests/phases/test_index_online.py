@@ -22,7 +22,7 @@ from kbjobs.errors import ExitCode, JobCancelled, KbjobsError, MissingRequiremen
 from kbjobs.phases import index_online
 from kbjobs.phases.index_online import IndexOnlineParams
 from kbjobs.settings import Home, Settings
-from kbjobs.sources import describe, rebuild, register, search, verify
+from kbjobs.sources import Rebuilt, describe, rebuild, register, search, verify
 from kbjobs.store.jobs import Limits
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
@@ -96,7 +96,7 @@ def test_an_edited_page_buys_exactly_its_new_passages(
     assert sorted(openai_api.sold_texts) == sorted(new)
     assert 1 <= len(new) < 5
     assert f"{changed.counts['tokens']:,} tokens bought" in changed.summary
-    assert verify(home, "docs")["ok"]
+    assert verify(home, "docs").ok
 
 
 def test_vectors_have_length_one_and_belong_to_their_texts(home: Home, docs: Path, openai_api: OpenAIServer) -> None:
@@ -110,7 +110,7 @@ def test_vectors_have_length_one_and_belong_to_their_texts(home: Home, docs: Pat
     openai_api.alter = alter
     index(home)
     found = search(home, Settings(home), "Page 37", "docs", 1, None)
-    assert found[0]["model"] == "text-embedding-3-small"
+    assert found[0].model == "text-embedding-3-small"
     (text_hash,) = [name for name, text in ledger_texts(home).items() if text.endswith("number 37.")]
     vector = np.frombuffer(ledger_vectors(home)[text_hash], "<f4")
     assert float(np.linalg.norm(vector)) == pytest.approx(1.0, abs=1e-6)
@@ -293,7 +293,7 @@ def test_a_stop_keeps_what_is_in_flight(home: Home, docs: Path, openai_api: Open
     assert len(ledger_vectors(home)) == len(openai_api.sold_texts) == IN_FLIGHT
     index(home)
     assert len(openai_api.sold_texts) == 700
-    assert verify(home, "docs")["ok"]
+    assert verify(home, "docs").ok
 
 
 def test_a_failure_keeps_what_is_in_flight(home: Home, docs: Path, openai_api: OpenAIServer) -> None:
@@ -321,7 +321,7 @@ def test_force_buys_again_and_goes_on_after_a_stop(home: Home, docs: Path, opena
     assert 256 <= len(openai_api.sold_texts) < 700
     index(home, job_id=7, force=True)
     assert len(openai_api.sold_texts) == len(set(openai_api.sold_texts)) == 700
-    assert verify(home, "docs")["ok"]
+    assert verify(home, "docs").ok
 
 
 def test_a_dry_run_tells_the_price_changes_nothing_and_needs_no_key(
@@ -380,9 +380,12 @@ def test_a_search_of_an_online_index(
     assert "Quokka" in long.stdout
 
     monkeypatch.delenv("OPENAI_API_KEY")
-    refused = kbjobs("search", "docs", "leaves", check=ExitCode.MISSING_REQUIREMENT)
-    assert "OPENAI_API_KEY is not set" in refused.stderr
-    assert "set-secret" in refused.stderr
+    by_words = kbjobs("search", "docs", "leaves")
+    assert "Quokka" in by_words.stdout
+    assert "OPENAI_API_KEY is not set: searched by words alone." in by_words.stderr
+    for asked in (["--model", "text-embedding-3-small"], ["--mode", "vectors"]):
+        refused = kbjobs("search", "docs", "leaves", *asked, check=ExitCode.MISSING_REQUIREMENT)
+        assert "set-secret" in refused.stderr
     set_secret(home, "OPENAI_API_KEY", openai_api.key)
     assert kbjobs("search", "docs", "Quokkas eat leaves", "-k", "1").stdout.startswith(" 1.")
 
@@ -402,14 +405,14 @@ def test_a_source_is_shown_verified_and_rebuilt_without_the_api(
     index(home)
     openai_api.close()
     (model,) = describe(home, "docs").models
-    assert (model["key"], model["dimension"], model["chunks"], model["vectors"]) == (
+    assert (model.key, model.dimension, model.chunks, model.vectors) == (
         "text-embedding-3-small-1536",
         1536,
         700,
         700,
     )
-    assert verify(home, "docs")["ok"]
-    assert rebuild(home, "docs") == [{"model": "text-embedding-3-small", "dimension": 1536, "records": 700}]
+    assert verify(home, "docs").ok
+    assert rebuild(home, "docs") == [Rebuilt("text-embedding-3-small", 1536, 700)]
 
 
 @pytest.mark.usefixtures("minilm")
@@ -421,13 +424,13 @@ def test_online_and_local_vectors_live_side_by_side(home: Home, tmp_path: Path, 
     index(home)
     assert index_offline(home).counts["embedded"] == 0
     assert index(home).counts["embedded"] == 0
-    assert {model["dimension"] for model in describe(home, "docs").models} == {384, 1536}
+    assert {model.dimension for model in describe(home, "docs").models} == {384, 1536}
     asked = len(openai_api.requests)
-    assert search(home, Settings(home), "kettle", "docs", 1, None)[0]["model"] == "all-MiniLM-L6-v2"
+    assert search(home, Settings(home), "kettle", "docs", 1, None)[0].model == "all-MiniLM-L6-v2"
     assert len(openai_api.requests) == asked
     [found] = search(home, Settings(home), "kettle", "docs", 1, "text-embedding-3-small")
-    assert (found["model"], len(openai_api.requests)) == ("text-embedding-3-small", asked + 1)
-    assert verify(home, "docs")["ok"]
+    assert (found.model, len(openai_api.requests)) == ("text-embedding-3-small", asked + 1)
+    assert verify(home, "docs").ok
 
 
 def test_the_key_is_in_nothing_that_is_kept(
@@ -496,7 +499,7 @@ def test_a_killed_worker_buys_again_no_more_than_was_on_its_way(
     assert len(set(openai_api.sold_texts)) == 700
     assert len(openai_api.sold_texts) <= 700 + deaths * IN_FLIGHT
     assert len(ledger_vectors(home)) == 700
-    assert verify(home, "docs")["ok"]
+    assert verify(home, "docs").ok
     ledger = Ledger(SourceFolder(home.sources, "docs").ledger)
     written = ledger.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'vectors'").fetchone()[0]
     ledger.close()

@@ -190,7 +190,7 @@ def test_filtered_documents_are_neither_embedded_nor_found_and_come_back_for_not
     assert (first["documents"], first["chunks"], first["embedded"], first["reused"]) == (6, 6, 6, 0)
     assert "Bouilloire 1" not in titles(home, "bouilloire chante", 20)
     assert {"Tea", "Table"} <= set(titles(home, "kettle", 20))
-    assert verify(home, "docs")["ok"]
+    assert verify(home, "docs").ok
     shown = read_json(kbjobs("sources", "show", "docs", "--json"))
     assert (shown["documents"], shown["filtered"]) == (6, 3)
     assert shown["languages"] == {"en": 4, "fr": 3, "en-gb": 1, "unknown": 1}
@@ -204,7 +204,7 @@ def test_filtered_documents_are_neither_embedded_nor_found_and_come_back_for_not
     third = index(home).counts
     assert (third["documents"], third["embedded"], third["chunks"]) == (4, 0, 4)
     assert set(titles(home, "kettle", 20)) == {"Bouilloire 0", "Bouilloire 1", "Bouilloire 2", "Table"}
-    assert verify(home, "docs")["ok"]
+    assert verify(home, "docs").ok
     describe_pages(home)
     assert index(home).counts["embedded"] == 0
     assert len(titles(home, "kettle", 20)) == 9
@@ -238,7 +238,7 @@ def test_a_page_changed_before_metadata_is_still_indexed_anew(home: Home, tmp_pa
     index(home)
     (pages / "page1.html").write_text("<html lang=en><title>Axolotl</title><p>It regrows its limbs.</p>")
     assert describe_pages(home).counts["changed"] == 1
-    assert verify(home, "docs")["ok"]  # what is searched is what the ledger says until the next index run
+    assert verify(home, "docs").ok  # what is searched is what the ledger says until the next index run
     counts = index(home).counts
     assert (counts["embedded"], counts["reused"]) == (1, 3)
     assert "Axolotl" in titles(home, "regrows limbs")
@@ -247,7 +247,7 @@ def test_a_page_changed_before_metadata_is_still_indexed_anew(home: Home, tmp_pa
     assert describe_pages(home, allow_delete=True).counts["removed"] == 1
     index(home)
     assert "Page 0" not in titles(home, "kettle number 0", 10)
-    assert verify(home, "docs")["ok"]
+    assert verify(home, "docs").ok
 
 
 @pytest.mark.usefixtures("minilm")

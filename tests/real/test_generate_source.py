@@ -101,7 +101,7 @@ def test_a_chain_that_is_killed_buys_no_more_than_was_on_its_way(manager: JobMan
     local = job.phases[2].result
     assert local["embedded"] <= local["chunks"] - before
     assert written(home) == vectors(home, 1536) + vectors(home, 384)  # none was written twice
-    assert verify(home, "docs")["ok"]
+    assert verify(home, "docs").ok
     assert describe(home, "docs").documents == PAGES
     hits = search(home, Settings(home), "how is memory allocated", "docs", 3, "all-MiniLM-L6-v2")
     assert "memory" in hits[0]["text"].lower()

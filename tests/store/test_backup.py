@@ -46,9 +46,9 @@ def test_what_was_there_comes_back(home: Home, tmp_path: Path, kbjobs: Kbjobs, m
     kbjobs("restore", archive, env={**_environment(), **environment})
     assert other.config_file.read_text() == "workers = 3\n"
     assert read_json(kbjobs("history", "--json", env={**_environment(), **environment})) == history
-    assert not verify(other, "wiki")["ok"]  # vector stores are not in it
+    assert not verify(other, "wiki").ok  # vector stores are not in it
     kbjobs("sources", "rebuild", "wiki", env={**_environment(), **environment})
-    assert verify(other, "wiki")["ok"]
+    assert verify(other, "wiki").ok
     modes = {path.stat().st_mode & 0o777 for path in other.path.rglob("*") if path.is_file()}
     assert modes <= {0o600, 0o644} and other.state_file.stat().st_mode & 0o777 == 0o600
 

@@ -90,7 +90,7 @@ def test_state(tmp_path: Path, version: int) -> None:
     assert queue.connection.execute("SELECT resource FROM locks").fetchone()[0] == "source:running"
     assert queue.get(6).not_before == 4102444800.0
     assert [one.outcome for one in list_attempts(queue, 5)] == [None]
-    starts = [[one.started_at for one in list_attempts(queue, number)] for number in range(1, 6)]
+    starts = [[one.started_at for one in list_attempts(queue, number)] for number in (1, 2, 3, 5)]
     assert all(times and all(times) for times in starts)
     queue.record_death(5, "run-5", "power", 3)
     assert [one.outcome for one in list_attempts(queue, 5)] == ["requeue"]

@@ -245,7 +245,7 @@ class QueueMachine(RuleBasedStateMachine):
             return
         assert possible
         assert not twin
-        job.status, job.cancel, job.deaths, job.retry_at, job.not_before = Status.PENDING, False, 0, 0.0, 0.0
+        job.status, job.cancel, job.deaths, job.retry_at = Status.PENDING, False, 0, 0.0
         if job.until is not None and job.until <= self.now:
             job.until = None
         if from_start:
