@@ -11,7 +11,7 @@ import pytest
 
 from kbjobs.settings import Home
 from kbjobs.sources import register
-from tests.commands.conftest import OpenTerminal
+from tests.commands.conftest import OpenTerminal, check_help
 from tests.conftest import Kbjobs, read_json, wait_until, write_pages
 
 pytestmark = pytest.mark.usefixtures("test_types")
@@ -259,3 +259,10 @@ def test_an_engine_is_checked_before_anything_is_queued(sources: Path, kbjobs: K
     job = read_json(kbjobs("status", "1", "--json"))
     assert job["phases"][0]["params"]["engine"] == "openvino"
     assert job["phases"][0]["result"]["engine"].startswith("openvino-")
+
+
+def test_help_and_a_chain_that_is_not_there(home: Home, kbjobs: Kbjobs) -> None:
+    check_help(kbjobs, "chain")
+    refused = kbjobs("chain", "reindex-onlin", "--source", "a", check=4)
+    assert (refused.stdout, "Did you mean reindex-online" in refused.stderr) == ("", True)
+    assert not home.state_file.exists()

@@ -12,6 +12,7 @@ from jsonschema import Draft7Validator
 from kbjobs.chains.library import TEMPLATES, built_in_names
 from kbjobs.settings import Home
 from kbjobs.sources import register
+from tests.commands.conftest import check_help
 from tests.conftest import Kbjobs, read_json, write_pages
 
 PHASE = '[[phase]]\njob = "index-offline"\n'
@@ -236,3 +237,9 @@ def test_new_refuses_what_could_not_run(kbjobs: Kbjobs, here: Path, arguments: l
 def test_new_in_a_folder_that_cannot_be_written(kbjobs: Kbjobs, home: Home) -> None:
     (home.path / "chains").write_text("a file")
     assert "cannot be written" in kbjobs("chains", "new", "x", "--home", check=7).stderr
+
+
+def test_help(kbjobs: Kbjobs) -> None:
+    check_help(kbjobs, "chains")
+    for command in ("list", "show", "validate", "schema", "new"):
+        check_help(kbjobs, "chains", command)
