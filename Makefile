@@ -3,14 +3,22 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 WORKERS ?= 2
 
-.PHONY: help install demo test check format bench clean
+# What a change of most modules is tried with at the desk: no daemon, no model, no real input.
+FAST := tests/chains tests/content tests/embedding tests/scanning tests/store tests/tagging tests/vectors \
+	$(addprefix tests/test_,asking.py credentials.py filters.py settings.py sources.py structure.py)
+# How many times as many examples and runs make test-slow tries.
+FACTOR ?= 10
+
+.PHONY: help install demo test test-fast test-slow check format bench clean
 
 help:
-	@echo "make demo     install, then index a small source and search it"
-	@echo "make test     install, then run all tests"
-	@echo "make install  only install into .venv"
-	@echo "make check    lint, format check and types"
-	@echo "make bench    the measured comparisons of docs/benchmarks.md"
+	@echo "make demo      install, then index a small source and search it"
+	@echo "make test      install, then run all tests, as CI does (about 12 minutes)"
+	@echo "make test-fast the tests without daemon, model and real input (under a minute)"
+	@echo "make test-slow the long counts: 300 random kills, FACTOR=10 times the examples (half an hour)"
+	@echo "make install   only install into .venv"
+	@echo "make check     lint, format check and types"
+	@echo "make bench     the measured comparisons of docs/benchmarks.md"
 
 install: .venv/.installed
 
@@ -27,6 +35,14 @@ demo: install
 test: install
 	@sh tests/real/fetch_inputs.sh
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+test-fast: install
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal -m "not slow and not model and not real" $(FAST)
+
+test-slow: install
+	@sh tests/real/fetch_inputs.sh
+	KBJOBS_TEST_FACTOR=$(FACTOR) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal --timeout 3600 -m long
+	$(BIN)/python bench/chaos.py --kills 300 --huey-kills 0
 
 check: install
 	$(BIN)/ruff check

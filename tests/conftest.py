@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from kbjobs.daemon.launching import is_running, stop_daemon
@@ -22,6 +23,11 @@ from kbjobs.store.phase_state import PhaseState
 from tests.servers.openai_server import OpenAIServer
 
 MODEL = "all-MiniLM-L6-v2"
+# How many times as many kills and examples as usual: make test-slow sets it.
+FACTOR = int(os.environ.get("KBJOBS_TEST_FACTOR", "1"))
+# The same examples in every run of the suite; the long counts look for new ones.
+hypothesis.settings.register_profile("suite", derandomize=FACTOR == 1, print_blob=True)
+hypothesis.settings.load_profile("suite")
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -89,6 +95,19 @@ def openai_api(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenAISe
         monkeypatch.setenv("OPENAI_API_KEY", server.key)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         yield server
+
+
+MODEL_FIXTURES = {"minilm", "warm_cache", "embedder", "sentence_transformer"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by what they need, so that nobody has to think of it: real inputs, a model."""
+    for item in items:
+        wanted = set(getattr(item, "fixturenames", ()))
+        if wanted & {"python_docs", "cranfield"}:
+            item.add_marker("real")
+        if wanted & MODEL_FIXTURES:
+            item.add_marker("model")
 
 
 Kbjobs = Callable[..., subprocess.CompletedProcess[str]]

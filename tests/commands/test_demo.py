@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kbjobs.settings import Home
+from tests.commands.conftest import check_help
 from tests.conftest import ROOT, Kbjobs
 
 
@@ -36,3 +37,7 @@ def test_the_example_pages_are_packaged() -> None:
 
 def test_a_demo_without_pages_says_so(kbjobs: Kbjobs, tmp_path: Path) -> None:
     assert "kbjobs demo --source PATH" in kbjobs("demo", "--source", tmp_path / "nowhere", check=4).stderr
+
+
+def test_help(kbjobs: Kbjobs) -> None:
+    check_help(kbjobs, "demo")

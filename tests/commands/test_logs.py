@@ -16,7 +16,8 @@ from kbjobs.settings import Home
 from kbjobs.store.jobs import NewJob
 from kbjobs.store.queue import Queue
 from kbjobs.store.transitions import Event
-from tests.conftest import Kbjobs, wait_until
+from tests.commands.conftest import check_help
+from tests.conftest import Kbjobs, read_json, wait_until
 
 
 def follow_log(*arguments: object) -> subprocess.Popen[bytes]:
@@ -115,3 +116,20 @@ def test_a_reader_that_leaves_ends_the_log(queue: Queue, home: Home) -> None:
         check=False,
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "line\n", "")
+
+
+def test_help(kbjobs: Kbjobs) -> None:
+    check_help(kbjobs, "logs")
+
+
+def test_an_empty_home_and_an_unknown_job(home: Home, kbjobs: Kbjobs) -> None:
+    refused = kbjobs("logs", "1", check=4)
+    assert (refused.stdout, "there is no job 1" in refused.stderr) == ("", True)
+    assert not home.state_file.exists()
+
+
+def test_json_has_the_text_of_an_attempt(queue: Queue, home: Home, kbjobs: Kbjobs) -> None:
+    queue.claim("run")
+    home.log_file(1, 1).write_text("begun\n")
+    told = read_json(kbjobs("logs", "1", "--json"))
+    assert told == {"job": 1, "attempt": 1, "path": str(home.log_file(1, 1)), "text": "begun\n"}

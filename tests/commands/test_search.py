@@ -13,7 +13,10 @@ from kbjobs.settings import Home, Settings
 from kbjobs.sources import register, search
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
+from tests.commands.conftest import check_help
 from tests.conftest import MODEL, Kbjobs, read_json, write_pages
+
+FIELDS = {"rank", "score", "source", "doc_id", "title", "url", "text", "model", "mode", "matched", "more"}
 
 pytestmark = pytest.mark.usefixtures("minilm")
 
@@ -135,3 +138,18 @@ def test_a_search_while_a_job_runs_sees_the_last_verified_index(
     # Nobody searches in a directory that is on its way out.
     vectors = SourceFolder(home.sources, slow).vectors
     assert [entry.name.endswith((".old", ".building", ".copying")) for entry in vectors.iterdir()] == [False]
+
+
+def test_help(kbjobs: Kbjobs) -> None:
+    check_help(kbjobs, "search")
+
+
+def test_an_empty_home(home: Home, kbjobs: Kbjobs) -> None:
+    for arguments, words in (
+        (["water"], "no source has an index of"),
+        (["wiki", "water"], "there is no source 'wiki'"),
+    ):
+        refused = kbjobs("search", *arguments, check=4)
+        assert (refused.stdout, words in refused.stderr) == ("", True)
+    assert "Put the words in quotes" in kbjobs("search", "wiki", "boil", "water", check=2).stderr
+    assert not home.state_file.exists()

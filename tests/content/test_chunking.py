@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from kbjobs.content.chunking import Chunker
 from kbjobs.content.document import Block, Document
+from tests.conftest import FACTOR
 
 
 def document(blocks, title="A title"):
@@ -42,7 +43,9 @@ HOSTILE = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.slow
+@pytest.mark.long
+@settings(max_examples=60 * FACTOR, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.booleans(), HOSTILE), max_size=8),
     st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=300),

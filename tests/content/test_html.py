@@ -91,6 +91,7 @@ def test_xhtml_tags_that_close_themselves():
     assert [block.text for block in extract_html(page, is_xml=True).blocks] == ["x"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "tag", ["div", "b", "span", "a", "ul", "li", "table", "table><tr><td", "blockquote", "p><a", "form", "font", "x-y",
             "span><div", "h1><div", "svg", "main", "div class=sidebar", "select", "dl><dd"]

@@ -49,6 +49,16 @@ def ended_job(manager: JobManager, job_id: int, seconds: float = 120) -> Job:
 
 
 @pytest.fixture
+def steps(home: Home, tmp_path: Path, test_types: None) -> Job:
+    """A running job that needs no model and takes two seconds."""
+    register(home, "a", [write_pages(tmp_path / "a", 1)])
+    manager = JobManager(home)
+    job_id = manager.submit("steps", "a", count=40, seconds=0.05)
+    job: Job = wait_until(lambda: (one := manager.get_status(job_id)).pid and one.phase and one.phase.current and one)
+    return job
+
+
+@pytest.fixture
 def docs(home: Home, tmp_path: Path, python_docs: Path) -> str:
     """A source that takes some seconds to index."""
     register(home, "docs", [copy_pages(python_docs, tmp_path / "docs", 14)])
@@ -102,17 +112,6 @@ def test_the_daemon_survives_the_end_of_its_session(home: Home, small: str) -> N
     assert manager.get_daemon().running
 
 
-def test_many_submits_at_once_start_one_daemon(home: Home, tmp_path: Path, kbjobs: Kbjobs) -> None:
-    for number in range(12):
-        register(home, f"s{number}", [write_pages(tmp_path / f"p{number}", 1)])
-    with ThreadPoolExecutor(12) as pool:
-        ended = list(pool.map(lambda n: kbjobs("run", "index-offline", f"s{n}", "--detach"), range(12)))
-    assert sorted(int(one.stdout) for one in ended) == list(range(1, 13))
-    starts = re.findall(r"daemon \d+ of kbjobs", home.daemon_log.read_text())
-    assert len(starts) == 1
-    kbjobs("wait", *range(1, 13))
-
-
 def test_two_submits_of_the_same_job_at_once(home: Home, docs: str, kbjobs: Kbjobs) -> None:
     with ThreadPoolExecutor(4) as pool:
         ended = list(pool.map(lambda n: kbjobs("run", "index-offline", docs, "--detach", check=None), range(4)))
@@ -153,9 +152,8 @@ def test_killed_daemon_and_worker(home: Home, docs: str, kbjobs: Kbjobs) -> None
     assert verify(home, docs).ok
 
 
-def test_a_worker_outlives_a_killed_daemon_and_is_adopted(home: Home, docs: str) -> None:
-    manager = JobManager(home)
-    job = running_job(manager, manager.submit("index_offline", docs))
+def test_a_worker_outlives_a_killed_daemon_and_is_adopted(home: Home, steps: Job) -> None:
+    manager, job = JobManager(home), steps
     os.kill(manager.get_daemon().pid, signal.SIGKILL)
     wait_until(lambda: not is_running(home))
     ensure_daemon(home)
@@ -163,9 +161,8 @@ def test_a_worker_outlives_a_killed_daemon_and_is_adopted(home: Home, docs: str)
     assert (ended.status, ended.attempt) == (Status.COMPLETED, 1)
 
 
-def test_an_adopted_worker_that_dies_is_noticed(home: Home, docs: str) -> None:
-    manager = JobManager(home)
-    job = running_job(manager, manager.submit("index_offline", docs))
+def test_an_adopted_worker_that_dies_is_noticed(home: Home, steps: Job) -> None:
+    manager, job = JobManager(home), steps
     assert job.pid is not None
     os.kill(manager.get_daemon().pid, signal.SIGKILL)
     wait_until(lambda: not is_running(home))
@@ -193,9 +190,8 @@ def test_a_graceful_stop_gives_the_jobs_back(home: Home, docs: str, kbjobs: Kbjo
     assert ended.result["reused"] > 0
 
 
-def test_stop_now_kills_and_gives_back(home: Home, docs: str) -> None:
-    manager = JobManager(home)
-    job = running_job(manager, manager.submit("index_offline", docs))
+def test_stop_now_kills_and_gives_back(home: Home, steps: Job) -> None:
+    manager, job = JobManager(home), steps
     assert stop_daemon(home, now=True, seconds=20)
     assert manager.get_status(job.id).status is Status.PENDING
     assert job.run_id is not None
@@ -219,11 +215,10 @@ def test_cancel_keeps_what_was_done_and_resume_goes_on(home: Home, docs: str, kb
 
 
 def test_a_worker_that_does_not_stop_is_killed_after_the_grace(
-    home: Home, docs: str, monkeypatch: pytest.MonkeyPatch
+    home: Home, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.setenv("KBJOBS_GRACE_SECONDS", "1")
-    manager = JobManager(home)
-    job = running_job(manager, manager.submit("index_offline", docs))
+    manager, job = JobManager(home), request.getfixturevalue("steps")
     assert job.pid is not None
     os.kill(job.pid, signal.SIGSTOP)
     manager.cancel(job.id)
@@ -231,12 +226,12 @@ def test_a_worker_that_does_not_stop_is_killed_after_the_grace(
     assert not is_alive(job.pid)
 
 
-def test_no_more_than_the_set_number_of_workers(home: Home, tmp_path: Path, python_docs: Path) -> None:
+def test_no_more_than_the_set_number_of_workers(home: Home, tmp_path: Path, test_types: None) -> None:
     manager = JobManager(home)
     ids = []
     for number in range(4):
-        register(home, f"s{number}", [copy_pages(python_docs, tmp_path / f"p{number}", 3)])
-        ids.append(manager.submit("index_offline", f"s{number}"))
+        register(home, f"s{number}", [write_pages(tmp_path / f"p{number}", 1)])
+        ids.append(manager.submit("steps", f"s{number}", count=20, seconds=0.05))
     most = 0
     for _ in manager.follow(ids, revive=False):
         most = max(most, sum(job.status is Status.RUNNING for job in manager.get_active_jobs()))

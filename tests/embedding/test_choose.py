@@ -79,6 +79,7 @@ def test_no_socket_is_opened_by_a_warm_load(warm_cache: Path, run_python: RunPyt
     assert "SOCKET" not in done.stdout
 
 
+@pytest.mark.slow
 def test_no_socket_is_opened_by_a_conversion(tmp_path: Path, run_python: RunPython) -> None:
     """The child that converts is watched too: a sitecustomize module goes with the search path."""
     make_tiny_model(tmp_path / "tiny")
@@ -226,6 +227,7 @@ def test_a_model_that_changed_its_mind_is_noticed(own_cache: Path, monkeypatch: 
     assert prepared_again
 
 
+@pytest.mark.slow
 def test_two_processes_at_first_use_convert_once(tmp_path: Path) -> None:
     make_tiny_model(tmp_path / "tiny")
     command = [sys.executable, "-c", LOAD, str(tmp_path / "tiny"), str(tmp_path / "cache")]
@@ -238,6 +240,7 @@ def test_two_processes_at_first_use_convert_once(tmp_path: Path) -> None:
     assert not list((tmp_path / "cache").glob("tiny-*/.building-*"))
 
 
+@pytest.mark.slow
 def test_a_kill_during_the_conversion_leaves_nothing_that_hurts(tmp_path: Path) -> None:
     make_tiny_model(tmp_path / "tiny")
     cache = tmp_path / "cache"
@@ -326,6 +329,7 @@ def test_without_torch_a_converted_model_still_loads(warm_cache: Path) -> None:
     assert load(warm_cache).startswith("openvino")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_torch")
 def test_without_torch_the_models_onnx_file_is_the_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     export_onnx(make_tiny_model(tmp_path / "tiny"), tmp_path / "tiny", monkeypatch)

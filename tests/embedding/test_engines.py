@@ -142,6 +142,7 @@ def test_pooling_ignores_padding() -> None:
     assert pool(hidden, mask, "cls").tolist() == [[1, 0], [1, 1]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
 def test_both_poolings_with_prompts(pooling: str, tmp_path: Path) -> None:
     model = make_tiny_model(tmp_path / "tiny", pooling, query="find: ", document="text: ")
@@ -154,6 +155,7 @@ def test_both_poolings_with_prompts(pooling: str, tmp_path: Path) -> None:
     assert embedder.embed(["salt"])[0] @ query < 0.999
 
 
+@pytest.mark.slow
 def test_the_models_own_onnx_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both engines run it, with an input that only it asks for."""
     model = make_tiny_model(tmp_path / "tiny", "cls")

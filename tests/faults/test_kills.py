@@ -20,7 +20,7 @@ from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
 from kbjobs.vectors.collection import Collection
-from tests.conftest import copy_pages, wait_until
+from tests.conftest import FACTOR, copy_pages, wait_until
 
 KILLS = 27
 pytestmark = pytest.mark.usefixtures("minilm")
@@ -34,16 +34,18 @@ def collection_vectors(home: Home, source: str) -> dict[str, np.ndarray]:  # typ
     return dict(zip(found["ids"], np.asarray(found["embeddings"]), strict=True))
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", range(20, 20 + FACTOR))
 def test_random_kills_change_nothing(
-    home: Home, tmp_path: Path, python_docs: Path, monkeypatch: pytest.MonkeyPatch
+    home: Home, tmp_path: Path, python_docs: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     monkeypatch.setenv("KBJOBS_MAX_DEATHS", "1000")  # so many deaths within seconds are not what the cap is for
     pages = copy_pages(python_docs, tmp_path / "pages", 64)
     register(home, "docs", [pages])
     manager = JobManager(home)
     job_id = manager.submit("index_offline", "docs")
-    generator = random.Random(20)
+    generator = random.Random(seed)
     killed = {"worker": 0, "daemon": 0, "both": 0}
     seen_runs = set()
     while sum(killed.values()) < KILLS:

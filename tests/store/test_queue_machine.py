@@ -23,7 +23,7 @@ from kbjobs.store.history import list_attempts
 from kbjobs.store.jobs import Limits, NewJob
 from kbjobs.store.queue import DuplicateJobError, Queue, StaleWorkerError
 from kbjobs.store.transitions import Event, Status
-from tests.conftest import phase_state
+from tests.conftest import FACTOR, phase_state
 
 SOURCES = ("a", "b", "c")
 MAX_DEATHS = 2
@@ -281,6 +281,6 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 QueueMachine.TestCase.settings = settings(
-    max_examples=120, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=120 * FACTOR, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
-TestQueueMachine = QueueMachine.TestCase
+TestQueueMachine = pytest.mark.slow(pytest.mark.long(QueueMachine.TestCase))

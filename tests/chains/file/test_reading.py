@@ -16,6 +16,7 @@ from kbjobs.chains.diagnostics import Diagnostic
 from kbjobs.chains.file.reading import ChainFileError, examine_text, parse_chain, read_chain
 from kbjobs.chains.library import TEMPLATES
 from kbjobs.phases.index_offline import IndexOfflineParams
+from tests.conftest import FACTOR
 
 PHASE = '[[phase]]\njob = "index-offline"\n'
 
@@ -169,19 +170,22 @@ PIECES = [
 ]  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.long
+@settings(max_examples=300 * FACTOR, deadline=None)
 @given(st.binary(max_size=200))
 def test_random_bytes(content: bytes) -> None:
     check_anything(content)
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.long
+@settings(max_examples=300 * FACTOR, deadline=None)
 @given(st.text(max_size=200))
 def test_random_text(content: str) -> None:
     check_anything(content)
 
 
-@settings(max_examples=500, deadline=None)
+@pytest.mark.long
+@settings(max_examples=500 * FACTOR, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
 def test_random_pieces_of_toml(content: str) -> None:
     check_anything(content)
@@ -203,7 +207,9 @@ def mutated(draw: Any) -> str:
     return text
 
 
-@settings(max_examples=500, deadline=None)
+@pytest.mark.slow
+@pytest.mark.long
+@settings(max_examples=500 * FACTOR, deadline=None)
 @given(mutated())
 def test_good_files_with_a_few_changes(content: str) -> None:
     check_anything(content)

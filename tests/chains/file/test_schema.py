@@ -21,6 +21,7 @@ from kbjobs.chains.file.building import build, job_spellings
 from kbjobs.chains.file.schema import chain_schema
 from kbjobs.chains.library import TEMPLATES
 from kbjobs.phases.registry import job_types
+from tests.conftest import FACTOR
 
 MALFORMED = Path(__file__).with_name("malformed")
 # The vocabulary of json-schema.org/draft-07/schema.
@@ -277,7 +278,9 @@ def containers(value: Any) -> Iterator[Any]:
             yield from containers(inside)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.slow
+@pytest.mark.long
+@settings(max_examples=400 * FACTOR, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(document=documents())
 def test_schema_and_model_agree_on_any_document(schema: dict[str, Any], document: dict[str, Any]) -> None:
     compare(schema, document)
