@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from kbjobs.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from kbjobs.answering import search
     from kbjobs.api import JobManager, get_job_manager
     from kbjobs.combined import (
         Checkpoint,
@@ -31,6 +32,7 @@ __all__ = [
     "load_checkpoint",
     "run_combined_job",
     "save_checkpoint",
+    "search",
 ]
 
 
@@ -40,6 +42,10 @@ def __getattr__(name: str) -> Any:
         from kbjobs import api
 
         return getattr(api, name)
+    if name == "search":
+        from kbjobs import answering
+
+        return answering.search
     if name in __all__:
         from kbjobs import combined
 

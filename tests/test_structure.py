@@ -26,7 +26,7 @@ FLOORS = [
     {"commands"},
     {"kbjobs"},
     {"api", "combined"},
-    {"asking", "doctor", "following", "sources"},
+    {"answering", "asking", "doctor", "following", "sources"},
     {"filters", "registering", "restoring"},
     {"daemon"},
     {"chains.file"},

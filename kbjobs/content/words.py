@@ -26,8 +26,8 @@ STEMMERS = {
 MAX_WORD = 64  # characters of a word that are kept
 _KNOWN_WORDS = 200_000  # words whose form is remembered, for a language
 
-# Letters and digits of any script; vowel signs of Indic and South-East Asian scripts belong to their words.
-_MARKS = "\u0900-\u0dff\u0f00-\u0fff"
+# Letters and digits of any script; vowel signs of Hebrew, Arabic and Indic scripts belong to their words.
+_MARKS = "\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0900-\u0dff\u0f00-\u0fff"
 # Thai, Lao, Burmese, Khmer, kana, Han, and the rarer Han beyond the first plane.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _UNSPACED += "\U00020000-\U0003ffff"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kbjobs.content.words import fold_words
 from kbjobs.crashpoints import crash_point
+from kbjobs.store import publishing as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.passages import PassageFile, PassageWriter
 from kbjobs.vectors.matrix import open_matrix, seal_matrix, write_matrix
@@ -24,10 +25,10 @@ PASSAGES = "passages.db"
 def write_exact(ledger: Ledger, model: int, profile: int, directory: Path) -> None:
     """Write the exact index of a model into a directory that nobody reads yet."""
     rows: dict[str, int] = {}
-    dimension = ledger.dimension(model)
+    dimension = store.dimension(ledger, model)
 
     def vectors() -> Iterator[bytes]:
-        for text_hash, vector in ledger.distinct_vectors(model, profile):
+        for text_hash, vector in store.distinct_vectors(ledger, model, profile):
             rows[text_hash] = len(rows)
             yield vector
 
@@ -36,8 +37,8 @@ def write_exact(ledger: Ledger, model: int, profile: int, directory: Path) -> No
     crash_point("matrix.rows_written")
     state = exact_state(ledger, model, profile)
     with PassageWriter(directory / PASSAGES, _fold) as passages:
-        wanted = ledger.passage_languages(model, profile)
-        passages.make_equal(wanted, lambda ids: ledger.passages_of(profile, ids), state)
+        wanted = store.passage_languages(ledger, model, profile)
+        passages.make_equal(wanted, lambda ids: store.passages_of(ledger, profile, ids), state)
         passages.set_vectors(rows)
     crash_point("passages.written")
     seal_matrix(path, dimension, len(rows), state)
@@ -51,9 +52,9 @@ def _fold(text: str, language: str | None) -> str:
 def exact_state(ledger: Ledger, model: int, profile: int) -> str:
     """Names what an exact index is made of: equal as long as its passages, their languages and their vectors are."""
     digest = hashlib.sha256()
-    for name, language in sorted(ledger.passage_languages(model, profile).items()):
+    for name, language in sorted(store.passage_languages(ledger, model, profile).items()):
         digest.update(f"{name} {language}\n".encode())
-    return f"{digest.hexdigest()[:32]} {ledger.newest_vector_of(model)}"
+    return f"{digest.hexdigest()[:32]} {store.newest_vector_of(ledger, model)}"
 
 
 def read_state(directory: Path) -> str | None:

@@ -261,7 +261,6 @@ def test_an_engine_is_checked_before_anything_is_queued(sources: Path, kbjobs: K
     assert job["phases"][0]["result"]["engine"].startswith("openvino-")
 
 
-<<<<<<< HEAD
 def test_run_names_no_type_that_is_not_for_people(kbjobs: Kbjobs) -> None:
     assert "unknown job type 'python-function'" in kbjobs("run", "python-function", "wiki", check=2).stderr
 
@@ -269,10 +268,10 @@ def test_run_names_no_type_that_is_not_for_people(kbjobs: Kbjobs) -> None:
 @pytest.mark.parametrize("name", ["index", "reindex"])
 def test_a_name_of_former_times_shows_every_dimension(kbjobs: Kbjobs, name: str) -> None:
     assert "384|768|1024|1536" in kbjobs("run", name, "--help").stdout
-=======
+
+
 def test_help_and_a_chain_that_is_not_there(home: Home, kbjobs: Kbjobs) -> None:
     check_help(kbjobs, "chain")
     refused = kbjobs("chain", "reindex-onlin", "--source", "a", check=4)
     assert (refused.stdout, "Did you mean reindex-online" in refused.stderr) == ("", True)
     assert not home.state_file.exists()
->>>>>>> 3a0770e6ac374204bf457cf8aafb9fc613ca3eb5

@@ -239,15 +239,14 @@ def test_new_in_a_folder_that_cannot_be_written(kbjobs: Kbjobs, home: Home) -> N
     assert "cannot be written" in kbjobs("chains", "new", "x", "--home", check=7).stderr
 
 
-<<<<<<< HEAD
 def test_validate_gives_the_code_that_a_submit_meets_first(kbjobs: Kbjobs, here: Path, wiki: str) -> None:
     """The sources stand above the phases in the file, and are looked at one after the other."""
     (here / "two.toml").write_text(f'sources = ["{wiki}", "gone"]\n[[phase]]\njob = "index-online"\n')
     kbjobs("chain", "two.toml", "-d", check=6)
     assert "there is no source 'gone'" in kbjobs("chains", "validate", "two.toml", check=6).stdout
-=======
+
+
 def test_help(kbjobs: Kbjobs) -> None:
     check_help(kbjobs, "chains")
     for command in ("list", "show", "validate", "schema", "new"):
         check_help(kbjobs, "chains", command)
->>>>>>> 3a0770e6ac374204bf457cf8aafb9fc613ca3eb5

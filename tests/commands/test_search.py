@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from kbjobs.api import JobManager
+from kbjobs.errors import UsageError
 from kbjobs.settings import Home, Settings
 from kbjobs.sources import register, search
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
-from tests.commands.conftest import check_help
+from tests.commands.conftest import OpenTerminal, check_help
 from tests.conftest import MODEL, Kbjobs, read_json, write_pages
 
 FIELDS = {"rank", "score", "source", "doc_id", "title", "url", "text", "model", "mode", "matched", "more"}
@@ -153,3 +157,41 @@ def test_an_empty_home(home: Home, kbjobs: Kbjobs) -> None:
         assert (refused.stdout, words in refused.stderr) == ("", True)
     assert "Put the words in quotes" in kbjobs("search", "wiki", "boil", "water", check=2).stderr
     assert not home.state_file.exists()
+
+
+@pytest.mark.usefixtures("kitchen")
+def test_python_finds_what_the_command_prints(kbjobs: Kbjobs) -> None:
+    from kbjobs import search as find
+
+    hits = find("kettle", source="tea", count=1)
+    assert [asdict(hit) | {"matched": list(hit.matched)} for hit in hits] == read_json(
+        kbjobs("search", "tea", "kettle", "-k", "1", "--json")
+    )
+    assert {hit.source for hit in find("kettle", source=["tea", "stars"], mode="vectors")} == {"tea", "stars"}
+    with pytest.raises(UsageError, match="not a mode"):
+        find("kettle", mode="magic")  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("kitchen")
+def test_a_prompt_answers_again_and_again(terminal: OpenTerminal) -> None:
+    opened = terminal("search", "--source", "tea")
+    opened.read_until("search> ")
+    opened.type(b"kettle\n")
+    opened.read_until(r"1\. \d\.\d+ +Page")
+    opened.type(b'"NEAR(\n')
+    opened.read_until(r"(?s)1\. .*1\. ")
+    opened.type(b"\n")
+    assert opened.end() == 0
+
+
+@pytest.mark.usefixtures("kitchen")
+def test_without_words_off_a_terminal(kbjobs: Kbjobs) -> None:
+    assert "nothing to search for" in kbjobs("search", check=2).stderr
+
+
+@pytest.mark.usefixtures("kitchen")
+def test_a_cold_search_loads_no_chroma(home: Home) -> None:
+    code = "import sys; sys.argv[1:] = ['search', 'tea', 'kettle']\nfrom kbjobs.cli import main\n"
+    code += "try: main()\nexcept SystemExit: print('chromadb' in sys.modules, 'torch' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines()[-1] == "False False"

@@ -90,13 +90,8 @@ def test_state(tmp_path: Path, version: int) -> None:
     assert queue.connection.execute("SELECT resource FROM locks").fetchone()[0] == "source:running"
     assert queue.get(6).not_before == 4102444800.0
     assert [one.outcome for one in list_attempts(queue, 5)] == [None]
-<<<<<<< HEAD
     starts = [[one.started_at for one in list_attempts(queue, number)] for number in (1, 2, 3, 5)]
     assert all(times and all(times) for times in starts)
-=======
-    starts = [one.started_at for number in range(1, 6) for one in list_attempts(queue, number)]
-    assert len(starts) >= 5 and all(starts)
->>>>>>> 3a0770e6ac374204bf457cf8aafb9fc613ca3eb5
     queue.record_death(5, "run-5", "power", 3)
     assert [one.outcome for one in list_attempts(queue, 5)] == ["requeue"]
     claimed = queue.claim("next")

@@ -1,0 +1,56 @@
+"""What of a ledger is published for searching: the passages of a model, and their vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from kbjobs.store.ledger import KEPT, PAGE, Ledger
+from kbjobs.store.passages import Passage
+
+
+def dimension(ledger: Ledger, model: int) -> int:
+    """How long the vectors of a model are."""
+    return int(ledger.connection.execute("SELECT dimension FROM models WHERE id = ?", (model,)).fetchone()[0])
+
+
+def distinct_vectors(ledger: Ledger, model: int, profile: int) -> Iterator[tuple[str, bytes]]:
+    """Hash and vector of each text that a record carries, once, in the order of the documents."""
+    rows = ledger.connection.execute(
+        "SELECT c.text_hash, v.vector FROM (SELECT text_hash, min(id) AS first FROM chunks c WHERE profile = ?"
+        f" AND {KEPT} GROUP BY text_hash) AS c JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash"
+        " ORDER BY c.first",
+        (profile, model),
+    )
+    for row in rows:
+        yield row[0], row[1]
+
+
+def passage_languages(ledger: Ledger, model: int | None, profile: int) -> dict[str, str | None]:
+    """The language of each record, by its id; of those whose vector is here, or where no model is given, of all."""
+    vectors = "" if model is None else " JOIN vectors v ON v.model = :model AND v.text_hash = c.text_hash"
+    rows = ledger.connection.execute(
+        "SELECT c.record_id, coalesce(m.language, d.language) FROM chunks c JOIN documents d ON d.doc_id = c.doc_id"
+        f" LEFT JOIN metadata m ON m.doc_id = c.doc_id{vectors} WHERE c.profile = :profile AND d.filtered = 0",
+        {"model": model, "profile": profile},
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def passages_of(ledger: Ledger, profile: int, ids: Sequence[str]) -> Iterator[list[Passage]]:
+    """The passages of records, in pages, without the rows of their vectors."""
+    for start in range(0, len(ids), PAGE):
+        page = ids[start : start + PAGE]
+        marks = ",".join("?" * len(page))
+        rows = ledger.connection.execute(
+            "SELECT c.record_id, NULL, c.text_hash, c.doc_id, d.path, coalesce(m.language, d.language), d.title,"
+            " d.url, c.text FROM chunks c JOIN documents d ON d.doc_id = c.doc_id"
+            f" LEFT JOIN metadata m ON m.doc_id = c.doc_id WHERE c.profile = ? AND c.record_id IN ({marks})",
+            (profile, *page),
+        )
+        yield [Passage(*row) for row in rows]
+
+
+def newest_vector_of(ledger: Ledger, model: int) -> int:
+    """The id of a model's newest vector, 0 where it has none."""
+    row = ledger.connection.execute("SELECT coalesce(max(id), 0) FROM vectors WHERE model = ?", (model,)).fetchone()
+    return int(row[0])

@@ -1,0 +1,204 @@
+"""Searching: every cosine is computed, words count too, and what cannot be used is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kbjobs.errors import NotFoundError, UsageError
+from kbjobs.searching.hits import Hit, Mode
+from kbjobs.searching.searcher import Searcher
+from kbjobs.settings import Home, Settings
+from kbjobs.sources import rebuild, register, verify
+from kbjobs.store.passages import Filter
+from kbjobs.store.sources import SourceFolder
+from tests.conftest import write_pages
+from tests.phases.test_index_offline import index
+
+pytestmark = pytest.mark.usefixtures("minilm")
+
+
+@pytest.fixture
+def notices() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def searcher(home: Home, notices: list[str]) -> Iterator[Searcher]:
+    with Searcher(home, Settings(home), notices.append) as opened:
+        yield opened
+
+
+def page(folder: Path, name: str, title: str, text: str, language: str = "en") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.html").write_text(
+        f"<html lang={language}><title>{title}</title><body><p>{text}</p></body></html>"
+    )
+
+
+def titles(hits: list[Hit]) -> list[str]:
+    return [hit.title for hit in hits]
+
+
+def live(home: Home) -> Path:
+    [directory] = SourceFolder(home.sources, "docs").vectors.iterdir()
+    return directory
+
+
+@pytest.fixture
+def library(home: Home, tmp_path: Path) -> Path:
+    """A few pages of different subjects and languages."""
+    pages = tmp_path / "pages"
+    page(pages, "boil", "Making water safe", "Water is boiled for a minute to kill germs. Let it cool.")
+    page(pages, "code", "Error codes", "The pump shows E-4711 when its filter is clogged.")
+    page(pages, "stars", "Galaxies", "A telescope shows distant stars at night.")
+    page(pages / "de", "wasser", "Wasser abkochen", "Kochendes Wasser tötet Keime.", "de")
+    page(pages / "ja", "mizu", "水", "水を沸かすと安全になる。", "ja")
+    register(home, "docs", [pages])
+    index(home)
+    return pages
+
+
+@pytest.mark.usefixtures("library")
+def test_words_and_meaning_together(searcher: Searcher) -> None:
+    [best, *_] = searcher.search("E-4711")
+    assert (best.title, best.mode, best.matched) == ("Error codes", "hybrid", ("E", "4711"))
+    assert titles(searcher.search("how do I sterilise drinking water", count=1)) == ["Making water safe"]
+    assert titles(searcher.search("boiling", mode="words")) == ["Making water safe"]  # by its stem
+    assert titles(searcher.search("kochende", mode="words")) == ["Wasser abkochen"]
+    assert titles(searcher.search("沸かす", mode="words")) == ["水"]
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize(("mode", "has_score"), [("vectors", True), ("words", False)])
+def test_one_way_alone(searcher: Searcher, mode: Mode, has_score: bool) -> None:
+    hits = searcher.search("water", mode=mode)
+    assert hits
+    assert {hit.mode for hit in hits} == {mode}
+    assert all((hit.score is not None) == has_score for hit in hits)
+    assert all((hit.model is not None) == has_score for hit in hits)
+
+
+@pytest.mark.usefixtures("library")
+def test_filters(searcher: Searcher) -> None:
+    assert titles(searcher.search("water", which=Filter(language="de"))) == ["Wasser abkochen"]
+    assert titles(searcher.search("water", which=Filter(path="pages/ja/"))) == ["水"]
+    assert searcher.search("water", which=Filter(language="fr")) == []
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize(
+    "words",
+    [
+        '"',
+        "*",
+        "NEAR(water stars)",
+        "title:water",
+        "-",
+        "a AND OR NOT",
+        "(",
+        "água'; DROP TABLE passages",
+        "x " * 50_000,
+    ],
+)
+def test_a_query_is_text_and_no_syntax(searcher: Searcher, words: str) -> None:
+    assert len(searcher.search(words)) == 5
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize(("words", "count"), [("", 1), ("  ", 1), ("caf\udce9", 1), ("water", 0), ("water", 10**7)])
+def test_what_cannot_be_asked(searcher: Searcher, words: str, count: int) -> None:
+    with pytest.raises(UsageError):
+        searcher.search(words, count=count)
+
+
+def test_one_hit_a_document_and_how_many_more(home: Home, tmp_path: Path, searcher: Searcher) -> None:
+    page(tmp_path / "pages", "long", "Kettles", "The kettle sings when the water boils. " * 200)
+    page(tmp_path / "pages", "short", "Stars", "A telescope shows the stars.")
+    register(home, "docs", [tmp_path / "pages"])
+    chunks = index(home).counts["chunks"]
+    [first, second] = searcher.search("kettle")
+    assert (first.title, second.title, second.more) == ("Kettles", "Stars", 0)
+    assert first.more == chunks - 2 > 1
+    everything = searcher.search("kettle", count=100, passages=True)
+    assert len(everything) == chunks
+    assert [hit.rank for hit in everything] == list(range(1, chunks + 1))
+
+
+def test_one_page_among_very_many_alike(home: Home, tmp_path: Path, searcher: Searcher) -> None:
+    """A graph of neighbours falls apart on these; every call must give the same answer."""
+    pages = tmp_path / "pages"
+    for number in range(400):
+        page(pages, f"page{number}", f"Page {number}", f"Page {number}")
+    for number in range(600):
+        page(pages / "same", f"same{number}", "Notice", "This page was left empty on purpose.")
+    page(pages, "giraffe", "Giraffes", "Giraffes eat leaves of the acacia.")
+    register(home, "docs", [pages])
+    index(home)
+    for mode in ("hybrid", "vectors", "words"):
+        answers = [searcher.search("giraffes", count=3, mode=mode) for _ in range(5)]  # type: ignore[arg-type]
+        assert answers[0][0].title == "Giraffes"
+        assert answers.count(answers[0]) == 5
+    assert len(searcher.search("left empty on purpose", count=600)) == 600
+    assert verify(home, "docs").ok
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("passages.db", lambda content: b"no database"),
+        ("passages.db", lambda content: content[: len(content) // 2]),
+        ("matrix.f32", lambda content: content[:-4]),
+        ("matrix.f32", lambda content: content[:40]),
+        ("matrix.f32", lambda content: b"KBJM\x09" + content[5:]),
+        ("matrix.f32", lambda content: content[:24] + b"\0" * 16 + content[40:]),
+    ],
+)
+def test_a_damaged_index_is_told_and_mended_from_the_ledger(
+    home: Home, searcher: Searcher, notices: list[str], name: str, damage: object
+) -> None:
+    path = live(home) / name
+    path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
+    assert titles(searcher.search("telescope", count=1)) == ["Galaxies"]
+    assert "docs is searched with Chroma, not exactly" in notices[0]
+    assert not verify(home, "docs").ok
+    assert index(home).counts["embedded"] == 0
+    assert verify(home, "docs").ok
+    notices.clear()
+    assert titles(searcher.search("telescope", count=1)) == ["Galaxies"]
+    assert notices == []
+
+
+@pytest.mark.usefixtures("library")
+def test_what_an_older_version_has_published_is_searched_as_before(
+    home: Home, searcher: Searcher, notices: list[str]
+) -> None:
+    for name in ("passages.db", "matrix.f32"):
+        (live(home) / name).unlink()
+    [best, *_] = searcher.search("telescope")
+    assert (best.title, best.mode, notices) == ("Galaxies", "vectors", [])
+    assert verify(home, "docs").ok
+    rebuild(home, "docs")
+    assert searcher.search("telescope")[0].mode == "hybrid"
+
+
+def test_an_edit_changes_just_what_it_changed(home: Home, library: Path, searcher: Searcher) -> None:
+    page(library, "stars", "Galaxies", "A microscope shows small animals.")
+    (library / "code.html").unlink()
+    index(home)
+    assert titles(searcher.search("telescope", mode="words")) == []
+    assert titles(searcher.search("E-4711", mode="words")) == []
+    assert titles(searcher.search("microscope", mode="words")) == ["Galaxies"]
+    assert titles(searcher.search("animals under a lens", count=1)) == ["Galaxies"]
+    assert verify(home, "docs").ok
+
+
+def test_a_source_that_has_no_index_yet(home: Home, tmp_path: Path, searcher: Searcher) -> None:
+    register(home, "docs", [write_pages(tmp_path / "pages", 1)])
+    for mode in ("hybrid", "words"):
+        with pytest.raises(NotFoundError, match="no index") as caught:
+            searcher.search("water", ["docs"], mode=mode)  # type: ignore[arg-type]
+        assert "kbjobs run index-offline docs" in caught.value.hint
