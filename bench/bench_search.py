@@ -1,8 +1,8 @@
 """How good the search is: nDCG@10 on the Cranfield collection, against an exact search in float32.
 
 The 1,400 abstracts become HTML pages, the real job indexes them, and the 225 queries are answered by what
-``kbjobs search`` runs, in each of its modes. The baseline is sentence-transformers in float32 on the same passages, every
-cosine computed; a document scores as its best passage. The bar is for vectors; the other modes are to be above them.
+``kbjobs search`` runs, in each of its modes. The baseline is sentence-transformers in float32 on the same passages,
+every cosine computed; a document scores as its best passage. The bar is for vectors; both together are to be above.
 
 Judgements (cranqrel.readme, codes of Cleverdon): 1 is a complete answer, 4 of minimum interest. The gain of a
 document is therefore 5 − code: 4, 3, 2, 1. The code −1 stands once in each query and is not defined there; it counts

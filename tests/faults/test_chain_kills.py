@@ -108,7 +108,7 @@ def test_a_kill_between_each_pair_of_phases(
     job_id = submit(manager, chain())
     for number in range(PHASES - 1):
         wait_until(marker.exists)
-        wait_until(lambda n=number: manager.get_status(job_id).phases[n]["status"] == "completed")
+        wait_until(lambda n=number: manager.get_status(job_id).phases[n].status == "completed")
         checkpoint = manager.get_checkpoint("six", "a")
         assert checkpoint is not None
         assert [phase.result["number"] for phase in checkpoint.completed] == list(range(number + 1))

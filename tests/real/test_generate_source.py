@@ -104,4 +104,4 @@ def test_a_chain_that_is_killed_buys_no_more_than_was_on_its_way(manager: JobMan
     assert verify(home, "docs").ok
     assert describe(home, "docs").documents == PAGES
     hits = search(home, Settings(home), "how is memory allocated", "docs", 3, "all-MiniLM-L6-v2")
-    assert "memory" in hits[0]["text"].lower()
+    assert "memory" in hits[0].text.lower()
