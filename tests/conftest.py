@@ -17,8 +17,10 @@ from typing import Any
 import hypothesis
 import pytest
 
+from kbjobs.api import JobManager
 from kbjobs.daemon.launching import is_running, stop_daemon
 from kbjobs.settings import HOME_VARIABLE, SETTINGS, Home
+from kbjobs.store.jobs import Job
 from kbjobs.store.phase_state import PhaseState
 from tests.servers.openai_server import OpenAIServer
 
@@ -170,6 +172,17 @@ def wait_until(condition: Callable[[], Any], seconds: float = 30, interval: floa
         assert time.monotonic() < deadline, "the condition did not come true in time"
         time.sleep(interval)
     return answer
+
+
+def wait_ended(manager: JobManager, job_id: int, seconds: float = 120) -> Job:
+    """The job when it has ended; fails after ``seconds``."""
+
+    def ended() -> Job | None:
+        job = manager.get_status(job_id)
+        return job if job.has_ended else None
+
+    job: Job = wait_until(ended, seconds)
+    return job
 
 
 def is_alive(pid: int) -> bool:

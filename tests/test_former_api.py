@@ -20,9 +20,8 @@ from kbjobs import (
     save_checkpoint,
 )
 from kbjobs.errors import ConflictError
-from kbjobs.store.jobs import Job
 from kbjobs.store.transitions import Status
-from tests.conftest import Kbjobs, wait_until
+from tests.conftest import Kbjobs, wait_ended, wait_until
 
 pytestmark = pytest.mark.usefixtures("test_types")
 
@@ -41,28 +40,19 @@ def functions(test_types: None) -> Any:
     return kbjobs_test_functions
 
 
-def ended(manager: JobManager, job_id: int) -> Job:
-    def look() -> Job | None:
-        job = manager.get_status(job_id)
-        return job if job.has_ended else None
-
-    job: Job = wait_until(look)
-    return job
-
-
 @pytest.mark.parametrize("job_type", ["index_online", "generate_source", "index", "nightly"])
 def test_the_job_type_of_a_function_is_its_label(
     manager: JobManager, functions: Any, kbjobs: Kbjobs, job_type: str
 ) -> None:
     my_index_function = functions.my_index_function
     job_id = manager.submit(job_type, "my_source", my_index_function, "value1", kwarg1=3)
-    status = ended(manager, job_id)
+    status = wait_ended(manager, job_id)
     assert (status.type, status.source, status.status) == (job_type, "my_source", Status.COMPLETED)
     assert status.result == {"status": "success", "indexed": 3}
     assert [job.id for job in manager.get_job_history(limit=50, max_age_days=7, job_type=job_type)] == [job_id]
     assert job_type.replace("_", "-") in kbjobs("history", "--type", job_type).stdout
     by_name = manager.submit(job_type=job_type, source_id="my_source", func=my_index_function, arg1="value1", kwarg1=2)
-    assert ended(manager, by_name).result == {"status": "success", "indexed": 2}
+    assert wait_ended(manager, by_name).result == {"status": "success", "indexed": 2}
 
 
 def test_one_job_a_source_and_no_duplicates(manager: JobManager, functions: Any, tmp_path: Any) -> None:
@@ -76,15 +66,15 @@ def test_one_job_a_source_and_no_duplicates(manager: JobManager, functions: Any,
     assert [job.id for job in manager.get_active_jobs(source_id="my_source")] == [job_id, other]
     assert manager.get_status(other).status is Status.PENDING
     manager.cancel(job_id)
-    assert ended(manager, job_id).status is Status.CANCELLED
-    assert ended(manager, other).status is Status.COMPLETED
+    assert wait_ended(manager, job_id).status is Status.CANCELLED
+    assert wait_ended(manager, other).status is Status.COMPLETED
 
 
 def test_a_label_takes_nothing_of_what_bears_it_as_a_name(manager: JobManager, functions: Any) -> None:
     """The checkpoint of a chain outlives functions that run under its name."""
     phases = [{"name": "metadata", "job": "metadata", "status": "completed"}, {"name": "index", "job": "index_online"}]
     save_checkpoint(Checkpoint("my_source", "generate_source", phases))
-    ended(manager, manager.submit("generate_source", "my_source", functions.answer))
+    wait_ended(manager, manager.submit("generate_source", "my_source", functions.answer))
     found = load_checkpoint("my_source", "generate_source")
     assert found is not None
     assert [phase.job for phase in found.phases] == ["metadata", "index_online"]
@@ -128,5 +118,5 @@ def test_checkpoints(functions: Any) -> None:
 
 
 def test_a_label_with_dashes_is_that_with_underscores(manager: JobManager, functions: Any) -> None:
-    job = ended(manager, manager.submit("index-online", "my_source", functions.answer))
+    job = wait_ended(manager, manager.submit("index-online", "my_source", functions.answer))
     assert (job.type, job.status) == ("index_online", Status.COMPLETED)

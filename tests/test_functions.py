@@ -12,9 +12,8 @@ import pytest
 from kbjobs import JobManager
 from kbjobs.errors import ConflictError, UsageError
 from kbjobs.settings import Home
-from kbjobs.store.jobs import Job
 from kbjobs.store.transitions import Status
-from tests.conftest import wait_until, write_pages
+from tests.conftest import wait_ended, wait_until, write_pages
 
 pytestmark = pytest.mark.usefixtures("test_types")
 
@@ -33,19 +32,10 @@ def functions(test_types: None) -> Any:
     return kbjobs_test_functions
 
 
-def ended(manager: JobManager, job_id: int) -> Job:
-    def look() -> Job | None:
-        job = manager.get_status(job_id)
-        return job if job.has_ended else None
-
-    job: Job = wait_until(look)
-    return job
-
-
 def test_a_function_runs_in_a_worker_with_its_arguments(manager: JobManager, functions: Any, tmp_path: Path) -> None:
     pages = write_pages(tmp_path / "pages", 3)
     job_id = manager.submit("count_pages", "wiki", functions.count_pages, str(pages), suffix=".html")
-    job = ended(manager, job_id)
+    job = wait_ended(manager, job_id)
     assert (job.type, job.source, job.status) == ("count_pages", "wiki", Status.COMPLETED)
     assert job.result == {"pages": 3, "folder": str(pages)}
     assert [one.type for one in manager.get_job_history(job_type="count_pages")] == ["count_pages"]
@@ -62,7 +52,7 @@ def test_a_function_runs_in_a_worker_with_its_arguments(manager: JobManager, fun
     ],
 )
 def test_results_and_callbacks(manager: JobManager, functions: Any, name: str, result: dict[str, Any]) -> None:
-    job = ended(manager, manager.submit("custom", None, getattr(functions, name)))
+    job = wait_ended(manager, manager.submit("custom", None, getattr(functions, name)))
     assert (job.status, job.result, job.progress) == (Status.COMPLETED, result, 100)
 
 
@@ -77,10 +67,10 @@ def test_all_forms_of_progress_are_understood(manager: JobManager, functions: An
 
 
 def test_what_fails_is_told(manager: JobManager, functions: Any) -> None:
-    failed = ended(manager, manager.submit("custom", None, functions.fails))
+    failed = wait_ended(manager, manager.submit("custom", None, functions.fails))
     assert failed.status is Status.FAILED
     assert "no such luck" in (failed.error or "")
-    wrong = ended(manager, manager.submit("custom", None, functions.returns_what_is_not_json))
+    wrong = wait_ended(manager, manager.submit("custom", None, functions.returns_what_is_not_json))
     assert "not JSON" in (wrong.error or "")
 
 
@@ -90,7 +80,7 @@ def test_a_function_can_be_cancelled(manager: JobManager, functions: Any, tmp_pa
     job_id = manager.submit("custom", "wiki", getattr(functions, name), str(marker))
     wait_until(marker.exists)
     manager.cancel(job_id)
-    assert ended(manager, job_id).status is Status.CANCELLED
+    assert wait_ended(manager, job_id).status is Status.CANCELLED
 
 
 def test_the_same_call_is_the_same_job(manager: JobManager, functions: Any, tmp_path: Path) -> None:
@@ -102,7 +92,7 @@ def test_the_same_call_is_the_same_job(manager: JobManager, functions: Any, tmp_
     wait_until(marker.exists)
     assert manager.get_status(other).status is Status.PENDING  # one at a time on a source
     manager.cancel(job_id)
-    assert ended(manager, other).status is Status.COMPLETED
+    assert wait_ended(manager, other).status is Status.COMPLETED
 
 
 def test_what_a_worker_could_not_import_is_refused(manager: JobManager, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +115,7 @@ def test_what_a_worker_could_not_import_is_refused(manager: JobManager, monkeypa
 
 def test_callbacks_by_name_and_numbers_of_other_kinds(manager: JobManager, functions: Any) -> None:
     job_id = manager.submit("custom", None, functions.reports_by_name)
-    assert ended(manager, job_id).status is Status.COMPLETED
+    assert wait_ended(manager, job_id).status is Status.COMPLETED
 
 
 def test_where_modules_are_looked_for_makes_no_other_job(
@@ -146,7 +136,7 @@ def test_a_function_of_the_current_folder(manager: JobManager, tmp_path: Path, m
     monkeypatch.syspath_prepend("")
     import of_this_folder  # type: ignore[import-not-found]
 
-    assert ended(manager, manager.submit("custom", None, of_this_folder.work)).result == {"here": True}
+    assert wait_ended(manager, manager.submit("custom", None, of_this_folder.work)).result == {"here": True}
 
 
 def test_arguments_and_names_are_checked(manager: JobManager, functions: Any) -> None:

@@ -18,10 +18,9 @@ from kbjobs.commands._render import job_row
 from kbjobs.errors import ExitCode
 from kbjobs.settings import Home
 from kbjobs.sources import register
-from kbjobs.store.jobs import Job
 from kbjobs.wording import agreeing, counted
 from tests.commands.conftest import OpenTerminal
-from tests.conftest import Kbjobs, phase_state, read_json, wait_until, write_pages
+from tests.conftest import Kbjobs, phase_state, read_json, wait_ended, write_pages
 
 pytestmark = pytest.mark.usefixtures("test_types")
 
@@ -32,15 +31,6 @@ def manager(home: Home, tmp_path: Path) -> Iterator[JobManager]:
     opened = JobManager(home)
     yield opened
     opened.close()
-
-
-def ended(manager: JobManager, job_id: int) -> Job:
-    def look() -> Job | None:
-        job = manager.get_status(job_id)
-        return job if job.has_ended else None
-
-    job: Job = wait_until(look)
-    return job
 
 
 @pytest.mark.parametrize(
@@ -58,12 +48,12 @@ def test_verbs_agree() -> None:
 def test_a_job_without_a_source_has_no_gap_in_its_title(manager: JobManager) -> None:
     import kbjobs_test_functions as functions
 
-    job = ended(manager, manager.submit("export", None, functions.answer))
+    job = wait_ended(manager, manager.submit("export", None, functions.answer))
     assert summary(job).startswith("job 1 export: completed in ")
 
 
 def test_nothing_is_at_100_percent_before_its_end(manager: JobManager, kbjobs: Kbjobs) -> None:
-    job = ended(manager, manager.submit("steps", "a", count=1, fail=True))
+    job = wait_ended(manager, manager.submit("steps", "a", count=1, fail=True))
     manager._opened().connection.execute("UPDATE jobs SET progress = 99.96 WHERE id = ?", (job.id,))
     assert "\t99%\t" in kbjobs("interrupted").stdout
     assert "99.9%" in kbjobs("status", job.id).stdout
@@ -74,7 +64,7 @@ def test_nothing_is_at_100_percent_before_its_end(manager: JobManager, kbjobs: K
 def test_the_next_step_stands_on_a_line_of_its_own(manager: JobManager, kbjobs: Kbjobs) -> None:
     import kbjobs_test_functions as functions
 
-    job = ended(manager, manager.submit("export", None, functions.returns_what_is_not_json))
+    job = wait_ended(manager, manager.submit("export", None, functions.returns_what_is_not_json))
     rows = dict(line.split("\t", 1) for line in kbjobs("status", job.id).stdout.splitlines())
     assert rows["message"].startswith("the function returned what is not JSON")
     assert rows["next step"] == "Return a dict of texts, numbers and lists."

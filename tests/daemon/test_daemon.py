@@ -22,7 +22,7 @@ from kbjobs.sources import register, verify
 from kbjobs.store.jobs import Job
 from kbjobs.store.queue import Queue
 from kbjobs.store.transitions import Status
-from tests.conftest import Kbjobs, copy_pages, is_alive, wait_until, write_pages
+from tests.conftest import Kbjobs, copy_pages, is_alive, wait_ended, wait_until, write_pages
 
 pytestmark = pytest.mark.usefixtures("minilm")
 
@@ -36,15 +36,6 @@ def running_job(manager: JobManager, job_id: int) -> Job:
         return job if job.pid and job.phase and job.phase.unit == "chunks" and job.phase.current else None
 
     job: Job = wait_until(found, 60)
-    return job
-
-
-def ended_job(manager: JobManager, job_id: int, seconds: float = 120) -> Job:
-    def found() -> Job | None:
-        job = manager.get_status(job_id)
-        return job if job.has_ended else None
-
-    job: Job = wait_until(found, seconds)
     return job
 
 
@@ -88,7 +79,7 @@ def test_a_submit_starts_a_detached_daemon(home: Home, small: str, kbjobs: Kbjob
         name for name in inherited if str(home.path) not in name and name.startswith("/") and name != "/dev/null"
     ]
     os.kill(pid, signal.SIGHUP)
-    assert ended_job(manager, job_id).status is Status.COMPLETED
+    assert wait_ended(manager, job_id).status is Status.COMPLETED
     assert is_alive(pid)
     rss = int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1])  # type: ignore[index]
     assert rss < 60 * 1024
@@ -108,7 +99,7 @@ def test_the_daemon_survives_the_end_of_its_session(home: Home, small: str) -> N
     shell.wait()
     shell.stdout.close()
     manager = JobManager(home)
-    assert ended_job(manager, job_id).exit_code == 0
+    assert wait_ended(manager, job_id).exit_code == 0
     assert manager.get_daemon().running
 
 
@@ -128,7 +119,7 @@ def test_a_killed_worker_is_noticed_within_two_seconds(home: Home, docs: str) ->
     os.kill(job.pid, signal.SIGKILL)
     wait_until(lambda: manager.get_status(job.id).attempt == 2, 10)
     assert time.monotonic() - killed < 2
-    ended = ended_job(manager, job.id)
+    ended = wait_ended(manager, job.id)
     assert (ended.status, ended.exit_code, ended.attempt) == (Status.COMPLETED, 0, 2)
     assert ended.result is not None
     assert ended.result["reused"] > 0  # what the dead worker had committed
@@ -157,7 +148,7 @@ def test_a_worker_outlives_a_killed_daemon_and_is_adopted(home: Home, steps: Job
     os.kill(manager.get_daemon().pid, signal.SIGKILL)
     wait_until(lambda: not is_running(home))
     ensure_daemon(home)
-    ended = ended_job(manager, job.id)
+    ended = wait_ended(manager, job.id)
     assert (ended.status, ended.attempt) == (Status.COMPLETED, 1)
 
 
@@ -171,7 +162,7 @@ def test_an_adopted_worker_that_dies_is_noticed(home: Home, steps: Job) -> None:
     os.kill(job.pid, signal.SIGKILL)
     wait_until(lambda: manager.get_status(job.id).attempt == 2, 10)
     assert time.monotonic() - killed < 2
-    assert ended_job(manager, job.id).status is Status.COMPLETED
+    assert wait_ended(manager, job.id).status is Status.COMPLETED
 
 
 def test_a_graceful_stop_gives_the_jobs_back(home: Home, docs: str, kbjobs: Kbjobs) -> None:
@@ -184,7 +175,7 @@ def test_a_graceful_stop_gives_the_jobs_back(home: Home, docs: str, kbjobs: Kbjo
     assert job.pid is not None
     assert not is_alive(job.pid)
     kbjobs("daemon", "start")
-    ended = ended_job(manager, job.id)
+    ended = wait_ended(manager, job.id)
     assert (ended.status, ended.attempt) == (Status.COMPLETED, 2)
     assert ended.result is not None
     assert ended.result["reused"] > 0
@@ -222,7 +213,7 @@ def test_a_worker_that_does_not_stop_is_killed_after_the_grace(
     assert job.pid is not None
     os.kill(job.pid, signal.SIGSTOP)
     manager.cancel(job.id)
-    assert ended_job(manager, job.id, 20).status is Status.CANCELLED
+    assert wait_ended(manager, job.id, 20).status is Status.CANCELLED
     assert not is_alive(job.pid)
 
 
@@ -251,7 +242,7 @@ def test_a_crash_at_every_start_ends_as_interrupted(home: Home, small: str) -> N
     )
     queue.close()
     job_id = manager.submit("index_offline", small)
-    ended = ended_job(manager, job_id, 30)
+    ended = wait_ended(manager, job_id, 30)
     assert (ended.status, ended.exit_code, ended.attempt) == (Status.INTERRUPTED, 10, 3)
     assert "3 times without progress" in ended.message
     assert is_running(home)
@@ -289,7 +280,7 @@ def test_a_reused_pid_is_not_taken_for_the_worker(home: Home, small: str) -> Non
             queue.set_pid(claimed.id, "run-before-the-reboot", stranger.pid)
         queue.close()
         ensure_daemon(home)
-        assert ended_job(manager, resumable).status is Status.COMPLETED
+        assert wait_ended(manager, resumable).status is Status.COMPLETED
         assert is_alive(stranger.pid)
     finally:
         stranger.kill()

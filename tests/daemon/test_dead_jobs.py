@@ -20,7 +20,7 @@ from kbjobs.settings import Home
 from kbjobs.sources import register
 from kbjobs.store.jobs import Job, LimitChanges, Limits
 from kbjobs.store.transitions import Status
-from tests.conftest import Kbjobs, read_json, wait_until, write_pages
+from tests.conftest import Kbjobs, read_json, wait_ended, wait_until, write_pages
 
 pytestmark = pytest.mark.usefixtures("test_types")
 
@@ -51,15 +51,6 @@ def kill(home: Home, manager: JobManager) -> Kill:
         return manager.get_status(job_id)
 
     return run
-
-
-def ended(manager: JobManager, job_id: int) -> Job:
-    def look() -> Job | None:
-        job = manager.get_status(job_id)
-        return job if job.has_ended else None
-
-    job: Job = wait_until(look)
-    return job
 
 
 def test_a_dead_worker_is_told_and_nothing_is_changed(manager: JobManager, kill: Kill, kbjobs: Kbjobs) -> None:
@@ -94,7 +85,7 @@ def test_resume_goes_on_where_it_was(manager: JobManager, kill: Kill, kbjobs: Kb
 
 def test_resume_all_takes_the_dead_ones_too(manager: JobManager, kill: Kill, kbjobs: Kbjobs) -> None:
     failed = manager.submit("steps", "b", count=1, fail=True)
-    ended(manager, failed)
+    wait_ended(manager, failed)
     job = kill()
     (manager.home.sources / "b" / "mended").touch()
     kbjobs("resume", "--all")
@@ -105,7 +96,7 @@ def test_new_limits_hold_for_a_dead_job(manager: JobManager, kill: Kill) -> None
     job = kill(limits=Limits(timeout=3600, retries=4))
     resumed = manager.resume(job.id, LimitChanges(timeout=0.3))
     assert (resumed.timeout, resumed.retries) == (0.3, 4)
-    assert ended(manager, job.id).exit_code == 8
+    assert wait_ended(manager, job.id).exit_code == 8
 
 
 def test_retry_begins_from_the_start(manager: JobManager, kill: Kill, kbjobs: Kbjobs) -> None:
@@ -124,7 +115,7 @@ def test_a_dead_job_that_was_cancelled_ends_so(manager: JobManager, kill: Kill) 
     manager.cancel(job.id)
     resumed = manager.resume(job.id)
     assert resumed.status in (Status.PENDING, Status.RUNNING)
-    assert ended(manager, job.id).exit_code == 0
+    assert wait_ended(manager, job.id).exit_code == 0
 
 
 def test_the_end_of_a_dead_attempt_is_its_last_sign_of_life(manager: JobManager, kill: Kill) -> None:
@@ -136,14 +127,14 @@ def test_the_end_of_a_dead_attempt_is_its_last_sign_of_life(manager: JobManager,
     assert dead.finished_at is not None
     assert datetime.fromisoformat(dead.finished_at).timestamp() <= died
     assert datetime.fromisoformat(dead.finished_at).timestamp() >= died - 2
-    ended(manager, job.id)
+    wait_ended(manager, job.id)
 
 
 def test_the_same_job_again_is_refused_while_a_dead_one_holds_its_place(manager: JobManager, kill: Kill) -> None:
     job = kill()
     with pytest.raises(ConflictError, match=f"job {job.id}"):
         manager.submit("steps", "a", count=40, seconds=0.05)
-    assert ended(manager, job.id).exit_code == 0  # the submit has woken a daemon, which goes on with it
+    assert wait_ended(manager, job.id).exit_code == 0  # the submit has woken a daemon, which goes on with it
 
 
 @pytest.fixture
@@ -189,7 +180,7 @@ def test_retry_begins_each_of_several_dead_ones_from_the_start(
 def test_a_worker_that_has_ended_since_its_job_was_read_is_not_dead(manager: JobManager) -> None:
     job_id = manager.submit("steps", "a", count=10, seconds=0.05)
     job = wait_until(lambda: (one := manager.get_status(job_id)).pid and one.status is Status.RUNNING and one)
-    ended(manager, job_id)
+    wait_ended(manager, job_id)
     assert not manager.is_worker_dead(job)
 
 
@@ -197,4 +188,4 @@ def test_a_submit_that_is_skipped_has_the_dead_job_go_on(manager: JobManager, ki
     job = kill()
     again = ("run", "steps", "a", "--count", 40, "--seconds", 0.05, "--if-active", "skip")
     assert f"job {job.id}; nothing was queued" in kbjobs(*again).stderr
-    assert ended(manager, job.id).exit_code == 0
+    assert wait_ended(manager, job.id).exit_code == 0

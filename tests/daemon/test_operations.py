@@ -25,7 +25,7 @@ from kbjobs.sources import register
 from kbjobs.store.jobs import Job, Limits
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
-from tests.conftest import Kbjobs, is_alive, read_json, wait_until, write_pages
+from tests.conftest import Kbjobs, is_alive, read_json, wait_ended, wait_until, write_pages
 
 pytestmark = pytest.mark.usefixtures("test_types")
 
@@ -35,15 +35,6 @@ def manager(home: Home, tmp_path: Path) -> JobManager:
     for name in ("a", "b", "c"):
         register(home, name, [write_pages(tmp_path / name, 1)])
     return JobManager(home)
-
-
-def ended(manager: JobManager, job_id: int, seconds: float = 30) -> Job:
-    def found() -> Job | None:
-        job = manager.get_status(job_id)
-        return job if job.has_ended else None
-
-    job: Job = wait_until(found, seconds)
-    return job
 
 
 def started(manager: JobManager, job_id: int) -> Job:
@@ -85,7 +76,7 @@ def test_a_pending_job_past_its_limit_ends_by_itself(manager: JobManager) -> Non
     running = manager.submit("steps", "a", count=30, seconds=0.1)
     started(manager, running)
     waiting = manager.submit_job("steps", "a", {"number": 2}, limits=Limits(until=time.time() + 1))
-    job = ended(manager, waiting.id, 10)
+    job = wait_ended(manager, waiting.id, 10)
     assert (job.status, job.exit_code, job.attempt) == (Status.INTERRUPTED, 8, 0)
     assert manager.get_status(running).status is Status.RUNNING
 
@@ -93,7 +84,7 @@ def test_a_pending_job_past_its_limit_ends_by_itself(manager: JobManager) -> Non
 def test_not_before_starts_at_its_moment(manager: JobManager) -> None:
     wished = time.time() + 2
     job = manager.submit_job("steps", "a", {"count": 0}, limits=Limits(not_before=wished))
-    assert ended(manager, job.id).exit_code == 0
+    assert wait_ended(manager, job.id).exit_code == 0
     assert 0 <= time.time() - wished < 2
 
 
@@ -101,23 +92,23 @@ def test_another_job_on_a_busy_source_waits_and_blocks_nobody(manager: JobManage
     first = manager.submit("steps", "a", count=20, seconds=0.1)
     second = manager.submit("steps", "a", count=1, number=2)
     third = manager.submit("steps", "b", count=1)
-    assert ended(manager, third).exit_code == 0
+    assert wait_ended(manager, third).exit_code == 0
     assert manager.get_status(second).status is Status.PENDING
-    assert ended(manager, first).exit_code == 0
-    assert ended(manager, second).exit_code == 0
+    assert wait_ended(manager, first).exit_code == 0
+    assert wait_ended(manager, second).exit_code == 0
 
 
 def test_passing_errors_are_tried_again(manager: JobManager, monkeypatch: pytest.MonkeyPatch, kbjobs: Kbjobs) -> None:
     monkeypatch.setenv("KBJOBS_RETRY_SECONDS", "0.2")
     failed = manager.submit("steps", "a", fail_first=1)
-    assert ended(manager, failed).exit_code == 1
+    assert wait_ended(manager, failed).exit_code == 1
     job = manager.submit_job("steps", "b", {"fail_first": 2}, limits=Limits(retries=2))
-    assert ended(manager, job.id).exit_code == 0
+    assert wait_ended(manager, job.id).exit_code == 0
     attempts = manager.get_attempts(job.id)
     assert [one.outcome for one in attempts] == ["postpone", "postpone", "complete"]
     assert attempts[0].error == "the server is busy"
     exhausted = manager.submit_job("steps", "c", {"fail_first": 9}, limits=Limits(retries=1))
-    assert ended(manager, exhausted.id).attempt == 2
+    assert wait_ended(manager, exhausted.id).attempt == 2
     shown = kbjobs("status", job.id).stdout
     assert shown.count("the server is busy") == 2
 
@@ -128,7 +119,7 @@ def test_a_stopped_worker_is_killed_and_its_job_requeued(manager: JobManager, mo
     job = started(manager, job_id)
     assert job.pid is not None
     os.kill(job.pid, signal.SIGSTOP)
-    done = ended(manager, job_id, 40)
+    done = wait_ended(manager, job_id, 40)
     assert (done.status, done.attempt) == (Status.COMPLETED, 2)
     assert not is_alive(job.pid)
     assert steps_done(manager.home, "a") == [(job_id, step) for step in range(12)]
@@ -146,7 +137,7 @@ def test_a_worker_that_comes_back_changes_nothing(manager: JobManager) -> None:
     manager._queue.record_death(job_id, job.run_id, "said to be dead", 99)
     os.kill(job.pid, signal.SIGCONT)
     wait_until(lambda: not is_alive(job.pid or 0))
-    done = ended(manager, job_id)
+    done = wait_ended(manager, job_id)
     assert (done.status, done.attempt) == (Status.COMPLETED, 2)
     assert steps_done(manager.home, "a") == [(job_id, step) for step in range(30)]
 
@@ -158,7 +149,7 @@ def test_children_of_children_die_with_a_cancelled_job(manager: JobManager) -> N
     run_id = job.run_id
     wait_until(lambda: len(processes_of_run(run_id)) == 4)
     manager.cancel(job_id)
-    assert ended(manager, job_id).status is Status.CANCELLED
+    assert wait_ended(manager, job_id).status is Status.CANCELLED
     wait_until(lambda: not processes_of_run(run_id), 5)
 
 
@@ -170,7 +161,7 @@ def test_a_worker_deaf_to_sigterm_is_killed_after_the_grace(
     wait_until(lambda: manager.get_status(job_id).pid)
     asked = time.monotonic()
     manager.cancel(job_id)
-    assert ended(manager, job_id).status is Status.CANCELLED
+    assert wait_ended(manager, job_id).status is Status.CANCELLED
     assert 0.9 <= time.monotonic() - asked < 6
     assert manager.get_status(job_id).attempt == 1
 
@@ -181,7 +172,7 @@ def test_a_phase_that_hangs_past_its_limit_is_killed_and_does_not_run_again(
     monkeypatch.setenv("KBJOBS_GRACE_SECONDS", "0.2")
     monkeypatch.setenv("KBJOBS_STALL_AFTER", "5")
     job = manager.submit_job("steps", "a", {"misbehave": "deaf"}, limits=Limits(timeout=0.5))
-    late = ended(manager, job.id)
+    late = wait_ended(manager, job.id)
     assert (late.status, late.exit_code, late.reason, late.attempt) == (Status.INTERRUPTED, 8, "time_limit", 1)
     assert "what was done is kept" in late.message
     assert late.duration > 5
@@ -239,7 +230,7 @@ class TestSecrets:
         self, manager: JobManager, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-value")
-        assert ended(manager, manager.submit("steps", "a", count=1)).exit_code == 0
+        assert wait_ended(manager, manager.submit("steps", "a", count=1)).exit_code == 0
         assert manager.get_daemon().secrets == ("OPENAI_API_KEY",)
 
     def test_it_is_stored_and_never_shown(self, manager: JobManager, kbjobs: Kbjobs) -> None:
@@ -248,7 +239,7 @@ class TestSecrets:
         value = 'sk-secret-"value"\\'
         stored = subprocess.run(command, input=value + "\n", text=True, capture_output=True, check=True)
         assert manager.home.secrets_file.stat().st_mode & 0o777 == 0o600
-        assert ended(manager, manager.submit("steps", "a", count=1)).exit_code == 0
+        assert wait_ended(manager, manager.submit("steps", "a", count=1)).exit_code == 0
         source = SourceFolder(manager.home.sources, "a")
         seen = Context(manager.home, manager.settings, source, 1, Mock(), lambda: False, logging.getLogger())
         assert seen.secret("OPENAI_API_KEY") == value  # as a phase asks for it
@@ -311,13 +302,13 @@ def test_a_job_waits_for_a_command_that_keeps_its_source(manager: JobManager) ->
     )
     assert manager.get_status(job_id).status is Status.RUNNING
     lock.release()
-    assert ended(manager, job_id).exit_code == 0
+    assert wait_ended(manager, job_id).exit_code == 0
 
 
 def test_a_type_that_is_gone_fails_with_its_name(manager: JobManager, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "")
     job_id = manager.submit("steps", "a", count=1)  # known here, not to the worker
-    job = ended(manager, job_id)
+    job = wait_ended(manager, job_id)
     assert (job.status, job.exit_code, job.attempt) == (Status.FAILED, 2, 1)
     assert "unknown job type 'steps'" in (job.error or "")
 

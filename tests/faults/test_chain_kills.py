@@ -18,7 +18,7 @@ from kbjobs.settings import Home
 from kbjobs.sources import register
 from kbjobs.store.jobs import Job
 from kbjobs.store.transitions import Status
-from tests.conftest import wait_until, write_pages
+from tests.conftest import wait_ended, wait_until, write_pages
 
 pytestmark = pytest.mark.usefixtures("test_types")
 PHASES = 6
@@ -48,15 +48,6 @@ def submit(manager: JobManager, chain: Chain, resume: bool = False) -> int:
     return manager.enqueue([manager.plan(chain, "a", resume=resume)])[0].id
 
 
-def ended(manager: JobManager, job_id: int) -> Job:
-    def look() -> Job | None:
-        job = manager.get_status(job_id)
-        return job if job.has_ended else None
-
-    job: Job = wait_until(look, 60)
-    return job
-
-
 def rows(manager: JobManager, question: str) -> list[tuple[Any, ...]]:
     import kbjobs_test_types
 
@@ -76,7 +67,7 @@ def state_of(job: Job) -> list[tuple[Any, ...]]:
 
 
 def test_a_kill_in_the_middle_of_each_phase(manager: JobManager) -> None:
-    undisturbed = ended(manager, submit(manager, chain(0.0, "other")))
+    undisturbed = wait_ended(manager, submit(manager, chain(0.0, "other")))
     job_id = submit(manager, chain())
     seen = [0.0]
     for number in range(PHASES):
@@ -86,7 +77,7 @@ def test_a_kill_in_the_middle_of_each_phase(manager: JobManager) -> None:
         seen.append(job.progress)
         os.kill(job.pid, 9)
         wait_until(lambda before=job.attempt: manager.get_status(job_id).attempt > before)
-    job = ended(manager, job_id)
+    job = wait_ended(manager, job_id)
     assert (job.status, job.exit_code, job.attempt, job.progress) == (Status.COMPLETED, 0, PHASES + 1, 100.0)
     assert seen == sorted(seen)
     assert state_of(job) == state_of(undisturbed)
@@ -113,7 +104,7 @@ def test_a_kill_between_each_pair_of_phases(
         assert checkpoint is not None
         assert [phase.result["number"] for phase in checkpoint.completed] == list(range(number + 1))
         marker.unlink()
-    job = ended(manager, job_id)
+    job = wait_ended(manager, job_id)
     assert (job.status, job.attempt) == (Status.COMPLETED, PHASES)
     runs = Counter(rows(manager, "SELECT number FROM runs WHERE what = 'begins'"))
     assert runs == {(n,): begun if n < PHASES - 1 else 1 for n in range(PHASES)}
@@ -132,10 +123,10 @@ def test_a_cancel_in_each_phase_and_resume_by_another_job(manager: JobManager) -
         assert done == [n < number - 1 for n in range(PHASES)]
         wait_until(lambda j=job_id, n=number: rows(manager, f"SELECT 1 FROM steps WHERE job = {j} AND number = {n}"))
         manager.cancel(job_id)
-        assert ended(manager, job_id).status is Status.CANCELLED
+        assert wait_ended(manager, job_id).status is Status.CANCELLED
         resume = True
     last = submit(manager, chain(), resume=True)
-    job = ended(manager, last)
+    job = wait_ended(manager, last)
     assert (job.status, job.exit_code) == (Status.COMPLETED, 0)
     assert [phase.result["number"] for phase in job.phases] == list(range(PHASES))
     assert [phase.is_skipped for phase in job.phases] == [True] * (PHASES - 1) + [False]
@@ -156,18 +147,18 @@ def test_the_checkpoint_inside_a_phase_outlives_kill_and_cancel(
     wait_until(lambda: manager.get_status(first).attempt == 2)
     wait_until(lambda: steps_of(manager, 0) >= 3)
     manager.cancel(first)
-    assert ended(manager, first).status is Status.CANCELLED
+    assert wait_ended(manager, first).status is Status.CANCELLED
     done = steps_of(manager, 0)
     assert done < STEPS
     second = submit(manager, remembering, resume=True)
-    assert ended(manager, second).status is Status.COMPLETED
+    assert wait_ended(manager, second).status is Status.COMPLETED
     steps = rows(manager, "SELECT step FROM steps WHERE number = 0 ORDER BY rowid")
     assert steps == [(step,) for step in range(STEPS)]
 
 
 def test_a_start_without_resume_puts_the_old_checkpoint_aside(manager: JobManager) -> None:
     broken = chain(0.0, p2={"fail": True})
-    assert ended(manager, submit(manager, broken)).status is Status.FAILED
+    assert wait_ended(manager, submit(manager, broken)).status is Status.FAILED
     checkpoint = manager.get_checkpoint("six", "a")
     assert checkpoint is not None
     assert [phase.name for phase in checkpoint.completed] == ["p0", "p1"]
@@ -175,6 +166,6 @@ def test_a_start_without_resume_puts_the_old_checkpoint_aside(manager: JobManage
     planned = manager.plan(broken, "a")
     assert "2 of 6 phases done" in planned.notes[0]
     assert "--resume would have gone on" in planned.notes[0]
-    job = ended(manager, manager.enqueue([planned])[0].id)
+    job = wait_ended(manager, manager.enqueue([planned])[0].id)
     assert job.status is Status.COMPLETED
     assert Counter(rows(manager, "SELECT number FROM runs WHERE what = 'ends'"))[(0,)] == 2

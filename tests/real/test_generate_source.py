@@ -17,11 +17,10 @@ from kbjobs.daemon.launching import ensure_daemon, is_running
 from kbjobs.embedding.openai_embedder import OpenAIEmbedder
 from kbjobs.settings import Home, Settings
 from kbjobs.sources import describe, register, search, verify
-from kbjobs.store.jobs import Job
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
-from tests.conftest import wait_until
+from tests.conftest import wait_ended, wait_until
 from tests.servers.openai_server import OpenAIServer, Reply
 
 pytestmark = pytest.mark.usefixtures("minilm")
@@ -88,11 +87,7 @@ def test_a_chain_that_is_killed_buys_no_more_than_was_on_its_way(manager: JobMan
     before = vectors(home, 384)
     kill(manager, job_id)
 
-    def ended() -> Job | None:
-        job = manager.get_status(job_id)
-        return job if job.has_ended else None
-
-    job: Job = wait_until(ended, 400)
+    job = wait_ended(manager, job_id, 400)
     assert (job.status, job.exit_code, job.attempt) == (Status.COMPLETED, 0, 4)
     assert [phase.status for phase in job.phases] == ["completed"] * 4
     passages = job.phases[1].result["chunks"]
