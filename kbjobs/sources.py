@@ -165,7 +165,7 @@ def verify(home: Home, source_id: str) -> Verification:
             checked = 0
             for row in ledger.models():
                 indexed = Indexed(ledger, row.id, row.profile, folder.vectors / row.key)
-                if row.is_cleared and not WorkingCopy(indexed.live).readable().exists():
+                if row.is_cleared and not WorkingCopy(indexed.live).is_there():
                     cleared.append(row.name)
                     continue
                 try:

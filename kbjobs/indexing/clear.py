@@ -29,7 +29,7 @@ def clear_source(context: Context, dimension: int | None, purge: bool) -> PhaseR
             for done, row in enumerate(rows):
                 context.progress(done, len(rows), "collections", f"clearing {row.name}", eta_matters=False)
                 copies = WorkingCopy(source.vectors / row.key)
-                if copies.readable().exists():
+                if copies.is_there():
                     counts["collections"] += 1
                     counts["records"] += len(ledger.record_ids(row.id, row.profile))
                 store.mark_cleared(ledger, row.id)

@@ -31,23 +31,27 @@ class Scored:
 class Index:
     """What a job has published last. ``notice`` says why it cannot be searched exactly, where it cannot.
 
+    ``is_gone`` where there is none any more: a job has cleared it since it was seen.
     An index that an older version has published has no passages of its own: Chroma answers, for vectors alone.
     """
 
     def __init__(self, source_id: str, copies: WorkingCopy) -> None:
         self.source_id = source_id
-        self.notice = ""
+        self.is_gone = False
         self._copies = copies
         self._file: PassageFile | None = None
         self._matrix: NDArray[float32] | None = None
         for _ in range(SWAPS):
             self.path = copies.readable()
             self._inode = _inode(self.path)
+            self.notice = ""
             self._open()
-            if self._inode == _inode(self.path):
+            if self._inode is not None and self._inode == _inode(self.path):
                 return
             self.close()
-        raise UnavailableError(f"{copies.live} was replaced under the search, time and again", "Search once more.")
+        self.is_gone = not copies.is_there()
+        if not self.is_gone:
+            raise UnavailableError(f"{copies.live} was replaced under the search, time and again", "Search once more.")
 
     def _open(self) -> None:
         from kbjobs.vectors.matrix import open_matrix
@@ -65,7 +69,7 @@ class Index:
     @property
     def is_current(self) -> bool:
         """Whether no job has put another one in its place."""
-        return self._inode == _inode(self._copies.readable())
+        return self._inode is not None and self._inode == _inode(self._copies.readable())
 
     @property
     def has_words(self) -> bool:
@@ -106,10 +110,17 @@ class Index:
         return [Scored(passage, score) for passage, score in self._file.of_words(words, count, which)]
 
     def _ask_chroma(self, vector: NDArray[float32], count: int) -> list[Scored]:
-        from kbjobs.vectors.collection import Collection
+        from kbjobs.vectors.collection import Collection, CollectionError
 
-        with Collection(self.path) as collection:
-            hits = collection.query(vector, count)
+        path = self._copies.readable()
+        try:
+            with Collection(path) as collection:
+                hits = collection.query(vector, count)
+        except CollectionError:
+            if self.is_current and path == self._copies.readable():
+                raise
+            with Collection(self._copies.readable()) as collection:  # a job has put another one in its place
+                hits = collection.query(vector, count)
         return [
             Scored(Passage(hit.id, None, "", hit.doc_id, "", None, hit.title, hit.url, hit.text), hit.score)
             for hit in hits

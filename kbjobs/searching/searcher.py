@@ -102,11 +102,15 @@ class Searcher:
         by_vectors: list[tuple[Key, Scored]] = []
         by_words: list[tuple[Key, Scored]] = []
         forms: dict[str, list[tuple[str, ...]]] = {}
+        cleared = 0  # since it was looked which sources have an index
         depth = min(MAX_COUNT, max(DEPTH, DEPTH_OF_HIT * count))
         for source_id, models in indexed.items():
             try:
                 index = self._open(source_id, models, chosen)
                 if index is None:
+                    continue
+                if index.is_gone:
+                    cleared += 1
                     continue
                 forms[source_id] = fold_query(words, index.languages())[:MAX_WORDS]
                 if vector is not None and chosen is not None and chosen.key in models:
@@ -120,6 +124,8 @@ class Searcher:
                 if len(sources) == 1:
                     raise
                 self._on_damaged(source_id, error)
+        if cleared and not forms:
+            raise self._not_indexed(sources, {}, chosen)
         by_vectors.sort(key=lambda pair: -pair[1].score)
         by_words.sort(key=lambda pair: -pair[1].score)
         rankings = [[key for key, _ in ranking] for ranking in (by_vectors[:depth], by_words[:depth])]
@@ -269,9 +275,7 @@ def _models_of(folder: SourceFolder) -> dict[str, str]:
         return {}
     ledger = Ledger(folder.ledger)
     try:
-        return {
-            row.key: row.name for row in ledger.models() if WorkingCopy(folder.vectors / row.key).readable().exists()
-        }
+        return {row.key: row.name for row in ledger.models() if WorkingCopy(folder.vectors / row.key).is_there()}
     finally:
         ledger.close()
 

@@ -31,6 +31,10 @@ class WorkingCopy:
         """The directory to search: the live one, or in the instant of a swap the one it replaces."""
         return self._old if not self.live.exists() and self._old.exists() else self.live
 
+    def is_there(self) -> bool:
+        """Whether there is a directory to search. A swap may end between two of the looks."""
+        return self.live.exists() or self._old.exists() or self.live.exists()
+
     def settle(self) -> None:
         """Finish what a kill has cut short: a copy that was not whole, a swap between its two renames."""
         if self._old.exists() and not self.live.exists():
