@@ -55,8 +55,9 @@ def search(
 ) -> None:
     """Find passages by meaning and by words, in one source, several or all; the best passage of each document.
 
-    Every passage is compared. Without words, on a terminal, it asks for them again and again. A damaged source is
-    named, the others are searched: then it exits 3.
+    Every passage is compared. Without words, on a terminal, it is a prompt.
+
+    A damaged source is named and the others are searched; then it exits 3.
 
     Example:  kbjobs search wiki "how long to boil water" -k 5
     """
