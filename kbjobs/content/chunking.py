@@ -8,10 +8,11 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING
 
 from kbjobs.content.document import Block, Document
+from kbjobs.content.packing import Cut, Unit, pack
 from kbjobs.content.tokens import TokenCounter, counter_of
 
 if TYPE_CHECKING:
@@ -25,9 +26,9 @@ _TITLE_CHARACTERS = 4  # … and at most so many characters for each of its toke
 _BATCH_CHARACTERS = 1_000_000  # of text tokenised at once: an encoding takes about 150 bytes a token
 _CHARACTERS_A_TOKEN = 16  # text that is longer for its tokens has words no tokenizer takes apart
 _WORD_CHARACTERS = 100  # WordPiece reads a longer word as one unknown token (max_input_chars_per_word)
-_FULL_ENOUGH = 0.5  # a chunk filled so far ends before a section that does not fit as a whole
+_SHORT = 160  # characters of a block that is not cut into sentences
+_PARTS = 8  # of a window: what a sentence that does not fit is cut into
 _KNOWN_WORDS = 300_000  # words whose count is remembered; about 40 MB
-_SMALL = 0.25  # a chunk below this share of the window is merged with a neighbour if it fits
 
 _SENTENCE_END = re.compile(r"(?<=[.!?…:;])[\"'”’)\]]{0,3}\s+|(?<=[。！？])|\n+")
 _LONG_WORD = re.compile(rf"\S{{{_WORD_CHARACTERS}}}(?=\S)")
@@ -48,15 +49,6 @@ class Chunk:
     tokens: int
 
 
-@dataclass(slots=True)
-class _Piece:
-    """Text that is not cut any further; ``tokens`` without special tokens."""
-
-    text: str
-    tokens: int
-    is_heading: bool = False
-
-
 class Chunker:
     """Cuts documents for one tokenizer and one window (``max_tokens``, special tokens included)."""
 
@@ -70,7 +62,7 @@ class Chunker:
         # across the line break, so there each finished chunk is counted again.
         self._adds_up = self._tokens.adds_up
         self._tokens_of_word: dict[str, int] = {}
-        self._joint = 0 if self._adds_up else 2
+        self._joint = 0 if self._adds_up else 1
 
     def chunk(self, document: Document) -> list[Chunk]:
         """Return the chunks of one document, in order. Every word of its text is in one of them."""
@@ -90,22 +82,45 @@ class Chunker:
             yield from self._chunk_batch(batch)
 
     def _chunk_batch(self, documents: Sequence[Document]) -> Iterator[list[Chunk]]:
+        ends = [[_sentence_ends(block.text) for block in document.blocks] for document in documents]
         texts: list[str] = []
-        for document in documents:
+        for document, ends_of_blocks in zip(documents, ends, strict=True):
             texts.append(document.title)
-            texts.extend(block.text for block in document.blocks)
-        counts = self._count(texts)
-        position = 0
-        for document in documents:
-            title, title_tokens = self._fit_title(document.title, counts[position])
-            position += 1
-            room = self._window - self._special - title_tokens - self._joint
-            pieces: list[_Piece] = []
-            for block, tokens in zip(document.blocks, counts[position:], strict=False):
-                pieces.extend(self._fit_block(block, tokens, room))
-            position += len(document.blocks)
-            passages = _merge_small(_pack(pieces, room, self._joint), room, self._window, self._joint)
+            for block, its_ends in zip(document.blocks, ends_of_blocks, strict=True):
+                texts += [block.text[start:end] for start, end in pairwise((0, *its_ends))]
+        counts = iter(self._count(texts))
+        for document, ends_of_blocks in zip(documents, ends, strict=True):
+            title, title_tokens = self._fit_title(document.title, next(counts))
+            room = self._window - self._special - title_tokens - 2 * self._joint
+            blocks: list[str] = []
+            units: list[Unit] = []
+            for block, its_ends in zip(document.blocks, ends_of_blocks, strict=True):
+                tokens = list(islice(counts, len(its_ends)))
+                blocks.append(self._add_units(units, block, its_ends, tokens, len(blocks), room))
+            passages = [_join(blocks, units[first:end]) for first, end in pack(units, room)]
             yield self._finish(title, title_tokens, passages)
+
+    def _add_units(
+        self, units: list[Unit], block: Block, ends: Sequence[int], tokens: Sequence[int], number: int, room: int
+    ) -> str:
+        """Add the units of a block; returns its text, with words that no tokenizer takes apart broken."""
+        text = block.text
+        if not text.strip():
+            return text
+        if len(text) > _WORD_CHARACTERS and len(text) > sum(tokens) * _CHARACTERS_A_TOKEN:
+            text = _LONG_WORD.sub(r"\g<0> ", text)
+            ends = _sentence_ends(text)
+            tokens = self._count([text[start:end] for start, end in pairwise((0, *ends))])
+        is_heading = block.kind == "heading"
+        cut = Cut.HEADING if units and units[-1].is_heading else Cut.SECTION if is_heading else Cut.PARAGRAPH
+        for (start, end), size in zip(pairwise((0, *ends)), tokens, strict=True):
+            parts: Iterable[tuple[int, int, int, Cut]] = ((start, end, size, Cut.SENTENCE),)
+            if size + self._joint > room:
+                parts = self._cut(text, start, end, room)
+            for first, last, its_size, inner in parts:
+                its_cut = cut if first == 0 else Cut.HEADING if is_heading and inner != Cut.LETTER else inner
+                units.append(Unit(number, first, last, its_size + self._joint, its_cut, is_heading))
+        return text
 
     def _count(self, texts: Sequence[str]) -> list[int]:
         if self._adds_up:
@@ -140,64 +155,81 @@ class Chunker:
             tokens = len(offsets)
         return title, tokens
 
-    def _fit_block(self, block: Block, tokens: int, room: int) -> list[_Piece]:
-        """Return a block as it is if it fits, else in pieces that do."""
-        text = block.text
-        if len(text) > tokens * _CHARACTERS_A_TOKEN and len(text) > _WORD_CHARACTERS:
-            text = _LONG_WORD.sub(r"\g<0> ", text)
-            tokens = self._count([text])[0]
-        if tokens <= room:
-            return [_Piece(text, tokens, block.kind == "heading")]
-        return list(self._cut(text, room))
+    def _cut(self, text: str, start: int, end: int, room: int) -> Iterator[tuple[int, int, int, Cut]]:
+        """Cut a sentence that does not fit into parts of a window, between words, else within a word.
 
-    def _cut(self, text: str, room: int) -> Iterator[_Piece]:
-        """Cut at the last sentence's end that fits, else between words, else within a word."""
-        starts = [start for start, _ in self._tokens.offsets(text)]
-        sentences = [found.end() for found in _SENTENCE_END.finditer(text)]
-        words = [found.end() for found in _WORD_END.finditer(text)]
-        start = first = 0
-        while start < len(text):
-            last = first + room
-            end = starts[last] if last < len(starts) else len(text)
-            if end < len(text):
-                shortest = start + (end - start) // 2
-                end = _last_within(sentences, shortest, end) or _last_within(words, start + 1, end) or end
-                end = _avoid_marks(text, start, end)
-            piece = text[start:end]
-            next_first = bisect_right(starts, end - 1, lo=first)
-            if piece.strip():
-                yield from self._verify(piece.strip(), room)
-            start, first = end, next_first
+        Gives where each part begins and ends, its tokens, and what the cut before it is.
+        """
+        starts = [start + first for first, _ in self._tokens.offsets(text[start:end])]
+        words = [found.end() for found in _WORD_END.finditer(text, start, end)]
+        size = max(1, room // _PARTS)
+        cut, first = Cut.SENTENCE, 0
+        while start < end:
+            last = first + size
+            stop = starts[last] if last < len(starts) else end
+            after = Cut.WORD
+            if stop < end:
+                between = _last_within(words, start + 1, stop)
+                if not between:
+                    stop, after = _avoid_marks(text, start, stop), Cut.LETTER
+                else:
+                    stop = between
+            next_first = bisect_right(starts, stop - 1, lo=first)
+            if text[start:stop].strip():
+                for begin, finish, tokens in self._verify(text, start, stop, room):
+                    yield begin, finish, tokens, cut if begin == start else Cut.LETTER
+                cut = after
+            start, first = stop, next_first
 
-    def _verify(self, piece: str, room: int) -> Iterator[_Piece]:
-        """Give ``piece`` with its own count; halve it while it is too long, as it may be after a cut in a word."""
-        waiting = [piece]
+    def _verify(self, text: str, start: int, end: int, room: int) -> Iterator[tuple[int, int, int]]:
+        """Give a part with its own count; halve it while it is too long, as it may be after a cut in a word."""
+        waiting = [(start, end)]
         while waiting:
-            text = waiting.pop()
-            tokens = self._count([text])[0]
-            if tokens <= room or len(text) == 1:
-                yield _Piece(text, tokens)
+            begin, finish = waiting.pop()
+            tokens = self._count([text[begin:finish]])[0]
+            if tokens + self._joint <= room or finish - begin == 1:
+                yield begin, finish, tokens
                 continue
-            middle = _avoid_marks(text, 0, len(text) // 2)
-            waiting += [half for half in (text[middle:].strip(), text[:middle].strip()) if half]
+            middle = _avoid_marks(text, begin, (begin + finish) // 2)
+            waiting += [(middle, finish), (begin, middle)]
 
-    def _finish(self, title: str, title_tokens: int, passages: list[_Piece]) -> list[Chunk]:
+    def _finish(self, title: str, title_tokens: int, passages: list[tuple[str, int]]) -> list[Chunk]:
         chunks: list[Chunk] = []
         overhead = self._special + title_tokens
         waiting = passages[::-1]
         while waiting:
-            passage = waiting.pop()
-            text = f"{title}\n{passage.text}"
-            tokens = overhead + passage.tokens
+            passage, tokens = waiting.pop()
+            text = f"{title}\n{passage}"
+            tokens += overhead
             if not self._adds_up:
                 tokens = self._special + self._count([text])[0]
-                if tokens > self._window and len(passage.text) > 1:
-                    middle = _middle_of(passage.text)
-                    waiting += [_Piece(passage.text[middle:].strip(), 0), _Piece(passage.text[:middle].strip(), 0)]
+                if tokens > self._window and len(passage) > 1:
+                    middle = _middle_of(passage)
+                    waiting += [(passage[middle:].strip(), 0), (passage[:middle].strip(), 0)]
                     continue
             text_hash = hashlib.sha256(text.encode()).hexdigest()[:32]
             chunks.append(Chunk(len(chunks), text, text_hash, tokens))
         return chunks
+
+
+def _sentence_ends(text: str) -> list[int]:
+    """Where the sentences of a block end; a short block is one."""
+    ends = [] if len(text) <= _SHORT else [found.end() for found in _SENTENCE_END.finditer(text)]
+    if not ends or ends[-1] < len(text):
+        ends.append(len(text))
+    return ends
+
+
+def _join(blocks: Sequence[str], units: Sequence[Unit]) -> tuple[str, int]:
+    """The text of neighbouring units, and its tokens. What stood together stands together."""
+    parts: list[str] = []
+    first = 0
+    for position, unit in enumerate(units, start=1):
+        # A word that was cut is not put together again: its parts were counted as words.
+        if position == len(units) or units[position].block != unit.block or units[position].cut is Cut.LETTER:
+            parts.append(blocks[unit.block][units[first].start : unit.end].strip())
+            first = position
+    return "\n".join(part for part in parts if part), sum(unit.tokens for unit in units)
 
 
 def _last_within(ends: list[int], lowest: int, highest: int) -> int:
@@ -222,65 +254,3 @@ def _middle_of(text: str) -> int:
     if space < len(text) // 4:
         space = text.rfind(" ", 1, middle)
     return space if space > 0 else _avoid_marks(text, 0, middle)
-
-
-def _pack(pieces: list[_Piece], room: int, joint: int) -> Iterator[list[_Piece]]:
-    """Fill chunks with pieces in order; a heading never ends a chunk unless nothing follows it."""
-    filling: list[_Piece] = []
-    filled = 0
-    for section in _split_sections(pieces):
-        size = sum(piece.tokens + joint for piece in section)
-        if filled and filled + size > room and filled >= room * _FULL_ENOUGH:
-            yield filling
-            filling, filled = [], 0
-        for unit in _keep_with_next(section, room, joint):
-            tokens = sum(piece.tokens + joint for piece in unit)
-            if filled and filled + tokens > room:
-                yield filling
-                filling, filled = [], 0
-            filling = filling + unit
-            filled += tokens
-    if filling:
-        yield filling
-
-
-def _split_sections(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
-    """Give runs of headings with the text that follows them."""
-    section: list[_Piece] = []
-    for piece in pieces:
-        if piece.is_heading and section and not section[-1].is_heading:
-            yield section
-            section = []
-        section.append(piece)
-    if section:
-        yield section
-
-
-def _keep_with_next(section: list[_Piece], room: int, joint: int) -> Iterator[list[_Piece]]:
-    """Give each text alone, and headings together with the text after them as long as that fits."""
-    unit: list[_Piece] = []
-    size = 0
-    for piece in section:
-        if unit and size + piece.tokens + joint > room:
-            yield unit
-            unit, size = [], 0
-        unit.append(piece)
-        size += piece.tokens + joint
-        if not piece.is_heading:
-            yield unit
-            unit, size = [], 0
-    if unit:
-        yield unit
-
-
-def _merge_small(packed: Iterable[list[_Piece]], room: int, window: int, joint: int) -> list[_Piece]:
-    """Join each chunk's pieces into one, and a small chunk with the one before it if both fit in one."""
-    merged: list[_Piece] = []
-    for pieces in packed:
-        tokens = sum(piece.tokens + joint for piece in pieces)
-        text = "\n".join([piece.text for piece in pieces])
-        if merged and merged[-1].tokens + tokens <= room and min(tokens, merged[-1].tokens) < window * _SMALL:
-            merged[-1] = _Piece(f"{merged[-1].text}\n{text}", merged[-1].tokens + tokens)
-        else:
-            merged.append(_Piece(text, tokens))
-    return merged
