@@ -17,3 +17,16 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 def agreeing(number: int, noun: str, one: str, more: str) -> str:
     """A number with its noun and a verb that agrees: 1 job waits, 2 jobs wait."""
     return f"{counted(number, noun)} {one if number == 1 else more}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a person reads them: 4.2s, 3m 20s, 2h 05m."""
+    if seconds is None:
+        return "—"
+    if seconds < 60:
+        return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m {rest:02d}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h {minutes:02d}m"

@@ -53,15 +53,17 @@ def plan_job(
     source = _find_source(home, chain, source_id)
     shares = shares_of([phase.weight for phase in chain.phases])
     entries = []
+    notes: list[str] = []
     for phase, share in zip(chain.phases, shares, strict=True):
         try:
-            entries.append(_plan_phase(home, settings, phase, share, source, require))
+            entry, said = _plan_phase(home, settings, phase, share, source, require)
+            entries.append(entry)
+            notes += said
         except KbjobsError as error:
             if len(chain.phases) > 1:
                 error.message = f"phase {phase.name}: {error.message}"
                 error.args = (error.message,)
             raise
-    notes: list[str] = []
     where = f"{_told(chain)} for {source_id}" if source_id else _told(chain)
     if resume:
         entries = _take_up(chain, entries, checkpoint, notes, where)
@@ -140,12 +142,12 @@ def _find_source(home: Home, chain: Chain, source_id: str | None) -> SourceFolde
 
 def _plan_phase(
     home: Home, settings: Settings, phase: ChainPhase, share: float, source: SourceFolder | None, require: Require
-) -> PhaseState:
+) -> tuple[PhaseState, tuple[str, ...]]:
     if source is None and phase.job_type.needs_source:
         raise NotFoundError("there is no source", "Name one with --source.")
     plan = phase.job_type.plan(home, settings, source, phase.params)  # type: ignore[arg-type]
     require(phase.job_type, plan)
-    return PhaseState(
+    state = PhaseState(
         phase.name,
         phase.job_type.name,
         plan.params.model_dump(),
@@ -155,6 +157,7 @@ def _plan_phase(
         retries=phase.retries,
         chosen=plan.params.model_dump(exclude_defaults=True),
     )
+    return state, plan.notes
 
 
 def _take_up(

@@ -18,7 +18,6 @@ from kbjobs.commands._render import (
     describe_phase,
     describe_rate,
     describe_time_left,
-    duration,
     is_terminal,
     open_console,
     percentage,
@@ -34,6 +33,7 @@ from kbjobs.following import JobEvent
 from kbjobs.store.jobs import Job
 from kbjobs.store.phase_state import PhaseState, PhaseStatus
 from kbjobs.store.transitions import Status
+from kbjobs.wording import duration
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -15,6 +15,7 @@ from kbjobs.commands._errors import print_message, printable
 from kbjobs.errors import ExitCode, KbjobsError
 from kbjobs.store.jobs import Job
 from kbjobs.store.phase_state import PhaseState
+from kbjobs.wording import duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,19 +84,6 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], styles: S
     for row in rows:
         table.add_row(*[Text(printable(str(cell)), style=STYLES.get(str(cell), "")) for cell in row])
     open_console(sys.stdout).print(table)
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as a person reads them: 4.2s, 3m 20s, 2h 05m."""
-    if seconds is None:
-        return "—"
-    if seconds < 60:
-        return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}m {rest:02d}s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h {minutes:02d}m"
 
 
 def age(moment: str | None) -> str:

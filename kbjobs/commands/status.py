@@ -14,7 +14,6 @@ from kbjobs.commands._render import (
     PHASE_COLUMNS,
     age,
     describe_phase,
-    duration,
     job_row,
     phase_row,
     print_json,
@@ -23,6 +22,7 @@ from kbjobs.commands._render import (
     title,
 )
 from kbjobs.store.jobs import Job
+from kbjobs.wording import duration
 
 RECENT = 10  # ended jobs that are shown beside the live ones
 

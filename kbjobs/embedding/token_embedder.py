@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 
 from kbjobs.embedding.base import LOCAL_COMMIT_TOKENS, UNLIMITED, EmbeddingError
 from kbjobs.embedding.batches import plan_batches
+from kbjobs.embedding.measured import CHUNK_TOKENS
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.embedding.pooling import find_unusable, lengths_of, pool
 
 if TYPE_CHECKING:
     import tokenizers
-
-CHUNK_TOKENS = 256
-"""Length of the passages by which engines are timed; shorter ones take less time for each token."""
 
 _SORTED_TOGETHER = 512
 """Texts tokenised and sorted at a time; bounds the memory of a call with any number of texts."""

@@ -21,17 +21,17 @@ from numpy.typing import NDArray
 from kbjobs.embedding.atomic_file import read_json, write_json
 from kbjobs.embedding.cores import count_usable_cores, describe_processor
 from kbjobs.embedding.engines import has_openvino
+from kbjobs.embedding.measured import CHUNK_TOKENS, MEASURED_FILE
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.embedding.onnxruntime_engine import OnnxRuntimeEmbedder
 from kbjobs.embedding.openvino_engine import OpenVinoEmbedder, has_bf16
 from kbjobs.embedding.parity import MINIMUM_COSINE, PARITY_TEXTS, compare
 from kbjobs.embedding.prepared_model import PreparedModel
-from kbjobs.embedding.token_embedder import CHUNK_TOKENS, TokenEmbedder
+from kbjobs.embedding.token_embedder import TokenEmbedder
 
 log = logging.getLogger(__name__)
 
 _FORMAT = 2  # 2: timed in turns
-_FILE = "engine.json"
 _LIBRARIES = ("onnxruntime", "openvino", "sentence-transformers", "tokenizers", "torch", "transformers")
 _SECONDS = 0.6  # for each engine
 _ROUNDS = 3  # at least
@@ -140,12 +140,12 @@ def write_trial(model_dir: Path, folder: ModelFolder, weights: str, trial: Trial
         "cores": count_usable_cores(),
         "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    write_json(model_dir / _FILE, content)
+    write_json(model_dir / MEASURED_FILE, content)
 
 
 def read_trial(model_dir: Path, folder: ModelFolder, weights: str) -> Trial | None:
     """Return a remembered result; None if there is none, it is torn, in doubt, or no longer valid."""
-    content = read_json(model_dir / _FILE)
+    content = read_json(model_dir / MEASURED_FILE)
     if content is None or content.get("is_doubtful") or content.get("valid_for") != _valid_for(folder, weights):
         return None
     try:
@@ -167,7 +167,7 @@ def doubt_trial(model_dir: Path, embedder: TokenEmbedder) -> None:
     Raises:
         OSError: the doubt cannot be written down.
     """
-    content = read_json(model_dir / _FILE)
+    content = read_json(model_dir / MEASURED_FILE)
     if content is None or embedder.timed_tokens < _JUDGED_CHUNKS * CHUNK_TOKENS:
         return
     try:
@@ -184,7 +184,7 @@ def doubt_trial(model_dir: Path, embedder: TokenEmbedder) -> None:
             speed,
             measured,
         )
-        write_json(model_dir / _FILE, {**content, "is_doubtful": True})
+        write_json(model_dir / MEASURED_FILE, {**content, "is_doubtful": True})
 
 
 def _candidates(folder: ModelFolder, prepared: PreparedModel) -> Iterator[str]:

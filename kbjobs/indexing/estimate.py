@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from kbjobs.content.chunking import Chunker
 from kbjobs.content.tokens import TokenCounter
 from kbjobs.context import Context
-from kbjobs.indexing.pipeline import profile_name
+from kbjobs.indexing.cutting import IndexOptions, choose_profile
 from kbjobs.scanning.scan import Scan, scan_source
 from kbjobs.store.ledger import ChunkLike, DocumentLike, KnownDocument, Ledger
 
@@ -59,15 +59,15 @@ def estimate_index(
     model_key: str,
     tokens: TokenCounter,
     max_tokens: int,
-    force: bool,
-    limit: int | None,
-    allow_delete: bool,
+    options: IndexOptions,
 ) -> Estimate:
     """What ``run_index`` with the same arguments would embed."""
     path = context.source.ledger
     ledger = Ledger(path) if path.exists() else None
     try:
-        profile = ledger.find_profile(profile_name(tokens, max_tokens)) if ledger is not None else None
+        profile = None
+        if ledger is not None:
+            profile = ledger.find_profile(choose_profile(ledger, model_key, tokens, max_tokens, options).name)
         reading = _Reading(ledger)
         scan = scan_source(
             replace(context, reporter=_Unsaved(context)),
@@ -76,12 +76,12 @@ def estimate_index(
             profile or 0,  # no profile has this number
             Chunker(tokens, max_tokens),
             (0.0, 1.0),
-            reread=force,
-            limit=limit,
-            allow_delete=allow_delete,
+            reread=options.force or options.recut,
+            limit=options.limit,
+            allow_delete=options.allow_delete,
         )
         passages = list(_passages(ledger, profile, reading))
-        have: set[str] = ledger.texts_with_vectors(model_key) if ledger is not None and not force else set()
+        have: set[str] = ledger.texts_with_vectors(model_key) if ledger is not None and not options.force else set()
     finally:
         if ledger is not None:
             ledger.close()

@@ -9,15 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kbjobs.content.chunking import Chunker
-from kbjobs.content.document import PIPELINE_VERSION
-from kbjobs.content.tokens import TokenCounter, counter_of
+from kbjobs.content.tokens import counter_of
 from kbjobs.context import Context, PhaseResult
 from kbjobs.crashpoints import crash_point
 from kbjobs.embedding.base import Embedder
 from kbjobs.indexing.collection_writer import CollectionWriter
+from kbjobs.indexing.cutting import IndexOptions, choose_profile
 from kbjobs.indexing.embedding_batches import BatchEmbedding
 from kbjobs.scanning.scan import scan_source
 from kbjobs.store.ledger import Ledger, MissingText
+from kbjobs.store.profiles import adopt, profile_of
 from kbjobs.vectors.collection import Collection, CollectionError
 from kbjobs.vectors.publishing import WorkingCopy
 from kbjobs.vectors.sync import Indexed, compare, find_lost, is_exact, settle_and_publish
@@ -26,16 +27,21 @@ from kbjobs.wording import counted
 SCAN, EMBED, STORE = (0.0, 0.05), (0.05, 0.95), (0.95, 1.0)
 
 
-def run_index(context: Context, embedder: Embedder, force: bool, limit: int | None, allow_delete: bool) -> PhaseResult:
+def run_index(context: Context, embedder: Embedder, options: IndexOptions) -> PhaseResult:
     """Index the context's source with the embedder. The caller holds the source's lock."""
     source = context.source.read()
     ledger = Ledger(context.source.ledger)
     try:
         tokens = counter_of(embedder.tokenizer)
-        profile = ledger.profile(profile_name(tokens, embedder.max_tokens))
+        cut_for = choose_profile(ledger, embedder.model_key, tokens, embedder.max_tokens, options)
+        profile = ledger.profile(cut_for.name)
+        before = profile_of(ledger, embedder.model_key)
         model = ledger.model(embedder.model_key, embedder.name, embedder.dimension, profile)
         indexed = Indexed(ledger, model, profile, context.source.vectors / embedder.model_key)
-        forcing = f"force {embedder.model_key} {context.job_id}" if force else None
+        if before is not None and before != cut_for:
+            # Hardly a record stays: the old ones are not worth a copy.
+            _begin_anew(indexed)
+        forcing = f"force {embedder.model_key} {context.job_id}" if options.force else None
         newer_than = _begin_force(indexed, forcing) if forcing else 0
         chunker = Chunker(tokens, embedder.max_tokens)
         scan = scan_source(
@@ -45,9 +51,9 @@ def run_index(context: Context, embedder: Embedder, force: bool, limit: int | No
             profile,
             chunker,
             SCAN,
-            reread=force,
-            limit=limit,
-            allow_delete=allow_delete,
+            reread=options.force or options.recut,
+            limit=options.limit,
+            allow_delete=options.allow_delete,
         )
         del chunker, tokens  # tens of MB, before the engine needs them
         missing = ledger.missing_texts(model, profile, newer_than)
@@ -57,6 +63,8 @@ def run_index(context: Context, embedder: Embedder, force: bool, limit: int | No
             ledger.delete_documents(scan.vanished)
             crash_point("documents.deleted")
         _publish(context, indexed)
+        adopt(ledger, model, profile)
+        crash_point("profile.adopted")
         if forcing:
             ledger.set_fact(forcing, None)
         chunks = ledger.count_chunks(profile)
@@ -90,11 +98,6 @@ def run_index(context: Context, embedder: Embedder, force: bool, limit: int | No
     return PhaseResult(counts, summary, failed)
 
 
-def profile_name(tokens: TokenCounter, max_tokens: int) -> str:
-    """What the ledger calls the chunks that are cut by a tokenizer for a window."""
-    return f"{tokens.identity} {max_tokens} {PIPELINE_VERSION}"
-
-
 def _begin_force(indexed: Indexed, fact: str) -> int:
     """Vectors up to the returned one count as missing. A job that goes on keeps what it has embedded anew."""
     mark = indexed.ledger.fact(fact)
@@ -102,9 +105,14 @@ def _begin_force(indexed: Indexed, fact: str) -> int:
         WorkingCopy(indexed.live).discard()
         mark = str(indexed.ledger.newest_vector())
         indexed.ledger.set_fact(fact, mark)
+    _begin_anew(indexed)
+    return int(mark)
+
+
+def _begin_anew(indexed: Indexed) -> None:
+    """Begin an empty working copy, where none is begun."""
     if not WorkingCopy(indexed.live).building.exists():
         WorkingCopy(indexed.live).begin(empty=True)
-    return int(mark)
 
 
 def _embed_missing(context: Context, indexed: Indexed, embedder: Embedder, missing: Sequence[MissingText]) -> list[str]:

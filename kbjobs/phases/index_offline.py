@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -18,9 +20,13 @@ from kbjobs.embedding.dimensions import LOCAL_DIMENSIONS, LocalDimension, list_d
 from kbjobs.embedding.engines import Engine
 from kbjobs.errors import UsageError
 from kbjobs.phases.base import JobType, Params, Plan
-from kbjobs.phases.source_checks import advise_index, check_disk, check_folders
+from kbjobs.phases.source_checks import advise_index, check_disk, check_folders, find_older, tell_recut
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
+from kbjobs.wording import counted, duration
+
+if TYPE_CHECKING:
+    from kbjobs.store.profiles import OlderCut
 
 
 class IndexOfflineParams(Params):
@@ -31,6 +37,7 @@ class IndexOfflineParams(Params):
         None, description=f"Use the model that is configured for this dimension: {list_dimensions(LOCAL_DIMENSIONS)}."
     )
     engine: Engine | None = Field(None, description="What computes the vectors; default: the setting 'engine'.")
+    recut: bool = Field(False, description="Read and cut every document again, and embed what comes out new.")
     force: bool = Field(False, description="Read and embed everything again, whatever the ledger holds.")
     limit: int | None = Field(None, ge=1, description="Index at most N documents; removes none.")
     allow_delete: bool = Field(False, description="Go on even if more than 20 % of the source's documents are gone.")
@@ -62,8 +69,21 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: IndexOffl
     """Check source, model and disk, and fill in the model."""
     check_folders(source)
     planned = fill(home, settings, params)
+    assert isinstance(planned.params, IndexOfflineParams)  # noqa: S101 — fill() gives back what it takes
     check_disk(home, source)
-    return planned
+    name = planned.params.model
+    if name is None or (older := find_older(source, name)) is None:
+        return planned
+    check_disk(home, source, name)
+    return replace(planned, notes=(tell_recut(source, older, _cost(home, older)),))
+
+
+def _cost(home: Home, older: OlderCut) -> str:
+    from kbjobs.embedding.measured import measured_speed
+
+    speed = measured_speed(home.engines, older.model.key)
+    about = f", about {duration(older.tokens / speed)} at the speed measured here" if speed else ""
+    return f"about {counted(older.passages, 'passage')} ({counted(older.tokens, 'token')}) are embedded{about}"
 
 
 def advise(
@@ -78,6 +98,7 @@ def advise(
 def run(context: Context, params: IndexOfflineParams) -> PhaseResult:
     """Index the source."""
     from kbjobs.embedding.choose import load_embedder, review_choice
+    from kbjobs.indexing.cutting import IndexOptions
     from kbjobs.indexing.pipeline import run_index
 
     assert params.model is not None  # noqa: S101 — filled in by plan()
@@ -90,7 +111,8 @@ def run(context: Context, params: IndexOfflineParams) -> PhaseResult:
     preload.join()
     try:
         context.log.info("model %s, engine %s", embedder.model_key, embedder.engine)
-        return run_index(context, embedder, force=params.force, limit=params.limit, allow_delete=params.allow_delete)
+        options = IndexOptions(params.force, params.recut, params.limit, params.allow_delete)
+        return run_index(context, embedder, options)
     finally:
         review_choice(embedder, context.home.engines)
         embedder.close()

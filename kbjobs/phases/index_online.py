@@ -10,16 +10,21 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.online_models import OPENAI_KEY, TEXT_EMBEDDING_3_SMALL, format_dollars
 from kbjobs.phases.base import JobType, Params, Plan
-from kbjobs.phases.source_checks import advise_index, check_disk, check_folders
+from kbjobs.phases.source_checks import advise_index, check_disk, check_folders, find_older, tell_recut
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 from kbjobs.wording import counted
+
+if TYPE_CHECKING:
+    from kbjobs.indexing.cutting import IndexOptions
+    from kbjobs.store.profiles import OlderCut
 
 MODEL = TEXT_EMBEDDING_3_SMALL
 
@@ -28,6 +33,10 @@ class IndexOnlineParams(Params):
     """Parameters of index_online."""
 
     force: bool = Field(False, description="Buy every vector again, whatever the ledger holds.")
+    recut: bool = Field(
+        False,
+        description="Cut every document anew, also those whose passages are of an older version; buys what is new.",
+    )
     dry_run: bool = Field(False, description="Only tell what a run would buy: passages, tokens, list price.")
     limit: int | None = Field(None, ge=1, description="Index at most N documents; removes none.")
     allow_delete: bool = Field(False, description="Go on even if more than 20 % of the source's documents are gone.")
@@ -41,9 +50,16 @@ def fill(home: Home, settings: Settings, params: IndexOnlineParams) -> Plan:
 def plan(home: Home, settings: Settings, source: SourceFolder, params: IndexOnlineParams) -> Plan:
     """Check source and disk."""
     check_folders(source)
-    if not params.dry_run:
-        check_disk(home, source)
-    return fill(home, settings, params)
+    planned = fill(home, settings, params)
+    if params.dry_run:
+        return planned
+    check_disk(home, source)
+    older = find_older(source, MODEL.name)
+    if older is None or not params.recut:
+        return planned
+    check_disk(home, source, MODEL.name)
+    cost = f"about {counted(older.tokens, 'token')} are bought, {MODEL.describe_price(older.tokens)}"
+    return replace(planned, notes=(tell_recut(source, older, f"{cost}; --dry-run counts them exactly"),))
 
 
 def advise(
@@ -60,6 +76,7 @@ def run(context: Context, params: IndexOnlineParams) -> PhaseResult:
     if params.dry_run:
         return _estimate(context, params)
     from kbjobs.embedding.openai_embedder import OpenAIEmbedder
+    from kbjobs.indexing.cutting import tell_kept
     from kbjobs.indexing.pipeline import run_index
 
     # The vector store's library takes half a second to import.
@@ -71,14 +88,29 @@ def run(context: Context, params: IndexOnlineParams) -> PhaseResult:
         preload.join()
     try:
         context.log.info("model %s", embedder.model_key)
-        result = run_index(context, embedder, force=params.force, limit=params.limit, allow_delete=params.allow_delete)
+        result = run_index(context, embedder, _options(params))
     finally:
         context.log.info("%d tokens bought in this attempt", embedder.tokens_bought)
         embedder.close()
     tokens = embedder.tokens_bought
     counts = result.counts | {"tokens": tokens, "price_usd": round(MODEL.price(tokens), 8)}
+    kept = None if params.recut else tell_kept(context.source.ledger, MODEL.name)
+    note = "" if kept is None else _tell_kept(kept)
     bought = f"; {counted(tokens, 'token')} bought, {format_dollars(MODEL.price(tokens))} USD at list price"
-    return replace(result, counts=counts, summary=result.summary + bought)
+    return replace(result, counts=counts, summary=result.summary + bought + note)
+
+
+def _options(params: IndexOnlineParams) -> IndexOptions:
+    from kbjobs.indexing.cutting import IndexOptions
+
+    return IndexOptions(params.force, params.recut, params.limit, params.allow_delete, keeps_cut=True)
+
+
+def _tell_kept(older: OlderCut) -> str:
+    return (
+        f"; {counted(older.documents, 'document')} had passages cut by an older version and keep them while they are"
+        f" unchanged: --recut cuts them anew, fuller, for about {format_dollars(MODEL.price(older.tokens))} USD"
+    )
 
 
 def _estimate(context: Context, params: IndexOnlineParams) -> PhaseResult:
@@ -86,9 +118,7 @@ def _estimate(context: Context, params: IndexOnlineParams) -> PhaseResult:
     from kbjobs.embedding.openai_tokens import Cl100kTokens
     from kbjobs.indexing.estimate import estimate_index
 
-    found = estimate_index(
-        context, MODEL.key, Cl100kTokens(), PASSAGE_TOKENS, params.force, params.limit, params.allow_delete
-    )
+    found = estimate_index(context, MODEL.key, Cl100kTokens(), PASSAGE_TOKENS, _options(params))
     counts = {
         "dry_run": True,
         "documents": found.documents,

@@ -6,9 +6,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from kbjobs.content.document import CUTTING_VERSION
 from kbjobs.errors import KbjobsError, NotFoundError, UnavailableError
 from kbjobs.settings import Home
 from kbjobs.store.ledger import Ledger
+from kbjobs.store.profiles import OlderCut, find_older_cut
 from kbjobs.store.sources import SourceFolder
 from kbjobs.wording import counted
 
@@ -25,16 +27,43 @@ def check_folders(source: SourceFolder) -> None:
             )
 
 
-def check_disk(home: Home, source: SourceFolder) -> None:
-    """Raise UnavailableError where the disk has no room for a copy of the source's collections."""
+def check_disk(home: Home, source: SourceFolder, recut: str | None = None) -> None:
+    """Raise UnavailableError where the disk has no room for what a job writes beside what is there.
+
+    ``recut``: the model whose passages are all cut and embedded anew: the ledger then holds old and new ones.
+    """
     free = shutil.disk_usage(source.path).free
     # The live collection is changed in a copy.
     needed = MIN_FREE_BYTES + sum(file.stat().st_size for file in source.vectors.rglob("*") if file.is_file())
+    if recut is not None:
+        needed += source.ledger.stat().st_size
     if free < needed:
         raise UnavailableError(
             f"{free / 1e6:.0f} MB are free on the disk of {home.path}, the job needs at least {needed / 1e6:.0f} MB",
             "Free some space, or move the home to a larger disk.",
         )
+
+
+def find_older(source: SourceFolder, model: str) -> OlderCut | None:
+    """What of a model an older version has cut; None where nothing, or nothing can be read of it."""
+    if not source.ledger.exists():
+        return None
+    try:
+        ledger = Ledger(source.ledger)
+        try:
+            return find_older_cut(ledger, model, CUTTING_VERSION)
+        finally:
+            ledger.close()
+    except KbjobsError:  # the job itself will say what is wrong with it
+        return None
+
+
+def tell_recut(source: SourceFolder, older: OlderCut, cost: str) -> str:
+    """Announces that a source is cut anew."""
+    return (
+        f"The passages of {source.id} were cut by an older version; this job cuts its"
+        f" {counted(older.documents, 'document')} anew, into fewer and fuller ones: {cost}."
+    )
 
 
 def has_metadata(source: SourceFolder, earlier: Sequence[str] = ()) -> bool:

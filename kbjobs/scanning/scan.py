@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kbjobs.content.chunking import Chunker
-from kbjobs.content.document import PIPELINE_VERSION, READING_VERSION, Document, UnreadableDocument, document_id
+from kbjobs.content.document import EXTRACTION_VERSION, READING_VERSION, Document, UnreadableDocument, document_id
 from kbjobs.content.files import FileSearch, FoundFile, SkippedFile, find_files
 from kbjobs.content.reading import read_document
 from kbjobs.context import Context
@@ -128,7 +128,7 @@ def name_pipeline(source: Source) -> str:
 
     Without a base URL a document's URL is the place of its file, which changes when home or folder is moved.
     """
-    version = f"{PIPELINE_VERSION}.{READING_VERSION}"
+    version = f"{EXTRACTION_VERSION}.{READING_VERSION}"
     if source.base_url:
         return f"{version} {source.base_url}"
     places = "\0".join(os.path.realpath(path) for path in source.paths)

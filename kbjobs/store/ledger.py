@@ -145,11 +145,14 @@ class Ledger:
         return None if row is None else int(row[0])
 
     def model(self, key: str, name: str, dimension: int, profile: int) -> int:
-        """The id of a model; its key contains the hash of its weights."""
+        """The id of a model; its key contains the hash of its weights.
+
+        ``profile`` is for a new one: that of a known model changes with :func:`kbjobs.store.profiles.adopt`.
+        """
         with transaction(self.connection):
             self.connection.execute(
                 "INSERT INTO models (key, name, dimension, profile) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (key) DO UPDATE SET profile = excluded.profile, cleared = 0",
+                " ON CONFLICT (key) DO UPDATE SET cleared = 0",
                 (key, name, dimension, profile),
             )
         return int(self.connection.execute("SELECT id FROM models WHERE key = ?", (key,)).fetchone()[0])

@@ -13,6 +13,7 @@ import pytest
 from kbjobs.embedding.base import Embedder, EmbeddingError
 from kbjobs.embedding.choose import load_embedder
 from kbjobs.errors import JobCancelled
+from kbjobs.indexing.cutting import IndexOptions
 from kbjobs.indexing.pipeline import run_index
 from kbjobs.settings import Home, Settings
 from kbjobs.sources import register, search, verify
@@ -85,7 +86,7 @@ def test_an_edited_python3_doc_embeds_exactly_the_new_passages(
         page.unlink()
 
     counting = CountingEmbedder(embedder)
-    result = run_index(context(home, "docs"), counting, force=False, limit=None, allow_delete=False)
+    result = run_index(context(home, "docs"), counting, IndexOptions())
     counts = result.counts
     assert (counts["changed"], counts["new"], counts["deleted"], counts["failed"]) == (3, 2, 4, 0)
     ledger = Ledger(SourceFolder(home.sources, "docs").ledger)
@@ -112,32 +113,32 @@ def test_the_same_text_in_two_documents_is_embedded_once_and_found_twice(
         (pages / f"{name}.html").write_text("<title>Same</title><p>Store water in clean, dark containers.</p>")
     register(home, "docs", [pages])
     counting = CountingEmbedder(embedder)
-    counts = run_index(context(home, "docs"), counting, force=False, limit=None, allow_delete=False).counts
+    counts = run_index(context(home, "docs"), counting, IndexOptions()).counts
     assert (counts["documents"], counts["chunks"], counts["embedded"], counts["reused"]) == (2, 2, 1, 1)
     assert len(counting.embedded) == 1
     assert titles(home, "store water", 5) == ["Same", "Same"]
     (pages / "a.html").unlink()
-    run_index(context(home, "docs"), counting, force=False, limit=None, allow_delete=True)
+    run_index(context(home, "docs"), counting, IndexOptions(allow_delete=True))
     assert titles(home, "store water", 5) == ["Same"]
     assert len(counting.embedded) == 1
 
 
 def test_force_embeds_everything_again_and_goes_on_after_a_stop(home: Home, tmp_path: Path, embedder: Embedder) -> None:
     register(home, "docs", [write_pages(tmp_path / "pages", 800)])
-    first = run_index(context(home, "docs"), embedder, force=False, limit=None, allow_delete=False).counts
+    first = run_index(context(home, "docs"), embedder, IndexOptions()).counts
     counting = CountingEmbedder(embedder)
 
     def stop() -> bool:
         return len(counting.embedded) > 300
 
     with pytest.raises(JobCancelled):
-        run_index(context(home, "docs", stop, 7), counting, force=True, limit=None, allow_delete=False)
+        run_index(context(home, "docs", stop, 7), counting, IndexOptions(force=True))
     embedded_before = len(counting.embedded)
     assert 300 < embedded_before < first["chunks"]
-    run_index(context(home, "docs", job_id=7), counting, force=True, limit=None, allow_delete=False)
+    run_index(context(home, "docs", job_id=7), counting, IndexOptions(force=True))
     assert len(counting.embedded) == first["chunks"]
     assert verify(home, "docs").ok
-    counts = run_index(context(home, "docs", job_id=8), counting, force=True, limit=None, allow_delete=False).counts
+    counts = run_index(context(home, "docs", job_id=8), counting, IndexOptions(force=True)).counts
     assert counts["embedded"] == first["chunks"]
 
 
@@ -150,13 +151,11 @@ def test_a_text_the_model_fails_on_is_counted_and_the_rest_goes_on(
         if any("number 3" in text for text in texts):
             raise EmbeddingError(0, "not a number")
 
-    result = run_index(
-        context(home, "docs"), CountingEmbedder(embedder, fail), force=False, limit=None, allow_delete=False
-    )
+    result = run_index(context(home, "docs"), CountingEmbedder(embedder, fail), IndexOptions())
     assert (result.failed, result.counts["embedded"]) == (1, 4)
     assert len(titles(home, "kettle", 10)) == 4
     assert all(np.frombuffer(vector, "<f4").any() for vector in ledger_vectors(home).values())
-    again = run_index(context(home, "docs"), embedder, force=False, limit=None, allow_delete=False).counts
+    again = run_index(context(home, "docs"), embedder, IndexOptions()).counts
     assert (again["embedded"], again["failed"]) == (1, 0)
 
 
@@ -180,7 +179,7 @@ def test_a_stop_anywhere_costs_at_most_one_batch(home: Home, tmp_path: Path, emb
     counting.before = die
     while True:
         try:
-            counts = run_index(context(home, "docs"), counting, force=False, limit=None, allow_delete=False).counts
+            counts = run_index(context(home, "docs"), counting, IndexOptions()).counts
             break
         except Death:
             continue

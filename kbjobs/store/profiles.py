@@ -1,0 +1,91 @@
+"""For which tokenizer, window and version of the chunker passages are cut, and what an older version has cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from kbjobs.store.connection import transaction
+from kbjobs.store.ledger import IndexedModel, Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What passages are cut for: the identity of a tokenizer, a window in tokens; and by which version."""
+
+    tokenizer: str
+    window: int
+    version: int
+
+    @property
+    def name(self) -> str:
+        """What the ledger calls it."""
+        return f"{self.tokenizer} {self.window} {self.version}"
+
+    @classmethod
+    def parse(cls, name: str) -> Self | None:
+        """A profile by its name; None where the name is of another kind."""
+        tokenizer, *numbers = name.rsplit(" ", 2)
+        if len(numbers) != 2 or not all(number.isdigit() for number in numbers):
+            return None
+        return cls(tokenizer, int(numbers[0]), int(numbers[1]))
+
+    def is_older_than(self, other: Profile) -> bool:
+        """Whether an older version has cut for the same tokenizer and window."""
+        return (self.tokenizer, self.window) == (other.tokenizer, other.window) and self.version < other.version
+
+
+@dataclass(frozen=True, slots=True)
+class OlderCut:
+    """Passages that an older version has cut: their profile, documents, different texts, and tokens of these."""
+
+    model: IndexedModel
+    profile: Profile
+    documents: int
+    passages: int
+    tokens: int
+
+
+def profile_of(ledger: Ledger, key: str) -> Profile | None:
+    """The profile of the model with that key; None where it has none."""
+    row = ledger.connection.execute(
+        "SELECT p.name FROM models m JOIN profiles p ON p.id = m.profile WHERE m.key = ?", (key,)
+    ).fetchone()
+    return None if row is None else Profile.parse(row[0])
+
+
+def find_older_cut(ledger: Ledger, model: str, version: int) -> OlderCut | None:
+    """What of a model, by its name, was cut by a version older than the given one; None where nothing was."""
+    for row in reversed(ledger.models()):
+        profile = profile_of(ledger, row.key)
+        if row.name != model or profile is None:
+            continue
+        if profile.version >= version:
+            return None
+        documents = ledger.connection.execute(
+            "SELECT count(*) FROM chunked WHERE profile = ?", (row.profile,)
+        ).fetchone()[0]
+        passages, tokens = ledger.connection.execute(
+            "SELECT count(*), coalesce(sum(tokens), 0) FROM (SELECT min(tokens) AS tokens FROM chunks WHERE profile = ?"
+            " GROUP BY text_hash)",
+            (row.profile,),
+        ).fetchone()
+        return OlderCut(row, profile, documents, passages, tokens) if passages else None
+    return None
+
+
+def adopt(ledger: Ledger, model: int, profile: int) -> None:
+    """Note for which profile the model's collection is now published; passages that no model needs any more go.
+
+    Their vectors stay: the same text may come again.
+    """
+    with transaction(ledger.connection):
+        (before,) = ledger.connection.execute("SELECT profile FROM models WHERE id = ?", (model,)).fetchone()
+        if before == profile:
+            return
+        ledger.connection.execute("UPDATE models SET profile = ? WHERE id = ?", (profile, model))
+        for table in ("chunks", "chunked"):
+            ledger.connection.execute(
+                f"DELETE FROM {table} WHERE profile = :old AND :old NOT IN (SELECT profile FROM models)",
+                {"old": before},
+            )
