@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from kbjobs.daemon.launching import is_running
-from kbjobs.daemon.locks import is_locked
 from kbjobs.embedding.dimensions import DIMENSIONS
 from kbjobs.errors import NotFoundError, UsageError
 from kbjobs.phases.names import known_names
@@ -16,6 +15,7 @@ from kbjobs.store import history
 from kbjobs.store.checkpoints import Checkpoint
 from kbjobs.store.history import Attempt
 from kbjobs.store.jobs import Job
+from kbjobs.store.locks import is_locked
 from kbjobs.store.queue import Queue
 from kbjobs.store.snapshot import open_to_read
 from kbjobs.store.transitions import Status

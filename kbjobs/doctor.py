@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kbjobs.credentials import names_in_environment, stored_secrets
 from kbjobs.daemon.launching import is_running
-from kbjobs.daemon.locks import is_locked
 from kbjobs.daemon.processes import RUN_VARIABLE
 from kbjobs.errors import KbjobsError
 from kbjobs.phases.registry import job_type
 from kbjobs.settings import Home, Settings, refuse_network_home
 from kbjobs.store.connection import check_integrity
 from kbjobs.store.history import active_jobs, resumable_jobs
+from kbjobs.store.locks import is_locked
 from kbjobs.store.snapshot import open_to_read
 from kbjobs.store.sources import list_source_ids, list_sources
 from kbjobs.version import VERSION

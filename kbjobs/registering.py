@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kbjobs.daemon.locks import lock_source
 from kbjobs.errors import ConflictError, NotFoundError, UnavailableError, UsageError
 from kbjobs.settings import Home
 from kbjobs.store.clocks import now_text
 from kbjobs.store.ledger import Ledger
+from kbjobs.store.locks import lock_source
 from kbjobs.store.sources import Source, SourceFolder
 from kbjobs.wording import counted
 

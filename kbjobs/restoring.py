@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kbjobs.daemon.locks import is_locked, try_lock
 from kbjobs.errors import ConflictError
 from kbjobs.settings import Home
+from kbjobs.store.locks import is_locked, try_lock
 from kbjobs.store.restore import restore_backup
 from kbjobs.store.sources import list_sources
 

@@ -81,6 +81,13 @@ SETTINGS: tuple[Setting, ...] = (
         "what computes embeddings",
         choices=("auto", "openvino", "onnxruntime", "sentence-transformers"),
     ),
+    Setting(
+        "matrix_max_mb",
+        4096,
+        "largest matrix of vectors that search compares one by one; beyond it Chroma answers, approximately",
+        0,
+        1_000_000,
+    ),
     Setting("grace_seconds", 10.0, "seconds from SIGTERM to SIGKILL when a job is cancelled", 0, 3600),
     Setting("stall_after", 300.0, "seconds without a sign of life before a worker is killed", 5, 86400),
     Setting("retry_seconds", 30.0, "first pause before a passing error is tried again; doubles, with jitter", 0, 3600),

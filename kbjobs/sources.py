@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kbjobs.daemon.locks import lock_source
 from kbjobs.errors import (
     KbjobsError,
     MissingRequirementError,
@@ -16,6 +15,7 @@ from kbjobs.errors import (
 from kbjobs.registering import edit, register
 from kbjobs.settings import Home, Settings
 from kbjobs.store.ledger import Ledger
+from kbjobs.store.locks import lock_source
 from kbjobs.store.metadata import count_filtered, count_languages
 from kbjobs.store.sources import Source, SourceFolder, check_source_id, list_source_ids
 
@@ -153,18 +153,19 @@ def verify(home: Home, source_id: str) -> Verification:
     """Compare each of a source's collections with its ledger."""
     from kbjobs.vectors.collection import CollectionError
     from kbjobs.vectors.publishing import WorkingCopy
-    from kbjobs.vectors.sync import Indexed
+    from kbjobs.vectors.sync import Indexed, max_matrix_bytes
     from kbjobs.vectors.sync import verify as verify_collection
 
     folder = _indexed_folder(home, source_id)
     drift: list[Difference] = []
     cleared: list[str] = []
+    limit = max_matrix_bytes(Settings(home))
     with lock_source(folder.lock, source_id, LOCK_SECONDS):
         ledger = Ledger(folder.ledger)
         try:
             checked = 0
             for row in ledger.models():
-                indexed = Indexed(ledger, row.id, row.profile, folder.vectors / row.key)
+                indexed = Indexed(ledger, row.id, row.profile, folder.vectors / row.key, limit)
                 if row.is_cleared and not WorkingCopy(indexed.live).is_there():
                     cleared.append(row.name)
                     continue
@@ -189,17 +190,18 @@ def rebuild(home: Home, source_id: str) -> list[Rebuilt]:
 
     A collection that was cleared is built again too: its vectors are still there.
     """
-    from kbjobs.vectors.sync import Indexed, settle_and_publish
+    from kbjobs.vectors.sync import Indexed, max_matrix_bytes, settle_and_publish
 
     folder = _indexed_folder(home, source_id)
     rebuilt = []
+    limit = max_matrix_bytes(Settings(home))
     with lock_source(folder.lock, source_id, LOCK_SECONDS):
         ledger = Ledger(folder.ledger)
         try:
             for row in ledger.models():
-                indexed = Indexed(ledger, row.id, row.profile, folder.vectors / row.key)
+                indexed = Indexed(ledger, row.id, row.profile, folder.vectors / row.key, limit)
                 settle_and_publish(indexed, needs_fresh=True)
-                records = len(ledger.record_ids(row.id, row.profile))
+                records = len(indexed.record_ids())
                 rebuilt.append(Rebuilt(row.name, row.dimension, records))
         finally:
             ledger.close()

@@ -11,11 +11,11 @@ import pytest
 
 from kbjobs import registering
 from kbjobs.api import JobManager
-from kbjobs.daemon.locks import lock_source
 from kbjobs.errors import ConflictError, NotFoundError, UsageError
 from kbjobs.registering import edit, register
 from kbjobs.settings import Home
 from kbjobs.store.ledger import Ledger
+from kbjobs.store.locks import lock_source
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import Kbjobs, wait_until, write_pages
 

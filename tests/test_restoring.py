@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.daemon.locks import try_lock
 from kbjobs.errors import ConflictError
 from kbjobs.registering import register
 from kbjobs.restoring import restore
 from kbjobs.settings import Home
 from kbjobs.store.backup import create_backup
+from kbjobs.store.locks import try_lock
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import write_pages
 

@@ -51,6 +51,11 @@ def fold_words(text: str, language: str | None) -> list[str]:
     return found
 
 
+def fold_text(text: str, language: str | None) -> str:
+    """As :func:`fold_words`, separated by spaces."""
+    return " ".join(fold_words(text, language))
+
+
 def fold_query(text: str, languages: Iterable[str | None]) -> list[tuple[str, ...]]:
     """For each different word of a query all its forms: as it is, and stemmed for each of the languages."""
     codes = list(dict.fromkeys((None, *map(_code, languages))))

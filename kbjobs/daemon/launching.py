@@ -13,9 +13,9 @@ import sys
 import time
 from pathlib import Path
 
-from kbjobs.daemon.locks import is_locked, try_lock
 from kbjobs.errors import KbjobsError, UnavailableError
 from kbjobs.settings import Home
+from kbjobs.store.locks import is_locked, try_lock
 from kbjobs.store.snapshot import open_to_read
 
 START_SECONDS = 30.0

@@ -21,13 +21,13 @@ from types import FrameType
 
 from kbjobs.crashpoints import crash_point
 from kbjobs.credentials import names_in_environment
-from kbjobs.daemon.locks import is_locked, try_lock
 from kbjobs.daemon.processes import RUN_VARIABLE, kill_processes_of_run, processes_of_run
 from kbjobs.daemon.waking import WakePipe
 from kbjobs.errors import ConflictError
 from kbjobs.settings import Home, Settings
 from kbjobs.store.connection import is_disk_full
 from kbjobs.store.jobs import Job
+from kbjobs.store.locks import is_locked, try_lock
 from kbjobs.store.queue import STATE_VERSION, Queue, StaleWorkerError
 from kbjobs.version import VERSION, installed_version
 

@@ -25,7 +25,6 @@ from kbjobs.chains.progress import Past, Progress
 from kbjobs.chains.runner import ChainResult, Phase, run_chain
 from kbjobs.context import Context
 from kbjobs.crashpoints import crash_point
-from kbjobs.daemon.locks import try_lock
 from kbjobs.daemon.processes import RUN_VARIABLE
 from kbjobs.daemon.waking import nudge
 from kbjobs.errors import ExitCode, JobCancelled, KbjobsError, TransientError
@@ -34,6 +33,7 @@ from kbjobs.settings import Home, Settings
 from kbjobs.store import history
 from kbjobs.store.connection import explain, is_disk_full
 from kbjobs.store.jobs import Job, Report
+from kbjobs.store.locks import try_lock
 from kbjobs.store.phase_state import PhaseState, PhaseStatus, first_open
 from kbjobs.store.queue import Queue, StaleWorkerError
 from kbjobs.store.sources import SourceFolder

@@ -17,11 +17,12 @@ from kbjobs.indexing.collection_writer import CollectionWriter
 from kbjobs.indexing.cutting import IndexOptions, choose_profile
 from kbjobs.indexing.embedding_batches import BatchEmbedding
 from kbjobs.scanning.scan import scan_source
+from kbjobs.scanning.words import publish_words
 from kbjobs.store.ledger import Ledger, MissingText
 from kbjobs.store.profiles import adopt, profile_of
 from kbjobs.vectors.collection import Collection, CollectionError
 from kbjobs.vectors.publishing import WorkingCopy
-from kbjobs.vectors.sync import Indexed, compare, find_lost, is_exact, settle_and_publish
+from kbjobs.vectors.sync import Indexed, compare, find_lost, is_exact, max_matrix_bytes, settle_and_publish
 from kbjobs.wording import counted
 
 SCAN, EMBED, STORE = (0.0, 0.05), (0.05, 0.95), (0.95, 1.0)
@@ -37,7 +38,14 @@ def run_index(context: Context, embedder: Embedder, options: IndexOptions) -> Ph
         profile = ledger.profile(cut_for.name)
         before = profile_of(ledger, embedder.model_key)
         model = ledger.model(embedder.model_key, embedder.name, embedder.dimension, profile)
-        indexed = Indexed(ledger, model, profile, context.source.vectors / embedder.model_key)
+        indexed = Indexed(
+            ledger,
+            model,
+            profile,
+            context.source.vectors / embedder.model_key,
+            max_matrix_bytes(context.settings),
+            context.source.words,
+        )
         if before is not None and before != cut_for:
             # Hardly a record stays: the old ones are not worth a copy.
             _begin_anew(indexed)
@@ -55,6 +63,7 @@ def run_index(context: Context, embedder: Embedder, options: IndexOptions) -> Ph
             limit=options.limit,
             allow_delete=options.allow_delete,
         )
+        publish_words(context.source, ledger, profile)
         del chunker, tokens  # tens of MB, before the engine needs them
         missing = ledger.missing_texts(model, profile, newer_than)
         failed_chunks = _embed_missing(context, indexed, embedder, missing)
@@ -64,6 +73,7 @@ def run_index(context: Context, embedder: Embedder, options: IndexOptions) -> Ph
             crash_point("documents.deleted")
         _publish(context, indexed)
         adopt(ledger, model, profile)
+        context.source.words.unlink(missing_ok=True)
         crash_point("profile.adopted")
         if forcing:
             ledger.set_fact(forcing, None)
@@ -124,6 +134,7 @@ def _embed_missing(context: Context, indexed: Indexed, embedder: Embedder, missi
     done = ledger.count_texts(indexed.profile) - len(missing)
     total = done + len(missing)
     context.progress(done, total, "chunks", "embedding", EMBED)
+    is_distinct = not indexed.has_matrix
     with CollectionWriter(WorkingCopy(indexed.live), context.log) as writer:
 
         def read(batch: Sequence[MissingText]) -> list[str]:
@@ -134,7 +145,8 @@ def _embed_missing(context: Context, indexed: Indexed, embedder: Embedder, missi
             ledger.put_vectors(indexed.model, rows)
             crash_point("embed.committed")
             context.saved(len(rows))
-            ids = ledger.record_ids_of_texts(indexed.profile, [text_hash for text_hash, _ in rows])
+            hashes = [text_hash for text_hash, _ in rows]
+            ids = ledger.record_ids_of_texts(indexed.profile, hashes, distinct=is_distinct)
             for records in ledger.records(indexed.model, indexed.profile, ids):
                 writer.put(records)
 

@@ -10,6 +10,7 @@ from kbjobs.content.metadata import METADATA_VERSION, read_metadata
 from kbjobs.context import Context, PhaseResult
 from kbjobs.crashpoints import crash_point
 from kbjobs.scanning.scan import READ_BATCH, Scan, enumerate_source, name_pipeline, read_files
+from kbjobs.scanning.words import publish_words
 from kbjobs.store import metadata as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.metadata import KnownMetadata
@@ -40,6 +41,7 @@ def describe_source(context: Context, language_filter: str | None, force: bool, 
             crash_point("metadata.linked")
         filtered = store.mark_filtered(ledger, lambda tag: wanted is None or is_wanted(tag, wanted))
         crash_point("metadata.marked")
+        publish_words(context.source, ledger)
         links = store.count_links(ledger)
         documents = ledger.count_documents() + filtered
         languages = store.count_languages(ledger)

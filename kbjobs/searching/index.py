@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kbjobs.errors import UnavailableError
-from kbjobs.store.passages import Filter, Passage, PassageFile
-from kbjobs.vectors.exact import MATRIX, PASSAGES
+from kbjobs.store.passages import DESCRIBED, Filter, Passage, PassageFile
+from kbjobs.store.sources import SourceFolder
+from kbjobs.vectors.exact import MATRIX, PASSAGES, WITHOUT_MATRIX
 from kbjobs.vectors.publishing import WorkingCopy
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LANGUAGES = 8  # of a source, in whose stemmed forms a query's words are looked up
+FILTERED = 10  # times as many records are asked of Chroma where only some documents count
 SWAPS = 5  # of an index under a search that are put up with
 
 
@@ -29,14 +31,14 @@ class Scored:
 
 
 class Index:
-    """What a job has published last. ``notice`` says why it cannot be searched exactly, where it cannot.
+    """What a job has published last. ``damage`` says why it cannot be searched exactly, where it is to be.
 
     ``is_gone`` where there is none any more: a job has cleared it since it was seen.
-    An index that an older version has published has no passages of its own: Chroma answers, for vectors alone.
+    An index that an older version has published has no passages of its own: Chroma answers, for vectors alone. So it
+    does for one that is too large for a matrix.
     """
 
-    def __init__(self, source_id: str, copies: WorkingCopy) -> None:
-        self.source_id = source_id
+    def __init__(self, copies: WorkingCopy) -> None:
         self.is_gone = False
         self._copies = copies
         self._file: PassageFile | None = None
@@ -44,7 +46,7 @@ class Index:
         for _ in range(SWAPS):
             self.path = copies.readable()
             self._inode = _inode(self.path)
-            self.notice = ""
+            self.damage = ""
             self._open()
             if self._inode is not None and self._inode == _inode(self.path):
                 return
@@ -56,25 +58,20 @@ class Index:
     def _open(self) -> None:
         from kbjobs.vectors.matrix import open_matrix
 
-        if not (self.path / PASSAGES).exists():
+        if not ((self.path / PASSAGES).exists() or (self.path / MATRIX).exists()):
             return
         try:
             self._file = PassageFile(self.path / PASSAGES)
-            if (self.path / MATRIX).exists():
+            if not self._file.state.endswith(WITHOUT_MATRIX):
                 self._matrix = open_matrix(self.path / MATRIX, self._file.state)
         except (OSError, sqlite3.Error, ValueError, TypeError) as error:
-            self.notice = f"{error}. kbjobs sources rebuild {self.source_id} mends it"
+            self.damage = str(error)
             self.close()
 
     @property
     def is_current(self) -> bool:
         """Whether no job has put another one in its place."""
         return self._inode is not None and self._inode == _inode(self._copies.readable())
-
-    @property
-    def has_words(self) -> bool:
-        """Whether it can be searched by words."""
-        return self._file is not None
 
     def close(self) -> None:
         """Let go of the files."""
@@ -92,7 +89,7 @@ class Index:
         Raises CollectionError where only Chroma could answer, and cannot.
         """
         if self._file is None or self._matrix is None:
-            return self._ask_chroma(vector, count)
+            return self._ask_chroma(vector, count, which)
         from kbjobs.vectors.matrix import nearest
 
         rows = self._file.vectors_of(which) if which else None
@@ -109,22 +106,57 @@ class Index:
             return []
         return [Scored(passage, score) for passage, score in self._file.of_words(words, count, which)]
 
-    def _ask_chroma(self, vector: NDArray[float32], count: int) -> list[Scored]:
+    def _ask_chroma(self, vector: NDArray[float32], count: int, which: Filter) -> list[Scored]:
         from kbjobs.vectors.collection import Collection, CollectionError
 
         path = self._copies.readable()
+        wanted = count * FILTERED if which else count
         try:
             with Collection(path) as collection:
-                hits = collection.query(vector, count)
+                hits = collection.query(vector, wanted)
         except CollectionError:
             if self.is_current and path == self._copies.readable():
                 raise
             with Collection(self._copies.readable()) as collection:  # a job has put another one in its place
-                hits = collection.query(vector, count)
-        return [
-            Scored(Passage(hit.id, None, "", hit.doc_id, "", None, hit.title, hit.url, hit.text), hit.score)
-            for hit in hits
-        ]
+                hits = collection.query(vector, wanted)
+        if self._file is None:
+            return [
+                Scored(Passage(hit.id, None, "", hit.doc_id, "", None, hit.title, hit.url, hit.text), hit.score)
+                for hit in hits
+            ]
+        passages = self._file.of_records([hit.id for hit in hits], which)
+        return [Scored(one, hit.score) for hit in hits for one in passages.get(hit.id, ())][:count]
+
+
+class WordIndex:
+    """The words of a source that has no index yet, but whose documents are known. Raises ValueError, sqlite3.Error."""
+
+    damage = ""
+    is_gone = False
+
+    def __init__(self, source: SourceFolder) -> None:
+        self._path = source.words
+        self._inode = _inode(self._path)
+        self._file = PassageFile(self._path)
+        of = "titles, headings and beginnings" if self._file.state.startswith(DESCRIBED) else "passages"
+        self.notice = f"{source.id} has no index yet: searched by the words of its {of}."
+
+    @property
+    def is_current(self) -> bool:
+        """Whether no job has put another one in its place."""
+        return self._inode == _inode(self._path)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    def languages(self) -> list[str]:
+        """As :meth:`Index.languages`."""
+        return self._file.languages(LANGUAGES)
+
+    def by_words(self, words: list[str], count: int, which: Filter) -> list[Scored]:
+        """As :meth:`Index.by_words`."""
+        return [Scored(passage, score) for passage, score in self._file.of_words(words, count, which)]
 
 
 def _inode(path: Path) -> int | None:

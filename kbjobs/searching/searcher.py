@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from kbjobs.content.words import find_matches, fold_query
+from kbjobs.content.words import fold_query
 from kbjobs.errors import KbjobsError, NotFoundError, UnavailableError, UsageError
-from kbjobs.searching.fusion import fuse
+from kbjobs.searching.found import Found
 from kbjobs.searching.hits import Hit, Mode
-from kbjobs.searching.index import Index, Scored
+from kbjobs.searching.index import Index, WordIndex
 from kbjobs.searching.models import QueryModel, candidates, names_of
 from kbjobs.settings import Home, Settings
 from kbjobs.store.ledger import Ledger
+from kbjobs.store.locks import try_lock
 from kbjobs.store.passages import Filter
 from kbjobs.store.sources import SourceFolder, list_source_ids
 from kbjobs.vectors.publishing import WorkingCopy
@@ -29,8 +32,6 @@ DEPTH = 100  # passages of each ranking that are fused, at least
 DEPTH_OF_HIT = 10  # … and for each hit that is asked for: a document has several
 MAX_COUNT = 1_000_000
 MAX_WORDS = 200  # different words of a query that are looked up
-
-Key = tuple[str, str]  # a source and a passage
 
 
 class Searcher:
@@ -50,7 +51,7 @@ class Searcher:
         self._home, self._settings = home, settings
         self._on_notice, self._on_damaged = on_notice, on_damaged
         self._told: set[str] = set()
-        self._indexes: dict[tuple[str, str], Index] = {}
+        self._indexes: dict[tuple[str, str], Index | WordIndex] = {}
         self._embedders: dict[str, Embedder] = {}
 
     def __enter__(self) -> Self:
@@ -99,11 +100,9 @@ class Searcher:
         which = which or Filter()
         indexed = self._find_indexed(sources)
         chosen, vector = self._embed(words, indexed, model, mode, sources)
-        by_vectors: list[tuple[Key, Scored]] = []
-        by_words: list[tuple[Key, Scored]] = []
-        forms: dict[str, list[tuple[str, ...]]] = {}
-        cleared = 0  # since it was looked which sources have an index
         depth = min(MAX_COUNT, max(DEPTH, DEPTH_OF_HIT * count))
+        found = Found(depth)
+        cleared = 0  # since it was looked which sources have an index
         for source_id, models in indexed.items():
             try:
                 index = self._open(source_id, models, chosen)
@@ -112,50 +111,21 @@ class Searcher:
                 if index.is_gone:
                     cleared += 1
                     continue
-                forms[source_id] = fold_query(words, index.languages())[:MAX_WORDS]
-                if vector is not None and chosen is not None and chosen.key in models:
-                    found = index.nearest(vector, depth, which)
-                    by_vectors += [((source_id, one.passage.id), one) for one in found]
+                forms = fold_query(words, index.languages())[:MAX_WORDS]
+                found.forms[source_id] = forms
+                if vector is not None and chosen is not None and chosen.key in models and isinstance(index, Index):
+                    found.add_vectors(source_id, index.nearest(vector, depth, which))
                 if mode != "vectors":
-                    folded = list(dict.fromkeys(form for group in forms[source_id] for form in group))
-                    found = index.by_words(folded, depth, which)
-                    by_words += [((source_id, one.passage.id), one) for one in found]
+                    folded = list(dict.fromkeys(form for group in forms for form in group))
+                    found.add_words(source_id, index.by_words(folded, depth, which))
             except UnavailableError as error:
                 if len(sources) == 1:
                     raise
                 self._on_damaged(source_id, error)
-        if cleared and not forms:
+        if cleared and not found.forms:
             raise self._not_indexed(sources, {}, chosen)
-        by_vectors.sort(key=lambda pair: -pair[1].score)
-        by_words.sort(key=lambda pair: -pair[1].score)
-        rankings = [[key for key, _ in ranking] for ranking in (by_vectors[:depth], by_words[:depth])]
-        used: Mode = "hybrid" if all(rankings) else "vectors" if vector is not None and mode != "words" else "words"
-        order = fuse(rankings)
-        cosines = {key: one.score for key, one in by_vectors}
-        found_passages = {key: one.passage for key, one in [*by_words, *by_vectors]}
-        hits: list[Hit] = []
-        more: dict[Key, int] = {}
-        for key in order:
-            source_id, _ = key
-            passage = found_passages[key]
-            document = (source_id, passage.doc_id)
-            if not passages:
-                more[document] = more.get(document, -1) + 1
-                if more[document]:
-                    continue
-            if len(hits) < count:
-                matched = find_matches(passage.text, passage.language, forms[source_id])
-                score = round(cosines[key], 4) if key in cosines else None
-                name = chosen.name if chosen is not None and vector is not None else None
-                hits.append(
-                    Hit(
-                        len(hits) + 1, score, source_id, passage.doc_id, passage.title, passage.url, passage.text,
-                        name, used, tuple(matched),
-                    )
-                )  # fmt: skip
-        if passages:
-            return hits
-        return [_with_more(hit, more[hit.source, hit.doc_id]) for hit in hits]
+        name = chosen.name if chosen is not None and vector is not None else None
+        return found.hits(count, name, mode, passages)
 
     def _find_indexed(self, sources: Sequence[str]) -> dict[str, dict[str, str]]:
         """For each source the models that it has an index of: their names by their keys."""
@@ -180,8 +150,11 @@ class Searcher:
         sources: Sequence[str],
     ) -> tuple[QueryModel | None, NDArray[float32] | None]:
         """The model and the query's vector; None where the answer is to be of words alone."""
+        names = candidates(indexed, self._settings.text("model"))
+        if not names and mode != "vectors" and model is None and self._any_words(indexed):
+            return None, None
         if mode == "words":
-            if not names_of(indexed.values()):
+            if not names:
                 raise self._not_indexed(sources, indexed, None)
             return None, None
         if model is not None:
@@ -189,7 +162,6 @@ class Searcher:
             self._require(chosen, indexed, sources)
             return chosen, self._embed_with(chosen, words)
         problem: KbjobsError | None = None
-        names = candidates(indexed, self._settings.text("model"))
         for name in names:
             try:
                 chosen = QueryModel.find(name, self._home, self._settings)
@@ -210,6 +182,9 @@ class Searcher:
         self._notice(f"{problem.message}: searched by words alone.")
         return None, None
 
+    def _any_words(self, source_ids: Iterable[str]) -> bool:
+        return any(SourceFolder(self._home.sources, source_id).words.exists() for source_id in source_ids)
+
     def _embed_with(self, model: QueryModel, words: str) -> NDArray[float32]:
         if model.key not in self._embedders:
             self._embedders[model.key] = model.load()
@@ -224,20 +199,64 @@ class Searcher:
                 names = ", ".join(sorted(set(models.values())))
                 self._notice(f"{source_id} is indexed with {names} and not with {model.name}: searched by words alone.")
 
-    def _open(self, source_id: str, models: Mapping[str, str], chosen: QueryModel | None) -> Index | None:
-        """The index to search: the chosen model's, else any for its words; None where there is none."""
-        if not models:
+    def _open(self, source_id: str, models: Mapping[str, str], chosen: QueryModel | None) -> Index | WordIndex | None:
+        """The index to search: the chosen model's, else any for its words; None where there is nothing."""
+        folder = SourceFolder(self._home.sources, source_id)
+        if not models and not folder.words.exists():
             return None
-        key = chosen.key if chosen is not None and chosen.key in models else next(iter(models))
+        key = "" if not models else chosen.key if chosen is not None and chosen.key in models else next(iter(models))
         index = self._indexes.get((source_id, key))
         if index is None or not index.is_current:
             if index is not None:
                 index.close()
-            folder = SourceFolder(self._home.sources, source_id)
-            index = self._indexes[source_id, key] = Index(source_id, WorkingCopy(folder.vectors / key))
-            if index.notice:
-                self._notice(f"{source_id} is searched with Chroma, not exactly: {index.notice}.")
+            index = self._indexes[source_id, key] = self._open_anew(folder, key)
         return index
+
+    def _open_anew(self, folder: SourceFolder, key: str) -> Index | WordIndex:
+        if not key:
+            try:
+                words = WordIndex(folder)
+            except (sqlite3.Error, ValueError, TypeError) as error:
+                raise UnavailableError(
+                    f"the words of {folder.id} cannot be read ({error})",
+                    f"Remove {folder.words.name} and run its job again.",
+                ) from error
+            self._notice(words.notice)
+            return words
+        copies = WorkingCopy(folder.vectors / key)
+        index = Index(copies)
+        if not index.damage:
+            return index
+        problem = self._mend(folder, key, index.path)
+        if not problem:
+            self._notice(f"the index of {folder.id} was damaged ({index.damage}): built again from the ledger.")
+            return Index(copies)
+        self._notice(
+            f"{folder.id} is searched with Chroma, not exactly: {index.damage}; {problem}."
+            f" kbjobs sources rebuild {folder.id} mends it."
+        )
+        return index
+
+    def _mend(self, folder: SourceFolder, key: str, path: Path) -> str:
+        """Write a damaged exact index anew from the ledger; returns what stands in the way, or nothing."""
+        from kbjobs.vectors.exact import mend_exact
+
+        try:
+            lock = try_lock(folder.lock, 0)
+            if lock is None:
+                return "a job is at work on it"
+            try:
+                ledger = Ledger(folder.ledger)
+                try:
+                    (row,) = (row for row in ledger.models() if row.key == key)
+                    mend_exact(ledger, row.id, row.profile, path)
+                finally:
+                    ledger.close()
+            finally:
+                lock.release()
+        except (OSError, sqlite3.Error, ValueError, LookupError, KbjobsError) as error:
+            return f"it cannot be mended ({error})"
+        return ""
 
     def _notice(self, text: str) -> None:
         if text not in self._told:
@@ -278,9 +297,3 @@ def _models_of(folder: SourceFolder) -> dict[str, str]:
         return {row.key: row.name for row in ledger.models() if WorkingCopy(folder.vectors / row.key).is_there()}
     finally:
         ledger.close()
-
-
-def _with_more(hit: Hit, more: int) -> Hit:
-    from dataclasses import replace
-
-    return replace(hit, more=more)

@@ -327,23 +327,25 @@ class Ledger:
 
     # -- what a collection has to hold ------------------------------------------------------------
 
-    def record_ids(self, model: int, profile: int) -> set[str]:
-        """The ids of all records whose vectors are here."""
+    def record_ids(self, model: int, profile: int, distinct: bool = False) -> set[str]:
+        """The ids of all records whose vectors are here, or with ``distinct`` of the first of each text."""
         rows = self.connection.execute(
-            "SELECT c.record_id FROM chunks c JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash"
-            f" WHERE c.profile = ? AND {KEPT}",
+            f"SELECT c.record_id{', min(c.id)' if distinct else ''} FROM chunks c"
+            " JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash"
+            f" WHERE c.profile = ? AND {KEPT}{' GROUP BY c.text_hash' if distinct else ''}",
             (model, profile),
         )
         return {row[0] for row in rows}
 
-    def record_ids_of_texts(self, profile: int, text_hashes: Sequence[str]) -> list[str]:
-        """The ids of the records that carry any of the texts."""
+    def record_ids_of_texts(self, profile: int, text_hashes: Sequence[str], distinct: bool = False) -> list[str]:
+        """The ids of the records that carry any of the texts, or with ``distinct`` of the first of each."""
         found: list[str] = []
+        column, group = ("record_id, min(id)", " GROUP BY text_hash") if distinct else ("record_id", "")
         for start in range(0, len(text_hashes), PAGE):
             page = text_hashes[start : start + PAGE]
             marks = ",".join("?" * len(page))
             rows = self.connection.execute(
-                f"SELECT record_id FROM chunks c WHERE profile = ? AND text_hash IN ({marks}) AND {KEPT}",
+                f"SELECT {column} FROM chunks c WHERE profile = ? AND text_hash IN ({marks}) AND {KEPT}{group}",
                 (profile, *page),
             )
             found.extend(row[0] for row in rows)

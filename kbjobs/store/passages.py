@@ -19,6 +19,8 @@ from kbjobs.store.connection import transaction
 
 FORMAT = 1
 PAGE = 500  # rows asked for at a time; well below SQLite's limit of 32,766 variables
+DESCRIBED = "described "
+"""How the state of a file begins that has titles, headings and beginnings of documents, for want of passages."""
 TITLE_WEIGHT = 2.0  # a word in the title counts double
 
 Fold = Callable[[str, str | None], str]
@@ -200,6 +202,31 @@ class PassageFile:
             (most,),
         )
         return [row[0] for row in rows]
+
+    def texts(self) -> list[str]:
+        """The hashes of the texts that have a vector, in the order of its rows."""
+        rows = self._connection.execute(
+            "SELECT vector, text_hash FROM passages WHERE vector IS NOT NULL GROUP BY vector ORDER BY vector"
+        ).fetchall()
+        if [row[0] for row in rows] != list(range(len(rows))):
+            raise ValueError("the rows of the vectors are not whole")
+        return [row[1] for row in rows]
+
+    def of_records(self, ids: Sequence[str], which: Filter) -> dict[str, list[Passage]]:
+        """For each of the records the passages that carry the same text, of the documents that count."""
+        sql, values = which.conditions()
+        found: dict[str, list[Passage]] = {}
+        for start in range(0, len(ids), PAGE):
+            page = ids[start : start + PAGE]
+            marks = ",".join("?" * len(page))
+            rows = self._connection.execute(
+                f"SELECT r.record, {_COLUMNS} FROM passages r JOIN passages p ON p.text_hash = r.text_hash"
+                f" WHERE r.record IN ({marks}){sql} ORDER BY p.doc_id, p.record",
+                [*page, *values],
+            )
+            for record, *columns in rows:
+                found.setdefault(record, []).append(Passage(*columns))
+        return found
 
     def vectors_of(self, which: Filter) -> list[int]:
         """The rows of the vectors of the documents that count, in order."""

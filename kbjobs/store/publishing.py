@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 
 from kbjobs.store.ledger import KEPT, PAGE, Ledger
@@ -11,6 +12,12 @@ from kbjobs.store.passages import Passage
 def dimension(ledger: Ledger, model: int) -> int:
     """How long the vectors of a model are."""
     return int(ledger.connection.execute("SELECT dimension FROM models WHERE id = ?", (model,)).fetchone()[0])
+
+
+def text_bytes(ledger: Ledger, profile: int) -> int:
+    """How many bytes the passages have, about."""
+    row = ledger.connection.execute("SELECT coalesce(sum(length(text)), 0) FROM chunks WHERE profile = ?", (profile,))
+    return int(row.fetchone()[0])
 
 
 def distinct_vectors(ledger: Ledger, model: int, profile: int) -> Iterator[tuple[str, bytes]]:
@@ -23,6 +30,28 @@ def distinct_vectors(ledger: Ledger, model: int, profile: int) -> Iterator[tuple
     )
     for row in rows:
         yield row[0], row[1]
+
+
+def sample_vectors(ledger: Ledger, model: int, profile: int, count: int) -> Iterator[bytes]:
+    """Vectors of a random sample of the texts that records carry."""
+    rows = ledger.connection.execute(
+        "SELECT v.vector FROM (SELECT DISTINCT text_hash FROM chunks c WHERE profile = ?"
+        f" AND {KEPT} ORDER BY random() LIMIT ?) AS c JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash",
+        (profile, count, model),
+    )
+    for row in rows:
+        yield row[0]
+
+
+def vectors_of_texts(ledger: Ledger, model: int, text_hashes: Sequence[str]) -> Iterator[bytes]:
+    """The vectors of texts, in their order. Raises LookupError for one that is not here."""
+    for text_hash in text_hashes:
+        row = ledger.connection.execute(
+            "SELECT vector FROM vectors WHERE model = ? AND text_hash = ?", (model, text_hash)
+        ).fetchone()
+        if row is None:
+            raise LookupError(f"the ledger has no vector of the text {text_hash}")
+        yield row[0]
 
 
 def passage_languages(ledger: Ledger, model: int | None, profile: int) -> dict[str, str | None]:
@@ -48,6 +77,34 @@ def passages_of(ledger: Ledger, profile: int, ids: Sequence[str]) -> Iterator[li
             (profile, *page),
         )
         yield [Passage(*row) for row in rows]
+
+
+def describable(ledger: Ledger) -> dict[str, str | None]:
+    """The language of each document whose metadata is known, by its id and the hash of its content."""
+    rows = ledger.connection.execute(
+        "SELECT d.doc_id || ' ' || d.content_hash, coalesce(m.language, d.language) FROM documents d"
+        " JOIN metadata m USING (doc_id) WHERE d.filtered = 0"
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def descriptions_of(ledger: Ledger, ids: Sequence[str]) -> Iterator[list[Passage]]:
+    """In the place of passages, what metadata says of documents: title, headings and beginning; in pages."""
+    for start in range(0, len(ids), PAGE):
+        page = [name.partition(" ")[0] for name in ids[start : start + PAGE]]
+        marks = ",".join("?" * len(page))
+        rows = ledger.connection.execute(
+            "SELECT d.doc_id, d.path, coalesce(m.language, d.language), d.title, d.url, m.headings, m.snippet"
+            f" FROM documents d JOIN metadata m USING (doc_id) WHERE d.doc_id IN ({marks})",
+            page,
+        )
+        yield [
+            Passage(
+                doc_id, None, "", doc_id, path, language, title, url,
+                "\n".join([title, *(text for _, text in json.loads(headings)), snippet]),
+            )
+            for doc_id, path, language, title, url, headings, snippet in rows
+        ]  # fmt: skip
 
 
 def newest_vector_of(ledger: Ledger, model: int) -> int:

@@ -85,6 +85,11 @@ class SourceFolder:
         return self.path / "vectors"
 
     @property
+    def words(self) -> Path:
+        """The words by which it is searched until it has an index (SQLite)."""
+        return self.path / "words.db"
+
+    @property
     def pages(self) -> Path:
         """Copied files (``sources add --copy``)."""
         return self.path / "pages"

@@ -131,6 +131,12 @@ class Collection:
             for name, distance, text, where in rows
         ]
 
+    def similarities(self, vectors: NDArray[np.float32], count: int) -> list[list[float]]:
+        """The cosines of the nearest records of each vector, best first."""
+        with _explained(self.path):
+            found: Any = self._collection.query(query_embeddings=vectors, n_results=count, include=["distances"])
+        return [[1.0 - float(distance) for distance in distances] for distances in found["distances"]]
+
     def unreachable(self, records: Sequence[Record]) -> list[str]:
         """The ids of records that a search for their own vector does not find.
 

@@ -1,17 +1,19 @@
 """The exact index of a collection: its vectors as a matrix, its passages and their words in a file, from the ledger.
 
 Both lie in the collection's directory and take its place with it. An older version has published directories without
-them: these are searched with Chroma, until they are next published.
+them: these are searched with Chroma, until they are next published. Where the matrix would be too large there is none
+either, on purpose: Chroma finds the vectors, and the file says of which passages they are.
 """
 
 from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from kbjobs.content.words import fold_words
+from kbjobs.content.words import fold_text
 from kbjobs.crashpoints import crash_point
 from kbjobs.store import publishing as store
 from kbjobs.store.ledger import Ledger
@@ -20,11 +22,18 @@ from kbjobs.vectors.matrix import open_matrix, seal_matrix, write_matrix
 
 MATRIX = "matrix.f32"
 PASSAGES = "passages.db"
+MENDING = "mending-"  # begins the name of a directory in which a damaged index is written anew
+WITHOUT_MATRIX = " without a matrix"
+"""How the state of an exact index ends that has none on purpose."""
 
 
-def write_exact(ledger: Ledger, model: int, profile: int, directory: Path) -> None:
-    """Write the exact index of a model into a directory that nobody reads yet."""
+def write_exact(ledger: Ledger, model: int, profile: int, directory: Path, has_matrix: bool = True) -> None:
+    """Write the exact index of a model, with a matrix or without, into a directory that nobody reads yet."""
     rows: dict[str, int] = {}
+    if not has_matrix:
+        (directory / MATRIX).unlink(missing_ok=True)
+        _write_passages(ledger, model, profile, directory, rows, exact_state(ledger, model, profile, has_matrix))
+        return
     dimension = store.dimension(ledger, model)
 
     def vectors() -> Iterator[bytes]:
@@ -36,32 +45,61 @@ def write_exact(ledger: Ledger, model: int, profile: int, directory: Path) -> No
     write_matrix(path, dimension, vectors())
     crash_point("matrix.rows_written")
     state = exact_state(ledger, model, profile)
-    with PassageWriter(directory / PASSAGES, _fold) as passages:
-        wanted = store.passage_languages(ledger, model, profile)
-        passages.make_equal(wanted, lambda ids: store.passages_of(ledger, profile, ids), state)
-        passages.set_vectors(rows)
-    crash_point("passages.written")
+    _write_passages(ledger, model, profile, directory, rows, state)
     seal_matrix(path, dimension, len(rows), state)
     crash_point("matrix.sealed")
 
 
-def _fold(text: str, language: str | None) -> str:
-    return " ".join(fold_words(text, language))
+def _write_passages(
+    ledger: Ledger, model: int, profile: int, directory: Path, rows: Mapping[str, int], state: str
+) -> None:
+    with PassageWriter(directory / PASSAGES, fold_text) as passages:
+        wanted = store.passage_languages(ledger, model, profile)
+        passages.make_equal(wanted, lambda ids: store.passages_of(ledger, profile, ids), state)
+        passages.set_vectors(rows)
+    crash_point("passages.written")
 
 
-def exact_state(ledger: Ledger, model: int, profile: int) -> str:
+def mend_exact(ledger: Ledger, model: int, profile: int, directory: Path) -> None:
+    """Write anew what is damaged of a published exact index. The caller holds the source's lock.
+
+    The file of passages says which texts were published; only where it is damaged too, what the ledger holds now is
+    taken. Each file is written beside and renamed, so that those who read it are not disturbed.
+
+    Raises LookupError where a vector is no longer in the ledger.
+    """
+    try:
+        with PassageFile(directory / PASSAGES) as published:
+            state, texts = published.state, published.texts()
+    except (OSError, sqlite3.Error, ValueError, TypeError):
+        texts = None
+    with tempfile.TemporaryDirectory(dir=directory, prefix=MENDING) as name:
+        beside = Path(name)
+        if texts is None:
+            write_exact(ledger, model, profile, beside)
+            (beside / PASSAGES).replace(directory / PASSAGES)
+        else:
+            dimension = store.dimension(ledger, model)
+            write_matrix(beside / MATRIX, dimension, store.vectors_of_texts(ledger, model, texts))
+            seal_matrix(beside / MATRIX, dimension, len(texts), state)
+        (beside / MATRIX).replace(directory / MATRIX)
+
+
+def exact_state(ledger: Ledger, model: int, profile: int, has_matrix: bool = True) -> str:
     """Names what an exact index is made of: equal as long as its passages, their languages and their vectors are."""
     digest = hashlib.sha256()
     for name, language in sorted(store.passage_languages(ledger, model, profile).items()):
         digest.update(f"{name} {language}\n".encode())
-    return f"{digest.hexdigest()[:32]} {store.newest_vector_of(ledger, model)}"
+    state = f"{digest.hexdigest()[:32]} {store.newest_vector_of(ledger, model)}"
+    return state if has_matrix else state + WITHOUT_MATRIX
 
 
 def read_state(directory: Path) -> str | None:
     """The state a directory's exact index was made of; None where there is none that can be used."""
     try:
         with PassageFile(directory / PASSAGES) as passages:
-            open_matrix(directory / MATRIX, passages.state)
+            if not passages.state.endswith(WITHOUT_MATRIX):
+                open_matrix(directory / MATRIX, passages.state)
             return passages.state
     except (OSError, sqlite3.Error, ValueError, TypeError):
         return None

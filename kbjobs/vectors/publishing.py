@@ -10,7 +10,8 @@ import shutil
 from pathlib import Path
 
 from kbjobs.crashpoints import crash_point
-from kbjobs.vectors.exact import MATRIX
+from kbjobs.errors import UnavailableError
+from kbjobs.vectors.exact import MATRIX, MENDING
 
 
 class WorkingCopy:
@@ -50,7 +51,7 @@ class WorkingCopy:
                 self.building.mkdir(mode=0o700, parents=True)
             else:
                 # What is written anew at each publishing is not copied.
-                shutil.copytree(self.live, self._copying, ignore=shutil.ignore_patterns(MATRIX))
+                shutil.copytree(self.live, self._copying, ignore=shutil.ignore_patterns(MATRIX, f"{MENDING}*"))
                 crash_point("copy.before_rename")
                 self._copying.rename(self.building)
                 crash_point("copy.renamed")
@@ -87,6 +88,27 @@ class WorkingCopy:
         if self._old.exists():
             shutil.rmtree(self._old)
         crash_point("publish.done")
+
+
+def check_room(copies: WorkingCopy, whole: int, is_fresh: bool) -> None:
+    """Raise UnavailableError where the disk has no room for what publishing writes beside what is there.
+
+    Args:
+        copies: the directories of the collection.
+        whole: bytes of the whole collection, if it were written from nothing.
+        is_fresh: it is; else a copy of the live one is changed.
+    """
+    begun = disk_bytes(copies.building) if copies.building.exists() else 0
+    copied = disk_bytes(copies.live) if copies.live.exists() and not is_fresh else 0
+    needed = max(whole, copied) - begun
+    there = next(path for path in copies.live.parents if path.exists())
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise UnavailableError(
+            f"{free / 1e6:.0f} MB are free on the disk of {there}, the new index needs about {needed / 1e6:.0f} MB",
+            "Free some space and run it again: nothing that is in the ledger is embedded again."
+            " Until then the last index is searched.",
+        )
 
 
 def _remove(path: Path) -> None:

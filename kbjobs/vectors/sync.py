@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import logging
 import random
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
-from kbjobs.store.ledger import Ledger, Record
-from kbjobs.vectors.collection import Collection, CollectionError
-from kbjobs.vectors.exact import MATRIX, PASSAGES, exact_state, read_state, write_exact
-from kbjobs.vectors.publishing import WorkingCopy
+import numpy as np
 
+from kbjobs.settings import Settings
+from kbjobs.store import publishing as store
+from kbjobs.store.ledger import Ledger, Record
+from kbjobs.vectors.collection import NEAR, PAGE, Collection, CollectionError
+from kbjobs.vectors.exact import MATRIX, PASSAGES, exact_state, read_state, write_exact
+from kbjobs.vectors.publishing import WorkingCopy, check_room
+
+EXACT_SAMPLE, NEIGHBOURS = 20, 10  # vectors whose nearest records are computed exactly where Chroma answers; how many
+MIN_RECALL = 0.9  # of these that Chroma has to find
 SAMPLE = 50  # records that are searched for by their own vector after each run
 TOLERATED = 0.02  # share of a sample that an approximate index may miss; a lost part is much more
 MAX_CHURN = 0.25  # deleted share of a collection beyond which its index is built anew
@@ -33,6 +41,11 @@ class Drift:
         return bool(self.missing or self.extra or self.unreachable or self.outdated)
 
 
+def max_matrix_bytes(settings: Settings) -> int:
+    """The size that a matrix may have."""
+    return settings.integer("matrix_max_mb") << 20
+
+
 @dataclass(frozen=True, slots=True)
 class Indexed:
     """A model's part of a ledger, and the directory of its collection."""
@@ -41,11 +54,25 @@ class Indexed:
     model: int
     profile: int
     live: Path
+    max_matrix: int = 1 << 32
+    """Bytes of the largest matrix; beyond it the collection has one record for each text, and answers searches."""
+    words: Path | None = None
+    """The passages with their words, as far as they were written before the first index."""
+
+    @property
+    def has_matrix(self) -> bool:
+        """Whether the vectors are published as a matrix too."""
+        row_bytes = 4 * store.dimension(self.ledger, self.model)
+        return row_bytes * self.ledger.count_texts(self.profile) <= self.max_matrix
+
+    def record_ids(self) -> set[str]:
+        """The ids of the records that the collection is to have."""
+        return self.ledger.record_ids(self.model, self.profile, distinct=not self.has_matrix)
 
 
 def compare(indexed: Indexed, collection: Collection) -> Drift:
     """What the collection lacks and what it has too much, by ids in both directions."""
-    wanted = indexed.ledger.record_ids(indexed.model, indexed.profile)
+    wanted = indexed.record_ids()
     present = collection.ids()
     return Drift(missing=sorted(wanted - present), extra=sorted(present - wanted))
 
@@ -66,12 +93,32 @@ def fill(
 
 def find_lost(indexed: Indexed, collection: Collection, size: int = SAMPLE) -> list[str]:
     """Search for a random sample by its own vectors: the ids not found, where they are more than a few."""
-    ids = sorted(indexed.ledger.record_ids(indexed.model, indexed.profile))
+    ids = sorted(indexed.record_ids())
     chosen = random.sample(ids, min(size, len(ids)))
     pages = indexed.ledger.records(indexed.model, indexed.profile, chosen)
     sample: list[Record] = [record for page in pages for record in page]
     unreachable = collection.unreachable(sample)
     return unreachable if len(unreachable) > TOLERATED * len(sample) else []
+
+
+def measure_recall(indexed: Indexed, collection: Collection) -> float:
+    """How much of the exact answers the collection gives: of the nearest records of a random sample of vectors."""
+    sample = list(store.sample_vectors(indexed.ledger, indexed.model, indexed.profile, EXACT_SAMPLE))
+    if not sample:
+        return 1.0
+    queries = np.stack([np.frombuffer(vector, "<f4") for vector in sample])
+    best = np.full((len(sample), NEIGHBOURS), -1.0, dtype=np.float32)
+    vectors = (vector for _, vector in store.distinct_vectors(indexed.ledger, indexed.model, indexed.profile))
+    total = 0
+    while block := list(islice(vectors, PAGE)):
+        total += len(block)
+        scores = queries @ np.stack([np.frombuffer(vector, "<f4") for vector in block]).T
+        best = np.sort(np.concatenate([best, scores], axis=1), axis=1)[:, -NEIGHBOURS:]
+    count = min(NEIGHBOURS, total)
+    least = best[:, -count]
+    found = collection.similarities(queries, count)
+    hits = [sum(score >= limit - NEAR for score in scores) for scores, limit in zip(found, least, strict=True)]
+    return float(sum(min(count, one) for one in hits) / (count * len(sample)))
 
 
 def verify(indexed: Indexed, sample: int = SAMPLE) -> Drift:
@@ -86,7 +133,7 @@ def verify(indexed: Indexed, sample: int = SAMPLE) -> Drift:
 
 def is_exact(indexed: Indexed, directory: Path) -> bool:
     """Whether the directory has an exact index of what the ledger holds."""
-    return read_state(directory) == exact_state(indexed.ledger, indexed.model, indexed.profile)
+    return read_state(directory) == exact_state(indexed.ledger, indexed.model, indexed.profile, indexed.has_matrix)
 
 
 def find_outdated(indexed: Indexed, directory: Path) -> list[str]:
@@ -108,6 +155,7 @@ def settle_and_publish(
     copies = WorkingCopy(indexed.live)
     if needs_fresh:
         copies.discard()
+    check_room(copies, _bytes_to_write(indexed), is_fresh=needs_fresh)
     try:
         deleted = _equalise(indexed, copies.begin(empty=needs_fresh), on_progress=on_progress)
     except CollectionError as error:
@@ -116,15 +164,25 @@ def settle_and_publish(
         _equalise(indexed, copies.begin(empty=True), on_progress=on_progress)
         deleted, needs_fresh = 0, True
     churn = 0 if needs_fresh else indexed.ledger.churn(indexed.model) + deleted
-    if churn > MAX_CHURN * max(1, len(indexed.ledger.record_ids(indexed.model, indexed.profile))):
+    if churn > MAX_CHURN * max(1, len(indexed.record_ids())):
         # Chroma only marks deleted records; many of them make others unreachable.
         log.info("%d records were deleted since the index was built: building it anew", churn)
         copies.discard()
         _equalise(indexed, copies.begin(empty=True), on_progress=on_progress)
         churn = 0
-    write_exact(indexed.ledger, indexed.model, indexed.profile, copies.building)
+    passages = copies.building / PASSAGES
+    if indexed.words is not None and indexed.words.exists() and not passages.exists():
+        shutil.copyfile(indexed.words, passages)
+    write_exact(indexed.ledger, indexed.model, indexed.profile, copies.building, indexed.has_matrix)
     copies.publish()
     indexed.ledger.set_churn(indexed.model, churn)
+
+
+def _bytes_to_write(indexed: Indexed) -> int:
+    """About what a collection and its exact index take: each vector once in Chroma and once in the matrix, the texts
+    three times in Chroma (as they are, and as trigrams) and twice in the file of passages."""
+    vectors = indexed.ledger.count_texts(indexed.profile) * 4 * store.dimension(indexed.ledger, indexed.model)
+    return 2 * vectors + 5 * store.text_bytes(indexed.ledger, indexed.profile)
 
 
 def _equalise(indexed: Indexed, path: Path, on_progress: Callable[[int, int], None]) -> int:
@@ -133,11 +191,13 @@ def _equalise(indexed: Indexed, path: Path, on_progress: Callable[[int, int], No
         total = len(drift.missing)
         fill(indexed, collection, drift.missing, lambda done: on_progress(done, total))
         collection.delete(drift.extra)
-        wanted = len(indexed.ledger.record_ids(indexed.model, indexed.profile))
+        wanted = len(indexed.record_ids())
         if collection.count() != wanted:
             raise CollectionError(
                 f"the collection in {path} counts {collection.count()} records where the ledger has {wanted}"
             )
         if lost := find_lost(indexed, collection):
             raise CollectionError(f"{len(lost)} of a sample of records in {path} are not found by their own vectors")
+        if not indexed.has_matrix and (recall := measure_recall(indexed, collection)) < MIN_RECALL:
+            raise CollectionError(f"of the nearest records of a sample in {path} only {recall:.0%} are found")
     return len(drift.extra)

@@ -14,8 +14,8 @@ import pytest
 
 from kbjobs.api import JobManager
 from kbjobs.daemon.launching import is_running
-from kbjobs.daemon.locks import try_lock
 from kbjobs.settings import Home
+from kbjobs.store.locks import try_lock
 from kbjobs.store.queue import Queue
 from kbjobs.store.transitions import Status
 from tests.commands.conftest import check_help

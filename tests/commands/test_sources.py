@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.daemon.locks import lock_source
 from kbjobs.settings import Home
 from kbjobs.sources import describe, register
 from kbjobs.store.ledger import Ledger
+from kbjobs.store.locks import lock_source
 from kbjobs.store.sources import SourceFolder
 from tests.commands.conftest import check_help
 from tests.conftest import MODEL, Kbjobs, read_json, write_pages

@@ -15,11 +15,11 @@ import pytest
 
 from kbjobs.api import JobManager
 from kbjobs.daemon.launching import ensure_daemon, is_running, stop_daemon
-from kbjobs.daemon.locks import is_locked
 from kbjobs.daemon.processes import RUN_VARIABLE, kill_processes_of_run, processes_of_run
 from kbjobs.settings import Home
 from kbjobs.sources import register, verify
 from kbjobs.store.jobs import Job
+from kbjobs.store.locks import is_locked
 from kbjobs.store.queue import Queue
 from kbjobs.store.transitions import Status
 from tests.conftest import Kbjobs, copy_pages, is_alive, wait_ended, wait_until, write_pages

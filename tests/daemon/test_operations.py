@@ -17,12 +17,12 @@ import pytest
 from kbjobs.api import JobManager
 from kbjobs.context import Context
 from kbjobs.daemon.launching import ensure_daemon, is_running
-from kbjobs.daemon.locks import lock_source
 from kbjobs.daemon.processes import processes_of_run
 from kbjobs.errors import ConflictError, MissingRequirementError, UnavailableError
 from kbjobs.settings import Home
 from kbjobs.sources import register
 from kbjobs.store.jobs import Job, Limits
+from kbjobs.store.locks import lock_source
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
 from tests.conftest import Kbjobs, is_alive, read_json, wait_ended, wait_until, write_pages

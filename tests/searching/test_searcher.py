@@ -7,15 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.errors import NotFoundError, UsageError
+from kbjobs.errors import JobCancelled, NotFoundError, UsageError
+from kbjobs.phases import index_offline
+from kbjobs.phases.index_offline import IndexOfflineParams
 from kbjobs.searching.hits import Hit, Mode
 from kbjobs.searching.searcher import Searcher
 from kbjobs.settings import Home, Settings
 from kbjobs.sources import rebuild, register, verify
+from kbjobs.store.locks import lock_source
 from kbjobs.store.passages import Filter
 from kbjobs.store.sources import SourceFolder
-from tests.conftest import write_pages
-from tests.phases.test_index_offline import index
+from kbjobs.vectors.collection import Collection
+from tests.conftest import MODEL, write_pages
+from tests.phases.test_index_offline import context, index
+from tests.phases.test_metadata import describe_pages
 
 pytestmark = pytest.mark.usefixtures("minilm")
 
@@ -161,15 +166,119 @@ def test_a_damaged_index_is_told_and_mended_from_the_ledger(
     home: Home, searcher: Searcher, notices: list[str], name: str, damage: object
 ) -> None:
     path = live(home) / name
+    before = searcher.search("telescope")
+    searcher.close()
     path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
-    assert titles(searcher.search("telescope", count=1)) == ["Galaxies"]
-    assert "docs is searched with Chroma, not exactly" in notices[0]
     assert not verify(home, "docs").ok
+    with lock_source(SourceFolder(home.sources, "docs").lock, "docs", 0):  # as a job does
+        assert titles(searcher.search("telescope", count=1)) == ["Galaxies"]
+        assert "docs is searched with Chroma, not exactly" in notices[0]
+        assert "a job is at work on it. kbjobs sources rebuild docs mends it" in notices[0]
+    searcher.close()
+    notices.clear()
+    assert searcher.search("telescope") == before
+    assert "the index of docs was damaged" in notices[0]
+    assert notices[0].endswith("built again from the ledger.")
+    assert verify(home, "docs").ok
+    assert sorted(live(home).glob("mending-*")) == []
+    searcher.close()
+    notices.clear()
+    assert searcher.search("telescope") == before
+    assert notices == []
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("name", ["passages.db", "matrix.f32"])
+def test_a_part_of_an_index_that_is_gone_is_written_again(home: Home, searcher: Searcher, name: str) -> None:
+    before = searcher.search("telescope")
+    searcher.close()
+    (live(home) / name).unlink()
+    assert searcher.search("telescope") == before
+    assert verify(home, "docs").ok
+
+
+def test_what_is_mended_is_what_was_published_not_what_a_job_has_begun(
+    home: Home, library: Path, searcher: Searcher, notices: list[str]
+) -> None:
+    before = searcher.search("telescope")
+    searcher.close()
+    page(library, "stars", "Galaxies", "A microscope shows small animals.")
+    calls = iter(range(1))
+    with pytest.raises(JobCancelled):
+        index_offline.run(context(home, "docs", lambda: next(calls, None) is None), IndexOfflineParams(model=MODEL))
+    (live(home) / "matrix.f32").write_bytes(b"")
+    assert searcher.search("telescope") == before
+    assert len(notices) == 1
+
+
+def test_a_matrix_too_large_is_left_out_and_chroma_answers(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, searcher: Searcher, notices: list[str]
+) -> None:
+    monkeypatch.setenv("KBJOBS_MATRIX_MAX_MB", "0")
+    pages = tmp_path / "many"
+    pages.mkdir()
+    for number in range(300):
+        page(pages, f"same{number}", "Left empty", "This page is left empty on purpose.")
+    for number, animal in enumerate(["giraffes", "zebras", "lions", "tigers"]):
+        page(pages, f"animal{number}", animal.title(), f"In the savanna we met {animal}.")
+    register(home, "docs", [pages])
+    index(home)
+    assert not (live(home) / "matrix.f32").exists()
+    with Collection(live(home)) as collection:
+        assert collection.count() == 5  # one record for each text
+    for mode in ("hybrid", "vectors", "words"):
+        answers = [searcher.search("giraffes", count=3, mode=mode) for _ in range(5)]  # type: ignore[arg-type]
+        assert answers[0][0].title == "Giraffes"
+        assert answers.count(answers[0]) == 5
+    assert len(searcher.search("left empty on purpose", count=304, mode="vectors")) == 304
+    only = searcher.search("left empty", count=9, mode="vectors", which=Filter(path="many/animal"))
+    assert {hit.title for hit in only} <= {"Giraffes", "Zebras", "Lions", "Tigers"}
+    assert len(only) == 4
+    assert notices == []
+    assert verify(home, "docs").ok
+    (pages / "same0.html").unlink()  # the document by which the record was named
     assert index(home).counts["embedded"] == 0
     assert verify(home, "docs").ok
-    notices.clear()
-    assert titles(searcher.search("telescope", count=1)) == ["Galaxies"]
-    assert notices == []
+    assert len(searcher.search("left empty on purpose", count=304, mode="vectors")) == 303
+    monkeypatch.delenv("KBJOBS_MATRIX_MAX_MB")
+    rebuild(home, "docs")
+    assert (live(home) / "matrix.f32").exists()
+    with Collection(live(home)) as collection:
+        assert collection.count() == 303
+
+
+def test_before_any_index_the_words_are_searched(
+    home: Home, tmp_path: Path, searcher: Searcher, notices: list[str]
+) -> None:
+    pages = tmp_path / "library"
+    pages.mkdir()
+    page(pages, "stars", "Galaxies", "A telescope shows far galaxies.")
+    page(pages, "tea", "Tea", "Boil the water and wait. " * 40 + "Then the kettle whistles.")
+    register(home, "docs", [pages])
+    with pytest.raises(NotFoundError, match="an? index|no index"):
+        searcher.search("telescope", ["docs"])
+    describe_pages(home)
+    [hit] = searcher.search("telescopes", ["docs"])
+    assert (hit.title, hit.score, hit.model, hit.mode, hit.matched) == ("Galaxies", None, None, "words", ("telescope",))
+    assert notices == ["docs has no index yet: searched by the words of its titles, headings and beginnings."]
+    assert searcher.search("whistles") == []  # it stands too far down
+    with pytest.raises(NotFoundError, match="an? index|no index"):
+        searcher.search("telescope", mode="vectors")
+    with pytest.raises(NotFoundError, match="an? index|no index"):
+        searcher.search("telescope", model=MODEL)
+    page(pages, "stars", "Galaxies", "A microscope shows small animals.")
+    describe_pages(home)
+    assert searcher.search("telescope") == []
+    assert titles(searcher.search("microscope")) == ["Galaxies"]
+
+    calls = iter(range(2))
+    with pytest.raises(JobCancelled):  # once the pages are cut
+        index_offline.run(context(home, "docs", lambda: next(calls, None) is None), IndexOfflineParams(model=MODEL))
+    assert titles(searcher.search("whistles")) == ["Tea"]
+    assert notices[-1] == "docs has no index yet: searched by the words of its passages."
+    index(home)
+    assert not SourceFolder(home.sources, "docs").words.exists()
+    assert searcher.search("whistles")[0].mode == "hybrid"
 
 
 @pytest.mark.usefixtures("library")
