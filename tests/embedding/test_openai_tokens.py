@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from kbjobs.content.chunking import Chunker
 from kbjobs.content.document import Block, Document
 from kbjobs.embedding.openai_tokens import Cl100kTokens
+from tests.content.test_chunking import check_covers
 from tests.servers.openai_server import count_tokens
 
 TOKENS = Cl100kTokens()
@@ -73,11 +74,11 @@ def test_a_text_is_cut_to_so_many_tokens() -> None:
 )
 @pytest.mark.parametrize("title", ["Title", "🧠" * 300])
 def test_no_passage_exceeds_its_window(text: str, title: str) -> None:
-    chunks = Chunker(TOKENS, 800).chunk(document(title, text))
+    made = document(title, text)
+    chunks = Chunker(TOKENS, 800).chunk(made)
     assert [chunk.tokens for chunk in chunks] == [count_tokens(chunk.text) for chunk in chunks]
     assert max(chunk.tokens for chunk in chunks) <= 800
-    joined = "".join(chunk.text.partition("\n")[2] for chunk in chunks)
-    assert "".join(joined.split()) == "".join(text.split())
+    check_covers(chunks, made)
     # Full ones, but for titles that take a part of each and cuts that keep joined letters together.
     assert len(chunks) <= 3 * count_tokens(text) / 500 + 1
 

@@ -64,7 +64,13 @@ def test_every_key_is_understood(tmp_path: Path) -> None:
     first, second = chain.phases
     assert (first.name, first.job_type.name, first.weight) == ("buy_it", "index_online", 3.0)
     assert (first.on_error, first.retries) == ("continue", 4)
-    assert first.params.model_dump() == {"force": True, "dry_run": True, "limit": 5, "allow_delete": True}
+    assert first.params.model_dump() == {
+        "recut": False,
+        "force": True,
+        "dry_run": True,
+        "limit": 5,
+        "allow_delete": True,
+    }
     assert (second.name, second.weight) == ("index_offline", second.job_type.weight)
     assert (second.on_error, second.retries) == ("stop", None)
     assert isinstance(second.params, IndexOfflineParams)
