@@ -15,21 +15,26 @@ from __future__ import annotations
 
 import argparse
 import html
+import json
 import math
 import re
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from measuring import MINILM, ROOT, packaged_minilm, temporary_home
+from measuring import KBJOBS, MINILM, ROOT, packaged_minilm, temporary_home, wall_seconds
+from peers import PEERS
 
 from kbjobs.api import JobManager
 from kbjobs.registering import register
 from kbjobs.searching.hits import Mode
 from kbjobs.searching.searcher import Searcher
-from kbjobs.settings import Home, Settings
+from kbjobs.settings import Home, Settings, current_home
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 
@@ -37,6 +42,7 @@ CRANFIELD = ROOT.parent / "shared" / "data" / "cranfield"
 SOURCE = "cranfield"
 CUT = 10  # documents that count
 BAR = 0.01
+COLD_ROUNDS = 7
 MODES: tuple[Mode, ...] = ("vectors", "words", "hybrid")
 
 
@@ -120,6 +126,28 @@ def search_published(
     return found, statistics.median(times)
 
 
+def recall_of(searcher: Searcher, queries: list[str]) -> float:
+    """The share of the nearest passages, by every cosine with the ledger's vectors, that are found; equals count."""
+    ledger = Ledger(SourceFolder(current_home().sources, SOURCE).ledger)
+    vectors = np.stack(
+        [np.frombuffer(row[0], "<f4") for row in ledger.connection.execute("SELECT vector FROM vectors")]
+    )
+    ledger.close()
+    shares = []
+    for query in queries:
+        hits = searcher.search(query, [SOURCE], CUT, mode="vectors", passages=True)
+        least = np.sort(vectors @ searcher.embed(query, MINILM))[-CUT]
+        shares.append(sum(hit.score is not None and hit.score >= round(float(least), 4) for hit in hits) / CUT)
+    return statistics.mean(shares)
+
+
+def read_text(page: Path) -> str:
+    """Title and text of a page that ``write_pages`` wrote."""
+    found = re.search(r"<h1>(.*)</h1><p>(.*)</p>", page.read_text(), re.DOTALL)
+    assert found
+    return html.unescape(f"{found[1]}\n{found[2]}")
+
+
 def search_exactly(queries: list[str], passages: list[tuple[str, str]]) -> list[list[str]]:
     """The documents nearest by exact cosine. ``passages`` are pairs of document and text."""
     from sentence_transformers import SentenceTransformer
@@ -136,11 +164,31 @@ def search_exactly(queries: list[str], passages: list[tuple[str, str]]) -> list[
     return [rank_documents(zip(documents, map(float, row), strict=True)) for row in scores]
 
 
+def ask_peer(python: str, peer: str, model: Path, content: Path, folder: Path) -> tuple[list[list[str]], float, float]:
+    """A peer's documents for each query, its median ms, and the median wall seconds of a process for one query."""
+    script = [python, str(ROOT / "bench" / "peers.py")]
+    rest = [peer, str(model), str(content), str(folder)]
+
+    def run(action: str) -> dict[str, Any]:
+        ended = subprocess.run([*script, action, *rest], capture_output=True, text=True, check=False)
+        if ended.returncode:
+            sys.exit(f"{peer} failed:\n{ended.stderr}")
+        return json.loads(ended.stdout.splitlines()[-1])
+
+    indexed = run("index")
+    print(f"  {peer} indexed in {indexed['seconds']:.0f} s", flush=True)
+    answers = run("ask")
+    cold = statistics.median(wall_seconds([*script, "first", *rest]) for _ in range(COLD_ROUNDS))
+    return answers["found"], answers["milliseconds"], cold
+
+
 def main() -> None:
-    """Print both figures and their difference."""
+    """Print the figures of all, and what is to be compared."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("--peers", help="the Python of an environment with bench/requirements.txt")
     parser.add_argument("--cranfield", type=Path, default=CRANFIELD, help="the folder of the collection")
-    folder = parser.parse_args().cranfield
+    options = parser.parse_args()
+    folder = options.cranfield
     if not folder.is_dir():
         print(f"skipped: the Cranfield collection is not in {folder}; name its folder with --cranfield")
         return
@@ -156,6 +204,16 @@ def main() -> None:
         with Searcher(home, Settings(home)) as searcher:
             searcher.search(queries[0])  # loads the model
             ours = {mode: search_published(searcher, mode, queries, numbers) for mode in MODES}
+            recall = recall_of(searcher, queries)
+        cold = statistics.median(wall_seconds([*KBJOBS, "search", SOURCE, queries[0]]) for _ in range(COLD_ROUNDS))
+        peers = {}
+        if options.peers:
+            texts = [[file.stem, read_text(file)] for file in sorted((home.path / "cranfield-pages").iterdir())]
+            content = home.path / "peers.json"
+            content.write_text(json.dumps({"documents": texts, "queries": queries}))
+            for peer in PEERS:
+                place = home.path / peer.split()[0]
+                peers[peer] = ask_peer(options.peers, peer, packaged_minilm(), content, place)
 
     def mean_of(rankings: list[list[str]]) -> float:
         return statistics.mean(ndcg(ranked, gains[position]) for position, ranked in enumerate(rankings, start=1))
@@ -164,6 +222,12 @@ def main() -> None:
     print(f"{MINILM}, {len(queries)} queries, nDCG@{CUT}: exact float32 {mean_of(exact):.4f}")
     for mode, (rankings, milliseconds) in ours.items():
         print(f"  kbjobs, {mode}: {mean_of(rankings):.4f}, {milliseconds:.1f} ms a query")
+    print(f"  kbjobs, a new process: {cold:.2f} s")
+    for peer, (rankings, milliseconds, seconds) in peers.items():
+        print(f"  {peer}: {mean_of(rankings):.4f}, {milliseconds:.1f} ms a query, a new process {seconds:.2f} s")
+    better = max(mean_of(ours[mode][0]) for mode in ("vectors", "words"))
+    print(f"  hybrid above the better of both: {mean_of(ours['hybrid'][0]) - better:+.4f} (bar +0.02)")
+    print(f"  recall of the nearest {CUT} passages against every cosine: {recall:.4f} (bar 1)")
     vectors = ours["vectors"][0]
     shared = statistics.mean(len(set(one) & set(two)) / CUT for one, two in zip(vectors, exact, strict=True))
     difference = mean_of(vectors) - mean_of(exact)

@@ -16,9 +16,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import kbjobs
+from kbjobs.content.chunking import Chunk
+from kbjobs.content.document import Document
 from kbjobs.daemon.launching import stop_daemon
+from kbjobs.registering import register
 from kbjobs.settings import HOME_VARIABLE, Home
+from kbjobs.store.ledger import IndexedModel, Ledger
+from kbjobs.store.sources import SourceFolder
+from kbjobs.vectors.sync import Indexed, settle_and_publish
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON_DOCS = ROOT / ".cache" / "python-docs"
@@ -74,3 +82,34 @@ def compare(name: str, ours: Callable[[], float], baseline: Callable[[], float],
     ratio = mine / other
     print(f"{name}: {mine:.3f} against {other:.3f}: ratio {ratio:.2f} (bar {bar:g}, median of {rounds})")
     return ratio
+
+
+def publish_source(
+    home: Home,
+    name: str,
+    documents: Sequence[tuple[Document, Sequence[Chunk]]],
+    model: IndexedModel,
+    embed: Callable[[Sequence[str]], np.ndarray],
+) -> int:
+    """Register a source and publish an index of documents that are cut already; returns its number of passages.
+
+    Args:
+        home: the home.
+        name: the source's id.
+        documents: each with its passages.
+        model: its key, name and dimension count.
+        embed: gives the vectors of texts, float32 of unit length.
+    """
+    register(home, name, [PYTHON_DOCS])
+    folder = SourceFolder(home.sources, name)
+    ledger = Ledger(folder.ledger)
+    profile = ledger.profile(f"bench {name} 1")
+    row = ledger.model(model.key, model.name, model.dimension, profile)
+    ledger.put_documents(profile, "bench", [(document, "", passages) for document, passages in documents])
+    texts = {passage.text_hash: passage.text for _, passages in documents for passage in passages}
+    vectors = embed(list(texts.values()))
+    ledger.put_vectors(row, [(text, vector.tobytes()) for text, vector in zip(texts, vectors, strict=True)])
+    settle_and_publish(Indexed(ledger, row, profile, folder.vectors / model.key), needs_fresh=True)
+    count = ledger.count_chunks(profile)
+    ledger.close()
+    return count

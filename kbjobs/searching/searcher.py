@@ -127,6 +127,10 @@ class Searcher:
         name = chosen.name if chosen is not None and vector is not None else None
         return found.hits(count, name, mode, passages)
 
+    def embed(self, words: str, model: str) -> NDArray[float32]:
+        """The vector of a query: float32 of unit length."""
+        return self._embed_with(QueryModel.find(model, self._home, self._settings), words)
+
     def _find_indexed(self, sources: Sequence[str]) -> dict[str, dict[str, str]]:
         """For each source the models that it has an index of: their names by their keys."""
         found: dict[str, dict[str, str]] = {}

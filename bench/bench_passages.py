@@ -1,0 +1,97 @@
+"""What the passages are worth: those of version 1 and today's, of the same pages, with the same search, in one run.
+
+Of the Cranfield abstracts and of pages of the Python documentation: how many passages, how full they are (the mean of
+documents that are longer than a window), and the seconds to embed them; of Cranfield also nDCG@10 in each mode.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from bench_search import CRANFIELD, CUT, MODES, ndcg, read_gains, read_records, write_pages
+from former_chunking import FormerChunker
+from measuring import MINILM, PYTHON_DOCS, publish_source, temporary_home
+
+from kbjobs.content.chunking import Chunk, Chunker
+from kbjobs.content.document import Document
+from kbjobs.content.files import FoundFile, find_files
+from kbjobs.content.reading import read_document
+from kbjobs.embedding.base import Embedder
+from kbjobs.embedding.catalogue import find_model
+from kbjobs.embedding.choose import load_embedder
+from kbjobs.embedding.token_embedder import load_tokenizer
+from kbjobs.searching.searcher import Searcher
+from kbjobs.settings import Home, Settings
+from kbjobs.store.ledger import IndexedModel
+
+PAGES = 60  # of the Python library reference
+
+
+def read(folder: Path, most: int) -> list[Document]:
+    """The documents of a folder."""
+    files = [file for file in find_files([folder]) if isinstance(file, FoundFile)]
+    return [read_document(file, "bench") for file in files[:most]]
+
+
+def describe(cut: Sequence[Sequence[Chunk]], window: int, seconds: float) -> str:
+    """Passages, fill and seconds, for people."""
+    long = [chunk.tokens / window for passages in cut if len(passages) > 1 for chunk in passages]
+    every = [chunk.tokens for passages in cut for chunk in passages]
+    return (
+        f"{len(every):,} passages, {statistics.mean(long):.1%} full, {sum(every):,} tokens, embedded in {seconds:.1f} s"
+    )
+
+
+def measure(home: Home, embedder: Embedder, documents: list[Document], cut: list[list[Chunk]], name: str) -> float:
+    """Publish the passages as a source; returns the seconds that embedding them took."""
+    seconds = 0.0
+
+    def embed(texts: Sequence[str]) -> np.ndarray:
+        nonlocal seconds
+        begun = time.perf_counter()
+        vectors = embedder.embed(texts)
+        seconds = time.perf_counter() - begun
+        return vectors
+
+    model = IndexedModel(0, embedder.model_key, embedder.name, embedder.dimension, 0, False)
+    publish_source(home, name, list(zip(documents, cut, strict=True)), model, embed)
+    return seconds
+
+
+def main() -> None:
+    """Print the figures of both, one under the other."""
+    queries = [record["W"] for record in read_records(CRANFIELD / "cran.qry")]
+    gains = read_gains(CRANFIELD / "cranqrel")
+    with temporary_home() as home:
+        write_pages(read_records(CRANFIELD / "cran.all.1400"), home.path / "pages")
+        abstracts = read(home.path / "pages", 2000)
+        numbers = {document.doc_id: Path(document.path).stem for document in abstracts}
+        embedder = load_embedder(MINILM, home.models, home.engines)
+        embedder.embed(["Warms it up."])
+        tokenizer, window = load_tokenizer(find_model(MINILM, home.models)), embedder.max_tokens
+        for what, documents in (("Cranfield", abstracts), ("Python", read(PYTHON_DOCS / "library", PAGES))):
+            print(f"{what}, {len(documents):,} documents")
+            for name, chunker in (("former", FormerChunker(tokenizer, window)), ("today", Chunker(tokenizer, window))):
+                cut = list(chunker.chunk_many(documents))
+                source = f"{what.lower()}-{name}"
+                seconds = measure(home, embedder, documents, cut, source)
+                print(f"  {name}: {describe(cut, window, seconds)}", flush=True)
+                if what == "Python":
+                    continue
+                with Searcher(home, Settings(home)) as searcher:
+                    for mode in MODES:
+                        found = [searcher.search(query, [source], CUT, mode=mode) for query in queries]
+                        ranked = [[numbers[hit.doc_id] for hit in hits] for hits in found]
+                        score = statistics.mean(
+                            ndcg(one, gains[position]) for position, one in enumerate(ranked, start=1)
+                        )
+                        print(f"    {mode}: nDCG@{CUT} {score:.4f}")
+        embedder.close()
+
+
+if __name__ == "__main__":
+    main()
