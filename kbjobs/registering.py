@@ -147,7 +147,7 @@ def _check_base_url(base_url: str) -> None:
 
 def _find_pages(roots: Sequence[Path], ask: Ask) -> tuple[list[FoundFile], list[SkippedFile]]:
     """The files below the roots, and what cannot be read; raises UsageError where there is no file."""
-    from kbjobs.content.files import FoundFile, find_files
+    from kbjobs.content.files import READABLE, FoundFile, find_files
 
     for root in roots:
         if _is_everybodys(root):
@@ -164,9 +164,9 @@ def _find_pages(roots: Sequence[Path], ask: Ask) -> tuple[list[FoundFile], list[
             unreadable.append(entry)
     if not files:
         raise UsageError(
-            f"no .html, .htm, .xhtml, .txt or .md file in {', '.join(str(root) for root in roots)}"
+            f"there is no {READABLE} in {', '.join(str(root) for root in roots)}"
             + (f" ({counted(search.ignored, 'file')} of other types)" if search.ignored else ""),
-            "Name the folder that holds the pages.",
+            "Name the folder that holds the pages, or a file.",
         )
     return files, unreadable
 

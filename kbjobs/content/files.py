@@ -6,6 +6,7 @@ opened, names may be any bytes. What could not be seen is told apart from what i
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
@@ -18,7 +19,14 @@ from kbjobs.errors import NotFoundError
 HTML_SUFFIXES = frozenset({".html", ".htm", ".xhtml"})
 TEXT_SUFFIXES = frozenset({".txt"})
 MARKDOWN_SUFFIXES = frozenset({".md"})
-SUFFIXES = HTML_SUFFIXES | TEXT_SUFFIXES | MARKDOWN_SUFFIXES
+PDF_SUFFIXES = frozenset({".pdf"})
+ARCHIVE_SUFFIXES = frozenset({".zim", ".zimaa"})
+SUFFIXES = HTML_SUFFIXES | TEXT_SUFFIXES | MARKDOWN_SUFFIXES | PDF_SUFFIXES | ARCHIVE_SUFFIXES
+READABLE = "web page (.html, .htm, .xhtml), text (.txt, .md), PDF or ZIM file"
+"""What a source's folder may hold, for messages."""
+
+ARCHIVE_MAGIC = b"ZIM\x04"
+_PART = re.compile(r"\.zim[a-z]{2}\Z", re.IGNORECASE)
 
 # The percent sign itself is quoted so that the quoting can be undone. A fixed list and not str.isprintable,
 # whose answer changes with Python's Unicode tables: a key must never change.
@@ -30,7 +38,7 @@ class FoundFile:
     """A file to read. ``size`` is in bytes; ``relative`` is its path below its root, as the system names it.
 
     ``signature`` changes whenever the file may have changed (size, times, inode), so that an unchanged file
-    need not be read again.
+    need not be read again. An ``archive`` holds many documents, whose keys begin with its own and a slash.
     """
 
     path: Path
@@ -39,6 +47,7 @@ class FoundFile:
     size: int
     mtime_ns: int
     signature: str
+    is_archive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,20 +129,23 @@ class FileSearch(Iterator[FoundFile | SkippedFile]):
         suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 (Path costs 4 µs a file)
         if stat.S_ISLNK(status.st_mode):
             return self._judge_link(path, suffix, key, root)
-        if suffix not in SUFFIXES:
+        is_named = path == root  # by the user: whatever its name, it is looked into
+        if suffix not in SUFFIXES and not is_named:
             self.ignored += 1
             return None
         if not stat.S_ISREG(status.st_mode):
             return SkippedFile(key, "not a regular file (a device, a pipe or a socket)")
         if not os.access(path, os.R_OK):
             return SkippedFile(key, "permission denied", still_there=True)
+        is_archive = suffix in ARCHIVE_SUFFIXES or (is_named and _is_archive(path))
         return FoundFile(
             path=Path(path),
             key=key,
             relative=relative,
             size=status.st_size,
             mtime_ns=status.st_mtime_ns,
-            signature=sign_status(status),
+            signature=_sign_parts(path, status) if is_archive else sign_status(status),
+            is_archive=is_archive,
         )
 
     def _judge_link(self, path: str, suffix: str, key: str, root: str) -> SkippedFile | None:
@@ -171,6 +183,23 @@ def quote_key(path: str) -> str:
 def sign_status(status: os.stat_result) -> str:
     """Return the signature of a file: equal as long as size, both times and inode are."""
     return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_ino}"
+
+
+def _is_archive(path: str) -> bool:
+    if _PART.search(path):
+        return True
+    with open(path, "rb") as file:  # noqa: PTH123
+        return file.read(len(ARCHIVE_MAGIC)) == ARCHIVE_MAGIC
+
+
+def _sign_parts(path: str, status: os.stat_result) -> str:
+    """The signature of an archive: that of its file, or of all its parts together."""
+    if not _PART.search(path):
+        return sign_status(status)
+    with os.scandir(os.path.dirname(path)) as entries:  # noqa: PTH120
+        names = {entry.path for entry in entries if entry.path[:-2] == path[:-2] and _PART.search(entry.path)}
+    signatures = [sign_status(os.stat(name)) for name in sorted(names)]  # noqa: PTH116
+    return hashlib.sha256("\n".join(signatures).encode()).hexdigest()[:32]
 
 
 def name_roots(roots: Sequence[str]) -> list[str]:

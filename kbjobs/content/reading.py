@@ -18,11 +18,14 @@ from kbjobs.content.document import (
     measure_content,
 )
 from kbjobs.content.encoding import decode_page
-from kbjobs.content.files import HTML_SUFFIXES, MARKDOWN_SUFFIXES, FoundFile
+from kbjobs.content.files import HTML_SUFFIXES, MARKDOWN_SUFFIXES, PDF_SUFFIXES, FoundFile
 from kbjobs.content.text import extract_markdown, extract_text
 
 SIZE_LIMIT = 32 * 2**20
 """Largest file read, in bytes. A larger page is a data dump, and takes gigabytes once it is parsed."""
+
+PDF_SIZE_LIMIT = 256 * 2**20
+"""Largest PDF read, in bytes: pictures take most of it."""
 
 LINK_LIMIT = 1_000
 """Most links kept of one document."""
@@ -30,6 +33,8 @@ LINK_LIMIT = 1_000
 URL_LIMIT = 2_000
 """Longest URL kept, in characters."""
 
+_PDF_MARK = b"%PDF-"
+_HTML_BEGIN = re.compile(r"\s*(?:<\?xml[^>]{0,200}>\s*)?<(?:!doctype\s+html|html)[\s>]", re.IGNORECASE)
 _READ_SIZE = 2**20
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[a-z0-9]{1,8}){0,4}\Z")
 _HOST = re.compile(r"[a-z0-9.\-\[\]:]{1,255}\Z")
@@ -44,26 +49,56 @@ def read_document(found: FoundFile, source_id: str, base_url: str | None = None)
     with a reason a person understands, for a file that is empty, too large, binary, without text, gone, or
     changed while it was read.
     """
-    page = _read_bytes(found)
-    suffix = found.path.suffix.lower()
-    try:
-        text = decode_page(page)
-        extract = _extract(text, page, suffix)
-    except ValueError as error:  # NotText and TooDeeplyNested, and whatever a parser says to hostile input
-        raise UnreadableDocument(found.key, str(error)) from error
-    blocks = clean_blocks(extract.blocks)
-    title = clean_title(extract.title) or clean_title(found.path.stem) or "untitled"
-    content_hash, word_count = measure_content(title, blocks)
-    if word_count == 0:
-        raise UnreadableDocument(found.key, "no text: nothing is left without navigation, scripts and markup")
+    extract = extract_page(found.key, _read_bytes(found), found.path.suffix.lower())
     url, is_claimed = _choose_url(found, extract.canonical, base_url)
     page_url = url if is_claimed or not base_url else join_base(base_url, found)
+    return make_document(source_id, found.key, extract, found.path.stem, url, page_url, base_url)
+
+
+def extract_page(key: str, page: bytes, suffix: str) -> Extract:
+    """What a file says. The reader is chosen by what its bytes are, and by its suffix only where they do not tell.
+
+    Raises UnreadableDocument, which names the ``key``.
+    """
+    try:
+        return _extract(page, suffix)
+    except ValueError as error:  # NotText and TooDeeplyNested, and whatever a parser says to hostile input
+        raise UnreadableDocument(key, str(error)) from error
+
+
+def make_document(
+    source_id: str,
+    key: str,
+    extract: Extract,
+    name: str,
+    url: str,
+    page_url: str,
+    base_url: str | None,
+    language: str | None = None,
+) -> Document:
+    """The document of what a file or an entry says. Raises UnreadableDocument where that has no word.
+
+    Args:
+        source_id: the source.
+        key: names it within the source.
+        extract: what it says.
+        name: its title where it has none.
+        url: its address.
+        page_url: what its references are seen from.
+        base_url: the address of the source's root.
+        language: taken where it does not say itself.
+    """
+    blocks = clean_blocks(extract.blocks)
+    title = clean_title(extract.title) or clean_title(name) or "untitled"
+    content_hash, word_count = measure_content(title, blocks)
+    if word_count == 0:
+        raise UnreadableDocument(key, "no text: nothing is left without navigation, scripts and markup")
     return Document(
-        doc_id=document_id(source_id, found.key),
-        path=found.key,
+        doc_id=document_id(source_id, key),
+        path=key,
         url=url,
         title=title,
-        language=read_language(extract.language),
+        language=read_language(extract.language) or language,
         blocks=tuple(blocks),
         content_hash=content_hash,
         word_count=word_count,
@@ -124,8 +159,9 @@ def _resolve(base: str, reference: str) -> tuple[str, str] | None:
 
 def _read_bytes(found: FoundFile) -> bytes:
     """Return the file's bytes. It may have become a link, a pipe or a different file since it was found."""
-    if found.size > SIZE_LIMIT:
-        raise UnreadableDocument(found.key, _too_large(found.size))
+    limit = PDF_SIZE_LIMIT if found.path.suffix.lower() in PDF_SUFFIXES else SIZE_LIMIT
+    if found.size > limit:
+        raise UnreadableDocument(found.key, _too_large(found.size, limit))
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
     try:
         descriptor = os.open(found.path, flags)
@@ -135,15 +171,15 @@ def _read_bytes(found: FoundFile) -> bytes:
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
             raise UnreadableDocument(found.key, "not a regular file (a device, a pipe or a socket)")
-        if before.st_size > SIZE_LIMIT:
-            raise UnreadableDocument(found.key, _too_large(before.st_size))
+        if before.st_size > limit:
+            raise UnreadableDocument(found.key, _too_large(before.st_size, limit))
         pieces: list[bytes] = []
         length = 0
         while piece := os.read(descriptor, _READ_SIZE):
             pieces.append(piece)
             length += len(piece)
-            if length > SIZE_LIMIT:
-                raise UnreadableDocument(found.key, _too_large(length))
+            if length > limit:
+                raise UnreadableDocument(found.key, _too_large(length, limit))
         after = os.fstat(descriptor)
     except OSError as error:
         raise UnreadableDocument(found.key, f"read error: {(error.strerror or str(error)).lower()}") from error
@@ -156,12 +192,18 @@ def _read_bytes(found: FoundFile) -> bytes:
     return b"".join(pieces)
 
 
-def _too_large(size: int) -> str:
-    return f"too large: {size / 2**20:,.0f} MiB, the limit is {SIZE_LIMIT // 2**20} MiB"
+def _too_large(size: int, limit: int) -> str:
+    return f"too large: {size / 2**20:,.0f} MiB, the limit is {limit // 2**20} MiB"
 
 
-def _extract(text: str, page: bytes, suffix: str) -> Extract:
-    if suffix in HTML_SUFFIXES:
+def _extract(page: bytes, suffix: str) -> Extract:
+    # ISO 32000 wants %PDF- at the very beginning; readers look for it in the first 1,024 bytes.
+    if _PDF_MARK in page[: 1024 if suffix in PDF_SUFFIXES else len(_PDF_MARK)]:
+        from kbjobs.content.pdf import extract_pdf
+
+        return extract_pdf(page)
+    text = decode_page(page)
+    if suffix in HTML_SUFFIXES or _HTML_BEGIN.match(text):
         from kbjobs.content.html import extract_html
 
         is_xml = suffix == ".xhtml" or text[:200].lstrip().startswith("<?xml")
