@@ -170,7 +170,7 @@ def test_a_folder_that_took_another_place_has_the_urls_of_it(home: Home, tmp_pat
         ({"add": ["link"]}, UsageError, "already"),
         ({"add": ["b/pages", "b/pages"]}, UsageError, "already"),
         ({"add": ["missing"]}, NotFoundError, "cannot be reached"),
-        ({"add": ["empty"]}, UsageError, "no .html"),
+        ({"add": ["empty"]}, UsageError, "there is no web page"),
         ({"base_url": "ftp://x"}, UsageError, "not a base URL"),
     ],
 )

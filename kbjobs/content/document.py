@@ -47,6 +47,10 @@ class UnreadableDocument(KbjobsError):
         self.reason = reason
 
 
+class EmptyDocument(UnreadableDocument):
+    """A file in which no word is left without navigation, scripts and markup."""
+
+
 class Block(NamedTuple):  # not a dataclass: a large page has thousands, and a frozen one takes 3 times as long to make
     """A heading or a paragraph, list item, table row or listing, in document order.
 

@@ -10,6 +10,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from kbjobs.content.document import (
     Document,
+    EmptyDocument,
     Extract,
     UnreadableDocument,
     clean_blocks,
@@ -92,7 +93,7 @@ def make_document(
     title = clean_title(extract.title) or clean_title(name) or "untitled"
     content_hash, word_count = measure_content(title, blocks)
     if word_count == 0:
-        raise UnreadableDocument(key, "no text: nothing is left without navigation, scripts and markup")
+        raise EmptyDocument(key, "no text: nothing is left without navigation, scripts and markup")
     return Document(
         doc_id=document_id(source_id, key),
         path=key,

@@ -9,7 +9,8 @@ from kbjobs.content.chunking import Chunker
 from kbjobs.content.tokens import TokenCounter
 from kbjobs.context import Context
 from kbjobs.indexing.cutting import IndexOptions, choose_profile
-from kbjobs.scanning.scan import Scan, scan_source
+from kbjobs.scanning.enumerating import Scan
+from kbjobs.scanning.scan import scan_source
 from kbjobs.store.ledger import ChunkLike, DocumentLike, KnownDocument, Ledger
 
 
@@ -43,6 +44,12 @@ class _Reading:
         for document, _, chunks in batch:
             self.read[document.doc_id] = [(chunk.text_hash, chunk.tokens) for chunk in chunks]
 
+    def fact(self, name: str) -> str | None:
+        return self._ledger.fact(name) if self._ledger is not None else None
+
+    def set_fact(self, name: str, value: str | None) -> None:
+        pass
+
 
 class _Unsaved:
     """A reporter that passes progress on; but nothing is saved, so a death is one without progress."""
@@ -69,7 +76,7 @@ def estimate_index(
         if ledger is not None:
             profile = ledger.find_profile(choose_profile(ledger, model_key, tokens, max_tokens, options).name)
         reading = _Reading(ledger)
-        scan = scan_source(
+        scan, _ = scan_source(
             replace(context, reporter=_Unsaved(context)),
             context.source.read(),
             reading,

@@ -52,7 +52,7 @@ def run_index(context: Context, embedder: Embedder, options: IndexOptions) -> Ph
         forcing = f"force {embedder.model_key} {context.job_id}" if options.force else None
         newer_than = _begin_force(indexed, forcing) if forcing else 0
         chunker = Chunker(tokens, embedder.max_tokens)
-        scan = scan_source(
+        scan, changes = scan_source(
             context,
             source,
             ledger,
@@ -71,6 +71,7 @@ def run_index(context: Context, embedder: Embedder, options: IndexOptions) -> Ph
             context.log.info("removing %d documents that are gone", len(scan.vanished))
             ledger.delete_documents(scan.vanished)
             crash_point("documents.deleted")
+        changes.remember()
         _publish(context, indexed)
         adopt(ledger, model, profile)
         context.source.words.unlink(missing_ok=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from kbjobs.content.addresses import address_key, addresses_of
 from kbjobs.content.document import document_id
-from kbjobs.content.files import FoundFile
 from kbjobs.content.language import is_wanted, parse_filter
 from kbjobs.content.metadata import METADATA_VERSION, read_metadata
 from kbjobs.context import Context, PhaseResult
 from kbjobs.crashpoints import crash_point
-from kbjobs.scanning.scan import READ_BATCH, Scan, enumerate_source, name_pipeline, read_files
+from kbjobs.scanning.changes import Changes, Options, archive_address
+from kbjobs.scanning.enumerating import Enumerated, Scan, enumerate_source
+from kbjobs.scanning.scan import name_pipeline
 from kbjobs.scanning.words import publish_words
 from kbjobs.store import metadata as store
 from kbjobs.store.ledger import Ledger
@@ -28,16 +29,29 @@ def describe_source(context: Context, language_filter: str | None, force: bool, 
     try:
         known = store.known_metadata(ledger)
         scan = Scan()
-        files = enumerate_source(context, source, known, scan, None, allow_delete)
-        read = _read_changed(context, source, ledger, known, files, scan, force)
+        found = enumerate_source(context, source, known, scan, None, allow_delete)
+        pipeline = name_pipeline(source)
+        state = f"{METADATA_VERSION} {pipeline}"
+
+        def is_current(doc_id: str, signature: str) -> bool:
+            seen = known.get(doc_id)
+            return seen is not None and (seen.state, seen.signature) == (state, signature)
+
+        def report(done: int, total: int) -> None:
+            context.progress(done, total, "documents", "reading metadata", READ)
+
+        options = Options(f"metadata {state}", force, None, allow_delete)
+        changes = Changes(context, source, found, known, is_current, scan, ledger, options, report)
+        read = _write_changes(context, ledger, known, changes, scan, pipeline, state)
         if scan.vanished:
             context.log.info("removing %d documents that are gone", len(scan.vanished))
             store.forget_resolved_links(ledger)
             ledger.delete_documents(scan.vanished)
             crash_point("documents.deleted")
+        changes.remember()
         if not store.are_links_resolved(ledger):
             context.progress(0, 1, "documents", "resolving links", LINK, eta_matters=False)
-            _resolve_links(context, source, ledger, files)
+            _resolve_links(context, source, ledger, found)
             crash_point("metadata.linked")
         filtered = store.mark_filtered(ledger, lambda tag: wanted is None or is_wanted(tag, wanted))
         crash_point("metadata.marked")
@@ -78,60 +92,48 @@ def describe_source(context: Context, language_filter: str | None, force: bool, 
     return PhaseResult(counts, summary, len(scan.failed))
 
 
-def _read_changed(
+def _write_changes(
     context: Context,
-    source: Source,
     ledger: Ledger,
     known: dict[str, KnownMetadata],
-    files: list[FoundFile],
+    changes: Changes,
     scan: Scan,
-    force: bool,
+    pipeline: str,
+    state: str,
 ) -> int:
     """Read what is new or may have changed, commit it batch by batch; returns how many documents were read."""
-    pipeline = name_pipeline(source)
-    state = f"{METADATA_VERSION} {pipeline}"
-    changed = []
-    for file in files:
-        seen = known.get(document_id(source.id, file.key))
-        if not force and seen is not None and (seen.state, seen.signature) == (state, file.signature):
-            scan.unchanged += 1
-        else:
-            changed.append(file)
-    if changed:
-        store.forget_resolved_links(ledger)
-    done = scan.unchanged
     read = 0
-    for start in range(0, len(changed), READ_BATCH):
-        context.progress(done, len(files), "documents", "reading metadata", READ)
-        batch = changed[start : start + READ_BATCH]
-        rows = [
-            (document, signature, read_metadata(document))
-            for document, signature in read_files(context, source, batch, scan)
-        ]
+    for documents in changes.batches():
+        if not read:
+            store.forget_resolved_links(ledger)
+        rows = [(document, signature, read_metadata(document)) for document, signature in documents]
         store.put_metadata(ledger, pipeline, state, rows)
         crash_point("metadata.committed")
         read += len(rows)
         saved = 0
-        for document, _, _ in rows:
+        for document, _ in documents:
             before = known.get(document.doc_id)
             scan.count(before.content_hash if before else None, document.content_hash)
             # Only what the ledger did not hold is progress: a page read again is not.
             saved += before is None or before.content_hash != document.content_hash or before.state != state
         context.saved(saved)
-        done += len(batch)
-    context.progress(done, len(files), "documents", "reading metadata", READ)
     return read
 
 
-def _resolve_links(context: Context, source: Source, ledger: Ledger, files: list[FoundFile]) -> None:
+def _resolve_links(context: Context, source: Source, ledger: Ledger, found: Enumerated) -> None:
     """Find the document of each link: by the place of its file first, then by the address a page claims."""
     urls = dict(store.document_urls(ledger))
     documents: dict[str, str] = {}
-    for file in files:
+    for file in found.files:
         doc_id = document_id(source.id, file.key)
         if doc_id in urls:
             for address in addresses_of(file, source.base_url):
                 documents.setdefault(address_key(address), doc_id)
+    for archive in found.archives:  # whose entries may have no address of their own
+        prefix = f"{archive.key}/"
+        for doc_id, path in ledger.document_paths():
+            if path.startswith(prefix):
+                documents.setdefault(address_key(archive_address(archive, path[len(prefix) :])), doc_id)
     for doc_id, url in urls.items():
         documents.setdefault(address_key(url), doc_id)
     store.resolve_links(ledger, lambda url: documents.get(address_key(url)), context.check)

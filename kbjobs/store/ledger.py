@@ -61,6 +61,7 @@ class ChunkLike(Protocol):
 class KnownDocument:
     """What the ledger says of a document it has seen."""
 
+    path: str
     content_hash: str
     pipeline: str
     signature: str
@@ -169,11 +170,11 @@ class Ledger:
     def known_documents(self, profile: int) -> dict[str, KnownDocument]:
         """What is known of each document, by id."""
         rows = self.connection.execute(
-            "SELECT d.doc_id, content_hash, pipeline, signature, c.doc_id IS NOT NULL AS chunked"
+            "SELECT d.doc_id, path, content_hash, pipeline, signature, c.doc_id IS NOT NULL AS chunked"
             " FROM documents d LEFT JOIN chunked c ON c.doc_id = d.doc_id AND c.profile = ?",
             (profile,),
         )
-        return {row[0]: KnownDocument(row[1], row[2], row[3], bool(row[4])) for row in rows}
+        return {row[0]: KnownDocument(row[1], row[2], row[3], row[4], bool(row[5])) for row in rows}
 
     def put_documents(
         self, profile: int, pipeline: str, batch: Iterable[tuple[DocumentLike, str, Sequence[ChunkLike]]]

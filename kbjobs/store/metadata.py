@@ -35,6 +35,7 @@ class MetadataLike(Protocol):
 class KnownMetadata:
     """What the ledger says of a document; ``state`` and ``signature`` are empty where its metadata was never read."""
 
+    path: str
     content_hash: str
     state: str
     signature: str
@@ -51,10 +52,10 @@ class LinkCounts:
 def known_metadata(ledger: Ledger) -> dict[str, KnownMetadata]:
     """What is known of each document, by id."""
     rows = ledger.connection.execute(
-        "SELECT d.doc_id, d.content_hash, coalesce(m.state, ''), coalesce(m.signature, '')"
+        "SELECT d.doc_id, d.path, d.content_hash, coalesce(m.state, ''), coalesce(m.signature, '')"
         " FROM documents d LEFT JOIN metadata m ON m.doc_id = d.doc_id"
     )
-    return {row[0]: KnownMetadata(row[1], row[2], row[3]) for row in rows}
+    return {row[0]: KnownMetadata(row[1], row[2], row[3], row[4]) for row in rows}
 
 
 def put_metadata(

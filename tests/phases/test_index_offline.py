@@ -21,7 +21,7 @@ from kbjobs.embedding.choose import load_embedder
 from kbjobs.errors import KbjobsError, MissingRequirementError, NotFoundError, UsageError
 from kbjobs.phases import index_offline
 from kbjobs.phases.index_offline import IndexOfflineParams
-from kbjobs.scanning.scan import TooManyRemovedError
+from kbjobs.scanning.enumerating import TooManyRemovedError
 from kbjobs.settings import Home, Settings
 from kbjobs.sources import Rebuilt, Verification, describe, rebuild, register, search, verify
 from kbjobs.store.ledger import Ledger

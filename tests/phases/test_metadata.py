@@ -18,7 +18,7 @@ from kbjobs.errors import JobCancelled, NotFoundError, UsageError
 from kbjobs.phases import metadata
 from kbjobs.phases.metadata import MetadataParams
 from kbjobs.scanning import describe as describing
-from kbjobs.scanning.scan import TooManyRemovedError
+from kbjobs.scanning.enumerating import TooManyRemovedError
 from kbjobs.settings import Home, Settings
 from kbjobs.sources import describe, register, verify
 from kbjobs.store.ledger import Ledger

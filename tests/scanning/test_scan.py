@@ -11,7 +11,8 @@ import pytest
 from kbjobs.content.chunking import Chunker
 from kbjobs.embedding.catalogue import find_model
 from kbjobs.embedding.token_embedder import load_tokenizer
-from kbjobs.scanning.scan import Scan, TooManyRemovedError, scan_source
+from kbjobs.scanning.enumerating import Scan, TooManyRemovedError
+from kbjobs.scanning.scan import scan_source
 from kbjobs.settings import Home
 from kbjobs.sources import register
 from kbjobs.store.ledger import Ledger
@@ -39,7 +40,9 @@ def scan(home: Home, ledger: Ledger) -> Callable[..., Scan]:
 
     def run(**options: object) -> Scan:
         source = SourceFolder(home.sources, "docs").read()
-        return scan_source(context(home, "docs"), source, ledger, profile, chunker, (0.0, 1.0), **options)  # type: ignore[arg-type]
+        scan, changes = scan_source(context(home, "docs"), source, ledger, profile, chunker, (0.0, 1.0), **options)  # type: ignore[arg-type]
+        changes.remember()
+        return scan
 
     return run
 

@@ -1,0 +1,138 @@
+"""Which files a source has, and which of its documents are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from kbjobs.content.document import document_id
+from kbjobs.content.files import READABLE, FileSearch, FoundFile, SkippedFile, find_files
+from kbjobs.context import Context
+from kbjobs.errors import KbjobsError, UsageError
+from kbjobs.store.sources import Source
+from kbjobs.wording import counted
+
+MAX_REMOVED = 0.20  # share of a source's documents that a run may remove unasked
+
+
+class Known(Protocol):
+    """What is known of a document."""
+
+    @property
+    def path(self) -> str:
+        """Its key within the source."""
+        ...
+
+
+@dataclass(slots=True)
+class Scan:
+    """What a scan found: ``failed`` are documents that could not be read, as (path, reason).
+
+    ``short`` counts entries of archives with too little text.
+    """
+
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    short: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    vanished: list[str] = field(default_factory=list)
+
+    def tell_skipped(self) -> str:
+        """For a summary: how much was passed over, or nothing."""
+        told = f"; {counted(len(self.skipped), 'file')} skipped: links, pipes (see the log)" if self.skipped else ""
+        return told + (f"; {counted(self.short, 'entry', 'entries')} with too little text" if self.short else "")
+
+    def count(self, before: str | None, now: str) -> None:
+        """Count a document that was read, by the hash of its content before (None for a new one) and now."""
+        if before is None:
+            self.new += 1
+        elif before != now:
+            self.changed += 1
+        else:
+            self.unchanged += 1
+
+
+class TooManyRemovedError(KbjobsError):
+    """A run would remove more of a source than can be meant: an unmounted disk looks like this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enumerated:
+    """A source's files in order: those of one document each, and archives of many."""
+
+    files: list[FoundFile]
+    archives: list[FoundFile]
+
+
+def enumerate_source(
+    context: Context,
+    source: Source,
+    known: Mapping[str, Known],
+    scan: Scan,
+    limit: int | None,
+    allow_delete: bool,
+) -> Enumerated:
+    """The source's files. ``scan`` is told what cannot be read and which of the known documents have vanished.
+
+    What an archive no longer holds is found when it is read.
+    Raises UsageError where there never was anything, TooManyRemovedError where too much is gone.
+    """
+    search: FileSearch = find_files([Path(path) for path in source.paths])
+    files: list[FoundFile] = []
+    archives: list[FoundFile] = []
+    seen: set[str] = set()
+    has_one_base = bool(source.base_url) and len(source.paths) > 1
+    places: dict[str, str] = {}  # below the base URL: key of the file
+    for entry in search:
+        if isinstance(entry, SkippedFile):
+            if entry.still_there:
+                scan.failed.append((entry.key, entry.reason))
+                seen.add(document_id(source.id, entry.key))
+            else:
+                scan.skipped.append((entry.key, entry.reason))
+        elif entry.is_archive:
+            archives.append(entry)
+        elif has_one_base and (other := places.setdefault(entry.relative, entry.key)) != entry.key:
+            scan.failed.append((entry.key, f"its URL would be that of {other}"))
+            seen.add(document_id(source.id, entry.key))
+        else:
+            files.append(entry)
+            seen.add(document_id(source.id, entry.key))
+        if len(seen) % 1000 == 0:
+            context.check()
+    if not files and not archives and not known:
+        detail = f"; {counted(search.ignored, 'file')} of other types" if search.ignored else ""
+        detail += f"; {len(scan.failed)} could not be opened ({scan.failed[0][1]})" if scan.failed else ""
+        raise UsageError(
+            f"source {source.id!r} has no {READABLE} in {', '.join(source.paths)}{detail}",
+            "Check the folder, or add the source again with another one.",
+        )
+    if limit is not None:
+        return Enumerated(files[:limit], archives)
+    held = tuple(f"{archive.key}/" for archive in archives)
+    vanished = [doc_id for doc_id, one in known.items() if doc_id not in seen and not one.path.startswith(held)]
+    if vanished and not search.complete:
+        context.log.warning(
+            "%d documents were not seen, but neither was every folder: nothing is removed", len(vanished)
+        )
+    else:
+        add_vanished(source, known, scan, vanished, allow_delete)
+    return Enumerated(files, archives)
+
+
+def add_vanished(
+    source: Source, known: Mapping[str, Known], scan: Scan, vanished: list[str], allow_delete: bool
+) -> None:
+    """Note documents that are gone. Raises TooManyRemovedError where they are more than can be meant."""
+    gone = len(scan.vanished) + len(vanished)
+    if gone > MAX_REMOVED * len(known) and not allow_delete:
+        raise TooManyRemovedError(
+            f"{gone:,} of the {counted(len(known), 'document')} of {source.id!r} are gone, more than"
+            f" {MAX_REMOVED:.0%}; nothing was removed",
+            "Mount the disk or restore the files; if they are meant to go, run it again with --allow-delete.",
+        )
+    scan.vanished += vanished
