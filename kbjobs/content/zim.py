@@ -156,6 +156,7 @@ class ZimFile:
         self._timeout = timeout
         self._child: subprocess.Popen[bytes] | None = None
         self._buffer = bytearray()
+        self._poll = select.poll()
         self._turn = 0
         self._is_idle = False  # and can be asked
         check_parts(self.path, self._parts)
@@ -265,7 +266,8 @@ class ZimFile:
             stderr=subprocess.DEVNULL,
             env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
         )
-        self._buffer.clear()
+        self._poll = select.poll()
+        self._poll.register(self._stdout, select.POLLIN)
         with contextlib.suppress(OSError):  # the system may allow less
             fcntl.fcntl(self._stdout, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
         try:
@@ -303,26 +305,29 @@ class ZimFile:
 
     def _receive(self, seconds: float) -> tuple[dict[str, Any], bytes]:
         """The next frame; raises _Lost where the process has ended or says nothing for so long."""
-        head_size, data_size = FRAME.unpack(self._take(FRAME.size, seconds))
+        self._fill(FRAME.size, seconds)
+        head_size, data_size = FRAME.unpack_from(self._buffer)
         if head_size > _HEAD_LIMIT:
             raise _Lost("the reading process answered nonsense", is_hang=False)
-        head: dict[str, Any] = json.loads(self._take(head_size, seconds))
-        return head, self._take(data_size, seconds)
+        middle = FRAME.size + head_size
+        end = middle + data_size
+        self._fill(end, seconds)
+        with memoryview(self._buffer) as view:
+            head: dict[str, Any] = json.loads(str(view[FRAME.size : middle], "ascii"))
+            data = bytes(view[middle:end])
+        del self._buffer[:end]  # moves no bytes: a bytearray drops its beginning by a pointer
+        return head, data
 
-    def _take(self, size: int, seconds: float) -> bytes:
-        buffer = self._buffer
-        while len(buffer) < size:
+    def _fill(self, size: int, seconds: float) -> None:
+        while len(self._buffer) < size:
             deadline = time.monotonic() + seconds
-            while not _wait(self._stdout, deadline - time.monotonic()):
+            while not self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
                 if time.monotonic() >= deadline:
                     raise _Lost(f"libzim did not come back within {seconds:g} s", is_hang=True)
-            piece = os.read(self._stdout, max(_PIPE_SIZE, size - len(buffer)))
+            piece = os.read(self._stdout, max(_PIPE_SIZE, size - len(self._buffer)))
             if not piece:
                 raise self._tell_end()
-            buffer += piece
-        taken = bytes(memoryview(buffer)[:size])
-        del buffer[:size]  # moves no bytes: a bytearray drops its beginning by a pointer
-        return taken
+            self._buffer += piece
 
     def _tell_end(self) -> _Lost:
         code: int | None = None
@@ -347,12 +352,6 @@ class ZimFile:
                 with contextlib.suppress(OSError):
                     pipe.close()
         self._buffer = bytearray()
-
-
-def _wait(descriptor: int, seconds: float) -> bool:
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(max(0.0, seconds) * 1000))
 
 
 def _name_signal(number: int) -> str:

@@ -34,8 +34,8 @@ TEXT_LIMIT = 100_000
 MEMORY_LIMIT = 2 * 2**30
 """Most memory of the process's own, in bytes: a file made for it would fill the machine's."""
 
-CLUSTER_CACHE = 16 * 2**20
-"""Unpacked clusters kept, in bytes. Read in their order, each is needed once."""
+CLUSTER_CACHE = 4 * 2**20
+"""Unpacked clusters kept, in bytes. Read in order, each is needed once; libzim keeps the last, however large."""
 
 WINDOW = 4_000_000
 """Most entries put in order at a time, 8 bytes each; a larger file's table is gone through more than once."""
