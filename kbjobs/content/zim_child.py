@@ -1,0 +1,322 @@
+"""The process in which libzim runs, so that its crash or hang takes nobody else down.
+
+Started as a file with the path of a ZIM file. It first answers with the header or an error, then with what is asked for
+on its input, one JSON object a line; the end of its input is its own. An answer is made of frames: the lengths of head
+and data, the head as JSON, the data as they are. It imports nothing of the package: it need not be installed for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import struct
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from libzim.reader import Archive
+
+FRAME = struct.Struct(">II")
+"""What a frame begins with: the lengths of head and data, in bytes."""
+
+ZIM_HEADER = struct.Struct("<IHH16sIIQQQQIIQ")
+"""The head of a ZIM file (https://wiki.openzim.org/wiki/ZIM_file_format); the last field is where its checksum is."""
+
+TEXT_LIMIT = 100_000
+"""Longest piece of metadata read, and longest path, in bytes."""
+
+MEMORY_LIMIT = 2 * 2**30
+"""Most memory of the process's own, in bytes: a file made for it would fill the machine's."""
+
+CLUSTER_CACHE = 4 * 2**20
+"""Unpacked clusters kept, in bytes. Read in order, each is needed once; libzim keeps the last, however large."""
+
+WINDOW = 4_000_000
+"""Most entries put in order at a time, 8 bytes each; a larger file's table is gone through more than once."""
+
+_CHUNK = 8_192  # entries whose place is read at a time
+_SPAN = 16 * 2**20
+_BUCKETS = 65_536
+_DIRENT = 16  # up to cluster and blob, or to the target of a redirect
+_IS_REDIRECT = 0xFFFF
+_ITEM, _REDIRECT, _OTHER = range(3)
+_METADATA = (
+    "Title", "Description", "Creator", "Publisher", "License", "Language", "Date", "Tags", "Source", "Counter",
+)  # fmt: skip
+
+
+class FileParts:
+    """A ZIM file's bytes, be it whole or split, without libzim."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._parts: list[tuple[int, int, int]] = []
+        self.size = 0
+        for path in paths:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            end = self.size + os.fstat(descriptor).st_size
+            self._parts.append((self.size, end, descriptor))
+            self.size = end
+
+    def read(self, offset: int, length: int) -> bytes:
+        """The bytes there, filled up with zeros where the file has none."""
+        pieces = []
+        for start, end, descriptor in self._parts:
+            low, high = max(offset, start), min(offset + length, end)
+            if low < high:
+                pieces.append(os.pread(descriptor, high - low, low - start))
+        return b"".join(pieces).ljust(length, b"\0")
+
+
+class EntryOrder:
+    """The order in which entries are read: by cluster, since a compressed one is unpacked as a whole.
+
+    The binding does not say in which cluster an entry lies; the file's own table does.
+    """
+
+    def __init__(self, parts: FileParts, count: int, content: bytes) -> None:
+        head = ZIM_HEADER.unpack(parts.read(0, ZIM_HEADER.size))
+        self._parts = parts
+        self._table: int = head[6]
+        self._shift = max(0, int(head[5]).bit_length() - 16)
+        self._count = count
+        self._content = content
+
+    def walk(self, start: int) -> Iterator[tuple[int, int]]:
+        """Number and kind of each entry from the place ``start`` on: items, redirects, then what is no content."""
+        import numpy as np
+
+        buckets = np.zeros(_BUCKETS, np.int64)
+        others = [0, 0, 0]
+        for _, kinds, clusters in self._read_all():
+            buckets += np.bincount(self._bucket(clusters[kinds == _ITEM]), minlength=_BUCKETS)
+            for kind in (_REDIRECT, _OTHER):
+                others[kind] += int((kinds == kind).sum())
+        place = low = 0
+        while low < _BUCKETS:
+            high, size = low + 1, int(buckets[low])
+            while high < _BUCKETS and size + int(buckets[high]) <= WINDOW:
+                size += int(buckets[high])
+                high += 1
+            if place + size > start:
+                for number in self._sorted(low, high, size)[max(0, start - place) :]:
+                    yield int(number) & 0xFFFFFFFF, _ITEM
+            place += size
+            low = high
+        for kind in (_REDIRECT, _OTHER):
+            if place + others[kind] > start:
+                for first, kinds, _ in self._read_all():
+                    found = np.nonzero(kinds == kind)[0]
+                    for number in found[max(0, start - place) :].tolist():
+                        yield first + number, kind
+                    place += len(found)
+            else:
+                place += others[kind]
+
+    def sample(self, start: int, size: int) -> Iterator[tuple[int, int]]:
+        """The same for ``size`` entries at most, evenly spread over the table, which is the order of paths."""
+        numbers = sorted({round(step * (self._count - 1) / max(1, size - 1)) for step in range(size)})
+        found = []
+        for number in numbers:
+            kinds, clusters = self._read(number, 1)
+            found.append((int(kinds[0]), int(clusters[0]), number))
+        for kind, _, number in sorted(found)[start:]:
+            yield number, kind
+
+    def _sorted(self, low: int, high: int, size: int) -> np.ndarray[Any, Any]:
+        import numpy as np
+
+        keys = np.empty(size, np.uint64)
+        end = 0
+        for first, kinds, clusters in self._read_all():
+            bucket = self._bucket(clusters)
+            chosen = np.nonzero((kinds == _ITEM) & (bucket >= low) & (bucket < high))[0]
+            numbers = (chosen + first).astype(np.uint64)
+            keys[end : end + len(chosen)] = (clusters[chosen].astype(np.uint64) << np.uint64(32)) | numbers
+            end += len(chosen)
+        keys.sort()
+        return keys
+
+    def _bucket(self, clusters: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        import numpy as np
+
+        buckets: np.ndarray[Any, Any] = np.minimum(clusters >> self._shift, _BUCKETS - 1)
+        return buckets
+
+    def _read_all(self) -> Iterator[tuple[int, np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+        for first in range(0, self._count, _CHUNK):
+            yield first, *self._read(first, min(_CHUNK, self._count - first))
+
+    def _read(self, first: int, count: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Kinds and clusters of some entries. Damage may make them wrong: they only give the order."""
+        import numpy as np
+
+        pointers = np.frombuffer(self._parts.read(self._table + 8 * first, 8 * count), "<u8")
+        pointers = np.minimum(pointers, self._parts.size)
+        low, high = int(pointers.min()), int(pointers.max()) + _DIRENT
+        if high - low <= _SPAN:  # the usual case: entries are written in the order of the table
+            span = np.frombuffer(self._parts.read(low, high - low), np.uint8)
+            dirents = span[(pointers - low).astype(np.int64)[:, None] + np.arange(_DIRENT)]
+        else:
+            joined = b"".join([self._parts.read(int(pointer), _DIRENT) for pointer in pointers])
+            dirents = np.frombuffer(joined, np.uint8).reshape(count, _DIRENT)
+        codes = np.ascontiguousarray(dirents[:, :2]).view("<u2")[:, 0]
+        clusters = np.ascontiguousarray(dirents[:, 8:12]).view("<u4")[:, 0]
+        spaces = dirents[:, 3]
+        is_content = np.isin(spaces, list(self._content)) | (spaces <= 0x20) | (spaces >= 0x7F)  # no letter: damaged
+        kinds = np.where(is_content, np.where(codes == _IS_REDIRECT, _REDIRECT, _ITEM), _OTHER)
+        return kinds, clusters
+
+
+def main() -> None:
+    """Open the file, then answer what is asked until nobody asks."""
+    path, *parts = sys.argv[1:]
+    descriptor = os.dup(1)
+    os.dup2(2, 1)  # what a library prints is no frame
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's to answer; its end is seen at the pipes
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT, MEMORY_LIMIT))
+    try:
+        from libzim.reader import Archive, set_cluster_cache_max_size
+
+        set_cluster_cache_max_size(CLUSTER_CACHE)
+        archive = Archive(Path(path))
+        header = read_header(archive)
+        bytes_of = FileParts(parts or [path])
+    except ImportError:
+        send(descriptor, {"error": "it takes libzim to read it: pip install libzim"})
+        return
+    except Exception as error:  # noqa: BLE001 - whatever libzim says of a damaged file
+        send(descriptor, {"error": tell(error)})
+        return
+    send(descriptor, {"header": header})
+    content = b"C" if header["has_new_namespaces"] else b"AIJ"
+    for line in sys.stdin.buffer:
+        request = json.loads(line)
+        if request["do"] == "check":
+            send(descriptor, {"check": check(archive)})
+        else:
+            order = EntryOrder(bytes_of, header["all_entry_count"], content)
+            send_entries(descriptor, archive, order, request)
+
+
+def send_entries(descriptor: int, archive: Archive, order: EntryOrder, request: dict[str, Any]) -> None:
+    """Send a frame for each entry. The place is told with it: the caller goes on from there after a crash."""
+    start, sample, wanted = request["start"], request["sample"], frozenset(request["wanted"])
+    chosen = order.walk(start) if sample is None else order.sample(start, sample)
+    for place, (number, kind) in enumerate(chosen, start):
+        # Processor time: waiting for the reader costs none, and a hang ends even when the caller is gone.
+        signal.setitimer(signal.ITIMER_PROF, request["seconds"])
+        head, data = read_entry(archive, number, kind, wanted, request["limit"])
+        head["at"] = place
+        send(descriptor, head, data)
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    send(descriptor, {"end": True})
+
+
+def read_entry(
+    archive: Archive, number: int, kind: int, wanted: frozenset[str], limit: int
+) -> tuple[dict[str, Any], bytes | memoryview]:
+    """Head and data of an entry. Of what is no content, only damage is told."""
+    path = f"entry {number}"
+    try:
+        entry = archive._get_entry_by_id(number)
+        path = entry.path[:TEXT_LIMIT]
+        if entry.is_redirect:  # one step: redirects may go in a circle
+            target = entry.get_redirect_entry().path[:TEXT_LIMIT]
+            return ({} if kind == _OTHER else {"path": path, "target": target}), b""
+        item = entry.get_item()
+        mimetype = item.mimetype.partition(";")[0].strip().lower()[:200]
+        size = item.size
+        if kind == _OTHER:
+            if size <= TEXT_LIMIT:
+                _ = item.content
+            return {}, b""
+        head = {"path": path, "title": entry.title[:TEXT_LIMIT], "mimetype": mimetype, "size": size}
+        if mimetype in wanted and size <= limit:
+            data = item.content
+            return head | {"has_data": True}, data
+        return head, b""
+    except Exception as error:  # noqa: BLE001 - whatever libzim says of a damaged entry
+        return {"path": path, "reason": tell(error), "is_content": kind != _OTHER}, b""
+
+
+def read_header(archive: Archive) -> dict[str, Any]:
+    """What the file says of itself, as far as it can be read."""
+    header: dict[str, Any] = {name.lower(): read_metadata(archive, name) for name in _METADATA}
+    header["uuid"] = str(archive.uuid)
+    header["all_entry_count"] = archive.all_entry_count
+    header["has_new_namespaces"] = archive.has_new_namespace_scheme
+    for name in ("entry_count", "article_count", "is_multipart", "has_checksum", "filesize"):
+        try:
+            header[name] = getattr(archive, name)
+        except Exception:  # noqa: BLE001 - counted from a list that may be damaged
+            header[name] = 0
+    try:
+        header["has_illustration"] = archive.has_illustration()
+    except Exception:  # noqa: BLE001
+        header["has_illustration"] = False
+    header["main_entry"] = read_main_entry(archive)
+    return header
+
+
+def read_main_entry(archive: Archive) -> str:
+    """The path of the page a reader begins with, or nothing."""
+    try:
+        if not archive.has_main_entry:
+            return ""
+        entry = archive.main_entry
+        for _ in range(20):
+            if not entry.is_redirect:
+                return str(entry.path[:TEXT_LIMIT])
+            entry = entry.get_redirect_entry()
+    except Exception:  # noqa: BLE001
+        return ""
+    return ""
+
+
+def read_metadata(archive: Archive, name: str) -> str:
+    """A piece of metadata, or nothing where it is missing, damaged or too long."""
+    try:
+        item = archive.get_metadata_item(name)
+        return bytes(item.content).decode("utf-8", "replace").strip() if item.size <= TEXT_LIMIT else ""
+    except Exception:  # noqa: BLE001
+        return ""
+
+
+def check(archive: Archive) -> bool | None:
+    """Whether the file is as it was made; None where it has no checksum to say so."""
+    try:
+        return bool(archive.check()) if archive.has_checksum else None
+    except Exception:  # noqa: BLE001
+        return False
+
+
+def tell(error: Exception) -> str:
+    """The reason in one line."""
+    return " ".join((str(error) or type(error).__name__).split())[:500]
+
+
+def send(descriptor: int, head: dict[str, Any], data: bytes | memoryview = b"") -> None:
+    """Write a frame; ends the process where nobody reads it any more."""
+    text = json.dumps(head).encode()
+    first = FRAME.pack(len(text), len(data)) + text
+    try:
+        written = os.writev(descriptor, [first, data])
+        if written < len(first) + len(data):
+            rest = memoryview(first + bytes(data))[written:]
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+    except BrokenPipeError:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
