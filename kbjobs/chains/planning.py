@@ -130,12 +130,13 @@ def _told(chain: Chain) -> str:
 
 def _find_source(home: Home, chain: Chain, source_id: str | None) -> SourceFolder | None:
     needing = [phase.name for phase in chain.phases if phase.job_type.needs_source]
+    made = chain.phases[0].job_type.name_source is not None
     if source_id is None:
         if needing:
             raise UsageError(f"{_told(chain)} needs a source", "Name one: --source ID, or source = in the chain file.")
         return None
     source = SourceFolder(home.sources, source_id)
-    if needing:
+    if needing and not (made and not source.manifest.exists()):
         source.read()
     return source
 

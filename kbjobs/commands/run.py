@@ -6,6 +6,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -18,6 +19,7 @@ from kbjobs.chains.library import built_in_names, find_built_in
 from kbjobs.commands._submitting import SUBMIT_OPTIONS, submit, with_options
 from kbjobs.embedding.dimensions import DIMENSIONS, LOCAL_DIMENSIONS, Dimension, list_dimensions
 from kbjobs.errors import UsageError
+from kbjobs.phases.base import JobType
 from kbjobs.phases.names import INTERNAL, LEGACY, stands_for_two
 from kbjobs.phases.registry import is_taken, job_type, job_types
 
@@ -26,6 +28,15 @@ DIMENSION = FieldInfo(
     default=None,
     description=f"Tells which is meant: {list_dimensions(LOCAL_DIMENSIONS)} offline, {DIMENSIONS[-1]} online.",
 )
+TARGET = Annotated[
+    str, typer.Argument(metavar="PATH|SOURCE", help="A ZIM file, or the id of a source.", show_default=False)
+]
+NEW_SOURCE = Annotated[
+    str | None,
+    typer.Option(
+        "--source", help="Id of the source; default: made of the file's name.", metavar="ID", show_default=False
+    ),
+]
 SOURCE = Annotated[str, typer.Argument(help="Id of the source.", show_default=False)]
 
 
@@ -58,9 +69,12 @@ class JobTypeGroup(TyperGroup):
                 hint = f"Did you mean {near[0]}? " if near else ""
                 raise UsageError(f"unknown job type {cmd_name!r}", hint + "kbjobs types lists them.")
             kind = job_type(cmd_name)
-            single.command(kind.command, short_help=kind.description)(
-                _command(kind.name, kind.description, kind.params.model_fields)
+            command = (
+                _file_command(kind)
+                if kind.takes_file
+                else _command(kind.name, kind.description, kind.params.model_fields)
             )
+            single.command(kind.command, short_help=kind.description)(command)
         return typer.main.get_command(single)
 
 
@@ -110,6 +124,33 @@ def _read_json(name: str, text: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise UsageError(f"--{name.replace('_', '-')} is not JSON: {error}", 'Write it like \'["a", "b"]\'.') from None
+
+
+def _file_command(kind: JobType) -> Callable[..., None]:
+    """The command of a type that takes a file in the place of a source."""
+    fields = {name: field for name, field in kind.params.model_fields.items() if name != "path"}
+
+    def command(**values: Any) -> None:
+        from kbjobs.api import get_job_manager
+
+        target, source = values["target"], values.get("source")
+        params = {field: values[field] for field in fields if values[field] is not None}
+        if "/" in target or Path(target).suffix.lower().startswith(".zim") or Path(target).is_file():
+            params["path"] = str(Path(target).absolute())
+            if source is None and kind.name_source is not None:
+                source = kind.name_source(params["path"])
+        elif source is not None:
+            raise UsageError("two sources are named", f"Give the path of a file, or {target} alone.")
+        else:
+            source = target
+        submit(get_job_manager().find_chain(kind.name, params), [source], values)
+
+    parameters: list[tuple[str, Any, Any]] = [("target", TARGET, inspect.Parameter.empty)]
+    if kind.name_source is not None:
+        parameters.append(("source", NEW_SOURCE, None))
+    parameters += [(field, *_option(field, declared)) for field, declared in fields.items()]
+    example = f"Example:  kbjobs run {kind.command} wikibooks_be_all_nopic_2017-02.zim"
+    return with_options(command, [*parameters, *SUBMIT_OPTIONS], f"{kind.description}\n\n{example}")
 
 
 def _command(name: str, description: str, fields: Mapping[str, FieldInfo]) -> Callable[..., None]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from kbjobs.content.document import Block, clean_blocks, clean_title
 from kbjobs.content.language import READ_CHARACTERS, detect_language
 from kbjobs.content.metadata import cut
-from kbjobs.content.zim import SIZE_LIMIT, TEXT_TYPES, ZimFailure, ZimFile, ZimHeader, ZimItem, ZimRedirect
+from kbjobs.content.zim import TEXT_TYPES, ZimFailure, ZimFile, ZimHeader, ZimItem, ZimRedirect
 
 ContentType = Literal["website", "video", "pdf", "images", "mixed", "empty"]
 Checksum = Literal["good", "bad", "none", "not checked"]

@@ -197,7 +197,8 @@ def _work(home: Home, queue: Queue, job: Job, writer: ProgressWriter, stop: thre
         is_needed = any(phase.job_type.needs_source for phase in phases)
         if is_needed:
             assert source is not None  # noqa: S101 — the submit has seen to it
-            source.read()
+            if phases[0].job_type.name_source is None or source.manifest.exists():
+                source.read()
         inner = queue.open_checkpoint(job, run_id)
         crash_point("checkpoint.opened")
         first = first_open(job.phases)
@@ -220,7 +221,7 @@ def _work(home: Home, queue: Queue, job: Job, writer: ProgressWriter, stop: thre
 
         with _lock_source(source, is_stopping):
             crash_point("worker.source_locked")
-            if is_needed and source is not None:
+            if is_needed and source is not None and source.manifest.exists():
                 source.update_manifest()
             can_retry = partial(_can_retry, job)
             outcome.result = run_chain(phases, progress, make_context, end_phase, can_retry, log)

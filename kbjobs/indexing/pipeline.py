@@ -16,6 +16,7 @@ from kbjobs.embedding.base import Embedder
 from kbjobs.indexing.collection_writer import CollectionWriter
 from kbjobs.indexing.cutting import IndexOptions, choose_profile
 from kbjobs.indexing.embedding_batches import BatchEmbedding
+from kbjobs.scanning.describing import Describing
 from kbjobs.scanning.scan import scan_source
 from kbjobs.scanning.words import publish_words
 from kbjobs.store.ledger import Ledger, MissingText
@@ -28,8 +29,13 @@ from kbjobs.wording import counted
 SCAN, EMBED, STORE = (0.0, 0.05), (0.05, 0.95), (0.95, 1.0)
 
 
-def run_index(context: Context, embedder: Embedder, options: IndexOptions) -> PhaseResult:
-    """Index the context's source with the embedder. The caller holds the source's lock."""
+def run_index(
+    context: Context, embedder: Embedder, options: IndexOptions, describing: Describing | None = None
+) -> PhaseResult:
+    """Index the context's source with the embedder. The caller holds the source's lock.
+
+    With ``describing`` metadata are read in the same pass.
+    """
     source = context.source.read()
     ledger = Ledger(context.source.ledger)
     try:
@@ -62,7 +68,9 @@ def run_index(context: Context, embedder: Embedder, options: IndexOptions) -> Ph
             reread=options.force or options.recut,
             limit=options.limit,
             allow_delete=options.allow_delete,
+            describing=describing,
         )
+        filtered = describing.finish(context, source, ledger, changes.found) if describing is not None else 0
         publish_words(context.source, ledger, profile)
         del chunker, tokens  # tens of MB, before the engine needs them
         missing = ledger.missing_texts(model, profile, newer_than)
@@ -89,7 +97,8 @@ def run_index(context: Context, embedder: Embedder, options: IndexOptions) -> Ph
             "reused": chunks - embedded - len(failed_chunks),
             "deleted": len(scan.vanished),
             "failed": failed,
-            "skipped": len(scan.skipped),
+            "skipped": len(scan.skipped) + scan.short,
+            "filtered": filtered,
             "new": scan.new,
             "changed": scan.changed,
             "unchanged": scan.unchanged,
@@ -105,6 +114,8 @@ def run_index(context: Context, embedder: Embedder, options: IndexOptions) -> Ph
     )
     if failed:
         summary += f"; {failed:,} could not be processed (see the log)"
+    if filtered:
+        summary += f"; {filtered:,} left out by the language filter"
     summary += scan.tell_skipped()
     return PhaseResult(counts, summary, failed)
 

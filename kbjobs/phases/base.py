@@ -50,7 +50,9 @@ class JobType:
     ``plan`` does that and checks the source and the disk, at submit. Both raise a KbjobsError and must stay light.
     ``run`` does the work in the worker. ``secrets`` are the names of the credentials without which it cannot run.
     ``advise`` names what in the state of the source makes the phase pointless or costly, given the planned parameters
-    and the types that run before it in the same chain; it only reads, and must stay light.
+    and the types that run before it in the same chain; it only reads, and must stay light. ``takes_file``: in the place
+    of a source a file may be named, for the parameter ``path``; ``name_source`` then makes the id of a source that need
+    not be there yet of its path.
     """
 
     name: str
@@ -70,6 +72,8 @@ class JobType:
     can_resume: bool = True
     secrets: tuple[str, ...] = ()
     needs_source: bool = True
+    takes_file: bool = False
+    name_source: Callable[[str], str] | None = None
 
     @property
     def command(self) -> str:
@@ -80,7 +84,7 @@ class JobType:
         """The type as the JSON that ``--json`` prints; ``parameters`` are the properties of a JSON Schema."""
         return {
             "name": self.name,
-            "command": f"kbjobs run {self.command} SOURCE",
+            "command": f"kbjobs run {self.command} {'PATH|SOURCE' if self.takes_file else 'SOURCE'}",
             "label": self.label,
             "description": self.description,
             "category": self.category,

@@ -5,7 +5,15 @@ from __future__ import annotations
 from kbjobs.embedding.dimensions import DIMENSIONS, LOCAL_DIMENSIONS, list_dimensions
 from kbjobs.errors import UsageError
 
-NAMES: tuple[str, ...] = ("metadata", "index_online", "index_offline", "clear_vectors", "suggest_tags")
+NAMES: tuple[str, ...] = (
+    "metadata",
+    "index_online",
+    "index_offline",
+    "clear_vectors",
+    "suggest_tags",
+    "zim_inspect",
+    "zim_index",
+)
 # Not for people: what the API makes jobs of.
 INTERNAL: tuple[str, ...] = ("python_function",)
 # Names of former versions, wherever a type is read. The first of two is meant by the dimensions of local models.

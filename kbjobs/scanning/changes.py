@@ -83,7 +83,8 @@ class Changes:
         options: Options,
         on_progress: Callable[[int, int], None],
     ) -> None:
-        self._context, self._source, self._found, self._known = context, source, found, known
+        self.found = found
+        self._context, self._source, self._known = context, source, known
         self._is_current, self._scan, self._facts, self._options = is_current, scan, facts, options
         self._on_progress = on_progress
         self._done, self._total = 0, len(found.files)
@@ -95,13 +96,13 @@ class Changes:
 
         Raises TooManyRemovedError where an archive has lost more than can be meant.
         """
-        changed = [file for file in self._found.files if not self._skip(self._id(file.key), file.signature)]
+        changed = [file for file in self.found.files if not self._skip(self._id(file.key), file.signature)]
         for start in range(0, len(changed), READ_BATCH):
             self._on_progress(self._done, self._total)
             batch = changed[start : start + READ_BATCH]
             yield list(self._read_files(batch))
             self._done += len(batch)
-        for archive in self._found.archives:
+        for archive in self.found.archives:
             yield from self._read_archive(archive)
         self._on_progress(self._done, self._done)
 

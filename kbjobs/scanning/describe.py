@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from kbjobs.content.addresses import address_key, addresses_of
-from kbjobs.content.document import document_id
 from kbjobs.content.language import is_wanted, parse_filter
-from kbjobs.content.metadata import METADATA_VERSION, read_metadata
+from kbjobs.content.metadata import read_metadata
 from kbjobs.context import Context, PhaseResult
 from kbjobs.crashpoints import crash_point
-from kbjobs.scanning.changes import Changes, Options, archive_address
-from kbjobs.scanning.enumerating import Enumerated, Scan, enumerate_source
+from kbjobs.scanning.changes import Changes, Options
+from kbjobs.scanning.describing import metadata_state
+from kbjobs.scanning.enumerating import Scan, enumerate_source
+from kbjobs.scanning.linking import resolve_links
 from kbjobs.scanning.scan import name_pipeline
 from kbjobs.scanning.words import publish_words
 from kbjobs.store import metadata as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.metadata import KnownMetadata
-from kbjobs.store.sources import Source
 from kbjobs.wording import counted
 
 READ, LINK = (0.0, 0.9), (0.9, 1.0)
@@ -31,7 +30,7 @@ def describe_source(context: Context, language_filter: str | None, force: bool, 
         scan = Scan()
         found = enumerate_source(context, source, known, scan, None, allow_delete)
         pipeline = name_pipeline(source)
-        state = f"{METADATA_VERSION} {pipeline}"
+        state = metadata_state(pipeline)
 
         def is_current(doc_id: str, signature: str) -> bool:
             seen = known.get(doc_id)
@@ -51,7 +50,7 @@ def describe_source(context: Context, language_filter: str | None, force: bool, 
         changes.remember()
         if not store.are_links_resolved(ledger):
             context.progress(0, 1, "documents", "resolving links", LINK, eta_matters=False)
-            _resolve_links(context, source, ledger, found)
+            resolve_links(context, source, ledger, found)
             crash_point("metadata.linked")
         filtered = store.mark_filtered(ledger, lambda tag: wanted is None or is_wanted(tag, wanted))
         crash_point("metadata.marked")
@@ -118,25 +117,6 @@ def _write_changes(
             saved += before is None or before.content_hash != document.content_hash or before.state != state
         context.saved(saved)
     return read
-
-
-def _resolve_links(context: Context, source: Source, ledger: Ledger, found: Enumerated) -> None:
-    """Find the document of each link: by the place of its file first, then by the address a page claims."""
-    urls = dict(store.document_urls(ledger))
-    documents: dict[str, str] = {}
-    for file in found.files:
-        doc_id = document_id(source.id, file.key)
-        if doc_id in urls:
-            for address in addresses_of(file, source.base_url):
-                documents.setdefault(address_key(address), doc_id)
-    for archive in found.archives:  # whose entries may have no address of their own
-        prefix = f"{archive.key}/"
-        for doc_id, path in ledger.document_paths():
-            if path.startswith(prefix):
-                documents.setdefault(address_key(archive_address(archive, path[len(prefix) :])), doc_id)
-    for doc_id, url in urls.items():
-        documents.setdefault(address_key(url), doc_id)
-    store.resolve_links(ledger, lambda url: documents.get(address_key(url)), context.check)
 
 
 def _name_languages(languages: dict[str, int]) -> str:

@@ -12,8 +12,9 @@ from kbjobs.content.document import EXTRACTION_VERSION, READING_VERSION, Documen
 from kbjobs.context import Context
 from kbjobs.crashpoints import crash_point
 from kbjobs.scanning.changes import Changes, Facts, Options
+from kbjobs.scanning.describing import Describing
 from kbjobs.scanning.enumerating import Scan, enumerate_source
-from kbjobs.store.ledger import ChunkLike, DocumentLike, KnownDocument
+from kbjobs.store.ledger import ChunkLike, DocumentLike, KnownDocument, Ledger
 from kbjobs.store.sources import Source
 
 
@@ -41,28 +42,38 @@ def scan_source(
     reread: bool = False,
     limit: int | None = None,
     allow_delete: bool = False,
+    describing: Describing | None = None,
 ) -> tuple[Scan, Changes]:
     """Write new and changed documents with their chunks to the ledger; name the vanished ones, remove none.
 
-    The changes are to remember what was read whole, once the vanished ones are removed.
+    With ``describing`` their metadata are written too. The changes are to remember what was read whole, once the vanished ones are removed.
     """
     pipeline = name_pipeline(source)
     known = ledger.known_documents(profile)
     scan = Scan()
     found = enumerate_source(context, source, known, scan, limit, allow_delete)
 
+    if describing is not None:
+        assert isinstance(ledger, Ledger)  # noqa: S101 — an estimate describes nothing
+        describing.begin(ledger, pipeline)
+
     def is_current(doc_id: str, signature: str) -> bool:
         seen = known.get(doc_id)
+        if describing is not None and not describing.is_current(doc_id, signature):
+            return False
         return seen is not None and seen.is_chunked and seen.pipeline == pipeline and seen.signature == signature
 
     def report(done: int, total: int) -> None:
         context.progress(done, total, "documents", "reading documents", span, eta_matters=False)
 
-    options = Options(f"profile-{profile} {pipeline}", reread, limit, allow_delete)
+    purpose = f"profile-{profile}{'-described' if describing else ''} {pipeline}"
+    options = Options(purpose, reread, limit, allow_delete)
     changes = Changes(context, source, found, known, is_current, scan, ledger, options, report)
     for documents in changes.batches():
         chunks = chunker.chunk_many([document for document, _ in documents])
         rows = [(document, signature, cut) for (document, signature), cut in zip(documents, chunks, strict=True)]
+        if describing is not None and isinstance(ledger, Ledger):
+            describing.write(ledger, pipeline, documents)
         ledger.put_documents(profile, pipeline, rows)
         crash_point("scan.committed")
         # Only what the ledger did not hold is progress: a page read again is not, however often a worker dies after it.

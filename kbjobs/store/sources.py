@@ -123,6 +123,13 @@ class SourceFolder:
                 del values[name]
         self._save({**(self._load() if self.manifest.exists() else {}), **values})
 
+    def fill(self, values: dict[str, str]) -> None:
+        """Set what the manifest does not say yet; all else stays as it stands there now."""
+        present = self._load()
+        missing = {name: value for name, value in values.items() if value and not present.get(name)}
+        if missing:
+            self._save({**present, **missing})
+
     def write_suggested_tags(self, suggestions: dict[str, Any]) -> None:
         """Set the manifest's ``suggested_tags``; all else stays as it stands there now."""
         self._save({**self._load(), "suggested_tags": suggestions})

@@ -1,0 +1,47 @@
+"""What the types that take a ZIM file look at before they are queued. Light: libzim is asked by the job."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from kbjobs.content.files import ARCHIVE_MAGIC
+from kbjobs.errors import NotFoundError, UsageError
+from kbjobs.store.sources import SourceFolder, is_source_id
+
+PART = re.compile(r"\.zim(?:[a-z]{2})?\Z", re.IGNORECASE)
+
+
+def check_zim(path: str) -> Path:
+    """The path, absolute. Raises NotFoundError where there is no such file, UsageError where it is no ZIM file."""
+    file = Path(path).expanduser().absolute()
+    parts = sorted(file.parent.glob(f"{file.name}[a-z][a-z]")) if not file.exists() and file.parent.is_dir() else []
+    if not file.exists() and not parts:
+        raise NotFoundError(f"there is no file {file}", "Give the path of a .zim file, or of one of its parts.")
+    first = parts[0] if parts else file
+    if not first.is_file():
+        raise UsageError(f"{file} is not a file", "Give the path of a .zim file; a folder is added by sources add.")
+    try:
+        with first.open("rb") as opened:
+            head = opened.read(len(ARCHIVE_MAGIC))
+    except OSError as error:
+        raise NotFoundError(
+            f"{first} cannot be read: {(error.strerror or '').lower()}", "Check permissions."
+        ) from error
+    if head != ARCHIVE_MAGIC and not re.search(r"\.zim[a-z]{2}\Z", first.name, re.IGNORECASE):
+        raise UsageError(f"{file} is not a ZIM file: it does not begin as one", "Was it downloaded to its end?")
+    return first
+
+
+def zims_of(source: SourceFolder) -> list[Path]:
+    """The ZIM files among the paths of a source."""
+    return [Path(path) for path in source.read().paths if PART.search(path)]
+
+
+def name_source(path: str) -> str:
+    """An id for the source of a file: its name without the ending, as far as an id may have its characters."""
+    stem = PART.sub("", Path(path).name).lower()
+    name = re.sub(r"[^a-z0-9._-]+", "-", stem).strip("._-")[:63].strip("._-")
+    if not is_source_id(name):
+        raise UsageError(f"the name of {path} makes no id for a source", "Give one: --source ID.")
+    return name

@@ -1,0 +1,155 @@
+"""Index ZIM: a ZIM file becomes a source, with metadata and vectors, in one pass over the file.
+
+What the file holds is read in the order in which it lies there and committed batch by batch; the embedding follows. A
+newer file of that name is read again, and only what says something new is embedded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from kbjobs.context import Context, PhaseResult
+from kbjobs.embedding.engines import Engine
+from kbjobs.embedding.online_models import OPENAI_KEY, TEXT_EMBEDDING_3_SMALL
+from kbjobs.errors import ConflictError, KbjobsError, UsageError
+from kbjobs.phases import index_offline
+from kbjobs.phases.base import JobType, Params, Plan
+from kbjobs.phases.source_checks import check_disk, check_folders
+from kbjobs.phases.zim_files import check_zim, name_source, zims_of
+from kbjobs.settings import Home, Settings
+from kbjobs.store.clocks import now_text
+from kbjobs.store.sources import Source, SourceFolder
+
+if TYPE_CHECKING:
+    from kbjobs.content.zim import ZimHeader
+    from kbjobs.embedding.base import Embedder
+
+
+class ZimIndexParams(Params):
+    """Parameters of zim_index."""
+
+    path: str | None = Field(None, description="The ZIM file, or a part of it; default: that of the source.")
+    min_text_length: int = Field(100, ge=0, description="Leave out pages with fewer characters of text.")
+    language_filter: str | None = Field(
+        None, description="Index only documents of these languages (en, or en,be) or of an unknown one."
+    )
+    model: str | None = Field(None, description="Local model; default: the setting 'model'.")
+    engine: Engine | None = Field(None, description="What computes the vectors; default: the setting 'engine'.")
+    online: bool = Field(False, description="Embed with OpenAI's text-embedding-3-small, which is paid for.")
+    limit: int | None = Field(None, ge=1, description="Index at most N documents; removes none.")
+    allow_delete: bool = Field(False, description="Go on even if more than 20 % of the source's documents are gone.")
+
+
+def plan(home: Home, settings: Settings, source: SourceFolder, params: ZimIndexParams) -> Plan:
+    """Check file, source, model and disk, and fill in path and model."""
+    there = source.manifest.exists()
+    if params.path is None:
+        if not there or not (files := zims_of(source)):
+            raise UsageError(
+                f"source {source.id!r} has no ZIM file", "Name one: kbjobs run zim-index FILE.zim --source ID"
+            )
+        path = check_zim(str(files[0]))
+    else:
+        path = check_zim(params.path)
+        if there and str(path) not in {str(check_zim(str(file))) for file in zims_of(source)}:
+            raise ConflictError(
+                f"source {source.id!r} exists, and is not of {path}",
+                f"Choose another id with --source. For a newer edition: kbjobs sources edit {source.id} --drop OLD"
+                f" --add {path}, then kbjobs run zim-index {source.id}.",
+            )
+    if params.language_filter is not None:
+        from kbjobs.content.language import parse_filter
+
+        params = params.model_copy(update={"language_filter": ",".join(parse_filter(params.language_filter))})
+    filled = params.model_copy(update={"path": str(path)})
+    if there:
+        check_folders(source)
+        check_disk(home, source)
+    if params.online:
+        if params.model is not None:
+            raise UsageError("--online and --model are two models", "Give one of them.")
+        return Plan(filled, dimension=TEXT_EMBEDDING_3_SMALL.dimension, secrets=(OPENAI_KEY,))
+    local = index_offline.fill(
+        home, settings, index_offline.IndexOfflineParams(model=params.model, engine=params.engine)
+    )
+    assert isinstance(local.params, index_offline.IndexOfflineParams)  # noqa: S101 — fill() gives back what it takes
+    return Plan(filled.model_copy(update={"model": local.params.model}), dimension=local.dimension, secrets=())
+
+
+def run(context: Context, params: ZimIndexParams) -> PhaseResult:
+    """Register the file where it is not a source yet, and index it."""
+    from kbjobs.content.zim import ZimError, ZimFile
+    from kbjobs.indexing.cutting import IndexOptions
+    from kbjobs.indexing.pipeline import run_index
+    from kbjobs.scanning.changes import MIN_TEXT_FACT
+    from kbjobs.scanning.describing import Describing
+    from kbjobs.store.ledger import Ledger
+
+    assert params.path is not None  # noqa: S101 — filled in by plan()
+    context.progress(0, 0, "documents", f"opening {params.path}", (0.0, 0.0), eta_matters=False)
+    try:
+        with ZimFile(params.path) as zim:
+            header = zim.header
+    except ZimError as error:
+        raise KbjobsError(str(error), "Was it downloaded to its end? kbjobs run zim-inspect tells more.") from error
+    _register(context.source, params.path, header)
+    ledger = Ledger(context.source.ledger)
+    try:
+        ledger.set_fact(MIN_TEXT_FACT, str(params.min_text_length))
+    finally:
+        ledger.close()
+    embedder = _load(context, params)
+    try:
+        options = IndexOptions(limit=params.limit, allow_delete=params.allow_delete, keeps_cut=params.online)
+        result = run_index(context, embedder, options, Describing(params.language_filter))
+    finally:
+        embedder.close()
+    if tokens := getattr(embedder, "tokens_bought", 0):
+        price = round(TEXT_EMBEDDING_3_SMALL.price(tokens), 8)
+        result = replace(result, counts=result.counts | {"tokens": tokens, "price_usd": price})
+    return result
+
+
+def _load(context: Context, params: ZimIndexParams) -> Embedder:
+    if params.online:
+        from kbjobs.embedding.openai_embedder import OpenAIEmbedder
+
+        return OpenAIEmbedder(TEXT_EMBEDDING_3_SMALL, context.secret(OPENAI_KEY))
+    from kbjobs.embedding.choose import load_embedder
+
+    assert params.model is not None  # noqa: S101 — filled in by plan()
+    engine = params.engine or context.settings.text("engine")
+    return load_embedder(params.model, context.home.models, context.home.engines, engine)
+
+
+def _register(source: SourceFolder, path: str, header: ZimHeader) -> None:
+    """Write the manifest of a new source; of one that is there only what it does not say yet."""
+    if not source.manifest.exists():
+        source.write(Source(source.id, (path,), header.title, header.license, "", now_text()))
+    told = {
+        "name": header.title,
+        "license": header.license,
+        "description": header.description,
+        "creator": header.creator,
+        "publisher": header.publisher,
+        "language": header.language,
+        "date": header.date,
+    }
+    source.fill(told)
+
+
+JOB_TYPE = JobType(
+    name="zim_index",
+    label="Index ZIM",
+    description="Make a ZIM file a source that can be searched: documents, metadata and vectors in one pass.",
+    category="indexing",
+    operation="index",
+    params=ZimIndexParams,
+    plan=plan,
+    run=run,
+    takes_file=True,
+    name_source=name_source,
+)

@@ -1,0 +1,61 @@
+"""Metadata that is read together with the passages, where both come from one pass over the files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kbjobs.content.document import Document
+from kbjobs.content.language import is_wanted, parse_filter
+from kbjobs.content.metadata import METADATA_VERSION, read_metadata
+from kbjobs.context import Context
+from kbjobs.crashpoints import crash_point
+from kbjobs.scanning.enumerating import Enumerated
+from kbjobs.scanning.linking import resolve_links
+from kbjobs.store import metadata as store
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.metadata import KnownMetadata
+from kbjobs.store.sources import Source
+
+
+def metadata_state(pipeline: str) -> str:
+    """What metadata were read by: those of another state are read again."""
+    return f"{METADATA_VERSION} {pipeline}"
+
+
+class Describing:
+    """Writes the metadata of documents as a scan reads them.
+
+    Args:
+        language_filter: the languages whose documents are kept; None keeps all.
+    """
+
+    def __init__(self, language_filter: str | None) -> None:
+        self._wanted = parse_filter(language_filter) if language_filter is not None else None
+        self._known: dict[str, KnownMetadata] = {}
+        self._state = ""
+
+    def begin(self, ledger: Ledger, pipeline: str) -> None:
+        """Learn what is known already."""
+        self._known, self._state = store.known_metadata(ledger), metadata_state(pipeline)
+
+    def is_current(self, doc_id: str, signature: str) -> bool:
+        """Whether a document's metadata are those of the file with that signature."""
+        known = self._known.get(doc_id)
+        return known is not None and (known.state, known.signature) == (self._state, signature)
+
+    def write(self, ledger: Ledger, pipeline: str, documents: Sequence[tuple[Document, str]]) -> None:
+        """Write the metadata of documents, before their passages."""
+        store.forget_resolved_links(ledger)
+        rows = [(document, signature, read_metadata(document)) for document, signature in documents]
+        store.put_metadata(ledger, pipeline, self._state, rows)
+        crash_point("metadata.committed")
+
+    def finish(self, context: Context, source: Source, ledger: Ledger, found: Enumerated) -> int:
+        """Once all are read: resolve links, mark what the filter leaves out; returns how many that are."""
+        if not store.are_links_resolved(ledger):
+            resolve_links(context, source, ledger, found)
+            crash_point("metadata.linked")
+        wanted = self._wanted
+        filtered = store.mark_filtered(ledger, lambda tag: wanted is None or is_wanted(tag, wanted))
+        crash_point("metadata.marked")
+        return filtered
