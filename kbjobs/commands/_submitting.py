@@ -12,6 +12,7 @@ import typer
 
 from kbjobs.commands._following import ProgressMode, follow
 from kbjobs.commands._render import JOB_COLUMNS, job_row, print_table, say
+from kbjobs.commands._reports import show_report
 from kbjobs.commands._times import parse_duration, read_moments
 from kbjobs.errors import ExitCode
 from kbjobs.store.jobs import Job, Limits
@@ -146,6 +147,9 @@ def submit(chain: Chain, sources: Sequence[str | None], options: dict[str, Any])
     code = follow(manager, [job.id for job in jobs], mode, revive=True)
     if len(jobs) > 1 and code != ExitCode.CTRL_C and mode not in (ProgressMode.JSON, ProgressMode.NONE):
         print_table(JOB_COLUMNS, [job_row(manager.get_status(job.id)) for job in jobs])
+    if mode not in (ProgressMode.JSON, ProgressMode.NONE) and code != ExitCode.CTRL_C:
+        for job in jobs:
+            show_report(job.type, manager.get_status(job.id).result)
     raise typer.Exit(code)
 
 

@@ -33,9 +33,7 @@ TARGET = Annotated[
 ]
 NEW_SOURCE = Annotated[
     str | None,
-    typer.Option(
-        "--source", help="Id of the source; default: made of the file's name.", metavar="ID", show_default=False
-    ),
+    typer.Option("--source", help="Its id; default: made of the name of the file.", metavar="ID", show_default=False),
 ]
 SOURCE = Annotated[str, typer.Argument(help="Id of the source.", show_default=False)]
 

@@ -94,7 +94,8 @@ def _show(hits: list[Hit]) -> None:
         score = "words" if hit.score is None else f"{hit.score:.3f}"
         more = f"  +{hit.more} more" if hit.more else ""
         _print_marked(f"{hit.rank:>2}. {score}  {printable(hit.title)}  [{hit.source}]{more}", hit)
-        print(f"    {printable(hit.url)}")
+        if hit.url:  # an entry of an archive may have no address
+            print(f"    {printable(hit.url)}")
         _print_marked(f"    {printable(passage[:SHOWN])}{'…' if len(passage) > SHOWN else ''}", hit)
 
 

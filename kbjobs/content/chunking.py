@@ -40,13 +40,14 @@ class Chunk:
     """A passage as it is embedded: the document's title, a line break, the passage.
 
     ``text_hash`` is the first 32 hex digits of the text's sha256; ``tokens`` counts the whole text with the
-    model's special tokens.
+    model's special tokens. ``page`` is the one of a PDF on which it begins, counted from 1, else 0.
     """
 
     ordinal: int
     text: str
     text_hash: str
     tokens: int
+    page: int = 0
 
 
 class Chunker:
@@ -97,7 +98,10 @@ class Chunker:
             for block, its_ends in zip(document.blocks, ends_of_blocks, strict=True):
                 tokens = list(islice(counts, len(its_ends)))
                 blocks.append(self._add_units(units, block, its_ends, tokens, len(blocks), room))
-            passages = [_join(blocks, units[first:end]) for first, end in pack(units, room)]
+            passages = [
+                (*_join(blocks, units[first:end]), document.blocks[units[first].block].page)
+                for first, end in pack(units, room)
+            ]
             yield self._finish(title, title_tokens, passages)
 
     def _add_units(
@@ -193,22 +197,22 @@ class Chunker:
             middle = _avoid_marks(text, begin, (begin + finish) // 2)
             waiting += [(middle, finish), (begin, middle)]
 
-    def _finish(self, title: str, title_tokens: int, passages: list[tuple[str, int]]) -> list[Chunk]:
+    def _finish(self, title: str, title_tokens: int, passages: list[tuple[str, int, int]]) -> list[Chunk]:
         chunks: list[Chunk] = []
         overhead = self._special + title_tokens
         waiting = passages[::-1]
         while waiting:
-            passage, tokens = waiting.pop()
+            passage, tokens, page = waiting.pop()
             text = f"{title}\n{passage}"
             tokens += overhead
             if not self._adds_up:
                 tokens = self._special + self._count([text])[0]
                 if tokens > self._window and len(passage) > 1:
                     middle = _middle_of(passage)
-                    waiting += [(passage[middle:].strip(), 0), (passage[:middle].strip(), 0)]
+                    waiting += [(passage[middle:].strip(), 0, page), (passage[:middle].strip(), 0, page)]
                     continue
             text_hash = hashlib.sha256(text.encode()).hexdigest()[:32]
-            chunks.append(Chunk(len(chunks), text, text_hash, tokens))
+            chunks.append(Chunk(len(chunks), text, text_hash, tokens, page))
         return chunks
 
 

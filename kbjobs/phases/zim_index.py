@@ -73,7 +73,9 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: ZimIndexP
             raise UsageError("--online and --model are two models", "Give one of them.")
         return Plan(filled, dimension=TEXT_EMBEDDING_3_SMALL.dimension, secrets=(OPENAI_KEY,))
     local = index_offline.fill(
-        home, settings, index_offline.IndexOfflineParams(model=params.model, engine=params.engine)
+        home,
+        settings,
+        index_offline.IndexOfflineParams.model_validate({"model": params.model, "engine": params.engine}),
     )
     assert isinstance(local.params, index_offline.IndexOfflineParams)  # noqa: S101 — fill() gives back what it takes
     return Plan(filled.model_copy(update={"model": local.params.model}), dimension=local.dimension, secrets=())

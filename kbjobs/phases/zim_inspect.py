@@ -48,8 +48,8 @@ def run(context: Context, params: ZimInspectParams) -> PhaseResult:
         raise KbjobsError(str(error), "Was it downloaded to its end? zimcheck tells more.") from error
     sampled = f" (a sample of {report.entries:,})" if report.is_sampled else ""
     summary = (
-        f"{report.header.title or params.path}: {report.content_type}, {report.indexable:,} of {report.articles:,} pages"
-        f" can be indexed{sampled}; checksum {report.checksum}"
+        f"{report.header.title or params.path}: {report.content_type}, {report.indexable:,} of {report.articles:,}"
+        f" pages can be indexed{sampled}; checksum {report.checksum}"
     )
     if report.damaged_count:
         summary += f"; {report.damaged_count:,} damaged entries"

@@ -46,7 +46,8 @@ def scan_source(
 ) -> tuple[Scan, Changes]:
     """Write new and changed documents with their chunks to the ledger; name the vanished ones, remove none.
 
-    With ``describing`` their metadata are written too. The changes are to remember what was read whole, once the vanished ones are removed.
+    With ``describing`` their metadata are written too. The changes are to remember what was read whole, once the
+    vanished ones are removed.
     """
     pipeline = name_pipeline(source)
     known = ledger.known_documents(profile)

@@ -16,8 +16,9 @@ from typing import Protocol
 
 from kbjobs.store.connection import connect, transaction
 
-LEDGER_VERSION = 2
+LEDGER_VERSION = 3
 PAGE = 500  # rows asked for at a time; well below SQLite's limit of 32,766 variables
+URL = "CASE WHEN c.page > 0 THEN d.url || '#page=' || c.page ELSE d.url END"  # of a passage: RFC 8118 for PDFs
 # A condition on chunks c: what a language filter has marked is neither embedded nor in a collection. The list is
 # made once a statement, from an index that holds the marked documents only.
 KEPT = "c.doc_id NOT IN (SELECT doc_id FROM documents WHERE filtered = 1)"
@@ -55,6 +56,8 @@ class ChunkLike(Protocol):
     def text_hash(self) -> str: ...  # noqa: D102
     @property
     def tokens(self) -> int: ...  # noqa: D102
+    @property
+    def page(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +204,13 @@ class Ledger:
         seen = Counter[str]()
         rows = []
         for chunk in chunks:
-            name = record_id(document.doc_id, document.url, chunk.text_hash, seen[chunk.text_hash])
+            url = f"{document.url}#page={chunk.page}" if chunk.page else document.url
+            name = record_id(document.doc_id, url, chunk.text_hash, seen[chunk.text_hash])
             seen[chunk.text_hash] += 1
-            rows.append((*which, chunk.ordinal, name, chunk.text_hash, chunk.tokens, chunk.text))
+            rows.append((*which, chunk.ordinal, name, chunk.text_hash, chunk.tokens, chunk.text, chunk.page))
         self.connection.executemany(
-            "INSERT INTO chunks (doc_id, profile, ordinal, record_id, text_hash, tokens, text)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO chunks (doc_id, profile, ordinal, record_id, text_hash, tokens, text, page)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             rows,
         )
         execute("INSERT OR IGNORE INTO chunked (doc_id, profile) VALUES (?, ?)", which)
@@ -358,7 +362,7 @@ class Ledger:
             page = ids[start : start + PAGE]
             marks = ",".join("?" * len(page))
             rows = self.connection.execute(
-                "SELECT c.record_id, c.doc_id, d.title, d.url, c.text, v.vector FROM chunks c"
+                f"SELECT c.record_id, c.doc_id, d.title, {URL}, c.text, v.vector FROM chunks c"
                 " JOIN documents d ON d.doc_id = c.doc_id"
                 " JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash"
                 f" WHERE c.profile = ? AND c.record_id IN ({marks}) AND d.filtered = 0",

@@ -206,8 +206,13 @@ def ledger_002_metadata(db: Database) -> None:
     db.execute("ALTER TABLE models ADD COLUMN cleared INTEGER NOT NULL DEFAULT 0")  # 1: on purpose
 
 
+def ledger_003_pages(db: Database) -> None:
+    """The page of a PDF on which a passage begins."""
+    db.execute("ALTER TABLE chunks ADD COLUMN page INTEGER NOT NULL DEFAULT 0")
+
+
 STATE: tuple[Migration, ...] = (state_001_queue, state_002_checkpoints, state_003_heartbeats)
-LEDGER: tuple[Migration, ...] = (ledger_001_documents, ledger_002_metadata)
+LEDGER: tuple[Migration, ...] = (ledger_001_documents, ledger_002_metadata, ledger_003_pages)
 
 
 def apply_migrations(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from kbjobs.store.ledger import KEPT, PAGE, Ledger
+from kbjobs.store.ledger import KEPT, PAGE, URL, Ledger
 from kbjobs.store.passages import Passage
 
 
@@ -72,7 +72,7 @@ def passages_of(ledger: Ledger, profile: int, ids: Sequence[str]) -> Iterator[li
         marks = ",".join("?" * len(page))
         rows = ledger.connection.execute(
             "SELECT c.record_id, NULL, c.text_hash, c.doc_id, d.path, coalesce(m.language, d.language), d.title,"
-            " d.url, c.text FROM chunks c JOIN documents d ON d.doc_id = c.doc_id"
+            f" {URL}, c.text FROM chunks c JOIN documents d ON d.doc_id = c.doc_id"
             f" LEFT JOIN metadata m ON m.doc_id = c.doc_id WHERE c.profile = ? AND c.record_id IN ({marks})",
             (profile, *page),
         )
