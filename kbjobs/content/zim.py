@@ -246,6 +246,8 @@ class ZimFile:
             if "end" in head:
                 self._is_idle = True
                 return
+            if "at" not in head:  # a sign of life
+                continue
             place, in_a_row = head["at"] + 1, 0
             if "reason" in head:
                 yield ZimFailure(head["path"], head["reason"], head["is_content"])
@@ -308,14 +310,17 @@ class ZimFile:
         self._fill(FRAME.size, seconds)
         head_size, data_size = FRAME.unpack_from(self._buffer)
         if head_size > _HEAD_LIMIT:
-            raise _Lost("the reading process answered nonsense", is_hang=False)
+            raise _Lost("libzim's process answered nonsense", is_hang=False)
         middle = FRAME.size + head_size
         end = middle + data_size
         self._fill(end, seconds)
         with memoryview(self._buffer) as view:
-            head: dict[str, Any] = json.loads(str(view[FRAME.size : middle], "ascii"))
-            data = bytes(view[middle:end])
+            text, data = bytes(view[FRAME.size : middle]), bytes(view[middle:end])
         del self._buffer[:end]  # moves no bytes: a bytearray drops its beginning by a pointer
+        try:
+            head: dict[str, Any] = json.loads(text.decode("ascii"))
+        except ValueError as error:
+            raise _Lost("libzim's process answered nonsense", is_hang=False) from error
         return head, data
 
     def _fill(self, size: int, seconds: float) -> None:
@@ -337,7 +342,7 @@ class ZimFile:
         if code is not None and -code == signal.SIGPROF:
             return _Lost("libzim did not come back", is_hang=True)
         if code is not None and code < 0:
-            return _Lost(f"libzim crashed ({_name_signal(-code)})", is_hang=False)
+            return _Lost(f"libzim crashed ({signal.strsignal(-code)})", is_hang=False)
         return _Lost(f"libzim's process ended (exit code {code})", is_hang=False)
 
     def _stop(self) -> None:
@@ -352,13 +357,6 @@ class ZimFile:
                 with contextlib.suppress(OSError):
                     pipe.close()
         self._buffer = bytearray()
-
-
-def _name_signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _read_header(path: Path, head: dict[str, Any]) -> ZimHeader:

@@ -14,7 +14,8 @@ import resource
 import signal
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,9 @@ CLUSTER_CACHE = 4 * 2**20
 
 WINDOW = 4_000_000
 """Most entries put in order at a time, 8 bytes each; a larger file's table is gone through more than once."""
+
+BEAT = 1.0
+"""Seconds between two signs of life while the table of a large file is read."""
 
 _CHUNK = 8_192  # entries whose place is read at a time
 _SPAN = 16 * 2**20
@@ -86,6 +90,8 @@ class EntryOrder:
         self._shift = max(0, int(head[5]).bit_length() - 16)
         self._count = count
         self._content = content
+        self.beat: Callable[[], None] = lambda: None
+        self._beaten = time.monotonic()
 
     def walk(self, start: int) -> Iterator[tuple[int, int]]:
         """Number and kind of each entry from the place ``start`` on: items, redirects, then what is no content."""
@@ -123,6 +129,7 @@ class EntryOrder:
         numbers = sorted({round(step * (self._count - 1) / max(1, size - 1)) for step in range(size)})
         found = []
         for number in numbers:
+            self._beat_in_time()
             kinds, clusters = self._read(number, 1)
             found.append((int(kinds[0]), int(clusters[0]), number))
         for kind, _, number in sorted(found)[start:]:
@@ -142,6 +149,11 @@ class EntryOrder:
         keys.sort()
         return keys
 
+    def _beat_in_time(self) -> None:
+        if time.monotonic() - self._beaten > BEAT:
+            self.beat()
+            self._beaten = time.monotonic()
+
     def _bucket(self, clusters: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         import numpy as np
 
@@ -150,6 +162,7 @@ class EntryOrder:
 
     def _read_all(self) -> Iterator[tuple[int, np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
         for first in range(0, self._count, _CHUNK):
+            self._beat_in_time()
             yield first, *self._read(first, min(_CHUNK, self._count - first))
 
     def _read(self, first: int, count: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -210,6 +223,7 @@ def main() -> None:
 def send_entries(descriptor: int, archive: Archive, order: EntryOrder, request: dict[str, Any]) -> None:
     """Send a frame for each entry. The place is told with it: the caller goes on from there after a crash."""
     start, sample, wanted = request["start"], request["sample"], frozenset(request["wanted"])
+    order.beat = lambda: send(descriptor, {})
     chosen = order.walk(start) if sample is None else order.sample(start, sample)
     for place, (number, kind) in enumerate(chosen, start):
         # Processor time: waiting for the reader costs none, and a hang ends even when the caller is gone.

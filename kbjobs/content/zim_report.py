@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any, Literal
 
 from kbjobs.content.document import Block, clean_blocks, clean_title
@@ -124,6 +125,8 @@ class _Tally:
     lengths: list[int] = field(default_factory=list)
     languages: Counter[str] = field(default_factory=Counter)
     samples: list[Sample] = field(default_factory=list)
+    candidates: int = 0
+    chance: Random = field(default_factory=lambda: Random(0))  # noqa: S311 - nothing secret
     damaged: list[ZimFailure] = field(default_factory=list)
     damaged_count: int = 0
 
@@ -158,10 +161,13 @@ class _Tally:
             return
         text = " ".join(_until(READ_CHARACTERS, blocks))
         self.languages[detect_language(text) or ""] += 1
-        if len(self.samples) < SAMPLES:
+        # Each page has the same chance, however many follow, and the same file gives the same samples.
+        self.candidates += 1
+        place = len(self.samples) if len(self.samples) < SAMPLES else self.chance.randrange(self.candidates)
+        if place < SAMPLES:
             body = [block for block in blocks if block.kind == "text"] or blocks
             snippet = cut(" ".join(_until(2 * _SNIPPET, body)), _SNIPPET)
-            self.samples.append(Sample(cut(title, _TITLE) or item.path, item.path, snippet))
+            self.samples[place : place + 1] = [Sample(cut(title, _TITLE) or item.path, item.path, snippet)]
 
 
 def inspect_zim(
