@@ -33,6 +33,7 @@ OTHER_TYPES = {
     "metadata.committed": ("metadata", "--language-filter", "fr"),
     "metadata.linked": ("metadata", "--language-filter", "fr"),
     "metadata.marked": ("metadata", "--language-filter", "fr"),
+    "words.written": ("metadata",),
     "clear.marked": ("clear-vectors",),
     "clear.renamed": ("clear-vectors",),
     "clear.removed": ("clear-vectors",),

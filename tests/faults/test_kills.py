@@ -21,6 +21,7 @@ from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
 from kbjobs.vectors.collection import Collection
 from tests.conftest import FACTOR, copy_pages, wait_until
+from tests.content.zims import build_zim
 
 KILLS = 27
 pytestmark = pytest.mark.usefixtures("minilm")
@@ -34,21 +35,12 @@ def collection_vectors(home: Home, source: str) -> dict[str, np.ndarray]:  # typ
     return dict(zip(found["ids"], np.asarray(found["embeddings"]), strict=True))
 
 
-@pytest.mark.long
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("seed", range(20, 20 + FACTOR))
-def test_random_kills_change_nothing(
-    home: Home, tmp_path: Path, python_docs: Path, monkeypatch: pytest.MonkeyPatch, seed: int
-) -> None:
-    monkeypatch.setenv("KBJOBS_MAX_DEATHS", "1000")  # so many deaths within seconds are not what the cap is for
-    pages = copy_pages(python_docs, tmp_path / "pages", 64)
-    register(home, "docs", [pages])
-    manager = JobManager(home)
-    job_id = manager.submit("index_offline", "docs")
+def kill_randomly(home: Home, manager: JobManager, job_id: int, seed: int, kills: int) -> None:
+    """Kill the job's worker, the daemon or both at random moments, so often; then let the job come to its end."""
     generator = random.Random(seed)
     killed = {"worker": 0, "daemon": 0, "both": 0}
     seen_runs = set()
-    while sum(killed.values()) < KILLS:
+    while sum(killed.values()) < kills:
         ensure_daemon(home)
 
         def started() -> int | None:
@@ -77,35 +69,86 @@ def test_random_kills_change_nothing(
         pass
     job = manager.get_status(job_id)
     assert (job.status, job.exit_code) == (Status.COMPLETED, 0)
-    assert sum(killed.values()) >= 25, killed
-    assert len(seen_runs) > 15
-    assert verify(home, "docs").ok
-    stop_daemon(home, now=True, seconds=20)
-    disturbed = collection_vectors(home, "docs")
+    assert sum(killed.values()) >= kills - 2, killed
+    assert len(seen_runs) > kills // 2
 
-    calm = Home(tmp_path / "calm")
-    calm.prepare()
-    calm.engines.symlink_to(home.engines.resolve())
-    register(calm, "docs", [pages])
+
+def run_undisturbed(calm: Home, monkeypatch: pytest.MonkeyPatch, job_type: str, source: str, **params: str) -> None:
+    """Run the job in a home of its own."""
     other = JobManager(calm)
     monkeypatch.setenv("KBJOBS_HOME", str(calm.path))
     try:
-        undisturbed_id = other.submit("index_offline", "docs")
+        undisturbed_id = other.submit(job_type, source, **params)
         for _ in other.follow([undisturbed_id], revive=True):
             pass
     finally:
         stop_daemon(calm, now=True, seconds=20)
-    undisturbed = collection_vectors(calm, "docs")
+
+
+def compare_homes(home: Home, calm: Home, source: str, least: int) -> None:
+    """The disturbed home has the undisturbed one's vectors, each computed once, and nothing is left beside them."""
+    disturbed, undisturbed = collection_vectors(home, source), collection_vectors(calm, source)
     assert disturbed.keys() == undisturbed.keys()
-    assert len(disturbed) > 400
+    assert len(disturbed) > least
     for name, vector in undisturbed.items():
         assert float(vector @ disturbed[name]) >= 0.9999
     # A vector row is written once for each text, however often its worker died: nothing was computed into
     # the ledger twice.
-    ledger = Ledger(SourceFolder(home.sources, "docs").ledger)
+    ledger = Ledger(SourceFolder(home.sources, source).ledger)
     written = ledger.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'vectors'").fetchone()[0]
     kept = ledger.connection.execute("SELECT count(*) FROM vectors").fetchone()[0]
     ledger.close()
     assert written == kept
-    leftovers = {path.name for path in SourceFolder(home.sources, "docs").vectors.iterdir()}
+    leftovers = {path.name for path in SourceFolder(home.sources, source).vectors.iterdir()}
     assert len(leftovers) == 1
+
+
+@pytest.fixture
+def calm(home: Home, tmp_path: Path) -> Home:
+    """A second home, which nobody disturbs."""
+    calm = Home(tmp_path / "calm")
+    calm.prepare()
+    calm.engines.symlink_to(home.engines.resolve())
+    return calm
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", range(20, 20 + FACTOR))
+def test_random_kills_change_nothing(
+    home: Home, calm: Home, tmp_path: Path, python_docs: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setenv("KBJOBS_MAX_DEATHS", "1000")  # so many deaths within seconds are not what the cap is for
+    pages = copy_pages(python_docs, tmp_path / "pages", 64)
+    register(home, "docs", [pages])
+    manager = JobManager(home)
+    kill_randomly(home, manager, manager.submit("index_offline", "docs"), seed, KILLS)
+    assert verify(home, "docs").ok
+    stop_daemon(home, now=True, seconds=20)
+    register(calm, "docs", [pages])
+    run_undisturbed(calm, monkeypatch, "index_offline", "docs")
+    compare_homes(home, calm, "docs", 400)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", range(40, 40 + FACTOR))
+def test_random_kills_of_zim_index_change_nothing(
+    home: Home, calm: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setenv("KBJOBS_MAX_DEATHS", "1000")
+    text = "Water from a spring is led in pipes of wood to the house, past the mill and the smithy, number {0}. "
+    page = "<html lang=en><title>Page {0}</title><p>" + text * 8 + "</p></html>"
+    items = [(f"p{number}", f"Page {number}", "text/html", page.format(number)) for number in range(500)]
+    zim = build_zim(tmp_path / "wiki.zim", items, Language="eng")
+    manager = JobManager(home)
+    kill_randomly(home, manager, manager.submit("zim_index", "wiki", path=str(zim)), seed, 30)
+    assert verify(home, "wiki").ok
+    stop_daemon(home, now=True, seconds=20)
+    run_undisturbed(calm, monkeypatch, "zim_index", "wiki", path=str(zim))
+    compare_homes(home, calm, "wiki", 400)
+    for place in (home, calm):
+        ledger = Ledger(SourceFolder(place.sources, "wiki").ledger)
+        assert ledger.count_documents() == 500
+        assert ledger.connection.execute("SELECT count(*) FROM metadata").fetchone()[0] == 500
+        ledger.close()
