@@ -50,12 +50,14 @@ class UnreadableDocument(KbjobsError):
 class Block(NamedTuple):  # not a dataclass: a large page has thousands, and a frozen one takes 3 times as long to make
     """A heading or a paragraph, list item, table row or listing, in document order.
 
-    ``level`` is 1-6 for a heading and 0 for text. Line breaks are kept in listings only.
+    ``level`` is 1-6 for a heading and 0 for text. Line breaks are kept in listings only. ``page`` is the page on
+    which the block begins, from 1; 0 where a file has no pages.
     """
 
     kind: Literal["heading", "text"]
     level: int
     text: str
+    page: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ def clean_blocks(blocks: list[Block]) -> list[Block]:
     joined = "\n".join([block.text for block in blocks])
     if is_clean(joined) and unicodedata.is_normalized("NFC", joined):
         return blocks
-    cleaned = (Block(block.kind, block.level, clean_text(block.text).strip()) for block in blocks)
+    cleaned = (Block(block.kind, block.level, clean_text(block.text).strip(), block.page) for block in blocks)
     return [block for block in cleaned if block.text]
 
 
