@@ -95,7 +95,7 @@ def _refuse_bombs(data: bytes) -> None:
             while position < len(data) and length <= STREAM_LIMIT and not unpacker.eof:
                 packed: bytes | memoryview = view[position : position + _STREAM_STEP]
                 position += _STREAM_STEP
-                while len(packed) and length <= STREAM_LIMIT:
+                while len(packed) and length <= STREAM_LIMIT and not unpacker.eof:
                     length += len(unpacker.decompress(packed, _STREAM_STEP))
                     packed = unpacker.unconsumed_tail
         except zlib.error:
