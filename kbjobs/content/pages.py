@@ -177,6 +177,7 @@ def _tidy(text: str) -> str:
     text = " ".join(text.split())
     if text.isascii() and "." not in text:
         return text
+    text = unicodedata.normalize("NFC", text)
     text = _LIGATURES.sub(lambda letter: unicodedata.normalize("NFKC", letter[0]), text)
     return _LEADERS.sub(" ", text).strip()
 

@@ -18,7 +18,7 @@ from tests.content.pdfs import Entry, Line, make_pdf, set_lines
 PROSE = "Water is boiled for a minute before anybody drinks it, and for three\nminutes where the mountains are high."
 
 WORDS = [
-    "water", "fire", "wood", "coal", "salt", "bread", "grain", "stone", "river", "wheel", "lamp", "rope", "knife", "wool",
+    "water", "fire", "wood", "coal", "salt", "bread", "grain", "stone", "river", "wheel", "lamp", "rope", "knife",
     "seed", "cellar", "roof", "well", "spring", "barrel", "kettle", "blanket", "candle", "ladder", "hammer", "saddle",
 ]  # fmt: skip
 
@@ -94,6 +94,13 @@ def test_a_page_that_is_shown_turned():
 )
 def test_hyphens_and_ligatures(text, wanted):
     assert texts_of(extract_pdf(make_pdf([set_lines(text)]))) == [wanted]
+
+
+def test_accents_that_are_drawn_for_themselves():
+    """The font's code A8 is U+0308, drawn back over the u; the next letter follows the u, or a space."""
+    accent = b"BT /F 10 Tf 72 700 Td (fu) Tj 3.9 0 Td <a8> Tj 4.6 0 Td (r alle) Tj ET "
+    spaced = b"BT /F 10 Tf 72 600 Td (Menu) Tj 20.6 0 Td <a8> Tj 8 0 Td (rot) Tj ET"
+    assert texts_of(extract_pdf(make_pdf([accent + spaced]))) == ["für alle", "Menü rot"]
 
 
 def test_scripts_without_spaces_are_joined_without():
