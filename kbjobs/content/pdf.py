@@ -81,7 +81,7 @@ def _explain(error: pypdfium2.PdfiumError) -> str:
         pdfium.FPDF_ERR_SECURITY: "it is encrypted in a way that cannot be read",
         pdfium.FPDF_ERR_FORMAT: "it is damaged: it does not have the form of a PDF",
     }
-    return reasons.get(error.err_code, "it is damaged: it has no pages")
+    return reasons.get(error.err_code, "it is damaged: it cannot be opened")
 
 
 def _refuse_bombs(data: bytes) -> None:

@@ -98,7 +98,7 @@ def test_hyphens_and_ligatures(text, wanted):
 
 def test_accents_that_are_drawn_for_themselves():
     """The font's code A8 is U+0308, drawn back over the u; the next letter follows the u, or a space."""
-    accent = b"BT /F 10 Tf 72 700 Td (fu) Tj 3.9 0 Td <a8> Tj 4.6 0 Td (r alle) Tj ET "
+    accent = b"BT /F 10 Tf 72 700 Td (fu) Tj 2.0 0 Td <a8> Tj 5.8 0 Td (r alle) Tj ET "
     spaced = b"BT /F 10 Tf 72 600 Td (Menu) Tj 20.6 0 Td <a8> Tj 8 0 Td (rot) Tj ET"
     assert texts_of(extract_pdf(make_pdf([accent + spaced]))) == ["für alle", "Menü rot"]
 
