@@ -75,6 +75,12 @@ def python_docs() -> Path:
 
 
 @pytest.fixture(scope="session")
+def installation_guides() -> Path:
+    """The folder of Debian's installation guide: 20 PDFs in as many languages, about 120 pages each. Read only."""
+    return real_input(ROOT / ".cache" / "installation-guides", "the installation guide (tests/real/fetch_inputs.sh)")
+
+
+@pytest.fixture(scope="session")
 def cranfield() -> Path:
     """The folder of the Cranfield collection."""
     return real_input(ROOT.parent / "shared" / "data" / "cranfield", "the Cranfield collection")
@@ -106,7 +112,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by what they need, so that nobody has to think of it: real inputs, a model."""
     for item in items:
         wanted = set(getattr(item, "fixturenames", ()))
-        if wanted & {"python_docs", "cranfield"}:
+        if wanted & {"python_docs", "cranfield", "installation_guides"}:
             item.add_marker("real")
         if wanted & MODEL_FIXTURES:
             item.add_marker("model")

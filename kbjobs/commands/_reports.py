@@ -53,8 +53,8 @@ def _show_zim(result: dict[str, Any]) -> None:
         print(printable(f"  damaged: {one['path']}: {one['reason']}"))
     console = open_console(sys.stdout)
     console.print(
-        f"{result['indexable']:,} of {result['articles']:,} pages have at least {result['min_text_length']:,} characters"
-        " of text. To index them:",
+        f"{result['indexable']:,} of {result['articles']:,} pages have at least {result['min_text_length']:,}"
+        " characters of text. To index them:",
         markup=False,
         highlight=False,
     )

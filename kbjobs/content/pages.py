@@ -53,6 +53,7 @@ _NUMBERING = 14  # letters of "Chapter 12", "Abschnitt 3.2" or "A" before a head
 _WIDE_GAP = 1.35  # of the page's usual distance between lines: a new paragraph
 _FAR_GAP = 3  # of the size of the font: another part of the page
 _OTHER_SIZE = 1.12
+_FULL_LINE = 0.85  # of how far right the page's text reaches
 _MARGIN_LINES = 4  # fewer lines do not show how far the text reaches
 _COMPARISONS = 200_000  # of lines with entries of the outline, on one page
 
@@ -60,8 +61,7 @@ _LIGATURES = re.compile("[\ufb00-\ufb06\ufb13-\ufb17]")
 _LEADERS = re.compile(r"(?:\s?[.·…_]){5,}")  # the dots of a table of contents
 _PAGE_NUMBER_LENGTH = 30
 _NUMBER = re.compile(r"\d+")
-_PAGE_PAGE_NUMBER_LENGTH = 30
-_NUMBER = re.compile(r"[\W_]*(?:(\d{1,5})(?:[\W_]+\d{1,5})?|([ivxlc]{1,8}))[\W_]*", re.IGNORECASE)
+_PAGE_NUMBER = re.compile(r"[\W_]*(?:(\d{1,5})(?:[\W_]+\d{1,5})?|([ivxlc]{1,8}))[\W_]*", re.IGNORECASE)
 _ITEM = re.compile(r"[•◦▪■●○‣⁃–—*·►➢✓]\s*\S|-\s+\S|\(?(?:\d{1,3}|[a-z])[.)]\s+\S|\d{1,3}(?:\.\d{1,3})+\.?\s+\S")
 _SENTENCE_END = re.compile(r"[.!?:;…。！？：；][\"'”’»)\]]*$")
 _WITHOUT_SPACES = re.compile("[\u2e80-\u312f\u3190-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
@@ -95,7 +95,8 @@ def drop_running_heads(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
     """Return the pages without page numbers, and without what repeats at the edges of pages that lie near each other.
 
     Numbers count as the same. Where a place at the edge mostly holds such lines, others there are heads too: those of
-    a chapter with a single page. A document of fewer than four pages is returned as it is.
+    a chapter with a single page. A document of fewer than four pages is returned as it is, and so is one of which less
+    than half would be left.
     """
     kept = [list(lines) for lines in pages]
     if len(kept) < _PAGES_WITH_HEADS:
@@ -108,7 +109,12 @@ def drop_running_heads(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
             for index in candidates:
                 edge = rows[index][0].height
                 kept[index] = [line for line in kept[index] if abs(line.height - edge) >= _SAME_HEIGHT]
-    return kept
+    # pages that are all alike, such as forms, are no book with running heads
+    return kept if 2 * _count_letters(kept) >= _count_letters(pages) else [list(lines) for lines in pages]
+
+
+def _count_letters(pages: Sequence[Sequence[Line]]) -> int:
+    return sum(len(line.text) for lines in pages for line in lines)
 
 
 def _edge_row(lines: Sequence[Line], *, at_top: bool) -> list[Line]:
@@ -171,13 +177,17 @@ def _tidy(text: str) -> str:
     text = " ".join(text.split())
     if text.isascii() and "." not in text:
         return text
+    text = unicodedata.normalize("NFC", text)
     text = _LIGATURES.sub(lambda letter: unicodedata.normalize("NFKC", letter[0]), text)
     return _LEADERS.sub(" ", text).strip()
 
 
 def _last_line(pages: Sequence[Sequence[Line]], index: int) -> Line | None:
-    """Return the line that ends the page before, if that page has any."""
-    return pages[index - 1][-1] if index and pages[index - 1] else None
+    """Return the line that ends the page before if it is as long as a line within a paragraph."""
+    if not index or not pages[index - 1]:
+        return None
+    last = pages[index - 1][-1]
+    return last if last.right >= _FULL_LINE * max(line.right for line in pages[index - 1]) else None
 
 
 def _add_page(

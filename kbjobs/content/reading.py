@@ -200,9 +200,9 @@ def _too_large(size: int, limit: int) -> str:
 def _extract(page: bytes, suffix: str) -> Extract:
     # ISO 32000 wants %PDF- at the very beginning; readers look for it in the first 1,024 bytes.
     if _PDF_MARK in page[: 1024 if suffix in PDF_SUFFIXES else len(_PDF_MARK)]:
-        from kbjobs.content.pdf import extract_pdf
+        from kbjobs.content.pdf_child import read_pdf
 
-        return extract_pdf(page)
+        return read_pdf(page)
     text = decode_page(page)
     if suffix in HTML_SUFFIXES or _HTML_BEGIN.match(text):
         from kbjobs.content.html import extract_html

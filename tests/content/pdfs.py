@@ -44,7 +44,8 @@ def make_pdf(
     to_unicode = (
         b"/CIDInit /ProcSet findresource begin 12 dict begin begincmap /CMapName /A def /CMapType 2 def "
         b"1 begincodespacerange <00> <ff> endcodespacerange "
-        b"3 beginbfchar <01> <D835DC00> <02> <FB01> <03> <00AD> endbfchar 1 beginbfrange <20> <7e> <0020> endbfrange "
+        b"4 beginbfchar <01> <D835DC00> <02> <FB01> <03> <00AD> <A8> <0308> endbfchar "
+        b"1 beginbfrange <20> <7e> <0020> endbfrange "
         b"endcmap CMapName currentdict /CMap defineresource pop end end"
     )
     catalog = b"<< /Type /Catalog /Pages 2 0 R"
