@@ -1,6 +1,7 @@
 """The process in which a PDF is read: what a hostile file costs of memory and time, it costs here.
 
-PDFium expands forms that draw each other before anything can be asked of it: 3 kB of file took 3 GB of memory (measured).
+PDFium expands forms that draw each other before anything can be asked of it: 3 kB of file took 3 GB of memory
+(measured).
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ def main() -> None:
 
     try:
         found = extract_pdf(sys.stdin.buffer.read())
+        answer = {"title": found.title, "language": found.language, "blocks": found.blocks}
     except ValueError as error:
-        print(json.dumps({"error": str(error)}))
-        return
-    print(json.dumps({"title": found.title, "language": found.language, "blocks": found.blocks}))
+        answer = {"error": str(error)}
+    except MemoryError:
+        answer = {"error": "it is damaged: reading it takes too much memory"}
+    json.dump(answer, sys.stdout)

@@ -19,7 +19,7 @@ def text_of(document):
     [
         ("page.html", b"", "0 bytes"),
         ("page.html", b"<p>a\0b</p>" * 50, "binary"),
-        ("page.html", b"%PDF-1.7 text", "binary"),
+        ("page.html", b"%PDF-1.7 text", "damaged: it does not have the form of a PDF"),
         ("page.html", b"\x89PNG\r\n\x1a\n", "binary"),
         ("page.txt", b"PK\x03\x04 text", "binary"),
         ("page.html", os.urandom(5000) + b"\0" * 20, "binary"),
