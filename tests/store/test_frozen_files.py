@@ -63,6 +63,23 @@ def test_ledger_1(tmp_path: Path) -> None:
     copy.close()
 
 
+def test_ledger_2(tmp_path: Path) -> None:
+    """The same with metadata of two documents, one of them left out by a language filter."""
+    path = tmp_path / "source.db"
+    shutil.copy(FROZEN / "source-2.db", path)
+    path.chmod(0o600)
+    ledger = Ledger(path)
+    [model] = ledger.models()
+    assert (ledger.count_documents(), ledger.has_metadata()) == (2, True)
+    ids = sorted(ledger.record_ids(model.id, model.profile))
+    [records] = ledger.records(model.id, model.profile, ids)
+    assert [(record.title, record.url) for record in records] == [("Water", "https://e.org/water.html")] * 2
+    assert [row[0] for row in ledger.connection.execute("SELECT DISTINCT page FROM chunks")] == [0]
+    assert sorted(known.state for known in known_metadata(ledger).values()) == ["", "1 1", "1 1"]
+    ledger.close()
+    assert (tmp_path / "source.db.format-2.backup").exists()
+
+
 def test_every_version_has_its_frozen_file() -> None:
     versions = range(1, len(migrations.STATE) + 1)
     assert [path.name for path in sorted(FROZEN.glob("state-*.db"))] == [f"state-{number}.db" for number in versions]
