@@ -39,6 +39,7 @@ class Chunk:
     text: str
     text_hash: str
     tokens: int
+    page: int = 0
 
 
 def vector(text: str) -> bytes:
