@@ -43,6 +43,7 @@ class Index:
         self._copies = copies
         self._file: PassageFile | None = None
         self._matrix: NDArray[float32] | None = None
+        self._languages: list[str] | None = None
         for _ in range(SWAPS):
             self.path = copies.readable()
             self._inode = _inode(self.path)
@@ -81,7 +82,9 @@ class Index:
 
     def languages(self) -> list[str]:
         """The languages of most of its passages."""
-        return [] if self._file is None else self._file.languages(LANGUAGES)
+        if self._languages is None:  # what is published does not change
+            self._languages = [] if self._file is None else self._file.languages(LANGUAGES)
+        return self._languages
 
     def nearest(self, vector: NDArray[float32], count: int, which: Filter) -> list[Scored]:
         """The passages nearest to a vector of unit length, best first; every cosine is computed.

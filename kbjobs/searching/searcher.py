@@ -53,6 +53,7 @@ class Searcher:
         self._told: set[str] = set()
         self._indexes: dict[tuple[str, str], Index | WordIndex] = {}
         self._embedders: dict[str, Embedder] = {}
+        self._models: dict[str, tuple[tuple[int | None, ...], dict[str, str]]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -137,13 +138,22 @@ class Searcher:
         for source_id in dict.fromkeys(sources) or list_source_ids(self._home.sources):
             folder = SourceFolder(self._home.sources, source_id)
             try:
-                folder.read()
-                found[source_id] = _models_of(folder)
+                found[source_id] = self._models_of(folder)
             except UnavailableError as error:
                 if len(sources) == 1:
                     raise
                 self._on_damaged(source_id, error)
         return found
+
+    def _models_of(self, folder: SourceFolder) -> dict[str, str]:
+        """The names of a source's models by key; looked up again once one of its files has changed."""
+        files = (folder.manifest, folder.ledger, Path(f"{folder.ledger}-wal"), folder.vectors)
+        state = tuple(_changed_at(path) for path in files)
+        known = self._models.get(folder.id)
+        if known is None or known[0] != state:
+            folder.read()
+            known = self._models[folder.id] = (state, _models_of(folder))
+        return known[1]
 
     def _embed(
         self,
@@ -291,6 +301,13 @@ def _check(words: str, count: int) -> None:
         raise UsageError("the words are not valid UTF-8", "Is the terminal set to another character set?")
     if not 1 <= count <= MAX_COUNT:
         raise UsageError(f"{count} is not a number of hits", f"Choose one from 1 to {MAX_COUNT:,}.")
+
+
+def _changed_at(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _models_of(folder: SourceFolder) -> dict[str, str]:
