@@ -260,6 +260,8 @@ def _copy_files(folder: SourceFolder, files: Sequence[FoundFile]) -> list[Path]:
 
     Each root gets a numbered folder of its own, so that files keep their names, and documents their ids.
     """
+    from kbjobs.content.files import parts_of
+
     if folder.pages.exists():
         raise ConflictError(
             f"{folder.pages} holds copied pages already",
@@ -277,8 +279,11 @@ def _copy_files(folder: SourceFolder, files: Sequence[FoundFile]) -> list[Path]:
             root = roots.setdefault(str(top), place)
             target = unfinished / root if is_root else unfinished / root / file.relative
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            shutil.copyfile(file.path, target)
-            os.utime(target, ns=(file.mtime_ns, file.mtime_ns))
+            for part in parts_of(file.path) if file.is_archive else [file.path]:
+                copied = target.with_name(part.name)
+                shutil.copyfile(part, copied)
+                modified = part.stat().st_mtime_ns
+                os.utime(copied, ns=(modified, modified))
         unfinished.rename(folder.pages)
     except BaseException as error:
         shutil.rmtree(unfinished, ignore_errors=True)

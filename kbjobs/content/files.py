@@ -196,10 +196,17 @@ def _sign_parts(path: str, status: os.stat_result) -> str:
     """The signature of an archive: that of its file, or of all its parts together."""
     if not _PART.search(path):
         return sign_status(status)
-    with os.scandir(os.path.dirname(path)) as entries:  # noqa: PTH120
-        names = {entry.path for entry in entries if entry.path[:-2] == path[:-2] and _PART.search(entry.path)}
-    signatures = [sign_status(os.stat(name)) for name in sorted(names)]  # noqa: PTH116
+    signatures = [sign_status(part.stat()) for part in parts_of(Path(path))]
     return hashlib.sha256("\n".join(signatures).encode()).hexdigest()[:32]
+
+
+def parts_of(archive: Path) -> list[Path]:
+    """The files of an archive in order: itself, or where it is split all its parts, of which any may be named."""
+    if not _PART.search(archive.name):
+        return [archive]
+    return sorted(
+        path for path in archive.parent.iterdir() if path.name[:-2] == archive.name[:-2] and _PART.search(path.name)
+    )
 
 
 def name_roots(roots: Sequence[str]) -> list[str]:

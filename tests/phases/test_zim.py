@@ -183,6 +183,15 @@ def test_damage_is_counted_and_the_rest_is_indexed(home: Home, kbjobs: Kbjobs) -
     assert counts["documents"] == 3
 
 
+def test_a_copy_takes_all_parts(home: Home, kbjobs: Kbjobs) -> None:
+    real_input(ZIMS, "the ZIM files")
+    name = "wikibooks_be_all_nopic_2017-02_splitted.zimaa"
+    kbjobs("sources", "add", "parts", ZIMS / name, "--copy")
+    copied = sorted(path.name for path in SourceFolder(home.sources, "parts").pages.rglob("*.zim*"))
+    assert copied == sorted(path.name for path in ZIMS.glob("*_splitted.zim*"))
+    assert result_of(kbjobs, "index-offline", "parts", "--limit", "2")["documents"] == 2
+
+
 def test_an_inspection_is_a_report_and_json(zim: Path, home: Home, kbjobs: Kbjobs) -> None:
     ended = kbjobs("run", "zim-inspect", zim)
     for words in ("Winter", "website", "text/html", "characters of text", "Somebody", "checksum"):
