@@ -11,7 +11,7 @@ from kbjobs.context import Context
 from kbjobs.indexing.cutting import IndexOptions, choose_profile
 from kbjobs.scanning.enumerating import Scan
 from kbjobs.scanning.scan import scan_source
-from kbjobs.store.ledger import ChunkLike, DocumentLike, KnownDocument, Ledger
+from kbjobs.store.ledger import ChunkLike, DocumentLike, KnownDocument, Ledger, StoredChunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,9 @@ class _Reading:
     def known_documents(self, profile: int) -> dict[str, KnownDocument]:
         self.known = self._ledger.known_documents(profile) if self._ledger is not None else {}
         return self.known
+
+    def chunks_of(self, profile: int, doc_id: str) -> list[StoredChunk]:
+        return self._ledger.chunks_of(profile, doc_id) if self._ledger is not None else []
 
     def put_documents(
         self, profile: int, pipeline: str, batch: Iterable[tuple[DocumentLike, str, Sequence[ChunkLike]]]
@@ -84,6 +87,7 @@ def estimate_index(
             Chunker(tokens, max_tokens),
             (0.0, 1.0),
             reread=options.force or options.recut,
+            keeps_cut=options.keeps_cut and not options.recut and not options.force,
             limit=options.limit,
             allow_delete=options.allow_delete,
         )

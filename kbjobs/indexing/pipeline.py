@@ -69,6 +69,7 @@ def run_index(
             limit=options.limit,
             allow_delete=options.allow_delete,
             describing=describing,
+            keeps_cut=options.keeps_cut and not options.recut and not options.force,
         )
         filtered = describing.finish(context, source, ledger, changes.found) if describing is not None else 0
         publish_words(context.source, ledger, profile)

@@ -14,7 +14,7 @@ from kbjobs.crashpoints import crash_point
 from kbjobs.scanning.changes import Changes, Facts, Options
 from kbjobs.scanning.describing import Describing
 from kbjobs.scanning.enumerating import Scan, enumerate_source
-from kbjobs.store.ledger import ChunkLike, DocumentLike, KnownDocument, Ledger
+from kbjobs.store.ledger import ChunkLike, DocumentLike, KnownDocument, Ledger, StoredChunk
 from kbjobs.store.sources import Source
 
 
@@ -22,6 +22,10 @@ class DocumentStore(Facts, Protocol):
     """What a scan compares with and writes to: a ledger, or what stands in for one where nothing is to be written."""
 
     def known_documents(self, profile: int) -> dict[str, KnownDocument]:
+        """As the ledger's."""
+        ...
+
+    def chunks_of(self, profile: int, doc_id: str) -> list[StoredChunk]:
         """As the ledger's."""
         ...
 
@@ -43,6 +47,7 @@ def scan_source(
     limit: int | None = None,
     allow_delete: bool = False,
     describing: Describing | None = None,
+    keeps_cut: bool = False,
 ) -> tuple[Scan, Changes]:
     """Write new and changed documents with their chunks to the ledger; name the vanished ones, remove none.
 
@@ -71,8 +76,17 @@ def scan_source(
     options = Options(purpose, reread, limit, allow_delete)
     changes = Changes(context, source, found, known, is_current, scan, ledger, options, report)
     for documents in changes.batches():
-        chunks = chunker.chunk_many([document for document, _ in documents])
-        rows = [(document, signature, cut) for (document, signature), cut in zip(documents, chunks, strict=True)]
+        # A page that was read again and says the same keeps its passages, where they are not to be cut anew.
+        kept = {
+            document.doc_id: ledger.chunks_of(profile, document.doc_id)
+            for document, _ in documents
+            if keeps_cut and _says_the_same(known.get(document.doc_id), document)
+        }
+        cut = chunker.chunk_many([document for document, _ in documents if document.doc_id not in kept])
+        rows: list[tuple[DocumentLike, str, Sequence[ChunkLike]]] = [
+            (document, signature, kept[document.doc_id] if document.doc_id in kept else next(cut))
+            for document, signature in documents
+        ]
         if describing is not None and isinstance(ledger, Ledger):
             describing.write(ledger, pipeline, documents)
         ledger.put_documents(profile, pipeline, rows)
@@ -99,6 +113,10 @@ def name_pipeline(source: Source) -> str:
         return f"{version} {source.base_url}"
     places = "\0".join(os.path.realpath(path) for path in source.paths)
     return f"{version} {hashlib.sha256(os.fsencode(places)).hexdigest()[:16]}"
+
+
+def _says_the_same(before: KnownDocument | None, document: Document) -> bool:
+    return before is not None and before.is_chunked and before.content_hash == document.content_hash
 
 
 def _is_known(before: KnownDocument | None, document: Document, pipeline: str) -> bool:

@@ -72,6 +72,17 @@ class KnownDocument:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredChunk:
+    """A chunk as the ledger holds it."""
+
+    ordinal: int
+    text: str
+    text_hash: str
+    tokens: int
+    page: int
+
+
+@dataclass(frozen=True, slots=True)
 class IndexedModel:
     """A model that a source was indexed with.
 
@@ -284,6 +295,15 @@ class Ledger:
         """Document, hash of the text and tokens of each passage that is cut for a profile."""
         rows = self.connection.execute("SELECT doc_id, text_hash, tokens FROM chunks WHERE profile = ?", (profile,))
         return (tuple(row) for row in rows)
+
+    def chunks_of(self, profile: int, doc_id: str) -> list[StoredChunk]:
+        """The chunks of a document that are cut for a profile, in order."""
+        rows = self.connection.execute(
+            "SELECT ordinal, text, text_hash, tokens, page FROM chunks WHERE profile = ? AND doc_id = ?"
+            " ORDER BY ordinal",
+            (profile, doc_id),
+        )
+        return [StoredChunk(*row) for row in rows]
 
     # -- vectors ----------------------------------------------------------------------------------
 

@@ -85,6 +85,8 @@ def test_an_online_model_buys_nothing_unasked(
     kbjobs("run", "index-online", "docs", "--quiet")
     make_older(home, "docs")
     bought = len(openai_api.sold_texts)
+    for page in pages.iterdir():
+        page.touch()  # read again, and nothing new in it
     run = kbjobs("run", "index-online", "docs", "--progress", "plain")
     assert len(openai_api.sold_texts) == bought
     assert "6 documents had passages cut by an older version and keep them" in run.stdout + run.stderr
