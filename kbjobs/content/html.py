@@ -13,6 +13,7 @@ from functools import cache
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+from kbjobs.content.about import read_about
 from kbjobs.content.document import Block, Extract
 from kbjobs.content.nesting import refuse_deep_nesting
 
@@ -128,11 +129,12 @@ def extract_html(page: bytes, *, is_xml: bool = False) -> Extract:
         page = _SELF_CLOSED.sub(rb"<\1\2></\1>", page)
     tree = LexborHTMLParser(page)
     title, language, canonical = _read_head(tree)
+    about = read_about(tree, page)
     blocks, references = _extract_body(tree, page, _FURNITURE_NAMES)
     if not blocks:
         # the whole page may sit in a <div class="sidebar">: class names promise nothing
         blocks, references = _extract_body(LexborHTMLParser(page), page, frozenset())
-    return Extract(title, language, canonical, blocks, references)
+    return Extract(title, language, canonical, blocks, references, about)
 
 
 def _read_head(tree: LexborHTMLParser) -> tuple[str, str, str]:

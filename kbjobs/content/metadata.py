@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kbjobs.content.document import Document
-from kbjobs.content.language import decide_language
+from kbjobs.content.document import About, Document
+from kbjobs.content.language_rules import Evidence, decide_language, weigh
 
-METADATA_VERSION = 1
+METADATA_VERSION = 2
 """Version of what is read here. Raise it when the same document gives other metadata: all are then read again."""
 
 SNIPPET_LIMIT = 300
@@ -24,9 +24,15 @@ _ELLIPSIS = "…"
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """Facts of one document. ``language`` is None where it is not known; ``headings`` are pairs of level and text."""
+    """Facts of one document.
+
+    ``language`` is None where it is not known, and decided by the ``evidence`` of this document alone; ``headings`` are
+    pairs of level and text; ``about`` is what the document says of itself.
+    """
 
     language: str | None
+    evidence: Evidence
+    about: About
     snippet: str
     characters: int
     heading_count: int
@@ -36,8 +42,11 @@ class Metadata:
 def read_metadata(document: Document) -> Metadata:
     """The metadata of a document."""
     headings = [block for block in document.blocks if block.kind == "heading"]
+    evidence = weigh(document)
     return Metadata(
-        language=decide_language(document),
+        language=decide_language(evidence),
+        evidence=evidence,
+        about=document.about,
         snippet=make_snippet(document),
         characters=sum(len(block.text) for block in document.blocks),
         heading_count=len(headings),

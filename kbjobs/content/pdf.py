@@ -15,7 +15,18 @@ from pathlib import Path
 import pypdfium2
 import pypdfium2.raw as pdfium
 
-from kbjobs.content.document import TITLE_LIMIT, Extract, clean_title
+from kbjobs.content.dates import read_date
+from kbjobs.content.document import (
+    DESCRIPTION_LIMIT,
+    MOST_AUTHORS,
+    MOST_CATEGORIES,
+    TITLE_LIMIT,
+    About,
+    Extract,
+    clean_description,
+    clean_names,
+    clean_title,
+)
 from kbjobs.content.pages import Entry, Line, arrange
 
 PAGE_LIMIT = 20_000
@@ -136,7 +147,7 @@ def _read(document: pypdfium2.PdfDocument) -> Extract:
         raise ValueError(
             "no text: its pages are pictures (scanned)" if has_pictures else "no text: its pages are empty"
         )
-    return Extract(_read_title(document), _read_language(document), "", blocks, [])
+    return Extract(_read_title(document), _read_language(document), "", blocks, [], _read_about(document))
 
 
 def _read_page(document: pypdfium2.PdfDocument, index: int) -> tuple[list[Line], bool]:
@@ -262,12 +273,29 @@ def _height_of(place: object) -> float | None:
 
 
 def _read_title(document: pypdfium2.PdfDocument) -> str:
-    length = pdfium.FPDF_GetMetaText(document, b"Title\0", None, 0)
-    buffer = ctypes.create_string_buffer(length)
-    pdfium.FPDF_GetMetaText(document, b"Title\0", buffer, length)
-    title = clean_title(buffer.raw[: min(length - 2, TITLE_LIMIT * 40)].decode("utf-16-le", "replace"))
+    title = clean_title(_read_entry(document, b"Title", TITLE_LIMIT))
     letters = sum(letter.isalpha() for letter in title)
     return "" if letters < 2 or _NO_TITLE.fullmatch(title) else title
+
+
+def _read_about(document: pypdfium2.PdfDocument) -> About:
+    """What the document's information dictionary says (ISO 32000-1, 14.3.3)."""
+    keywords = _read_entry(document, b"Keywords", DESCRIPTION_LIMIT).replace(";", ",").split(",")
+    return About(
+        description=clean_description(_read_entry(document, b"Subject", DESCRIPTION_LIMIT)),
+        published=read_date(_read_entry(document, b"CreationDate", TITLE_LIMIT)),
+        authors=clean_names(_read_entry(document, b"Author", TITLE_LIMIT).split(";"), MOST_AUTHORS),
+        categories=clean_names(keywords, MOST_CATEGORIES),
+        kind="pdf",
+    )
+
+
+def _read_entry(document: pypdfium2.PdfDocument, name: bytes, limit: int) -> str:
+    """Return an entry of the information dictionary, of which ``limit`` clean characters are wanted."""
+    length = pdfium.FPDF_GetMetaText(document, name + b"\0", None, 0)
+    buffer = ctypes.create_string_buffer(length)
+    pdfium.FPDF_GetMetaText(document, name + b"\0", buffer, length)
+    return buffer.raw[: max(0, min(length - 2, limit * 40))].decode("utf-16-le", "replace")
 
 
 def _read_language(document: pypdfium2.PdfDocument) -> str:

@@ -11,7 +11,7 @@ import resource
 import subprocess
 import sys
 
-from kbjobs.content.document import Block, Extract
+from kbjobs.content.document import About, Block, Extract
 
 MEMORY_LIMIT = 3 * 2**30
 """Most memory of the process, in bytes of its address space: a PDF of 256 MiB is held twice."""
@@ -35,7 +35,9 @@ def read_pdf(data: bytes) -> Extract:
     if "error" in answer:
         raise ValueError(answer["error"])
     blocks = [Block(kind, level, text, page) for kind, level, text, page in answer["blocks"]]
-    return Extract(answer["title"], answer["language"], "", blocks, [])
+    description, published, authors, categories, kind, _ = answer["about"]
+    about = About(description, published, tuple(authors), tuple(categories), kind)
+    return Extract(answer["title"], answer["language"], "", blocks, [], about)
 
 
 def main() -> None:
@@ -46,7 +48,9 @@ def main() -> None:
 
     try:
         found = extract_pdf(sys.stdin.buffer.read())
-        answer = {"title": found.title, "language": found.language, "blocks": found.blocks}
+        answer = {
+            "title": found.title, "language": found.language, "blocks": found.blocks, "about": found.about,
+        }  # fmt: skip
     except ValueError as error:
         answer = {"error": str(error)}
     except MemoryError:

@@ -8,6 +8,7 @@ import stat
 from functools import lru_cache
 from urllib.parse import quote, urljoin, urlsplit
 
+from kbjobs.content.dates import date_in_path
 from kbjobs.content.document import (
     Document,
     EmptyDocument,
@@ -75,7 +76,7 @@ def make_document(
     url: str,
     page_url: str,
     base_url: str | None,
-    language: str | None = None,
+    archive_language: str = "",
 ) -> Document:
     """The document of what a file or an entry says. Raises UnreadableDocument where that has no word.
 
@@ -87,24 +88,47 @@ def make_document(
         url: its address.
         page_url: what its references are seen from.
         base_url: the address of the source's root.
-        language: taken where it does not say itself.
+        archive_language: what the archive says that its entries are in.
     """
     blocks = clean_blocks(extract.blocks)
     title = clean_title(extract.title) or clean_title(name) or "untitled"
     content_hash, word_count = measure_content(title, blocks)
     if word_count == 0:
         raise EmptyDocument(key, "no text: nothing is left without navigation, scripts and markup")
+    about = extract.about
+    if not about.published:
+        about = about._replace(published=date_in_path(urlsplit(url).path if is_web(url) else f"/{key}"))
+    language = read_language(extract.language)
+    said = [("page", language), ("archive", archive_language), ("alternate", _own_alternate(extract, url, page_url))]
     return Document(
         doc_id=document_id(source_id, key),
         path=key,
         url=url,
         title=title,
-        language=read_language(extract.language) or language,
+        language=language or archive_language or None,
         blocks=tuple(blocks),
         content_hash=content_hash,
         word_count=word_count,
         links=resolve_links(extract.references, page_url, base_url),
+        about=about,
+        said_languages=tuple((rule, tag) for rule, tag in said if tag),
     )
+
+
+def is_web(url: str) -> bool:
+    """Whether a URL is one of the Web."""
+    return url.startswith(("http://", "https://"))
+
+
+def _own_alternate(extract: Extract, url: str, page_url: str) -> str:
+    """The language for which a page names itself (``<link rel=alternate hreflang=fr href=…>``); '' for none, or two."""
+    own = {url, page_url}
+    found = {
+        tag
+        for tag, reference in extract.about.alternates
+        if len(reference) <= URL_LIMIT and (resolved := _resolve(page_url, reference)) and resolved[1] in own
+    }
+    return found.pop() if len(found) == 1 else ""
 
 
 def read_language(tag: str) -> str | None:

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import re
 
-from kbjobs.content.document import Block, Extract
+from kbjobs.content.dates import read_date
+from kbjobs.content.document import (
+    MOST_AUTHORS,
+    MOST_CATEGORIES,
+    About,
+    Block,
+    Extract,
+    clean_description,
+    clean_names,
+)
+from kbjobs.content.front_matter import read_front_matter
 
 _TITLE_LINE_LIMIT = 120  # a longer first line is a paragraph, not a title
-_FRONT_MATTER_LINES = 200
 
 _HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*))?$")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
@@ -17,7 +26,6 @@ _TABLE_RULE = re.compile(r"[ \t]*\|?[ \t:|-]*--[ \t:|-]*$")
 _LINK = re.compile(r"!?\[([^\[\]]{0,500})\]\(<?([^()<>\s]{1,2000})>?(?:[ \t]+\"[^\"]{0,300}\")?\)")
 _COMMENT_OR_TAG = re.compile(r"<!--.{0,2000}?-->|</?[a-zA-Z][a-zA-Z0-9-]{0,20}(?:[ \t][^<>]{0,500})?/?>")
 _STRONG = re.compile(r"(\*\*|__)(?=\S)([^*_\n]{1,300})(?<=\S)\1")
-_FRONT_MATTER_FIELD = re.compile(r"(title|lang|language)[ \t]*:[ \t]*(.*)$", re.IGNORECASE)
 
 
 def extract_text(text: str) -> Extract:
@@ -34,19 +42,27 @@ def extract_text(text: str) -> Extract:
     blocks = [Block("text", 0, " ".join(lines)) for lines in paragraphs if lines]
     if title and len(first) == 1:
         blocks[0] = Block("heading", 1, title)
-    return Extract(title, "", "", blocks, [])
+    return Extract(title, "", "", blocks, [], About(kind="text"))
 
 
 def extract_markdown(text: str) -> Extract:
     """Return a Markdown file: front matter is read for title and language and dropped, fenced code is kept."""
     lines = text.lstrip("\ufeff").splitlines()
-    fields, start = _read_front_matter(lines)
+    fields, start = read_front_matter(lines)
     reader = _MarkdownReader()
     for line in lines[start:]:
         reader.add_line(line)
     reader.end_block()
-    title = fields.get("title", "") or reader.title
-    return Extract(title, fields.get("lang", ""), "", reader.blocks, reader.references)
+    first = {name: values[0] for name, values in fields.items() if values}
+    about = About(
+        description=clean_description(first.get("description", "")),
+        published=read_date(first.get("date", "")),
+        authors=clean_names(fields.get("authors", ()), MOST_AUTHORS),
+        categories=clean_names(fields.get("categories", ()), MOST_CATEGORIES),
+        kind="text",
+    )
+    title = first.get("title") or reader.title
+    return Extract(title, first.get("language", ""), "", reader.blocks, reader.references, about)
 
 
 class _MarkdownReader:
@@ -124,17 +140,3 @@ class _MarkdownReader:
         if not link[0].startswith("!"):
             self.references.append(link[2])
         return link[1]
-
-
-def _read_front_matter(lines: list[str]) -> tuple[dict[str, str], int]:
-    """Return the fields of a leading ``---`` block and the index of the first line after it."""
-    if not lines or lines[0].rstrip() != "---":
-        return {}, 0
-    fields: dict[str, str] = {}
-    for index, line in enumerate(lines[1:_FRONT_MATTER_LINES], start=1):
-        if line.rstrip() in ("---", "..."):
-            return fields, index + 1
-        if found := _FRONT_MATTER_FIELD.match(line):
-            name = "title" if found[1].lower() == "title" else "lang"
-            fields.setdefault(name, found[2].strip().strip("\"'"))
-    return {}, 0

@@ -208,8 +208,8 @@ class Changes:
         url = f"{base.rstrip('/')}/{quote(item.path)}" if base else ""
         page_url = url or archive_address(archive, item.path)
         extract = extract_page(key, item.data or b"", PAGE_TYPES[item.mimetype])
-        name, language = item.title or item.path, header.language or None
-        return make_document(self._source.id, key, extract, name, url, page_url, base or None, language)
+        name = item.title or item.path
+        return make_document(self._source.id, key, extract, name, url, page_url, base or None, header.language)
 
 
 def archive_address(archive: FoundFile, path: str) -> str:

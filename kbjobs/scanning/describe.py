@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from kbjobs.content.language import is_wanted, parse_filter
+from kbjobs.content.language import parse_filter
 from kbjobs.content.metadata import read_metadata
 from kbjobs.context import Context, PhaseResult
 from kbjobs.crashpoints import crash_point
 from kbjobs.scanning.changes import Changes, Options
 from kbjobs.scanning.describing import metadata_state
 from kbjobs.scanning.enumerating import Scan, enumerate_source
-from kbjobs.scanning.linking import resolve_links
 from kbjobs.scanning.scan import name_pipeline
+from kbjobs.scanning.settling import settle
 from kbjobs.scanning.words import publish_words
 from kbjobs.store import metadata as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.metadata import KnownMetadata
 from kbjobs.wording import counted
 
-READ, LINK = (0.0, 0.9), (0.9, 1.0)
+READ, SETTLE = (0.0, 0.9), (0.9, 1.0)
 
 
 def describe_source(context: Context, language_filter: str | None, force: bool, allow_delete: bool) -> PhaseResult:
@@ -44,16 +44,12 @@ def describe_source(context: Context, language_filter: str | None, force: bool, 
         read = _write_changes(context, ledger, known, changes, scan, pipeline, state)
         if scan.vanished:
             context.log.info("removing %d documents that are gone", len(scan.vanished))
-            store.forget_resolved_links(ledger)
+            store.forget_settled(ledger)
             ledger.delete_documents(scan.vanished)
             crash_point("documents.deleted")
         changes.remember()
-        if not store.are_links_resolved(ledger):
-            context.progress(0, 1, "documents", "resolving links", LINK, eta_matters=False)
-            resolve_links(context, source, ledger, found)
-            crash_point("metadata.linked")
-        filtered = store.mark_filtered(ledger, lambda tag: wanted is None or is_wanted(tag, wanted))
-        crash_point("metadata.marked")
+        context.progress(0, 1, "documents", "resolving links, settling languages", SETTLE, eta_matters=False)
+        filtered = settle(context, source, ledger, found, wanted)
         publish_words(context.source, ledger)
         links = store.count_links(ledger)
         documents = ledger.count_documents() + filtered
@@ -104,7 +100,7 @@ def _write_changes(
     read = 0
     for documents in changes.batches():
         if not read:
-            store.forget_resolved_links(ledger)
+            store.forget_settled(ledger)
         rows = [(document, signature, read_metadata(document)) for document, signature in documents]
         store.put_metadata(ledger, pipeline, state, rows)
         crash_point("metadata.committed")

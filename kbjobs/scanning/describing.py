@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kbjobs.content.document import Document
-from kbjobs.content.language import is_wanted, parse_filter
+from kbjobs.content.language import parse_filter
 from kbjobs.content.metadata import METADATA_VERSION, read_metadata
 from kbjobs.context import Context
 from kbjobs.crashpoints import crash_point
 from kbjobs.scanning.enumerating import Enumerated
-from kbjobs.scanning.linking import resolve_links
+from kbjobs.scanning.settling import settle
 from kbjobs.store import metadata as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.metadata import KnownMetadata
@@ -45,17 +45,11 @@ class Describing:
 
     def write(self, ledger: Ledger, pipeline: str, documents: Sequence[tuple[Document, str]]) -> None:
         """Write the metadata of documents, before their passages."""
-        store.forget_resolved_links(ledger)
+        store.forget_settled(ledger)
         rows = [(document, signature, read_metadata(document)) for document, signature in documents]
         store.put_metadata(ledger, pipeline, self._state, rows)
         crash_point("metadata.committed")
 
     def finish(self, context: Context, source: Source, ledger: Ledger, found: Enumerated) -> int:
         """Once all are read: resolve links, mark what the filter leaves out; returns how many that are."""
-        if not store.are_links_resolved(ledger):
-            resolve_links(context, source, ledger, found)
-            crash_point("metadata.linked")
-        wanted = self._wanted
-        filtered = store.mark_filtered(ledger, lambda tag: wanted is None or is_wanted(tag, wanted))
-        crash_point("metadata.marked")
-        return filtered
+        return settle(context, source, ledger, found, self._wanted)

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from kbjobs.store.connection import connect, transaction
 
-LEDGER_VERSION = 3
+LEDGER_VERSION = 4
 PAGE = 500  # rows asked for at a time; well below SQLite's limit of 32,766 variables
 URL = "CASE WHEN c.page > 0 THEN d.url || '#page=' || c.page ELSE d.url END"  # of a passage: RFC 8118 for PDFs
 # A condition on chunks c: what a language filter has marked is neither embedded nor in a collection. The list is

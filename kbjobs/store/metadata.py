@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from kbjobs.store.connection import transaction
 from kbjobs.store.ledger import DocumentLike, Ledger
@@ -13,7 +13,30 @@ from kbjobs.store.ledger import DocumentLike, Ledger
 LINK_PAGE = 5_000  # links compared and committed together
 SHOWN_LANGUAGES = 50  # a page may claim any language; a summary names the most frequent
 UNKNOWN = "unknown"
-_LINKS_RESOLVED = "links resolved"
+_SETTLED = "links resolved"
+_COLUMNS = (
+    "doc_id", "state", "signature", "language", "evidence", "snippet", "characters", "heading_count", "headings",
+    "description", "published", "authors", "categories", "doc_type",
+)  # fmt: skip
+_PUT = (
+    f"INSERT INTO metadata ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+    f" ON CONFLICT (doc_id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _COLUMNS[1:])}"
+)
+
+
+class AboutLike(Protocol):
+    """What the ledger keeps of what a document says of itself."""
+
+    @property
+    def description(self) -> str: ...  # noqa: D102
+    @property
+    def published(self) -> str: ...  # noqa: D102
+    @property
+    def authors(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def categories(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def kind(self) -> str: ...  # noqa: D102
 
 
 class MetadataLike(Protocol):
@@ -21,6 +44,10 @@ class MetadataLike(Protocol):
 
     @property
     def language(self) -> str | None: ...  # noqa: D102
+    @property
+    def evidence(self) -> object: ...  # noqa: D102
+    @property
+    def about(self) -> AboutLike: ...  # noqa: D102
     @property
     def snippet(self) -> str: ...  # noqa: D102
     @property
@@ -71,21 +98,24 @@ def put_metadata(
         for document, signature, metadata in batch:
             if not ledger.write_document(pipeline, document, signature):
                 execute("DELETE FROM chunked WHERE doc_id = ?", (document.doc_id,))
+            about = metadata.about
             execute(
-                "INSERT INTO metadata (doc_id, state, signature, language, snippet, characters, heading_count,"
-                " headings) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (doc_id) DO UPDATE SET"
-                " state = excluded.state, signature = excluded.signature, language = excluded.language,"
-                " snippet = excluded.snippet, characters = excluded.characters,"
-                " heading_count = excluded.heading_count, headings = excluded.headings",
+                _PUT,
                 (
                     document.doc_id,
                     state,
                     signature,
                     metadata.language,
+                    _dump(metadata.evidence),
                     metadata.snippet,
                     metadata.characters,
                     metadata.heading_count,
-                    json.dumps([list(heading) for heading in metadata.headings], ensure_ascii=False),
+                    _dump(metadata.headings),
+                    about.description,
+                    about.published,
+                    _dump(about.authors),
+                    _dump(about.categories),
+                    about.kind,
                 ),
             )
 
@@ -127,14 +157,32 @@ def document_urls(ledger: Ledger) -> Iterator[tuple[str, str]]:
         yield row[0], row[1]
 
 
-def are_links_resolved(ledger: Ledger) -> bool:
-    """Whether every link was compared with the documents as they are."""
-    return ledger.fact(_LINKS_RESOLVED) is not None
+def is_settled(ledger: Ledger) -> bool:
+    """Whether links and languages were compared with the documents as they are."""
+    return ledger.fact(_SETTLED) is not None
 
 
-def forget_resolved_links(ledger: Ledger) -> None:
-    """Note, before documents change, that links have to be compared again."""
-    ledger.set_fact(_LINKS_RESOLVED, None)
+def forget_settled(ledger: Ledger) -> None:
+    """Note, before documents change, that links and languages have to be compared again."""
+    ledger.set_fact(_SETTLED, None)
+
+
+def note_settled(ledger: Ledger) -> None:
+    """Note that links and languages were compared with the documents as they are."""
+    ledger.set_fact(_SETTLED, "yes")
+
+
+def read_evidence(ledger: Ledger) -> Iterator[tuple[str, str | None, Any]]:
+    """Each document's id, language and what speaks for it, as :func:`put_metadata` was given it, of JSON values."""
+    rows = ledger.connection.execute("SELECT doc_id, language, evidence FROM metadata WHERE evidence IS NOT NULL")
+    for doc_id, language, evidence in rows:
+        yield doc_id, language, json.loads(evidence)
+
+
+def set_languages(ledger: Ledger, languages: Sequence[tuple[str | None, str]]) -> None:
+    """Change the language of documents: pairs of language and doc_id."""
+    with transaction(ledger.connection):
+        ledger.connection.executemany("UPDATE metadata SET language = ? WHERE doc_id = ?", languages)
 
 
 def resolve_links(ledger: Ledger, find: Callable[[str], str | None], check: Callable[[], None]) -> None:
@@ -154,10 +202,13 @@ def resolve_links(ledger: Ledger, find: Callable[[str], str | None], check: Call
         if changed:
             with transaction(ledger.connection):
                 ledger.connection.executemany("UPDATE links SET target = ? WHERE doc_id = ? AND url = ?", changed)
-    ledger.set_fact(_LINKS_RESOLVED, "yes")
 
 
 def count_links(ledger: Ledger) -> LinkCounts:
     """How many links lead to a document of the source, and how many do not."""
     total, resolved = ledger.connection.execute("SELECT count(*), count(target) FROM links").fetchone()
     return LinkCounts(int(resolved), int(total) - int(resolved))
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

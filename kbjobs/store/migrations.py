@@ -211,8 +211,17 @@ def ledger_003_pages(db: Database) -> None:
     db.execute("ALTER TABLE chunks ADD COLUMN page INTEGER NOT NULL DEFAULT 0")
 
 
+def ledger_004_about(db: Database) -> None:
+    """What a document says of itself, and what speaks for its language."""
+    db.execute("ALTER TABLE metadata ADD COLUMN evidence TEXT")  # JSON; NULL where it was read without
+    for column in ("description", "published", "doc_type"):
+        db.execute(f"ALTER TABLE metadata ADD COLUMN {column} TEXT NOT NULL DEFAULT ''")
+    for column in ("authors", "categories"):  # JSON lists of names
+        db.execute(f"ALTER TABLE metadata ADD COLUMN {column} TEXT NOT NULL DEFAULT '[]'")
+
+
 STATE: tuple[Migration, ...] = (state_001_queue, state_002_checkpoints, state_003_heartbeats)
-LEDGER: tuple[Migration, ...] = (ledger_001_documents, ledger_002_metadata, ledger_003_pages)
+LEDGER: tuple[Migration, ...] = (ledger_001_documents, ledger_002_metadata, ledger_003_pages, ledger_004_about)
 
 
 def apply_migrations(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> None:

@@ -37,8 +37,12 @@ def make_pdf(
     outline: Sequence[Entry] = (),
     rotate: int = 0,
     compress: bool = False,
+    information: bytes = b"",
 ) -> bytes:
-    """A PDF with one font, Helvetica; a page is its lines, or the operators of its content."""
+    """A PDF with one font, Helvetica; a page is its lines, or the operators of its content.
+
+    ``information`` is more of its information dictionary.
+    """
     count = len(pages)
     first_entry = 5 + 2 * count
     to_unicode = (
@@ -69,9 +73,8 @@ def make_pdf(
         objects.append(_stream(content, compress))
     if outline:
         objects += _outline(outline, first_entry)
-    information = len(objects) + 1
-    objects.append(b"<< /Title %s >>" % _text(title))
-    return _assemble(objects, information)
+    objects.append(b"<< /Title %s %s >>" % (_text(title), information))
+    return _assemble(objects, len(objects))
 
 
 def _show(line: Line) -> bytes:

