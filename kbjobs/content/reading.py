@@ -22,6 +22,7 @@ from kbjobs.content.document import (
 from kbjobs.content.encoding import decode_page
 from kbjobs.content.files import HTML_SUFFIXES, MARKDOWN_SUFFIXES, PDF_SUFFIXES, FoundFile
 from kbjobs.content.text import extract_markdown, extract_text
+from kbjobs.content.titles import NO_SITE, SiteTitles
 
 SIZE_LIMIT = 32 * 2**20
 """Largest file read, in bytes. A larger page is a data dump, and takes gigabytes once it is parsed."""
@@ -44,17 +45,20 @@ _REFUSED_IN_URL = re.compile(r"[\x00-\x20\x7f-\xa0\u2028-\u202e\u2066-\u2069\ud8
 _URL_SAFE = "%/:=&?~#+!$,;'@()*[]"
 
 
-def read_document(found: FoundFile, source_id: str, base_url: str | None = None) -> Document:
+def read_document(
+    found: FoundFile, source_id: str, base_url: str | None = None, titles: SiteTitles = NO_SITE
+) -> Document:
     """Read, decode and extract one file.
 
-    ``base_url`` (http or https) is where the source's root lives on the web. Raises UnreadableDocument,
+    ``base_url`` (http or https) is where the source's root lives on the web; ``titles`` are what its pages repeat in
+    their titles. Raises UnreadableDocument,
     with a reason a person understands, for a file that is empty, too large, binary, without text, gone, or
     changed while it was read.
     """
     extract = extract_page(found.key, _read_bytes(found), found.path.suffix.lower())
     url, is_claimed = _choose_url(found, extract.canonical, base_url)
     page_url = url if is_claimed or not base_url else join_base(base_url, found)
-    return make_document(source_id, found.key, extract, found.path.stem, url, page_url, base_url)
+    return make_document(source_id, found.key, extract, found.path.stem, url, page_url, base_url, titles=titles)
 
 
 def extract_page(key: str, page: bytes, suffix: str) -> Extract:
@@ -77,6 +81,7 @@ def make_document(
     page_url: str,
     base_url: str | None,
     archive_language: str = "",
+    titles: SiteTitles = NO_SITE,
 ) -> Document:
     """The document of what a file or an entry says. Raises UnreadableDocument where that has no word.
 
@@ -89,9 +94,10 @@ def make_document(
         page_url: what its references are seen from.
         base_url: the address of the source's root.
         archive_language: what the archive says that its entries are in.
+        titles: what the pages of the source repeat in their titles.
     """
     blocks = clean_blocks(extract.blocks)
-    title = clean_title(extract.title) or clean_title(name) or "untitled"
+    title = titles.shorten(clean_title(extract.title)) or clean_title(name) or "untitled"
     content_hash, word_count = measure_content(title, blocks)
     if word_count == 0:
         raise EmptyDocument(key, "no text: nothing is left without navigation, scripts and markup")

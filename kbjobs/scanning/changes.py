@@ -6,18 +6,20 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from kbjobs.content.document import Document, EmptyDocument, UnreadableDocument, document_id
 from kbjobs.content.files import FoundFile, quote_key
 from kbjobs.content.reading import check_web_url, extract_page, make_document, read_document
+from kbjobs.content.titles import read_title
 from kbjobs.context import Context
 from kbjobs.scanning.enumerating import Enumerated, Known, Scan, add_vanished
+from kbjobs.scanning.titles import SAMPLE, Facts, TitleRules, sample_titles
 from kbjobs.store.sources import Source
 
 if TYPE_CHECKING:
-    from kbjobs.content.zim import ZimHeader, ZimItem
+    from kbjobs.content.zim import ZimFile, ZimHeader, ZimItem
 
 READ_BATCH = 32  # documents read, cut and committed together
 # A file written within this time of its look at may be written again within the clock's grain, with the same
@@ -28,18 +30,6 @@ PAGE_TYPES = {"text/html": ".html", "application/xhtml+xml": ".xhtml", "text/pla
 MIN_TEXT_FACT = "minimum text length"
 MIN_TEXT = 100
 """Characters that an archive's entry has at least, if it is to be a document."""
-
-
-class Facts(Protocol):
-    """Where is remembered what was read whole."""
-
-    def fact(self, name: str) -> str | None:
-        """As the ledger's."""
-        ...
-
-    def set_fact(self, name: str, value: str | None) -> None:
-        """As the ledger's."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +80,7 @@ class Changes:
         self._done, self._total = 0, len(found.files)
         self._read_whole: list[tuple[str, str]] = []
         self._minimum = int(facts.fact(MIN_TEXT_FACT) or MIN_TEXT)
+        self._titles = TitleRules(facts, is_new=not known or options.reread)
 
     def batches(self) -> Iterator[list[tuple[Document, str]]]:
         """Documents with the signatures of their files. What was given is to be committed before the next is asked for.
@@ -97,6 +88,8 @@ class Changes:
         Raises TooManyRemovedError where an archive has lost more than can be meant.
         """
         changed = [file for file in self.found.files if not self._skip(self._id(file.key), file.signature)]
+        if changed:
+            self._titles.learn("", lambda: sample_titles(changed))
         for start in range(0, len(changed), READ_BATCH):
             self._on_progress(self._done, self._total)
             batch = changed[start : start + READ_BATCH]
@@ -110,6 +103,8 @@ class Changes:
         """Note which archives were read whole, once what they have lost is removed."""
         for name, value in self._read_whole:
             self._facts.set_fact(name, value)
+        if self._options.limit is None:
+            self._titles.finish()
 
     def _id(self, key: str) -> str:
         return document_id(self._source.id, key)
@@ -126,7 +121,7 @@ class Changes:
             self._context.check()
             settled = time.time_ns() - SETTLED_NS > file.mtime_ns
             try:
-                document = read_document(file, self._source.id, self._source.base_url)
+                document = read_document(file, self._source.id, self._source.base_url, self._titles.site)
             except UnreadableDocument as error:
                 self._scan.failed.append((error.key, error.reason))
             else:
@@ -151,6 +146,7 @@ class Changes:
         try:
             with ZimFile(archive.path) as zim:
                 self._total += zim.header.article_count or zim.header.entry_count
+                self._titles.learn(archive.key, lambda: sample_archive(zim))
                 for item in zim.entries(wanted=frozenset(PAGE_TYPES)):
                     self._context.check()
                     if self._options.limit is not None and self._done + len(batch) >= self._options.limit:
@@ -209,9 +205,18 @@ class Changes:
         page_url = url or archive_address(archive, item.path)
         extract = extract_page(key, item.data or b"", PAGE_TYPES[item.mimetype])
         name = item.title or item.path
-        return make_document(self._source.id, key, extract, name, url, page_url, base or None, header.language)
+        language, titles = header.language, self._titles.site
+        return make_document(self._source.id, key, extract, name, url, page_url, base or None, language, titles)
 
 
 def archive_address(archive: FoundFile, path: str) -> str:
     """What stands for the address of an entry that has none: its place below the archive's file."""
     return f"file://{quote(os.fsencode(archive.path))}/{quote(path)}"
+
+
+def sample_archive(zim: ZimFile) -> list[str]:
+    """The titles of some of an archive's HTML pages, among whose entries may be many pictures."""
+    from kbjobs.content.zim import ZimItem
+
+    items = zim.entries(wanted=frozenset({"text/html"}), sample=4 * SAMPLE)
+    return [read_title(item.data) for item in items if isinstance(item, ZimItem) and item.data][:SAMPLE]

@@ -11,9 +11,10 @@ from kbjobs.content.chunking import Chunker
 from kbjobs.content.document import EXTRACTION_VERSION, READING_VERSION, Document
 from kbjobs.context import Context
 from kbjobs.crashpoints import crash_point
-from kbjobs.scanning.changes import Changes, Facts, Options
+from kbjobs.scanning.changes import Changes, Options
 from kbjobs.scanning.describing import Describing
 from kbjobs.scanning.enumerating import Scan, enumerate_source
+from kbjobs.scanning.titles import Facts
 from kbjobs.store.ledger import ChunkLike, DocumentLike, KnownDocument, Ledger, StoredChunk
 from kbjobs.store.sources import Source
 

@@ -1,0 +1,84 @@
+"""What the pages of a site repeat in their titles, "Page | Site" or "Site: Page", and titles without it."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from kbjobs.content.document import clean_title
+from kbjobs.content.encoding import NotText, decode_page
+
+REPEATED_SHARE = 0.5
+"""Share of a site's titles that repeat what is then taken for its name."""
+
+REPEATED_TITLES = 3
+"""And the least number of them; each with another rest."""
+
+HEAD_LIMIT = 65_536
+"""How much of a page is searched for its title, in bytes."""
+
+_BETWEEN = re.compile(r"\s+(?:[-|–—·•»›/]|::)\s+|\s*[|»]\s*")
+_AFTER_SITE = re.compile(rf"{_BETWEEN.pattern}|:\s+")
+_TITLE = re.compile(r"<title[^>]{0,200}>([^<]{0,2000})", re.IGNORECASE)
+
+
+class SiteTitles(NamedTuple):
+    """What titles begin and end with, the longest first, with what parts it from the rest."""
+
+    prefixes: tuple[str, ...] = ()
+    suffixes: tuple[str, ...] = ()
+
+    def shorten(self, title: str) -> str:
+        """A title without the name of its site; as it is where nothing else would be left."""
+        for suffix in self.suffixes:
+            if title.endswith(suffix) and len(title) > len(suffix):
+                title = title[: -len(suffix)].rstrip()
+                break
+        for prefix in self.prefixes:
+            if title.startswith(prefix) and len(title) > len(prefix):
+                return title[len(prefix) :].lstrip()
+        return title
+
+    def joined(self, other: SiteTitles) -> SiteTitles:
+        """What either of them knows."""
+
+        def join(one: tuple[str, ...], two: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(sorted({*one, *two}, key=lambda text: (-len(text), text)))
+
+        return SiteTitles(join(self.prefixes, other.prefixes), join(self.suffixes, other.suffixes))
+
+
+NO_SITE = SiteTitles()
+
+
+def find_repeated(titles: Iterable[str]) -> SiteTitles:
+    """What the titles of a site's pages repeat."""
+    prefixes: dict[str, set[str]] = defaultdict(set)
+    suffixes: dict[str, set[str]] = defaultdict(set)
+    count = 0
+    for title in titles:
+        count += 1
+        for found in _BETWEEN.finditer(title):
+            suffixes[title[found.start() :]].add(title[: found.start()])
+        for found in _AFTER_SITE.finditer(title):
+            prefixes[title[: found.end()]].add(title[found.end() :])
+    enough = max(REPEATED_TITLES, REPEATED_SHARE * count)
+
+    def choose(rests: dict[str, set[str]]) -> Iterator[str]:
+        for repeated, others in rests.items():
+            if len(others - {""}) >= enough:
+                yield repeated
+
+    return SiteTitles(tuple(choose(prefixes)), tuple(choose(suffixes))).joined(NO_SITE)
+
+
+def read_title(page: bytes) -> str:
+    """The title of an HTML page, without reading the page; '' where it has none."""
+    try:
+        found = _TITLE.search(decode_page(page[:HEAD_LIMIT]))
+    except NotText:
+        return ""
+    return clean_title(html.unescape(found[1])) if found else ""
