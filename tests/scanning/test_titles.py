@@ -13,7 +13,7 @@ from kbjobs.sources import register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from tests.content.zims import build_zim
-from tests.phases.test_metadata import describe_pages, query
+from tests.phases.test_metadata import age, describe_pages, query
 
 SUBJECTS = [f"Subject {number}" for number in range(9)]
 
@@ -50,6 +50,7 @@ def test_a_page_that_comes_later_is_read_by_the_same_rules(home: Home, tmp_path:
 def test_a_source_of_an_earlier_version_keeps_its_titles(home: Home, tmp_path: Path) -> None:
     """Another title makes other passages, which may have been paid for. --force reads all anew."""
     pages = write_site(tmp_path / "site")
+    age(pages)
     register(home, "docs", [pages])
     describe_pages(home)
     ledger = Ledger(SourceFolder(home.sources, "docs").ledger)
