@@ -20,7 +20,7 @@ CLEAR = 0.99
 CLEAR_LETTERS = 80
 """Characters of text below which it contradicts nothing."""
 
-GLANCE = 500
+GLANCE = 300
 """Characters that are looked at first: where they agree with the rules, the rest is not looked at."""
 
 BY_NAME = frozenset({"folder", "file name", "title"})
@@ -137,12 +137,16 @@ def _names_in(document: Document) -> Iterator[tuple[str, str]]:
 
 
 def _start_of(document: Document, limit: int) -> str:
-    """The first ``limit`` characters of a document's text."""
-    pieces: list[str] = []
-    length = 0
-    for block in document.blocks:
-        pieces.append(block.text)
-        length += len(block.text) + 1
-        if length >= limit:
+    """The first ``limit`` characters of a document's text; without listings, where there is anything else."""
+    for with_listings in (False, True):
+        pieces: list[str] = []
+        length = 0
+        for block in document.blocks:
+            if with_listings or "\n" not in block.text:  # line breaks are kept in listings only
+                pieces.append(block.text[:limit])
+                length += len(pieces[-1]) + 1
+                if length >= limit:
+                    break
+        if length >= CLEAR_LETTERS:
             break
     return " ".join(pieces)[:limit]
