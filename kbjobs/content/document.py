@@ -6,7 +6,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from kbjobs.errors import KbjobsError
@@ -118,6 +118,10 @@ class Document:
     links: tuple[str, ...]
     about: About = SAYS_NOTHING
     said_languages: tuple[tuple[str, str], ...] = ()
+
+    def without_text(self) -> Document:
+        """The same without its blocks."""
+        return replace(self, blocks=())
 
 
 def document_id(source_id: str, key: str) -> str:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from kbjobs.content.document import Document, EmptyDocument, UnreadableDocument, document_id
+from kbjobs.content.document import document_id
 from kbjobs.content.files import FoundFile, quote_key
-from kbjobs.content.reading import check_web_url, extract_page, make_document, read_document
+from kbjobs.content.reading import check_web_url
 from kbjobs.content.titles import read_title
 from kbjobs.context import Context
 from kbjobs.scanning.enumerating import Enumerated, Known, Scan, add_vanished
+from kbjobs.scanning.reading import Entry, Read, Reader, Task, Unread
+from kbjobs.scanning.reading_pool import Outcomes, read_all
 from kbjobs.scanning.titles import SAMPLE, Facts, TitleRules, sample_titles
 from kbjobs.store.sources import Source
 
@@ -22,9 +23,8 @@ if TYPE_CHECKING:
     from kbjobs.content.zim import ZimFile, ZimHeader, ZimItem
 
 READ_BATCH = 32  # documents read, cut and committed together
-# A file written within this time of its look at may be written again within the clock's grain, with the same
-# size and times; its signature is not trusted. Two seconds is the coarsest grain in use (FAT).
-SETTLED_NS = 2_000_000_000
+BATCH_BYTES = 4 * 2**20  # of an archive's entries: several batches are in memory
+MANY = 100  # documents from which on it is worth to start processes that read them
 PAGE_TYPES = {"text/html": ".html", "application/xhtml+xml": ".xhtml", "text/plain": ".txt", "application/pdf": ".pdf"}
 """What is read of an archive, and as what."""
 MIN_TEXT_FACT = "minimum text length"
@@ -37,10 +37,12 @@ class Options:
     """``reread`` reads all again; ``limit`` ends after so many documents, of which none is then removed.
 
     ``purpose`` names what they are read for and with which version: an archive that was read whole for the same
-    is not opened again.
+    is not opened again. ``describes`` says whether metadata are wanted, ``keeps_text`` whether the text is.
     """
 
     purpose: str
+    describes: bool = False
+    keeps_text: bool = False
     reread: bool = False
     limit: int | None = None
     allow_delete: bool = False
@@ -82,19 +84,20 @@ class Changes:
         self._minimum = int(facts.fact(MIN_TEXT_FACT) or MIN_TEXT)
         self._titles = TitleRules(facts, is_new=not known or options.reread)
 
-    def batches(self) -> Iterator[list[tuple[Document, str]]]:
-        """Documents with the signatures of their files. What was given is to be committed before the next is asked for.
+    def batches(self) -> Iterator[list[Read]]:
+        """Documents that were read. What was given is to be committed before the next is asked for.
 
         Raises TooManyRemovedError where an archive has lost more than can be meant.
         """
         changed = [file for file in self.found.files if not self._skip(self._id(file.key), file.signature)]
         if changed:
             self._titles.learn("", lambda: sample_titles(changed))
-        for start in range(0, len(changed), READ_BATCH):
-            self._on_progress(self._done, self._total)
-            batch = changed[start : start + READ_BATCH]
-            yield list(self._read_files(batch))
+        for batch, outcomes in read_all(self._reader(), self._batch(changed), len(changed) >= MANY):
+            yield [outcome for outcome in outcomes if isinstance(outcome, Read)]
             self._done += len(batch)
+            for outcome in outcomes:
+                if isinstance(outcome, Unread):
+                    self._scan.failed.append((outcome.key, outcome.reason))
         for archive in self.found.archives:
             yield from self._read_archive(archive)
         self._on_progress(self._done, self._done)
@@ -116,97 +119,115 @@ class Changes:
         self._done += 1
         return True
 
-    def _read_files(self, files: Sequence[FoundFile]) -> Iterator[tuple[Document, str]]:
-        for file in files:
-            self._context.check()
-            settled = time.time_ns() - SETTLED_NS > file.mtime_ns
-            try:
-                document = read_document(file, self._source.id, self._source.base_url, self._titles.site)
-            except UnreadableDocument as error:
-                self._scan.failed.append((error.key, error.reason))
-            else:
-                yield document, file.signature if settled else ""
+    def _reader(self) -> Reader:
+        describes, keeps_text = self._options.describes, self._options.keeps_text
+        return Reader(self._source.id, self._source.base_url, self._titles.site, describes, keeps_text)
 
-    def _read_archive(self, archive: FoundFile) -> Iterator[list[tuple[Document, str]]]:
-        from kbjobs.content.zim import ZimError, ZimFailure, ZimFile, ZimRedirect
+    def _batch(self, files: Sequence[FoundFile]) -> Iterator[list[Task]]:
+        for start in range(0, len(files), READ_BATCH):
+            self._on_progress(self._done, self._total)
+            yield list(files[start : start + READ_BATCH])
+
+    def _read_archive(self, archive: FoundFile) -> Iterator[list[Read]]:
+        from kbjobs.content.zim import ZimError, ZimFile
 
         prefix = f"{archive.key}/"
         mine = {doc_id for doc_id, known in self._known.items() if known.path.startswith(prefix)}
         signature = f"{archive.signature} {self._minimum}"
         marker = f"read {archive.key} for {self._options.purpose.partition(' ')[0]}"
         state = f"{signature} {self._options.purpose}"
-        if not self._options.reread and self._options.limit is None and self._facts.fact(marker) == state:
+        limit = self._options.limit
+        if not self._options.reread and limit is None and self._facts.fact(marker) == state:
             self._scan.unchanged += len(mine)
             self._done += len(mine)
             self._total += len(mine)
             return
         failures = len(self._scan.failed)
         seen: set[str] = set()
-        batch: list[tuple[Document, str]] = []
         try:
             with ZimFile(archive.path) as zim:
-                self._total += zim.header.article_count or zim.header.entry_count
+                entries = zim.header.article_count or zim.header.entry_count
+                self._total += entries
                 self._titles.learn(archive.key, lambda: sample_archive(zim))
-                for item in zim.entries(wanted=frozenset(PAGE_TYPES)):
-                    self._context.check()
-                    if self._options.limit is not None and self._done + len(batch) >= self._options.limit:
-                        break
-                    if isinstance(item, ZimRedirect):
-                        continue
-                    key = prefix + quote_key(item.path)
-                    doc_id = self._id(key)
-                    if isinstance(item, ZimFailure):
-                        self._scan.failed.append((key, item.reason))
-                        seen.add(doc_id)
-                        continue
-                    if item.data is None:
-                        if item.mimetype in PAGE_TYPES:
-                            self._scan.failed.append((key, f"too large: {item.size / 2**20:,.0f} MiB"))
-                            seen.add(doc_id)
-                        continue
-                    if self._skip(doc_id, signature):
-                        seen.add(doc_id)
-                        continue
-                    try:
-                        document = self._make(archive, zim.header, key, item)
-                    except EmptyDocument:
-                        self._scan.short += 1
-                        continue
-                    except UnreadableDocument as error:
-                        self._scan.failed.append((error.key, error.reason))
-                        seen.add(doc_id)
-                        continue
-                    if sum(len(block.text) for block in document.blocks) < self._minimum:
-                        self._scan.short += 1
-                        continue
-                    seen.add(doc_id)
-                    batch.append((document, signature))
-                    if len(batch) == READ_BATCH:
-                        self._on_progress(self._done, max(self._total, self._done))
-                        yield batch
-                        self._done += len(batch)
-                        batch = []
+                batches = self._batch_entries(archive, zim, signature, seen)
+                for _, outcomes in read_all(self._reader(), batches, entries >= MANY and limit is None):
+                    read = self._choose(outcomes, seen)
+                    self._on_progress(self._done, max(self._total, self._done))
+                    if read:
+                        yield read
+                    self._done += len(read)
         except ZimError as error:
             self._scan.failed.append((archive.key, str(error)))
             return
-        if batch:
-            yield batch
-            self._done += len(batch)
-        if self._options.limit is not None:
+        if limit is not None:
             return
         if len(self._scan.failed) == failures:
             self._read_whole.append((marker, state))
         gone = [doc_id for doc_id in mine if doc_id not in seen]
         add_vanished(self._source, self._known, self._scan, gone, self._options.allow_delete)
 
-    def _make(self, archive: FoundFile, header: ZimHeader, key: str, item: ZimItem) -> Document:
+    def _batch_entries(self, archive: FoundFile, zim: ZimFile, signature: str, seen: set[str]) -> Iterator[list[Task]]:
+        """The entries that are to be read; of those that are as they were, or cannot be, ``seen`` is told."""
+        from kbjobs.content.zim import ZimFailure, ZimRedirect
+
+        batch: list[Task] = []
+        size = 0
+        for item in zim.entries(wanted=frozenset(PAGE_TYPES)):
+            self._context.check()
+            if self._options.limit is not None and self._done >= self._options.limit:
+                break
+            if isinstance(item, ZimRedirect):
+                continue
+            key = f"{archive.key}/{quote_key(item.path)}"
+            doc_id = self._id(key)
+            if isinstance(item, ZimFailure):
+                self._scan.failed.append((key, item.reason))
+                seen.add(doc_id)
+            elif item.data is None:
+                if item.mimetype in PAGE_TYPES:
+                    self._scan.failed.append((key, f"too large: {item.size / 2**20:,.0f} MiB"))
+                    seen.add(doc_id)
+            elif self._skip(doc_id, signature):
+                seen.add(doc_id)
+            else:
+                batch.append(self._make_entry(archive, zim.header, key, item, signature))
+                size += len(item.data)
+                if len(batch) == READ_BATCH or size > BATCH_BYTES or self._options.limit is not None:
+                    yield batch
+                    batch, size = [], 0
+        yield batch
+
+    def _choose(self, outcomes: Outcomes, seen: set[str]) -> list[Read]:
+        """Those of an archive's entries that are documents: with enough text."""
+        read = []
+        for outcome in outcomes:
+            if isinstance(outcome, Unread):
+                if outcome.is_empty:
+                    self._scan.short += 1
+                    continue
+                self._scan.failed.append((outcome.key, outcome.reason))
+                seen.add(self._id(outcome.key))
+            elif outcome.characters < self._minimum:
+                self._scan.short += 1
+            else:
+                seen.add(outcome.document.doc_id)
+                read.append(outcome)
+        return read
+
+    def _make_entry(self, archive: FoundFile, header: ZimHeader, key: str, item: ZimItem, signature: str) -> Entry:
         base = self._source.base_url or check_web_url(header.source) or ""
         url = f"{base.rstrip('/')}/{quote(item.path)}" if base else ""
-        page_url = url or archive_address(archive, item.path)
-        extract = extract_page(key, item.data or b"", PAGE_TYPES[item.mimetype])
-        name = item.title or item.path
-        language, titles = header.language, self._titles.site
-        return make_document(self._source.id, key, extract, name, url, page_url, base or None, language, titles)
+        return Entry(
+            key,
+            item.data or b"",
+            PAGE_TYPES[item.mimetype],
+            item.title or item.path,
+            signature,
+            url,
+            url or archive_address(archive, item.path),
+            base or None,
+            header.language,
+        )
 
 
 def archive_address(archive: FoundFile, path: str) -> str:

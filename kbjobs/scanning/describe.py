@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from kbjobs.content.language import parse_filter
-from kbjobs.content.metadata import read_metadata
 from kbjobs.context import Context, PhaseResult
 from kbjobs.crashpoints import crash_point
 from kbjobs.scanning.changes import Changes, Options
-from kbjobs.scanning.describing import metadata_state
+from kbjobs.scanning.describing import described, metadata_state
 from kbjobs.scanning.enumerating import Scan, enumerate_source
 from kbjobs.scanning.scan import name_pipeline
 from kbjobs.scanning.settling import settle
@@ -39,7 +38,7 @@ def describe_source(context: Context, language_filter: str | None, force: bool, 
         def report(done: int, total: int) -> None:
             context.progress(done, total, "documents", "reading metadata", READ)
 
-        options = Options(f"metadata {state}", force, None, allow_delete)
+        options = Options(f"metadata {state}", describes=True, reread=force, allow_delete=allow_delete)
         changes = Changes(context, source, found, known, is_current, scan, ledger, options, report)
         read = _write_changes(context, ledger, known, changes, scan, pipeline, state)
         if scan.vanished:
@@ -101,12 +100,11 @@ def _write_changes(
     for documents in changes.batches():
         if not read:
             store.forget_settled(ledger)
-        rows = [(document, signature, read_metadata(document)) for document, signature in documents]
-        store.put_metadata(ledger, pipeline, state, rows)
+        store.put_metadata(ledger, pipeline, state, described(documents))
         crash_point("metadata.committed")
-        read += len(rows)
+        read += len(documents)
         saved = 0
-        for document, _ in documents:
+        for document in (one.document for one in documents):
             before = known.get(document.doc_id)
             scan.count(before.content_hash if before else None, document.content_hash)
             # Only what the ledger did not hold is progress: a page read again is not.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from kbjobs.content.document import Document
 from kbjobs.content.language import parse_filter
-from kbjobs.content.metadata import METADATA_VERSION, read_metadata
+from kbjobs.content.metadata import METADATA_VERSION, Metadata
 from kbjobs.context import Context
 from kbjobs.crashpoints import crash_point
 from kbjobs.scanning.enumerating import Enumerated
+from kbjobs.scanning.reading import Read
 from kbjobs.scanning.settling import settle
 from kbjobs.store import metadata as store
 from kbjobs.store.ledger import Ledger
@@ -20,6 +21,13 @@ from kbjobs.store.sources import Source
 def metadata_state(pipeline: str) -> str:
     """What metadata were read by: those of another state are read again."""
     return f"{METADATA_VERSION} {pipeline}"
+
+
+def described(documents: Iterable[Read]) -> Iterator[tuple[Document, str, Metadata]]:
+    """What the ledger keeps of documents that were read with their metadata."""
+    for one in documents:
+        if one.metadata is not None:
+            yield one.document, one.signature, one.metadata
 
 
 class Describing:
@@ -43,11 +51,10 @@ class Describing:
         known = self._known.get(doc_id)
         return known is not None and (known.state, known.signature) == (self._state, signature)
 
-    def write(self, ledger: Ledger, pipeline: str, documents: Sequence[tuple[Document, str]]) -> None:
+    def write(self, ledger: Ledger, pipeline: str, documents: Sequence[Read]) -> None:
         """Write the metadata of documents, before their passages."""
         store.forget_settled(ledger)
-        rows = [(document, signature, read_metadata(document)) for document, signature in documents]
-        store.put_metadata(ledger, pipeline, self._state, rows)
+        store.put_metadata(ledger, pipeline, self._state, described(documents))
         crash_point("metadata.committed")
 
     def finish(self, context: Context, source: Source, ledger: Ledger, found: Enumerated) -> int:

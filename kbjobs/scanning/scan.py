@@ -74,27 +74,28 @@ def scan_source(
         context.progress(done, total, "documents", "reading documents", span, eta_matters=False)
 
     purpose = f"profile-{profile}{'-described' if describing else ''} {pipeline}"
-    options = Options(purpose, reread, limit, allow_delete)
+    options = Options(purpose, describing is not None, True, reread, limit, allow_delete)
     changes = Changes(context, source, found, known, is_current, scan, ledger, options, report)
     for documents in changes.batches():
+        texts = [one.document for one in documents]
         # A page that was read again and says the same keeps its passages, where they are not to be cut anew.
         kept = {
             document.doc_id: ledger.chunks_of(profile, document.doc_id)
-            for document, _ in documents
+            for document in texts
             if keeps_cut and _says_the_same(known.get(document.doc_id), document)
         }
-        cut = chunker.chunk_many([document for document, _ in documents if document.doc_id not in kept])
+        cut = chunker.chunk_many([document for document in texts if document.doc_id not in kept])
         rows: list[tuple[DocumentLike, str, Sequence[ChunkLike]]] = [
-            (document, signature, kept[document.doc_id] if document.doc_id in kept else next(cut))
-            for document, signature in documents
+            (one.document, one.signature, kept[one.document.doc_id] if one.document.doc_id in kept else next(cut))
+            for one in documents
         ]
         if describing is not None and isinstance(ledger, Ledger):
             describing.write(ledger, pipeline, documents)
         ledger.put_documents(profile, pipeline, rows)
         crash_point("scan.committed")
         # Only what the ledger did not hold is progress: a page read again is not, however often a worker dies after it.
-        context.saved(sum(not _is_known(known.get(document.doc_id), document, pipeline) for document, _ in documents))
-        for document, _ in documents:
+        context.saved(sum(not _is_known(known.get(document.doc_id), document, pipeline) for document in texts))
+        for document in texts:
             before = known.get(document.doc_id)
             scan.count(before.content_hash if before else None, document.content_hash)
     for path, reason in scan.failed:
