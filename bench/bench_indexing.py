@@ -7,6 +7,8 @@ Each round runs all three one after the other, each in a process of its own:
 - the plain loop: the finished chunks through ``SentenceTransformer.encode(batch_size=32)``, which sorts them by length,
   then ``collection.add``. It reads, cuts, records and verifies nothing.
 
+At the end the same pages are cut by version 1 of the chunker and by today's, and the engine embeds both.
+
 "Model loaded" counts from there on; "with loading" from the submit, or from the start of the loop's script.
 ``--model all-mpnet-base-v2 --models FOLDER --model-path FOLDER/all-mpnet-base-v2`` measures another model,
 ``--chunks`` a smaller source, ``--rounds`` fewer rounds.
@@ -26,6 +28,7 @@ from dataclasses import astuple, dataclass
 from datetime import datetime
 from pathlib import Path
 
+from cutting import cut_both, describe, read_documents
 from measuring import MINILM, PYTHON_DOCS, packaged_minilm, run_script, temporary_home
 
 from kbjobs.api import JobManager
@@ -33,6 +36,7 @@ from kbjobs.content.chunking import Chunker
 from kbjobs.content.files import FoundFile, find_files
 from kbjobs.content.reading import read_document
 from kbjobs.embedding.catalogue import find_model
+from kbjobs.embedding.choose import load_embedder
 from kbjobs.embedding.token_embedder import load_tokenizer
 from kbjobs.sources import register
 from kbjobs.store.ledger import Ledger
@@ -184,6 +188,21 @@ def main() -> None:
                 flush=True,
             )
         conclude(options.model, run.engine, len(run.texts), rounds)
+        compare_passages(root / "pages", options.model, models, engines)
+
+
+def compare_passages(pages: Path, model: str, models: Path, engines: Path) -> None:
+    """Print what the former and the present passages of the pages are like, and how long embedding them takes."""
+    documents = read_documents(pages)
+    embedder = load_embedder(model, models, engines)
+    embedder.embed(["Warms it up."])
+    print(f"passages of the same {len(documents):,} pages:")
+    for name, cut in cut_both(documents, load_tokenizer(find_model(model, models)), embedder.max_tokens):
+        texts = {chunk.text_hash: chunk.text for passages in cut for chunk in passages}
+        started = time.perf_counter()
+        embedder.embed(list(texts.values()))
+        print(f"  {name}: {describe(cut, embedder.max_tokens, time.perf_counter() - started)}", flush=True)
+    embedder.close()
 
 
 def conclude(model: str, engine: str, chunks: int, rounds: Sequence[Round]) -> None:

@@ -13,13 +13,11 @@ from pathlib import Path
 
 import numpy as np
 from bench_search import CRANFIELD, CUT, MODES, ndcg, read_gains, read_records, write_pages
-from former_chunking import FormerChunker
+from cutting import cut_both, describe, read_documents
 from measuring import MINILM, PYTHON_DOCS, publish_source, temporary_home
 
-from kbjobs.content.chunking import Chunk, Chunker
+from kbjobs.content.chunking import Chunk
 from kbjobs.content.document import Document
-from kbjobs.content.files import FoundFile, find_files
-from kbjobs.content.reading import read_document
 from kbjobs.embedding.base import Embedder
 from kbjobs.embedding.catalogue import find_model
 from kbjobs.embedding.choose import load_embedder
@@ -29,21 +27,6 @@ from kbjobs.settings import Home, Settings
 from kbjobs.store.ledger import IndexedModel
 
 PAGES = 60  # of the Python library reference
-
-
-def read(folder: Path, most: int) -> list[Document]:
-    """The documents of a folder."""
-    files = [file for file in find_files([folder]) if isinstance(file, FoundFile)]
-    return [read_document(file, "bench") for file in files[:most]]
-
-
-def describe(cut: Sequence[Sequence[Chunk]], window: int, seconds: float) -> str:
-    """Passages, fill and seconds, for people."""
-    long = [chunk.tokens / window for passages in cut if len(passages) > 1 for chunk in passages]
-    every = [chunk.tokens for passages in cut for chunk in passages]
-    return (
-        f"{len(every):,} passages, {statistics.mean(long):.1%} full, {sum(every):,} tokens, embedded in {seconds:.1f} s"
-    )
 
 
 def measure(home: Home, embedder: Embedder, documents: list[Document], cut: list[list[Chunk]], name: str) -> float:
@@ -68,15 +51,14 @@ def main() -> None:
     gains = read_gains(CRANFIELD / "cranqrel")
     with temporary_home() as home:
         write_pages(read_records(CRANFIELD / "cran.all.1400"), home.path / "pages")
-        abstracts = read(home.path / "pages", 2000)
+        abstracts = read_documents(home.path / "pages", 2000)
         numbers = {document.doc_id: Path(document.path).stem for document in abstracts}
         embedder = load_embedder(MINILM, home.models, home.engines)
         embedder.embed(["Warms it up."])
         tokenizer, window = load_tokenizer(find_model(MINILM, home.models)), embedder.max_tokens
-        for what, documents in (("Cranfield", abstracts), ("Python", read(PYTHON_DOCS / "library", PAGES))):
+        for what, documents in (("Cranfield", abstracts), ("Python", read_documents(PYTHON_DOCS / "library", PAGES))):
             print(f"{what}, {len(documents):,} documents")
-            for name, chunker in (("former", FormerChunker(tokenizer, window)), ("today", Chunker(tokenizer, window))):
-                cut = list(chunker.chunk_many(documents))
+            for name, cut in cut_both(documents, tokenizer, window):
                 source = f"{what.lower()}-{name}"
                 seconds = measure(home, embedder, documents, cut, source)
                 print(f"  {name}: {describe(cut, window, seconds)}", flush=True)

@@ -74,11 +74,11 @@ def find_matches(text: str, language: str | None, forms: Sequence[tuple[str, ...
     wanted = {form for group in forms for form in group}
     of = _forms_of(_code(language))
     plain = _forms_of(None)
-    found: dict[str, None] = {}
-    for word in _WORD.findall(text):
-        if wanted.intersection(of(word)) or wanted.intersection(plain(word)):
-            found[word] = None
-    return list(found)
+    return [
+        word
+        for word in dict.fromkeys(_WORD.findall(text))
+        if not (wanted.isdisjoint(of(word)) and wanted.isdisjoint(plain(word)))
+    ]
 
 
 def _code(language: str | None) -> str | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kbjobs.errors import UnavailableError
-from kbjobs.store.passages import DESCRIBED, Filter, Passage, PassageFile
+from kbjobs.store.passages import DESCRIBED, Entry, Filter, Passage, PassageFile
 from kbjobs.store.sources import SourceFolder
 from kbjobs.vectors.exact import MATRIX, PASSAGES, WITHOUT_MATRIX
 from kbjobs.vectors.publishing import WorkingCopy
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 LANGUAGES = 8  # of a source, in whose stemmed forms a query's words are looked up
 FILTERED = 10  # times as many records are asked of Chroma where only some documents count
+_CHROMA = threading.Lock()  # it keeps what is open in one place for the whole process
 SWAPS = 5  # of an index under a search that are put up with
 
 
@@ -26,8 +29,15 @@ SWAPS = 5  # of an index under a search that are put up with
 class Scored:
     """A passage and how well it fits: a cosine, or BM25."""
 
-    passage: Passage
+    passage: Entry
     score: float
+
+
+Near = tuple[int | str | Passage, float]
+"""A vector with its cosine to the query's. It is named by its row of the matrix; by Chroma by the id of a record, or
+where an index has no passages of its own by all that Chroma keeps of one."""
+Numbered = tuple[int, float]
+"""The number of a passage in its file, with its BM25."""
 
 
 class Index:
@@ -43,7 +53,7 @@ class Index:
         self._copies = copies
         self._file: PassageFile | None = None
         self._matrix: NDArray[float32] | None = None
-        self._languages: list[str] | None = None
+        self._languages: tuple[str, ...] | None = None
         for _ in range(SWAPS):
             self.path = copies.readable()
             self._inode = _inode(self.path)
@@ -80,14 +90,16 @@ class Index:
             self._file.close()
         self._file = self._matrix = None
 
-    def languages(self) -> list[str]:
+    def languages(self) -> tuple[str, ...]:
         """The languages of most of its passages."""
         if self._languages is None:  # what is published does not change
-            self._languages = [] if self._file is None else self._file.languages(LANGUAGES)
+            self._languages = () if self._file is None else self._file.languages(LANGUAGES)
         return self._languages
 
-    def nearest(self, vector: NDArray[float32], count: int, which: Filter) -> list[Scored]:
-        """The passages nearest to a vector of unit length, best first; every cosine is computed.
+    def nearest(self, vector: NDArray[float32], count: int, which: Filter) -> Sequence[Near]:
+        """The vectors nearest to one of unit length, best first; every cosine is computed.
+
+        Each has a passage that counts.
 
         Raises CollectionError where only Chroma could answer, and cannot.
         """
@@ -96,39 +108,53 @@ class Index:
         from kbjobs.vectors.matrix import nearest
 
         rows = self._file.vectors_of(which) if which else None
-        best = nearest(self._matrix, vector, count, rows)
-        place = {row: number for number, (row, _) in enumerate(best)}
-        scores = dict(best)
-        passages = self._file.of_vectors(list(place), which)
-        passages.sort(key=lambda one: (place[one.vector or 0], one.doc_id, one.id))
-        return [Scored(one, scores[one.vector or 0]) for one in passages[:count]]
+        return nearest(self._matrix, vector, count, rows)
 
-    def by_words(self, words: list[str], count: int, which: Filter) -> list[Scored]:
-        """The passages with any of the folded words, best first."""
+    def passages_near(self, near: Sequence[Near], which: Filter) -> list[Scored]:
+        """The passages of vectors that :meth:`nearest` gave, in their order."""
+        names: list[Any] = [name for name, _ in near]
+        entries: Mapping[Any, Sequence[Entry]]
         if self._file is None:
-            return []
-        return [Scored(passage, score) for passage, score in self._file.of_words(words, count, which)]
+            entries = {passage: [passage] for passage in names}
+        elif self._matrix is None:
+            entries = self._file.of_records(names, which)
+        else:
+            entries = self._file.of_vectors(names, which)
+        return [Scored(entry, score) for name, (_, score) in zip(names, near, strict=True) for entry in entries[name]]
 
-    def _ask_chroma(self, vector: NDArray[float32], count: int, which: Filter) -> list[Scored]:
+    def by_words(self, words: Sequence[str], count: int, which: Filter) -> list[Numbered]:
+        """As :meth:`PassageFile.by_words`."""
+        return [] if self._file is None else self._file.by_words(words, count, which)
+
+    def passages_with(self, numbered: Sequence[Numbered]) -> list[Scored]:
+        """The passages of numbers that :meth:`by_words` gave, best first."""
+        return [] if self._file is None else _passages_with(self._file, numbered)
+
+    def read(self, entries: Sequence[Entry]) -> list[Passage]:
+        """The passages with their texts, in any order."""
+        known = [one for one in entries if isinstance(one, Passage)]
+        return known if self._file is None else self._file.read([one.id for one in entries])
+
+    def _ask_chroma(self, vector: NDArray[float32], count: int, which: Filter) -> Sequence[Near]:
         from kbjobs.vectors.collection import Collection, CollectionError
 
         path = self._copies.readable()
         wanted = count * FILTERED if which else count
-        try:
-            with Collection(path) as collection:
-                hits = collection.query(vector, wanted)
-        except CollectionError:
-            if self.is_current and path == self._copies.readable():
-                raise
-            with Collection(self._copies.readable()) as collection:  # a job has put another one in its place
-                hits = collection.query(vector, wanted)
-        if self._file is None:
-            return [
-                Scored(Passage(hit.id, None, "", hit.doc_id, "", None, hit.title, hit.url, hit.text), hit.score)
-                for hit in hits
-            ]
-        passages = self._file.of_records([hit.id for hit in hits], which)
-        return [Scored(one, hit.score) for hit in hits for one in passages.get(hit.id, ())][:count]
+        with _CHROMA:
+            try:
+                with Collection(path) as collection:
+                    hits = collection.query(vector, wanted)
+            except CollectionError:
+                if self.is_current and path == self._copies.readable():
+                    raise
+                with Collection(self._copies.readable()) as collection:  # a job has put another one in its place
+                    hits = collection.query(vector, wanted)
+        if self._file is not None:
+            there = self._file.of_records([hit.id for hit in hits], which)
+            return [(hit.id, hit.score) for hit in hits if hit.id in there][:count]
+        return [
+            (Passage(hit.id, hit.doc_id, None, "", "", None, hit.title, hit.url, hit.text), hit.score) for hit in hits
+        ]
 
 
 class WordIndex:
@@ -141,6 +167,7 @@ class WordIndex:
         self._path = source.words
         self._inode = _inode(self._path)
         self._file = PassageFile(self._path)
+        self._languages = self._file.languages(LANGUAGES)
         of = "titles, headings and beginnings" if self._file.state.startswith(DESCRIBED) else "passages"
         self.notice = f"{source.id} has no index yet: searched by the words of its {of}."
 
@@ -153,13 +180,27 @@ class WordIndex:
         """Let go of the file."""
         self._file.close()
 
-    def languages(self) -> list[str]:
+    def languages(self) -> tuple[str, ...]:
         """As :meth:`Index.languages`."""
-        return self._file.languages(LANGUAGES)
+        return self._languages
 
-    def by_words(self, words: list[str], count: int, which: Filter) -> list[Scored]:
-        """As :meth:`Index.by_words`."""
-        return [Scored(passage, score) for passage, score in self._file.of_words(words, count, which)]
+    def by_words(self, words: Sequence[str], count: int, which: Filter) -> list[Numbered]:
+        """As :meth:`PassageFile.by_words`."""
+        return self._file.by_words(words, count, which)
+
+    def passages_with(self, numbered: Sequence[Numbered]) -> list[Scored]:
+        """As :meth:`Index.passages_with`."""
+        return _passages_with(self._file, numbered)
+
+    def read(self, entries: Sequence[Entry]) -> list[Passage]:
+        """As :meth:`Index.read`."""
+        return self._file.read([one.id for one in entries])
+
+
+def _passages_with(file: PassageFile, numbered: Sequence[Numbered]) -> list[Scored]:
+    entries = file.of_numbers([number for number, _ in numbered])
+    found = [Scored(entry, score) for number, score in numbered for entry in entries[number]]
+    return sorted(found, key=lambda one: (-one.score, one.passage.doc_id, one.passage.id))
 
 
 def _inode(path: Path) -> int | None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from kbjobs.content.words import fold_query
+from kbjobs.embedding.cores import count_usable_cores
 from kbjobs.errors import KbjobsError, NotFoundError, UnavailableError, UsageError
-from kbjobs.searching.found import Found
+from kbjobs.searching.found import Answer, Forms, Found
 from kbjobs.searching.hits import Hit, Mode
-from kbjobs.searching.index import Index, WordIndex
+from kbjobs.searching.index import Index, Near, Numbered, WordIndex
 from kbjobs.searching.models import QueryModel, candidates, names_of
 from kbjobs.settings import Home, Settings
 from kbjobs.store.ledger import Ledger
@@ -102,29 +105,29 @@ class Searcher:
         indexed = self._find_indexed(sources)
         chosen, vector = self._embed(words, indexed, model, mode, sources)
         depth = min(MAX_COUNT, max(DEPTH, DEPTH_OF_HIT * count))
-        found = Found(depth)
-        cleared = 0  # since it was looked which sources have an index
-        for source_id, models in indexed.items():
+        opened = self._open_all(indexed, chosen, sources)
+        forms = {languages: _fold(words, languages) for languages in {one.languages() for one in opened.values()}}
+
+        def ask(source_id: str) -> Answer:
+            index = opened[source_id]
+            of_words = forms[index.languages()]
+            has_model = chosen is not None and chosen.key in indexed[source_id]
+            near: Sequence[Near] = ()
+            numbered: Sequence[Numbered] = ()
+            if vector is not None and has_model and isinstance(index, Index):
+                near = index.nearest(vector, depth, which)
+            if mode != "vectors":
+                numbered = index.by_words(list(dict.fromkeys(chain(*of_words))), depth, which)
+            return Answer(index, of_words, near, numbered)
+
+        found = Found(depth, which)
+        with ThreadPoolExecutor(count_usable_cores()) as pool:
+            asked = {source_id: pool.submit(ask, source_id) for source_id in opened}
+        for source_id, answer in asked.items():
             try:
-                index = self._open(source_id, models, chosen)
-                if index is None:
-                    continue
-                if index.is_gone:
-                    cleared += 1
-                    continue
-                forms = fold_query(words, index.languages())[:MAX_WORDS]
-                found.forms[source_id] = forms
-                if vector is not None and chosen is not None and chosen.key in models and isinstance(index, Index):
-                    found.add_vectors(source_id, index.nearest(vector, depth, which))
-                if mode != "vectors":
-                    folded = list(dict.fromkeys(form for group in forms for form in group))
-                    found.add_words(source_id, index.by_words(folded, depth, which))
+                found.add(source_id, answer.result())
             except UnavailableError as error:
-                if len(sources) == 1:
-                    raise
-                self._on_damaged(source_id, error)
-        if cleared and not found.forms:
-            raise self._not_indexed(sources, {}, chosen)
+                self._tell_damaged(source_id, error, sources)
         name = chosen.name if chosen is not None and vector is not None else None
         return found.hits(count, name, mode, passages)
 
@@ -140,10 +143,14 @@ class Searcher:
             try:
                 found[source_id] = self._models_of(folder)
             except UnavailableError as error:
-                if len(sources) == 1:
-                    raise
-                self._on_damaged(source_id, error)
+                self._tell_damaged(source_id, error, sources)
         return found
+
+    def _tell_damaged(self, source_id: str, error: UnavailableError, sources: Sequence[str]) -> None:
+        """Raise what is wrong with a source that alone was asked for, else tell of it."""
+        if len(sources) == 1:
+            raise error
+        self._on_damaged(source_id, error)
 
     def _models_of(self, folder: SourceFolder) -> dict[str, str]:
         """The names of a source's models by key; looked up again once one of its files has changed."""
@@ -212,6 +219,26 @@ class Searcher:
             if models and model.key not in models:
                 names = ", ".join(sorted(set(models.values())))
                 self._notice(f"{source_id} is indexed with {names} and not with {model.name}: searched by words alone.")
+
+    def _open_all(
+        self, indexed: Mapping[str, Mapping[str, str]], chosen: QueryModel | None, sources: Sequence[str]
+    ) -> dict[str, Index | WordIndex]:
+        """The index of each source that has one to search."""
+        opened: dict[str, Index | WordIndex] = {}
+        cleared = 0  # since it was looked which sources have an index
+        for source_id, models in indexed.items():
+            try:
+                index = self._open(source_id, models, chosen)
+            except UnavailableError as error:
+                self._tell_damaged(source_id, error, sources)
+                continue
+            if index is not None and index.is_gone:
+                cleared += 1
+            elif index is not None:
+                opened[source_id] = index
+        if cleared and not opened:
+            raise self._not_indexed(sources, {}, chosen)
+        return opened
 
     def _open(self, source_id: str, models: Mapping[str, str], chosen: QueryModel | None) -> Index | WordIndex | None:
         """The index to search: the chosen model's, else any for its words; None where there is nothing."""
@@ -292,6 +319,10 @@ class Searcher:
             f"{what} index of {model.name}; there is one of {', '.join(there)}",
             f"Search with --model {there[0]}, or index it: {hint}",
         )
+
+
+def _fold(words: str, languages: Iterable[str]) -> Forms:
+    return fold_query(words, languages)[:MAX_WORDS]
 
 
 def _check(words: str, count: int) -> None:

@@ -6,13 +6,14 @@ It is changed only in a working copy, which nobody searches.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, TypeVar
 from urllib.parse import quote
 
 from kbjobs.store.connection import transaction
@@ -22,6 +23,8 @@ PAGE = 500  # rows asked for at a time; well below SQLite's limit of 32,766 vari
 DESCRIBED = "described "
 """How the state of a file begins that has titles, headings and beginnings of documents, for want of passages."""
 TITLE_WEIGHT = 2.0  # a word in the title counts double
+
+Name = TypeVar("Name", int, str)
 
 Fold = Callable[[str, str | None], str]
 """A text and its language to the words it is looked up by, separated by spaces."""
@@ -37,21 +40,30 @@ _SCHEMA = (
     "CREATE VIRTUAL TABLE words USING fts5(title, text, content='',"
     " tokenize=\"unicode61 remove_diacritics 0 categories 'L* M* N* Co'\")",
 )
-_COLUMNS = "p.record, p.vector, p.text_hash, p.doc_id, p.path, p.language, p.title, p.url, p.text"
+_COLUMNS = "p.record, p.doc_id, p.vector, p.text_hash, p.path, p.language, p.title, p.url, p.text"
+_GIVEN = "IN (SELECT value FROM json_each(?))"
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
-    """A passage as a search result names it.
+class Entry:
+    """A passage without its text, which is read only of what is shown.
 
-    ``vector`` is the row of its vector, which equal texts share, None where it has none yet; ``path`` is that of its
-    document below the source's roots; ``text`` begins with the document's title.
+    ``vector`` is the row of its vector, which equal texts share, None where it has none.
     """
 
     id: str
-    vector: int | None
-    text_hash: str
     doc_id: str
+    vector: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Passage(Entry):
+    """A passage as a search result names it.
+
+    ``path`` is that of its document below the source's roots; ``text`` begins with the document's title.
+    """
+
+    text_hash: str
     path: str
     language: str | None
     title: str
@@ -142,9 +154,9 @@ class PassageWriter:
     def _add(self, passages: Sequence[Passage]) -> None:
         for one in passages:
             row = self._connection.execute(
-                "INSERT INTO passages (record, vector, text_hash, doc_id, path, language, title, url, text)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
-                (one.id, None, one.text_hash, one.doc_id, one.path, one.language, one.title, one.url, one.text),
+                "INSERT INTO passages (record, doc_id, text_hash, path, language, title, url, text)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+                (one.id, one.doc_id, one.text_hash, one.path, one.language, one.title, one.url, one.text),
             ).fetchone()[0]
             self._connection.execute(
                 "INSERT INTO words (rowid, title, text) VALUES (?, ?, ?)", (row, *self._words_of(one))
@@ -195,13 +207,13 @@ class PassageFile:
     ) -> None:
         self.close()
 
-    def languages(self, most: int) -> list[str]:
+    def languages(self, most: int) -> tuple[str, ...]:
         """The languages of most passages."""
         rows = self._connection.execute(
             "SELECT language FROM passages WHERE language IS NOT NULL GROUP BY language ORDER BY count(*) DESC LIMIT ?",
             (most,),
         )
-        return [row[0] for row in rows]
+        return tuple(row[0] for row in rows)
 
     def texts(self) -> list[str]:
         """The hashes of the texts that have a vector, in the order of its rows."""
@@ -212,21 +224,15 @@ class PassageFile:
             raise ValueError("the rows of the vectors are not whole")
         return [row[1] for row in rows]
 
-    def of_records(self, ids: Sequence[str], which: Filter) -> dict[str, list[Passage]]:
+    def of_records(self, records: Sequence[str], which: Filter) -> dict[str, list[Entry]]:
         """For each of the records the passages that carry the same text, of the documents that count."""
         sql, values = which.conditions()
-        found: dict[str, list[Passage]] = {}
-        for start in range(0, len(ids), PAGE):
-            page = ids[start : start + PAGE]
-            marks = ",".join("?" * len(page))
-            rows = self._connection.execute(
-                f"SELECT r.record, {_COLUMNS} FROM passages r JOIN passages p ON p.text_hash = r.text_hash"
-                f" WHERE r.record IN ({marks}){sql} ORDER BY p.doc_id, p.record",
-                [*page, *values],
-            )
-            for record, *columns in rows:
-                found.setdefault(record, []).append(Passage(*columns))
-        return found
+        return self._entries(
+            "r.record, p.record, p.doc_id, p.vector FROM passages r JOIN passages p ON p.text_hash = r.text_hash"
+            f" WHERE r.record {_GIVEN}{sql}",
+            records,
+            values,
+        )
 
     def vectors_of(self, which: Filter) -> list[int]:
         """The rows of the vectors of the documents that count, in order."""
@@ -236,38 +242,55 @@ class PassageFile:
         )
         return [row[0] for row in rows]
 
-    def of_vectors(self, rows: Sequence[int], which: Filter) -> list[Passage]:
-        """The passages that carry any of the vectors, of the documents that count."""
+    def of_vectors(self, rows: Sequence[int], which: Filter) -> dict[int, list[Entry]]:
+        """For each row of a vector the passages that carry it, of the documents that count."""
         sql, values = which.conditions()
-        found: list[Passage] = []
-        for start in range(0, len(rows), PAGE):
-            page = rows[start : start + PAGE]
-            marks = ",".join("?" * len(page))
-            found += _read(
-                self._connection.execute(
-                    f"SELECT {_COLUMNS} FROM passages p WHERE p.vector IN ({marks}){sql}"
-                    " ORDER BY p.vector, p.doc_id, p.record",
-                    [*page, *values],
-                )
-            )
-        return found
+        return self._entries(
+            f"p.vector, p.record, p.doc_id, p.vector FROM passages p WHERE p.vector {_GIVEN}{sql}", rows, values
+        )
 
-    def of_words(self, words: Sequence[str], count: int, which: Filter) -> list[tuple[Passage, float]]:
-        """The passages with any of the words, the best ``count`` by BM25 (greater is better), best first."""
+    def by_words(self, words: Sequence[str], count: int, which: Filter) -> list[tuple[int, float]]:
+        """Numbers of the passages with any of the words and their BM25 (greater is better), best first.
+
+        The best ``count``, and all that equal the last of them: which of these count is told by their entries.
+        """
         if not words:
             return []
         sql, values = which.conditions()
-        expression = " OR ".join(f'"{word}"' for word in words)
-        rows = self._connection.execute(
-            f"SELECT {_COLUMNS}, bm25(words, {TITLE_WEIGHT}, 1.0) AS score FROM words JOIN passages p"
-            f" ON p.id = words.rowid WHERE words MATCH ?{sql} ORDER BY score, p.doc_id, p.record LIMIT ?",
-            [expression, *values, count],
+        joined = " JOIN passages p ON p.id = words.rowid" if which else ""
+        statement = (
+            f"SELECT words.rowid, bm25(words, {TITLE_WEIGHT}, 1.0) AS score FROM words{joined}"
+            f" WHERE words MATCH ?{sql} ORDER BY score LIMIT ?"
         )
-        return [(Passage(*row[:-1]), -float(row[-1])) for row in rows]
+        values = [" OR ".join(f'"{word}"' for word in words), *values]
+        rows = self._connection.execute(statement, [*values, count + 1]).fetchall()
+        if len(rows) > count:
+            last = rows[count - 1][1]
+            if rows[count][1] == last:
+                rows = self._connection.execute(statement, [*values, -1]).fetchall()
+            rows = [row for row in rows if row[1] <= last]
+        return [(number, -score) for number, score in rows]
 
+    def of_numbers(self, numbers: Sequence[int]) -> dict[int, list[Entry]]:
+        """The passage of each of the numbers."""
+        return self._entries(f"p.id, p.record, p.doc_id, p.vector FROM passages p WHERE p.id {_GIVEN}", numbers, [])
 
-def _read(rows: Iterable[Any]) -> list[Passage]:
-    return [Passage(*row) for row in rows]
+    def read(self, records: Sequence[str]) -> list[Passage]:
+        """The passages of the records with their texts, in any order."""
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM passages p WHERE p.record {_GIVEN}", [json.dumps(records)]
+        )
+        return [Passage(*row) for row in rows]
+
+    def _entries(self, sql: str, given: Sequence[Name], values: Sequence[str]) -> dict[Name, list[Entry]]:
+        """Entries by what was given of them, those of one in the order of their documents."""
+        found: dict[Name, list[Entry]] = {}
+        for name, *entry in self._connection.execute(f"SELECT {sql}", [json.dumps(given), *values]):
+            found.setdefault(name, []).append(Entry(*entry))
+        for entries in found.values():
+            if len(entries) > 1:
+                entries.sort(key=lambda one: (one.doc_id, one.id))
+        return found
 
 
 def _is_usable(path: Path) -> bool:

@@ -71,7 +71,7 @@ def passages_of(ledger: Ledger, profile: int, ids: Sequence[str]) -> Iterator[li
         page = ids[start : start + PAGE]
         marks = ",".join("?" * len(page))
         rows = ledger.connection.execute(
-            "SELECT c.record_id, NULL, c.text_hash, c.doc_id, d.path, coalesce(m.language, d.language), d.title,"
+            "SELECT c.record_id, c.doc_id, NULL, c.text_hash, d.path, coalesce(m.language, d.language), d.title,"
             f" {URL}, c.text FROM chunks c JOIN documents d ON d.doc_id = c.doc_id"
             f" LEFT JOIN metadata m ON m.doc_id = c.doc_id WHERE c.profile = ? AND c.record_id IN ({marks})",
             (profile, *page),
@@ -100,7 +100,7 @@ def descriptions_of(ledger: Ledger, ids: Sequence[str]) -> Iterator[list[Passage
         )
         yield [
             Passage(
-                doc_id, None, "", doc_id, path, language, title, url,
+                doc_id, doc_id, None, "", path, language, title, url,
                 "\n".join([title, *(text for _, text in json.loads(headings)), snippet]),
             )
             for doc_id, path, language, title, url, headings, snippet in rows

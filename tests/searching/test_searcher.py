@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from kbjobs.errors import JobCancelled, NotFoundError, UsageError
 from kbjobs.phases import index_offline
 from kbjobs.phases.index_offline import IndexOfflineParams
+from kbjobs.searching.fusion import fuse
 from kbjobs.searching.hits import Hit, Mode
 from kbjobs.searching.searcher import Searcher
 from kbjobs.settings import Home, Settings
@@ -18,6 +21,8 @@ from kbjobs.store.locks import lock_source
 from kbjobs.store.passages import Filter
 from kbjobs.store.sources import SourceFolder
 from kbjobs.vectors.collection import Collection
+from kbjobs.vectors.exact import read_state
+from kbjobs.vectors.matrix import nearest, open_matrix
 from tests.conftest import MODEL, write_pages
 from tests.phases.test_index_offline import context, index
 from tests.phases.test_metadata import describe_pages
@@ -312,3 +317,57 @@ def test_a_source_that_has_no_index_yet(home: Home, tmp_path: Path, searcher: Se
         with pytest.raises(NotFoundError, match="no index") as caught:
             searcher.search("water", ["docs"], mode=mode)  # type: ignore[arg-type]
         assert "kbjobs run index-offline docs" in caught.value.hint
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "vectors", "words"])
+@pytest.mark.parametrize("which", [Filter(), Filter(path="shelf/common")])
+def test_many_sources_are_ranked_as_if_each_passage_were_read(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, searcher: Searcher, mode: Mode, which: Filter
+) -> None:
+    """Passages are read only of what is shown; the order is that of all of them, equal ones by source and document."""
+    monkeypatch.setattr("kbjobs.searching.searcher.DEPTH", 12)
+    monkeypatch.setattr("kbjobs.searching.searcher.DEPTH_OF_HIT", 1)
+    for number in range(3):
+        shelf = tmp_path / f"library{number}" / "shelf"
+        for copy in range(9):
+            page(shelf / "common", f"same{copy}", "Kettle", "The kettle sings when the water boils.")
+        for copy in range(6):
+            page(shelf, f"page{copy}", f"Tea {copy}", f"Tea number {copy} of shelf {number} likes boiled water.")
+        register(home, f"docs{number}", [shelf])
+        index(home, f"docs{number}")
+
+    hits = searcher.search("boiled water", count=12, mode=mode, which=which, passages=True)
+    assert [searcher.search("boiled water", count=12, mode=mode, which=which, passages=True) for _ in range(3)] == (
+        [hits] * 3
+    )
+    assert [(hit.source, hit.doc_id, hit.text, hit.score) for hit in hits] == rank_all(home, searcher, mode, which)
+
+
+def rank_all(home: Home, searcher: Searcher, mode: Mode, which: Filter) -> list[tuple[str, str, str, float | None]]:
+    """The twelve best passages of both rankings: every passage is read and scored, then all are sorted."""
+    vector = searcher.embed("boiled water", MODEL)
+    by_vectors, by_words = [], []
+    for source_id in ("docs0", "docs1", "docs2"):
+        [directory] = SourceFolder(home.sources, source_id).vectors.iterdir()
+        matrix = open_matrix(directory / "matrix.f32", read_state(directory) or "")
+        with closing(sqlite3.connect(directory / "passages.db")) as connection:
+            condition, values = which.conditions()
+            of_vectors = connection.execute(
+                f"SELECT p.record, p.doc_id, p.text, p.vector FROM passages p WHERE 1{condition}", values
+            ).fetchall()
+            of_words = connection.execute(
+                "SELECT p.record, p.doc_id, p.text, bm25(words, 2.0, 1.0) FROM words JOIN passages p"
+                f" ON p.id = words.rowid WHERE words MATCH ?{condition}",
+                ['"boiled" OR "boil" OR "water"', *values],
+            ).fetchall()
+        cosines = dict(nearest(matrix, vector, len(matrix)))
+        scored = [((source_id, record, doc_id, text), cosines[row], row) for record, doc_id, text, row in of_vectors]
+        by_vectors += sorted(scored, key=lambda one: (-one[1], one[2], one[0][2], one[0][1]))[:12]
+        matched = [((source_id, record, doc_id, text), -score) for record, doc_id, text, score in of_words]
+        by_words += sorted(matched, key=lambda one: (-one[1], one[0][2], one[0][1]))[:12]
+    near = {} if mode == "words" else {key: score for key, score, _ in by_vectors}
+    rankings = [
+        [] if mode == "words" else [key for key, *_ in sorted(by_vectors, key=lambda one: -one[1])[:12]],
+        [] if mode == "vectors" else [key for key, *_ in sorted(by_words, key=lambda one: -one[1])[:12]],
+    ]
+    return [(key[0], key[2], key[3], round(near[key], 4) if key in near else None) for key in fuse(rankings)[:12]]

@@ -43,6 +43,14 @@ def test_every_answer_is_exact(path: Path, rows: np.ndarray) -> None:
     assert nearest(matrix, rows[0], 0) == nearest(matrix, rows[0], 5, []) == []
 
 
+@pytest.mark.parametrize("count", [1, 7, 8, 500])
+def test_a_small_product_is_that_of_a_large_one(monkeypatch: pytest.MonkeyPatch, rows: np.ndarray, count: int) -> None:
+    small = nearest(rows[:count], rows[3], count)
+    monkeypatch.setattr("kbjobs.vectors.matrix._LARGE", 0)
+    large = nearest(rows[:count], rows[3], count)
+    assert dict(small) == pytest.approx(dict(large), abs=1e-6)
+
+
 def test_equal_rows_are_ordered_by_their_place() -> None:
     matrix = np.ones((50, 4), dtype="<f4") / 2
     assert [row for row, _ in nearest(matrix, matrix[0], 7)] == list(range(7))
