@@ -20,8 +20,8 @@ CLEAR = 0.99
 CLEAR_LETTERS = 80
 """Characters of text below which it contradicts nothing."""
 
-GLANCE = 300
-"""Characters that are looked at first: where they agree with the rules, the rest is not looked at."""
+GLANCE, SECOND_LOOK = 200, 700
+"""Characters that are looked at where a rule names a language: the second look is taken where the first disagrees."""
 
 BY_NAME = frozenset({"folder", "file name", "title"})
 """Rules that read what was not meant to name a language, perhaps: ``/it/`` is the IT department of many a site."""
@@ -53,23 +53,23 @@ class Claim(NamedTuple):
 class Evidence(NamedTuple):
     """What speaks for the language of a document: claims in the order of their weight, and what its text is taken for.
 
-    ``is_clear``: there is enough text, and the detector is so sure, that a claim may be wrong.
+    ``contradicted`` are the claims that the text contradicts, as far as the detector can tell.
     """
 
     claims: tuple[Claim, ...]
     detected: Detection | None
-    is_clear: bool
+    contradicted: tuple[Claim, ...]
 
 
 def weigh(document: Document) -> Evidence:
     """Gather what speaks for the language of a document."""
     claims = tuple(dict.fromkeys(_claims_of(document)))
-    text = _start_of(document, READ_CHARACTERS)
+    text = _start_of(document, SECOND_LOOK if claims else READ_CHARACTERS)
     detected = detect(text[:GLANCE] if claims else text)
     if detected is not None and claims and len(text) > GLANCE and not are_alike(detected.tag, claims[0].tag):
         detected = detect(text)
-    is_clear = detected is not None and detected.probability >= CLEAR and len(text) >= CLEAR_LETTERS
-    return Evidence(claims, detected, is_clear)
+    contradicted = [claim for claim in claims if detected is not None and _contradicts(detected, len(text), claim)]
+    return Evidence(claims, detected, tuple(contradicted))
 
 
 class Verdict(NamedTuple):
@@ -91,21 +91,21 @@ def decide_language(evidence: Evidence, verdict: Verdict = NO_VERDICT) -> str | 
     claims = [claim for claim in evidence.claims if claim not in verdict.dropped]
     for claim in claims:
         is_supported = any(other.rule != claim.rule and are_alike(other.tag, claim.tag) for other in claims)
-        if is_supported or claim in verdict.confirmed or not contradicts(evidence, claim):
+        if is_supported or claim in verdict.confirmed or claim not in evidence.contradicted:
             return claim.tag
     return evidence.detected.tag if evidence.detected is not None and evidence.detected.is_sure else None
 
 
-def contradicts(evidence: Evidence, claim: Claim) -> bool:
-    """Whether the text is in another language, as far as the detector can tell.
+def _contradicts(found: Detection, length: int, claim: Claim) -> bool:
+    """Whether a text of so many characters is in another language than claimed.
 
     A bare code in a name is believed less: it is enough that the detector is sure.
     """
-    found = evidence.detected
-    if found is None or are_alike(found.tag, claim.tag):
+    if are_alike(found.tag, claim.tag):
         return False
-    is_bare_name = claim.rule in BY_NAME and "-" not in claim.tag
-    return found.is_sure if is_bare_name else evidence.is_clear and can_be_told(claim.tag)
+    if claim.rule in BY_NAME and "-" not in claim.tag:
+        return found.is_sure
+    return found.probability >= CLEAR and length >= CLEAR_LETTERS and can_be_told(claim.tag)
 
 
 def _claims_of(document: Document) -> Iterator[Claim]:

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 READ_BATCH = 32  # documents read, cut and committed together
 BATCH_BYTES = 4 * 2**20  # of an archive's entries: several batches are in memory
-MANY = 100  # documents from which on it is worth to start processes that read them
+# From so much on it is worth to start processes that read: each takes half a second to start, a page of 100 kB five
+# milliseconds to read.
+MUCH = 32 * 2**20  # bytes of files
+MANY = 2_000  # entries of an archive
 PAGE_TYPES = {"text/html": ".html", "application/xhtml+xml": ".xhtml", "text/plain": ".txt", "application/pdf": ".pdf"}
 """What is read of an archive, and as what."""
 MIN_TEXT_FACT = "minimum text length"
@@ -92,7 +95,9 @@ class Changes:
         changed = [file for file in self.found.files if not self._skip(self._id(file.key), file.signature)]
         if changed:
             self._titles.learn("", lambda: sample_titles(changed))
-        for batch, outcomes in read_all(self._reader(), self._batch(changed), len(changed) >= MANY):
+        for batch, outcomes in read_all(
+            self._reader(), self._batch(changed), sum(file.size for file in changed) >= MUCH
+        ):
             yield [outcome for outcome in outcomes if isinstance(outcome, Read)]
             self._done += len(batch)
             for outcome in outcomes:

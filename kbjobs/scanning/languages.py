@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from kbjobs.content.language import Detection, are_alike
-from kbjobs.content.language_rules import BY_NAME, Claim, Evidence, Verdict, contradicts, decide_language
+from kbjobs.content.language_rules import BY_NAME, Claim, Evidence, Verdict, decide_language
 from kbjobs.store import metadata as store
 from kbjobs.store.ledger import Ledger
 
@@ -48,7 +48,7 @@ def judge(documents: Iterable[Evidence]) -> Verdict:
             all_of[claim] += 1
             if are_alike(evidence.detected.tag, claim.tag):
                 agreeing[claim] += evidence.detected.is_sure
-            elif contradicts(evidence, claim) or claim.rule in BY_NAME:
+            elif claim in evidence.contradicted or claim.rule in BY_NAME:
                 against[claim] += 1
     confirmed = {
         claim
@@ -70,7 +70,9 @@ def judge(documents: Iterable[Evidence]) -> Verdict:
 
 
 def _read(evidence: Any) -> Evidence:
-    claims, detected, is_clear = evidence
+    claims, detected, contradicted = evidence
     return Evidence(
-        tuple(Claim(*claim) for claim in claims), Detection(*detected) if detected else None, bool(is_clear)
+        tuple(Claim(*claim) for claim in claims),
+        Detection(*detected) if detected else None,
+        tuple(Claim(*claim) for claim in contradicted),
     )

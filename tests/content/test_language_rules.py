@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from kbjobs.content.document import Block, Document
-from kbjobs.content.language import READ_CHARACTERS
 from kbjobs.content.language_rules import decide_language, weigh
 from tests.content.test_language import ENGLISH, GERMAN
 
@@ -84,4 +83,4 @@ def test_a_glance_is_enough_where_all_agree(monkeypatch: pytest.MonkeyPatch) -> 
     weigh(page(LONG_ENGLISH, "en"))
     assert looked_at == [language_rules.GLANCE]
     weigh(page(LONG_ENGLISH, "fr"))
-    assert len(looked_at) == 3 and looked_at[-1] == READ_CHARACTERS
+    assert len(looked_at) == 3 and looked_at[-1] == language_rules.SECOND_LOOK
