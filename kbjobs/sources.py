@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from kbjobs.registering import edit, register
 from kbjobs.settings import Home, Settings
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.locks import lock_source
-from kbjobs.store.metadata import count_filtered, count_languages
+from kbjobs.store.metadata import count_filtered, count_languages, list_documents
 from kbjobs.store.sources import Source, SourceFolder, check_source_id, list_source_ids
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ __all__ = [
     "Verification",
     "describe",
     "describe_all",
+    "documents",
     "edit",
     "rebuild",
     "register",
@@ -147,6 +148,19 @@ def describe_all(home: Home, on_damaged: OnDamaged) -> list[SourceState]:
         except UnavailableError as error:
             on_damaged(source_id, error)
     return states
+
+
+def documents(home: Home, source_id: str) -> Iterator[dict[str, Any]]:
+    """What is known of each document of a source, by path; nothing of a source that no job has read yet."""
+    folder = SourceFolder(home.sources, source_id)
+    folder.read()
+    if not folder.ledger.exists():
+        return
+    ledger = Ledger(folder.ledger)
+    try:
+        yield from list_documents(ledger)
+    finally:
+        ledger.close()
 
 
 def verify(home: Home, source_id: str) -> Verification:

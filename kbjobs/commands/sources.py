@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -157,6 +158,36 @@ def show(source_id: ID, as_json: JSON = False) -> None:
     rows.append(("suggested tags", ", ".join(_suggested(source.suggested_tags, "category"))))
     rows.append(("key terms", ", ".join(_suggested(source.suggested_tags, "term"))))
     print_table(("", ""), [row for row in rows if row[1]])
+
+
+@app.command()
+def documents(
+    source_id: ID,
+    as_json: Annotated[bool, typer.Option("--json", help="All that is known, a JSON document a line.")] = False,
+) -> None:
+    """List a source's documents: language, date, type and title of each, and where it is.
+
+    Example:  kbjobs sources documents wiki --json | jq -r 'select(.published > "2024") | .url'
+    """
+    found = front.documents(current_home(), source_id)
+    if as_json:
+        for document in found:
+            print(json.dumps(document, ensure_ascii=False))
+        return
+    rows = [
+        (
+            f"({one['language']})" if one["filtered"] else one["language"] or "",
+            one["published"] or "",
+            one["doc_type"] or "",
+            one["title"],
+            one["path"],
+        )
+        for one in found
+    ]
+    if rows:
+        print_table(("language", "published", "type", "title", "path"), rows)
+    else:
+        say(f"No document is known yet. Next: kbjobs run metadata {source_id}")
 
 
 def _suggested(suggestions: dict[str, Any] | None, kind: str) -> list[str]:

@@ -54,7 +54,7 @@ def run(context: Context, params: MetadataParams) -> PhaseResult:
 JOB_TYPE = JobType(
     name="metadata",
     label="Metadata",
-    description="Read titles, languages, snippets, headings and links of a source's documents.",
+    description="Read what a source's documents say of themselves: title, language, date, authors, headings, links.",
     category="content",
     operation="metadata",
     params=MetadataParams,

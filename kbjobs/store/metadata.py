@@ -120,6 +120,26 @@ def put_metadata(
             )
 
 
+def list_documents(ledger: Ledger) -> Iterator[dict[str, Any]]:
+    """What is known of each document, by path: as JSON values. Metadata that was never read is None."""
+    rows = ledger.connection.execute(
+        "SELECT d.doc_id, d.path, d.url, d.title, coalesce(m.language, d.language), d.filtered, d.word_count,"
+        " d.content_hash, m.characters, m.published, m.doc_type, m.description, m.snippet, m.authors, m.categories,"
+        " m.heading_count, m.headings, (SELECT count(*) FROM links WHERE links.doc_id = d.doc_id)"
+        " FROM documents d LEFT JOIN metadata m ON m.doc_id = d.doc_id ORDER BY d.path"
+    )
+    names = (
+        "doc_id", "path", "url", "title", "language", "filtered", "words", "content_hash", "characters", "published",
+        "doc_type", "description", "snippet", "authors", "categories", "heading_count", "headings", "links",
+    )  # fmt: skip
+    for row in rows:
+        found = dict(zip(names, row, strict=True))
+        found["filtered"] = bool(found["filtered"])
+        for name in ("authors", "categories", "headings"):
+            found[name] = json.loads(found[name]) if found[name] is not None else None
+        yield found
+
+
 def mark_filtered(ledger: Ledger, is_wanted: Callable[[str], bool]) -> int:
     """Mark the documents whose language is known and not wanted, and no others; returns how many are marked."""
     execute = ledger.connection.execute

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tests.conftest import MODEL, Kbjobs, read_json, write_pages
 
 def test_help(kbjobs: Kbjobs) -> None:
     check_help(kbjobs, "sources")
-    for command in ("add", "edit", "list", "show", "verify", "rebuild"):
+    for command in ("add", "edit", "list", "show", "documents", "verify", "rebuild"):
         check_help(kbjobs, "sources", command)
 
 
@@ -26,7 +27,7 @@ def test_an_empty_home(home: Home, kbjobs: Kbjobs) -> None:
     listed = kbjobs("sources", "list")
     assert (listed.stdout, listed.stderr) == ("", "No sources. Register one with kbjobs sources add ID PATH.\n")
     assert read_json(kbjobs("sources", "list", "--json")) == []
-    for command in ("show", "verify", "rebuild", "edit"):
+    for command in ("show", "documents", "verify", "rebuild", "edit"):
         assert "there is no source 'wiki'" in kbjobs("sources", command, "wiki", check=4).stderr
     assert not home.sources.exists()
 
@@ -114,3 +115,25 @@ def test_verify_finds_drift_and_rebuild_heals_it_without_a_model(
             assert "source 'x' is in use by another process" in refused.stderr
             assert "kbjobs status" in refused.stderr
         assert read_json(kbjobs("sources", "list", "--json"))  # looking is allowed
+
+
+def test_documents(tmp_path: Path, home: Home, kbjobs: Kbjobs) -> None:
+    pages = tmp_path / "pages"
+    pages.mkdir()
+    (pages / "water.html").write_text(
+        "<html lang=en><title>Water\x1b[31m</title><meta name=author content=Ann><meta name=date content=2024-05-17>"
+        '<meta name=keywords content="water, fire"><meta property="og:type" content="article">'
+        "<p>Boil the water. <a href=fire.html>Fire</a></p>"
+    )
+    (pages / "fire.html").write_text("<html lang=fr><title>Feu</title><p>Le feu.</p>")
+    register(home, "docs", [pages])
+    told = kbjobs("sources", "documents", "docs")
+    assert (told.stdout, told.stderr) == ("", "No document is known yet. Next: kbjobs run metadata docs\n")
+    kbjobs("run", "metadata", "docs", "--language-filter", "en")
+    assert kbjobs("sources", "documents", "docs").stdout == (
+        "(fr)\t\tpage\tFeu\tpages/fire.html\nen\t2024-05-17\tarticle\tWater [31m\tpages/water.html\n"
+    )
+    fire, water = map(json.loads, kbjobs("sources", "documents", "docs", "--json").stdout.splitlines())
+    assert (fire["filtered"], water["filtered"], water["links"]) == (True, False, 1)
+    assert (water["authors"], water["categories"], water["published"]) == (["Ann"], ["water", "fire"], "2024-05-17")
+    assert water["url"].startswith("file://") and water["headings"] == []
