@@ -21,6 +21,7 @@ _TITLE_LINE_LIMIT = 120  # a longer first line is a paragraph, not a title
 _HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*))?$")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _LIST_ITEM = re.compile(r"\s{0,12}(?:[-*+]|\d{1,9}[.)])[ \t]+")
+_UNDERLINE = re.compile(r"([^\w\s])\1{2,}")  # of headings in reStructuredText and many a README
 _RULE = re.compile(r" {0,3}(?:(?:-[ \t]*){3,}|(?:\*[ \t]*){3,}|(?:_[ \t]*){3,})$")
 _TABLE_RULE = re.compile(r"[ \t]*\|?[ \t:|-]*--[ \t:|-]*$")
 _LINK = re.compile(r"!?\[([^\[\]]{0,500})\]\(<?([^()<>\s]{1,2000})>?(?:[ \t]+\"[^\"]{0,300}\")?\)")
@@ -29,18 +30,35 @@ _STRONG = re.compile(r"(\*\*|__)(?=\S)([^*_\n]{1,300})(?<=\S)\1")
 
 
 def extract_text(text: str) -> Extract:
-    """Return a plain text file: paragraphs are parted by blank lines, a short first line alone is the title."""
-    paragraphs: list[list[str]] = [[]]
+    """Return a plain text file: paragraphs are parted by blank lines, an underlined line is a heading.
+
+    The title is the first heading, or a short first line; one alone in its paragraph is a heading too.
+    """
+    blocks: list[Block] = []
+    lines: list[str] = []
+    underlines: list[str] = []  # the characters, in the order of their first use: that is the headings' levels
+
+    def end_paragraph() -> None:
+        if lines:
+            blocks.append(Block("text", 0, " ".join(lines)))
+            lines.clear()
+
+    first = ""
     for line in text.splitlines():
         words = " ".join(line.split())
-        if words:
-            paragraphs[-1].append(words)
-        elif paragraphs[-1]:
-            paragraphs.append([])
-    first = paragraphs[0]
-    title = first[0] if first and len(first[0]) <= _TITLE_LINE_LIMIT else ""
-    blocks = [Block("text", 0, " ".join(lines)) for lines in paragraphs if lines]
-    if title and len(first) == 1:
+        if not words:
+            end_paragraph()
+        elif not (ruler := _UNDERLINE.fullmatch(words)):
+            lines.append(words)
+            first = first or words
+        elif len(lines) == 1 and len(lines[0]) <= _TITLE_LINE_LIMIT:
+            if ruler[1] not in underlines:
+                underlines.append(ruler[1])
+            blocks.append(Block("heading", min(6, underlines.index(ruler[1]) + 1), lines.pop()))
+    end_paragraph()
+    heading = next((block.text for block in blocks if block.kind == "heading"), "")
+    title = heading or (first if len(first) <= _TITLE_LINE_LIMIT else "")
+    if title and not heading and blocks[0].text == title:
         blocks[0] = Block("heading", 1, title)
     return Extract(title, "", "", blocks, [], About(kind="text"))
 

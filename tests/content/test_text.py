@@ -15,6 +15,18 @@ def test_plain_text():
     assert extract_text("word " * 100).title == ""
 
 
+def test_underlined_headings():
+    page = extract_text(
+        ".. highlight:: c\n\n=======\n A book\n=======\n\nfirst\nline\n\nChapter\n-------\ntext\n\nOther\n=====\n\n----\n\nend\n"
+    )
+    assert page.title == "A book"
+    assert page.blocks == [
+        Block("text", 0, ".. highlight:: c"), Block("heading", 1, "A book"), Block("text", 0, "first line"),
+        Block("heading", 2, "Chapter"), Block("text", 0, "text"), Block("heading", 1, "Other"), Block("text", 0, "end"),
+    ]  # fmt: skip
+    assert extract_text("====\n----\n").blocks == []
+
+
 def test_markdown():
     page = extract_markdown(
         '---\ntitle: "From front matter"\nlang: de\nsecret: x\n---\n# One #\n\npara **bold** [link](b.html "t")\n'
