@@ -32,7 +32,7 @@ from kbjobs.embedding.identity import model_key, weights_hash
 from kbjobs.embedding.token_embedder import load_tokenizer
 from kbjobs.searching.searcher import Searcher
 from kbjobs.settings import Home, Settings
-from kbjobs.store.ledger import IndexedModel
+from kbjobs.store.ledger_rows import IndexedModel
 
 QUERIES = [
     "how to open a file", "parse a date", "regular expression groups", "async generator", "thread pool",

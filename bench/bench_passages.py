@@ -24,7 +24,7 @@ from kbjobs.embedding.choose import load_embedder
 from kbjobs.embedding.token_embedder import load_tokenizer
 from kbjobs.searching.searcher import Searcher
 from kbjobs.settings import Home, Settings
-from kbjobs.store.ledger import IndexedModel
+from kbjobs.store.ledger_rows import IndexedModel
 
 PAGES = 60  # of the Python library reference
 

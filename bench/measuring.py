@@ -24,7 +24,8 @@ from kbjobs.content.document import Document
 from kbjobs.daemon.launching import stop_daemon
 from kbjobs.registering import register
 from kbjobs.settings import HOME_VARIABLE, Home
-from kbjobs.store.ledger import IndexedModel, Ledger
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.ledger_rows import IndexedModel
 from kbjobs.store.sources import SourceFolder
 from kbjobs.vectors.sync import Indexed, settle_and_publish
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from kbjobs.crashpoints import crash_point
-from kbjobs.store.ledger import Record
+from kbjobs.store.ledger_rows import Record
 from kbjobs.vectors.collection import BATCH, Collection
 from kbjobs.vectors.publishing import WorkingCopy
 

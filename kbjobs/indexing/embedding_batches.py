@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kbjobs.context import Context
 from kbjobs.crashpoints import crash_point
 from kbjobs.embedding.base import Embedder, EmbeddingError
-from kbjobs.store.ledger import MissingText
+from kbjobs.store.ledger_rows import MissingText
 
 if TYPE_CHECKING:
     from numpy import float32

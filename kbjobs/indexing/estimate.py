@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from kbjobs.content.chunking import Chunker
@@ -11,7 +11,8 @@ from kbjobs.context import Context
 from kbjobs.indexing.cutting import IndexOptions, choose_profile
 from kbjobs.scanning.enumerating import Scan
 from kbjobs.scanning.scan import scan_source
-from kbjobs.store.ledger import ChunkLike, DocumentLike, KnownDocument, Ledger, StoredChunk
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.ledger_rows import ChunkLike, DocumentLike, KnownDocument, StoredChunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,11 @@ class _Reading:
         return self._ledger.chunks_of(profile, doc_id) if self._ledger is not None else []
 
     def put_documents(
-        self, profile: int, pipeline: str, batch: Iterable[tuple[DocumentLike, str, Sequence[ChunkLike]]]
+        self,
+        profile: int,
+        pipeline: str,
+        batch: Iterable[tuple[DocumentLike, str, Sequence[ChunkLike]]],
+        paid: Collection[int] = (),
     ) -> None:
         for document, _, chunks in batch:
             self.read[document.doc_id] = [(chunk.text_hash, chunk.tokens) for chunk in chunks]

@@ -19,7 +19,8 @@ from kbjobs.indexing.embedding_batches import BatchEmbedding
 from kbjobs.scanning.describing import Describing
 from kbjobs.scanning.scan import scan_source
 from kbjobs.scanning.words import publish_words
-from kbjobs.store.ledger import Ledger, MissingText
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.ledger_rows import MissingText
 from kbjobs.store.profiles import adopt, profile_of
 from kbjobs.vectors.collection import Collection, CollectionError
 from kbjobs.vectors.publishing import WorkingCopy

@@ -21,7 +21,8 @@ from kbjobs.store.sources import SourceFolder
 from kbjobs.wording import counted
 
 if TYPE_CHECKING:
-    from kbjobs.store.ledger import IndexedModel, Ledger
+    from kbjobs.store.ledger import Ledger
+from kbjobs.store.ledger_rows import IndexedModel
 
 INDEXES = ("index_online", "index_offline")
 

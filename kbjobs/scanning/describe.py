@@ -8,7 +8,7 @@ from kbjobs.crashpoints import crash_point
 from kbjobs.scanning.changes import Changes, Options
 from kbjobs.scanning.describing import described, metadata_state
 from kbjobs.scanning.enumerating import Scan, enumerate_source
-from kbjobs.scanning.scan import name_pipeline
+from kbjobs.scanning.scan import name_pipeline, paid_profiles
 from kbjobs.scanning.settling import settle
 from kbjobs.scanning.words import publish_words
 from kbjobs.store import metadata as store
@@ -97,10 +97,11 @@ def _write_changes(
 ) -> int:
     """Read what is new or may have changed, commit it batch by batch; returns how many documents were read."""
     read = 0
+    paid = paid_profiles(ledger)
     for documents in changes.batches():
         if not read:
             store.forget_settled(ledger)
-        store.put_metadata(ledger, pipeline, state, described(documents))
+        store.put_metadata(ledger, pipeline, state, described(documents), paid)
         crash_point("metadata.committed")
         read += len(documents)
         saved = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from kbjobs.content.document import Document
 from kbjobs.content.language import parse_filter
@@ -51,10 +51,10 @@ class Describing:
         known = self._known.get(doc_id)
         return known is not None and (known.state, known.signature) == (self._state, signature)
 
-    def write(self, ledger: Ledger, pipeline: str, documents: Sequence[Read]) -> None:
-        """Write the metadata of documents, before their passages."""
+    def write(self, ledger: Ledger, pipeline: str, documents: Sequence[Read], paid: Collection[int]) -> None:
+        """Write the metadata of documents, before their passages; ``paid`` as :func:`store.put_metadata`."""
         store.forget_settled(ledger)
-        store.put_metadata(ledger, pipeline, self._state, described(documents))
+        store.put_metadata(ledger, pipeline, self._state, described(documents), paid)
         crash_point("metadata.committed")
 
     def finish(self, context: Context, source: Source, ledger: Ledger, found: Enumerated) -> int:

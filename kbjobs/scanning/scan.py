@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 from kbjobs.content.chunking import Chunker
 from kbjobs.content.document import EXTRACTION_VERSION, READING_VERSION, Document
 from kbjobs.context import Context
 from kbjobs.crashpoints import crash_point
+from kbjobs.embedding.online_models import find_online
 from kbjobs.scanning.changes import Changes, Options
 from kbjobs.scanning.describing import Describing
 from kbjobs.scanning.enumerating import Scan, enumerate_source
+from kbjobs.scanning.reading import Read
 from kbjobs.scanning.titles import Facts
-from kbjobs.store.ledger import ChunkLike, DocumentLike, KnownDocument, Ledger, StoredChunk
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.ledger_rows import ChunkLike, DocumentLike, KnownDocument, StoredChunk
 from kbjobs.store.sources import Source
 
 
@@ -31,7 +34,11 @@ class DocumentStore(Facts, Protocol):
         ...
 
     def put_documents(
-        self, profile: int, pipeline: str, batch: Iterable[tuple[DocumentLike, str, Sequence[ChunkLike]]]
+        self,
+        profile: int,
+        pipeline: str,
+        batch: Iterable[tuple[DocumentLike, str, Sequence[ChunkLike]]],
+        paid: Collection[int] = (),
     ) -> None:
         """As the ledger's."""
         ...
@@ -75,14 +82,16 @@ def scan_source(
 
     purpose = f"profile-{profile}{'-described' if describing else ''} {pipeline}"
     options = Options(purpose, describing is not None, True, reread, limit, allow_delete)
+    paid = paid_profiles(ledger) if isinstance(ledger, Ledger) else frozenset()
     changes = Changes(context, source, found, known, is_current, scan, ledger, options, report)
     for documents in changes.batches():
         texts = [one.document for one in documents]
-        # A page that was read again and says the same keeps its passages, where they are not to be cut anew.
+        # A page that says the same as before, or that only a newer version reads otherwise, keeps its passages, where
+        # they are not to be cut anew.
         kept = {
-            document.doc_id: ledger.chunks_of(profile, document.doc_id)
-            for document in texts
-            if keeps_cut and _says_the_same(known.get(document.doc_id), document)
+            one.document.doc_id: ledger.chunks_of(profile, one.document.doc_id)
+            for one in documents
+            if keeps_cut and _stays(known.get(one.document.doc_id), one)
         }
         cut = chunker.chunk_many([document for document in texts if document.doc_id not in kept])
         rows: list[tuple[DocumentLike, str, Sequence[ChunkLike]]] = [
@@ -90,8 +99,8 @@ def scan_source(
             for one in documents
         ]
         if describing is not None and isinstance(ledger, Ledger):
-            describing.write(ledger, pipeline, documents)
-        ledger.put_documents(profile, pipeline, rows)
+            describing.write(ledger, pipeline, documents, paid)
+        ledger.put_documents(profile, pipeline, rows, paid)
         crash_point("scan.committed")
         # Only what the ledger did not hold is progress: a page read again is not, however often a worker dies after it.
         context.saved(sum(not _is_known(known.get(document.doc_id), document, pipeline) for document in texts))
@@ -117,8 +126,15 @@ def name_pipeline(source: Source) -> str:
     return f"{version} {hashlib.sha256(os.fsencode(places)).hexdigest()[:16]}"
 
 
-def _says_the_same(before: KnownDocument | None, document: Document) -> bool:
-    return before is not None and before.is_chunked and before.content_hash == document.content_hash
+def paid_profiles(ledger: Ledger) -> frozenset[int]:
+    """The profiles of a source's online models: what was cut for them was paid for."""
+    return frozenset(row.profile for row in ledger.models() if find_online(row.name))
+
+
+def _stays(before: KnownDocument | None, now: Read) -> bool:
+    if before is None or not before.is_chunked:
+        return False
+    return before.content_hash == now.document.content_hash or before.signature == now.signature != ""
 
 
 def _is_known(before: KnownDocument | None, document: Document, pipeline: str) -> bool:

@@ -9,12 +9,19 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from kbjobs.store.connection import connect, transaction
+from kbjobs.store.ledger_rows import (
+    ChunkLike,
+    DocumentLike,
+    IndexedModel,
+    KnownDocument,
+    MissingText,
+    Record,
+    StoredChunk,
+)
 
 LEDGER_VERSION = 4
 PAGE = 500  # rows asked for at a time; well below SQLite's limit of 32,766 variables
@@ -22,101 +29,6 @@ URL = "CASE WHEN c.page > 0 THEN d.url || '#page=' || c.page ELSE d.url END"  # 
 # A condition on chunks c: what a language filter has marked is neither embedded nor in a collection. The list is
 # made once a statement, from an index that holds the marked documents only.
 KEPT = "c.doc_id NOT IN (SELECT doc_id FROM documents WHERE filtered = 1)"
-
-
-class DocumentLike(Protocol):
-    """What the ledger keeps of a document."""
-
-    @property
-    def doc_id(self) -> str: ...  # noqa: D102
-    @property
-    def path(self) -> str: ...  # noqa: D102
-    @property
-    def url(self) -> str: ...  # noqa: D102
-    @property
-    def title(self) -> str: ...  # noqa: D102
-    @property
-    def language(self) -> str | None: ...  # noqa: D102
-    @property
-    def content_hash(self) -> str: ...  # noqa: D102
-    @property
-    def word_count(self) -> int: ...  # noqa: D102
-    @property
-    def links(self) -> Sequence[str]: ...  # noqa: D102
-
-
-class ChunkLike(Protocol):
-    """What the ledger keeps of a chunk."""
-
-    @property
-    def ordinal(self) -> int: ...  # noqa: D102
-    @property
-    def text(self) -> str: ...  # noqa: D102
-    @property
-    def text_hash(self) -> str: ...  # noqa: D102
-    @property
-    def tokens(self) -> int: ...  # noqa: D102
-    @property
-    def page(self) -> int: ...  # noqa: D102
-
-
-@dataclass(frozen=True, slots=True)
-class KnownDocument:
-    """What the ledger says of a document it has seen."""
-
-    path: str
-    content_hash: str
-    pipeline: str
-    signature: str
-    is_chunked: bool
-
-
-@dataclass(frozen=True, slots=True)
-class StoredChunk:
-    """A chunk as the ledger holds it."""
-
-    ordinal: int
-    text: str
-    text_hash: str
-    tokens: int
-    page: int
-
-
-@dataclass(frozen=True, slots=True)
-class IndexedModel:
-    """A model that a source was indexed with.
-
-    ``key`` contains the hash of its weights; ``profile`` is the one its passages were cut for; ``is_cleared``: its
-    collection was removed on purpose, and not built again since.
-    """
-
-    id: int
-    key: str
-    name: str
-    dimension: int
-    profile: int
-    is_cleared: bool
-
-
-@dataclass(frozen=True, slots=True)
-class MissingText:
-    """A text that has no vector yet: one chunk that carries it, its hash and length in tokens."""
-
-    chunk: int
-    text_hash: str
-    tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One entry of a collection: everything a search result needs. ``vector`` is float32, little-endian."""
-
-    id: str
-    doc_id: str
-    title: str
-    url: str
-    text: str
-    vector: bytes
 
 
 def record_id(doc_id: str, url: str, text_hash: str, occurrence: int) -> str:
@@ -191,27 +103,35 @@ class Ledger:
         return {row[0]: KnownDocument(row[1], row[2], row[3], row[4], bool(row[5])) for row in rows}
 
     def put_documents(
-        self, profile: int, pipeline: str, batch: Iterable[tuple[DocumentLike, str, Sequence[ChunkLike]]]
+        self,
+        profile: int,
+        pipeline: str,
+        batch: Iterable[tuple[DocumentLike, str, Sequence[ChunkLike]]],
+        paid: Collection[int] = (),
     ) -> None:
         """Write documents with their signatures and chunks, in one transaction.
 
-        A document whose content changed loses its chunks of all profiles: they were cut from another text.
+        A document whose content changed loses its chunks of all profiles: they were cut from another text. One that
+        is read otherwise by a newer version keeps those of profiles that are ``paid`` for.
         """
         with transaction(self.connection):
             for document, signature, chunks in batch:
-                self._put_document(profile, pipeline, document, signature, chunks)
+                self._put_document(profile, pipeline, document, signature, chunks, paid)
 
     def _put_document(
-        self, profile: int, pipeline: str, document: DocumentLike, signature: str, chunks: Sequence[ChunkLike]
+        self,
+        profile: int,
+        pipeline: str,
+        document: DocumentLike,
+        signature: str,
+        chunks: Sequence[ChunkLike],
+        paid: Collection[int],
     ) -> None:
         execute = self.connection.execute
-        same = self.write_document(pipeline, document, signature)
+        for stale in self.write_document(pipeline, document, signature, paid):
+            execute("DELETE FROM chunks WHERE doc_id = ? AND profile = ?", (document.doc_id, stale))
         which = (document.doc_id, profile)
-        if same:
-            execute("DELETE FROM chunks WHERE doc_id = ? AND profile = ?", which)
-        else:
-            execute("DELETE FROM chunks WHERE doc_id = ?", which[:1])
-            execute("DELETE FROM chunked WHERE doc_id = ?", which[:1])
+        execute("DELETE FROM chunks WHERE doc_id = ? AND profile = ?", which)
         seen = Counter[str]()
         rows = []
         for chunk in chunks:
@@ -226,14 +146,17 @@ class Ledger:
         )
         execute("INSERT OR IGNORE INTO chunked (doc_id, profile) VALUES (?, ?)", which)
 
-    def write_document(self, pipeline: str, document: DocumentLike, signature: str) -> bool:
+    def write_document(
+        self, pipeline: str, document: DocumentLike, signature: str, paid: Collection[int] = ()
+    ) -> list[int]:
         """Write a document's row and links, within a transaction of the caller; its chunks are left as they are.
 
-        Returns whether content, pipeline and URL are those that it had before.
+        Returns the profiles for which it no longer counts as cut: none where content, pipeline and URL are those that
+        it had before; those that are not ``paid`` for where it is the same file, or says the same; else all.
         """
         execute = self.connection.execute
         before = execute(
-            "SELECT content_hash, pipeline, url FROM documents WHERE doc_id = ?", (document.doc_id,)
+            "SELECT content_hash, pipeline, url, signature FROM documents WHERE doc_id = ?", (document.doc_id,)
         ).fetchone()
         execute(
             "INSERT INTO documents (doc_id, path, url, title, language, content_hash, word_count, pipeline,"
@@ -260,7 +183,17 @@ class Ledger:
             "INSERT OR IGNORE INTO links (doc_id, url, target) VALUES (?, ?, ?)",
             [(document.doc_id, url, targets.get(url)) for url in document.links],
         )
-        return before is not None and tuple(before) == (document.content_hash, pipeline, document.url)
+        if before is None or tuple(before)[:3] == (document.content_hash, pipeline, document.url):
+            return []
+        says_the_same = before["content_hash"] == document.content_hash
+        is_same_file = before["signature"] == signature != ""
+        kept = paid if before["url"] == document.url and (says_the_same or is_same_file) else ()
+        rows = execute("SELECT profile FROM chunked WHERE doc_id = ?", (document.doc_id,)).fetchall()
+        stale = [row[0] for row in rows if row[0] not in kept]
+        self.connection.executemany(
+            "DELETE FROM chunked WHERE doc_id = ? AND profile = ?", [(document.doc_id, profile) for profile in stale]
+        )
+        return stale
 
     def delete_documents(self, doc_ids: Sequence[str]) -> None:
         """Forget documents, their links and chunks, in one transaction. Their vectors stay: they cost money."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kbjobs.store.connection import transaction
-from kbjobs.store.ledger import DocumentLike, Ledger
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.ledger_rows import DocumentLike
 
 LINK_PAGE = 5_000  # links compared and committed together
 SHOWN_LANGUAGES = 50  # a page may claim any language; a summary names the most frequent
@@ -86,18 +87,22 @@ def known_metadata(ledger: Ledger) -> dict[str, KnownMetadata]:
 
 
 def put_metadata(
-    ledger: Ledger, pipeline: str, state: str, batch: Iterable[tuple[DocumentLike, str, MetadataLike]]
+    ledger: Ledger,
+    pipeline: str,
+    state: str,
+    batch: Iterable[tuple[DocumentLike, str, MetadataLike]],
+    paid: Collection[int] = (),
 ) -> None:
     """Write documents with their signatures and metadata, in one transaction.
 
     A document whose content changed no longer counts as cut, so that the next index run cuts it again. Its old
-    passages stay until then: they are what the collection holds.
+    passages stay until then: they are what the collection holds. One that is read otherwise by a newer version keeps
+    those of profiles that are ``paid`` for.
     """
     with transaction(ledger.connection):
         execute = ledger.connection.execute
         for document, signature, metadata in batch:
-            if not ledger.write_document(pipeline, document, signature):
-                execute("DELETE FROM chunked WHERE doc_id = ?", (document.doc_id,))
+            ledger.write_document(pipeline, document, signature, paid)
             about = metadata.about
             execute(
                 _PUT,

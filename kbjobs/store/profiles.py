@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from kbjobs.store.connection import transaction
-from kbjobs.store.ledger import IndexedModel, Ledger
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.ledger_rows import IndexedModel
 
 
 @dataclass(frozen=True, slots=True)

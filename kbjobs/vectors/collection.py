@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kbjobs.errors import UnavailableError
-from kbjobs.store.ledger import Record
+from kbjobs.store.ledger_rows import Record
 
 COLLECTION_NAME = "passages"
 # ef_search (default 100) is how many candidates a search keeps. With 100 a passage unlike a few hundred near-equal

@@ -14,7 +14,8 @@ import numpy as np
 
 from kbjobs.settings import Settings
 from kbjobs.store import publishing as store
-from kbjobs.store.ledger import Ledger, Record
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.ledger_rows import Record
 from kbjobs.vectors.collection import NEAR, PAGE, Collection, CollectionError
 from kbjobs.vectors.exact import MATRIX, PASSAGES, exact_state, read_state, write_exact
 from kbjobs.vectors.publishing import WorkingCopy, check_room

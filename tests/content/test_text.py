@@ -17,7 +17,8 @@ def test_plain_text():
 
 def test_underlined_headings():
     page = extract_text(
-        ".. highlight:: c\n\n=======\n A book\n=======\n\nfirst\nline\n\nChapter\n-------\ntext\n\nOther\n=====\n\n----\n\nend\n"
+        ".. highlight:: c\n\n=======\n A book\n=======\n\nfirst\nline\n\n"
+        "Chapter\n-------\ntext\n\nOther\n=====\n\n----\n\nend\n"
     )
     assert page.title == "A book"
     assert page.blocks == [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -71,9 +73,14 @@ def test_until_it_is_published_the_older_cut_is_what_counts(home: Home, pages: P
     kbjobs("run", "index-offline", "docs", "--quiet")
     make_older(home, "docs")
     kbjobs("sources", "rebuild", "docs")
-    calls = iter(range(5))
+    ledger = Ledger(SourceFolder(home.sources, "docs").ledger)
+
+    def is_cut() -> bool:
+        return bool(ledger.connection.execute("SELECT count(DISTINCT profile) > 1 FROM chunks").fetchone()[0])
+
     with pytest.raises(JobCancelled):  # after the pages were cut, before they are embedded
-        index_offline.run(context(home, "docs", lambda: next(calls, None) is None), IndexOfflineParams(model=MODEL))
+        index_offline.run(context(home, "docs", is_cut), IndexOfflineParams(model=MODEL))
+    ledger.close()
     assert not verify(home, "docs").drift
     kbjobs("sources", "rebuild", "docs")
     assert read_json(kbjobs("search", "docs", "older", "--mode", "words", "--json"))[0]["matched"] == ["older"]
@@ -112,3 +119,42 @@ def test_an_online_model_buys_nothing_unasked(
     kbjobs("run", "index-online", "docs", "--recut", "--quiet")
     assert len(openai_api.sold_texts) == now
     assert describe(home, "docs").models[0].model == TEXT_EMBEDDING_3_SMALL.name
+
+
+def test_a_newer_reader_makes_nothing_bought(home: Home, pages: Path, kbjobs: Kbjobs, openai_api: OpenAIServer) -> None:
+    """A version that reads the same files otherwise: a local index follows, what was paid for stays."""
+    for page in pages.iterdir():
+        os.utime(page, (time.time() - 3600, time.time() - 3600))
+    kbjobs("run", "index-online", "docs", "--quiet")
+    kbjobs("run", "index-offline", "docs", "--quiet")
+    bought = len(openai_api.sold_texts)
+    ledger = Ledger(SourceFolder(home.sources, "docs").ledger)
+    execute = ledger.connection.execute
+    execute("UPDATE documents SET pipeline = '1' || pipeline, content_hash = 'read by an older version'")
+    # As an older version has cut them: the same files, another text.
+    execute("UPDATE profiles SET name = substr(name, 1, length(name) - 2) || ' 1' WHERE id = 1")
+    execute("UPDATE chunks SET text = text || ' older', text_hash = 'o' || substr(text_hash, 2),"
+            " record_id = 'o' || substr(record_id, 2)")  # fmt: skip
+    execute("UPDATE vectors SET text_hash = 'o' || substr(text_hash, 2)")
+    ledger.close()
+    kbjobs("sources", "rebuild", "docs")
+    kbjobs("run", "metadata", "docs", "--quiet")
+    kbjobs("run", "index-online", "docs", "--quiet")
+    kbjobs("run", "index-offline", "docs", "--quiet")
+    kbjobs("run", "index-online", "docs", "--quiet")
+    assert len(openai_api.sold_texts) == bought
+    ledger = Ledger(SourceFolder(home.sources, "docs").ledger)
+    for model in ledger.models():
+        statement = "SELECT text FROM chunks WHERE profile = ?"
+        texts = [row[0] for row in ledger.connection.execute(statement, (model.profile,))]
+        is_online = model.name == TEXT_EMBEDDING_3_SMALL.name
+        assert texts and all(text.endswith(" older") is is_online for text in texts), model.name
+    ledger.close()
+    assert not verify(home, "docs").drift
+    changed = sorted(pages.iterdir())[0]
+    changed.write_text("<title>Geysers</title><p>Hot water springs from the ground.</p>")
+    kbjobs("run", "metadata", "docs", "--quiet")
+    kbjobs("run", "index-online", "docs", "--quiet")
+    assert len(openai_api.sold_texts) == bought + 1
+    kbjobs("run", "index-online", "docs", "--recut", "--quiet")
+    assert len(openai_api.sold_texts) > bought + 1
