@@ -126,7 +126,9 @@ def main() -> None:
         folder = Path(name)
         pages = [page for one in known for page in one.pages]
         for number, page in enumerate(pages):
-            (folder / f"{number:05}.html").write_text(decode_page(page.read_bytes()), encoding="utf-8", errors="replace")
+            (folder / f"{number:05}.html").write_text(
+                decode_page(page.read_bytes()), encoding="utf-8", errors="replace"
+            )
         ways: dict[str, Callable[[], dict[str, Any]]] = {
             "kbjobs": lambda: measure_here(ours, folder),
             "body": lambda: measure_here(whole_body, folder),

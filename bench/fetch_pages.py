@@ -40,6 +40,12 @@ PHP_EXTENSIONS = (
     "ctype dom fileinfo iconv intl mbstring pdo pdo_sqlite sqlite3 tokenizer xml xmlreader xmlwriter simplexml posix"
 )
 WIKI_PAGES = 60
+# What Sphinx writes for a directive.
+RST_WORDS = {
+    "versionadded": "Added in version", "versionchanged": "Changed in version", "seealso": "See also", "note": "Note",
+    "warning": "Warning", "deprecated": "Deprecated since version", "impl-detail": "CPython implementation detail",
+    "availability": "Availability",
+}  # fmt: skip
 MANY = 100  # pages of a family that has more
 
 
@@ -114,19 +120,31 @@ def take_policy(folder: Path, part: Path) -> None:
 def take_python(folder: Path, part: Path) -> None:
     """Pages of the Python library reference."""
     pages = sorted((PYTHON_DOCS / "library").glob("*.html"))
-    for page in pages[:: max(1, len(pages) // MANY)]:
-        source = PYTHON_DOCS / "_sources" / "library" / f"{page.stem}.rst.txt"
-        if source.is_file():
-            shutil.copy(page, part / page.name)
-            (part / f"{page.stem}.txt").write_text(strip_rst(source.read_text()))
+    sources = {page: PYTHON_DOCS / "_sources" / "library" / f"{page.stem}.rst.txt" for page in pages}
+    # what a source takes from other files or hides is not in its text
+    whole = [
+        page
+        for page in pages
+        if not re.search(
+            r"include::|toctree::|audit-event-table::|deprecated-removed::|:hide:", sources[page].read_text()
+        )
+    ]
+    for page in whole[:: max(1, len(whole) // MANY)]:
+        shutil.copy(page, part / page.name)
+        (part / f"{page.stem}.txt").write_text(strip_rst(sources[page].read_text()))
 
 
 def strip_rst(source: str) -> str:
     """Return reStructuredText without targets, comments, fields, and the names of directives and roles."""
     source = re.sub(r"^ *\.\. (?:_.*|index::.*(?:\n +.*)*|(?!\S+::).*)$", "", source, flags=re.MULTILINE)
     source = re.sub(r"^ *:[\w-]+:( .*)?$", "", source, flags=re.MULTILINE)
-    source = re.sub(r"^( *)\.\. (?:toctree|only|module|currentmodule|testsetup)::.*$", r"\1", source, flags=re.MULTILINE)
+    source = re.sub(
+        r"^( *)\.\. (?:toctree|only|module|currentmodule|testsetup)::.*$", r"\1", source, flags=re.MULTILINE
+    )
+    for directive, words in RST_WORDS.items():
+        source = re.sub(rf"^( *)\.\. {directive}::", rf"\1{words}", source, flags=re.MULTILINE)
     source = re.sub(r"^( *)\.\. (?:[\w:-]+)::", r"\1", source, flags=re.MULTILINE)
+    source = source.replace("``", " ")
     source = re.sub(r":[\w:+-]+:`~[\w.]*?(\w+)`", r"\1", source)
     return re.sub(r"(?::[\w:+-]+:)?`([^`<]+?)(?:\s*<[^`>]*>)?`", r"\1", source)
 
@@ -149,7 +167,9 @@ def strip_roff(source: str) -> str:
     source = re.sub(r'^\.SH "NOTES"\n\.IP " 1\..*', "", source, flags=re.MULTILINE | re.DOTALL)
     source = re.sub(r'^\.S[HS] "(.*)"', r"\1", source, flags=re.MULTILINE)
     source = re.sub(r"^[.'].*$|^T[{}].*$", "", source, flags=re.MULTILINE)
-    source = re.sub(r"\\s-2\\u\[\d+\]\\d\\s\+2|\\[hv]'[^']*'|\\m\[\w*\]|\\f.|\\[&c]|\\\*\(..|\\\((?:bu|aq)", "", source)
+    source = re.sub(
+        r"\\s-2\\u\[\d+\]\\d\\s\+2|\\[hv]'[^']*'|\\m\[\w*\]|\\f.|\\[&c]|\\\*\(..|\\\([lrac]?[bqu]", "", source
+    )
     return source.replace(r"\-", "-").replace(r"\e", "\\").replace(r"\(em", " ")
 
 
@@ -247,7 +267,9 @@ def write_wikitext(source: str) -> str:
     """Return reStructuredText as a wiki's page: headings, lists, listings, links and a category."""
     text = strip_rst(re.sub(r":(?:mod|class|func):`[~!]?(\w+)`", r"[[\1]]", source))
     for level, mark in enumerate("-~^", start=2):
-        text = re.sub(rf"^(\S.*)\n{re.escape(mark)}{{4,}}$", rf"{'=' * level} \1 {'=' * level}", text, flags=re.MULTILINE)
+        text = re.sub(
+            rf"^(\S.*)\n{re.escape(mark)}{{4,}}$", rf"{'=' * level} \1 {'=' * level}", text, flags=re.MULTILINE
+        )
     text = re.sub(r"^[=*]{3,}$", "", text, flags=re.MULTILINE)
     return re.sub(r"\|", "{{!}}", text) + "\n[[Category:Library]]\n"
 
