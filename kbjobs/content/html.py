@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
@@ -30,15 +31,14 @@ from kbjobs.content.html_tags import (
 )
 from kbjobs.content.main_content import Doubt, Survey, find_main, survey_body
 from kbjobs.content.nesting import refuse_deep_nesting
-from kbjobs.content.readable import make_readable, read_lines, read_listing
+from kbjobs.content.readable import drop_line_numbers, has_line_numbers, read_lines, read_listing, write_formulas
 
 _SITE_HEADER_DEPTH = 3  # a <header> so near the top of <body> is the site's, deeper it is an article's
 
-# A page of which less is kept than this is looked at again …
-_LITTLE = 2_000  # characters
-# … and what it calls furniture is content if that holds so much text that is no link: characters, and times what is kept.
-_PROSE = 250
-_PROSE_SHARE = 8
+# What a page calls furniture is content if it holds so much text that is no link …
+_PROSE = 250  # characters
+_PROSE_SHARE = 8  # … and so many times what is kept without it
+_NO_TEXT = frozenset(["script", "style", "svg", "template"])
 _LAYOUT_TAG = re.compile(rb"<(/?)(?:nav|aside|header|footer|form|dialog|noscript)(?=[\s>/])", re.IGNORECASE)
 
 _SELF_CLOSED = re.compile(
@@ -55,29 +55,50 @@ def extract_html(page: bytes, *, is_xml: bool = False) -> Extract:
     refuse_deep_nesting(page)
     if is_xml:
         page = _SELF_CLOSED.sub(rb"<\1\2></\1>", page)
-    # soft hyphens would part words for the search
-    page = page.replace(b"&shy;", b"").replace(b"\xc2\xad", b"")
     tree = LexborHTMLParser(page)
     title, language, canonical = _read_head(tree)
-    blocks, references, _ = _extract_body(tree, page, Doubt.NONE)
-    kept = sum([len(block.text) for block in blocks])
-    if kept < _LITTLE:
-        blocks, references = _look_again(page, kept) or (blocks, references)
-    return Extract(title, language, canonical, blocks, references)
+    found = _extract_body(tree, page, Doubt.NONE)
+    if found.dropped >= found.wanted_prose or not found.blocks:
+        found = _look_again(page, found)
+    blocks = found.blocks
+    if any("\xad" in block.text for block in blocks):  # soft hyphens would part words for the search
+        blocks = [block._replace(text=block.text.replace("\xad", "")) for block in blocks]
+    return Extract(title, language, canonical, blocks, found.references)
 
 
-def _look_again(page: bytes, kept: int) -> tuple[list[Block], list[str]] | None:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a page's body says, and how many characters were ``dropped`` as furniture."""
+
+    blocks: list[Block]
+    references: list[str]
+    root: LexborNode | None = None
+    dropped: int = 0
+
+    @property
+    def wanted_prose(self) -> int:
+        """How many characters of prose another look must find to be believed."""
+        return max(_PROSE, _PROSE_SHARE * sum([len(block.text) for block in self.blocks]))
+
+    @property
+    def prose(self) -> int:
+        """How many characters are no link."""
+        links = self.root.css("a") if self.root is not None else []
+        return sum([len(block.text) for block in self.blocks]) - sum([len(" ".join(a.text().split())) for a in links])
+
+
+def _look_again(page: bytes, found: _Found) -> _Found:
     """Return what a page says that hides its content from those who believe its names, its tags and its styles.
 
     The whole page may sit in a ``<div class="sidebar">``, in ``<aside>`` or in ``<noscript>``, or be hidden until a
-    script runs. None where that is no more text than menus and footers have.
+    script runs. That is ``found`` where there is no more text than menus and footers have.
     """
-    blocks, references, prose = _extract_body(LexborHTMLParser(page), page, Doubt.NAMES)
-    if prose >= max(_PROSE, _PROSE_SHARE * kept) or (blocks and not kept):
-        return blocks, references
+    named = _extract_body(LexborHTMLParser(page), page, Doubt.NAMES)
+    if named.prose >= found.wanted_prose or (named.blocks and not found.blocks):
+        return named
     page = _LAYOUT_TAG.sub(rb"<\1div", page)
-    blocks, references, prose = _extract_body(LexborHTMLParser(page), page, Doubt.LAYOUT)
-    return (blocks, references) if prose >= max(_PROSE, _PROSE_SHARE * kept) else None
+    shown = _extract_body(LexborHTMLParser(page), page, Doubt.LAYOUT)
+    return shown if shown.prose >= found.wanted_prose else found
 
 
 def _read_head(tree: LexborHTMLParser) -> tuple[str, str, str]:
@@ -99,25 +120,28 @@ def _read_head(tree: LexborHTMLParser) -> tuple[str, str, str]:
     return title, language, canonical
 
 
-def _extract_body(tree: LexborHTMLParser, page: bytes, doubt: Doubt) -> tuple[list[Block], list[str], int]:
-    """Return blocks, references, and how many characters of the blocks are no link (only where there is a doubt)."""
+def _extract_body(tree: LexborHTMLParser, page: bytes, doubt: Doubt) -> _Found:
     body = tree.body
     if body is None:
-        return [], [], 0
-    listings = make_readable(body, page)
+        return _Found([], [])
+    write_formulas(body, page)
     survey = survey_body(body, page, doubt)
+    dropped = 0
     for node in survey.furniture:
+        if node.tag not in _NO_TEXT:
+            dropped += len(node.text())
         node.decompose()
     for node in survey.breaks:
         node.insert_before("\n")
     root = find_main(body, survey.candidates)
     references = _take_references(root)
-    blocks = list(_walk(root, survey, listings, is_body=root.mem_id == body.mem_id))
-    prose = 0
-    if doubt:
-        links = sum([len(" ".join(node.text().split())) for node in root.css("a")])
-        prose = sum([len(block.text) for block in blocks]) - links
-    return blocks, references, prose
+    is_body = root.mem_id == body.mem_id
+    blocks = list(_walk(root, survey, frozenset(), is_body=is_body))
+    if has_line_numbers(blocks, page, has_tables=survey.has_tables):
+        blocks = list(_walk(root, survey, drop_line_numbers(root), is_body=is_body))
+    if sum([len(block.text) for block in blocks]) < _PROSE:
+        dropped += len(body.text())  # what the walk leaves out
+    return _Found(blocks, references, root, dropped)
 
 
 def _take_references(root: LexborNode) -> list[str]:

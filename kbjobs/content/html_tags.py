@@ -16,7 +16,10 @@ _INLINE = (
     "a abbr acronym b bdi bdo big cite code data del dfn em font i img ins kbd label mark math meter output "
     "picture progress q rb rp rt ruby s samp small span strike strong sub sup time tt u var wbr input link meta"
 )
-_NEVER = "script style template noscript svg iframe object canvas audio video select textarea button datalist nav footer dialog"
+_NEVER = (
+    "script style template noscript svg iframe object canvas audio video select textarea button datalist nav footer "
+    "dialog"
+)
 _PLAIN = "p li dt dd td th tr pre h1 h2 h3 h4 h5 h6"
 _BLOCKS = "p div ul ol dl li table pre blockquote section article h1 h2 h3 h4 h5 h6 form hr"
 _HOLDERS_OF_BLOCKS = (
@@ -49,6 +52,19 @@ def codes() -> dict[int, int]:
 def plain_tags() -> frozenset[int]:
     """Return the tags that are so many that their attributes are only read where a page hides something."""
     return _numbers(_PLAIN)
+
+
+@cache
+def in_line_tags(*, with_names: bool) -> frozenset[int]:
+    """Return the tags within a line; without those that pages hide or name: <span> and <a>, if not ``with_names``."""
+    wanted = IN_LINES if with_names else {IN_LINE}
+    return frozenset(tag for tag, code in codes().items() if code in wanted)
+
+
+@cache
+def rowless_tags() -> frozenset[int]:
+    """Return the tags that a table of data has in none of its cells."""
+    return frozenset(tag for tag, code in codes().items() if code <= len(HEADINGS) or code in (TABLE, LISTING))
 
 
 @cache

@@ -17,15 +17,14 @@ from kbjobs.content.html_tags import (
     BREAK,
     FURNITURE,
     HEADINGS,
-    IN_LINE,
-    IN_LINES,
-    LISTING,
     MAIN,
     TABLE,
     block_holders,
     block_tags,
     codes,
+    in_line_tags,
     plain_tags,
+    rowless_tags,
 )
 
 # The class names are those of Sphinx, Read the Docs, DocBook, MediaWiki, Bootstrap and WordPress.
@@ -109,7 +108,7 @@ _MAIN_LENGTH = 250  # … unless the page says so itself (<main>) and it has at 
 
 
 class Doubt(IntEnum):
-    """What of a page's own word for its parts is not believed: nothing, its names, or also its tags and what it hides."""
+    """What is not believed of what a page says of its parts: nothing, its names, or also its tags and what it hides."""
 
     NONE = 0
     NAMES = 1
@@ -129,15 +128,15 @@ class Survey:
     candidates: list[tuple[LexborNode, bool]] = field(default_factory=list)
     holders: set[int] = field(default_factory=set)
     layout_tables: set[int] = field(default_factory=set)
+    has_tables: bool = False
 
 
 def survey_body(body: LexborNode, page: bytes, doubt: Doubt) -> Survey:
     """Look at each element below ``body`` once; ``page`` is its markup."""
     tag_codes, blocks, usual_holders = codes(), block_tags(), block_holders()
+    rowless = rowless_tags()
     look_closely = any(sign in page for sign in _SIGNS_OF_FURNITURE_IN_LINE)
-    skipped = frozenset(
-        tag for tag, code in tag_codes.items() if code in IN_LINES and not (look_closely and code != IN_LINE)
-    )
+    skipped = in_line_tags(with_names=not look_closely)
     # the attributes of paragraphs and cells are worth their time only where something is hidden
     plain = frozenset() if look_closely else plain_tags()
     believed_names = _FURNITURE_NAMES if doubt < Doubt.NAMES else frozenset()
@@ -146,7 +145,7 @@ def survey_body(body: LexborNode, page: bytes, doubt: Doubt) -> Survey:
     named: list[LexborNode] = []
     contents: list[LexborNode] = []
     misplaced: list[LexborNode] = []
-    rowless: list[LexborNode] = []
+    not_rows: list[LexborNode] = []
     body_id = body.mem_id  # == compares the serialised markup
     for node in body.traverse():
         tag = node.tag_id
@@ -163,8 +162,8 @@ def survey_body(body: LexborNode, page: bytes, doubt: Doubt) -> Survey:
             parent = node.parent
             if parent is not None and parent.tag_id not in usual_holders:
                 misplaced.append(node)
-            if code in _ROWLESS:
-                rowless.append(node)
+            if tag in rowless:
+                not_rows.append(node)
         if tag in plain:
             continue
         attributes = node.attributes
@@ -190,11 +189,10 @@ def survey_body(body: LexborNode, page: bytes, doubt: Doubt) -> Survey:
     # the usual case is a search form in a menu, which goes with the menu
     dropped = {node.mem_id for node in survey.furniture}
     survey.holders = _mark_above(misplaced, dropped)
-    survey.layout_tables = _mark_above(rowless, dropped)
+    survey.has_tables = any(tag_codes[node.tag_id] == TABLE for node in not_rows)
+    if survey.has_tables:
+        survey.layout_tables = _mark_above(not_rows, dropped)
     return survey
-
-
-_ROWLESS = frozenset([TABLE, LISTING, *HEADINGS.values()])
 
 
 def _mark_above(nodes: Iterable[LexborNode], dropped: set[int]) -> set[int]:

@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from selectolax.lexbor import LexborNode
+
+from kbjobs.content.document import Block
 
 # Line numbers of Pygments, Rouge, Hexo, Hugo, Prism, highlight.js and GitHub.
 _LINE_NUMBERS = (
     ".linenos,.lineno,.linenodiv,.linenumber,.line-number,.line-numbers-rows,.gutter,.lnt,.ln,.blob-num,"
     ".hljs-ln-numbers,[data-line-number]"
 )
-_SIGNS_OF_LINE_NUMBERS = (
-    b"lineno",
-    b"linenumber",
-    b"line-number",
-    b"gutter",
-    b'"lnt"',
-    b'"ln"',
-    b"blob-num",
-    b"hljs-ln",
-)
+_SIGNS_OF_NUMBERED_ROWS = (b"blob-num", b"hljs-ln")
 _FORMULA_IMAGES = "img[alt][class*=math],img[alt][class~=tex],img[alt][class~=latex],.math img[alt]"
-_SIGNS_OF_FORMULAS = (b"math", b"latex", b'"tex"')
+_SIGNS_OF_FORMULAS = (b"math", b"latex")
 _DISPLAY_STYLE = "{\\displaystyle "  # how MediaWiki begins each formula
 
 
-def make_readable(body: LexborNode, page: bytes) -> frozenset[int]:
-    """Take line numbers out of ``body`` and put formulas in as text; ``page`` is its markup.
-
-    Returns the tables whose rows are lines of code, by ``mem_id``.
-    """
-    if any(sign in page for sign in _SIGNS_OF_FORMULAS):
-        _write_formulas(body)
-    if any(sign in page for sign in _SIGNS_OF_LINE_NUMBERS):
-        return _drop_line_numbers(body)
-    return frozenset()
-
-
-def _write_formulas(body: LexborNode) -> None:
+def write_formulas(body: LexborNode, page: bytes) -> None:
+    """Put formulas into ``body`` as text: the source of a formula, or what its image says; ``page`` is the markup."""
+    if not any(sign in page for sign in _SIGNS_OF_FORMULAS):
+        return
     for image in body.css(_FORMULA_IMAGES):
         _replace(image, image.attributes.get("alt") or "")
     for formula in body.css("math"):
@@ -59,9 +45,17 @@ def _replace(node: LexborNode, formula: str) -> None:
     node.decompose()
 
 
-def _drop_line_numbers(body: LexborNode) -> frozenset[int]:
+def has_line_numbers(blocks: Iterable[Block], page: bytes, *, has_tables: bool) -> bool:
+    """Say whether a listing among ``blocks`` may have line numbers; to ask the page for them costs much more."""
+    return any("\n" in block.text and block.text.lstrip()[0].isdecimal() for block in blocks) or (
+        has_tables and any(sign in page for sign in _SIGNS_OF_NUMBERED_ROWS)
+    )
+
+
+def drop_line_numbers(root: LexborNode) -> frozenset[int]:
+    """Take line numbers out; returns the tables whose rows are lines of code, by ``mem_id``."""
     listings = set()
-    numbers = [node for node in body.css(_LINE_NUMBERS) if _is_number(node.text())]
+    numbers = [node for node in root.css(_LINE_NUMBERS) if all(map(str.isdecimal, node.text().split()))]
     for node in numbers:
         row = node.parent
         if node.tag == "td" and row is not None and row.css_first("pre") is None:
@@ -73,10 +67,6 @@ def _drop_line_numbers(body: LexborNode) -> frozenset[int]:
     for node in numbers:
         node.decompose()
     return frozenset(listings)
-
-
-def _is_number(text: str) -> bool:
-    return all(part.isdecimal() for part in text.split())
 
 
 def read_listing(node: LexborNode) -> str:
