@@ -93,7 +93,7 @@ class NotText(ValueError):
 def decode_page(page: bytes, charset: str = "") -> str:
     """Return ``page`` as text, by its byte order mark, its content and its declaration, in this order.
 
-    ``charset`` is what the server says (``Content-Type: text/html; charset=…``) and counts before what the page declares.
+    ``charset`` is what the server says (``Content-Type: text/html; charset=…``), and counts before what the page does.
     What is UTF-8 but for some damage is taken for UTF-8 whatever a declaration says: other encodings practically
     never look like it. What cannot be decoded becomes U+FFFD; a few stray NUL bytes are dropped, as browsers do.
     Raises NotText for binary content.

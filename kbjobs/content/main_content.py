@@ -104,6 +104,8 @@ _CONTENT_IDS = ("content", "mw-content-text")  # what holds one of these is furn
 _CANDIDATE_LIMIT = 40
 _INNER_SHARE = 0.8  # a smaller candidate is taken when it holds this much of the largest one's text
 _BODY_SHARE = 0.3  # a candidate with less of the body's text than this is not the content …
+_EQUAL_SHARE = 0.5  # where another one apart from it has so much of its text, both are content: a list of articles
+_CLIMB_LIMIT = 10
 _MAIN_LENGTH = 250  # … unless the page says so itself (<main>) and it has at least so many characters
 
 
@@ -234,4 +236,29 @@ def find_main(body: LexborNode, candidates: list[tuple[LexborNode, bool]]) -> Le
         claimed = [(length, node) for length, node, is_main in measured if is_main and length >= _MAIN_LENGTH]
         return max(claimed, key=lambda pair: pair[0])[1] if claimed else body
     sufficient = [(length, node) for length, node, _ in measured if length >= _INNER_SHARE * largest]
-    return min(sufficient, key=lambda pair: pair[0])[1]
+    length, chosen = min(sufficient, key=lambda pair: pair[0])
+    others = [other for other, node, _ in measured if other >= _EQUAL_SHARE * length and _are_apart(chosen, node)]
+    return _climb(chosen, length + max(others), body) if others else chosen
+
+
+def _are_apart(one: LexborNode, other: LexborNode) -> bool:
+    return not _lies_within(one, other.mem_id) and not _lies_within(other, one.mem_id)
+
+
+def _lies_within(node: LexborNode, outer: int) -> bool:
+    above: LexborNode | None = node
+    while above is not None and above.mem_id != outer:
+        above = above.parent
+    return above is not None
+
+
+def _climb(node: LexborNode, length: int, body: LexborNode) -> LexborNode:
+    """Return the element above ``node`` that has so much text; ``body`` where it is far above."""
+    for _ in range(_CLIMB_LIMIT):
+        above = node.parent
+        if above is None or above.mem_id == body.mem_id:
+            break
+        node = above
+        if len(node.text()) >= length:
+            return node
+    return body

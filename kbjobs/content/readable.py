@@ -16,6 +16,7 @@ _LINE_NUMBERS = (
 _SIGNS_OF_NUMBERED_ROWS = (b"blob-num", b"hljs-ln")
 _FORMULA_IMAGES = "img[alt][class*=math],img[alt][class~=tex],img[alt][class~=latex],.math img[alt]"
 _SIGNS_OF_FORMULAS = (b"math", b"latex")
+_TEX = "application/x-tex"
 _DISPLAY_STYLE = "{\\displaystyle "  # how MediaWiki begins each formula
 
 
@@ -25,14 +26,15 @@ def write_formulas(body: LexborNode, page: bytes) -> None:
         return
     for image in body.css(_FORMULA_IMAGES):
         _replace(image, image.attributes.get("alt") or "")
-    for formula in body.css("math"):
-        source = formula.css_first("annotation[encoding='application/x-tex']")
-        text = source.text() if source is not None else formula.attributes.get("alttext") or ""
-        if text.strip():
-            _replace(formula, text)
+    for formula in body.css("math[alttext]"):
+        _replace(formula, formula.attributes.get("alttext") or "")
+    for annotation in body.css("annotation,annotation-xml"):
+        semantics = annotation.parent
+        formula = semantics.parent if semantics is not None else None
+        if formula is not None and formula.tag == "math" and annotation.attributes.get("encoding") == _TEX:
+            _replace(formula, annotation.text())
         else:
-            for annotation in formula.css("annotation,annotation-xml"):
-                annotation.decompose()
+            annotation.decompose()
     for script in body.css("script[type^='math/tex']"):  # MathJax 2
         _replace(script, script.text())
 
