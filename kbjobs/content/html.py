@@ -29,7 +29,7 @@ from kbjobs.content.html_tags import (
     TEXT,
     codes,
 )
-from kbjobs.content.main_content import Doubt, Survey, find_main, survey_body
+from kbjobs.content.main_content import Doubt, Survey, drop_link_lists, find_main, survey_body
 from kbjobs.content.nesting import refuse_deep_nesting
 from kbjobs.content.readable import drop_line_numbers, has_line_numbers, read_lines, read_listing, write_formulas
 
@@ -134,8 +134,10 @@ def _extract_body(tree: LexborHTMLParser, page: bytes, doubt: Doubt) -> _Found:
     for node in survey.breaks:
         node.insert_before("\n")
     root = find_main(body, survey.candidates)
-    references = _take_references(root)
     is_body = root.mem_id == body.mem_id
+    if is_body and not doubt:
+        drop_link_lists(body)
+    references = _take_references(root)
     blocks = list(_walk(root, survey, frozenset(), is_body=is_body))
     if has_line_numbers(blocks, page, has_tables=survey.has_tables):
         blocks = list(_walk(root, survey, drop_line_numbers(root), is_body=is_body))

@@ -106,6 +106,12 @@ _INNER_SHARE = 0.8  # a smaller candidate is taken when it holds this much of th
 _BODY_SHARE = 0.3  # a candidate with less of the body's text than this is not the content …
 _EQUAL_SHARE = 0.5  # where another one apart from it has so much of its text, both are content: a list of articles
 _CLIMB_LIMIT = 10
+_MANY_LINKS = 5
+_LINK_LIST = 0.6  # a list of so many links, with this much of its text, is one of links …
+_LINK_PAGE = 0.5  # … unless more than this of all the page is, or less than …
+_FEW_LINKS = 0.05
+_INDEX_LINKS = 1_000  # more make an index
+_LIST_TAGS = frozenset(["div", "ul", "ol", "table", "tbody", "tr", "td", "section", "center", "p"])
 _MAIN_LENGTH = 250  # … unless the page says so itself (<main>) and it has at least so many characters
 
 
@@ -262,3 +268,44 @@ def _climb(node: LexborNode, length: int, body: LexborNode) -> LexborNode:
         if len(node.text()) >= length:
             return node
     return body
+
+
+def drop_link_lists(body: LexborNode) -> None:
+    """Take out what is little but links, where no part is said to be the content: menus, boxes of related pages.
+
+    A list right below a heading stays, and so does everything where most of the page is links, or little.
+    """
+    links = body.css("a")
+    if not _MANY_LINKS <= len(links) <= _INDEX_LINKS:
+        return
+    share = sum([len(link.text()) for link in links]) / max(1, len(body.text()))
+    if not _FEW_LINKS <= share <= _LINK_PAGE:
+        return
+    lengths: dict[int, tuple[int, int]] = {}
+    above_links: dict[int, LexborNode] = {}
+    for link in links:
+        length = len(" ".join(link.text().split()))
+        above = link.parent
+        for _ in range(_CLIMB_LIMIT):
+            if above is None or above.mem_id == body.mem_id:
+                break
+            count, total = lengths.get(above.mem_id, (0, 0))
+            lengths[above.mem_id] = count + 1, total + length
+            above_links[above.mem_id] = above
+            above = above.parent
+    for key, (count, total) in lengths.items():
+        node = above_links[key]
+        if (
+            count >= _MANY_LINKS
+            and node.tag in _LIST_TAGS
+            and not _is_below_heading(node)
+            and total >= _LINK_LIST * len(" ".join(node.text().split()))
+        ):
+            node.decompose()
+
+
+def _is_below_heading(node: LexborNode) -> bool:
+    before = node.prev
+    while before is not None and before.tag == "-text":
+        before = before.prev
+    return before is not None and before.tag in HEADINGS

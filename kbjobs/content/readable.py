@@ -30,9 +30,9 @@ def write_formulas(body: LexborNode, page: bytes) -> None:
         _replace(formula, formula.attributes.get("alttext") or "")
     for annotation in body.css("annotation,annotation-xml"):
         semantics = annotation.parent
-        formula = semantics.parent if semantics is not None else None
-        if formula is not None and formula.tag == "math" and annotation.attributes.get("encoding") == _TEX:
-            _replace(formula, annotation.text())
+        above = semantics.parent if semantics is not None else None
+        if above is not None and above.tag == "math" and annotation.attributes.get("encoding") == _TEX:
+            _replace(above, annotation.text())
         else:
             annotation.decompose()
     for script in body.css("script[type^='math/tex']"):  # MathJax 2

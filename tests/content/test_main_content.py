@@ -86,3 +86,17 @@ def test_the_navigation_of_docbook_is_none():
         f"<div class=navheader><table>{menu}</table></div><p>{TEXT}</p><div class=navfooter><table>{menu}</table></div>"
     )
     assert lines(page) == [TEXT.strip()]
+
+
+LINKS = "".join(f"<li><a href=p{number}>Page number {number}</a>" for number in range(9))
+
+
+def test_a_list_of_links_is_a_menu_where_no_part_is_said_to_be_the_content():
+    text = f"<p>{TEXT * 2}</p>"
+    assert lines(f"<div><ul>{LINKS}</ul></div><div>{text}</div><table><tr><td><ul>{LINKS}</ul></table>") == [
+        (TEXT * 2).strip()
+    ]
+    assert len(lines(f"<main>{text}<ul>{LINKS}</ul></main>")) == 10
+    assert len(lines(f"{text}<h2>See also</h2>\n<ul>{LINKS}</ul>")) == 11
+    assert len(lines(f"<p>All pages:</p><ul>{LINKS}</ul>")) == 10
+    assert len(lines(f"{text}<p>{'<a href=x>a link</a> and some words, ' * 9}</p>")) == 2
