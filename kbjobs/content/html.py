@@ -139,7 +139,7 @@ def _extract_body(tree: LexborHTMLParser, page: bytes, doubt: Doubt) -> _Found:
         drop_link_lists(body)
     references = _take_references(root)
     blocks = list(_walk(root, survey, frozenset(), is_body=is_body))
-    if has_line_numbers(blocks, page, has_tables=survey.has_tables):
+    if has_line_numbers(page, begins_with_number=survey.has_numbered_listing, has_tables=survey.has_tables):
         blocks = list(_walk(root, survey, drop_line_numbers(root), is_body=is_body))
     if sum([len(block.text) for block in blocks]) < _PROSE:
         dropped += len(body.text())  # what the walk leaves out
@@ -195,6 +195,7 @@ def _walk(root: LexborNode, survey: Survey, listings: frozenset[int], *, is_body
                     yield Block("heading", code, text)
             elif code == LISTING:
                 if text := read_listing(node):
+                    survey.has_numbered_listing |= text.lstrip()[:1].isdecimal()
                     yield Block("text", 0, text)
             elif code == ROW and len(stack) in data_tables:
                 if text := _read_row(node, survey, listings):

@@ -82,7 +82,8 @@ _FURNITURE_NAMES = frozenset(
 # An <aside> that belongs to the text, as Sphinx writes its footnotes; "doc-…" are the roles of DPUB-ARIA.
 _NOTES = frozenset(["footnote", "footnotes", "footnote-list", "endnotes", "admonition", "note", "topic", "callout"])
 _NOT_DISPLAYED = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
-_SIGNS_OF_FURNITURE_IN_LINE = (b"hidden", b"noprint", b"display:none", b"display: none", b"mw-editsection", b"skip")
+_SIGNS_OF_FURNITURE_IN_LINE = (b"hidden", b"noprint", b"display:none", b"display: none", b"mw-editsection")
+_TOP = 32_768  # bytes in which a link that skips the navigation stands
 
 _MAIN_NAMES = frozenset(
     [
@@ -137,15 +138,16 @@ class Survey:
     holders: set[int] = field(default_factory=set)
     layout_tables: set[int] = field(default_factory=set)
     has_tables: bool = False
+    has_numbered_listing: bool = False  # set by the walk
 
 
 def survey_body(body: LexborNode, page: bytes, doubt: Doubt) -> Survey:
     """Look at each element below ``body`` once; ``page`` is its markup."""
     tag_codes, blocks, usual_holders = codes(), block_tags(), block_holders()
     rowless = rowless_tags()
-    look_closely = any(sign in page for sign in _SIGNS_OF_FURNITURE_IN_LINE)
-    skipped = in_line_tags(with_names=not look_closely)
+    look_closely = b"skip" in page[:_TOP] or any(sign in page for sign in _SIGNS_OF_FURNITURE_IN_LINE)
     # the attributes of paragraphs and cells are worth their time only where something is hidden
+    skipped = in_line_tags(with_names=False) if look_closely else in_line_tags(with_names=True) | plain_tags() - blocks
     plain = frozenset() if look_closely else plain_tags()
     believed_names = _FURNITURE_NAMES if doubt < Doubt.NAMES else frozenset()
     believes_layout = doubt < Doubt.LAYOUT

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from selectolax.lexbor import LexborNode
-
-from kbjobs.content.document import Block
 
 # Line numbers of Pygments, Rouge, Hexo, Hugo, Prism, highlight.js and GitHub.
 _LINE_NUMBERS = (
     ".linenos,.lineno,.linenodiv,.linenumber,.line-number,.line-numbers-rows,.gutter,.lnt,.ln,.blob-num,"
     ".hljs-ln-numbers,[data-line-number]"
 )
-_SIGNS_OF_NUMBERED_ROWS = (b"blob-num", b"hljs-ln")
+_SIGN_OF_NUMBERED_ROWS = b"blob-num"
 _FORMULA_IMAGES = "img[alt][class*=math],img[alt][class~=tex],img[alt][class~=latex],.math img[alt]"
-_SIGNS_OF_FORMULAS = (b"math", b"latex")
+_SIGNS_OF_FORMULAS = (b"math", b'"latex"')
 _TEX = "application/x-tex"
 _DISPLAY_STYLE = "{\\displaystyle "  # how MediaWiki begins each formula
 
@@ -47,11 +43,9 @@ def _replace(node: LexborNode, formula: str) -> None:
     node.decompose()
 
 
-def has_line_numbers(blocks: Iterable[Block], page: bytes, *, has_tables: bool) -> bool:
-    """Say whether a listing among ``blocks`` may have line numbers; to ask the page for them costs much more."""
-    return any("\n" in block.text and block.text.lstrip()[0].isdecimal() for block in blocks) or (
-        has_tables and any(sign in page for sign in _SIGNS_OF_NUMBERED_ROWS)
-    )
+def has_line_numbers(page: bytes, *, begins_with_number: bool, has_tables: bool) -> bool:
+    """Say whether listings of the page may have line numbers; to ask all its elements costs much more."""
+    return begins_with_number or (has_tables and _SIGN_OF_NUMBERED_ROWS in page)
 
 
 def drop_line_numbers(root: LexborNode) -> frozenset[int]:
@@ -73,7 +67,7 @@ def drop_line_numbers(root: LexborNode) -> frozenset[int]:
 
 def read_listing(node: LexborNode) -> str:
     """Return the text of a <pre> with its line breaks, without empty lines at either end."""
-    if node.css_first("div,p,li") is None:
+    if node.css_first("div,p,li,tr") is None:
         return _tidy_lines(node.text())
     text = ""
     parts: list[str] = []
@@ -81,7 +75,7 @@ def read_listing(node: LexborNode) -> str:
         if child.tag == "-text":
             text = child.text_content or ""
             parts.append(text)
-        elif child.tag in ("div", "p", "li") and text and not text.endswith("\n"):
+        elif child.tag in ("div", "p", "li", "tr") and text and not text.endswith("\n"):
             text = "\n"
             parts.append(text)
     return _tidy_lines("".join(parts))

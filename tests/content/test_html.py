@@ -131,7 +131,7 @@ def seconds(action, page):
 @pytest.mark.parametrize("tag", NESTED_IN_LINE)
 def test_time_grows_as_the_depth(tag):
     pages = [(f"<{tag}>" * (count // (tag.count("<") + 1)) + "deep" + "<p>" * 10).encode() for count in (4_500, 18_000)]
-    assert seconds(extract_html, pages[1]) < 9 * seconds(extract_html, pages[0])  # quadratic: 16
+    assert seconds(extract_html, pages[1]) < 12 * seconds(extract_html, pages[0])  # quadratic: 16
 
 
 @pytest.mark.slow
@@ -147,7 +147,7 @@ def test_nested_blocks_take_as_long_as_their_parsing(tag):
 def test_time_grows_as_the_page(piece):
     start = "<table><tr>" if piece.startswith("<td") else ""
     pages = [(start + piece * count).encode() for count in (12_500, 50_000)]
-    assert seconds(extract_html, pages[1]) < 9 * seconds(extract_html, pages[0])  # quadratic: 16
+    assert seconds(extract_html, pages[1]) < 12 * seconds(extract_html, pages[0])  # quadratic: 16
 
 
 def test_deeper_pages_are_refused_with_the_reason():

@@ -51,7 +51,7 @@ def test_numbers_that_are_code_stay():
     [
         ("<img class=math src=x alt='a = b'>", "a = b"),
         ("<span class=math><img src=x alt='a = b'></span>", "a = b"),
-        ("<img class=latex src=x alt='a = b'>", "a = b"),
+        ("<img class=\"latex\" src=x alt='a = b'>", "a = b"),
         ("<img src=x alt='a map'>", ""),
         ("<math><mi>a</mi><mo>=</mo><mi>b</mi></math>", "a=b"),
         ("<math alttext='a = b'><mi>a</mi><mo>=</mo><mi>b</mi></math>", "a = b"),
