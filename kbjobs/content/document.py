@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from kbjobs.errors import KbjobsError
 
-EXTRACTION_VERSION = 1
+EXTRACTION_VERSION = 2
 """Version of the extractor. Raise it when it gives other text for the same file: the ledger stores it beside each
 document, and a document of an older version is read and cut again."""
 
@@ -19,7 +19,7 @@ CUTTING_VERSION = 2
 """Version of the chunker. Raise it when it cuts the same text otherwise: the passages of an older version are cut anew
 by the next run of a local model, those of an online model where that is asked for."""
 
-READING_VERSION = 2
+READING_VERSION = 3
 """Version of what finds files and turns their bytes into text. Raise it when it gives other text for the same file:
 a document of an older version is read again, and only what comes out differently is embedded anew."""
 

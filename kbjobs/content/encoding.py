@@ -7,7 +7,8 @@ import re
 
 from kbjobs.content.legacy_charsets import EAST_ASIAN, guess_charset
 
-_SNIFFED = 4_096  # bytes looked at for a declaration and for the pattern of UTF-16
+_SNIFFED = 4_096  # bytes looked at for the pattern of UTF-16
+_HEAD = 65_536  # bytes looked at for a declaration: the standard says 1,024, but scripts and styles may stand before it
 _BLOCK = 512  # characters that are judged together
 _STRAY_SHARE = 0.01  # fewer NULs, or broken UTF-16, are damage to a text, more are binary content
 _NOISE_SHARE = 0.05  # of control characters; random bytes have twice as many
@@ -26,6 +27,7 @@ _DECLARED = re.compile(
     rb"""^\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([a-zA-Z0-9_.:-]{2,40})""",
     re.IGNORECASE,
 )
+_COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
 
 # The encodings of the WHATWG Encoding Standard, by Python's names. A closed list: a page must not be able
 # to name "zlib", "idna" or "unicode_escape". Latin-1 and ASCII mean windows-1252 on the web.
@@ -68,7 +70,18 @@ _ENCODINGS = frozenset(
     ]
 )
 _ON_THE_WEB = {"iso8859-1": "cp1252", "ascii": "cp1252", "iso8859-9": "cp1254", "gb2312": "gb18030"}
+_ON_THE_WEB |= {"tis-620": "cp874", "cp949": "euc_kr", "cp932": "shift_jis", "big5hkscs": "big5"}
+# Labels of that standard which Python does not know.
+_LABELS = {
+    "x-sjis": "shift_jis", "windows-31j": "shift_jis", "x-euc-jp": "euc_jp", "x-gbk": "gbk", "gb_2312-80": "gb18030",
+    "cn-big5": "big5", "x-x-big5": "big5", "windows-949": "euc_kr", "x-cp1250": "cp1250", "x-cp1251": "cp1251",
+    "x-cp1252": "cp1252", "windows-874": "cp874", "dos-874": "cp874", "iso-8859-8-i": "iso8859-8", "koi": "koi8-r",
+    "koi8": "koi8-r", "x-mac-roman": "mac-roman", "unicode-1-1-utf-8": "utf-8",
+}  # fmt: skip
+# What that standard reads under a name, where Python reads less.
+_SUPERSETS = {"shift_jis": "cp932", "euc_kr": "cp949", "gbk": "gb18030", "big5": "big5hkscs"}
 _SEVEN_BIT = "iso2022_jp"
+_ESCAPE = b"\x1b"  # with which it begins each stretch of Japanese
 # What a byte of a text cannot be: the binary data bytes of the WHATWG MIME Sniffing Standard.
 _CONTROLS = bytes([*range(9), 0x0B, *range(0x0E, 0x1B), *range(0x1C, 0x20)])
 
@@ -77,9 +90,10 @@ class NotText(ValueError):
     """The bytes are not text in any encoding a page may be in."""
 
 
-def decode_page(page: bytes) -> str:
+def decode_page(page: bytes, charset: str = "") -> str:
     """Return ``page`` as text, by its byte order mark, its content and its declaration, in this order.
 
+    ``charset`` is what the server says (``Content-Type: text/html; charset=…``), and counts before what the page does.
     What is UTF-8 but for some damage is taken for UTF-8 whatever a declaration says: other encodings practically
     never look like it. What cannot be decoded becomes U+FFFD; a few stray NUL bytes are dropped, as browsers do.
     Raises NotText for binary content.
@@ -100,13 +114,12 @@ def decode_page(page: bytes) -> str:
         if encoding:
             return _decode_utf16(page, encoding)
         page = _drop_stray_nul(page)
-    declared = _find_declared(page)
-    if declared == _SEVEN_BIT and page.isascii():
-        return page.decode(declared, "replace")
+    if _ESCAPE in page and page.isascii() and (_name(charset) or _find_declared(page)) == _SEVEN_BIT:
+        return page.decode(_SEVEN_BIT, "replace")
     try:
         return page.decode()
     except UnicodeDecodeError:
-        return _decode_broken(page, declared)
+        return _decode_broken(page, _name(charset) or _find_declared(page))
 
 
 def _drop_nul(text: str) -> str:
@@ -140,13 +153,16 @@ def _decode_utf16(page: bytes, encoding: str) -> str:
 
 
 def _find_declared(page: bytes) -> str:
-    """Return Python's name of the declared encoding, or an empty string."""
-    found = _DECLARED.search(page[:_SNIFFED])
-    if found is None:
-        return ""
-    label = (found[1] or found[2]).decode("ascii").lower()
+    """Return Python's name of the encoding that the page declares, or an empty string."""
+    found = _DECLARED.search(_COMMENT.sub(b"", page[:_HEAD]))
+    return _name((found[1] or found[2]).decode("ascii")) if found is not None else ""
+
+
+def _name(label: str) -> str:
+    """Return Python's name of an encoding that a page may be in, or an empty string."""
+    label = label.strip().strip("\"'").lower()
     try:
-        name = codecs.lookup(label).name
+        name = codecs.lookup(_LABELS.get(label, label)).name
     except (LookupError, ValueError):
         return ""
     name = _ON_THE_WEB.get(name, name)
@@ -157,10 +173,11 @@ def _decode_broken(page: bytes, declared: str) -> str:
     """Decode what is not valid UTF-8: damaged UTF-8, or a legacy charset."""
     if declared not in ("", "utf-8"):
         is_utf8 = _looks_like_utf8(page, 4 if declared in EAST_ASIAN else 1)
-        return page.decode("utf-8" if is_utf8 else declared, "replace")
+        return page.decode("utf-8" if is_utf8 else _SUPERSETS.get(declared, declared), "replace")
     if _looks_like_utf8(page, 4):
         return page.decode("utf-8", "replace")
-    return page.decode(guess_charset(page, may_be_utf8=_looks_like_utf8(page, 1)), "replace")
+    guessed = guess_charset(page, may_be_utf8=_looks_like_utf8(page, 1))
+    return page.decode(_SUPERSETS.get(guessed, guessed), "replace")
 
 
 def _looks_like_utf8(page: bytes, ratio: int) -> bool:

@@ -8,110 +8,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from kbjobs.content.about import read_about
 from kbjobs.content.document import Block, Extract
+from kbjobs.content.html_tags import (
+    BREAK,
+    CONTAINER,
+    FORM,
+    FURNITURE,
+    HEADER,
+    HEADINGS,
+    IN_LINES,
+    LISTING,
+    NOTHING,
+    PARAGRAPH,
+    ROW,
+    TABLE,
+    TEXT,
+    codes,
+)
+from kbjobs.content.main_content import Doubt, Survey, drop_link_lists, find_main, survey_body
 from kbjobs.content.nesting import refuse_deep_nesting
-
-# What never is content. The class names are those of Sphinx, Read the Docs, MediaWiki, Bootstrap and WordPress.
-_NEVER = (
-    "script style template noscript svg iframe object canvas audio video select textarea button datalist nav aside "
-    "footer dialog"
-)
-_FURNITURE_ROLES = frozenset(
-    [
-        "navigation",
-        "banner",
-        "contentinfo",
-        "complementary",
-        "search",
-        "menu",
-        "menubar",
-        "toolbar",
-        "dialog",
-        "alertdialog",
-    ]
-)
-_FURNITURE_NAMES = frozenset(
-    [
-        "sidebar",
-        "sphinxsidebar",
-        "navbar",
-        "nav-links",
-        "navigation",
-        "breadcrumb",
-        "breadcrumbs",
-        "related",
-        "menu",
-        "site-header",
-        "site-footer",
-        "footer",
-        "header-nav",
-        "toc",
-        "table-of-contents",
-        "headerlink",
-        "mw-editsection",
-        "noprint",
-        "navbox",
-        "catlinks",
-        "printfooter",
-        "mw-jump-link",
-        "skip-link",
-        "skiplink",
-        "cookie-banner",
-        "cookie-notice",
-        "advertisement",
-        "social-share",
-        "share-buttons",
-        "pagination",
-        "mw-navigation",
-    ]
-)
-_NOT_DISPLAYED = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
-_SIGNS_OF_FURNITURE_IN_LINE = (b"hidden", b"noprint", b"display:none", b"display: none", b"mw-editsection", b"skip")
-
-_MAIN_NAMES = frozenset(
-    [
-        "content",
-        "main",
-        "main-content",
-        "bodyContent",
-        "mw-content-text",
-        "mw-parser-output",
-        "markdown-body",
-        "entry-content",
-        "post-content",
-        "article-body",
-        "body",
-        "document",
-    ]
-)
-_CANDIDATE_LIMIT = 40
-_MIXED_LIMIT = 20
-_INNER_SHARE = 0.8  # a smaller candidate is taken when it holds this much of the largest one's text
-_BODY_SHARE = 0.3  # a candidate with less of the body's text than this is not the content …
-_MAIN_LENGTH = 250  # … unless the page says so itself (<main>) and it has at least so many characters
-
-_BLOCKS = "p,div,ul,ol,dl,li,table,pre,blockquote,section,article,h1,h2,h3,h4,h5,h6,form,hr"
-_INLINE = (
-    "a abbr acronym b bdi bdo big cite code data del dfn em font i img ins kbd label mark math meter output "
-    "picture progress q rb rp rt ruby s samp small span strike strong sub sup time tt u var wbr input link meta"
-)
-_PLAIN = ("p", "li", "dt", "dd", "td", "th", "tr", "pre", "h1", "h2", "h3", "h4", "h5", "h6")
-_HEADINGS = {f"h{level}": level for level in range(1, 7)}
-_HOLDS_CONTENT = "main,[role=main],article,#content,#mw-content-text"  # furniture by name only is kept then
-_NOT_FOR_ROWS = "table,pre,h1,h2,h3,h4,h5,h6"
+from kbjobs.content.readable import drop_line_numbers, has_line_numbers, read_lines, read_listing, write_formulas
 
 _SITE_HEADER_DEPTH = 3  # a <header> so near the top of <body> is the site's, deeper it is an article's
 
-# The codes by which the survey and the walk decide; 1-6 are headings.
-_CONTAINER, _TEXT, _IN_LINE, _SPAN, _ANCHOR, _BREAK, _PARAGRAPH, _LISTING, _TABLE, _ROW, _FORM, _HEADER = range(10, 22)
-_MAIN, _FURNITURE, _NOTHING = range(22, 25)
-_IN_LINES = frozenset({_IN_LINE, _SPAN, _ANCHOR})
+# What a page calls furniture is content if it holds so much text that is no link …
+_PROSE = 250  # characters
+_PROSE_SHARE = 8  # … and so many times what is kept without it
+_NO_TEXT = frozenset(["script", "style", "svg", "template"])
+_LAYOUT_TAG = re.compile(rb"<(/?)(?:nav|aside|header|footer|form|dialog|noscript)(?=[\s>/])", re.IGNORECASE)
 
 _SELF_CLOSED = re.compile(
     rb"<(script|title|style|textarea|iframe|noscript|div|span|a|p|i|b|em|td|th|li|ul)(\s[^<>]*)?/>"
@@ -130,11 +59,48 @@ def extract_html(page: bytes, *, is_xml: bool = False) -> Extract:
     tree = LexborHTMLParser(page)
     title, language, canonical = _read_head(tree)
     about = read_about(tree, page)
-    blocks, references = _extract_body(tree, page, _FURNITURE_NAMES)
-    if not blocks:
-        # the whole page may sit in a <div class="sidebar">: class names promise nothing
-        blocks, references = _extract_body(LexborHTMLParser(page), page, frozenset())
-    return Extract(title, language, canonical, blocks, references, about)
+    found = _extract_body(tree, page, Doubt.NONE)
+    if found.dropped >= found.wanted_prose or not found.blocks:
+        found = _look_again(page, found)
+    blocks = found.blocks
+    if any("\xad" in block.text for block in blocks):  # soft hyphens would part words for the search
+        blocks = [block._replace(text=block.text.replace("\xad", "")) for block in blocks]
+    return Extract(title, language, canonical, blocks, found.references, about)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a page's body says, and how many characters were ``dropped`` as furniture."""
+
+    blocks: list[Block]
+    references: list[str]
+    root: LexborNode | None = None
+    dropped: int = 0
+
+    @property
+    def wanted_prose(self) -> int:
+        """How many characters of prose another look must find to be believed."""
+        return max(_PROSE, _PROSE_SHARE * sum([len(block.text) for block in self.blocks]))
+
+    @property
+    def prose(self) -> int:
+        """How many characters are no link."""
+        links = self.root.css("a") if self.root is not None else []
+        return sum([len(block.text) for block in self.blocks]) - sum([len(" ".join(a.text().split())) for a in links])
+
+
+def _look_again(page: bytes, found: _Found) -> _Found:
+    """Return what a page says that hides its content from those who believe its names, its tags and its styles.
+
+    The whole page may sit in a ``<div class="sidebar">``, in ``<aside>`` or in ``<noscript>``, or be hidden until a
+    script runs. That is ``found`` where there is no more text than menus and footers have.
+    """
+    named = _extract_body(LexborHTMLParser(page), page, Doubt.NAMES)
+    if named.prose >= found.wanted_prose or (named.blocks and not found.blocks):
+        return named
+    page = _LAYOUT_TAG.sub(rb"<\1div", page)
+    shown = _extract_body(LexborHTMLParser(page), page, Doubt.LAYOUT)
+    return shown if shown.prose >= found.wanted_prose else found
 
 
 def _read_head(tree: LexborHTMLParser) -> tuple[str, str, str]:
@@ -156,19 +122,30 @@ def _read_head(tree: LexborHTMLParser) -> tuple[str, str, str]:
     return title, language, canonical
 
 
-def _extract_body(tree: LexborHTMLParser, page: bytes, furniture: frozenset[str]) -> tuple[list[Block], list[str]]:
+def _extract_body(tree: LexborHTMLParser, page: bytes, doubt: Doubt) -> _Found:
     body = tree.body
     if body is None:
-        return [], []
-    survey = _survey(body, furniture, look_closely=any(sign in page for sign in _SIGNS_OF_FURNITURE_IN_LINE))
+        return _Found([], [])
+    write_formulas(body, page)
+    survey = survey_body(body, page, doubt)
+    dropped = 0
     for node in survey.furniture:
+        if node.tag not in _NO_TEXT:
+            dropped += len(node.text())
         node.decompose()
     for node in survey.breaks:
         node.insert_before("\n")
     root = find_main(body, survey.candidates)
+    is_body = root.mem_id == body.mem_id
+    if is_body and not doubt:
+        drop_link_lists(body)
     references = _take_references(root)
-    blocks = list(_walk(root, is_mixed=survey.is_mixed, is_body=root.mem_id == body.mem_id))
-    return blocks, references
+    blocks = list(_walk(root, survey, frozenset(), is_body=is_body))
+    if has_line_numbers(page, begins_with_number=survey.has_numbered_listing, has_tables=survey.has_tables):
+        blocks = list(_walk(root, survey, drop_line_numbers(root), is_body=is_body))
+    if sum([len(block.text) for block in blocks]) < _PROSE:
+        dropped += len(body.text())  # what the walk leaves out
+    return _Found(blocks, references, root, dropped)
 
 
 def _take_references(root: LexborNode) -> list[str]:
@@ -183,175 +160,62 @@ def _take_references(root: LexborNode) -> list[str]:
     return references
 
 
-@dataclass(slots=True)
-class _Survey:
-    """What one pass over the page's elements finds. ``is_mixed``: an inline element or a paragraph holds a block."""
-
-    furniture: list[LexborNode] = field(default_factory=list)
-    breaks: list[LexborNode] = field(default_factory=list)
-    candidates: list[tuple[LexborNode, bool]] = field(default_factory=list)
-    is_mixed: bool = False
-
-
-def _survey(body: LexborNode, furniture_names: frozenset[str], *, look_closely: bool) -> _Survey:
-    # CSS selectors for all of this take ten times as long as this pass: lexbor tries each one at each element
-    codes = _codes()
-    survey = _Survey()
-    named: list[LexborNode] = []
-    mixed: list[LexborNode] = []
-    body_id = body.mem_id  # == compares the serialised markup
-    skipped = frozenset(
-        tag for tag, code in codes.items() if code in _IN_LINES and not (look_closely and code != _IN_LINE)
-    )
-    # the attributes of paragraphs and cells are worth their time only where something is hidden
-    plain = frozenset() if look_closely else _plain_tags()
-    for node in body.traverse():
-        tag = node.tag_id
-        if tag in skipped:
-            continue
-        code = codes.get(tag, _CONTAINER)
-        if code == _BREAK:
-            survey.breaks.append(node)
-            continue
-        if code == _FURNITURE:
-            survey.furniture.append(node)
-            continue
-        if not survey.is_mixed and code not in _IN_LINES and code != _NOTHING:
-            parent = node.parent
-            above = codes.get(parent.tag_id, _CONTAINER) if parent is not None else _CONTAINER
-            if above in _IN_LINES or above == _PARAGRAPH or above <= len(_HEADINGS):
-                mixed.append(node)
-                survey.is_mixed = len(mixed) == _MIXED_LIMIT
-        if tag in plain:
-            continue
-        attributes = node.attributes
-        if not attributes and code != _MAIN:
-            continue
-        if node.mem_id == body_id:  # <body hidden> is how some frameworks wait for their scripts
-            continue
-        names = (attributes.get("class") or "").split()
-        names.append(attributes.get("id") or "")
-        role = attributes.get("role") or ""
-        if _is_hidden(attributes) or role in _FURNITURE_ROLES:
-            survey.furniture.append(node)
-        elif not furniture_names.isdisjoint(names) and code not in (_MAIN, *_HEADINGS.values()):
-            named.append(node)
-        elif code == _MAIN or role in ("main", "article") or not _MAIN_NAMES.isdisjoint(names):
-            survey.candidates.append((node, role == "main" or node.tag == "main"))
-    survey.furniture += [node for node in named if node.tag in ("a", "span") or node.css_first(_HOLDS_CONTENT) is None]
-    # the usual case is a search form in a menu, which goes with the menu
-    dropped = {node.mem_id for node in survey.furniture}
-    survey.is_mixed = survey.is_mixed or not all(_lies_within(node, dropped) for node in mixed)
-    return survey
-
-
-def _lies_within(node: LexborNode, dropped: set[int]) -> bool:
-    above: LexborNode | None = node
-    while above is not None:
-        if above.mem_id in dropped:
-            return True
-        above = above.parent
-    return False
-
-
-def _is_hidden(attributes: dict[str, str | None]) -> bool:
-    return (
-        "hidden" in attributes
-        or attributes.get("aria-hidden") == "true"
-        or ("style" in attributes and _NOT_DISPLAYED.search(attributes["style"] or "") is not None)
-    )
-
-
-def find_main(body: LexborNode, candidates: list[tuple[LexborNode, bool]]) -> LexborNode:
-    """Return the element that holds the main content, judged by the length of its text; else ``body``.
-
-    Each candidate comes with whether the page itself calls it the main content.
-    """
-    if not candidates:
-        return body
-    measured = [(len(node.text()), node, is_main) for node, is_main in candidates[:_CANDIDATE_LIMIT]]
-    largest = max(length for length, _, _ in measured)
-    if largest < _BODY_SHARE * len(body.text()):
-        claimed = [(length, node) for length, node, is_main in measured if is_main and length >= _MAIN_LENGTH]
-        return max(claimed, key=lambda pair: pair[0])[1] if claimed else body
-    sufficient = [(length, node) for length, node, _ in measured if length >= _INNER_SHARE * largest]
-    return min(sufficient, key=lambda pair: pair[0])[1]
-
-
-@cache
-def _codes() -> dict[int, int]:
-    """Return what the walk does at each tag, by lexbor's number of the tag; other tags are containers."""
-    tree = LexborHTMLParser("<body>")
-    codes: dict[str, int] = dict.fromkeys(_INLINE.split(), _IN_LINE)
-    codes |= _HEADINGS | {"span": _SPAN, "a": _ANCHOR, "br": _BREAK, "main": _MAIN, "article": _MAIN}
-    codes |= dict.fromkeys(_NEVER.split(), _FURNITURE)
-    codes |= dict.fromkeys(["p", "dt"], _PARAGRAPH)
-    codes |= {"pre": _LISTING, "table": _TABLE, "tr": _ROW, "form": _FORM, "header": _HEADER}
-    codes |= dict.fromkeys(["head", "title", "col", "colgroup", "hr", "frameset"], _NOTHING)
-    by_id = {tree.create_node(tag).tag_id: code for tag, code in codes.items()}
-    text = LexborHTMLParser("<p>x").css_first("p")
-    if text is not None and text.first_child is not None:
-        by_id[text.first_child.tag_id] = _TEXT
-    comment = LexborHTMLParser("<p><!--x-->").css_first("p")
-    if comment is not None and comment.first_child is not None:
-        by_id[comment.first_child.tag_id] = _NOTHING
-    return by_id
-
-
-@cache
-def _plain_tags() -> frozenset[int]:
-    tree = LexborHTMLParser("<body>")
-    return frozenset(tree.create_node(tag).tag_id for tag in _PLAIN)
-
-
-def _walk(root: LexborNode, *, is_mixed: bool, is_body: bool) -> Iterator[Block]:
+def _walk(root: LexborNode, survey: Survey, listings: frozenset[int], *, is_body: bool) -> Iterator[Block]:
     """Give the blocks below ``root`` in document order, each piece of text once.
 
-    ``is_mixed`` says that somewhere an inline element or a paragraph holds a block, so that each has to be
-    looked at; otherwise their text is taken in one go.
+    ``listings`` are the tables whose rows are lines of code.
     """
-    codes = _codes()
+    tag_codes, holders = codes(), survey.holders
     run: list[str] = []  # the text since the last block began or ended
     data_tables: set[int] = set()  # depths of the stack at which rows are lines
+    half_of_root: int | None = None
     stack: list[tuple[Iterator[LexborNode], bool]] = [(root.iter(include_text=True), True)]
     while stack:
         children, ends_block = stack[-1]
         for node in children:
-            code = codes.get(node.tag_id, _CONTAINER)
-            if code == _TEXT:
+            code = tag_codes.get(node.tag_id, CONTAINER)
+            if code == TEXT:
                 run.append(node.text_content or "")
                 continue
-            if code in _IN_LINES:
-                if is_mixed and node.css_first(_BLOCKS) is not None:
+            if code in IN_LINES:
+                if holders and node.mem_id in holders:
                     stack.append((node.iter(include_text=True), False))
                     break
                 run.append(node.text())
                 continue
-            if code in (_NOTHING, _FURNITURE, _BREAK):
+            if code in (NOTHING, FURNITURE, BREAK):
                 continue
             if run and (text := " ".join("".join(run).split())):
                 yield Block("text", 0, text)
             run.clear()
-            if code == _PARAGRAPH and not (is_mixed and _holds_block(node)):
+            if code == PARAGRAPH and not (holders and node.mem_id in holders):
                 if text := " ".join(node.text().split()):
                     yield Block("text", 0, text)
-            elif code <= len(_HEADINGS):
-                if text := " ".join(node.text(separator=" " if _holds_block(node) else "").split()):
+            elif code <= len(HEADINGS):
+                separator = " " if holders and node.mem_id in holders else ""
+                if text := " ".join(node.text(separator=separator).split()):
                     yield Block("heading", code, text)
-            elif code == _LISTING:
-                if text := _read_listing(node):
+            elif code == LISTING:
+                if text := read_listing(node):
+                    survey.has_numbered_listing |= text.lstrip()[:1].isdecimal()
                     yield Block("text", 0, text)
-            elif code == _ROW and len(stack) in data_tables:
-                if text := _read_row(node, is_mixed=is_mixed):
+            elif code == ROW and len(stack) in data_tables:
+                if text := _read_row(node, survey, listings):
                     yield Block("text", 0, text)
-            elif (code == _FORM and len(node.text()) * 2 <= len(root.text())) or (
-                code == _HEADER and is_body and len(stack) <= _SITE_HEADER_DEPTH
-            ):
+            elif code == TABLE and listings and node.mem_id in listings:
+                if text := read_lines(node):
+                    yield Block("text", 0, text)
+            elif code == HEADER and is_body and len(stack) <= _SITE_HEADER_DEPTH:
                 continue
             else:
+                if code == FORM:
+                    if half_of_root is None:
+                        half_of_root = len(root.text()) // 2
+                    if len(node.text()) <= half_of_root:
+                        continue
                 stack.append((node.iter(include_text=True), True))
                 # rows lie in <tbody> and the like, one level below the table
-                if code == _TABLE and len(node.css(_NOT_FOR_ROWS)) == 1:
+                if code == TABLE and node.mem_id not in survey.layout_tables:
                     data_tables |= {len(stack), len(stack) + 1}
                 break
         else:
@@ -363,31 +227,20 @@ def _walk(root: LexborNode, *, is_mixed: bool, is_body: bool) -> Iterator[Block]
             stack.pop()
 
 
-def _holds_block(node: LexborNode) -> bool:
-    found = node.css(_BLOCKS)
-    return len(found) > 1 or (len(found) == 1 and found[0].mem_id != node.mem_id)
-
-
-def _read_listing(node: LexborNode) -> str:
-    """Return the text of a <pre> with its line breaks, without empty lines at either end."""
-    lines = [line.rstrip() for line in node.text().splitlines()]
-    return "\n".join(lines).strip("\n")
-
-
-def _read_row(row: LexborNode, *, is_mixed: bool) -> str:
+def _read_row(row: LexborNode, survey: Survey, listings: frozenset[int]) -> str:
     """Return a table row as one line, its filled cells parted by bars."""
-    codes = _codes()
-    plain = (_TEXT, _PARAGRAPH, *_IN_LINES)
+    tag_codes = codes()
+    plain = (TEXT, PARAGRAPH, *IN_LINES)
     cells = []
     for cell in row.iter():
         child = cell.first_child
         if child is None:
             continue
-        if child.next is None and codes.get(child.tag_id) in plain and not is_mixed:
+        if child.next is None and tag_codes.get(child.tag_id) in plain and child.mem_id not in survey.holders:
             text = " ".join(child.text().split())
         else:
             # a cell holds no table and no listing here, so this goes one level deep
-            text = " ".join([block.text for block in _walk(cell, is_mixed=is_mixed, is_body=False)])
+            text = " ".join([block.text for block in _walk(cell, survey, listings, is_body=False)])
         if text:
             cells.append(text)
     return " | ".join(cells)

@@ -147,6 +147,68 @@ def test_a_declared_charset_holds_for_a_few_characters_that_look_like_utf8(text)
     assert decode_page(declare("gbk") + text.encode("gbk")).endswith(text)
 
 
+def test_what_the_server_says_counts_before_what_the_page_says():
+    text = TEXTS["windows-1251"]
+    page = declare("iso-8859-1") + text.encode("windows-1251")
+    assert decode_page(page, "Windows-1251").endswith(text)
+    assert decode_page(page, "no-such-thing") == decode_page(page)
+    assert decode_page(declare("windows-1251") + text.encode("windows-1251"), "").endswith(text)
+
+
+@pytest.mark.parametrize("charset", ["", "iso-8859-1", "shift_jis"])
+@pytest.mark.parametrize("declared", ["", "windows-1251", "utf-16"])
+def test_a_mark_and_utf8_count_before_all_that_is_said(charset, declared):
+    text = "Größe und Bäume läßt"
+    assert decode_page(declare(declared) + text.encode(), charset).endswith(text)
+    assert decode_page(b"\xff\xfe" + text.encode("utf-16-le"), charset) == text
+    assert decode_page(b"\xef\xbb\xbf" + declare(declared) + text.encode(), charset).endswith(text)
+
+
+@pytest.mark.parametrize("distance", [900, 1_100, 5_000, 60_000])
+def test_a_declaration_is_found_behind_scripts(distance):
+    text = "Größe"  # too short to tell by itself that it is not windows-1252
+    page = b"<script>" + b"x" * distance + b"</script>" + declare("iso-8859-5") + "дом".encode("iso-8859-5")
+    assert decode_page(page).endswith("дом")
+    assert decode_page(page.replace(b"iso-8859-5", b"no-charset") + text.encode("cp1252")).endswith(text)
+
+
+def test_a_declaration_in_a_comment_does_not_count():
+    page = b"<!-- " + declare("iso-8859-5") + b" -->" + declare("iso-8859-7") + "νερό".encode("iso-8859-7")
+    assert decode_page(page).endswith("νερό")
+    assert decode_page(b"<!-- " + declare("iso-8859-5") + "Größe".encode("cp1252")).endswith("Größe")
+
+
+@pytest.mark.parametrize(
+    ("label", "charset"),
+    [("x-sjis", "shift_jis"), ("windows-31j", "shift_jis"), ("x-euc-jp", "euc_jp"), ("windows-949", "euc_kr"),
+     ("KS_C_5601-1987", "euc_kr"), ("x-gbk", "gbk"), ("big5-hkscs", "big5"), ("x-cp1251", "windows-1251"),
+     ("koi8", "koi8-r"), ("iso-8859-8-i", "iso-8859-8"), ("tis-620", "cp874")],
+)  # fmt: skip
+def test_labels_of_the_web_are_known(label, charset):
+    text = {"iso-8859-8": "יש להרתיח", "cp874": "น้ำ"}.get(charset) or TEXTS.get(charset, "人民")
+    assert decode_page(declare(label) + text.encode(charset)).endswith(text)
+
+
+@pytest.mark.parametrize(
+    ("label", "codec", "text"),
+    [
+        ("shift_jis", "cp932", "①髙"),
+        ("euc-kr", "cp949", "똠방각하"),
+        ("gbk", "gb18030", "㐂€"),
+        ("big5", "big5hkscs", "嘅咗"),
+    ],
+)
+def test_an_east_asian_name_means_what_browsers_read_under_it(label, codec, text):
+    assert decode_page(declare(label) + text.encode(codec)).endswith(text)
+
+
+def test_japanese_in_seven_bits_is_decoded_where_it_is_declared():
+    page = TEXTS["shift_jis"].encode("iso2022_jp")
+    assert decode_page(declare("iso-2022-jp") + page).endswith(TEXTS["shift_jis"])
+    assert decode_page(page, "ISO-2022-JP") == TEXTS["shift_jis"]
+    assert decode_page(declare("iso-2022-jp") + b"only ASCII").endswith("only ASCII")
+
+
 @pytest.mark.parametrize("piece", [b"\xff", b"\xe3\x81", b"\xe9\n", b"\xc3", "水は沸騰".encode("shift_jis")])
 def test_the_largest_page_of_wide_bytes_is_decoded_soon(piece):
     page = piece * (8 * 2**20 // len(piece))

@@ -1,0 +1,152 @@
+"""How well and how fast the main text is found: ours against trafilatura, resiliparse and the whole body's text.
+
+The pages are real, and the main text of each is known from a second source; fetch_pages.py says which. Texts are
+compared by their shingles: runs of four words, as often as each occurs; a letter of a script without spaces counts as a
+word. Precision is the share of the extracted shingles that the known text has, recall that of the known ones that were
+extracted. A book is compared as a whole, its pages together. A family's figures are means of its pages or books, those
+of all are means of the families. Speed is measured in turns, pages decoded beforehand; the median counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from extraction_peers import PEERS
+from fetch_pages import PAGES, fetch_pages
+from measuring import ROOT
+from selectolax.lexbor import LexborHTMLParser
+
+from kbjobs.content.encoding import decode_page
+from kbjobs.content.html import extract_html
+
+SHINGLE = 4  # words
+ROUNDS = 5
+# Scripts without spaces: Thai, Lao, Burmese, Khmer, the kana, Han. Korean has spaces.
+WORD = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]|[^\W_]+")
+
+Shingles = Counter[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Known:
+    """Pages, and the text that they hold together."""
+
+    family: str
+    pages: list[Path]
+    text: Path
+
+
+def find_known() -> list[Known]:
+    """The books and single pages of all families."""
+    books = [Known(book.parts[-3], sorted(book.parent.glob("*.html")), book) for book in PAGES.glob("*/*/book.txt")]
+    singles = [Known(text.parent.name, [text.with_suffix(".html")], text) for text in PAGES.glob("*/*.txt")]
+    return sorted([*books, *singles], key=lambda known: (known.family, known.text))
+
+
+def count_shingles(texts: Iterable[str]) -> Shingles:
+    """How often each run of words occurs; a run does not go from one page to the next."""
+    shingles: Shingles = Counter()
+    for text in texts:
+        words = WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+        shingles.update(tuple(words[at : at + SHINGLE]) for at in range(max(1, len(words) - SHINGLE + 1)))
+    return shingles
+
+
+def score(found: Shingles, known: Shingles) -> tuple[float, float, float]:
+    """Precision, recall and F1."""
+    both = (found & known).total()
+    precision, recall = both / max(1, found.total()), both / max(1, known.total())
+    return precision, recall, 2 * precision * recall / (precision + recall) if both else 0.0
+
+
+def ours(page: bytes) -> str:
+    """The blocks of a page, one a line."""
+    return "\n".join([block.text for block in extract_html(page).blocks])
+
+
+def whole_body(page: bytes) -> str:
+    """All text of the body."""
+    body = LexborHTMLParser(page).body
+    return body.text(separator=" ") if body is not None else ""
+
+
+def measure_here(extract: Callable[[bytes], str], folder: Path) -> dict[str, Any]:
+    """Seconds and texts of a function of this process."""
+    pages = [path.read_bytes() for path in sorted(folder.glob("*.html"))]
+    begun = time.perf_counter()
+    texts = [extract(page) for page in pages]
+    return {"seconds": time.perf_counter() - begun, "texts": texts}
+
+
+def measure_peer(python: str, peer: str, folder: Path) -> dict[str, Any]:
+    """Seconds and texts of a peer in its own environment."""
+    command = [python, str(ROOT / "bench" / "extraction_peers.py"), peer, str(folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        sys.exit(f"{peer} failed:\n{ended.stderr}")
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+def score_families(known: Sequence[Known], texts: Sequence[str]) -> dict[str, list[float]]:
+    """Precision, recall and F1 of each family; ``texts`` are those of all pages, in order."""
+    scores: dict[str, list[tuple[float, float, float]]] = {}
+    following = iter(texts)
+    for one in known:
+        found = count_shingles([next(following) for _ in one.pages])
+        scores.setdefault(one.family, []).append(score(found, count_shingles([one.text.read_text()])))
+    means = {family: [statistics.mean(column) for column in zip(*rows, strict=True)] for family, rows in scores.items()}
+    return means | {"all": [statistics.mean(column) for column in zip(*means.values(), strict=True)]}
+
+
+def main() -> None:
+    """Print the figures of all, by family."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--peers", help="the Python of an environment with bench/requirements.txt")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    options = parser.parse_args()
+    fetch_pages()
+    known = find_known()
+    if not known:
+        print("skipped: no page could be fetched")
+        return
+    with tempfile.TemporaryDirectory(prefix="kbjobs-bench-") as name:
+        folder = Path(name)
+        pages = [page for one in known for page in one.pages]
+        for number, page in enumerate(pages):
+            (folder / f"{number:05}.html").write_text(
+                decode_page(page.read_bytes()), encoding="utf-8", errors="replace"
+            )
+        ways: dict[str, Callable[[], dict[str, Any]]] = {
+            "kbjobs": lambda: measure_here(ours, folder),
+            "body": lambda: measure_here(whole_body, folder),
+        }
+        if options.peers:
+            ways |= {peer: lambda peer=peer: measure_peer(options.peers, peer, folder) for peer in PEERS}
+        rounds = [{way: measure() for way, measure in ways.items()} for _ in range(options.rounds)]
+    families = Counter(one.family for one in known for _ in one.pages)
+    print(f"{len(pages)} pages: " + ", ".join(f"{family} {count}" for family, count in families.items()))
+    scores = {way: score_families(known, rounds[0][way]["texts"]) for way in ways}
+    for family in next(iter(scores.values())):
+        for way in ways:
+            precision, recall, f1 = scores[way][family]
+            print(f"  {family:8} {way:12} precision {precision:.3f}  recall {recall:.3f}  F1 {f1:.3f}")
+    for way in ways:
+        seconds = statistics.median(measured[way]["seconds"] for measured in rounds)
+        print(f"  {way}: {len(pages) / seconds:,.0f} pages/s")
+
+
+if __name__ == "__main__":
+    main()
