@@ -22,7 +22,7 @@ from kbjobs.wording import counted
 
 if TYPE_CHECKING:
     from kbjobs.store.ledger import Ledger
-from kbjobs.store.ledger_rows import IndexedModel
+    from kbjobs.store.ledger_rows import IndexedModel
 
 INDEXES = ("index_online", "index_offline")
 
