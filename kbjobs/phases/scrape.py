@@ -1,0 +1,104 @@
+"""Scrape: a site becomes a source, politely; again, it is brought up to date.
+
+What is fetched and what waits lies in the source's frontier: a stop at any moment costs the fetches in flight.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from kbjobs.context import Context, PhaseResult
+from kbjobs.errors import ConflictError, UsageError
+from kbjobs.phases.base import JobType, Params, Plan
+from kbjobs.settings import Home, Settings
+from kbjobs.store.sources import SourceFolder
+
+
+class ScrapeParams(Params):
+    """Parameters of scrape."""
+
+    url: str | None = Field(None, description="Where the site begins; default: where it began before.")
+    sitemap: str | None = Field(None, description="A sitemap; default: those that robots.txt names.")
+    page_limit: int = Field(100, ge=1, le=1_000_000, description="Fetch at most so many pages.")
+    max_depth: int = Field(3, ge=0, le=1_000, description="Follow at most so many links from the start.")
+    request_delay: float = Field(0.5, ge=0, le=3_600, description="Seconds between two requests to a host.")
+    follow_links: bool = Field(True, description="Follow the links of pages; else only the start and its sitemap.")
+    include_assets: bool = Field(False, description="Fetch pictures and styles too.")
+    allow_subdomains: bool = Field(False, description="Fetch from subdomains of the site too.")
+    include: str | None = Field(None, description="Only pages whose path fits one of these, parted by commas: '/docs/*'.")
+    exclude: str | None = Field(None, description="No page whose path fits one of these, parted by commas: '*?action=*'.")
+    allow_delete: bool = Field(False, description="Go on even if more than 20 % of the pages are gone.")
+    dry_run: bool = Field(False, description="Read robots.txt and sitemaps, say what would be fetched, write nothing.")
+
+
+def plan(home: Home, settings: Settings, source: SourceFolder, params: ScrapeParams) -> Plan:
+    """Check the addresses and the patterns; what is not given is what it was before."""
+    from kbjobs.scraping.addresses import check_patterns, normalise
+
+    remembered = _remembered(source)
+    if source.manifest.exists() and not remembered and not source.frontier.exists():
+        raise ConflictError(
+            f"source {source.id!r} exists, and was not scraped", "Choose another id for what is to be scraped."
+        )
+    given = {**remembered, **params.model_dump(exclude_unset=True, exclude_none=True)}
+    filled = ScrapeParams.model_validate(given)
+    if filled.url is None:
+        raise UsageError("there is no address to begin at", f"Give one: kbjobs run scrape {source.id} --url https://…")
+    for name in ("url", "sitemap"):
+        address = getattr(filled, name)
+        if address is None:
+            continue
+        if urlsplit(address).username is not None:
+            raise UsageError(f"--{name} has a user or a password in it", "Give it without: it would be kept and shown.")
+        normal = normalise(address)
+        if normal is None:
+            raise UsageError(f"{address[:200]!r} is no address of a page", "It begins with http:// or https://.")
+        filled = filled.model_copy(update={name: normal})
+    check_patterns([*_split(filled.include), *_split(filled.exclude)])
+    return Plan(filled)
+
+
+def run(context: Context, params: ScrapeParams) -> PhaseResult:
+    """Scrape the site."""
+    from kbjobs.scraping.crawl import Wishes
+    from kbjobs.scraping.scrape import Request, scrape_site, tell_plan
+
+    assert params.url is not None  # noqa: S101 — filled in by plan()
+    wishes = Wishes(
+        params.page_limit, params.max_depth, params.request_delay, params.follow_links, params.include_assets
+    )
+    request = Request(
+        params.url,
+        params.sitemap or "",
+        wishes,
+        params.allow_subdomains,
+        _split(params.include),
+        _split(params.exclude),
+        params.allow_delete,
+    )
+    if params.dry_run:
+        return tell_plan(context, request)
+    result = scrape_site(context, request)
+    _remember(context.source, params)
+    return result
+
+
+def _split(patterns: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (patterns or "").split(",") if part.strip())
+
+
+JOB_TYPE = JobType(
+    name="scrape",
+    label="Scrape",
+    description="Fetch a site into a source, politely; again, bring it up to date.",
+    category="content",
+    operation="scrape",
+    params=ScrapeParams,
+    plan=plan,
+    run=run,
+    weight=40.0,
+    before=("metadata", "index_online", "index_offline"),
+    makes_source=True,
+)

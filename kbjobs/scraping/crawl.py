@@ -1,0 +1,314 @@
+"""The crawl: fetch what the frontier says, several at once, and commit it in the frontier's order.
+
+Because commits keep that order, the same site gives the same frontier and the same files, however fast each page came
+and however often the run was cut short.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from kbjobs.content.encoding import NotText, decode_page
+from kbjobs.context import Context
+from kbjobs.crashpoints import crash_point
+from kbjobs.errors import KbjobsError
+from kbjobs.scraping.addresses import Scope, normalise, site_of
+from kbjobs.scraping.fetching import Fetcher, FetchError, Reply
+from kbjobs.scraping.links import PageLinks, read_links, read_style_links
+from kbjobs.scraping.pacing import Pace
+from kbjobs.scraping.robots import Robots
+from kbjobs.scraping.saving import HTML_TYPES, PAGE_TYPES, SUFFIXES, name_file, save, write_page
+from kbjobs.store.frontier import FAILED, GONE, QUEUED, SAME, SAVED, SKIPPED, Address, Fetched, Frontier
+
+MOST_TRIES = 5
+"""How often an address is tried that cannot be had for the moment."""
+
+FIRST_WAIT, LONGEST_WAIT = 2.0, 300.0
+"""Seconds before the second try, doubled each time, and the most of it."""
+
+MOST_FAILURES = 20
+"""Fetches in a row that fail for want of an answer: then the site is down, and its addresses wait."""
+
+AT_ONCE = 16
+"""Fetches at the same time."""
+
+LOOK = 0.2
+"""Seconds after which a crawl that waits looks whether it is to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What is to be fetched: at most ``page_limit`` pages, so many links deep, a fetch each ``delay`` seconds."""
+
+    page_limit: int
+    max_depth: int
+    delay: float
+    follows_links: bool
+    wants_assets: bool
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a run has done, of all its attempts that this process has seen."""
+
+    fetched: int = 0
+    saved: int = 0
+    unchanged: int = 0
+    failures_in_a_row: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+
+class SiteDown(KbjobsError):
+    """The site gives no answer any more. What is queued waits."""
+
+
+class Crawl:
+    """One run over a site.
+
+    Args:
+        context: progress, and the wish to stop.
+        frontier: its addresses.
+        fetcher: what fetches.
+        scope: which of them may be fetched.
+        wishes: how many, and how fast.
+        pages: the folder of the files.
+        home_site: the site of the start, whose files need no folder of their own.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        frontier: Frontier,
+        fetcher: Fetcher,
+        scope: Scope,
+        wishes: Wishes,
+        pages: Path,
+        home_site: str,
+    ) -> None:
+        self.tally = Tally()
+        self._context, self._frontier, self._fetcher = context, frontier, fetcher
+        self._scope, self._wishes, self._pages, self._home_site = scope, wishes, pages, home_site
+        self._pace = Pace(wishes.delay)
+        self._robots: dict[str, Robots] = {}
+        self._budget = 0
+
+    async def run(self) -> None:
+        """Fetch until the frontier is empty or the page limit is reached.
+
+        Raises SiteDown where the site gives no answer any more, JobCancelled where the job is to stop.
+        """
+        counts = self._frontier.count()
+        self._budget = self._wishes.page_limit - sum(counts.of(state) for state in (SAVED, SAME))
+        flying: deque[tuple[Address, asyncio.Task[Reply | FetchError]]] = deque()
+        try:
+            while True:
+                self._top_up(flying)
+                if not flying:
+                    if not await self._wait_for_work():
+                        return
+                    continue
+                address, task = flying[0]
+                done, _ = await asyncio.wait({task}, timeout=LOOK)
+                self._report()
+                if done:
+                    flying.popleft()
+                    self._commit(address, task.result())
+                    crash_point("scrape.committed")
+        finally:
+            for _, task in flying:
+                task.cancel()
+            for _, task in flying:
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    # -- fetching ---------------------------------------------------------------------------------
+
+    def _top_up(self, flying: deque[tuple[Address, asyncio.Task[Reply | FetchError]]]) -> None:
+        """Start fetches until enough are under way. As many as the page limit may still need, and no more."""
+        pages_in_flight = sum(not address.is_asset for address, _ in flying)
+        room = AT_ONCE - len(flying)
+        if room <= 0:
+            return
+        ids = [address.id for address, _ in flying]
+        budget = self._budget - pages_in_flight
+        for address in self._frontier.next(room, time.time(), self._wishes.wants_assets, ids):
+            if not address.is_asset:
+                if budget <= 0:
+                    continue
+                budget -= 1
+            flying.append((address, asyncio.create_task(self._fetch(address))))
+
+    async def _wait_for_work(self) -> bool:
+        """Wait until a queued address may be tried again; False where there is none, or no more are wanted."""
+        if self._budget <= 0 and not self._wishes.wants_assets:
+            return False
+        found = self._frontier.next(1, float("inf"), self._wishes.wants_assets)
+        if not found or (self._budget <= 0 and not found[0].is_asset):
+            return False
+        self._report()
+        await asyncio.sleep(LOOK)
+        return True
+
+    async def _fetch(self, address: Address) -> Reply | FetchError:
+        try:
+            robots = await self.robots_of(address.url)
+            if not robots.allows(address.url):
+                return FetchError("robots.txt forbids it", f"{address.url}: robots.txt forbids it")
+            host = site_of(address.url)
+            async with self._pace.turn(host, robots.crawl_delay):
+                reply = await self._fetcher.get(
+                    address.url, address.etag, address.last_modified, self._scope.is_on_site
+                )
+            if reply.status in (429, 503):
+                self._pace.slow_down(host, reply.headers.get("retry-after", ""))
+            else:
+                self._pace.recovered(host)
+            return reply
+        except FetchError as error:
+            return error
+
+    async def robots_of(self, url: str) -> Robots:
+        """The rules of an address's host, fetched once a run."""
+        parts = urlsplit(url)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        if origin not in self._robots:
+            self._robots[origin] = await Robots.fetch(self._fetcher, origin)
+        return self._robots[origin]
+
+    # -- committing -------------------------------------------------------------------------------
+
+    def _commit(self, address: Address, reply: Reply | FetchError) -> None:
+        if isinstance(reply, FetchError):
+            self._commit_failure(address, reply.cause, reply.is_temporary)
+        elif reply.status == 304:
+            self._count(address, is_saved=False)
+            # What it led to was queued when it was read, and is fetched again in this run as it is.
+            self._frontier.put(self._as_before(address))
+        elif 200 <= reply.status < 300:
+            self._commit_page(address, reply)
+        elif reply.status in (404, 410):
+            self.tally.failures_in_a_row = 0
+            self._frontier.put(Fetched(address.id, GONE, str(reply.status), address.file))
+        else:
+            self._commit_failure(address, f"HTTP {reply.status}", reply.status in (408, 425, 429) or reply.status >= 500)
+
+    def _commit_failure(self, address: Address, cause: str, is_temporary: bool) -> None:
+        if is_temporary:
+            self.tally.failures_in_a_row += 1
+            if self.tally.failures_in_a_row >= MOST_FAILURES:
+                raise SiteDown(
+                    f"{self._home_site} gives no answer any more ({cause}); its addresses wait in the frontier",
+                    "Once it is back, go on with: kbjobs resume, or the same command again.",
+                )
+            if address.tries + 1 < MOST_TRIES:
+                wait = min(LONGEST_WAIT, FIRST_WAIT * 2**address.tries)
+                self._frontier.put_off(address.id, cause, time.time() + wait)
+                return
+        state = SKIPPED if cause in ("robots.txt forbids it", "leaves the site") else FAILED
+        # What was had before stays, and is asked for again by the next run.
+        kept = self._as_before(address)
+        self._frontier.put(
+            Fetched(address.id, state, cause, kept.file, kept.etag, kept.last_modified, kept.body_hash)
+        )
+
+    def _commit_page(self, address: Address, reply: Reply) -> None:
+        url = normalise(reply.url) or address.url
+        if url != address.url and self._redirect(address, url):
+            return
+        kind = reply.media_type or "text/html"
+        if kind not in (SUFFIXES if address.is_asset else PAGE_TYPES):
+            self._frontier.put(Fetched(address.id, SKIPPED, f"type {kind}", address.file))
+            return
+        body_hash = hashlib.sha256(reply.body).hexdigest()
+        text, found = self._read(address, reply, kind, url)
+        if not address.is_asset:
+            if not found.may_keep:
+                self._frontier.put(Fetched(address.id, SKIPPED, "noindex", address.file), self._links(found), (), address.depth + 1)
+                return
+            if self._is_another(address, found.canonical, body_hash):
+                self._frontier.put(Fetched(address.id, SAME, "", address.file), self._links(found), (), address.depth + 1)
+                self._budget -= 1
+                return
+        file = address.file or name_file(
+            address.url, kind, self._home_site, lambda place: self._frontier.has_file(place, address.id)
+        )
+        is_saved = body_hash != address.body_hash or not (self._pages / file).exists()
+        if is_saved:
+            data = write_page(text, url).encode("utf-8", "replace") if kind in HTML_TYPES else reply.body
+            save(self._pages / file, data)
+            crash_point("scrape.saved")
+        self._count(address, is_saved)
+        etag, modified = reply.headers.get("etag", ""), reply.headers.get("last-modified", "")
+        fetched = Fetched(address.id, SAVED, "", file, etag, modified, body_hash)
+        assets = [one for one in found.assets if self._scope.is_on_site(one)] if self._wishes.wants_assets else []
+        self._frontier.put(fetched, self._links(found) if address.depth < self._wishes.max_depth else (), assets, address.depth + 1)
+
+    def _read(self, address: Address, reply: Reply, kind: str, url: str) -> tuple[str, PageLinks]:
+        """The text of a page and its addresses; those of a style sheet are assets too."""
+        if kind in HTML_TYPES or kind == "text/css":
+            with suppress(NotText):
+                text = decode_page(reply.body, reply.charset)
+                if kind == "text/css":
+                    return text, PageLinks(assets=read_style_links(text, url))
+                return text, read_links(text, url)
+        return "", PageLinks()
+
+    def _redirect(self, address: Address, url: str) -> bool:
+        """Note that an address is another one's; False where that is unknown and what came is taken for this one."""
+        if not self._scope.has(url):
+            self._frontier.put(Fetched(address.id, SKIPPED, "leaves the site", address.file))
+            return True
+        self._frontier.put(Fetched(address.id, SAME, f"moved to {url}", address.file), [url], (), address.depth)
+        return True
+
+    def _is_another(self, address: Address, canonical: str, body_hash: str) -> bool:
+        """Whether a page is another address's: by its body, or by a canonical link that does not lie."""
+        if self._frontier.find_body(body_hash, address.id) is not None:
+            return True
+        if not canonical or canonical == address.url or not self._scope.has(canonical):
+            return False
+        known = self._frontier.find(canonical)
+        if known is None:
+            # It may lie: the page is kept. Where the address has the same page it is told by its body.
+            return False
+        _, state, other = known
+        return state == SAVED and other == body_hash
+
+    def _links(self, found: PageLinks) -> list[str]:
+        if not (self._wishes.follows_links and found.may_follow):
+            return []
+        return [url for url in found.links if self._scope.has(url)]
+
+    def _as_before(self, address: Address) -> Fetched:
+        state = SAVED if address.file else QUEUED
+        return Fetched(
+            address.id, state, "", address.file, address.etag, address.last_modified, address.body_hash
+        )
+
+    def _count(self, address: Address, is_saved: bool) -> None:
+        self.tally.fetched += 1
+        self.tally.failures_in_a_row = 0
+        if not address.is_asset:
+            self._budget -= 1
+            self.tally.saved += is_saved
+            self.tally.unchanged += not is_saved
+        if is_saved:
+            self._context.saved(1)
+
+    def _report(self) -> None:
+        pages = self._frontier.count()
+        done = sum(pages.of(state) for state in (SAVED, SAME))
+        queued, failed = pages.of(QUEUED), pages.of(FAILED)
+        rate = self.tally.fetched / max(0.001, time.monotonic() - self.tally.began)
+        total = min(self._wishes.page_limit, done + queued)
+        self._context.progress(
+            done, total, "pages", f"{done:,} fetched, {queued:,} queued, {failed:,} failed, {rate:.1f}/s"
+        )

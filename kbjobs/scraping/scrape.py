@@ -1,0 +1,214 @@
+"""Bringing a site into a source: begin or go on, crawl, remove what is gone, make the copy read offline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from kbjobs.context import Context, PhaseResult
+from kbjobs.crashpoints import crash_point
+from kbjobs.errors import KbjobsError, UsageError
+from kbjobs.scraping.addresses import Scope, normalise, site_of
+from kbjobs.scraping.crawl import Crawl, Wishes
+from kbjobs.scraping.fetching import Fetcher
+from kbjobs.scraping.failures import FetchError
+from kbjobs.scraping.guard import Guard, find_private_hosts
+from kbjobs.scraping.pacing import Pace
+from kbjobs.scraping.robots import Robots
+from kbjobs.scraping.saving import relink, save
+from kbjobs.scraping.sitemaps import find_urls
+from kbjobs.store.clocks import now_text
+from kbjobs.store.frontier import FAILED, SAME, SAVED, SKIPPED, Frontier
+from kbjobs.store.sources import MAX_REMOVED, Source, SourceFolder
+from kbjobs.wording import counted, duration
+
+MOST_SITEMAP_URLS = 500_000
+SHOWN_FAILURES = 100
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be scraped: from which address, by which sitemap ('' for what robots.txt names), and how."""
+
+    url: str
+    sitemap: str
+    wishes: Wishes
+    allows_subdomains: bool
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    allow_delete: bool
+
+    @property
+    def scope(self) -> Scope:
+        """Which addresses may be fetched: of the start's site, with and without www."""
+        host = site_of(self.url)
+        other = host.removeprefix("www.") if host.startswith("www.") else f"www.{host}"
+        return Scope(frozenset({host, other}), self.allows_subdomains, self.include, self.exclude)
+
+
+def scrape_site(context: Context, request: Request) -> PhaseResult:
+    """Fetch a site into the source, or go on with it.
+
+    Raises KbjobsError where the site cannot be had at all or gives no answer any more, or where too much of it is gone.
+    """
+    source = context.source
+    source.pages.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not source.manifest.exists():
+        parts = urlsplit(request.url)
+        source.write(Source(source.id, (str(source.pages),), base_url=f"{parts.scheme}://{parts.netloc}/", created_at=now_text()))
+    frontier = Frontier(source.frontier)
+    try:
+        if frontier.is_open:
+            frontier.go_on()
+        else:
+            frontier.begin()
+            frontier.set_fact("sitemap read", False)
+        frontier.add([request.url], 0)
+        crawl = asyncio.run(_with_fetcher(context, request, lambda fetcher: _crawl(context, request, frontier, fetcher)))
+        removed = _remove_gone(context, frontier, request.allow_delete)
+        _relink_pages(context, frontier)
+        frontier.end()
+        return _summarise(context, frontier, crawl, removed)
+    finally:
+        frontier.close()
+
+
+def tell_plan(context: Context, request: Request) -> PhaseResult:
+    """What a run would fetch, as far as robots.txt and the sitemaps tell. Nothing is written."""
+    return asyncio.run(_with_fetcher(context, request, lambda fetcher: _tell_plan(request, fetcher)))
+
+
+async def _with_fetcher(
+    context: Context, request: Request, work: Callable[[Fetcher], Awaitable[Result]]
+) -> Result:
+    from kbjobs import __version__
+
+    contact, proxy = context.settings.text("scrape_contact"), context.settings.text("scrape_proxy")
+    agent = f"kbjobs/{__version__}" + (f" (+{contact})" if contact else "")
+    if proxy:
+        context.log.warning("through a proxy: that no private address is asked for is the proxy's to see to")
+    guard = Guard(await find_private_hosts([request.url]))
+    async with Fetcher(agent, guard, Pace(request.wishes.delay), proxy=proxy or None) as fetcher:
+        return await work(fetcher)
+
+
+async def _crawl(context: Context, request: Request, frontier: Frontier, fetcher: Fetcher) -> Crawl:
+    crawl = Crawl(context, frontier, fetcher, request.scope, request.wishes, context.source.pages, site_of(request.url))
+    if not frontier.fact("sitemap read"):
+        context.progress(0, 0, "pages", "reading robots.txt and sitemaps", eta_matters=False)
+        robots = await crawl.robots_of(request.url)
+        for sitemap in [request.sitemap] if request.sitemap else robots.sitemaps:
+            urls, problems = await find_urls(fetcher, sitemap, request.scope.is_on_site, MOST_SITEMAP_URLS)
+            for problem in problems:
+                context.log.warning("sitemap: %s", problem)
+            normal = (normalise(url) for url in urls)
+            frontier.add([url for url in normal if url is not None and request.scope.has(url)], 0)
+        frontier.set_fact("sitemap read", True)
+        crash_point("scrape.sitemap")
+    await crawl.run()
+    if not any(frontier.files()):
+        causes = frontier.causes(FAILED) | frontier.causes(SKIPPED)
+        reason = ", ".join(f"{cause} ({count})" for cause, count in list(causes.items())[:3]) or "nothing was found"
+        raise KbjobsError(f"nothing of {request.url} could be fetched: {reason}", _advise(causes))
+    return crawl
+
+
+async def _tell_plan(request: Request, fetcher: Fetcher) -> PhaseResult:
+    parts = urlsplit(request.url)
+    robots = await Robots.fetch(fetcher, f"{parts.scheme}://{parts.netloc}")
+    found: list[str] = []
+    for sitemap in [request.sitemap] if request.sitemap else robots.sitemaps:
+        urls, _ = await find_urls(fetcher, sitemap, request.scope.is_on_site, MOST_SITEMAP_URLS)
+        found += urls
+    wanted = {url for url in map(normalise, found) if url is not None and request.scope.has(url) and robots.allows(url)}
+    may_start = robots.allows(request.url)
+    pages = min(request.wishes.page_limit, len(wanted | {request.url}))
+    delay = max(request.wishes.delay, robots.crawl_delay)
+    summary = (
+        f"robots.txt {'allows' if may_start else 'forbids'} {request.url}; "
+        + (f"sitemaps name {counted(len(wanted), 'page')} of the site" if found else "there is no sitemap: links are followed")
+        + f"; at most {counted(request.wishes.page_limit, 'page')}, one each {delay:g} s"
+        + (f": about {duration(pages * delay)} for {counted(pages, 'page')}" if found else "")
+        + ". Nothing was fetched."
+    )
+    counts = {"pages_in_sitemaps": len(wanted), "would_fetch": pages if found else None, "crawl_delay": robots.crawl_delay, "is_allowed": may_start}
+    return PhaseResult(counts, summary)
+
+
+def _advise(causes: dict[str, int]) -> str:
+    if "leaves the site" in causes:
+        return "It moved: give the address that a browser shows in the end, with --url."
+    if "robots.txt forbids it" in causes:
+        return "Ask who runs the site."
+    return "Does it open in a browser? kbjobs logs tells more."
+
+
+def _remove_gone(context: Context, frontier: Frontier, allow_delete: bool) -> int:
+    """Remove the files of addresses that are no longer there; raises KbjobsError where they are too many."""
+    gone = frontier.gone()
+    kept = sum(1 for _ in frontier.files())
+    if len(gone) > MAX_REMOVED * kept and not allow_delete:
+        raise KbjobsError(
+            f"{len(gone):,} of {counted(kept, 'page')} are no longer there, more than {MAX_REMOVED:.0%}; none was removed",
+            "If they are meant to go, run it again with --allow-delete.",
+        )
+    for _, file in gone:
+        (context.source.pages / file).unlink(missing_ok=True)
+    crash_point("scrape.removed")
+    frontier.forget_files([address for address, _ in gone])
+    return len(gone)
+
+
+def _relink_pages(context: Context, frontier: Frontier) -> None:
+    """Let the links of pages lead to the files of others."""
+    files = dict(frontier.files())
+    for number, file in enumerate(files.values()):
+        if number % 50 == 0:
+            context.progress(number, len(files), "pages", "linking pages to each other", (0.98, 1.0), eta_matters=False)
+        if not file.endswith((".html", ".htm", ".xhtml")):
+            continue
+        path = context.source.pages / file
+        try:
+            text = path.read_bytes().decode("utf-8", "replace")
+        except FileNotFoundError:  # taken away by somebody; the next run fetches it again
+            continue
+        linked = relink(text, file, files)
+        if linked != text:
+            save(path, linked.encode("utf-8", "replace"))
+            crash_point("scrape.linked")
+
+
+def _summarise(context: Context, frontier: Frontier, crawl: Crawl, removed: int) -> PhaseResult:
+    pages, assets = frontier.count(), frontier.count(assets=True)
+    failed = pages.of(FAILED)
+    for url, cause in frontier.failures(SHOWN_FAILURES):
+        context.log.warning("not fetched: %s: %s", url, cause)
+    counts = {
+        "pages": pages.of(SAVED),
+        "saved": crawl.tally.saved,
+        "unchanged": crawl.tally.unchanged,
+        "same": pages.of(SAME),
+        "removed": removed,
+        "failed": failed,
+        "skipped": pages.of(SKIPPED),
+        "queued": pages.of("queued"),
+        "assets": assets.of(SAVED),
+        "causes": frontier.causes(FAILED),
+        "skipped_for": frontier.causes(SKIPPED),
+    }
+    summary = f"{counted(pages.of(SAVED), 'page')}: {crawl.tally.saved:,} saved, {crawl.tally.unchanged:,} unchanged"
+    if removed:
+        summary += f", {removed:,} removed"
+    if assets.of(SAVED):
+        summary += f"; {counted(assets.of(SAVED), 'picture or style', 'pictures and styles')}"
+    if pages.of("queued"):
+        summary += f"; {counted(pages.of('queued'), 'address', 'addresses')} more beyond --page-limit"
+    if failed:
+        causes = ", ".join(f"{count:,} {cause}" for cause, count in list(frontier.causes(FAILED).items())[:4])
+        summary += f"; {failed:,} could not be fetched: {causes}"
+    return PhaseResult(counts, summary, failed)

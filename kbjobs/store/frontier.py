@@ -1,0 +1,253 @@
+"""The frontier of a scrape: every address that was seen, in the order in which it is to be fetched, and what came of it.
+
+One SQLite file a source (``scrape.db``). What was fetched and what it led to are committed together: a kill costs the
+fetches in flight, and nothing else. Addresses are fetched in the order of their depth, then of their discovery.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kbjobs.store.connection import connect, transaction
+
+FRONTIER_VERSION = 1
+
+QUEUED, SAVED, SAME, SKIPPED, FAILED, GONE = "queued", "saved", "same", "skipped", "failed", "gone"
+"""What an address is: to be fetched; a file; another address's page; no page, or not to be fetched; not to be had; no
+longer there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address that is to be fetched.
+
+    ``depth`` is how many links lead to it; ``tries`` how often it was tried in vain; ``etag``, ``last_modified`` and
+    ``body_hash`` are of the last time it was had, and ``file`` its place below the pages ('' for none).
+    """
+
+    id: int
+    url: str
+    depth: int
+    is_asset: bool
+    tries: int
+    etag: str
+    last_modified: str
+    body_hash: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What came of an address: its state, why, and what is to be known when it is fetched again."""
+
+    id: int
+    state: str
+    cause: str = ""
+    file: str = ""
+    etag: str = ""
+    last_modified: str = ""
+    body_hash: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many addresses of a run are in which state; ``waiting`` are those of the queued that were tried in vain."""
+
+    states: dict[str, int]
+    waiting: int
+
+    def of(self, state: str) -> int:
+        """How many are in a state."""
+        return self.states.get(state, 0)
+
+
+_SCHEMA = """
+    CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE urls (
+        id INTEGER PRIMARY KEY,
+        url TEXT NOT NULL UNIQUE, depth INTEGER NOT NULL, asset INTEGER NOT NULL DEFAULT 0,
+        state TEXT NOT NULL, cause TEXT NOT NULL DEFAULT '',
+        tries INTEGER NOT NULL DEFAULT 0, retry_at REAL NOT NULL DEFAULT 0,  -- seconds since 1970
+        file TEXT NOT NULL DEFAULT '', etag TEXT NOT NULL DEFAULT '', last_modified TEXT NOT NULL DEFAULT '',
+        body_hash TEXT NOT NULL DEFAULT ''
+    );
+    CREATE INDEX queued_urls ON urls(asset, depth, id) WHERE state = 'queued';
+    CREATE INDEX urls_by_state ON urls(state);
+    CREATE INDEX urls_by_body ON urls(body_hash) WHERE body_hash <> '';
+    CREATE UNIQUE INDEX urls_by_file ON urls(lower(file)) WHERE file <> '';
+"""
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    for statement in _SCHEMA.split(";\n"):
+        if statement.strip():
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {FRONTIER_VERSION}")
+
+
+class Frontier:
+    """One ``scrape.db``. Its writer holds the source's lock."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = connect(path, FRONTIER_VERSION, _migrate)
+        # A fetch that is lost with the power is fetched again; a page a second need not wait for the disk.
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    # -- a run ------------------------------------------------------------------------------------
+
+    def fact(self, name: str) -> Any:
+        """A remembered JSON value; None where there is none."""
+        row = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def set_fact(self, name: str, value: Any) -> None:
+        """Remember a JSON value."""
+        self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value)))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a run has begun and not come to its end."""
+        return bool(self.fact("open"))
+
+    def begin(self) -> None:
+        """Begin a run: all addresses are to be fetched once more."""
+        with transaction(self._connection):
+            self._connection.execute("UPDATE urls SET state = 'queued', cause = '', tries = 0, retry_at = 0")
+            self.set_fact("open", True)
+
+    def go_on(self) -> None:
+        """Go on with a run: what was waiting for another try is tried at once."""
+        self._connection.execute("UPDATE urls SET retry_at = 0, tries = 0 WHERE state = 'queued' AND tries > 0")
+
+    def end(self) -> None:
+        """End the run. What is still queued waits for the next one."""
+        self.set_fact("open", False)
+
+    # -- addresses --------------------------------------------------------------------------------
+
+    def add(self, urls: Iterable[str], depth: int, is_asset: bool = False) -> int:
+        """Queue addresses that are not known yet; returns how many those were."""
+        before = self._connection.total_changes
+        with transaction(self._connection):
+            self._add(urls, depth, is_asset)
+        return self._connection.total_changes - before
+
+    def next(self, count: int, now: float, wants_assets: bool, but: Sequence[int] = ()) -> list[Address]:
+        """The next addresses to fetch, pages first.
+
+        Args:
+            count: how many at most.
+            now: seconds since 1970: those that wait for a later moment are left out.
+            wants_assets: whether assets may come, once there is no page.
+            but: ids of those that are being fetched.
+        """
+        marks = ",".join("?" * len(but))
+        rows = self._connection.execute(
+            "SELECT id, url, depth, asset, tries, etag, last_modified, body_hash, file FROM urls"
+            f" WHERE state = 'queued' AND retry_at <= ? AND asset <= ? AND id NOT IN ({marks})"
+            " ORDER BY asset, depth, id LIMIT ?",
+            (now, int(wants_assets), *but, count),
+        )
+        return [Address(row[0], row[1], row[2], bool(row[3]), *row[4:]) for row in rows]
+
+    def next_moment(self) -> float | None:
+        """When the first of the queued may be fetched, in seconds since 1970; None where nothing is queued."""
+        row = self._connection.execute("SELECT min(retry_at) FROM urls WHERE state = 'queued'").fetchone()
+        return None if row[0] is None else float(row[0])
+
+    def put(self, fetched: Fetched, links: Iterable[str] = (), assets: Iterable[str] = (), depth: int = 0) -> None:
+        """Note what came of an address, and queue what it leads to, ``depth`` being that of its links."""
+        with transaction(self._connection):
+            self._connection.execute(
+                "UPDATE urls SET state = ?, cause = ?, file = ?, etag = ?, last_modified = ?, body_hash = ?"
+                " WHERE id = ?",
+                (fetched.state, fetched.cause, fetched.file, fetched.etag, fetched.last_modified, fetched.body_hash,
+                 fetched.id),
+            )  # fmt: skip
+            self._add(links, depth, False)
+            self._add(assets, depth, True)
+
+    def put_off(self, address: int, cause: str, until: float) -> None:
+        """Leave an address queued, for another try at a moment (seconds since 1970)."""
+        self._connection.execute(
+            "UPDATE urls SET tries = tries + 1, cause = ?, retry_at = ? WHERE id = ?", (cause, until, address)
+        )
+
+    def _add(self, urls: Iterable[str], depth: int, is_asset: bool) -> None:
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO urls (url, depth, asset, state) VALUES (?, ?, ?, 'queued')",
+            [(url, depth, int(is_asset)) for url in urls],
+        )
+
+    # -- what is known ----------------------------------------------------------------------------
+
+    def find(self, url: str) -> tuple[int, str, str] | None:
+        """Id, state and body hash of an address; None for one that was never seen."""
+        row = self._connection.execute("SELECT id, state, body_hash FROM urls WHERE url = ?", (url,)).fetchone()
+        return None if row is None else (row[0], row[1], row[2])
+
+    def find_body(self, body_hash: str, but: int) -> str | None:
+        """The address of another page that was saved with the same body in this run."""
+        row = self._connection.execute(
+            "SELECT url FROM urls WHERE body_hash = ? AND state = 'saved' AND id <> ? AND asset = 0 ORDER BY id LIMIT 1",
+            (body_hash, but),
+        ).fetchone()
+        return None if row is None else str(row[0])
+
+    def has_file(self, file: str, but: int) -> bool:
+        """Whether another address has a file of that name, in capitals or not."""
+        row = self._connection.execute(
+            "SELECT 1 FROM urls WHERE lower(file) = lower(?) AND file <> '' AND id <> ?", (file, but)
+        ).fetchone()
+        return row is not None
+
+    def files(self) -> Iterator[tuple[str, str]]:
+        """Pairs of address and file of all that have one."""
+        for row in self._connection.execute("SELECT url, file FROM urls WHERE file <> '' ORDER BY id"):
+            yield row[0], row[1]
+
+    def gone(self) -> list[tuple[int, str]]:
+        """Ids and files of those that are no longer there, or are another's page now."""
+        rows = self._connection.execute(
+            "SELECT id, file FROM urls WHERE file <> '' AND state IN ('gone', 'same', 'skipped') ORDER BY id"
+        )
+        return [(row[0], row[1]) for row in rows]
+
+    def forget_files(self, ids: Sequence[int]) -> None:
+        """Note that addresses have no file any more."""
+        with transaction(self._connection):
+            self._connection.executemany("UPDATE urls SET file = '' WHERE id = ?", [(one,) for one in ids])
+
+    def count(self, assets: bool = False) -> Counts:
+        """How many pages, or assets, are in which state."""
+        rows = self._connection.execute(
+            "SELECT state, count(*) FROM urls WHERE asset = ? GROUP BY state", (int(assets),)
+        ).fetchall()
+        waiting = self._connection.execute(
+            "SELECT count(*) FROM urls WHERE asset = ? AND state = 'queued' AND tries > 0", (int(assets),)
+        ).fetchone()[0]
+        return Counts(dict(map(tuple, rows)), int(waiting))
+
+    def causes(self, state: str) -> dict[str, int]:
+        """How many addresses are in a state for which cause, the most frequent first."""
+        rows = self._connection.execute(
+            "SELECT cause, count(*) FROM urls WHERE state = ? AND cause <> '' GROUP BY cause ORDER BY 2 DESC, 1",
+            (state,),
+        )
+        return dict(map(tuple, rows))
+
+    def failures(self, most: int) -> list[tuple[str, str]]:
+        """Addresses that could not be had, each with the cause."""
+        rows = self._connection.execute(
+            "SELECT url, cause FROM urls WHERE state = 'failed' ORDER BY id LIMIT ?", (most,)
+        )
+        return [(row[0], row[1]) for row in rows]
