@@ -1,0 +1,1 @@
+"""Fetching a site into a source: requests and their rules, one rule a module."""
