@@ -35,7 +35,7 @@ class PrivateAddressError(Exception):
 
 
 def is_private(address: str) -> bool:
-    """Whether an IP address is anything but a public one of a single host: private, loopback, link-local, shared, reserved …
+    """Whether an IP address is anything but a public one of a single host: private, loopback, shared, multicast …
 
     An IPv6 address that carries an IPv4 one (mapped, 6to4, NAT64) is what that is.
 

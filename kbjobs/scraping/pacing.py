@@ -111,7 +111,7 @@ class Pace:
         """
         known = self._host(host)
         async with known.places:
-            # Who holds the lock is the next to start: the gap is counted from when it really did, not from when it was to.
+            # Who holds the lock starts next. The gap is counted from when it really did, not from when it was to.
             async with known.turn:
                 while (wait := self.wait_for(host)) > 0:
                     await self._sleep(wait)

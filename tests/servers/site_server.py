@@ -1,9 +1,10 @@
 """A website on the loopback, friendly or hostile, whose pages and misbehaviours a test gives.
 
 ``with SiteServer({"/": "<p>Hello</p>"}) as server``: ``server.url`` is where it starts, without a slash at its end;
-``server.requests`` what was asked of it. A page is text (HTML), bytes, a :class:`Page`, a list of these that are given one
-after the other (the last for ever), or a function that is given the :class:`Request` and returns one of these. Pages may
-be changed while the server runs. A path is looked up with its query first, then without; what is not there is a 404.
+``server.requests`` what was asked of it. A page is text (HTML), bytes, a :class:`Page`, a list of these that are given
+one after the other (the last for ever), or a function that is given the :class:`Request` and returns one of these.
+Pages may be changed while the server runs. A path is looked up with its query first, then without; what is not there is
+a 404.
 
 With ``certificate=make_certificate(folder)`` it speaks TLS, with a certificate that nobody knows.
 """
@@ -28,7 +29,7 @@ from typing import Any, Self, TypeAlias
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked: when it arrived (``time.monotonic``), its path with the query, its headers by lower-case names."""
+    """What was asked: when it came (``time.monotonic``), its path with the query, its headers by lower-case names."""
 
     time: float
     path: str
@@ -68,7 +69,7 @@ Answer: TypeAlias = "Page | bytes | str | list[Answer] | Callable[[Request], Ans
 
 
 def make_certificate(folder: Path, host: str = "127.0.0.1") -> Path:
-    """A file with a key and a certificate that it has signed itself, for an address of the loopback and ``localhost``."""
+    """A file with a key and a certificate that it has signed itself, for an address and ``localhost``."""
     file = folder / "certificate.pem"
     names = f"subjectAltName=IP:{host},DNS:localhost"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=site"]
