@@ -71,8 +71,8 @@ def allow_all(url: str) -> bool:
 class Fetcher:
     """Asks for pages; an async context manager, which keeps connections and cookies until it is left.
 
-    It knows nothing of proxies, certificates or passwords of the environment. Every request waits for its turn, those of
-    redirects and of robots.txt too; the time in which it waits does not count for its limits.
+    It knows nothing of proxies, certificates or passwords of the environment. Every request waits for its turn, also
+    those of redirects and of robots.txt; the time in which it waits does not count for its limits.
 
     Args:
         user_agent: how it calls itself: a product token, then whom to write to.

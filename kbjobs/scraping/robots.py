@@ -54,8 +54,8 @@ class Robots:
 async def fetch_robots(fetcher: Fetcher, url: str) -> Robots:
     """The robots.txt for a URL: of its scheme, host and port. It is followed to other hosts too.
 
-    Where there is none (a status of 4xx, or redirects without an end) everything is allowed. Where it cannot be read (5xx, no
-    answer) nothing is (RFC 9309, 2.3.1). A 429 says "not now", not "there is none", and counts as the latter.
+    Where there is none (a status of 4xx, or redirects without an end) everything is allowed. Where it cannot be read
+    (5xx, no answer) nothing is (RFC 9309, 2.3.1). A 429 says "not now", not "there is none": nothing is allowed.
     """
     parts = urlsplit(url)
     place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/robots.txt"
@@ -78,8 +78,10 @@ async def fetch_robots(fetcher: Fetcher, url: str) -> Robots:
 def decode_robots(reply: Reply) -> str:
     """The text of a robots.txt: UTF-8 (RFC 9309, 2.2), UTF-16 where a byte order mark says so; a web page is none."""
     encoding = next((name for bom, name in BOMS.items() if reply.body.startswith(bom)), "utf-8")
-    body = reply.body[:-1000].rpartition(b"\n")[0] if len(reply.body) == MOST_BYTES else reply.body
-    text = body.decode(encoding, errors="replace").lstrip("\ufeff")
+    text = reply.body.decode(encoding, errors="replace").lstrip("\ufeff")
+    if len(reply.body) == MOST_BYTES:
+        # It was cut, and half of a rule may be the rule "everything".
+        text = text.rpartition("\n")[0]
     return "" if text.lstrip().startswith("<") else text
 
 

@@ -17,9 +17,11 @@ MOST_URLS = 50_000
 """In one file. Both limits are the protocol's, the bytes those of the unpacked file."""
 MOST_FILES = 1000
 """Sitemaps of an index that are asked for."""
-ROOTS = {"urlset", "sitemapindex", "rss", "feed", "RDF"}
-ENTRIES = {"url", "sitemap", "item", "entry"}
-DATES = {"lastmod", "pubDate", "updated", "date"}
+MOST_DEPTH = 50
+"""Elements inside one another, so that a file of nothing but opening tags fills no memory."""
+ENTRIES = {"urlset": "url", "sitemapindex": "sitemap", "rss": "item", "RDF": "item", "feed": "entry"}
+"""What an entry is called in a file, by its root."""
+FIELDS = {"loc": "loc", "link": "link", "lastmod": "date", "pubDate": "date", "updated": "date", "date": "date"}
 
 
 @dataclass
@@ -51,7 +53,7 @@ def read_sitemap(body: bytes) -> Sitemap:
     Raises:
         ValueError: it is none of these, is damaged, too large, or declares entities.
     """
-    text = unpack(body, MOST_BYTES).strip()
+    text = unpack(body, MOST_BYTES).lstrip()
     if is_xml(text):
         return read_xml(text)
     sitemap = Sitemap()
@@ -88,15 +90,20 @@ class _Reading:
 
     def __init__(self) -> None:
         self.sitemap = Sitemap()
+        self._entry_name = ""
         self._path: list[str] = []
         self._entry: dict[str, str] = {}
         self._text: list[str] = []
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         name = name.rpartition(":")[2]
-        if not self._path and name not in ROOTS:
-            raise ValueError(f"it is no sitemap: it begins with <{name}>")
-        if name in ENTRIES:
+        if len(self._path) == MOST_DEPTH:
+            raise ValueError(f"its elements are more than {MOST_DEPTH} deep")
+        if not self._path:
+            if name not in ENTRIES:
+                raise ValueError(f"it is no sitemap: it begins with <{name}>")
+            self._entry_name = ENTRIES[name]
+        elif name == self._entry_name:
             self._entry = {}
         elif name == "link" and attributes.get("rel", "alternate") == "alternate" and self._is_in_entry():
             self._entry.setdefault("href", attributes.get("href", ""))
@@ -108,18 +115,18 @@ class _Reading:
 
     def end(self, name: str) -> None:
         name = self._path.pop()
-        if name in ENTRIES:
+        if name == self._entry_name:
             url = self._entry.get("loc") or self._entry.get("link") or self._entry.get("href", "")
             self.sitemap.add(name, url, self._entry.get("date", ""))
-        elif self._is_in_entry():
-            self._entry.setdefault("date" if name in DATES else name, "".join(self._text).strip())
+        elif name in FIELDS and self._is_in_entry():
+            self._entry.setdefault(FIELDS[name], "".join(self._text).strip())
 
     def refuse_entity(self, name: str, *declared: object) -> None:
         # A few lines of entities can expand to gigabytes; no sitemap needs any.
         raise ValueError(f"it declares an entity: {name}")
 
     def _is_in_entry(self) -> bool:
-        return bool(self._path) and self._path[-1] in ENTRIES
+        return bool(self._path) and self._path[-1] == self._entry_name
 
 
 async def find_urls(
@@ -164,6 +171,9 @@ async def find_urls(
 
     first = await read(url)
     others = [other for other in dict.fromkeys(first.sitemaps) if may_ask(other) and other != url]
+    problems += [f"A sitemap on another host is not read: {other}" for other in first.sitemaps if not may_ask(other)][
+        :1
+    ]
     if len(others) > MOST_FILES:
         problems.append(f"An index lists {len(others):,} sitemaps, {MOST_FILES:,} of them are read: {url}")
     for other in others[:MOST_FILES]:

@@ -19,8 +19,8 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
     """Connects through a guard, which sees each address that is connected to."""
 
     def __init__(self, guard: Guard, ssl_context: ssl.SSLContext) -> None:
-        # httpx has no parameter for the network below its pool. All its own constructor does is to make that pool; not to
-        # use the private name would mean to repeat its translation of httpcore's errors and streams.
+        # httpx has no parameter for the network below its pool. All its own constructor does is to make that pool;
+        # without the private name its translation of httpcore's errors and streams would have to be repeated here.
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=ssl_context,
             max_connections=CONNECTIONS,
