@@ -88,6 +88,8 @@ SETTINGS: tuple[Setting, ...] = (
         0,
         1_000_000,
     ),
+    Setting("scrape_contact", "", "whom a site may write to about scrape: a URL or an address, told with each request"),
+    Setting("scrape_proxy", "", "proxy of scrape; those of the environment are not used"),
     Setting("grace_seconds", 10.0, "seconds from SIGTERM to SIGKILL when a job is cancelled", 0, 3600),
     Setting("stall_after", 300.0, "seconds without a sign of life before a worker is killed", 5, 86400),
     Setting("retry_seconds", 30.0, "first pause before a passing error is tried again; doubles, with jitter", 0, 3600),

@@ -56,7 +56,8 @@ def plan_job(
     notes: list[str] = []
     for phase, share in zip(chain.phases, shares, strict=True):
         try:
-            entry, said = _plan_phase(home, settings, phase, share, source, require)
+            is_made = bool(entries) and source is not None and not source.manifest.exists()
+            entry, said = _plan_phase(home, settings, phase, share, source, require, is_made)
             entries.append(entry)
             notes += said
         except KbjobsError as error:
@@ -130,7 +131,7 @@ def _told(chain: Chain) -> str:
 
 def _find_source(home: Home, chain: Chain, source_id: str | None) -> SourceFolder | None:
     needing = [phase.name for phase in chain.phases if phase.job_type.needs_source]
-    made = chain.phases[0].job_type.name_source is not None
+    made = chain.phases[0].job_type.makes_source
     if source_id is None:
         if needing:
             raise UsageError(f"{_told(chain)} needs a source", "Name one: --source ID, or source = in the chain file.")
@@ -142,11 +143,20 @@ def _find_source(home: Home, chain: Chain, source_id: str | None) -> SourceFolde
 
 
 def _plan_phase(
-    home: Home, settings: Settings, phase: ChainPhase, share: float, source: SourceFolder | None, require: Require
+    home: Home,
+    settings: Settings,
+    phase: ChainPhase,
+    share: float,
+    source: SourceFolder | None,
+    require: Require,
+    is_made: bool,
 ) -> tuple[PhaseState, tuple[str, ...]]:
     if source is None and phase.job_type.needs_source:
         raise NotFoundError("there is no source", "Name one with --source.")
-    plan = phase.job_type.plan(home, settings, source, phase.params)  # type: ignore[arg-type]
+    if is_made:  # by an earlier phase: of the source itself nothing can be said yet
+        plan = phase.job_type.fill(home, settings, phase.params)
+    else:
+        plan = phase.job_type.plan(home, settings, source, phase.params)  # type: ignore[arg-type]
     require(phase.job_type, plan)
     state = PhaseState(
         phase.name,

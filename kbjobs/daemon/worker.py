@@ -197,7 +197,7 @@ def _work(home: Home, queue: Queue, job: Job, writer: ProgressWriter, stop: thre
         is_needed = any(phase.job_type.needs_source for phase in phases)
         if is_needed:
             assert source is not None  # noqa: S101 — the submit has seen to it
-            if phases[0].job_type.name_source is None or source.manifest.exists():
+            if not phases[0].job_type.makes_source or source.manifest.exists():
                 source.read()
         inner = queue.open_checkpoint(job, run_id)
         crash_point("checkpoint.opened")

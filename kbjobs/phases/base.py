@@ -51,8 +51,8 @@ class JobType:
     ``run`` does the work in the worker. ``secrets`` are the names of the credentials without which it cannot run.
     ``advise`` names what in the state of the source makes the phase pointless or costly, given the planned parameters
     and the types that run before it in the same chain; it only reads, and must stay light. ``takes_file``: in the place
-    of a source a file may be named, for the parameter ``path``; ``name_source`` then makes the id of a source that need
-    not be there yet of its path.
+    of a source a file may be named, for the parameter ``path``; ``name_source`` then makes a source's id of its path.
+    ``makes_source``: the source need not be there yet.
     """
 
     name: str
@@ -74,6 +74,7 @@ class JobType:
     needs_source: bool = True
     takes_file: bool = False
     name_source: Callable[[str], str] | None = None
+    makes_source: bool = False
 
     @property
     def command(self) -> str:

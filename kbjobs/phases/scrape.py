@@ -27,8 +27,8 @@ class ScrapeParams(Params):
     follow_links: bool = Field(True, description="Follow the links of pages; else only the start and its sitemap.")
     include_assets: bool = Field(False, description="Fetch pictures and styles too.")
     allow_subdomains: bool = Field(False, description="Fetch from subdomains of the site too.")
-    include: str | None = Field(None, description="Only pages whose path fits one of these, parted by commas: '/docs/*'.")
-    exclude: str | None = Field(None, description="No page whose path fits one of these, parted by commas: '*?action=*'.")
+    include: str | None = Field(None, description="Only pages whose path fits one of these patterns: '/docs/*,/faq'.")
+    exclude: str | None = Field(None, description="No page whose path fits one of these patterns: '*?action=*'.")
     allow_delete: bool = Field(False, description="Go on even if more than 20 % of the pages are gone.")
     dry_run: bool = Field(False, description="Read robots.txt and sitemaps, say what would be fetched, write nothing.")
 
@@ -37,8 +37,8 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: ScrapePar
     """Check the addresses and the patterns; what is not given is what it was before."""
     from kbjobs.scraping.addresses import check_patterns, normalise
 
-    remembered = _remembered(source)
-    if source.manifest.exists() and not remembered and not source.frontier.exists():
+    remembered = {name: value for name, value in source.read_scrape().items() if name in ScrapeParams.model_fields}
+    if source.manifest.exists() and not remembered:
         raise ConflictError(
             f"source {source.id!r} exists, and was not scraped", "Choose another id for what is to be scraped."
         )
@@ -80,9 +80,7 @@ def run(context: Context, params: ScrapeParams) -> PhaseResult:
     )
     if params.dry_run:
         return tell_plan(context, request)
-    result = scrape_site(context, request)
-    _remember(context.source, params)
-    return result
+    return scrape_site(context, request, params.model_dump(exclude_defaults=True, exclude={"allow_delete", "dry_run"}))
 
 
 def _split(patterns: str | None) -> tuple[str, ...]:

@@ -154,4 +154,5 @@ JOB_TYPE = JobType(
     run=run,
     takes_file=True,
     name_source=name_source,
+    makes_source=True,
 )

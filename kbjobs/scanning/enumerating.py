@@ -11,10 +11,8 @@ from kbjobs.content.document import document_id
 from kbjobs.content.files import READABLE, FileSearch, FoundFile, SkippedFile, find_files
 from kbjobs.context import Context
 from kbjobs.errors import KbjobsError, UsageError
-from kbjobs.store.sources import Source
+from kbjobs.store.sources import MAX_REMOVED, Source
 from kbjobs.wording import counted
-
-MAX_REMOVED = 0.20  # share of a source's documents that a run may remove unasked
 
 
 class Known(Protocol):

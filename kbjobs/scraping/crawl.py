@@ -10,21 +10,20 @@ import asyncio
 import hashlib
 import time
 from collections import deque
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from kbjobs.content.encoding import NotText, decode_page
 from kbjobs.context import Context
 from kbjobs.crashpoints import crash_point
 from kbjobs.errors import KbjobsError
-from kbjobs.scraping.addresses import Scope, normalise, site_of
-from kbjobs.scraping.fetching import Fetcher, FetchError, Reply
+from kbjobs.scraping.addresses import Scope, normalise
+from kbjobs.scraping.failures import FetchError
+from kbjobs.scraping.fetching import Fetcher, Reply
 from kbjobs.scraping.links import PageLinks, read_links, read_style_links
-from kbjobs.scraping.pacing import Pace
-from kbjobs.scraping.robots import Robots
+from kbjobs.scraping.pacing import host_of
+from kbjobs.scraping.robots import Robots, fetch_robots
 from kbjobs.scraping.saving import HTML_TYPES, PAGE_TYPES, SUFFIXES, name_file, save, write_page
 from kbjobs.store.frontier import FAILED, GONE, QUEUED, SAME, SAVED, SKIPPED, Address, Fetched, Frontier
 
@@ -37,8 +36,12 @@ FIRST_WAIT, LONGEST_WAIT = 2.0, 300.0
 MOST_FAILURES = 20
 """Fetches in a row that fail for want of an answer: then the site is down, and its addresses wait."""
 
+CRAWLING = (0.0, 0.98)  # of the phase
+
 AT_ONCE = 16
 """Fetches at the same time."""
+
+FORBIDDEN = "robots.txt forbids it"
 
 LOOK = 0.2
 """Seconds after which a crawl that waits looks whether it is to stop."""
@@ -96,8 +99,8 @@ class Crawl:
         self.tally = Tally()
         self._context, self._frontier, self._fetcher = context, frontier, fetcher
         self._scope, self._wishes, self._pages, self._home_site = scope, wishes, pages, home_site
-        self._pace = Pace(wishes.delay)
-        self._robots: dict[str, Robots] = {}
+        self._robots: dict[str, asyncio.Future[Robots]] = {}
+        self._reported = 0.0
         self._budget = 0
 
     async def run(self) -> None:
@@ -158,30 +161,32 @@ class Crawl:
         return True
 
     async def _fetch(self, address: Address) -> Reply | FetchError:
+        host = host_of(address.url)
         try:
             robots = await self.robots_of(address.url)
+            if robots.problem:
+                return FetchError(address.url, "robots.txt cannot be read", robots.problem, is_temporary=True)
             if not robots.allows(address.url):
-                return FetchError("robots.txt forbids it", f"{address.url}: robots.txt forbids it")
-            host = site_of(address.url)
-            async with self._pace.turn(host, robots.crawl_delay):
-                reply = await self._fetcher.get(
-                    address.url, address.etag, address.last_modified, self._scope.is_on_site
-                )
-            if reply.status in (429, 503):
-                self._pace.slow_down(host, reply.headers.get("retry-after", ""))
-            else:
-                self._pace.recovered(host)
-            return reply
+                return FetchError(address.url, FORBIDDEN)
+            reply = await self._fetcher.get(address.url, address.etag, address.last_modified, self._scope.is_on_site)
         except FetchError as error:
             return error
+        if reply.status in (429, 503):
+            self._fetcher.pace.slow_down(host, reply.headers.get("retry-after", ""))
+        else:
+            self._fetcher.pace.recovered(host)
+        return reply
 
     async def robots_of(self, url: str) -> Robots:
-        """The rules of an address's host, fetched once a run."""
-        parts = urlsplit(url)
-        origin = f"{parts.scheme}://{parts.netloc}"
-        if origin not in self._robots:
-            self._robots[origin] = await Robots.fetch(self._fetcher, origin)
-        return self._robots[origin]
+        """The rules of an address's host, fetched once a run; what it asks for of the pace is kept from then on."""
+        host = host_of(url)
+        if host not in self._robots:
+            self._robots[host] = asyncio.ensure_future(fetch_robots(self._fetcher, url))
+        robots = await self._robots[host]
+        if robots.problem:
+            del self._robots[host]  # the next address asks again
+        self._fetcher.pace.set_crawl_delay(host, robots.crawl_delay)
+        return robots
 
     # -- committing -------------------------------------------------------------------------------
 
@@ -198,7 +203,9 @@ class Crawl:
             self.tally.failures_in_a_row = 0
             self._frontier.put(Fetched(address.id, GONE, str(reply.status), address.file))
         else:
-            self._commit_failure(address, f"HTTP {reply.status}", reply.status in (408, 425, 429) or reply.status >= 500)
+            self._commit_failure(
+                address, f"HTTP {reply.status}", reply.status in (408, 425, 429) or reply.status >= 500
+            )
 
     def _commit_failure(self, address: Address, cause: str, is_temporary: bool) -> None:
         if is_temporary:
@@ -212,12 +219,10 @@ class Crawl:
                 wait = min(LONGEST_WAIT, FIRST_WAIT * 2**address.tries)
                 self._frontier.put_off(address.id, cause, time.time() + wait)
                 return
-        state = SKIPPED if cause in ("robots.txt forbids it", "leaves the site") else FAILED
+        state = SKIPPED if cause in (FORBIDDEN, "leaves the site") else FAILED
         # What was had before stays, and is asked for again by the next run.
         kept = self._as_before(address)
-        self._frontier.put(
-            Fetched(address.id, state, cause, kept.file, kept.etag, kept.last_modified, kept.body_hash)
-        )
+        self._frontier.put(Fetched(address.id, state, cause, kept.file, kept.etag, kept.last_modified, kept.body_hash))
 
     def _commit_page(self, address: Address, reply: Reply) -> None:
         url = normalise(reply.url) or address.url
@@ -231,10 +236,14 @@ class Crawl:
         text, found = self._read(address, reply, kind, url)
         if not address.is_asset:
             if not found.may_keep:
-                self._frontier.put(Fetched(address.id, SKIPPED, "noindex", address.file), self._links(found), (), address.depth + 1)
+                self._frontier.put(
+                    Fetched(address.id, SKIPPED, "noindex", address.file), self._links(found), (), address.depth + 1
+                )
                 return
             if self._is_another(address, found.canonical, body_hash):
-                self._frontier.put(Fetched(address.id, SAME, "", address.file), self._links(found), (), address.depth + 1)
+                self._frontier.put(
+                    Fetched(address.id, SAME, "", address.file), self._links(found), (), address.depth + 1
+                )
                 self._budget -= 1
                 return
         file = address.file or name_file(
@@ -249,7 +258,9 @@ class Crawl:
         etag, modified = reply.headers.get("etag", ""), reply.headers.get("last-modified", "")
         fetched = Fetched(address.id, SAVED, "", file, etag, modified, body_hash)
         assets = [one for one in found.assets if self._scope.is_on_site(one)] if self._wishes.wants_assets else []
-        self._frontier.put(fetched, self._links(found) if address.depth < self._wishes.max_depth else (), assets, address.depth + 1)
+        self._frontier.put(
+            fetched, self._links(found) if address.depth < self._wishes.max_depth else (), assets, address.depth + 1
+        )
 
     def _read(self, address: Address, reply: Reply, kind: str, url: str) -> tuple[str, PageLinks]:
         """The text of a page and its addresses; those of a style sheet are assets too."""
@@ -289,9 +300,7 @@ class Crawl:
 
     def _as_before(self, address: Address) -> Fetched:
         state = SAVED if address.file else QUEUED
-        return Fetched(
-            address.id, state, "", address.file, address.etag, address.last_modified, address.body_hash
-        )
+        return Fetched(address.id, state, "", address.file, address.etag, address.last_modified, address.body_hash)
 
     def _count(self, address: Address, is_saved: bool) -> None:
         self.tally.fetched += 1
@@ -304,11 +313,14 @@ class Crawl:
             self._context.saved(1)
 
     def _report(self) -> None:
+        self._context.check()
+        now = time.monotonic()
+        if now < self._reported + LOOK:
+            return
+        self._reported = now
         pages = self._frontier.count()
-        done = sum(pages.of(state) for state in (SAVED, SAME))
+        done = pages.of(SAVED) + pages.of(SAME)
         queued, failed = pages.of(QUEUED), pages.of(FAILED)
-        rate = self.tally.fetched / max(0.001, time.monotonic() - self.tally.began)
-        total = min(self._wishes.page_limit, done + queued)
-        self._context.progress(
-            done, total, "pages", f"{done:,} fetched, {queued:,} queued, {failed:,} failed, {rate:.1f}/s"
-        )
+        rate = self.tally.fetched / max(0.001, now - self.tally.began)
+        told = f"{done:,} fetched, {queued:,} queued, {failed:,} failed, {rate:.1f}/s"
+        self._context.progress(done, min(self._wishes.page_limit, done + queued), "pages", told, CRAWLING)

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote, urlsplit
 
 from selectolax.lexbor import LexborHTMLParser
@@ -63,7 +63,7 @@ def name_file(url: str, media_type: str, home_site: str, is_taken: Callable[[str
     segments = [segment for segment in segments if segment]
     if len(segments) > DEPTH_LIMIT:
         segments = [*segments[: DEPTH_LIMIT - 1], f"{segments[-1][:60]}-{digest}"]
-    stem, suffix = os.path.splitext(segments[-1])
+    stem, suffix = PurePosixPath(segments[-1]).stem, PurePosixPath(segments[-1]).suffix
     wanted = SUFFIXES.get(media_type, "")
     if suffix.lower() not in _ALIKE.get(wanted, (wanted,)):
         stem, suffix = segments[-1], wanted
@@ -104,7 +104,7 @@ def relink(text: str, file: str, files: Mapping[str, str]) -> str:
         file: its file below the pages.
         files: the files of addresses.
     """
-    folder = os.path.dirname(file) or "."
+    folder = str(PurePosixPath(file).parent)
 
     def make_relative(value: str) -> str | None:
         reference, mark, fragment = value.partition("#")
@@ -132,7 +132,7 @@ def _replace_links(text: str, replace: Callable[[str], str | None]) -> str:
                 continue
             target = replace(value)
             if target is not None and target != value:
-                node.attrs[name] = target  # type: ignore[index]
+                node.attrs[name] = target
                 is_changed = True
     return (tree.html or text) if is_changed else text
 
@@ -153,7 +153,7 @@ def _clean(segment: str) -> str:
         name = f"_{name}"
     encoded = name.encode("utf-8", "replace")
     if len(encoded) > SEGMENT_LIMIT:
-        stem, suffix = os.path.splitext(name)
+        stem, suffix = PurePosixPath(name).stem, PurePosixPath(name).suffix
         digest = hashlib.sha256(encoded).hexdigest()[:8]
         kept = stem.encode("utf-8", "replace")[: SEGMENT_LIMIT - 20].decode("utf-8", "ignore")
         name = f"{kept}-{digest}{suffix[:10]}"

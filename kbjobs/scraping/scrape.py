@@ -5,24 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from kbjobs.context import Context, PhaseResult
 from kbjobs.crashpoints import crash_point
-from kbjobs.errors import KbjobsError, UsageError
+from kbjobs.errors import KbjobsError
 from kbjobs.scraping.addresses import Scope, normalise, site_of
 from kbjobs.scraping.crawl import Crawl, Wishes
 from kbjobs.scraping.fetching import Fetcher
-from kbjobs.scraping.failures import FetchError
 from kbjobs.scraping.guard import Guard, find_private_hosts
 from kbjobs.scraping.pacing import Pace
-from kbjobs.scraping.robots import Robots
+from kbjobs.scraping.robots import fetch_robots
 from kbjobs.scraping.saving import relink, save
 from kbjobs.scraping.sitemaps import find_urls
 from kbjobs.store.clocks import now_text
 from kbjobs.store.frontier import FAILED, SAME, SAVED, SKIPPED, Frontier
-from kbjobs.store.sources import MAX_REMOVED, Source, SourceFolder
+from kbjobs.store.sources import MAX_REMOVED, Source
 from kbjobs.wording import counted, duration
 
 MOST_SITEMAP_URLS = 500_000
@@ -51,8 +50,8 @@ class Request:
         return Scope(frozenset({host, other}), self.allows_subdomains, self.include, self.exclude)
 
 
-def scrape_site(context: Context, request: Request) -> PhaseResult:
-    """Fetch a site into the source, or go on with it.
+def scrape_site(context: Context, request: Request, remembered: dict[str, Any]) -> PhaseResult:
+    """Fetch a site into the source, or go on with it; ``remembered`` is how it is to be scraped the next time.
 
     Raises KbjobsError where the site cannot be had at all or gives no answer any more, or where too much of it is gone.
     """
@@ -60,7 +59,11 @@ def scrape_site(context: Context, request: Request) -> PhaseResult:
     source.pages.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not source.manifest.exists():
         parts = urlsplit(request.url)
-        source.write(Source(source.id, (str(source.pages),), base_url=f"{parts.scheme}://{parts.netloc}/", created_at=now_text()))
+        source.write(
+            Source(source.id, (str(source.pages),), base_url=f"{parts.scheme}://{parts.netloc}/", created_at=now_text())
+        )
+    if source.read_scrape() != remembered:
+        source.write_scrape(remembered)
     frontier = Frontier(source.frontier)
     try:
         if frontier.is_open:
@@ -69,7 +72,9 @@ def scrape_site(context: Context, request: Request) -> PhaseResult:
             frontier.begin()
             frontier.set_fact("sitemap read", False)
         frontier.add([request.url], 0)
-        crawl = asyncio.run(_with_fetcher(context, request, lambda fetcher: _crawl(context, request, frontier, fetcher)))
+        crawl = asyncio.run(
+            _with_fetcher(context, request, lambda fetcher: _crawl(context, request, frontier, fetcher))
+        )
         removed = _remove_gone(context, frontier, request.allow_delete)
         _relink_pages(context, frontier)
         frontier.end()
@@ -83,9 +88,7 @@ def tell_plan(context: Context, request: Request) -> PhaseResult:
     return asyncio.run(_with_fetcher(context, request, lambda fetcher: _tell_plan(request, fetcher)))
 
 
-async def _with_fetcher(
-    context: Context, request: Request, work: Callable[[Fetcher], Awaitable[Result]]
-) -> Result:
+async def _with_fetcher(context: Context, request: Request, work: Callable[[Fetcher], Awaitable[Result]]) -> Result:
     from kbjobs import __version__
 
     contact, proxy = context.settings.text("scrape_contact"), context.settings.text("scrape_proxy")
@@ -102,11 +105,17 @@ async def _crawl(context: Context, request: Request, frontier: Frontier, fetcher
     if not frontier.fact("sitemap read"):
         context.progress(0, 0, "pages", "reading robots.txt and sitemaps", eta_matters=False)
         robots = await crawl.robots_of(request.url)
+        if robots.problem:
+            raise KbjobsError(
+                robots.problem, "Until it can be read, nothing may be fetched (RFC 9309). Try again later."
+            )
+        if robots.note:
+            context.log.info(robots.note)
         for sitemap in [request.sitemap] if request.sitemap else robots.sitemaps:
             urls, problems = await find_urls(fetcher, sitemap, request.scope.is_on_site, MOST_SITEMAP_URLS)
             for problem in problems:
                 context.log.warning("sitemap: %s", problem)
-            normal = (normalise(url) for url in urls)
+            normal = (normalise(page) for page, _ in urls)
             frontier.add([url for url in normal if url is not None and request.scope.has(url)], 0)
         frontier.set_fact("sitemap read", True)
         crash_point("scrape.sitemap")
@@ -119,24 +128,34 @@ async def _crawl(context: Context, request: Request, frontier: Frontier, fetcher
 
 
 async def _tell_plan(request: Request, fetcher: Fetcher) -> PhaseResult:
-    parts = urlsplit(request.url)
-    robots = await Robots.fetch(fetcher, f"{parts.scheme}://{parts.netloc}")
+    robots = await fetch_robots(fetcher, request.url)
+    if robots.problem:
+        raise KbjobsError(robots.problem, "Until it can be read, nothing may be fetched (RFC 9309). Try again later.")
     found: list[str] = []
     for sitemap in [request.sitemap] if request.sitemap else robots.sitemaps:
         urls, _ = await find_urls(fetcher, sitemap, request.scope.is_on_site, MOST_SITEMAP_URLS)
-        found += urls
+        found += [page for page, _ in urls]
     wanted = {url for url in map(normalise, found) if url is not None and request.scope.has(url) and robots.allows(url)}
     may_start = robots.allows(request.url)
     pages = min(request.wishes.page_limit, len(wanted | {request.url}))
     delay = max(request.wishes.delay, robots.crawl_delay)
     summary = (
         f"robots.txt {'allows' if may_start else 'forbids'} {request.url}; "
-        + (f"sitemaps name {counted(len(wanted), 'page')} of the site" if found else "there is no sitemap: links are followed")
+        + (
+            f"sitemaps name {counted(len(wanted), 'page')} of the site"
+            if found
+            else "there is no sitemap: links are followed"
+        )
         + f"; at most {counted(request.wishes.page_limit, 'page')}, one each {delay:g} s"
         + (f": about {duration(pages * delay)} for {counted(pages, 'page')}" if found else "")
         + ". Nothing was fetched."
     )
-    counts = {"pages_in_sitemaps": len(wanted), "would_fetch": pages if found else None, "crawl_delay": robots.crawl_delay, "is_allowed": may_start}
+    counts = {
+        "pages_in_sitemaps": len(wanted),
+        "would_fetch": pages if found else None,
+        "crawl_delay": robots.crawl_delay,
+        "is_allowed": may_start,
+    }
     return PhaseResult(counts, summary)
 
 

@@ -1,4 +1,4 @@
-"""The frontier of a scrape: every address that was seen, in the order in which it is to be fetched, and what came of it.
+"""The frontier of a scrape: every address that was seen, in the order of fetching, and what came of it.
 
 One SQLite file a source (``scrape.db``). What was fetched and what it led to are committed together: a kill costs the
 fetches in flight, and nothing else. Addresses are fetched in the order of their depth, then of their discovery.
@@ -198,7 +198,8 @@ class Frontier:
     def find_body(self, body_hash: str, but: int) -> str | None:
         """The address of another page that was saved with the same body in this run."""
         row = self._connection.execute(
-            "SELECT url FROM urls WHERE body_hash = ? AND state = 'saved' AND id <> ? AND asset = 0 ORDER BY id LIMIT 1",
+            "SELECT url FROM urls WHERE body_hash = ? AND state = 'saved' AND id <> ? AND asset = 0"
+            " ORDER BY id LIMIT 1",
             (body_hash, but),
         ).fetchone()
         return None if row is None else str(row[0])

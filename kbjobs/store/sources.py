@@ -21,6 +21,9 @@ SOURCE_ID = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 RESERVED = frozenset({"con", "prn", "aux", "nul"} | {f"{n}{i}" for n in ("com", "lpt") for i in range(1, 10)})
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 
+MAX_REMOVED = 0.20
+"""Share of a source that a run may remove unasked: an unmounted disk, or a site that moves, looks like more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -90,6 +93,11 @@ class SourceFolder:
         return self.path / "words.db"
 
     @property
+    def frontier(self) -> Path:
+        """The addresses of a scraped site (SQLite)."""
+        return self.path / "scrape.db"
+
+    @property
     def pages(self) -> Path:
         """Copied files (``sources add --copy``)."""
         return self.path / "pages"
@@ -129,6 +137,15 @@ class SourceFolder:
         missing = {name: value for name, value in values.items() if value and not present.get(name)}
         if missing:
             self._save({**present, **missing})
+
+    def read_scrape(self) -> dict[str, Any]:
+        """How the source was scraped last: parameters of scrape; nothing where it never was."""
+        wishes = self._load().get("scrape") if self.manifest.exists() else None
+        return wishes if isinstance(wishes, dict) else {}
+
+    def write_scrape(self, wishes: dict[str, Any]) -> None:
+        """Remember how the source is scraped; all else stays as it stands in the manifest now."""
+        self._save({**self._load(), "scrape": wishes})
 
     def write_suggested_tags(self, suggestions: dict[str, Any]) -> None:
         """Set the manifest's ``suggested_tags``; all else stays as it stands there now."""

@@ -1,0 +1,151 @@
+"""The addresses a run may connect to: those of the public internet, and a private one only where it was asked for.
+
+A page must not lead a run to what only this machine can reach: a router, a database, a cloud's metadata. A name is
+checked where the connection is made, on the very address that is then used. A look-up before would prove nothing: the
+next answer for the same name may be another (DNS rebinding).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Collection, Iterable
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpcore
+
+# IANA has given out nothing else of IPv6 as global unicast (RFC 4291, 2.4; registry ipv6-address-space).
+GLOBAL_UNICAST = IPv6Network("2000::/3")
+# An IPv4 address in its last 32 bits: NAT64 (RFC 6052). Its local-use prefix 64:ff9b:1::/48 (RFC 8215) is private.
+NAT64 = IPv6Network("64:ff9b::/96")
+MOST_ADDRESSES = 4
+"""How many addresses of a name are tried; they share the time for connecting."""
+
+
+class PrivateAddressError(Exception):
+    """A host is at an address that is not of the public internet."""
+
+    def __init__(self, host: str, address: str) -> None:
+        super().__init__(host, address)
+        self.host = host
+        self.address = address
+
+
+def is_private(address: str) -> bool:
+    """Whether an IP address is anything but a public one of a single host: private, loopback, shared, multicast …
+
+    An IPv6 address that carries an IPv4 one (mapped, 6to4, NAT64) is what that is.
+
+    Args:
+        address: of either version, as text; an IPv6 one may have a scope.
+    Raises:
+        ValueError: it is none.
+    """
+    parsed = ip_address(address)
+    if isinstance(parsed, IPv6Address):
+        carried = parsed.ipv4_mapped or parsed.sixtofour
+        if parsed in NAT64:
+            carried = IPv4Address(int(parsed) & 0xFFFF_FFFF)
+        if carried is None:
+            return parsed not in GLOBAL_UNICAST or not parsed.is_global
+        parsed = carried
+    return not parsed.is_global or parsed.is_multicast or parsed.is_reserved
+
+
+def is_private_name(host: str) -> bool:
+    """Whether a host is a private address as it is written, or ``localhost`` (RFC 6761, 6.3); nothing is looked up."""
+    try:
+        return is_private(host.strip("[]"))
+    except ValueError:
+        return host.rstrip(".").rpartition(".")[2].lower() == "localhost"
+
+
+async def look_up(host: str, port: int) -> list[str]:
+    """The addresses of a host, best first, without repetition.
+
+    Raises:
+        socket.gaierror: it has none.
+    """
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # a label that no name can have
+        raise socket.gaierror(socket.EAI_NONAME, str(error)) from error
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+async def find_private_hosts(urls: Iterable[str]) -> frozenset[str]:
+    """Which hosts of the given URLs are at private addresses now; what a run that starts there may connect to.
+
+    A host without an address is none of them: the request will say so.
+    """
+    private = set()
+    for host in {urlsplit(url).hostname or "" for url in urls}:
+        try:
+            addresses = await look_up(host, 80)
+        except OSError:
+            continue
+        if any(is_private(address) for address in addresses):
+            private.add(host)
+    return frozenset(private)
+
+
+class Guard(httpcore.AsyncNetworkBackend):
+    """Connects to public addresses, and to whatever the named hosts are.
+
+    Args:
+        private_hosts: hosts that may be at a private address, as in their URL.
+    """
+
+    def __init__(self, private_hosts: Collection[str] = ()) -> None:
+        self.private_hosts = frozenset(host.strip("[]").lower() for host in private_hosts)
+        self._network = httpcore.AnyIOBackend()
+
+    def check_name(self, host: str) -> None:
+        """Refuse a host by its name alone: all that can be done where a proxy looks it up.
+
+        Raises:
+            PrivateAddressError: it is a private address, or localhost.
+        """
+        if host.strip("[]").lower() not in self.private_hosts and is_private_name(host):
+            raise PrivateAddressError(host, host)
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """A connection to the first address of a host that answers; see httpcore.
+
+        Raises:
+            PrivateAddressError: one of its addresses is private, and the host is not among those that may be.
+            socket.gaierror: it has no address.
+        """
+        deadline = time.monotonic() + (timeout or 60)
+        try:
+            async with asyncio.timeout(timeout):
+                addresses = await look_up(host, port)
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout(f"{host} was not found in time") from error
+        if host.lower() not in self.private_hosts:
+            for address in addresses:
+                if is_private(address):
+                    raise PrivateAddressError(host, address)
+        chosen = addresses[:MOST_ADDRESSES]
+        for left, address in zip(range(len(chosen), 0, -1), chosen, strict=True):
+            share = max(deadline - time.monotonic(), 0.1) / left
+            try:
+                return await self._network.connect_tcp(address, port, share, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if left == 1:
+                    raise
+        raise socket.gaierror(socket.EAI_NONAME, f"{host} has no address")
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; httpcore asks for it between attempts."""
+        await self._network.sleep(seconds)

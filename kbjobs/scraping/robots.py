@@ -1,0 +1,92 @@
+"""What the robots.txt of a host allows (RFC 9309)."""
+
+from __future__ import annotations
+
+import codecs
+from urllib.parse import urlsplit
+
+from protego import Protego
+
+from kbjobs.scraping.failures import FetchError
+from kbjobs.scraping.fetching import Fetcher, Reply
+
+MOST_BYTES = 512 * 1024
+"""What is read; at least 500 KiB must be (RFC 9309, 2.5)."""
+LONGEST_CRAWL_DELAY = 60.0
+"""Seconds. A site that asks for more would take days; mostly it means milliseconds or an empty site."""
+MOST_RULES = 2_000_000
+"""Robots named times rules given: as many may be held, if all the rules are for all the robots."""
+BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+
+
+class Robots:
+    """What one robots.txt says to one robot.
+
+    Args:
+        text: of the file; an empty one allows everything.
+        user_agent: whom it is asked for: a User-Agent header or its product token.
+        problem: why the file cannot be read; then nothing is allowed.
+    """
+
+    def __init__(self, text: str, user_agent: str, problem: str = "") -> None:
+        self.problem = problem
+        """Empty, or a sentence for a person that says why nothing is allowed."""
+        self.note = ""
+        """Empty, or what of the file is not followed as it stands there."""
+        # The product token comes first and is all that counts (RFC 9309, 2.2.1); a comment may name other robots.
+        self._agent = user_agent.partition("/")[0].strip()
+        self._rules = Protego.parse(text)
+        asked = self._rules.crawl_delay(self._agent) or 0.0
+        self.crawl_delay = min(asked, LONGEST_CRAWL_DELAY)
+        """Seconds between two requests that the site asks for; 0 where it asks for none."""
+        if asked > LONGEST_CRAWL_DELAY:
+            self.note = f"robots.txt asks for {asked:g} seconds between requests; {LONGEST_CRAWL_DELAY:g} are kept."
+        self.sitemaps = [
+            url for url in dict.fromkeys(self._rules.sitemaps) if urlsplit(url).scheme in ("http", "https")
+        ]
+        """URLs of sitemaps, in the order of the file."""
+
+    def allows(self, url: str) -> bool:
+        """Whether a URL of the host may be asked for."""
+        return not self.problem and bool(self._rules.can_fetch(url, self._agent))
+
+
+async def fetch_robots(fetcher: Fetcher, url: str) -> Robots:
+    """The robots.txt for a URL: of its scheme, host and port. It is followed to other hosts too.
+
+    Where there is none (a status of 4xx, or redirects without an end) everything is allowed. Where it cannot be read
+    (5xx, no answer) nothing is (RFC 9309, 2.3.1). A 429 says "not now", not "there is none": nothing is allowed.
+    """
+    parts = urlsplit(url)
+    place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/robots.txt"
+    try:
+        reply = await fetcher.get(place, most=MOST_BYTES, cuts=True)
+    except FetchError as error:
+        if error.cause in ("too many redirects", "redirect loop"):
+            return Robots("", fetcher.user_agent)
+        return Robots("", fetcher.user_agent, f"robots.txt cannot be read: {error.message}")
+    if reply.status == 429 or reply.status >= 500:
+        return Robots("", fetcher.user_agent, f"robots.txt cannot be read: {place} answers {reply.status}")
+    if reply.status != 200:
+        return Robots("", fetcher.user_agent)
+    text = decode_robots(reply)
+    if count_rules(text) > MOST_RULES:
+        return Robots("", fetcher.user_agent, f"robots.txt cannot be read: {place} has too many rules")
+    return Robots(text, fetcher.user_agent)
+
+
+def decode_robots(reply: Reply) -> str:
+    """The text of a robots.txt: UTF-8 (RFC 9309, 2.2), UTF-16 where a byte order mark says so; a web page is none."""
+    encoding = next((name for bom, name in BOMS.items() if reply.body.startswith(bom)), "utf-8")
+    text = reply.body.decode(encoding, errors="replace").lstrip("\ufeff")
+    if len(reply.body) == MOST_BYTES:
+        # It was cut, and half of a rule may be the rule "everything".
+        text = text.rpartition("\n")[0]
+    return "" if text.lstrip().startswith("<") else text
+
+
+def count_rules(text: str) -> int:
+    """The most rules that a parser may hold: it keeps those of a group for each robot that the group names."""
+    lines = [line.strip().lower() for line in text.splitlines()]
+    robots = sum(line.startswith("user") for line in lines)
+    return robots * (len(lines) - robots)

@@ -1,0 +1,184 @@
+"""Sitemaps: the list of its pages that a site gives (sitemaps.org/protocol.html), and feeds, which are one too."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+from xml.parsers import expat
+
+from kbjobs.scraping.failures import FetchError
+from kbjobs.scraping.fetching import Fetcher
+from kbjobs.scraping.unpacking import unpack
+
+MOST_BYTES = 50 * 1024 * 1024
+MOST_URLS = 50_000
+"""In one file. Both limits are the protocol's, the bytes those of the unpacked file."""
+MOST_FILES = 1000
+"""Sitemaps of an index that are asked for."""
+MOST_DEPTH = 50
+"""Elements inside one another, so that a file of nothing but opening tags fills no memory."""
+ENTRIES = {"urlset": "url", "sitemapindex": "sitemap", "rss": "item", "RDF": "item", "feed": "entry"}
+"""What an entry is called in a file, by its root."""
+FIELDS = {"loc": "loc", "link": "link", "lastmod": "date", "pubDate": "date", "updated": "date", "date": "date"}
+
+
+@dataclass
+class Sitemap:
+    """What one file lists, in its order."""
+
+    urls: list[tuple[str, str]] = field(default_factory=list)
+    """Pages, each with the date of its last change as it is written there, which may be empty."""
+    sitemaps: list[str] = field(default_factory=list)
+    """Other sitemaps, if it is an index."""
+    is_cut: bool = False
+    """Whether it lists more than :data:`MOST_URLS`."""
+
+    def add(self, kind: str, url: str, date: str) -> None:
+        """Note an entry, if it is a web address."""
+        if len(self.urls) + len(self.sitemaps) >= MOST_URLS:
+            self.is_cut = True
+        elif not url.lower().startswith(("http://", "https://")):
+            return
+        elif kind == "sitemap":
+            self.sitemaps.append(url)
+        else:
+            self.urls.append((url, date))
+
+
+def read_sitemap(body: bytes) -> Sitemap:
+    """Read a sitemap: XML, an index of sitemaps, a list of URLs as text, RSS or Atom, each as it is or in gzip.
+
+    Raises:
+        ValueError: it is none of these, is damaged, too large, or declares entities.
+    """
+    text = unpack(body, MOST_BYTES).lstrip()
+    if is_xml(text):
+        return read_xml(text)
+    sitemap = Sitemap()
+    for line in text.decode("utf-8-sig", errors="replace").splitlines():
+        sitemap.add("url", line.strip(), "")
+    if text and not sitemap.urls:
+        raise ValueError("it is neither XML nor a list of URLs")
+    return sitemap
+
+
+def is_xml(text: bytes) -> bool:
+    """Whether a text begins as XML does, in UTF-8 or UTF-16."""
+    return text.lstrip(b"\xef\xbb\xbf\xff\xfe\x00").startswith(b"<")
+
+
+def read_xml(text: bytes) -> Sitemap:
+    """Read a sitemap of XML; see :func:`read_sitemap`."""
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    reading = _Reading()
+    parser.StartElementHandler = reading.start
+    parser.EndElementHandler = reading.end
+    parser.CharacterDataHandler = reading.read
+    parser.EntityDeclHandler = reading.refuse_entity
+    try:
+        parser.Parse(text, True)
+    except expat.ExpatError as error:
+        raise ValueError(f"it is no XML: {error}") from error
+    return reading.sitemap
+
+
+class _Reading:
+    """What has been read of a file so far. Names count without their namespace, and only right below an entry."""
+
+    def __init__(self) -> None:
+        self.sitemap = Sitemap()
+        self._entry_name = ""
+        self._path: list[str] = []
+        self._entry: dict[str, str] = {}
+        self._text: list[str] = []
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        name = name.rpartition(":")[2]
+        if len(self._path) == MOST_DEPTH:
+            raise ValueError(f"its elements are more than {MOST_DEPTH} deep")
+        if not self._path:
+            if name not in ENTRIES:
+                raise ValueError(f"it is no sitemap: it begins with <{name}>")
+            self._entry_name = ENTRIES[name]
+        elif name == self._entry_name:
+            self._entry = {}
+        elif name == "link" and attributes.get("rel", "alternate") == "alternate" and self._is_in_entry():
+            self._entry.setdefault("href", attributes.get("href", ""))
+        self._path.append(name)
+        self._text = []
+
+    def read(self, text: str) -> None:
+        self._text.append(text)
+
+    def end(self, name: str) -> None:
+        name = self._path.pop()
+        if name == self._entry_name:
+            url = self._entry.get("loc") or self._entry.get("link") or self._entry.get("href", "")
+            self.sitemap.add(name, url, self._entry.get("date", ""))
+        elif name in FIELDS and self._is_in_entry():
+            self._entry.setdefault(FIELDS[name], "".join(self._text).strip())
+
+    def refuse_entity(self, name: str, *declared: object) -> None:
+        # A few lines of entities can expand to gigabytes; no sitemap needs any.
+        raise ValueError(f"it declares an entity: {name}")
+
+    def _is_in_entry(self) -> bool:
+        return bool(self._path) and self._path[-1] == self._entry_name
+
+
+async def find_urls(
+    fetcher: Fetcher, url: str, is_allowed: Callable[[str], bool], most: int
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """The pages that a sitemap lists, and those of the sitemaps that it lists, one level deep as the protocol has it.
+
+    Args:
+        fetcher: asks for them.
+        url: of the sitemap.
+        is_allowed: whether a page is wanted. A sitemap on another host than ``url`` is asked for only if it is allowed.
+        most: pages at most.
+    Returns:
+        Pages with the dates of their last change, each once; and what could not be read, a sentence each.
+    """
+    pages: dict[str, str] = {}
+    problems: list[str] = []
+    host = urlsplit(url).hostname
+
+    def may_ask(other: str) -> bool:
+        return urlsplit(other).hostname == host or is_allowed(other)
+
+    async def read(place: str) -> Sitemap:
+        try:
+            reply = await fetcher.get(place, is_allowed=may_ask, most=MOST_BYTES)
+            if reply.status != 200:
+                raise ValueError(f"the server answers {reply.status}")
+            # Fifty megabytes of XML take a second, in which other requests go on.
+            sitemap = await asyncio.to_thread(read_sitemap, reply.body)
+        except FetchError as error:
+            problems.append(f"A sitemap cannot be read: {error.message}")
+            return Sitemap()
+        except ValueError as error:
+            problems.append(f"A sitemap cannot be read: {place}: {error}")
+            return Sitemap()
+        if sitemap.is_cut:
+            problems.append(f"A sitemap has more than {MOST_URLS:,} entries, the rest was not read: {place}")
+        for page, date in sitemap.urls:
+            if len(pages) < most and is_allowed(page):
+                pages.setdefault(page, date)
+        return sitemap
+
+    first = await read(url)
+    others = [other for other in dict.fromkeys(first.sitemaps) if may_ask(other) and other != url]
+    problems += [f"A sitemap on another host is not read: {other}" for other in first.sitemaps if not may_ask(other)][
+        :1
+    ]
+    if len(others) > MOST_FILES:
+        problems.append(f"An index lists {len(others):,} sitemaps, {MOST_FILES:,} of them are read: {url}")
+    for other in others[:MOST_FILES]:
+        if len(pages) >= most:
+            break
+        if (await read(other)).sitemaps:
+            problems.append(f"An index inside an index is not followed: {other}")
+    return list(pages.items()), problems

@@ -1,0 +1,43 @@
+"""httpx with a guard below it, and without what the environment says about proxies and certificates."""
+
+from __future__ import annotations
+
+import ssl
+
+import httpcore
+import httpx
+
+from kbjobs.scraping.guard import Guard
+
+CONNECTIONS = 64
+"""Open at the same time, over all hosts."""
+IDLE_SECONDS = 15.0
+"""How long a connection that is not used stays open."""
+
+
+class GuardedTransport(httpx.AsyncHTTPTransport):
+    """Connects through a guard, which sees each address that is connected to."""
+
+    def __init__(self, guard: Guard, ssl_context: ssl.SSLContext) -> None:
+        # httpx has no parameter for the network below its pool. All its own constructor does is to make that pool;
+        # without the private name its translation of httpcore's errors and streams would have to be repeated here.
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=ssl_context,
+            max_connections=CONNECTIONS,
+            keepalive_expiry=IDLE_SECONDS,
+            http2=True,
+            network_backend=guard,
+        )
+
+
+def make_transport(guard: Guard, ssl_context: ssl.SSLContext, proxy: str | None) -> httpx.AsyncHTTPTransport:
+    """The transport of a run. A proxy looks names up itself: behind it only names can be guarded, not addresses.
+
+    Raises:
+        ValueError: the proxy is no URL of a known kind.
+        ImportError: it is a SOCKS proxy, and socksio is not installed.
+    """
+    if proxy is None:
+        return GuardedTransport(guard, ssl_context)
+    limits = httpx.Limits(max_connections=CONNECTIONS, keepalive_expiry=IDLE_SECONDS)
+    return httpx.AsyncHTTPTransport(verify=ssl_context, trust_env=False, http2=True, limits=limits, proxy=proxy)
