@@ -52,7 +52,7 @@ def plan_job(
     """
     source = _find_source(home, chain, source_id)
     shares = shares_of([phase.weight for phase in chain.phases])
-    entries = []
+    entries: list[PhaseState] = []
     notes: list[str] = []
     for phase, share in zip(chain.phases, shares, strict=True):
         try:

@@ -233,19 +233,16 @@ class Crawl:
             self._frontier.put(Fetched(address.id, SKIPPED, f"type {kind}", address.file))
             return
         body_hash = hashlib.sha256(reply.body).hexdigest()
-        text, found = self._read(address, reply, kind, url)
-        if not address.is_asset:
-            if not found.may_keep:
-                self._frontier.put(
-                    Fetched(address.id, SKIPPED, "noindex", address.file), self._links(found), (), address.depth + 1
-                )
-                return
-            if self._is_another(address, found.canonical, body_hash):
-                self._frontier.put(
-                    Fetched(address.id, SAME, "", address.file), self._links(found), (), address.depth + 1
-                )
-                self._budget -= 1
-                return
+        text, found = self._read(reply, kind, url)
+        links = self._links(found) if address.depth < self._wishes.max_depth else []
+        deeper = address.depth + 1
+        if not address.is_asset and not found.may_keep:
+            self._frontier.put(Fetched(address.id, SKIPPED, "noindex", address.file), links, (), deeper)
+            return
+        if not address.is_asset and self._is_another(address, found.canonical, body_hash):
+            self._budget -= 1
+            self._frontier.put(Fetched(address.id, SAME, "", address.file), links, (), deeper)
+            return
         file = address.file or name_file(
             address.url, kind, self._home_site, lambda place: self._frontier.has_file(place, address.id)
         )
@@ -256,13 +253,10 @@ class Crawl:
             crash_point("scrape.saved")
         self._count(address, is_saved)
         etag, modified = reply.headers.get("etag", ""), reply.headers.get("last-modified", "")
-        fetched = Fetched(address.id, SAVED, "", file, etag, modified, body_hash)
         assets = [one for one in found.assets if self._scope.is_on_site(one)] if self._wishes.wants_assets else []
-        self._frontier.put(
-            fetched, self._links(found) if address.depth < self._wishes.max_depth else (), assets, address.depth + 1
-        )
+        self._frontier.put(Fetched(address.id, SAVED, "", file, etag, modified, body_hash), links, assets, deeper)
 
-    def _read(self, address: Address, reply: Reply, kind: str, url: str) -> tuple[str, PageLinks]:
+    def _read(self, reply: Reply, kind: str, url: str) -> tuple[str, PageLinks]:
         """The text of a page and its addresses; those of a style sheet are assets too."""
         if kind in HTML_TYPES or kind == "text/css":
             with suppress(NotText):

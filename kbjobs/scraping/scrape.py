@@ -26,6 +26,7 @@ from kbjobs.wording import counted, duration
 
 MOST_SITEMAP_URLS = 500_000
 SHOWN_FAILURES = 100
+UNREADABLE_ROBOTS = "Until it can be read, nothing may be fetched (RFC 9309). Try again later."
 
 Result = TypeVar("Result")
 
@@ -106,9 +107,7 @@ async def _crawl(context: Context, request: Request, frontier: Frontier, fetcher
         context.progress(0, 0, "pages", "reading robots.txt and sitemaps", eta_matters=False)
         robots = await crawl.robots_of(request.url)
         if robots.problem:
-            raise KbjobsError(
-                robots.problem, "Until it can be read, nothing may be fetched (RFC 9309). Try again later."
-            )
+            raise KbjobsError(robots.problem, UNREADABLE_ROBOTS)
         if robots.note:
             context.log.info(robots.note)
         for sitemap in [request.sitemap] if request.sitemap else robots.sitemaps:
@@ -130,7 +129,7 @@ async def _crawl(context: Context, request: Request, frontier: Frontier, fetcher
 async def _tell_plan(request: Request, fetcher: Fetcher) -> PhaseResult:
     robots = await fetch_robots(fetcher, request.url)
     if robots.problem:
-        raise KbjobsError(robots.problem, "Until it can be read, nothing may be fetched (RFC 9309). Try again later.")
+        raise KbjobsError(robots.problem, UNREADABLE_ROBOTS)
     found: list[str] = []
     for sitemap in [request.sitemap] if request.sitemap else robots.sitemaps:
         urls, _ = await find_urls(fetcher, sitemap, request.scope.is_on_site, MOST_SITEMAP_URLS)
@@ -139,17 +138,14 @@ async def _tell_plan(request: Request, fetcher: Fetcher) -> PhaseResult:
     may_start = robots.allows(request.url)
     pages = min(request.wishes.page_limit, len(wanted | {request.url}))
     delay = max(request.wishes.delay, robots.crawl_delay)
-    summary = (
-        f"robots.txt {'allows' if may_start else 'forbids'} {request.url}; "
-        + (
-            f"sitemaps name {counted(len(wanted), 'page')} of the site"
-            if found
-            else "there is no sitemap: links are followed"
-        )
-        + f"; at most {counted(request.wishes.page_limit, 'page')}, one each {delay:g} s"
-        + (f": about {duration(pages * delay)} for {counted(pages, 'page')}" if found else "")
-        + ". Nothing was fetched."
-    )
+    summary = f"robots.txt {'allows' if may_start else 'forbids'} {request.url}; "
+    if found:
+        summary += f"sitemaps name {counted(len(wanted), 'page')} of the site; "
+    else:
+        summary += "there is no sitemap, links are followed; "
+    summary += f"at most {counted(request.wishes.page_limit, 'page')}, one each {delay:g} s"
+    if found:
+        summary += f": {counted(pages, 'page')} in about {duration(pages * delay)}"
     counts = {
         "pages_in_sitemaps": len(wanted),
         "would_fetch": pages if found else None,
@@ -173,7 +169,8 @@ def _remove_gone(context: Context, frontier: Frontier, allow_delete: bool) -> in
     kept = sum(1 for _ in frontier.files())
     if len(gone) > MAX_REMOVED * kept and not allow_delete:
         raise KbjobsError(
-            f"{len(gone):,} of {counted(kept, 'page')} are no longer there, more than {MAX_REMOVED:.0%}; none was removed",
+            f"{len(gone):,} of {counted(kept, 'page')} are no longer there, more than {MAX_REMOVED:.0%};"
+            " none was removed",
             "If they are meant to go, run it again with --allow-delete.",
         )
     for _, file in gone:
