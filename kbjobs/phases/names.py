@@ -6,6 +6,7 @@ from kbjobs.embedding.dimensions import DIMENSIONS, LOCAL_DIMENSIONS, list_dimen
 from kbjobs.errors import UsageError
 
 NAMES: tuple[str, ...] = (
+    "scrape",
     "metadata",
     "index_online",
     "index_offline",

@@ -21,16 +21,27 @@ class ScrapeParams(Params):
 
     url: str | None = Field(None, description="Where the site begins; default: where it began before.")
     sitemap: str | None = Field(None, description="A sitemap; default: those that robots.txt names.")
-    page_limit: int = Field(100, ge=1, le=1_000_000, description="Fetch at most so many pages.")
-    max_depth: int = Field(3, ge=0, le=1_000, description="Follow at most so many links from the start.")
-    request_delay: float = Field(0.5, ge=0, le=3_600, description="Seconds between two requests to a host.")
-    follow_links: bool = Field(True, description="Follow the links of pages; else only the start and its sitemap.")
-    include_assets: bool = Field(False, description="Fetch pictures and styles too.")
-    allow_subdomains: bool = Field(False, description="Fetch from subdomains of the site too.")
+    page_limit: int | None = Field(None, ge=1, le=1_000_000, description="Fetch at most so many pages; default: 100.")
+    max_depth: int | None = Field(None, ge=0, le=1_000, description="Follow so many links from the start; default: 3.")
+    request_delay: float | None = Field(
+        None, ge=0, le=3_600, description="Seconds between two requests to a host; default: 0.5."
+    )
+    follow_links: bool | None = Field(
+        None, description="Follow links, or only the start and its sitemap; default: yes."
+    )
+    include_assets: bool | None = Field(None, description="Fetch pictures and styles too; default: no.")
+    allow_subdomains: bool | None = Field(None, description="Fetch from subdomains of the site too; default: no.")
     include: str | None = Field(None, description="Only pages whose path fits one of these patterns: '/docs/*,/faq'.")
     exclude: str | None = Field(None, description="No page whose path fits one of these patterns: '*?action=*'.")
     allow_delete: bool = Field(False, description="Go on even if more than 20 % of the pages are gone.")
     dry_run: bool = Field(False, description="Read robots.txt and sitemaps, say what would be fetched, write nothing.")
+
+
+DEFAULTS = {
+    "page_limit": 100, "max_depth": 3, "request_delay": 0.5, "follow_links": True, "include_assets": False,
+    "allow_subdomains": False,
+}  # fmt: skip
+"""Of a source that was not scraped yet; later they are what they were."""
 
 
 def plan(home: Home, settings: Settings, source: SourceFolder, params: ScrapeParams) -> Plan:
@@ -42,7 +53,7 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: ScrapePar
         raise ConflictError(
             f"source {source.id!r} exists, and was not scraped", "Choose another id for what is to be scraped."
         )
-    given = {**remembered, **params.model_dump(exclude_unset=True, exclude_none=True)}
+    given = {**DEFAULTS, **remembered, **params.model_dump(exclude_none=True)}
     filled = ScrapeParams.model_validate(given)
     if filled.url is None:
         raise UsageError("there is no address to begin at", f"Give one: kbjobs run scrape {source.id} --url https://…")
@@ -66,21 +77,26 @@ def run(context: Context, params: ScrapeParams) -> PhaseResult:
     from kbjobs.scraping.scrape import Request, scrape_site, tell_plan
 
     assert params.url is not None  # noqa: S101 — filled in by plan()
+    chosen = {**DEFAULTS, **params.model_dump(exclude_none=True)}
     wishes = Wishes(
-        params.page_limit, params.max_depth, params.request_delay, params.follow_links, params.include_assets
+        chosen["page_limit"],
+        chosen["max_depth"],
+        chosen["request_delay"],
+        chosen["follow_links"],
+        chosen["include_assets"],
     )
     request = Request(
         params.url,
         params.sitemap or "",
         wishes,
-        params.allow_subdomains,
+        chosen["allow_subdomains"],
         _split(params.include),
         _split(params.exclude),
         params.allow_delete,
     )
     if params.dry_run:
         return tell_plan(context, request)
-    return scrape_site(context, request, params.model_dump(exclude_defaults=True, exclude={"allow_delete", "dry_run"}))
+    return scrape_site(context, request, params.model_dump(exclude_none=True, exclude={"allow_delete", "dry_run"}))
 
 
 def _split(patterns: str | None) -> tuple[str, ...]:
