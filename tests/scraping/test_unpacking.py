@@ -32,7 +32,8 @@ def read(data: bytes, encoding: str, *, guesses: bool = False, step: int = 1000)
     ("data", "encoding", "guesses"),
     [
         (gzip.compress(TEXT), "gzip", False), (gzip.compress(TEXT), "x-gzip", False),
-        (zlib.compress(TEXT), "deflate", False), (raw_deflate(TEXT), "deflate", False), (TEXT, "", True), (gzip.compress(TEXT), "", True), (TEXT, "gzip", False),
+        (zlib.compress(TEXT), "deflate", False), (raw_deflate(TEXT), "deflate", False),
+        (TEXT, "", True), (gzip.compress(TEXT), "", True), (TEXT, "gzip", False),
         (gzip.compress(TEXT[:100]) + gzip.compress(TEXT[100:]), "gzip", False),
         (gzip.compress(TEXT) + b"\0" * 512, "gzip", False),
     ],
