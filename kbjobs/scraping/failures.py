@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from collections.abc import Iterator
-from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
@@ -32,8 +32,7 @@ class FetchError(Exception):
 
 def without_password(url: str) -> str:
     """A URL as it may be shown: without user and password."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/?#]*@", r"\1", url)
 
 
 # The first that fits, among an error and what it was raised from. httpx's own come last, because they say less.
@@ -48,6 +47,7 @@ CAUSES: list[tuple[type[Exception], str, bool]] = [
     (httpx.TimeoutException, "timeout", True),
     (httpx.ConnectError, "no connection", True),
     (httpx.NetworkError, "connection lost", True),
+    (httpx.InvalidURL, "broken reply", False),
 ]
 
 

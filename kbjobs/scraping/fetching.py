@@ -163,11 +163,11 @@ class Fetcher:
             self._client.cookies.clear()
         try:
             request = self._client.build_request("GET", url, headers=headers)
+            if host_of(str(request.url)) and request.url.scheme in ("http", "https"):
+                return request
         except (httpx.InvalidURL, ValueError) as error:
             raise FetchError(url, "not a usable URL", str(error)) from error
-        if request.url.scheme not in ("http", "https") or not request.url.host:
-            raise FetchError(url, "not a usable URL", "neither http nor https with a host")
-        return request
+        raise FetchError(url, "not a usable URL", "neither http nor https with a host")
 
     async def _send(self, request: httpx.Request, url: str, most: int, cuts: bool) -> Reply:
         try:
@@ -188,7 +188,8 @@ class Fetcher:
         except TimeoutError as error:
             detail = str(error) or f"more than {self.limits.whole:g} s"
             raise FetchError(url, "too slow", detail, is_temporary=True) from error
-        except (httpx.HTTPError, PrivateAddressError, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, PrivateAddressError, OSError) as error:
+            # httpx looks at where a redirect leads even if it is not to follow it: hence an invalid URL.
             raise explain(error, url) from error
 
     async def _read(self, response: httpx.Response, url: str, most: int, cuts: bool) -> Reply:

@@ -34,6 +34,7 @@ class Unpacker:
         self._encoding = encoding
         self._guesses = guesses
         self._head: bytes | None = b""
+        self._behind = b""
         self._stream: Any = None
         self._taken = 0
         self._given = 0
@@ -59,7 +60,16 @@ class Unpacker:
             yield from self._unpack(data)
 
     def _unpack(self, data: bytes) -> Iterator[bytes]:
-        while not self._stream.eof:
+        is_full = False  # the last piece was as large as it may be, and more of it may be waiting
+        while data or is_full:
+            if self._stream.eof:
+                # Files may be joined (RFC 1952, 2.2). Other bytes behind the end mean nothing.
+                data = self._behind + data
+                self._behind = data[: len(GZIP_MAGIC)]
+                if self._behind != GZIP_MAGIC:
+                    return
+                self._behind = b""
+                self._stream = zlib.decompressobj(GZIP_WINDOW)
             try:
                 part = self._stream.decompress(data, PIECE)
             except zlib.error as error:
@@ -68,13 +78,8 @@ class Unpacker:
             if self._given > max(FREE_BYTES, self._taken * MOST_RATIO):
                 raise BombError(f"{self._taken:,} bytes become more than {self._given:,}")
             yield part
-            data = self._stream.unconsumed_tail
-            if self._stream.eof and self._stream.unused_data.startswith(GZIP_MAGIC):
-                # Files may be joined (RFC 1952, 2.2). Other bytes behind the end mean nothing.
-                data = self._stream.unused_data
-                self._stream = zlib.decompressobj(GZIP_WINDOW)
-            elif not data and len(part) < PIECE:
-                return
+            data = self._stream.unconsumed_tail or self._stream.unused_data
+            is_full = len(part) == PIECE
 
     def finish(self) -> bytes:
         """What is left when all has arrived.

@@ -131,5 +131,11 @@ def test_another_way_to_write_a_private_address(written: str) -> None:
 
 
 def test_the_private_hosts_of_start_urls() -> None:
-    urls = ["http://127.0.0.1:8000/a", "http://localhost/", "http://[::1]/", "http://8.8.8.8/", "http://nobody.invalid/"]
+    urls = [
+        "http://127.0.0.1:8000/a",
+        "http://localhost/",
+        "http://[::1]/",
+        "http://8.8.8.8/",
+        "http://nobody.invalid/",
+    ]
     assert asyncio.run(find_private_hosts(urls)) == {"127.0.0.1", "localhost", "::1"}

@@ -1,0 +1,56 @@
+"""A website for each test, and requests to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from kbjobs.scraping.failures import FetchError
+from kbjobs.scraping.fetching import Fetcher, Limits, Reply
+from kbjobs.scraping.guard import Guard
+from tests.servers.site_server import SiteServer
+
+AGENT = "kbjobs-test/1.0 (+mailto:test@example.org)"
+LOOPBACK = ("127.0.0.1",)
+
+
+@pytest.fixture
+def site() -> Iterator[SiteServer]:
+    """A site without pages, which the test gives it."""
+    with SiteServer() as server:
+        yield server
+
+
+def fetcher_for(*, private_hosts: tuple[str, ...] = LOOPBACK, **options: Any) -> Fetcher:
+    """A fetcher that may connect to the test's site, and to the loopback by no other name."""
+    return Fetcher(AGENT, Guard(private_hosts), **options)
+
+
+def get(
+    url: str,
+    *arguments: Any,
+    private_hosts: tuple[str, ...] = LOOPBACK,
+    limits: Limits | None = None,
+    options: dict[str, Any] | None = None,
+    **keywords: Any,
+) -> Reply:
+    """The reply to one request by a fetcher of its own."""
+
+    async def ask() -> Reply:
+        async with fetcher_for(private_hosts=private_hosts, limits=limits, **(options or {})) as fetcher:
+            return await fetcher.get(url, *arguments, **keywords)
+
+    return asyncio.run(ask())
+
+
+def fail(url: str, *arguments: Any, **keywords: Any) -> FetchError:
+    """The error of one request, which names what was asked for."""
+    with pytest.raises(FetchError) as error:
+        get(url, *arguments, **keywords)
+    assert error.value.url
+    assert error.value.message.startswith(error.value.url)
+    assert error.value.cause in error.value.message
+    return error.value
