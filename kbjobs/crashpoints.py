@@ -36,6 +36,7 @@ POINTS: tuple[str, ...] = (
     "profile.adopted",
     "metadata.committed",
     "metadata.linked",
+    "metadata.settled",
     "metadata.marked",
     "words.written",
     "matrix.rows_written",
