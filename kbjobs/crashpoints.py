@@ -41,6 +41,7 @@ POINTS: tuple[str, ...] = (
     "scrape.linked",
     "metadata.committed",
     "metadata.linked",
+    "metadata.settled",
     "metadata.marked",
     "words.written",
     "matrix.rows_written",

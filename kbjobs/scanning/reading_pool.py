@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 
-from kbjobs.crashpoints import crash_point
 from kbjobs.embedding.cores import count_usable_cores
 from kbjobs.errors import KbjobsError
 from kbjobs.scanning import reading_child
@@ -58,7 +57,6 @@ def read_all(reader: Reader, batches: Iterable[list[Task]], is_large: bool) -> I
             waiting.append((batch, pool.submit(read, batch)))
             # One batch more than there are processes: each has its next one at once.
             if len(waiting) > processes:
-                crash_point("reading.batch")
                 done, future = waiting.popleft()
                 yield done, future.result()
         while waiting:

@@ -32,6 +32,7 @@ RECOVERY_ONLY = {"daemon.before_recovery", "daemon.recovered"}
 OTHER_TYPES = {
     "metadata.committed": ("metadata", "--language-filter", "fr"),
     "metadata.linked": ("metadata", "--language-filter", "fr"),
+    "metadata.settled": ("metadata", "--language-filter", "fr"),
     "metadata.marked": ("metadata", "--language-filter", "fr"),
     "words.written": ("metadata",),
     "clear.marked": ("clear-vectors",),
