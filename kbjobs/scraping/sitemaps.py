@@ -80,7 +80,7 @@ def read_xml(text: bytes) -> Sitemap:
     parser.EntityDeclHandler = reading.refuse_entity
     try:
         parser.Parse(text, True)
-    except expat.ExpatError as error:
+    except (expat.ExpatError, LookupError) as error:  # the latter for a charset that nobody knows
         raise ValueError(f"it is no XML: {error}") from error
     return reading.sitemap
 
