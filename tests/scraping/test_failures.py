@@ -9,7 +9,7 @@ import ssl
 import httpx
 import pytest
 
-from kbjobs.scraping.failures import explain, without_password
+from kbjobs.scraping.failures import explain
 from kbjobs.scraping.guard import PrivateAddressError
 
 URL = "http://example.org/a"
@@ -40,15 +40,3 @@ def test_causes(error: Exception, cause: str, is_temporary: bool) -> None:
     explained = explain(error, URL)
     assert (explained.cause, explained.is_temporary, explained.url) == (cause, is_temporary, URL)
     assert explained.message.startswith(f"{URL}: {cause}")
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("http://user:p@ss@example.org/a@b", "http://example.org/a@b"), ("http://example.org/a@b", "http://example.org/a@b"),
-        ("https://user@[::1]:80?x@y", "https://[::1]:80?x@y"), ("file:///etc/passwd", "file:///etc/passwd"), ("", ""),
-        ("http://[::1", "http://[::1"),
-    ],
-)  # fmt: skip
-def test_a_password_is_not_shown(url: str, shown: str) -> None:
-    assert without_password(url) == shown

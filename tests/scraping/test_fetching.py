@@ -75,7 +75,7 @@ def test_a_long_url(site: SiteServer) -> None:
 
 
 def test_urls_are_left_as_they_are(site: SiteServer) -> None:
-    for path in ("/a%20b", "/a%2Fb", "/%7Ea/b", "//double//", "/q?", "/q?a=1&a=%C3%A4;b", "/a;b=(c)'*!,:@"):
+    for path in ("/a%20b", "/a%2Fb", "/%7Ea/b", "/double//a//", "/q?", "/q?a=1&a=%C3%A4;b", "/a;b=(c)'*!,:@"):
         get(site.url + path)
         assert site.paths()[-1] in (path, path.rstrip("?"))
     get(f"{site.url}/ä b?ö#part")
@@ -352,12 +352,12 @@ def test_a_redirect_that_leaves_the_site(site: SiteServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["file:///etc/passwd", "ftp://127.0.0.1/", "javascript:alert(1)", "data:text/html,x", "http://["]
+    "target", ["file:///etc/passwd", "ftp://127.0.0.1/", "javascript:alert(1)", "data:text/html,x", "//a:b/"]
 )
 def test_a_redirect_to_no_website(site: SiteServer, target: str) -> None:
     site.pages["/"] = Page(location=target)
     error = fail(f"{site.url}/")
-    assert error.cause in ("not a usable URL", "broken reply", "name not found")
+    assert error.cause == "broken reply"
     assert not error.is_temporary
     assert len(site.requests) == 1
 
