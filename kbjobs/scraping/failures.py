@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 import httpx
 
 from kbjobs.scraping.guard import PrivateAddressError
+from kbjobs.scraping.web_urls import without_password
 
 
 class FetchError(Exception):
@@ -28,11 +28,6 @@ class FetchError(Exception):
         self.is_temporary = is_temporary
         self.message = f"{without_password(url)}: {cause}" + (f" ({detail})" if detail else "")
         super().__init__(self.message)
-
-
-def without_password(url: str) -> str:
-    """A URL as it may be shown: without user and password."""
-    return re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/?#]*@", r"\1", url)
 
 
 # The first that fits, among an error and what it was raised from. httpx's own come last, because they say less.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import ssl
 import time
@@ -14,9 +15,10 @@ import httpx
 
 from kbjobs.scraping.failures import FetchError, explain
 from kbjobs.scraping.guard import Guard, PrivateAddressError
-from kbjobs.scraping.pacing import Pace, host_of
+from kbjobs.scraping.pacing import Pace
 from kbjobs.scraping.transport import make_transport
 from kbjobs.scraping.unpacking import ENCODINGS, BombError, Unpacker
+from kbjobs.scraping.web_urls import host_of, is_web_url
 
 MAX_BODY = 32 * 1024 * 1024
 """Bytes of a body, unpacked."""
@@ -163,11 +165,11 @@ class Fetcher:
             self._client.cookies.clear()
         try:
             request = self._client.build_request("GET", url, headers=headers)
-            if host_of(str(request.url)) and request.url.scheme in ("http", "https"):
-                return request
         except (httpx.InvalidURL, ValueError) as error:
             raise FetchError(url, "not a usable URL", str(error)) from error
-        raise FetchError(url, "not a usable URL", "neither http nor https with a host")
+        if not is_web_url(str(request.url)):
+            raise FetchError(url, "not a usable URL", "neither http nor https with a host")
+        return request
 
     async def _send(self, request: httpx.Request, url: str, most: int, cuts: bool) -> Reply:
         try:
@@ -232,12 +234,13 @@ def find_target(url: httpx.URL, location: str) -> str:
     """Where a redirect leads, without its fragment.
 
     Raises:
-        FetchError: to no URL.
+        FetchError: to no web URL.
     """
-    try:
-        return str(url.join(location).copy_with(fragment=None))
-    except (httpx.InvalidURL, ValueError) as error:
-        raise FetchError(str(url), "broken reply", f"redirects to no URL: {location[:200]}") from error
+    with contextlib.suppress(httpx.InvalidURL, ValueError):
+        target = str(url.join(location).copy_with(fragment=None))
+        if is_web_url(target):
+            return target
+    raise FetchError(str(url), "broken reply", f"redirects to {location[:200]!r}")
 
 
 def read_content_type(value: str) -> tuple[str, str]:

@@ -10,7 +10,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
 
 CONNECTIONS = 16
 """Requests to one host at the same time."""
@@ -18,15 +17,6 @@ LONGEST_REST = 3600.0
 """Seconds: no server is waited for longer, whatever it says."""
 LONGEST_BACKOFF = 300.0
 """Seconds: the longest rest that nobody has asked for."""
-DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-def host_of(url: str) -> str:
-    """What a gap and a robots.txt count for: the host, with its port where that is not the scheme's own."""
-    parts = urlsplit(url)
-    host = (parts.hostname or "").lower()
-    host = f"[{host}]" if ":" in host else host
-    return host if parts.port in (None, DEFAULT_PORTS.get(parts.scheme)) else f"{host}:{parts.port}"
 
 
 def read_retry_after(value: str, now: float | None = None) -> float:
@@ -107,7 +97,7 @@ class Pace:
         """Wait until a request to the host may start; it has ended when the context is left.
 
         Args:
-            host: as :func:`host_of` gives it.
+            host: as ``web_urls.host_of`` gives it.
         """
         known = self._host(host)
         async with known.places:

@@ -9,6 +9,7 @@ from protego import Protego
 
 from kbjobs.scraping.failures import FetchError
 from kbjobs.scraping.fetching import Fetcher, Reply
+from kbjobs.scraping.web_urls import is_web_url
 
 MOST_BYTES = 512 * 1024
 """What is read; at least 500 KiB must be (RFC 9309, 2.5)."""
@@ -41,9 +42,7 @@ class Robots:
         """Seconds between two requests that the site asks for; 0 where it asks for none."""
         if asked > LONGEST_CRAWL_DELAY:
             self.note = f"robots.txt asks for {asked:g} seconds between requests; {LONGEST_CRAWL_DELAY:g} are kept."
-        self.sitemaps = [
-            url for url in dict.fromkeys(self._rules.sitemaps) if urlsplit(url).scheme in ("http", "https")
-        ]
+        self.sitemaps = [url for url in dict.fromkeys(self._rules.sitemaps) if is_web_url(url)]
         """URLs of sitemaps, in the order of the file."""
 
     def allows(self, url: str) -> bool:

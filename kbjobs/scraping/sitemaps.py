@@ -11,6 +11,7 @@ from xml.parsers import expat
 from kbjobs.scraping.failures import FetchError
 from kbjobs.scraping.fetching import Fetcher
 from kbjobs.scraping.unpacking import unpack
+from kbjobs.scraping.web_urls import is_web_url
 
 MOST_BYTES = 50 * 1024 * 1024
 MOST_URLS = 50_000
@@ -39,7 +40,7 @@ class Sitemap:
         """Note an entry, if it is a web address."""
         if len(self.urls) + len(self.sitemaps) >= MOST_URLS:
             self.is_cut = True
-        elif not url.lower().startswith(("http://", "https://")):
+        elif not is_web_url(url):
             return
         elif kind == "sitemap":
             self.sitemaps.append(url)
@@ -80,7 +81,7 @@ def read_xml(text: bytes) -> Sitemap:
     parser.EntityDeclHandler = reading.refuse_entity
     try:
         parser.Parse(text, True)
-    except expat.ExpatError as error:
+    except (expat.ExpatError, LookupError) as error:  # the latter for a charset that nobody knows
         raise ValueError(f"it is no XML: {error}") from error
     return reading.sitemap
 

@@ -117,6 +117,16 @@ def test_no_address_answers(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(monkeypatch, [["93.184.215.14", "93.184.215.15"]], network)
 
 
+def test_a_look_up_takes_no_longer_than_connecting_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def look_up(host: str, port: int) -> list[str]:
+        await asyncio.Event().wait()
+        return []
+
+    monkeypatch.setattr(guard, "look_up", look_up)
+    with pytest.raises(httpcore.ConnectTimeout):
+        asyncio.run(Guard().connect_tcp("example.org", 80, 0.05))
+
+
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 70 + ".example"])
 def test_a_name_that_nobody_has(host: str) -> None:
     with pytest.raises(socket.gaierror):

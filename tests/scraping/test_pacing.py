@@ -9,7 +9,7 @@ from email.utils import formatdate
 
 import pytest
 
-from kbjobs.scraping.pacing import LONGEST_BACKOFF, Pace, host_of, read_retry_after
+from kbjobs.scraping.pacing import LONGEST_BACKOFF, Pace, read_retry_after
 
 HOST = "example.org"
 
@@ -174,15 +174,3 @@ def test_a_longer_rest_is_not_shortened() -> None:
 )  # fmt: skip
 def test_retry_after(value: str, seconds: float) -> None:
     assert read_retry_after(value, 1000) == seconds
-
-
-@pytest.mark.parametrize(
-    ("url", "host"),
-    [
-        ("http://Example.org/a", "example.org"), ("http://example.org:80/", "example.org"),
-        ("https://example.org:443/", "example.org"), ("https://example.org:80/", "example.org:80"),
-        ("http://user:secret@example.org:8000/", "example.org:8000"), ("http://[::1]:8000/", "[::1]:8000"),
-    ],
-)  # fmt: skip
-def test_the_host_of_a_url(url: str, host: str) -> None:
-    assert host_of(url) == host
