@@ -125,7 +125,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="kbjobs-bench-") as folder:
         small, large = (write_zim(Path(folder) / f"{count}.zim", count) for count in (SMALL, LARGE))
         rounds = [(read(PHASE, large, LARGE), read(LOOP, large, LARGE)) for _ in range(ROUNDS)]
-        phase, loop = (LARGE / statistics.median(one["seconds"] for one in column) for column in zip(*rounds))
+        phase, loop = (
+            LARGE / statistics.median(one["seconds"] for one in column) for column in zip(*rounds, strict=True)
+        )
         ratio = statistics.median(bare["seconds"] / whole["seconds"] for whole, bare in rounds)
         print(
             f"{LARGE:,} articles, {large.stat().st_size / 2**20:.0f} MB: metadata {phase:.0f} articles/s, bare libzim"
