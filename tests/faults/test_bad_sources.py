@@ -284,6 +284,7 @@ PATHS = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("minilm")
 def test_entries_of_any_name_are_documents_of_their_own(home: Home, tmp_path: Path, kbjobs: Kbjobs) -> None:
     items = [(path, "t", "text/html", page(number)[3]) for number, path in enumerate(PATHS)]
@@ -389,6 +390,7 @@ def test_a_page_that_changes_between_the_look_and_the_read(home: Home, tmp_path:
     assert known(home) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_zim_file_that_changes_while_it_is_read(
     home: Home, tmp_path: Path, caplog: pytest.LogCaptureFixture, change: str
