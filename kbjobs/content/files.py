@@ -107,11 +107,11 @@ class FileSearch(Iterator[FoundFile | SkippedFile]):
                 if stat.S_ISDIR(status.st_mode):
                     waiting.extend(self._list_folder(path))
                     continue
+                entry = self._judge_file(path, relative, key, status, root)
             except OSError as error:
                 self._all_seen = False
                 yield SkippedFile(key, _explain(error), still_there=not isinstance(error, FileNotFoundError))
                 continue
-            entry = self._judge_file(path, relative, key, status, root)
             if entry is not None:
                 yield entry
 

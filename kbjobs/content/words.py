@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,10 +46,8 @@ def split_words(text: str) -> list[tuple[int, int]]:
 def fold_words(text: str, language: str | None) -> list[str]:
     """The forms under which the words of a text are looked up, in order."""
     forms = _forms_of(_code(language))
-    found: list[str] = []
-    for word in _WORD.findall(text):
-        found += forms(word)
-    return found
+    forms.forget_many()
+    return list(chain.from_iterable(map(forms.__getitem__, _WORD.findall(text))))
 
 
 def fold_text(text: str, language: str | None) -> str:
@@ -61,7 +60,7 @@ def fold_query(text: str, languages: Iterable[str | None]) -> list[tuple[str, ..
     codes = list(dict.fromkeys((None, *map(_code, languages))))
     found: dict[tuple[str, ...], None] = {}
     for word in _WORD.findall(text):
-        variants = [_forms_of(code)(word) for code in codes]
+        variants = [_forms_of(code)[word] for code in codes]
         if len(variants[0]) > 1:  # pairs of characters: each of them is a word
             found.update(dict.fromkeys((pair,) for pair in variants[0]))
         else:
@@ -77,7 +76,7 @@ def find_matches(text: str, language: str | None, forms: Sequence[tuple[str, ...
     return [
         word
         for word in dict.fromkeys(_WORD.findall(text))
-        if not (wanted.isdisjoint(of(word)) and wanted.isdisjoint(plain(word)))
+        if not (wanted.isdisjoint(of[word]) and wanted.isdisjoint(plain[word]))
     ]
 
 
@@ -86,20 +85,21 @@ def _code(language: str | None) -> str | None:
     return code if code in STEMMERS else None
 
 
-class _Forms:
-    """The forms of words in a language, remembered."""
+class _Forms(dict[str, list[str]]):
+    """The forms of words in a language, remembered: a dictionary that makes what it has not."""
 
     def __init__(self, stemmer: Stemmer | None) -> None:
+        super().__init__()
         self._stemmer = stemmer
-        self._known: dict[str, list[str]] = {}
 
-    def __call__(self, word: str) -> list[str]:
-        forms = self._known.get(word)
-        if forms is None:
-            if len(self._known) > _KNOWN_WORDS:
-                self._known.clear()
-            forms = self._known[word] = self._make(word)
+    def __missing__(self, word: str) -> list[str]:
+        forms = self[word] = self._make(word)
         return forms
+
+    def forget_many(self) -> None:
+        """Begin anew where too many are remembered."""
+        if len(self) > _KNOWN_WORDS:
+            self.clear()
 
     def _make(self, word: str) -> list[str]:
         if _IS_UNSPACED.match(word):

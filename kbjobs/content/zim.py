@@ -131,7 +131,7 @@ class ZimRedirect:
 
 @dataclass(frozen=True, slots=True)
 class ZimFailure:
-    """An entry that cannot be read; ``path`` is its path, or what is known of its place.
+    """An entry that cannot be read; ``path`` is its path, or where that is not known (``is_named`` is False) its place.
 
     ``is_content`` is False for metadata and indexes, of which only damage is told.
     """
@@ -139,6 +139,7 @@ class ZimFailure:
     path: str
     reason: str
     is_content: bool = True
+    is_named: bool = True
 
 
 class ZimFile:
@@ -241,7 +242,7 @@ class ZimFile:
                     retried = place
                     continue
                 place += 1
-                yield ZimFailure(f"entry {place - 1:,} in the order of reading", loss.reason)
+                yield ZimFailure(f"entry {place - 1:,} in the order of reading", loss.reason, is_named=False)
                 continue
             if "end" in head:
                 self._is_idle = True
@@ -250,7 +251,9 @@ class ZimFile:
                 continue
             place, in_a_row = head["at"] + 1, 0
             if "reason" in head:
-                yield ZimFailure(head["path"], head["reason"], head["is_content"])
+                is_named = head["path"] is not None
+                path = head["path"] if is_named else f"entry {head['number']:,}"
+                yield ZimFailure(path, head["reason"], head["is_content"], is_named)
             elif "target" in head:
                 yield ZimRedirect(head["path"], head["target"])
             elif "mimetype" in head:

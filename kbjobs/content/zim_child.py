@@ -206,6 +206,9 @@ def main() -> None:
     except ImportError:
         send(descriptor, {"error": "it takes libzim to read it: pip install libzim"})
         return
+    except UnicodeDecodeError as error:  # libzim's message holds a damaged name, and the binding cannot decode it
+        send(descriptor, {"error": tell(ValueError(error.object.decode("utf-8", "backslashreplace")))})
+        return
     except Exception as error:  # noqa: BLE001 - whatever libzim says of a damaged file
         send(descriptor, {"error": tell(error)})
         return
@@ -238,8 +241,8 @@ def send_entries(descriptor: int, archive: Archive, order: EntryOrder, request: 
 def read_entry(
     archive: Archive, number: int, kind: int, wanted: frozenset[str], limit: int
 ) -> tuple[dict[str, Any], bytes | memoryview]:
-    """Head and data of an entry. Of what is no content, only damage is told."""
-    path = f"entry {number}"
+    """Head and data of an entry. Of what is no content, only damage is told; of some damaged ones no path is known."""
+    path = None
     try:
         entry = archive._get_entry_by_id(number)
         path = entry.path[:TEXT_LIMIT]
@@ -259,7 +262,7 @@ def read_entry(
             return head | {"has_data": True}, data
         return head, b""
     except Exception as error:  # noqa: BLE001 - whatever libzim says of a damaged entry
-        return {"path": path, "reason": tell(error), "is_content": kind != _OTHER}, b""
+        return {"path": path, "number": number, "reason": tell(error), "is_content": kind != _OTHER}, b""
 
 
 def read_header(archive: Archive) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def run_index(
         f" {counted(chunks, 'passage')}: {embedded:,} embedded, {chunks - embedded - len(failed_chunks):,} reused"
     )
     if failed:
-        summary += f"; {failed:,} could not be processed (see the log)"
+        summary += f"; {failed:,} could not be processed (see the log){scan.tell_beside()}"
     if filtered:
         summary += f"; {filtered:,} left out by the language filter"
     summary += scan.tell_skipped()

@@ -145,7 +145,7 @@ def _estimate(context: Context, params: IndexOnlineParams) -> PhaseResult:
         f" {counted(found.tokens, 'token')}, {MODEL.describe_price(found.tokens)}"
     )
     if found.scan.failed:
-        summary += f"; {counted(len(found.scan.failed), 'document')} could not be processed (see the log)"
+        summary += f"; {len(found.scan.failed):,} could not be processed (see the log){found.scan.tell_beside()}"
     summary += found.scan.tell_skipped()
     return PhaseResult(counts, summary, len(found.scan.failed))
 

@@ -20,7 +20,7 @@ from kbjobs.scanning.titles import SAMPLE, Facts, TitleRules, sample_titles
 from kbjobs.store.sources import Source
 
 if TYPE_CHECKING:
-    from kbjobs.content.zim import ZimFile, ZimHeader, ZimItem
+    from kbjobs.content.zim import ZimFailure, ZimFile, ZimHeader, ZimItem
 
 READ_BATCH = 32  # documents read, cut and committed together
 BATCH_BYTES = 4 * 2**20  # of an archive's entries: several batches are in memory
@@ -84,6 +84,7 @@ class Changes:
         self._on_progress = on_progress
         self._done, self._total = 0, len(found.files)
         self._read_whole: list[tuple[str, str]] = []
+        self._nameless = 0  # entries of which not even the path could be read
         self._minimum = int(facts.fact(MIN_TEXT_FACT) or MIN_TEXT)
         self._titles = TitleRules(facts, is_new=not known or options.reread)
 
@@ -147,7 +148,7 @@ class Changes:
             self._done += len(mine)
             self._total += len(mine)
             return
-        failures = len(self._scan.failed)
+        failures, nameless = len(self._scan.failed), self._nameless
         seen: set[str] = set()
         try:
             with ZimFile(archive.path) as zim:
@@ -169,6 +170,13 @@ class Changes:
         if len(self._scan.failed) == failures:
             self._read_whole.append((marker, state))
         gone = [doc_id for doc_id in mine if doc_id not in seen]
+        if gone and self._nameless > nameless:
+            self._context.log.warning(
+                "%d documents of %s were not seen, but not every entry could be named: none of them is removed",
+                len(gone),
+                archive.key,
+            )
+            return
         add_vanished(self._source, self._known, self._scan, gone, self._options.allow_delete)
 
     def _batch_entries(self, archive: FoundFile, zim: ZimFile, signature: str, seen: set[str]) -> Iterator[list[Task]]:
@@ -186,8 +194,9 @@ class Changes:
             key = f"{archive.key}/{quote_key(item.path)}"
             doc_id = self._id(key)
             if isinstance(item, ZimFailure):
-                self._scan.failed.append((key, item.reason))
-                seen.add(doc_id)
+                self._note_failure(archive.key, key, item)
+                if item.is_content:
+                    seen.add(doc_id)
             elif item.data is None:
                 if item.mimetype in PAGE_TYPES:
                     self._scan.failed.append((key, f"too large: {item.size / 2**20:,.0f} MiB"))
@@ -201,6 +210,15 @@ class Changes:
                     yield batch
                     batch, size = [], 0
         yield batch
+
+    def _note_failure(self, archive: str, key: str, failure: ZimFailure) -> None:
+        self._nameless += not failure.is_named
+        if failure.is_content:
+            self._scan.failed.append((key, failure.reason))
+        else:
+            reason = f"{quote_key(failure.path)}, which is no page but describes the file: {failure.reason}"
+            self._scan.failed.append((archive, reason))
+            self._scan.beside += 1
 
     def _choose(self, outcomes: Outcomes, seen: set[str]) -> list[Read]:
         """Those of an archive's entries that are documents: with enough text."""

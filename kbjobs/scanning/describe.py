@@ -81,7 +81,7 @@ def describe_source(context: Context, language_filter: str | None, force: bool, 
     if wanted is not None:
         summary += f"; {filtered:,} left out by the language filter"
     if scan.failed:
-        summary += f"; {len(scan.failed):,} could not be read (see the log)"
+        summary += f"; {len(scan.failed):,} could not be read (see the log){scan.tell_beside()}"
     summary += scan.tell_skipped()
     return PhaseResult(counts, summary, len(scan.failed))
 

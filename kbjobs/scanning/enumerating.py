@@ -28,16 +28,22 @@ class Known(Protocol):
 class Scan:
     """What a scan found: ``failed`` are documents that could not be read, as (path, reason).
 
-    ``short`` counts entries of archives with too little text.
+    ``beside`` counts those of them that are no documents, but metadata or indexes of an archive; ``short`` entries of
+    archives with too little text.
     """
 
     new: int = 0
     changed: int = 0
     unchanged: int = 0
     short: int = 0
+    beside: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     vanished: list[str] = field(default_factory=list)
+
+    def tell_beside(self) -> str:
+        """For a summary, behind the number of what could not be read: how much of it is no document, or nothing."""
+        return f", {self.beside:,} of which are no pages but describe a ZIM file" if self.beside else ""
 
     def tell_skipped(self) -> str:
         """For a summary: how much was passed over, or nothing."""
@@ -84,11 +90,13 @@ def enumerate_source(
     archives: list[FoundFile] = []
     seen: set[str] = set()
     has_one_base = bool(source.base_url) and len(source.paths) > 1
+    unreadable: list[str] = []
     places: dict[str, str] = {}  # below the base URL: key of the file
     for entry in search:
         if isinstance(entry, SkippedFile):
             if entry.still_there:
                 scan.failed.append((entry.key, entry.reason))
+                unreadable.append(entry.key)
                 seen.add(document_id(source.id, entry.key))
             else:
                 scan.skipped.append((entry.key, entry.reason))
@@ -111,7 +119,8 @@ def enumerate_source(
         )
     if limit is not None:
         return Enumerated(files[:limit], archives)
-    held = tuple(f"{archive.key}/" for archive in archives)
+    # Of an archive that cannot be read now all documents stay.
+    held = tuple(f"{key}/" for key in [*(archive.key for archive in archives), *unreadable])
     vanished = [doc_id for doc_id, one in known.items() if doc_id not in seen and not one.path.startswith(held)]
     if vanished and not search.complete:
         context.log.warning(

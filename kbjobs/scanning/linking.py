@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from kbjobs.content.addresses import address_key, addresses_of
 from kbjobs.content.document import document_id
 from kbjobs.context import Context
@@ -10,6 +12,8 @@ from kbjobs.scanning.enumerating import Enumerated
 from kbjobs.store import metadata as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import Source
+
+_REMEMBERED = 20_000  # addresses: most links of a site lead to the same few pages
 
 
 def resolve_links(context: Context, source: Source, ledger: Ledger, found: Enumerated) -> None:
@@ -28,4 +32,9 @@ def resolve_links(context: Context, source: Source, ledger: Ledger, found: Enume
                 documents.setdefault(address_key(archive_address(archive, path[len(prefix) :])), doc_id)
     for doc_id, url in urls.items():
         documents.setdefault(address_key(url), doc_id)
-    store.resolve_links(ledger, lambda url: documents.get(address_key(url)), context.check)
+
+    @lru_cache(_REMEMBERED)
+    def find(url: str) -> str | None:
+        return documents.get(address_key(url))
+
+    store.resolve_links(ledger, find, context.check)

@@ -177,8 +177,10 @@ class Ledger:
             ),
         )
         # Where a link leads was found by comparing it with every document; a link that stays keeps it.
-        targets = dict(execute("SELECT url, target FROM links WHERE doc_id = ?", (document.doc_id,)).fetchall())
-        execute("DELETE FROM links WHERE doc_id = ?", (document.doc_id,))
+        targets: dict[str, str | None] = {}
+        if before is not None:
+            targets = dict(execute("SELECT url, target FROM links WHERE doc_id = ?", (document.doc_id,)).fetchall())
+            execute("DELETE FROM links WHERE doc_id = ?", (document.doc_id,))
         self.connection.executemany(
             "INSERT OR IGNORE INTO links (doc_id, url, target) VALUES (?, ?, ?)",
             [(document.doc_id, url, targets.get(url)) for url in document.links],
