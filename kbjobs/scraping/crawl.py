@@ -22,9 +22,9 @@ from kbjobs.scraping.addresses import Scope, normalise
 from kbjobs.scraping.failures import FetchError
 from kbjobs.scraping.fetching import Fetcher, Reply
 from kbjobs.scraping.links import PageLinks, read_links, read_style_links
-from kbjobs.scraping.pacing import host_of
 from kbjobs.scraping.robots import Robots, fetch_robots
 from kbjobs.scraping.saving import HTML_TYPES, PAGE_TYPES, SUFFIXES, name_file, save, write_page
+from kbjobs.scraping.web_urls import host_of
 from kbjobs.store.frontier import FAILED, GONE, QUEUED, SAME, SAVED, SKIPPED, Address, Fetched, Frontier
 
 MOST_TRIES = 5
@@ -37,6 +37,9 @@ MOST_FAILURES = 20
 """Fetches in a row that fail for want of an answer: then the site is down, and its addresses wait."""
 
 CRAWLING = (0.0, 0.98)  # of the phase
+
+FETCHES_A_PAGE = 10
+"""Fetches that a page of the page limit may cost on average: a site may lead to errors without end."""
 
 AT_ONCE = 16
 """Fetches at the same time."""
@@ -102,6 +105,7 @@ class Crawl:
         self._robots: dict[str, asyncio.Future[Robots]] = {}
         self._reported = 0.0
         self._budget = 0
+        self._fetches_left = FETCHES_A_PAGE * (wishes.page_limit + AT_ONCE)
 
     async def run(self) -> None:
         """Fetch until the frontier is empty or the page limit is reached.
@@ -137,7 +141,7 @@ class Crawl:
     def _top_up(self, flying: deque[tuple[Address, asyncio.Task[Reply | FetchError]]]) -> None:
         """Start fetches until enough are under way. As many as the page limit may still need, and no more."""
         pages_in_flight = sum(not address.is_asset for address, _ in flying)
-        room = AT_ONCE - len(flying)
+        room = min(AT_ONCE - len(flying), self._fetches_left)
         if room <= 0:
             return
         ids = [address.id for address, _ in flying]
@@ -147,11 +151,12 @@ class Crawl:
                 if budget <= 0:
                     continue
                 budget -= 1
+            self._fetches_left -= 1
             flying.append((address, asyncio.create_task(self._fetch(address))))
 
     async def _wait_for_work(self) -> bool:
         """Wait until a queued address may be tried again; False where there is none, or no more are wanted."""
-        if self._budget <= 0 and not self._wishes.wants_assets:
+        if self._fetches_left <= 0 or (self._budget <= 0 and not self._wishes.wants_assets):
             return False
         found = self._frontier.next(1, float("inf"), self._wishes.wants_assets)
         if not found or (self._budget <= 0 and not found[0].is_asset):
@@ -311,8 +316,9 @@ class Crawl:
         now = time.monotonic()
         if now < self._reported + LOOK:
             return
-        self._reported = now
         pages = self._frontier.count()
+        # Counting a large frontier takes its time: a twentieth of all at most.
+        self._reported = now + 20 * (time.monotonic() - now)
         done = pages.of(SAVED) + pages.of(SAME)
         queued, failed = pages.of(QUEUED), pages.of(FAILED)
         rate = self.tally.fetched / max(0.001, now - self.tally.began)

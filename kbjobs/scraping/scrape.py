@@ -90,10 +90,10 @@ def tell_plan(context: Context, request: Request) -> PhaseResult:
 
 
 async def _with_fetcher(context: Context, request: Request, work: Callable[[Fetcher], Awaitable[Result]]) -> Result:
-    from kbjobs import __version__
+    from kbjobs.version import VERSION
 
     contact, proxy = context.settings.text("scrape_contact"), context.settings.text("scrape_proxy")
-    agent = f"kbjobs/{__version__}" + (f" (+{contact})" if contact else "")
+    agent = f"kbjobs/{VERSION}" + (f" (+{contact})" if contact else "")
     if proxy:
         context.log.warning("through a proxy: that no private address is asked for is the proxy's to see to")
     guard = Guard(await find_private_hosts([request.url]))

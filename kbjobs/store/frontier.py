@@ -153,6 +153,7 @@ class Frontier:
         marks = ",".join("?" * len(but))
         rows = self._connection.execute(
             "SELECT id, url, depth, asset, tries, etag, last_modified, body_hash, file FROM urls"
+            " INDEXED BY queued_urls"
             f" WHERE state = 'queued' AND retry_at <= ? AND asset <= ? AND id NOT IN ({marks})"
             " ORDER BY asset, depth, id LIMIT ?",
             (now, int(wants_assets), *but, count),

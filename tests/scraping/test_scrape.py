@@ -287,6 +287,14 @@ def test_failures_are_counted_by_cause(home: Home) -> None:
         assert result.failed == 2 and "2 could not be fetched" in result.summary
 
 
+def test_errors_without_end_come_to_an_end(home: Home) -> None:
+    links = [f"/gone/{number}" for number in range(1_000)]
+    with SiteServer({"/": page("Start", *links)}) as server:
+        counts = scrape_site(home, server.url, page_limit=10).counts
+        assert counts["pages"] == 1 and counts["queued"] > 500
+        assert len(server.requests) < 300
+
+
 def test_a_public_page_leads_to_no_private_address(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the host of the start may be at a private address; a redirect to another one is refused."""
     with SiteServer({}) as inner, SiteServer({"/": page("Start", "/x")}) as server:
