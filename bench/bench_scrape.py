@@ -45,6 +45,7 @@ OURS = """
 import json, logging, resource, sys, time
 from pathlib import Path
 from kbjobs.context import Context
+import kbjobs.scraping.scrape  # as Scrapy, loaded before the time counts
 from kbjobs.phases import scrape
 from kbjobs.settings import Home, Settings
 from kbjobs.store.frontier import Frontier
