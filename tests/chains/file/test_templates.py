@@ -13,6 +13,7 @@ from kbjobs.chains.library import TEMPLATES, built_in_names
 from tests.conftest import ROOT
 
 EXAMPLES = ROOT / "examples" / "chains"
+SCRAPE = EXAMPLES / "scrape_offline.toml"
 FILES = sorted(TEMPLATES.glob("*.toml"))
 WANTED = {
     "generate_source": ["metadata", "index_online", "index_offline", "suggest_tags"],
@@ -26,7 +27,17 @@ WANTED = {
 
 def test_they_are_all_there() -> None:
     assert set(WANTED) <= set(built_in_names())
-    assert {path.name for path in EXAMPLES.glob("*.toml")} == {path.name for path in FILES}
+    assert {path.name for path in EXAMPLES.glob("*.toml")} == {path.name for path in FILES} | {SCRAPE.name}
+
+
+def test_the_chain_from_a_site_to_a_search() -> None:
+    """It is no built-in one: which site is the user's to say."""
+    found = examine_chain(SCRAPE)
+    assert not found.diagnostics, found.render()
+    assert found.chain is not None
+    assert [phase.job_type.name for phase in found.chain.phases] == [
+        "scrape", "metadata", "index_offline", "suggest_tags",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
