@@ -173,7 +173,10 @@ class Crawl:
                 return FetchError(address.url, "robots.txt cannot be read", robots.problem, is_temporary=True)
             if not robots.allows(address.url):
                 return FetchError(address.url, FORBIDDEN)
-            reply = await self._fetcher.get(address.url, address.etag, address.last_modified, self._scope.is_on_site)
+            # A page that somebody has taken away is fetched whole.
+            is_there = bool(address.file) and (self._pages / address.file).exists()
+            known = (address.etag, address.last_modified) if is_there else ("", "")
+            reply = await self._fetcher.get(address.url, *known, self._scope.is_on_site)
         except FetchError as error:
             return error
         if reply.status in (429, 503):

@@ -185,6 +185,15 @@ def test_an_unchanged_site_costs_304s_and_rewrites_nothing(home: Home) -> None:
         assert {path: path.stat().st_mtime_ns for path in pages.rglob("*.html")} == before
 
 
+def test_a_page_that_was_taken_away_is_fetched_whole(home: Home) -> None:
+    with SiteServer(tree(15)) as server:
+        scrape_site(home, server.url, max_depth=9)
+        (SourceFolder(home.sources, "site").pages / "p" / "3.html").unlink()
+        counts = scrape_site(home).counts
+        assert (counts["pages"], counts["saved"], counts["unchanged"]) == (15, 1, 14)
+        assert "p/3.html" in files_of(home)
+
+
 def test_changed_new_and_gone_pages(home: Home) -> None:
     with SiteServer(tree(15)) as server:
         scrape_site(home, server.url, max_depth=9)
