@@ -13,7 +13,7 @@ FACTOR ?= 10
 
 help:
 	@echo "make demo      install, then index a small source and search it"
-	@echo "make test      install, then run all tests, as CI does (about 12 minutes)"
+	@echo "make test      install, then run all tests, as CI does (about half an hour)"
 	@echo "make test-fast the tests without daemon, model and real input (under a minute)"
 	@echo "make test-slow the long counts: 300 random kills, FACTOR=10 times the examples (half an hour)"
 	@echo "make install   only install into .venv"
