@@ -42,7 +42,7 @@ def add(
     no_input: NO_INPUT = False,
     as_json: JSON = False,
 ) -> None:
-    """Register folders or files of HTML, .txt and .md as a source.
+    """Register folders or files as a source: HTML, .txt, .md, PDF and ZIM.
 
     They are read where they are, unless --copy is given. A folder of the system, and more than 20,000 files,
     are asked about first.
