@@ -41,6 +41,10 @@ _KINDS = {
 }  # fmt: skip
 # Words in the class or id of what stands around a date that is a page's own, not one that its text tells of.
 _SIGNS_OF_DATE = ("date", "publish", "posted", "byline", "entry-meta", "post-meta", "article-meta")
+_SIGNS_OF_CATEGORY = (
+    b"mw-normal-catlinks", b'rel="tag', b"rel='tag", b"rel=tag", b' tag"', b'rel="category', b"rel='category",
+    b"rel=category",
+)  # fmt: skip
 _CATEGORY_LINKS = "#mw-normal-catlinks li a, a[rel~=tag], a[rel~=category]"
 _TIME_ANCESTORS = 3
 
@@ -59,7 +63,9 @@ def read_about(tree: LexborHTMLParser, page: bytes) -> About:
     if not authors and b'rel="author"' in page:
         authors = [node.text() for node in tree.css("a[rel~=author]")[:MOST_AUTHORS]]
     categories = [*_names(main.get("articleSection")), *_of(metas, _CATEGORIES)]
-    if b"catlinks" in page or b"rel=" in page:
+    if any(
+        sign in page for sign in _SIGNS_OF_CATEGORY
+    ):  # a selector is tried at each element: that takes longer than all the rest
         categories += [node.text() for node in tree.css(_CATEGORY_LINKS)[:MOST_CATEGORIES]]
     if not categories:
         listed = [*_names(main.get("keywords")), *_of(metas, _KEYWORDS)]
