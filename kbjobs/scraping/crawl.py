@@ -192,7 +192,7 @@ class Crawl:
             self._robots[host] = asyncio.ensure_future(fetch_robots(self._fetcher, url))
         robots = await self._robots[host]
         if robots.problem:
-            del self._robots[host]  # the next address asks again
+            self._robots.pop(host, None)  # the next address asks again; several may have waited for this answer
         self._fetcher.pace.set_crawl_delay(host, robots.crawl_delay)
         return robots
 
@@ -279,7 +279,8 @@ class Crawl:
         if not self._scope.has(url):
             self._frontier.put(Fetched(address.id, SKIPPED, "leaves the site", address.file))
             return True
-        self._frontier.put(Fetched(address.id, SAME, f"moved to {url}", address.file), [url], (), address.depth)
+        pages, assets = ((), (url,)) if address.is_asset else ((url,), ())
+        self._frontier.put(Fetched(address.id, SAME, f"moved to {url}", address.file), pages, assets, address.depth)
         return True
 
     def _is_another(self, address: Address, canonical: str, body_hash: str) -> bool:

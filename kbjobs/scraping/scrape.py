@@ -26,6 +26,9 @@ from kbjobs.wording import counted, duration
 
 MOST_SITEMAP_URLS = 500_000
 SHOWN_FAILURES = 100
+LEADING = ("max_depth", "follow_links", "include_assets", "allow_subdomains", "include", "exclude")
+"""Parameters of scrape on which it depends which links are followed."""
+
 UNREADABLE_ROBOTS = "Until it can be read, nothing may be fetched (RFC 9309). Try again later."
 
 Result = TypeVar("Result")
@@ -63,15 +66,18 @@ def scrape_site(context: Context, request: Request, remembered: dict[str, Any]) 
         source.write(
             Source(source.id, (str(source.pages),), base_url=f"{parts.scheme}://{parts.netloc}/", created_at=now_text())
         )
-    if source.read_scrape() != remembered:
-        source.write_scrape(remembered)
+    former = source.read_scrape()
+    # Other links are followed now: pages that have not changed are read once more for theirs.
+    leads_elsewhere = bool(former) and any(former.get(name) != remembered.get(name) for name in LEADING)
     frontier = Frontier(source.frontier)
     try:
-        if frontier.is_open:
+        if frontier.is_open and not leads_elsewhere:
             frontier.go_on()
         else:
-            frontier.begin()
+            frontier.begin(whole=leads_elsewhere)
             frontier.set_fact("sitemap read", False)
+        if former != remembered:
+            source.write_scrape(remembered)
         frontier.add([request.url], 0)
         crawl = asyncio.run(
             _with_fetcher(context, request, lambda fetcher: _crawl(context, request, frontier, fetcher))

@@ -118,9 +118,11 @@ class Frontier:
         """Whether a run has begun and not come to its end."""
         return bool(self.fact("open"))
 
-    def begin(self) -> None:
-        """Begin a run: all addresses are to be fetched once more."""
+    def begin(self, whole: bool = False) -> None:
+        """Begin a run: all addresses are to be fetched once more; ``whole``: also those that have not changed."""
         with transaction(self._connection):
+            if whole:
+                self._connection.execute("UPDATE urls SET etag = '', last_modified = ''")
             self._connection.execute("UPDATE urls SET state = 'queued', cause = '', tries = 0, retry_at = 0")
             self.set_fact("open", True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,12 @@ from kbjobs.errors import ConflictError, JobCancelled, KbjobsError, UsageError
 from kbjobs.phases import scrape
 from kbjobs.phases.scrape import ScrapeParams
 from kbjobs.scraping import crawl
+from kbjobs.scraping.addresses import Scope
+from kbjobs.scraping.fetching import Fetcher
+from kbjobs.scraping.guard import Guard
 from kbjobs.settings import Home, Settings
 from kbjobs.sources import documents, register
+from kbjobs.store.frontier import Frontier
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import Kbjobs, write_pages
 from tests.phases.test_index_offline import context
@@ -183,6 +188,37 @@ def test_an_unchanged_site_costs_304s_and_rewrites_nothing(home: Home) -> None:
         assert len(server.requests) == 61
         assert all("if-none-match" in request.headers for request in server.requests if request.path != "/robots.txt")
         assert {path: path.stat().st_mtime_ns for path in pages.rglob("*.html")} == before
+
+
+def test_a_deeper_scrape_reads_the_links_of_unchanged_pages(home: Home) -> None:
+    with SiteServer(tree(31)) as server:
+        assert scrape_site(home, server.url, max_depth=1).counts["pages"] == 3
+        counts = scrape_site(home, max_depth=9).counts
+        assert (counts["pages"], counts["saved"], counts["unchanged"]) == (31, 28, 3)
+
+
+def test_a_picture_that_moved_is_no_page(home: Home) -> None:
+    start = "<title>Start</title><p>Text</p><img src=/old.png>"
+    pages = {"/": start, "/old.png": Page(location="/new.png"), "/new.png": Page(b"\x89PNG", type="image/png")}
+    with SiteServer(pages) as server:
+        counts = scrape_site(home, server.url, include_assets=True).counts
+        assert (counts["pages"], counts["skipped_for"]) == (1, {})
+        assert sorted(files_of(home)) == ["index.html", "new.png"]
+
+
+def test_all_who_wait_for_a_robots_txt_are_told_that_it_cannot_be_read(home: Home, tmp_path: Path) -> None:
+    async def ask(url: str) -> list[str]:
+        wishes = crawl.Wishes(10, 3, 0.0, True, False)
+        async with Fetcher("kbjobs", Guard(["127.0.0.1"])) as fetcher:
+            one = crawl.Crawl(context(home, "site"), Frontier(tmp_path / "scrape.db"), fetcher,
+                              Scope(frozenset()), wishes, tmp_path, "")  # fmt: skip
+            robots = await asyncio.gather(*(one.robots_of(f"{url}/{number}") for number in range(3)))
+        return [each.problem for each in robots]
+
+    with SiteServer({"/robots.txt": Page("", 503)}) as server:
+        problems = asyncio.run(ask(server.url))
+        assert len(problems) == 3 and all("cannot be read" in problem for problem in problems)
+        assert server.paths() == ["/robots.txt"]
 
 
 def test_a_page_that_was_taken_away_is_fetched_whole(home: Home) -> None:
