@@ -1,5 +1,6 @@
 """What of a page is content: main part, blocks, order, nothing lost and nothing twice."""
 
+import gc
 import time
 
 import pytest
@@ -118,20 +119,35 @@ WIDE = ["<span>x</span>", "x<br>", "<p>x</p>", "<b><p>x</p></b>", "<form>x</form
 
 
 def seconds(action, page):
-    """The least processor time of five goes: what disturbs a measurement only adds to it."""
-    times = []
-    for _ in range(5):
+    """Processor time of one go, without the collector's, which counts what the whole suite holds."""
+    gc.disable()
+    try:
         started = time.process_time()
         action(page)
-        times.append(time.process_time() - started)
-    return min(times)
+        return time.process_time() - started
+    finally:
+        gc.enable()
+
+
+def assert_takes_less(measured, times, baseline, more=0.0):
+    """Assert that one action takes less than ``times`` the other and ``more`` seconds, each by its least time.
+
+    What disturbs a measurement only adds to it: they are measured in turns until it is seen, or fifteen times.
+    """
+    least = least_of_baseline = float("inf")
+    for number in range(15):
+        least_of_baseline = min(least_of_baseline, seconds(*baseline))
+        least = min(least, seconds(*measured))
+        if number >= 2 and least < times * least_of_baseline + more:
+            return
+    raise AssertionError(f"{least:.4f} s, against {least_of_baseline:.4f} s")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tag", NESTED_IN_LINE)
 def test_time_grows_as_the_depth(tag):
-    pages = [(f"<{tag}>" * (count // (tag.count("<") + 1)) + "deep" + "<p>" * 10).encode() for count in (4_500, 18_000)]
-    assert seconds(extract_html, pages[1]) < 12 * seconds(extract_html, pages[0])  # quadratic: 16
+    pages = [(f"<{tag}>" * (count // (tag.count("<") + 1)) + "deep" + "<p>" * 10).encode() for count in (2_250, 18_000)]
+    assert_takes_less((extract_html, pages[1]), 32, (extract_html, pages[0]))  # linear: 8, quadratic: 64
 
 
 @pytest.mark.slow
@@ -139,15 +155,15 @@ def test_time_grows_as_the_depth(tag):
 def test_nested_blocks_take_as_long_as_their_parsing(tag):
     page = (f"<{tag}>" * (10_000 // (tag.count("<") + 1)) + "deep" + "<p>" * 10).encode()
     # it is parsed up to three times, and lexbor's own time is quadratic
-    assert seconds(extract_html, page) < 6 * seconds(LexborHTMLParser, page) + 0.05
+    assert_takes_less((extract_html, page), 6, (LexborHTMLParser, page), more=0.05)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("piece", WIDE)
 def test_time_grows_as_the_page(piece):
     start = "<table><tr>" if piece.startswith("<td") else ""
-    pages = [(start + piece * count).encode() for count in (12_500, 50_000)]
-    assert seconds(extract_html, pages[1]) < 12 * seconds(extract_html, pages[0])  # quadratic: 16
+    pages = [(start + piece * count).encode() for count in (6_250, 50_000)]
+    assert_takes_less((extract_html, pages[1]), 32, (extract_html, pages[0]))  # linear: 8, quadratic: 64
 
 
 def test_deeper_pages_are_refused_with_the_reason():
