@@ -98,6 +98,12 @@ def cranfield() -> Path:
     return real_input(ROOT.parent / "shared" / "data" / "cranfield", "the Cranfield collection")
 
 
+@pytest.fixture(scope="session")
+def mediawiki() -> Path:
+    """The unpacked packages of MediaWiki and of a PHP that runs it. Read only."""
+    return real_input(ROOT / ".cache" / "mediawiki", "MediaWiki (tests/real/fetch_inputs.sh)")
+
+
 def real_input(path: Path, name: str) -> Path:
     """The path, or a skip with the reason; a failure where the inputs are required."""
     if not path.exists():

@@ -1,4 +1,4 @@
-"""Scrape: a site becomes a source, politely; again, it is brought up to date.
+"""Scrape: a site or a wiki becomes a source, politely; again, it is brought up to date.
 
 What is fetched and what waits lies in the source's frontier: a stop at any moment costs the fetches in flight.
 """
@@ -33,13 +33,16 @@ class ScrapeParams(Params):
     allow_subdomains: bool | None = Field(None, description="Fetch from subdomains of the site too; default: no.")
     include: str | None = Field(None, description="Only pages whose path fits one of these patterns: '/docs/*,/faq'.")
     exclude: str | None = Field(None, description="No page whose path fits one of these patterns: '*?action=*'.")
+    wiki: bool | None = Field(
+        None, description="Read a MediaWiki through its API, page by page; default: yes, where the site is one."
+    )
     allow_delete: bool = Field(False, description="Go on even if more than 20 % of the pages are gone.")
     dry_run: bool = Field(False, description="Read robots.txt and sitemaps, say what would be fetched, write nothing.")
 
 
 DEFAULTS = {
     "page_limit": 100, "max_depth": 3, "request_delay": 0.5, "follow_links": True, "include_assets": False,
-    "allow_subdomains": False,
+    "allow_subdomains": False, "wiki": True,
 }  # fmt: skip
 """Of a source that was not scraped yet; later they are what they were."""
 
@@ -93,6 +96,7 @@ def run(context: Context, params: ScrapeParams) -> PhaseResult:
         _split(params.include),
         _split(params.exclude),
         params.allow_delete,
+        chosen["wiki"],
     )
     if params.dry_run:
         return tell_plan(context, request)
@@ -106,7 +110,7 @@ def _split(patterns: str | None) -> tuple[str, ...]:
 JOB_TYPE = JobType(
     name="scrape",
     label="Scrape",
-    description="Fetch a site into a source, politely; again, bring it up to date.",
+    description="Fetch a site or a MediaWiki into a source, politely; again, bring it up to date.",
     category="content",
     operation="scrape",
     params=ScrapeParams,

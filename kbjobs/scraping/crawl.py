@@ -22,8 +22,11 @@ from kbjobs.scraping.addresses import Scope, normalise
 from kbjobs.scraping.failures import FetchError
 from kbjobs.scraping.fetching import Fetcher, Reply
 from kbjobs.scraping.links import PageLinks, read_links, read_style_links
+from kbjobs.scraping.mediawiki.api import WikiApi
+from kbjobs.scraping.mediawiki.reading import read_page
 from kbjobs.scraping.robots import Robots, fetch_robots
 from kbjobs.scraping.saving import HTML_TYPES, PAGE_TYPES, SUFFIXES, name_file, save, write_page
+from kbjobs.scraping.waiting import LOOK
 from kbjobs.scraping.web_urls import host_of
 from kbjobs.store.frontier import FAILED, GONE, QUEUED, SAME, SAVED, SKIPPED, Address, Fetched, Frontier
 
@@ -44,10 +47,10 @@ FETCHES_A_PAGE = 10
 AT_ONCE = 16
 """Fetches at the same time."""
 
-FORBIDDEN = "robots.txt forbids it"
+AT_ONCE_OF_WIKI = 4
+"""Pages that a wiki is asked for at the same time: each is work for it (API:Etiquette)."""
 
-LOOK = 0.2
-"""Seconds after which a crawl that waits looks whether it is to stop."""
+FORBIDDEN = "robots.txt forbids it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +105,26 @@ class Crawl:
         self.tally = Tally()
         self._context, self._frontier, self._fetcher = context, frontier, fetcher
         self._scope, self._wishes, self._pages, self._home_site = scope, wishes, pages, home_site
+        self._wiki: WikiApi | None = None
+        self._at_once = AT_ONCE
         self._robots: dict[str, asyncio.Future[Robots]] = {}
+        self._known: Reply | None = None
         self._reported = 0.0
         self._budget = 0
         self._fetches_left = FETCHES_A_PAGE * (wishes.page_limit + AT_ONCE)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more pages are wanted."""
+        return self._budget > 0 and self._fetches_left > 0
+
+    def use_wiki(self, api: WikiApi) -> None:
+        """Read the pages of a wiki through its API."""
+        self._wiki, self._at_once = api, AT_ONCE_OF_WIKI
+
+    def take(self, reply: Reply) -> None:
+        """Take a page that was fetched already: its address is not asked for again."""
+        self._known = reply
 
     async def run(self) -> None:
         """Fetch until the frontier is empty or the page limit is reached.
@@ -141,7 +160,7 @@ class Crawl:
     def _top_up(self, flying: deque[tuple[Address, asyncio.Task[Reply | FetchError]]]) -> None:
         """Start fetches until enough are under way. As many as the page limit may still need, and no more."""
         pages_in_flight = sum(not address.is_asset for address, _ in flying)
-        room = min(AT_ONCE - len(flying), self._fetches_left)
+        room = min(self._at_once - len(flying), self._fetches_left)
         if room <= 0:
             return
         ids = [address.id for address, _ in flying]
@@ -173,6 +192,11 @@ class Crawl:
                 return FetchError(address.url, "robots.txt cannot be read", robots.problem, is_temporary=True)
             if not robots.allows(address.url):
                 return FetchError(address.url, FORBIDDEN)
+            if address.page and self._wiki is not None:
+                return await read_page(self._wiki, address)
+            if self._known is not None and address.url == (self._known.moved_from or (self._known.url,))[0]:
+                reply, self._known = self._known, None
+                return reply
             # A page that somebody has taken away is fetched whole.
             is_there = bool(address.file) and (self._pages / address.file).exists()
             known = (address.etag, address.last_modified) if is_there else ("", "")
@@ -242,7 +266,7 @@ class Crawl:
             return
         body_hash = hashlib.sha256(reply.body).hexdigest()
         text, found = self._read(reply, kind, url)
-        links = self._links(found) if address.depth < self._wishes.max_depth else []
+        links = self._links(found) if not address.page and address.depth < self._wishes.max_depth else []
         deeper = address.depth + 1
         if not address.is_asset and not found.may_keep:
             self._frontier.put(Fetched(address.id, SKIPPED, "noindex", address.file), links, (), deeper)
@@ -252,7 +276,7 @@ class Crawl:
             self._frontier.put(Fetched(address.id, SAME, "", address.file), links, (), deeper)
             return
         file = address.file or name_file(
-            address.url, kind, self._home_site, lambda place: self._frontier.has_file(place, address.id)
+            reply.named or address.url, kind, self._home_site, lambda place: self._frontier.has_file(place, address.id)
         )
         is_saved = body_hash != address.body_hash or not (self._pages / file).exists()
         if is_saved:

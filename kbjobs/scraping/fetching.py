@@ -63,6 +63,8 @@ class Reply:
     """Of the Content-Type, as it is written there; empty where there is none."""
     moved_from: tuple[str, ...] = ()
     """The URLs that led here by a redirect, the one that was asked for first."""
+    named: str = ""
+    """A URL after which its file is named, where that of the page tells less."""
 
 
 def allow_all(url: str) -> bool:

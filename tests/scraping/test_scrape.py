@@ -353,7 +353,7 @@ def test_the_command(home: Home, kbjobs: Kbjobs) -> None:
     with SiteServer({**tree(7), "/p/6": Page("", 500)}) as server:
         dry = kbjobs("run", "scrape", "site", "--url", server.url, "--dry-run")
         assert "robots.txt allows" in dry.stderr + dry.stdout
-        assert server.paths() == ["/robots.txt"]
+        assert server.paths() == ["/robots.txt", "/"]  # the start tells whether it is a wiki
         del server.pages["/p/6"]
         run = kbjobs("run", "scrape", "site", "--url", server.url, "--request-delay", "0", "--progress", "plain")
         assert "6 pages: 6 saved, 0 unchanged" in run.stdout + run.stderr

@@ -1,0 +1,1 @@
+"""A MediaWiki, read through its API (mediawiki.org, API:Main page)."""

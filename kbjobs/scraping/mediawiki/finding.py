@@ -1,0 +1,114 @@
+"""Whether a site is a MediaWiki, where its API is, and what it says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from selectolax.lexbor import LexborHTMLParser
+
+from kbjobs.content.encoding import NotText, decode_page
+from kbjobs.content.nesting import TooDeeplyNested, refuse_deep_nesting
+from kbjobs.errors import KbjobsError
+from kbjobs.scraping.addresses import Scope, normalise, site_of
+from kbjobs.scraping.failures import FetchError
+from kbjobs.scraping.fetching import Reply
+from kbjobs.scraping.mediawiki.api import WikiApi
+
+USUAL_PLACES = ("/w/api.php", "/api.php", "/wiki/api.php")
+"""Below the host (Manual:Short URL)."""
+
+TEXT_LIMIT = 500
+"""Characters of a name or a licence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wiki:
+    """What a wiki says of itself.
+
+    ``namespaces`` are the numbers of those that hold its content; ``pages`` how many of these it counts; ``server`` the
+    host of its addresses.
+    """
+
+    api: str
+    name: str
+    license: str
+    namespaces: tuple[int, ...]
+    pages: int
+    server: str
+
+
+def find_apis(reply: Reply) -> list[str]:
+    """Where the API of a wiki may be, of which a page was fetched; nothing where it is no MediaWiki's."""
+    if urlsplit(reply.url).path.endswith("/api.php"):
+        return [reply.url.partition("?")[0]]
+    try:
+        page = decode_page(reply.body, reply.charset).encode("utf-8", "replace")
+        refuse_deep_nesting(page)
+    except (NotText, TooDeeplyNested):
+        return []
+    head = LexborHTMLParser(page).head
+    if head is None:
+        return []
+    found = []
+    # Really Simple Discovery: its address is that of the API with ?action=rsd.
+    for node in head.css("link[rel=EditURI i][href]"):
+        found.append(_join(reply.url, (node.attributes.get("href") or "").partition("?")[0]))
+    generators = [node.attributes.get("content") or "" for node in head.css("meta[name=generator i]")]
+    if any(generator.startswith("MediaWiki") for generator in generators):
+        found += [_join(reply.url, place) for place in USUAL_PLACES]
+    return [url for url in dict.fromkeys(found) if url is not None and url.endswith("/api.php")]
+
+
+async def describe_wiki(api: WikiApi) -> Wiki:
+    """What a wiki says of itself.
+
+    Raises:
+        KbjobsError: it gives no answer any more, or only its users may read it.
+        FetchError: it has no API.
+    """
+    answer = await api.ask_patiently(action="query", meta="siteinfo", siprop="general|namespaces|rightsinfo|statistics")
+    query = answer.get("query")
+    query = query if isinstance(query, dict) else {}
+    general, rights = _object(query, "general"), _object(query, "rightsinfo")
+    spaces = [one for one in _object(query, "namespaces").values() if isinstance(one, dict) and one.get("content")]
+    numbers = sorted(one["id"] for one in spaces if type(one.get("id")) is int)
+    server = normalise(urljoin(api.url, _text(general, "server")))
+    if not numbers or server is None:
+        raise FetchError(api.url, "broken reply", "no answer of a MediaWiki")
+    count = _object(query, "statistics").get("articles")
+    return Wiki(
+        api.url,
+        _text(general, "sitename"),
+        _text(rights, "text") or _text(rights, "url"),
+        tuple(numbers),
+        count if type(count) is int else 0,
+        server,
+    )
+
+
+def refuse_other_server(wiki: Wiki, scope: Scope) -> None:
+    """Raise KbjobsError where the addresses of a wiki are of another host than that which is scraped."""
+    if not scope.is_on_site(wiki.server):
+        raise KbjobsError(
+            f"the wiki's pages are at {site_of(wiki.server)}, which is another site",
+            f"Give that address: --url {wiki.server}",
+        )
+
+
+def _object(values: dict[str, Any], name: str) -> dict[str, Any]:
+    value = values.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _text(values: dict[str, Any], name: str) -> str:
+    value = values.get(name)
+    return value.strip()[:TEXT_LIMIT] if isinstance(value, str) else ""
+
+
+def _join(base: str, reference: str) -> str | None:
+    try:
+        return normalise(urljoin(base, reference))
+    except ValueError:
+        return None
