@@ -276,7 +276,7 @@ class Crawl:
             self._frontier.put(Fetched(address.id, SAME, "", address.file), links, (), deeper)
             return
         file = address.file or name_file(
-            reply.named or address.url, kind, self._home_site, lambda place: self._frontier.has_file(place, address.id)
+            address.url, kind, self._home_site, lambda place: self._frontier.has_file(place, address.id), reply.named
         )
         is_saved = body_hash != address.body_hash or not (self._pages / file).exists()
         if is_saved:

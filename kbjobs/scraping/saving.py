@@ -43,7 +43,7 @@ _LINKS = (
 )
 
 
-def name_file(url: str, media_type: str, home_site: str, is_taken: Callable[[str], bool]) -> str:
+def name_file(url: str, media_type: str, home_site: str, is_taken: Callable[[str], bool], named: str = "") -> str:
     """The path of an address's file below the pages, with ``/``; the same each time.
 
     It follows the path of the address. A query, another host of the site, and a name that is taken already (in capitals
@@ -54,8 +54,9 @@ def name_file(url: str, media_type: str, home_site: str, is_taken: Callable[[str
         media_type: what came.
         home_site: the site whose files need no folder of their own.
         is_taken: whether another address has a file of that name.
+        named: an address whose path is followed instead.
     """
-    parts = urlsplit(url)
+    parts = urlsplit(named or url)
     digest = hashlib.sha256(url.encode()).hexdigest()[:8]
     segments = [_clean(segment) for segment in parts.path.split("/")[1:]]
     if not segments[-1]:

@@ -10,7 +10,7 @@ import pytest
 from kbjobs.api import JobManager
 from kbjobs.crashpoints import VARIABLE
 from kbjobs.daemon.launching import stop_daemon
-from kbjobs.scraping.crawl import AT_ONCE
+from kbjobs.scraping.crawl import AT_ONCE, AT_ONCE_OF_WIKI
 from kbjobs.settings import Home
 from kbjobs.sources import documents
 from kbjobs.store.transitions import Status
@@ -18,7 +18,9 @@ from tests.conftest import FACTOR
 from tests.faults.test_crash_points import finish
 from tests.faults.test_kills import calm, kill_randomly, run_undisturbed
 from tests.scraping.test_scrape import files_of, page, tree
+from tests.scraping.test_wiki import pages, parsed
 from tests.servers.site_server import Page, SiteServer
+from tests.servers.wiki_server import WikiServer
 
 __all__ = ["calm"]
 POINTS = ("scrape.sitemap", "scrape.saved", "scrape.committed", "scrape.removed", "scrape.linked")
@@ -43,6 +45,35 @@ def test_a_kill_at_each_point(home: Home, tmp_path: Path, monkeypatch: pytest.Mo
         names = set(files_of(home))
         assert len(names) == 40 and "new.html" in names and "p/39.html" not in names
         assert b"../new.html" in files_of(home)["p/1.html"]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    "point", ["scrape.wiki_change", "scrape.wiki_list", "scrape.saved", "scrape.committed", "scrape.removed"]
+)
+def test_a_kill_at_each_point_of_a_wiki(
+    home: Home, tmp_path: Path, mediawiki: Path, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    manager = JobManager(home)
+    marker = tmp_path / "killed"
+    with WikiServer(tmp_path / "wiki", mediawiki, pages(11)) as wiki:
+        if point == "scrape.wiki_list":
+            monkeypatch.setenv(VARIABLE, f"{point}:{marker}")
+        assert finish(manager, manager.submit("scrape", "site", url=wiki.url, **WISHES)).exit_code == 0
+        wiki.write({"Knot 3": "Another text.", "Splice": "A splice."})
+        wiki.delete("Knot 4")
+        wiki.move("Knot 5", "Bowline")
+        wiki.forget_requests()
+        if point != "scrape.wiki_list":
+            stop_daemon(home, now=True, seconds=20)
+            monkeypatch.setenv(VARIABLE, f"{point}:{marker}")
+        job = finish(manager, manager.submit("scrape", "site"))
+        assert marker.exists(), "the point was never reached"
+        assert (job.status, job.exit_code) == (Status.COMPLETED, 0), job
+        names = {f"Knot_{number}.html" for number in range(11) if number not in (4, 5)}
+        assert set(files_of(home)) == names | {"Main_Page.html", "Splice.html", "Bowline.html"}
+        assert b"Another text" in files_of(home)["Knot_3.html"]
+        assert parsed(wiki) <= 3 + AT_ONCE_OF_WIKI
 
 
 @pytest.mark.long

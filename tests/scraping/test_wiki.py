@@ -223,7 +223,7 @@ def test_a_page_that_vanishes_after_it_was_listed(
 
     async def extend_then_delete(self: listing.PageList, count: int) -> None:
         await extend(self, count)
-        if "Knot 2" in pages(11) and not (wiki.folder / "gone").exists():
+        if not (wiki.folder / "gone").exists():
             wiki.delete("Knot 2")
             (wiki.folder / "gone").touch()
 
@@ -243,7 +243,7 @@ def test_a_wiki_without_api_is_read_as_any_site(home: Home, wiki: WikiServer) ->
 
 def test_no_wiki_is_wished(home: Home, wiki: WikiServer) -> None:
     assert scrape_site(home, f"{wiki.url}/index.php/Knot_1", max_depth=0, wiki=False).counts["pages"] == 1
-    assert not any("api.php?" in path for path in wiki.requests())
+    assert not any("maxlag" in path for path in wiki.requests())  # each question of ours has it
 
 
 def test_a_wiki_that_calls_itself_otherwise(home: Home, wiki: WikiServer) -> None:

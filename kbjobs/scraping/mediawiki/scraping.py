@@ -6,6 +6,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from kbjobs.context import Context
+from kbjobs.errors import KbjobsError
 from kbjobs.scraping.addresses import Scope
 from kbjobs.scraping.crawl import Crawl
 from kbjobs.scraping.failures import FetchError
@@ -67,9 +68,14 @@ async def crawl_wiki(
 
     listing = PageList(api, frontier, wiki.namespaces, scope, lambda file: (pages / file).exists(), report)
     report(frontier.listed())
-    await watched(context, listing.update())
     while True:
-        await watched(context, listing.extend(count))
+        try:
+            await watched(context, listing.update())
+            await watched(context, listing.extend(count))
+        except FetchError as error:
+            raise KbjobsError(
+                f"the wiki's list of pages cannot be read: {error.message}", "--no-wiki reads it as any other site."
+            ) from error
         await crawl.run()
         if listing.is_ended or not crawl.has_room:
             break
