@@ -88,6 +88,12 @@ SETTINGS: tuple[Setting, ...] = (
         0,
         1_000_000,
     ),
+    Setting("online_requests", 16, "requests to the OpenAI API at the same time, at most", 1, 256),
+    Setting(
+        "online_price",
+        "0.02 July 2026",
+        "USD for a million tokens of text-embedding-3-small, and since when: what an account really pays may differ",
+    ),
     Setting("scrape_contact", "", "whom a site may write to about scrape: a URL or an address, told with each request"),
     Setting("scrape_proxy", "", "proxy of scrape; those of the environment are not used"),
     Setting("grace_seconds", 10.0, "seconds from SIGTERM to SIGKILL when a job is cancelled", 0, 3600),

@@ -46,11 +46,27 @@ class Embedder(Protocol):
     """What runs the model: ``openvino-bf16``, ``openvino-f32``, ``onnxruntime-f32``,
     ``sentence-transformers`` or ``openai``."""
 
-    commit_tokens: int
-    """Tokens, at most, of the texts that are embedded by one call and committed together: what a kill may repeat."""
+    @property
+    def commit_tokens(self) -> int:
+        """Tokens, at most, of the texts that the next call embeds; they are committed together.
 
-    commit_texts: int
-    """How many texts these are at most."""
+        It may change as more is learned of the server.
+        """
+        ...
+
+    @property
+    def commit_texts(self) -> int:
+        """How many texts these are at most."""
+        ...
+
+    pads: bool
+    """Whether a call takes as long as if all its texts were as long as the longest."""
+
+    is_free: bool
+    """Whether nothing is paid for a vector."""
+
+    tokens_bought: int
+    """Tokens that were paid for since it was loaded; 0 of a local model."""
 
     in_flight: int
     """How many calls of ``embed`` may run at the same time, each in a thread of its own; 1 where more gain nothing."""

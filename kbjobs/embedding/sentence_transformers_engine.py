@@ -39,6 +39,9 @@ class SentenceTransformersEmbedder:
     engine = "sentence-transformers"
     commit_tokens = LOCAL_COMMIT_TOKENS
     commit_texts = UNLIMITED
+    pads = True
+    is_free = True
+    tokens_bought = 0
     in_flight = 1
 
     def __init__(self, folder: ModelFolder, model_key: str, device: str = "auto") -> None:

@@ -31,6 +31,9 @@ class TokenEmbedder(ABC):
 
     commit_tokens = LOCAL_COMMIT_TOKENS
     commit_texts = UNLIMITED
+    pads = True
+    is_free = True
+    tokens_bought = 0
     in_flight = 1
 
     def __init__(self, folder: ModelFolder, model_key: str, engine: str) -> None:

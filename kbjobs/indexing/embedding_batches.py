@@ -44,7 +44,8 @@ class BatchEmbedding:
         self.failed: list[str] = []
         """Hashes of the texts that could not be embedded."""
         self._context, self._embedder = context, embedder
-        self._waiting = deque(batches)
+        self._halves: deque[Batch] = deque()
+        self._batches = iter(batches)
         self._read, self._keep = read, keep
 
     def run(self, on_done: Callable[[int], None]) -> None:
@@ -52,21 +53,25 @@ class BatchEmbedding:
         if self._embedder.in_flight > 1:
             self._run_concurrently(on_done)
             return
-        while self._waiting:
-            batch = self._waiting.popleft()
+        while (batch := self._next()) is not None:
             crash_point("embed.before")
             texts = self._read(batch)
             on_done(self._settle(batch, partial(self._embedder.embed, texts)))
+
+    def _next(self) -> Batch | None:
+        """The next batch, made only now: its size may depend on the answers so far. None at the end."""
+        return self._halves.popleft() if self._halves else next(self._batches, None)
 
     def _run_concurrently(self, on_done: Callable[[int], None]) -> None:
         running: dict[Future[Vectors], Batch] = {}
         with ThreadPoolExecutor(self._embedder.in_flight, thread_name_prefix="embed") as pool:
             try:
-                while self._waiting or running:
-                    while self._waiting and len(running) < self._embedder.in_flight:
-                        batch = self._waiting.popleft()
+                while True:
+                    while len(running) < self._embedder.in_flight and (batch := self._next()) is not None:
                         crash_point("embed.before")
                         running[pool.submit(self._embedder.embed, self._read(batch))] = batch
+                    if not running:
+                        return
                     for future in wait(running, POLL_SECONDS, FIRST_COMPLETED).done:
                         on_done(self._settle(running.pop(future), future.result))
                     self._context.check()
@@ -104,7 +109,7 @@ class BatchEmbedding:
         else:
             log.warning("a batch of %d texts failed (%s); trying its halves", len(batch), error.message)
             middle = len(batch) // 2
-            self._waiting.extendleft((batch[middle:], batch[:middle]))
+            self._halves.extendleft((batch[middle:], batch[:middle]))
             return 0
         for text, content in zip(failed, self._read(failed), strict=True):
             log.warning("not embedded: %s…: %s", content[:60], error.message)

@@ -13,6 +13,7 @@ from kbjobs.content.tokens import counter_of
 from kbjobs.context import Context, PhaseResult
 from kbjobs.crashpoints import crash_point
 from kbjobs.embedding.base import Embedder
+from kbjobs.indexing.bought import Bought
 from kbjobs.indexing.collection_writer import CollectionWriter
 from kbjobs.indexing.cutting import IndexOptions, choose_profile
 from kbjobs.indexing.embedding_batches import BatchEmbedding
@@ -76,7 +77,8 @@ def run_index(
         publish_words(context.source, ledger, profile)
         del chunker, tokens  # tens of MB, before the engine needs them
         missing = ledger.missing_texts(model, profile, newer_than)
-        failed_chunks = _embed_missing(context, indexed, embedder, missing)
+        bought = Bought.read(ledger, embedder, context.job_id)
+        failed_chunks = _embed_missing(context, indexed, embedder, missing, bought)
         if scan.vanished:
             context.log.info("removing %d documents that are gone", len(scan.vanished))
             ledger.delete_documents(scan.vanished)
@@ -86,17 +88,17 @@ def run_index(
         adopt(ledger, model, profile)
         context.source.words.unlink(missing_ok=True)
         crash_point("profile.adopted")
-        if forcing:
-            ledger.set_fact(forcing, None)
+        for fact in (forcing, bought.name):
+            if fact:
+                ledger.set_fact(fact, None)
         chunks = ledger.count_chunks(profile)
         failed = len(scan.failed) + len(failed_chunks)
-        embedded = len(missing) - len(failed_chunks)
         documents = ledger.count_documents()
         counts = {
             "documents": documents,
             "chunks": chunks,
-            "embedded": embedded,
-            "reused": chunks - embedded - len(failed_chunks),
+            "embedded": bought.texts,
+            "reused": max(0, chunks - bought.texts - len(failed_chunks)),
             "deleted": len(scan.vanished),
             "failed": failed,
             "skipped": len(scan.skipped) + scan.short,
@@ -108,11 +110,13 @@ def run_index(
             "dimension": embedder.dimension,
             "engine": embedder.engine,
         }
+        if not embedder.is_free:
+            counts["tokens"] = bought.all_tokens
     finally:
         ledger.close()
     summary = (
         f"{counted(documents, 'document')} ({scan.new} new, {scan.changed} changed, {len(scan.vanished)} deleted),"
-        f" {counted(chunks, 'passage')}: {embedded:,} embedded, {chunks - embedded - len(failed_chunks):,} reused"
+        f" {counted(chunks, 'passage')}: {bought.texts:,} embedded, {counts['reused']:,} reused"
     )
     if failed:
         summary += f"; {failed:,} could not be processed (see the log){scan.tell_beside()}"
@@ -139,7 +143,9 @@ def _begin_anew(indexed: Indexed) -> None:
         WorkingCopy(indexed.live).begin(empty=True)
 
 
-def _embed_missing(context: Context, indexed: Indexed, embedder: Embedder, missing: Sequence[MissingText]) -> list[str]:
+def _embed_missing(
+    context: Context, indexed: Indexed, embedder: Embedder, missing: Sequence[MissingText], bought: Bought
+) -> list[str]:
     """Embed and commit batch by batch; returns the hashes of texts that could not be embedded."""
     if not missing:
         return []
@@ -156,7 +162,7 @@ def _embed_missing(context: Context, indexed: Indexed, embedder: Embedder, missi
 
         def keep(batch: Sequence[MissingText], vectors: NDArray[np.float32]) -> None:
             rows = [(text.text_hash, _to_bytes(vector)) for text, vector in zip(batch, vectors, strict=True)]
-            ledger.put_vectors(indexed.model, rows)
+            ledger.put_vectors(indexed.model, rows, bought.add(len(rows)))
             crash_point("embed.committed")
             context.saved(len(rows))
             hashes = [text_hash for text_hash, _ in rows]
@@ -169,7 +175,7 @@ def _embed_missing(context: Context, indexed: Indexed, embedder: Embedder, missi
             done += count
             context.progress(done, total, "chunks", "embedding", EMBED)
 
-        batches = _batches(missing, embedder.commit_tokens, embedder.commit_texts)
+        batches = _alike(missing, embedder) if embedder.pads else _in_order(missing, embedder)
         embedding = BatchEmbedding(context, embedder, batches, read, keep)
         embedding.run(on_done)
     return embedding.failed
@@ -179,7 +185,21 @@ def _to_bytes(vector: NDArray[np.float32]) -> bytes:
     return np.ascontiguousarray(vector, dtype="<f4").tobytes()
 
 
-def _batches(missing: Sequence[MissingText], max_tokens: int, max_texts: int) -> Iterator[list[MissingText]]:
+def _in_order(missing: Sequence[MissingText], embedder: Embedder) -> Iterator[list[MissingText]]:
+    """Batches as full as the embedder takes them when each is made."""
+    batch: list[MissingText] = []
+    tokens = 0
+    for text in missing:
+        if batch and (tokens + text.tokens > embedder.commit_tokens or len(batch) >= embedder.commit_texts):
+            yield batch
+            batch, tokens = [], 0
+        batch.append(text)
+        tokens += text.tokens
+    if batch:
+        yield batch
+
+
+def _alike(missing: Sequence[MissingText], embedder: Embedder) -> Iterator[list[MissingText]]:
     """Batches of texts of like length, up to so many tokens and texts each.
 
     Like lengths waste no padding. The order of the batches is mixed (the same in every run), so that the
@@ -189,7 +209,7 @@ def _batches(missing: Sequence[MissingText], max_tokens: int, max_texts: int) ->
     for text in sorted(missing, key=lambda text: text.tokens, reverse=True):
         batch = batches[-1]
         longest = batch[0].tokens if batch else text.tokens
-        if batch and ((len(batch) + 1) * longest > max_tokens or len(batch) >= max_texts):
+        if batch and ((len(batch) + 1) * longest > embedder.commit_tokens or len(batch) >= embedder.commit_texts):
             batches.append([])
         batches[-1].append(text)
     random.Random(0).shuffle(batches)  # noqa: S311 — an order, not a secret

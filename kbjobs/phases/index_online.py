@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from kbjobs.context import Context, PhaseResult
-from kbjobs.embedding.online_models import OPENAI_KEY, TEXT_EMBEDDING_3_SMALL, format_dollars
+from kbjobs.embedding.online_models import OPENAI_KEY, TEXT_EMBEDDING_3_SMALL
 from kbjobs.phases.base import JobType, Params, Plan
 from kbjobs.phases.source_checks import advise_index, check_disk, check_folders, find_older, tell_recut
+from kbjobs.prices import Price, format_dollars
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 from kbjobs.wording import counted
@@ -55,10 +56,11 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: IndexOnli
         return planned
     check_disk(home, source)
     older = find_older(source, MODEL.name)
+    price = Price.read(settings, MODEL.price)
     if older is None or not params.recut:
         return planned
     check_disk(home, source, MODEL.name)
-    cost = f"about {counted(older.tokens, 'token')} are bought, {MODEL.describe_price(older.tokens)}"
+    cost = f"about {counted(older.tokens, 'token')} are bought, {price.describe(older.tokens)}"
     return replace(planned, notes=(tell_recut(source, older, f"{cost}; --dry-run counts them exactly"),))
 
 
@@ -83,7 +85,9 @@ def run(context: Context, params: IndexOnlineParams) -> PhaseResult:
     preload = threading.Thread(target=import_module, args=("chromadb",), name="preload")
     preload.start()
     try:
-        embedder = OpenAIEmbedder(MODEL, context.secret(OPENAI_KEY))
+        embedder = OpenAIEmbedder(
+            MODEL, context.secret(OPENAI_KEY), at_once=context.settings.integer("online_requests")
+        )
     finally:
         preload.join()
     try:
@@ -92,11 +96,12 @@ def run(context: Context, params: IndexOnlineParams) -> PhaseResult:
     finally:
         context.log.info("%d tokens bought in this attempt", embedder.tokens_bought)
         embedder.close()
-    tokens = embedder.tokens_bought
-    counts = result.counts | {"tokens": tokens, "price_usd": round(MODEL.price(tokens), 8)}
+    price = Price.read(context.settings, MODEL.price)
+    tokens = result.counts["tokens"]
+    counts = result.counts | {"price_usd": round(price.of(tokens), 8)}
     kept = None if params.recut else tell_kept(context.source.ledger, MODEL.name)
-    note = "" if kept is None else _tell_kept(kept)
-    bought = f"; {counted(tokens, 'token')} bought, {format_dollars(MODEL.price(tokens))} USD at list price"
+    note = "" if kept is None else _tell_kept(kept, price)
+    bought = f"; {counted(tokens, 'token')} bought, {format_dollars(price.of(tokens))} USD at list price"
     return replace(result, counts=counts, summary=result.summary + bought + note)
 
 
@@ -106,10 +111,10 @@ def _options(params: IndexOnlineParams) -> IndexOptions:
     return IndexOptions(params.force, params.recut, params.limit, params.allow_delete, keeps_cut=True)
 
 
-def _tell_kept(older: OlderCut) -> str:
+def _tell_kept(older: OlderCut, price: Price) -> str:
     return (
         f"; {counted(older.documents, 'document')} had passages cut by an older version and keep them while they are"
-        f" unchanged: --recut cuts them anew, fuller, for about {format_dollars(MODEL.price(older.tokens))} USD"
+        f" unchanged: --recut cuts them anew, fuller, for about {format_dollars(price.of(older.tokens))} USD"
     )
 
 
@@ -118,6 +123,7 @@ def _estimate(context: Context, params: IndexOnlineParams) -> PhaseResult:
     from kbjobs.embedding.openai_tokens import Cl100kTokens
     from kbjobs.indexing.estimate import estimate_index
 
+    price = Price.read(context.settings, MODEL.price)
     found = estimate_index(context, MODEL.key, Cl100kTokens(), PASSAGE_TOKENS, _options(params))
     counts = {
         "dry_run": True,
@@ -136,13 +142,13 @@ def _estimate(context: Context, params: IndexOnlineParams) -> PhaseResult:
         "dimension": MODEL.dimension,
         "engine": "openai",
         "tokens": found.tokens,
-        "price_usd": round(MODEL.price(found.tokens), 8),
-        "price_of": MODEL.priced_in,
+        "price_usd": round(price.of(found.tokens), 8),
+        "price_of": price.since,
     }
     summary = (
         f"dry run, nothing was bought or changed: of {counted(found.chunks, 'passage')} {found.missing:,} would be"
         " embedded,"
-        f" {counted(found.tokens, 'token')}, {MODEL.describe_price(found.tokens)}"
+        f" {counted(found.tokens, 'token')}, {price.describe(found.tokens)}"
     )
     if found.scan.failed:
         summary += f"; {len(found.scan.failed):,} could not be processed (see the log){found.scan.tell_beside()}"

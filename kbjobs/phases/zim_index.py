@@ -19,6 +19,7 @@ from kbjobs.phases import index_offline
 from kbjobs.phases.base import JobType, Params, Plan
 from kbjobs.phases.source_checks import check_disk, check_folders
 from kbjobs.phases.zim_files import check_zim, name_source, zims_of
+from kbjobs.prices import Price
 from kbjobs.settings import Home, Settings
 from kbjobs.store.clocks import now_text
 from kbjobs.store.sources import Source, SourceFolder
@@ -109,9 +110,9 @@ def run(context: Context, params: ZimIndexParams) -> PhaseResult:
         result = run_index(context, embedder, options, Describing(params.language_filter))
     finally:
         embedder.close()
-    if tokens := getattr(embedder, "tokens_bought", 0):
-        price = round(TEXT_EMBEDDING_3_SMALL.price(tokens), 8)
-        result = replace(result, counts=result.counts | {"tokens": tokens, "price_usd": price})
+    if params.online:
+        price = Price.read(context.settings, TEXT_EMBEDDING_3_SMALL.price).of(result.counts["tokens"])
+        result = replace(result, counts=result.counts | {"price_usd": round(price, 8)})
     return result
 
 
@@ -119,7 +120,11 @@ def _load(context: Context, params: ZimIndexParams) -> Embedder:
     if params.online:
         from kbjobs.embedding.openai_embedder import OpenAIEmbedder
 
-        return OpenAIEmbedder(TEXT_EMBEDDING_3_SMALL, context.secret(OPENAI_KEY))
+        return OpenAIEmbedder(
+            TEXT_EMBEDDING_3_SMALL,
+            context.secret(OPENAI_KEY),
+            at_once=context.settings.integer("online_requests"),
+        )
     from kbjobs.embedding.choose import load_embedder
 
     assert params.model is not None  # noqa: S101 — filled in by plan()

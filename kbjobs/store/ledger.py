@@ -266,9 +266,16 @@ class Ledger:
             found.update(self.connection.execute(f"SELECT id, text FROM chunks WHERE id IN ({marks})", page).fetchall())
         return [found[chunk] for chunk in chunks]
 
-    def put_vectors(self, model: int, vectors: Iterable[tuple[str, bytes]]) -> None:
-        """Commit vectors: pairs of text hash and float32 bytes. An older vector of the text is replaced."""
+    def put_vectors(
+        self, model: int, vectors: Iterable[tuple[str, bytes]], fact: tuple[str, str] | None = None
+    ) -> None:
+        """Commit vectors: pairs of text hash and float32 bytes. An older vector of the text is replaced.
+
+        ``fact``, a name and a value, is remembered with them.
+        """
         with transaction(self.connection):
+            if fact is not None:
+                self.connection.execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", fact)
             self.connection.executemany(
                 "INSERT OR REPLACE INTO vectors (model, text_hash, vector) VALUES (?, ?, ?)",
                 [(model, text_hash, vector) for text_hash, vector in vectors],

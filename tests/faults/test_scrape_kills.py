@@ -17,8 +17,8 @@ from kbjobs.store.transitions import Status
 from tests.conftest import FACTOR
 from tests.faults.test_crash_points import finish
 from tests.faults.test_kills import calm, kill_randomly, run_undisturbed
-from tests.scraping.test_scrape import files_of, page, tree
 from tests.scraping.mediawiki.test_wiki import pages, parsed
+from tests.scraping.test_scrape import files_of, page, tree
 from tests.servers.site_server import Page, SiteServer
 from tests.servers.wiki_server import WikiServer
 

@@ -17,7 +17,9 @@ import pytest
 from kbjobs.api import JobManager
 from kbjobs.context import Context, PhaseResult
 from kbjobs.credentials import set_secret
-from kbjobs.embedding.openai_embedder import BadAnswerError, OpenAIEmbedder
+from kbjobs.embedding.openai_client import BadAnswerError
+from kbjobs.embedding.openai_embedder import REQUEST_TEXTS
+from kbjobs.embedding.rate_limits import FIRST_AT_ONCE
 from kbjobs.errors import ExitCode, JobCancelled, KbjobsError, MissingRequirementError, TransientError
 from kbjobs.phases import index_online
 from kbjobs.phases.index_online import IndexOnlineParams
@@ -40,7 +42,7 @@ from tests.servers.openai_server import (
     server_error,
 )
 
-IN_FLIGHT = OpenAIEmbedder.commit_texts * OpenAIEmbedder.in_flight
+IN_FLIGHT = REQUEST_TEXTS * FIRST_AT_ONCE
 
 
 def context(home: Home, is_stopping: Callable[[], bool] = lambda: False, job_id: int = 1) -> Context:
@@ -63,8 +65,9 @@ def ledger_texts(home: Home) -> dict[str, str]:
 
 
 @pytest.fixture
-def docs(home: Home, tmp_path: Path) -> Path:
-    """A source of 700 small pages: six requests."""
+def docs(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A source of 700 small pages: six requests, and never more of them at once than at the beginning."""
+    monkeypatch.setenv("KBJOBS_ONLINE_REQUESTS", str(FIRST_AT_ONCE))
     pages = write_pages(tmp_path / "pages", 700)
     register(home, "docs", [pages])
     return pages
@@ -122,13 +125,13 @@ def test_requests_are_in_flight_together_and_within_the_limits(
 ) -> None:
     openai_api.gate.clear()
     released = threading.Thread(
-        target=lambda: (wait_until(lambda: openai_api.waiting == OpenAIEmbedder.in_flight), openai_api.gate.set())
+        target=lambda: (wait_until(lambda: openai_api.waiting == FIRST_AT_ONCE), openai_api.gate.set())
     )
     released.start()
     index(home)
     released.join()
-    assert openai_api.most_at_once == OpenAIEmbedder.in_flight
-    assert max(request["inputs"] for request in openai_api.requests) <= OpenAIEmbedder.commit_texts
+    assert openai_api.most_at_once == FIRST_AT_ONCE
+    assert max(request["inputs"] for request in openai_api.requests) <= REQUEST_TEXTS
     assert max(request["tokens"] for request in openai_api.requests) <= 300_000
     assert {request["status"] for request in openai_api.requests} == {200}
     assert len(openai_api.sold_texts) == 700
@@ -170,7 +173,7 @@ def test_a_server_that_stays_down_is_a_passing_error(home: Home, tmp_path: Path,
 def test_an_exhausted_quota_stops_at_once_and_keeps_what_was_bought(
     home: Home, docs: Path, openai_api: OpenAIServer, reply: Reply
 ) -> None:
-    openai_api.budget = 3 * OpenAIEmbedder.commit_texts
+    openai_api.budget = 3 * REQUEST_TEXTS
     sold = openai_api._sell
 
     def sell(*arguments: Any) -> Any:
@@ -183,7 +186,8 @@ def test_an_exhausted_quota_stops_at_once_and_keeps_what_was_bought(
     assert caught.value.exit_code == ExitCode.MISSING_REQUIREMENT
     assert "billing" in caught.value.hint
     assert all(request["retry"] == 0 for request in openai_api.requests)
-    assert len(ledger_vectors(home)) == len(openai_api.sold_texts) == 3 * OpenAIEmbedder.commit_texts
+    # One that was not sent yet when the first was refused is given up.
+    assert len(ledger_vectors(home)) == len(openai_api.sold_texts) <= 3 * REQUEST_TEXTS
     openai_api.budget = None
     index(home)
     assert len(openai_api.sold_texts) == len(set(openai_api.sold_texts)) == 700
@@ -282,14 +286,14 @@ def test_a_stop_keeps_what_is_in_flight(home: Home, docs: Path, openai_api: Open
     stop = threading.Event()
 
     def is_stopping() -> bool:
-        if openai_api.waiting == OpenAIEmbedder.in_flight and not stop.is_set():
+        if openai_api.waiting == FIRST_AT_ONCE and not stop.is_set():
             stop.set()
             threading.Timer(0.3, openai_api.gate.set).start()
         return stop.is_set()
 
     with pytest.raises(JobCancelled):
         index(home, is_stopping)
-    assert len(openai_api.requests) == OpenAIEmbedder.in_flight
+    assert len(openai_api.requests) == FIRST_AT_ONCE
     assert len(ledger_vectors(home)) == len(openai_api.sold_texts) == IN_FLIGHT
     index(home)
     assert len(openai_api.sold_texts) == 700
@@ -299,18 +303,18 @@ def test_a_stop_keeps_what_is_in_flight(home: Home, docs: Path, openai_api: Open
 def test_a_failure_keeps_what_is_in_flight(home: Home, docs: Path, openai_api: OpenAIServer) -> None:
     openai_api.script = [Reply(401, error_body("no", "invalid_request_error", "invalid_api_key"))] + [
         Reply(delay=0.5)
-    ] * (OpenAIEmbedder.in_flight - 1)
+    ] * (FIRST_AT_ONCE - 1)
     # None is answered before all have come: one that has not been sent yet is given up, and buys nothing.
     openai_api.gate.clear()
     opener = threading.Thread(
-        target=lambda: (wait_until(lambda: openai_api.waiting == OpenAIEmbedder.in_flight), openai_api.gate.set())
+        target=lambda: (wait_until(lambda: openai_api.waiting == FIRST_AT_ONCE), openai_api.gate.set())
     )
     opener.start()
     with pytest.raises(MissingRequirementError):
         index(home)
     opener.join()
     kept = len(ledger_vectors(home))
-    assert kept == len(openai_api.sold_texts) == IN_FLIGHT - OpenAIEmbedder.commit_texts
+    assert kept == len(openai_api.sold_texts) == IN_FLIGHT - REQUEST_TEXTS
 
 
 def test_force_buys_again_and_goes_on_after_a_stop(home: Home, docs: Path, openai_api: OpenAIServer) -> None:
@@ -510,14 +514,14 @@ def test_a_cancelled_job_keeps_what_was_on_its_way(home: Home, docs: Path, opena
     openai_api.gate.clear()
     manager = JobManager(home)
     job_id = manager.submit("index_online", "docs")
-    wait_until(lambda: openai_api.waiting == OpenAIEmbedder.in_flight)
+    wait_until(lambda: openai_api.waiting == FIRST_AT_ONCE)
     manager.cancel(job_id)
     wait_until(lambda: manager.get_status(job_id).cancel_requested)
     threading.Timer(1.0, openai_api.gate.set).start()
     job = wait_until(lambda: (job := manager.get_status(job_id)).has_ended and job)
     assert (job.status, job.exit_code) == (Status.CANCELLED, ExitCode.CANCELLED)
     assert len(ledger_vectors(home)) == len(openai_api.sold_texts) >= IN_FLIGHT
-    assert len(openai_api.requests) == OpenAIEmbedder.in_flight
+    assert len(openai_api.requests) == FIRST_AT_ONCE
 
 
 def test_a_base_url_that_is_none_is_told(home: Home, docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import pytest
 from kbjobs.api import JobManager
 from kbjobs.content.files import FoundFile, find_files
 from kbjobs.daemon.launching import ensure_daemon, is_running
-from kbjobs.embedding.openai_embedder import OpenAIEmbedder
+from kbjobs.embedding.openai_embedder import REQUEST_TEXTS
 from kbjobs.settings import Home, Settings
 from kbjobs.sources import describe, register, search, verify
 from kbjobs.store.ledger import Ledger
@@ -92,7 +92,7 @@ def test_a_chain_that_is_killed_buys_no_more_than_was_on_its_way(manager: JobMan
     assert [phase.status for phase in job.phases] == ["completed"] * 4
     passages = job.phases[1].result["chunks"]
     assert vectors(home, 1536) == len(set(openai_api.sold_texts)) == passages
-    assert passages <= len(openai_api.sold_texts) <= passages + in_flight * OpenAIEmbedder.commit_texts
+    assert passages <= len(openai_api.sold_texts) <= passages + in_flight * REQUEST_TEXTS
     local = job.phases[2].result
     assert local["embedded"] <= local["chunks"] - before
     assert written(home) == vectors(home, 1536) + vectors(home, 384)  # none was written twice

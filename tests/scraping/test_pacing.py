@@ -9,7 +9,8 @@ from email.utils import formatdate
 
 import pytest
 
-from kbjobs.scraping.pacing import LONGEST_BACKOFF, Pace, read_retry_after
+from kbjobs.retry_after import read_retry_after
+from kbjobs.scraping.pacing import LONGEST_BACKOFF, Pace
 
 HOST = "example.org"
 

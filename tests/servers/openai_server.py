@@ -72,6 +72,14 @@ class Reply:
     """Sell the vectors, then close the connection in the middle of the answer."""
 
 
+def write_duration(seconds: float) -> str:
+    """A duration as the API writes it: ``12ms``, ``1.5s``, ``6m0s``."""
+    if seconds < 1:
+        return f"{math.ceil(seconds * 1000)}ms"
+    minutes, rest = divmod(seconds, 60)
+    return f"{minutes:.0f}m{rest:g}s" if minutes else f"{round(rest, 3):g}s"
+
+
 def error_body(message: str, kind: str, code: str | None = None, param: str | None = None) -> dict[str, Any]:
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
@@ -100,6 +108,41 @@ def server_error(status: int = 500) -> Reply:
     return Reply(status, error_body("The server had an error while processing your request.", "server_error"))
 
 
+@dataclass
+class Window:
+    """A limit of so much in a time, as the API has for requests and for tokens.
+
+    It fills steadily, as OpenAI's do; ``is_fixed``: it is full again all at once, at its end.
+    """
+
+    limit: float
+    seconds: float = 60.0
+    is_fixed: bool = False
+    left: float = -1.0
+    at: float = field(default_factory=time.monotonic)
+
+    def fill(self) -> None:
+        """Bring it to now."""
+        now = time.monotonic()
+        if self.left < 0:
+            self.left, self.at = self.limit, now
+        elif not self.is_fixed:
+            self.left = min(self.limit, self.left + (now - self.at) * self.limit / self.seconds)
+            self.at = now
+        elif now - self.at >= self.seconds:
+            self.left, self.at = self.limit, now
+
+    def reset(self) -> float:
+        """Seconds until it is full."""
+        if self.is_fixed:
+            return max(0.0, self.at + self.seconds - time.monotonic())
+        return (self.limit - self.left) / self.limit * self.seconds
+
+    def wait(self, amount: float) -> float:
+        """Seconds until it has so much."""
+        return self.reset() if self.is_fixed else max(0.0, (amount - self.left) / self.limit * self.seconds)
+
+
 class OpenAIServer:
     """The server; answers from its construction until :meth:`close`."""
 
@@ -116,6 +159,8 @@ class OpenAIServer:
         """What to do with the next requests, one each, before all goes on as usual."""
         self.always: Reply | None = None
         """What to do with every request for which the script has nothing."""
+        self.windows = {"requests": Window(3000), "tokens": Window(1_000_000)}
+        """Its rate limits; what is beyond them is refused with 429."""
         self.budget: int | None = None
         """Texts that may still be sold; then the quota is exhausted."""
         self.refuse: Callable[[str], bool] = lambda text: False
@@ -179,10 +224,43 @@ class OpenAIServer:
             texts = [texts] if isinstance(texts, str) else texts
             if refusal := self._check(body, texts, request):
                 return Reply(refusal[0]), refusal[1]
+            if too_fast := self._take_from_windows({"requests": 1, "tokens": request["tokens"]}):
+                return too_fast, too_fast.error
             return self._sell(body, texts, request, reply)
         finally:
             with self.lock:
                 self._at_once -= 1
+
+    def _take_from_windows(self, wanted: dict[str, float]) -> Reply | None:
+        with self.lock:
+            for name, window in self.windows.items():
+                window.fill()
+                if window.left < wanted[name]:
+                    wait = window.wait(wanted[name])
+                    message = (
+                        f"Rate limit reached for {MODEL} in organization org-x on {name} per min: Limit"
+                        f" {window.limit:.0f}, Used {window.limit - window.left:.0f}, Requested {wanted[name]:.0f}."
+                        f" Please try again in {wait * 1000:.0f}ms."
+                    )
+                    return Reply(
+                        429,
+                        error_body(message, name, "rate_limit_exceeded"),
+                        {"retry-after": str(math.ceil(wait)), "retry-after-ms": f"{wait * 1000:.0f}"},
+                    )
+            for name, window in self.windows.items():
+                window.left -= wanted[name]
+        return None
+
+    def limit_headers(self) -> dict[str, str]:
+        """What an answer says of the limits."""
+        headers = {}
+        with self.lock:
+            for name, window in self.windows.items():
+                window.fill()
+                headers[f"x-ratelimit-limit-{name}"] = f"{window.limit:.0f}"
+                headers[f"x-ratelimit-remaining-{name}"] = f"{max(0, math.floor(window.left))}"
+                headers[f"x-ratelimit-reset-{name}"] = write_duration(window.reset())
+        return headers
 
     def _check(self, body: dict[str, Any], texts: Any, request: dict[str, Any]) -> tuple[int, Any] | None:
         bad = "invalid_request_error"
@@ -264,12 +342,7 @@ class _Handler(BaseHTTPRequestHandler):
             "content-type": "application/json",
             "content-length": str(len(content)),
             "x-request-id": f"req_{random.getrandbits(64):016x}",
-            "x-ratelimit-limit-requests": "3000",
-            "x-ratelimit-limit-tokens": "1000000",
-            "x-ratelimit-remaining-requests": "2999",
-            "x-ratelimit-remaining-tokens": "900000",
-            "x-ratelimit-reset-requests": "20ms",
-        }
+        } | self.api.limit_headers()
         for name, value in (headers | reply.headers).items():
             self.send_header(name, value)
         self.api.on_request(request)

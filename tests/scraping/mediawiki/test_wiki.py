@@ -187,7 +187,7 @@ def test_a_wiki_that_lags_is_left_alone(home: Home, wiki: WikiServer, monkeypatc
             raise
 
     monkeypatch.setattr(api, "FIRST_WAIT", 0.01)
-    monkeypatch.setattr("kbjobs.scraping.pacing.LONGEST_REST", 0.2)
+    monkeypatch.setattr("kbjobs.retry_after.LONGEST_REST", 0.2)
     monkeypatch.setattr(api.WikiApi, "ask", ask)
     counts = scrape_site(home, wiki.url).counts
     assert slowed == ["maxlag", "maxlag"]
@@ -203,7 +203,7 @@ def test_a_page_that_lags_is_asked_for_again(home: Home, wiki: WikiServer, monke
             parameters["maxlag"] = -2
         return await parse(self, **parameters)
 
-    monkeypatch.setattr("kbjobs.scraping.pacing.LONGEST_REST", 0.2)
+    monkeypatch.setattr("kbjobs.retry_after.LONGEST_REST", 0.2)
     monkeypatch.setattr("kbjobs.scraping.crawl.FIRST_WAIT", 0.01)
     monkeypatch.setattr(api.WikiApi, "ask", ask)
     assert scrape_site(home, wiki.url).counts["pages"] == 12

@@ -1,0 +1,242 @@
+"""The OpenAI API, or what ``OPENAI_BASE_URL`` names, by its own library: within its limits, and each failure told.
+
+The library itself repeats nothing: a repetition has to wait for its turn like every other request.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from kbjobs.embedding.online_models import OPENAI_KEY, SET_KEY, check_base_url, check_key
+from kbjobs.embedding.rate_limits import InterruptedTurn, RateLimits, Turn, read_wait
+from kbjobs.errors import KbjobsError, MissingRequirementError, TransientError
+
+DEFAULT_URL = "https://api.openai.com/v1"
+TIMEOUT_SECONDS = 120.0
+RETRIES = 5
+AT_ONCE = 16
+"""Requests at the same time, at most, unless a setting says otherwise."""
+
+FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0
+"""Seconds before the first repetition where the server asks for none, doubled each time, and the most of it."""
+
+# Codes and types of errors that no waiting mends; they come with 429 (or 400, billing_hard_limit_reached) like a rate
+# limit. From the API's guide to error codes and the list that OpenAI's own clients use.
+OUT_OF_MONEY = frozenset(
+    {
+        "insufficient_quota",
+        "credit_balance_exhausted",
+        "organization_spend_limit_exceeded",
+        "project_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+    }
+)
+ADD_MONEY = (
+    "Add credit or raise the limit in the billing settings of the account, then run the same again:"
+    " what was bought is kept and not bought twice."
+)
+
+
+Answer = TypeVar("Answer")
+
+
+class RefusedRequestError(KbjobsError):
+    """The API refuses what it was sent, and would again."""
+
+    def __init__(self, what: str, status: int, says: str) -> None:
+        super().__init__(f"the {what} refuses the request (status {status}){says}")
+        self.status = status
+        self.says = says
+
+
+class BadAnswerError(KbjobsError):
+    """The API answered with something that is not what it was asked for; nothing of it is kept."""
+
+    def __init__(self, what: str, api: str = "embedding API") -> None:
+        super().__init__(
+            f"the {api}'s answer cannot be used: {what}",
+            "Nothing of it was kept. If OPENAI_BASE_URL is set, check that the server there speaks OpenAI's API"
+            " and has this model.",
+        )
+
+
+class OpenAIClient:
+    """One client of the API, for any number of threads.
+
+    Args:
+        model: what is asked for, to be named in a message.
+        key: the API key; it is sent to the API and goes nowhere else.
+        what: what the API is called in a message: "embedding API".
+        retries: how often a request is repeated after a passing error.
+        timeout: seconds to wait for an answer.
+        at_once: requests at the same time, at most.
+    Raises:
+        MissingRequirementError: there is no key, or it cannot be one.
+        UsageError: ``OPENAI_BASE_URL`` is not a URL.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        key: str | None,
+        what: str = "embedding API",
+        *,
+        retries: int = RETRIES,
+        timeout: float = TIMEOUT_SECONDS,
+        at_once: int = AT_ONCE,
+    ) -> None:
+        self.limits = RateLimits(at_once)
+        self._model, self._what = model, what
+        self._key = check_key(key)
+        self._url = check_base_url(os.environ.get("OPENAI_BASE_URL"))
+        self._retries, self._timeout = retries, timeout
+        self._interrupted = threading.Event()
+        self._sdk = self._open()
+
+    def _open(self) -> Any:
+        import openai
+
+        # They tell of every request, and httpx's of the whole URL, which may carry a password.
+        for name in ("httpx", "httpx2", "openai"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        http = openai.DefaultHttpxClient(event_hooks={"response": [lambda found: self.limits.read(found.headers)]})
+        return openai.OpenAI(
+            api_key=self._key,
+            base_url=self._url or DEFAULT_URL,
+            max_retries=0,
+            timeout=self._timeout,
+            http_client=http,
+        )
+
+    def ask(self, tokens: int, send: Callable[[Any, dict[str, str]], Answer]) -> Answer:
+        """One answer of the API, after as many repetitions as passing errors need and are allowed.
+
+        Args:
+            tokens: what the request counts for the API's limit of tokens.
+            send: sends it, by the library's client and with these headers.
+        Raises:
+            RefusedRequestError: the API refuses what it was sent.
+            MissingRequirementError: the key is refused, or the account is out of money.
+            TransientError: no answer, or one that says to try again, after all repetitions.
+            BadAnswerError: the answer is not what was asked for.
+        """
+        import openai
+
+        for tries in range(self._retries + 1):
+            failure: KbjobsError
+            wait: float | None = None
+            limit = self.limits.tokens.limit
+            if limit is not None and tokens > limit:
+                told = f": its {tokens:,} tokens are more than a window of {limit:,.0f} holds"
+                failure = RefusedRequestError(self._what, 429, told)
+                break
+            try:
+                with self.limits.turn(tokens) as turn:
+                    try:
+                        answer = send(self._sdk, {"x-stainless-retry-count": str(tries)})
+                    except openai.APIStatusError as error:
+                        failure, wait = self._explain(error), self._weigh(error, turn, tries)
+                        if isinstance(failure, MissingRequirementError):
+                            self.interrupt()  # the others would fare no better
+                    except openai.APITimeoutError:
+                        self.limits.strained(turn)
+                        told = f"the {self._what} did not answer within {self._timeout:g} s"
+                        failure, wait = TransientError(told, self.where()), _backoff(tries)
+                    except openai.APIConnectionError:
+                        self.limits.strained(turn)
+                        told = f"the {self._what} cannot be reached, or broke off its answer"
+                        failure, wait = TransientError(told, self.where()), _backoff(tries)
+                    except (openai.OpenAIError, ValueError) as error:
+                        failure = BadAnswerError(f"it cannot be read ({type(error).__name__})", self._what)
+                    else:
+                        self.limits.succeeded()
+                        return answer
+            except InterruptedTurn:
+                failure = TransientError("the request was given up")
+            if not isinstance(failure, TransientError) or wait is None or tries == self._retries:
+                break
+            if self._interrupted.wait(wait):
+                break
+        # Raised here, outside of the handlers: the library's exceptions quote the server, and that may quote the key.
+        raise failure
+
+    def _weigh(self, error: Any, turn: Turn, tries: int) -> float | None:
+        """Let the limits know of a failure; the seconds until another try, None where none helps."""
+        status, headers = int(error.status_code), error.response.headers
+        if _is_out_of_money(error.code, error.type) or headers.get("x-should-retry") == "false":
+            return None
+        if status not in (408, 409, 429) and status < 500:
+            return None
+        wait = read_wait(headers)
+        if status != 429:
+            self.limits.strained(turn)
+            return max(wait or 0.0, _backoff(tries))
+        # All wait, not only this one; who is first then finds out whether more may follow.
+        self.limits.refused(turn, wait if wait is not None else _backoff(tries))
+        return 0.0
+
+    def interrupt(self) -> None:
+        """Requests that wait for their turn, or to be repeated, are given up."""
+        self._interrupted.set()
+        self.limits.interrupt()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._sdk.close()
+
+    def _explain(self, error: Any) -> KbjobsError:
+        status = int(error.status_code)
+        names = tuple(name for name in (error.code, error.type) if isinstance(name, str))
+        says = self._quote(error.body)
+        if status in (400, 402, 403, 429) and _is_out_of_money(*names):
+            return MissingRequirementError(f"the account of the {self._what} is out of money{says}", ADD_MONEY)
+        if status in (401, 403):
+            # Not what the server says: it may repeat the key.
+            code = f" ({names[0]})" if names and names[0].isidentifier() and names[0] not in self._key else ""
+            return MissingRequirementError(
+                f"the {self._what} refuses {OPENAI_KEY} with status {status}{code}",
+                f"Check that the key is right and may use {self._model}. {SET_KEY} What was bought is kept.",
+            )
+        if status == 404:
+            return MissingRequirementError(
+                f"the {self._what} does not know {self._model}, or not at this address{says}", self.where()
+            )
+        if status in (400, 413, 422):
+            return RefusedRequestError(self._what, status, says)
+        if status in (408, 409, 429) or status >= 500:
+            what = "is busy: the rate limit is reached" if status == 429 else "fails"
+            return TransientError(
+                f"the {self._what} {what} (status {status}){says}",
+                "What was bought is kept. Run the same again later, or let --retries do so.",
+            )
+        return BadAnswerError(f"status {status}{says}", self._what)
+
+    def _quote(self, body: object) -> str:
+        """What the server says, on one line, short, and without the key should it be there."""
+        message = body.get("message") if isinstance(body, dict) else None
+        if not isinstance(message, str) or not message.strip():
+            return ""
+        line = " ".join("".join(char if char.isprintable() else " " for char in message).split())
+        return f": {line.replace(self._key, '…')[:300]}"
+
+    def where(self) -> str:
+        """What to look at where there is no answer."""
+        if self._url:
+            return "Check OPENAI_BASE_URL, which the daemon was started with, and the server there."
+        return "Check the network of this machine."
+
+
+def _backoff(tries: int) -> float:
+    # Spread, so that requests which failed together are not repeated together.
+    return min(LONGEST_WAIT, FIRST_WAIT * 2.0**tries) * random.uniform(0.75, 1.25)  # noqa: S311
+
+
+def _is_out_of_money(*names: object) -> bool:
+    return any(name in OUT_OF_MONEY for name in names if isinstance(name, str))

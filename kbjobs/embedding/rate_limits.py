@@ -1,0 +1,234 @@
+"""When the next request to an API may go out: within what its headers say is left, and no more at once than it bears.
+
+The headers ``x-ratelimit-limit-…``, ``-remaining-…`` and ``-reset-…`` of requests and of tokens are those of OpenAI's
+guide to rate limits: how much a window holds, how much of it is left, and in what time it will be full again. Between
+two answers it is taken to fill as slowly as it was ever seen to: that is right for a limit that fills steadily, as
+OpenAI's does, and careful for one that starts anew at a moment. How many requests run at once grows with each answer
+and is halved by a refusal; after a refusal one request goes out first, and the others when it was answered.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from kbjobs.retry_after import read_retry_after
+
+FIRST_AT_ONCE = 4
+"""Requests at the same time before anything is known of the server."""
+
+LONGEST_LOOK = 5.0
+"""Seconds after which who waits for his turn looks again, whatever was reckoned."""
+
+_UNITS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(us|µs|ms|s|m|h|d)")
+
+
+class InterruptedTurn(Exception):
+    """The wait for a turn was given up."""
+
+
+def read_duration(value: str) -> float | None:
+    """Seconds of a duration as in a header: ``20ms``, ``6m0s``, ``1.5s``, or a bare number; None for anything else."""
+    value = value.strip()
+    found = list(_DURATION.finditer(value))
+    if found and "".join(match[0] for match in found) == value:
+        return sum(float(match[1]) * _UNITS[match[2]] for match in found)
+    return float(value) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", value) else None
+
+
+def read_wait(headers: Mapping[str, str]) -> float | None:
+    """The seconds that a refusal asks to wait, at most an hour; None where it says nothing."""
+    milliseconds = read_duration(headers.get("retry-after-ms", ""))
+    if milliseconds is not None:
+        return min(milliseconds / 1000, 3600.0)
+    return read_retry_after(headers.get("retry-after", "")) or None
+
+
+@dataclass
+class Budget:
+    """How much of one thing, requests or tokens, may be sent; times are those of the limits' clock."""
+
+    limit: float | None = None
+    """What a window holds; None while nothing is known, or nothing is limited."""
+    remaining: float = 0.0
+    told_at: float = 0.0
+    full_at: float = 0.0
+    rates: deque[float] = field(default_factory=lambda: deque(maxlen=20))
+
+    def read(self, headers: Mapping[str, str], name: str, now: float) -> None:
+        """Take what an answer says of it; what is not there or no number changes nothing."""
+        try:
+            limit = float(headers[f"x-ratelimit-limit-{name}"])
+            remaining = float(headers[f"x-ratelimit-remaining-{name}"])
+        except (KeyError, ValueError):
+            return
+        if not 0 < limit < 1e15 or not 0 <= remaining <= limit:
+            return
+        if self.limit != limit:
+            self.rates.clear()
+        reset = read_duration(headers.get(f"x-ratelimit-reset-{name}", ""))
+        if reset is None:
+            reset = 60.0 * (limit - remaining) / limit
+        self.limit, self.remaining, self.told_at, self.full_at = limit, remaining, now, now + reset
+        if reset > 0 and remaining < limit:
+            self.rates.append((limit - remaining) / reset)
+
+    @property
+    def rate(self) -> float:
+        """How much comes back in a second, at least."""
+        if self.limit is None:
+            return float("inf")
+        return min(self.rates) if self.rates else self.limit / 60.0
+
+    def left(self, now: float) -> float:
+        """How much may be sent now."""
+        if self.limit is None:
+            return float("inf")
+        if now >= self.full_at:
+            return self.limit
+        return min(self.limit, self.remaining + self.rate * (now - self.told_at))
+
+    def spend(self, amount: float) -> None:
+        """Take off what was sent, of which no answer will tell."""
+        self.remaining = max(0.0, self.remaining - amount)
+
+    def wait_for(self, amount: float, now: float) -> float:
+        """Seconds until so much may be sent; 0 where it may now. More than a window holds is waited for as that."""
+        if self.limit is None:
+            return 0.0
+        lacking = min(amount, self.limit) - self.left(now)
+        if lacking <= 0:
+            return 0.0
+        return max(min(self.full_at - now, lacking / self.rate if self.rate else LONGEST_LOOK), 0.001)
+
+
+@dataclass(slots=True)
+class Turn:
+    """A request that may go out: how many tokens it has, and when it began."""
+
+    tokens: int
+    began: float
+    is_told: bool = False
+    """Whether its answer has told what is left."""
+
+
+class RateLimits:
+    """Grants turns to the threads of one client.
+
+    Args:
+        most: requests at the same time.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.requests, self.tokens = Budget(), Budget()
+        self.refusals = 0
+        """Times that the server has refused a request for its rate."""
+        self._most, self._clock = most, clock
+        self._changed = threading.Condition()
+        self._at_once = float(min(FIRST_AT_ONCE, most))
+        self._grows_fast = True
+        self._running: list[Turn] = []
+        self._resumes_at = 0.0
+        self._shrunk_at = float("-inf")
+        self._probes = False
+        self._is_interrupted = False
+        self._local = threading.local()
+
+    @property
+    def at_once(self) -> int:
+        """How many requests may run at the same time now."""
+        return int(self._at_once)
+
+    @contextmanager
+    def turn(self, tokens: int) -> Iterator[Turn]:
+        """Wait until a request of so many tokens may go out; it has ended when the context is left.
+
+        Raises:
+            InterruptedTurn: the wait was given up.
+        """
+        with self._changed:
+            while (wait := self._wait(tokens)) > 0:
+                self._changed.wait(min(wait, LONGEST_LOOK))
+            turn = Turn(tokens, self._clock())
+            self._running.append(turn)
+        self._local.turn = turn
+        try:
+            yield turn
+        finally:
+            with self._changed:
+                self._running.remove(turn)
+                if not turn.is_told:  # it may have been counted
+                    self.requests.spend(1)
+                    self.tokens.spend(tokens)
+                self._changed.notify_all()
+
+    def _wait(self, tokens: int) -> float:
+        """Seconds until a request may go out, 0 for now. Called with the lock."""
+        if self._is_interrupted:
+            raise InterruptedTurn
+        now = self._clock()
+        if now < self._resumes_at:
+            return self._resumes_at - now
+        if len(self._running) >= (1 if self._probes else self.at_once):
+            return LONGEST_LOOK
+        # Of a request under way it is not known whether what is left was told with it or without it.
+        underway = sum(turn.tokens for turn in self._running)
+        waits = (
+            self.requests.wait_for(len(self._running) + 1, now),
+            self.tokens.wait_for(underway + tokens, now),
+        )
+        if self._running and max(waits) > 0:
+            return min(max(waits), 0.2)
+        return max(waits)
+
+    def read(self, headers: Mapping[str, str]) -> None:
+        """Take what an answer to this thread's request says of the limits."""
+        turn: Turn | None = getattr(self._local, "turn", None)
+        with self._changed:
+            now = self._clock()
+            self.requests.read(headers, "requests", now)
+            self.tokens.read(headers, "tokens", now)
+            if turn is not None:
+                turn.is_told = "x-ratelimit-remaining-tokens" in headers
+            self._changed.notify_all()
+
+    def succeeded(self) -> None:
+        """A request was answered as it should be: more of them may run at once."""
+        with self._changed:
+            self._probes = False
+            step = 1.0 if self._grows_fast else 1.0 / self._at_once
+            self._at_once = min(float(self._most), self._at_once + step)
+            self._changed.notify_all()
+
+    def refused(self, turn: Turn, wait: float) -> None:
+        """The server has refused a request for its rate: nothing goes out for so many seconds, then one, then more."""
+        with self._changed:
+            self.refusals += 1
+            self._resumes_at = max(self._resumes_at, self._clock() + wait)
+            self._probes = True
+            self._shrink(turn)
+
+    def strained(self, turn: Turn) -> None:
+        """The server has failed or not answered: fewer requests are to run at once."""
+        with self._changed:
+            self._shrink(turn)
+
+    def _shrink(self, turn: Turn) -> None:
+        # Requests that were under way together are one event.
+        if turn.began > self._shrunk_at:
+            self._shrunk_at = self._clock()
+            self._at_once = max(1.0, self._at_once / 2)
+            self._grows_fast = False
+
+    def interrupt(self) -> None:
+        """Let nobody wait any more."""
+        with self._changed:
+            self._is_interrupted = True
+            self._changed.notify_all()
