@@ -13,6 +13,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urljoin
 
 from kbjobs.content.encoding import NotText, decode_page
 from kbjobs.context import Context
@@ -103,6 +104,7 @@ class Crawl:
         self._context, self._frontier, self._fetcher = context, frontier, fetcher
         self._scope, self._wishes, self._pages, self._home_site = scope, wishes, pages, home_site
         self._robots: dict[str, asyncio.Future[Robots]] = {}
+        self._last_had = ""
         self._reported = 0.0
         self._budget = 0
         self._fetches_left = FETCHES_A_PAGE * (wishes.page_limit + AT_ONCE)
@@ -113,7 +115,8 @@ class Crawl:
         Raises SiteDown where the site gives no answer any more, JobCancelled where the job is to stop.
         """
         counts = self._frontier.count()
-        self._budget = self._wishes.page_limit - sum(counts.of(state) for state in (SAVED, SAME))
+        had = counts.of(SAVED) + counts.of(SAME) - self._frontier.count_moved()
+        self._budget = self._wishes.page_limit - had
         flying: deque[tuple[Address, asyncio.Task[Reply | FetchError]]] = deque()
         try:
             while True:
@@ -127,7 +130,13 @@ class Crawl:
                 self._report()
                 if done:
                     flying.popleft()
-                    self._commit(address, task.result())
+                    try:
+                        self._commit(address, task.result())
+                    except SiteDown:
+                        if not await self._still_answers(address.url):
+                            raise
+                        self.tally.failures_in_a_row = 0
+                        self._commit(address, task.result())
                     crash_point("scrape.committed")
         finally:
             for _, task in flying:
@@ -170,13 +179,20 @@ class Crawl:
         try:
             robots = await self.robots_of(address.url)
             if robots.problem:
-                return FetchError(address.url, "robots.txt cannot be read", robots.problem, is_temporary=True)
+                cause = robots.cause or "robots.txt cannot be read"
+                return FetchError(address.url, cause, robots.problem, is_temporary=not robots.cause)
             if not robots.allows(address.url):
                 return FetchError(address.url, FORBIDDEN)
+
+            def may_follow(target: str) -> bool:
+                if host_of(target) == host and not robots.allows(target):
+                    raise FetchError(target, FORBIDDEN)
+                return self._scope.is_on_site(target)
+
             # A page that somebody has taken away is fetched whole.
             is_there = bool(address.file) and (self._pages / address.file).exists()
             known = (address.etag, address.last_modified) if is_there else ("", "")
-            reply = await self._fetcher.get(address.url, *known, self._scope.is_on_site)
+            reply = await self._fetcher.get(address.url, *known, may_follow)
         except FetchError as error:
             return error
         if reply.status in (429, 503):
@@ -196,12 +212,25 @@ class Crawl:
         self._fetcher.pace.set_crawl_delay(host, robots.crawl_delay)
         return robots
 
+    async def _still_answers(self, url: str) -> bool:
+        """Whether the site gives what it gave last, or its robots.txt: then it is only some pages that it does not."""
+        place = self._last_had or urljoin(url, "/robots.txt")
+        task = asyncio.create_task(self._fetcher.get(place, most=0, cuts=True))
+        try:
+            while not (await asyncio.wait({task}, timeout=LOOK))[0]:
+                self._report()
+            return task.result().status < 500 and task.result().status != 429
+        except FetchError:
+            return False
+        finally:
+            task.cancel()
+
     # -- committing -------------------------------------------------------------------------------
 
     def _commit(self, address: Address, reply: Reply | FetchError) -> None:
         if isinstance(reply, FetchError):
             self._commit_failure(address, reply.cause, reply.is_temporary)
-        elif reply.status == 304:
+        elif reply.status == 304 and address.file:
             self._count(address, is_saved=False)
             # What it led to was queued when it was read, and is fetched again in this run as it is.
             self._frontier.put(self._as_before(address))
@@ -242,6 +271,10 @@ class Crawl:
             return
         body_hash = hashlib.sha256(reply.body).hexdigest()
         text, found = self._read(reply, kind, url)
+        if not address.is_asset and not (text if kind in HTML_TYPES else reply.body).strip():
+            # What was had before is not given up for it.
+            self._commit_failure(address, "binary content" if reply.body.strip() else "empty page", False)
+            return
         links = self._links(found) if address.depth < self._wishes.max_depth else []
         deeper = address.depth + 1
         if not address.is_asset and not found.may_keep:
@@ -308,6 +341,7 @@ class Crawl:
     def _count(self, address: Address, is_saved: bool) -> None:
         self.tally.fetched += 1
         self.tally.failures_in_a_row = 0
+        self._last_had = address.url
         if not address.is_asset:
             self._budget -= 1
             self.tally.saved += is_saved
