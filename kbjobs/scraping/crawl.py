@@ -10,9 +10,11 @@ import asyncio
 import hashlib
 import time
 from collections import deque
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import urljoin
 
 from kbjobs.content.encoding import NotText, decode_page
@@ -49,6 +51,8 @@ FORBIDDEN = "robots.txt forbids it"
 
 LOOK = 0.2
 """Seconds after which a crawl that waits looks whether it is to stop."""
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,13 +219,19 @@ class Crawl:
     async def _still_answers(self, url: str) -> bool:
         """Whether the site gives what it gave last, or its robots.txt: then it is only some pages that it does not."""
         place = self._last_had or urljoin(url, "/robots.txt")
-        task = asyncio.create_task(self._fetcher.get(place, most=0, cuts=True))
         try:
-            while not (await asyncio.wait({task}, timeout=LOOK))[0]:
-                self._report()
-            return task.result().status < 500 and task.result().status != 429
+            reply = await self.wait_for(self._fetcher.get(place, most=0, cuts=True))
         except FetchError:
             return False
+        return reply.status < 500 and reply.status != 429
+
+    async def wait_for(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """What some work gives; raises JobCancelled where the job is to stop before that."""
+        task = asyncio.create_task(work)
+        try:
+            while not (await asyncio.wait({task}, timeout=LOOK))[0]:
+                self._context.check()
+            return task.result()
         finally:
             task.cancel()
 

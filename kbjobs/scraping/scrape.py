@@ -30,6 +30,7 @@ LEADING = ("max_depth", "follow_links", "include_assets", "allow_subdomains", "i
 """Parameters of scrape on which it depends which links are followed."""
 
 UNREADABLE_ROBOTS = "Until it can be read, nothing may be fetched (RFC 9309). Try again later."
+NO_SITE = "Another try will not help. Does the address open in a browser?"
 
 Result = TypeVar("Result")
 
@@ -111,13 +112,15 @@ async def _crawl(context: Context, request: Request, frontier: Frontier, fetcher
     crawl = Crawl(context, frontier, fetcher, request.scope, request.wishes, context.source.pages, site_of(request.url))
     if not frontier.fact("sitemap read"):
         context.progress(0, 0, "pages", "reading robots.txt and sitemaps", eta_matters=False)
-        robots = await crawl.robots_of(request.url)
+        robots = await crawl.wait_for(crawl.robots_of(request.url))
         if robots.problem:
-            raise KbjobsError(robots.problem, UNREADABLE_ROBOTS)
+            raise KbjobsError(robots.problem, NO_SITE if robots.cause else UNREADABLE_ROBOTS)
         if robots.note:
             context.log.info(robots.note)
         for sitemap in [request.sitemap] if request.sitemap else robots.sitemaps:
-            urls, problems = await find_urls(fetcher, sitemap, request.scope.is_on_site, MOST_SITEMAP_URLS)
+            urls, problems = await crawl.wait_for(
+                find_urls(fetcher, sitemap, request.scope.is_on_site, MOST_SITEMAP_URLS)
+            )
             for problem in problems:
                 context.log.warning("sitemap: %s", problem)
             normal = (normalise(page) for page, _ in urls)
@@ -135,7 +138,7 @@ async def _crawl(context: Context, request: Request, frontier: Frontier, fetcher
 async def _tell_plan(request: Request, fetcher: Fetcher) -> PhaseResult:
     robots = await fetch_robots(fetcher, request.url)
     if robots.problem:
-        raise KbjobsError(robots.problem, UNREADABLE_ROBOTS)
+        raise KbjobsError(robots.problem, NO_SITE if robots.cause else UNREADABLE_ROBOTS)
     found: list[str] = []
     for sitemap in [request.sitemap] if request.sitemap else robots.sitemaps:
         urls, _ = await find_urls(fetcher, sitemap, request.scope.is_on_site, MOST_SITEMAP_URLS)

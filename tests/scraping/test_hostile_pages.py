@@ -27,9 +27,9 @@ pytestmark = pytest.mark.usefixtures("hasty")
 NAMES = (
     "/A", "/a", "/a.html", "/A.HTML", "/a.html/b", "/a.html/", "/a/", "/a/b", "/a//b", "/a/b/", "/a%2Fb", "/a%5cb",
     "/a_b", "/a:b", "/a*b", "/a%3Fb", "/a%22b", "/a%3Cb%3E", "/a%7Cb", "/con", "/CON.html", "/con.",
-    "/aux/nul.txt/prn", "/COM1", "/lpt9.html", "/..%2f..%2fetc%2fpasswd", "/%2e%2e/%2e%2e/etc/passwd", "/x/../../../etc/shadow",
-    "/...", "/.../x", "/.hidden", "/.%20.", "/%20", "/trailing.", "/trailing%20", "/trailing", "/" + "l" * 300,
-    "/" + "l" * 299 + "m", "/" + "l" * 300 + "/" + "l" * 300 + ".html", "/" + "%C3%BC" * 200,
+    "/aux/nul.txt/prn", "/COM1", "/lpt9.html", "/..%2f..%2fetc%2fpasswd", "/%2e%2e/%2e%2e/etc/passwd",
+    "/x/../../../etc/shadow", "/...", "/.../x", "/.hidden", "/.%20.", "/%20", "/trailing.", "/trailing%20", "/trailing",
+    "/" + "l" * 300, "/" + "l" * 299 + "m", "/" + "l" * 300 + "/" + "l" * 300 + ".html", "/" + "%C3%BC" * 200,
     "/" + "/".join(map(str, range(100, 160))),
     "/" + "/".join(map(str, range(100, 159))) + "/x", "/%E2%80%AElmth.exe", "/line%0Abreak", "/%1B[31m", "/%FF%FE",
     "/%F0%9F%92%A9", "/picture.png", "/picture.png/x", "/style.css", "/-rf", "/~", "/$HOME", "/%25",

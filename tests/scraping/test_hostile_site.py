@@ -11,12 +11,16 @@ from typing import Any
 
 import pytest
 
-from kbjobs.errors import KbjobsError
+from kbjobs.errors import JobCancelled, KbjobsError
+from kbjobs.phases import scrape
+from kbjobs.phases.scrape import ScrapeParams
 from kbjobs.scraping import crawl, guard
 from kbjobs.scraping.addresses import MOST_EQUAL_SEGMENTS, URL_LIMIT
 from kbjobs.scraping.links import MOST_LINKS
 from kbjobs.scraping.sitemaps import MOST_URLS
-from kbjobs.settings import Home
+from kbjobs.settings import Home, Settings
+from kbjobs.store.sources import SourceFolder
+from tests.phases.test_index_offline import context
 from tests.scraping.test_scrape import files_of, page, scrape_site
 from tests.servers.site_server import Answer, Page, Request, SiteServer
 
@@ -258,6 +262,18 @@ def test_a_site_that_gives_nothing_but_errors_is_down(home: Home) -> None:
         with pytest.raises(KbjobsError, match=r"gives no answer any more \(HTTP 502\)"):
             scrape_site(home, server.url)
         assert set(files_of(home)) == {"index.html"}
+
+
+@pytest.mark.parametrize("place", ["/robots.txt", "/map.xml", "/", "/good/1"])
+def test_a_site_that_asks_for_an_hours_rest_or_is_slow_can_be_left(home: Home, place: str) -> None:
+    with SiteServer(site()) as server:
+        server.pages["/robots.txt"] = Page(f"Sitemap: {server.url}/map.xml", type="text/plain")
+        server.pages[place] = Page("", 503, headers={"Retry-After": "3600"}, delay=0 if place.startswith("/g") else 5)
+        plan = scrape.plan(home, Settings(home), SourceFolder(home.sources, "site"), ScrapeParams(url=server.url))
+        began = time.monotonic()
+        with pytest.raises(JobCancelled):
+            scrape.run(context(home, "site", lambda: place in server.paths()), plan.params)
+        assert time.monotonic() - began < 3
 
 
 # -- robots.txt and sitemaps -------------------------------------------------------------------------
