@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ NAMES = (
     "/" + "/".join(map(str, range(100, 160))),
     "/" + "/".join(map(str, range(100, 159))) + "/x", "/%E2%80%AElmth.exe", "/line%0Abreak", "/%1B[31m", "/%FF%FE",
     "/%F0%9F%92%A9", "/picture.png", "/picture.png/x", "/style.css", "/-rf", "/~", "/$HOME", "/%25",
-    "/%252e%252e", "/index", "/index.html", "/index.html?", "/index?x", "/index?X", "/?x",
+    "/%252e%252e", "/index", "/index.html", "/index.html?", "/index?x", "/index?X", "/?x", "/f", "/f.html/g",
 )  # fmt: skip
 
 
@@ -44,6 +45,8 @@ def test_every_address_has_a_file_of_its_own_that_any_disk_takes(home: Home) -> 
         files = list(files_of(home))
         asked = set(server.paths()) - {"/robots.txt"}
         assert (counts["failed"], counts["same"], counts["skipped_for"]) == (0, 0, {})
+        folders = {str(folder).lower() for file in files for folder in PurePosixPath(file).parents}
+        assert not folders & {file.lower() for file in files}
         assert counts["pages"] == len(files) == len({file.lower() for file in files}) == len(asked)
         assert len(asked) > len(NAMES) - 5
         for segment in {segment for file in files for segment in file.split("/")}:
@@ -200,6 +203,8 @@ def test_what_was_had_is_not_given_up_for_what_is_no_page(home: Home, later: Pag
         result = scrape_site(home)
         assert (result.failed, result.counts["removed"]) == (1, 0)
         assert files_of(home) == before
+        del server.pages["/a"]  # but once it is gone, it is
+        assert scrape_site(home, allow_delete=True).counts["removed"] == 1
 
 
 @pytest.mark.parametrize("tag", ['"ü"', '"' + "x" * 60_000 + '"', "\x01", '"\t"'])

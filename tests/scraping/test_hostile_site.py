@@ -96,9 +96,10 @@ def test_a_path_that_grows_by_its_own_links_is_left(home: Home, link: str) -> No
 def test_ids_of_sessions_that_are_known_make_no_new_pages(home: Home) -> None:
     links = [f"/shop?sid={number}" for number in range(20)] + [f"/shop;jsessionid={number}" for number in range(20)]
     links += [f"/shop?PHPSESSID={number}&utm_source=x" for number in range(20)]
-    with SiteServer(site(*links) | {"/shop": lambda request: page("Shop", f"/shop?sid={next(visits)}")}) as server:
+    with SiteServer(site(*links, trap=lambda request: page("Shop", f"/shop?sid={next(visits)}"))) as server:
+        server.pages["/robots.txt"] = Page("", 404)
         assert scrape_site(home, server.url).counts["pages"] == len(GOOD) + 2
-        assert server.paths().count("/shop") == 1
+        assert sorted(server.paths()) == ["/", *GOOD, "/robots.txt", "/shop"]
 
 
 def test_the_same_page_under_new_addresses_is_one(home: Home) -> None:
@@ -181,20 +182,23 @@ def test_redirects_that_lead_nowhere_are_named_by_cause(home: Home) -> None:
 
 def test_a_subdomain_at_a_private_address_is_refused_at_once(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the start's own host may be private; however many such links there are, the site is not taken for down."""
-    looked_up = {"site.test": ["127.0.0.1"], "inner.site.test": ["169.254.169.254"], "rebound.site.test": ["127.0.0.1"]}
+    addresses = {"site.test": ["127.0.0.1"], "inner.site.test": ["169.254.169.254"], "rebound.site.test": ["127.0.0.1"]}
 
     async def look_up(host: str, port: int) -> list[str]:
-        return looked_up[host]
+        return addresses[host]
 
     monkeypatch.setattr(guard, "look_up", look_up)
+    monkeypatch.setattr(crawl, "FIRST_WAIT", 4.0)
     with SiteServer() as server:
         start = f"http://site.test:{server.port}"
         links = [
             f"http://{host}.site.test:{server.port}/{number}" for host in ("inner", "rebound") for number in range(15)
         ]
         server.pages |= site(*links, "/moved") | {"/moved": Page(location=links[0])}
+        began = time.monotonic()
         result = scrape_site(home, start, allow_subdomains=True)
         assert result.counts["causes"] == {"private address": 31}
+        assert time.monotonic() - began < 3  # no second try
         assert {request.headers["host"] for request in server.requests} == {f"site.test:{server.port}"}
         assert has_good(home)
 
