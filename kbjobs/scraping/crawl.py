@@ -21,7 +21,7 @@ from kbjobs.content.encoding import NotText, decode_page
 from kbjobs.context import Context
 from kbjobs.crashpoints import crash_point
 from kbjobs.errors import KbjobsError
-from kbjobs.scraping.addresses import Scope, normalise
+from kbjobs.scraping.addresses import Scope, normalise, site_of
 from kbjobs.scraping.failures import FetchError
 from kbjobs.scraping.fetching import Fetcher, Reply
 from kbjobs.scraping.links import PageLinks, read_links, read_style_links
@@ -183,8 +183,10 @@ class Crawl:
         try:
             robots = await self.robots_of(address.url)
             if robots.problem:
-                cause = robots.cause or "robots.txt cannot be read"
-                return FetchError(address.url, cause, robots.problem, is_temporary=not robots.cause)
+                # A subdomain may be none for good. Without the site itself all waits.
+                lasting = "" if site_of(address.url) in self._scope.hosts else robots.cause
+                cause = lasting or "robots.txt cannot be read"
+                return FetchError(address.url, cause, robots.problem, is_temporary=not lasting)
             if not robots.allows(address.url):
                 return FetchError(address.url, FORBIDDEN)
 
@@ -211,7 +213,7 @@ class Crawl:
         if host not in self._robots:
             self._robots[host] = asyncio.ensure_future(fetch_robots(self._fetcher, url))
         robots = await self._robots[host]
-        if robots.problem:
+        if robots.problem and not robots.cause:
             self._robots.pop(host, None)  # the next address asks again; several may have waited for this answer
         self._fetcher.pace.set_crawl_delay(host, robots.crawl_delay)
         return robots

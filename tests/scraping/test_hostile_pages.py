@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import re
+import socket
+from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
 
-from kbjobs.errors import JobCancelled
+from kbjobs.errors import JobCancelled, KbjobsError
 from kbjobs.phases import scrape
 from kbjobs.phases.scrape import ScrapeParams
-from kbjobs.scraping import guard
+from kbjobs.scraping import crawl, guard
 from kbjobs.settings import Home, Settings
 from kbjobs.sources import documents
 from kbjobs.store.sources import RESERVED, SourceFolder
 from tests.phases.test_index_offline import context
 from tests.phases.test_metadata import describe_pages
-from tests.scraping.test_scrape import files_of, page, scrape_site
+from tests.scraping.test_scrape import files_of, page, scrape_site, tree
 from tests.servers.site_server import Page, SiteServer
 
 pytestmark = pytest.mark.usefixtures("hasty")
@@ -215,15 +217,40 @@ def test_an_etag_that_no_request_can_carry(home: Home, tag: str) -> None:
         assert (result.failed, result.counts["unchanged"]) == (0, 1)
 
 
+def stop_scrape(home: Home, url: str, is_stopping: Callable[[], bool], **params: Any) -> None:
+    wishes = ScrapeParams(url=url, request_delay=0.0, **params)
+    plan = scrape.plan(home, Settings(home), SourceFolder(home.sources, "site"), wishes)
+    with pytest.raises(JobCancelled):
+        scrape.run(context(home, "site", is_stopping), plan.params)
+
+
+def test_a_name_that_is_lost_between_two_attempts_fails_no_page(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"site.test": ["127.0.0.1"]}
+
+    async def look_up(host: str, port: int) -> list[str]:
+        if host not in known:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return known[host]
+
+    monkeypatch.setattr(guard, "look_up", look_up)
+    monkeypatch.setattr(crawl, "MOST_TRIES", 5)  # as it is: fewer would be used up before the site is taken for down
+    with SiteServer(tree(60)) as server:
+        stop_scrape(home, f"http://site.test:{server.port}", lambda: len(server.requests) > 30, max_depth=9)
+        lost = known.pop("site.test")
+        for _ in range(2):
+            with pytest.raises(KbjobsError, match="gives no answer any more"):
+                scrape_site(home)
+        known["site.test"] = lost
+        assert scrape_site(home).counts["pages"] == 60
+        assert len(server.requests) < 60 + 16 + 4
+
+
 def test_a_stop_among_redirects_costs_no_page_of_the_limit(home: Home) -> None:
     moved = {f"/old/{number}": Page(location=f"/new/{number}") for number in range(20)}
     with SiteServer({"/": page("Start", *moved), **moved, "*": lambda request: page(request.path)}) as server:
         server.pages["/robots.txt"] = Page("", 404)
         scrape_site(home, server.url, "calm", page_limit=10)
-        plan = scrape.plan(home, Settings(home), SourceFolder(home.sources, "site"),
-                           ScrapeParams(url=server.url, request_delay=0.0, page_limit=10))  # fmt: skip
-        with pytest.raises(JobCancelled):
-            scrape.run(context(home, "site", lambda: len(files_of(home)) > 4), plan.params)
+        stop_scrape(home, server.url, lambda: len(files_of(home)) > 4, page_limit=10)
         assert 1 < len(files_of(home)) < 10
         scrape_site(home)
         assert files_of(home) == files_of(home, "calm")
