@@ -16,6 +16,8 @@ from tests.conftest import Kbjobs, fill_disk, wait_until
 from tests.scraping.test_scrape import files_of, page, scrape_site, tree
 from tests.servers.site_server import Answer, Page, Request, SiteServer, make_certificate
 
+pytestmark = pytest.mark.slow
+
 FAST = ("--request-delay", "0", "--max-depth", "20", "--page-limit", "1000")
 
 
