@@ -66,7 +66,7 @@ def normalise(url: str, base: str = "") -> str | None:
 
 def site_of(url: str) -> str:
     """Scheme-less host and port of an address in one form."""
-    return urlsplit(url).netloc
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def is_trap(url: str) -> bool:

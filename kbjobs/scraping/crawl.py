@@ -13,12 +13,13 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urljoin
 
 from kbjobs.content.encoding import NotText, decode_page
 from kbjobs.context import Context
 from kbjobs.crashpoints import crash_point
 from kbjobs.errors import KbjobsError
-from kbjobs.scraping.addresses import Scope, normalise
+from kbjobs.scraping.addresses import Scope, normalise, site_of
 from kbjobs.scraping.failures import FetchError
 from kbjobs.scraping.fetching import Fetcher, Reply
 from kbjobs.scraping.links import PageLinks, read_links, read_style_links
@@ -26,7 +27,7 @@ from kbjobs.scraping.mediawiki.api import WikiApi
 from kbjobs.scraping.mediawiki.reading import read_page
 from kbjobs.scraping.robots import Robots, fetch_robots
 from kbjobs.scraping.saving import HTML_TYPES, PAGE_TYPES, SUFFIXES, name_file, save, write_page
-from kbjobs.scraping.waiting import LOOK
+from kbjobs.scraping.waiting import LOOK, watched
 from kbjobs.scraping.web_urls import host_of
 from kbjobs.store.frontier import FAILED, GONE, QUEUED, SAME, SAVED, SKIPPED, Address, Fetched, Frontier
 
@@ -109,6 +110,7 @@ class Crawl:
         self._at_once = AT_ONCE
         self._robots: dict[str, asyncio.Future[Robots]] = {}
         self._known: Reply | None = None
+        self._last_had = ""
         self._reported = 0.0
         self._budget = 0
         self._fetches_left = FETCHES_A_PAGE * (wishes.page_limit + AT_ONCE)
@@ -132,7 +134,8 @@ class Crawl:
         Raises SiteDown where the site gives no answer any more, JobCancelled where the job is to stop.
         """
         counts = self._frontier.count()
-        self._budget = self._wishes.page_limit - sum(counts.of(state) for state in (SAVED, SAME))
+        had = counts.of(SAVED) + counts.of(SAME) - self._frontier.count_moved()
+        self._budget = self._wishes.page_limit - had
         flying: deque[tuple[Address, asyncio.Task[Reply | FetchError]]] = deque()
         try:
             while True:
@@ -146,7 +149,13 @@ class Crawl:
                 self._report()
                 if done:
                     flying.popleft()
-                    self._commit(address, task.result())
+                    try:
+                        self._commit(address, task.result())
+                    except SiteDown:
+                        if not await self._still_answers(address.url):
+                            raise
+                        self.tally.failures_in_a_row = 0
+                        self._commit(address, task.result())
                     crash_point("scrape.committed")
         finally:
             for _, task in flying:
@@ -189,7 +198,10 @@ class Crawl:
         try:
             robots = await self.robots_of(address.url)
             if robots.problem:
-                return FetchError(address.url, "robots.txt cannot be read", robots.problem, is_temporary=True)
+                # A subdomain may be none for good. Without the site itself all waits.
+                lasting = "" if site_of(address.url) in self._scope.hosts else robots.cause
+                cause = lasting or "robots.txt cannot be read"
+                return FetchError(address.url, cause, robots.problem, is_temporary=not lasting)
             if not robots.allows(address.url):
                 return FetchError(address.url, FORBIDDEN)
             if address.page and self._wiki is not None:
@@ -197,10 +209,16 @@ class Crawl:
             if self._known is not None and address.url == (self._known.moved_from or (self._known.url,))[0]:
                 reply, self._known = self._known, None
                 return reply
+
+            def may_follow(target: str) -> bool:
+                if host_of(target) == host and not robots.allows(target):
+                    raise FetchError(target, FORBIDDEN)
+                return self._scope.is_on_site(target)
+
             # A page that somebody has taken away is fetched whole.
             is_there = bool(address.file) and (self._pages / address.file).exists()
             known = (address.etag, address.last_modified) if is_there else ("", "")
-            reply = await self._fetcher.get(address.url, *known, self._scope.is_on_site)
+            reply = await self._fetcher.get(address.url, *known, may_follow)
         except FetchError as error:
             return error
         if reply.status in (429, 503):
@@ -215,17 +233,28 @@ class Crawl:
         if host not in self._robots:
             self._robots[host] = asyncio.ensure_future(fetch_robots(self._fetcher, url))
         robots = await self._robots[host]
-        if robots.problem:
+        if robots.problem and not robots.cause:
             self._robots.pop(host, None)  # the next address asks again; several may have waited for this answer
         self._fetcher.pace.set_crawl_delay(host, robots.crawl_delay)
         return robots
+
+    async def _still_answers(self, url: str) -> bool:
+        """Whether the site gives what it gave last, or its robots.txt: then it is only some pages that it does not."""
+        place = self._last_had or urljoin(url, "/robots.txt")
+        try:
+            if self._wiki is not None:
+                await watched(self._context, self._wiki.ask(action="query", meta="siteinfo"))
+            reply = await watched(self._context, self._fetcher.get(place, most=0, cuts=True))
+        except FetchError:
+            return False
+        return reply.status < 500 and reply.status != 429
 
     # -- committing -------------------------------------------------------------------------------
 
     def _commit(self, address: Address, reply: Reply | FetchError) -> None:
         if isinstance(reply, FetchError):
             self._commit_failure(address, reply.cause, reply.is_temporary)
-        elif reply.status == 304:
+        elif reply.status == 304 and address.file:
             self._count(address, is_saved=False)
             # What it led to was queued when it was read, and is fetched again in this run as it is.
             self._frontier.put(self._as_before(address))
@@ -266,6 +295,10 @@ class Crawl:
             return
         body_hash = hashlib.sha256(reply.body).hexdigest()
         text, found = self._read(reply, kind, url)
+        if not address.is_asset and not (text if kind in HTML_TYPES else reply.body).strip():
+            # What was had before is not given up for it.
+            self._commit_failure(address, "binary content" if reply.body.strip() else "empty page", False)
+            return
         links = self._links(found) if not address.page and address.depth < self._wishes.max_depth else []
         deeper = address.depth + 1
         if not address.is_asset and not found.may_keep:
@@ -332,6 +365,7 @@ class Crawl:
     def _count(self, address: Address, is_saved: bool) -> None:
         self.tally.fetched += 1
         self.tally.failures_in_a_row = 0
+        self._last_had = address.url
         if not address.is_asset:
             self._budget -= 1
             self.tally.saved += is_saved

@@ -26,7 +26,7 @@ class FetchError(Exception):
         self.url = url
         self.cause = cause
         self.is_temporary = is_temporary
-        self.message = f"{without_password(url)}: {cause}" + (f" ({detail})" if detail else "")
+        self.message = without_password(f"{url}: {cause}" + (f" ({detail})" if detail else ""))
         super().__init__(self.message)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import re
 import ssl
 import time
@@ -27,6 +28,10 @@ MAX_ASIDE = 64 * 1024
 """Bytes that are read of a body that is not the page: of a redirect or an error."""
 MAX_COOKIES = 500
 """Then all are forgotten: a site that sets a new one with each page would fill the memory."""
+MAX_COOKIE_BYTES = 4096
+"""Of those that are sent with a request; then all are forgotten too: servers refuse long headers."""
+MAX_VALIDATOR = 1024
+"""Characters of an ETag that is sent back."""
 REDIRECTS = (301, 302, 303, 307, 308)
 # What a server may send gzip as without saying so, because a page is what it meant.
 PAGE_TYPES = re.compile(r"text/|application/(xhtml\+xml|xml|json|rss\+xml|atom\+xml)$|$")
@@ -99,6 +104,8 @@ class Fetcher:
         limits: Limits | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
+        # httpx tells of every request, with the whole URL, which may carry a password.
+        logging.getLogger("httpx").setLevel(logging.WARNING)
         self.user_agent = user_agent
         self.pace = pace or Pace(0)
         self.limits = limits or Limits()
@@ -140,7 +147,7 @@ class Fetcher:
             FetchError: there is no reply, or none that may be followed or kept. An error status is a reply.
         """
         validators = {"If-None-Match": etag, "If-Modified-Since": last_modified}
-        headers = {name: value for name, value in validators.items() if value}
+        headers = {name: value for name, value in validators.items() if can_be_sent(value)}
         moved_from: list[str] = []
         asked = set()
         while True:
@@ -167,6 +174,9 @@ class Fetcher:
             self._client.cookies.clear()
         try:
             request = self._client.build_request("GET", url, headers=headers)
+            if len(request.headers.get("cookie", "")) > MAX_COOKIE_BYTES:
+                self._client.cookies.clear()
+                request = self._client.build_request("GET", url, headers=headers)
         except (httpx.InvalidURL, ValueError) as error:
             raise FetchError(url, "not a usable URL", str(error)) from error
         if not is_web_url(str(request.url)):
@@ -230,6 +240,11 @@ class Fetcher:
             if elapsed > self.limits.slow_for and response.num_bytes_downloaded < elapsed * self.limits.least_rate:
                 raise TimeoutError(f"less than {self.limits.least_rate:g} bytes a second")
         return bytes(body) + unpacker.finish()
+
+
+def can_be_sent(validator: str) -> bool:
+    """Whether a request may carry a validator: a server may have sent any bytes, and as many as it liked."""
+    return 0 < len(validator) <= MAX_VALIDATOR and validator.isascii() and validator.isprintable()
 
 
 def find_target(url: httpx.URL, location: str) -> str:

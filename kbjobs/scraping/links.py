@@ -40,9 +40,7 @@ def read_links(page: str, url: str) -> PageLinks:
     except TooDeeplyNested:
         return PageLinks()
     tree = LexborHTMLParser(data)
-    base = url
-    if (node := tree.css_first("base[href]")) is not None:
-        base = _join(url, node.attributes.get("href") or "") or url
+    base = find_base(tree, url)
     rules = " ".join(
         (node.attributes.get("content") or "").lower() for node in tree.css("meta[name=robots i], meta[name=kbjobs i]")
     )
@@ -77,8 +75,10 @@ def read_style_links(style: str, url: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, found)))[:MOST_LINKS]
 
 
-def _join(base: str, reference: str) -> str | None:
+def find_base(tree: LexborHTMLParser, url: str) -> str:
+    """What the relative addresses of a page that was found at ``url`` begin from."""
+    node = tree.css_first("base[href]")
     try:
-        return urljoin(base, reference)
+        return url if node is None else urljoin(url, node.attributes.get("href") or "")
     except ValueError:
-        return None
+        return url

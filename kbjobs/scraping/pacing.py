@@ -30,15 +30,23 @@ class _Host:
 
 
 class Turn:
-    """A request's leave to start."""
+    """A request's leave to start. Until it has started, or ended, no other one of its host gets any."""
 
     def __init__(self, host: _Host, clock: Callable[[], float]) -> None:
         self._host = host
         self._clock = clock
+        self._is_next = True
 
     def mark_start(self) -> None:
         """Count the gap from now: the request leaves only now, because it first had to connect."""
         self._host.started = max(self._host.started, self._clock())
+        self.let_next()
+
+    def let_next(self) -> None:
+        """Let the host's next request wait for its gap."""
+        if self._is_next:
+            self._is_next = False
+            self._host.turn.release()
 
 
 class Pace:
@@ -84,17 +92,25 @@ class Pace:
         known = self._host(host)
         async with known.places:
             # Who holds the lock starts next. The gap is counted from when it really did, not from when it was to.
-            async with known.turn:
+            await known.turn.acquire()
+            turn = Turn(known, self._clock)
+            try:
                 while (wait := self.wait_for(host)) > 0:
                     await self._sleep(wait)
                 known.started = self._clock()
-            yield Turn(known, self._clock)
+                if self._gap(known) <= 0:
+                    turn.let_next()  # many connect at once
+                yield turn
+            finally:
+                turn.let_next()
 
     def wait_for(self, host: str) -> float:
         """Seconds until the next request to the host could start, those that wait already not counted."""
         known = self._host(host)
-        gap = max(self.delay, known.crawl_delay)
-        return max(max(known.started + gap, known.rests_until) - self._clock(), 0.0)
+        return max(max(known.started + self._gap(known), known.rests_until) - self._clock(), 0.0)
+
+    def _gap(self, known: _Host) -> float:
+        return max(self.delay, known.crawl_delay)
 
     def slow_down(self, host: str, retry_after: str = "") -> float:
         """Let a host rest that has answered 429 or 503: twice as long each time, and at least as long as it asks for.

@@ -27,11 +27,14 @@ class Robots:
         text: of the file; an empty one allows everything.
         user_agent: whom it is asked for: a User-Agent header or its product token.
         problem: why the file cannot be read; then nothing is allowed.
+        cause: a short phrase for it, where it will stay so.
     """
 
-    def __init__(self, text: str, user_agent: str, problem: str = "") -> None:
+    def __init__(self, text: str, user_agent: str, problem: str = "", cause: str = "") -> None:
         self.problem = problem
         """Empty, or a sentence for a person that says why nothing is allowed."""
+        self.cause = cause
+        """Empty, or the cause of the problem where another try will not help."""
         self.note = ""
         """Empty, or what of the file is not followed as it stands there."""
         # The product token comes first and is all that counts (RFC 9309, 2.2.1); a comment may name other robots.
@@ -63,7 +66,8 @@ async def fetch_robots(fetcher: Fetcher, url: str) -> Robots:
     except FetchError as error:
         if error.cause in ("too many redirects", "redirect loop"):
             return Robots("", fetcher.user_agent)
-        return Robots("", fetcher.user_agent, f"robots.txt cannot be read: {error.message}")
+        cause = "" if error.is_temporary else error.cause
+        return Robots("", fetcher.user_agent, f"robots.txt cannot be read: {error.message}", cause)
     if reply.status == 429 or reply.status >= 500:
         return Robots("", fetcher.user_agent, f"robots.txt cannot be read: {place} answers {reply.status}")
     if reply.status != 200:

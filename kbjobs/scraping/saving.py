@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
+from itertools import count
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote, urlsplit
 
@@ -13,6 +14,7 @@ from selectolax.lexbor import LexborHTMLParser
 
 from kbjobs.content.nesting import TooDeeplyNested, refuse_deep_nesting
 from kbjobs.scraping.addresses import normalise, site_of
+from kbjobs.scraping.links import find_base
 from kbjobs.store.sources import RESERVED
 
 SEGMENT_LIMIT = 100
@@ -33,6 +35,7 @@ PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml", "application/pdf",
 """The types that become documents."""
 
 _ALIKE = {".html": (".html", ".htm", ".xhtml"), ".jpg": (".jpg", ".jpeg"), ".txt": (".txt", ".text", ".rst")}
+_FILE_SUFFIXES = frozenset(SUFFIXES.values()).union(*_ALIKE.values())
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f<>:\"/\\|?*\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _HEAD = re.compile(r"<head(?:\s[^>]{0,500})?>", re.IGNORECASE)
 _HTML = re.compile(r"<html(?:\s[^>]{0,500})?>|<!doctype[^>]{0,500}>", re.IGNORECASE)
@@ -70,30 +73,43 @@ def name_file(url: str, media_type: str, home_site: str, is_taken: Callable[[str
         stem, suffix = segments[-1], wanted
     if parts.query:
         stem += f"-{digest}"
+    folders = [_name_folder(segment) for segment in segments[:-1]]
     if site_of(url) != home_site:
-        segments.insert(0, _clean(site_of(url)))
-    folder = "/".join(segments[:-1])
-    place = f"{folder}/{stem}{suffix}" if folder else f"{stem}{suffix}"
-    return place if not is_taken(place) else f"{place.removesuffix(suffix)}-{digest}{suffix}"
+        folders.insert(0, _name_folder(_clean(site_of(url))))
+    place = "/".join([*folders, stem])
+    # A site may know how names are made, and take the next one as well.
+    more = ("" if number == 0 else f"-{digest}" if number == 1 else f"-{digest}-{number}" for number in count())
+    return next(name for each in more if not is_taken(name := f"{place}{each}{suffix}"))
 
 
 def write_page(text: str, url: str) -> str:
     """An HTML page as it is kept: in UTF-8, saying where it was found, its links absolute.
 
-    A canonical link of its own would be of another place, or the same: ours comes first, and the first one counts.
+    A canonical link of its own would be of another place, or the same: it gives way to ours.
     """
+
+    address = quote(url, safe="%/:?=&+,;@!$()*~#[]")
+    marks = f'<meta charset="utf-8"><link rel="canonical" href="{address}">'
+    if (tree := _parse(text)) is None:
+        return marks + text
+    base = find_base(tree, url)
 
     def make_absolute(value: str) -> str | None:
         reference, mark, fragment = value.partition("#")
-        found = normalise(reference, url)
+        found = normalise(reference, base)
         return None if found is None else f"{found}{mark}{fragment}"
 
-    text = _replace_links(text, make_absolute)
-    address = quote(url, safe="%/:?=&+,;@!$()*~#[]")
-    marks = f'<meta charset="utf-8"><link rel="canonical" href="{address}">'
+    is_changed = _replace_links(tree, make_absolute)
+    # The links need no base any more, and those that will lead to files bear none.
+    for node in tree.css("base, link[rel~=canonical i]"):
+        node.decompose()
+        is_changed = True
+    text = (tree.html or text) if is_changed else text
     for place in (_HEAD, _HTML):
         if found := place.search(text[:20_000]):
-            return text[: found.end()] + marks + text[found.end() :]
+            marked = text[: found.end()] + marks + text[found.end() :]
+            if _find_canonical(marked) == address:  # it may have come into a comment
+                return marked
     return marks + text
 
 
@@ -114,17 +130,28 @@ def relink(text: str, file: str, files: Mapping[str, str]) -> str:
             return None
         return quote(os.path.relpath(place, folder), safe="/-._~!$&'()*+,;=@") + mark + fragment
 
-    return _replace_links(text, make_relative)
+    tree = _parse(text)
+    return (tree.html or text) if tree is not None and _replace_links(tree, make_relative) else text
 
 
-def _replace_links(text: str, replace: Callable[[str], str | None]) -> str:
-    """The page with other links; as it is where none is replaced, or it is nested too deeply to be read."""
+def _parse(text: str) -> LexborHTMLParser | None:
+    """The tree of a page; None where it is nested too deeply to be read."""
     data = text.encode("utf-8", "replace")
     try:
         refuse_deep_nesting(data)
     except TooDeeplyNested:
-        return text
-    tree = LexborHTMLParser(data)
+        return None
+    return LexborHTMLParser(data)
+
+
+def _find_canonical(text: str) -> str:
+    tree = _parse(text)
+    node = None if tree is None or tree.head is None else tree.head.css_first("link[rel~=canonical i][href]")
+    return "" if node is None else node.attributes.get("href") or ""
+
+
+def _replace_links(tree: LexborHTMLParser, replace: Callable[[str], str | None]) -> bool:
+    """Replace the links of a page; whether there was any to replace."""
     is_changed = False
     for selector, name in _LINKS:
         for node in tree.css(selector):
@@ -135,16 +162,25 @@ def _replace_links(text: str, replace: Callable[[str], str | None]) -> str:
             if target is not None and target != value:
                 node.attrs[name] = target
                 is_changed = True
-    return (tree.html or text) if is_changed else text
+    return is_changed
 
 
 def save(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all; its folders are made."""
+    """Write a file whole or not at all; its folders are made. Where the disk is full, nothing of it is left."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name[:200]}.part")
-    with os.fdopen(os.open(unfinished, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-        file.write(data)
-    unfinished.replace(path)
+    try:
+        with os.fdopen(os.open(unfinished, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+            file.write(data)
+        unfinished.replace(path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def _name_folder(segment: str) -> str:
+    """A folder's name that no page's file has: ``/a`` is kept as ``a.html``, ``/a.html/b`` needs another folder."""
+    return f"{segment}_" if PurePosixPath(segment).suffix.lower() in _FILE_SUFFIXES else segment
 
 
 def _clean(segment: str) -> str:

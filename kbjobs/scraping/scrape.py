@@ -35,6 +35,7 @@ LEADING = ("max_depth", "follow_links", "include_assets", "allow_subdomains", "i
 """Parameters of scrape on which it depends which links are followed."""
 
 UNREADABLE_ROBOTS = "Until it can be read, nothing may be fetched (RFC 9309). Try again later."
+NO_SITE = "Another try will not help. Does the address open in a browser?"
 
 Result = TypeVar("Result")
 
@@ -116,22 +117,22 @@ async def _with_fetcher(context: Context, request: Request, work: Callable[[Fetc
 
 async def _crawl(context: Context, request: Request, frontier: Frontier, fetcher: Fetcher) -> Crawl:
     crawl = Crawl(context, frontier, fetcher, request.scope, request.wishes, context.source.pages, site_of(request.url))
-    context.progress(0, 0, "pages", "reading robots.txt", eta_matters=False)
-    robots = await watched(context, crawl.robots_of(request.url))
-    if robots.problem:
-        raise KbjobsError(robots.problem, UNREADABLE_ROBOTS)
-    if robots.note:
-        context.log.info(robots.note)
-    wiki = await watched(context, _find_wiki(context, request, frontier, fetcher, crawl, robots))
-    if wiki is not None:
-        context.log.info("a MediaWiki, read through %s", wiki.api)
-        context.source.fill({"name": wiki.name, "license": wiki.license})
-        await crawl_wiki(context, frontier, fetcher, request.scope, wiki, request.wishes.page_limit, crawl)
-    else:
-        frontier.add([request.url], 0)
-        if not frontier.fact("sitemap read"):
+    if not frontier.fact("sitemap read"):
+        context.progress(0, 0, "pages", "reading robots.txt", eta_matters=False)
+        robots = await watched(context, crawl.robots_of(request.url))
+        if robots.problem:
+            raise KbjobsError(robots.problem, NO_SITE if robots.cause else UNREADABLE_ROBOTS)
+        if robots.note:
+            context.log.info(robots.note)
+        wiki = await watched(context, _find_wiki(context, request, frontier, fetcher, crawl, robots))
+        if wiki is None:
+            frontier.add([request.url], 0)
             await watched(context, _read_sitemaps(context, request, frontier, fetcher, robots))
-        await crawl.run()
+        else:
+            context.log.info("a MediaWiki, read through %s", wiki.api)
+            context.source.fill({"name": wiki.name, "license": wiki.license})
+            await crawl_wiki(context, frontier, fetcher, request.scope, wiki, request.wishes.page_limit, crawl)
+    await crawl.run()
     if not any(frontier.files()):
         causes = frontier.causes(FAILED) | frontier.causes(SKIPPED)
         reason = ", ".join(f"{cause} ({count})" for cause, count in list(causes.items())[:3]) or "nothing was found"
@@ -180,7 +181,7 @@ async def _read_sitemaps(
 async def _tell_plan(context: Context, request: Request, fetcher: Fetcher) -> PhaseResult:
     robots = await fetch_robots(fetcher, request.url)
     if robots.problem:
-        raise KbjobsError(robots.problem, UNREADABLE_ROBOTS)
+        raise KbjobsError(robots.problem, NO_SITE if robots.cause else UNREADABLE_ROBOTS)
     delay = max(request.wishes.delay, robots.crawl_delay)
     may_start = robots.allows(request.url)
     if request.reads_wiki and not request.sitemap and may_start:

@@ -11,7 +11,7 @@ from xml.parsers import expat
 from kbjobs.scraping.failures import FetchError
 from kbjobs.scraping.fetching import Fetcher
 from kbjobs.scraping.unpacking import unpack
-from kbjobs.scraping.web_urls import is_web_url
+from kbjobs.scraping.web_urls import is_web_url, without_password
 
 MOST_BYTES = 50 * 1024 * 1024
 MOST_URLS = 50_000
@@ -182,4 +182,4 @@ async def find_urls(
             break
         if (await read(other)).sitemaps:
             problems.append(f"An index inside an index is not followed: {other}")
-    return list(pages.items()), problems
+    return list(pages.items()), [without_password(problem) for problem in problems]

@@ -30,5 +30,5 @@ def host_of(url: str) -> str:
 
 
 def without_password(url: str) -> str:
-    """A URL as it may be shown: without user and password."""
-    return re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/?#]*@", r"\1", url)
+    """A URL, or a text with URLs in it, as it may be shown: without users and passwords."""
+    return re.sub(r"((?:\b[A-Za-z][A-Za-z0-9+.-]*:)?//)[^/?#\s'\"]*@", r"\1", url)

@@ -334,6 +334,13 @@ class Frontier:
         ).fetchone()[0]
         return Counts(dict(map(tuple, rows)), int(waiting))
 
+    def count_moved(self) -> int:
+        """How many pages are another's because they lead there, and were no page of their own."""
+        row = self._connection.execute(
+            "SELECT count(*) FROM urls WHERE state = 'same' AND asset = 0 AND cause <> ''"
+        ).fetchone()
+        return int(row[0])
+
     def causes(self, state: str) -> dict[str, int]:
         """How many addresses are in a state for which cause, the most frequent first."""
         rows = self._connection.execute(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kbjobs.scraping import crawl, fetching
 from kbjobs.scraping.failures import FetchError
 from kbjobs.scraping.fetching import Fetcher, Limits, Reply
 from kbjobs.scraping.guard import Guard
@@ -22,6 +23,14 @@ def site() -> Iterator[SiteServer]:
     """A site without pages, which the test gives it."""
     with SiteServer() as server:
         yield server
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scrapes that give up early, so that what is slow or fails costs a test no time."""
+    monkeypatch.setattr(fetching, "Limits", lambda: Limits(connect=1, idle=0.3, whole=1, slow_for=0.2))
+    monkeypatch.setattr(crawl, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(crawl, "MOST_TRIES", 2)
 
 
 def fetcher_for(*, private_hosts: tuple[str, ...] = LOOPBACK, **options: Any) -> Fetcher:

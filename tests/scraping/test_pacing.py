@@ -63,6 +63,29 @@ def test_the_gap_is_never_smaller(late: float, connecting: float) -> None:
     assert max(gaps(starts)) <= 0.5 + late + connecting + 1e-9
 
 
+@pytest.mark.parametrize("order", [[0.7, 0.0, 0.0], [0.0, 0.7, 0.2], [1.3, 0.6, 0.0]])
+def test_a_request_that_connects_slowly_holds_the_next_one_back(order: list[float]) -> None:
+    """Else the next one would leave in the meantime, and both come to the host together."""
+    clock = Clock()
+    pace = pace_with(clock, 0.5)
+    starts: list[float] = []
+
+    async def ask(connecting: float) -> None:
+        async with pace.turn(HOST) as turn:
+            until = clock.now + connecting
+            while clock.now < until:
+                await clock.sleep(0.1)
+            turn.mark_start()
+            starts.append(clock.now)
+            await asyncio.sleep(0)
+
+    async def ask_all() -> None:
+        await asyncio.gather(*(ask(connecting) for connecting in order))
+
+    asyncio.run(ask_all())
+    assert min(gaps(starts)) >= 0.5 - 1e-9
+
+
 def test_real_time() -> None:
     """With the clock and the sleep of the event loop: the gaps hold there too."""
 

@@ -4,7 +4,7 @@
 ``server.requests`` what was asked of it. A page is text (HTML), bytes, a :class:`Page`, a list of these that are given
 one after the other (the last for ever), or a function that is given the :class:`Request` and returns one of these.
 Pages may be changed while the server runs. A path is looked up with its query first, then without; what is not there is
-a 404.
+the page ``*``, or a 404.
 
 With ``certificate=make_certificate(folder)`` it speaks TLS, with a certificate that nobody knows.
 """
@@ -82,7 +82,9 @@ def make_certificate(folder: Path, host: str = "127.0.0.1") -> Path:
 class SiteServer:
     """The server; answers from its construction until :meth:`close`."""
 
-    def __init__(self, pages: dict[str, Answer] | None = None, *, certificate: Path | None = None) -> None:
+    def __init__(
+        self, pages: dict[str, Answer] | None = None, *, certificate: Path | None = None, port: int = 0
+    ) -> None:
         self.pages: dict[str, Answer] = pages if pages is not None else {}
         self.requests: list[Request] = []
         """Every request in the order of arrival."""
@@ -98,7 +100,7 @@ class SiteServer:
         class Handler(_Handler):
             site = server
 
-        self.http = _Server(("127.0.0.1", 0), Handler)
+        self.http = _Server(("127.0.0.1", port), Handler)
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate)
@@ -126,7 +128,8 @@ class SiteServer:
 
     def find_page(self, request: Request) -> Page:
         """The page for a request."""
-        answer = self.pages.get(request.path, self.pages.get(request.path.partition("?")[0], Page("", 404)))
+        path = next((path for path in (request.path, request.path.partition("?")[0], "*") if path in self.pages), None)
+        answer = Page("", 404) if path is None else self.pages[path]
         while not isinstance(answer, Page):
             if isinstance(answer, (str, bytes)):
                 answer = Page(answer)
