@@ -277,8 +277,7 @@ class JobManager(JobReader):
             return  # what is left of the source is still to go
         raise ConflictError(
             f"job {job.id} was for a source {source_id!r} that was deleted on {job.source_deleted_at}",
-            f"The source of that id is a new one: submit a new job for it, kbjobs run {job.type.replace('_', '-')}"
-            f" {source_id}."
+            "The source of that id is a new one: submit a new job for it."
             if is_there_again
             else f"Register a new one with kbjobs sources add {source_id} PATH, then submit a new job for it.",
         )

@@ -229,7 +229,7 @@ def _work(home: Home, queue: Queue, job: Job, writer: ProgressWriter, stop: thre
                 progress.tell()
             crash_point("phase.recorded")
 
-        with _lock_source(source, is_stopping, follows_link=is_read or not job.ends_source):
+        with _lock_source(source, is_stopping, is_ending=job.ends_source and not is_read):
             crash_point("worker.source_locked")
             if is_read and source is not None and source.manifest.exists():
                 source.update_manifest()
@@ -265,15 +265,17 @@ def find_pasts(queue: Queue, job: Job) -> dict[int, Past]:
 
 
 def _lock_source(
-    source: SourceFolder | None, is_stopping: Callable[[], bool], follows_link: bool
+    source: SourceFolder | None, is_stopping: Callable[[], bool], is_ending: bool
 ) -> AbstractContextManager[Any]:
     """Take the source's lock, however long a command such as ``sources rebuild`` keeps it.
 
-    ``follows_link``: whether, where the source's folder is a link, a lock may be made in the place that it leads to.
+    ``is_ending``: the job does nothing but end the source: it makes no lock where a link leads to, nor among files that
+    are kept of a source that is gone.
     """
     if source is None or not source.path.is_dir():
         return nullcontext()
-    if source.path.is_symlink() and not follows_link and not source.lock.exists():
+    has_own_folder = source.manifest.exists() and not source.path.is_symlink()
+    if is_ending and not has_own_folder and not source.lock.exists():
         return nullcontext()
     while (lock := try_lock(source.lock, LOCK_SECONDS)) is None:
         log.info("source %s is in use by another process: waiting", source.id)

@@ -80,11 +80,11 @@ def count_contents(ledger: Path) -> tuple[int, int] | None:
         return None
     if not ledger.exists():
         return 0, 0
-    for mode in ("mode=ro", "immutable=1"):  # the second where nothing can be written beside it, as WAL wants it
-        try:
-            with closing(sqlite3.connect(f"file:{quote(str(ledger))}?{mode}", uri=True)) as connection:
-                documents = connection.execute("SELECT count(*) FROM documents").fetchone()[0]
-                return int(documents), int(connection.execute("SELECT count(*) FROM vectors").fetchone()[0])
-        except sqlite3.Error:
-            continue
-    return None
+    # A log is only read where it is; without one, a reader that does not know that nobody writes would make one.
+    mode = "mode=ro" if ledger.with_name(f"{ledger.name}-wal").exists() else "immutable=1"
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(ledger))}?{mode}", uri=True)) as connection:
+            documents = connection.execute("SELECT count(*) FROM documents").fetchone()[0]
+            return int(documents), int(connection.execute("SELECT count(*) FROM vectors").fetchone()[0])
+    except sqlite3.Error:
+        return None

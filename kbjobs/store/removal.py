@@ -128,7 +128,7 @@ class Removal:
         sweep = _Sweep(on_removed)
         for place in _list_parts(hidden, keep_files):
             sweep.remove(place)
-        if not sweep.problem and (not keep_files or not any(hidden.iterdir())):
+        if not sweep.problem and not (keep_files and _list_parts(hidden, keep_files=False)):
             sweep.remove(hidden)
         if sweep.problem:
             raise KbjobsError(
@@ -218,11 +218,11 @@ def list_unfinished(sources: Path) -> list[Removal]:
 
 def _list_parts(top: Path, keep_files: bool) -> list[Path]:
     """What of a source's folder is removed."""
-    if not _is_folder(top):
+    try:
+        entries = sorted(top.iterdir()) if _is_folder(top) else []
+    except FileNotFoundError:  # another process has finished the same removal
         return []
-    return sorted(
-        entry for entry in top.iterdir() if not keep_files or any(fnmatchcase(entry.name, name) for name in MADE)
-    )
+    return [entry for entry in entries if not keep_files or any(fnmatchcase(entry.name, name) for name in MADE)]
 
 
 def _walk_files(top: Path) -> Iterator[os.stat_result]:
