@@ -122,9 +122,6 @@ class Removal:
         hidden, keep_files = self.hidden, self.keeps_files
         if hidden is None:
             return
-        if hidden.is_symlink():
-            hidden.unlink(missing_ok=True)
-            return
         sweep = _Sweep(on_removed)
         for place in _list_parts(hidden, keep_files):
             sweep.remove(place)

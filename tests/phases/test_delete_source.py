@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import ConflictError, JobCancelled, NotFoundError, UsageError
 from kbjobs.phases import delete_source
 from kbjobs.phases.delete_source import DeleteSourceParams
+from kbjobs.searching import searcher
 from kbjobs.searching.searcher import Searcher
 from kbjobs.settings import Home, Settings
 from kbjobs.sources import describe_all, register
@@ -184,16 +186,41 @@ def test_a_search_goes_on_without_it_and_finds_the_new_one(
     index(home)
     register(home, "other", [write_pages(tmp_path / "more", 1, "Bread is baked in the oven")])
     index(home, "other")
-    with Searcher(home, Settings(home)) as searcher:
-        assert {hit.source for hit in searcher.search("kettle", count=9)} == {"docs", "other"}
+    with Searcher(home, Settings(home)) as searching:
+        assert {hit.source for hit in searching.search("kettle", count=9)} == {"docs", "other"}
         delete(home)
-        assert {hit.source for hit in searcher.search("kettle", count=9)} == {"other"}
+        assert {hit.source for hit in searching.search("kettle", count=9)} == {"other"}
         with pytest.raises(NotFoundError, match="there is no source 'docs'"):
-            searcher.search("kettle", ["docs"])
+            searching.search("kettle", ["docs"])
         register(home, "docs", [write_pages(tmp_path / "new", 2, "Rain falls on the roof")])
         index(home)
-        found = searcher.search("rain", ["docs"])
+        found = searching.search("rain", ["docs"])
         assert len(found) == 2 and all("Rain falls on the roof" in hit.text for hit in found)
+
+
+def test_a_source_that_goes_while_all_are_searched_stops_no_search(
+    home: Home, docs: Path, monkeypatch: pytest.MonkeyPatch, minilm: None
+) -> None:
+    index(home)
+    monkeypatch.setattr(searcher, "list_source_ids", lambda sources: ["docs", "gone"])  # as it was a moment ago
+    with Searcher(home, Settings(home)) as searching:
+        assert {hit.source for hit in searching.search("kettle")} == {"docs"}
+
+
+def test_where_the_end_finds_no_room_before_files_are_gone_it_is_recorded_after(home: Home, docs: Path) -> None:
+    class Full(list[Any]):
+        def append(self, value: Any) -> None:
+            if not self and not Removal(home.sources, "docs").hidden:
+                super().append(value)
+                return
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+
+    ends = Full()
+    assert delete(home, ends=ends).counts["files"] == 1
+    assert [end["files"] for end in ends] == [1]
+    assert list(home.sources.iterdir()) == []
 
 
 # -- the queue ---------------------------------------------------------------------------------------

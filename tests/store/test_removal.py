@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.errors import ConflictError, KbjobsError
+from kbjobs.errors import ConflictError, KbjobsError, NotFoundError
 from kbjobs.settings import Home
 from kbjobs.sources import register
+from kbjobs.store.locks import lock_registered
 from kbjobs.store.removal import Contents, Removal, list_unfinished
 from tests.conftest import write_pages
 
@@ -175,6 +176,26 @@ def test_two_processes_may_finish_the_same_removal(removal: Removal) -> None:
     other = Removal(removal.source.path.parent, "docs")
     removal.finish(lambda files: other.finish() if files == 1 else None)
     assert sorted(path.name for path in removal.source.path.iterdir()) == ["pages"]
+
+
+def test_a_folder_that_cannot_be_renamed_is_left_whole(home: Home, removal: Removal) -> None:
+    if subprocess.run(["chattr", "+i", home.sources], capture_output=True, check=False).returncode:
+        pytest.skip("no folder can be made immutable here (it needs root, and a file system that knows it)")
+    try:
+        with pytest.raises(KbjobsError, match="docs cannot be removed: Operation not permitted") as caught:
+            removal.begin(keep_files=False)
+    finally:
+        subprocess.run(["chattr", "-i", home.sources], check=True)
+    assert caught.value.hint == f"Make {home.sources} writable, then run the same again. Nothing was changed."
+    assert removal.is_there and removal.hidden is None
+
+
+def test_who_waited_for_the_lock_of_a_source_that_is_gone_makes_no_folder_anew(home: Home, removal: Removal) -> None:
+    removal.begin(keep_files=False)
+    removal.finish()
+    with pytest.raises(NotFoundError, match="source 'docs' was deleted meanwhile"):
+        lock_registered(removal.source, 0)
+    assert list(home.sources.iterdir()) == []
 
 
 def test_only_hidden_folders_of_sources_are_taken_for_removals(home: Home, removal: Removal) -> None:
