@@ -20,7 +20,8 @@ from kbjobs.store.removal import Removal
 from kbjobs.store.sources import SourceFolder
 from kbjobs.wording import counted
 
-MOST_PATHS = 20  # that a result names
+MOST_PATHS = 10  # that a result names
+LONGEST_COMMAND = 2_000  # characters: it stands in the result and in a message
 REPORTED_EACH = 100  # files removed between two reports of progress
 
 
@@ -67,15 +68,17 @@ def find_facts(removal: Removal, keep_files: bool) -> Facts:
 
 def _find_paths(there: SourceFolder, folder: Path) -> tuple[list[str], str]:
     """The source's paths outside its folder, and the command that registers all of them again."""
+    pages = shlex.join(["kbjobs", "sources", "add", there.id, str(folder / there.pages.name)])
     try:
         source = there.read()
     except KbjobsError:  # a damaged manifest names nothing
-        return [], shlex.join(["kbjobs", "sources", "add", there.id, str(folder / there.pages.name)])
+        return [], pages
     outside = [path for path in source.paths if not Path(path).is_relative_to(folder)]
     command = ["kbjobs", "sources", "add", source.id, *source.paths]
     for option, value in (("--name", source.name), ("--license", source.license), ("--base-url", source.base_url)):
         command += [option, value] if value else []
-    return outside, shlex.join(command)
+    told = shlex.join(command)
+    return outside, told if len(told) <= LONGEST_COMMAND else pages
 
 
 def delete_source(context: Context, keep_files: bool) -> PhaseResult:

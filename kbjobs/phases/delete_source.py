@@ -41,10 +41,11 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: DeleteSou
 
 def _refuse_needed(home: Home, source: SourceFolder) -> None:
     """Raise ConflictError where another source reads files in the folder of this one."""
-    folder = source.path.resolve()
+    # Of a link, only what is read through it goes.
+    folder = source.path if source.path.is_symlink() else source.path.resolve()
     for other in list_sources(home.sources, lambda source_id, error: None):
         for path in other.paths if other.id != source.id else ():
-            if Path(path).resolve().is_relative_to(folder):
+            if any(place.is_relative_to(folder) for place in (Path(path), Path(path).resolve())):
                 raise ConflictError(
                     f"source {other.id!r} reads {path}, which lies in the folder of {source.id!r}",
                     f"Delete {other.id} first, or give --keep-files. Nothing was changed.",

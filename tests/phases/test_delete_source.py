@@ -126,6 +126,22 @@ def test_files_that_another_source_reads_are_not_taken_from_it(home: Home, tmp_p
     assert len(list(pages.iterdir())) == 2
 
 
+def test_behind_a_link_only_what_is_read_through_it_is_needed(home: Home, tmp_path: Path) -> None:
+    register(home, "docs", [write_pages(tmp_path / "pages", 2)], copy=True)
+    folder = SourceFolder(home.sources, "docs")
+    moved = folder.path.rename(tmp_path / "moved")
+    folder.path.symlink_to(moved)
+    register(home, "through", [folder.pages / "1" / "pages"])
+    register(home, "beside", [moved / "pages" / "1" / "pages"])
+    with pytest.raises(ConflictError, match="source 'through' reads"):
+        delete(home)
+    delete(home, "through")
+    result = delete(home)
+    assert (result.counts["links"], result.counts["files"], result.counts["outside"]) == (1, 0, [str(moved)])
+    assert result.summary == f"0 files and 1 link (not what they lead to) deleted, 0.0 MB freed; not touched: {moved}"
+    assert len(list((moved / "pages").rglob("*.html"))) == 2 and not (moved / ".deleting-docs").exists()
+
+
 def test_a_stop_in_the_middle_is_gone_on_with(
     home: Home, docs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
