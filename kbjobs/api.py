@@ -12,7 +12,14 @@ from kbjobs.crashpoints import crash_point
 from kbjobs.credentials import names_in_environment, stored_secrets
 from kbjobs.daemon.launching import ensure_daemon
 from kbjobs.daemon.waking import nudge
-from kbjobs.errors import KbjobsError, MissingRequirementError, NotFoundError, UnavailableError, UsageError
+from kbjobs.errors import (
+    ConflictError,
+    KbjobsError,
+    MissingRequirementError,
+    NotFoundError,
+    UnavailableError,
+    UsageError,
+)
 from kbjobs.following import POLL_SECONDS, JobEvent, follow_jobs
 from kbjobs.store import history
 from kbjobs.store.checkpoints import Checkpoint
@@ -106,9 +113,12 @@ class JobManager(JobReader):
         checkpoint = self.get_checkpoint(chain.name, source_id)
         if checkpoint is not None and not resume and not self._has_ended(checkpoint.job_id):
             checkpoint = None  # of a job that is at work: it is not left aside
-        return plan_job(
+        planned = plan_job(
             self.home, self.settings, chain, source_id, checkpoint, resume, priority, limits, self._require_secrets
         )
+        if (queue := self._readable()) is not None:
+            queue.refuse_beside_end(planned.job)  # and again with the row itself: others submit meanwhile
+        return planned
 
     def check_chain(self, chain: Chain, source_id: str | None = None) -> list[Diagnostic]:
         """What a submit of the chain would refuse, and advice; without a source, what holds for any.
@@ -125,11 +135,18 @@ class JobManager(JobReader):
     def enqueue(self, planned: Sequence[Planned]) -> list[Job]:
         """Queue planned jobs, all or none, and start the daemon where none runs. Raises DuplicateJobError."""
         self.home.prepare()
+        new = [one.job for one in planned]
         try:
-            jobs = self._opened().submit_all([one.job for one in planned])
+            jobs = self._opened().submit_all(new)
         except DuplicateJobError:
             self._wake()  # after a reboot nobody else might: the job that is there already is to go on
             raise
+        except UnavailableError as error:
+            # What frees the disk must be possible on a full one.
+            if not (is_disk_full(error.__cause__) and any(one.ends_source for one in new)):
+                raise
+            self.home.give_up_reserve()
+            jobs = self._opened().submit_all(new)
         crash_point("submit.committed")
         self._wake()
         return jobs
@@ -248,8 +265,22 @@ class JobManager(JobReader):
         """Check what the phases that are still to run will need. Raises as :meth:`plan` does."""
         from kbjobs.chains.planning import check_phases
 
+        if job.source_deleted_at is not None and job.source is not None:
+            self._refuse_deleted(job, job.source)
         phases = job.phases if from_start else [phase for phase in job.phases if not phase.is_completed]
         check_phases(self.home, self.settings, phases, job.source, self._require_secrets)
+
+    def _refuse_deleted(self, job: Job, source_id: str) -> None:
+        """Raise ConflictError: a source of that id, where there is one, is another one than that of the job."""
+        is_there_again = SourceFolder(self.home.sources, source_id).manifest.exists()
+        if job.ends_source and not is_there_again:
+            return  # what is left of the source is still to go
+        raise ConflictError(
+            f"job {job.id} was for a source {source_id!r} that was deleted on {job.source_deleted_at}",
+            "The source of that id is a new one: submit a new job for it."
+            if is_there_again
+            else f"Register a new one with kbjobs sources add {source_id} PATH, then submit a new job for it.",
+        )
 
     def _has_ended(self, job_id: int) -> bool:
         try:

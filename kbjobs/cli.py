@@ -11,7 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 # name: (panel, what it does). The module is kbjobs.commands.<name>.
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("Start here", "A throw-away home, a small real source, the main job, three searches."),
-    "sources": ("Sources and search", "Register, edit, list, show, verify and rebuild sources."),
+    "sources": ("Sources and search", "Register, edit, list, show, verify, rebuild and remove sources."),
     "search": ("Sources and search", "Find passages by meaning."),
     "run": ("Jobs", "Submit one job and follow it to its end."),
     "chains": ("Jobs", "Combined jobs: list, show, check and begin chain files."),

@@ -41,6 +41,7 @@ class Context:
     log: logging.Logger
     checkpoint: Any = None
     keep: Callable[[Any], None] = field(default=lambda value: None)
+    end: Callable[[Any], None] = field(default=lambda value: None)
 
     @property
     def source(self) -> SourceFolder:
@@ -75,6 +76,10 @@ class Context:
         Work itself belongs into the ledger; this only saves looking for the place to go on.
         """
         self.keep(value)
+
+    def end_source(self, value: Any) -> None:
+        """Put on record that the source is no more; ``value`` is given back as ``checkpoint`` after a stop."""
+        self.end(value)
 
     def secret(self, name: str) -> str | None:
         """A credential the job type declared in ``secrets``; to be used, never logged or reported."""

@@ -59,6 +59,12 @@ POINTS: tuple[str, ...] = (
     "purge.committed",
     "purge.deleted",
     "purge.freed",
+    "delete.renamed",
+    "source.ended",
+    "delete.removed_file",
+    "delete.before_return",
+    "delete.returned",
+    "delete.removed",
     "tags.before_write",
     "tags.written",
 )

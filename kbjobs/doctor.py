@@ -20,6 +20,7 @@ from kbjobs.settings import Home, Settings, refuse_network_home
 from kbjobs.store.connection import check_integrity
 from kbjobs.store.history import active_jobs, resumable_jobs
 from kbjobs.store.locks import is_locked
+from kbjobs.store.removal import list_unfinished
 from kbjobs.store.snapshot import open_to_read
 from kbjobs.store.sources import list_source_ids, list_sources
 from kbjobs.version import VERSION
@@ -167,6 +168,10 @@ def _check_leftovers(home: Home) -> Iterator[Finding]:
     if stale:
         told = f"{counted(len(stale), 'lock file')} of ended runs"
         yield Finding("stale locks", "note", told, "The next daemon removes them.")
+    for removal in list_unfinished(home.sources):
+        told = f"what is left of the deleted source {removal.source.id} lies in {removal.hidden}"
+        hint = f"The next daemon removes it, or kbjobs run delete-source {removal.source.id}."
+        yield Finding("deleted sources", "note", told, hint)
     if not strays and not stale:
         yield Finding("left-over processes", "ok", "none, and no stale lock")
 

@@ -14,7 +14,8 @@ from kbjobs.errors import ConflictError, NotFoundError, UnavailableError, UsageE
 from kbjobs.settings import Home
 from kbjobs.store.clocks import now_text
 from kbjobs.store.ledger import Ledger
-from kbjobs.store.locks import lock_source
+from kbjobs.store.locks import lock_registered, lock_source
+from kbjobs.store.removal import Removal
 from kbjobs.store.sources import Source, SourceFolder
 from kbjobs.wording import counted
 
@@ -110,7 +111,7 @@ def edit(
     added = [_absolute(path) for path in add]
     if added:
         _find_pages(added, ask)
-    with lock_source(folder.lock, source_id, LOCK_SECONDS):
+    with lock_registered(folder, LOCK_SECONDS):
         source = folder.read()
         dropped = {_find_path(source, path) for path in drop}
         kept = [path for path in source.paths if path not in dropped]
@@ -193,6 +194,12 @@ def _refuse_existing(folder: SourceFolder) -> None:
         raise ConflictError(
             f"source {folder.id!r} exists already",
             f"See kbjobs sources show {folder.id}, or choose another id.",
+        )
+    left = Removal(folder.path.parent, folder.id).hidden
+    if left is not None:
+        raise ConflictError(
+            f"an earlier source {folder.id!r} is not wholly deleted: what is left of it lies in {left}",
+            f"kbjobs run delete-source {folder.id} goes on with that.",
         )
 
 

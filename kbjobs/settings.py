@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ HOME_VARIABLE = "KBJOBS_HOME"
 # Given up when the disk is full, so that the end of the job that met it can still be recorded.
 RESERVE_BYTES = 512 * 1024
 
+MOUNT_TABLE = Path("/proc/self/mountinfo")
 # File systems on which SQLite's WAL (shared memory) and kernel file locks cannot be trusted.
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "9p", "ceph", "glusterfs", "lustre", "beegfs"}
@@ -286,30 +287,40 @@ def current_home() -> Home:
     return Home(user_data_path("kbjobs"))
 
 
-def refuse_network_home(path: Path, mount_table: Path = Path("/proc/self/mountinfo")) -> None:
+def refuse_network_home(path: Path, mount_table: Path = MOUNT_TABLE) -> None:
     """Raise UnavailableError when ``path`` lies on a network file system.
 
     The format of the mount table is that of proc_pid_mountinfo(5). Where there is no such table
     (not Linux), nothing is refused.
     """
-    try:
-        lines = mount_table.read_text(errors="surrogateescape").splitlines()
-    except OSError:
-        return
     real = path.resolve()
     best_depth, kind = -1, ""
-    for line in lines:
-        left, _, right = line.partition(" - ")
-        mount_point = Path(_unescape(left.split(" ")[4]))
+    for mount_point, mounted in _read_mounts(mount_table):
         depth = len(mount_point.parts)
         # A later line over-mounts an earlier one of the same depth.
         if real.is_relative_to(mount_point) and depth >= best_depth:
-            best_depth, kind = depth, right.split(" ")[0]
+            best_depth, kind = depth, mounted
     if kind in NETWORK_FILE_SYSTEMS:
         raise UnavailableError(
             f"the home {path} is on a network file system ({kind}), where SQLite and file locks are not safe",
             f"Set {HOME_VARIABLE} to a folder on a local disk.",
         )
+
+
+def list_mount_points() -> list[Path]:
+    """Where something is mounted, as far as this process sees it; nothing where there is no table of it."""
+    return [path for path, _ in _read_mounts(MOUNT_TABLE)]
+
+
+def _read_mounts(table: Path) -> Iterator[tuple[Path, str]]:
+    """The mount points and their kinds of file system."""
+    try:
+        lines = table.read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        yield Path(_unescape(left.split(" ")[4])), right.split(" ")[0]
 
 
 def _unescape(text: str) -> str:

@@ -15,8 +15,9 @@ from kbjobs.errors import (
 from kbjobs.registering import edit, register
 from kbjobs.settings import Home, Settings
 from kbjobs.store.ledger import Ledger
-from kbjobs.store.locks import lock_source
+from kbjobs.store.locks import lock_registered
 from kbjobs.store.metadata import count_filtered, count_languages, list_documents
+from kbjobs.store.removal import Removal, list_unfinished
 from kbjobs.store.sources import Source, SourceFolder, check_source_id, list_source_ids
 
 if TYPE_CHECKING:
@@ -29,9 +30,11 @@ __all__ = [
     "describe_all",
     "documents",
     "edit",
+    "list_half_deleted",
     "rebuild",
     "register",
     "search",
+    "tell_deletion",
     "verify",
 ]
 
@@ -163,6 +166,21 @@ def documents(home: Home, source_id: str) -> Iterator[dict[str, Any]]:
         ledger.close()
 
 
+def tell_deletion(home: Home, source_id: str, keep_files: bool) -> str:
+    """What a deletion of a source would take, and what it would leave, for people."""
+    from kbjobs.deleting.delete import find_facts, tell_contents, tell_untouched
+
+    facts = find_facts(Removal(home.sources, source_id), keep_files)
+    kept = [f"kept: what else lies in {facts.kept}"] if facts.kept else []
+    told = [f"{source_id}: {tell_contents(facts)}, {facts.freed_bytes / 1e6:,.1f} MB, are to be deleted for good"]
+    return "; ".join([*told, *kept, *tell_untouched(facts)]) + "."
+
+
+def list_half_deleted(home: Home) -> list[tuple[str, str]]:
+    """The sources whose deletion has begun and not ended: the id, and where the rest lies."""
+    return [(removal.source.id, str(removal.hidden)) for removal in list_unfinished(home.sources)]
+
+
 def verify(home: Home, source_id: str) -> Verification:
     """Compare each of a source's collections with its ledger."""
     from kbjobs.vectors.collection import CollectionError
@@ -174,7 +192,7 @@ def verify(home: Home, source_id: str) -> Verification:
     drift: list[Difference] = []
     cleared: list[str] = []
     limit = max_matrix_bytes(Settings(home))
-    with lock_source(folder.lock, source_id, LOCK_SECONDS):
+    with lock_registered(folder, LOCK_SECONDS):
         ledger = Ledger(folder.ledger)
         try:
             checked = 0
@@ -209,7 +227,7 @@ def rebuild(home: Home, source_id: str) -> list[Rebuilt]:
     folder = _indexed_folder(home, source_id)
     rebuilt = []
     limit = max_matrix_bytes(Settings(home))
-    with lock_source(folder.lock, source_id, LOCK_SECONDS):
+    with lock_registered(folder, LOCK_SECONDS):
         ledger = Ledger(folder.ledger)
         try:
             for row in ledger.models():

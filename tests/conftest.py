@@ -220,7 +220,7 @@ def is_alive(pid: int) -> bool:
 def test_types(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the job type ``steps`` of the example package known, in this process and in those it starts."""
     folder = str(Path(__file__).parent / "job_types")
-    monkeypatch.setenv("PYTHONPATH", folder)
+    monkeypatch.setenv("PYTHONPATH", folder, prepend=os.pathsep)
     monkeypatch.syspath_prepend(folder)
 
 

@@ -32,7 +32,7 @@ FLOORS = [
     {"chains.file"},
     {"chains"},
     {"phases"},
-    {"indexing", "scanning", "scraping", "searching", "tagging"},
+    {"deleting", "indexing", "scanning", "scraping", "searching", "tagging"},
     {"context"},
     {"vectors"},
     {"embedding"},
@@ -218,6 +218,7 @@ def test_a_submit_loads_no_library_of_the_worker() -> None:
         ("metadata", "MetadataParams(language_filter='en,be')"),
         ("clear_vectors", "ClearVectorsParams()"),
         ("suggest_tags", "SuggestTagsParams()"),
+        ("delete_source", "DeleteSourceParams(confirm='docs')"),
     ],
 )
 @pytest.mark.usefixtures("minilm")

@@ -86,6 +86,7 @@ def plan_job(
         limits=limits or Limits(),
         resumable=chain.resumable,
         resumed=resume and checkpoint is not None,
+        ends_source=any(phase.job_type.ends_source for phase in chain.phases),
     )
     return Planned(job, tuple(notes))
 
@@ -137,7 +138,8 @@ def _find_source(home: Home, chain: Chain, source_id: str | None) -> SourceFolde
             raise UsageError(f"{_told(chain)} needs a source", "Name one: --source ID, or source = in the chain file.")
         return None
     source = SourceFolder(home.sources, source_id)
-    if needing and not (made and not source.manifest.exists()):
+    reads = any(phase.job_type.reads_source for phase in chain.phases)
+    if reads and not (made and not source.manifest.exists()):
         source.read()
     return source
 

@@ -8,11 +8,22 @@ from typing import Annotated
 
 import typer
 
-from kbjobs.commands._errors import printable
+from kbjobs.commands._errors import print_message, printable
 from kbjobs.errors import ExitCode, UsageError
 
 YES = Annotated[bool, typer.Option("--yes", help="Go on without being asked.")]
 NO_INPUT = Annotated[bool, typer.Option("--no-input", help="Never ask; stop where a question would be asked.")]
+
+
+def ask_for_id(source_id: str, what: str, no_input: bool) -> str:
+    """What a person types where the id of a source is asked for; '' where nobody can answer."""
+    if no_input or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return ""
+    print_message(what)
+    try:
+        return str(typer.prompt(f"Type {source_id} to delete it", default="", show_default=False, err=True)).strip()
+    except typer.Abort:
+        raise typer.Exit(ExitCode.CTRL_C) from None
 
 
 def ask_unless(yes: bool, no_input: bool) -> Callable[[str], None]:

@@ -105,7 +105,12 @@ def job_row(job: Job, is_dead: bool = False) -> tuple[str, ...]:
     detail = (job.error or job.message).split("\n")[0] if job.has_ended else describe_phase(job)
     detail = f"{DEAD}; kbjobs resume {job.id} goes on with it" if is_dead else detail
     taken = duration(job.duration) if job.attempt else "—"
-    return (str(job.id), job.type.replace("_", "-"), job.source or "", str(job.status), share, taken, detail)
+    return (str(job.id), job.type.replace("_", "-"), source_of(job), str(job.status), share, taken, detail)
+
+
+def source_of(job: Job) -> str:
+    """The job's source, and that it is deleted, for a table; '' where it has none."""
+    return f"{job.source} (deleted)" if job.source and job.source_deleted_at else job.source or ""
 
 
 DEAD = "its worker is dead"

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kbjobs.api import JobManager, get_job_manager
-from kbjobs.commands._render import DEAD, age, percentage, print_json, print_table, say
+from kbjobs.commands._render import DEAD, age, percentage, print_json, print_table, say, source_of
 from kbjobs.store.jobs import Job
 
 app = typer.Typer(add_completion=False)
@@ -28,7 +28,7 @@ def interrupted(as_json: Annotated[bool, typer.Option("--json", help="JSON on st
             (
                 job.id,
                 job.type.replace("_", "-"),
-                job.source or "",
+                source_of(job),
                 str(job.status),
                 age(job.finished_at or job.beat_at),
                 percentage(job.progress),

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from kbjobs.chains.file.reading import read_chain
 from kbjobs.chains.library import built_in_names, find_built_in
+from kbjobs.commands._asking import NO_INPUT, ask_for_id
 from kbjobs.commands._submitting import SUBMIT_OPTIONS, submit, with_options
 from kbjobs.embedding.dimensions import DIMENSIONS, LOCAL_DIMENSIONS, Dimension, list_dimensions
 from kbjobs.errors import UsageError
@@ -67,12 +68,7 @@ class JobTypeGroup(TyperGroup):
                 hint = f"Did you mean {near[0]}? " if near else ""
                 raise UsageError(f"unknown job type {cmd_name!r}", hint + "kbjobs types lists them.")
             kind = job_type(cmd_name)
-            command = (
-                _file_command(kind)
-                if kind.takes_file
-                else _command(kind.name, kind.description, kind.params.model_fields)
-            )
-            single.command(kind.command, short_help=kind.description)(command)
+            single.command(kind.command, short_help=kind.description)(command_of(kind))
         return typer.main.get_command(single)
 
 
@@ -122,6 +118,38 @@ def _read_json(name: str, text: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise UsageError(f"--{name.replace('_', '-')} is not JSON: {error}", 'Write it like \'["a", "b"]\'.') from None
+
+
+def command_of(kind: JobType, shown_as: str = "") -> Callable[..., None]:
+    """The command that submits a job of a type; ``shown_as``: another name than that of run, in its example."""
+    if kind.takes_file:
+        return _file_command(kind)
+    if kind.ends_source:
+        return _deleting_command(kind, f"kbjobs {shown_as or f'run {kind.command}'} wiki")
+    return _command(kind.name, kind.description, kind.params.model_fields)
+
+
+def _deleting_command(kind: JobType, example: str) -> Callable[..., None]:
+    """The command of a type that ends a source: where the id is not given once more, it is asked for."""
+
+    def command(**values: Any) -> None:
+        from kbjobs.api import get_job_manager
+        from kbjobs.sources import tell_deletion
+
+        manager, source = get_job_manager(), values["source"]
+        params = {field: values[field] for field in kind.params.model_fields}
+        if not params["confirm"]:
+            # What would be refused anyway is not asked about.
+            manager.plan(manager.find_chain(kind.name, {**params, "confirm": source}), source)
+            what = tell_deletion(manager.home, source, params["keep_files"])
+            params["confirm"] = ask_for_id(source, what, values["no_input"])
+        submit(manager.find_chain(kind.name, params), [source], values)
+
+    parameters: list[tuple[str, Any, Any]] = [("source", SOURCE, inspect.Parameter.empty)]
+    parameters += [(field, *_option(field, declared)) for field, declared in kind.params.model_fields.items()]
+    parameters.append(("no_input", NO_INPUT, False))
+    more = f"Example:  {example}\n\nExample:  {example} --keep-files --confirm wiki"
+    return with_options(command, [*parameters, *SUBMIT_OPTIONS], f"{kind.description}\n\n{more}")
 
 
 def _file_command(kind: JobType) -> Callable[..., None]:

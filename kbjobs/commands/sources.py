@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from kbjobs import sources as front
 from kbjobs.commands._asking import NO_INPUT, YES, ask_unless
@@ -16,7 +17,28 @@ from kbjobs.errors import ExitCode
 from kbjobs.settings import current_home
 from kbjobs.wording import counted
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+class SourcesGroup(TyperGroup):
+    """The commands below, and ``remove``: the job type delete_source, which is loaded where it is used."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Their names."""
+        return [*super().list_commands(ctx), "remove"]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name."""
+        if cmd_name != "remove":
+            return super().get_command(ctx, cmd_name)
+        from kbjobs.commands.run import command_of
+        from kbjobs.phases.registry import job_type
+
+        kind = job_type("delete_source")
+        single = typer.Typer(add_completion=False)
+        single.command("remove", short_help=kind.description)(command_of(kind, "sources remove"))
+        return typer.main.get_command(single)
+
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, cls=SourcesGroup)
 
 ID = Annotated[str, typer.Argument(metavar="ID", help="Id of the source.", show_default=False)]
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
@@ -24,7 +46,7 @@ JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 @app.callback()
 def sources() -> None:
-    """Register, edit, list, show, verify and rebuild sources.
+    """Register, edit, list, show, verify, rebuild and remove sources.
 
     Example:  kbjobs sources add wiki ./pages --base-url https://wiki.example.org/
     """
@@ -120,6 +142,8 @@ def list_all(as_json: JSON = False) -> None:
         print_table(("source", "name", "documents", "models (vectors)", "paths"), rows)
     else:
         say("No sources. Register one with kbjobs sources add ID PATH.")
+    for source_id, rest in front.list_half_deleted(current_home()):
+        say(f"Source {source_id} is deleted; what is left of it goes with kbjobs sources remove {source_id}: {rest}")
     damaged.end()
 
 

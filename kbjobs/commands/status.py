@@ -76,6 +76,7 @@ def _show_job(manager: JobManager, job_id: int, as_json: bool) -> None:
     rows: list[tuple[str, str]] = [
         ("job", f"{job.id}  {title(job)}"),
         ("status", str(job.status) + _more_of_status(job, is_dead)),
+        ("source", f"deleted on {job.source_deleted_at}" if job.source_deleted_at else ""),
         ("progress", f"{job.shown_progress:.1f}%  {'' if job.has_ended else describe_phase(job)}".rstrip()),
         ("message", message),
         ("next step", hint),

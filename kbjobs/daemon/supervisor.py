@@ -13,6 +13,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from types import FrameType
 
 from kbjobs.crashpoints import crash_point
 from kbjobs.credentials import names_in_environment
+from kbjobs.daemon.deletions import finish_deletions
 from kbjobs.daemon.processes import RUN_VARIABLE, kill_processes_of_run, processes_of_run
 from kbjobs.daemon.waking import WakePipe
 from kbjobs.errors import ConflictError
@@ -84,6 +86,8 @@ class Supervisor:
             log.info("daemon %d of kbjobs %s serves %s", os.getpid(), VERSION, self.home.path)
             on_ready()
             self._sweep_locks()
+            # In a thread: a large source takes minutes, and jobs are not to wait for it.
+            threading.Thread(target=finish_deletions, args=(self.home,), name="deletions", daemon=True).start()
             self._loop()
         finally:
             self._pipe.close()

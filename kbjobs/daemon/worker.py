@@ -194,8 +194,8 @@ def _work(home: Home, queue: Queue, job: Job, writer: ProgressWriter, stop: thre
         )
         settings = Settings(home)
         source = None if job.source is None else SourceFolder(home.sources, job.source)
-        is_needed = any(phase.job_type.needs_source for phase in phases)
-        if is_needed:
+        is_read = any(phase.job_type.reads_source for phase in phases)
+        if is_read:
             assert source is not None  # noqa: S101 — the submit has seen to it
             if not phases[0].job_type.makes_source or source.manifest.exists():
                 source.read()
@@ -208,9 +208,19 @@ def _work(home: Home, queue: Queue, job: Job, writer: ProgressWriter, stop: thre
                 queue.save_inner(job.id, run_id, value)
                 crash_point("checkpoint.saved")
 
+            def end(value: Any) -> None:
+                try:
+                    queue.end_source(job.id, run_id, value)
+                except sqlite3.Error as error:
+                    if not is_disk_full(error):
+                        raise
+                    home.give_up_reserve()
+                    queue.end_source(job.id, run_id, value)
+                crash_point("source.ended")
+
             kept = inner if index == first else None
             writer.works_on(job.phases[index].dimension, phase.job_type.operation)
-            return Context(home, settings, source, job.id, progress, is_stopping, log, kept, keep)
+            return Context(home, settings, source, job.id, progress, is_stopping, log, kept, keep, end)
 
         def end_phase() -> None:
             crash_point("phase.before_record")
@@ -219,9 +229,9 @@ def _work(home: Home, queue: Queue, job: Job, writer: ProgressWriter, stop: thre
                 progress.tell()
             crash_point("phase.recorded")
 
-        with _lock_source(source, is_stopping):
+        with _lock_source(source, is_stopping, is_ending=job.ends_source and not is_read):
             crash_point("worker.source_locked")
-            if is_needed and source is not None and source.manifest.exists():
+            if is_read and source is not None and source.manifest.exists():
                 source.update_manifest()
             can_retry = partial(_can_retry, job)
             outcome.result = run_chain(phases, progress, make_context, end_phase, can_retry, log)
@@ -254,9 +264,18 @@ def find_pasts(queue: Queue, job: Job) -> dict[int, Past]:
     }
 
 
-def _lock_source(source: SourceFolder | None, is_stopping: Callable[[], bool]) -> AbstractContextManager[Any]:
-    """Take the source's lock, however long a command such as ``sources rebuild`` keeps it."""
+def _lock_source(
+    source: SourceFolder | None, is_stopping: Callable[[], bool], is_ending: bool
+) -> AbstractContextManager[Any]:
+    """Take the source's lock, however long a command such as ``sources rebuild`` keeps it.
+
+    ``is_ending``: the job does nothing but end the source: it makes no lock where a link leads to, nor among files that
+    are kept of a source that is gone.
+    """
     if source is None or not source.path.is_dir():
+        return nullcontext()
+    has_own_folder = source.manifest.exists() and not source.path.is_symlink()
+    if is_ending and not has_own_folder and not source.lock.exists():
         return nullcontext()
     while (lock := try_lock(source.lock, LOCK_SECONDS)) is None:
         log.info("source %s is in use by another process: waiting", source.id)

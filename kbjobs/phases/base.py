@@ -52,7 +52,8 @@ class JobType:
     ``advise`` names what in the state of the source makes the phase pointless or costly, given the planned parameters
     and the types that run before it in the same chain; it only reads, and must stay light. ``takes_file``: in the place
     of a source a file may be named, for the parameter ``path``; ``name_source`` then makes a source's id of its path.
-    ``makes_source``: the source need not be there yet.
+    ``makes_source``: the source need not be there yet. ``ends_source``: after it there is no source any more. It may
+    be damaged, the job is alone on it, and the parameter ``confirm`` repeats its id.
     """
 
     name: str
@@ -75,11 +76,17 @@ class JobType:
     takes_file: bool = False
     name_source: Callable[[str], str] | None = None
     makes_source: bool = False
+    ends_source: bool = False
 
     @property
     def command(self) -> str:
         """Its name on the command line."""
         return self.name.replace("_", "-")
+
+    @property
+    def reads_source(self) -> bool:
+        """Whether its source must be there whole."""
+        return self.needs_source and not self.ends_source
 
     def as_dict(self) -> dict[str, Any]:
         """The type as the JSON that ``--json`` prints; ``parameters`` are the properties of a JSON Schema."""

@@ -12,6 +12,7 @@ NAMES: tuple[str, ...] = (
     "index_offline",
     "clear_vectors",
     "suggest_tags",
+    "delete_source",
     "zim_inspect",
     "zim_index",
 )

@@ -56,6 +56,11 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: ScrapePar
         raise ConflictError(
             f"source {source.id!r} exists, and was not scraped", "Choose another id for what is to be scraped."
         )
+    if not source.manifest.exists() and source.pages.is_dir() and any(source.pages.iterdir()):
+        raise ConflictError(
+            f"{source.pages} holds files that were kept of an earlier source",
+            f"Move it away, or register it: kbjobs sources add ID {source.pages}",
+        )
     given = {**DEFAULTS, **remembered, **params.model_dump(exclude_none=True)}
     filled = ScrapeParams.model_validate(given)
     if filled.url is None:

@@ -144,6 +144,9 @@ class Searcher:
                 found[source_id] = self._models_of(folder)
             except UnavailableError as error:
                 self._tell_damaged(source_id, error, sources)
+            except NotFoundError:
+                if sources:
+                    raise
         return found
 
     def _tell_damaged(self, source_id: str, error: UnavailableError, sources: Sequence[str]) -> None:

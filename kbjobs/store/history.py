@@ -85,12 +85,13 @@ _ENDED = "printf('%s %020d', finished_at, id)"  # times are of whole seconds
 def resumable_jobs(queue: Queue) -> list[Job]:
     """Jobs that ``resume`` accepts and that did not end by the user's own wish, the oldest first.
 
-    Not those whose work another job has completed since.
+    Not those whose work another job has completed since, nor those whose source was deleted, but for the deletion.
     """
     statuses = [status for status in before(Event.RESUME) if status is not Status.CANCELLED]
     marks = ",".join("?" * len(statuses))
     rows = queue.connection.execute(
-        f"WITH unfinished AS (SELECT *, {_WORK} AS work, {_ENDED} AS ended FROM jobs WHERE status IN ({marks})),"
+        f"WITH unfinished AS (SELECT *, {_WORK} AS work, {_ENDED} AS ended FROM jobs WHERE status IN ({marks})"
+        "  AND (source_deleted_at IS NULL OR ends_source)),"
         f" done AS (SELECT type, source, {_WORK} AS work, max({_ENDED}) AS newest FROM jobs"
         "  WHERE status = 'completed' AND type IN (SELECT type FROM unfinished) GROUP BY 1, 2, 3)"
         f" SELECT {', '.join(f'u.{name}' for name in JOB_COLUMNS.split(', '))} FROM unfinished AS u LEFT JOIN done AS d"

@@ -48,7 +48,7 @@ class Report:
 class Job:
     """One job as it stood when it was read. Times are UTC ISO 8601, durations seconds, progress 0–100.
 
-    ``beat_at`` is when its worker last gave a sign of life.
+    ``beat_at`` is when its worker last gave a sign of life; ``source_deleted_at``: its source, or one of that id, was.
     """
 
     id: int
@@ -88,6 +88,8 @@ class Job:
     beat_at: str | None
     resumable: bool
     resumed: bool
+    ends_source: bool
+    source_deleted_at: str | None
 
     @property
     def has_ended(self) -> bool:
@@ -137,6 +139,7 @@ class Job:
             "retries": self.retries,
             "resumable": self.resumable,
             "resumed": self.resumed,
+            "source_deleted_at": self.source_deleted_at,
         }
 
 
@@ -187,7 +190,8 @@ class NewJob:
     """What a submit writes.
 
     ``resources`` are the names of which only one running job may hold each. ``resumable``: whether another job may go
-    on from its checkpoint; ``resumed``: whether it goes on from that of an earlier job.
+    on from its checkpoint; ``resumed``: whether it goes on from that of an earlier job; ``ends_source``: whether the
+    source is no more after it.
     """
 
     type: str
@@ -201,6 +205,7 @@ class NewJob:
     limits: Limits = Limits()
     resumable: bool = True
     resumed: bool = False
+    ends_source: bool = False
 
     @property
     def key(self) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from kbjobs.errors import ConflictError
+from kbjobs.errors import ConflictError, NotFoundError
+from kbjobs.store.sources import SourceFolder
 
-__all__ = ["is_locked", "lock_source", "new_lock", "try_lock"]
+__all__ = ["is_locked", "lock_registered", "lock_source", "new_lock", "try_lock"]
 
 
 def new_lock(path: Path) -> FileLock:
@@ -38,6 +40,18 @@ def lock_source(path: Path, source_id: str, seconds: float) -> FileLock:
             "kbjobs status shows what runs on it; wait for it, or cancel it.",
         )
     return lock
+
+
+def lock_registered(source: SourceFolder, seconds: float) -> FileLock:
+    """Take the lock of a source that is there; raises ConflictError, NotFoundError where it was deleted meanwhile."""
+    lock = lock_source(source.lock, source.id, seconds)
+    if os.path.lexists(source.manifest):
+        return lock
+    lock.release()
+    with contextlib.suppress(OSError):  # the lock has made the folder anew
+        source.lock.unlink(missing_ok=True)
+        source.path.rmdir()
+    raise NotFoundError(f"source {source.id!r} was deleted meanwhile", "See kbjobs sources list.")
 
 
 def is_locked(path: Path) -> bool:

@@ -143,6 +143,13 @@ def state_003_heartbeats(db: Database) -> None:
     db.execute("CREATE UNIQUE INDEX one_live_job_per_key ON jobs(key) WHERE finished_at IS NULL")
 
 
+def state_004_deleted_sources(db: Database) -> None:
+    """Which jobs end their source, and when the source of a job was deleted."""
+    db.execute("ALTER TABLE jobs ADD COLUMN ends_source INTEGER NOT NULL DEFAULT 0")
+    db.execute("ALTER TABLE jobs ADD COLUMN source_deleted_at TEXT")
+    db.execute("CREATE INDEX ending_jobs ON jobs(source) WHERE ends_source = 1")
+
+
 def ledger_001_documents(db: Database) -> None:
     """Documents, links, chunks by profile, vectors by model, and what each collection has been through."""
     db.execute("CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
@@ -220,7 +227,12 @@ def ledger_004_about(db: Database) -> None:
         db.execute(f"ALTER TABLE metadata ADD COLUMN {column} TEXT NOT NULL DEFAULT '[]'")
 
 
-STATE: tuple[Migration, ...] = (state_001_queue, state_002_checkpoints, state_003_heartbeats)
+STATE: tuple[Migration, ...] = (
+    state_001_queue,
+    state_002_checkpoints,
+    state_003_heartbeats,
+    state_004_deleted_sources,
+)
 LEDGER: tuple[Migration, ...] = (ledger_001_documents, ledger_002_metadata, ledger_003_pages, ledger_004_about)
 
 

@@ -17,12 +17,13 @@ from kbjobs.errors import ConflictError, ExitCode
 from kbjobs.store import checkpoints, clocks
 from kbjobs.store.checkpoints import Checkpoint
 from kbjobs.store.connection import connect, explain, transaction
-from kbjobs.store.jobs import JOB_COLUMNS, Job, LimitChanges, NewJob, job_from_row, outcome_of
+from kbjobs.store.ending import refuse_beside_end
+from kbjobs.store.jobs import JOB_COLUMNS, Job, LimitChanges, NewJob, job_from_row, job_key, outcome_of
 from kbjobs.store.phase_state import PhaseState, dump_phases, fingerprint, reopened
 from kbjobs.store.runs import Runs, StaleWorkerError
 from kbjobs.store.transitions import Event, InvalidTransition, Status, after
 
-STATE_VERSION = 3
+STATE_VERSION = 4
 
 
 # Pending, and neither the user's wish nor the pause after a passing error makes it wait.
@@ -38,9 +39,9 @@ RUNNING = (
 )
 _NEW_COLUMNS = (
     "type, source, params, key, resources, phases, status, priority, dimension, operation, created_at,"
-    " not_before, until, timeout, retries, resumable, resumed, boot_id"
+    " not_before, until, timeout, retries, resumable, resumed, ends_source, boot_id"
 )
-_INSERT = f"INSERT INTO jobs ({_NEW_COLUMNS}) VALUES ({', '.join('?' * 18)}) RETURNING {JOB_COLUMNS}"
+_INSERT = f"INSERT INTO jobs ({_NEW_COLUMNS}) VALUES ({', '.join('?' * 19)}) RETURNING {JOB_COLUMNS}"
 _CLAIM = (
     "UPDATE jobs SET status = :status, run_id = :run_id, pid = NULL, boot_id = :boot, attempt = attempt + 1,"
     " saved_at_start = saved, retry_at = NULL, started_at = coalesce(started_at, :moment),"
@@ -72,6 +73,7 @@ def _row(new: NewJob) -> tuple[Any, ...]:
         limits.retries,
         new.resumable,
         new.resumed,
+        new.ends_source,
         clocks.boot_id(),  # the claim's, most likely: a row that grows there moves to another page
     )
 
@@ -131,12 +133,16 @@ class Queue(Runs):
         return self.submit_all([new])[0]
 
     def submit_all(self, jobs: Sequence[NewJob]) -> list[Job]:
-        """Add pending jobs, all or none. Raises DuplicateJobError where one is already pending or running."""
+        """Add pending jobs, all or none. Raises DuplicateJobError where one is already pending or running.
+
+        Raises ConflictError where one would end a source that others need, or would come after its end.
+        """
         new = jobs[0]
         try:
             with transaction(self.connection):
                 rows = []
                 for new in jobs:
+                    self.refuse_beside_end(new)
                     rows.append(self.connection.execute(_INSERT, _row(new)).fetchone())
                     if new.resumed:
                         checkpoints.hand_over(self.connection, new.source, new.type, rows[-1]["id"], new.phases)
@@ -157,6 +163,10 @@ class Queue(Runs):
             ) from error
         except sqlite3.Error as error:
             raise explain(error, self.path) from error
+
+    def refuse_beside_end(self, new: NewJob) -> None:
+        """Raise ConflictError where the job cannot be queued beside another: one of them ends the source of both."""
+        refuse_beside_end(self.connection, new.source, new.key, new.ends_source)
 
     def cancel(self, job_id: int) -> Job:
         """Record the wish. A pending job is cancelled at once, a running one by its worker or the daemon.
@@ -191,6 +201,8 @@ class Queue(Runs):
         try:
             with transaction(self.connection):
                 job = self.get(job_id)
+                key = job_key(job.type, job.source, job.phases)
+                refuse_beside_end(self.connection, job.source, key, job.ends_source, job.id)
                 limits = (changes or LimitChanges()).applied(job)
                 if job.attempt_started_at is not None:
                     self.connection.execute(

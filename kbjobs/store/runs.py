@@ -11,6 +11,7 @@ from typing import Any
 from kbjobs.errors import ExitCode, NotFoundError
 from kbjobs.store import checkpoints, clocks
 from kbjobs.store.connection import transaction
+from kbjobs.store.ending import end_source_in_run
 from kbjobs.store.jobs import JOB_COLUMNS, Job, Report, job_from_row, plain
 from kbjobs.store.phase_state import PhaseState, dump_phases, fingerprint, open_phases, reopened
 from kbjobs.store.transitions import Event, Status, after
@@ -68,6 +69,13 @@ class Runs:
             job = self.get(job_id)
             self.connection.execute("UPDATE jobs SET saved_at_start = -1 WHERE id = ?", (job_id,))
             checkpoints.save(self.connection, job.source, job.type, job_id, job.phases, inner)
+
+    def end_source(self, job_id: int, run_id: str, inner: Any) -> None:
+        """Note that the job's source is no more, and how far the running phase has come with that: a JSON value."""
+        with transaction(self.connection):
+            self._check_run(job_id, run_id)
+            self.connection.execute("UPDATE jobs SET saved_at_start = -1 WHERE id = ?", (job_id,))
+            end_source_in_run(self.connection, job_id, inner)
 
     def end_phase(self, job_id: int, run_id: str, phases: Sequence[PhaseState], progress: float) -> None:
         """Record that a phase has ended, with its result, in the job and in the checkpoint at once."""

@@ -67,6 +67,12 @@ class SourceFolder:
         self.path = sources / source_id
         self._home = sources.parent
 
+    def under(self, path: Path) -> SourceFolder:
+        """The same source where its folder has another name; only to be read."""
+        moved = SourceFolder(self.path.parent, self.id)
+        moved.path = path
+        return moved
+
     @property
     def manifest(self) -> Path:
         """What the user told us of the source (JSON)."""
@@ -274,8 +280,7 @@ def _is_safe_path(path: object) -> bool:
 def _near(sources: Path, source_id: str) -> str:
     from difflib import get_close_matches
 
-    known = [entry.name for entry in sources.iterdir()] if sources.is_dir() else []
-    near = get_close_matches(source_id, known, 1)
+    near = get_close_matches(source_id, list_source_ids(sources), 1)
     if near:
         return f"Did you mean {near[0]}?"
     return f"Register it with kbjobs sources add {source_id} PATH, or see kbjobs sources list."

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from kbjobs.settings import Home
+from kbjobs.sources import register
 from kbjobs.store.sources import SourceFolder
 from tests.commands.conftest import OpenTerminal
-from tests.conftest import write_pages
+from tests.conftest import wait_until, write_pages
 
 
 @pytest.mark.parametrize(("answer", "code"), [(b"y\n", 0), (b"n\n", 2), (b"\n", 2), (b"\x03", 130)])
@@ -27,3 +28,19 @@ def test_on_a_terminal_the_answer_counts(
     shown.type(answer)
     assert shown.end() == code
     assert SourceFolder(home.sources, "x").manifest.exists() == (code == 0)
+
+
+@pytest.mark.parametrize(("answer", "code"), [(b"x\n", 0), (b"y\n", 2), (b"\n", 2), (b"\x03", 130)])
+def test_a_source_is_deleted_where_its_id_is_typed(
+    home: Home, tmp_path: Path, terminal: OpenTerminal, answer: bytes, code: int
+) -> None:
+    register(home, "x", [write_pages(tmp_path / "pages", 1)], copy=True)
+    shown = terminal("sources", "remove", "x")
+    shown.read_until(r"Type x to delete it: ")
+    state = Path(f"/proc/{shown.process.pid}/stat")
+    wait_until(lambda: state.read_text().rpartition(")")[2].split()[0] == "S")  # it reads: a signal is not missed
+    asked = " ".join(shown.text.split())
+    assert "x: 0 documents, 0 vectors and 3 files, 0.0 MB, are to be deleted for good." in asked
+    shown.type(answer)
+    assert shown.end() == code
+    assert SourceFolder(home.sources, "x").manifest.exists() == (code != 0)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
 
+from kbjobs.daemon.launching import is_running, stop_daemon
 from kbjobs.settings import Home
 from kbjobs.sources import describe, register
 from kbjobs.store.ledger import Ledger
@@ -19,7 +21,7 @@ from tests.conftest import MODEL, Kbjobs, read_json, write_pages
 
 def test_help(kbjobs: Kbjobs) -> None:
     check_help(kbjobs, "sources")
-    for command in ("add", "edit", "list", "show", "documents", "verify", "rebuild"):
+    for command in ("add", "edit", "list", "show", "documents", "verify", "rebuild", "remove"):
         check_help(kbjobs, "sources", command)
 
 
@@ -27,7 +29,7 @@ def test_an_empty_home(home: Home, kbjobs: Kbjobs) -> None:
     listed = kbjobs("sources", "list")
     assert (listed.stdout, listed.stderr) == ("", "No sources. Register one with kbjobs sources add ID PATH.\n")
     assert read_json(kbjobs("sources", "list", "--json")) == []
-    for command in ("show", "documents", "verify", "rebuild", "edit"):
+    for command in ("show", "documents", "verify", "rebuild", "edit", "remove"):
         assert "there is no source 'wiki'" in kbjobs("sources", command, "wiki", check=4).stderr
     assert not home.sources.exists()
 
@@ -137,3 +139,77 @@ def test_documents(tmp_path: Path, home: Home, kbjobs: Kbjobs) -> None:
     assert (fire["filtered"], water["filtered"], water["links"]) == (True, False, 1)
     assert (water["authors"], water["categories"], water["published"]) == (["Ann"], ["water", "fire"], "2024-05-17")
     assert water["url"].startswith("file://") and water["headings"] == []
+
+
+@pytest.mark.parametrize("command", [("sources", "remove"), ("run", "delete-source")])
+@pytest.mark.parametrize("has_daemon", [False, True])
+def test_a_source_is_removed_and_its_jobs_say_so(
+    home: Home, tmp_path: Path, kbjobs: Kbjobs, command: tuple[str, ...], has_daemon: bool
+) -> None:
+    pages = write_pages(tmp_path / "pages", 2)
+    kbjobs("sources", "add", "wiki", pages)
+    kbjobs("run", "metadata", "wiki", "--quiet")
+    if not has_daemon:
+        stop_daemon(home, now=True, seconds=20)
+    assert is_running(home) is has_daemon
+    told = kbjobs(*command, "wiki", "--confirm", "wiki").stdout
+    assert "job 2 delete-source wiki: completed in" in told
+    assert "2 documents, 0 vectors and" in told and f"not touched: {pages}" in told
+    assert kbjobs("sources", "list").stderr.startswith("No sources.")
+    assert len(list(pages.iterdir())) == 2
+    for listing in ("status", "history"):
+        rows = [line.split("\t")[:3] for line in kbjobs(listing).stdout.splitlines()]
+        assert rows == [["2", "delete-source", "wiki (deleted)"], ["1", "metadata", "wiki (deleted)"]]
+    assert "source\tdeleted on 20" in kbjobs("status", "1").stdout
+    first, last = read_json(kbjobs("history", "--source", "wiki", "--json"))
+    assert first["source_deleted_at"] == last["source_deleted_at"] is not None
+    assert {name: first["result"][name] for name in ("documents", "vectors", "links", "outside", "kept", "again")} == {
+        "documents": 2, "vectors": 0, "links": 0, "outside": [str(pages)], "kept": None, "again": None,
+    }  # fmt: skip
+    assert "there is no source 'wiki'" in kbjobs(*command, "wiki", "--confirm", "wiki", check=4).stderr
+    assert "was for a source 'wiki' that was deleted" in kbjobs("retry", "1", check=5).stderr
+    kbjobs("sources", "add", "wiki", pages)
+    kbjobs("run", "metadata", "wiki", "--quiet")
+    assert kbjobs("history").stdout.startswith("3\tmetadata\twiki\tcompleted")
+    assert "The source of that id is a new one" in kbjobs("retry", "2", check=5).stderr
+    assert "wiki" in kbjobs("sources", "list").stdout
+
+
+def test_removing_with_nobody_to_ask_needs_the_id_and_a_source_in_use_is_not_asked_about(
+    home: Home, source: str, kbjobs: Kbjobs
+) -> None:
+    for options in ((), ("--no-input",), ("--confirm", "b"), ("--json",)):
+        told = kbjobs("sources", "remove", "a", *options, check=2)
+        assert "source 'a' is deleted for good, and that is not confirmed" in told.stderr
+        assert "give --confirm a " in told.stderr and told.stdout == ""
+    assert not home.state_file.exists()
+    waiting = kbjobs("run", "steps", "a", "--not-before", "+1h", "--detach").stdout.strip()
+    told = kbjobs("sources", "remove", "a", check=5)
+    assert f"is not deleted while a job of it is pending: job {waiting} (steps)" in told.stderr
+    kbjobs("cancel", waiting)
+    removing = kbjobs("sources", "remove", "a", "--confirm", "a", "--not-before", "+1h", "--detach").stdout.strip()
+    assert (
+        f"is about to be deleted: job {removing} (delete-source) is pending"
+        in kbjobs("run", "steps", "a", check=5).stderr
+    )
+    assert (
+        f"the same job is already pending: job {removing}"
+        in kbjobs("sources", "remove", "a", "--confirm", "a", check=5).stderr
+    )
+    kbjobs("sources", "remove", "a", "--confirm", "a", "--if-active", "skip")
+
+
+def test_kept_files_are_named_with_the_command_that_registers_them(home: Home, tmp_path: Path, kbjobs: Kbjobs) -> None:
+    pages = write_pages(tmp_path / "my pages", 2)
+    kbjobs("sources", "add", "wiki", pages, "--copy", "--name", "Our wiki")
+    kbjobs("run", "metadata", "wiki", "--quiet")
+    last = json.loads(
+        kbjobs("sources", "remove", "wiki", "--keep-files", "--confirm", "wiki", "--json").stdout.splitlines()[-1]
+    )
+    result = last["job"]["result"]
+    assert (last["event"], result["kept"]) == ("finished", str(home.sources / "wiki"))
+    kept = f"{home.sources}/wiki/pages/1/my pages"
+    assert result["again"] == f"kbjobs sources add wiki '{kept}' --name 'Our wiki'"
+    assert kbjobs("sources", "list").stdout == ""
+    added = kbjobs(*shlex.split(result["again"])[1:])
+    assert added.stderr.startswith("Source wiki: 2 files.")

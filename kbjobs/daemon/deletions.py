@@ -1,0 +1,28 @@
+"""Finishing what is left of deleted sources whose job does not go on with it: it was cancelled, or has failed."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from contextlib import closing
+
+from kbjobs.errors import KbjobsError
+from kbjobs.settings import Home
+from kbjobs.store.ending import end_idle_source
+from kbjobs.store.queue import Queue
+from kbjobs.store.removal import list_unfinished
+
+log = logging.getLogger("kbjobs.daemon")
+
+
+def finish_deletions(home: Home) -> None:
+    """Remove the rest of each deleted source on which no job waits or works. What goes wrong is logged."""
+    for removal in list_unfinished(home.sources):
+        try:
+            with closing(Queue(home.state_file)) as queue:
+                if not end_idle_source(queue.connection, removal.source.id):
+                    continue
+            removal.finish()
+            log.info("what was left of the deleted source %s is removed", removal.source.id)
+        except (OSError, sqlite3.Error, KbjobsError) as error:
+            log.warning("what is left of the deleted source %s stays: %s", removal.source.id, error)

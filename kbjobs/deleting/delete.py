@@ -1,0 +1,148 @@
+"""Deleting a source for good, and telling what went and what stays.
+
+The folder gets a hidden name, the end of the source goes on record, then the files go: a kill at any point is made up
+for by the next attempt, by the next run or by the next daemon.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sqlite3
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from kbjobs.context import Context, PhaseResult
+from kbjobs.crashpoints import crash_point
+from kbjobs.errors import KbjobsError
+from kbjobs.store.connection import is_disk_full
+from kbjobs.store.ending import count_contents
+from kbjobs.store.removal import Removal
+from kbjobs.store.sources import SourceFolder
+from kbjobs.wording import counted
+
+MOST_PATHS = 10  # that a result names
+LONGEST_COMMAND = 2_000  # characters: it stands in the result and in a message
+REPORTED_EACH = 100  # files removed between two reports of progress
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is to be told of a source that goes.
+
+    ``documents`` and ``vectors`` are None where its ledger cannot be read, ``freed_bytes`` are of the disk; ``outside``
+    are its paths beyond its own folder, and the place that its folder was a link to; ``again`` is the command that
+    registers what is kept.
+    """
+
+    documents: int | None = None
+    vectors: int | None = None
+    files: int = 0
+    freed_bytes: int = 0
+    links: int = 0
+    outside: list[str] = field(default_factory=list)
+    kept: str | None = None
+    again: str | None = None
+
+
+def find_facts(removal: Removal, keep_files: bool) -> Facts:
+    """What a source holds, wherever its folder stands by now. What a link leads to is not looked at."""
+    top = removal.hidden or removal.source.path
+    takes = removal.measure(keep_files)
+    if top.is_symlink():
+        return Facts(links=takes.links, outside=[str(top.resolve())])
+    there = removal.source.under(top)
+    documents, vectors = count_contents(there.ledger) or (None, None)
+    outside, again = _find_paths(there, removal.source.path)
+    is_kept = keep_files and removal.has_more_than_made()
+    return Facts(
+        documents,
+        vectors,
+        takes.files,
+        takes.freed_bytes,
+        takes.links,
+        outside,
+        kept=str(removal.source.path) if is_kept else None,
+        again=again if is_kept else None,
+    )
+
+
+def _find_paths(there: SourceFolder, folder: Path) -> tuple[list[str], str]:
+    """The source's paths outside its folder, and the command that registers all of them again."""
+    pages = shlex.join(["kbjobs", "sources", "add", there.id, str(folder / there.pages.name)])
+    try:
+        source = there.read()
+    except KbjobsError:  # a damaged manifest names nothing
+        return [], pages
+    outside = [path for path in source.paths if not Path(path).is_relative_to(folder)]
+    command = ["kbjobs", "sources", "add", source.id, *source.paths]
+    for option, value in (("--name", source.name), ("--license", source.license), ("--base-url", source.base_url)):
+        command += [option, value] if value else []
+    told = shlex.join(command)
+    return outside, told if len(told) <= LONGEST_COMMAND else pages
+
+
+def delete_source(context: Context, keep_files: bool) -> PhaseResult:
+    """Delete the source of the job, or go on with it. The caller holds the source's lock."""
+    removal = Removal(context.home.sources, context.source.id)
+    is_recorded = context.checkpoint is not None
+    if removal.hidden is None and not is_recorded and removal.is_there:
+        removal.check()
+        removal.begin(keep_files)
+    # After a kill the folder's own name tells what was asked for when it began.
+    keep_files = removal.keeps_files if removal.hidden is not None else keep_files
+    facts = Facts(**context.checkpoint) if is_recorded else find_facts(removal, keep_files)
+    if not is_recorded:
+        is_recorded = _record(context, facts)
+    context.saved(1)
+
+    def report(removed: int) -> None:
+        if removed % REPORTED_EACH == 0:
+            context.saved(1)
+            context.progress(min(removed, facts.files), facts.files, "files", "removing files", eta_matters=False)
+
+    removal.finish(report)
+    crash_point("delete.removed")
+    if not is_recorded:
+        context.end_source(asdict(facts))
+    counts = {**asdict(facts), "outside": facts.outside[:MOST_PATHS]}
+    return PhaseResult(counts, summarise(facts))
+
+
+def _record(context: Context, facts: Facts) -> bool:
+    """Put the end of the source on record; False where the disk has no room for that before files are gone."""
+    try:
+        context.end_source(asdict(facts))
+    except sqlite3.Error as error:
+        if not is_disk_full(error):
+            raise
+        context.log.info("the disk is full: the end of the source is put on record once its files are gone")
+        return False
+    return True
+
+
+def summarise(facts: Facts) -> str:
+    """The result in a sentence."""
+    parts = [f"{tell_contents(facts)} deleted, {facts.freed_bytes / 1e6:,.1f} MB freed"]
+    if facts.kept:
+        parts.append(f"its files are kept in {facts.kept}; {facts.again} registers them again")
+    parts += tell_untouched(facts)
+    return "; ".join(parts)
+
+
+def tell_contents(facts: Facts) -> str:
+    """What goes, with numbers."""
+    parts = [counted(facts.files, "file")]
+    if facts.links:
+        parts.append(f"{counted(facts.links, 'link')} (not what they lead to)")
+    if facts.documents is not None and facts.vectors is not None:
+        parts = [counted(facts.documents, "document"), counted(facts.vectors, "vector"), *parts]
+    return ", ".join(parts[:-1]) + f" and {parts[-1]}" if len(parts) > 1 else parts[0]
+
+
+def tell_untouched(facts: Facts) -> list[str]:
+    """What is not touched since it lies elsewhere."""
+    if not facts.outside:
+        return []
+    more = len(facts.outside) - MOST_PATHS
+    named = ", ".join(facts.outside[:MOST_PATHS]) + (f" and {more:,} more" if more > 0 else "")
+    return [f"not touched: {named}"]
