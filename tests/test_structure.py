@@ -38,9 +38,9 @@ FLOORS = [
     {"embedding"},
     {"content"},
     {"store"},
-    {"credentials"},
+    {"credentials", "prices"},
     {"settings"},
-    {"crashpoints", "errors", "version", "wording"},
+    {"crashpoints", "errors", "retry_after", "version", "wording"},
 ]
 NEIGHBOURS = {("indexing", "scanning")}
 HEAVY = {

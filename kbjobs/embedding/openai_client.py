@@ -50,8 +50,8 @@ Answer = TypeVar("Answer")
 class RefusedRequestError(KbjobsError):
     """The API refuses what it was sent, and would again."""
 
-    def __init__(self, what: str, status: int, says: str) -> None:
-        super().__init__(f"the {what} refuses the request (status {status}){says}")
+    def __init__(self, status: int, says: str) -> None:
+        super().__init__(f"the OpenAI API refuses the request (status {status}){says}")
         self.status = status
         self.says = says
 
@@ -59,9 +59,9 @@ class RefusedRequestError(KbjobsError):
 class BadAnswerError(KbjobsError):
     """The API answered with something that is not what it was asked for; nothing of it is kept."""
 
-    def __init__(self, what: str, api: str = "embedding API") -> None:
+    def __init__(self, what: str) -> None:
         super().__init__(
-            f"the {api}'s answer cannot be used: {what}",
+            f"the OpenAI API's answer cannot be used: {what}",
             "Nothing of it was kept. If OPENAI_BASE_URL is set, check that the server there speaks OpenAI's API"
             " and has this model.",
         )
@@ -73,7 +73,6 @@ class OpenAIClient:
     Args:
         model: what is asked for, to be named in a message.
         key: the API key; it is sent to the API and goes nowhere else.
-        what: what the API is called in a message: "embedding API".
         retries: how often a request is repeated after a passing error.
         timeout: seconds to wait for an answer.
         at_once: requests at the same time, at most.
@@ -86,14 +85,13 @@ class OpenAIClient:
         self,
         model: str,
         key: str | None,
-        what: str = "embedding API",
         *,
         retries: int = RETRIES,
         timeout: float = TIMEOUT_SECONDS,
         at_once: int = AT_ONCE,
     ) -> None:
         self.limits = RateLimits(at_once)
-        self._model, self._what = model, what
+        self._model = model
         self._key = check_key(key)
         self._url = check_base_url(os.environ.get("OPENAI_BASE_URL"))
         self._retries, self._timeout = retries, timeout
@@ -135,7 +133,7 @@ class OpenAIClient:
             limit = self.limits.tokens.limit
             if limit is not None and tokens > limit:
                 told = f": its {tokens:,} tokens are more than a window of {limit:,.0f} holds"
-                failure = RefusedRequestError(self._what, 429, told)
+                failure = RefusedRequestError(429, told)
                 break
             try:
                 with self.limits.turn(tokens) as turn:
@@ -147,14 +145,14 @@ class OpenAIClient:
                             self.interrupt()  # the others would fare no better
                     except openai.APITimeoutError:
                         self.limits.strained(turn)
-                        told = f"the {self._what} did not answer within {self._timeout:g} s"
+                        told = f"the OpenAI API did not answer within {self._timeout:g} s"
                         failure, wait = TransientError(told, self.where()), _backoff(tries)
                     except openai.APIConnectionError:
                         self.limits.strained(turn)
-                        told = f"the {self._what} cannot be reached, or broke off its answer"
+                        told = f"the OpenAI API cannot be reached, or broke off its answer"
                         failure, wait = TransientError(told, self.where()), _backoff(tries)
                     except (openai.OpenAIError, ValueError) as error:
-                        failure = BadAnswerError(f"it cannot be read ({type(error).__name__})", self._what)
+                        failure = BadAnswerError(f"it cannot be read ({type(error).__name__})")
                     else:
                         self.limits.succeeded()
                         return answer
@@ -196,27 +194,27 @@ class OpenAIClient:
         names = tuple(name for name in (error.code, error.type) if isinstance(name, str))
         says = self._quote(error.body)
         if status in (400, 402, 403, 429) and _is_out_of_money(*names):
-            return MissingRequirementError(f"the account of the {self._what} is out of money{says}", ADD_MONEY)
+            return MissingRequirementError(f"the account of the OpenAI API is out of money{says}", ADD_MONEY)
         if status in (401, 403):
             # Not what the server says: it may repeat the key.
             code = f" ({names[0]})" if names and names[0].isidentifier() and names[0] not in self._key else ""
             return MissingRequirementError(
-                f"the {self._what} refuses {OPENAI_KEY} with status {status}{code}",
+                f"the OpenAI API refuses {OPENAI_KEY} with status {status}{code}",
                 f"Check that the key is right and may use {self._model}. {SET_KEY} What was bought is kept.",
             )
         if status == 404:
             return MissingRequirementError(
-                f"the {self._what} does not know {self._model}, or not at this address{says}", self.where()
+                f"the OpenAI API does not know {self._model}, or not at this address{says}", self.where()
             )
         if status in (400, 413, 422):
-            return RefusedRequestError(self._what, status, says)
+            return RefusedRequestError(status, says)
         if status in (408, 409, 429) or status >= 500:
             what = "is busy: the rate limit is reached" if status == 429 else "fails"
             return TransientError(
-                f"the {self._what} {what} (status {status}){says}",
+                f"the OpenAI API {what} (status {status}){says}",
                 "What was bought is kept. Run the same again later, or let --retries do so.",
             )
-        return BadAnswerError(f"status {status}{says}", self._what)
+        return BadAnswerError(f"status {status}{says}")
 
     def _quote(self, body: object) -> str:
         """What the server says, on one line, short, and without the key should it be there."""
