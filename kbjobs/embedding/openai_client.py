@@ -149,7 +149,7 @@ class OpenAIClient:
                         failure, wait = TransientError(told, self.where()), _backoff(tries)
                     except openai.APIConnectionError:
                         self.limits.strained(turn)
-                        told = f"the OpenAI API cannot be reached, or broke off its answer"
+                        told = "the OpenAI API cannot be reached, or broke off its answer"
                         failure, wait = TransientError(told, self.where()), _backoff(tries)
                     except (openai.OpenAIError, ValueError) as error:
                         failure = BadAnswerError(f"it cannot be read ({type(error).__name__})")
