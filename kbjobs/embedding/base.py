@@ -98,6 +98,10 @@ class Embedder(Protocol):
         """
         ...
 
+    def leaves_time(self) -> bool:
+        """Whether other work may be done now; where not, it would keep the next request back and can be done later."""
+        ...
+
     def interrupt(self) -> None:
         """Calls that run in other threads end soon: what is being computed is, but nothing is begun or tried again."""
         ...

@@ -124,6 +124,10 @@ class OpenAIEmbedder:
         row: NDArray[np.float32] = self.embed([self.tokenizer.cut(text, MAX_INPUT_TOKENS)])[0]
         return row
 
+    def leaves_time(self) -> bool:
+        """As :meth:`kbjobs.embedding.base.Embedder.leaves_time`: while the API's limits are waited for."""
+        return self._client.limits.is_throttled
+
     def interrupt(self) -> None:
         """As :meth:`kbjobs.embedding.base.Embedder.interrupt`."""
         self._client.interrupt()

@@ -135,7 +135,7 @@ class RateLimits:
         self._at_once = float(min(FIRST_AT_ONCE, most))
         self._grows_fast = True
         self._running: list[Turn] = []
-        self._resumes_at = 0.0
+        self._resumes_at = self._throttled_until = float("-inf")
         self._shrunk_at = float("-inf")
         self._probes = False
         self._is_interrupted = False
@@ -145,6 +145,11 @@ class RateLimits:
     def at_once(self) -> int:
         """How many requests may run at the same time now."""
         return int(self._at_once)
+
+    @property
+    def is_throttled(self) -> bool:
+        """Whether nothing may go out for a moment, because of what is left or of a refusal."""
+        return self._clock() < self._throttled_until
 
     @contextmanager
     def turn(self, tokens: int) -> Iterator[Turn]:
@@ -175,6 +180,7 @@ class RateLimits:
             raise InterruptedTurn
         now = self._clock()
         if now < self._resumes_at:
+            self._throttled_until = self._resumes_at
             return self._resumes_at - now
         if len(self._running) >= (1 if self._probes else self.at_once):
             return LONGEST_LOOK
@@ -184,9 +190,10 @@ class RateLimits:
             self.requests.wait_for(len(self._running) + 1, now),
             self.tokens.wait_for(underway + tokens, now),
         )
-        if self._running and max(waits) > 0:
-            return min(max(waits), 0.2)
-        return max(waits)
+        wait = max(waits)
+        if wait > 0:
+            self._throttled_until = now + wait
+        return min(wait, 0.2) if self._running else wait
 
     def read(self, headers: Mapping[str, str]) -> None:
         """Take what an answer to this thread's request says of the limits."""

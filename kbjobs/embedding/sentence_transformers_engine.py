@@ -98,6 +98,10 @@ class SentenceTransformersEmbedder:
         row: NDArray[np.float32] = self._encode([text], self._folder.query_prompt)[0]
         return row
 
+    def leaves_time(self) -> bool:
+        """As :meth:`kbjobs.embedding.base.Embedder.leaves_time`: writing a collection costs it little."""
+        return True
+
     def interrupt(self) -> None:
         """As :meth:`kbjobs.embedding.base.Embedder.interrupt`; there are no other threads."""
 

@@ -66,6 +66,10 @@ class TokenEmbedder(ABC):
     def close(self) -> None:
         """Free the model."""
 
+    def leaves_time(self) -> bool:
+        """As :meth:`kbjobs.embedding.base.Embedder.leaves_time`: writing a collection costs it little."""
+        return True
+
     def interrupt(self) -> None:  # noqa: B027 — an engine may have nothing to do
         """As :meth:`kbjobs.embedding.base.Embedder.interrupt`; there are no other threads."""
 

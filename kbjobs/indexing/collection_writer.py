@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,17 +15,27 @@ from kbjobs.store.ledger_rows import Record
 from kbjobs.vectors.collection import BATCH, Collection
 from kbjobs.vectors.publishing import WorkingCopy
 
+LOOK = 0.02
+"""Seconds after which a writer without time looks whether it has some."""
+
 
 class CollectionWriter:
     """Copies records into the working copy of a collection while the next ones are being embedded.
 
     The ledger is the truth: where Chroma fails, writing ends with a warning, and publishing makes the
     collection whole from the ledger.
+
+    Args:
+        copies: of the collection.
+        log: told of a failure.
+        may_write: whether there is time for it now. Where there is none for long, records are left to publishing.
     """
 
-    def __init__(self, copies: WorkingCopy, log: logging.Logger) -> None:
+    def __init__(self, copies: WorkingCopy, log: logging.Logger, may_write: Callable[[], bool]) -> None:
         self._path: Path = copies.begin(empty=False)
-        self._log = log
+        self._log, self._may_write = log, may_write
+        self._is_complete = threading.Event()
+        self._is_given_up = False
         self._queue: queue.Queue[list[Record] | None] = queue.Queue(maxsize=32)
         self._is_ending = False
         self._thread = threading.Thread(target=self._write, name="collection-writer")
@@ -36,12 +47,18 @@ class CollectionWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None and not self._may_write():
+            self._is_given_up = True  # a run that goes on writes what is missing
+        self._is_complete.set()
         self._queue.put(None)
         self._thread.join()
 
     def put(self, records: list[Record]) -> None:
-        """Hand over records; waits where the writer is far behind."""
-        self._queue.put(records)
+        """Hand over records; waits where the writer is far behind, or leaves them out where it has no time."""
+        try:
+            self._queue.put(records, block=self._may_write())
+        except queue.Full:
+            self._log.debug("%d records are left to publishing", len(records))
 
     def _gather(self) -> list[Record] | None:
         """The records that wait, up to what is quickest to write at once; None when there will be no more."""
@@ -60,6 +77,10 @@ class CollectionWriter:
         try:
             with Collection(self._path, create=True) as collection:
                 while (records := self._gather()) is not None:
+                    while not self._may_write() and not self._is_complete.wait(LOOK):
+                        pass
+                    if self._is_given_up:
+                        continue
                     collection.upsert(records)
                     crash_point("collection.upserted")
         except Exception as error:  # noqa: BLE001 — whatever it is, the embedding goes on and publishing heals

@@ -155,7 +155,7 @@ def _embed_missing(
     total = done + len(missing)
     context.progress(done, total, "chunks", "embedding", EMBED)
     is_distinct = not indexed.has_matrix
-    with CollectionWriter(WorkingCopy(indexed.live), context.log) as writer:
+    with CollectionWriter(WorkingCopy(indexed.live), context.log, embedder.leaves_time) as writer:
 
         def read(batch: Sequence[MissingText]) -> list[str]:
             return ledger.texts([text.chunk for text in batch])
