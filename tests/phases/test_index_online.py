@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import random
 import signal
 import threading
 from collections.abc import Callable
@@ -29,7 +30,7 @@ from kbjobs.store.jobs import Limits
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
-from tests.conftest import Kbjobs, copy_pages, read_json, wait_until, write_pages
+from tests.conftest import FACTOR, Kbjobs, copy_pages, read_json, wait_until, write_pages
 from tests.phases.test_index_offline import Silent, ledger_vectors
 from tests.servers.openai_server import (
     OpenAIServer,
@@ -474,13 +475,10 @@ def test_retries_of_the_job_take_over_where_those_of_the_library_end(
     assert len(openai_api.sold_texts) == 3
 
 
-def test_a_killed_worker_buys_again_no_more_than_was_on_its_way(
-    home: Home, docs: Path, openai_api: OpenAIServer
-) -> None:
-    """The worker dies while answers are on their way to it: sold, and in no ledger."""
+def kill_while_it_buys(home: Home, openai_api: OpenAIServer, targets: list[int], passages: int) -> None:
+    """Kill the worker each time so many requests were answered: sold, and in no ledger. Then compare."""
     manager, watcher = JobManager(home), JobManager(home)
-    targets = [3, 9]  # requests answered
-    deaths = len(targets)
+    deaths, killed = len(targets), list[int]()
     lock = threading.Lock()
     openai_api.gate.clear()
     job_id = manager.submit("index_online", "docs")
@@ -488,8 +486,10 @@ def test_a_killed_worker_buys_again_no_more_than_was_on_its_way(
     def kill(request: dict[str, Any]) -> None:
         with lock:
             answered = sum("status" in one for one in openai_api.requests)
-            if targets and answered >= targets[0] and (pid := watcher.get_status(job_id).pid):
+            pid = watcher.get_status(job_id).pid
+            if targets and answered >= targets[0] and pid and pid not in killed:
                 targets.pop(0)
+                killed.append(pid)
                 os.kill(pid, signal.SIGKILL)
 
     openai_api.on_request = kill
@@ -500,14 +500,33 @@ def test_a_killed_worker_buys_again_no_more_than_was_on_its_way(
     assert (job.status, job.exit_code) == (Status.COMPLETED, ExitCode.DONE)
     watcher.close()
     assert (targets, job.attempt) == ([], 1 + deaths)
-    assert len(set(openai_api.sold_texts)) == 700
-    assert len(openai_api.sold_texts) <= 700 + deaths * IN_FLIGHT
-    assert len(ledger_vectors(home)) == 700
+    assert len(set(openai_api.sold_texts)) == passages
+    assert len(openai_api.sold_texts) <= passages + deaths * IN_FLIGHT
+    assert job.result is not None and job.result["embedded"] == passages
+    assert len(ledger_vectors(home)) == passages
     assert verify(home, "docs").ok
     ledger = Ledger(SourceFolder(home.sources, "docs").ledger)
     written = ledger.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'vectors'").fetchone()[0]
     ledger.close()
-    assert written == 700  # no vector was written twice
+    assert written == passages  # no vector was written twice
+
+
+def test_a_killed_worker_buys_again_no_more_than_was_on_its_way(
+    home: Home, docs: Path, openai_api: OpenAIServer
+) -> None:
+    kill_while_it_buys(home, openai_api, [3, 9], 700)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", range(70, 70 + FACTOR))
+def test_random_kills_buy_again_no_more_than_was_on_its_way(
+    home: Home, tmp_path: Path, openai_api: OpenAIServer, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setenv("KBJOBS_ONLINE_REQUESTS", str(FIRST_AT_ONCE))
+    monkeypatch.setenv("KBJOBS_MAX_DEATHS", "1000")
+    register(home, "docs", [write_pages(tmp_path / "pages", 3_000)])
+    kill_while_it_buys(home, openai_api, sorted(random.Random(seed).sample(range(1, 23), 5)), 3_000)
 
 
 def test_a_cancelled_job_keeps_what_was_on_its_way(home: Home, docs: Path, openai_api: OpenAIServer) -> None:
