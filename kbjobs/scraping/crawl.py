@@ -22,7 +22,7 @@ from kbjobs.errors import KbjobsError
 from kbjobs.scraping.addresses import Scope, normalise, site_of
 from kbjobs.scraping.failures import FetchError
 from kbjobs.scraping.fetching import Fetcher, Reply
-from kbjobs.scraping.links import PageLinks, read_links, read_style_links
+from kbjobs.scraping.links import MOST_LINKS, PageLinks, read_links, read_style_links
 from kbjobs.scraping.mediawiki.api import WikiApi
 from kbjobs.scraping.mediawiki.reading import read_page
 from kbjobs.scraping.robots import Robots, fetch_robots
@@ -271,12 +271,14 @@ class Crawl:
     def _commit_failure(self, address: Address, cause: str, is_temporary: bool) -> None:
         if is_temporary:
             self.tally.failures_in_a_row += 1
-            if self.tally.failures_in_a_row >= MOST_FAILURES:
+            is_last = address.tries + 1 >= MOST_TRIES
+            # Few that wait may all have had their tries before so many have failed.
+            if self.tally.failures_in_a_row >= (MOST_TRIES if is_last else MOST_FAILURES):
                 raise SiteDown(
                     f"{self._home_site} gives no answer any more ({cause}); its addresses wait in the frontier",
                     "Once it is back, go on with: kbjobs resume, or the same command again.",
                 )
-            if address.tries + 1 < MOST_TRIES:
+            if not is_last:
                 wait = min(LONGEST_WAIT, FIRST_WAIT * 2**address.tries)
                 self._frontier.put_off(address.id, cause, time.time() + wait)
                 return
@@ -328,7 +330,10 @@ class Crawl:
                 text = decode_page(reply.body, reply.charset)
                 if kind == "text/css":
                     return text, PageLinks(assets=read_style_links(text, url))
-                return text, read_links(text, url)
+                found = read_links(text, url)
+                if len(found.links) == MOST_LINKS:
+                    self._context.log.info("%s: only its first %d links are followed", url, MOST_LINKS)
+                return text, found
         return "", PageLinks()
 
     def _redirect(self, address: Address, url: str) -> bool:

@@ -358,3 +358,24 @@ def test_sitemaps_of_200_000_addresses(home: Home, caplog: pytest.LogCaptureFixt
         assert (counts["pages"], counts["queued"]) == (30, 4 * MOST_URLS - 29)
         assert caplog.text.count("has more than 50,000 entries, the rest was not read") == 4
         assert time.monotonic() - began < 60
+
+
+def test_a_site_of_few_pages_that_dies_is_waited_for(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three addresses are left: all have had their tries before a whole row of fetches has failed."""
+    monkeypatch.setattr(crawl, "FIRST_WAIT", 0.01)
+    pages = {"/": page("Start", "/a", "/b", "/c"), "/a": page("A"), "/b": page("B"), "/c": page("C")}
+    with SiteServer({**pages, **{path: Page(status=503) for path in ("/a", "/b", "/c")}}) as server:
+        monkeypatch.setattr("kbjobs.scraping.pacing.LONGEST_BACKOFF", 0.01)
+        server.pages["/"] = [pages["/"], Page(status=503)]
+        with pytest.raises(crawl.SiteDown, match="gives no answer any more"):
+            scrape_site(home, server.url)
+        server.pages |= pages
+        counts = scrape_site(home).counts
+        assert (counts["pages"], counts["failed"]) == (4, 0)
+
+
+def test_a_page_that_never_answers_is_no_site_that_is_down(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crawl, "FIRST_WAIT", 0.01)
+    with SiteServer({"/": page("Start", "/a", "/b"), "/a": page("A"), "/b": Page(status=500)}) as server:
+        counts = scrape_site(home, server.url).counts
+        assert (counts["pages"], counts["causes"]) == (2, {"HTTP 500": 1})
