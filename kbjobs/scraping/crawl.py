@@ -52,6 +52,7 @@ AT_ONCE_OF_WIKI = 4
 """Pages that a wiki is asked for at the same time: each is work for it (API:Etiquette)."""
 
 FORBIDDEN = "robots.txt forbids it"
+LEFT_OUT = "left out by --include or --exclude"  # of what was fetched before these were given
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +205,8 @@ class Crawl:
                 return FetchError(address.url, cause, robots.problem, is_temporary=not lasting)
             if not robots.allows(address.url):
                 return FetchError(address.url, FORBIDDEN)
+            if (address.depth or address.page) and not address.is_asset and not self._scope.has(address.url):
+                return FetchError(address.url, LEFT_OUT)
             if address.page and self._wiki is not None:
                 return await read_page(self._wiki, address)
             if self._known is not None and address.url == (self._known.moved_from or (self._known.url,))[0]:
@@ -282,7 +285,7 @@ class Crawl:
                 wait = min(LONGEST_WAIT, FIRST_WAIT * 2**address.tries)
                 self._frontier.put_off(address.id, cause, time.time() + wait)
                 return
-        state = SKIPPED if cause in (FORBIDDEN, "leaves the site") else FAILED
+        state = SKIPPED if cause in (FORBIDDEN, LEFT_OUT, "leaves the site") else FAILED
         # What was had before stays, and is asked for again by the next run.
         kept = self._as_before(address)
         self._frontier.put(Fetched(address.id, state, cause, kept.file, kept.etag, kept.last_modified, kept.body_hash))

@@ -73,6 +73,15 @@ def test_a_site_becomes_a_source_that_can_be_read(home: Home) -> None:
         assert found["B"][0] == f"{server.url}/b?x=1"
 
 
+def test_a_pattern_that_comes_later_takes_pages_from_the_copy(home: Home) -> None:
+    with SiteServer(tree(20)) as server:
+        assert scrape_site(home, server.url, max_depth=9).counts["pages"] == 20
+        counts = scrape_site(home, exclude="/p/19").counts
+        assert (counts["pages"], counts["removed"]) == (19, 1)
+        assert counts["skipped_for"] == {"left out by --include or --exclude": 1}
+        assert "p/19.html" not in files_of(home)
+
+
 def test_limits(home: Home) -> None:
     with SiteServer(tree(31)) as server:
         assert scrape_site(home, server.url, max_depth=2).counts["pages"] == 7

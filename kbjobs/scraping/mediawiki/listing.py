@@ -103,10 +103,10 @@ class PageList:
             if after is None:
                 number += 1
             place |= {"namespace": number, "next": after, "ended": number >= len(self._namespaces)}
-            if place["ended"]:
+            if place["ended"] and self._frontier.fact("wiki since") is None:
+                # It was read from its beginning in this run: what it does not name is gone.
                 self._frontier.drop_unlisted()
-                if self._frontier.fact("wiki since") is None:
-                    self._frontier.set_fact("wiki since", place["since"])
+                self._frontier.set_fact("wiki since", place["since"])
             self._frontier.set_fact("wiki list", place)
             crash_point("scrape.wiki_list")
             self._report(self._frontier.listed())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -168,9 +169,30 @@ def test_the_page_limit_counts_the_pages_that_may_be_had(home: Home, wiki: WikiS
     assert counts["pages"] == 8
 
 
+def test_what_was_listed_before_is_not_taken_for_gone(
+    home: Home, wiki: WikiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list is read on from where it was: what stands before that is not in what comes now."""
+    ask = api.WikiApi.ask
+
+    async def ask_for_few(self: api.WikiApi, **parameters: Any) -> dict[str, Any]:
+        return await ask(self, **parameters | ({"gaplimit": 4} if "gaplimit" in parameters else {}))
+
+    monkeypatch.setattr(api.WikiApi, "ask", ask_for_few)
+    monkeypatch.setattr(listing, "OVERLAP", -timedelta(seconds=30))  # that the pages are new is not looked at again
+    assert scrape_site(home, wiki.url, page_limit=2).counts["pages"] == 2
+    counts = scrape_site(home, page_limit=100).counts
+    assert (counts["pages"], counts["saved"], counts["unchanged"]) == (12, 10, 2)
+    assert scrape_site(home).counts["unchanged"] == 12
+
+
 def test_patterns(home: Home, wiki: WikiServer) -> None:
     assert scrape_site(home, wiki.url, include="*/Knot_1*").counts["pages"] == 2
     assert scrape_site(home, wiki.url, "other", exclude="*/Knot_*").counts["pages"] == 1
+    # A pattern that comes later: what it leaves out goes from the copy.
+    assert scrape_site(home, wiki.url, "third").counts["pages"] == 12
+    counts = scrape_site(home, source="third", exclude="*/Knot_1*").counts
+    assert (counts["pages"], counts["removed"]) == (10, 2)
 
 
 def test_a_wiki_that_lags_is_left_alone(home: Home, wiki: WikiServer, monkeypatch: pytest.MonkeyPatch) -> None:
