@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -160,10 +160,13 @@ class SourceFolder:
         """Set the manifest's ``suggested_tags``; all else stays as it stands there now."""
         self._save({**self._load(), "suggested_tags": suggestions})
 
-    def write_decided_tags(self, tags: Sequence[str], rejected: Sequence[str], suggestions: dict[str, Any]) -> None:
+    def write_decided_tags(self, source: Source) -> None:
         """Set the user's own tags, those that he has rejected, and what is left of the suggestions, all at once."""
-        decided = {"tags": list(tags), "rejected_tags": list(rejected), "suggested_tags": suggestions}
-        self._save({**self._load(), **decided})
+        values = self._load()
+        values |= {"tags": list(source.tags), "rejected_tags": list(source.rejected_tags)}
+        if source.suggested_tags is not None:
+            values["suggested_tags"] = source.suggested_tags
+        self._save({name: value for name, value in values.items() if value or name not in ("tags", "rejected_tags")})
 
     def update_manifest(self) -> None:
         """Write the manifest of an older version as this one does; one that is as it should be is not written.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-MIN_LETTERS, MAX_CHARACTERS, MAX_WORDS = 2, 40, 5
+MAX_CHARACTERS, MAX_WORDS = 40, 5
 MAX_MARKS = 3  # combining marks on one letter: more of them draw over the lines around
 
 _SIGNS = frozenset(" -'’&+#./")
@@ -26,7 +26,9 @@ def clean_tag(text: object) -> str:
         if marks > MAX_MARKS or not (kind[0] in "LMN" or char in _SIGNS or char in _JOINERS):
             return ""
         letters += kind[0] == "L"
-    return name if letters >= MIN_LETTERS or any(unicodedata.category(char) == "Lo" for char in name) else ""
+    # One letter says something in scripts such as Han only.
+    is_word = letters and len(name) > 1
+    return name if is_word or any(unicodedata.category(char) == "Lo" for char in name) else ""
 
 
 def fold_tag(name: str) -> str:

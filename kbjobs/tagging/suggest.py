@@ -16,7 +16,7 @@ from kbjobs.store.tagging import TaggedDocument
 from kbjobs.tagging.names import fold_tag
 from kbjobs.tagging.state import current_state, is_current
 from kbjobs.tagging.suggestion import EVIDENCE, make_tag
-from kbjobs.tagging.vocabulary import Vocabulary, load_vocabulary
+from kbjobs.tagging.vocabulary import BUILT_IN, Vocabulary, load_vocabulary
 from kbjobs.wording import counted
 
 
@@ -75,7 +75,7 @@ def tag_source(context: Context, wish: Wish) -> PhaseResult:
     crash_point("tags.before_write")
     tags = _write(context, made, state)
     crash_point("tags.written")
-    return _result(made, tags, len(documents))
+    return _result(made, tags, len(documents), vocabulary)
 
 
 def _write(context: Context, made: _Made, state: str) -> list[dict[str, Any]]:
@@ -95,7 +95,7 @@ def _write(context: Context, made: _Made, state: str) -> list[dict[str, Any]]:
     return tags
 
 
-def _result(made: _Made, tags: Sequence[dict[str, Any]], documents: int) -> PhaseResult:
+def _result(made: _Made, tags: Sequence[dict[str, Any]], documents: int, vocabulary: Vocabulary) -> PhaseResult:
     named = {kind: [tag["tag"] for tag in tags if tag["kind"] == kind] for kind in ("category", "novel")}
     counts = {
         "documents": documents,
@@ -106,7 +106,8 @@ def _result(made: _Made, tags: Sequence[dict[str, Any]], documents: int) -> Phas
         "model": made.model,
         **made.counts,
     }
-    told = ", ".join(named["category"]) or "no category of preparedness fits"
+    none = "no category of preparedness fits" if vocabulary is BUILT_IN else "no tag of the vocabulary fits"
+    told = ", ".join(named["category"]) or none
     told += f"; not in the vocabulary: {', '.join(named['novel'])}" if named["novel"] else ""
     judged = counted(made.counts["judged"], "document")
     return PhaseResult(counts, f"{counted(len(tags), 'tag')} suggested from {judged}: {told}{made.told}")

@@ -25,7 +25,10 @@ ENOUGH_DOCUMENTS = 8  # below this, a share says little
 _BEYOND = re.compile("[^\0-\u02ff\u0370-\u0482\u048a-\u052f\u1e00-\u1fff\u2000-\u2bff]")
 _PLAIN_WORD = re.compile(r"[^\W_]+")
 _JOINERS = "\u200c\u200d"  # they join and part letters within the words of Persian and of Indic scripts
-_APOSTROPHES = re.compile("['’]")
+# What search takes into a word and no term has: apostrophes, and the stops of Indic scripts and of Tibetan.
+_STOPS = re.compile(
+    "['’" + "".join(char for char in map(chr, range(0x0900, 0x1000)) if unicodedata.category(char)[0] in "PS") + "]"
+)
 # Vowel signs of Arabic and points of Hebrew, which are often left out, and what only stretches an Arabic word.
 _LEFT_OUT = re.compile("[\u0591-\u05bd\u05bf-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670]")
 # What an English sentence needs whatever it is about. Other languages are left to the weights and to MAX_SHARE.
@@ -83,7 +86,7 @@ def _runs(text: str) -> Iterator[str]:
         if searched.is_unspaced(run):
             yield from split_unspaced(run)
         else:
-            yield from _APOSTROPHES.split(run)
+            yield from (word for word in _STOPS.split(run) if word and unicodedata.category(word[0])[0] != "M")
 
 
 def _join_marks(text: str) -> Iterator[tuple[int, int]]:
