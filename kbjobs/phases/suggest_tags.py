@@ -138,4 +138,5 @@ JOB_TYPE = JobType(
     advise=advise,
     weight=10.0,
     after=("metadata", *INDEXES),
+    examples=("kbjobs run suggest-tags wiki --provider openai --dry-run",),
 )
