@@ -111,13 +111,12 @@ def advise(
     advice = []
     if not has_metadata(source, earlier):
         advice.append(f"source {source.id!r} has no metadata: documents without vectors are judged by their titles")
-    is_online = params.provider == "openai"
-    model = settings.text("tags_model") if is_online else params.model
+    model = settings.text("tags_model") if params.provider == "openai" else params.model
     if is_fed or params.force or params.dry_run or model is None:
         return advice
     ledger = Ledger(source.ledger)
     try:
-        state = current_state(ledger, load_vocabulary(home, settings), model, is_online)
+        state = current_state(ledger, load_vocabulary(home, settings), model)
         if is_current(source, state, model):
             advice.append(f"source {source.id!r} has suggestions for this state: nothing to do without --force")
     finally:

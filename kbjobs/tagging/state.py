@@ -8,13 +8,11 @@ from kbjobs.store.tagging import content_state
 from kbjobs.tagging.vocabulary import Vocabulary
 
 
-def current_state(ledger: Ledger, vocabulary: Vocabulary, model: str, is_online: bool) -> str:
-    """What suggestions depend on: the vocabulary, the contents, and whether a local model's vectors are here.
+def current_state(ledger: Ledger, vocabulary: Vocabulary, model: str) -> str:
+    """What suggestions depend on: the vocabulary, the contents, and whether the model's vectors are here.
 
-    An API is shown texts: it is not paid again because there are vectors now.
+    A model of an API that is shown texts has none: it is not paid again because a source was indexed.
     """
-    if is_online:
-        return f"{vocabulary.version} {content_state(ledger)} shown"
     has_vectors = any(row.name == model and ledger.count_vectors(row.id) for row in ledger.models())
     return f"{vocabulary.version} {content_state(ledger)} {'vectors' if has_vectors else 'titles'}"
 

@@ -60,8 +60,8 @@ def tag_source(context: Context, wish: Wish) -> PhaseResult:
         if wish.dry_run:
             return _estimate(context, ledger, wish, documents, vocabulary)
 
-        def is_new(model: str, is_online: bool) -> bool:
-            return wish.force or not is_current(source, current_state(ledger, vocabulary, model, is_online), model)
+        def is_new(model: str) -> bool:
+            return wish.force or not is_current(source, current_state(ledger, vocabulary, model), model)
 
         if wish.online_model is not None:
             made = _ask(context, ledger, wish, wish.online_model, documents, vocabulary, is_new)
@@ -69,7 +69,7 @@ def tag_source(context: Context, wish: Wish) -> PhaseResult:
             made = _compare(context, ledger, wish, documents, vocabulary, is_new)
         if made is None:
             return _unchanged(context, documents)
-        state = current_state(ledger, vocabulary, made.model, made.provider == "openai")
+        state = current_state(ledger, vocabulary, made.model)
     finally:
         ledger.close()
     crash_point("tags.before_write")
@@ -127,7 +127,7 @@ def _compare(
     wish: Wish,
     documents: Sequence[TaggedDocument],
     vocabulary: Vocabulary,
-    is_new: Callable[[str, bool], bool],
+    is_new: Callable[[str], bool],
 ) -> _Made | None:
     """Suggestions by the local model; None where those that are there would be made again."""
     model = wish.local_model
@@ -135,7 +135,7 @@ def _compare(
         raise MissingRequirementError(
             "no local model is on this machine that could suggest tags", "See kbjobs doctor, or use --provider openai."
         )
-    if not is_new(model, False):
+    if not is_new(model):
         return None
     from kbjobs.tagging.local import tag_locally
 
@@ -150,10 +150,10 @@ def _ask(
     model: str,
     documents: Sequence[TaggedDocument],
     vocabulary: Vocabulary,
-    is_new: Callable[[str, bool], bool],
+    is_new: Callable[[str], bool],
 ) -> _Made | None:
     """Suggestions by the model of the API, or locally with the reason; None where there is nothing to do."""
-    if not is_new(model, True):
+    if not is_new(model):
         return None
     from kbjobs.tagging import online
 
@@ -233,7 +233,7 @@ def _estimate(
         "price_usd": round(price.of(prompt.tokens, ANSWER_TOKENS), 8),
         "price_of": price.since,
         "unchanged": is_current(
-            context.source, current_state(ledger, vocabulary, wish.online_model, True), wish.online_model
+            context.source, current_state(ledger, vocabulary, wish.online_model), wish.online_model
         ),
     }
     told = f"{wish.online_model} would be shown {online.describe(prompt, price)}"

@@ -85,6 +85,15 @@ def test_all_are_accepted_at_once(manifest: Path, kbjobs: Kbjobs) -> None:
     assert (listed["tags"], names(listed)) == (["mine", "water", "rain barrels"], [])
 
 
+def test_the_last_tag_can_be_taken_back(manifest: Path, kbjobs: Kbjobs) -> None:
+    listed = read_json(kbjobs("sources", "tags", "docs", "--reject", "mine", "--json"))
+    assert (listed["tags"], listed["rejected_tags"]) == ([], ["mine"])
+    assert "tags" not in json.loads(manifest.read_text())
+    listed = read_json(kbjobs("sources", "tags", "docs", "--accept", "mine", "--json"))
+    assert (listed["tags"], listed["rejected_tags"]) == (["mine"], [])
+    assert read_json(kbjobs("sources", "show", "docs", "--json"))["tags"] == ["mine"]
+
+
 def test_an_error_changes_nothing(home: Home, manifest: Path, kbjobs: Kbjobs) -> None:
     before = manifest.read_bytes()
     options = ("--accept", "rain barrels", "--accept", "watr")
