@@ -65,6 +65,7 @@ POINTS: tuple[str, ...] = (
     "delete.before_return",
     "delete.returned",
     "delete.removed",
+    "tags.answered",
     "tags.before_write",
     "tags.written",
 )

@@ -95,6 +95,16 @@ SETTINGS: tuple[Setting, ...] = (
         "0.02 July 2026",
         "USD for a million tokens of text-embedding-3-small, and since when: what an account really pays may differ",
     ),
+    Setting("tags_provider", "local", "who suggests tags", choices=("local", "openai")),
+    Setting(
+        "tags_model", "gpt-4o-mini", "model of the OpenAI API that suggest-tags asks; it must know structured outputs"
+    ),
+    Setting(
+        "tags_price",
+        "0.15 0.60 July 2026",
+        "USD for a million tokens sent to tags_model and answered by it, and since when: an account may pay otherwise",
+    ),
+    Setting("tags_vocabulary", "", "TOML file of the tags to choose from; without one those of preparedness"),
     Setting("scrape_contact", "", "whom a site may write to about scrape: a URL or an address, told with each request"),
     Setting("scrape_proxy", "", "proxy of scrape; those of the environment are not used"),
     Setting("grace_seconds", 10.0, "seconds from SIGTERM to SIGKILL when a job is cancelled", 0, 3600),

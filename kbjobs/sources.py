@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from kbjobs.store.sources import Source, SourceFolder, check_source_id, list_sou
 
 if TYPE_CHECKING:
     from kbjobs.searching.hits import Hit
+    from kbjobs.tagging.review import Review
 
 __all__ = [
     "SourceState",
@@ -33,6 +34,7 @@ __all__ = [
     "list_half_deleted",
     "rebuild",
     "register",
+    "review_tags",
     "search",
     "tell_deletion",
     "verify",
@@ -174,6 +176,28 @@ def tell_deletion(home: Home, source_id: str, keep_files: bool) -> str:
     kept = [f"kept: what else lies in {facts.kept}"] if facts.kept else []
     told = [f"{source_id}: {tell_contents(facts)}, {facts.freed_bytes / 1e6:,.1f} MB, are to be deleted for good"]
     return "; ".join([*told, *kept, *tell_untouched(facts)]) + "."
+
+
+def review_tags(
+    home: Home, source_id: str, accept: Sequence[str] = (), reject: Sequence[str] = (), accept_all: bool = False
+) -> Review:
+    """The tags of a source, after some that were suggested are taken over or rejected; with none named only the tags.
+
+    Raises ConflictError while a job works on the source, and what :func:`kbjobs.tagging.review.review` raises; the
+    manifest is then as it was.
+    """
+    from kbjobs.tagging.review import Review, review
+
+    folder = SourceFolder(home.sources, source_id)
+    source = folder.read()
+    if not (accept or reject or accept_all):
+        return Review(source)
+    with lock_registered(folder, LOCK_SECONDS):
+        source = folder.read()
+        reviewed = review(source, accept, reject, accept_all)
+        if reviewed.source != source:
+            folder.write_decided_tags(reviewed.source)
+    return reviewed
 
 
 def list_half_deleted(home: Home) -> list[tuple[str, str]]:

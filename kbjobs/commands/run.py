@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
@@ -126,7 +126,7 @@ def command_of(kind: JobType, shown_as: str = "") -> Callable[..., None]:
         return _file_command(kind)
     if kind.ends_source:
         return _deleting_command(kind, f"kbjobs {shown_as or f'run {kind.command}'} wiki")
-    return _command(kind.name, kind.description, kind.params.model_fields)
+    return _command(kind.name, kind.description, kind.params.model_fields, kind.examples)
 
 
 def _deleting_command(kind: JobType, example: str) -> Callable[..., None]:
@@ -179,7 +179,9 @@ def _file_command(kind: JobType) -> Callable[..., None]:
     return with_options(command, [*parameters, *SUBMIT_OPTIONS], f"{kind.description}\n\n{example}")
 
 
-def _command(name: str, description: str, fields: Mapping[str, FieldInfo]) -> Callable[..., None]:
+def _command(
+    name: str, description: str, fields: Mapping[str, FieldInfo], examples: Sequence[str] = ()
+) -> Callable[..., None]:
     def command(**values: Any) -> None:
         from kbjobs.api import get_job_manager
 
@@ -193,8 +195,5 @@ def _command(name: str, description: str, fields: Mapping[str, FieldInfo]) -> Ca
 
     parameters = [("source", SOURCE, inspect.Parameter.empty)]
     parameters += [(field, *_option(field, declared)) for field, declared in fields.items()]
-    return with_options(
-        command,
-        [*parameters, *SUBMIT_OPTIONS],
-        f"{description}\n\nExample:  kbjobs run {name.replace('_', '-')} wiki",
-    )
+    shown = [f"Example:  {example}" for example in (f"kbjobs run {name.replace('_', '-')} wiki", *examples)]
+    return with_options(command, [*parameters, *SUBMIT_OPTIONS], "\n\n".join([description, *shown]))

@@ -46,7 +46,7 @@ JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 @app.callback()
 def sources() -> None:
-    """Register, edit, list, show, verify, rebuild and remove sources.
+    """Register, edit, list, show, tag, verify, rebuild and remove sources.
 
     Example:  kbjobs sources add wiki ./pages --base-url https://wiki.example.org/
     """
@@ -153,6 +153,8 @@ def show(source_id: ID, as_json: JSON = False) -> None:
 
     Example:  kbjobs sources show wiki
     """
+    from kbjobs.tagging.review import list_suggestions
+
     state = front.describe(current_home(), source_id)
     if as_json:
         print_json(state.as_dict())
@@ -179,8 +181,9 @@ def show(source_id: ID, as_json: JSON = False) -> None:
         for model in state.models
     ]
     rows.append(("tags", ", ".join(source.tags)))
-    rows.append(("suggested tags", ", ".join(_suggested(source.suggested_tags, "category"))))
-    rows.append(("key terms", ", ".join(_suggested(source.suggested_tags, "term"))))
+    suggested = list(list_suggestions(source))
+    for kind, told in (("category", "suggested tags"), ("novel", "suggested, new"), ("term", "key terms")):
+        rows.append((told, ", ".join(tag["tag"] for tag in suggested if tag.get("kind") == kind)))
     print_table(("", ""), [row for row in rows if row[1]])
 
 
@@ -214,11 +217,56 @@ def documents(
         say(f"No document is known yet. Next: kbjobs run metadata {source_id}")
 
 
-def _suggested(suggestions: dict[str, Any] | None, kind: str) -> list[str]:
-    """The suggested tags of a kind; the manifest may have been edited by hand."""
-    tags = (suggestions or {}).get("tags")
-    found = [tag for tag in tags if isinstance(tag, dict)] if isinstance(tags, list) else []
-    return [str(tag.get("tag", "")) for tag in found if tag.get("kind") == kind]
+@app.command()
+def tags(
+    source_id: ID,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option("--accept", metavar="TAG", help="Take this tag over; may be repeated.", show_default=False),
+    ] = None,
+    accept_all: Annotated[bool, typer.Option("--accept-all", help="Take over all that are suggested.")] = False,
+    reject: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reject", metavar="TAG", help="Never suggest this tag again; may be repeated.", show_default=False
+        ),
+    ] = None,
+    as_json: JSON = False,
+) -> None:
+    """List a source's tags, your own and the suggested ones, with the documents that speak for them; or decide on them.
+
+    What is accepted becomes a tag of yours, what is rejected is not suggested again. All is done or nothing. Either
+    can be taken back by the other. With --accept-all, what is named by --reject is left out.
+
+    Example:  kbjobs sources tags wiki --accept water --accept "first aid" --reject boiling
+    """
+    from kbjobs.tagging.review import list_suggestions
+
+    reviewed = front.review_tags(current_home(), source_id, accept or (), reject or (), accept_all)
+    if as_json:
+        print_json(reviewed.as_dict())
+        return
+    source = reviewed.source
+    if accept or reject or accept_all:
+        say(
+            f"Source {source_id}: {counted(len(reviewed.accepted), 'tag')} taken over,"
+            f" {len(reviewed.rejected):,} rejected."
+        )
+    rows = [("own", tag, "", "", "") for tag in source.tags]
+    rows += [
+        ("suggested", tag["tag"], str(tag.get("kind", "")), str(tag.get("documents", "")), _titles(tag.get("evidence")))
+        for tag in list_suggestions(source)
+    ]
+    rows += [("rejected", tag, "", "", "") for tag in source.rejected_tags]
+    if rows:
+        print_table(("", "tag", "kind", "documents", "such as"), rows)
+    else:
+        say(f"It has no tags. Next: kbjobs run suggest-tags {source_id}")
+
+
+def _titles(evidence: object) -> str:
+    found = evidence if isinstance(evidence, list) else []
+    return "; ".join(str(one.get("title", "")) for one in found if isinstance(one, dict))
 
 
 @app.command()

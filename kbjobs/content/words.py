@@ -43,6 +43,11 @@ def split_words(text: str) -> list[tuple[int, int]]:
     return [found.span() for found in _WORD.finditer(text)]
 
 
+def is_unspaced(word: str) -> bool:
+    """Whether a word of :func:`split_words` is a run of a script without spaces."""
+    return _IS_UNSPACED.match(word) is not None
+
+
 def fold_words(text: str, language: str | None) -> list[str]:
     """The forms under which the words of a text are looked up, in order."""
     forms = _forms_of(_code(language))

@@ -53,7 +53,8 @@ class JobType:
     and the types that run before it in the same chain; it only reads, and must stay light. ``takes_file``: in the place
     of a source a file may be named, for the parameter ``path``; ``name_source`` then makes a source's id of its path.
     ``makes_source``: the source need not be there yet. ``ends_source``: after it there is no source any more. It may
-    be damaged, the job is alone on it, and the parameter ``confirm`` repeats its id.
+    be damaged, the job is alone on it, and the parameter ``confirm`` repeats its id. ``examples`` are command lines
+    that its help shows beside the plain one.
     """
 
     name: str
@@ -77,6 +78,7 @@ class JobType:
     name_source: Callable[[str], str] | None = None
     makes_source: bool = False
     ends_source: bool = False
+    examples: tuple[str, ...] = ()
 
     @property
     def command(self) -> str:

@@ -1,4 +1,4 @@
-"""Suggest Tags: what a source is about, by the categories of preparedness and by its own key terms.
+"""Suggest Tags: what a source is about, by a vocabulary of tags and by its own terms.
 
 Everything is computed before the one write of the manifest, so that a kill leaves the old suggestions or the new ones.
 """
@@ -6,46 +6,94 @@ Everything is computed before the one write of the manifest, so that a kill leav
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from pydantic import Field
 
 from kbjobs.context import Context, PhaseResult
+from kbjobs.embedding.online_models import OPENAI_KEY
+from kbjobs.errors import MissingRequirementError
 from kbjobs.phases.base import JobType, Params, Plan
+from kbjobs.prices import Price, format_dollars
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 
 INDEXES = ("index_online", "index_offline")
+Provider = Literal["local", "openai"]
 
 
 class SuggestTagsParams(Params):
     """Parameters of suggest_tags."""
 
+    provider: Provider | None = Field(
+        None,
+        description="Who suggests: a model of this machine, or one of the OpenAI API, which is sent a sample of the"
+        " documents; default: the setting 'tags_provider'.",
+    )
+    fallback: bool = Field(
+        False, description="Suggest with the local model, saying so, where the OpenAI API cannot be asked."
+    )
     model: str | None = Field(None, description="Local model that compares documents; default: the setting 'model'.")
     force: bool = Field(False, description="Suggest anew, even if nothing has changed since the last time.")
+    dry_run: bool = Field(False, description="Only tell what would be looked at and sent: documents, tokens, price.")
 
 
 def fill(home: Home, settings: Settings, params: SuggestTagsParams) -> Plan:
-    """Check that the model is here and the engine can run it, and fill it in."""
+    """Check provider, vocabulary and price, and that the local model is here and the engine can run it; fill it in.
+
+    With a provider that is asked the local model only matters where it steps in: it may be missing.
+    """
+    from kbjobs.tagging.limits import most_tokens
+    from kbjobs.tagging.vocabulary import load_vocabulary
+
+    wanted = settings.text("tags_provider")
+    provider = params.provider or wanted
+    vocabulary = load_vocabulary(home, settings)
+    is_online = provider == "openai"
+    model = _find_model(home, settings, params, may_be_missing=is_online and not params.fallback)
+    # "local" stays at its default where that means the same: so an older version has queued the same job.
+    chosen = None if provider == wanted == "local" else provider
+    planned = params.model_copy(update={"model": model, "provider": chosen})
+    if not is_online:
+        return Plan(planned)
+    price = Price.read(settings, "tags_price")
+    if params.dry_run:
+        return Plan(planned)
+    note = (
+        f"suggest-tags sends texts of a sample of the documents to {settings.text('tags_model')} of the OpenAI API, for"
+        f" at most {format_dollars(price.of(*most_tokens(len(vocabulary.categories))))} USD at the list price of"
+        f" {price.since}; --dry-run counts it."
+        + (" Where that cannot be asked, the local model suggests." if params.fallback else "")
+    )
+    return Plan(planned, notes=(note,), secrets=() if params.fallback else (OPENAI_KEY,))
+
+
+def _find_model(home: Home, settings: Settings, params: SuggestTagsParams, may_be_missing: bool) -> str | None:
     from kbjobs.embedding.catalogue import check_model
     from kbjobs.embedding.engines import check_engine
 
-    model = check_model(params.model if params.model is not None else settings.text("model"), home.models)
+    try:
+        model = check_model(params.model if params.model is not None else settings.text("model"), home.models)
+    except MissingRequirementError:
+        if may_be_missing and params.model is None:
+            return None
+        raise
     check_engine(settings.text("engine"), model)
-    return Plan(params.model_copy(update={"model": model.name}))
+    return model.name
 
 
 def plan(home: Home, settings: Settings, source: SourceFolder, params: SuggestTagsParams) -> Plan:
-    """Check source and model, and fill it in."""
+    """Check the source and what :func:`fill` checks."""
     source.read()
     return fill(home, settings, params)
 
 
 def run(context: Context, params: SuggestTagsParams) -> PhaseResult:
     """Suggest tags."""
-    from kbjobs.tagging.suggest import tag_source
+    from kbjobs.tagging.suggest import Wish, tag_source
 
-    assert params.model is not None  # noqa: S101 — filled in by plan()
-    return tag_source(context, params.model, params.force)
+    online = context.settings.text("tags_model") if params.provider == "openai" else None
+    return tag_source(context, Wish(params.model, online, params.fallback, params.force, params.dry_run))
 
 
 def advise(
@@ -55,6 +103,7 @@ def advise(
     from kbjobs.phases.source_checks import has_metadata
     from kbjobs.store.ledger import Ledger
     from kbjobs.tagging.state import current_state, is_current
+    from kbjobs.tagging.vocabulary import load_vocabulary
 
     is_fed = any(name in earlier for name in ("metadata", *INDEXES))
     if not source.ledger.exists():
@@ -62,11 +111,13 @@ def advise(
     advice = []
     if not has_metadata(source, earlier):
         advice.append(f"source {source.id!r} has no metadata: documents without vectors are judged by their titles")
-    if is_fed or params.force or params.model is None:
+    model = settings.text("tags_model") if params.provider == "openai" else params.model
+    if is_fed or params.force or params.dry_run or model is None:
         return advice
     ledger = Ledger(source.ledger)
     try:
-        if is_current(source, current_state(ledger, params.model), params.model):
+        state = current_state(ledger, load_vocabulary(home, settings), model)
+        if is_current(source, state, model):
             advice.append(f"source {source.id!r} has suggestions for this state: nothing to do without --force")
     finally:
         ledger.close()
@@ -86,4 +137,5 @@ JOB_TYPE = JobType(
     advise=advise,
     weight=10.0,
     after=("metadata", *INDEXES),
+    examples=("kbjobs run suggest-tags wiki --provider openai --dry-run",),
 )

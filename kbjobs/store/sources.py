@@ -29,7 +29,8 @@ MAX_REMOVED = 0.20
 class Source:
     """A registered source: where its files are (absolute paths) and how its pages are named.
 
-    ``tags`` are the user's own; ``suggested_tags`` is what suggest_tags has written, None where it never ran.
+    ``tags`` are the user's own; ``suggested_tags`` is what suggest_tags has written, None where it never ran;
+    ``rejected_tags`` are not to be suggested again.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Source:
     created_at: str = ""
     tags: tuple[str, ...] = ()
     suggested_tags: dict[str, Any] | None = None
+    rejected_tags: tuple[str, ...] = ()
 
 
 def is_source_id(name: str) -> bool:
@@ -116,7 +118,7 @@ class SourceFolder:
     def read(self) -> Source:
         """The manifest; raises NotFoundError, or UnavailableError where it is damaged."""
         values = self._load()
-        tags, suggested = values.get("tags"), values.get("suggested_tags")
+        suggested = values.get("suggested_tags")
         return Source(
             id=self.id,
             paths=tuple(self._paths(values)),
@@ -124,15 +126,16 @@ class SourceFolder:
             license=self._text(values, "license"),
             base_url=self._text(values, "base_url"),
             created_at=self._text(values, "created_at"),
-            tags=tuple(str(tag) for tag in tags) if isinstance(tags, list) else (),
+            tags=_read_tags(values.get("tags")),
             suggested_tags=suggested if isinstance(suggested, dict) else None,
+            rejected_tags=_read_tags(values.get("rejected_tags")),
         )
 
     def write(self, source: Source) -> None:
         """Write the manifest whole or not at all. What somebody else has put into it stays."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         values = {**asdict(source), "paths": list(source.paths)}
-        for name in ("tags", "suggested_tags"):
+        for name in ("tags", "suggested_tags", "rejected_tags"):
             if not values[name]:
                 del values[name]
         self._save({**(self._load() if self.manifest.exists() else {}), **values})
@@ -156,6 +159,14 @@ class SourceFolder:
     def write_suggested_tags(self, suggestions: dict[str, Any]) -> None:
         """Set the manifest's ``suggested_tags``; all else stays as it stands there now."""
         self._save({**self._load(), "suggested_tags": suggestions})
+
+    def write_decided_tags(self, source: Source) -> None:
+        """Set the user's own tags, those that he has rejected, and what is left of the suggestions, all at once."""
+        values = self._load()
+        values |= {"tags": list(source.tags), "rejected_tags": list(source.rejected_tags)}
+        if source.suggested_tags is not None:
+            values["suggested_tags"] = source.suggested_tags
+        self._save({name: value for name, value in values.items() if value or name not in ("tags", "rejected_tags")})
 
     def update_manifest(self) -> None:
         """Write the manifest of an older version as this one does; one that is as it should be is not written.
@@ -265,6 +276,10 @@ def list_source_ids(sources: Path) -> list[str]:
         for entry in sources.iterdir()
         if is_source_id(entry.name) and os.path.lexists(entry / "manifest.json")
     )
+
+
+def _read_tags(value: object) -> tuple[str, ...]:
+    return tuple(str(tag) for tag in value) if isinstance(value, list) else ()
 
 
 def _is_safe_path(path: object) -> bool:

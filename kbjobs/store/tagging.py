@@ -20,6 +20,7 @@ class TaggedDocument:
     url: str
     title: str
     snippet: str
+    words: int = 0
 
 
 def content_state(ledger: Ledger) -> str:
@@ -35,7 +36,7 @@ def content_state(ledger: Ledger) -> str:
 def kept_documents(ledger: Ledger) -> list[TaggedDocument]:
     """The documents that are not filtered, by id. An id is a hash: the first ones are a random sample."""
     rows = ledger.connection.execute(
-        "SELECT d.doc_id, d.path, d.url, d.title, coalesce(m.snippet, '') FROM documents d"
+        "SELECT d.doc_id, d.path, d.url, d.title, coalesce(m.snippet, ''), d.word_count FROM documents d"
         " LEFT JOIN metadata m ON m.doc_id = d.doc_id WHERE d.filtered = 0 ORDER BY d.doc_id"
     )
     return [TaggedDocument(*row) for row in rows]
@@ -59,7 +60,9 @@ def document_texts(ledger: Ledger, doc_ids: Sequence[str]) -> Iterator[tuple[str
         page = doc_ids[start : start + PAGE]
         marks = ",".join("?" * len(page))
         heads = execute(
-            "SELECT d.doc_id, d.title, coalesce(m.headings, '') || ' ' || coalesce(m.snippet, ''),"
+            "SELECT d.doc_id, d.title,"
+            " coalesce((SELECT group_concat(json_extract(value, '$[1]'), '; ') FROM json_each(m.headings)), '')"
+            " || ' ' || coalesce(m.snippet, ''),"
             " (SELECT min(profile) FROM chunks c WHERE c.doc_id = d.doc_id) FROM documents d"
             f" LEFT JOIN metadata m ON m.doc_id = d.doc_id WHERE d.doc_id IN ({marks})",
             page,

@@ -5,13 +5,16 @@ from __future__ import annotations
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.tagging import content_state
-from kbjobs.tagging.preparedness import CATEGORIES_VERSION
+from kbjobs.tagging.vocabulary import Vocabulary
 
 
-def current_state(ledger: Ledger, model: str) -> str:
-    """What suggestions depend on: the contents, whether the model's vectors are here, and the rules themselves."""
+def current_state(ledger: Ledger, vocabulary: Vocabulary, model: str) -> str:
+    """What suggestions depend on: the vocabulary, the contents, and whether the model's vectors are here.
+
+    A model of an API that is shown texts has none: it is not paid again because a source was indexed.
+    """
     has_vectors = any(row.name == model and ledger.count_vectors(row.id) for row in ledger.models())
-    return f"{CATEGORIES_VERSION} {content_state(ledger)} {'vectors' if has_vectors else 'titles'}"
+    return f"{vocabulary.version} {content_state(ledger)} {'vectors' if has_vectors else 'titles'}"
 
 
 def is_current(source: SourceFolder, state: str, model: str) -> bool:

@@ -9,15 +9,28 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+from kbjobs.content import words as searched
+from kbjobs.tagging.unspaced import grow, is_pair, split_unspaced
 
 MIN_LETTERS, MAX_LETTERS = 3, 30
 MAX_SHARE = 0.5  # a word in more than half of the documents tells them apart in no language
 ENOUGH_DOCUMENTS = 8  # below this, a share says little
 
-_WORD = re.compile(r"[^\W_]+")
+# Latin, Greek and Cyrillic letters, punctuation and symbols: where nothing else stands, words are plain to see.
+_BEYOND = re.compile("[^\0-\u02ff\u0370-\u0482\u048a-\u052f\u1e00-\u1fff\u2000-\u2bff]")
+_PLAIN_WORD = re.compile(r"[^\W_]+")
+_JOINERS = "\u200c\u200d"  # they join and part letters within the words of Persian and of Indic scripts
+# What search takes into a word and no term has: apostrophes, and the stops of Indic scripts and of Tibetan.
+_STOPS = re.compile(
+    "['’" + "".join(char for char in map(chr, range(0x0900, 0x1000)) if unicodedata.category(char)[0] in "PS") + "]"
+)
+# Vowel signs of Arabic and points of Hebrew, which are often left out, and what only stretches an Arabic word.
+_LEFT_OUT = re.compile("[\u0591-\u05bd\u05bf-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670]")
 # What an English sentence needs whatever it is about. Other languages are left to the weights and to MAX_SHARE.
 _ENGLISH = """
 able about above according across actually after again against all almost along already also although always among and
@@ -49,12 +62,55 @@ class Term:
 
 
 def split_words(text: str) -> list[str]:
-    """The words of a text that can be terms: letters and digits, in lower case, of a bounded length."""
+    """The words of a text that can be terms, in lower case and of a bounded length; pairs in scripts without spaces."""
+    return [word for word in _words(_plain(text)) if word not in _STOPWORDS]
+
+
+def _plain(text: str) -> str:
+    return _LEFT_OUT.sub("", unicodedata.normalize("NFC", text.lower()))
+
+
+def _words(text: str) -> list[str]:
+    found = list(_runs(text)) if _BEYOND.search(text) else _PLAIN_WORD.findall(text)
     return [
         word
-        for word in _WORD.findall(text.lower())
-        if MIN_LETTERS <= len(word) <= MAX_LETTERS and not word[0].isdigit() and word not in _STOPWORDS
+        for word in found
+        if (MIN_LETTERS <= len(word) <= MAX_LETTERS and not word[0].isdigit())
+        or (len(word) == 2 and searched.is_unspaced(word))
     ]
+
+
+def _runs(text: str) -> Iterator[str]:
+    for start, end in _join_marks(text):
+        run = text[start:end]
+        if searched.is_unspaced(run):
+            yield from split_unspaced(run)
+        else:
+            yield from (word for word in _STOPS.split(run) if word and unicodedata.category(word[0])[0] != "M")
+
+
+def _join_marks(text: str) -> Iterator[tuple[int, int]]:
+    """Where the words of a text are, as search splits them, but whole where a script's marks would part them."""
+    begun: tuple[int, int] | None = None
+    for start, end in searched.split_words(text):
+        if begun is not None and _are_marks(text[begun[1] : start]):
+            begun = (begun[0], end)
+            continue
+        if begun is not None:
+            yield begun[0], _take_marks(text, begun[1])
+        begun = (start, end)
+    if begun is not None:
+        yield begun[0], _take_marks(text, begun[1])
+
+
+def _are_marks(text: str) -> bool:
+    return not text.isascii() and all(char in _JOINERS or unicodedata.category(char)[0] == "M" for char in text)
+
+
+def _take_marks(text: str, end: int) -> int:
+    while end < len(text) and not text[end].isascii() and unicodedata.category(text[end])[0] == "M":
+        end += 1
+    return end
 
 
 def key_terms(
@@ -65,7 +121,11 @@ def key_terms(
     ``documents`` are triples of id, class and text. A class of many documents weighs more, by the root of its share.
     ``shown`` documents are named for each term.
     """
-    counted = [(doc_id, group, Counter(split_words(text))) for doc_id, group, text in documents]
+    texts = [_plain(text) for _, _, text in documents]
+    counted = [
+        (doc_id, group, Counter(word for word in _words(text) if word not in _STOPWORDS))
+        for (doc_id, group, _), text in zip(documents, texts, strict=True)
+    ]
     in_documents = Counter(word for _, _, words in counted for word in words)
     classes: dict[str, Counter[str]] = {}
     sizes = Counter[str]()
@@ -86,13 +146,24 @@ def key_terms(
             if fewest <= in_documents[word] <= most:
                 weight = number / total * math.log(1 + average / frequency[word]) * prominence
                 weights[word] = max(weights.get(word, 0.0), weight)
-    chosen: list[str] = []
+    chosen: dict[str, str] = {}
     for word in sorted(weights, key=lambda word: (-weights[word], word)):
         if len(chosen) == count:
             break
-        if not _forms(word) & (excluded | set(chosen)) and not any(word in _forms(other) for other in chosen):
-            chosen.append(word)
-    return [Term(word, weights[word], in_documents[word], _find_evidence(word, counted, shown)) for word in chosen]
+        if is_pair(word):
+            if not any(word in other for other in chosen) and (grown := grow(word, texts)) not in excluded:
+                chosen[grown] = word
+        elif not _forms(word) & (excluded | set(chosen)) and not any(word in _forms(other) for other in chosen):
+            chosen[word] = word
+    return [
+        Term(
+            term,
+            weights[word],
+            in_documents[word] if term == word else sum(term in text for text in texts),
+            _find_evidence(word, counted, shown),
+        )
+        for term, word in chosen.items()
+    ]
 
 
 def _forms(word: str) -> set[str]:

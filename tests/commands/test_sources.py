@@ -21,7 +21,7 @@ from tests.conftest import MODEL, Kbjobs, read_json, write_pages
 
 def test_help(kbjobs: Kbjobs) -> None:
     check_help(kbjobs, "sources")
-    for command in ("add", "edit", "list", "show", "documents", "verify", "rebuild", "remove"):
+    for command in ("add", "edit", "list", "show", "documents", "tags", "verify", "rebuild", "remove"):
         check_help(kbjobs, "sources", command)
 
 
@@ -29,7 +29,7 @@ def test_an_empty_home(home: Home, kbjobs: Kbjobs) -> None:
     listed = kbjobs("sources", "list")
     assert (listed.stdout, listed.stderr) == ("", "No sources. Register one with kbjobs sources add ID PATH.\n")
     assert read_json(kbjobs("sources", "list", "--json")) == []
-    for command in ("show", "documents", "verify", "rebuild", "edit", "remove"):
+    for command in ("show", "documents", "tags", "verify", "rebuild", "edit", "remove"):
         assert "there is no source 'wiki'" in kbjobs("sources", command, "wiki", check=4).stderr
     assert not home.sources.exists()
 

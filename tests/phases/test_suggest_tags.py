@@ -16,7 +16,7 @@ from kbjobs.phases.suggest_tags import SuggestTagsParams
 from kbjobs.settings import Home, Settings
 from kbjobs.sources import register
 from kbjobs.store.sources import SourceFolder
-from kbjobs.tagging import suggest as tagging
+from kbjobs.tagging import local as tagging
 from kbjobs.tagging.preparedness import CATEGORIES
 from tests.conftest import MODEL, ROOT, Kbjobs, copy_pages, read_json, write_pages
 from tests.phases.test_index_offline import context, index

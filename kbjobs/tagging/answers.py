@@ -1,0 +1,123 @@
+"""What an API is asked for tags by, and what its answer must hold before a word of it is believed.
+
+The documents are data that anyone may have written, and so may be, by way of them, the answer: a tag counts only if it
+can be one, and only with documents that were shown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kbjobs.store.tagging import TaggedDocument
+from kbjobs.tagging.names import clean_tag, fold_tag
+from kbjobs.tagging.vocabulary import Vocabulary
+
+MAX_NOVEL = 5
+MAX_LISTED = 50  # entries beyond the size of the vocabulary that an answer may have at all
+MAX_CHARACTERS = 100_000
+MIN_EVIDENCE = 2  # documents for a tag that is in no vocabulary, so that no page alone brings one in
+FEW_DOCUMENTS = 8  # where fewer were shown, one document will do
+
+
+class UnusableAnswerError(Exception):
+    """An answer that was paid for and is none; its text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTag:
+    """A tag with the ids of the documents that speak for it; ``kind``: category or novel."""
+
+    name: str
+    kind: str
+    evidence: tuple[str, ...]
+
+
+def answer_schema(vocabulary: Vocabulary) -> dict[str, Any]:
+    """The JSON Schema of an answer, in the strict form: each property is required, and there are no others.
+
+    Source: OpenAI's guide to structured outputs.
+    """
+
+    def entry(tag: dict[str, Any]) -> dict[str, Any]:
+        documents = {"type": "array", "items": {"type": "integer"}}
+        return _object({"tag": tag, "documents": documents})
+
+    known = {"type": "string", "enum": [category.tag for category in vocabulary.categories]}
+    lists = {"tags": entry(known), "novel": entry({"type": "string"})}
+    return _object({name: {"type": "array", "items": items} for name, items in lists.items()})
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def check_answer(content: object, shown: Sequence[TaggedDocument], vocabulary: Vocabulary) -> list[FoundTag]:
+    """The tags of an answer, those of the vocabulary first, each once and with documents that were shown.
+
+    What cannot be a tag, is not of the vocabulary where it should be, or has no such document is left out.
+
+    Raises:
+        UnusableAnswerError: it has not the form that was asked for, or nothing of what it names can be used.
+    """
+    lists = _parse(content)
+    entries = [(kind, *_entry(one)) for kind in ("tags", "novel") for one in lists[kind]]
+    if len(entries) > len(vocabulary.categories) + MAX_LISTED:
+        raise UnusableAnswerError(f"it lists {len(entries):,} tags")
+    known = {fold_tag(category.tag): category.tag for category in vocabulary.categories}
+    categories: dict[str, list[int]] = {}
+    novel: dict[str, tuple[str, list[int]]] = {}
+    for kind, text, numbers in entries:
+        name = clean_tag(text)
+        # A novel tag that only writes a category in another way is that category.
+        if (category := known.get(fold_tag(name))) is not None:
+            categories.setdefault(category, []).extend(numbers)
+        elif name and kind == "novel":
+            novel.setdefault(fold_tag(name), (name, []))[1].extend(numbers)
+    least = 1 if len(shown) < FEW_DOCUMENTS else MIN_EVIDENCE
+    found = [FoundTag(name, "category", _evidence(numbers, shown)) for name, numbers in categories.items()]
+    invented = [FoundTag(name, "novel", _evidence(numbers, shown)) for name, numbers in novel.values()]
+    found = [tag for tag in found if tag.evidence]
+    found += [tag for tag in invented if len(tag.evidence) >= least][:MAX_NOVEL]
+    if entries and not found:
+        raise UnusableAnswerError("none of its tags has a document that was shown")
+    return found
+
+
+def _parse(content: object) -> dict[str, list[Any]]:
+    if not isinstance(content, str) or not content.strip():
+        raise UnusableAnswerError("it is empty")
+    if len(content) > MAX_CHARACTERS:
+        raise UnusableAnswerError(f"it has {len(content):,} characters")
+    try:
+        values = json.loads(content)
+    except (ValueError, RecursionError):
+        raise UnusableAnswerError("it is not JSON") from None
+    if not isinstance(values, dict) or set(values) != {"tags", "novel"}:
+        raise UnusableAnswerError("it has another form than was asked for")
+    if not all(isinstance(one, list) for one in values.values()):
+        raise UnusableAnswerError("its tags are no list")
+    return values
+
+
+def _entry(value: object) -> tuple[str, list[int]]:
+    if not isinstance(value, dict) or set(value) != {"tag", "documents"}:
+        raise UnusableAnswerError("an entry of it has another form than was asked for")
+    tag, numbers = value["tag"], value["documents"]
+    if not isinstance(tag, str) or not isinstance(numbers, list):
+        raise UnusableAnswerError("an entry of it is no tag with documents")
+    if not all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
+        raise UnusableAnswerError("it names documents by something else than their numbers")
+    return tag, numbers
+
+
+def _evidence(numbers: Iterable[int], shown: Sequence[TaggedDocument]) -> tuple[str, ...]:
+    """The ids of the documents of these numbers, which count from 1; those that were not shown are left out."""
+    return tuple(shown[number - 1].doc_id for number in dict.fromkeys(numbers) if 1 <= number <= len(shown))

@@ -1,0 +1,178 @@
+"""Tags by a model of this machine: the nearest categories of the documents, and the terms that stand out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kbjobs.context import Context
+from kbjobs.embedding.base import Embedder, EmbeddingError
+from kbjobs.store import tagging as store
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.tagging import TaggedDocument
+from kbjobs.tagging.sampling import folder_of
+from kbjobs.tagging.suggestion import EVIDENCE, make_tag
+from kbjobs.tagging.terms import key_terms
+from kbjobs.tagging.vectors import document_vectors
+from kbjobs.tagging.vocabulary import Vocabulary
+
+# A document belongs to a category that is this much nearer than every other field, and nearer than unlike texts are.
+# Both are counted in standard deviations of what the model gives for unlike texts, so that they hold for any model.
+# Measured margins: the pages of examples/sources/preparedness at least 4.4 by their passages and 2.6 by title and
+# snippet with all-MiniLM-L6-v2, 3.9 and 3.3 with all-mpnet-base-v2; 60 pages of the Python documentation at most 1.1
+# and 0.2, 100 abstracts on aerodynamics (Cranfield) at most 1.2 and 0.5.
+MIN_MARGIN = 2.0
+MIN_NEARNESS = 0.5
+SECOND_BEST = 0.75  # a category that is no farther behind the nearest one counts too
+MIN_SHARE = 0.02  # of the documents that must belong to a category before it is suggested
+
+MAX_SAMPLE = 500  # documents embedded because they have no vectors
+MAX_READ = 1_000  # documents whose words are counted
+TERMS = 15
+BATCH = 32
+VECTORS, EMBED, WORDS = (0.1, 0.5), (0.5, 0.9), (0.9, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Yardstick:
+    """Vectors of the categories and of the other fields, and how near unlike texts come with this model."""
+
+    categories: NDArray[np.float32]
+    others: NDArray[np.float32]
+    mean: float
+    deviation: float
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A document that belongs to a category, and their cosine similarity."""
+
+    document: TaggedDocument
+    category: int
+    score: float
+    is_best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The tags found, and how many documents were looked at and embedded for it."""
+
+    tags: list[dict[str, Any]]
+    documents: int
+    embedded: int
+
+
+def tag_locally(
+    context: Context, ledger: Ledger, model: str, documents: Sequence[TaggedDocument], vocabulary: Vocabulary
+) -> Judged:
+    """Compare the documents with the vocabulary by a local model, and count their words."""
+    context.progress(0, 0, "documents", f"loading {model}", (0.0, 0.0), eta_matters=False)
+    matches, judged, embedded = _judge(context, ledger, model, documents, vocabulary)
+    context.progress(0, 1, "documents", "counting words", WORDS, eta_matters=False)
+    tags = _category_tags(matches, judged, vocabulary)
+    tags += _term_tags(ledger, documents, matches, [tag["tag"] for tag in tags])
+    return Judged(tags, judged, embedded)
+
+
+def _judge(
+    context: Context, ledger: Ledger, model: str, documents: Sequence[TaggedDocument], vocabulary: Vocabulary
+) -> tuple[list[Match], int, int]:
+    """Match the documents with the categories; returns also how many were judged and how many embedded for it."""
+    from kbjobs.embedding.choose import load_embedder
+
+    embedder = load_embedder(model, context.home.models, context.home.engines, context.settings.text("engine"))
+    try:
+        yardstick = make_yardstick(embedder, vocabulary)
+        by_id = {document.doc_id: document for document in documents}
+        matches: list[Match] = []
+        seen: set[str] = set()
+        for doc_id, vector in _model_vectors(context, ledger, embedder.model_key):
+            seen.add(doc_id)
+            matches += match(by_id[doc_id], vector, yardstick)
+        sample = [document for document in documents if document.doc_id not in seen][:MAX_SAMPLE]
+        embedded = 0
+        for start in range(0, len(sample), BATCH):
+            context.progress(start, len(sample), "documents", "comparing documents", EMBED)
+            batch = sample[start : start + BATCH]
+            try:
+                vectors = embedder.embed([f"{document.title}\n{document.snippet}".strip() for document in batch])
+            except EmbeddingError as error:
+                context.log.warning("%d documents are left out: %s", len(batch), error.message)
+                continue
+            embedded += len(batch)
+            for document, vector in zip(batch, vectors, strict=True):
+                matches += match(document, vector, yardstick)
+        return matches, len(seen) + embedded, embedded
+    finally:
+        embedder.close()
+
+
+def make_yardstick(embedder: Embedder, vocabulary: Vocabulary) -> Yardstick:
+    """Embed the categories and the other fields."""
+    described = [f"{category.tag}: {category.description}" for category in vocabulary.categories]
+    categories = _embed(embedder, described)
+    others = _embed(embedder, vocabulary.other_fields)
+    unlike = categories @ others.T
+    return Yardstick(categories, others, float(unlike.mean()), float(unlike.std()))
+
+
+def _embed(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float32]:
+    parts = [embedder.embed(list(texts[start : start + BATCH])) for start in range(0, len(texts), BATCH)]
+    return np.concatenate(parts)
+
+
+def match(document: TaggedDocument, vector: NDArray[np.float32], yardstick: Yardstick) -> list[Match]:
+    """The categories that a document belongs to, by its vector of unit length: none, the nearest, or a few."""
+    near = yardstick.categories @ vector
+    least = max(
+        float((yardstick.others @ vector).max()) + MIN_MARGIN * yardstick.deviation,
+        yardstick.mean + MIN_NEARNESS * yardstick.deviation,
+        float(near.max()) - SECOND_BEST * yardstick.deviation,
+    )
+    best = int(near.argmax())
+    return [
+        Match(document, int(index), float(near[index]), int(index) == best) for index in np.flatnonzero(near >= least)
+    ]
+
+
+def _model_vectors(context: Context, ledger: Ledger, key: str) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    row = next((row for row in ledger.models() if row.key == key), None)
+    if row is not None:
+        yield from document_vectors(context, ledger, row, "comparing documents", VECTORS)
+
+
+def _category_tags(matches: Sequence[Match], judged: int, vocabulary: Vocabulary) -> list[dict[str, Any]]:
+    by_category: dict[int, list[Match]] = {}
+    for one in matches:
+        by_category.setdefault(one.category, []).append(one)
+    tags = []
+    for category, members in by_category.items():
+        if len(members) < math.ceil(MIN_SHARE * judged):
+            continue
+        best = sorted(members, key=lambda one: (-one.score, one.document.doc_id))[:EVIDENCE]
+        score = sum(one.score for one in best) / len(best)
+        evidence = [(one.document, one.score) for one in best]
+        tags.append(make_tag(vocabulary.categories[category].tag, "category", score, len(members), evidence))
+    return sorted(tags, key=lambda tag: (-tag["documents"], -tag["score"], tag["tag"]))
+
+
+def _term_tags(
+    ledger: Ledger, documents: Sequence[TaggedDocument], matches: Sequence[Match], chosen: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The key terms. A class is what belongs to one category; of the rest, what lies in one folder."""
+    by_id = {document.doc_id: document for document in documents}
+    groups = {one.document.doc_id: str(one.category) for one in matches if one.is_best}
+    texts = store.document_texts(ledger, [document.doc_id for document in documents[:MAX_READ]])
+    classed = [(doc_id, groups.get(doc_id) or folder_of(by_id[doc_id]), text) for doc_id, text in texts]
+    excluded = frozenset(word for tag in chosen for word in tag.split())
+    return [
+        make_tag(
+            term.word, "term", term.score, term.documents, [(by_id[doc_id], share) for doc_id, share in term.evidence]
+        )
+        for term in key_terms(classed, TERMS, excluded, EVIDENCE)
+    ]

@@ -1,0 +1,200 @@
+"""Tags by a model of the OpenAI API: a sample is shown, and the answer checked.
+
+Each answer is noted before anything is made of it: who is killed then does not pay for it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from kbjobs.context import Context
+from kbjobs.crashpoints import crash_point
+from kbjobs.embedding.online_models import OPENAI_KEY
+from kbjobs.embedding.openai_client import BadAnswerError, OpenAIClient, RefusedRequestError
+from kbjobs.errors import JobCancelled, MissingRequirementError, TransientError
+from kbjobs.prices import Price
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.tagging import TaggedDocument
+from kbjobs.tagging.answers import FoundTag, UnusableAnswerError, check_answer
+from kbjobs.tagging.limits import ANSWER_TOKENS, SAMPLE, TRIES
+from kbjobs.tagging.prompt import Prompt, make_prompt
+from kbjobs.tagging.sampling import find_topics, take_sample
+from kbjobs.tagging.vocabulary import Vocabulary
+from kbjobs.wording import counted
+
+PRICE = "tags_price"
+MAX_CLUSTERED = 5_000  # documents whose topics are told apart; the ids are hashes, so they are a random sample
+READ, ASK = (0.0, 0.2), (0.2, 0.9)
+LOOK_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that was paid for: tokens sent and answered, the tags, or why there are none."""
+
+    sent: int
+    answered: int
+    tags: tuple[FoundTag, ...] = ()
+    problem: str = ""
+
+
+@dataclass(slots=True)
+class Asked:
+    """What came of asking: the tags, or why there are none; and what was paid for in all attempts of the job."""
+
+    prompt: Prompt
+    tags: tuple[FoundTag, ...] = ()
+    problem: str = ""
+    answers: list[Answer] = field(default_factory=list)
+
+    @property
+    def sent(self) -> int:
+        """Tokens sent."""
+        return sum(answer.sent for answer in self.answers)
+
+    @property
+    def answered(self) -> int:
+        """Tokens answered."""
+        return sum(answer.answered for answer in self.answers)
+
+
+def prepare(
+    context: Context, ledger: Ledger, model: str, documents: Sequence[TaggedDocument], vocabulary: Vocabulary
+) -> Prompt:
+    """Choose the sample and write the request for its tags."""
+    topics = _topics(context, ledger) if len(documents) > SAMPLE else {}
+    return make_prompt(ledger, take_sample(documents, SAMPLE, topics), model, vocabulary)
+
+
+def _topics(context: Context, ledger: Ledger) -> dict[str, int]:
+    """Topics by the vectors that there are most of; none where there are no vectors."""
+    counts = {row: ledger.count_vectors(row.id) for row in ledger.models()}
+    best = max(counts, key=lambda row: (counts[row], row.key), default=None)
+    if best is None or not counts[best]:
+        return {}
+    from itertools import islice
+
+    from kbjobs.tagging.vectors import document_vectors
+
+    vectors = document_vectors(context, ledger, best, "looking for topics", READ)
+    return find_topics(islice(vectors, MAX_CLUSTERED))
+
+
+def describe(prompt: Prompt, price: Price) -> str:
+    """For a person, before it is asked: what is sent, and what that costs."""
+    return (
+        f"{counted(len(prompt.shown), 'document')}, about {counted(prompt.tokens, 'token')} sent and up to"
+        f" {ANSWER_TOKENS:,} answered, up to {price.describe(prompt.tokens, ANSWER_TOKENS)}"
+    )
+
+
+def ask_for_tags(context: Context, prompt: Prompt, vocabulary: Vocabulary, may_go_without: bool) -> Asked:
+    """Ask the API for the tags of a prompt, twice where the first answer is refused, cut or invalid.
+
+    Args:
+        may_go_without: where it cannot be asked (no key, no money, no answer), tell that as the problem.
+
+    Raises:
+        MissingRequirementError: there is no key, it is refused, or the account is out of money.
+        TransientError: no answer after all repetitions.
+        JobCancelled: the job is to stop; an answer that was on its way is noted.
+    """
+    asked = Asked(prompt, answers=_noted(context, prompt))
+    if asked.answers:
+        context.log.info("%s noted in an earlier attempt", counted(len(asked.answers), "answer"))
+    try:
+        while not asked.answers or (asked.answers[-1].problem and len(asked.answers) < TRIES):
+            _buy(context, asked, vocabulary)
+    except RefusedRequestError as error:  # it would be refused again
+        asked.problem = error.message
+    except (MissingRequirementError, TransientError) as error:
+        if not may_go_without:
+            raise
+        asked.problem = error.message
+    else:
+        asked.tags, asked.problem = asked.answers[-1].tags, asked.answers[-1].problem
+    return asked
+
+
+def _buy(context: Context, asked: Asked, vocabulary: Vocabulary) -> None:
+    """One more answer, noted."""
+    client = OpenAIClient(asked.prompt.model, context.secret(OPENAI_KEY), at_once=1)
+
+    def note(asking: Future[Any]) -> None:
+        try:
+            answer = _read(asking.result(), asked.prompt, vocabulary)
+        except BadAnswerError as error:  # paid for all the same, as far as one can know
+            answer = Answer(asked.prompt.tokens, 0, problem=error.message)
+        asked.answers.append(answer)
+        context.save_checkpoint({"asked": asked.prompt.key, "answers": [asdict(one) for one in asked.answers]})
+        crash_point("tags.answered")
+        context.saved(1)
+
+    def send(sdk: Any, headers: dict[str, str]) -> Any:
+        return sdk.chat.completions.create(**asked.prompt.request(), extra_headers=headers)
+
+    try:
+        with ThreadPoolExecutor(1, "asking") as pool:
+            asking = pool.submit(client.ask, asked.prompt.tokens + ANSWER_TOKENS, send)
+            try:
+                while not wait([asking], LOOK_SECONDS).done:
+                    context.progress(0, 1, "answers", f"asking {asked.prompt.model}", ASK, eta_matters=False)
+            except JobCancelled:
+                client.interrupt()
+                if asking.exception() is None:
+                    note(asking)
+                raise
+            note(asking)
+    finally:
+        client.close()
+    if asked.answers[-1].problem:
+        context.log.warning("answer %d of %s: %s", len(asked.answers), asked.prompt.model, asked.answers[-1].problem)
+
+
+def _read(completion: Any, prompt: Prompt, vocabulary: Vocabulary) -> Answer:
+    """What an answer holds; whatever a server sends instead of one is an answer with a problem."""
+    usage = getattr(completion, "usage", None)
+    sent = _count(getattr(usage, "prompt_tokens", None), prompt.tokens)
+    answered = _count(getattr(usage, "completion_tokens", None), 0)
+    try:
+        tags = check_answer(_content(completion), prompt.shown, vocabulary)
+    except UnusableAnswerError as error:
+        return Answer(sent, answered, problem=str(error))
+    return Answer(sent, answered, tuple(tags))
+
+
+def _content(completion: Any) -> object:
+    choices = getattr(completion, "choices", None)
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    message = getattr(choice, "message", None)
+    if getattr(message, "refusal", None):
+        raise UnusableAnswerError("it is a refusal")
+    reason = getattr(choice, "finish_reason", None)
+    if reason == "length":
+        raise UnusableAnswerError("it is cut")
+    if reason == "content_filter":
+        raise UnusableAnswerError("it is withheld by a filter")
+    return getattr(message, "content", None)
+
+
+def _count(told: object, otherwise: int) -> int:
+    return told if isinstance(told, int) and not isinstance(told, bool) and 0 <= told < 10**9 else otherwise
+
+
+def _noted(context: Context, prompt: Prompt) -> list[Answer]:
+    """The answers to this very prompt that an earlier attempt of the job has noted."""
+    kept = context.checkpoint
+    if not isinstance(kept, dict) or kept.get("asked") != prompt.key:
+        return []
+    return [
+        Answer(
+            one["sent"],
+            one["answered"],
+            tuple(FoundTag(tag["name"], tag["kind"], tuple(tag["evidence"])) for tag in one["tags"]),
+            one["problem"],
+        )
+        for one in kept["answers"]
+    ]

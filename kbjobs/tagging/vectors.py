@@ -1,0 +1,34 @@
+"""Documents as one vector each: the mean of those of their passages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kbjobs.context import Context
+from kbjobs.store import tagging as store
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.ledger_rows import IndexedModel
+
+STEP = 5_000  # vectors between two reports of progress
+
+
+def document_vectors(
+    context: Context, ledger: Ledger, model: IndexedModel, message: str, span: tuple[float, float]
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """For each document with vectors of the model, their mean, of unit length, by id."""
+    total = ledger.count_chunks(model.profile)
+    done = reported = 0
+    for doc_id, group in groupby(store.passage_vectors(ledger, model.id, model.profile), key=lambda pair: pair[0]):
+        vectors = np.stack([np.frombuffer(vector, "<f4") for _, vector in group])
+        done += len(vectors)
+        if done - reported >= STEP:
+            context.progress(done, total, "chunks", message, span)
+            reported = done
+        mean = vectors.mean(axis=0)
+        length = float(np.linalg.norm(mean))
+        if length > 0:
+            yield doc_id, mean / length
