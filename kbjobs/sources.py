@@ -56,11 +56,15 @@ class ModelState:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where a collection and its ledger differ: of which model, how (missing, extra, unreachable …), and the record."""
+    """Where a collection and its ledger differ: of which model, how, which record, and what exactly.
+
+    ``problem`` is one of the kinds of :data:`kbjobs.vectors.verifying.Problem`; of ``outdated`` the record is a file.
+    """
 
     model: str
     problem: str
     record: str | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +187,9 @@ def list_half_deleted(home: Home) -> list[tuple[str, str]]:
 
 def verify(home: Home, source_id: str) -> Verification:
     """Compare each of a source's collections with its ledger."""
-    from kbjobs.vectors.collection import CollectionError
     from kbjobs.vectors.publishing import WorkingCopy
     from kbjobs.vectors.sync import Indexed, max_matrix_bytes
-    from kbjobs.vectors.sync import verify as verify_collection
+    from kbjobs.vectors.verifying import verify as verify_collection
 
     folder = _indexed_folder(home, source_id)
     drift: list[Difference] = []
@@ -201,17 +204,10 @@ def verify(home: Home, source_id: str) -> Verification:
                 if row.is_cleared and not WorkingCopy(indexed.live).is_there():
                     cleared.append(row.name)
                     continue
-                try:
-                    found = verify_collection(indexed, sample=200)
-                except CollectionError as error:
-                    drift.append(Difference(row.name, error.message))
-                    continue
-                checked += ledger.count_chunks(row.profile)
-                drift.extend(
-                    Difference(row.name, problem, record)
-                    for problem, records in asdict(found).items()
-                    for record in records
-                )
+                found = verify_collection(indexed, sample=200)
+                drift.extend(Difference(row.name, one.problem, one.record, one.detail) for one in found)
+                if not {"absent", "damaged"} & {one.problem for one in found}:
+                    checked += ledger.count_chunks(row.profile)
         finally:
             ledger.close()
     return Verification(source_id, checked, tuple(drift), tuple(cleared))
@@ -232,8 +228,7 @@ def rebuild(home: Home, source_id: str) -> list[Rebuilt]:
         try:
             for row in ledger.models():
                 indexed = Indexed(ledger, row.id, row.profile, folder.vectors / row.key, limit)
-                settle_and_publish(indexed, needs_fresh=True)
-                records = len(indexed.record_ids())
+                records = settle_and_publish(indexed, needs_fresh=True)
                 rebuilt.append(Rebuilt(row.name, row.dimension, records))
         finally:
             ledger.close()

@@ -222,11 +222,12 @@ def _publish(context: Context, indexed: Indexed) -> None:
     copies = WorkingCopy(indexed.live)
     copies.settle()
     lost: list[str] = []
+    wanted = indexed.read_wanted()
     if not copies.building.exists() and copies.live.exists():
         try:
             with Collection(copies.live) as collection:
-                lost = find_lost(indexed, collection)
-                if not compare(indexed, collection) and not lost and is_exact(indexed, copies.live):
+                lost = find_lost(indexed, wanted, collection)
+                if not compare(wanted, collection) and not lost and is_exact(wanted, copies.live):
                     return
         except CollectionError as error:
             context.log.warning("%s", error.message)
@@ -237,4 +238,4 @@ def _publish(context: Context, indexed: Indexed) -> None:
     def report(done: int, total: int) -> None:
         context.progress(done, total, "records", "verifying", STORE, eta_matters=False)
 
-    settle_and_publish(indexed, needs_fresh=bool(lost), on_progress=report)
+    settle_and_publish(indexed, needs_fresh=bool(lost), on_progress=report, wanted=wanted)

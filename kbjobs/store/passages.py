@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import quote
 
-from kbjobs.store.connection import transaction
+from kbjobs.store.connection import find_cut, transaction
 
 FORMAT = 1
 PAGE = 500  # rows asked for at a time; well below SQLite's limit of 32,766 variables
@@ -182,6 +182,8 @@ class PassageFile:
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise ValueError(f"there is no {path.name}")
+        if cut := find_cut(path):
+            raise ValueError(cut)
         # Immutable: a published file is never changed, and its folder may be on a read-only disk.
         self._connection = sqlite3.connect(
             f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True, check_same_thread=False
