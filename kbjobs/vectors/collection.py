@@ -25,7 +25,8 @@ COLLECTION_NAME = "passages"
 # ones was missed in 13 of 20 collections, whatever M and ef_construction; with 500 in none.
 CONFIGURATION = {"hnsw": {"space": "cosine", "ef_search": 500}}
 BATCH = 250  # records an upsert; larger ones are not faster, and other builds of Chroma allow fewer
-PAGE = 5000  # ids a read; beyond about 32,000 SQLite refuses ("too many SQL variables")
+PAGE = 5000  # records a read
+PAGE_OF_IDS = 100_000  # ids alone: Chroma goes through all before an offset, so that small pages take quadratic time
 REMEDY = "kbjobs sources rebuild ID makes it anew from the ledger, without embedding anything again."
 NEAR = 1e-3  # cosine distance below which a hit is the vector itself
 
@@ -100,7 +101,7 @@ class Collection:
         found: set[str] = set()
         offset = 0
         with _explained(self.path):
-            while page := self._collection.get(include=[], limit=PAGE, offset=offset)["ids"]:
+            while page := self._collection.get(include=[], limit=PAGE_OF_IDS, offset=offset)["ids"]:
                 found.update(page)
                 offset += len(page)
         return found

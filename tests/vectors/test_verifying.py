@@ -36,7 +36,8 @@ names = sorted(collection.get(include=[])["ids"])
 vector = [1.0] + [0.0] * 15
 collection.add(ids=["stranger"], embeddings=[vector], documents=["x"], metadatas=[{"doc_id": "x"}])
 collection.delete(ids=[names[0]])
-collection.update(ids=[names[1]], documents=["another text"])
+same = collection.get(ids=[names[1]], include=["embeddings"])["embeddings"]
+collection.update(ids=[names[1]], documents=["another text"], embeddings=same)
 collection.update(ids=[names[2]], metadatas=[{"title": "another title"}])
 collection.update(ids=[names[3]], embeddings=[vector])
 print(*names[:4])
