@@ -65,6 +65,9 @@ POINTS: tuple[str, ...] = (
     "delete.before_return",
     "delete.returned",
     "delete.removed",
+    "compact.removed",
+    "compact.vacuumed",
+    "compact.rebuilt",
     "tags.before_write",
     "tags.written",
 )

@@ -1,4 +1,4 @@
-"""The front door to sources: register, edit, show, verify, rebuild, search."""
+"""The front door to sources: register, edit, show, verify, rebuild, compact, search."""
 
 from __future__ import annotations
 
@@ -21,16 +21,19 @@ from kbjobs.store.removal import Removal, list_unfinished
 from kbjobs.store.sources import Source, SourceFolder, check_source_id, list_source_ids
 
 if TYPE_CHECKING:
+    from kbjobs.indexing.compact import Compacted
     from kbjobs.searching.hits import Hit
 
 __all__ = [
     "SourceState",
     "Verification",
+    "compact",
     "describe",
     "describe_all",
     "documents",
     "edit",
     "list_half_deleted",
+    "list_ids",
     "rebuild",
     "register",
     "search",
@@ -170,6 +173,11 @@ def documents(home: Home, source_id: str) -> Iterator[dict[str, Any]]:
         ledger.close()
 
 
+def list_ids(home: Home) -> list[str]:
+    """The ids of all registered sources, also of damaged ones."""
+    return list_source_ids(home.sources)
+
+
 def tell_deletion(home: Home, source_id: str, keep_files: bool) -> str:
     """What a deletion of a source would take, and what it would leave, for people."""
     from kbjobs.deleting.delete import find_facts, tell_contents, tell_untouched
@@ -233,6 +241,20 @@ def rebuild(home: Home, source_id: str) -> list[Rebuilt]:
         finally:
             ledger.close()
     return rebuilt
+
+
+def compact(home: Home, source_id: str) -> Compacted:
+    """Give back what a source takes on the disk and does not need.
+
+    Raises ConflictError while a job of the source runs, UnavailableError where the disk has no room for it.
+    """
+    from kbjobs.indexing.compact import compact_source
+    from kbjobs.vectors.sync import max_matrix_bytes
+
+    folder = SourceFolder(home.sources, check_source_id(source_id))
+    folder.read()
+    with lock_registered(folder, LOCK_SECONDS):
+        return compact_source(folder, max_matrix_bytes(Settings(home)))
 
 
 def search(
