@@ -18,7 +18,7 @@ from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import Record
 from kbjobs.vectors.collection import NEAR, PAGE, Collection, CollectionError
 from kbjobs.vectors.exact import MATRIX, PASSAGES, read_state, write_exact
-from kbjobs.vectors.publishing import WorkingCopy, check_room
+from kbjobs.vectors.publishing import WorkingCopy, check_room, describe_files
 from kbjobs.vectors.wanted import Wanted, read_wanted
 
 EXACT_SAMPLE, NEIGHBOURS = 20, 10  # vectors whose nearest records are computed exactly where Chroma answers; how many
@@ -138,6 +138,23 @@ def find_outdated(wanted: Wanted, directory: Path) -> list[str]:
     return [] if not there or is_exact(wanted, directory) else there
 
 
+def note_verified(indexed: Indexed, wanted: Wanted) -> None:
+    """Note that what is published was just found equal to the ledger: so it is until anybody writes to either."""
+    value = f"{wanted.state} {describe_files(indexed.live)}"
+    if indexed.ledger.fact(_verified(indexed)) != value:
+        indexed.ledger.set_fact(_verified(indexed), value)
+
+
+def is_verified(indexed: Indexed, wanted: Wanted) -> bool:
+    """Whether that was noted of the ledger and the files as they are now."""
+    noted = indexed.ledger.fact(_verified(indexed))
+    return noted is not None and noted == f"{wanted.state} {describe_files(indexed.live)}"
+
+
+def _verified(indexed: Indexed) -> str:
+    return f"verified {indexed.live.name}"
+
+
 def settle_and_publish(
     indexed: Indexed,
     needs_fresh: bool,
@@ -174,6 +191,7 @@ def settle_and_publish(
     write_exact(indexed.ledger, indexed.model, indexed.profile, copies.building, wanted)
     copies.publish()
     indexed.ledger.set_churn(indexed.model, churn)
+    note_verified(indexed, wanted)
     return len(wanted.ids)
 
 

@@ -17,7 +17,7 @@ from kbjobs.vectors.collection import NEAR, Collection, CollectionError
 from kbjobs.vectors.exact import PASSAGES
 from kbjobs.vectors.hnsw_files import DATABASE, find_damage
 from kbjobs.vectors.publishing import WorkingCopy
-from kbjobs.vectors.sync import SAMPLE, Indexed, compare, draw_records, find_lost, find_outdated
+from kbjobs.vectors.sync import SAMPLE, Indexed, compare, draw_records, find_lost, find_outdated, note_verified
 from kbjobs.vectors.wanted import Wanted
 
 COMPARED = 20_000  # records whose texts, metadata and vectors are compared; of more, a random sample of so many
@@ -58,9 +58,12 @@ def verify(indexed: Indexed, sample: int = SAMPLE, compared: int = COMPARED) -> 
         if damage:
             return [Finding("damaged", None, f"{live}: {damage}"), *outdated]
         with Collection(live) as collection:
-            return [*_compare(indexed, wanted, collection, sample, compared), *outdated]
+            found = [*_compare(indexed, wanted, collection, sample, compared), *outdated]
     except (CollectionError, OSError) as error:
         return [Finding("damaged", None, str(error)), *outdated]
+    if not found and live == indexed.live:
+        note_verified(indexed, wanted)  # opening it has written to it
+    return found
 
 
 def _check_database(path: Path) -> str:
