@@ -79,7 +79,7 @@ class Ledger:
         with transaction(self.connection):
             self.connection.execute(
                 "INSERT INTO models (key, name, dimension, profile) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (key) DO UPDATE SET cleared = 0 WHERE cleared <> 0",
+                " ON CONFLICT (key) DO UPDATE SET cleared = 0",
                 (key, name, dimension, profile),
             )
         return int(self.connection.execute("SELECT id FROM models WHERE key = ?", (key,)).fetchone()[0])

@@ -99,7 +99,13 @@ def test_few_deleted_records_are_not_worth_a_new_collection(home: Home, tmp_path
         fill(indexed)
         indexed.ledger.delete_documents(["doc0", "doc1", "doc2"])
         settle_and_publish(indexed, needs_fresh=False)
-    assert compact(home, "x").rebuilt == ()
+        WorkingCopy(indexed.live).begin(empty=False)
+        beside = indexed.live / "mending-x"
+        beside.mkdir()
+    compacted = compact(home, "x")
+    assert compacted.rebuilt == ()
+    assert compacted.before_bytes > 1.5 * compacted.after_bytes  # what a rebuild had begun is gone
+    assert not beside.exists()
     check_whole(home)
 
 
