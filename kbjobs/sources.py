@@ -1,4 +1,4 @@
-"""The front door to sources: register, edit, show, verify, rebuild, search."""
+"""The front door to sources: register, edit, show, verify, rebuild, compact, search."""
 
 from __future__ import annotations
 
@@ -21,17 +21,20 @@ from kbjobs.store.removal import Removal, list_unfinished
 from kbjobs.store.sources import Source, SourceFolder, check_source_id, list_source_ids
 
 if TYPE_CHECKING:
+    from kbjobs.indexing.compact import Compacted
     from kbjobs.searching.hits import Hit
     from kbjobs.tagging.review import Review
 
 __all__ = [
     "SourceState",
     "Verification",
+    "compact",
     "describe",
     "describe_all",
     "documents",
     "edit",
     "list_half_deleted",
+    "list_ids",
     "rebuild",
     "register",
     "review_tags",
@@ -58,11 +61,15 @@ class ModelState:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where a collection and its ledger differ: of which model, how (missing, extra, unreachable …), and the record."""
+    """Where a collection and its ledger differ: of which model, how, which record, and what exactly.
+
+    ``problem`` is one of the kinds of :data:`kbjobs.vectors.verifying.Problem`; of ``outdated`` the record is a file.
+    """
 
     model: str
     problem: str
     record: str | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +175,11 @@ def documents(home: Home, source_id: str) -> Iterator[dict[str, Any]]:
         ledger.close()
 
 
+def list_ids(home: Home) -> list[str]:
+    """The ids of all registered sources, also of damaged ones."""
+    return list_source_ids(home.sources)
+
+
 def tell_deletion(home: Home, source_id: str, keep_files: bool) -> str:
     """What a deletion of a source would take, and what it would leave, for people."""
     from kbjobs.deleting.delete import find_facts, tell_contents, tell_untouched
@@ -207,10 +219,9 @@ def list_half_deleted(home: Home) -> list[tuple[str, str]]:
 
 def verify(home: Home, source_id: str) -> Verification:
     """Compare each of a source's collections with its ledger."""
-    from kbjobs.vectors.collection import CollectionError
     from kbjobs.vectors.publishing import WorkingCopy
     from kbjobs.vectors.sync import Indexed, max_matrix_bytes
-    from kbjobs.vectors.sync import verify as verify_collection
+    from kbjobs.vectors.verifying import verify as verify_collection
 
     folder = _indexed_folder(home, source_id)
     drift: list[Difference] = []
@@ -225,17 +236,10 @@ def verify(home: Home, source_id: str) -> Verification:
                 if row.is_cleared and not WorkingCopy(indexed.live).is_there():
                     cleared.append(row.name)
                     continue
-                try:
-                    found = verify_collection(indexed, sample=200)
-                except CollectionError as error:
-                    drift.append(Difference(row.name, error.message))
-                    continue
-                checked += ledger.count_chunks(row.profile)
-                drift.extend(
-                    Difference(row.name, problem, record)
-                    for problem, records in asdict(found).items()
-                    for record in records
-                )
+                found = verify_collection(indexed, sample=200)
+                drift.extend(Difference(row.name, one.problem, one.record, one.detail) for one in found)
+                if not {"absent", "damaged"} & {one.problem for one in found}:
+                    checked += ledger.count_chunks(row.profile)
         finally:
             ledger.close()
     return Verification(source_id, checked, tuple(drift), tuple(cleared))
@@ -256,12 +260,25 @@ def rebuild(home: Home, source_id: str) -> list[Rebuilt]:
         try:
             for row in ledger.models():
                 indexed = Indexed(ledger, row.id, row.profile, folder.vectors / row.key, limit)
-                settle_and_publish(indexed, needs_fresh=True)
-                records = len(indexed.record_ids())
+                records = settle_and_publish(indexed, needs_fresh=True)
                 rebuilt.append(Rebuilt(row.name, row.dimension, records))
         finally:
             ledger.close()
     return rebuilt
+
+
+def compact(home: Home, source_id: str) -> Compacted:
+    """Give back what a source takes on the disk and does not need.
+
+    Raises ConflictError while a job of the source runs, UnavailableError where the disk has no room for it.
+    """
+    from kbjobs.indexing.compact import compact_source
+    from kbjobs.vectors.sync import max_matrix_bytes
+
+    folder = SourceFolder(home.sources, check_source_id(source_id))
+    folder.read()
+    with lock_registered(folder, LOCK_SECONDS):
+        return compact_source(folder, max_matrix_bytes(Settings(home)))
 
 
 def search(

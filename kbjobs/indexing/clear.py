@@ -9,6 +9,7 @@ from kbjobs.context import Context, PhaseResult
 from kbjobs.crashpoints import crash_point
 from kbjobs.store import clearing as store
 from kbjobs.store.ledger import Ledger
+from kbjobs.store.vacuum import free_space
 from kbjobs.vectors.publishing import WorkingCopy, disk_bytes
 from kbjobs.wording import agreeing, counted
 
@@ -40,7 +41,7 @@ def clear_source(context: Context, dimension: int | None, purge: bool) -> PhaseR
                 for row in rows:
                     counts["vectors_deleted"] += _purge(context, ledger, row.id)
                     crash_point("purge.deleted")
-                freed = store.free_space(ledger)
+                freed = free_space(ledger.connection, ledger.path)
                 is_freed = freed > 0
                 counts["freed_bytes"] += freed
                 crash_point("purge.freed")

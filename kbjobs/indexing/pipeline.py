@@ -25,7 +25,16 @@ from kbjobs.store.ledger_rows import MissingText
 from kbjobs.store.profiles import adopt, profile_of
 from kbjobs.vectors.collection import Collection, CollectionError
 from kbjobs.vectors.publishing import WorkingCopy
-from kbjobs.vectors.sync import Indexed, compare, find_lost, is_exact, max_matrix_bytes, settle_and_publish
+from kbjobs.vectors.sync import (
+    Indexed,
+    compare,
+    find_lost,
+    is_exact,
+    is_verified,
+    max_matrix_bytes,
+    note_verified,
+    settle_and_publish,
+)
 from kbjobs.wording import counted
 
 SCAN, EMBED, STORE = (0.0, 0.05), (0.05, 0.95), (0.95, 1.0)
@@ -217,17 +226,25 @@ def _alike(missing: Sequence[MissingText], embedder: Embedder) -> Iterator[list[
 
 
 def _publish(context: Context, indexed: Indexed) -> None:
-    """Make the collection equal to the ledger and verify it; an untouched one is only verified."""
+    """Make the collection equal to the ledger and verify it; an untouched one is only verified.
+
+    One that was verified before, and to which nobody has written since, is not even opened.
+    """
     context.progress(0, 1, "records", "verifying", STORE, eta_matters=False)
     copies = WorkingCopy(indexed.live)
     copies.settle()
     lost: list[str] = []
+    wanted = indexed.read_wanted()
     if not copies.building.exists() and copies.live.exists():
+        if is_verified(indexed, wanted):
+            return
         try:
             with Collection(copies.live) as collection:
-                lost = find_lost(indexed, collection)
-                if not compare(indexed, collection) and not lost and is_exact(indexed, copies.live):
-                    return
+                lost = find_lost(indexed, wanted, collection)
+                is_equal = not compare(wanted, collection) and not lost and is_exact(wanted, copies.live)
+            if is_equal:
+                note_verified(indexed, wanted)
+                return
         except CollectionError as error:
             context.log.warning("%s", error.message)
             lost = ["all"]
@@ -237,4 +254,4 @@ def _publish(context: Context, indexed: Indexed) -> None:
     def report(done: int, total: int) -> None:
         context.progress(done, total, "records", "verifying", STORE, eta_matters=False)
 
-    settle_and_publish(indexed, needs_fresh=bool(lost), on_progress=report)
+    settle_and_publish(indexed, needs_fresh=bool(lost), on_progress=report, wanted=wanted)

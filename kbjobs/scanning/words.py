@@ -23,7 +23,7 @@ def publish_words(source: SourceFolder, ledger: Ledger, profile: int | None = No
     if any(WorkingCopy(source.vectors / row.key).is_there() for row in models):
         return
     profile = profile or next((row.profile for row in reversed(models) if ledger.count_chunks(row.profile)), None)
-    wanted = store.describable(ledger) if profile is None else store.passage_languages(ledger, None, profile)
+    wanted = store.describable(ledger) if profile is None else store.passage_languages(ledger, profile)
     state = _name_state(wanted, profile is not None)
     if not wanted or state == _read_state(source):
         return

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from kbjobs.errors import UnavailableError
 from kbjobs.store.passages import DESCRIBED, Entry, Filter, Passage, PassageFile
 from kbjobs.store.sources import SourceFolder
-from kbjobs.vectors.exact import MATRIX, PASSAGES, WITHOUT_MATRIX
+from kbjobs.vectors.exact import MATRIX, PASSAGES
 from kbjobs.vectors.publishing import WorkingCopy
+from kbjobs.vectors.wanted import WITHOUT_MATRIX
 
 if TYPE_CHECKING:
     from numpy import float32

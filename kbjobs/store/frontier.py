@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kbjobs.store.connection import connect, transaction
+from kbjobs.store.vacuum import vacuum
 
 FRONTIER_VERSION = 1
 
@@ -110,6 +111,7 @@ class Frontier:
     """One ``scrape.db``. Its writer holds the source's lock."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._connection = connect(path, FRONTIER_VERSION, _migrate)
         # A fetch that is lost with the power is fetched again; a page a second need not wait for the disk.
         self._connection.execute("PRAGMA synchronous = NORMAL")
@@ -117,6 +119,10 @@ class Frontier:
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+    def vacuum(self) -> None:
+        """As :func:`kbjobs.store.vacuum.vacuum`."""
+        vacuum(self._connection, self._path)
 
     # -- a run ------------------------------------------------------------------------------------
 

@@ -10,13 +10,14 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import quote
 
-from kbjobs.store.connection import transaction
+from kbjobs.store.connection import explain, find_cut, transaction
 
 FORMAT = 1
 PAGE = 500  # rows asked for at a time; well below SQLite's limit of 32,766 variables
@@ -182,6 +183,8 @@ class PassageFile:
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise ValueError(f"there is no {path.name}")
+        if cut := find_cut(path):
+            raise ValueError(cut)
         # Immutable: a published file is never changed, and its folder may be on a read-only disk.
         self._connection = sqlite3.connect(
             f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True, check_same_thread=False
@@ -291,6 +294,25 @@ class PassageFile:
             if len(entries) > 1:
                 entries.sort(key=lambda one: (one.doc_id, one.id))
         return found
+
+
+def compact_file(path: Path) -> None:
+    """Write a file that nobody changes anew without its unused part, beside, and put it in place.
+
+    Those who read the former one go on undisturbed.
+    """
+    building = path.with_name(path.name + ".building")
+    building.unlink(missing_ok=True)
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)) as connection:
+            if not connection.execute("PRAGMA freelist_count").fetchone()[0]:
+                return
+            os.close(os.open(building, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            connection.execute("VACUUM INTO ?", (str(building),))
+    except (OSError, sqlite3.Error) as error:
+        building.unlink(missing_ok=True)
+        raise explain(error, path) from error
+    building.replace(path)
 
 
 def _is_usable(path: Path) -> bool:

@@ -54,13 +54,30 @@ def vectors_of_texts(ledger: Ledger, model: int, text_hashes: Sequence[str]) -> 
         yield row[0]
 
 
-def passage_languages(ledger: Ledger, model: int | None, profile: int) -> dict[str, str | None]:
-    """The language of each record, by its id; of those whose vector is here, or where no model is given, of all."""
-    vectors = "" if model is None else " JOIN vectors v ON v.model = :model AND v.text_hash = c.text_hash"
+def searched_records(
+    ledger: Ledger, model: int, profile: int, tell_first: bool = False
+) -> Iterator[tuple[str, str | None, int, bool]]:
+    """Each record whose vector is here: its id, its language, and the id of its vector.
+
+    With ``tell_first`` also whether it is the first of those that carry its text; else that is False.
+    """
+    first = "c.id = min(c.id) OVER (PARTITION BY c.text_hash)" if tell_first else "0"
+    rows = ledger.connection.execute(
+        f"SELECT c.record_id, coalesce(m.language, d.language), v.id, {first} FROM chunks c"
+        " JOIN documents d ON d.doc_id = c.doc_id LEFT JOIN metadata m ON m.doc_id = c.doc_id"
+        " JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash WHERE c.profile = ? AND d.filtered = 0",
+        (model, profile),
+    )
+    for name, language, vector, is_first in rows:
+        yield name, language, vector, bool(is_first)
+
+
+def passage_languages(ledger: Ledger, profile: int) -> dict[str, str | None]:
+    """The language of each record, by its id, whether it has a vector or not."""
     rows = ledger.connection.execute(
         "SELECT c.record_id, coalesce(m.language, d.language) FROM chunks c JOIN documents d ON d.doc_id = c.doc_id"
-        f" LEFT JOIN metadata m ON m.doc_id = c.doc_id{vectors} WHERE c.profile = :profile AND d.filtered = 0",
-        {"model": model, "profile": profile},
+        " LEFT JOIN metadata m ON m.doc_id = c.doc_id WHERE c.profile = ? AND d.filtered = 0",
+        (profile,),
     )
     return {row[0]: row[1] for row in rows}
 
@@ -105,9 +122,3 @@ def descriptions_of(ledger: Ledger, ids: Sequence[str]) -> Iterator[list[Passage
             )
             for doc_id, path, language, title, url, headings, snippet in rows
         ]  # fmt: skip
-
-
-def newest_vector_of(ledger: Ledger, model: int) -> int:
-    """The id of a model's newest vector, 0 where it has none."""
-    row = ledger.connection.execute("SELECT coalesce(max(id), 0) FROM vectors WHERE model = ?", (model,)).fetchone()
-    return int(row[0])

@@ -18,13 +18,16 @@ from numpy.typing import NDArray
 
 from kbjobs.errors import UnavailableError
 from kbjobs.store.ledger_rows import Record
+from kbjobs.vectors.hnsw_files import DATABASE, find_damage
 
 COLLECTION_NAME = "passages"
 # ef_search (default 100) is how many candidates a search keeps. With 100 a passage unlike a few hundred near-equal
 # ones was missed in 13 of 20 collections, whatever M and ef_construction; with 500 in none.
 CONFIGURATION = {"hnsw": {"space": "cosine", "ef_search": 500}}
 BATCH = 250  # records an upsert; larger ones are not faster, and other builds of Chroma allow fewer
-PAGE = 5000  # ids a read; beyond about 32,000 SQLite refuses ("too many SQL variables")
+PAGE = 5000  # records a read
+PAGE_OF_IDS = 100_000  # ids alone: Chroma goes through all before an offset, so that small pages take quadratic time
+REMEDY = "kbjobs sources rebuild ID makes it anew from the ledger, without embedding anything again."
 NEAR = 1e-3  # cosine distance below which a hit is the vector itself
 
 
@@ -49,8 +52,10 @@ class Collection:
 
     def __init__(self, path: Path, create: bool = False) -> None:
         self.path = path
-        if not create and not (path / "chroma.sqlite3").is_file():
+        if not create and not (path / DATABASE).is_file():
             raise CollectionError(f"there is no vector collection in {path}", "Index the source first.")
+        if (path / DATABASE).is_file() and (damage := find_damage(path)):
+            raise CollectionError(f"the vector collection in {path} is damaged: {damage}", REMEDY)
         import chromadb
         from chromadb.api.shared_system_client import SharedSystemClient
         from chromadb.config import Settings
@@ -96,10 +101,36 @@ class Collection:
         found: set[str] = set()
         offset = 0
         with _explained(self.path):
-            while page := self._collection.get(include=[], limit=PAGE, offset=offset)["ids"]:
+            while page := self._collection.get(include=[], limit=PAGE_OF_IDS, offset=offset)["ids"]:
                 found.update(page)
                 offset += len(page)
         return found
+
+    def dimension(self) -> int | None:
+        """How long its vectors are; None where it has none."""
+        with _explained(self.path):
+            found: Any = self._collection.get(include=["embeddings"], limit=1)["embeddings"]
+        return len(found[0]) if len(found) else None
+
+    def read(self, ids: Sequence[str], has_vectors: bool) -> Iterator[Record]:
+        """Those of the records that are there, in any order; with no vectors where these are not asked for.
+
+        Raises CollectionError also where the vector of one cannot be had.
+        """
+        parts: Any = ["documents", "metadatas", *(["embeddings"] if has_vectors else [])]
+        with _explained(self.path):
+            found: Any = self._collection.get(ids=list(ids), include=parts)
+        for number, name in enumerate(found["ids"]):
+            where = found["metadatas"][number] or {}
+            vector = np.asarray(found["embeddings"][number], "<f4").tobytes() if has_vectors else b""
+            yield Record(
+                name,
+                str(where.get("doc_id")),
+                str(where.get("title")),
+                str(where.get("url")),
+                str(found["documents"][number]),
+                vector,
+            )
 
     def upsert(self, records: Sequence[Record]) -> None:
         """Write records, replacing those of the same id."""
@@ -168,5 +199,5 @@ def _explained(path: Path) -> Iterator[None]:
     except Exception as error:
         raise CollectionError(
             f"the vector collection in {path} failed: {type(error).__name__}: {error}",
-            "kbjobs sources rebuild ID makes it anew from the ledger, without embedding anything again.",
+            REMEDY,
         ) from error

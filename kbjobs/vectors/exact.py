@@ -7,7 +7,6 @@ either, on purpose: Chroma finds the vectors, and the file says of which passage
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -19,20 +18,19 @@ from kbjobs.store import publishing as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.passages import PassageFile, PassageWriter
 from kbjobs.vectors.matrix import open_matrix, seal_matrix, write_matrix
+from kbjobs.vectors.wanted import WITHOUT_MATRIX, Wanted, read_wanted
 
 MATRIX = "matrix.f32"
 PASSAGES = "passages.db"
 MENDING = "mending-"  # begins the name of a directory in which a damaged index is written anew
-WITHOUT_MATRIX = " without a matrix"
-"""How the state of an exact index ends that has none on purpose."""
 
 
-def write_exact(ledger: Ledger, model: int, profile: int, directory: Path, has_matrix: bool = True) -> None:
+def write_exact(ledger: Ledger, model: int, profile: int, directory: Path, wanted: Wanted) -> None:
     """Write the exact index of a model, with a matrix or without, into a directory that nobody reads yet."""
     rows: dict[str, int] = {}
-    if not has_matrix:
+    if not wanted.has_matrix:
         (directory / MATRIX).unlink(missing_ok=True)
-        _write_passages(ledger, model, profile, directory, rows, exact_state(ledger, model, profile, has_matrix))
+        _write_passages(ledger, profile, directory, rows, wanted)
         return
     dimension = store.dimension(ledger, model)
 
@@ -44,18 +42,14 @@ def write_exact(ledger: Ledger, model: int, profile: int, directory: Path, has_m
     path = directory / MATRIX
     write_matrix(path, dimension, vectors())
     crash_point("matrix.rows_written")
-    state = exact_state(ledger, model, profile)
-    _write_passages(ledger, model, profile, directory, rows, state)
-    seal_matrix(path, dimension, len(rows), state)
+    _write_passages(ledger, profile, directory, rows, wanted)
+    seal_matrix(path, dimension, len(rows), wanted.state)
     crash_point("matrix.sealed")
 
 
-def _write_passages(
-    ledger: Ledger, model: int, profile: int, directory: Path, rows: Mapping[str, int], state: str
-) -> None:
+def _write_passages(ledger: Ledger, profile: int, directory: Path, rows: Mapping[str, int], wanted: Wanted) -> None:
     with PassageWriter(directory / PASSAGES, fold_text) as passages:
-        wanted = store.passage_languages(ledger, model, profile)
-        passages.make_equal(wanted, lambda ids: store.passages_of(ledger, profile, ids), state)
+        passages.make_equal(wanted.languages, lambda ids: store.passages_of(ledger, profile, ids), wanted.state)
         passages.set_vectors(rows)
     crash_point("passages.written")
 
@@ -76,22 +70,13 @@ def mend_exact(ledger: Ledger, model: int, profile: int, directory: Path) -> Non
     with tempfile.TemporaryDirectory(dir=directory, prefix=MENDING) as name:
         beside = Path(name)
         if texts is None:
-            write_exact(ledger, model, profile, beside)
+            write_exact(ledger, model, profile, beside, read_wanted(ledger, model, profile, has_matrix=True))
             (beside / PASSAGES).replace(directory / PASSAGES)
         else:
             dimension = store.dimension(ledger, model)
             write_matrix(beside / MATRIX, dimension, store.vectors_of_texts(ledger, model, texts))
             seal_matrix(beside / MATRIX, dimension, len(texts), state)
         (beside / MATRIX).replace(directory / MATRIX)
-
-
-def exact_state(ledger: Ledger, model: int, profile: int, has_matrix: bool = True) -> str:
-    """Names what an exact index is made of: equal as long as its passages, their languages and their vectors are."""
-    digest = hashlib.sha256()
-    for name, language in sorted(store.passage_languages(ledger, model, profile).items()):
-        digest.update(f"{name} {language}\n".encode())
-    state = f"{digest.hexdigest()[:32]} {store.newest_vector_of(ledger, model)}"
-    return state if has_matrix else state + WITHOUT_MATRIX
 
 
 def read_state(directory: Path) -> str | None:

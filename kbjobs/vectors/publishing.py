@@ -6,6 +6,7 @@ leaves either the old collection or the new one in place.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -109,6 +110,20 @@ def check_room(copies: WorkingCopy, whole: int, is_fresh: bool) -> None:
             "Free some space and run it again: nothing that is in the ledger is embedded again."
             " Until then the last index is searched.",
         )
+
+
+def describe_files(directory: Path) -> str:
+    """Name, inode, size and times of each file of a directory, as a text that changes as soon as anybody writes there.
+
+    Nothing is read of the files: what the disk itself loses is not seen.
+    """
+    found = []
+    for path in sorted(directory.rglob("*")):
+        seen = path.lstat()
+        if not path.is_dir():
+            name = path.relative_to(directory)
+            found.append(f"{name} {seen.st_ino} {seen.st_size} {seen.st_mtime_ns} {seen.st_ctime_ns}")
+    return hashlib.sha256("\n".join(found).encode()).hexdigest()[:32]
 
 
 def _remove(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Keeping a collection equal to its ledger: compare, fill, verify, rebuild. No model is needed for any of it."""
+"""Keeping a collection equal to its ledger: compare, fill, rebuild. No model is needed for any of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import random
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -17,29 +17,28 @@ from kbjobs.store import publishing as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import Record
 from kbjobs.vectors.collection import NEAR, PAGE, Collection, CollectionError
-from kbjobs.vectors.exact import MATRIX, PASSAGES, exact_state, read_state, write_exact
-from kbjobs.vectors.publishing import WorkingCopy, check_room
+from kbjobs.vectors.exact import MATRIX, PASSAGES, read_state, write_exact
+from kbjobs.vectors.publishing import WorkingCopy, check_room, describe_files
+from kbjobs.vectors.wanted import Wanted, read_wanted
 
 EXACT_SAMPLE, NEIGHBOURS = 20, 10  # vectors whose nearest records are computed exactly where Chroma answers; how many
 MIN_RECALL = 0.9  # of these that Chroma has to find
 SAMPLE = 50  # records that are searched for by their own vector after each run
 TOLERATED = 0.02  # share of a sample that an approximate index may miss; a lost part is much more
-MAX_CHURN = 0.25  # deleted share of a collection beyond which its index is built anew
+MAX_CHURN = 0.25  # deleted records, as a share of those there are, from which on an index is built anew
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How a collection differs from its ledger: ids of records; of ``outdated``, files of the exact index."""
+    """Which records a collection lacks of its ledger, and which it has too much, by their ids."""
 
-    missing: list[str] = field(default_factory=list)
-    extra: list[str] = field(default_factory=list)
-    unreachable: list[str] = field(default_factory=list)
-    outdated: list[str] = field(default_factory=list)
+    missing: list[str]
+    extra: list[str]
 
     def __bool__(self) -> bool:
-        return bool(self.missing or self.extra or self.unreachable or self.outdated)
+        return bool(self.missing or self.extra)
 
 
 def max_matrix_bytes(settings: Settings) -> int:
@@ -66,16 +65,15 @@ class Indexed:
         row_bytes = 4 * store.dimension(self.ledger, self.model)
         return row_bytes * self.ledger.count_texts(self.profile) <= self.max_matrix
 
-    def record_ids(self) -> set[str]:
-        """The ids of the records that the collection is to have."""
-        return self.ledger.record_ids(self.model, self.profile, distinct=not self.has_matrix)
+    def read_wanted(self) -> Wanted:
+        """What the collection is to hold. A pass over the whole ledger: once for all that is done with it."""
+        return read_wanted(self.ledger, self.model, self.profile, self.has_matrix)
 
 
-def compare(indexed: Indexed, collection: Collection) -> Drift:
+def compare(wanted: Wanted, collection: Collection) -> Drift:
     """What the collection lacks and what it has too much, by ids in both directions."""
-    wanted = indexed.record_ids()
     present = collection.ids()
-    return Drift(missing=sorted(wanted - present), extra=sorted(present - wanted))
+    return Drift(missing=sorted(wanted.ids - present), extra=sorted(present - wanted.ids))
 
 
 def fill(
@@ -92,12 +90,16 @@ def fill(
         on_progress(done)
 
 
-def find_lost(indexed: Indexed, collection: Collection, size: int = SAMPLE) -> list[str]:
-    """Search for a random sample by its own vectors: the ids not found, where they are more than a few."""
-    ids = sorted(indexed.record_ids())
-    chosen = random.sample(ids, min(size, len(ids)))
+def draw_records(indexed: Indexed, wanted: Wanted, size: int) -> list[Record]:
+    """A random sample of the records that the collection is to have."""
+    chosen = random.sample(list(wanted.ids), min(size, len(wanted.ids)))
     pages = indexed.ledger.records(indexed.model, indexed.profile, chosen)
-    sample: list[Record] = [record for page in pages for record in page]
+    return [record for page in pages for record in page]
+
+
+def find_lost(indexed: Indexed, wanted: Wanted, collection: Collection, size: int = SAMPLE) -> list[str]:
+    """Search for a random sample by its own vectors: the ids not found, where they are more than a few."""
+    sample = draw_records(indexed, wanted, size)
     unreachable = collection.unreachable(sample)
     return unreachable if len(unreachable) > TOLERATED * len(sample) else []
 
@@ -122,61 +124,75 @@ def measure_recall(indexed: Indexed, collection: Collection) -> float:
     return float(sum(min(count, one) for one in hits) / (count * len(sample)))
 
 
-def verify(indexed: Indexed, sample: int = SAMPLE) -> Drift:
-    """Compare the live collection with the ledger. Raises CollectionError where it cannot be read."""
-    copies = WorkingCopy(indexed.live)
-    with Collection(copies.readable()) as collection:
-        drift = compare(indexed, collection)
-        lost = find_lost(indexed, collection, sample)
-    unreachable = [name for name in lost if name not in drift.missing]
-    return Drift(drift.missing, drift.extra, unreachable, find_outdated(indexed, copies.readable()))
-
-
-def is_exact(indexed: Indexed, directory: Path) -> bool:
+def is_exact(wanted: Wanted, directory: Path) -> bool:
     """Whether the directory has an exact index of what the ledger holds."""
-    return read_state(directory) == exact_state(indexed.ledger, indexed.model, indexed.profile, indexed.has_matrix)
+    return read_state(directory) == wanted.state
 
 
-def find_outdated(indexed: Indexed, directory: Path) -> list[str]:
+def find_outdated(wanted: Wanted, directory: Path) -> list[str]:
     """The files of the exact index that are damaged or not made of what the ledger holds.
 
     None of a directory that an older version has published, which has no exact index yet.
     """
     there = [name for name in (MATRIX, PASSAGES) if (directory / name).exists()]
-    return [] if not there or is_exact(indexed, directory) else there
+    return [] if not there or is_exact(wanted, directory) else there
+
+
+def note_verified(indexed: Indexed, wanted: Wanted) -> None:
+    """Note that what is published was just found equal to the ledger: so it is until anybody writes to either."""
+    value = f"{wanted.state} {describe_files(indexed.live)}"
+    if indexed.ledger.fact(_verified(indexed)) != value:
+        indexed.ledger.set_fact(_verified(indexed), value)
+
+
+def is_verified(indexed: Indexed, wanted: Wanted) -> bool:
+    """Whether that was noted of the ledger and the files as they are now."""
+    noted = indexed.ledger.fact(_verified(indexed))
+    return noted is not None and noted == f"{wanted.state} {describe_files(indexed.live)}"
+
+
+def _verified(indexed: Indexed) -> str:
+    return f"verified {indexed.live.name}"
 
 
 def settle_and_publish(
-    indexed: Indexed, needs_fresh: bool, on_progress: Callable[[int, int], None] = lambda done, total: None
-) -> None:
-    """Make the working copy equal to the ledger, verify it and put it in place.
+    indexed: Indexed,
+    needs_fresh: bool,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    wanted: Wanted | None = None,
+) -> int:
+    """Make the working copy equal to the ledger, verify it and put it in place; returns its number of records.
 
     A copy that cannot be used (torn by a kill) is built once more from nothing; a second failure is raised.
+    ``wanted`` is what the ledger was found to hold, where that is known and still so.
     """
     copies = WorkingCopy(indexed.live)
     if needs_fresh:
         copies.discard()
     check_room(copies, _bytes_to_write(indexed), is_fresh=needs_fresh)
+    wanted = wanted or indexed.read_wanted()
     try:
-        deleted = _equalise(indexed, copies.begin(empty=needs_fresh), on_progress=on_progress)
+        deleted = _equalise(indexed, wanted, copies.begin(empty=needs_fresh), on_progress)
     except CollectionError as error:
         log.warning("the working copy is not usable (%s); building it anew from the ledger", error.message)
         copies.discard()
-        _equalise(indexed, copies.begin(empty=True), on_progress=on_progress)
+        _equalise(indexed, wanted, copies.begin(empty=True), on_progress)
         deleted, needs_fresh = 0, True
     churn = 0 if needs_fresh else indexed.ledger.churn(indexed.model) + deleted
-    if churn > MAX_CHURN * max(1, len(indexed.record_ids())):
+    if churn and churn >= MAX_CHURN * len(wanted.ids):
         # Chroma only marks deleted records; many of them make others unreachable.
         log.info("%d records were deleted since the index was built: building it anew", churn)
         copies.discard()
-        _equalise(indexed, copies.begin(empty=True), on_progress=on_progress)
+        _equalise(indexed, wanted, copies.begin(empty=True), on_progress)
         churn = 0
     passages = copies.building / PASSAGES
     if indexed.words is not None and indexed.words.exists() and not passages.exists():
         shutil.copyfile(indexed.words, passages)
-    write_exact(indexed.ledger, indexed.model, indexed.profile, copies.building, indexed.has_matrix)
+    write_exact(indexed.ledger, indexed.model, indexed.profile, copies.building, wanted)
     copies.publish()
     indexed.ledger.set_churn(indexed.model, churn)
+    note_verified(indexed, wanted)
+    return len(wanted.ids)
 
 
 def _bytes_to_write(indexed: Indexed) -> int:
@@ -186,19 +202,18 @@ def _bytes_to_write(indexed: Indexed) -> int:
     return 2 * vectors + 5 * store.text_bytes(indexed.ledger, indexed.profile)
 
 
-def _equalise(indexed: Indexed, path: Path, on_progress: Callable[[int, int], None]) -> int:
+def _equalise(indexed: Indexed, wanted: Wanted, path: Path, on_progress: Callable[[int, int], None]) -> int:
     with Collection(path, create=True) as collection:
-        drift = compare(indexed, collection)
+        drift = compare(wanted, collection)
         total = len(drift.missing)
         fill(indexed, collection, drift.missing, lambda done: on_progress(done, total))
         collection.delete(drift.extra)
-        wanted = len(indexed.record_ids())
-        if collection.count() != wanted:
+        if collection.count() != len(wanted.ids):
             raise CollectionError(
-                f"the collection in {path} counts {collection.count()} records where the ledger has {wanted}"
+                f"the collection in {path} counts {collection.count()} records where the ledger has {len(wanted.ids)}"
             )
-        if lost := find_lost(indexed, collection):
+        if lost := find_lost(indexed, wanted, collection):
             raise CollectionError(f"{len(lost)} of a sample of records in {path} are not found by their own vectors")
-        if not indexed.has_matrix and (recall := measure_recall(indexed, collection)) < MIN_RECALL:
+        if not wanted.has_matrix and (recall := measure_recall(indexed, collection)) < MIN_RECALL:
             raise CollectionError(f"of the nearest records of a sample in {path} only {recall:.0%} are found")
     return len(drift.extra)

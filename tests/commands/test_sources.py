@@ -21,7 +21,7 @@ from tests.conftest import MODEL, Kbjobs, read_json, write_pages
 
 def test_help(kbjobs: Kbjobs) -> None:
     check_help(kbjobs, "sources")
-    for command in ("add", "edit", "list", "show", "documents", "tags", "verify", "rebuild", "remove"):
+    for command in ("add", "edit", "list", "show", "documents", "tags", "verify", "rebuild", "compact", "remove"):
         check_help(kbjobs, "sources", command)
 
 

@@ -1,0 +1,70 @@
+"""Giving the unused part of an SQLite file back to the disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+from kbjobs.errors import UnavailableError
+from kbjobs.store.connection import explain
+
+WORTH_FREEING = 0.1  # share of a file that must be unused before a job writes it anew, unasked
+MARGIN_BYTES = 16 * 1024 * 1024
+
+
+def free_space(connection: sqlite3.Connection, path: Path) -> int:
+    """As :func:`vacuum`, where it is worth the time; 0 where too little is unused, or free on the disk."""
+    try:
+        return vacuum(connection, path, WORTH_FREEING)
+    except UnavailableError:
+        return 0
+
+
+def vacuum(connection: sqlite3.Connection, path: Path, least: float = 0.0) -> int:
+    """Give a file's unused space back to the disk; returns how many bytes.
+
+    SQLite can only write the file anew: what is left is copied once into a temporary file and once into the log, so
+    this much must be free for a while, and it takes about a second for each 100 MB left. A kill leaves the file as it
+    was. Nothing is done where no more than the share ``least`` of the file is unused.
+
+    Raises UnavailableError where the disk has no room for it, or fills up: the file is then as it was.
+    """
+    try:
+        # So that the file is as large as its content says.
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        page, pages, unused = (
+            int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+            for name in ("page_size", "page_count", "freelist_count")
+        )
+        before = path.stat().st_size
+        if unused and unused >= least * pages:
+            _check_room(path, (pages - unused) * page)
+            connection.execute("VACUUM")
+        # Without this the file keeps its size until the log is next emptied.
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except (OSError, sqlite3.Error) as error:
+        raise explain(error, path) from error
+    return max(0, before - path.stat().st_size)
+
+
+def temporary_folder() -> Path:
+    """Where SQLite writes temporary files (sqlite.org/tempfiles.html, 5)."""
+    places = [os.environ.get("SQLITE_TMPDIR"), os.environ.get("TMPDIR"), "/var/tmp", "/usr/tmp", "/tmp"]  # noqa: S108
+    return next((Path(name) for name in places if name and os.access(name, os.W_OK | os.X_OK)), Path())
+
+
+def _check_room(path: Path, content: int) -> None:
+    """Raise UnavailableError where the copies of so many bytes find no room."""
+    temporary = temporary_folder()
+    is_one_disk = temporary.stat().st_dev == path.parent.stat().st_dev
+    for folder in {path.parent, temporary}:
+        needed = content * (2 if is_one_disk else 1) + MARGIN_BYTES
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            raise UnavailableError(
+                f"{free:,} bytes are free on the disk of {folder}, writing {path} anew needs {needed:,} for a while",
+                "Free some space and run the same again; nothing was lost. SQLITE_TMPDIR names another folder for"
+                " temporary files.",
+            )

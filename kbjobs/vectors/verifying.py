@@ -1,0 +1,130 @@
+"""Comparing a published collection with its ledger, and naming each difference by its kind."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from kbjobs.store import publishing as store
+from kbjobs.store.connection import check_integrity
+from kbjobs.store.ledger_rows import Record
+from kbjobs.vectors.collection import NEAR, Collection, CollectionError
+from kbjobs.vectors.exact import PASSAGES
+from kbjobs.vectors.hnsw_files import DATABASE, find_damage
+from kbjobs.vectors.publishing import WorkingCopy
+from kbjobs.vectors.sync import SAMPLE, Indexed, compare, draw_records, find_lost, find_outdated, note_verified
+from kbjobs.vectors.wanted import Wanted
+
+COMPARED = 20_000  # records whose texts, metadata and vectors are compared; of more, a random sample of so many
+PAGE = 500  # of them at a time
+MOST_UNREADABLE = 100  # vectors that cannot be read and are looked for one by one
+
+Problem = Literal["absent", "damaged", "dimension", "missing", "extra", "changed", "unreachable", "outdated"]
+"""How a collection differs from its ledger: it is not there; its files are cut or torn; its vectors have another
+length; it lacks a record; has one too many; one says something else; one is not found by its own vector; a file of the
+exact index is damaged, or not made of what the ledger holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A difference: its kind; the record, or of ``outdated`` the file; what exactly."""
+
+    problem: Problem
+    record: str | None = None
+    detail: str = ""
+
+
+def verify(indexed: Indexed, sample: int = SAMPLE, compared: int = COMPARED) -> list[Finding]:
+    """Compare the live collection with the ledger.
+
+    All ids are compared; texts, metadata and vectors of at most ``compared`` records; and ``sample`` records are
+    searched for by their own vectors.
+    """
+    live = WorkingCopy(indexed.live).readable()
+    if not (live / DATABASE).is_file():
+        what = f"there is no {DATABASE} in {live}" if live.is_dir() else f"{live} is not there"
+        return [Finding("absent", None, what)]
+    wanted = indexed.read_wanted()
+    outdated = [Finding("outdated", name) for name in find_outdated(wanted, live)]
+    if not outdated and (live / PASSAGES).exists() and (damage := _check_database(live / PASSAGES)):
+        outdated.append(Finding("outdated", PASSAGES, damage))
+    try:
+        damage = find_damage(live) or _check_database(live / DATABASE)
+        if damage:
+            return [Finding("damaged", None, f"{live}: {damage}"), *outdated]
+        with Collection(live) as collection:
+            found = [*_compare(indexed, wanted, collection, sample, compared), *outdated]
+    except (CollectionError, OSError) as error:
+        return [Finding("damaged", None, str(error)), *outdated]
+    if not found and live == indexed.live:
+        note_verified(indexed, wanted)  # opening it has written to it
+    return found
+
+
+def _check_database(path: Path) -> str:
+    try:
+        found = check_integrity(path, quick=True)
+    except sqlite3.Error as error:
+        found = str(error)
+    return "" if found == "ok" else f"{path.name}: {found}"
+
+
+def _compare(indexed: Indexed, wanted: Wanted, collection: Collection, sample: int, compared: int) -> list[Finding]:
+    drift = compare(wanted, collection)
+    found = [Finding("missing", name) for name in drift.missing] + [Finding("extra", name) for name in drift.extra]
+    right, there = store.dimension(indexed.ledger, indexed.model), collection.dimension()
+    has_vectors = there in (None, right)
+    if not has_vectors:
+        told = f"the collection has vectors of {there} dimensions, the ledger of {right}"
+        found.append(Finding("dimension", None, told))
+    records = draw_records(indexed, wanted, compared)
+    unreadable: list[str] = []
+    for start in range(0, len(records), PAGE):
+        page = records[start : start + PAGE]
+        found += _compare_records(page, _read(collection, page, has_vectors, unreadable))
+    found += [Finding("unreachable", name, "its vector cannot be read") for name in unreadable]
+    if has_vectors and not unreadable:
+        known = {*drift.missing, *(one.record for one in found)}
+        lost = find_lost(indexed, wanted, collection, sample)
+        found += [Finding("unreachable", name) for name in lost if name not in known]
+    return found
+
+
+def _read(collection: Collection, page: Sequence[Record], has_vectors: bool, unreadable: list[str]) -> Iterator[Record]:
+    """Those of the records that the collection has. Chroma refuses a page for one vector that is lost: it is halved."""
+    names = [record.id for record in page]
+    try:
+        yield from list(collection.read(names, has_vectors and len(unreadable) < MOST_UNREADABLE))
+    except CollectionError:
+        if not has_vectors:
+            raise
+        if len(page) == 1:
+            unreadable += names
+            yield from collection.read(names, has_vectors=False)
+            return
+        middle = len(page) // 2
+        for part in (page[:middle], page[middle:]):
+            yield from _read(collection, part, has_vectors, unreadable)
+
+
+def _compare_records(right: Sequence[Record], there: Iterator[Record]) -> Iterator[Finding]:
+    by_id = {record.id: record for record in right}
+    for record in there:
+        wrong = _tell_difference(by_id[record.id], record)
+        if wrong:
+            yield Finding("changed", record.id, ", ".join(wrong))
+
+
+def _tell_difference(right: Record, there: Record) -> list[str]:
+    wrong = [name for name in ("text", "doc_id", "title", "url") if getattr(right, name) != getattr(there, name)]
+    if there.vector and there.vector != right.vector:
+        one, other = np.frombuffer(right.vector, "<f4"), np.frombuffer(there.vector, "<f4")
+        length = float(np.linalg.norm(one) * np.linalg.norm(other))
+        if not length or not float(one @ other) / length >= 1 - NEAR:
+            wrong.append("vector")
+    return wrong

@@ -1,0 +1,57 @@
+"""What a ledger says that a collection and its exact index are to hold, read once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from kbjobs.store import publishing as store
+from kbjobs.store.ledger import Ledger
+
+WITHOUT_MATRIX = " without a matrix"
+"""How the state of an exact index ends that has none on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The language of each passage that is searched, by its record's id, as one reading of the ledger has found them.
+
+    ``firsts`` are the first record of each text, of which alone a collection has a vector that is published without a
+    matrix; None where there is a matrix. ``state`` names what an exact index is made of: equal as long as its
+    passages, their languages and their vectors are.
+    """
+
+    languages: dict[str, str | None]
+    firsts: frozenset[str] | None
+    state: str
+
+    @property
+    def ids(self) -> AbstractSet[str]:
+        """The ids of the records that the collection is to have."""
+        return self.languages.keys() if self.firsts is None else self.firsts
+
+    @property
+    def has_matrix(self) -> bool:
+        """Whether the vectors are published as a matrix too."""
+        return self.firsts is None
+
+
+def read_wanted(ledger: Ledger, model: int, profile: int, has_matrix: bool) -> Wanted:
+    """Read it. It is good for as long as the source's lock is held and nothing is written."""
+    languages: dict[str, str | None] = {}
+    newest = 0
+    firsts: set[str] = set()
+    for name, language, vector, is_first in store.searched_records(ledger, model, profile, tell_first=not has_matrix):
+        languages[name] = language
+        newest = max(newest, vector)
+        if is_first:
+            firsts.add(name)
+    digest = hashlib.sha256()
+    for name in sorted(languages):
+        digest.update(f"{name} {languages[name]}\n".encode())
+    # The newest vector of these passages, not of the model: an unfinished job may have bought some for others.
+    state = f"{digest.hexdigest()[:32]} {newest}"
+    if has_matrix:
+        return Wanted(languages, None, state)
+    return Wanted(languages, frozenset(firsts), state + WITHOUT_MATRIX)
