@@ -124,4 +124,5 @@ JOB_TYPE = JobType(
     weight=40.0,
     before=("metadata", "index_online", "index_offline"),
     makes_source=True,
+    examples=("kbjobs run scrape guide --url https://guide.example.org/ --page-limit 1000",),
 )
