@@ -35,6 +35,8 @@ POINTS: tuple[str, ...] = (
     "documents.deleted",
     "profile.adopted",
     "scrape.sitemap",
+    "scrape.wiki_change",
+    "scrape.wiki_list",
     "scrape.saved",
     "scrape.committed",
     "scrape.removed",
