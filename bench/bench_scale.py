@@ -76,6 +76,10 @@ class DrawingEmbedder:
     def __init__(self, stops: bool = False) -> None:
         self.stops = stops
 
+    def leaves_time(self) -> bool:
+        """A collection is written meanwhile."""
+        return True
+
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """A row for each text; stops the job instead where that is wished."""
         if self.stops:

@@ -73,7 +73,7 @@ class OpenAIClient:
     Args:
         model: what is asked for, to be named in a message.
         key: the API key; it is sent to the API and goes nowhere else.
-        retries: how often a request is repeated after a passing error.
+        retries: how often a request is repeated after a passing error; RETRIES if not given.
         timeout: seconds to wait for an answer.
         at_once: requests at the same time, at most.
     Raises:
@@ -86,7 +86,7 @@ class OpenAIClient:
         model: str,
         key: str | None,
         *,
-        retries: int = RETRIES,
+        retries: int | None = None,
         timeout: float = TIMEOUT_SECONDS,
         at_once: int = AT_ONCE,
     ) -> None:
@@ -94,7 +94,7 @@ class OpenAIClient:
         self._model = model
         self._key = check_key(key)
         self._url = check_base_url(os.environ.get("OPENAI_BASE_URL"))
-        self._retries, self._timeout = retries, timeout
+        self._retries, self._timeout = RETRIES if retries is None else retries, timeout
         self._interrupted = threading.Event()
         self._sdk = self._open()
 
@@ -154,7 +154,7 @@ class OpenAIClient:
                     except (openai.OpenAIError, ValueError) as error:
                         failure = BadAnswerError(f"it cannot be read ({type(error).__name__})")
                     else:
-                        self.limits.succeeded()
+                        self.limits.succeeded(turn)
                         return answer
             except InterruptedTurn:
                 failure = TransientError("the request was given up")

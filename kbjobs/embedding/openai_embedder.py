@@ -17,7 +17,6 @@ from kbjobs.embedding.base import EmbeddingError
 from kbjobs.embedding.online_models import OnlineModel
 from kbjobs.embedding.openai_client import (
     AT_ONCE,
-    RETRIES,
     TIMEOUT_SECONDS,
     BadAnswerError,
     OpenAIClient,
@@ -51,7 +50,7 @@ class OpenAIEmbedder:
         self,
         model: OnlineModel,
         key: str | None,
-        retries: int = RETRIES,
+        retries: int | None = None,
         timeout: float = TIMEOUT_SECONDS,
         at_once: int = AT_ONCE,
     ) -> None:
@@ -60,7 +59,7 @@ class OpenAIEmbedder:
         Args:
             model: the model to ask for.
             key: the API key; it is sent to the API and goes nowhere else.
-            retries: how often a request is repeated after a passing error.
+            retries: how often a request is repeated after a passing error; a few times if not given.
             timeout: seconds to wait for an answer.
             at_once: requests at the same time, at most; how many there are the server's limits decide.
 

@@ -206,10 +206,11 @@ class RateLimits:
                 turn.is_told = "x-ratelimit-remaining-tokens" in headers
             self._changed.notify_all()
 
-    def succeeded(self) -> None:
+    def succeeded(self, turn: Turn) -> None:
         """A request was answered as it should be: more of them may run at once."""
         with self._changed:
-            self._probes = False
+            # One that was under way before the refusal tells nothing of what may follow it.
+            self._probes = self._probes and turn.began < self._resumes_at
             step = 1.0 if self._grows_fast else 1.0 / self._at_once
             self._at_once = min(float(self._most), self._at_once + step)
             self._changed.notify_all()

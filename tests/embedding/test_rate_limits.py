@@ -88,19 +88,19 @@ def run(limits: RateLimits, tokens: int = 10) -> threading.Thread:
 def test_more_at_once_with_each_answer_and_half_after_a_refusal() -> None:
     limits = RateLimits(16)
     assert limits.at_once == FIRST_AT_ONCE
-    for _ in range(20):
-        limits.succeeded()
-    assert limits.at_once == 16
     with limits.turn(1) as first:
         pass
+    for _ in range(20):
+        limits.succeeded(first)
+    assert limits.at_once == 16
     limits.refused(first, 0)
     assert limits.at_once == 8
     limits.refused(first, 0)  # it was under way at the same time: the same event
     assert limits.at_once == 8
-    limits.succeeded()
+    limits.succeeded(first)
     assert limits.at_once == 8  # and grows slowly from here
     for _ in range(9):
-        limits.succeeded()
+        limits.succeeded(first)
     assert limits.at_once == 9
 
 
@@ -114,15 +114,16 @@ def test_after_a_refusal_one_goes_first() -> None:
     release = threading.Event()
 
     def work(number: int) -> None:
-        with limits.turn(1):
+        with limits.turn(1) as granted:
             started.append(number)
             release.wait(10)
-            limits.succeeded()
+            limits.succeeded(granted)
 
     threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(8)]
     for thread in threads:
         thread.start()
     assert started == []
+    limits.succeeded(turn)  # it was under way before the refusal
     clock.now += 5.1
     limits.read({})  # wakes those who wait
     wait_until(lambda: len(started) == 1)

@@ -63,6 +63,14 @@ def titles(home: Home, words: str, count: int = 5, source: str = "docs") -> list
     return [hit.title for hit in search(home, Settings(home), words, source, count, None)]
 
 
+def vectors_written(home: Home, source: str = "docs") -> int:
+    """How many vectors were ever written to the ledger: more than it holds where one was embedded twice."""
+    ledger = Ledger(SourceFolder(home.sources, source).ledger)
+    row = ledger.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'vectors'").fetchone()
+    ledger.close()
+    return int(row[0])
+
+
 def ledger_vectors(home: Home, source: str = "docs") -> dict[str, bytes]:
     ledger = Ledger(SourceFolder(home.sources, source).ledger)
     rows = dict(ledger.connection.execute("SELECT text_hash, vector FROM vectors").fetchall())
