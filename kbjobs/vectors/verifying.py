@@ -121,10 +121,10 @@ def _compare_records(right: Sequence[Record], there: Iterator[Record]) -> Iterat
 
 
 def _tell_difference(right: Record, there: Record) -> list[str]:
-    names = ["text", "doc_id"]
-    if right.text.startswith(right.title):
-        # Otherwise metadata has read the page since, and its passages are those of before until the next index run.
-        names += ["title", "url"]
+    names = ["text", "doc_id", "title", "url"]
+    if there.title and right.text.startswith(there.title) and not right.text.startswith(right.title):
+        # Metadata has read the page since: its passages are those of before until the next index run.
+        names = ["text", "doc_id"]
     wrong = [name for name in names if getattr(right, name) != getattr(there, name)]
     if there.vector and there.vector != right.vector:
         one, other = np.frombuffer(right.vector, "<f4"), np.frombuffer(there.vector, "<f4")
