@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,19 +77,19 @@ def test_a_fifth_of_all_answers_are_faults(
     lost = 0
     answer = openai_api.answer
 
-    def answer_badly(authorization: str, body: dict[str, object], request: dict[str, object]) -> tuple[Reply, object]:
+    def answer_badly(authorization: str, body: dict[str, Any], *more: Any) -> tuple[Reply, object]:
         nonlocal lost
         with openai_api.lock:
             fault = draw.random()
             if fault < 0.2:
                 chosen = draw.choice([server_error(500), server_error(503), rate_limit(0.02), Reply(break_off=True)])
                 openai_api.script.insert(0, chosen)
-        reply, content = answer(authorization, body, request)  # type: ignore[arg-type]
+        reply, content = answer(authorization, body, *more)
         if reply.break_off and not reply.status:
-            lost += len(body["input"])  # type: ignore[arg-type]
+            lost += len(body["input"])
         return reply, content
 
-    openai_api.answer = answer_badly  # type: ignore[assignment, method-assign]
+    openai_api.answer = answer_badly  # type: ignore[method-assign]
     monkeypatch.setenv("KBJOBS_ONLINE_REQUESTS", "8")
     counts = index(home).counts
     assert (counts["embedded"], counts["failed"]) == (5_000, 0)
