@@ -36,6 +36,7 @@ from kbjobs.settings import Home, Settings, current_home
 from kbjobs.sources import register, verify
 from kbjobs.store.passages import Filter
 from kbjobs.store.sources import SourceFolder
+from kbjobs.vectors.indexed import open_published
 from kbjobs.vectors.publishing import WorkingCopy
 
 SOURCE, MODEL, DIMENSION = "large", "bench-0", 384
@@ -185,7 +186,8 @@ def search(home: Home) -> float:
     """Open the published index and ask it by vector and by words; no model is loaded."""
     query = DrawingEmbedder().embed_query("a query")
     begun = time.perf_counter()
-    opened = Index(WorkingCopy(SourceFolder(home.sources, SOURCE).vectors / MODEL))
+    source = SourceFolder(home.sources, SOURCE)
+    opened = Index(WorkingCopy(source.vectors / MODEL), lambda: open_published(home, Settings(home), source, MODEL))
     near = opened.passages_near(opened.nearest(query, 10, Filter()), Filter())
     worded = opened.passages_with(opened.by_words(["n7p7"], 10, Filter()))
     opened.read([one.passage for one in (*near, *worded)])

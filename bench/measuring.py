@@ -27,7 +27,8 @@ from kbjobs.settings import HOME_VARIABLE, Home
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import IndexedModel
 from kbjobs.store.sources import SourceFolder
-from kbjobs.vectors.sync import Indexed, settle_and_publish
+from kbjobs.vectors.indexed import Indexed
+from kbjobs.vectors.sync import settle_and_publish
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON_DOCS = ROOT / ".cache" / "python-docs"

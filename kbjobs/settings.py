@@ -40,7 +40,7 @@ class Setting:
     @property
     def variable(self) -> str:
         """The environment variable that overrides it."""
-        return "KBJOBS_" + self.name.upper()
+        return "KBJOBS_" + self.name.upper().replace(".", "_")
 
     def parse(self, raw: object, origin: str) -> str | int | float:
         """Turn a raw value into the setting's type; raises UsageError naming value and origin."""
@@ -89,6 +89,14 @@ SETTINGS: tuple[Setting, ...] = (
         0,
         1_000_000,
     ),
+    Setting(
+        "vectors.chroma",
+        "",
+        "address of a Chroma server for the collections, as http://HOST:8000; without one they lie in the home",
+    ),
+    Setting("vectors.chroma_header", "Authorization", "header of the secret CHROMA_TOKEN, for a proxy before it"),
+    Setting("vectors.chroma_prefix", "kbjobs", "begins the names of the collections there"),
+    Setting("vectors.chroma_wait", 600.0, "seconds that a job waits for it while it is away", 0, 86400),
     Setting("online_requests", 16, "requests to the OpenAI API at the same time, at most", 1, 256),
     Setting(
         "online_price",
@@ -167,13 +175,22 @@ class Settings:
 def _read_config(path: Path) -> dict[str, object]:
     try:
         with path.open("rb") as file:
-            return tomllib.load(file)
+            return dict(_flatten(tomllib.load(file)))
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", "Check the file's permissions.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not valid TOML: {error}", "Correct the file, or move it away.") from error
+
+
+def _flatten(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """The values of a table by their names; those of a table in it are written ``table.name``."""
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -219,29 +220,27 @@ def list_half_deleted(home: Home) -> list[tuple[str, str]]:
 
 def verify(home: Home, source_id: str) -> Verification:
     """Compare each of a source's collections with its ledger."""
-    from kbjobs.vectors.publishing import WorkingCopy
-    from kbjobs.vectors.sync import Indexed, max_matrix_bytes
+    from kbjobs.vectors.indexed import Collections
     from kbjobs.vectors.verifying import verify as verify_collection
 
     folder = _indexed_folder(home, source_id)
     drift: list[Difference] = []
     cleared: list[str] = []
-    limit = max_matrix_bytes(Settings(home))
-    with lock_registered(folder, LOCK_SECONDS):
-        ledger = Ledger(folder.ledger)
-        try:
-            checked = 0
-            for row in ledger.models():
-                indexed = Indexed(ledger, row.id, row.profile, folder.vectors / row.key, limit)
-                if row.is_cleared and not WorkingCopy(indexed.live).is_there():
-                    cleared.append(row.name)
-                    continue
-                found = verify_collection(indexed, sample=200)
-                drift.extend(Difference(row.name, one.problem, one.record, one.detail) for one in found)
-                if not {"absent", "damaged"} & {one.problem for one in found}:
-                    checked += ledger.count_chunks(row.profile)
-        finally:
-            ledger.close()
+    with (
+        lock_registered(folder, LOCK_SECONDS),
+        closing(Collections(home, Settings(home), folder)) as collections,
+        closing(Ledger(folder.ledger)) as ledger,
+    ):
+        checked = 0
+        for row in ledger.models():
+            indexed = collections.of(ledger, row.id, row.profile, row.key)
+            if row.is_cleared and not indexed.copies.is_there():
+                cleared.append(row.name)
+                continue
+            found = verify_collection(indexed, sample=200)
+            drift.extend(Difference(row.name, one.problem, one.record, one.detail) for one in found)
+            if not {"absent", "damaged"} & {one.problem for one in found}:
+                checked += ledger.count_chunks(row.profile)
     return Verification(source_id, checked, tuple(drift), tuple(cleared))
 
 
@@ -250,20 +249,19 @@ def rebuild(home: Home, source_id: str) -> list[Rebuilt]:
 
     A collection that was cleared is built again too: its vectors are still there.
     """
-    from kbjobs.vectors.sync import Indexed, max_matrix_bytes, settle_and_publish
+    from kbjobs.vectors.indexed import Collections
+    from kbjobs.vectors.sync import settle_and_publish
 
     folder = _indexed_folder(home, source_id)
     rebuilt = []
-    limit = max_matrix_bytes(Settings(home))
-    with lock_registered(folder, LOCK_SECONDS):
-        ledger = Ledger(folder.ledger)
-        try:
-            for row in ledger.models():
-                indexed = Indexed(ledger, row.id, row.profile, folder.vectors / row.key, limit)
-                records = settle_and_publish(indexed, needs_fresh=True)
-                rebuilt.append(Rebuilt(row.name, row.dimension, records))
-        finally:
-            ledger.close()
+    with (
+        lock_registered(folder, LOCK_SECONDS),
+        closing(Collections(home, Settings(home), folder)) as collections,
+        closing(Ledger(folder.ledger)) as ledger,
+    ):
+        for row in ledger.models():
+            records = settle_and_publish(collections.of(ledger, row.id, row.profile, row.key), needs_fresh=True)
+            rebuilt.append(Rebuilt(row.name, row.dimension, records))
     return rebuilt
 
 
@@ -273,12 +271,12 @@ def compact(home: Home, source_id: str) -> Compacted:
     Raises ConflictError while a job of the source runs, UnavailableError where the disk has no room for it.
     """
     from kbjobs.indexing.compact import compact_source
-    from kbjobs.vectors.sync import max_matrix_bytes
+    from kbjobs.vectors.indexed import Collections
 
     folder = SourceFolder(home.sources, check_source_id(source_id))
     folder.read()
-    with lock_registered(folder, LOCK_SECONDS):
-        return compact_source(folder, max_matrix_bytes(Settings(home)))
+    with lock_registered(folder, LOCK_SECONDS), closing(Collections(home, Settings(home), folder)) as collections:
+        return compact_source(folder, collections)
 
 
 def search(

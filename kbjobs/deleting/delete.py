@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import shlex
 import sqlite3
-from dataclasses import asdict, dataclass, field
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from kbjobs.context import Context, PhaseResult
 from kbjobs.crashpoints import crash_point
-from kbjobs.errors import KbjobsError
+from kbjobs.errors import JobCancelled, KbjobsError
 from kbjobs.store.connection import is_disk_full
 from kbjobs.store.ending import count_contents
+from kbjobs.store.ledger import Ledger
 from kbjobs.store.removal import Removal
 from kbjobs.store.sources import SourceFolder
+from kbjobs.vectors.chroma_server import Waiting
+from kbjobs.vectors.indexed import copies_where_published
+from kbjobs.vectors.server_copies import list_places, name_collection
 from kbjobs.wording import counted
 
 MOST_PATHS = 10  # that a result names
@@ -40,6 +45,7 @@ class Facts:
     freed_bytes: int = 0
     links: int = 0
     outside: list[str] = field(default_factory=list)
+    collections: list[str] = field(default_factory=list)
     kept: str | None = None
     again: str | None = None
 
@@ -61,6 +67,7 @@ def find_facts(removal: Removal, keep_files: bool) -> Facts:
         takes.freed_bytes,
         takes.links,
         outside,
+        [_name(there.id, place) for place in _places(there)],
         kept=str(removal.source.path) if is_kept else None,
         again=again if is_kept else None,
     )
@@ -85,6 +92,7 @@ def delete_source(context: Context, keep_files: bool) -> PhaseResult:
     """Delete the source of the job, or go on with it. The caller holds the source's lock."""
     removal = Removal(context.home.sources, context.source.id)
     is_recorded = context.checkpoint is not None
+    unreached = [] if is_recorded else _remove_from_servers(context, removal)
     if removal.hidden is None and not is_recorded and removal.is_there:
         removal.check()
         removal.begin(keep_files)
@@ -92,6 +100,7 @@ def delete_source(context: Context, keep_files: bool) -> PhaseResult:
     keep_files = removal.keeps_files if removal.hidden is not None else keep_files
     facts = Facts(**context.checkpoint) if is_recorded else find_facts(removal, keep_files)
     if not is_recorded:
+        facts = replace(facts, outside=[*facts.outside, *unreached])
         is_recorded = _record(context, facts)
     context.saved(1)
 
@@ -106,6 +115,54 @@ def delete_source(context: Context, keep_files: bool) -> PhaseResult:
         context.end_source(asdict(facts))
     counts = {**asdict(facts), "outside": facts.outside[:MOST_PATHS]}
     return PhaseResult(counts, summarise(facts))
+
+
+def _places(there: SourceFolder) -> list[tuple[str, str, str]]:
+    """Where its collections lie on servers: key, address, prefix; nothing where its ledger cannot be read."""
+    if not there.ledger.is_file():
+        return []
+    try:
+        with closing(Ledger(there.ledger)) as ledger:
+            return list_places(ledger)
+    except (KbjobsError, sqlite3.Error):
+        return []
+
+
+def _name(source_id: str, place: tuple[str, str, str]) -> str:
+    key, url, prefix = place
+    return f"{name_collection(prefix, source_id, key)} on {url}"
+
+
+def _remove_from_servers(context: Context, removal: Removal) -> list[str]:
+    """Remove the source's collections from the servers they lie on.
+
+    Returns those on a server that does not answer and is no longer that of the settings: it may be gone for good.
+    """
+    top = removal.hidden or removal.source.path
+    if top.is_symlink():
+        return []
+    there = removal.source.under(top)
+    unreached = []
+    waiting = Waiting(context.settings.number("vectors.chroma_wait"), lambda told: _tell_waiting(context, told))
+    for place in _places(there):
+        key, url, _ = place
+        is_configured = url == context.settings.text("vectors.chroma").rstrip("/")
+        with closing(Ledger(there.ledger)) as ledger:
+            patience = waiting if is_configured else Waiting()
+            copies = copies_where_published(context.home, context.settings, there, ledger, key, patience)
+            try:
+                with closing(copies):
+                    copies.remove_from_server()
+            except KbjobsError as error:
+                if is_configured or isinstance(error, JobCancelled):
+                    raise
+                context.log.warning("%s; its collection is left there", error.message)
+                unreached.append(f"{_name(there.id, place)} ({error.message})")
+    return unreached
+
+
+def _tell_waiting(context: Context, told: str) -> None:
+    context.progress(0, 0, "files", told, eta_matters=False)
 
 
 def _record(context: Context, facts: Facts) -> bool:
@@ -136,6 +193,7 @@ def tell_contents(facts: Facts) -> str:
         parts.append(f"{counted(facts.links, 'link')} (not what they lead to)")
     if facts.documents is not None and facts.vectors is not None:
         parts = [counted(facts.documents, "document"), counted(facts.vectors, "vector"), *parts]
+    parts += [f"the collection {name}" for name in facts.collections if name not in str(facts.outside)]
     return ", ".join(parts[:-1]) + f" and {parts[-1]}" if len(parts) > 1 else parts[0]
 
 

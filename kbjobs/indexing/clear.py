@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 from kbjobs.context import Context, PhaseResult
@@ -10,6 +11,8 @@ from kbjobs.crashpoints import crash_point
 from kbjobs.store import clearing as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.vacuum import free_space
+from kbjobs.vectors.chroma_server import Waiting
+from kbjobs.vectors.indexed import copies_where_published
 from kbjobs.vectors.publishing import WorkingCopy, disk_bytes
 from kbjobs.wording import agreeing, counted
 
@@ -24,12 +27,13 @@ def clear_source(context: Context, dimension: int | None, purge: bool) -> PhaseR
     keys: set[str] = set()
     if source.ledger.exists():
         ledger = Ledger(source.ledger)
+        waiting = Waiting(context.settings.number("vectors.chroma_wait"), partial(_tell_waiting, context))
         try:
             rows = ledger.models(dimension)
             keys = {row.key for row in ledger.models()}
             for done, row in enumerate(rows):
                 context.progress(done, len(rows), "collections", f"clearing {row.name}", eta_matters=False)
-                copies = WorkingCopy(source.vectors / row.key)
+                copies = copies_where_published(context.home, context.settings, source, ledger, row.key, waiting)
                 if copies.is_there():
                     counts["collections"] += 1
                     counts["records"] += len(ledger.record_ids(row.id, row.profile))
@@ -54,6 +58,10 @@ def clear_source(context: Context, dimension: int | None, purge: bool) -> PhaseR
         counts["collections"] += orphans
         counts["freed_bytes"] += freed
     return PhaseResult({**counts, "dimension": dimension}, _summarise(counts, dimension, purge, is_freed))
+
+
+def _tell_waiting(context: Context, told: str) -> None:
+    context.progress(0, 1, "collections", told, eta_matters=False)
 
 
 def _purge(context: Context, ledger: Ledger, model: int) -> int:

@@ -6,14 +6,15 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from kbjobs.crashpoints import crash_point
 from kbjobs.store.ledger_rows import Record
-from kbjobs.vectors.collection import BATCH, Collection
-from kbjobs.vectors.publishing import WorkingCopy
+from kbjobs.vectors.chroma_server import ServerAwayError
+from kbjobs.vectors.collection import BATCH
+from kbjobs.vectors.indexed import Indexed
+from kbjobs.vectors.server_copies import MAX_IN_PLACE
 
 LOOK = 0.02
 """Seconds after which a writer without time looks whether it has some."""
@@ -26,16 +27,27 @@ class CollectionWriter:
     collection whole from the ledger.
 
     Args:
-        copies: of the collection.
+        indexed: whose collection is written.
+        changed: about how many records.
         log: told of a failure.
         may_write: whether there is time for it now. Where there is none for long, records are left to publishing.
     """
 
-    def __init__(self, copies: WorkingCopy, log: logging.Logger, may_write: Callable[[], bool]) -> None:
-        self._path: Path = copies.begin(empty=False)
+    def __init__(self, indexed: Indexed, changed: int, log: logging.Logger, may_write: Callable[[], bool]) -> None:
+        self._indexed = indexed
+        self._copies = indexed.copies
+        self._is_given_up = False
+        try:
+            self._copies.begin(empty=False)
+            if self._copies.is_in_place and changed > MAX_IN_PLACE * indexed.ledger.count_texts(indexed.profile):
+                self._copies.begin(empty=True)
+            # What changes in a live collection is written at the end, all at once.
+            self._is_given_up = self._copies.is_in_place
+        except ServerAwayError as error:
+            log.warning("%s; its collection is written at the end", error.message)
+            self._is_given_up = True
         self._log, self._may_write = log, may_write
         self._is_complete = threading.Event()
-        self._is_given_up = False
         self._queue: queue.Queue[list[Record] | None] = queue.Queue(maxsize=32)
         self._is_ending = False
         self._thread = threading.Thread(target=self._write, name="collection-writer")
@@ -52,9 +64,13 @@ class CollectionWriter:
         self._is_complete.set()
         self._queue.put(None)
         self._thread.join()
+        if self._indexed.server is not None:
+            self._indexed.server.close()
 
     def put(self, records: list[Record]) -> None:
         """Hand over records; waits where the writer is far behind, or leaves them out where it has no time."""
+        if self._is_given_up:
+            return
         try:
             self._queue.put(records, block=self._may_write())
         except queue.Full:
@@ -74,8 +90,10 @@ class CollectionWriter:
         return gathered
 
     def _write(self) -> None:
+        if self._is_given_up:
+            return
         try:
-            with Collection(self._path, create=True) as collection:
+            with self._copies.open_building() as collection:
                 while (records := self._gather()) is not None:
                     while not self._may_write() and not self._is_complete.wait(LOOK):
                         pass

@@ -14,8 +14,9 @@ from kbjobs.store.passages import compact_file
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.vacuum import vacuum
 from kbjobs.vectors.exact import MENDING
+from kbjobs.vectors.indexed import Collections
 from kbjobs.vectors.publishing import WorkingCopy, disk_bytes
-from kbjobs.vectors.sync import Indexed, settle_and_publish
+from kbjobs.vectors.sync import settle_and_publish
 
 MIN_CHURN = 0.1  # deleted records, as a share of those there are, for which a collection is built anew
 
@@ -53,7 +54,7 @@ class Compacted:
         return {**asdict(self), **sums, "freed_bytes": self.before_bytes - self.after_bytes}
 
 
-def compact_source(source: SourceFolder, max_matrix: int) -> Compacted:
+def compact_source(source: SourceFolder, collections: Collections) -> Compacted:
     """Remove what unfinished rebuilds have left, write SQLite files anew, and collections with many deleted records.
 
     The caller holds the source's lock. A kill at any point loses nothing, and the next call goes on. Raises
@@ -64,12 +65,9 @@ def compact_source(source: SourceFolder, max_matrix: int) -> Compacted:
     if source.ledger.exists():
         ledger = Ledger(source.ledger)
         try:
-            found = [
-                (row, Indexed(ledger, row.id, row.profile, source.vectors / row.key, max_matrix))
-                for row in ledger.models()
-            ]
+            found = [(row, collections.of(ledger, row.id, row.profile, row.key)) for row in ledger.models()]
             for _, indexed in found:
-                _remove_leftovers(WorkingCopy(indexed.live))
+                _remove_leftovers(indexed.copies)
             crash_point("compact.removed")
             vacuum(ledger.connection, ledger.path)
             crash_point("compact.vacuumed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,15 +24,14 @@ from kbjobs.scanning.words import publish_words
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import MissingText
 from kbjobs.store.profiles import adopt, profile_of
-from kbjobs.vectors.collection import Collection, CollectionError
-from kbjobs.vectors.publishing import WorkingCopy
+from kbjobs.vectors.chroma_server import Waiting
+from kbjobs.vectors.collection import CollectionError
+from kbjobs.vectors.indexed import Collections, Indexed
 from kbjobs.vectors.sync import (
-    Indexed,
     compare,
     find_lost,
     is_exact,
     is_verified,
-    max_matrix_bytes,
     note_verified,
     settle_and_publish,
 )
@@ -49,20 +49,15 @@ def run_index(
     """
     source = context.source.read()
     ledger = Ledger(context.source.ledger)
+    waiting = Waiting(context.settings.number("vectors.chroma_wait"), partial(_tell_waiting, context))
+    collections = Collections(context.home, context.settings, context.source, waiting)
     try:
         tokens = counter_of(embedder.tokenizer)
         cut_for = choose_profile(ledger, embedder.model_key, tokens, embedder.max_tokens, options)
         profile = ledger.profile(cut_for.name)
         before = profile_of(ledger, embedder.model_key)
         model = ledger.model(embedder.model_key, embedder.name, embedder.dimension, profile)
-        indexed = Indexed(
-            ledger,
-            model,
-            profile,
-            context.source.vectors / embedder.model_key,
-            max_matrix_bytes(context.settings),
-            context.source.words,
-        )
+        indexed = collections.of(ledger, model, profile, embedder.model_key)
         if before is not None and before != cut_for:
             # Hardly a record stays: the old ones are not worth a copy.
             _begin_anew(indexed)
@@ -122,6 +117,7 @@ def run_index(
         if not embedder.is_free:
             counts["tokens"] = bought.all_tokens
     finally:
+        collections.close()
         ledger.close()
     summary = (
         f"{counted(documents, 'document')} ({scan.new} new, {scan.changed} changed, {len(scan.vanished)} deleted),"
@@ -139,7 +135,7 @@ def _begin_force(indexed: Indexed, fact: str) -> int:
     """Vectors up to the returned one count as missing. A job that goes on keeps what it has embedded anew."""
     mark = indexed.ledger.fact(fact)
     if mark is None:
-        WorkingCopy(indexed.live).discard()
+        indexed.copies.discard()
         mark = str(indexed.ledger.newest_vector())
         indexed.ledger.set_fact(fact, mark)
     _begin_anew(indexed)
@@ -148,8 +144,8 @@ def _begin_force(indexed: Indexed, fact: str) -> int:
 
 def _begin_anew(indexed: Indexed) -> None:
     """Begin an empty working copy, where none is begun."""
-    if not WorkingCopy(indexed.live).building.exists():
-        WorkingCopy(indexed.live).begin(empty=True)
+    if not indexed.copies.has_begun():
+        indexed.copies.begin(empty=True)
 
 
 def _embed_missing(
@@ -164,7 +160,7 @@ def _embed_missing(
     total = done + len(missing)
     context.progress(done, total, "chunks", "embedding", EMBED)
     is_distinct = not indexed.has_matrix
-    with CollectionWriter(WorkingCopy(indexed.live), context.log, embedder.leaves_time) as writer:
+    with CollectionWriter(indexed.impatient(), len(missing), context.log, embedder.leaves_time) as writer:
 
         def read(batch: Sequence[MissingText]) -> list[str]:
             return ledger.texts([text.chunk for text in batch])
@@ -225,21 +221,25 @@ def _alike(missing: Sequence[MissingText], embedder: Embedder) -> Iterator[list[
     yield from batches
 
 
+def _tell_waiting(context: Context, told: str) -> None:
+    context.progress(0, 1, "records", told, STORE, eta_matters=False)
+
+
 def _publish(context: Context, indexed: Indexed) -> None:
     """Make the collection equal to the ledger and verify it; an untouched one is only verified.
 
     One that was verified before, and to which nobody has written since, is not even opened.
     """
     context.progress(0, 1, "records", "verifying", STORE, eta_matters=False)
-    copies = WorkingCopy(indexed.live)
+    copies = indexed.copies
     copies.settle()
     lost: list[str] = []
     wanted = indexed.read_wanted()
-    if not copies.building.exists() and copies.live.exists():
+    if not copies.has_begun() and copies.has_live():
         if is_verified(indexed, wanted):
             return
         try:
-            with Collection(copies.live) as collection:
+            with copies.open_live() as collection:
                 lost = find_lost(indexed, wanted, collection)
                 is_equal = not compare(wanted, collection) and not lost and is_exact(wanted, copies.live)
             if is_equal:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from kbjobs.vectors.wanted import WITHOUT_MATRIX
 if TYPE_CHECKING:
     from numpy import float32
     from numpy.typing import NDArray
+
+    from kbjobs.vectors.collection import Collection
 
 LANGUAGES = 8  # of a source, in whose stemmed forms a query's words are looked up
 FILTERED = 10  # times as many records are asked of Chroma where only some documents count
@@ -49,9 +52,10 @@ class Index:
     does for one that is too large for a matrix.
     """
 
-    def __init__(self, copies: WorkingCopy) -> None:
+    def __init__(self, copies: WorkingCopy, open_collection: Callable[[], AbstractContextManager[Collection]]) -> None:
         self.is_gone = False
         self._copies = copies
+        self._open_collection = open_collection
         self._file: PassageFile | None = None
         self._matrix: NDArray[float32] | None = None
         self._languages: tuple[str, ...] | None = None
@@ -137,18 +141,18 @@ class Index:
         return known if self._file is None else self._file.read([one.id for one in entries])
 
     def _ask_chroma(self, vector: NDArray[float32], count: int, which: Filter) -> Sequence[Near]:
-        from kbjobs.vectors.collection import Collection, CollectionError
+        from kbjobs.vectors.collection import CollectionError
 
         path = self._copies.readable()
         wanted = count * FILTERED if which else count
         with _CHROMA:
             try:
-                with Collection(path) as collection:
+                with self._open_collection() as collection:
                     hits = collection.query(vector, wanted)
             except CollectionError:
                 if self.is_current and path == self._copies.readable():
                     raise
-                with Collection(self._copies.readable()) as collection:  # a job has put another one in its place
+                with self._open_collection() as collection:  # a job has put another one in its place
                     hits = collection.query(vector, wanted)
         if self._file is not None:
             there = self._file.of_records([hit.id for hit in hits], which)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kbjobs.embedding.base import Embedder
+    from kbjobs.vectors.collection import Collection
 
 OnDamaged = Callable[[str, KbjobsError], None]
 DEPTH = 100  # passages of each ranking that are fused, at least
@@ -268,18 +271,24 @@ class Searcher:
             self._notice(words.notice)
             return words
         copies = WorkingCopy(folder.vectors / key)
-        index = Index(copies)
+        open_collection = partial(self._open_collection, folder, key)
+        index = Index(copies, open_collection)
         if not index.damage:
             return index
         problem = self._mend(folder, key, index.path)
         if not problem:
             self._notice(f"the index of {folder.id} was damaged ({index.damage}): built again from the ledger.")
-            return Index(copies)
+            return Index(copies, open_collection)
         self._notice(
             f"{folder.id} is searched with Chroma, not exactly: {index.damage}; {problem}."
             f" kbjobs sources rebuild {folder.id} mends it."
         )
         return index
+
+    def _open_collection(self, folder: SourceFolder, key: str) -> AbstractContextManager[Collection]:
+        from kbjobs.vectors.indexed import open_published
+
+        return open_published(self._home, self._settings, folder, key)
 
     def _mend(self, folder: SourceFolder, key: str, path: Path) -> str:
         """Write a damaged exact index anew from the ledger; returns what stands in the way, or nothing."""

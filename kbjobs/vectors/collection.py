@@ -1,17 +1,17 @@
-"""One ChromaDB collection in one directory: explicit vectors, cosine space, upserts only.
+"""One ChromaDB collection, in a directory or on a server: explicit vectors, cosine space, upserts only.
 
-Chroma is not process-safe and says nothing about it. A writer therefore opens its directory after
+Chroma is not process-safe in a directory and says nothing about it. A writer therefore opens its directory after
 taking the source's lock and closes it before letting go; a reader opens anew for each search.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,37 +47,34 @@ class CollectionError(UnavailableError):
     """Chroma could not open, read or write a collection's directory."""
 
 
+Found = TypeVar("Found")
+
+
+class Asking(Protocol):
+    """How Chroma is asked: what it raises is told to a person; a server that is away is asked again."""
+
+    def __call__(self, work: Callable[[], Found]) -> Found:
+        """What the work gives; raises KbjobsError."""
+
+
 class Collection:
-    """An open collection. Use as a context manager."""
+    """An open collection. Use as a context manager.
 
-    def __init__(self, path: Path, create: bool = False) -> None:
-        self.path = path
-        if not create and not (path / DATABASE).is_file():
-            raise CollectionError(f"there is no vector collection in {path}", "Index the source first.")
-        if (path / DATABASE).is_file() and (damage := find_damage(path)):
-            raise CollectionError(f"the vector collection in {path} is damaged: {damage}", REMEDY)
-        import chromadb
-        from chromadb.api.shared_system_client import SharedSystemClient
-        from chromadb.config import Settings
+    Args:
+        place: the directory, or the address and the name on a server; for messages.
+        collection: Chroma's own.
+        batch: records that an upsert may have.
+        ask: how its methods are called.
+        close: lets go of it.
+    """
 
-        with _explained(path):
-            try:
-                self._client = chromadb.PersistentClient(path, settings=Settings(anonymized_telemetry=False))
-            except BaseException:
-                # Chroma keeps a client that failed to open, and would hand it out again for this path.
-                SharedSystemClient.clear_system_cache()
-                raise
-            try:
-                self._batch = min(BATCH, self._client.get_max_batch_size())
-                if create:
-                    self._collection = self._client.get_or_create_collection(
-                        COLLECTION_NAME, embedding_function=None, configuration=CONFIGURATION
-                    )
-                else:
-                    self._collection = self._client.get_collection(COLLECTION_NAME, embedding_function=None)
-            except BaseException:
-                self._client.close()
-                raise
+    def __init__(
+        self, place: str, collection: Any, batch: int, ask: Asking, close: Callable[[], None] = lambda: None
+    ) -> None:
+        self.place = place
+        self._collection = collection
+        self._batch = min(BATCH, batch)
+        self._ask, self._close = ask, close
 
     def __enter__(self) -> Self:
         return self
@@ -89,27 +86,24 @@ class Collection:
 
     def close(self) -> None:
         """Let go of the directory."""
-        self._client.close()
+        self._close()
 
     def count(self) -> int:
         """How many records it holds."""
-        with _explained(self.path):
-            return int(self._collection.count())
+        return self._ask(lambda: int(self._collection.count()))
 
     def ids(self) -> set[str]:
         """The ids of all records."""
         found: set[str] = set()
         offset = 0
-        with _explained(self.path):
-            while page := self._collection.get(include=[], limit=PAGE_OF_IDS, offset=offset)["ids"]:
-                found.update(page)
-                offset += len(page)
+        while page := self._get(include=[], limit=PAGE_OF_IDS, offset=offset)["ids"]:
+            found.update(page)
+            offset += len(page)
         return found
 
     def dimension(self) -> int | None:
         """How long its vectors are; None where it has none."""
-        with _explained(self.path):
-            found: Any = self._collection.get(include=["embeddings"], limit=1)["embeddings"]
+        found = self._get(include=["embeddings"], limit=1)["embeddings"]
         return len(found[0]) if len(found) else None
 
     def read(self, ids: Sequence[str], has_vectors: bool) -> Iterator[Record]:
@@ -118,8 +112,7 @@ class Collection:
         Raises CollectionError also where the vector of one cannot be had.
         """
         parts: Any = ["documents", "metadatas", *(["embeddings"] if has_vectors else [])]
-        with _explained(self.path):
-            found: Any = self._collection.get(ids=list(ids), include=parts)
+        found = self._get(ids=list(ids), include=parts)
         for number, name in enumerate(found["ids"]):
             where = found["metadatas"][number] or {}
             vector = np.asarray(found["embeddings"][number], "<f4").tobytes() if has_vectors else b""
@@ -136,26 +129,24 @@ class Collection:
         """Write records, replacing those of the same id."""
         for start in range(0, len(records), self._batch):
             batch = records[start : start + self._batch]
-            with _explained(self.path):
-                self._collection.upsert(
+            self._ask(
+                partial(
+                    self._collection.upsert,
                     ids=[record.id for record in batch],
                     embeddings=np.stack([np.frombuffer(record.vector, "<f4") for record in batch]),
                     documents=[record.text for record in batch],
                     metadatas=[{"doc_id": record.doc_id, "title": record.title, "url": record.url} for record in batch],
                 )
+            )
 
     def delete(self, ids: Sequence[str]) -> None:
         """Remove records; ids that are not there are no error."""
         for start in range(0, len(ids), self._batch):
-            with _explained(self.path):
-                self._collection.delete(ids=list(ids[start : start + self._batch]))
+            self._ask(partial(self._collection.delete, ids=list(ids[start : start + self._batch])))
 
     def query(self, vector: NDArray[np.float32], count: int) -> list[Hit]:
         """The nearest records, best first."""
-        with _explained(self.path):
-            found: Any = self._collection.query(
-                query_embeddings=[vector], n_results=count, include=["documents", "metadatas", "distances"]
-            )
+        found = self._query([vector], count, ["documents", "metadatas", "distances"])
         rows = zip(found["ids"][0], found["distances"][0], found["documents"][0], found["metadatas"][0], strict=True)
         return [
             Hit(name, 1.0 - float(distance), where["doc_id"], where["title"], where["url"], text)
@@ -164,8 +155,7 @@ class Collection:
 
     def similarities(self, vectors: NDArray[np.float32], count: int) -> list[list[float]]:
         """The cosines of the nearest records of each vector, best first."""
-        with _explained(self.path):
-            found: Any = self._collection.query(query_embeddings=vectors, n_results=count, include=["distances"])
+        found = self._query(vectors, count, ["distances"])
         return [[1.0 - float(distance) for distance in distances] for distances in found["distances"]]
 
     def unreachable(self, records: Sequence[Record]) -> list[str]:
@@ -179,10 +169,7 @@ class Collection:
             if not left:
                 break
             matrix = np.stack([np.frombuffer(record.vector, "<f4") for record in left])
-            with _explained(self.path):
-                found: Any = self._collection.query(
-                    query_embeddings=matrix, n_results=neighbours, include=["distances"]
-                )
+            found = self._query(matrix, neighbours, ["distances"])
             left = [
                 record
                 for record, distances in zip(left, found["distances"], strict=True)
@@ -190,14 +177,55 @@ class Collection:
             ]
         return [record.id for record in left]
 
+    def _get(self, **what: Any) -> Any:
+        return self._ask(partial(self._collection.get, **what))
 
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    # Chroma raises many unrelated types, also from its Rust part; a person needs the directory and a remedy.
+    def _query(self, vectors: Any, count: int, parts: list[str]) -> Any:
+        return self._ask(partial(self._collection.query, query_embeddings=vectors, n_results=count, include=parts))
+
+
+def open_directory(path: Path, create: bool = False) -> Collection:
+    """Open the collection in a directory, or with ``create`` make it where there is none.
+
+    Raises CollectionError where it is not there, or is damaged.
+    """
+    if not create and not (path / DATABASE).is_file():
+        raise CollectionError(f"there is no vector collection in {path}", "Index the source first.")
+    if (path / DATABASE).is_file() and (damage := find_damage(path)):
+        raise CollectionError(f"the vector collection in {path} is damaged: {damage}", REMEDY)
+    import chromadb
+    from chromadb.api.shared_system_client import SharedSystemClient
+    from chromadb.config import Settings
+
+    def ask(work: Callable[[], Found]) -> Found:
+        # Chroma raises many unrelated types, also from its Rust part; a person needs the directory and a remedy.
+        try:
+            return work()
+        except Exception as error:
+            raise CollectionError(
+                f"the vector collection in {path} failed: {type(error).__name__}: {error}", REMEDY
+            ) from error
+
+    def connect() -> Any:
+        try:
+            return chromadb.PersistentClient(path, settings=Settings(anonymized_telemetry=False))
+        except BaseException:
+            # Chroma keeps a client that failed to open, and would hand it out again for this path.
+            SharedSystemClient.clear_system_cache()
+            raise
+
+    client = ask(connect)
     try:
-        yield
-    except Exception as error:
-        raise CollectionError(
-            f"the vector collection in {path} failed: {type(error).__name__}: {error}",
-            REMEDY,
-        ) from error
+        batch = ask(client.get_max_batch_size)
+        if create:
+            found = ask(
+                lambda: client.get_or_create_collection(
+                    COLLECTION_NAME, embedding_function=None, configuration=CONFIGURATION
+                )
+            )
+        else:
+            found = ask(lambda: client.get_collection(COLLECTION_NAME, embedding_function=None))
+    except BaseException:
+        client.close()
+        raise
+    return Collection(str(path), found, batch, ask, client.close)

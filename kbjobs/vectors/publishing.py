@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kbjobs.crashpoints import crash_point
 from kbjobs.errors import UnavailableError
+from kbjobs.vectors.collection import Collection, open_directory
 from kbjobs.vectors.exact import MATRIX, MENDING
 
 
@@ -44,19 +45,44 @@ class WorkingCopy:
         for leftover in (self._old, self._copying, self._clearing):
             _remove(leftover)
 
-    def begin(self, empty: bool) -> Path:
-        """The directory to write to: one that was begun before, else a copy of the live one, or an empty one."""
+    def has_live(self) -> bool:
+        """Whether there is a published collection."""
+        return self.live.exists()
+
+    def has_begun(self) -> bool:
+        """Whether a working copy was begun."""
+        return self.building.exists()
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the live collection itself is written to, instead of a copy."""
+        return False
+
+    def open_live(self) -> Collection:
+        """Open the published collection; raises CollectionError where it cannot be used."""
+        return open_directory(self.readable())
+
+    def open_building(self) -> Collection:
+        """Open the collection of the working copy that was begun; raises CollectionError."""
+        return open_directory(self.building, create=True)
+
+    def begin(self, empty: bool) -> None:
+        """Begin a directory to write to: go on with one that was begun, else a copy of the live one, or an empty one.
+
+        Of what is written anew at each publishing nothing is copied.
+        """
         self.settle()
         if not self.building.exists():
             if empty or not self.live.exists():
                 self.building.mkdir(mode=0o700, parents=True)
             else:
-                # What is written anew at each publishing is not copied.
-                shutil.copytree(self.live, self._copying, ignore=shutil.ignore_patterns(MATRIX, f"{MENDING}*"))
+                shutil.copytree(self.live, self._copying, ignore=self._leave_out)
                 crash_point("copy.before_rename")
                 self._copying.rename(self.building)
                 crash_point("copy.renamed")
-        return self.building
+
+    def remove_from_server(self) -> None:
+        """Remove what lies on a server; of a directory nothing does."""
 
     def discard(self) -> None:
         """Throw the working copy away."""
@@ -77,6 +103,16 @@ class WorkingCopy:
                 crash_point("clear.renamed")
                 _remove(self._clearing)
         return freed
+
+    def _leave_out(self, folder: str, names: list[str]) -> set[str]:
+        return shutil.ignore_patterns(MATRIX, f"{MENDING}*")(folder, names)
+
+    def close(self) -> None:
+        """Let go of what was opened to reach it."""
+
+    def describe(self) -> str:
+        """A text that changes as soon as anybody writes to what is published."""
+        return describe_files(self.live)
 
     def publish(self) -> None:
         """Put the closed and verified working copy in the place of the live collection."""

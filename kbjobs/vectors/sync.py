@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from kbjobs.settings import Settings
 from kbjobs.store import publishing as store
-from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import Record
 from kbjobs.vectors.collection import NEAR, PAGE, Collection, CollectionError
 from kbjobs.vectors.exact import MATRIX, PASSAGES, read_state, write_exact
-from kbjobs.vectors.publishing import WorkingCopy, check_room, describe_files
-from kbjobs.vectors.wanted import Wanted, read_wanted
+from kbjobs.vectors.indexed import Indexed
+from kbjobs.vectors.publishing import WorkingCopy, check_room
+from kbjobs.vectors.server_copies import MAX_IN_PLACE
+from kbjobs.vectors.wanted import Wanted
 
 EXACT_SAMPLE, NEIGHBOURS = 20, 10  # vectors whose nearest records are computed exactly where Chroma answers; how many
 MIN_RECALL = 0.9  # of these that Chroma has to find
@@ -39,35 +39,6 @@ class Drift:
 
     def __bool__(self) -> bool:
         return bool(self.missing or self.extra)
-
-
-def max_matrix_bytes(settings: Settings) -> int:
-    """The size that a matrix may have."""
-    return settings.integer("matrix_max_mb") << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Indexed:
-    """A model's part of a ledger, and the directory of its collection."""
-
-    ledger: Ledger
-    model: int
-    profile: int
-    live: Path
-    max_matrix: int = 1 << 32
-    """Bytes of the largest matrix; beyond it the collection has one record for each text, and answers searches."""
-    words: Path | None = None
-    """The passages with their words, as far as they were written before the first index."""
-
-    @property
-    def has_matrix(self) -> bool:
-        """Whether the vectors are published as a matrix too."""
-        row_bytes = 4 * store.dimension(self.ledger, self.model)
-        return row_bytes * self.ledger.count_texts(self.profile) <= self.max_matrix
-
-    def read_wanted(self) -> Wanted:
-        """What the collection is to hold. A pass over the whole ledger: once for all that is done with it."""
-        return read_wanted(self.ledger, self.model, self.profile, self.has_matrix)
 
 
 def compare(wanted: Wanted, collection: Collection) -> Drift:
@@ -140,7 +111,7 @@ def find_outdated(wanted: Wanted, directory: Path) -> list[str]:
 
 def note_verified(indexed: Indexed, wanted: Wanted) -> None:
     """Note that what is published was just found equal to the ledger: so it is until anybody writes to either."""
-    value = f"{wanted.state} {describe_files(indexed.live)}"
+    value = f"{wanted.state} {indexed.copies.describe()}"
     if indexed.ledger.fact(_verified(indexed)) != value:
         indexed.ledger.set_fact(_verified(indexed), value)
 
@@ -148,7 +119,7 @@ def note_verified(indexed: Indexed, wanted: Wanted) -> None:
 def is_verified(indexed: Indexed, wanted: Wanted) -> bool:
     """Whether that was noted of the ledger and the files as they are now."""
     noted = indexed.ledger.fact(_verified(indexed))
-    return noted is not None and noted == f"{wanted.state} {describe_files(indexed.live)}"
+    return noted is not None and noted == f"{wanted.state} {indexed.copies.describe()}"
 
 
 def _verified(indexed: Indexed) -> str:
@@ -166,24 +137,23 @@ def settle_and_publish(
     A copy that cannot be used (torn by a kill) is built once more from nothing; a second failure is raised.
     ``wanted`` is what the ledger was found to hold, where that is known and still so.
     """
-    copies = WorkingCopy(indexed.live)
+    copies = indexed.copies
     if needs_fresh:
         copies.discard()
-    check_room(copies, _bytes_to_write(indexed), is_fresh=needs_fresh)
+    check_room(copies, indexed.bytes_to_write(), is_fresh=needs_fresh)
     wanted = wanted or indexed.read_wanted()
     try:
-        deleted = _equalise(indexed, wanted, copies.begin(empty=needs_fresh), on_progress)
+        copies.begin(empty=needs_fresh)
+        deleted = _equalise(indexed, wanted, copies, on_progress)
     except CollectionError as error:
         log.warning("the working copy is not usable (%s); building it anew from the ledger", error.message)
-        copies.discard()
-        _equalise(indexed, wanted, copies.begin(empty=True), on_progress)
+        _build_anew(indexed, wanted, copies, on_progress)
         deleted, needs_fresh = 0, True
     churn = 0 if needs_fresh else indexed.ledger.churn(indexed.model) + deleted
     if churn and churn >= MAX_CHURN * len(wanted.ids):
         # Chroma only marks deleted records; many of them make others unreachable.
         log.info("%d records were deleted since the index was built: building it anew", churn)
-        copies.discard()
-        _equalise(indexed, wanted, copies.begin(empty=True), on_progress)
+        _build_anew(indexed, wanted, copies, on_progress)
         churn = 0
     passages = copies.building / PASSAGES
     if indexed.words is not None and indexed.words.exists() and not passages.exists():
@@ -195,25 +165,30 @@ def settle_and_publish(
     return len(wanted.ids)
 
 
-def _bytes_to_write(indexed: Indexed) -> int:
-    """About what a collection and its exact index take: each vector once in Chroma and once in the matrix, the texts
-    three times in Chroma (as they are, and as trigrams) and twice in the file of passages."""
-    vectors = indexed.ledger.count_texts(indexed.profile) * 4 * store.dimension(indexed.ledger, indexed.model)
-    return 2 * vectors + 5 * store.text_bytes(indexed.ledger, indexed.profile)
+def _build_anew(indexed: Indexed, wanted: Wanted, copies: WorkingCopy, on_progress: Callable[[int, int], None]) -> None:
+    copies.discard()
+    copies.begin(empty=True)
+    _equalise(indexed, wanted, copies, on_progress)
 
 
-def _equalise(indexed: Indexed, wanted: Wanted, path: Path, on_progress: Callable[[int, int], None]) -> int:
-    with Collection(path, create=True) as collection:
+def _equalise(indexed: Indexed, wanted: Wanted, copies: WorkingCopy, on_progress: Callable[[int, int], None]) -> int:
+    """Make what was begun equal to the ledger and verify it; returns how many records were deleted from it."""
+    with copies.open_building() as collection:
         drift = compare(wanted, collection)
+    if copies.is_in_place and len(drift.missing) + len(drift.extra) > MAX_IN_PLACE * len(wanted.ids):
+        copies.begin(empty=True)
+        return _equalise(indexed, wanted, copies, on_progress)
+    with copies.open_building() as collection:
         total = len(drift.missing)
         fill(indexed, collection, drift.missing, lambda done: on_progress(done, total))
         collection.delete(drift.extra)
-        if collection.count() != len(wanted.ids):
+        where = collection.place
+        if (count := collection.count()) != len(wanted.ids):
             raise CollectionError(
-                f"the collection in {path} counts {collection.count()} records where the ledger has {len(wanted.ids)}"
+                f"the collection in {where} counts {count} records where the ledger has {len(wanted.ids)}"
             )
         if lost := find_lost(indexed, wanted, collection):
-            raise CollectionError(f"{len(lost)} of a sample of records in {path} are not found by their own vectors")
+            raise CollectionError(f"{len(lost)} of a sample of records in {where} are not found by their own vectors")
         if not wanted.has_matrix and (recall := measure_recall(indexed, collection)) < MIN_RECALL:
-            raise CollectionError(f"of the nearest records of a sample in {path} only {recall:.0%} are found")
+            raise CollectionError(f"of the nearest records of a sample in {where} only {recall:.0%} are found")
     return len(drift.extra)

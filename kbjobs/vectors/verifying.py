@@ -13,11 +13,12 @@ import numpy as np
 from kbjobs.store import publishing as store
 from kbjobs.store.connection import check_integrity
 from kbjobs.store.ledger_rows import Record
+from kbjobs.vectors.chroma_server import UnknownCollectionError
 from kbjobs.vectors.collection import NEAR, Collection, CollectionError
 from kbjobs.vectors.exact import PASSAGES
 from kbjobs.vectors.hnsw_files import DATABASE, find_damage
-from kbjobs.vectors.publishing import WorkingCopy
-from kbjobs.vectors.sync import SAMPLE, Indexed, compare, draw_records, find_lost, find_outdated, note_verified
+from kbjobs.vectors.indexed import Indexed
+from kbjobs.vectors.sync import SAMPLE, compare, draw_records, find_lost, find_outdated, note_verified
 from kbjobs.vectors.wanted import Wanted
 
 COMPARED = 20_000  # records whose texts, metadata and vectors are compared; of more, a random sample of so many
@@ -45,8 +46,9 @@ def verify(indexed: Indexed, sample: int = SAMPLE, compared: int = COMPARED) -> 
     All ids are compared; texts, metadata and vectors of at most ``compared`` records; and ``sample`` records are
     searched for by their own vectors.
     """
-    live = WorkingCopy(indexed.live).readable()
-    if not (live / DATABASE).is_file():
+    copies = indexed.copies
+    live = copies.readable()
+    if indexed.server is None and not (live / DATABASE).is_file():
         what = f"there is no {DATABASE} in {live}" if live.is_dir() else f"{live} is not there"
         return [Finding("absent", None, what)]
     wanted = indexed.read_wanted()
@@ -54,11 +56,13 @@ def verify(indexed: Indexed, sample: int = SAMPLE, compared: int = COMPARED) -> 
     if not outdated and (live / PASSAGES).exists() and (damage := _check_database(live / PASSAGES)):
         outdated.append(Finding("outdated", PASSAGES, damage))
     try:
-        damage = find_damage(live) or _check_database(live / DATABASE)
+        damage = "" if indexed.server is not None else find_damage(live) or _check_database(live / DATABASE)
         if damage:
             return [Finding("damaged", None, f"{live}: {damage}"), *outdated]
-        with Collection(live) as collection:
+        with copies.open_live() as collection:
             found = [*_compare(indexed, wanted, collection, sample, compared), *outdated]
+    except UnknownCollectionError as error:
+        return [Finding("absent", None, error.message), *outdated]
     except (CollectionError, OSError) as error:
         return [Finding("damaged", None, str(error)), *outdated]
     if not found and live == indexed.live:

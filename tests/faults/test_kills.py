@@ -19,7 +19,7 @@ from kbjobs.sources import register, verify
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
-from kbjobs.vectors.collection import Collection
+from kbjobs.vectors.collection import open_directory
 from tests.conftest import FACTOR, copy_pages, wait_until
 from tests.content.zims import build_zim
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("minilm")
 def collection_vectors(home: Home, source: str) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
     """What is really in the vector store: vectors by record id."""
     live = next(path for path in SourceFolder(home.sources, source).vectors.iterdir())
-    with Collection(live) as collection:
+    with open_directory(live) as collection:
         found = collection._collection.get(include=["embeddings"])
     return dict(zip(found["ids"], np.asarray(found["embeddings"]), strict=True))
 

@@ -21,8 +21,9 @@ from kbjobs.store.locks import lock_source
 from kbjobs.store.passages import PassageFile, PassageWriter
 from kbjobs.store.publishing import passage_languages, passages_of
 from kbjobs.store.sources import SourceFolder
+from kbjobs.vectors.indexed import Indexed
 from kbjobs.vectors.publishing import WorkingCopy
-from kbjobs.vectors.sync import Indexed, settle_and_publish
+from kbjobs.vectors.sync import settle_and_publish
 from tests.conftest import Kbjobs, fill_disk, read_json, write_pages
 from tests.vectors.test_sync import DIMENSION, fill, found_texts, put
 

@@ -19,7 +19,7 @@ from kbjobs.settings import Home
 from kbjobs.sources import rebuild, register, verify
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
-from kbjobs.vectors.collection import Collection
+from kbjobs.vectors.collection import open_directory
 from tests.phases.test_index_offline import context
 
 DIMENSION, PAGES, PASSAGES = 8, 150, 20
@@ -130,7 +130,7 @@ def test_an_unchanged_run_writes_nothing_and_does_not_open_chroma(
         raise AssertionError("Chroma is opened")
 
     before = state_of_files(large)
-    monkeypatch.setattr(Collection, "__init__", refuse)
+    monkeypatch.setattr("kbjobs.vectors.publishing.open_directory", refuse)
     assert index(large).counts["unchanged"] == PAGES
     assert state_of_files(large) == before
     assert len(readings) == 1
@@ -138,7 +138,7 @@ def test_an_unchanged_run_writes_nothing_and_does_not_open_chroma(
 
 def test_what_anybody_has_written_to_is_verified_by_the_next_run(large: Home) -> None:
     live = SourceFolder(large.sources, "x").vectors / DrawingEmbedder.model_key
-    with Collection(live, create=True) as collection:
+    with open_directory(live, create=True) as collection:
         collection.delete(sorted(collection.ids())[:2])
     assert not verify(large, "x").ok
     index(large)
@@ -156,7 +156,7 @@ def test_a_collection_that_was_cleared_and_came_back_is_not_taken_for_verified(l
     shutil.copytree(live, away)
     shutil.rmtree(live)
     away.rename(live)
-    with Collection(live, create=True) as collection:
+    with open_directory(live, create=True) as collection:
         collection.delete(sorted(collection.ids())[:1])
     index(large)
     assert verify(large, "x").ok

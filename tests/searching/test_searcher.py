@@ -20,7 +20,7 @@ from kbjobs.sources import rebuild, register, verify
 from kbjobs.store.locks import lock_source
 from kbjobs.store.passages import Filter
 from kbjobs.store.sources import SourceFolder
-from kbjobs.vectors.collection import Collection
+from kbjobs.vectors.collection import open_directory
 from kbjobs.vectors.exact import read_state
 from kbjobs.vectors.matrix import nearest, open_matrix
 from tests.conftest import MODEL, write_pages
@@ -229,7 +229,7 @@ def test_a_matrix_too_large_is_left_out_and_chroma_answers(
     register(home, "docs", [pages])
     index(home)
     assert not (live(home) / "matrix.f32").exists()
-    with Collection(live(home)) as collection:
+    with open_directory(live(home)) as collection:
         assert collection.count() == 5  # one record for each text
     for mode in ("hybrid", "vectors", "words"):
         answers = [searcher.search("giraffes", count=3, mode=mode) for _ in range(5)]  # type: ignore[arg-type]
@@ -248,7 +248,7 @@ def test_a_matrix_too_large_is_left_out_and_chroma_answers(
     monkeypatch.delenv("KBJOBS_MATRIX_MAX_MB")
     rebuild(home, "docs")
     assert (live(home) / "matrix.f32").exists()
-    with Collection(live(home)) as collection:
+    with open_directory(live(home)) as collection:
         assert collection.count() == 303
 
 

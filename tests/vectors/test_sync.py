@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from kbjobs.store.ledger import Ledger
-from kbjobs.vectors.collection import Collection
+from kbjobs.vectors.collection import open_directory
+from kbjobs.vectors.indexed import Indexed
 from kbjobs.vectors.publishing import WorkingCopy
-from kbjobs.vectors.sync import Indexed, settle_and_publish
+from kbjobs.vectors.sync import settle_and_publish
 from kbjobs.vectors.verifying import Finding, verify
 
 DIMENSION = 16
@@ -72,14 +73,14 @@ def fill(indexed: Indexed, documents: int = 40) -> None:
 
 
 def found_texts(indexed: Indexed, text: str, count: int = 1) -> list[str]:
-    with Collection(indexed.live) as collection:
+    with open_directory(indexed.live) as collection:
         return [hit.text for hit in collection.query(np.frombuffer(vector(text), "<f4"), count)]
 
 
 def test_what_is_in_the_ledger_is_found(indexed: Indexed) -> None:
     fill(indexed)
     assert not verify(indexed)
-    with Collection(indexed.live) as collection:
+    with open_directory(indexed.live) as collection:
         assert collection.count() == 120
         hit = collection.query(np.frombuffer(vector("text 7.2"), "<f4"), 1)[0]
     assert (hit.doc_id, hit.title, hit.url, hit.text) == ("doc7", "doc7", "https://e.org/doc7", "text 7.2")
@@ -103,7 +104,7 @@ def test_two_documents_with_the_same_text_are_two_records(indexed: Indexed) -> N
     put(indexed, "b", ["the same"])
     settle_and_publish(indexed, needs_fresh=False)
     assert not verify(indexed)
-    with Collection(indexed.live) as collection:
+    with open_directory(indexed.live) as collection:
         assert collection.count() == 4
     assert indexed.ledger.count_vectors(indexed.model) == 2
 
@@ -117,7 +118,7 @@ def test_an_edit_above_leaves_the_ids_below_alone(indexed: Indexed) -> None:
 
 def test_drift_is_seen_both_ways(indexed: Indexed) -> None:
     fill(indexed)
-    with Collection(indexed.live, create=True) as collection:
+    with open_directory(indexed.live, create=True) as collection:
         lost = sorted(collection.ids())[0]
         collection.delete([lost])
         record = next(indexed.ledger.records(indexed.model, indexed.profile, [lost]))[0]
@@ -138,7 +139,8 @@ def test_a_rebuild_equals_the_ledger(indexed: Indexed) -> None:
 def test_a_torn_working_copy_is_built_anew(indexed: Indexed) -> None:
     fill(indexed)
     put(indexed, "late", ["late text"])
-    building = WorkingCopy(indexed.live).begin(empty=False)
+    indexed.copies.begin(empty=False)
+    building = indexed.copies.building
     (building / "chroma.sqlite3").write_bytes(b"torn" * 1000)
     settle_and_publish(indexed, needs_fresh=False)
     assert not verify(indexed)
@@ -148,7 +150,7 @@ def test_a_torn_working_copy_is_built_anew(indexed: Indexed) -> None:
 def test_an_index_that_lost_vectors_is_noticed(indexed: Indexed) -> None:
     """The silent fault of two writers: the count is right, the vectors can never be found again."""
     fill(indexed)
-    with Collection(indexed.live, create=True) as collection:
+    with open_directory(indexed.live, create=True) as collection:
         ids = sorted(collection.ids())[:60]
         records = [record for page in indexed.ledger.records(indexed.model, indexed.profile, ids) for record in page]
         collection.upsert([type(r)(r.id, r.doc_id, r.title, r.url, r.text, vector("wrong")) for r in records])
@@ -203,7 +205,8 @@ class TestSwap:
     def test_a_copy_that_was_not_whole_is_thrown_away(self, copies: WorkingCopy) -> None:
         copying = copies.live.with_name("m.copying")
         copying.mkdir()
-        assert (copies.begin(empty=False) / "state").read_text() == "old"
+        copies.begin(empty=False)
+        assert (copies.building / "state").read_text() == "old"
         assert not copying.exists()
 
     def test_killed_before_the_first_rename(self, copies: WorkingCopy) -> None:
@@ -211,7 +214,8 @@ class TestSwap:
         assert (copies.readable() / "state").read_text() == "old"
 
     def test_killed_between_the_renames(self, copies: WorkingCopy) -> None:
-        (copies.begin(empty=False) / "state").write_text("new")
+        copies.begin(empty=False)
+        (copies.building / "state").write_text("new")
         copies.live.rename(copies.live.with_name("m.old"))
         assert (copies.readable() / "state").read_text() == "old"
         copies.settle()
@@ -236,8 +240,9 @@ def test_a_search_beside_the_writer_hurts_neither(indexed: Indexed) -> None:
     fill(indexed)
     for number in range(5):
         put(indexed, f"more{number}", [f"more {number}"])
-        building = WorkingCopy(indexed.live).begin(empty=False)
-        with Collection(building, create=True):
+        indexed.copies.begin(empty=False)
+        building = indexed.copies.building
+        with open_directory(building, create=True):
             assert found_texts(indexed, "text 3.1") == ["text 3.1"]
         settle_and_publish(indexed, needs_fresh=False)
         assert found_texts(indexed, f"more {number}") == [f"more {number}"]

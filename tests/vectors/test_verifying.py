@@ -17,8 +17,9 @@ from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import Record
 from kbjobs.store.profiles import adopt
 from kbjobs.vectors import verifying
-from kbjobs.vectors.collection import Collection, CollectionError
-from kbjobs.vectors.sync import Indexed, settle_and_publish
+from kbjobs.vectors.collection import Collection, CollectionError, open_directory
+from kbjobs.vectors.indexed import Indexed
+from kbjobs.vectors.sync import settle_and_publish
 from kbjobs.vectors.verifying import Finding, verify
 from tests.vectors.test_sync import Chunk, Document, fill, indexed, put, vector
 
@@ -79,9 +80,9 @@ def kinds(found: list[Finding]) -> set[str]:
 def query_in_a_process(path: Path) -> int:
     """How a process ends that opens the collection as kbjobs does and searches it."""
     program = (
-        "import sys, numpy as np\nfrom pathlib import Path\nfrom kbjobs.vectors.collection import Collection\n"
+        "import sys, numpy as np\nfrom pathlib import Path\nfrom kbjobs.vectors.collection import open_directory\n"
         "from kbjobs.vectors.collection import CollectionError\ntry:\n"
-        " with Collection(Path(sys.argv[1])) as c: c.query(np.eye(16, dtype='f4')[0], 3)\n"
+        " with open_directory(Path(sys.argv[1])) as c: c.query(np.eye(16, dtype='f4')[0], 3)\n"
         "except CollectionError: sys.exit(7)"
     )
     return subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, check=False).returncode
@@ -123,7 +124,7 @@ def test_of_a_small_collection_nothing_is_read_from_the_files_of_the_index(index
             whole = file.read_bytes()
             os.truncate(file, len(whole) // 2)
             if not verify(indexed):
-                with Collection(indexed.live) as collection:
+                with open_directory(indexed.live) as collection:
                     assert [hit.text for hit in collection.query(query, 1)] == ["text 3.1"]
             file.write_bytes(whole)
 
@@ -146,7 +147,7 @@ def test_what_another_process_has_written_is_named_one_by_one(copied: Indexed) -
 
 def test_a_few_wrong_vectors_among_thousands_are_named(copied: Indexed) -> None:
     """They are far below what a sample that is searched for may miss."""
-    with Collection(copied.live, create=True) as collection:
+    with open_directory(copied.live, create=True) as collection:
         chosen = sorted(collection.ids())[:3]
         pages = copied.ledger.records(copied.model, copied.profile, chosen)
         collection.upsert([replace(record, vector=vector("wrong")) for page in pages for record in page])
@@ -163,7 +164,7 @@ def test_vectors_of_a_wrong_dimension_are_named(indexed: Indexed) -> None:
         for record in page
     ]
     shutil.rmtree(indexed.live)
-    with Collection(indexed.live, create=True) as collection:
+    with open_directory(indexed.live, create=True) as collection:
         collection.upsert([replace(record, vector=record.vector[:32]) for record in records])
     assert verify(indexed) == [
         Finding("dimension", None, "the collection has vectors of 8 dimensions, the ledger of 16")

@@ -1,0 +1,369 @@
+"""A Chroma server: reaching it, waiting while it is away, and telling what it says.
+
+Facts of chromadb 1.5.9: its client knows no timeout, repeats nothing and raises unrelated types; names of collections
+have 3 to 512 of a–z, A–Z, 0–9, '.', '_' and '-'; a client goes on with a server that was killed and started again.
+The server knows no accounts: a proxy before it asks for a token.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import SplitResult, urlsplit
+
+from kbjobs.credentials import find_secret
+from kbjobs.errors import ConflictError, MissingRequirementError, TransientError, UnavailableError, UsageError
+from kbjobs.settings import Home, Settings
+from kbjobs.vectors.collection import CONFIGURATION, Collection, CollectionError
+
+CHROMA_TOKEN = "CHROMA_TOKEN"  # noqa: S105 — the name of a secret
+BEARER = "authorization"  # the header whose value is written "Bearer TOKEN"
+OWNER = "kbjobs_owner"
+"""The item of a collection's metadata that tells the ledger which it is a copy of."""
+TIMEOUT = 120.0  # seconds for one answer: an upsert of 250 records takes 0.1 s, reading 100,000 ids 0.2 s
+FIRST_WAIT, LONGEST_WAIT = 0.25, 15.0
+LOOK = 0.2  # seconds after which who waits looks whether the job is to stop
+FULL = ("disk is full", "no space left", "disk full")
+
+Found = TypeVar("Found")
+log = logging.getLogger(__name__)
+
+
+class ServerAwayError(TransientError):
+    """The server does not answer, or says that it cannot just now."""
+
+    exit_code = UnavailableError.exit_code
+
+
+class ServerFullError(UnavailableError):
+    """The server's disk is full."""
+
+
+class UnknownCollectionError(CollectionError):
+    """The server has no collection of that name, or no longer the one that was opened."""
+
+
+class ForeignCollectionError(ConflictError):
+    """A collection of that name belongs to somebody else."""
+
+
+def never_wait(told: str) -> None:
+    """For those who do not wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How long to wait for a server that is away, in seconds; ``on_wait`` is told why, and may raise to end it."""
+
+    seconds: float = 0.0
+    on_wait: Callable[[str], None] = never_wait
+
+
+class ChromaServer:
+    """A server, connected to when it is first asked.
+
+    Args:
+        url: its address, as in the setting.
+        headers: sent with each request.
+        prefix: begins the names of its collections.
+        waiting: what to do while it is away.
+    """
+
+    def __init__(
+        self, url: str, headers: dict[str, str] | None = None, prefix: str = "kbjobs", waiting: Waiting | None = None
+    ) -> None:
+        self.url = check_url(url)
+        self.prefix = prefix
+        self._headers = headers or {}
+        self._waiting = waiting or Waiting()
+        self._client: Any = None
+        self._batch = 0
+
+    def patient(self, waiting: Waiting) -> ChromaServer:
+        """The same server, waited for in another way."""
+        return ChromaServer(self.url, self._headers, self.prefix, waiting)
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def has(self, name: str, owner: str) -> bool:
+        """Whether there is a collection of the name. Raises ForeignCollectionError where it is not the owner's."""
+        return self._find(name, owner) is not None
+
+    def open(self, name: str, owner: str, create: bool = False) -> Collection:
+        """Open a collection; raises UnknownCollectionError, ForeignCollectionError."""
+        found = self._find(name, owner)
+        if found is None and create:
+            found = self._ask(
+                lambda: self._sdk().get_or_create_collection(
+                    name, embedding_function=None, configuration=CONFIGURATION, metadata={OWNER: owner}
+                )
+            )
+            self._check_owner(found, name, owner)  # another one may have been quicker
+        if found is None:
+            raise UnknownCollectionError(f"there is no collection {name} on {self.url}", "Index the source first.")
+        return Collection(f"{name} on {self.url}", found, self._batch, self._ask)
+
+    def rename(self, name: str, owner: str, new: str) -> None:
+        """Give a collection another name, which is free. After a lost reply it has it already."""
+        found = self._find(name, owner)
+        if found is None and self.has(new, owner):
+            return
+
+        def modify() -> None:
+            if found is not None and found.name != new:
+                found.modify(name=new)
+
+        self._ask(modify)
+
+    def delete(self, name: str, owner: str) -> None:
+        """Delete a collection; one that is not there is no error."""
+        if self._find(name, owner) is not None:
+            self._ask(lambda: self._delete(name))
+
+    def fingerprint(self, name: str, owner: str) -> str:
+        """Which collection it is and how many records it has; '' where there is none."""
+        found = self._find(name, owner)
+        return "" if found is None else f"{self.url} {found.id} {self._ask(found.count)}"
+
+    def _delete(self, name: str) -> None:
+        from chromadb.errors import NotFoundError
+
+        try:
+            self._sdk().delete_collection(name)
+        except NotFoundError:  # the reply of an earlier try was lost
+            log.debug("%s is not there any more", name)
+
+    def _find(self, name: str, owner: str) -> Any:
+        from chromadb.errors import NotFoundError
+
+        def get() -> Any:
+            try:
+                return self._sdk().get_collection(name, embedding_function=None)
+            except NotFoundError:
+                return None
+
+        found = self._ask(get)
+        if found is not None:
+            self._check_owner(found, name, owner)
+        return found
+
+    def _check_owner(self, found: Any, name: str, owner: str) -> None:
+        if (found.metadata or {}).get(OWNER) != owner:
+            raise ForeignCollectionError(
+                f"the collection {name} on {self.url} was not made by this source",
+                "It is left as it is. Rename it there, or choose another beginning of names: the setting"
+                " vectors.chroma_prefix.",
+            )
+
+    def _sdk(self) -> Any:
+        """Chroma's client. Raises what httpx and chromadb raise."""
+        if self._client is None:
+            self._check_answers()
+            import chromadb
+            from chromadb.config import Settings as ChromaSettings
+
+            client = chromadb.HttpClient(
+                self.url,
+                port=urlsplit(self.url).port or 8000,
+                headers=dict(self._headers),
+                settings=ChromaSettings(anonymized_telemetry=False),
+            )
+            # There is no setting for either. A hook sees the status, which the client forgets for what is not JSON.
+            session: Any = client._server._session
+            session.timeout = TIMEOUT
+            session.event_hooks = {"response": [_check_status]}
+            self._batch = client.get_max_batch_size()
+            self._client = client
+        return self._client
+
+    def _check_answers(self) -> None:
+        """Ask the address for a sign of a Chroma server: connecting says less of what is wrong."""
+        import httpx
+
+        with httpx.Client(timeout=TIMEOUT, headers=self._headers, event_hooks={"response": [_check_status]}) as client:
+            answer = client.get(f"{self.url}/api/v2/heartbeat")
+        try:
+            if "nanosecond heartbeat" in answer.json():
+                return
+        except (ValueError, TypeError):
+            pass
+        raise MissingRequirementError(
+            f"what answers at {self.url} is no Chroma server", "Correct the setting vectors.chroma."
+        )
+
+    def _ask(self, work: Callable[[], Found]) -> Found:
+        """The result of some work, repeated while the server is away, for as long as that is waited for."""
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of every request
+        until = time.monotonic() + self._waiting.seconds
+        tries = 0
+        while True:
+            try:
+                return work()
+            except Exception as error:  # noqa: BLE001 — many unrelated types; each is told, none swallowed
+                failure = self._explain(error)
+                if not isinstance(failure, ServerAwayError) or time.monotonic() >= until:
+                    raise failure from None  # the library's exception may quote a header
+            pause = min(LONGEST_WAIT, FIRST_WAIT * 2.0**tries) * random.uniform(0.75, 1.25)  # noqa: S311
+            tries += 1
+            wake = min(until, time.monotonic() + pause)
+            while time.monotonic() < wake:
+                self._waiting.on_wait(f"waiting for the Chroma server: {failure.message}")
+                time.sleep(max(0.0, min(LOOK, wake - time.monotonic())))
+
+    def _explain(self, error: Exception) -> Exception:
+        import httpx
+        from chromadb.errors import ChromaError, NotFoundError
+
+        from kbjobs.errors import KbjobsError
+
+        if isinstance(error, KbjobsError):
+            return error
+        cause = error if isinstance(error, _StatusError | httpx.TransportError) else error.__context__
+        if isinstance(cause, _StatusError):
+            return self._explain_status(cause)
+        if isinstance(cause, httpx.TimeoutException):
+            return self._away(f"{self.url} did not answer within {TIMEOUT:g} s")
+        if isinstance(cause, httpx.TransportError):
+            return self._away(f"{self.url} cannot be reached, or broke off its answer")
+        says = self._quote(str(error))
+        if isinstance(error, NotFoundError):
+            return UnknownCollectionError(f"{self.url}: {says}", "Somebody has removed it. Run the same again.")
+        if isinstance(error, ChromaError) and not any(word in says.lower() for word in FULL):
+            return self._away(f"{self.url} says: {says}") if _is_internal(error) else self._failed(says)
+        if any(word in says.lower() for word in FULL):
+            return ServerFullError(
+                f"the disk of the Chroma server {self.url} is full ({says})",
+                "Free some space there and run the same again: nothing that is in the ledger is embedded again.",
+            )
+        return self._failed(f"{type(error).__name__}: {says}")
+
+    def _explain_status(self, error: _StatusError) -> Exception:
+        says = self._quote(error.text)
+        if error.status in (401, 403, 407):
+            # Not what the server says: it may repeat the token.
+            return MissingRequirementError(
+                f"{self.url} refuses {CHROMA_TOKEN} with status {error.status}"
+                if self._headers
+                else f"{self.url} wants a token (status {error.status})",
+                f"kbjobs config set-secret {CHROMA_TOKEN}; the setting vectors.chroma_header names its header.",
+            )
+        if any(word in says.lower() for word in FULL) or error.status == 507:
+            return self._explain(OSError(f"disk full: {says}"))
+        if error.status in (408, 425, 429) or error.status >= 500:
+            return self._away(f"{self.url} answers with status {error.status}: {says}")
+        return MissingRequirementError(
+            f"{self.url} answers with status {error.status}: {says}", "Correct the setting vectors.chroma."
+        )
+
+    def _away(self, told: str) -> ServerAwayError:
+        return ServerAwayError(
+            told,
+            "See that the server runs, then run the same again: nothing that is in the ledger is embedded again.",
+        )
+
+    def _failed(self, says: str) -> UnavailableError:
+        return UnavailableError(f"the Chroma server {self.url} failed: {says}", "Look at its log.")
+
+    def _quote(self, text: str) -> str:
+        """What the server says, on one line, short, and without what was sent to it in a header."""
+        line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+        for value in self._headers.values():
+            line = line.replace(value, "…").replace(value.removeprefix("Bearer "), "…")
+        return line[:300] or "nothing"
+
+
+class _StatusError(Exception):
+    """An answer with a status that the library has no type of its own for."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(status, text)
+        self.status, self.text = status, text
+
+
+def _check_status(answer: Any) -> None:
+    """Raise for an answer that is no Chroma server's own error."""
+    if answer.status_code < 300:
+        return
+    answer.read()
+    text = answer.text
+    try:
+        body = json.loads(text)
+        is_own = isinstance(body, dict) and isinstance(body.get("error"), str) and answer.status_code not in (401, 403)
+    except (ValueError, RecursionError):
+        is_own = False
+    if not is_own:
+        raise _StatusError(answer.status_code, text[:2000])
+
+
+def _is_internal(error: Any) -> bool:
+    """Whether the server itself stumbled, as over a lock of its database, and may do it at the next try."""
+    return type(error).__name__ in ("InternalError", "RateLimitError", "QuotaError", "ChromaError")
+
+
+def check_url(url: str) -> str:
+    """The address of a server without a slash at its end. Raises UsageError where it is none."""
+    parts = _split(url)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise UsageError(f"vectors.chroma = {url!r} is not the address of a server", "Give one like http://HOST:8000.")
+    if parts.username or parts.password:
+        raise UsageError(
+            f"vectors.chroma holds a name or password before {parts.hostname}",
+            f"Take it out, and hand the token over with kbjobs config set-secret {CHROMA_TOKEN}.",
+        )
+    return url.rstrip("/")
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts
+
+
+def find_server(home: Home, settings: Settings, waiting: Waiting | None = None) -> ChromaServer | None:
+    """The server of the settings; None where collections lie in their directories."""
+    url = settings.text("vectors.chroma")
+    return server_at(home, settings, url, settings.text("vectors.chroma_prefix"), waiting) if url else None
+
+
+def server_at(home: Home, settings: Settings, url: str, prefix: str, waiting: Waiting | None = None) -> ChromaServer:
+    """A server by its address.
+
+    Args:
+        home: whose secrets hold the token. Only the server of the settings gets it.
+        settings: name that server and the header of its token.
+        url: the address.
+        prefix: begins the names of the collections.
+        waiting: what to do while it is away.
+    """
+    url, configured = check_url(url), settings.text("vectors.chroma")
+    token = find_secret(home, CHROMA_TOKEN) if configured and url == check_url(configured) else None
+    headers = {}
+    if token:
+        if not url.startswith("https:") and not _is_loopback(urlsplit(url).hostname or ""):
+            raise UsageError(
+                f"{CHROMA_TOKEN} is set and {url} is not encrypted: others could read the token on its way",
+                "Give vectors.chroma an address that begins with https:.",
+            )
+        name = settings.text("vectors.chroma_header")
+        headers[name] = f"Bearer {token}" if name.lower() == BEARER else token
+    return ChromaServer(url, headers, prefix, waiting)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

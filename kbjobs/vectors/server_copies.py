@@ -1,0 +1,163 @@
+"""A collection on a Chroma server, changed in another one beside it and published by a rename.
+
+Few changes go into the live collection itself: a copy would send all of it over the network. New records come first
+and those that are gone go last, so that a search in between misses nothing. What search computes exactly, the matrix
+and the passages, lies in the source's folder as ever, and takes its place right after the collection.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from pathlib import Path
+
+from kbjobs.crashpoints import crash_point
+from kbjobs.store.ledger import Ledger
+from kbjobs.vectors.chroma_server import OWNER, ChromaServer
+from kbjobs.vectors.collection import Collection
+from kbjobs.vectors.exact import PASSAGES
+from kbjobs.vectors.publishing import WorkingCopy
+
+MAX_IN_PLACE = 0.1
+"""Changed records, as a share of those there are, up to which a collection on a server is changed where it is."""
+PLACE = "on a server "
+"""How the name of the fact begins that tells where a model's collection lies."""
+
+log = logging.getLogger(__name__)
+
+
+def owner_of(ledger: Ledger) -> str:
+    """A random name of a ledger, by which its collections are known. A home that was moved or restored keeps it."""
+    known = ledger.fact(OWNER)
+    if known is None:
+        known = secrets.token_hex(16)
+        ledger.set_fact(OWNER, known)
+    return known
+
+
+def place_of(ledger: Ledger, key: str) -> tuple[str, str] | None:
+    """The address and the prefix of the server that a model's collection was last published on; None without one."""
+    noted = ledger.fact(PLACE + key)
+    if noted is None:
+        return None
+    place = json.loads(noted)
+    return place["url"], place["prefix"]
+
+
+def list_places(ledger: Ledger) -> list[tuple[str, str, str]]:
+    """Of each model whose collection was published on a server its key, the address and the prefix."""
+    return [(row.key, *place) for row in ledger.models() if (place := place_of(ledger, row.key)) is not None]
+
+
+def name_collection(prefix: str, source_id: str, key: str) -> str:
+    """The name of a collection on a server."""
+    return f"{prefix}-{source_id}-{key}"
+
+
+class ServerCopies(WorkingCopy):
+    """The collections around one live collection on a server, and the directories of its exact index."""
+
+    def __init__(self, live: Path, server: ChromaServer, source_id: str, ledger: Ledger) -> None:
+        super().__init__(live)
+        self.server = server
+        self._ledger = ledger
+        self._key, self._source_id = live.name, source_id
+        self._name = name_collection(server.prefix, source_id, self._key)
+        self._owner = owner_of(ledger)
+        self._is_in_place = False
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the live collection itself is written to."""
+        return self._is_in_place
+
+    def has_live(self) -> bool:
+        """Whether there is a published collection."""
+        return self.server.has(self._name, self._owner)
+
+    def has_begun(self) -> bool:
+        """Whether a new one was begun beside it."""
+        return self.server.has(self._building, self._owner)
+
+    def settle(self) -> None:
+        """As of directories: finish what a kill has cut short."""
+        super().settle()
+        if self.server.has(self._replaced, self._owner):
+            if not self.has_live():
+                self.server.rename(self._building if self.has_begun() else self._replaced, self._owner, self._name)
+            self.server.delete(self._replaced, self._owner)
+
+    def begin(self, empty: bool) -> None:
+        """Begin a collection beside the live one, or go on with one begun before; else changes go into the live one."""
+        super().begin(empty)
+        self._is_in_place = not empty and not self.has_begun() and self.has_live()
+        self._note_place()
+        if not self._is_in_place:
+            self.server.open(self._building, self._owner, create=True)
+
+    def open_live(self) -> Collection:
+        """Open the published collection."""
+        return self.server.open(self._name, self._owner)
+
+    def open_building(self) -> Collection:
+        """Open the collection that is written to."""
+        return self.server.open(self._name if self._is_in_place else self._building, self._owner)
+
+    def discard(self) -> None:
+        """Throw away what was begun beside the live one."""
+        super().discard()
+        self.server.delete(self._building, self._owner)
+        self._is_in_place = False
+
+    def remove_from_server(self) -> None:
+        """Remove the collection and what is beside it from the server."""
+        for name in (self._building, self._replaced, self._name):
+            self.server.delete(name, self._owner)
+            crash_point("server.deleted")
+
+    def clear(self) -> int:
+        """Remove the collection and its exact index; returns how many bytes of this disk that frees."""
+        self.remove_from_server()
+        self._ledger.set_fact(PLACE + self._key, None)
+        return super().clear()
+
+    def publish(self) -> None:
+        """Put the verified collection in the place of the live one, then the exact index."""
+        if not self._is_in_place:
+            crash_point("server.before_publish")
+            if self.has_live():
+                self.server.rename(self._name, self._owner, self._replaced)
+                crash_point("server.between_renames")
+            self.server.rename(self._building, self._owner, self._name)
+            crash_point("server.renamed")
+            self.server.delete(self._replaced, self._owner)
+        super().publish()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.server.close()
+
+    def describe(self) -> str:
+        """As of directories, with the collection's own id and its number of records."""
+        return f"{super().describe()} {self.server.fingerprint(self._name, self._owner)}"
+
+    def _leave_out(self, folder: str, names: list[str]) -> set[str]:
+        return {name for name in names if name != PASSAGES}
+
+    @property
+    def _building(self) -> str:
+        return f"{self._name}.building"
+
+    @property
+    def _replaced(self) -> str:
+        return f"{self._name}.old"
+
+    def _note_place(self) -> None:
+        """Remember where the collection lies: whoever clears or deletes it may have other settings."""
+        place = json.dumps({"url": self.server.url, "prefix": self.server.prefix})
+        noted = place_of(self._ledger, self._key)
+        if noted is not None and noted != (self.server.url, self.server.prefix):
+            before = name_collection(noted[1], self._source_id, self._key)
+            log.warning("the collection of before, %s on %s, is left there", before, noted[0])
+        self._ledger.set_fact(PLACE + self._key, place)
