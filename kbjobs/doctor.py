@@ -23,6 +23,7 @@ from kbjobs.store.locks import is_locked
 from kbjobs.store.removal import list_unfinished
 from kbjobs.store.snapshot import open_to_read
 from kbjobs.store.sources import list_source_ids, list_sources
+from kbjobs.vectors.chroma_address import read_address
 from kbjobs.version import VERSION
 from kbjobs.wording import agreeing, counted
 
@@ -295,6 +296,17 @@ def _check_secrets(home: Home) -> Iterator[Finding]:
         yield Finding("secrets", "ok", told)
 
 
+def _check_chroma(home: Home) -> Iterator[Finding]:
+    address = read_address(home, Settings(home))
+    if address is None:
+        return
+    from kbjobs.vectors.chroma_server import ChromaServer
+
+    with closing(ChromaServer(address)) as server:
+        server.check()
+    yield Finding("chroma", "ok", f"{address.url} answers")
+
+
 CHECKS: tuple[Callable[[Home], Iterator[Finding]], ...] = (
     _check_home,
     _check_disk,
@@ -306,4 +318,5 @@ CHECKS: tuple[Callable[[Home], Iterator[Finding]], ...] = (
     _check_reboot,
     _check_models,
     _check_secrets,
+    _check_chroma,
 )

@@ -20,6 +20,7 @@ from kbjobs.store.locks import lock_registered
 from kbjobs.store.metadata import count_filtered, count_languages, list_documents
 from kbjobs.store.removal import Removal, list_unfinished
 from kbjobs.store.sources import Source, SourceFolder, check_source_id, list_source_ids
+from kbjobs.vectors.chroma_places import name_store
 
 if TYPE_CHECKING:
     from kbjobs.indexing.compact import Compacted
@@ -50,7 +51,10 @@ LOCK_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
-    """What a ledger holds for a model: passages and vectors; ``cleared``: its collection is gone on purpose."""
+    """What a ledger holds for a model: passages and vectors; ``cleared``: its collection is gone on purpose.
+
+    ``store`` is the address of the Chroma server that the collection lies on, '' of one in the home.
+    """
 
     model: str
     key: str
@@ -58,6 +62,7 @@ class ModelState:
     chunks: int
     vectors: int
     cleared: bool
+    store: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +147,7 @@ def describe(home: Home, source_id: str) -> SourceState:
                 ledger.count_chunks(row.profile),
                 ledger.count_vectors(row.id),
                 cleared=bool(row.is_cleared) and not (folder.vectors / row.key).exists(),
+                store=name_store(ledger, row.key),
             )
             for row in ledger.models()
         )

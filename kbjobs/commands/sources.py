@@ -179,7 +179,8 @@ def show(source_id: ID, as_json: JSON = False) -> None:
         (
             "model",
             f"{model.model}, {model.dimension} dimensions, {counted(model.chunks, 'passage')},"
-            f" {counted(model.vectors, 'vector')}" + (", cleared" if model.cleared else ""),
+            f" {counted(model.vectors, 'vector')}"
+            + (", cleared" if model.cleared else f", on {model.store}" if model.store else ""),
         )
         for model in state.models
     ]

@@ -20,9 +20,9 @@ from kbjobs.store.ending import count_contents
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.removal import Removal
 from kbjobs.store.sources import SourceFolder
+from kbjobs.vectors.chroma_places import list_places, name_collection
 from kbjobs.vectors.chroma_server import Waiting
 from kbjobs.vectors.indexed import copies_where_published
-from kbjobs.vectors.server_copies import list_places, name_collection
 from kbjobs.wording import counted
 
 MOST_PATHS = 10  # that a result names

@@ -20,7 +20,7 @@ from kbjobs.embedding.dimensions import LOCAL_DIMENSIONS, LocalDimension, list_d
 from kbjobs.embedding.engines import Engine
 from kbjobs.errors import UsageError
 from kbjobs.phases.base import JobType, Params, Plan
-from kbjobs.phases.source_checks import advise_index, check_disk, check_folders, find_older, tell_recut
+from kbjobs.phases.source_checks import advise_index, check_disk, check_folders, check_store, find_older, tell_recut
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 from kbjobs.wording import counted, duration
@@ -71,6 +71,7 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: IndexOffl
     planned = fill(home, settings, params)
     assert isinstance(planned.params, IndexOfflineParams)  # noqa: S101 — fill() gives back what it takes
     check_disk(home, source)
+    check_store(home, settings)
     name = planned.params.model
     if name is None or (older := find_older(source, name)) is None:
         return planned

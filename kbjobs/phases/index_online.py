@@ -17,7 +17,7 @@ from pydantic import Field
 from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.online_models import OPENAI_KEY, TEXT_EMBEDDING_3_SMALL
 from kbjobs.phases.base import JobType, Params, Plan
-from kbjobs.phases.source_checks import advise_index, check_disk, check_folders, find_older, tell_recut
+from kbjobs.phases.source_checks import advise_index, check_disk, check_folders, check_store, find_older, tell_recut
 from kbjobs.prices import Price, format_dollars
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
@@ -55,6 +55,7 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: IndexOnli
     if params.dry_run:
         return planned
     check_disk(home, source)
+    check_store(home, settings)
     older = find_older(source, MODEL.name)
     price = Price.read(settings, MODEL.price)
     if older is None or not params.recut:

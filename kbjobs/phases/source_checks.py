@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kbjobs.content.document import CUTTING_VERSION
 from kbjobs.errors import KbjobsError, NotFoundError, UnavailableError
-from kbjobs.settings import Home
+from kbjobs.settings import Home, Settings
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.profiles import OlderCut, find_older_cut
 from kbjobs.store.sources import SourceFolder
@@ -42,6 +42,13 @@ def check_disk(home: Home, source: SourceFolder, recut: str | None = None) -> No
             f"{free / 1e6:.0f} MB are free on the disk of {home.path}, the job needs at least {needed / 1e6:.0f} MB",
             "Free some space, or move the home to a larger disk.",
         )
+
+
+def check_store(home: Home, settings: Settings) -> None:
+    """Raise UsageError where the settings name a Chroma server that cannot be one. It need not answer now."""
+    from kbjobs.vectors.chroma_address import read_address
+
+    read_address(home, settings)
 
 
 def find_older(source: SourceFolder, model: str) -> OlderCut | None:

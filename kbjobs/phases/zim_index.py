@@ -17,7 +17,7 @@ from kbjobs.embedding.online_models import OPENAI_KEY, TEXT_EMBEDDING_3_SMALL
 from kbjobs.errors import ConflictError, KbjobsError, UsageError
 from kbjobs.phases import index_offline
 from kbjobs.phases.base import JobType, Params, Plan
-from kbjobs.phases.source_checks import check_disk, check_folders
+from kbjobs.phases.source_checks import check_disk, check_folders, check_store
 from kbjobs.phases.zim_files import check_zim, name_source, zims_of
 from kbjobs.prices import Price
 from kbjobs.settings import Home, Settings
@@ -69,6 +69,7 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: ZimIndexP
     if there:
         check_folders(source)
         check_disk(home, source)
+        check_store(home, settings)
     if params.online:
         if params.model is not None:
             raise UsageError("--online and --model are two models", "Give one of them.")

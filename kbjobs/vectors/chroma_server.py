@@ -7,7 +7,6 @@ The server knows no accounts: a proxy before it asks for a token.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import logging
 import random
@@ -15,17 +14,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
-from kbjobs.credentials import find_secret
-from kbjobs.errors import ConflictError, MissingRequirementError, TransientError, UnavailableError, UsageError
-from kbjobs.settings import Home, Settings
+from kbjobs.errors import ConflictError, KbjobsError, MissingRequirementError, TransientError, UnavailableError
+from kbjobs.vectors.chroma_address import CHROMA_TOKEN, Address
+from kbjobs.vectors.chroma_places import OWNER
 from kbjobs.vectors.collection import CONFIGURATION, Collection, CollectionError
 
-CHROMA_TOKEN = "CHROMA_TOKEN"  # noqa: S105 — the name of a secret
-BEARER = "authorization"  # the header whose value is written "Bearer TOKEN"
-OWNER = "kbjobs_owner"
-"""The item of a collection's metadata that tells the ledger which it is a copy of."""
 TIMEOUT = 120.0  # seconds for one answer: an upsert of 250 records takes 0.1 s, reading 100,000 ids 0.2 s
 FIRST_WAIT, LONGEST_WAIT = 0.25, 15.0
 LOOK = 0.2  # seconds after which who waits looks whether the job is to stop
@@ -69,31 +64,30 @@ class ChromaServer:
     """A server, connected to when it is first asked.
 
     Args:
-        url: its address, as in the setting.
-        headers: sent with each request.
-        prefix: begins the names of its collections.
+        address: where it is.
         waiting: what to do while it is away.
     """
 
-    def __init__(
-        self, url: str, headers: dict[str, str] | None = None, prefix: str = "kbjobs", waiting: Waiting | None = None
-    ) -> None:
-        self.url = check_url(url)
-        self.prefix = prefix
-        self._headers = headers or {}
+    def __init__(self, address: Address, waiting: Waiting | None = None) -> None:
+        self.url, self.prefix = address.url, address.prefix
+        self._address, self._headers = address, address.headers
         self._waiting = waiting or Waiting()
         self._client: Any = None
         self._batch = 0
 
     def patient(self, waiting: Waiting) -> ChromaServer:
         """The same server, waited for in another way."""
-        return ChromaServer(self.url, self._headers, self.prefix, waiting)
+        return ChromaServer(self._address, waiting)
 
     def close(self) -> None:
         """Close the connections."""
         if self._client is not None:
             self._client.close()
             self._client = None
+
+    def check(self) -> None:
+        """Connect; raises what stands in the way."""
+        self._ask(self._sdk)
 
     def has(self, name: str, owner: str) -> bool:
         """Whether there is a collection of the name. Raises ForeignCollectionError where it is not the owner's."""
@@ -224,8 +218,6 @@ class ChromaServer:
         import httpx
         from chromadb.errors import ChromaError, NotFoundError
 
-        from kbjobs.errors import KbjobsError
-
         if isinstance(error, KbjobsError):
             return error
         cause = error if isinstance(error, _StatusError | httpx.TransportError) else error.__context__
@@ -268,7 +260,8 @@ class ChromaServer:
     def _away(self, told: str) -> ServerAwayError:
         return ServerAwayError(
             told,
-            "See that the server runs, then run the same again: nothing that is in the ledger is embedded again.",
+            "See that the server runs (one that has met a full disk must be started again), then run the same again:"
+            " nothing that is in the ledger is embedded again.",
         )
 
     def _failed(self, says: str) -> UnavailableError:
@@ -308,62 +301,3 @@ def _check_status(answer: Any) -> None:
 def _is_internal(error: Any) -> bool:
     """Whether the server itself stumbled, as over a lock of its database, and may do it at the next try."""
     return type(error).__name__ in ("InternalError", "RateLimitError", "QuotaError", "ChromaError")
-
-
-def check_url(url: str) -> str:
-    """The address of a server without a slash at its end. Raises UsageError where it is none."""
-    parts = _split(url)
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise UsageError(f"vectors.chroma = {url!r} is not the address of a server", "Give one like http://HOST:8000.")
-    if parts.username or parts.password:
-        raise UsageError(
-            f"vectors.chroma holds a name or password before {parts.hostname}",
-            f"Take it out, and hand the token over with kbjobs config set-secret {CHROMA_TOKEN}.",
-        )
-    return url.rstrip("/")
-
-
-def _split(url: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return None
-    return parts
-
-
-def find_server(home: Home, settings: Settings, waiting: Waiting | None = None) -> ChromaServer | None:
-    """The server of the settings; None where collections lie in their directories."""
-    url = settings.text("vectors.chroma")
-    return server_at(home, settings, url, settings.text("vectors.chroma_prefix"), waiting) if url else None
-
-
-def server_at(home: Home, settings: Settings, url: str, prefix: str, waiting: Waiting | None = None) -> ChromaServer:
-    """A server by its address.
-
-    Args:
-        home: whose secrets hold the token. Only the server of the settings gets it.
-        settings: name that server and the header of its token.
-        url: the address.
-        prefix: begins the names of the collections.
-        waiting: what to do while it is away.
-    """
-    url, configured = check_url(url), settings.text("vectors.chroma")
-    token = find_secret(home, CHROMA_TOKEN) if configured and url == check_url(configured) else None
-    headers = {}
-    if token:
-        if not url.startswith("https:") and not _is_loopback(urlsplit(url).hostname or ""):
-            raise UsageError(
-                f"{CHROMA_TOKEN} is set and {url} is not encrypted: others could read the token on its way",
-                "Give vectors.chroma an address that begins with https:.",
-            )
-        name = settings.text("vectors.chroma_header")
-        headers[name] = f"Bearer {token}" if name.lower() == BEARER else token
-    return ChromaServer(url, headers, prefix, waiting)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

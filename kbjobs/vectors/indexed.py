@@ -12,18 +12,13 @@ from kbjobs.settings import Home, Settings
 from kbjobs.store import publishing as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
-from kbjobs.vectors.chroma_server import (
-    ChromaServer,
-    ForeignCollectionError,
-    ServerAwayError,
-    Waiting,
-    find_server,
-    server_at,
-)
+from kbjobs.vectors.chroma_address import address_of, read_address
+from kbjobs.vectors.chroma_places import place_of
+from kbjobs.vectors.chroma_server import ChromaServer, ForeignCollectionError, ServerAwayError, Waiting
 from kbjobs.vectors.collection import Collection, CollectionError
 from kbjobs.vectors.hnsw_files import DATABASE
 from kbjobs.vectors.publishing import WorkingCopy
-from kbjobs.vectors.server_copies import ServerCopies, place_of
+from kbjobs.vectors.server_copies import ServerCopies
 from kbjobs.vectors.wanted import Wanted, read_wanted
 
 
@@ -80,7 +75,8 @@ class Collections:
     def __init__(self, home: Home, settings: Settings, source: SourceFolder, waiting: Waiting | None = None) -> None:
         self._source = source
         self._max_matrix = settings.integer("matrix_max_mb") << 20
-        self.server = find_server(home, settings, waiting)
+        address = read_address(home, settings)
+        self.server = None if address is None else ChromaServer(address, waiting)
 
     def of(self, ledger: Ledger, model: int, profile: int, key: str) -> Indexed:
         """The collection of a model."""
@@ -102,7 +98,7 @@ def copies_where_published(
     place = place_of(ledger, key)
     if place is None:
         return WorkingCopy(live)
-    return ServerCopies(live, server_at(home, settings, *place, waiting), source.id, ledger)
+    return ServerCopies(live, ChromaServer(address_of(home, settings, *place), waiting), source.id, ledger)
 
 
 @contextmanager

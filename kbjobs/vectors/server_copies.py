@@ -7,52 +7,18 @@ and the passages, lies in the source's folder as ever, and takes its place right
 
 from __future__ import annotations
 
-import json
-import logging
-import secrets
 from pathlib import Path
 
 from kbjobs.crashpoints import crash_point
 from kbjobs.store.ledger import Ledger
-from kbjobs.vectors.chroma_server import OWNER, ChromaServer
+from kbjobs.vectors.chroma_places import forget_place, name_collection, note_place, owner_of
+from kbjobs.vectors.chroma_server import ChromaServer
 from kbjobs.vectors.collection import Collection
 from kbjobs.vectors.exact import PASSAGES
 from kbjobs.vectors.publishing import WorkingCopy
 
 MAX_IN_PLACE = 0.1
 """Changed records, as a share of those there are, up to which a collection on a server is changed where it is."""
-PLACE = "on a server "
-"""How the name of the fact begins that tells where a model's collection lies."""
-
-log = logging.getLogger(__name__)
-
-
-def owner_of(ledger: Ledger) -> str:
-    """A random name of a ledger, by which its collections are known. A home that was moved or restored keeps it."""
-    known = ledger.fact(OWNER)
-    if known is None:
-        known = secrets.token_hex(16)
-        ledger.set_fact(OWNER, known)
-    return known
-
-
-def place_of(ledger: Ledger, key: str) -> tuple[str, str] | None:
-    """The address and the prefix of the server that a model's collection was last published on; None without one."""
-    noted = ledger.fact(PLACE + key)
-    if noted is None:
-        return None
-    place = json.loads(noted)
-    return place["url"], place["prefix"]
-
-
-def list_places(ledger: Ledger) -> list[tuple[str, str, str]]:
-    """Of each model whose collection was published on a server its key, the address and the prefix."""
-    return [(row.key, *place) for row in ledger.models() if (place := place_of(ledger, row.key)) is not None]
-
-
-def name_collection(prefix: str, source_id: str, key: str) -> str:
-    """The name of a collection on a server."""
-    return f"{prefix}-{source_id}-{key}"
 
 
 class ServerCopies(WorkingCopy):
@@ -92,7 +58,7 @@ class ServerCopies(WorkingCopy):
         """Begin a collection beside the live one, or go on with one begun before; else changes go into the live one."""
         super().begin(empty)
         self._is_in_place = not empty and not self.has_begun() and self.has_live()
-        self._note_place()
+        note_place(self._ledger, self._key, self.server.url, self.server.prefix, self._source_id)
         if not self._is_in_place:
             self.server.open(self._building, self._owner, create=True)
 
@@ -119,7 +85,7 @@ class ServerCopies(WorkingCopy):
     def clear(self) -> int:
         """Remove the collection and its exact index; returns how many bytes of this disk that frees."""
         self.remove_from_server()
-        self._ledger.set_fact(PLACE + self._key, None)
+        forget_place(self._ledger, self._key)
         return super().clear()
 
     def publish(self) -> None:
@@ -152,12 +118,3 @@ class ServerCopies(WorkingCopy):
     @property
     def _replaced(self) -> str:
         return f"{self._name}.old"
-
-    def _note_place(self) -> None:
-        """Remember where the collection lies: whoever clears or deletes it may have other settings."""
-        place = json.dumps({"url": self.server.url, "prefix": self.server.prefix})
-        noted = place_of(self._ledger, self._key)
-        if noted is not None and noted != (self.server.url, self.server.prefix):
-            before = name_collection(noted[1], self._source_id, self._key)
-            log.warning("the collection of before, %s on %s, is left there", before, noted[0])
-        self._ledger.set_fact(PLACE + self._key, place)

@@ -14,6 +14,7 @@ import numpy as np
 
 from kbjobs.store import publishing as store
 from kbjobs.store.ledger_rows import Record
+from kbjobs.vectors.chroma_places import forget_place
 from kbjobs.vectors.collection import NEAR, PAGE, Collection, CollectionError
 from kbjobs.vectors.exact import MATRIX, PASSAGES, read_state, write_exact
 from kbjobs.vectors.indexed import Indexed
@@ -160,6 +161,8 @@ def settle_and_publish(
         shutil.copyfile(indexed.words, passages)
     write_exact(indexed.ledger, indexed.model, indexed.profile, copies.building, wanted)
     copies.publish()
+    if indexed.server is None:
+        forget_place(indexed.ledger, indexed.live.name, indexed.source_id)
     indexed.ledger.set_churn(indexed.model, churn)
     note_verified(indexed, wanted)
     return len(wanted.ids)

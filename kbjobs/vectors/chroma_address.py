@@ -1,0 +1,81 @@
+"""Where a Chroma server is, and the token that a proxy before it asks for."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, urlsplit
+
+from kbjobs.credentials import find_secret
+from kbjobs.errors import UsageError
+from kbjobs.settings import Home, Settings
+
+CHROMA_TOKEN = "CHROMA_TOKEN"  # noqa: S105 — the name of a secret
+BEARER = "authorization"  # the header whose value is written "Bearer TOKEN"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A server's address, the headers sent with each request, and what begins the names of its collections."""
+
+    url: str
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+    prefix: str = "kbjobs"
+
+
+def check_url(url: str) -> str:
+    """The address of a server without a slash at its end. Raises UsageError where it is none."""
+    parts = _split(url)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise UsageError(f"vectors.chroma = {url!r} is not the address of a server", "Give one like http://HOST:8000.")
+    if parts.username or parts.password:
+        raise UsageError(
+            f"vectors.chroma holds a name or password before {parts.hostname}",
+            f"Take it out, and hand the token over with kbjobs config set-secret {CHROMA_TOKEN}.",
+        )
+    return url.rstrip("/")
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts
+
+
+def read_address(home: Home, settings: Settings) -> Address | None:
+    """The server of the settings; None where collections lie in their directories. Raises UsageError."""
+    url = settings.text("vectors.chroma")
+    return address_of(home, settings, url, settings.text("vectors.chroma_prefix")) if url else None
+
+
+def address_of(home: Home, settings: Settings, url: str, prefix: str) -> Address:
+    """A server by its address.
+
+    Args:
+        home: whose secrets hold the token. Only the server of the settings gets it.
+        settings: name that server and the header of its token.
+        url: the address.
+        prefix: begins the names of the collections.
+    """
+    url, configured = check_url(url), settings.text("vectors.chroma")
+    token = find_secret(home, CHROMA_TOKEN) if configured and url == check_url(configured) else None
+    headers = {}
+    if token:
+        if not url.startswith("https:") and not _is_loopback(urlsplit(url).hostname or ""):
+            raise UsageError(
+                f"{CHROMA_TOKEN} is set and {url} is not encrypted: others could read the token on its way",
+                "Give vectors.chroma an address that begins with https:.",
+            )
+        name = settings.text("vectors.chroma_header")
+        headers[name] = f"Bearer {token}" if name.lower() == BEARER else token
+    return Address(url, headers, prefix)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

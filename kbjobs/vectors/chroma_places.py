@@ -1,0 +1,76 @@
+"""On which server a model's collection was last published, as its ledger remembers it, and what it is named there.
+
+Whoever clears or deletes it may have other settings by then.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+
+from kbjobs.store.ledger import Ledger
+
+OWNER = "kbjobs_owner"
+"""The item of a collection's metadata that tells the ledger which it is a copy of; and the ledger's fact of it."""
+_PLACE = "on a server "
+
+log = logging.getLogger(__name__)
+
+
+def owner_of(ledger: Ledger) -> str:
+    """A random name of a ledger, by which its collections are known. A home that was moved or restored keeps it."""
+    known = ledger.fact(OWNER)
+    if known is None:
+        known = secrets.token_hex(16)
+        ledger.set_fact(OWNER, known)
+    return known
+
+
+def place_of(ledger: Ledger, key: str) -> tuple[str, str] | None:
+    """The address and the prefix of the server that a model's collection was last published on; None without one."""
+    noted = ledger.fact(_PLACE + key)
+    if noted is None:
+        return None
+    place = json.loads(noted)
+    return place["url"], place["prefix"]
+
+
+def list_places(ledger: Ledger) -> list[tuple[str, str, str]]:
+    """Of each model whose collection was published on a server its key, the address and the prefix."""
+    return [(row.key, *place) for row in ledger.models() if (place := place_of(ledger, row.key)) is not None]
+
+
+def name_collection(prefix: str, source_id: str, key: str) -> str:
+    """The name of a collection on a server."""
+    return f"{prefix}-{source_id}-{key}"
+
+
+def name_store(ledger: Ledger, key: str) -> str:
+    """The address of the server that a model's collection was last published on; '' where it lies in the home."""
+    place = place_of(ledger, key)
+    return "" if place is None else place[0]
+
+
+def note_place(ledger: Ledger, key: str, url: str, prefix: str, source_id: str) -> None:
+    """Remember where a collection lies from now on; the log tells of one that is left elsewhere."""
+    noted = place_of(ledger, key)
+    if noted == (url, prefix):
+        return
+    if noted is not None:
+        _tell_left(source_id, key, noted)
+    ledger.set_fact(_PLACE + key, json.dumps({"url": url, "prefix": prefix}))
+
+
+def forget_place(ledger: Ledger, key: str, source_id: str = "") -> None:
+    """The collection lies on no server any more; with ``source_id`` the log tells that it is left there."""
+    noted = place_of(ledger, key)
+    if noted is not None and source_id:
+        _tell_left(source_id, key, noted)
+    if noted is not None:
+        ledger.set_fact(_PLACE + key, None)
+
+
+def _tell_left(source_id: str, key: str, place: tuple[str, str]) -> None:
+    url, prefix = place
+    log.warning("the collection of before, %s on %s, is left there", name_collection(prefix, source_id, key), url)
