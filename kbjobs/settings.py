@@ -97,6 +97,18 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("vectors.chroma_header", "Authorization", "header of the secret CHROMA_TOKEN, for a proxy before it"),
     Setting("vectors.chroma_prefix", "kbjobs", "begins the names of the collections there"),
     Setting("vectors.chroma_wait", 600.0, "seconds that a job waits for it while it is away", 0, 86400),
+    Setting("packs.to", "", "where upload puts packs: a folder, s3://, gs://, az://; without one packs/ in the home"),
+    Setting("packs.from", "", "where install-source finds packs, also https://; without one where upload puts them"),
+    Setting("packs.keep", 2, "versions of a source that stay in a store after an upload", 1, 1000),
+    Setting("s3.endpoint", "", "address of an S3 server that is not Amazon's, as R2's; else AWS_ENDPOINT_URL"),
+    Setting("s3.region", "", "region of the bucket; else AWS_REGION"),
+    Setting(
+        "cloud.instance_credentials",
+        0,
+        "1: without credentials a store is asked with those that the machine's own metadata address gives",
+        0,
+        1,
+    ),
     Setting("online_requests", 16, "requests to the OpenAI API at the same time, at most", 1, 256),
     Setting(
         "online_price",
@@ -253,6 +265,11 @@ class Home:
     def sources(self) -> Path:
         """One folder per source."""
         return self.path / "sources"
+
+    @property
+    def packs(self) -> Path:
+        """The store that packs go to where no other is named."""
+        return self.path / "packs"
 
     @property
     def chains(self) -> Path:

@@ -22,6 +22,9 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 STARTING = 30.0  # seconds
+# Headers that a proxy passes on: of requests, and of answers.
+PASSED = ("Content-Type", "Authorization", "Range", "If-Match", "If-None-Match", "Host")
+KEPT = ("ETag", "Last-Modified", "Content-Range", "Accept-Ranges")
 
 
 def free_port() -> int:
@@ -114,10 +117,15 @@ class Proxy:
                 connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=60)
                 try:
                     connection.request(
-                        self.command, self.path, body, {"Content-Type": self.headers.get("Content-Type") or ""}
+                        self.command,
+                        self.path,
+                        body,
+                        {name: self.headers[name] for name in PASSED if name in self.headers},
                     )
                     found = connection.getresponse()
                     content, kind = found.read(), found.headers.get("Content-Type") or ""
+                    kept = {name: found.headers[name] for name in KEPT if name in found.headers}
+                    length = found.headers.get("Content-Length")
                 except OSError:
                     self.answer(502, b"<html>bad gateway</html>", "text/html")
                     return
@@ -127,16 +135,24 @@ class Proxy:
                     self.close_connection = True
                     self.connection.shutdown(socket.SHUT_RDWR)
                     return
-                self.answer(found.status, content, kind)
+                self.answer(found.status, content, kind, kept, length if self.command == "HEAD" else None)
 
-            def answer(self, status: int, content: bytes, kind: str) -> None:
+            def answer(
+                self,
+                status: int,
+                content: bytes,
+                kind: str,
+                more: dict[str, str] | None = None,
+                length: str | None = None,
+            ) -> None:
                 self.send_response(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(content)))
+                for name, value in {"Content-Type": kind, **(more or {})}.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", length or str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
 
-            do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = handle_any
+            do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = handle_any
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True

@@ -1,0 +1,163 @@
+"""A store in a local folder. Each file is written beside its place, flushed to the disk and renamed."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kbjobs.errors import UnavailableError
+from kbjobs.storage.bucket import Content, Entry
+from kbjobs.store.connection import is_disk_full
+from kbjobs.store.locks import try_lock
+
+UNFINISHED = ".part-"
+"""Begins the name of a file that is being written."""
+LOCK_SECONDS = 60.0
+
+
+class FolderBucket:
+    """A store in a folder; made when it is first written to."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.label = str(root)
+
+    def find(self, name: str) -> Entry | None:
+        """As :meth:`Bucket.find`. A link is nothing that was stored."""
+        try:
+            found = (self.root / name).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise _unreadable(self.root / name, error) from error
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        return Entry(name, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        """As :meth:`Bucket.list`."""
+        top = self.root / prefix
+        for path in sorted(top.rglob("*")) if top.is_dir() else ():
+            entry = self.find(str(path.relative_to(self.root)))
+            if entry is not None and not path.name.startswith(UNFINISHED):
+                yield entry
+
+    def read(self, name: str, most: int) -> Content | None:
+        """As :meth:`Bucket.read`. A link is not followed, whatever it leads to, and a pipe not waited for."""
+        path = self.root / name
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise UnavailableError(f"{path} is no regular file", "Remove it.")
+            return Content(file.read(most + 1), _tag(os.fstat(descriptor)))
+
+    def put(self, name: str, data: bytes) -> None:
+        """As :meth:`Bucket.put`."""
+        self._write(name, data)
+
+    def put_new(self, name: str, data: bytes) -> bool:
+        """As :meth:`Bucket.put_new`; the caller holds :meth:`locked`."""
+        if self.find(name) is not None:
+            return False
+        self._write(name, data)
+        return True
+
+    def put_over(self, name: str, data: bytes, tag: str | None) -> bool:
+        """As :meth:`Bucket.put_over`; the caller holds :meth:`locked`."""
+        path = self.root / name
+        if self.find(name) is None or _tag(path.lstat()) != tag:
+            return False
+        self._write(name, data)
+        return True
+
+    def delete(self, names: Sequence[str]) -> None:
+        """As :meth:`Bucket.delete`; folders that become empty go too."""
+        for name in names:
+            path = self.root / name
+            with _writing(path):
+                path.unlink(missing_ok=True)
+                for folder in path.parents:
+                    if folder == self.root or not folder.is_dir() or any(folder.iterdir()):
+                        break
+                    folder.rmdir()
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """As :meth:`Bucket.locked`."""
+        path = self.root / f".{name.replace('/', '-')}.lock"
+        with _writing(path):
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = try_lock(path, LOCK_SECONDS)
+        if lock is None:
+            raise UnavailableError(
+                f"{self.root / name} has been written by others for {LOCK_SECONDS:g} s", "Run the same again."
+            )
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def keeps_conditions(self) -> bool:
+        """As :meth:`Bucket.keeps_conditions`: those who write hold the lock."""
+        return True
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def _write(self, name: str, data: bytes) -> None:
+        path = self.root / name
+        with _writing(path):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(descriptor)
+                Path(unfinished).replace(path)
+            except BaseException:
+                Path(unfinished).unlink(missing_ok=True)
+                raise
+            _sync_folder(path.parent)
+
+
+def _tag(found: os.stat_result) -> str:
+    """Changes with each rename into place."""
+    return f"{found.st_ino} {found.st_mtime_ns} {found.st_size}"
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if is_disk_full(error):
+            raise UnavailableError(
+                f"the disk that holds {path.parent} is full", "Free some space and run the same again."
+            ) from error
+        raise UnavailableError(
+            f"cannot write {path}: {error.strerror}", "Check that its folder is there and writable for you."
+        ) from error
+
+
+def _unreadable(path: Path, error: OSError) -> UnavailableError:
+    return UnavailableError(f"cannot read {path}: {error.strerror}", "Check its permissions.")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last (fsync(2))."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

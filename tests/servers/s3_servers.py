@@ -1,0 +1,186 @@
+"""Real stores that speak S3, on the loopback, each in a process of its own.
+
+``Weed``: SeaweedFS, which authenticates and keeps conditions. ``Moto``: takes any credentials. ``Rclone``: a store that
+ignores conditions and answers a range with the whole object.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any, Self
+
+from tests.servers.chroma_process import free_port
+
+KEY, SECRET, BUCKET = "test-access-key", "test-secret-key", "packs"
+READER_KEY, READER_SECRET = "reader-access-key", "reader-secret-key"
+STARTING = 60.0  # seconds
+
+
+def low_port() -> int:
+    """A free port such that there is one 10,000 above it: SeaweedFS takes that for gRPC."""
+    while True:
+        port = free_port()
+        if port < 55_000:
+            return port
+
+
+class S3Server:
+    """A server with one bucket. ``environment`` is what leads a client there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = low_port()
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_REGION": "us-east-1",
+            "NO_PROXY": "127.0.0.1",
+        }
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def make_bucket(self) -> None:
+        raise NotImplementedError
+
+    def store(self, prefix: str = "") -> Any:
+        """A client of obstore's own."""
+        from obstore.store import S3Store
+
+        return S3Store(
+            BUCKET, prefix=prefix or None, endpoint=self.endpoint, access_key_id=KEY, secret_access_key=SECRET,
+            region="us-east-1", client_options={"allow_http": True},
+        )  # fmt: skip
+
+    def __enter__(self) -> Self:
+        self.start()
+        self.make_bucket()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command(), stdout=log, stderr=log, start_new_session=True, cwd=self.folder
+            )
+        until = time.monotonic() + STARTING
+        while time.monotonic() < until:
+            assert self._process.poll() is None, (self.folder / "log").read_text()[-2000:]
+            try:
+                with urllib.request.urlopen(self.endpoint, timeout=5):
+                    return
+            except urllib.error.HTTPError:
+                return  # it answers
+            except OSError:
+                time.sleep(0.05)
+        raise AssertionError("the server does not answer")
+
+    def kill(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+
+class Weed(S3Server):
+    """SeaweedFS. ``READER_KEY`` may read alone."""
+
+    def command(self) -> list[str]:
+        program = shutil.which("weed")
+        assert program is not None
+        config = self.folder / "s3.json"
+        identities = [
+            {
+                "name": name,
+                "credentials": [{"accessKey": key, "secretKey": secret}],
+                "actions": actions,
+            }
+            for name, key, secret, actions in (
+                ("kb", KEY, SECRET, ["Admin", "Read", "Write", "List", "Tagging"]),
+                ("reader", READER_KEY, READER_SECRET, ["Read", "List"]),
+            )
+        ]
+        config.write_text(json.dumps({"identities": identities}))
+        (self.folder / "data").mkdir(exist_ok=True)
+        ports = [low_port() for _ in range(3)]
+        return [
+            program, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={self.folder / 'data'}",
+            f"-master.port={ports[0]}", f"-volume.port={ports[1]}", "-filer", f"-filer.port={ports[2]}",
+            "-s3", f"-s3.port={self.port}", "-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={config}",
+            "-master.volumeSizeLimitMB=64", "-volume.max=50",
+        ]  # fmt: skip
+
+    def make_bucket(self) -> None:
+        _make_bucket(self)
+
+
+class Moto(S3Server):
+    """moto's server."""
+
+    def command(self) -> list[str]:
+        program = shutil.which("moto_server")
+        assert program is not None
+        return [program, "-H", "127.0.0.1", "-p", str(self.port)]
+
+    def make_bucket(self) -> None:
+        _make_bucket(self)
+
+
+class Rclone(S3Server):
+    """``rclone serve s3`` on a folder."""
+
+    def command(self) -> list[str]:
+        program = shutil.which("rclone")
+        assert program is not None
+        (self.folder / "data" / BUCKET).mkdir(parents=True, exist_ok=True)
+        return [
+            program, "serve", "s3", "--addr", f"127.0.0.1:{self.port}", "--auth-key", f"{KEY},{SECRET}",
+            str(self.folder / "data"),
+        ]  # fmt: skip
+
+    def make_bucket(self) -> None:
+        assert (self.folder / "data" / BUCKET).is_dir()
+
+
+def _make_bucket(server: S3Server) -> None:
+    """Make the bucket, and wait until it takes an object: a fresh SeaweedFS refuses for a moment."""
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    client = boto3.client(
+        "s3", endpoint_url=server.endpoint, aws_access_key_id=KEY, aws_secret_access_key=SECRET,
+        region_name="us-east-1", config=Config(retries={"max_attempts": 1}),
+    )  # fmt: skip
+    until = time.monotonic() + STARTING
+    while True:
+        try:
+            with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
+                client.create_bucket(Bucket=BUCKET)
+            client.put_object(Bucket=BUCKET, Key="ready", Body=b"1")
+            client.delete_object(Bucket=BUCKET, Key="ready")
+        except (BotoCoreError, ClientError):
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
+        else:
+            return
