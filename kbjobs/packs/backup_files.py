@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+from urllib.parse import unquote_to_bytes
 
 from kbjobs.content.files import FoundFile, find_files, name_roots, parts_of, quote_key
 from kbjobs.errors import ConflictError, UnavailableError
@@ -62,8 +63,11 @@ def list_files(folder: SourceFolder, source: Source) -> FileList:
             continue
         top, mark, below = entry.key.partition("/")
         name = f"{roots[top]}{mark}{below}"
-        for path in parts_of(entry.path) if entry.is_archive else [entry.path]:
-            files.append(SourceFile(name[: len(name) - len(entry.path.name)] + path.name, os.fspath(path)))
+        if entry.is_archive:
+            inside = name.rpartition("/")[0]
+            files += [SourceFile(f"{inside}/{quote_key(path.name)}", os.fspath(path)) for path in parts_of(entry.path)]
+        else:
+            files.append(SourceFile(name, os.fspath(entry.path)))
     files += _list_assets(folder.assets)
     files.sort(key=lambda file: file.name)
     folded = {fold_name(file.name) for file in files}
@@ -72,8 +76,9 @@ def list_files(folder: SourceFolder, source: Source) -> FileList:
 
 def fold_name(name: str) -> bytes:
     """A short mark that is equal for names which are one file where case and composition do not count."""
-    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
-    return hashlib.blake2b(folded.encode(), digest_size=16).digest()
+    plain = os.fsdecode(unquote_to_bytes(name))
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFD", plain).casefold())
+    return hashlib.blake2b(folded.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _list_assets(folder: Path) -> Iterator[SourceFile]:

@@ -48,6 +48,8 @@ def describe_pack(pack: Pack) -> dict[str, Any]:
 
 def verify_pack(pack: Pack) -> None:
     """Read all of a pack, and raise DamagedPackError for the first thing that is not as it should be."""
+    for _ in pack.documents():  # so that what is wrong with them is told of them
+        pass
     _check_known(pack, "metadata", (record.doc_id for record in pack.metadata()))
     _check_known(pack, "links", (record.doc_id for record in pack.links()))
     for profile in pack.manifest.profiles:
@@ -73,8 +75,6 @@ def _check_known(pack: Pack, name: str, doc_ids: Iterable[str]) -> None:
             raise DamagedPackError(
                 pack.place.label, MANIFEST, f"({name}) has the document {doc_id}, which is not there"
             )
-    for _ in documents:  # the rest of them is checked too
-        pass
 
 
 def _by_count(languages: dict[str, int]) -> dict[str, int]:

@@ -84,7 +84,8 @@ class BackupReader:
         folded: set[bytes] = set()
         size = 0
         for record in self._pack.files():
-            name = fold_name(os.fsdecode(self.path_of(record.name)))
+            self.path_of(record.name)
+            name = fold_name(record.name)
             if name in folded and not self._backup.case_sensitive:
                 raise self.damaged(record.name, "differs from another name in nothing but case")
             folded.add(name)

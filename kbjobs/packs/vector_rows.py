@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+MAGIC = b"\x93NUMPY\x01\x00"
+"""What an array begins with: magic and version; two bytes with the length of the header follow."""
 MAX_HEADER = 1_024
-"""Most bytes of an array's header: those that are written have 128."""
+"""Most bytes before the numbers: those that are written have 128."""
 TOLERANCE = 0.01
 """How far a vector's length may be from 1: the ledger holds them normalised, in float32."""
+
+# The form in which NumPy writes it. Its own reader compiles the header as Python.
+_HEADER = re.compile(
+    rb"\{'descr': '(?P<kind>[^']{1,20})', 'fortran_order': (?P<order>True|False),"
+    rb" 'shape': \((?P<shape>\d{1,19}(?:, ?\d{1,19}){0,9},?)\),? ?\} *\n"
+)
 
 
 def write_rows(vectors: Sequence[bytes], dimension: int) -> bytes:
@@ -36,22 +45,18 @@ def read_rows(data: bytes, count: int, dimension: int) -> NDArray[np.float32]:
     Raises:
         ValueError: it is not an array of ``count`` vectors of unit length.
     """
-    file = io.BytesIO(data)
-    try:
-        version = npy.read_magic(file)
-    except ValueError as error:
-        raise ValueError("is no array of NumPy") from error
-    if version != (1, 0):
-        raise ValueError(f"is of version {version[0]}.{version[1]} of NumPy's format, not 1.0")
-    try:
-        shape, is_fortran, kind = npy.read_array_header_1_0(file, max_header_size=MAX_HEADER)
-    except (ValueError, TypeError, RecursionError, MemoryError) as error:
-        raise ValueError("has a header that cannot be read") from error
-    if kind != np.dtype("<f4") or is_fortran:
-        raise ValueError(f"holds {kind}{' in columns' if is_fortran else ''}, not float32 in rows")
+    if not data.startswith(MAGIC):
+        raise ValueError("is no array in version 1.0 of NumPy's format")
+    start = len(MAGIC) + 2 + int.from_bytes(data[len(MAGIC) : len(MAGIC) + 2], "little")
+    header = _HEADER.fullmatch(data, len(MAGIC) + 2, min(start, MAX_HEADER))
+    if header is None:
+        raise ValueError("has a header that cannot be read")
+    kind, order = header["kind"].decode("ascii", "replace"), header["order"]
+    if kind != "<f4" or order != b"False":
+        raise ValueError(f"holds {kind}{'' if order == b'False' else ' in columns'}, not float32 in rows")
+    shape = tuple(int(number) for number in header["shape"].split(b",") if number.strip())
     if shape != (count, dimension):
         raise ValueError(f"has the shape {shape}, not {count:,} vectors of {dimension:,} numbers")
-    start = file.tell()
     if len(data) - start != count * dimension * 4:
         raise ValueError(f"has {len(data) - start:,} bytes of numbers, not {count * dimension * 4:,}")
     rows = np.frombuffer(data, "<f4", offset=start).reshape(count, dimension)
