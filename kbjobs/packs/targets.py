@@ -106,7 +106,8 @@ class FolderTarget:
     def _write(self, name: str, data: bytes) -> None:
         path = self._root / name
         with _writing(path):
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self._root, *reversed(path.relative_to(self._root).parents[:-1])):
+                (self._root / folder).mkdir(mode=0o700, exist_ok=True)
             descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=".part-")
             try:
                 with os.fdopen(descriptor, "wb") as file:

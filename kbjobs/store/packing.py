@@ -13,12 +13,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from kbjobs.store.connection import explain
-from kbjobs.store.ledger import KEPT, Ledger
+from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import IndexedModel
 
 PACKED_FACTS = ("site titles", "minimum text length")
 """What has to be known to read the source's files as they were read: all other facts are about this ledger alone."""
 
+# Document by document: nothing has to be sorted, which would be done in a file as large as all that is read.
+_CHUNKS = "FROM documents d CROSS JOIN chunks c ON c.doc_id = d.doc_id AND c.profile = :profile WHERE d.filtered = 0"
+_ORDER = "ORDER BY d.doc_id, c.ordinal"
 # Of passages with the same text, the first carries its vector. The order is that of the documents, so that a document
 # which changes changes vectors in one place.
 _FIRST = (
@@ -34,7 +37,6 @@ class Counts:
 
     documents: int
     filtered: int
-    passages: dict[int, int]
     bytes: int
 
 
@@ -78,16 +80,12 @@ class PackedLedger:
     def counts(self, models: list[PackedModel]) -> Counts:
         """How much of it goes into a pack."""
         documents, filtered = self._execute("SELECT count(*), coalesce(sum(filtered), 0) FROM documents").fetchone()
-        profiles = {model.row.profile for model in models}
-        passages = {profile: self._ledger.count_chunks(profile) for profile in profiles}
         texts = sum(
-            self._execute("SELECT coalesce(sum(length(text)), 0) FROM chunks WHERE profile = ?", (profile,)).fetchone()[
-                0
-            ]
-            for profile in profiles
+            self._execute("SELECT sum(length(text)) FROM chunks WHERE profile = ?", (profile,)).fetchone()[0] or 0
+            for profile in {model.row.profile for model in models}
         )
         vectors = sum(self._ledger.count_texts(one.row.profile) * one.row.dimension * 4 for one in models)
-        return Counts(documents, filtered, passages, texts + vectors)
+        return Counts(documents, filtered, texts + vectors)
 
     def languages(self) -> dict[str, int]:
         """How many documents each language has, the most frequent first."""
@@ -125,22 +123,22 @@ class PackedLedger:
     def passages(self, profile: int) -> Iterator[dict[str, Any]]:
         """The passages of a profile that are not filtered, in the order of the documents' ids."""
         return self._dicts(
-            "SELECT doc_id, ordinal, text, text_hash, tokens, page FROM chunks c"
-            f" WHERE profile = ? AND {KEPT} ORDER BY doc_id, ordinal",
-            (profile,),
+            f"SELECT c.doc_id, c.ordinal, c.text, c.text_hash, c.tokens, c.page {_CHUNKS} {_ORDER}",
+            {"profile": profile},
         )
 
     def vectors(self, model: IndexedModel) -> Iterator[tuple[str, bytes]]:
         """Hash and vector of each text that a passage carries, once, in the order of the passages."""
         rows = self._execute(
-            "SELECT c.text_hash, v.vector FROM chunks c"
-            " JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash"
-            f" WHERE c.profile = ? AND {KEPT} AND {_FIRST} ORDER BY c.doc_id, c.ordinal",
-            (model.id, model.profile),
+            "SELECT c.text_hash,"
+            " (SELECT vector FROM vectors v WHERE v.model = :model AND v.text_hash = c.text_hash) AS vector"
+            f" {_CHUNKS} AND {_FIRST} {_ORDER}",
+            {"model": model.id, "profile": model.profile},
         )
-        for row in rows:
-            yield row[0], row[1]
+        for text_hash, vector in rows:
+            if vector is not None:
+                yield text_hash, vector
 
-    def _dicts(self, statement: str, values: tuple[Any, ...] = ()) -> Iterator[dict[str, Any]]:
-        for row in self._execute(statement, values):
+    def _dicts(self, statement: str, values: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+        for row in self._execute(statement, values or {}):
             yield dict(row)
