@@ -1,0 +1,129 @@
+"""``kbjobs pack``: a source as files that can be carried elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kbjobs.commands._render import print_json, print_table, say
+from kbjobs.errors import ExitCode
+from kbjobs.settings import current_home
+from kbjobs.wording import counted
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+
+
+@app.callback()
+def pack() -> None:
+    """Build and inspect packs: a source as files that can be carried elsewhere.
+
+    Example:  kbjobs pack inspect /media/stick/wiki.kbpack
+    """
+
+
+@app.command()
+def build(
+    source_id: Annotated[str, typer.Argument(metavar="SOURCE", help="Id of the source.", show_default=False)],
+    target: Annotated[
+        Path, typer.Argument(metavar="TARGET", help="A file to write (.kbpack), or the folder of a store.")
+    ],
+    include_backup: Annotated[
+        bool, typer.Option("--include-backup", help="With the source's files: pages, PDFs, ZIM files.")
+    ] = False,
+    as_json: JSON = False,
+) -> None:
+    """Write a source into a pack: documents, passages, vectors, and with --include-backup its files.
+
+    It is that of one moment, whatever jobs run. The same source gives the same bytes. In a store, which may hold many
+    packs, only what is not there yet is written. Exits 3 where files could not be read.
+
+    Example:  kbjobs pack build wiki /media/stick/wiki.kbpack --include-backup
+    """
+    from kbjobs.packs.building import PackBuilder
+    from kbjobs.packs.targets import FILE_SUFFIX, FileTarget, FolderTarget, write_pack
+    from kbjobs.store.sources import SourceFolder
+
+    with PackBuilder(SourceFolder(current_home().sources, source_id), include_backup) as builder:
+        if target.suffix == FILE_SUFFIX:
+            with FileTarget(target) as file:
+                written = write_pack(builder, file)
+        else:
+            written = write_pack(builder, FolderTarget(target))
+    if as_json:
+        print_json(written.as_dict())
+    else:
+        say(
+            f"{target}: {source_id}, version {written.version[:12]}, {written.manifest.size / 1e6:,.1f} MB in"
+            f" {counted(written.parts, 'part')}, {written.new_bytes / 1e6:,.1f} MB written."
+        )
+    for key, reason in builder.unseen:
+        say(f"Not in it: {key}: {reason}")
+    if builder.unseen:
+        raise typer.Exit(ExitCode.PARTIAL)
+
+
+@app.command()
+def inspect(
+    where: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|URL",
+            help="A manifest.json, its folder, or a .kbpack file; a path or file://.",
+            show_default=False,
+        ),
+    ],
+    verify: Annotated[bool, typer.Option("--verify", help="Read all of it, and check every part.")] = False,
+    as_json: JSON = False,
+) -> None:
+    """Show what a pack holds without installing it.
+
+    Example:  kbjobs pack inspect /media/stick/wiki.kbpack --verify
+    """
+    from kbjobs.packs.inspecting import describe_pack, verify_pack
+    from kbjobs.packs.reading import open_pack
+
+    with open_pack(where) as opened:
+        if verify:
+            verify_pack(opened)
+        described = describe_pack(opened)
+    if as_json:
+        print_json({**described, "verified": verify})
+        return
+    print_table(("", ""), list(_rows(described)))
+    if verify:
+        say(f"All {counted(described['parts'], 'part')} are as they should be.")
+
+
+def _rows(pack: dict[str, Any]) -> list[tuple[str, str]]:
+    backup = pack["backup"]
+    languages = ", ".join(f"{name} {count:,}" for name, count in pack["languages"].items())
+    rows = [
+        ("source", pack["source"]),
+        ("name", pack["name"]),
+        ("licence", pack["license"] or "not told"),
+        ("base URL", pack["base_url"] or ""),
+        ("tags", ", ".join(pack["tags"])),
+        ("version", pack["version"]),
+        ("format", pack["format"]),
+        ("languages", languages or "unknown"),
+        ("documents", f"{pack['documents']:,}" + (f", {pack['filtered']:,} more filtered" if pack["filtered"] else "")),
+        *(
+            (
+                "model",
+                f"{model['name']}, dimension {model['dimension']:,}: {counted(model['passages'], 'passage')},"
+                f" {counted(model['vectors'], 'vector')}, {_mega(model['size'])}",
+            )
+            for model in pack["models"]
+        ),
+        ("size", f"{_mega(pack['size'])} in {counted(pack['parts'], 'part')}"),
+        ("backup", f"{counted(backup['files'], 'file')}, {_mega(backup['bytes'])}" if backup else "not in it"),
+    ]
+    return [row for row in rows if row[1]]
+
+
+def _mega(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

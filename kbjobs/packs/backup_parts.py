@@ -1,0 +1,102 @@
+"""The backup in a pack: large files cut into pieces of one size, small ones together in parts, and the list of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Generator, Iterator
+from typing import IO
+
+from kbjobs.packs.backup_files import FileList, SourceFile, open_unchanged
+from kbjobs.packs.manifest import Backup, Part
+from kbjobs.packs.parts import SealedPart, is_cut_behind, seal
+from kbjobs.packs.records import FileRecord, Piece
+from kbjobs.packs.tables import TableWriter
+
+PIECE = 8 * 1024 * 1024
+"""Bytes of a piece of a large file. So much is sent again where a line breaks: a minute at 1 Mbit/s. Smaller ones would
+be more requests, each with its round trip; S3 and R2 take no part below 5 MiB in their own multipart uploads."""
+
+
+def build_backup(listed: FileList, tell: Callable[[int], None]) -> Generator[SealedPart, None, Backup]:
+    """Yields the parts of a backup, and returns what there is of it.
+
+    Args:
+        listed: the files.
+        tell: called with bytes as they are read; may raise.
+    """
+    builder = _BackupBuilder(tell)
+    for file in listed.files:
+        yield from builder.add(file)
+    yield from builder.finish()
+    return Backup(
+        roots=listed.roots,
+        bytes=builder.bytes,
+        case_sensitive=listed.case_sensitive,
+        files=builder.table.table,
+        data=builder.parts,
+    )
+
+
+class _BackupBuilder:
+    def __init__(self, tell: Callable[[int], None]) -> None:
+        self._tell = tell
+        self.table = TableWriter(lambda size: None)
+        self.parts: list[Part] = []
+        self.bytes = 0
+        self._waiting: list[tuple[SourceFile, bytes]] = []  # small files that go into one part
+        self._size = 0
+
+    def add(self, file: SourceFile) -> Iterator[SealedPart]:
+        with open_unchanged(file) as opened:
+            first = opened.read(PIECE)
+            self._tell(len(first))
+            if len(first) == PIECE:
+                # The list is in the order of names.
+                yield from self._seal_waiting()
+                record = yield from self._cut(file, first, opened)
+        if len(first) == PIECE:
+            yield from self.table.add(record)
+            return
+        self._waiting.append((file, first))
+        self._size += len(first)
+        if is_cut_behind(file.name.encode(), len(first), self._size):
+            yield from self._seal_waiting()
+
+    def finish(self) -> Iterator[SealedPart]:
+        yield from self._seal_waiting()
+        yield from self.table.finish()
+
+    def _cut(self, file: SourceFile, first: bytes, rest: IO[bytes]) -> Generator[SealedPart, None, FileRecord]:
+        digest = hashlib.sha256()
+        pieces: list[Piece] = []
+        data = first
+        size = 0
+        while data:
+            digest.update(data)
+            size += len(data)
+            sealed = seal(data, is_packed=False)  # large files are archives, PDFs and pictures
+            pieces.append(Piece(part=self._add_part(sealed.part), offset=0, length=len(data)))
+            yield sealed
+            data = rest.read(PIECE)
+            self._tell(len(data))
+        self.bytes += size
+        return FileRecord(name=file.name, size=size, sha256=digest.hexdigest(), pieces=pieces)
+
+    def _seal_waiting(self) -> Iterator[SealedPart]:
+        number = 0
+        if self._size:
+            sealed = seal(b"".join(data for _, data in self._waiting))
+            number = self._add_part(sealed.part)
+            yield sealed
+        offset = 0
+        for file, data in self._waiting:
+            pieces = [Piece(part=number, offset=offset, length=len(data))] if data else []
+            offset += len(data)
+            digest = hashlib.sha256(data).hexdigest()
+            yield from self.table.add(FileRecord(name=file.name, size=len(data), sha256=digest, pieces=pieces))
+        self.bytes += self._size
+        self._waiting, self._size = [], 0
+
+    def _add_part(self, part: Part) -> int:
+        self.parts.append(part)
+        return len(self.parts) - 1

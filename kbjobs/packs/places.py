@@ -1,0 +1,188 @@
+"""Where a pack is read from.
+
+Whoever reads gives names below the root of a store, and how many bytes it wants at most."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tarfile
+from pathlib import Path
+from typing import IO, Protocol
+from urllib.parse import unquote, urlsplit
+
+from kbjobs.errors import NotFoundError, UnavailableError, UsageError
+from kbjobs.packs.damage import DamagedPackError
+from kbjobs.packs.manifest import MANIFEST, MAX_MANIFEST, MAX_PART
+
+MAX_MEMBERS = 100_000
+"""Most members of a pack in one file."""
+
+_MEMBER = re.compile(r"objects/[0-9a-f]{64}|manifest\.json")
+_PACK = re.compile(r"(?P<name>packs/(?P<source>[^/]+)/(?P<version>[0-9a-f]{64})/manifest\.json)\Z")
+
+
+class Place(Protocol):
+    """Where a pack lies."""
+
+    @property
+    def label(self) -> str:
+        """What to call it in messages."""
+        ...
+
+    @property
+    def manifest(self) -> str:
+        """The name of the manifest."""
+        ...
+
+    def close(self) -> None:
+        """Give back what is kept open."""
+        ...
+
+    def read(self, name: str, most: int) -> bytes:
+        """The bytes of a file; those of a larger one up to one more than ``most``.
+
+        Raises:
+            DamagedPackError: it is not there, or no regular file.
+            UnavailableError: it cannot be read.
+        """
+        ...
+
+
+class FolderPlace:
+    """A pack in a store in a local folder; ``manifest`` is its name below the root of the store."""
+
+    def __init__(self, root: Path, manifest: str) -> None:
+        self._root = root
+        self.manifest = manifest
+        self.label = str(root / manifest)
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def read(self, name: str, most: int) -> bytes:
+        """See :class:`Place`. A link is not followed, whatever it leads to, and a pipe not waited for."""
+        path = self._root / name
+        try:
+            with _open_regular(path, self.label, name) as file:
+                return file.read(most + 1)
+        except FileNotFoundError:
+            raise DamagedPackError(self.label, name, "is missing") from None
+        except OSError as error:
+            raise UnavailableError(f"cannot read {path}: {error.strerror}", "Check its permissions.") from error
+
+
+class FilePlace:
+    """A pack in one file. To be closed after use."""
+
+    manifest = MANIFEST
+
+    def __init__(self, path: Path) -> None:
+        self.label = str(path)
+        try:
+            self._file = _open_regular(path, self.label, "the file")
+        except OSError as error:
+            raise UnavailableError(f"cannot read {path}: {error.strerror}", "Check its permissions.") from error
+        try:
+            self._members = self._list()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def read(self, name: str, most: int) -> bytes:
+        """See :class:`Place`."""
+        if name not in self._members:
+            raise DamagedPackError(self.label, name, "is missing")
+        start, size = self._members[name]
+        self._file.seek(start)
+        return self._file.read(min(size, most + 1))
+
+    def _list(self) -> dict[str, tuple[int, int]]:
+        """Where each member lies. A tar may hold links, devices and any names; a pack holds its files alone."""
+        found: dict[str, tuple[int, int]] = {}
+        whole = os.fstat(self._file.fileno()).st_size
+        place = 0
+        while MANIFEST not in found:
+            self._file.seek(place)
+            block = self._file.read(tarfile.BLOCKSIZE)
+            try:
+                header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+            except tarfile.TarError as error:
+                what = "is cut, its manifest is missing" if place >= whole or found else f"is no tar file ({error})"
+                raise DamagedPackError(self.label, "the file", what) from error
+            name, start = header.name, place + tarfile.BLOCKSIZE
+            if not _MEMBER.fullmatch(name) or header.type != tarfile.REGTYPE:
+                raise DamagedPackError(self.label, f"{name!r}", "is no file that a pack has")
+            if name in found:
+                raise DamagedPackError(self.label, name, "is there twice")
+            most = MAX_MANIFEST if name == MANIFEST else MAX_PART
+            if not 0 <= header.size <= most:
+                raise DamagedPackError(
+                    self.label, name, f"has {header.size:,} bytes, more than the {most:,} it may have"
+                )
+            if start + header.size > whole:
+                raise DamagedPackError(self.label, name, "is cut: the file ends in it")
+            if len(found) == MAX_MEMBERS:
+                raise DamagedPackError(self.label, "the file", f"has more than {MAX_MEMBERS:,} parts")
+            found[name] = (start, header.size)
+            place = start + header.size + -header.size % tarfile.BLOCKSIZE
+        return found
+
+
+def find_place(where: str) -> FolderPlace | FilePlace:
+    """The pack that a user names: a manifest.json, the folder that holds it, or a pack in one file; a path or file://.
+
+    Raises:
+        UsageError: it is none of these.
+        NotFoundError: it is not there.
+    """
+    named = _path_of(where)
+    path = Path(named).absolute()
+    if "\0" in named or not path.exists():
+        raise NotFoundError(
+            f"there is no pack {where!r}", f"Name a {MANIFEST}, the folder that holds it, or a pack in one file."
+        )
+    if path.name != MANIFEST:
+        path = path.resolve()  # the user may name a link; what lies in a store is none
+    if path.is_dir():
+        if not (path / MANIFEST).exists():
+            raise UsageError(f"{where} holds no {MANIFEST}", _name_packs(path))
+        path /= MANIFEST
+    if path.name != MANIFEST:
+        return FilePlace(path)
+    found = _PACK.search(path.as_posix())
+    if found is None:
+        raise UsageError(
+            f"{where} does not lie where a store has its packs",
+            f"Its place is packs/SOURCE/VERSION/{MANIFEST}; the parts lie in objects/ beside packs/.",
+        )
+    return FolderPlace(path.parents[3], found["name"])
+
+
+def _path_of(where: str) -> str:
+    if "://" not in where:
+        return where
+    parts = urlsplit(where)
+    if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
+        raise UsageError(f"{where} cannot be read", "Give a path, or a URL that begins with file:///.")
+    return unquote(parts.path)
+
+
+def _name_packs(path: Path) -> str:
+    packs = sorted(path.glob(f"packs/*/*/{MANIFEST}"))
+    return (
+        f"It is a store; name one of its packs, such as {packs[0].parent}." if packs else "Name the folder of a pack."
+    )
+
+
+def _open_regular(path: Path, label: str, name: str) -> IO[bytes]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise DamagedPackError(label, name, "is no regular file")
+    return os.fdopen(descriptor, "rb")

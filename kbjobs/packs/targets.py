@@ -1,0 +1,194 @@
+"""Where a pack is written to: a store in a local folder, or one file. A pack is there once its manifest is."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from kbjobs.crashpoints import crash_point
+from kbjobs.errors import UnavailableError
+from kbjobs.packs.building import PackBuilder
+from kbjobs.packs.manifest import MANIFEST, Manifest, manifest_name, name_version
+from kbjobs.packs.parts import SealedPart
+from kbjobs.store.connection import is_disk_full
+
+FILE_SUFFIX = ".kbpack"
+"""What a pack in one file is called."""
+
+
+class Target(Protocol):
+    """What takes the parts of a pack, and after all of them its manifest."""
+
+    def has(self, sealed: SealedPart) -> bool:
+        """Whether a part is there already."""
+        ...
+
+    def put(self, sealed: SealedPart) -> None:
+        """Store a part."""
+        ...
+
+    def publish(self, manifest: Manifest) -> None:
+        """Store the manifest, once all parts are stored for good."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A pack that was written: its version; how many different parts it has, and how many had to be stored."""
+
+    manifest: Manifest
+    version: str
+    parts: int
+    new_parts: int
+    new_bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """As the JSON that ``--json`` prints."""
+        return {
+            "source": self.manifest.source.id,
+            "version": self.version,
+            "size": self.manifest.size,
+            "parts": self.parts,
+            "new_parts": self.new_parts,
+            "new_bytes": self.new_bytes,
+        }
+
+
+def write_pack(builder: PackBuilder, target: Target) -> Written:
+    """Write a pack part by part; what is there already is not written again."""
+    seen: set[str] = set()
+    new_parts = new_bytes = 0
+    for sealed in builder.parts():
+        if sealed.part.sha256 in seen:
+            continue
+        seen.add(sealed.part.sha256)
+        if not target.has(sealed):
+            target.put(sealed)
+            new_parts += 1
+            new_bytes += sealed.part.size
+            crash_point("pack.part_written")
+    crash_point("pack.before_manifest")
+    target.publish(builder.manifest)
+    crash_point("pack.published")
+    version = name_version(builder.manifest.encode())
+    return Written(builder.manifest, version, len(seen), new_parts, new_bytes)
+
+
+class FolderTarget:
+    """A store in a folder: ``objects/HASH`` and ``packs/SOURCE/VERSION/manifest.json``."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def has(self, sealed: SealedPart) -> bool:
+        """Whether a file of that name and size is there: each was renamed into place when it was whole."""
+        try:
+            return (self._root / sealed.part.name).stat().st_size == sealed.part.size
+        except OSError:
+            return False
+
+    def put(self, sealed: SealedPart) -> None:
+        """Write a part beside its place, and rename it."""
+        self._write(sealed.part.name, sealed.data)
+
+    def publish(self, manifest: Manifest) -> None:
+        """Write the manifest likewise."""
+        text = manifest.encode()
+        self._write(manifest_name(manifest.source.id, name_version(text)), text)
+
+    def _write(self, name: str, data: bytes) -> None:
+        path = self._root / name
+        with _writing(path):
+            for folder in (self._root, *reversed(path.relative_to(self._root).parents[:-1])):
+                (self._root / folder).mkdir(mode=0o700, exist_ok=True)
+            descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(descriptor)
+                Path(unfinished).replace(path)
+            except BaseException:
+                Path(unfinished).unlink(missing_ok=True)
+                raise
+            _sync_folder(path.parent)
+
+
+class FileTarget:
+    """A pack in one file, a tar without compression: the parts, then the manifest. To be used as a context.
+
+    The same pack is the same file. It is written beside its place, and renamed once it is whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._unfinished = path.with_name(f".{path.name}.part")
+
+    def __enter__(self) -> Self:
+        with _writing(self._path):
+            descriptor = os.open(self._unfinished, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            self._file = os.fdopen(descriptor, "wb")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(OSError):  # what is still to be written does not matter any more
+            self._file.close()
+        self._unfinished.unlink(missing_ok=True)
+
+    def has(self, sealed: SealedPart) -> bool:
+        """Whether the part is there: never, the file is begun anew each time."""
+        return False
+
+    def put(self, sealed: SealedPart) -> None:
+        """Append a part."""
+        self._append(sealed.part.name, sealed.data)
+
+    def publish(self, manifest: Manifest) -> None:
+        """Append the manifest and the end of the archive, and put the file into its place."""
+        self._append(MANIFEST, manifest.encode())
+        with _writing(self._path):
+            self._file.write(bytes(2 * tarfile.BLOCKSIZE))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._unfinished.replace(self._path)
+            _sync_folder(self._path.parent)
+
+    def _append(self, name: str, data: bytes) -> None:
+        header = tarfile.TarInfo(name)
+        header.size, header.mode = len(data), 0o600
+        with _writing(self._path):
+            self._file.write(header.tobuf(tarfile.USTAR_FORMAT))
+            self._file.write(data)
+            self._file.write(bytes(-len(data) % tarfile.BLOCKSIZE))
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if is_disk_full(error):
+            raise UnavailableError(
+                f"the disk that holds {path.parent} is full", "Free some space and run the same again."
+            ) from error
+        raise UnavailableError(
+            f"cannot write {path}: {error.strerror}", "Check that its folder is there and writable for you."
+        ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last (fsync(2))."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
