@@ -155,7 +155,11 @@ def describe_counts(job: Job) -> str:
     phase = job.phase
     if phase is None or not phase.total:
         return job.message
-    counts = f"{phase.current:,}/{phase.total:,} {phase.unit}"
+    counts = (
+        f"{phase.current / 1e6:,.1f}/{phase.total / 1e6:,.1f} MB"
+        if phase.unit == "bytes"
+        else f"{phase.current:,}/{phase.total:,} {phase.unit}"
+    )
     return f"{job.message}: {counts}" if job.message else counts
 
 
@@ -164,6 +168,8 @@ def describe_rate(job: Job) -> str:
     rate = job.phase.rate if job.phase else None
     if not rate:
         return ""
+    if job.phase is not None and job.phase.unit == "bytes":
+        return f"{rate / 1e6:,.1f} MB/s"
     return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:g}/s"
 
 

@@ -15,6 +15,7 @@ NAMES: tuple[str, ...] = (
     "delete_source",
     "zim_inspect",
     "zim_index",
+    "upload",
 )
 # Not for people: what the API makes jobs of.
 INTERNAL: tuple[str, ...] = ("python_function",)

@@ -1,0 +1,236 @@
+"""Sending the pack of a source to a store: parts that are not there, then the manifest, then the catalogue.
+
+A reader never sees half a pack. A kill sends again at most the parts that were on their way.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from kbjobs.context import Context, PhaseResult
+from kbjobs.crashpoints import crash_point
+from kbjobs.errors import KbjobsError, UnavailableError
+from kbjobs.packs.building import PackBuilder
+from kbjobs.packs.catalogue import (
+    Catalogue,
+    Version,
+    change_catalogue,
+    change_without_conditions,
+    describe_version,
+    version_name,
+    with_version,
+)
+from kbjobs.packs.manifest import Manifest, Part
+from kbjobs.packs.parts import SealedPart
+from kbjobs.storage.bucket import Bucket
+from kbjobs.wording import counted
+
+AT_ONCE = 6
+"""Parts on their way at the same time: of 20 MiB each they are what a kill sends again, and what is in memory."""
+MARKERS = "uploads/"
+"""Where a marker lies while an upload runs: what it counts on is not to be pruned meanwhile."""
+SEND = (0.0, 0.97)
+
+
+@dataclass(slots=True)
+class _Sent:
+    """What an upload has sent and found so far, in parts and bytes."""
+
+    new_parts: int = 0
+    new_bytes: int = 0
+    told: int = 0
+    seen: set[str] = field(default_factory=set)
+    reused: list[Part] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def upload(context: Context, bucket: Bucket, include_backup: bool, keep: int, dry_run: bool) -> PhaseResult:
+    """Send the context's source to a store.
+
+    Args:
+        context: of the job, which need not hold the source's lock: the pack is of one moment.
+        bucket: the store.
+        include_backup: whether the source's files go too.
+        keep: how many versions of the source stay in the store.
+        dry_run: count what would be sent, and send nothing.
+    """
+    with PackBuilder(context.source, include_backup, context.check) as builder:
+        if dry_run:
+            sent = _send(context, bucket, builder, dry_run=True)
+            return _result(context, bucket, builder, sent, None, dry_run=True)
+        keeps_conditions = bucket.keeps_conditions()
+        if not keeps_conditions:
+            context.log.warning(
+                "%s ignores conditions on writes: two uploads at the same moment may lose an entry of its catalogue;"
+                " kbjobs pack prune with --rebuild-catalogue mends it",
+                bucket.label,
+            )
+        with _marked(context, bucket):
+            sent = _send(context, bucket, builder, dry_run=False)
+            _check_reused(bucket, sent)
+            manifest = builder.manifest
+            version = describe_version(manifest, datetime.now(UTC))
+            crash_point("upload.before_manifest")
+            bucket.put(version_name(manifest.source.id, version), manifest.encode())
+            crash_point("upload.manifest")
+            dropped = _publish(context, bucket, manifest, version, keep, keeps_conditions)
+            crash_point("upload.published")
+        bucket.delete([version_name(manifest.source.id, one) for one in dropped])
+        return _result(context, bucket, builder, sent, version, dry_run=False, keeps_conditions=keeps_conditions)
+
+
+def _send(context: Context, bucket: Bucket, builder: PackBuilder, dry_run: bool) -> _Sent:
+    """Send what is not there, several parts at a time; the builder goes on meanwhile."""
+    sent = _Sent()
+    running: set[Future[None]] = set()
+    with ThreadPoolExecutor(AT_ONCE, "upload") as pool:
+        try:
+            for sealed in builder.parts():
+                if sealed.part.sha256 in sent.seen:
+                    continue
+                sent.seen.add(sealed.part.sha256)
+                while len(running) >= AT_ONCE:
+                    running = _settle(running)
+                    context.check()
+                running.add(pool.submit(_put, bucket, sealed, sent, dry_run))
+                _tell(context, builder, sent)
+            while running:
+                running = _settle(running)
+                _tell(context, builder, sent)
+        except BaseException:
+            for future in running:
+                future.cancel()
+            raise
+    return sent
+
+
+def _settle(running: set[Future[None]]) -> set[Future[None]]:
+    """Those that still run, once one has ended or a moment has passed; raises what one has raised."""
+    done, left = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
+    for future in done:
+        future.result()
+    return left
+
+
+def _put(bucket: Bucket, sealed: SealedPart, sent: _Sent, dry_run: bool) -> None:
+    there = bucket.find(sealed.part.name)
+    if there is not None and there.size == sealed.part.size:
+        with sent.lock:
+            sent.reused.append(sealed.part)
+        return
+    if not dry_run:
+        bucket.put(sealed.part.name, sealed.data)
+        crash_point("upload.part")
+    with sent.lock:
+        sent.new_parts += 1
+        sent.new_bytes += sealed.part.size
+
+
+def _tell(context: Context, builder: PackBuilder, sent: _Sent) -> None:
+    context.saved(sent.new_parts - sent.told)
+    sent.told = sent.new_parts
+    done, total = builder.done_bytes, max(builder.expected_bytes, builder.done_bytes, 1)
+    told = f"{counted(sent.new_parts, 'part')} sent, {len(sent.reused):,} there already"
+    context.progress(done, total, "bytes", told, SEND)
+
+
+def _check_reused(bucket: Bucket, sent: _Sent) -> None:
+    """Whoever prunes at the same moment may have missed the marker of this upload."""
+    gone = [part for part in sent.reused if bucket.find(part.name) is None]
+    if gone:
+        raise UnavailableError(
+            f"{counted(len(gone), 'part')} in {bucket.label} went during the upload", "Run the same again: it goes on."
+        )
+
+
+@contextmanager
+def _marked(context: Context, bucket: Bucket) -> Iterator[None]:
+    """Leave a marker in the store while an upload runs; one that goes on after a kill takes the same."""
+    name = context.checkpoint if isinstance(context.checkpoint, str) else f"{MARKERS}{secrets.token_hex(8)}.json"
+    context.save_checkpoint(name)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    bucket.put(name, json.dumps({"source": context.source.id, "started_at": started}).encode())
+    crash_point("upload.marked")
+    try:
+        yield
+    except BaseException:
+        try:
+            bucket.delete([name])
+        except KbjobsError as error:
+            context.log.warning("the marker %s stays in the store: %s", name, error.message)
+        raise
+    bucket.delete([name])
+
+
+def _publish(
+    context: Context, bucket: Bucket, manifest: Manifest, version: Version, keep: int, keeps_conditions: bool
+) -> list[Version]:
+    """Put the version into the catalogue; returns those that it no longer names."""
+    dropped: list[Version] = []
+
+    def change(catalogue: Catalogue) -> Catalogue:
+        there = catalogue.find(manifest.source.id)
+        if there is not None and there.versions[0].version == version.version:
+            dropped[:] = there.versions[keep:]
+            if not dropped:
+                return catalogue  # the same state was published before
+        changed = with_version(catalogue, manifest, version, keep)
+        kept = {one.version for pack in changed.packs if pack.source == manifest.source.id for one in pack.versions}
+        dropped[:] = [one for one in there.versions if one.version not in kept] if there is not None else []
+        return changed
+
+    def is_done(catalogue: Catalogue) -> bool:
+        entry = catalogue.find(manifest.source.id)
+        return entry is not None and entry.versions[0].version == version.version
+
+    if keeps_conditions:
+        change_catalogue(bucket, change, context.check)
+    else:
+        change_without_conditions(bucket, change, is_done)
+    return dropped
+
+
+def _result(
+    context: Context,
+    bucket: Bucket,
+    builder: PackBuilder,
+    sent: _Sent,
+    version: Version | None,
+    dry_run: bool,
+    keeps_conditions: bool | None = None,
+) -> PhaseResult:
+    manifest = builder.manifest
+    unseen = builder.unseen
+    for key, reason in unseen:
+        context.log.warning("not in the pack: %s: %s", key, reason)
+    counts = {
+        "source": manifest.source.id,
+        "store": bucket.label,
+        "version": None if version is None else version.version,
+        "documents": manifest.documents.records,
+        "parts": len(sent.seen),
+        "new_parts": sent.new_parts,
+        "bytes": manifest.size,
+        "new_bytes": sent.new_bytes,
+        "failed": len(unseen),
+        "keeps_conditions": keeps_conditions,
+    }
+    verb = "would be sent" if dry_run else "sent"
+    summary = (
+        f"{bucket.label}: {counted(sent.new_parts, 'part')} of {len(sent.seen):,} {verb},"
+        f" {sent.new_bytes / 1e6:,.1f} of {manifest.size / 1e6:,.1f} MB"
+    )
+    if version is not None:
+        summary += f"; version {version.version[:12]}"
+    if keeps_conditions is False:
+        summary += "; the store ignores conditions on writes (see the log)"
+    if unseen:
+        summary += f"; {counted(len(unseen), 'file')} could not be read (see the log)"
+    return PhaseResult(counts, summary, len(unseen))

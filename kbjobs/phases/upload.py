@@ -1,0 +1,85 @@
+"""Upload: send the pack of a source to a store, for others or for another machine.
+
+Parts are named by their content: what the store has is not sent again, and a kill sends again at most those that were
+on their way. The manifest and the catalogue follow last, so that nobody sees half a pack.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from kbjobs.context import Context, PhaseResult
+from kbjobs.errors import MissingRequirementError, UsageError
+from kbjobs.phases.base import JobType, Params, Plan
+from kbjobs.settings import Home, Settings
+from kbjobs.storage.opening import Address, missing_credentials, open_bucket, read_address
+from kbjobs.store.sources import SourceFolder
+
+
+class UploadParams(Params):
+    """Parameters of upload."""
+
+    to: str | None = Field(
+        None,
+        description="Where to: a folder, s3://BUCKET/PATH, gs:// or az://; default: the setting 'packs.to', else packs/"
+        " in the home.",
+    )
+    include_backup: bool = Field(False, description="With the source's files: pages, PDFs, ZIM files.")
+    keep: int | None = Field(
+        None, ge=1, le=1000, description="Versions of the source that stay there; default: the setting 'packs.keep'."
+    )
+    dry_run: bool = Field(False, description="Count what would be sent, and send nothing.")
+
+
+def fill(home: Home, settings: Settings, params: UploadParams) -> Plan:
+    """Fill in the store, and say which credentials it needs."""
+    address = find_target(home, settings, params.to)
+    keep = params.keep or settings.integer("packs.keep")
+    filled = params.model_copy(update={"to": address.url, "keep": keep})
+    return Plan(filled, secrets=missing_credentials(address, settings))
+
+
+def plan(home: Home, settings: Settings, source: SourceFolder, params: UploadParams) -> Plan:
+    """Check that there is something to pack, and the store's address."""
+    source.read()
+    if not source.ledger.exists():
+        raise MissingRequirementError(
+            f"source {source.id!r} was never read, there is nothing to pack", f"kbjobs run index-offline {source.id}"
+        )
+    return fill(home, settings, params)
+
+
+def find_target(home: Home, settings: Settings, to: str | None) -> Address:
+    """The store that packs go to."""
+    address = read_address(to or settings.text("packs.to") or str(home.packs))
+    if not address.is_writable:
+        raise UsageError(f"{address.url} can only be read from", "Give a folder, s3://, gs:// or az://.")
+    return address
+
+
+def run(context: Context, params: UploadParams) -> PhaseResult:
+    """Send it."""
+    from contextlib import closing
+
+    from kbjobs.packs.uploading import upload
+
+    address = find_target(context.home, context.settings, params.to)
+    with closing(open_bucket(context.home, context.settings, address)) as bucket:
+        keep = params.keep or context.settings.integer("packs.keep")
+        return upload(context, bucket, params.include_backup, keep, params.dry_run)
+
+
+JOB_TYPE = JobType(
+    name="upload",
+    label="Upload",
+    description="Send the pack of a source to a store: documents, metadata, passages, vectors, and its files if wished.",
+    category="cloud",
+    operation="upload",
+    params=UploadParams,
+    fill=fill,
+    plan=plan,
+    run=run,
+    weight=30.0,
+    after=("metadata", "index_online", "index_offline"),
+    examples=("kbjobs run upload wiki --to s3://my-bucket/packs --include-backup",),
+)
