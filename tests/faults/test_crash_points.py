@@ -95,7 +95,8 @@ SCRAPE = {point for point in POINTS if point.startswith("scrape.")}  # tests/fau
 DELETE = {point for point in POINTS if point.startswith(("delete.", "source."))}  # tests/faults/test_delete_kills.py
 ONLINE = {"tags.answered"}  # tests/phases/test_suggest_tags_online.py
 COMPACT = {point for point in POINTS if point.startswith("compact.")}  # tests/indexing/test_compact.py
-ELSEWHERE = CANCEL_ONLY | CHAIN_ONLY | SCRAPE | DELETE | ONLINE | COMPACT | OTHER_TYPES.keys()
+PACKS = {point for point in POINTS if point.startswith(("pack.", "install."))}  # tests/packs
+ELSEWHERE = CANCEL_ONLY | CHAIN_ONLY | SCRAPE | DELETE | ONLINE | COMPACT | PACKS | OTHER_TYPES.keys()
 
 
 @pytest.mark.parametrize("point", [point for point in POINTS if point not in ELSEWHERE])
