@@ -156,6 +156,15 @@ class SourceFolder:
         """Remember how the source is scraped; all else stays as it stands in the manifest now."""
         self._save({**self._load(), "scrape": wishes})
 
+    def read_pack(self) -> dict[str, Any]:
+        """Which pack the source was installed from; nothing where it was not."""
+        pack = self._load().get("pack")
+        return pack if isinstance(pack, dict) else {}
+
+    def write_pack(self, pack: dict[str, Any]) -> None:
+        """Remember which pack the source was installed from; all else stays as it stands in the manifest now."""
+        self._save({**self._load(), "pack": pack})
+
     def write_suggested_tags(self, suggestions: dict[str, Any]) -> None:
         """Set the manifest's ``suggested_tags``; all else stays as it stands there now."""
         self._save({**self._load(), "suggested_tags": suggestions})

@@ -96,7 +96,8 @@ DELETE = {point for point in POINTS if point.startswith(("delete.", "source."))}
 ONLINE = {"tags.answered"}  # tests/phases/test_suggest_tags_online.py
 COMPACT = {point for point in POINTS if point.startswith("compact.")}  # tests/indexing/test_compact.py
 SERVER = {point for point in POINTS if point.startswith("server.")}  # tests/faults/test_chroma_kills.py
-ELSEWHERE = CANCEL_ONLY | CHAIN_ONLY | SCRAPE | DELETE | ONLINE | COMPACT | SERVER | OTHER_TYPES.keys()
+PACKS = {point for point in POINTS if point.startswith(("pack.", "install.", "upload."))}  # tests/packs, test_upload.py
+ELSEWHERE = CANCEL_ONLY | CHAIN_ONLY | SCRAPE | DELETE | ONLINE | COMPACT | SERVER | PACKS | OTHER_TYPES.keys()
 
 
 @pytest.mark.parametrize("point", [point for point in POINTS if point not in ELSEWHERE])

@@ -72,7 +72,7 @@ class Forger:
     def write_text(self, text: bytes) -> str:
         """Put a manifest in its place; returns where that is."""
         folder = self.store / "packs" / "wiki" / hashlib.sha256(text).hexdigest()
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         (folder / "manifest.json").write_bytes(text)
         return str(folder / "manifest.json")
 

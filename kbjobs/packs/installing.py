@@ -1,0 +1,188 @@
+"""Making a source of a pack: its ledger, collections and files, built beside and put into place in one step.
+
+A kill leaves what was there, or all of what is new. Nothing is embedded: the vectors are those of the pack.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes
+
+from kbjobs.content.files import name_roots, quote_key
+from kbjobs.crashpoints import crash_point
+from kbjobs.errors import ConflictError
+from kbjobs.packs.damage import DamagedPackError
+from kbjobs.packs.reading import Pack
+from kbjobs.packs.records import DocumentRecord
+from kbjobs.packs.restoring import restore_backup
+from kbjobs.store.clocks import now_text
+from kbjobs.store.removal import Removal
+from kbjobs.store.replacing import Replacement
+from kbjobs.store.sources import Source, SourceFolder
+from kbjobs.store.unpacking import LedgerFiller, MissingDocument, open_new
+from kbjobs.vectors.indexed import Indexed
+from kbjobs.vectors.sync import settle_and_publish
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A source that was installed: what of it."""
+
+    source: str
+    version: str
+    documents: int
+    passages: int
+    vectors: int
+    files: int
+
+
+def install_pack(
+    pack: Pack,
+    sources: Path,
+    include_backup: bool = False,
+    replaces: bool = False,
+    max_matrix: int = 1 << 32,
+    check: Callable[[], None] = lambda: None,
+) -> Installed:
+    """Make the source of a pack. The caller holds the source's lock.
+
+    Args:
+        pack: the pack.
+        sources: the folder of the sources in the home.
+        include_backup: whether its files are put beside, where the pack has them.
+        replaces: whether a source that did not come from a pack may be replaced, with all its files.
+        max_matrix: see :class:`kbjobs.vectors.sync.Indexed`.
+        check: called all the time; may raise to stop.
+    Raises:
+        ConflictError: there is a source of that id which did not come from a pack, or a deletion of it is unfinished.
+        DamagedPackError: the pack is not as it should be; what was there is as it was.
+        UnavailableError: there is no room, or the pack cannot be read to its end.
+    """
+    live = SourceFolder(sources, pack.manifest.source.id)
+    if os.path.lexists(live.manifest) and not replaces and not live.read_pack():
+        raise ConflictError(
+            f"there is a source {live.id!r} already, which was not installed from a pack",
+            "Installing would take its place and remove its files. Ask for that, or remove it first.",
+        )
+    left = Removal(sources, live.id).hidden
+    if left is not None:
+        raise ConflictError(
+            f"an earlier source {live.id!r} is not wholly deleted: what is left of it lies in {left}",
+            f"kbjobs run delete-source {live.id} goes on with that.",
+        )
+    replacement = Replacement(live)
+    folder = replacement.begin()
+    try:
+        roots = restore_backup(pack, folder.path, check) if include_backup else []
+        # Of a source without files the path is that of the files to come: a job that reads it finds nothing and stops.
+        paths = [live.path / root.relative_to(folder.path) for root in roots] or [live.pages]
+        description = pack.manifest.source
+        base_url = description.base_url or ""
+        with closing((filler := open_new(folder.ledger)).ledger):
+            _Installer(pack, filler, check).fill(_Addresses(live, roots, paths), base_url)
+            crash_point("install.filled")
+            for row in filler.ledger.models():
+                check()
+                settle_and_publish(
+                    Indexed(filler.ledger, row.id, row.profile, folder.vectors / row.key, max_matrix), needs_fresh=True
+                )
+            filler.finish()
+        written = Source(
+            live.id,
+            tuple(map(str, paths)),
+            description.name,
+            description.license,
+            base_url,
+            now_text(),
+            tuple(description.tags),
+        )
+        folder.write(written)
+        folder.write_pack({"version": pack.version})
+        crash_point("install.built")
+        replacement.publish()
+    except BaseException:
+        replacement.settle()
+        raise
+    manifest = pack.manifest
+    return Installed(
+        live.id,
+        pack.version,
+        manifest.documents.records,
+        sum(profile.passages.records for profile in manifest.profiles),
+        sum(model.vectors for model in manifest.models),
+        manifest.backup.files.records if manifest.backup is not None and include_backup else 0,
+    )
+
+
+class _Addresses:
+    """The addresses of documents that have none on the web: of their files, or a name of the document."""
+
+    def __init__(self, live: SourceFolder, roots: list[Path], paths: list[Path]) -> None:
+        self._id = live.id
+        names = name_roots([os.fspath(root) for root in roots])
+        self._paths = {quote_key(name): os.fsencode(path) for name, path in zip(names, paths, strict=False)}
+
+    def of(self, document: DocumentRecord) -> str:
+        """The URL of a document."""
+        if document.url is not None:
+            return document.url
+        top, _, below = document.path.partition("/")
+        path = self._paths.get(top)
+        if path is None:
+            return f"kbjobs:{self._id}/{quote(document.path)}"
+        return "file://" + quote(path + (b"/" + unquote_to_bytes(below) if below else b""))
+
+
+class _Installer:
+    """Fills a ledger from a pack."""
+
+    def __init__(self, pack: Pack, filler: LedgerFiller, check: Callable[[], None]) -> None:
+        self._pack = pack
+        self._filler = filler
+        self._check = check
+
+    def fill(self, addresses: _Addresses, base_url: str) -> None:
+        """Write everything."""
+        pack, filler = self._pack, self._filler
+        filler.put_facts(pack.manifest.facts)
+        filler.put_documents(
+            {
+                **document.model_dump(exclude={"words", "reader"}),
+                "url": addresses.of(document),
+                "word_count": document.words,
+                # As of a file read here: the version that read it, and what its address depends on.
+                "pipeline": f"{document.reader} {base_url}".rstrip(),
+            }
+            for document in self._checked(pack.documents())
+        )
+        try:
+            filler.put_metadata(
+                {**record.model_dump(exclude={"kind"}), "doc_type": record.kind}
+                for record in self._checked(pack.metadata())
+            )
+            filler.put_links(record.model_dump() for record in self._checked(pack.links()))
+            profiles = [
+                filler.put_passages(
+                    profile.name, (record.model_dump() for record in self._checked(pack.passages(profile)))
+                )
+                for profile in pack.manifest.profiles
+            ]
+        except MissingDocument as error:
+            raise DamagedPackError(pack.place.label, "a table", str(error)) from error
+        for model in pack.manifest.models:
+            number = filler.put_model(model.key, model.name, model.dimension, profiles[model.profile])
+            for block in pack.vectors(model):
+                self._check()
+                rows = (row.tobytes() for row in block.rows)
+                filler.ledger.put_vectors(number, zip(block.text_hashes, rows, strict=True))
+
+    def _checked(self, records: Iterable[Any]) -> Iterator[Any]:
+        for number, record in enumerate(records):
+            if number % 1_000 == 0:
+                self._check()
+            yield record
