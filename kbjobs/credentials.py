@@ -13,7 +13,7 @@ from kbjobs.settings import Home
 
 SECRET_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 # What the daemon tells of its environment: names that end like those of credentials do.
-_LOOKS_SECRET = re.compile(r"[A-Z][A-Z0-9_]*_(KEY|TOKEN|SECRET|PASSWORD)")
+_LOOKS_SECRET = re.compile(r"[A-Z][A-Z0-9_]*_(KEY|KEY_ID|TOKEN|SECRET|PASSWORD|CREDENTIALS)")
 MAX_BYTES = 64 * 1024
 
 

@@ -26,7 +26,7 @@ FLOORS = [
     {"commands"},
     {"kbjobs"},
     {"api", "combined"},
-    {"answering", "asking", "doctor", "following", "sources"},
+    {"answering", "asking", "doctor", "following", "sources", "stores"},
     {"filters", "registering", "restoring"},
     {"daemon"},
     {"chains.file"},
@@ -34,7 +34,7 @@ FLOORS = [
     {"phases"},
     {"deleting", "indexing", "packs", "scanning", "scraping", "searching", "tagging"},
     {"context"},
-    {"vectors"},
+    {"storage", "vectors"},
     {"embedding"},
     {"content"},
     {"store"},
@@ -46,7 +46,7 @@ NEIGHBOURS = {("indexing", "scanning")}
 HEAVY = {
     "chromadb", "torch", "sentence_transformers", "openai", "sklearn", "pinecone", "libzim", "onnxruntime", "openvino",
     "transformers", "tokenizers", "numpy", "pydantic", "sqlite_utils", "selectolax",
-    "tree_sitter", "tree_sitter_toml", "py3langid", "pypdfium2", "httpx", "httpcore", "protego", "zstandard",
+    "tree_sitter", "tree_sitter_toml", "py3langid", "pypdfium2", "httpx", "httpcore", "protego", "zstandard", "obstore",
 }  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from kbjobs import stores
 from kbjobs.commands._render import print_json, print_table, say
 from kbjobs.errors import ExitCode
 from kbjobs.settings import current_home
-from kbjobs.wording import counted
+from kbjobs.wording import agreeing, counted
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -19,7 +20,7 @@ JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 @app.callback()
 def pack() -> None:
-    """Build and inspect packs: a source as files that can be carried elsewhere.
+    """Build, inspect and prune packs: a source as files that can be carried elsewhere.
 
     Example:  kbjobs pack inspect /media/stick/wiki.kbpack
     """
@@ -64,6 +65,42 @@ def build(
         say(f"Not in it: {key}: {reason}")
     if builder.unseen:
         raise typer.Exit(ExitCode.PARTIAL)
+
+
+@app.command()
+def prune(
+    where: Annotated[str, typer.Argument(metavar="URL", help="The store.", show_default=False)],
+    grace: Annotated[str, typer.Option(help="Age of what may go: 24h, 7d, 0.")] = "24h",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    rebuild_catalogue: Annotated[
+        bool, typer.Option("--rebuild-catalogue", help="First write the catalogue anew from the packs that are there.")
+    ] = False,
+    as_json: JSON = False,
+) -> None:
+    """Remove from a store what no pack of its catalogue needs: parts that uploads left, and replaced versions.
+
+    Nothing that is younger than the grace time goes: an upload may be about to name it.
+
+    Example:  kbjobs pack prune s3://my-bucket/packs --dry-run
+    """
+    from datetime import timedelta
+
+    from kbjobs.commands._times import parse_duration
+
+    seconds = 0.0 if grace == "0" else parse_duration(grace)
+    home = current_home()
+    if rebuild_catalogue:
+        sources = stores.rebuild_catalogue(home, where)
+        say(f"The catalogue of {where} names {counted(sources, 'source')}.")
+    pruned = stores.prune(home, where, timedelta(seconds=seconds), dry_run)
+    if as_json:
+        print_json(pruned.as_dict())
+        return
+    verb = "would go" if dry_run else "removed"
+    say(
+        f"{counted(pruned.parts, 'part')} and {counted(pruned.manifests, 'manifest')} {verb}, {_mega(pruned.bytes)};"
+        f" {agreeing(pruned.kept_young, 'part', 'that nothing needs is', 'that nothing needs are')} too young."
+    )
 
 
 @app.command()

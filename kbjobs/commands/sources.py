@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from kbjobs import sources as front
+from kbjobs import stores
 from kbjobs.commands._asking import NO_INPUT, YES, ask_unless
 from kbjobs.commands._render import DamagedSources, print_json, print_table, say
 from kbjobs.errors import ExitCode, KbjobsError, UsageError
@@ -122,11 +123,27 @@ def edit(
 
 
 @app.command("list")
-def list_all(as_json: JSON = False) -> None:
+def list_all(
+    remote: Annotated[bool, typer.Option("--remote", help="List those of a store, and what of them is here.")] = False,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="URL",
+            help="The store; default: the settings 'packs.from', 'packs.to', else packs/.",
+        ),
+    ] = None,
+    as_json: JSON = False,
+) -> None:
     """List all sources. A damaged one is named on stderr, the others are listed: then it exits 3.
 
     Example:  kbjobs sources list --json
+
+    Example:  kbjobs sources list --remote --from s3://their-bucket/packs
     """
+    if remote or from_ is not None:
+        _list_remote(from_, as_json)
+        return
     damaged = DamagedSources()
     states = front.describe_all(current_home(), damaged)
     if as_json:
@@ -148,6 +165,29 @@ def list_all(as_json: JSON = False) -> None:
     for source_id, rest in front.list_half_deleted(current_home()):
         say(f"Source {source_id} is deleted; what is left of it goes with kbjobs sources remove {source_id}: {rest}")
     damaged.end()
+
+
+def _list_remote(where: str | None, as_json: bool) -> None:
+    rows = stores.list_remote(current_home(), where)
+    if as_json:
+        print_json(rows)
+        return
+    titles = ("source", "name", "documents", "size", "models", "published", "here")
+    print_table(
+        titles,
+        [
+            (
+                row["source"],
+                row["name"],
+                f"{row['documents']:,}",
+                f"{row['size'] / 1e6:,.1f} MB",
+                ", ".join(model["name"] for model in row["models"]),
+                row["published_at"],
+                row["here"],
+            )
+            for row in rows
+        ],
+    )
 
 
 @app.command()

@@ -22,8 +22,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 STARTING = 30.0  # seconds
-# Headers that a proxy passes on: of requests, and of answers.
-PASSED = ("Content-Type", "Authorization", "Range", "If-Match", "If-None-Match", "Host")
+# Headers of answers that a proxy passes on.
 KEPT = ("ETag", "Last-Modified", "Content-Range", "Accept-Ranges")
 
 
@@ -120,7 +119,7 @@ class Proxy:
                         self.command,
                         self.path,
                         body,
-                        {name: self.headers[name] for name in PASSED if name in self.headers},
+                        {name: value for name, value in self.headers.items() if name.lower() != "connection"},
                     )
                     found = connection.getresponse()
                     content, kind = found.read(), found.headers.get("Content-Type") or ""
