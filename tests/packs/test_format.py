@@ -147,7 +147,7 @@ def test_the_numbers_of_the_document_are_those_of_the_program() -> None:
     assert f"at most {json_lines.MAX_LINE >> 20} MiB long" in text
     assert f"an object may have {json_lines.MAX_FIELDS} fields" in text
     assert f"each has 1 to {restoring.MAX_STEP} bytes" in text
-    assert f"at most {restoring.MAX_STEPS} of them" in text
+    assert f"at most {restoring.MAX_PATH:,} bytes unquoted" in text
 
 
 def test_where_a_table_is_cut_is_as_the_document_says() -> None:
