@@ -24,6 +24,7 @@ from kbjobs.crashpoints import crash_point
 from kbjobs.credentials import names_in_environment
 from kbjobs.daemon.deletions import finish_deletions
 from kbjobs.daemon.processes import RUN_VARIABLE, kill_processes_of_run, processes_of_run
+from kbjobs.daemon.replacements import settle_replacements
 from kbjobs.daemon.waking import WakePipe
 from kbjobs.errors import ConflictError
 from kbjobs.settings import Home, Settings
@@ -87,7 +88,8 @@ class Supervisor:
             on_ready()
             self._sweep_locks()
             # In a thread: a large source takes minutes, and jobs are not to wait for it.
-            threading.Thread(target=finish_deletions, args=(self.home,), name="deletions", daemon=True).start()
+            for finish in (finish_deletions, settle_replacements):
+                threading.Thread(target=finish, args=(self.home,), name=finish.__name__, daemon=True).start()
             self._loop()
         finally:
             self._pipe.close()

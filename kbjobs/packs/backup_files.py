@@ -32,7 +32,7 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class FileList:
-    """The files of a source by name, their ``roots``, and what could not be seen, with the reason.
+    """The files of a source by name, its paths that hold any as ``roots``, and what could not be seen, with the reason.
 
     ``case_sensitive``: some names differ in nothing but case.
     """
@@ -55,6 +55,7 @@ def list_files(folder: SourceFolder, source: Source) -> FileList:
         for number, (real, name) in enumerate(zip(reals, name_roots(reals), strict=True), 1)
     }
     files: list[SourceFile] = []
+    used: set[str] = set()
     unseen: list[tuple[str, str]] = []
     for entry in find_files([Path(real) for real in reals]):
         if not isinstance(entry, FoundFile):
@@ -62,6 +63,7 @@ def list_files(folder: SourceFolder, source: Source) -> FileList:
                 unseen.append((entry.key, entry.reason))
             continue
         top, mark, below = entry.key.partition("/")
+        used.add(roots[top])
         name = f"{roots[top]}{mark}{below}"
         if entry.is_archive:
             inside = name.rpartition("/")[0]
@@ -71,7 +73,7 @@ def list_files(folder: SourceFolder, source: Source) -> FileList:
     files += _list_assets(folder.assets)
     files.sort(key=lambda file: file.name)
     folded = {fold_name(file.name) for file in files}
-    return FileList(files, list(roots.values()), unseen, len(folded) < len(files))
+    return FileList(files, [root for root in roots.values() if root in used], unseen, len(folded) < len(files))
 
 
 def fold_name(name: str) -> bytes:

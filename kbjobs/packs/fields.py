@@ -46,11 +46,11 @@ Hex64 = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
 Number = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
 Line = Annotated[str, Field(max_length=2_000), AfterValidator(_check_clean)]
 Text = Annotated[str, Field(max_length=2_000_000), AfterValidator(_check_clean)]
-Key = Annotated[str, Field(min_length=1, max_length=8_192), AfterValidator(_check_path)]
+Key = Annotated[str, Field(min_length=1, max_length=16_384), AfterValidator(_check_path)]
 Web = Annotated[str, Field(max_length=8_192), AfterValidator(_check_web)]
 Tag = Annotated[str, Field(pattern=r"\A[A-Za-z0-9]{1,8}(-[A-Za-z0-9]{1,8}){0,7}\z")]
 """A language tag (RFC 5646)."""
-Slug = Annotated[str, Field(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,199}\z")]
+Slug = Annotated[str, Field(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9._-]{0,199}\z")]
 """What can be the name of a folder."""
 
 First = FailFast()

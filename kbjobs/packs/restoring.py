@@ -20,7 +20,8 @@ from kbjobs.store.connection import is_disk_full
 
 MAX_STEP = 255
 """Longest part of a name, in bytes: that of Linux's file systems (path_resolution(7))."""
-MAX_STEPS = 100
+MAX_PATH = 4_095
+"""Longest relative path, in bytes, likewise."""
 
 _PERCENT = re.compile("%(?![0-9A-F]{2})")
 _TOPS = re.compile(r"pages/[1-9][0-9]{0,4}/.|assets/.", re.DOTALL)
@@ -104,12 +105,14 @@ class BackupReader:
         if not _TOPS.match(name) or _PERCENT.search(name):
             raise self.damaged(name, "is no name of a file in a backup")
         steps = [unquote_to_bytes(step) for step in name.split("/")]
-        if len(steps) > MAX_STEPS:
-            raise self.damaged(name, f"has more than {MAX_STEPS} folders")
-        for step in steps:
+        root = steps.pop(2) if steps[0] == b"pages" else b"assets"  # the user may have named a hidden folder
+        for step in (root.removeprefix(b"."), *steps):
             if not step or step.startswith(b".") or b"/" in step or b"\0" in step or len(step) > MAX_STEP:
                 raise self.damaged(name, "is no name that a file may have")
-        return b"/".join(steps)
+        path = unquote_to_bytes(name)
+        if len(path) > MAX_PATH:
+            raise self.damaged(name, f"has more than {MAX_PATH:,} bytes")
+        return path
 
     def contents(self, record: FileRecord) -> Iterator[bytes]:
         """The bytes of a file. Raises DamagedPackError; where the hash is another one, after the last of them."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from kbjobs.crashpoints import crash_point
 from kbjobs.errors import UnavailableError
 from kbjobs.store.connection import is_disk_full
-from kbjobs.store.sources import SourceFolder
+from kbjobs.store.sources import SourceFolder, is_source_id
 
 INSTALLING = ".installing-"
 REPLACED = ".replaced-"
@@ -72,6 +72,16 @@ class Replacement:
         for leftover in (self._new, self._old):
             _remove(leftover)
         crash_point("install.done")
+
+
+def list_unsettled(sources: Path) -> list[SourceFolder]:
+    """The sources whose replacement was cut short, or is at work."""
+    if not sources.is_dir():
+        return []
+    names = {
+        entry.name.removeprefix(prefix) for prefix in (INSTALLING, REPLACED) for entry in sources.glob(f"{prefix}*")
+    }
+    return [SourceFolder(sources, name) for name in sorted(names) if is_source_id(name)]
 
 
 def _exchange(one: Path, other: Path) -> bool:

@@ -213,6 +213,20 @@ def test_the_backup_gives_back_every_file(home: Home, tmp_path: Path) -> None:
     assert there == pack.manifest.backup.files.records == len(names) + 3 + 1 + 2 + 1 + 1  # type: ignore[union-attr]
 
 
+def test_hidden_roots_and_roots_without_files(home: Home, tmp_path: Path) -> None:
+    home.prepare()
+    pages = [write_pages(tmp_path / name, 1) for name in (".wiki", "empty", "other")]
+    register(home, "wiki", [*pages, pages[2] / "page0.html"])
+    (pages[1] / "page0.html").unlink()
+    folder = SourceFolder(home.sources, "wiki")
+    fill(folder, [page("wiki", 0)])
+    pack = read(folder, tmp_path / "store", include_backup=True)
+    verify_pack(pack)
+    (tmp_path / "out").mkdir()
+    roots = restore_backup(pack, tmp_path / "out")
+    assert roots == [tmp_path / "out" / "pages" / "1" / ".wiki", tmp_path / "out" / "pages" / "3" / "other"]
+
+
 def test_a_split_archive_is_taken_whole(home: Home, tmp_path: Path) -> None:
     (tmp_path / "zims").mkdir()
     for suffix in ("aa", "ab", "ac"):

@@ -1,0 +1,34 @@
+"""Finishing what a kill has left of sources that were being replaced: the old one goes back, the rest is removed."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+
+from kbjobs.errors import KbjobsError
+from kbjobs.settings import Home
+from kbjobs.store.locks import try_lock
+from kbjobs.store.replacing import Replacement, list_unsettled
+
+log = logging.getLogger("kbjobs.daemon")
+
+
+def settle_replacements(home: Home) -> None:
+    """Settle each source that nobody works on. What goes wrong is logged."""
+    for source in list_unsettled(home.sources):
+        try:
+            lock = try_lock(source.lock, 0)
+            if lock is None:
+                continue
+            try:
+                Replacement(source).settle()
+                if not os.path.lexists(source.manifest):
+                    with contextlib.suppress(OSError):  # the lock has made the folder
+                        source.lock.unlink(missing_ok=True)
+                        source.path.rmdir()
+            finally:
+                lock.release()
+            log.info("what was left of a source %s that was not wholly installed is removed", source.id)
+        except (OSError, KbjobsError) as error:
+            log.warning("what is left of a source %s that was not wholly installed stays: %s", source.id, error)
