@@ -87,10 +87,8 @@ def install_pack(
             _Installer(pack, filler, check).fill(_Addresses(live, roots, paths), base_url)
             crash_point("install.filled")
             for row in filler.ledger.models():
-                check()
-                settle_and_publish(
-                    Indexed(filler.ledger, row.id, row.profile, folder.vectors / row.key, max_matrix), needs_fresh=True
-                )
+                indexed = Indexed(filler.ledger, row.id, row.profile, folder.vectors / row.key, max_matrix)
+                settle_and_publish(indexed, needs_fresh=True, on_progress=lambda done, total: check())
             filler.finish()
         written = Source(
             live.id,

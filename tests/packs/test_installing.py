@@ -13,7 +13,7 @@ import pytest
 
 from kbjobs.content.files import find_files
 from kbjobs.crashpoints import VARIABLE
-from kbjobs.errors import ConflictError, NotFoundError, UnavailableError
+from kbjobs.errors import ConflictError, JobCancelled, NotFoundError, UnavailableError
 from kbjobs.packs.damage import DamagedPackError
 from kbjobs.packs.installing import Installed, install_pack
 from kbjobs.packs.reading import open_pack
@@ -274,6 +274,31 @@ def test_links_to_what_is_not_there(forger: Forger, other: Home) -> None:
         links = ledger.connection.execute("SELECT url, target FROM links ORDER BY doc_id").fetchall()
     assert [tuple(row)[1] is None for row in links].count(True) >= 1
     assert len(links) == len(forger.lines(forger.values["links"])) - 1
+
+
+def test_it_can_be_stopped_at_any_moment(home: Home, other: Home, tmp_path: Path) -> None:
+    written = build(make_source(home, tmp_path), tmp_path / "store", include_backup=True)
+    calls = 0
+
+    def count() -> None:
+        nonlocal calls
+        calls += 1
+
+    with open_pack(place_of(tmp_path / "store", written)) as pack:
+        install_pack(pack, home.sources, include_backup=True, replaces=True, check=count)
+        assert calls > 10
+        for stop_at in range(1, calls + 1):
+            left = stop_at
+
+            def stop() -> None:
+                nonlocal left
+                left -= 1
+                if left == 0:
+                    raise JobCancelled("stopped")
+
+            with pytest.raises(JobCancelled):
+                install_pack(pack, other.sources, include_backup=True, check=stop)
+            assert list(other.sources.iterdir()) == []
 
 
 def test_a_full_disk_leaves_the_old_one(
