@@ -82,6 +82,8 @@ POINTS: tuple[str, ...] = (
     "pack.part_written",
     "pack.before_manifest",
     "pack.published",
+    "install.part",
+    "install.fetched",
     "install.filled",
     "install.built",
     "install.before_rename",

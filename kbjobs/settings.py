@@ -272,6 +272,11 @@ class Home:
         return self.path / "packs"
 
     @property
+    def downloads(self) -> Path:
+        """What is being fetched, until it is in its place."""
+        return self.path / "downloads"
+
+    @property
     def chains(self) -> Path:
         """The user's own chain files."""
         return self.path / "chains"

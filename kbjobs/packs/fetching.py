@@ -1,4 +1,4 @@
-"""Bringing a pack from a store to this machine, part by part, several at a time; what is here already is not fetched."""
+"""Bringing a pack from a store to this machine, several parts at a time; what is here already is not fetched."""
 
 from __future__ import annotations
 

@@ -53,6 +53,11 @@ class KnownDocument:
     signature: str
     is_chunked: bool
 
+    @property
+    def has_file(self) -> bool:
+        """Whether it was read here; of one that came with a pack no file was seen yet."""
+        return self.signature != ""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredChunk:

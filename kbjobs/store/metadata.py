@@ -67,6 +67,8 @@ class KnownMetadata:
     content_hash: str
     state: str
     signature: str
+    has_file: bool
+    """Whether it was read here; of one that came with a pack no file was seen yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +82,11 @@ class LinkCounts:
 def known_metadata(ledger: Ledger) -> dict[str, KnownMetadata]:
     """What is known of each document, by id."""
     rows = ledger.connection.execute(
-        "SELECT d.doc_id, d.path, d.content_hash, coalesce(m.state, ''), coalesce(m.signature, '')"
+        "SELECT d.doc_id, d.path, d.content_hash, coalesce(m.state, ''), coalesce(m.signature, ''),"
+        " d.signature <> ''"
         " FROM documents d LEFT JOIN metadata m ON m.doc_id = d.doc_id"
     )
-    return {row[0]: KnownMetadata(row[1], row[2], row[3], row[4]) for row in rows}
+    return {row[0]: KnownMetadata(row[1], row[2], row[3], row[4], bool(row[5])) for row in rows}
 
 
 def put_metadata(

@@ -1,0 +1,101 @@
+"""A pack of a store becomes a source of this home: fetched, built beside, put into place, its collections published."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import closing
+
+from kbjobs.context import Context, PhaseResult
+from kbjobs.packs.catalogue import find_version, version_name
+from kbjobs.packs.fetching import fetch_pack
+from kbjobs.packs.installing import Installed, Mode, install_pack
+from kbjobs.packs.reading import Pack
+from kbjobs.storage.bucket import Bucket
+from kbjobs.storage.folder import FolderBucket
+from kbjobs.store.ledger import Ledger
+from kbjobs.vectors.chroma_server import Waiting
+from kbjobs.vectors.indexed import Collections
+from kbjobs.vectors.sync import settle_and_publish
+from kbjobs.wording import counted
+
+BUILD = (0.5, 0.98)
+PUBLISH = (0.98, 1.0)
+
+
+def receive(
+    context: Context, bucket: Bucket, version: str | None, include_backup: bool, mode: Mode | None
+) -> PhaseResult:
+    """Install a version of the context's source from a store. The caller holds the source's lock.
+
+    Args:
+        context: of the job.
+        bucket: the store.
+        version: how its name begins; None for the newest.
+        include_backup: whether the source's files are wanted too.
+        mode: see :func:`kbjobs.packs.installing.install_pack`.
+    """
+    source = context.source
+    chosen = find_version(bucket, source.id, version)
+    folder = context.home.downloads / source.id
+    place = fetch_pack(context, bucket, version_name(source.id, chosen), include_backup, folder)
+    with Pack(place) as pack:
+        expected = pack.manifest.documents.records
+
+        def tell(done: int, total: int) -> None:
+            context.progress(done, max(total, 1), "documents", "installing", BUILD)
+
+        tell(0, expected)
+        installed = install_pack(
+            pack,
+            context.home.sources,
+            include_backup,
+            mode,
+            context.settings.integer("matrix_max_mb") << 20,
+            context.check,
+        )
+    _publish(context)
+    if not isinstance(bucket, FolderBucket):
+        shutil.rmtree(folder)
+    return _result(bucket, installed, include_backup)
+
+
+def _publish(context: Context) -> None:
+    """Where collections lie on a server, bring them there; the source can be searched already."""
+
+    def tell(done: int, total: int, told: str = "publishing") -> None:
+        context.progress(done, max(total, 1), "records", told, PUBLISH, eta_matters=False)
+
+    seconds = context.settings.number("vectors.chroma_wait")
+    waiting = Waiting(seconds, lambda told: tell(0, 1, told))
+    with closing(Collections(context.home, context.settings, context.source, waiting)) as collections:
+        if collections.server is None:
+            return
+        with closing(Ledger(context.source.ledger)) as ledger:
+            for row in ledger.models():
+                settle_and_publish(collections.of(ledger, row.id, row.profile, row.key), False, tell)
+
+
+def _result(bucket: Bucket, installed: Installed, include_backup: bool) -> PhaseResult:
+    counts = {
+        "store": bucket.label,
+        "version": installed.version,
+        "documents": installed.documents,
+        "chunks": installed.passages,
+        "vectors": installed.vectors,
+        "files": installed.files,
+        "kept_documents": installed.kept_documents,
+        "kept_vectors": installed.kept_vectors,
+    }
+    summary = (
+        f"version {installed.version[:12]}: {counted(installed.documents, 'document')},"
+        f" {counted(installed.passages, 'passage')}, {counted(installed.vectors, 'vector')}"
+    )
+    if installed.files:
+        summary += f", {counted(installed.files, 'file')}"
+    if installed.kept_documents:
+        summary += f"; {counted(installed.kept_documents, 'document')} that the pack does not have kept"
+    if installed.kept_vectors:
+        summary += f"; {counted(installed.kept_vectors, 'vector')} of before kept"
+    if include_backup and not installed.files:
+        summary += "; the pack has no files"
+    return PhaseResult(counts, summary)
