@@ -96,6 +96,7 @@ class JobWaits(KbjobsError):
     """Raised inside a phase that can do nothing for a while: its job goes back to the queue for ``seconds``.
 
     That is no end and no error: the attempt goes on then, by another worker. Until then others may run in its place.
+    The message says for what it waits, and begins so: "waiting for 2 batches".
     """
 
     def __init__(self, message: str, seconds: float) -> None:

@@ -48,6 +48,11 @@ class BatchState:
         noted = json.loads(ledger.fact(name) or "{}")
         return cls(name, **{**noted, "failed": set(noted.get("failed", ()))})
 
+    @property
+    def failures(self) -> int:
+        """How much is known of what has failed: it only grows."""
+        return len(self.failed) + sum(self.tries.values())
+
     def fact(self) -> tuple[str, str]:
         """As the ledger keeps it."""
         values = asdict(self) | {"failed": sorted(self.failed)}

@@ -106,6 +106,7 @@ class BatchTaker:
         """Note what failed for good and what failed in passing; returns the error with which the job is to end."""
         problem: KbjobsError | None = None
         log, asked = self._context.log, len(awaited) + len(refused)
+        passing: list[Line] = []
         for line in self._lines(batch, sent.errors, "errors", awaited):
             del awaited[line.text_hash]
             says = self._client.quote(line.says)
@@ -119,14 +120,19 @@ class BatchTaker:
                     f"Check that {OPENAI_KEY} may use {self._model.name}. {SET_KEY} What was bought is kept.",
                 )
             elif line.outcome is Outcome.PASSING:
-                if not self._state.count_failure(line.text_hash):
-                    log.warning("not embedded: passage %s: it failed too often%s", line.text_hash, says)
+                passing.append(line)
             elif line.outcome is not Outcome.UNDONE:
                 refused.append(line)
         if not gained and REFUSED_IN_A_ROW <= len(refused) == asked:
             return problem or BadAnswerError(
                 f"it refused all {len(refused)} passages of a batch{self._client.quote(refused[0].says)}"
             )
+        # Where nothing at all came back it is not the passages' fault, and says nothing of them.
+        for line in passing if gained or len(passing) < REFUSED_IN_A_ROW else ():
+            if not self._state.count_failure(line.text_hash):
+                log.warning(
+                    "not embedded: passage %s failed too often%s", line.text_hash, self._client.quote(line.says)
+                )
         for line in refused:
             log.warning("not embedded: passage %s%s", line.text_hash, self._client.quote(line.says))
             self._state.failed.add(line.text_hash)

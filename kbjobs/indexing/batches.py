@@ -107,10 +107,10 @@ class Batches:
                 self._take(batch, sent)
 
     def _take(self, batch: OpenBatch, sent: Sent) -> None:
-        before = len(self._state.failed)
+        before = self._state.failures
         gained = self._taker.take(batch, sent)
         self._context.log.info("batch %s is %s: %d vectors", sent.id, sent.status, gained)
-        if gained or not batch.texts or len(self._state.failed) > before:
+        if gained or not batch.texts or self._state.failures > before:
             self._state.refusals = self._state.holds = 0
         else:
             self._count_refusal(f"batch {sent.id} is {sent.status} and has brought nothing")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +94,8 @@ def run_index(
         publish_words(context.source, ledger, profile)
         del chunker, tokens  # tens of MB, before the engine needs them
         bought = Bought.read(ledger, embedder, context.job_id)
-        failed_chunks = _embed(context, indexed, embedder, newer_than, bought, batching)
+        find_missing = partial(ledger.missing_texts, model, profile, newer_than, scan.vanished)
+        failed_chunks = _embed(context, indexed, embedder, find_missing, bought, batching)
         if scan.vanished:
             context.log.info("removing %d documents that are gone", len(scan.vanished))
             ledger.delete_documents(scan.vanished)
@@ -163,15 +165,11 @@ def _embed(
     context: Context,
     indexed: Indexed,
     embedder: Embedder,
-    newer_than: int,
+    find_missing: Callable[[], list[MissingText]],
     bought: Bought,
     batching: Batching | None,
 ) -> list[str]:
-    """Embed what has no vector newer than the given one; returns the hashes of texts that could not be."""
-
-    def find_missing() -> list[MissingText]:
-        return indexed.ledger.missing_texts(indexed.model, indexed.profile, newer_than)
-
+    """Embed what ``find_missing`` finds, here or by batches; returns the hashes of texts that could not be."""
     key = embedder.model_key
     if batching is None or not (batching.sends or has_batches(indexed.ledger, key)):
         return _embed_missing(context, indexed, embedder, find_missing(), bought)
@@ -185,6 +183,9 @@ def _embed(
             failed = _embed_missing(context, indexed, embedder, batches.without_out(missing), bought)
             missing = find_missing()
         batches.wait(missing, indexed.ledger.count_texts(indexed.profile))
+        if bought.batch_tokens and indexed.live.exists():
+            # What came by batches is in the ledger alone; it is added to a copy, and no lost record.
+            WorkingCopy(indexed.live).begin(empty=False)
         return sorted(batches.failed) if batching.sends else failed
 
 

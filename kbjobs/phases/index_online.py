@@ -60,7 +60,7 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: IndexOnli
         return planned
     check_disk(home, source)
     older = find_older(source, MODEL.name)
-    price = Price.read(settings, MODEL.price)
+    price = _price(settings, params)
     if older is None or not params.recut:
         return planned
     check_disk(home, source, MODEL.name)
@@ -112,11 +112,17 @@ def run(context: Context, params: IndexOnlineParams) -> PhaseResult:
     tokens, paid = result.counts["tokens"], bought_price(price, result.counts)
     counts = result.counts | {"price_usd": round(paid, 8)}
     kept = None if params.recut else tell_kept(context.source.ledger, MODEL.name)
-    note = "" if kept is None else _tell_kept(kept, price)
+    note = "" if kept is None else _tell_kept(kept, _price(context.settings, params))
     bought = f"; {counted(tokens, 'token')} bought, {format_dollars(paid)} USD at list price"
     if counts["batch_tokens"]:
         bought += f", {counts['batch_tokens']:,} of them by the Batch API for {BATCH_SHARE:.0%} of it"
     return replace(result, counts=counts, summary=result.summary + bought + note)
+
+
+def _price(settings: Settings, params: IndexOnlineParams) -> Price:
+    """What is paid for what the job sends."""
+    price = Price.read(settings, MODEL.price)
+    return price.in_batches() if params.batch_api else price
 
 
 def _options(params: IndexOnlineParams) -> IndexOptions:
@@ -137,15 +143,15 @@ def _estimate(context: Context, params: IndexOnlineParams) -> PhaseResult:
     from kbjobs.embedding.openai_tokens import Cl100kTokens
     from kbjobs.indexing.estimate import estimate_index
 
-    price = Price.read(context.settings, MODEL.price)
-    price = price.in_batches() if params.batch_api else price
+    price = _price(context.settings, params)
     found = estimate_index(context, MODEL.key, Cl100kTokens(), PASSAGE_TOKENS, _options(params))
     counts = {
         "dry_run": True,
         "documents": found.documents,
         "chunks": found.chunks,
         "would_embed": found.missing,
-        "reused": found.chunks - found.missing,
+        "in_batches": found.out,
+        "reused": found.chunks - found.missing - found.out,
         "deleted": 0,
         "failed": len(found.scan.failed),
         "skipped": len(found.scan.skipped),
@@ -165,6 +171,8 @@ def _estimate(context: Context, params: IndexOnlineParams) -> PhaseResult:
         " embedded,"
         f" {counted(found.tokens, 'token')}, {price.describe(found.tokens)}"
     )
+    if found.out:
+        summary += f"; {found.out:,} more are out in batches and not bought again"
     if found.scan.failed:
         summary += f"; {len(found.scan.failed):,} could not be processed (see the log){found.scan.tell_beside()}"
     summary += found.scan.tell_skipped()

@@ -7,6 +7,7 @@ is never embedded twice, across documents, runs and rebuilds.
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -246,14 +247,19 @@ class Ledger:
         """The id of the newest vector; those that come later have greater ones."""
         return int(self.connection.execute("SELECT coalesce(max(id), 0) FROM vectors").fetchone()[0])
 
-    def missing_texts(self, model: int, profile: int, newer_than: int = 0) -> list[MissingText]:
-        """Texts that have no vector newer than the given one, each once, in the order of the documents."""
+    def missing_texts(
+        self, model: int, profile: int, newer_than: int = 0, gone: Sequence[str] = ()
+    ) -> list[MissingText]:
+        """Texts that have no vector newer than the given one, each once, in the order of the documents.
+
+        Those of documents that are ``gone``, but not deleted yet, are not wanted.
+        """
         rows = self.connection.execute(
             "SELECT min(c.id), c.text_hash, c.tokens FROM chunks c WHERE c.profile = ? AND NOT EXISTS ("
             " SELECT 1 FROM vectors v WHERE v.model = ? AND v.text_hash = c.text_hash AND v.id > ?)"
-            f" AND {KEPT}"
+            f" AND {KEPT} AND c.doc_id NOT IN (SELECT value FROM json_each(?))"
             " GROUP BY c.text_hash ORDER BY 1",
-            (profile, model, newer_than),
+            (profile, model, newer_than, json.dumps(list(gone))),
         )
         return [MissingText(*row) for row in rows]
 

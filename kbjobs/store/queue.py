@@ -186,8 +186,10 @@ class Queue(Runs):
         if job.status is Status.PENDING:
             self.connection.execute(
                 "UPDATE jobs SET status = ?, exit_code = ?, finished_at = ?, cancel_requested = 1,"
-                " message = iif(attempt_started_at IS NULL, 'cancelled before it started', 'cancelled while it waited;"
-                " what was done is kept') WHERE id = ?",
+                " message = iif(attempt_started_at IS NULL, 'cancelled before it started',"
+                " 'cancelled while ' || message"
+                " || '; what was done is kept, and what is under way is taken up by the next run')"
+                " WHERE id = ?",
                 (after(job.status, Event.CANCEL), ExitCode.CANCELLED, clocks.now_text(), job.id),
             )
         elif job.status is Status.RUNNING:
