@@ -25,6 +25,8 @@ from tests.conftest import Kbjobs, read_json, wait_ended, wait_until, write_page
 from tests.phases.test_batch_api import check
 from tests.servers.openai_server import OpenAIServer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
