@@ -31,6 +31,8 @@ LINE_BYTES = 65_536
 """The most that a line of an answer may have: a vector in base64 has 8 kB, one written out 35."""
 
 CHUNK_BYTES = 1 << 16
+MAX_PAGES = 1_000  # of a list
+LONGEST_TEXT = 1_000  # of an id or a message
 ENDED = ("failed", "completed", "expired", "cancelled")
 SLACK_SECONDS = 86_400.0
 """How much this machine's clock may differ from the server's, when its list is searched back to a moment."""
@@ -82,7 +84,7 @@ class Sent:
             key=key if isinstance(key, str) else "",
             output=_text(getattr(batch, "output_file_id", None)),
             errors=_text(getattr(batch, "error_file_id", None)),
-            completed=completed if isinstance(completed, int) else 0,
+            completed=min(max(0, completed), MAX_REQUESTS) if isinstance(completed, int) else 0,
             problems=tuple(
                 (_text(getattr(one, "code", None)) or "", _text(getattr(one, "message", None)) or "")
                 for one in (problems if isinstance(problems, list) else ())
@@ -95,6 +97,10 @@ class BatchClient:
 
     def __init__(self, model: OnlineModel, key: str | None) -> None:
         self._client = OpenAIClient(model.name, key, at_once=1)
+
+    def interrupt(self) -> None:
+        """What waits to be repeated is given up."""
+        self._client.interrupt()
 
     def close(self) -> None:
         """Close the connections."""
@@ -175,7 +181,7 @@ class BatchClient:
     def _pages(self, kind: str, since: float, **more: Any) -> Iterator[Any]:
         """What a list holds, the newest first, back to a moment."""
         after: dict[str, str] = {}
-        while True:
+        for _ in range(MAX_PAGES):
 
             def send(sdk: Any, headers: dict[str, str], after: dict[str, str] = after) -> Any:
                 return getattr(sdk, kind).list(limit=100, extra_headers=headers, **after, **more)
@@ -193,6 +199,7 @@ class BatchClient:
             if is_back or last == after or not getattr(page, "has_more", False):
                 return
             after = last
+        raise BadAnswerError(f"its list of {kind} has no end")
 
     # -- down -------------------------------------------------------------------------------------
 
@@ -260,11 +267,11 @@ def _told_by_the_library() -> Iterator[None]:
 
 
 def _name_of(thing: Any) -> str:
-    name = getattr(thing, "id", None)
-    if not isinstance(name, str) or not name:
+    name = _text(getattr(thing, "id", None))
+    if name is None:
         raise BadAnswerError("it has no id")
     return name
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return value[:LONGEST_TEXT] if isinstance(value, str) and value else None

@@ -39,10 +39,12 @@ class BatchSender:
         self._context, self._ledger, self._client = context, ledger, client
         self._model_key, self._model_name, self._settle = model_key, model_name, settle
         self.folder = context.source.batches
+        self._is_tidy = False
 
     def plan(self, texts: Sequence[MissingText], most_tokens: float) -> OpenBatch:
         """Write down a batch of the first texts, as many as it may have; one at least. Nothing is sent."""
-        self._tidy()
+        if not self._is_tidy:
+            self._tidy()
         key = uuid.uuid4().hex
         unfinished, size, tokens, count = self.folder / f"{key}.part", 0, 0, 0
         unfinished.touch(mode=0o600)
@@ -56,9 +58,10 @@ class BatchSender:
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(self.path(key))
-        open_batch(self._ledger, key, self._model_key, [(text.text_hash, text.tokens) for text in texts[:count]])
+        rows = [(text.text_hash, text.tokens) for text in texts[:count]]
+        batch = open_batch(self._ledger, key, self._model_key, rows)
         crash_point("batch.planned")
-        return next(batch for batch in list_batches(self._ledger, self._model_key) if batch.key == key)
+        return batch
 
     def path(self, key: str) -> Path:
         """Where a batch's file lies."""
@@ -77,6 +80,7 @@ class BatchSender:
         for path in self.folder.iterdir():
             if path.name.partition(".")[0] not in known:
                 path.unlink()
+        self._is_tidy = True
 
     # -- out --------------------------------------------------------------------------------------
 

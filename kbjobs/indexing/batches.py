@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from kbjobs.embedding.base import Embedder
 from kbjobs.embedding.openai_batches import MAX_ENQUEUED, MAX_REQUESTS, BatchClient, NoBatchApiError, Sent
 from kbjobs.embedding.openai_client import ADD_MONEY, is_out_of_money
 from kbjobs.errors import JobWaits, MissingRequirementError, TransientError
-from kbjobs.indexing.batch_sending import BatchSender
+from kbjobs.indexing.batch_sending import LOOK_SECONDS, BatchSender
 from kbjobs.indexing.batch_state import BatchState
 from kbjobs.indexing.batch_taking import BatchTaker
 from kbjobs.indexing.bought import Bought
@@ -62,15 +63,29 @@ class Batches:
         self._sender = BatchSender(context, ledger, self._client, model.key, model.name, self._first)
         self._taker = BatchTaker(context, ledger, model, self._client, self._sender, self._state, bought)
         self._under_way: dict[str, Sent] = {}
+        self._has_ended = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="batches", daemon=True)
         self._has_changed = False  # whether the last look has found anything but batches that are still under way
 
     def __enter__(self) -> Self:
+        self._watcher.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._has_ended.set()
+        self._watcher.join()
         self._client.close()
+        if isinstance(error, TransientError):
+            self._context.check()  # it was given up because the job is to stop
+
+    def _watch(self) -> None:
+        """Let no request wait to be repeated where the job is to stop."""
+        while not self._has_ended.wait(LOOK_SECONDS):
+            if self._context.is_stopping():
+                self._client.interrupt()
+                return
 
     @property
     def failed(self) -> set[str]:

@@ -27,16 +27,18 @@ class OpenBatch:
     tokens: int
 
 
-def open_batch(ledger: Ledger, key: str, model_key: str, texts: Iterable[tuple[str, int]]) -> None:
+def open_batch(ledger: Ledger, key: str, model_key: str, texts: Sequence[tuple[str, int]]) -> OpenBatch:
     """Note a batch, with the hash and the tokens of each of its texts, before anything of it is sent."""
+    moment = time.time()
     with transaction(ledger.connection):
         ledger.connection.execute(
-            "INSERT INTO batches (key, model, made_at) VALUES (?, ?, ?)", (key, model_key, time.time())
+            "INSERT INTO batches (key, model, made_at) VALUES (?, ?, ?)", (key, model_key, moment)
         )
         ledger.connection.executemany(
             "INSERT INTO batch_texts (batch, text_hash, tokens) VALUES (?, ?, ?)",
             [(key, text_hash, tokens) for text_hash, tokens in texts],
         )
+    return OpenBatch(key, moment, None, None, None, len(texts), sum(tokens for _, tokens in texts))
 
 
 def list_batches(ledger: Ledger, model_key: str) -> list[OpenBatch]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ import pytest
 
 from kbjobs.context import PhaseResult
 from kbjobs.embedding.openai_client import BadAnswerError
-from kbjobs.errors import ExitCode, JobWaits, MissingRequirementError, TransientError
+from kbjobs.errors import ExitCode, JobCancelled, JobWaits, MissingRequirementError, TransientError
+from kbjobs.phases import index_online
+from kbjobs.phases.index_online import IndexOnlineParams
 from kbjobs.settings import Home
 from kbjobs.sources import register, verify
 from kbjobs.store.batches import list_batches
@@ -20,7 +24,8 @@ from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import write_pages
 from tests.phases.test_index_offline import ledger_vectors
-from tests.phases.test_index_online import index, ledger_texts
+from tests.phases.test_index_online import context, index, ledger_texts
+from tests.servers.openai_batches import Answer
 from tests.servers.openai_server import OpenAIServer, make_vector
 
 KEY = "text-embedding-3-small-1536"
@@ -574,6 +579,59 @@ def test_a_batch_that_the_server_does_not_know_is_not_bought_again_at_once(
     assert index(home).counts["embedded"] == 60
     assert len(batches) == 1
     assert len(openai_api.sold_texts) == 60
+
+
+def test_who_goes_on_waiting_does_not_read_the_source(home: Home, docs: Path, openai_api: OpenAIServer) -> None:
+    openai_api.desk.is_slow = True
+    kept: list[Any] = []
+    first = replace(context(home), keep=kept.append)
+    with pytest.raises(JobWaits):
+        index_online.run(first, IndexOnlineParams(batch_api=True))
+    docs.rename(docs.with_name("away"))
+    again = replace(first, checkpoint=kept[-1])
+    for _ in range(2):
+        with pytest.raises(JobWaits, match="waiting for 1 batch"):
+            index_online.run(again, IndexOnlineParams(batch_api=True))
+    docs.with_name("away").rename(docs)
+    openai_api.desk.end()
+    assert index_online.run(again, IndexOnlineParams(batch_api=True)).counts["embedded"] == 60
+    check(home, openai_api, 60)
+
+
+def test_a_stop_does_not_wait_for_a_server_that_is_down(home: Home, docs: Path, openai_api: OpenAIServer) -> None:
+    """The next repetition would be in seconds; the wish to stop ends the wait for it, and is no failure."""
+    openai_api.desk.faults = [("GET", "/batches/", 503)] * 20
+    with pytest.raises(JobWaits):
+        index(home, batch_api=True)
+    stop = threading.Event()
+    openai_api.desk.after = lambda method, path: stop.set() if len(openai_api.desk.faults) == 17 else None
+    began = time.monotonic()
+    with pytest.raises(JobCancelled):
+        index(home, stop.is_set, batch_api=True)
+    assert time.monotonic() - began < 6
+    assert len(openai_api.desk.faults) == 17
+    openai_api.desk.faults.clear()
+    go_on(home)
+    check(home, openai_api, 60)
+
+
+def test_a_list_without_an_end_is_left(
+    home: Home, docs: Path, openai_api: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kbjobs.embedding.openai_batches.MAX_PAGES", 5)
+    openai_api.desk.faults = [("POST", "/batches", 500)]
+
+    def lie(rows: list[dict[str, Any]], query: dict[str, str]) -> Answer:
+        row = {"id": f"batch_{time.monotonic_ns()}", "status": "completed", "input_file_id": "x", "created_at": 9e9}
+        return Answer(200, {"object": "list", "data": [row], "has_more": True})
+
+    usual = openai_api.desk._list
+    openai_api.desk._list = lie  # type: ignore[method-assign]
+    with pytest.raises(BadAnswerError, match="list of batches has no end"):
+        index(home, batch_api=True)
+    openai_api.desk._list = usual  # type: ignore[method-assign]
+    go_on(home)
+    check(home, openai_api, 60)
 
 
 def test_the_pauses_grow(home: Home, docs: Path, openai_api: OpenAIServer) -> None:
