@@ -98,7 +98,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "batch_poll_seconds",
         10.0,
-        "first pause between two looks at a batch of index-online --batch-api; doubles, up to thirty times as long",
+        "first pause between two looks at the batches of index-online --batch-api; doubles, up to thirty times as long",
         0.05,
         3600,
     ),
