@@ -149,7 +149,7 @@ class BatchTaker:
             return
         path = self._sender.folder / f"{batch.key}.{kind}"
         self._sender.folder.mkdir(mode=0o700, exist_ok=True)
-        most = (batch.texts + SPARE_LINES) * LINE_BYTES
+        most = (batch.size + SPARE_LINES) * LINE_BYTES
         if not self._client.download(file, path, most, self._context.check):
             self._context.log.warning("file %s, the %s of a batch, is no more at the server", file, kind)
             return

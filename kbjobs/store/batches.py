@@ -15,10 +15,12 @@ class OpenBatch:
     """A batch of which not all came back yet. Moments are seconds since 1970.
 
     ``asked_at``: since when something of it may be at the server; ``file`` and ``batch``: the server's names of its
-    input and of itself, None where they are not known (yet). ``texts`` and ``tokens`` are those still awaited.
+    input and of itself, None where they are not known (yet). ``size`` texts were put into it; ``texts`` and ``tokens``
+    are those still awaited.
     """
 
     key: str
+    size: int
     made_at: float
     asked_at: float | None
     file: str | None
@@ -32,20 +34,20 @@ def open_batch(ledger: Ledger, key: str, model_key: str, texts: Sequence[tuple[s
     moment = time.time()
     with transaction(ledger.connection):
         ledger.connection.execute(
-            "INSERT INTO batches (key, model, made_at) VALUES (?, ?, ?)", (key, model_key, moment)
+            "INSERT INTO batches (key, model, size, made_at) VALUES (?, ?, ?, ?)", (key, model_key, len(texts), moment)
         )
         ledger.connection.executemany(
             "INSERT INTO batch_texts (batch, text_hash, tokens) VALUES (?, ?, ?)",
             [(key, text_hash, tokens) for text_hash, tokens in texts],
         )
-    return OpenBatch(key, moment, None, None, None, len(texts), sum(tokens for _, tokens in texts))
+    return OpenBatch(key, len(texts), moment, None, None, None, len(texts), sum(tokens for _, tokens in texts))
 
 
 def list_batches(ledger: Ledger, model_key: str) -> list[OpenBatch]:
     """The open batches of a model, the oldest first."""
     rows = ledger.connection.execute(
-        "SELECT key, made_at, asked_at, file, b.batch, count(t.text_hash), coalesce(sum(t.tokens), 0) FROM batches b"
-        " LEFT JOIN batch_texts t ON t.batch = b.key WHERE b.model = ? GROUP BY key ORDER BY made_at, key",
+        "SELECT key, size, made_at, asked_at, file, b.batch, count(t.text_hash), coalesce(sum(t.tokens), 0)"
+        " FROM batches b LEFT JOIN batch_texts t ON t.batch = b.key WHERE b.model = ? GROUP BY key ORDER BY made_at, key",
         (model_key,),
     )
     return [OpenBatch(*row) for row in rows]

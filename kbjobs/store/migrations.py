@@ -233,6 +233,7 @@ def ledger_005_batches(db: Database) -> None:
         CREATE TABLE batches (
             key TEXT PRIMARY KEY,  -- chosen at random before anything is sent; the server's list is searched for it
             model TEXT NOT NULL,   -- the model's key
+            size INTEGER NOT NULL, -- how many texts were put into it
             made_at REAL NOT NULL, -- seconds since 1970
             asked_at REAL,         -- since when something of it may be at the server
             file TEXT, batch TEXT  -- the server's names of its input and of itself, once they are known

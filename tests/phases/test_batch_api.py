@@ -215,6 +215,23 @@ def test_a_batch_of_nothing_but_unfit_answers_ends_the_job(
     assert go_on(home).counts["embedded"] == 60
 
 
+def test_a_stop_while_results_are_taken_loses_none(
+    home: Home, docs: Path, openai_api: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is read again then, and is larger than what is still awaited of it."""
+    monkeypatch.setattr("kbjobs.indexing.batch_taking.COMMIT", 20)
+    monkeypatch.setattr("kbjobs.indexing.batch_taking.SPARE_LINES", 0)
+    monkeypatch.setattr("kbjobs.indexing.batch_taking.LINE_BYTES", 9_000)
+    with pytest.raises(JobWaits):
+        index(home, batch_api=True)
+    with pytest.raises(JobCancelled):
+        index(home, lambda: len(ledger_vectors(home)) >= 40, batch_api=True)
+    assert len(ledger_vectors(home)) == 40
+    assert go_on(home).counts["embedded"] == 60
+    check(home, openai_api, 60)
+    assert len(openai_api.desk.batches) == 1
+
+
 # -- requests that fail ---------------------------------------------------------------------------
 
 
