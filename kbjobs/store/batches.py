@@ -47,7 +47,8 @@ def list_batches(ledger: Ledger, model_key: str) -> list[OpenBatch]:
     """The open batches of a model, the oldest first."""
     rows = ledger.connection.execute(
         "SELECT key, size, made_at, asked_at, file, b.batch, count(t.text_hash), coalesce(sum(t.tokens), 0)"
-        " FROM batches b LEFT JOIN batch_texts t ON t.batch = b.key WHERE b.model = ? GROUP BY key ORDER BY made_at, key",
+        " FROM batches b LEFT JOIN batch_texts t ON t.batch = b.key WHERE b.model = ?"
+        " GROUP BY key ORDER BY made_at, key",
         (model_key,),
     )
     return [OpenBatch(*row) for row in rows]
