@@ -26,7 +26,7 @@ FLOORS = [
     {"commands"},
     {"kbjobs"},
     {"api", "combined"},
-    {"answering", "asking", "doctor", "following", "sources", "stores"},
+    {"answering", "asking", "doctor", "following", "relocating", "sources", "stores"},
     {"filters", "registering", "restoring"},
     {"daemon"},
     {"chains.file"},

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from contextlib import closing
+from pathlib import Path
 
 from kbjobs.context import Context, PhaseResult
+from kbjobs.errors import UsageError
 from kbjobs.packs.catalogue import find_version, version_name
 from kbjobs.packs.fetching import fetch_pack
 from kbjobs.packs.installing import Installed, Mode, install_pack
-from kbjobs.packs.reading import Pack
+from kbjobs.packs.reading import Pack, open_pack
 from kbjobs.storage.bucket import Bucket
 from kbjobs.storage.folder import FolderBucket
 from kbjobs.store.ledger import Ledger
@@ -20,6 +22,17 @@ from kbjobs.wording import counted
 
 BUILD = (0.5, 0.98)
 PUBLISH = (0.98, 1.0)
+
+
+def receive_file(context: Context, path: Path, include_backup: bool, mode: Mode | None) -> PhaseResult:
+    """Install a pack that lies in one file, or that a manifest on this machine names."""
+    with open_pack(str(path)) as pack:
+        if pack.manifest.source.id != context.source.id:
+            raise UsageError(
+                f"{path} is a pack of source {pack.manifest.source.id!r}, not of {context.source.id!r}",
+                f"kbjobs run install-source {pack.manifest.source.id} --from {path}",
+            )
+        return _install(context, pack, str(path), include_backup, mode)
 
 
 def receive(
@@ -39,24 +52,24 @@ def receive(
     folder = context.home.downloads / source.id
     place = fetch_pack(context, bucket, version_name(source.id, chosen), include_backup, folder)
     with Pack(place) as pack:
-        expected = pack.manifest.documents.records
-
-        def tell(done: int, total: int) -> None:
-            context.progress(done, max(total, 1), "documents", "installing", BUILD)
-
-        tell(0, expected)
-        installed = install_pack(
-            pack,
-            context.home.sources,
-            include_backup,
-            mode,
-            context.settings.integer("matrix_max_mb") << 20,
-            context.check,
-        )
-    _publish(context)
+        result = _install(context, pack, bucket.label, include_backup, mode)
     if not isinstance(bucket, FolderBucket):
         shutil.rmtree(folder)
-    return _result(bucket, installed, include_backup)
+    return result
+
+
+def _install(context: Context, pack: Pack, label: str, include_backup: bool, mode: Mode | None) -> PhaseResult:
+    context.progress(0, 1, "records", "installing", BUILD, eta_matters=False)
+    installed = install_pack(
+        pack,
+        context.home.sources,
+        include_backup,
+        mode,
+        context.settings.integer("matrix_max_mb") << 20,
+        context.check,
+    )
+    _publish(context)
+    return _result(label, installed, include_backup)
 
 
 def _publish(context: Context) -> None:
@@ -75,9 +88,9 @@ def _publish(context: Context) -> None:
                 settle_and_publish(collections.of(ledger, row.id, row.profile, row.key), False, tell)
 
 
-def _result(bucket: Bucket, installed: Installed, include_backup: bool) -> PhaseResult:
+def _result(label: str, installed: Installed, include_backup: bool) -> PhaseResult:
     counts = {
-        "store": bucket.label,
+        "store": label,
         "version": installed.version,
         "documents": installed.documents,
         "chunks": installed.passages,

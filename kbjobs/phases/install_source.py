@@ -78,9 +78,11 @@ def run(context: Context, params: _Params) -> PhaseResult:
     """Fetch it, and put it into place."""
     from contextlib import closing
 
-    from kbjobs.packs.receiving import receive
+    from kbjobs.packs.receiving import receive, receive_file
 
     address = find_origin(context.home, context.settings, params.origin)
+    if address.path is not None and address.path.is_file():
+        return receive_file(context, address.path, params.include_backup, params.mode)
     with closing(open_bucket(context.home, context.settings, address)) as bucket:
         return receive(context, bucket, params.version, params.include_backup, params.mode)
 
@@ -98,5 +100,8 @@ JOB_TYPE = JobType(
     weight=40.0,
     makes_source=True,
     before=("metadata", "index_online", "index_offline"),
-    examples=("kbjobs run install-source wiki --from s3://their-bucket/packs",),
+    examples=(
+        "kbjobs run install-source wiki --from s3://their-bucket/packs",
+        "kbjobs run install-source wiki --from /media/stick/wiki.kbpack",
+    ),
 )

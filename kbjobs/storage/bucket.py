@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from kbjobs.errors import UnavailableError
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -24,6 +26,10 @@ class Content:
 
     data: bytes
     tag: str | None
+
+
+class NoObjectError(UnavailableError):
+    """In the place of an object lies something else: a link, a pipe, a folder."""
 
 
 class Bucket(Protocol):
