@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import shutil
 from contextlib import closing
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from kbjobs.context import Context, PhaseResult
-from kbjobs.errors import UsageError
-from kbjobs.packs.catalogue import find_version, version_name
-from kbjobs.packs.fetching import fetch_pack
+from kbjobs.embedding.catalogue import find_model
+from kbjobs.embedding.identity import model_key, weights_hash
+from kbjobs.embedding.online_models import find_online
+from kbjobs.errors import KbjobsError, UsageError
+from kbjobs.packs import former
+from kbjobs.packs.catalogue import CATALOGUE, find_version, version_name
+from kbjobs.packs.fetching import FETCH, fetch_pack
 from kbjobs.packs.installing import Installed, Mode, install_pack
+from kbjobs.packs.manifest import manifest_name
+from kbjobs.packs.places import StorePlace
 from kbjobs.packs.reading import Pack, open_pack
+from kbjobs.packs.targets import StoreTarget, write_pack
 from kbjobs.storage.bucket import Bucket
 from kbjobs.storage.folder import FolderBucket
 from kbjobs.store.ledger import Ledger
@@ -48,6 +57,8 @@ def receive(
         mode: see :func:`kbjobs.packs.installing.install_pack`.
     """
     source = context.source
+    if bucket.find(CATALOGUE) is None and (prefix := _find_former(bucket, source.id)) is not None:
+        return _receive_former(context, bucket, prefix, include_backup, mode)
     chosen = find_version(bucket, source.id, version)
     folder = context.home.downloads / source.id
     place = fetch_pack(context, bucket, version_name(source.id, chosen), include_backup, folder)
@@ -56,6 +67,55 @@ def receive(
     if not isinstance(bucket, FolderBucket):
         shutil.rmtree(folder)
     return result
+
+
+def _find_former(bucket: Bucket, source_id: str) -> str | None:
+    """Where in a store the files of a folder of the system before kbjobs lie; None where there are none."""
+    return next((prefix for prefix in (f"{source_id}/", "") if bucket.find(prefix + former.MANIFEST) is not None), None)
+
+
+def _receive_former(
+    context: Context, bucket: Bucket, prefix: str, include_backup: bool, mode: Mode | None
+) -> PhaseResult:
+    """Make a pack of such a folder, and install it."""
+    if include_backup:
+        raise UsageError(
+            "the files of a folder of the system before kbjobs are not installed",
+            f"Register them: kbjobs sources add {context.source.id} FOLDER/pages",
+        )
+    folder = context.home.downloads / context.source.id
+    fetched = folder / "former"
+    if isinstance(bucket, FolderBucket):
+        fetched = bucket.root / prefix
+    else:
+        fetched.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for number, name in enumerate(former.FILES):
+            context.progress(number, len(former.FILES), "files", f"fetching {name}", FETCH)
+            bucket.save(prefix + name, fetched / name, former.MAX_BYTES)
+    find_key = partial(_find_key, context)
+    store = FolderBucket(folder)
+    with former.FormerFolder(fetched, context.source.id, find_key, context.check) as builder:
+        written = write_pack(builder, StoreTarget(store))
+    with Pack(StorePlace(store, manifest_name(context.source.id, written.version))) as pack:
+        result = _install(context, pack, bucket.label, False, mode)
+    shutil.rmtree(folder)
+    if not builder.left_out:
+        return result
+    names = ", ".join(builder.left_out)
+    told = f"; the vectors of {names} are left out: the model is not here"
+    return replace(result, counts={**result.counts, "left_out": builder.left_out}, summary=result.summary + told)
+
+
+def _find_key(context: Context, name: str) -> tuple[str, str] | None:
+    """The name and the key of a model; None where it is not here."""
+    if online := find_online(name):
+        return online.name, online.key
+    try:
+        found = find_model(name, context.home.models)
+    except KbjobsError as error:
+        context.log.warning("%s", error.message)
+        return None
+    return found.name, model_key(found, weights_hash(found, context.home.engines))
 
 
 def _install(context: Context, pack: Pack, label: str, include_backup: bool, mode: Mode | None) -> PhaseResult:

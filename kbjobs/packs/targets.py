@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tarfile
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,6 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from kbjobs.crashpoints import crash_point
-from kbjobs.packs.building import PackBuilder
 from kbjobs.packs.manifest import MANIFEST, Manifest, manifest_name, name_version
 from kbjobs.packs.parts import SealedPart
 from kbjobs.storage.bucket import Bucket
@@ -19,6 +19,19 @@ from kbjobs.storage.folder import sync_folder, writing
 
 FILE_SUFFIX = ".kbpack"
 """What a pack in one file is called."""
+
+
+class Builder(Protocol):
+    """What gives the parts of a pack, and after all of them its manifest."""
+
+    def parts(self) -> Iterator[SealedPart]:
+        """Every part, each to be stored before the next is asked for."""
+        ...
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest, once all parts were taken."""
+        ...
 
 
 class Target(Protocol):
@@ -59,7 +72,7 @@ class Written:
         }
 
 
-def write_pack(builder: PackBuilder, target: Target) -> Written:
+def write_pack(builder: Builder, target: Target) -> Written:
     """Write a pack part by part; what is there already is not written again."""
     seen: set[str] = set()
     new_parts = new_bytes = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -64,6 +65,17 @@ class FolderBucket:
             raise NoObjectError(f"{path} is no regular file", "Remove it.")
         with os.fdopen(descriptor, "rb") as file:
             return Content(file.read(most + 1), _tag(os.fstat(descriptor)))
+
+    def save(self, name: str, path: Path, most: int) -> bool:
+        """As :meth:`Bucket.save`."""
+        there = self.find(name)
+        if there is None:
+            return False
+        if there.size > most:
+            raise UnavailableError(f"{self.root / name} has more than {most:,} bytes", "It is not read.")
+        with writing(path):
+            shutil.copyfile(self.root / name, path)
+        return True
 
     def put(self, name: str, data: bytes) -> None:
         """As :meth:`Bucket.put`."""

@@ -156,6 +156,7 @@ def test_random_kills_resend_what_was_on_its_way(
     home: Home, tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     folder = large_source(home, tmp_path, "wiki", 80)
+    monkeypatch.setenv("KBJOBS_MAX_DEATHS", "10")  # kills may come before anything was sent
     drawn = random.Random(seed)
     manager = JobManager(home)
     sent: list[int] = []
