@@ -46,7 +46,7 @@ def fetch_pack(context: Context, bucket: Bucket, name: str, with_backup: bool, f
     if name_version(content.data) != name.split("/")[2]:
         raise DamagedPackError(bucket.label, name, "was changed: its hash is another one")
     manifest = read_manifest(content.data, bucket.label, name)
-    here = FolderBucket(folder)
+    here = FolderBucket(folder, is_durable=False)
     parts = {part.sha256: part for part in manifest.parts(with_backup)}
     missing = [part for part in parts.values() if not _is_here(here, part)]
     _check_room(folder, manifest, sum(part.size for part in missing), with_backup)
@@ -57,8 +57,9 @@ def fetch_pack(context: Context, bucket: Bucket, name: str, with_backup: bool, f
 
 
 def _is_here(here: FolderBucket, part: Part) -> bool:
-    found = here.find(part.name)
-    return found is not None and found.size == part.size
+    """Whether a part came before; a power cut may have left something else under its name."""
+    content = here.read(part.name, part.size)
+    return content is not None and hashlib.sha256(content.data).hexdigest() == part.sha256
 
 
 def _fetch_all(context: Context, bucket: Bucket, here: FolderBucket, missing: list[Part], total: int) -> None:

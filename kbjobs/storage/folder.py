@@ -23,10 +23,13 @@ LOCK_SECONDS = 60.0
 
 
 class FolderBucket:
-    """A store in a folder; made when it is first written to."""
+    """A store in a folder; made when it is first written to.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    ``is_durable``: what was written outlasts a power cut. Without it a file may be there and hold something else then.
+    """
+
+    def __init__(self, root: Path, is_durable: bool = True) -> None:
+        self.root, self._is_durable = root, is_durable
         self.label = str(root)
 
     def find(self, name: str) -> Entry | None:
@@ -139,12 +142,14 @@ class FolderBucket:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(data)
                     file.flush()
-                    os.fsync(descriptor)
+                    if self._is_durable:
+                        os.fsync(descriptor)
                 Path(unfinished).replace(path)
             except BaseException:
                 Path(unfinished).unlink(missing_ok=True)
                 raise
-            sync_folder(path.parent)
+            if self._is_durable:
+                sync_folder(path.parent)
 
 
 def _make_folder(path: Path) -> None:
