@@ -16,6 +16,8 @@ NAMES: tuple[str, ...] = (
     "zim_inspect",
     "zim_index",
     "upload",
+    "pinecone_sync",
+    "pinecone_sync_dry",
 )
 # Not for people: what the API makes jobs of.
 INTERNAL: tuple[str, ...] = ("python_function",)
