@@ -97,16 +97,16 @@ def passages_of(ledger: Ledger, profile: int, ids: Sequence[str]) -> Iterator[li
         yield [Passage(*row) for row in rows]
 
 
-def pushed_states(ledger: Ledger, model: int, profile: int) -> Iterator[tuple[str, str, str | None, bytes]]:
-    """Of each record whose vector is here: its id, its document's path and language, and the vector."""
+def pushed_states(ledger: Ledger, model: int, profile: int) -> Iterator[tuple[str, tuple[str, str, str], bytes]]:
+    """Of each record whose vector is here: its id, its document's title, path and language ('' for none), vector."""
     rows = ledger.connection.execute(
-        "SELECT c.record_id, d.path, coalesce(m.language, d.language), v.vector FROM chunks c"
+        "SELECT c.record_id, d.title, d.path, coalesce(m.language, d.language, ''), v.vector FROM chunks c"
         " JOIN documents d ON d.doc_id = c.doc_id LEFT JOIN metadata m ON m.doc_id = c.doc_id"
         " JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash WHERE c.profile = ? AND d.filtered = 0",
         (model, profile),
     )
     for row in rows:
-        yield row[0], row[1], row[2], row[3]
+        yield row[0], (row[1], row[2], row[3]), row[4]
 
 
 def pushed_passages(

@@ -17,7 +17,7 @@ from kbjobs.retry_after import read_retry_after
 from kbjobs.vectors.pinecone_pace import InterruptedPace, Pace
 from kbjobs.vectors.pinecone_target import PINECONE_KEY, SET_KEY
 
-RETRIES = 6
+RETRIES = 5
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 """Seconds before the first repetition where the server asks for none, doubled each time, and the most of it."""
 

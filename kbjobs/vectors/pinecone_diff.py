@@ -24,8 +24,8 @@ class WantedRecords:
 def read_wanted_records(ledger: Ledger, model: int, profile: int, source_id: str, owner: str) -> WantedRecords:
     """What the ledger says: every passage that has a vector. A cleared collection changes nothing."""
     names = sorted(
-        name_record(owner, source_id, record, path, language, vector)
-        for record, path, language, vector in store.pushed_states(ledger, model, profile)
+        name_record(owner, record, (source_id, *described), vector)
+        for record, described, vector in store.pushed_states(ledger, model, profile)
     )
     return WantedRecords(names, hashlib.sha256("\n".join(names).encode()).hexdigest()[:32])
 

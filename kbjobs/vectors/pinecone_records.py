@@ -5,14 +5,15 @@ The id says all that the record holds, so that listing ids tells what has change
     OWNER # RECORD # CHECK
 
 OWNER is that of the ledger: another home may use the same namespace, and neither sees or touches the other's records.
-RECORD is the ledger's id of the passage, a hash of its document, address and text. CHECK is a hash of the rest: vector,
-language and path. A record that changes gets a new id; the new one is written before the old one is deleted.
+RECORD is the ledger's id of the passage, a hash of its document, address and text. CHECK is a hash of the rest:
+source, title, path, language, vector. A record that changes gets a new id; the new one is written before the old one is
+deleted.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,11 +40,19 @@ def record_prefix(owner: str) -> str:
     return owner[:OWNER_LENGTH] + SEPARATOR
 
 
-def name_record(owner: str, source_id: str, record: str, path: str, language: str | None, vector: bytes) -> str:
-    """The id of a passage: ASCII, 66 characters."""
+def name_record(owner: str, record: str, described: Sequence[str], vector: bytes) -> str:
+    """The id of a passage: ASCII, 66 characters.
+
+    Args:
+        owner: that of the ledger.
+        record: the ledger's id of it.
+        described: what the record says beside what that id is a hash of.
+        vector: its numbers.
+    """
     digest = hashlib.blake2b(_FORMAT, digest_size=CHECK_LENGTH // 2)
-    for part in (source_id.encode(), path.encode("utf-8", "surrogateescape"), (language or "").encode(), vector):
-        digest.update(len(part).to_bytes(8, "little") + part)
+    for part in (*(text.encode("utf-8", "surrogatepass") for text in described), vector):
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
     return f"{record_prefix(owner)}{record}{SEPARATOR}{digest.hexdigest()}"
 
 
