@@ -42,7 +42,7 @@ from kbjobs.vectors.pinecone_records import (
     write_record,
     write_units,
 )
-from kbjobs.wording import counted
+from kbjobs.wording import agreeing, counted
 
 LIST, SEND, DELETE, VERIFY = (0.0, 0.1), (0.1, 0.9), (0.9, 0.95), (0.95, 1.0)
 MANY = 2000  # records from which on a listing is asked for in sixteen parts at once
@@ -354,7 +354,11 @@ def _tell(numbers: dict[str, int]) -> str:
 
 
 def _tell_beside(cut: int, without_vector: int) -> str:
-    told = f"; the end of {counted(cut, 'text')} was cut to fit 40 KB" if cut else ""
+    told = (
+        f"; {agreeing(cut, 'record', 'was', 'were')} cut to fit 40 KB of metadata, at the end of the text"
+        if cut
+        else ""
+    )
     if without_vector:
         told += f"; {counted(without_vector, 'passage')} without a vector left out (kbjobs run index-online)"
     return told

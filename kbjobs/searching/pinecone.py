@@ -166,27 +166,29 @@ def _make_hits(words: str, found: Sequence[tuple[str, Match]], count: int, passa
         key: tuple[str, ...] = passage if passages else document
         best.setdefault(key, (source_id, match))
         more[key] = more.get(key, -1) + 1
-    hits = []
-    for rank, (key, (source_id, match)) in enumerate(list(best.items())[:count], start=1):
-        languages = match.metadata.get("languages")
-        language = str(languages[0]) if isinstance(languages, list) and languages else None
-        text = _text(match, "text")
-        hits.append(
-            Hit(
-                rank,
-                round(match.score, 4),
-                source_id,
-                _text(match, "doc_id"),
-                _text(match, "title"),
-                _text(match, "url"),
-                text,
-                MODEL.name,
-                "vectors",
-                tuple(find_matches(text, language, fold_query(words, [language]))),
-                more[key],
-            )
+    shown = list(best.items())[:count]
+    forms = fold_query(words, {_language(match) for _, (_, match) in shown})
+    return [
+        Hit(
+            rank,
+            round(match.score, 4),
+            source_id,
+            _text(match, "doc_id"),
+            _text(match, "title"),
+            _text(match, "url"),
+            _text(match, "text"),
+            MODEL.name,
+            "vectors",
+            tuple(find_matches(_text(match, "text"), _language(match), forms)),
+            more[key],
         )
-    return hits
+        for rank, (key, (source_id, match)) in enumerate(shown, start=1)
+    ]
+
+
+def _language(match: Match) -> str | None:
+    languages = match.metadata.get("languages")
+    return str(languages[0]) if isinstance(languages, list) and languages else None
 
 
 def _text(match: Match, field: str) -> str:

@@ -97,7 +97,8 @@ ONLINE = {"tags.answered"}  # tests/phases/test_suggest_tags_online.py
 COMPACT = {point for point in POINTS if point.startswith("compact.")}  # tests/indexing/test_compact.py
 SERVER = {point for point in POINTS if point.startswith("server.")}  # tests/faults/test_chroma_kills.py
 PACKS = {point for point in POINTS if point.startswith(("pack.", "install.", "upload."))}  # tests/packs, test_upload.py
-ELSEWHERE = CANCEL_ONLY | CHAIN_ONLY | SCRAPE | DELETE | ONLINE | COMPACT | SERVER | PACKS | OTHER_TYPES.keys()
+PINECONE = {point for point in POINTS if point.startswith("pinecone.")}  # tests/phases/test_pinecone_sync.py
+ELSEWHERE = CANCEL_ONLY | CHAIN_ONLY | SCRAPE | DELETE | ONLINE | COMPACT | SERVER | PACKS | PINECONE | OTHER_TYPES.keys()
 
 
 @pytest.mark.parametrize("point", [point for point in POINTS if point not in ELSEWHERE])

@@ -139,7 +139,7 @@ def test_one_in_a_hundred_changed(home: Home, tmp_path: Path, pinecone: Pinecone
     folder = make_online(home, tmp_path, pages=500)
     sync(home)
     pinecone.upserted.clear()
-    write_online(folder, [page("wiki", number, title=f"Changed {number}") for number in range(0, 500, 50)])
+    write_online(folder, [page("wiki", number, title=f"Changed {number}") for number in range(0, 500, 100)])
     sync(home)
     assert len(pinecone.upserted) == 10
     check_equal(pinecone, folder)
@@ -153,7 +153,7 @@ def test_dry_run_is_a_job_of_the_other_type(
     assert "USD at the list price of November 2026 (4 USD per million write units)" in shown.stdout + shown.stderr
     (job,) = read_json(kbjobs("history", "--json"))
     assert job["type"] == "pinecone_sync_dry" and job["result"]["dry_run"] is True
-    assert job["result"]["write_units"] == 65 and job["result"]["price_usd"] == pytest.approx(65 * 4e-6)
+    assert job["result"]["write_units"] == 64 and job["result"]["price_usd"] == pytest.approx(64 * 4e-6)
     assert pinecone.writes == 0 and not pinecone.held("wiki")
 
 
@@ -359,12 +359,15 @@ def test_long_texts_are_cut(home: Home, tmp_path: Path, pinecone: PineconeServer
     write_online(folder, [page("wiki", 1, title=title.strip())])
     dry = sync(home, "pinecone_sync_dry")
     job = sync(home)
-    assert dry.result is not None and dry.result["cut"] == 1
-    assert job.exit_code == 0 and job.result is not None and job.result["cut"] == 1
-    assert "the end of 1 text was cut to fit 40 KB" in str(job.message)
-    (cut,) = (one for one in pinecone.held("wiki").values() if not one.metadata["text"].endswith(("0", "Footer")))
-    assert cut.metadata["text"] == "" and set(cut.metadata["title"].split()) == {"Wörter"}
-    assert 39_000 < len(json.dumps(cut.metadata, ensure_ascii=False, separators=(",", ":")).encode()) <= 40_000
+    assert dry.result is not None and dry.result["cut"] == 2
+    assert job.exit_code == 0 and job.result is not None and job.result["cut"] == 2
+    assert "2 records were cut to fit 40 KB" in str(job.message)
+    cut = [one.metadata for one in pinecone.held("wiki").values() if one.metadata["title"] != "Page 0"]
+    for metadata in cut:
+        assert metadata["text"] == "" and set(metadata["title"].split()) == {"Wörter"}
+        size = len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode())
+        assert 39_950 < size <= 40_000
+    assert len(cut) == 2
     assert numbers(sync(home)) == (0, 0, 0, 4)
 
 
@@ -433,7 +436,7 @@ def test_a_kill_at_each_point(
     assert marker.exists() and (job.status, job.exit_code, job.attempt) == (Status.COMPLETED, 0, 2), job
     check_equal(pinecone, wiki)
     # Once more is sent only what was on its way.
-    assert len(pinecone.upserted) - len(set(pinecone.upserted)) <= (7 if point == "pinecone.upserted" else 0)
+    assert len(pinecone.upserted) - len(set(pinecone.upserted)) <= (10 if point == "pinecone.upserted" else 0)
 
 
 def kill_at_random(home: Home, folder: SourceFolder, pinecone: PineconeServer, seed: int) -> None:
