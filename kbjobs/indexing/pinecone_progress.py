@@ -7,7 +7,7 @@ filled in it, and what lies between two records of one request is there already.
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from kbjobs.vectors.pinecone_diff import WantedRecords
@@ -32,25 +32,15 @@ class SyncProgress:
     @classmethod
     def read(cls, checkpoint: Any, target: str, wanted: WantedRecords) -> SyncProgress | None:
         """That of an earlier attempt; None where there is none, or it was about something else."""
-        if not isinstance(checkpoint, dict):
+        if not isinstance(checkpoint, dict) or set(checkpoint) != {one.name for one in fields(cls)}:
+            return None  # another version has written it
+        if checkpoint["target"] != target or checkpoint["state"] != wanted.state:
             return None
-        if checkpoint.get("target") != target or checkpoint.get("state") != wanted.state:
-            return None
-        values = {**checkpoint, "spans": [(low, high) for low, high in checkpoint["spans"]]}
-        return cls(**values)
+        return cls(**{**checkpoint, "spans": [(low, high) for low, high in checkpoint["spans"]]})
 
     def as_dict(self) -> dict[str, Any]:
         """The checkpoint."""
-        return {
-            "target": self.target,
-            "state": self.state,
-            "plan": self.plan,
-            "spans": self.spans,
-            "pushed": self.pushed,
-            "deleted": self.deleted,
-            "write_units": self.write_units,
-            "cut": self.cut,
-        }
+        return asdict(self)
 
     def sent(self, wanted: WantedRecords) -> set[str]:
         """The ids within the spans."""

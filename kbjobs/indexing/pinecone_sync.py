@@ -7,10 +7,11 @@ checkpoint before the next one counts; to send one twice changes nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from kbjobs.context import Context, PhaseResult
 from kbjobs.crashpoints import crash_point
@@ -22,7 +23,7 @@ from kbjobs.store import publishing as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import IndexedModel
 from kbjobs.vectors.chroma_places import OWNER, owner_of
-from kbjobs.vectors.pinecone_asking import UnknownIndexError
+from kbjobs.vectors.pinecone_asking import GivenUpError, UnknownIndexError
 from kbjobs.vectors.pinecone_diff import (
     MAX_DELETED,
     PineconeDiff,
@@ -53,6 +54,8 @@ NOBODY = "nobody"  # whose records there are none of
 TYPICAL_METADATA = 1500  # bytes, where there is none to be weighed
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0  # seconds before the index is looked at again
 
+Answer = TypeVar("Answer")
+
 
 @dataclass(frozen=True, slots=True)
 class SyncOptions:
@@ -80,7 +83,7 @@ def sync(context: Context, index: PineconeIndex, model: OnlineModel, options: Sy
         source = _read(context, ledger, model, owner_of(ledger))
         if options.create:
             _create(context, index)
-        there = _list(context, index, source)
+        there, others = _list(context, index, source)
         target = str(index.target)
         progress = SyncProgress.read(context.checkpoint, target, source.wanted)
         # What was sent a moment ago may not be listed yet.
@@ -101,7 +104,7 @@ def sync(context: Context, index: PineconeIndex, model: OnlineModel, options: Sy
         is_touched = bool(diff.to_write or diff.to_remove or progress.pushed or progress.deleted)
         unseen, lingering = _verify(context, index, source) if is_touched else (0, 0)
         crash_point("pinecone.verified")
-        return _result(context, index, source, progress, unseen, lingering)
+        return _result(context, index, source, progress, others, unseen, lingering)
 
 
 def estimate_sync(context: Context, index: PineconeIndex, model: OnlineModel) -> PhaseResult:
@@ -109,7 +112,11 @@ def estimate_sync(context: Context, index: PineconeIndex, model: OnlineModel) ->
     with closing(Ledger(context.source.ledger)) as ledger:
         # Without a name nothing of this ledger can be there.
         source = _read(context, ledger, model, ledger.fact(OWNER) or NOBODY)
-        diff = compare_records(source.wanted, _list(context, index, source))
+        try:
+            (there, _), is_there = _list(context, index, source), True
+        except UnknownIndexError:
+            there, is_there = set(), False
+        diff = compare_records(source.wanted, there)
         writes, cut, mean = _weigh(source, diff)
     price = Price.read(context.settings, "pinecone.price", "write units")
     deletes = write_units(mean * len(diff.to_remove))
@@ -123,6 +130,7 @@ def estimate_sync(context: Context, index: PineconeIndex, model: OnlineModel) ->
         "price_usd": round(price.of(writes + deletes), 8),
         "price_of": price.since,
         "needs_allow_delete": diff.deletes_much,
+        "needs_create_index": not is_there,
     }
     summary = (
         f"dry run, nothing was changed: {index.target}: {_tell(diff.numbers)};"
@@ -130,6 +138,8 @@ def estimate_sync(context: Context, index: PineconeIndex, model: OnlineModel) ->
     )
     if diff.deletes_much:
         summary += f"; more than {MAX_DELETED:.0%} would go: --allow-delete lets them"
+    if not is_there:
+        summary += "; the index is not there yet: --create-index makes it"
     return PhaseResult(counts, summary + _tell_beside(cut, source.without_vector))
 
 
@@ -164,8 +174,11 @@ def _create(context: Context, index: PineconeIndex) -> None:
     index.check(described)
 
 
-def _list(context: Context, index: PineconeIndex, source: _Source) -> set[str]:
-    """The ids of this ledger's records in the namespace; many in sixteen parts at once, by their next digit."""
+def _list(context: Context, index: PineconeIndex, source: _Source) -> tuple[set[str], int]:
+    """The ids of this ledger's records in the namespace, and how many others there are, as far as the index shows it.
+
+    Many are listed in sixteen parts at once, by their next digit.
+    """
     total = index.count()
     prefix = record_prefix(source.owner)
     prefixes = [prefix + digit for digit in HEX_DIGITS] if total >= MANY else [prefix]
@@ -173,11 +186,12 @@ def _list(context: Context, index: PineconeIndex, source: _Source) -> set[str]:
     with _pool(index) as pool:
         running = {pool.submit(index.list_ids, one) for one in prefixes}
         while running:
-            done, running = wait(running, timeout=LOOK, return_when=FIRST_COMPLETED)
+            done = _settled(running)
+            running -= done
             for future in done:
                 found |= future.result()
             context.progress(min(len(found), total), max(total, 1), "records", "listing", LIST, eta_matters=False)
-    return found
+    return found, max(0, total - len(found))
 
 
 def _send(context: Context, index: PineconeIndex, source: _Source, diff: PineconeDiff, progress: SyncProgress) -> None:
@@ -189,8 +203,7 @@ def _send(context: Context, index: PineconeIndex, source: _Source, diff: Pinecon
     def settle(least: int) -> None:
         nonlocal done
         while len(running) > least:
-            ended, _ = wait(running, timeout=LOOK, return_when=FIRST_COMPLETED)
-            for future in ended:
+            for future in _settled(running):
                 batch, after = running.pop(future)
                 progress.write_units += future.result()
                 progress.pushed += len(batch)
@@ -254,7 +267,7 @@ def _verify(context: Context, index: PineconeIndex, source: _Source) -> tuple[in
     pause = FIRST_PAUSE
     while True:
         began = time.monotonic()
-        there = _list(context, index, source)
+        there, _ = _list(context, index, source)
         unseen, lingering = len(names - there), len(there - names)
         if not (unseen or lingering) or time.monotonic() >= until:
             break
@@ -275,6 +288,18 @@ def _pause(context: Context, seconds: float, told: str) -> float:
         context.progress(0, 1, "records", told, VERIFY, eta_matters=False)
         time.sleep(min(LOOK, left))
     return min(LONGEST_PAUSE, 2 * seconds)
+
+
+def _settled(running: Iterable[Future[Answer]]) -> set[Future[Answer]]:
+    """Those that have ended, after a moment; raises what one has raised, and of several the cause of the others."""
+    ended, _ = wait(running, timeout=LOOK, return_when=FIRST_COMPLETED)
+    failed = [error for future in ended if (error := future.exception()) is not None]
+    if failed and all(isinstance(error, GivenUpError) for error in failed):
+        everything, _ = wait(running)
+        failed = [error for future in everything if (error := future.exception()) is not None]
+    if failed:
+        raise next((error for error in failed if not isinstance(error, GivenUpError)), failed[0])
+    return ended
 
 
 @contextmanager
@@ -309,10 +334,10 @@ def _result(
     index: PineconeIndex,
     source: _Source,
     progress: SyncProgress,
+    others: int,
     unseen: int,
     lingering: int,
 ) -> PhaseResult:
-    others = max(0, index.count() - len(source.wanted.names)) if not lingering else 0
     price = Price.read(context.settings, "pinecone.price", "write units")
     counts = {
         **_named(index),

@@ -38,6 +38,10 @@ class PineconeAwayError(TransientError):
     exit_code = UnavailableError.exit_code
 
 
+class GivenUpError(TransientError):
+    """A request that was given up, because another has failed or the job stops."""
+
+
 class UnknownIndexError(NotFoundError):
     """The project of the key has no index of that name."""
 
@@ -88,9 +92,9 @@ class Asking:
             failure: KbjobsError
             wait: float | None = None
             try:
-                for pace, amount in paces:
-                    pace.take(amount, self._interrupted)
                 with self.limits.turn(0) as turn:
+                    for pace, amount in paces:
+                        pace.take(amount, self._interrupted)
                     try:
                         answer = work()
                     except Exception as error:  # noqa: BLE001 — the library's, httpx's and orjson's; each is told
@@ -103,8 +107,11 @@ class Asking:
                         self.limits.succeeded(turn)
                         return answer
             except (InterruptedTurn, InterruptedPace):
-                failure = TransientError("the request was given up")
-            if wait is None or tries == most or self._interrupted.wait(wait):
+                failure = GivenUpError("the request was given up")
+            if wait is None or tries == most:
+                break
+            if self._interrupted.wait(wait):
+                failure = GivenUpError("the request was given up")
                 break
             self.retries += 1
         # Raised here, outside of the handlers: the library's exceptions quote the server, and that may quote the key.
@@ -122,7 +129,7 @@ class Asking:
         asked = read_retry_after(str(headers.get("retry-after", "")))
         if getattr(error, "status_code", None) == 429:
             # All wait, not only this one; who is first then finds out whether more may follow.
-            self.limits.refused(turn, max(asked, backoff) if not asked else asked * random.uniform(1.0, 1.1))  # noqa: S311
+            self.limits.refused(turn, asked or backoff)
             return 0.0
         self.limits.strained(turn)
         return max(asked, backoff)

@@ -94,7 +94,9 @@ def check_host(host: str, named_by: str) -> str:
         _ = parts.port
     except ValueError:
         parts = urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
+    if parts.username or parts.password:
+        raise UsageError(f"{named_by} names an address with a name or password in it", "Take them out.")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise UsageError(f"{named_by} names {host!r}, which is no address of a server", "It begins with https://.")
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
         raise UsageError(

@@ -98,7 +98,9 @@ COMPACT = {point for point in POINTS if point.startswith("compact.")}  # tests/i
 SERVER = {point for point in POINTS if point.startswith("server.")}  # tests/faults/test_chroma_kills.py
 PACKS = {point for point in POINTS if point.startswith(("pack.", "install.", "upload."))}  # tests/packs, test_upload.py
 PINECONE = {point for point in POINTS if point.startswith("pinecone.")}  # tests/phases/test_pinecone_sync.py
-ELSEWHERE = CANCEL_ONLY | CHAIN_ONLY | SCRAPE | DELETE | ONLINE | COMPACT | SERVER | PACKS | PINECONE | OTHER_TYPES.keys()
+ELSEWHERE = (
+    CANCEL_ONLY | CHAIN_ONLY | SCRAPE | DELETE | ONLINE | COMPACT | SERVER | PACKS | PINECONE | OTHER_TYPES.keys()
+)
 
 
 @pytest.mark.parametrize("point", [point for point in POINTS if point not in ELSEWHERE])

@@ -206,6 +206,8 @@ def test_create_index(home: Home, wiki: SourceFolder, pinecone: PineconeServer) 
     pinecone.indexes.clear()
     job = sync(home)
     assert job.exit_code == 4 and "--create-index" in str(job.error)
+    dry = sync(home, "pinecone_sync_dry")
+    assert numbers(dry) == (10, 0, 0, 0) and "--create-index makes it" in str(dry.message)
     pinecone.readies_after = 1.0
     job = sync(home, create_index=True)
     assert job.exit_code == 0 and pinecone.indexes["kb"].dimension == 1536
@@ -301,6 +303,16 @@ def test_refusals(
     pinecone.faults.clear()
     assert sync(home).exit_code == 0
     check_equal(pinecone, wiki)
+
+
+def test_of_many_failures_the_cause_is_told(home: Home, tmp_path: Path, pinecone: PineconeServer) -> None:
+    make_online(home, tmp_path, pages=500)
+    pinecone.latency = 0.1
+    pinecone.faults.append(Fault("/vectors/upsert", 403, "forbidden"))
+    for _ in range(3):
+        pinecone.faults.append(Fault("/vectors/upsert", 503, times=9))
+    job = sync(home)
+    assert job.exit_code == 6 and "refuses PINECONE_API_KEY" in str(job.error), job
 
 
 def test_the_key_is_nowhere(home: Home, wiki: SourceFolder, pinecone: PineconeServer, kbjobs: Kbjobs) -> None:
@@ -479,7 +491,7 @@ def workers(home: Home) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(2 * FACTOR))
+@pytest.mark.parametrize("seed", range(4 * FACTOR))
 def test_random_kills(home: Home, tmp_path: Path, pinecone: PineconeServer, seed: int) -> None:
     folder = make_online(home, tmp_path, pages=300)
     kill_at_random(home, folder, pinecone, seed)
