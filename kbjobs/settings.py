@@ -102,6 +102,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("pinecone.cloud", "aws", "where --create-index makes it", choices=("aws", "gcp", "azure")),
     Setting("pinecone.region", "us-east-1", "region of that cloud"),
     Setting("pinecone.wait", 60.0, "seconds that pinecone-sync waits until the index shows what was written", 0, 3600),
+    # Of Pinecone's pricing page, as it was on 4 November 2026.
     Setting(
         "pinecone.price",
         "4 November 2026",
