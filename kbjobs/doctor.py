@@ -17,13 +17,14 @@ from kbjobs.daemon.processes import RUN_VARIABLE
 from kbjobs.errors import KbjobsError
 from kbjobs.phases.registry import job_type
 from kbjobs.settings import Home, Settings, refuse_network_home
+from kbjobs.storage.opening import open_bucket, read_address
 from kbjobs.store.connection import check_integrity
 from kbjobs.store.history import active_jobs, resumable_jobs
 from kbjobs.store.locks import is_locked
 from kbjobs.store.removal import list_unfinished
 from kbjobs.store.snapshot import open_to_read
 from kbjobs.store.sources import list_source_ids, list_sources
-from kbjobs.vectors.chroma_address import read_address
+from kbjobs.vectors.chroma_address import read_address as read_chroma_address
 from kbjobs.version import VERSION
 from kbjobs.wording import agreeing, counted
 
@@ -297,7 +298,7 @@ def _check_secrets(home: Home) -> Iterator[Finding]:
 
 
 def _check_chroma(home: Home) -> Iterator[Finding]:
-    address = read_address(home, Settings(home))
+    address = read_chroma_address(home, Settings(home))
     if address is None:
         return
     from kbjobs.vectors.chroma_server import ChromaServer
@@ -305,6 +306,18 @@ def _check_chroma(home: Home) -> Iterator[Finding]:
     with closing(ChromaServer(address)) as server:
         server.check()
     yield Finding("chroma", "ok", f"{address.url} answers")
+
+
+def _check_stores(home: Home) -> Iterator[Finding]:
+    settings = Settings(home)
+    for name in ("packs.to", "packs.from"):
+        where = settings.text(name)
+        if not where:
+            continue
+        address = read_address(where)
+        with closing(open_bucket(home, settings, address)) as bucket:
+            there = "has a catalogue" if bucket.find("catalogue.json") is not None else "answers, and is empty"
+        yield Finding("stores", "ok", f"{name}: {address.url} {there}")
 
 
 def _check_pinecone(home: Home) -> Iterator[Finding]:
@@ -336,5 +349,6 @@ CHECKS: tuple[Callable[[Home], Iterator[Finding]], ...] = (
     _check_models,
     _check_secrets,
     _check_chroma,
+    _check_stores,
     _check_pinecone,
 )

@@ -92,6 +92,18 @@ class TransientError(KbjobsError):
     """A passing error, such as a server that is busy: with ``--retries`` the job is tried again later."""
 
 
+class JobWaits(KbjobsError):
+    """Raised inside a phase that can do nothing for a while: its job goes back to the queue for ``seconds``.
+
+    That is no end and no error: the attempt goes on then, by another worker. Until then others may run in its place.
+    The message says for what it waits, and begins so: "waiting for 2 batches".
+    """
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
 class JobCancelled(KbjobsError):
     """Raised inside a phase when its job is to stop; the ledger keeps what was done."""
 

@@ -57,14 +57,14 @@ def _events(before: Job | None, job: Job) -> Iterator[JobEvent]:
         yield JobEvent("queued", job)
     seen = before.attempt if before is not None else job.attempt - (job.status is Status.RUNNING)
     was_running = before is not None and before.status is Status.RUNNING
-    if was_running and (job.attempt > seen or job.status is Status.PENDING):
+    if was_running and (job.attempt > seen or (job.status is Status.PENDING and not job.is_waiting)):
         yield JobEvent("retry", job)
     if job.attempt > seen:
         yield JobEvent("started", job)
     if job.has_ended:
         if before is None or not before.has_ended:
             yield JobEvent("finished", job)
-    elif job.status is Status.RUNNING:
+    elif job.status is Status.RUNNING or job.is_waiting:
         yield from _progress_events(before, job)
 
 

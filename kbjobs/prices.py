@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
 from kbjobs.errors import UsageError
 from kbjobs.settings import Settings
+
+BATCH_SHARE = 0.5
+"""What the Batch API asks for, of the list price: half of it for every model. OpenAI's help centre, "Batch API FAQ"
+(article 9197833), as of November 2026."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,11 @@ class Price:
             )
         return cls(numbers[0], numbers[-1] if len(numbers) == 2 else 0.0, " ".join(rest), unit)
 
+    def in_batches(self) -> Price:
+        """The price of the same by the Batch API."""
+        since = f"{self.since}, {BATCH_SHARE:.0%} of it by the Batch API"
+        return replace(self, sent=self.sent * BATCH_SHARE, answered=self.answered * BATCH_SHARE, since=since)
+
     def of(self, sent: int, answered: int = 0) -> float:
         """US dollars for so many."""
         return (sent * self.sent + answered * self.answered) / 1e6
@@ -53,6 +63,12 @@ class Price:
             f"{format_dollars(self.of(sent, answered))} USD at the list price of {self.since}"
             f" ({listed} USD per million {self.unit})"
         )
+
+
+def bought_price(price: Price, counts: dict[str, Any]) -> float:
+    """US dollars, at list price, for the tokens of an index job's counts, bought by batches and otherwise."""
+    by_batches = counts["batch_tokens"]
+    return price.of(counts["tokens"] - by_batches) + price.in_batches().of(by_batches)
 
 
 def format_dollars(amount: float) -> str:

@@ -126,6 +126,13 @@ SETTINGS: tuple[Setting, ...] = (
         "0.02 July 2026",
         "USD for a million tokens of text-embedding-3-small, and since when: what an account really pays may differ",
     ),
+    Setting(
+        "batch_poll_seconds",
+        10.0,
+        "first pause between two looks at the batches of index-online --batch-api; doubles, up to thirty times as long",
+        0.05,
+        3600,
+    ),
     Setting("tags_provider", "local", "who suggests tags", choices=("local", "openai")),
     Setting(
         "tags_model", "gpt-4o-mini", "model of the OpenAI API that suggest-tags asks; it must know structured outputs"
@@ -286,6 +293,11 @@ class Home:
     def packs(self) -> Path:
         """The store that packs go to where no other is named."""
         return self.path / "packs"
+
+    @property
+    def downloads(self) -> Path:
+        """What is being fetched, until it is in its place."""
+        return self.path / "downloads"
 
     @property
     def chains(self) -> Path:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kbjobs.errors import KbjobsError, NotFoundError
+from kbjobs.errors import KbjobsError, NotFoundError, UsageError
 from kbjobs.settings import Home, Settings
 from kbjobs.storage.opening import open_bucket, read_address
 from kbjobs.store.sources import SourceFolder
 
 if TYPE_CHECKING:
+    from kbjobs.packs.building import PackBuilder
     from kbjobs.packs.pruning import Pruned
+    from kbjobs.packs.reading import Pack
+    from kbjobs.packs.targets import Written
     from kbjobs.storage.bucket import Bucket
 
 
@@ -65,6 +69,65 @@ def _tell_here(home: Home, row: dict[str, Any]) -> str:
     if installed is None:
         return "not from a pack"
     return "this version" if installed == row["version"] else "another version"
+
+
+def add_pack(home: Home, builder: PackBuilder, folder: Path) -> Written:
+    """Write a pack into a store in a local folder, and put it into its catalogue."""
+    from datetime import UTC, datetime
+
+    from kbjobs.packs.catalogue import describe_version, publish_version, version_name
+    from kbjobs.packs.targets import StoreTarget, write_pack
+
+    with opened(home, str(folder)) as bucket:
+        written = write_pack(builder, StoreTarget(bucket))
+        version = describe_version(written.manifest, datetime.now(UTC))
+        keep = Settings(home).integer("packs.keep")
+        dropped = publish_version(bucket, written.manifest, version, keep, keeps_conditions=True)
+        bucket.delete([version_name(written.manifest.source.id, one) for one in dropped])
+    return written
+
+
+def open_named(home: Home, where: str, source_id: str | None = None) -> Pack:
+    """The pack that a user names: in a file, by its manifest, or in a store; to be used as a context."""
+    from kbjobs.packs.catalogue import CATALOGUE
+    from kbjobs.packs.reading import open_pack
+
+    address = read_address(where)
+    if address.path is not None and not (address.path / CATALOGUE).exists():
+        if source_id is not None:
+            raise NotFoundError(f"{where} has no {CATALOGUE}: it is no store of packs", "Name the pack alone.")
+        return open_pack(where)
+    return _open_in_store(home, where, source_id)
+
+
+def _open_in_store(home: Home, where: str, source_id: str | None) -> Pack:
+    """A pack in a store: the one that the address names, else the newest of the source.
+
+    Raises NotFoundError, UsageError where it is not told which.
+    """
+    from kbjobs.packs.catalogue import find_version, read_catalogue, version_name
+    from kbjobs.packs.manifest import MANIFEST
+    from kbjobs.packs.places import StorePlace
+    from kbjobs.packs.reading import Pack
+
+    store, found, name = where.rstrip("/").partition("/packs/")
+    steps = name.removesuffix(f"/{MANIFEST}").split("/")
+    is_named = bool(found) and len(steps) == 2 and source_id is None
+    bucket = open_bucket(home, Settings(home), read_address(store if is_named else where))
+    try:
+        if is_named:
+            return Pack(StorePlace(bucket, f"packs/{steps[0]}/{steps[1]}/{MANIFEST}"))
+        if source_id is None:
+            catalogue, _ = read_catalogue(bucket)
+            names = [pack.source for pack in catalogue.packs] if catalogue is not None else []
+            if len(names) != 1:
+                told = f"It has {', '.join(names[:20])}." if names else "It has none."
+                raise UsageError(f"{bucket.label} is a store: name the source of the pack, too", told)
+            source_id = names[0]
+        return Pack(StorePlace(bucket, version_name(source_id, find_version(bucket, source_id))))
+    except BaseException:
+        bucket.close()
+        raise
 
 
 def prune(home: Home, where: str, grace: timedelta, dry_run: bool) -> Pruned:

@@ -23,6 +23,7 @@ from kbjobs.settings import HOME_VARIABLE, SETTINGS, Home
 from kbjobs.store.jobs import Job
 from kbjobs.store.phase_state import PhaseState
 from tests.servers.openai_server import OpenAIServer
+from tests.servers.s3_servers import BUCKET, StartedServers, use
 
 MODEL = "all-MiniLM-L6-v2"
 # How many times as many kills and examples as usual: make test-slow sets it.
@@ -122,6 +123,26 @@ def openai_api(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenAISe
         monkeypatch.setenv("OPENAI_API_KEY", server.key)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         yield server
+
+
+@pytest.fixture(scope="session")
+def s3_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartedServers]:
+    """Real servers that speak S3, by name: weed, moto, rclone. Each is started when it is first asked for."""
+    servers = StartedServers(tmp_path_factory.mktemp("s3"))
+    yield servers
+    servers.kill()
+
+
+@pytest.fixture
+def store(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3_servers: StartedServers
+) -> str:
+    """The address of an empty store: in a folder, or on the server that the parameter names."""
+    kind = getattr(request, "param", "folder")
+    if kind == "folder":
+        return f"file://{tmp_path}/store"
+    use(s3_servers[kind], monkeypatch)
+    return f"s3://{BUCKET}/{tmp_path.name}"
 
 
 MODEL_FIXTURES = {"minilm", "warm_cache", "embedder", "sentence_transformer"}

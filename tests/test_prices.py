@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kbjobs.errors import UsageError
-from kbjobs.prices import Price, format_dollars
+from kbjobs.prices import Price, bought_price, format_dollars
 from kbjobs.settings import Home, Settings
 
 
@@ -28,6 +28,13 @@ def test_a_price_has_its_date(home: Home) -> None:
     assert read(home, "0.15 0.6 July 2026") == Price(0.15, 0.6, "July 2026")
     assert read(home, "0.02 2026") == Price(0.02, 0.0, "2026")
     assert read(home, "0.15 0.6 July 2026").of(1_000_000, 1_000_000) == pytest.approx(0.75)
+
+
+def test_batches_cost_half(home: Home) -> None:
+    price = read(home, "0.02 July 2026")
+    told = price.in_batches().describe(1_000_000)
+    assert told == "0.01 USD at the list price of July 2026, 50% of it by the Batch API (0.01 USD per million tokens)"
+    assert bought_price(price, {"tokens": 3_000_000, "batch_tokens": 1_000_000}) == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize("value", ["", "0.02", "cheap", "-1 July", "nan July", "July 2026 0.02", "1e9 July"])

@@ -26,7 +26,7 @@ FLOORS = [
     {"commands"},
     {"kbjobs"},
     {"api", "combined"},
-    {"answering", "asking", "doctor", "following", "sources", "stores"},
+    {"answering", "asking", "doctor", "following", "relocating", "sources", "stores"},
     {"filters", "registering", "restoring"},
     {"daemon"},
     {"chains.file"},
@@ -46,7 +46,8 @@ NEIGHBOURS = {("indexing", "scanning")}
 HEAVY = {
     "chromadb", "torch", "sentence_transformers", "openai", "sklearn", "pinecone", "libzim", "onnxruntime", "openvino",
     "transformers", "tokenizers", "numpy", "pydantic", "sqlite_utils", "selectolax",
-    "tree_sitter", "tree_sitter_toml", "py3langid", "pypdfium2", "httpx", "httpcore", "protego", "zstandard", "obstore",
+    "tree_sitter", "tree_sitter_toml", "py3langid", "pypdfium2", "httpx", "httpcore", "protego", "zstandard",
+    "obstore", "ijson",
 }  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from kbjobs.chains.progress import Progress
 from kbjobs.context import Context, PhaseResult
-from kbjobs.errors import JobCancelled, KbjobsError, TransientError
+from kbjobs.errors import JobCancelled, JobWaits, KbjobsError, TransientError
 from kbjobs.phases.base import JobType, Params
 from kbjobs.store.jobs import plain
 from kbjobs.store.phase_state import OnError, PhaseState, PhaseStatus
@@ -71,8 +71,8 @@ def run_chain(
     """Run the phases that have not ended yet, in order.
 
     An error or a stop in one ends the chain and is raised, unless the phase says to go on and, where the error
-    passes, ``can_retry`` says that the phase is not to be tried again. ``on_end`` is called when a phase other
-    than the last has ended, to put that on record before the next begins.
+    passes, ``can_retry`` says that the phase is not to be tried again; JobWaits is no error, and raised in any case.
+    ``on_end`` is called when a phase other than the last has ended, to put that on record before the next begins.
     """
     for index, phase in enumerate(phases):
         entry = progress.snapshot()[index]
@@ -85,6 +85,8 @@ def run_chain(
         try:
             context = make_context(index, phase)
             ended = _completed(entry, phase.job_type.run(context, phase.params))
+        except JobWaits:
+            raise
         except (Exception, SystemExit) as error:
             if isinstance(error, JobCancelled) and (context is None or context.is_stopping()):
                 progress.end(index, replace(entry, status=PhaseStatus.CANCELLED))

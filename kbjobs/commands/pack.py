@@ -45,15 +45,16 @@ def build(
     Example:  kbjobs pack build wiki /media/stick/wiki.kbpack --include-backup
     """
     from kbjobs.packs.building import PackBuilder
-    from kbjobs.packs.targets import FILE_SUFFIX, FileTarget, FolderTarget, write_pack
+    from kbjobs.packs.targets import FILE_SUFFIX, FileTarget, write_pack
     from kbjobs.store.sources import SourceFolder
 
-    with PackBuilder(SourceFolder(current_home().sources, source_id), include_backup) as builder:
+    home = current_home()
+    with PackBuilder(SourceFolder(home.sources, source_id), include_backup) as builder:
         if target.suffix == FILE_SUFFIX:
             with FileTarget(target) as file:
                 written = write_pack(builder, file)
         else:
-            written = write_pack(builder, FolderTarget(target))
+            written = stores.add_pack(home, builder, target)
     if as_json:
         print_json(written.as_dict())
     else:
@@ -109,21 +110,25 @@ def inspect(
         str,
         typer.Argument(
             metavar="FILE|URL",
-            help="A manifest.json, its folder, or a .kbpack file; a path or file://.",
+            help="A .kbpack file, a manifest.json or its folder, or the address of a store.",
             show_default=False,
         ),
     ],
+    source_id: Annotated[
+        str | None, typer.Argument(metavar="SOURCE", help="Of a store: the source whose newest pack is meant.")
+    ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Read all of it, and check every part.")] = False,
     as_json: JSON = False,
 ) -> None:
     """Show what a pack holds without installing it.
 
     Example:  kbjobs pack inspect /media/stick/wiki.kbpack --verify
+
+    Example:  kbjobs pack inspect s3://their-bucket/packs wiki
     """
     from kbjobs.packs.inspecting import describe_pack, verify_pack
-    from kbjobs.packs.reading import open_pack
 
-    with open_pack(where) as opened:
+    with stores.open_named(current_home(), where, source_id) as opened:
         if verify:
             verify_pack(opened)
         described = describe_pack(opened)

@@ -6,6 +6,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from keyword import iskeyword
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -97,12 +98,19 @@ def _option(name: str, field: FieldInfo) -> tuple[Any, Any]:
     flag = "--" + name.replace("_", "-")
     # Off by default, a switch needs no way to switch it off.
     names = [flag] if kind is bool and field.default is False else []
+    if iskeyword(name):
+        names = [flag]
     option = typer.Option(*names, help=field.description, metavar=metavar, rich_help_panel="Options of the type")
     if field.is_required():
         # An option of its own without a default is one that must be given.
         return Annotated[kind, option], inspect.Parameter.empty
     default = None if metavar == "JSON" else field.default
     return Annotated[kind | None if default is None else kind, option], default
+
+
+def _name_in_python(field: str) -> str:
+    """The name of a field's argument: a word of Python's own, as "from", cannot be one."""
+    return f"{field}_" if iskeyword(field) else field
 
 
 def _is_written_as_json(field: FieldInfo) -> bool:
@@ -185,7 +193,7 @@ def _command(
     def command(**values: Any) -> None:
         from kbjobs.api import get_job_manager
 
-        params = {field: values[field] for field in fields if values[field] is not None}
+        params = {field: value for field in fields if (value := values[_name_in_python(field)]) is not None}
         params |= {
             field: _read_json(field, params[field])
             for field, declared in fields.items()
@@ -194,6 +202,6 @@ def _command(
         submit(get_job_manager().find_chain(name, params), [values["source"]], values)
 
     parameters = [("source", SOURCE, inspect.Parameter.empty)]
-    parameters += [(field, *_option(field, declared)) for field, declared in fields.items()]
+    parameters += [(_name_in_python(field), *_option(field, declared)) for field, declared in fields.items()]
     shown = [f"Example:  {example}" for example in (f"kbjobs run {name.replace('_', '-')} wiki", *examples)]
     return with_options(command, [*parameters, *SUBMIT_OPTIONS], "\n\n".join([description, *shown]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -14,12 +14,9 @@ from kbjobs import sources as front
 from kbjobs import stores
 from kbjobs.commands._asking import NO_INPUT, YES, ask_unless
 from kbjobs.commands._render import DamagedSources, print_json, print_table, say
-from kbjobs.errors import ExitCode, KbjobsError, UsageError
+from kbjobs.commands._upkeep import compact, rebuild, verify
 from kbjobs.settings import current_home
 from kbjobs.wording import counted
-
-if TYPE_CHECKING:
-    from kbjobs.indexing.compact import Compacted
 
 
 class SourcesGroup(TyperGroup):
@@ -50,7 +47,7 @@ JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 @app.callback()
 def sources() -> None:
-    """Register, edit, list, show, tag, verify, rebuild, compact and remove sources.
+    """Register, edit, list, show, tag, relocate, verify, rebuild, compact and remove sources.
 
     Example:  kbjobs sources add wiki ./pages --base-url https://wiki.example.org/
     """
@@ -120,6 +117,30 @@ def edit(
             f"{edited.dropped_documents:,} of its {edited.documents:,} documents are in what was dropped: the next job"
             " that reads the source removes them; more than 20 % of all with --allow-delete only."
         )
+
+
+@app.command()
+def relocate(
+    source_id: ID,
+    old: Annotated[
+        Path, typer.Argument(metavar="OLD", help="One of its paths, or a folder above.", show_default=False)
+    ],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Where it is now.", show_default=False)],
+    as_json: JSON = False,
+) -> None:
+    """Tell a source that its files were moved: another disk, another machine. Its documents stay what they are.
+
+    Example:  kbjobs sources relocate wiki /mnt/old/wiki /srv/wiki
+    """
+    from kbjobs.relocating import relocate as move
+
+    moved = move(current_home(), source_id, old, new)
+    if as_json:
+        print_json({**asdict(moved.source), "documents": moved.documents, "there": moved.there})
+        return
+    say(f"Source {source_id}: {' '.join(moved.source.paths)}")
+    if moved.documents:
+        say(f"{moved.there:,} of its {counted(moved.documents, 'document')} are there.")
 
 
 @app.command("list")
@@ -313,96 +334,6 @@ def _titles(evidence: object) -> str:
     return "; ".join(str(one.get("title", "")) for one in found if isinstance(one, dict))
 
 
-@app.command()
-def verify(source_id: ID, as_json: JSON = False) -> None:
-    """Compare the vector store with the ledger, both ways, and search a sample for itself.
-
-    Each difference has a kind: absent, damaged, dimension, missing, extra, changed, unreachable, outdated. Texts,
-    metadata and vectors are compared of 20,000 records at most. Exits 1 where they differ.
-
-    Example:  kbjobs sources verify wiki
-    """
-    found = front.verify(current_home(), source_id)
-    if as_json:
-        print_json(found.as_dict())
-    elif found.ok:
-        print(f"{source_id}: {counted(found.checked, 'passage')} verified, no drift")
-        for model in found.cleared:
-            say(f"The collection of {model} was cleared; an index run or sources rebuild makes it again.")
-    else:
-        print_table(
-            ("model", "problem", "record", "what"),
-            [(one.model, one.problem, one.record or "", one.detail) for one in found.drift[:20]],
-        )
-        say(
-            f"{counted(len(found.drift), 'difference')}. kbjobs sources rebuild {source_id} heals that without a model."
-        )
-    if not found.ok:
-        raise typer.Exit(ExitCode.FAILED)
-
-
-@app.command()
-def rebuild(source_id: ID, as_json: JSON = False) -> None:
-    """Build the vector store anew from the ledger, beside the old one, and swap. Embeds nothing.
-
-    Example:  kbjobs sources rebuild wiki
-    """
-    rebuilt = front.rebuild(current_home(), source_id)
-    if as_json:
-        print_json([asdict(one) for one in rebuilt])
-        return
-    for one in rebuilt:
-        print(f"{source_id}: {one.model}: {counted(one.records, 'record')} rebuilt from the ledger")
-
-
-@app.command()
-def compact(
-    source_id: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="Id of the source.", show_default=False)
-    ] = None,
-    all_sources: Annotated[bool, typer.Option("--all-sources", help="Every source, one after the other.")] = False,
-    as_json: JSON = False,
-) -> None:
-    """Give disk space back: leftovers, unused parts of files, deleted records of collections. Says how much.
-
-    Nothing that is searched is lost, and nothing is embedded. A source of which a job runs is refused. With
-    --all-sources one that cannot be compacted is named and the others are: then it exits 3.
-
-    Example:  kbjobs sources compact wiki
-
-    Example:  kbjobs sources compact --all-sources --json
-    """
-    home = current_home()
-    if (source_id is None) is not all_sources:
-        raise UsageError("give the id of a source, or --all-sources", "See kbjobs sources list.")
-    if source_id is not None:
-        compacted = front.compact(home, source_id)
-        if as_json:
-            print_json(compacted.as_dict())
-        else:
-            _print_compacted(compacted)
-        return
-    damaged = DamagedSources()
-    found = []
-    for name in front.list_ids(home):
-        try:
-            compacted = front.compact(home, name)
-        except KbjobsError as error:
-            damaged(name, error)
-            continue
-        found.append(compacted.as_dict())
-        if not as_json:
-            _print_compacted(compacted)
-    if as_json:
-        print_json(found)
-    damaged.end()
-
-
-def _print_compacted(compacted: Compacted) -> None:
-    freed = compacted.before_bytes - compacted.after_bytes
-    print(
-        f"{compacted.source}: {compacted.before_bytes:,} bytes before, {compacted.after_bytes:,} after:"
-        f" {max(0, freed):,} bytes given back"
-    )
-    for model in compacted.rebuilt:
-        say(f"The collection of {model} was built anew: many of its records had been deleted.")
+app.command()(verify)
+app.command()(rebuild)
+app.command()(compact)

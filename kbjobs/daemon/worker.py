@@ -27,7 +27,7 @@ from kbjobs.context import Context
 from kbjobs.crashpoints import crash_point
 from kbjobs.daemon.processes import RUN_VARIABLE
 from kbjobs.daemon.waking import nudge
-from kbjobs.errors import ExitCode, JobCancelled, KbjobsError, TransientError
+from kbjobs.errors import ExitCode, JobCancelled, JobWaits, KbjobsError, TransientError
 from kbjobs.phases.registry import job_type
 from kbjobs.settings import Home, Settings
 from kbjobs.store import history
@@ -342,6 +342,9 @@ def _record(home: Home, queue: Queue, job: Job, run_id: str, outcome: _Outcome, 
         else:
             queue.release(job.id, run_id)
             log.info("stopped by the daemon; the job waits in the queue")
+    elif isinstance(error, JobWaits):
+        queue.wait(job.id, run_id, error.seconds, error.message, writer.duration)
+        log.info("%s; the place in the queue is given to others for %.0f s", error.message, error.seconds)
     elif isinstance(error, TransientError) and phases is not None and _can_retry(job, _running_index(phases)):
         index = _running_index(phases)
         pause = backoff(Settings(home).number("retry_seconds"), job.retried if index == first_open(job.phases) else 0)

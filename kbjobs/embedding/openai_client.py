@@ -113,12 +113,14 @@ class OpenAIClient:
             http_client=http,
         )
 
-    def ask(self, tokens: int, send: Callable[[Any, dict[str, str]], Answer]) -> Answer:
+    def ask(self, tokens: int, send: Callable[[Any, dict[str, str]], Answer], *, retries: int | None = None) -> Answer:
         """One answer of the API, after as many repetitions as passing errors need and are allowed.
 
         Args:
             tokens: what the request counts for the API's limit of tokens.
             send: sends it, by the library's client and with these headers.
+            retries: how often it is repeated after a passing error, where that is not as often as any other; 0 for
+                what must not be done twice.
         Raises:
             RefusedRequestError: the API refuses what it was sent.
             MissingRequirementError: the key is refused, or the account is out of money.
@@ -127,7 +129,8 @@ class OpenAIClient:
         """
         import openai
 
-        for tries in range(self._retries + 1):
+        allowed = self._retries if retries is None else retries
+        for tries in range(allowed + 1):
             failure: KbjobsError
             wait: float | None = None
             limit = self.limits.tokens.limit
@@ -158,7 +161,7 @@ class OpenAIClient:
                         return answer
             except InterruptedTurn:
                 failure = TransientError("the request was given up")
-            if not isinstance(failure, TransientError) or wait is None or tries == self._retries:
+            if not isinstance(failure, TransientError) or wait is None or tries == allowed:
                 break
             if self._interrupted.wait(wait):
                 break
@@ -168,7 +171,7 @@ class OpenAIClient:
     def _weigh(self, error: Any, turn: Turn, tries: int) -> float | None:
         """Let the limits know of a failure; the seconds until another try, None where none helps."""
         status, headers = int(error.status_code), error.response.headers
-        if _is_out_of_money(error.code, error.type) or headers.get("x-should-retry") == "false":
+        if is_out_of_money(error.code, error.type) or headers.get("x-should-retry") == "false":
             return None
         if status not in (408, 409, 429) and status < 500:
             return None
@@ -193,7 +196,7 @@ class OpenAIClient:
         status = int(error.status_code)
         names = tuple(name for name in (error.code, error.type) if isinstance(name, str))
         says = self._quote(error.body)
-        if status in (400, 402, 403, 429) and _is_out_of_money(*names):
+        if status in (400, 402, 403, 429) and is_out_of_money(*names):
             return MissingRequirementError(f"the account of the OpenAI API is out of money{says}", ADD_MONEY)
         if status in (401, 403):
             # Not what the server says: it may repeat the key.
@@ -217,8 +220,10 @@ class OpenAIClient:
         return BadAnswerError(f"status {status}{says}")
 
     def _quote(self, body: object) -> str:
+        return self.quote(body.get("message") if isinstance(body, dict) else None)
+
+    def quote(self, message: object) -> str:
         """What the server says, on one line, short, and without the key should it be there."""
-        message = body.get("message") if isinstance(body, dict) else None
         if not isinstance(message, str) or not message.strip():
             return ""
         line = " ".join("".join(char if char.isprintable() else " " for char in message).split())
@@ -236,5 +241,6 @@ def _backoff(tries: int) -> float:
     return min(LONGEST_WAIT, FIRST_WAIT * 2.0**tries) * random.uniform(0.75, 1.25)  # noqa: S311
 
 
-def _is_out_of_money(*names: object) -> bool:
+def is_out_of_money(*names: object) -> bool:
+    """Whether any of these codes and types of an error says so."""
     return any(name in OUT_OF_MONEY for name in names if isinstance(name, str))

@@ -200,5 +200,5 @@ def _decode(embedding: object) -> NDArray[np.floating[Any]]:
         if isinstance(embedding, str):
             return np.frombuffer(base64.b64decode(embedding, validate=True), dtype="<f4")
         return np.asarray(embedding, dtype=np.float64)
-    except (TypeError, ValueError, binascii.Error):
+    except (TypeError, ValueError, OverflowError, binascii.Error):
         raise BadAnswerError("a vector in it cannot be read") from None

@@ -11,6 +11,7 @@ from kbjobs.context import Context
 from kbjobs.indexing.cutting import IndexOptions, choose_profile
 from kbjobs.scanning.enumerating import Scan
 from kbjobs.scanning.scan import scan_source
+from kbjobs.store.batches import texts_out
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import ChunkLike, DocumentLike, KnownDocument, StoredChunk
 
@@ -18,13 +19,14 @@ from kbjobs.store.ledger_rows import ChunkLike, DocumentLike, KnownDocument, Sto
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """``chunks`` passages in ``documents`` documents, of which ``missing`` different texts have no vector, with so many
-    ``tokens``."""
+    ``tokens``; ``out`` more are out in batches already."""
 
     scan: Scan
     documents: int
     chunks: int
     missing: int
     tokens: int
+    out: int
 
 
 class _Reading:
@@ -97,13 +99,17 @@ def estimate_index(
             allow_delete=options.allow_delete,
         )
         passages = list(_passages(ledger, profile, reading))
+        out: set[str] = set(texts_out(ledger, model_key)) if ledger is not None else set()
         have: set[str] = ledger.texts_with_vectors(model_key) if ledger is not None and not options.force else set()
     finally:
         if ledger is not None:
             ledger.close()
     missing = {text_hash: count for text_hash, count in passages if text_hash not in have}
+    out &= missing.keys()
+    for text_hash in out:
+        del missing[text_hash]
     documents = len(reading.known.keys() | reading.read.keys())
-    return Estimate(scan, documents, len(passages), len(missing), sum(missing.values()))
+    return Estimate(scan, documents, len(passages), len(missing), sum(missing.values()), len(out))
 
 
 def _passages(ledger: Ledger | None, profile: int | None, reading: _Reading) -> Iterator[tuple[str, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -14,13 +14,17 @@ from kbjobs.content.tokens import counter_of
 from kbjobs.context import Context, PhaseResult
 from kbjobs.crashpoints import crash_point
 from kbjobs.embedding.base import Embedder
+from kbjobs.indexing.batch_state import state_name
+from kbjobs.indexing.batches import Batches, Batching
 from kbjobs.indexing.bought import Bought
 from kbjobs.indexing.collection_writer import CollectionWriter
 from kbjobs.indexing.cutting import IndexOptions, choose_profile
 from kbjobs.indexing.embedding_batches import BatchEmbedding
+from kbjobs.indexing.spans import EMBED, SCAN, STORE
 from kbjobs.scanning.describing import Describing
 from kbjobs.scanning.scan import scan_source
 from kbjobs.scanning.words import publish_words
+from kbjobs.store.batches import has_batches
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import MissingText
 from kbjobs.store.profiles import adopt, profile_of
@@ -37,15 +41,18 @@ from kbjobs.vectors.sync import (
 )
 from kbjobs.wording import counted
 
-SCAN, EMBED, STORE = (0.0, 0.05), (0.05, 0.95), (0.95, 1.0)
-
 
 def run_index(
-    context: Context, embedder: Embedder, options: IndexOptions, describing: Describing | None = None
+    context: Context,
+    embedder: Embedder,
+    options: IndexOptions,
+    describing: Describing | None = None,
+    batching: Batching | None = None,
 ) -> PhaseResult:
     """Index the context's source with the embedder. The caller holds the source's lock.
 
-    With ``describing`` metadata are read in the same pass.
+    With ``describing`` metadata are read in the same pass. With ``batching`` what open batches have brought is taken
+    first, nothing that is out is embedded, and JobWaits raised where that is all that is missing.
     """
     source = context.source.read()
     ledger = Ledger(context.source.ledger)
@@ -80,9 +87,9 @@ def run_index(
         filtered = describing.finish(context, source, ledger, changes.found) if describing is not None else 0
         publish_words(context.source, ledger, profile)
         del chunker, tokens  # tens of MB, before the engine needs them
-        missing = ledger.missing_texts(model, profile, newer_than)
         bought = Bought.read(ledger, embedder, context.job_id)
-        failed_chunks = _embed_missing(context, indexed, embedder, missing, bought)
+        find_missing = partial(ledger.missing_texts, model, profile, newer_than, scan.vanished)
+        failed_chunks = _embed(context, indexed, embedder, find_missing, bought, batching)
         if scan.vanished:
             context.log.info("removing %d documents that are gone", len(scan.vanished))
             ledger.delete_documents(scan.vanished)
@@ -92,7 +99,7 @@ def run_index(
         adopt(ledger, model, profile)
         context.source.words.unlink(missing_ok=True)
         crash_point("profile.adopted")
-        for fact in (forcing, bought.name):
+        for fact in (forcing, bought.name, state_name(embedder.model_key, context.job_id)):
             if fact:
                 ledger.set_fact(fact, None)
         chunks = ledger.count_chunks(profile)
@@ -116,6 +123,7 @@ def run_index(
         }
         if not embedder.is_free:
             counts["tokens"] = bought.all_tokens
+            counts["batch_tokens"] = bought.batch_tokens
     finally:
         collections.close()
         ledger.close()
@@ -148,6 +156,34 @@ def _begin_anew(indexed: Indexed) -> None:
         indexed.copies.begin(empty=True)
 
 
+def _embed(
+    context: Context,
+    indexed: Indexed,
+    embedder: Embedder,
+    find_missing: Callable[[], list[MissingText]],
+    bought: Bought,
+    batching: Batching | None,
+) -> list[str]:
+    """Embed what ``find_missing`` finds, here or by batches; returns the hashes of texts that could not be."""
+    key = embedder.model_key
+    if batching is None or not (batching.sends or has_batches(indexed.ledger, key)):
+        return _embed_missing(context, indexed, embedder, find_missing(), bought)
+    model = next(model for model in indexed.ledger.models() if model.key == key)
+    with Batches(context, indexed.ledger, model, embedder, bought, batching) as batches:
+        batches.collect()
+        missing = find_missing()
+        if batching.sends:
+            batches.send(missing)
+        else:
+            failed = _embed_missing(context, indexed, embedder, batches.without_out(missing), bought)
+            missing = find_missing()
+        batches.wait(missing, indexed.ledger.count_texts(indexed.profile))
+        if bought.batch_tokens and indexed.server is None and indexed.live.exists():
+            # What came by batches is in the ledger alone; it is added to a copy, and no lost record.
+            indexed.copies.begin(empty=False)
+        return sorted(batches.failed) if batching.sends else failed
+
+
 def _embed_missing(
     context: Context, indexed: Indexed, embedder: Embedder, missing: Sequence[MissingText], bought: Bought
 ) -> list[str]:
@@ -156,8 +192,8 @@ def _embed_missing(
         return []
     ledger = indexed.ledger
     # Those that have their vectors count as done, so that a run which goes on shows where it stands.
-    done = ledger.count_texts(indexed.profile) - len(missing)
-    total = done + len(missing)
+    total = ledger.count_texts(indexed.profile)
+    done = total - len(missing)
     context.progress(done, total, "chunks", "embedding", EMBED)
     is_distinct = not indexed.has_matrix
     with CollectionWriter(indexed.impatient(), len(missing), context.log, embedder.leaves_time) as writer:

@@ -202,6 +202,48 @@ def with_version(catalogue: Catalogue, manifest: Manifest, version: Version, kee
     return catalogue.model_copy(update={"packs": sorted([*others, entry], key=lambda pack: pack.source)})
 
 
+def publish_version(
+    bucket: Bucket,
+    manifest: Manifest,
+    version: Version,
+    keep: int,
+    keeps_conditions: bool,
+    check: Callable[[], None] = lambda: None,
+) -> list[Version]:
+    """Put a version whose manifest is stored into the catalogue; returns those that it no longer names.
+
+    Args:
+        bucket: the store.
+        manifest: of the version.
+        version: what the catalogue says of it.
+        keep: how many versions of the source it names.
+        keeps_conditions: whether the store keeps conditions.
+        check: called between tries; may raise to stop.
+    """
+    dropped: list[Version] = []
+
+    def change(catalogue: Catalogue) -> Catalogue:
+        there = catalogue.find(manifest.source.id)
+        if there is not None and there.versions[0].version == version.version:
+            dropped[:] = there.versions[keep:]
+            if not dropped:
+                return catalogue  # the same state was published before
+        changed = with_version(catalogue, manifest, version, keep)
+        kept = {one.version for pack in changed.packs if pack.source == manifest.source.id for one in pack.versions}
+        dropped[:] = [one for one in there.versions if one.version not in kept] if there is not None else []
+        return changed
+
+    def is_done(catalogue: Catalogue) -> bool:
+        entry = catalogue.find(manifest.source.id)
+        return entry is not None and entry.versions[0].version == version.version
+
+    if keeps_conditions:
+        change_catalogue(bucket, change, check)
+    else:
+        change_without_conditions(bucket, change, is_done)
+    return dropped
+
+
 def find_version(bucket: Bucket, source_id: str, wanted: str | None = None) -> Version:
     """The newest version of a source, or the one whose name begins so. Raises NotFoundError."""
     catalogue, _ = read_catalogue(bucket)

@@ -1,4 +1,4 @@
-"""Bringing a pack from a store to this machine, part by part, several at a time; what is here already is not fetched."""
+"""Bringing a pack from a store to this machine, several parts at a time; what is here already is not fetched."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kbjobs.crashpoints import crash_point
 from kbjobs.errors import UnavailableError
 from kbjobs.packs.damage import DamagedPackError
 from kbjobs.packs.manifest import MAX_MANIFEST, Manifest, Part, name_version, read_manifest
-from kbjobs.packs.places import FolderPlace
+from kbjobs.packs.places import StorePlace
 from kbjobs.storage.bucket import Bucket
 from kbjobs.storage.folder import FolderBucket
 from kbjobs.wording import counted
@@ -23,7 +23,7 @@ AT_ONCE = 8
 FETCH = (0.0, 0.5)
 
 
-def fetch_pack(context: Context, bucket: Bucket, name: str, with_backup: bool, folder: Path) -> FolderPlace:
+def fetch_pack(context: Context, bucket: Bucket, name: str, with_backup: bool, folder: Path) -> StorePlace:
     """Bring a pack here.
 
     Args:
@@ -37,7 +37,7 @@ def fetch_pack(context: Context, bucket: Bucket, name: str, with_backup: bool, f
         UnavailableError: there is no room.
     """
     if isinstance(bucket, FolderBucket):
-        return FolderPlace(bucket.root, name)  # it lies on this machine, and is checked as it is read
+        return StorePlace(bucket, name)  # it lies on this machine, and is checked as it is read
     content = bucket.read(name, MAX_MANIFEST)
     if content is None:
         raise DamagedPackError(bucket.label, name, "is missing")
@@ -53,7 +53,7 @@ def fetch_pack(context: Context, bucket: Bucket, name: str, with_backup: bool, f
     _fetch_all(context, bucket, here, missing, sum(part.size for part in parts.values()))
     here.put(name, content.data)
     crash_point("install.fetched")
-    return FolderPlace(folder, name)
+    return StorePlace(here, name)
 
 
 def _is_here(here: FolderBucket, part: Part) -> bool:

@@ -6,32 +6,39 @@ A kill leaves what was there, or all of what is new. Nothing is embedded: the ve
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, unquote_to_bytes
 
 from kbjobs.content.files import name_roots, quote_key
 from kbjobs.crashpoints import crash_point
-from kbjobs.errors import ConflictError
+from kbjobs.errors import ConflictError, UsageError
 from kbjobs.packs.damage import DamagedPackError
 from kbjobs.packs.reading import Pack
 from kbjobs.packs.records import DocumentRecord
 from kbjobs.packs.restoring import restore_backup
 from kbjobs.store.clocks import now_text
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.merging import Merged, merge_ledger
 from kbjobs.store.removal import Removal
-from kbjobs.store.replacing import Replacement
+from kbjobs.store.replacing import Replacement, link_files
 from kbjobs.store.sources import Source, SourceFolder
 from kbjobs.store.unpacking import LedgerFiller, MissingDocument, open_new
 from kbjobs.vectors.indexed import Indexed
 from kbjobs.vectors.sync import settle_and_publish
 
+Mode = Literal["update", "replace"]
+CARRIED = ("kbjobs_owner", "on a server ", "pinecone", "bought ")
+"""Facts of a ledger that its successor needs: by what its copies on servers are known, and what a job bought."""
+
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """A source that was installed: what of it."""
+    """A source that was installed: what of it; ``kept`` of what was there before and is not in the pack."""
 
     source: str
     version: str
@@ -39,13 +46,15 @@ class Installed:
     passages: int
     vectors: int
     files: int
+    kept_documents: int
+    kept_vectors: int
 
 
 def install_pack(
     pack: Pack,
     sources: Path,
     include_backup: bool = False,
-    replaces: bool = False,
+    mode: Mode | None = None,
     max_matrix: int = 1 << 32,
     check: Callable[[], None] = lambda: None,
 ) -> Installed:
@@ -55,7 +64,8 @@ def install_pack(
         pack: the pack.
         sources: the folder of the sources in the home.
         include_backup: whether its files are put beside, where the pack has them.
-        replaces: whether a source that did not come from a pack may be replaced, with all its files.
+        mode: what becomes of a source that is there. "update": its own files, tags and other models' vectors stay, and
+            documents that the pack does not have; "replace": nothing of it. None: "update" where it came from a pack.
         max_matrix: see :class:`kbjobs.vectors.sync.Indexed`.
         check: called all the time; may raise to stop.
     Raises:
@@ -64,10 +74,18 @@ def install_pack(
         UnavailableError: there is no room, or the pack cannot be read to its end.
     """
     live = SourceFolder(sources, pack.manifest.source.id)
-    if os.path.lexists(live.manifest) and not replaces and not live.read_pack():
+    is_there = os.path.lexists(live.manifest)
+    if is_there and mode is None and not live.read_pack():
         raise ConflictError(
             f"there is a source {live.id!r} already, which was not installed from a pack",
-            "Installing would take its place and remove its files. Ask for that, or remove it first.",
+            "--mode update adds the pack to it, --mode replace puts the pack in its place and removes its files.",
+        )
+    merges = is_there and mode != "replace"
+    is_own = merges and not live.read_pack()
+    if is_own and include_backup:
+        raise UsageError(
+            f"source {live.id!r} has files of its own, those of the pack cannot lie beside them",
+            "Leave out --include-backup, or give --mode replace.",
         )
     left = Removal(sources, live.id).hidden
     if left is not None:
@@ -77,15 +95,23 @@ def install_pack(
         )
     replacement = Replacement(live)
     folder = replacement.begin()
+    merged = Merged(0, 0)
     try:
         roots = restore_backup(pack, folder.path, check) if include_backup else []
         # Of a source without files the path is that of the files to come: a job that reads it finds nothing and stops.
         paths = [live.path / root.relative_to(folder.path) for root in roots] or [live.pages]
+        if merges and not roots:
+            link_files(live, folder)
+            paths = [Path(path) for path in live.read().paths]
+            roots = [path for path in paths if path.exists()]
         description = pack.manifest.source
         base_url = description.base_url or ""
         with closing((filler := open_new(folder.ledger)).ledger):
             _Installer(pack, filler, check).fill(_Addresses(live, roots, paths), base_url)
             crash_point("install.filled")
+            if merges and live.ledger.exists():
+                Ledger(live.ledger).close()  # brings it to today's format, and all of it into the one file
+                merged = merge_ledger(filler.ledger, live.ledger, CARRIED)
             for row in filler.ledger.models():
                 indexed = Indexed(filler.ledger, row.id, row.profile, folder.vectors / row.key, max_matrix)
                 settle_and_publish(indexed, needs_fresh=True, on_progress=lambda done, total: check())
@@ -99,7 +125,7 @@ def install_pack(
             now_text(),
             tuple(description.tags),
         )
-        folder.write(written)
+        folder.write(_merge_manifest(folder, live, written, is_own) if merges else written)
         folder.write_pack({"version": pack.version})
         crash_point("install.built")
         replacement.publish()
@@ -114,11 +140,32 @@ def install_pack(
         sum(profile.passages.records for profile in manifest.profiles),
         sum(model.vectors for model in manifest.models),
         manifest.backup.files.records if manifest.backup is not None and include_backup else 0,
+        merged.documents,
+        merged.vectors,
+    )
+
+
+def _merge_manifest(folder: SourceFolder, live: SourceFolder, written: Source, is_own: bool) -> Source:
+    """The manifest of a source that a pack was added to: what its user has said stays."""
+    shutil.copyfile(live.manifest, folder.manifest)
+    old = live.read()
+    tags = tuple(dict.fromkeys([*old.tags, *written.tags]))
+    if not is_own:
+        return replace(written, tags=tags, suggested_tags=old.suggested_tags, rejected_tags=old.rejected_tags)
+    return replace(
+        old,
+        name=old.name or written.name,
+        license=old.license or written.license,
+        base_url=old.base_url or written.base_url,
+        tags=tags,
     )
 
 
 class _Addresses:
-    """The addresses of documents that have none on the web: of their files, or a name of the document."""
+    """The addresses of documents that have none on the web: of their files, or a name of the document.
+
+    ``roots`` name the documents' paths; ``paths`` are where they will be.
+    """
 
     def __init__(self, live: SourceFolder, roots: list[Path], paths: list[Path]) -> None:
         self._id = live.id

@@ -15,6 +15,8 @@ from urllib.parse import unquote, urlsplit
 from kbjobs.errors import NotFoundError, UnavailableError, UsageError
 from kbjobs.packs.damage import DamagedPackError
 from kbjobs.packs.manifest import MANIFEST, MAX_MANIFEST, MAX_PART
+from kbjobs.storage.bucket import Bucket, NoObjectError
+from kbjobs.storage.folder import FolderBucket
 
 MAX_MEMBERS = 100_000
 """Most members of a pack in one file."""
@@ -50,27 +52,27 @@ class Place(Protocol):
         ...
 
 
-class FolderPlace:
-    """A pack in a store in a local folder; ``manifest`` is its name below the root of the store."""
+class StorePlace:
+    """A pack in a store; ``manifest`` is its name there."""
 
-    def __init__(self, root: Path, manifest: str) -> None:
-        self._root = root
+    def __init__(self, bucket: Bucket, manifest: str) -> None:
+        self._bucket = bucket
         self.manifest = manifest
-        self.label = str(root / manifest)
+        self.label = f"{bucket.label}/{manifest}"
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Let go of the store."""
+        self._bucket.close()
 
     def read(self, name: str, most: int) -> bytes:
-        """See :class:`Place`. A link is not followed, whatever it leads to, and a pipe not waited for."""
-        path = self._root / name
+        """See :class:`Place`."""
         try:
-            with _open_regular(path, self.label, name) as file:
-                return file.read(most + 1)
-        except FileNotFoundError:
-            raise DamagedPackError(self.label, name, "is missing") from None
-        except OSError as error:
-            raise UnavailableError(f"cannot read {path}: {error.strerror}", "Check its permissions.") from error
+            content = self._bucket.read(name, most)
+        except NoObjectError as error:
+            raise DamagedPackError(self.label, name, "is no regular file") from error
+        if content is None:
+            raise DamagedPackError(self.label, name, "is missing")
+        return content.data
 
 
 class FilePlace:
@@ -134,7 +136,7 @@ class FilePlace:
         return found
 
 
-def find_place(where: str) -> FolderPlace | FilePlace:
+def find_place(where: str) -> StorePlace | FilePlace:
     """The pack that a user names: a manifest.json, the folder that holds it, or a pack in one file; a path or file://.
 
     Raises:
@@ -161,7 +163,7 @@ def find_place(where: str) -> FolderPlace | FilePlace:
             f"{where} does not lie where a store has its packs",
             f"Its place is packs/SOURCE/VERSION/{MANIFEST}; the parts lie in objects/ beside packs/.",
         )
-    return FolderPlace(path.parents[3], found["name"])
+    return StorePlace(FolderBucket(path.parents[3]), found["name"])
 
 
 def _path_of(where: str) -> str:

@@ -1,26 +1,37 @@
-"""Where a pack is written to: a store in a local folder, or one file. A pack is there once its manifest is."""
+"""Where a pack is written to: a store, or one file. A pack is there once its manifest is."""
 
 from __future__ import annotations
 
 import os
 import tarfile
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from kbjobs.crashpoints import crash_point
-from kbjobs.errors import UnavailableError
-from kbjobs.packs.building import PackBuilder
 from kbjobs.packs.manifest import MANIFEST, Manifest, manifest_name, name_version
 from kbjobs.packs.parts import SealedPart
-from kbjobs.store.connection import is_disk_full
+from kbjobs.storage.bucket import Bucket
+from kbjobs.storage.folder import sync_folder, writing
 
 FILE_SUFFIX = ".kbpack"
 """What a pack in one file is called."""
+
+
+class Builder(Protocol):
+    """What gives the parts of a pack, and after all of them its manifest."""
+
+    def parts(self) -> Iterator[SealedPart]:
+        """Every part, each to be stored before the next is asked for."""
+        ...
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest, once all parts were taken."""
+        ...
 
 
 class Target(Protocol):
@@ -61,7 +72,7 @@ class Written:
         }
 
 
-def write_pack(builder: PackBuilder, target: Target) -> Written:
+def write_pack(builder: Builder, target: Target) -> Written:
     """Write a pack part by part; what is there already is not written again."""
     seen: set[str] = set()
     new_parts = new_bytes = 0
@@ -81,44 +92,25 @@ def write_pack(builder: PackBuilder, target: Target) -> Written:
     return Written(builder.manifest, version, len(seen), new_parts, new_bytes)
 
 
-class FolderTarget:
-    """A store in a folder: ``objects/HASH`` and ``packs/SOURCE/VERSION/manifest.json``."""
+class StoreTarget:
+    """A store: ``objects/HASH`` and ``packs/SOURCE/VERSION/manifest.json``."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
 
     def has(self, sealed: SealedPart) -> bool:
-        """Whether a file of that name and size is there: each was renamed into place when it was whole."""
-        try:
-            return (self._root / sealed.part.name).stat().st_size == sealed.part.size
-        except OSError:
-            return False
+        """Whether there is an object of that name and size: each is stored whole or not at all."""
+        there = self._bucket.find(sealed.part.name)
+        return there is not None and there.size == sealed.part.size
 
     def put(self, sealed: SealedPart) -> None:
-        """Write a part beside its place, and rename it."""
-        self._write(sealed.part.name, sealed.data)
+        """Store a part."""
+        self._bucket.put(sealed.part.name, sealed.data)
 
     def publish(self, manifest: Manifest) -> None:
-        """Write the manifest likewise."""
+        """Store the manifest."""
         text = manifest.encode()
-        self._write(manifest_name(manifest.source.id, name_version(text)), text)
-
-    def _write(self, name: str, data: bytes) -> None:
-        path = self._root / name
-        with _writing(path):
-            for folder in (self._root, *reversed(path.relative_to(self._root).parents[:-1])):
-                (self._root / folder).mkdir(mode=0o700, exist_ok=True)
-            descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=".part-")
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(descriptor)
-                Path(unfinished).replace(path)
-            except BaseException:
-                Path(unfinished).unlink(missing_ok=True)
-                raise
-            _sync_folder(path.parent)
+        self._bucket.put(manifest_name(manifest.source.id, name_version(text)), text)
 
 
 class FileTarget:
@@ -132,7 +124,7 @@ class FileTarget:
         self._unfinished = path.with_name(f".{path.name}.part")
 
     def __enter__(self) -> Self:
-        with _writing(self._path):
+        with writing(self._path):
             descriptor = os.open(self._unfinished, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             self._file = os.fdopen(descriptor, "wb")
         return self
@@ -155,40 +147,17 @@ class FileTarget:
     def publish(self, manifest: Manifest) -> None:
         """Append the manifest and the end of the archive, and put the file into its place."""
         self._append(MANIFEST, manifest.encode())
-        with _writing(self._path):
+        with writing(self._path):
             self._file.write(bytes(2 * tarfile.BLOCKSIZE))
             self._file.flush()
             os.fsync(self._file.fileno())
             self._unfinished.replace(self._path)
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
 
     def _append(self, name: str, data: bytes) -> None:
         header = tarfile.TarInfo(name)
         header.size, header.mode = len(data), 0o600
-        with _writing(self._path):
+        with writing(self._path):
             self._file.write(header.tobuf(tarfile.USTAR_FORMAT))
             self._file.write(data)
             self._file.write(bytes(-len(data) % tarfile.BLOCKSIZE))
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if is_disk_full(error):
-            raise UnavailableError(
-                f"the disk that holds {path.parent} is full", "Free some space and run the same again."
-            ) from error
-        raise UnavailableError(
-            f"cannot write {path}: {error.strerror}", "Check that its folder is there and writable for you."
-        ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last (fsync(2))."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -18,16 +18,8 @@ from kbjobs.context import Context, PhaseResult
 from kbjobs.crashpoints import crash_point
 from kbjobs.errors import KbjobsError, UnavailableError
 from kbjobs.packs.building import PackBuilder
-from kbjobs.packs.catalogue import (
-    Catalogue,
-    Version,
-    change_catalogue,
-    change_without_conditions,
-    describe_version,
-    version_name,
-    with_version,
-)
-from kbjobs.packs.manifest import Manifest, Part
+from kbjobs.packs.catalogue import Version, describe_version, publish_version, version_name
+from kbjobs.packs.manifest import Part
 from kbjobs.packs.parts import SealedPart
 from kbjobs.storage.bucket import Bucket
 from kbjobs.wording import counted
@@ -80,7 +72,7 @@ def upload(context: Context, bucket: Bucket, include_backup: bool, keep: int, dr
             crash_point("upload.before_manifest")
             bucket.put(version_name(manifest.source.id, version), manifest.encode())
             crash_point("upload.manifest")
-            dropped = _publish(context, bucket, manifest, version, keep, keeps_conditions)
+            dropped = publish_version(bucket, manifest, version, keep, keeps_conditions, context.check)
             crash_point("upload.published")
         bucket.delete([version_name(manifest.source.id, one) for one in dropped])
         return _result(context, bucket, builder, sent, version, dry_run=False, keeps_conditions=keeps_conditions)
@@ -167,34 +159,6 @@ def _marked(context: Context, bucket: Bucket) -> Iterator[None]:
             context.log.warning("the marker %s stays in the store: %s", name, error.message)
         raise
     bucket.delete([name])
-
-
-def _publish(
-    context: Context, bucket: Bucket, manifest: Manifest, version: Version, keep: int, keeps_conditions: bool
-) -> list[Version]:
-    """Put the version into the catalogue; returns those that it no longer names."""
-    dropped: list[Version] = []
-
-    def change(catalogue: Catalogue) -> Catalogue:
-        there = catalogue.find(manifest.source.id)
-        if there is not None and there.versions[0].version == version.version:
-            dropped[:] = there.versions[keep:]
-            if not dropped:
-                return catalogue  # the same state was published before
-        changed = with_version(catalogue, manifest, version, keep)
-        kept = {one.version for pack in changed.packs if pack.source == manifest.source.id for one in pack.versions}
-        dropped[:] = [one for one in there.versions if one.version not in kept] if there is not None else []
-        return changed
-
-    def is_done(catalogue: Catalogue) -> bool:
-        entry = catalogue.find(manifest.source.id)
-        return entry is not None and entry.versions[0].version == version.version
-
-    if keeps_conditions:
-        change_catalogue(bucket, change, context.check)
-    else:
-        change_without_conditions(bucket, change, is_done)
-    return dropped
 
 
 def _result(

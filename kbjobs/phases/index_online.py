@@ -18,7 +18,7 @@ from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.online_models import OPENAI_KEY, TEXT_EMBEDDING_3_SMALL
 from kbjobs.phases.base import JobType, Params, Plan
 from kbjobs.phases.source_checks import advise_index, check_disk, check_folders, check_store, find_older, tell_recut
-from kbjobs.prices import Price, format_dollars
+from kbjobs.prices import BATCH_SHARE, Price, bought_price, format_dollars
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 from kbjobs.wording import counted
@@ -37,6 +37,10 @@ class IndexOnlineParams(Params):
     recut: bool = Field(
         False,
         description="Cut every document anew, also those whose passages are of an older version; buys what is new.",
+    )
+    batch_api: bool = Field(
+        False,
+        description="Buy by OpenAI's Batch API: half the price, within a day; the job waits without a worker.",
     )
     dry_run: bool = Field(False, description="Only tell what a run would buy: passages, tokens, list price.")
     limit: int | None = Field(None, ge=1, description="Index at most N documents; removes none.")
@@ -57,7 +61,7 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: IndexOnli
     check_disk(home, source)
     check_store(home, settings)
     older = find_older(source, MODEL.name)
-    price = Price.read(settings, MODEL.price)
+    price = _price(settings, params)
     if older is None or not params.recut:
         return planned
     check_disk(home, source, MODEL.name)
@@ -78,32 +82,48 @@ def run(context: Context, params: IndexOnlineParams) -> PhaseResult:
     """Index the source, or tell what that would buy."""
     if params.dry_run:
         return _estimate(context, params)
+    from kbjobs.embedding.openai_batches import BatchClient
     from kbjobs.embedding.openai_embedder import OpenAIEmbedder
+    from kbjobs.indexing.batches import Batching, look_again, was_waiting
     from kbjobs.indexing.cutting import tell_kept
-    from kbjobs.indexing.pipeline import run_index
 
-    # The vector store's library takes half a second to import.
+    batching = Batching(lambda: BatchClient(MODEL, context.secret(OPENAI_KEY)), params.batch_api)
+    # The vector store's library takes half a second to import, for nothing where a job only goes on waiting.
     preload = threading.Thread(target=import_module, args=("chromadb",), name="preload")
-    preload.start()
+    if not was_waiting(context):
+        preload.start()
     try:
         embedder = OpenAIEmbedder(
             MODEL, context.secret(OPENAI_KEY), at_once=context.settings.integer("online_requests")
         )
     finally:
-        preload.join()
+        if preload.ident is not None:
+            preload.join()
     try:
         context.log.info("model %s", embedder.model_key)
-        result = run_index(context, embedder, _options(params))
+        if was_waiting(context):
+            look_again(context, embedder, batching)
+        from kbjobs.indexing.pipeline import run_index
+
+        result = run_index(context, embedder, _options(params), batching=batching)
     finally:
         context.log.info("%d tokens bought in this attempt", embedder.tokens_bought)
         embedder.close()
     price = Price.read(context.settings, MODEL.price)
-    tokens = result.counts["tokens"]
-    counts = result.counts | {"price_usd": round(price.of(tokens), 8)}
+    tokens, paid = result.counts["tokens"], bought_price(price, result.counts)
+    counts = result.counts | {"price_usd": round(paid, 8)}
     kept = None if params.recut else tell_kept(context.source.ledger, MODEL.name)
-    note = "" if kept is None else _tell_kept(kept, price)
-    bought = f"; {counted(tokens, 'token')} bought, {format_dollars(price.of(tokens))} USD at list price"
+    note = "" if kept is None else _tell_kept(kept, _price(context.settings, params))
+    bought = f"; {counted(tokens, 'token')} bought, {format_dollars(paid)} USD at list price"
+    if counts["batch_tokens"]:
+        bought += f", {counts['batch_tokens']:,} of them by the Batch API for {BATCH_SHARE:.0%} of it"
     return replace(result, counts=counts, summary=result.summary + bought + note)
+
+
+def _price(settings: Settings, params: IndexOnlineParams) -> Price:
+    """What is paid for what the job sends."""
+    price = Price.read(settings, MODEL.price)
+    return price.in_batches() if params.batch_api else price
 
 
 def _options(params: IndexOnlineParams) -> IndexOptions:
@@ -124,14 +144,15 @@ def _estimate(context: Context, params: IndexOnlineParams) -> PhaseResult:
     from kbjobs.embedding.openai_tokens import Cl100kTokens
     from kbjobs.indexing.estimate import estimate_index
 
-    price = Price.read(context.settings, MODEL.price)
+    price = _price(context.settings, params)
     found = estimate_index(context, MODEL.key, Cl100kTokens(), PASSAGE_TOKENS, _options(params))
     counts = {
         "dry_run": True,
         "documents": found.documents,
         "chunks": found.chunks,
         "would_embed": found.missing,
-        "reused": found.chunks - found.missing,
+        "in_batches": found.out,
+        "reused": found.chunks - found.missing - found.out,
         "deleted": 0,
         "failed": len(found.scan.failed),
         "skipped": len(found.scan.skipped),
@@ -151,6 +172,8 @@ def _estimate(context: Context, params: IndexOnlineParams) -> PhaseResult:
         " embedded,"
         f" {counted(found.tokens, 'token')}, {price.describe(found.tokens)}"
     )
+    if found.out:
+        summary += f"; {found.out:,} more are out in batches and not bought again"
     if found.scan.failed:
         summary += f"; {len(found.scan.failed):,} could not be processed (see the log){found.scan.tell_beside()}"
     summary += found.scan.tell_skipped()

@@ -15,6 +15,7 @@ NAMES: tuple[str, ...] = (
     "delete_source",
     "zim_inspect",
     "zim_index",
+    "install_source",
     "upload",
     "pinecone_sync",
     "pinecone_sync_dry",

@@ -19,7 +19,7 @@ from kbjobs.phases import index_offline
 from kbjobs.phases.base import JobType, Params, Plan
 from kbjobs.phases.source_checks import check_disk, check_folders, check_store
 from kbjobs.phases.zim_files import check_zim, name_source, zims_of
-from kbjobs.prices import Price
+from kbjobs.prices import Price, bought_price
 from kbjobs.settings import Home, Settings
 from kbjobs.store.clocks import now_text
 from kbjobs.store.sources import Source, SourceFolder
@@ -86,6 +86,8 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: ZimIndexP
 def run(context: Context, params: ZimIndexParams) -> PhaseResult:
     """Register the file where it is not a source yet, and index it."""
     from kbjobs.content.zim import ZimError, ZimFile
+    from kbjobs.embedding.openai_batches import BatchClient
+    from kbjobs.indexing.batches import Batching
     from kbjobs.indexing.cutting import IndexOptions
     from kbjobs.indexing.pipeline import run_index
     from kbjobs.scanning.changes import MIN_TEXT_FACT
@@ -108,11 +110,15 @@ def run(context: Context, params: ZimIndexParams) -> PhaseResult:
     embedder = _load(context, params)
     try:
         options = IndexOptions(limit=params.limit, allow_delete=params.allow_delete, keeps_cut=params.online)
-        result = run_index(context, embedder, options, Describing(params.language_filter))
+        batching = None
+        if params.online:
+            # What index-online --batch-api has sent for this source is taken, and not bought again.
+            batching = Batching(lambda: BatchClient(TEXT_EMBEDDING_3_SMALL, context.secret(OPENAI_KEY)), False)
+        result = run_index(context, embedder, options, Describing(params.language_filter), batching)
     finally:
         embedder.close()
     if params.online:
-        price = Price.read(context.settings, TEXT_EMBEDDING_3_SMALL.price).of(result.counts["tokens"])
+        price = bought_price(Price.read(context.settings, TEXT_EMBEDDING_3_SMALL.price), result.counts)
         result = replace(result, counts=result.counts | {"price_usd": round(price, 8)})
     return result
 

@@ -23,6 +23,11 @@ class Known(Protocol):
         """Its key within the source."""
         ...
 
+    @property
+    def has_file(self) -> bool:
+        """Whether it was read here; of one that came with a pack no file was seen yet."""
+        ...
+
 
 @dataclass(slots=True)
 class Scan:
@@ -134,7 +139,11 @@ def enumerate_source(
 def add_vanished(
     source: Source, known: Mapping[str, Known], scan: Scan, vanished: list[str], allow_delete: bool
 ) -> None:
-    """Note documents that are gone. Raises TooManyRemovedError where they are more than can be meant."""
+    """Note documents that are gone. Raises TooManyRemovedError where they are more than can be meant.
+
+    Those that came with a pack, whose files were never here, stay.
+    """
+    vanished = [doc_id for doc_id in vanished if known[doc_id].has_file]
     gone = len(scan.vanished) + len(vanished)
     if gone > MAX_REMOVED * len(known) and not allow_delete:
         raise TooManyRemovedError(

@@ -6,7 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
+
+from kbjobs.errors import UnavailableError
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,10 @@ class Content:
 
     data: bytes
     tag: str | None
+
+
+class NoObjectError(UnavailableError):
+    """In the place of an object lies something else: a link, a pipe, a folder."""
 
 
 class Bucket(Protocol):
@@ -48,6 +55,13 @@ class Bucket(Protocol):
 
     def read(self, name: str, most: int) -> Content | None:
         """An object's bytes, of a larger one up to one more than ``most``; None where there is none."""
+        ...
+
+    def save(self, name: str, path: Path, most: int) -> bool:
+        """Write an object into a file of this machine; False where there is none.
+
+        Raises UnavailableError where it has more than ``most`` bytes; the file is removed then.
+        """
         ...
 
     def put(self, name: str, data: bytes) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -11,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kbjobs.errors import UnavailableError
-from kbjobs.storage.bucket import Content, Entry
+from kbjobs.storage.bucket import Content, Entry, NoObjectError
 from kbjobs.store.connection import is_disk_full
 from kbjobs.store.locks import try_lock
 
@@ -55,11 +57,25 @@ class FolderBucket:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
+                raise NoObjectError(f"{path} is no regular file", "Remove it.") from error
             raise _unreadable(path, error) from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise NoObjectError(f"{path} is no regular file", "Remove it.")
         with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise UnavailableError(f"{path} is no regular file", "Remove it.")
             return Content(file.read(most + 1), _tag(os.fstat(descriptor)))
+
+    def save(self, name: str, path: Path, most: int) -> bool:
+        """As :meth:`Bucket.save`."""
+        there = self.find(name)
+        if there is None:
+            return False
+        if there.size > most:
+            raise UnavailableError(f"{self.root / name} has more than {most:,} bytes", "It is not read.")
+        with writing(path):
+            shutil.copyfile(self.root / name, path)
+        return True
 
     def put(self, name: str, data: bytes) -> None:
         """As :meth:`Bucket.put`."""
@@ -84,7 +100,7 @@ class FolderBucket:
         """As :meth:`Bucket.delete`; folders that become empty go too."""
         for name in names:
             path = self.root / name
-            with _writing(path):
+            with writing(path):
                 path.unlink(missing_ok=True)
                 for folder in path.parents:
                     if folder == self.root or not folder.is_dir() or any(folder.iterdir()):
@@ -95,8 +111,8 @@ class FolderBucket:
     def locked(self, name: str) -> Iterator[None]:
         """As :meth:`Bucket.locked`."""
         path = self.root / f".{name.replace('/', '-')}.lock"
-        with _writing(path):
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with writing(path):
+            _make_folder(self.root)
             lock = try_lock(path, LOCK_SECONDS)
         if lock is None:
             raise UnavailableError(
@@ -116,8 +132,8 @@ class FolderBucket:
 
     def _write(self, name: str, data: bytes) -> None:
         path = self.root / name
-        with _writing(path):
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with writing(path):
+            _make_folder(path.parent)
             descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED)
             try:
                 with os.fdopen(descriptor, "wb") as file:
@@ -128,7 +144,14 @@ class FolderBucket:
             except BaseException:
                 Path(unfinished).unlink(missing_ok=True)
                 raise
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
+
+
+def _make_folder(path: Path) -> None:
+    """Make a folder and those above it that are missing; mkdir's own way leaves those above open to others."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _tag(found: os.stat_result) -> str:
@@ -137,7 +160,8 @@ def _tag(found: os.stat_result) -> str:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
+    """Tell a person what keeps a file from being written; raises UnavailableError."""
     try:
         yield
     except OSError as error:
@@ -154,7 +178,7 @@ def _unreadable(path: Path, error: OSError) -> UnavailableError:
     return UnavailableError(f"cannot read {path}: {error.strerror}", "Check its permissions.")
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename last (fsync(2))."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -11,10 +11,12 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, TypeVar
 
 from kbjobs.errors import KbjobsError, MissingRequirementError, NotFoundError, TransientError, UnavailableError
 from kbjobs.storage.bucket import Content, Entry
+from kbjobs.storage.folder import writing
 
 PROBES = "probes/"
 """Where it is tried whether a store keeps conditions."""
@@ -78,6 +80,26 @@ class RemoteBucket:
 
         return self._ask(fetch, "read")
 
+    def save(self, name: str, path: Path, most: int) -> bool:
+        """As :meth:`Bucket.save`."""
+
+        def fetch() -> bool:
+            answer = self._store.get(name)
+            size = 0
+            with path.open("wb") as file:
+                for chunk in answer.stream(min_chunk_size=1 << 20):
+                    size += len(chunk)
+                    if size > most:
+                        break
+                    file.write(chunk)
+            if size > most:
+                path.unlink()
+                raise UnavailableError(f"{self.label}/{name} has more than {most:,} bytes", "It is not read.")
+            return True
+
+        with writing(path):
+            return bool(self._ask(fetch, "read"))
+
     def put(self, name: str, data: bytes) -> None:
         """As :meth:`Bucket.put`."""
         self._ask(lambda: self._store.put(name, data, use_multipart=False), "write", name)
@@ -139,7 +161,11 @@ class RemoteBucket:
                 failure: KbjobsError = NotFoundError(f"there is no {self.label}", "Make it, or correct the address.")
             else:
                 return None
-        except (exceptions.BaseError, OSError) as error:
+        except OSError as error:
+            if error.errno is not None:  # of this machine's disk
+                raise
+            failure = self._explain(error, what)
+        except exceptions.BaseError as error:
             failure = self._explain(error, what)
         raise failure  # outside of the handlers: the library's exceptions may quote what was sent
 

@@ -97,6 +97,11 @@ class Job:
         return self.status not in (Status.PENDING, Status.RUNNING)
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether its attempt goes on by itself later: it has nothing to do but to wait."""
+        return self.status is Status.PENDING and self.attempt_started_at is not None
+
+    @property
     def shown_progress(self) -> float:
         """Percent with one place, rounded down: 100 is shown at the end alone."""
         return math.floor(self.progress * 10) / 10

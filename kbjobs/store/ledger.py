@@ -7,6 +7,7 @@ is never embedded twice, across documents, runs and rebuilds.
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -23,7 +24,7 @@ from kbjobs.store.ledger_rows import (
     StoredChunk,
 )
 
-LEDGER_VERSION = 4
+LEDGER_VERSION = 5
 PAGE = 500  # rows asked for at a time; well below SQLite's limit of 32,766 variables
 URL = "CASE WHEN c.page > 0 THEN d.url || '#page=' || c.page ELSE d.url END"  # of a passage: RFC 8118 for PDFs
 # A condition on chunks c: what a language filter has marked is neither embedded nor in a collection. The list is
@@ -246,14 +247,19 @@ class Ledger:
         """The id of the newest vector; those that come later have greater ones."""
         return int(self.connection.execute("SELECT coalesce(max(id), 0) FROM vectors").fetchone()[0])
 
-    def missing_texts(self, model: int, profile: int, newer_than: int = 0) -> list[MissingText]:
-        """Texts that have no vector newer than the given one, each once, in the order of the documents."""
+    def missing_texts(
+        self, model: int, profile: int, newer_than: int = 0, gone: Sequence[str] = ()
+    ) -> list[MissingText]:
+        """Texts that have no vector newer than the given one, each once, in the order of the documents.
+
+        Those of documents that are ``gone``, but not deleted yet, are not wanted.
+        """
         rows = self.connection.execute(
             "SELECT min(c.id), c.text_hash, c.tokens FROM chunks c WHERE c.profile = ? AND NOT EXISTS ("
             " SELECT 1 FROM vectors v WHERE v.model = ? AND v.text_hash = c.text_hash AND v.id > ?)"
-            f" AND {KEPT}"
+            f" AND {KEPT} AND c.doc_id NOT IN (SELECT value FROM json_each(?))"
             " GROUP BY c.text_hash ORDER BY 1",
-            (profile, model, newer_than),
+            (profile, model, newer_than, json.dumps(list(gone))),
         )
         return [MissingText(*row) for row in rows]
 
@@ -274,12 +280,15 @@ class Ledger:
         ``fact``, a name and a value, is remembered with them.
         """
         with transaction(self.connection):
-            if fact is not None:
-                self.connection.execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", fact)
-            self.connection.executemany(
-                "INSERT OR REPLACE INTO vectors (model, text_hash, vector) VALUES (?, ?, ?)",
-                [(model, text_hash, vector) for text_hash, vector in vectors],
-            )
+            self.write_facts(() if fact is None else (fact,))
+            self.write_vectors(model, vectors)
+
+    def write_vectors(self, model: int, vectors: Iterable[tuple[str, bytes]]) -> None:
+        """As :meth:`put_vectors`, within a transaction of the caller."""
+        self.connection.executemany(
+            "INSERT OR REPLACE INTO vectors (model, text_hash, vector) VALUES (?, ?, ?)",
+            [(model, text_hash, vector) for text_hash, vector in vectors],
+        )
 
     def texts_with_vectors(self, key: str) -> set[str]:
         """The hashes of all texts of which the model of that key has a vector."""
@@ -347,6 +356,10 @@ class Ledger:
         """A remembered value."""
         row = self.connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
+
+    def write_facts(self, facts: Iterable[tuple[str, str]]) -> None:
+        """Remember values, each with its name, within a transaction of the caller."""
+        self.connection.executemany("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", facts)
 
     def set_fact(self, name: str, value: str | None) -> None:
         """Remember a value; None forgets it."""

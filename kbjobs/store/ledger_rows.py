@@ -43,6 +43,10 @@ class ChunkLike(Protocol):
     def page(self) -> int: ...  # noqa: D102
 
 
+FROM_PACK = "pack"
+"""The signature of a document that came with a pack: no file has it, so that the next run reads the file, if any."""
+
+
 @dataclass(frozen=True, slots=True)
 class KnownDocument:
     """What the ledger says of a document it has seen."""
@@ -52,6 +56,11 @@ class KnownDocument:
     pipeline: str
     signature: str
     is_chunked: bool
+
+    @property
+    def has_file(self) -> bool:
+        """Whether it was read here; of one that came with a pack no file was seen yet."""
+        return self.signature != FROM_PACK
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from kbjobs.store.connection import transaction
 from kbjobs.store.ledger import Ledger
-from kbjobs.store.ledger_rows import DocumentLike
+from kbjobs.store.ledger_rows import FROM_PACK, DocumentLike
 
 LINK_PAGE = 5_000  # links compared and committed together
 SHOWN_LANGUAGES = 50  # a page may claim any language; a summary names the most frequent
@@ -67,6 +67,8 @@ class KnownMetadata:
     content_hash: str
     state: str
     signature: str
+    has_file: bool
+    """Whether it was read here; of one that came with a pack no file was seen yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +82,11 @@ class LinkCounts:
 def known_metadata(ledger: Ledger) -> dict[str, KnownMetadata]:
     """What is known of each document, by id."""
     rows = ledger.connection.execute(
-        "SELECT d.doc_id, d.path, d.content_hash, coalesce(m.state, ''), coalesce(m.signature, '')"
+        "SELECT d.doc_id, d.path, d.content_hash, coalesce(m.state, ''), coalesce(m.signature, ''),"
+        f" d.signature <> '{FROM_PACK}'"
         " FROM documents d LEFT JOIN metadata m ON m.doc_id = d.doc_id"
     )
-    return {row[0]: KnownMetadata(row[1], row[2], row[3], row[4]) for row in rows}
+    return {row[0]: KnownMetadata(row[1], row[2], row[3], row[4], bool(row[5])) for row in rows}
 
 
 def put_metadata(

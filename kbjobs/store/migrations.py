@@ -227,13 +227,38 @@ def ledger_004_about(db: Database) -> None:
         db.execute(f"ALTER TABLE metadata ADD COLUMN {column} TEXT NOT NULL DEFAULT '[]'")
 
 
+def ledger_005_batches(db: Database) -> None:
+    """Batches of passages that are out at an API, and which passages each holds."""
+    db.execute("""
+        CREATE TABLE batches (
+            key TEXT PRIMARY KEY,  -- chosen at random before anything is sent; the server's list is searched for it
+            model TEXT NOT NULL,   -- the model's key
+            size INTEGER NOT NULL, -- how many texts were put into it
+            made_at REAL NOT NULL, -- seconds since 1970
+            asked_at REAL,         -- since when something of it may be at the server
+            file TEXT, batch TEXT  -- the server's names of its input and of itself, once they are known
+        ) WITHOUT ROWID""")
+    db.execute("""
+        CREATE TABLE batch_texts (  -- those of which nothing has come back yet
+            batch TEXT NOT NULL REFERENCES batches(key) ON DELETE CASCADE,
+            text_hash TEXT NOT NULL, tokens INTEGER NOT NULL,
+            PRIMARY KEY (batch, text_hash)
+        ) WITHOUT ROWID""")
+
+
 STATE: tuple[Migration, ...] = (
     state_001_queue,
     state_002_checkpoints,
     state_003_heartbeats,
     state_004_deleted_sources,
 )
-LEDGER: tuple[Migration, ...] = (ledger_001_documents, ledger_002_metadata, ledger_003_pages, ledger_004_about)
+LEDGER: tuple[Migration, ...] = (
+    ledger_001_documents,
+    ledger_002_metadata,
+    ledger_003_pages,
+    ledger_004_about,
+    ledger_005_batches,
+)
 
 
 def apply_migrations(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> None:

@@ -43,9 +43,11 @@ _NEW_COLUMNS = (
 )
 _INSERT = f"INSERT INTO jobs ({_NEW_COLUMNS}) VALUES ({', '.join('?' * 19)}) RETURNING {JOB_COLUMNS}"
 _CLAIM = (
-    "UPDATE jobs SET status = :status, run_id = :run_id, pid = NULL, boot_id = :boot, attempt = attempt + 1,"
+    "UPDATE jobs SET status = :status, run_id = :run_id, pid = NULL, boot_id = :boot,"
+    # One that waited within an attempt goes on with it.
+    " attempt = attempt + (attempt_started_at IS NULL),"
     " saved_at_start = saved, retry_at = NULL, started_at = coalesce(started_at, :moment),"
-    " attempt_started_at = :moment, beat_at = :moment WHERE id = ("
+    " attempt_started_at = coalesce(attempt_started_at, :moment), beat_at = :moment WHERE id = ("
     f"SELECT id FROM jobs AS j WHERE {_DUE} AND NOT EXISTS ("
     " SELECT 1 FROM json_each(j.resources) AS r JOIN locks AS l ON l.resource = r.value)"
     f" ORDER BY priority DESC, id LIMIT 1) RETURNING {JOB_COLUMNS}, resources"
@@ -184,7 +186,10 @@ class Queue(Runs):
         if job.status is Status.PENDING:
             self.connection.execute(
                 "UPDATE jobs SET status = ?, exit_code = ?, finished_at = ?, cancel_requested = 1,"
-                " message = 'cancelled before it started' WHERE id = ?",
+                " message = iif(attempt_started_at IS NULL, 'cancelled before it started',"
+                " 'cancelled while ' || message"
+                " || '; what was done is kept, and what is under way is taken up by the next run')"
+                " WHERE id = ?",
                 (after(job.status, Event.CANCEL), ExitCode.CANCELLED, clocks.now_text(), job.id),
             )
         elif job.status is Status.RUNNING:
@@ -338,7 +343,8 @@ class Queue(Runs):
         with transaction(self.connection):
             rows = self.connection.execute(
                 "UPDATE jobs SET status = ?, reason = 'time_limit', exit_code = ?, finished_at = ?,"
-                " message = 'time limit reached before it could run'"
+                " message = iif(attempt_started_at IS NULL, 'time limit reached before it could run',"
+                " 'time limit reached; what was done is kept')"
                 " WHERE status = 'pending' AND until <= ? RETURNING id",
                 (after(Status.PENDING, Event.EXPIRE), ExitCode.TIME_LIMIT, clocks.now_text(), time.time()),
             ).fetchall()

@@ -21,7 +21,17 @@ from kbjobs.store.sources import SourceFolder, is_source_id
 DELETING = ".deleting-"
 KEEPING = ".keeping-"
 # What kbjobs itself makes in a source's folder; the rest is what was copied, scraped or put there.
-MADE = ("manifest.json", "manifest.part", "source.db*", "words.db*", "scrape.db*", "vectors", "pages.part", ".lock")
+MADE = (
+    "manifest.json",
+    "manifest.part",
+    "source.db*",
+    "words.db*",
+    "scrape.db*",
+    "vectors",
+    "batches",
+    "pages.part",
+    ".lock",
+)
 
 OnRemoved = Callable[[int], None]
 """Told how many files are removed so far; may raise to stop."""

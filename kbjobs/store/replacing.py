@@ -84,6 +84,20 @@ def list_unsettled(sources: Path) -> list[SourceFolder]:
     return [SourceFolder(sources, name) for name in sorted(names) if is_source_id(name)]
 
 
+def link_files(live: SourceFolder, new: SourceFolder) -> None:
+    """Give the files of a source a second name in the folder of its successor; what the program makes is left out."""
+    made = {live.ledger.name, live.manifest.name, live.lock.name, live.words.name, live.vectors.name}
+
+    def leave_out(folder: str, names: list[str]) -> set[str]:
+        is_top = Path(folder) == live.path
+        return {name for name in names if is_top and (name in made or name.startswith(f"{live.ledger.name}-"))}
+
+    try:
+        shutil.copytree(live.path, new.path, symlinks=True, ignore=leave_out, copy_function=os.link, dirs_exist_ok=True)
+    except (OSError, shutil.Error) as error:
+        raise UnavailableError(f"the files of {live.path} cannot be linked: {error}", "Nothing was changed.") from error
+
+
 def _exchange(one: Path, other: Path) -> bool:
     """Exchange two folders (rename(2), RENAME_EXCHANGE); False where the file system or the C library cannot."""
     try:

@@ -150,6 +150,18 @@ class Runs:
                 (clocks.since_boot() + seconds, clocks.boot_id(), duration, job_id),
             )
 
+    def wait(self, job_id: int, run_id: str, seconds: float, message: str, duration: float) -> None:
+        """Give a running job back to the queue for ``seconds``, in which it has nothing to do but to wait.
+
+        Its attempt goes on then: what began stays told, and its log is written on.
+        """
+        with transaction(self.connection):
+            self._leave(job_id, run_id, Event.WAIT, None, message, None, 0)
+            self.connection.execute(
+                "UPDATE jobs SET retry_at = ?, retry_boot = ?, duration = ? WHERE id = ? AND status = 'pending'",
+                (clocks.since_boot() + seconds, clocks.boot_id(), duration, job_id),
+            )
+
     def finish(
         self,
         job_id: int,
@@ -244,12 +256,12 @@ class Runs:
         ``more``: further columns of the job and their values; ``died_at``: the last sign of life of a dead worker.
         """
         message, error = plain(message), None if error is None else plain(error)
-        if event in (Event.REQUEUE, Event.POSTPONE) and self.get(job_id).cancel_requested:
+        if event in (Event.REQUEUE, Event.POSTPONE, Event.WAIT) and self.get(job_id).cancel_requested:
             # Nothing that would run again is left of a job that the user wished to end.
             event, exit_code, message = Event.CANCEL, ExitCode.CANCELLED, "cancelled; what was done is kept"
         if exit_code is None:
             more = {"phases": dump_phases(reopened(self.get(job_id).phases, also_passed=False)), **(more or {})}
-        if exit_code is None or died_at is not None:
+        if event is not Event.WAIT and (exit_code is None or died_at is not None):
             # The last attempt of a job that ends with it is told by the job's own row: see history.list_attempts.
             more = {"attempt_started_at": None, **(more or {})}
             self._keep_attempt(job_id, run_id, event, error, died_at)

@@ -96,6 +96,11 @@ class SourceFolder:
         return self.path / "vectors"
 
     @property
+    def batches(self) -> Path:
+        """What goes to an API in batches, and what comes back, while it is under way."""
+        return self.path / "batches"
+
+    @property
     def words(self) -> Path:
         """The words by which it is searched until it has an index (SQLite)."""
         return self.path / "words.db"

@@ -27,6 +27,7 @@ class Event(StrEnum):
     INTERRUPT = "interrupt"  # its worker died too often without progress
     EXPIRE = "expire"  # a time limit was reached
     POSTPONE = "postpone"  # a passing error: it is tried again by itself, later
+    WAIT = "wait"  # it has nothing to do but to wait, and goes on by itself, later
     RESUME = "resume"  # the user's wish to go on from what is saved
     RETRY = "retry"  # the user's wish to run it again from the start
 
@@ -46,6 +47,7 @@ TRANSITIONS: dict[tuple[Status, Event], Status] = {
     (_S.PENDING, _E.EXPIRE): _S.INTERRUPTED,
     (_S.RUNNING, _E.EXPIRE): _S.INTERRUPTED,
     (_S.RUNNING, _E.POSTPONE): _S.PENDING,
+    (_S.RUNNING, _E.WAIT): _S.PENDING,
     (_S.FAILED, _E.RESUME): _S.PENDING,
     (_S.CANCELLED, _E.RESUME): _S.PENDING,
     (_S.INTERRUPTED, _E.RESUME): _S.PENDING,

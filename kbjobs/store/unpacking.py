@@ -12,6 +12,7 @@ from typing import Any
 
 from kbjobs.store.connection import explain, transaction
 from kbjobs.store.ledger import Ledger, record_id
+from kbjobs.store.ledger_rows import FROM_PACK
 from kbjobs.store.packing import PACKED_FACTS
 
 BATCH = 2_000  # rows in a transaction
@@ -45,7 +46,7 @@ class LedgerFiller:
         """Write documents. Their files count as changed: the next run reads them, and keeps what says the same."""
         columns = ", ".join(_DOCUMENT)
         marks = ", ".join(f":{name}" for name in _DOCUMENT)
-        self._write(f"INSERT INTO documents ({columns}, signature) VALUES ({marks}, '')", rows)
+        self._write(f"INSERT INTO documents ({columns}, signature) VALUES ({marks}, '{FROM_PACK}')", rows)
 
     def put_metadata(self, rows: Iterable[dict[str, Any]]) -> None:
         """Write metadata; lists are lists."""

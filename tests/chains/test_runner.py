@@ -11,7 +11,7 @@ import pytest
 from kbjobs.chains.progress import Progress
 from kbjobs.chains.runner import ChainResult, OnError, Phase, run_chain
 from kbjobs.context import PhaseResult
-from kbjobs.errors import JobCancelled, KbjobsError, TransientError, UsageError
+from kbjobs.errors import JobCancelled, JobWaits, KbjobsError, TransientError, UsageError
 from kbjobs.phases.base import JobType, Params, Plan
 from kbjobs.store.phase_state import PhaseStatus
 from tests.conftest import phase_state
@@ -185,3 +185,10 @@ def test_the_same_document_that_fails_in_each_phase_counts_once() -> None:
     run = Run(phase(lambda *_: PhaseResult({}, "", 1)), phase(lambda *_: PhaseResult({}, "", 3)))
     assert run.result is not None
     assert run.result.summary == "2 of 2 phases done; 3 documents could not be processed (see the log)"
+
+
+@pytest.mark.parametrize("on_error", ["stop", "continue"])
+def test_a_phase_that_waits_is_neither_ended_nor_passed(on_error: OnError) -> None:
+    run = Run(phase(), phase(failing(JobWaits("waiting for a sign", 5.0)), on_error), phase(), can_retry=True)
+    assert isinstance(run.error, JobWaits)
+    assert [entry.status for entry in run.progress.snapshot()] == ["completed", "running", "pending"]

@@ -56,7 +56,7 @@ def test_every_command_stands_in_the_readme() -> None:
 
 def test_every_setting_and_exit_code_stands_in_the_readme() -> None:
     defaults = {
-        name: value.strip("`—") for name, value in re.findall(r"^\| `(\w+)` \| ([^|]+) \|", README, re.MULTILINE)
+        name: value.strip("`—") for name, value in re.findall(r"^\| `([\w.]+)` \| ([^|]+) \|", README, re.MULTILINE)
     }
     assert defaults == {
         setting.name: setting.default if isinstance(setting.default, str) else f"{setting.default:g}"

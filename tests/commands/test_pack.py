@@ -65,7 +65,9 @@ def test_a_store(wiki: SourceFolder, tmp_path: Path, kbjobs: Kbjobs) -> None:
     for named in (place, place / "manifest.json", f"file://{place}"):
         described = read_json(kbjobs("pack", "inspect", named, "--json", "--verify"))
         assert (described["version"], described["backup"], described["verified"]) == (first["version"], None, True)
-    assert f"such as {place}" in kbjobs("pack", "inspect", tmp_path / "store", check=2).stderr
+    for named in ((tmp_path / "store",), (tmp_path / "store", "wiki")):
+        assert read_json(kbjobs("pack", "inspect", *named, "--json"))["version"] == first["version"]
+    assert "has no pack of a source" in kbjobs("pack", "inspect", tmp_path / "store", "other", check=4).stderr
 
 
 def test_a_damaged_pack_is_told(wiki: SourceFolder, tmp_path: Path, kbjobs: Kbjobs) -> None:
@@ -76,7 +78,7 @@ def test_a_damaged_pack_is_told(wiki: SourceFolder, tmp_path: Path, kbjobs: Kbjo
     assert told.stdout == ""
     assert f"Error: {file} is not a pack that can be used: " in told.stderr
     assert "Nothing was changed." in told.stderr
-    assert "cannot be read" in kbjobs("pack", "inspect", "s3://bucket/x", check=2).stderr
+    assert "is no address" in kbjobs("pack", "inspect", "ftp://bucket/x", check=2).stderr
     kbjobs("pack", "inspect", tmp_path / "none", check=4)
 
 

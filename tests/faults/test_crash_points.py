@@ -94,12 +94,23 @@ def check_invariants(home: Home, manager: JobManager) -> None:
 SCRAPE = {point for point in POINTS if point.startswith("scrape.")}  # tests/faults/test_scrape_kills.py
 DELETE = {point for point in POINTS if point.startswith(("delete.", "source."))}  # tests/faults/test_delete_kills.py
 ONLINE = {"tags.answered"}  # tests/phases/test_suggest_tags_online.py
+BATCHES = {point for point in POINTS if point.startswith("batch.")}  # tests/phases/test_batch_api_kills.py
 COMPACT = {point for point in POINTS if point.startswith("compact.")}  # tests/indexing/test_compact.py
 SERVER = {point for point in POINTS if point.startswith("server.")}  # tests/faults/test_chroma_kills.py
 PACKS = {point for point in POINTS if point.startswith(("pack.", "install.", "upload."))}  # tests/packs, test_upload.py
 PINECONE = {point for point in POINTS if point.startswith("pinecone.")}  # tests/phases/test_pinecone_sync.py
 ELSEWHERE = (
-    CANCEL_ONLY | CHAIN_ONLY | SCRAPE | DELETE | ONLINE | COMPACT | SERVER | PACKS | PINECONE | OTHER_TYPES.keys()
+    CANCEL_ONLY
+    | CHAIN_ONLY
+    | SCRAPE
+    | DELETE
+    | ONLINE
+    | BATCHES
+    | COMPACT
+    | SERVER
+    | PACKS
+    | PINECONE
+    | OTHER_TYPES.keys()
 )
 
 

@@ -15,15 +15,16 @@ import zstandard
 from kbjobs.packs.building import PackBuilder
 from kbjobs.packs.manifest import Manifest
 from kbjobs.packs.parts import seal
-from kbjobs.packs.targets import FolderTarget, Written, write_pack
+from kbjobs.packs.targets import StoreTarget, Written, write_pack
 from kbjobs.settings import Home
+from kbjobs.storage.folder import FolderBucket
 from kbjobs.store.sources import SourceFolder
 from tests.packs.sources import make_source
 
 
 def build(folder: SourceFolder, store: Path, include_backup: bool = False) -> Written:
     with PackBuilder(folder, include_backup) as builder:
-        return write_pack(builder, FolderTarget(store))
+        return write_pack(builder, StoreTarget(FolderBucket(store)))
 
 
 def place_of(store: Path, written: Written) -> str:
@@ -46,7 +47,7 @@ class Forger:
     def put(self, raw: bytes, is_packed: bool = True) -> dict[str, Any]:
         """Store bytes; returns what the manifest says of them."""
         sealed = seal(raw, is_packed)
-        FolderTarget(self.store).put(sealed)
+        StoreTarget(FolderBucket(self.store)).put(sealed)
         return sealed.part.model_dump()
 
     def put_packed(self, packed: bytes, unpacked: int) -> dict[str, Any]:

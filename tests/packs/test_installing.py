@@ -15,7 +15,7 @@ from kbjobs.content.files import find_files
 from kbjobs.crashpoints import VARIABLE
 from kbjobs.errors import ConflictError, JobCancelled, NotFoundError, UnavailableError
 from kbjobs.packs.damage import DamagedPackError
-from kbjobs.packs.installing import Installed, install_pack
+from kbjobs.packs.installing import Installed, Mode, install_pack
 from kbjobs.packs.reading import open_pack
 from kbjobs.packs.targets import Written
 from kbjobs.settings import Home
@@ -47,10 +47,10 @@ def other(tmp_path: Path) -> Home:
 
 
 def install(
-    home: Home, store: Path, written: Written, include_backup: bool = False, replaces: bool = False
+    home: Home, store: Path, written: Written, include_backup: bool = False, mode: Mode | None = None
 ) -> Installed:
     with open_pack(place_of(store, written)) as pack:
-        return install_pack(pack, home.sources, include_backup, replaces)
+        return install_pack(pack, home.sources, include_backup, mode)
 
 
 def rows(folder: SourceFolder) -> dict[str, list[tuple[object, ...]]]:
@@ -81,7 +81,7 @@ def test_what_comes_out_is_what_went_in(home: Home, other: Home, tmp_path: Path)
         ledger.set_fact("site titles", '[[], [" | Wiki"], []]')
     written = build(folder, tmp_path / "store")
     installed = install(other, tmp_path / "store", written)
-    assert installed == Installed("wiki", written.version, 5, 10, 6, 0)
+    assert installed == Installed("wiki", written.version, 5, 10, 6, 0, 0, 0)
     copy = SourceFolder(other.sources, "wiki")
     assert rows(copy) == rows(folder)
     source = copy.read()
@@ -124,7 +124,10 @@ def test_the_files_are_where_the_addresses_say(home: Home, other: Home, tmp_path
         path = Path(document["url"].removeprefix("file://"))
         assert path.is_relative_to(copy.pages)
         assert path.read_text() == (tmp_path / document["path"]).read_text()
-    install(other, tmp_path / "store", written)
+    before = {document["url"] for document in documents(other, "wiki")}
+    install(other, tmp_path / "store", written)  # an update keeps the files
+    assert {document["url"] for document in documents(other, "wiki")} == before and copy.pages.exists()
+    install(other, tmp_path / "store", written, mode="replace")
     assert {document["url"] for document in documents(other, "wiki")} == {
         f"kbjobs:wiki/pages/page{number}.html" for number in range(5)
     }
@@ -165,7 +168,7 @@ def test_a_source_of_ones_own_is_not_replaced_unasked(home: Home, tmp_path: Path
     with pytest.raises(ConflictError, match="was not installed from a pack"):
         install(home, tmp_path / "store", written)
     assert (folder.path / "pages" / "mine.html").exists()
-    install(home, tmp_path / "store", written, replaces=True)
+    install(home, tmp_path / "store", written, mode="replace")
     assert not (folder.path / "pages").exists()
     install(home, tmp_path / "store", written)  # a newer version of the same pack comes unasked
 
@@ -175,7 +178,7 @@ def test_the_lock_of_the_old_one_is_that_of_the_new_one(home: Home, tmp_path: Pa
     written = build(folder, tmp_path / "store")
     lock = lock_source(folder.lock, "wiki", 1)
     try:
-        install(home, tmp_path / "store", written, replaces=True)
+        install(home, tmp_path / "store", written, mode="replace")
         assert is_locked(folder.lock)
         program = (
             "import sys\nfrom pathlib import Path\nfrom kbjobs.store.locks import try_lock\n"
@@ -211,10 +214,10 @@ def test_a_kill_leaves_the_old_one_or_the_new_one(
         pytest.skip("there is nothing between where folders can be exchanged")
     folder = make_source(home, tmp_path)
     old = build(folder, tmp_path / "store", include_backup)
-    install(home, tmp_path / "store", old, include_backup, replaces=True)
+    install(home, tmp_path / "store", old, include_backup, mode="replace")
     fill(folder, [page("wiki", 7)])
     new = build(folder, tmp_path / "store", include_backup)
-    install(home, tmp_path / "store", old, include_backup, replaces=True)
+    install(home, tmp_path / "store", old, include_backup, mode="replace")
     program = (
         "import sys\nfrom pathlib import Path\nfrom kbjobs.store import replacing\n"
         "from kbjobs.packs.installing import install_pack\nfrom kbjobs.packs.reading import open_pack\n"
@@ -242,7 +245,7 @@ def test_a_damaged_pack_leaves_the_old_one(forger: Forger, home: Home, tmp_path:
     folder = SourceFolder(home.sources, "wiki")
     before = rows(folder)
     with open_pack(forger.write()) as pack:
-        install_pack(pack, home.sources, include_backup=True, replaces=True)
+        install_pack(pack, home.sources, include_backup=True, mode="replace")
     for change in (
         lambda: forger.change(forger.values["metadata"], lambda records: records[-1].update(doc_id="f" * 32)),
         lambda: forger.change(
@@ -285,7 +288,7 @@ def test_it_can_be_stopped_at_any_moment(home: Home, other: Home, tmp_path: Path
         calls += 1
 
     with open_pack(place_of(tmp_path / "store", written)) as pack:
-        install_pack(pack, home.sources, include_backup=True, replaces=True, check=count)
+        install_pack(pack, home.sources, include_backup=True, mode="replace", check=count)
         assert calls > 10
         for stop_at in range(1, calls + 1):
             left = stop_at

@@ -75,6 +75,16 @@ COLUMNS: dict[str, tuple[str | None, str]] = {
     "metadata.doc_type": ("metadata.kind", ""),
     "metadata.authors": ("metadata.authors", ""),
     "metadata.categories": ("metadata.categories", ""),
+    "batches.key": (None, "what is under way at an API"),
+    "batches.model": (None, "what is under way at an API"),
+    "batches.size": (None, "what is under way at an API"),
+    "batches.made_at": (None, "what is under way at an API"),
+    "batches.asked_at": (None, "what is under way at an API"),
+    "batches.file": (None, "what is under way at an API"),
+    "batches.batch": (None, "what is under way at an API"),
+    "batch_texts.batch": (None, "what is under way at an API"),
+    "batch_texts.text_hash": (None, "what is under way at an API"),
+    "batch_texts.tokens": (None, "what is under way at an API"),
 }
 # Every field of a source's manifest in the home, likewise.
 SOURCE: dict[str, tuple[str | None, str]] = {

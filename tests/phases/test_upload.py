@@ -32,23 +32,9 @@ from tests.conftest import FACTOR, Kbjobs, read_json
 from tests.faults.test_crash_points import finish
 from tests.packs.sources import make_source
 from tests.servers.chroma_process import Proxy
-from tests.servers.s3_servers import BUCKET, S3Server
-from tests.storage.test_buckets import s3_servers, use  # noqa: F401 — a fixture
+from tests.servers.s3_servers import BUCKET
 
 STORES = ["folder", "weed", "moto", "rclone"]
-
-
-@pytest.fixture
-def store(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    s3_servers: dict[str, S3Server],  # noqa: F811
-) -> str:  # fmt: skip
-    """The address of an empty store."""
-    kind = getattr(request, "param", "folder")
-    if kind == "folder":
-        return f"file://{tmp_path}/store"
-    use(s3_servers[kind], monkeypatch)
-    return f"s3://{BUCKET}/{tmp_path.name}"
 
 
 @pytest.fixture
@@ -158,9 +144,9 @@ def large_source(home: Home, tmp_path: Path, source: str, megabytes: int) -> Sou
     """A source with files that do not pack: its backup is most of its pack."""
     folder = make_source(home, tmp_path / source, source)
     drawn = random.Random(source)
+    root = Path(folder.read().paths[0])
     for number in range(megabytes // 4):
-        (folder.pages / f"{number}.bin").parent.mkdir(parents=True, exist_ok=True)
-        (folder.pages / f"{number}.bin").write_bytes(drawn.randbytes(4 << 20))
+        (root / f"large{number}.html").write_bytes(drawn.randbytes(4 << 20))
     return folder
 
 
@@ -170,6 +156,7 @@ def test_random_kills_resend_what_was_on_its_way(
     home: Home, tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     folder = large_source(home, tmp_path, "wiki", 80)
+    monkeypatch.setenv("KBJOBS_MAX_DEATHS", "10")  # kills may come before anything was sent
     drawn = random.Random(seed)
     manager = JobManager(home)
     sent: list[int] = []
@@ -205,6 +192,7 @@ def test_random_kills_resend_what_was_on_its_way(
             reader.join()
     assert (job.status, job.exit_code) == (Status.COMPLETED, 0), job
     assert job.result is not None and not broken
+    assert job.result["bytes"] > 80_000_000
     assert len(sent) <= job.result["parts"] + 6 * kills, (len(sent), kills)
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     check_whole(opened(home, store), tmp_path)

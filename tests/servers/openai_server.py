@@ -1,4 +1,4 @@
-"""A server on the loopback that speaks the embeddings and the chat completions of OpenAI's API, with limits and errors.
+"""A server on the loopback that speaks OpenAI's API: embeddings, chat completions, batches; with limits and errors.
 
 In a test: ``with OpenAIServer() as server``, or the fixture ``openai_api``. As a process of its own:
 ``python -m tests.servers.openai_server`` prints its URL, and a line of JSON for each request. Sources of the
@@ -22,6 +22,7 @@ from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from tests.servers.openai_batches import BatchDesk
 from tests.servers.openai_chat import Chat
 
 KEY = "sk-test-Zq8Hn3Vw0Lk5Tr2Yb7Xc9Md4"
@@ -175,6 +176,8 @@ class OpenAIServer:
         self.on_request: Callable[[dict[str, Any]], None] = lambda request: None
         self.chat = Chat(count_tokens)
         """Its model for chat completions."""
+        self.desk = BatchDesk(self, count_tokens)
+        """Its files and batches."""
         self._at_once = 0
         server = self
 
@@ -314,6 +317,10 @@ class OpenAIServer:
                 self.budget -= len(texts)
             self.sold_texts.extend(texts)
             self.sold_tokens += request["tokens"]
+        return reply, self.embed(body, texts, request["tokens"])
+
+    def embed(self, body: dict[str, Any], texts: list[str], tokens: int) -> dict[str, Any]:
+        """The body of an answer with the vectors of texts."""
         dimension = body.get("dimensions") or DIMENSION
         data = [
             {"object": "embedding", "index": index, "embedding": make_vector(text, dimension)}
@@ -325,8 +332,8 @@ class OpenAIServer:
                 if isinstance(entry["embedding"], list):
                     packed = struct.pack(f"<{len(entry['embedding'])}f", *entry["embedding"])
                     entry["embedding"] = base64.b64encode(packed).decode()
-        usage = {"prompt_tokens": request["tokens"], "total_tokens": request["tokens"]}
-        return reply, {"object": "list", "data": data, "model": MODEL, "usage": usage}
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        return {"object": "list", "data": data, "model": MODEL, "usage": usage}
 
 
 class _Server(ThreadingHTTPServer):
@@ -341,7 +348,34 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     api: OpenAIServer
 
+    def do_GET(self) -> None:
+        answer = self.api.desk.answer(
+            self.command,
+            self.path,
+            self.headers.get("authorization", ""),
+            self.headers.get("content-type", ""),
+            self.rfile.read(int(self.headers.get("content-length", 0))),
+        )
+        if answer.is_lost:
+            self.close_connection = True
+            return
+        is_raw = isinstance(answer.content, bytes)
+        content = answer.content if is_raw else json.dumps(answer.content).encode()
+        self.send_response(answer.status)
+        self.send_header("content-type", "application/octet-stream" if is_raw else "application/json")
+        self.send_header("content-length", str(len(content)))
+        try:
+            self.end_headers()
+            self.wfile.write(content)
+        except OSError:
+            pass  # the client is gone, killed by a test
+
+    do_DELETE = do_GET
+
     def do_POST(self) -> None:
+        if self.path.startswith(("/v1/files", "/v1/batches")):
+            self.do_GET()
+            return
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         retry = int(self.headers.get("x-stainless-retry-count", 0))
         request: dict[str, Any] = {"time": time.monotonic(), "inputs": 0, "tokens": 0, "retry": retry}

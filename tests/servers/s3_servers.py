@@ -18,6 +18,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
+
 from tests.servers.chroma_process import free_port
 
 KEY, SECRET, BUCKET = "test-access-key", "test-secret-key", "packs"
@@ -159,6 +161,31 @@ class Rclone(S3Server):
 
     def make_bucket(self) -> None:
         assert (self.folder / "data" / BUCKET).is_dir()
+
+
+KINDS: dict[str, type[S3Server]] = {"weed": Weed, "moto": Moto, "rclone": Rclone}
+
+
+class StartedServers(dict[str, S3Server]):
+    """The servers that were asked for so far, by name; each is started once, in a folder of its own below one."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def __missing__(self, name: str) -> S3Server:
+        self[name] = server = KINDS[name](self._folder / name).__enter__()
+        return server
+
+    def kill(self) -> None:
+        for server in self.values():
+            server.kill()
+
+
+def use(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the program find a server, with the rights to write."""
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
 
 
 def _make_bucket(server: S3Server) -> None:

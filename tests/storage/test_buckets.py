@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,31 +13,7 @@ from kbjobs.storage.bucket import Bucket
 from kbjobs.storage.folder import FolderBucket
 from kbjobs.storage.opening import open_bucket, read_address
 from tests.servers.chroma_process import Proxy, free_port
-from tests.servers.s3_servers import BUCKET, READER_KEY, READER_SECRET, Moto, Rclone, S3Server, Weed
-
-KINDS: dict[str, type[S3Server]] = {"weed": Weed, "moto": Moto, "rclone": Rclone}
-
-
-@pytest.fixture(scope="session")
-def s3_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, S3Server]]:
-    """Those that were asked for so far, by name; each is started once."""
-    started: dict[str, S3Server] = {}
-    folder = tmp_path_factory.mktemp("s3")
-
-    class Started(dict[str, S3Server]):
-        def __missing__(self, name: str) -> S3Server:
-            server = KINDS[name](folder / name).__enter__()
-            self[name] = started[name] = server
-            return server
-
-    yield Started()
-    for server in started.values():
-        server.kill()
-
-
-def use(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
+from tests.servers.s3_servers import BUCKET, READER_KEY, READER_SECRET, S3Server, use
 
 
 def open_at(home: Home, where: str) -> Bucket:

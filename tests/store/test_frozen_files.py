@@ -11,6 +11,7 @@ from sqlite_utils import Database
 
 from kbjobs.errors import UnavailableError
 from kbjobs.store import migrations
+from kbjobs.store.batches import close_batch, list_batches, open_batch, texts_out
 from kbjobs.store.connection import connect
 from kbjobs.store.history import list_attempts, list_jobs
 from kbjobs.store.ledger import LEDGER_VERSION, Ledger
@@ -78,6 +79,25 @@ def test_ledger_2(tmp_path: Path) -> None:
     assert sorted(known.state for known in known_metadata(ledger).values()) == ["", "1 1", "1 1"]
     ledger.close()
     assert (tmp_path / "source.db.format-2.backup").exists()
+
+
+def test_ledger_4(tmp_path: Path) -> None:
+    """The same with what a document says of itself; no batch was ever sent."""
+    path = tmp_path / "source.db"
+    shutil.copy(FROZEN / "source-4.db", path)
+    path.chmod(0o600)
+    ledger = Ledger(path)
+    [model] = ledger.models()
+    assert ledger.missing_texts(model.id, model.profile) == []
+    said = ledger.connection.execute("SELECT DISTINCT description, authors, doc_type FROM metadata").fetchall()
+    assert [tuple(row) for row in said] == [("Of boiling", '["A. Kettle"]', "article")]
+    assert list_batches(ledger, model.key) == []
+    open_batch(ledger, "a key", model.key, [("some hash", 12)])
+    [batch] = list_batches(ledger, model.key)
+    assert (batch.texts, batch.tokens, texts_out(ledger, model.key)) == (1, 12, {"some hash": "a key"})
+    close_batch(ledger, "a key")
+    assert texts_out(ledger, model.key) == {}
+    ledger.close()
 
 
 def test_every_version_has_its_frozen_file() -> None:

@@ -67,6 +67,7 @@ def test_every_key_is_understood(tmp_path: Path) -> None:
     assert first.params.model_dump() == {
         "recut": False,
         "force": True,
+        "batch_api": False,
         "dry_run": True,
         "limit": 5,
         "allow_delete": True,

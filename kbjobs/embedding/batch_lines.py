@@ -1,0 +1,104 @@
+"""The lines of a batch's files: one request a passage, and what came of each.
+
+One request for each passage, named by the hash of its text: whatever order the answers come in, and whichever of them
+fails, expires or is missing, each is matched, stored, repeated or given up by itself. Several passages in a request
+would save a few bytes of the input, no money, and fail together.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import Enum, auto
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from kbjobs.embedding.openai_batches import ENDPOINT
+from kbjobs.embedding.openai_client import BadAnswerError, is_out_of_money
+from kbjobs.embedding.openai_embedder import read_vectors
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+UNDONE = frozenset({"batch_expired", "batch_cancelled"})
+"""Codes of requests that were not even tried; from the API's guide to batches."""
+
+
+class Outcome(Enum):
+    """What came of a request."""
+
+    VECTOR = auto()
+    REFUSED = auto()  # and would be again
+    PASSING = auto()  # an error that may pass
+    UNDONE = auto()  # the batch ended before
+    NO_MONEY = auto()
+    NO_ACCESS = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a file of results: whose it is, what came of it; tokens that were paid for, None where not told."""
+
+    text_hash: str
+    outcome: Outcome
+    vector: NDArray[np.float32] | None = None
+    tokens: int | None = None
+    says: str = ""
+
+
+def write_request(text_hash: str, text: str, model: str) -> bytes:
+    """The line that asks for the vector of a text."""
+    body = {"model": model, "input": [text], "encoding_format": "base64"}
+    request = {"custom_id": text_hash, "method": "POST", "url": ENDPOINT, "body": body}
+    # Escaped to ASCII: no character of a text can be taken for the end of a line.
+    return json.dumps(request, separators=(",", ":")).encode() + b"\n"
+
+
+def read_line(line: bytes, dimension: int) -> Line:
+    """What a line of an output or error file says, whatever a server wrote. Raises ValueError where it is none."""
+    try:
+        values = json.loads(line)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    text_hash = values.get("custom_id") if isinstance(values, dict) else None
+    if not isinstance(text_hash, str):
+        raise ValueError("it has no custom_id")
+    response = values.get("response")
+    body = response.get("body") if isinstance(response, dict) else None
+    status = response.get("status_code") if isinstance(response, dict) else None
+    error = values.get("error") or (body.get("error") if isinstance(body, dict) else None)
+    if error or status != 200:
+        return _read_error(text_hash, status, error if isinstance(error, dict) else {})
+    return _read_answer(text_hash, body, dimension)
+
+
+def _read_answer(text_hash: str, body: Any, dimension: int) -> Line:
+    usage = body.get("usage") if isinstance(body, dict) else None
+    tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+    tokens = tokens if isinstance(tokens, int) and not isinstance(tokens, bool) and 0 <= tokens < 10**6 else None
+    data = body.get("data") if isinstance(body, dict) else None
+    entries = [SimpleNamespace(**one) for one in data if isinstance(one, dict)] if isinstance(data, list) else None
+    try:
+        vectors, unusable = read_vectors(SimpleNamespace(data=entries), 1, dimension)
+    except BadAnswerError as error:
+        return Line(text_hash, Outcome.REFUSED, None, tokens, error.message)
+    if unusable:
+        return Line(text_hash, Outcome.REFUSED, None, tokens, "the API returned zeros or no numbers")
+    return Line(text_hash, Outcome.VECTOR, vectors[0], tokens)
+
+
+def _read_error(text_hash: str, status: object, error: dict[str, Any]) -> Line:
+    code, kind = error.get("code"), error.get("type")
+    says = str(error.get("message") or code or f"status {status}")
+    if isinstance(code, str) and code in UNDONE:
+        outcome = Outcome.UNDONE
+    elif is_out_of_money(code, kind):
+        outcome = Outcome.NO_MONEY
+    elif status in (401, 403):
+        outcome = Outcome.NO_ACCESS
+    elif isinstance(status, int) and 400 <= status < 500 and status not in (408, 409, 429):
+        outcome = Outcome.REFUSED
+    else:
+        outcome = Outcome.PASSING
+    return Line(text_hash, outcome, says=says)

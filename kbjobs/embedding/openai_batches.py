@@ -1,0 +1,277 @@
+"""OpenAI's Batch API for embeddings: files up, batches made and found again, results down.
+
+Nothing that costs money is repeated blindly: who does not know whether a batch was made looks for its key in the
+server's list. The limits are those of the API's reference, as the library's own docstrings give them
+(``batches.create``, ``files.create``; openai-python 3.57): 50,000 requests and 200 MB a file, and 50,000 inputs a batch
+of embeddings. OpenAI's "Batch API FAQ" (help centre, article 9197833) has the rest: a million requests of embeddings
+out at a time, a limit of tokens for each tier, and what an expired batch has done is returned and charged.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kbjobs.embedding.online_models import OnlineModel
+from kbjobs.embedding.openai_client import BadAnswerError, OpenAIClient
+from kbjobs.errors import KbjobsError, MissingRequirementError
+
+ENDPOINT = "/v1/embeddings"
+KEY_NAME = "kbjobs"
+"""Under which a batch's metadata hold its key."""
+
+MAX_REQUESTS = 50_000
+MAX_BYTES = 190_000_000  # of 200 MB, should they be counted otherwise
+MAX_ENQUEUED = 1_000_000
+LINE_BYTES = 65_536
+"""The most that a line of an answer may have: a vector in base64 has 8 kB, one written out 35."""
+
+CHUNK_BYTES = 1 << 16
+MAX_PAGES = 1_000  # of a list
+LONGEST_TEXT = 1_000  # of an id or a message
+ENDED = ("failed", "completed", "expired", "cancelled")
+SLACK_SECONDS = 86_400.0
+"""How much this machine's clock may differ from the server's, when its list is searched back to a moment."""
+
+
+class NoBatchApiError(MissingRequirementError):
+    """The server has no Batch API."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the server at OPENAI_BASE_URL has no Batch API",
+            "Run the same without --batch-api. Nothing was sent and nothing bought.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A batch as the server tells it. ``problems``: pairs of code and message of what is wrong with it as a whole."""
+
+    id: str
+    status: str
+    file: str
+    key: str = ""
+    output: str | None = None
+    errors: str | None = None
+    completed: int = 0
+    problems: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether more is to come of it."""
+        return self.status not in ENDED  # also one that nobody knows yet: it is waited for, not sent again
+
+    @classmethod
+    def read(cls, batch: Any) -> Sent:
+        """What the library made of an answer, whatever a server sent. Raises BadAnswerError."""
+        name, status = _text(getattr(batch, "id", None)), _text(getattr(batch, "status", None))
+        file = _text(getattr(batch, "input_file_id", None))
+        if name is None or status is None or file is None:
+            raise BadAnswerError("it is no batch")
+        metadata = getattr(batch, "metadata", None)
+        key = metadata.get(KEY_NAME) if isinstance(metadata, dict) else None
+        completed = getattr(getattr(batch, "request_counts", None), "completed", None)
+        problems = getattr(getattr(batch, "errors", None), "data", None)
+        return cls(
+            name,
+            status,
+            file,
+            key=key if isinstance(key, str) else "",
+            output=_text(getattr(batch, "output_file_id", None)),
+            errors=_text(getattr(batch, "error_file_id", None)),
+            completed=min(max(0, completed), MAX_REQUESTS) if isinstance(completed, int) else 0,
+            problems=tuple(
+                (_text(getattr(one, "code", None)) or "", _text(getattr(one, "message", None)) or "")
+                for one in (problems if isinstance(problems, list) else ())
+            ),
+        )
+
+
+class BatchClient:
+    """The Batch API and the Files API for one model, for one thread; arguments and errors as of OpenAIClient."""
+
+    def __init__(self, model: OnlineModel, key: str | None) -> None:
+        self._client = OpenAIClient(model.name, key, at_once=1)
+
+    def interrupt(self) -> None:
+        """What waits to be repeated is given up."""
+        self._client.interrupt()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def quote(self, message: str) -> str:
+        """What the server says, fit to be shown."""
+        return self._client.quote(message)
+
+    # -- up ---------------------------------------------------------------------------------------
+
+    def upload(self, path: Path, name: str) -> str:
+        """Send an input file under a name; returns the server's. Tried once: it may be there after an error, too.
+
+        Raises:
+            NoBatchApiError: the server has no such thing.
+            TransientError: whether it is there is not known.
+        """
+
+        def send(sdk: Any, headers: dict[str, str]) -> Any:
+            with path.open("rb") as file:
+                return sdk.files.create(file=(name, file), purpose="batch", extra_headers=headers)
+
+        found = self._ask(send, retries=0)
+        if found is None:
+            raise NoBatchApiError
+        return _name_of(found)
+
+    def find_file(self, name: str, size: int, since: float) -> str | None:
+        """The server's name of an input file of that name and size, uploaded after a moment (seconds since 1970)."""
+        for file in self._pages("files", since, purpose="batch", order="desc"):
+            if getattr(file, "filename", None) == name and getattr(file, "bytes", None) == size:
+                return _name_of(file)
+        return None
+
+    def create(self, file: str, key: str) -> Sent | None:
+        """Make a batch of an input file; None where there is no such file or no Batch API. Tried once, as an upload.
+
+        Raises:
+            RefusedRequestError: the API does not take it.
+            TransientError: whether it was made is not known.
+        """
+
+        def send(sdk: Any, headers: dict[str, str]) -> Any:
+            return sdk.batches.create(
+                input_file_id=file,
+                endpoint=ENDPOINT,
+                completion_window="24h",
+                metadata={KEY_NAME: key},
+                extra_headers=headers,
+            )
+
+        made = self._ask(send, retries=0)
+        return None if made is None else Sent.read(made)
+
+    # -- looking ----------------------------------------------------------------------------------
+
+    def retrieve(self, batch: str) -> Sent | None:
+        """A batch as it stands; None where the server knows none of that name."""
+        found = self._ask(lambda sdk, headers: sdk.batches.retrieve(batch, extra_headers=headers))
+        return None if found is None else Sent.read(found)
+
+    def find(self, keys: Collection[str], since: float) -> dict[str, Sent]:
+        """The batches with these keys, made after a moment (seconds since 1970), in the server's list.
+
+        Raises:
+            NoBatchApiError: the server has no such list.
+        """
+        found: dict[str, Sent] = {}
+        for batch in self._pages("batches", since):
+            sent = Sent.read(batch)
+            if sent.key in keys:
+                found.setdefault(sent.key, sent)
+                if len(found) == len(keys):
+                    break
+        return found
+
+    def _pages(self, kind: str, since: float, **more: Any) -> Iterator[Any]:
+        """What a list holds, the newest first, back to a moment."""
+        after: dict[str, str] = {}
+        for _ in range(MAX_PAGES):
+
+            def send(sdk: Any, headers: dict[str, str], after: dict[str, str] = after) -> Any:
+                return getattr(sdk, kind).list(limit=100, extra_headers=headers, **after, **more)
+
+            page = self._ask(send)
+            if page is None:
+                raise NoBatchApiError
+            rows = getattr(page, "data", None)
+            if not isinstance(rows, list):
+                raise BadAnswerError(f"it is no list of {kind}")
+            yield from rows
+            made = getattr(rows[-1], "created_at", None) if rows else None
+            is_back = isinstance(made, int | float) and made < since - SLACK_SECONDS
+            last = {"after": _name_of(rows[-1])} if rows else after
+            if is_back or last == after or not getattr(page, "has_more", False):
+                return
+            after = last
+        raise BadAnswerError(f"its list of {kind} has no end")
+
+    # -- down -------------------------------------------------------------------------------------
+
+    def download(self, file: str, path: Path, most: int, check: Callable[[], None]) -> bool:
+        """Write a file of the server to ``path``, piece by piece; returns whether there is such a file.
+
+        Args:
+            file: the server's name.
+            path: where to; what is there is written over.
+            most: bytes, at most.
+            check: called between two pieces; may raise to stop.
+
+        Raises:
+            TransientError: it could not be read to its end, after all repetitions.
+            BadAnswerError: it is larger than ``most``.
+        """
+
+        def send(sdk: Any, headers: dict[str, str]) -> bool:
+            size = 0
+            with _told_by_the_library(), path.open("wb") as target:
+                path.chmod(0o600)
+                with sdk.files.with_streaming_response.content(file, extra_headers=headers) as answer:
+                    for piece in answer.iter_bytes(CHUNK_BYTES):
+                        check()
+                        size += len(piece)
+                        if size > most:
+                            raise BadAnswerError(f"a file of results is larger than {most:,} bytes")
+                        target.write(piece)
+            return True
+
+        return bool(self._ask(send))
+
+    def delete(self, file: str, log: logging.Logger) -> None:
+        """Remove a file from the server. That is tidiness: where it cannot be, it is logged and all."""
+        try:
+            self._ask(lambda sdk, headers: sdk.files.delete(file, extra_headers=headers))
+        except KbjobsError as error:
+            log.warning("file %s stays at the server: %s", file, error.message)
+
+    def _ask(self, send: Callable[[Any, dict[str, str]], Any], retries: int | None = None) -> Any:
+        """An answer; None where the server does not know what was asked for (404), or how (405, 501)."""
+        import openai
+
+        def guarded(sdk: Any, headers: dict[str, str]) -> Any:
+            try:
+                return send(sdk, headers)
+            except openai.APIStatusError as error:
+                if error.status_code in (404, 405, 501):
+                    return None
+                raise
+
+        return self._client.ask(0, guarded, retries=retries)
+
+
+@contextmanager
+def _told_by_the_library() -> Iterator[None]:
+    """Makes an answer that breaks off an error of the library, as one that does not come is."""
+    import httpx2
+    import openai
+
+    try:
+        yield
+    except httpx2.RequestError as error:
+        raise openai.APIConnectionError(request=error.request) from None
+
+
+def _name_of(thing: Any) -> str:
+    name = _text(getattr(thing, "id", None))
+    if name is None:
+        raise BadAnswerError("it has no id")
+    return name
+
+
+def _text(value: object) -> str | None:
+    return value[:LONGEST_TEXT] if isinstance(value, str) and value else None

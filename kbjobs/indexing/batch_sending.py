@@ -1,0 +1,166 @@
+"""Sending passages in batches: each is written down first, and none is made twice.
+
+The order of a batch's life: its file is on disk, its row in the ledger, its file at the server, the batch made there,
+the server's name of it in the ledger. Who finds a row without that name, after a kill or an answer that did not come,
+waits a moment for what may still be on its way, and looks for the batch's key in the server's list before making it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from kbjobs.context import Context
+from kbjobs.crashpoints import crash_point
+from kbjobs.embedding.batch_lines import write_request
+from kbjobs.embedding.openai_batches import MAX_BYTES, MAX_REQUESTS, BatchClient, NoBatchApiError, Sent
+from kbjobs.embedding.openai_client import RefusedRequestError
+from kbjobs.errors import TransientError
+from kbjobs.store.batches import OpenBatch, close_batch, list_batches, note_asking, note_batch, note_file, open_batch
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.ledger_rows import MissingText
+
+TRIES = 5
+"""How often a batch is tried to be made, after errors that may pass."""
+
+PAGE = 500  # texts read from the ledger at a time
+LOOK_SECONDS = 0.2  # between two looks whether to stop
+
+
+class BatchSender:
+    """Sends the batches of one model from one ledger; ``settle`` is the seconds in which a lost request arrives."""
+
+    def __init__(
+        self, context: Context, ledger: Ledger, client: BatchClient, model_key: str, model_name: str, settle: float
+    ) -> None:
+        self._context, self._ledger, self._client = context, ledger, client
+        self._model_key, self._model_name, self._settle = model_key, model_name, settle
+        self.folder = context.source.batches
+        self._is_tidy = False
+
+    def plan(self, texts: Sequence[MissingText], most_tokens: float) -> OpenBatch:
+        """Write down a batch of the first texts, as many as it may have; one at least. Nothing is sent."""
+        if not self._is_tidy:
+            self._tidy()
+        key = uuid.uuid4().hex
+        unfinished, size, tokens, count = self.folder / f"{key}.part", 0, 0, 0
+        unfinished.touch(mode=0o600)
+        with unfinished.open("wb") as file:
+            for line, text in self._lines(texts):
+                is_full = count >= MAX_REQUESTS or size + len(line) > MAX_BYTES or tokens + text.tokens > most_tokens
+                if count and is_full:
+                    break
+                file.write(line)
+                size, tokens, count = size + len(line), tokens + text.tokens, count + 1
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(self.path(key))
+        rows = [(text.text_hash, text.tokens) for text in texts[:count]]
+        batch = open_batch(self._ledger, key, self._model_key, rows)
+        crash_point("batch.planned")
+        return batch
+
+    def path(self, key: str) -> Path:
+        """Where a batch's file lies."""
+        return self.folder / f"{key}.jsonl"
+
+    def _lines(self, texts: Sequence[MissingText]) -> Iterator[tuple[bytes, MissingText]]:
+        for start in range(0, len(texts), PAGE):
+            page = texts[start : start + PAGE]
+            for text, content in zip(page, self._ledger.texts([one.chunk for one in page]), strict=True):
+                yield write_request(text.text_hash, content, self._model_name), text
+
+    def _tidy(self) -> None:
+        """Remove what a kill has left of batches of which nothing is known."""
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        known = {batch.key for batch in list_batches(self._ledger, self._model_key)}
+        for path in self.folder.iterdir():
+            if path.name.partition(".")[0] not in known:
+                path.unlink()
+        self._is_tidy = True
+
+    # -- out --------------------------------------------------------------------------------------
+
+    def send(self, batch: OpenBatch) -> Sent | None:
+        """See to it that the batch is made at the server, once; None where there is nothing to make it of.
+
+        Raises:
+            NoBatchApiError: the server has no Batch API; the batch is forgotten.
+            RefusedRequestError: the API does not take it.
+            TransientError: no answer, or one that says to try again, after all repetitions.
+        """
+        file, asked_at, failure = batch.file, batch.asked_at, TransientError("the batch could not be made")
+        is_old = file is not None
+        for tries in range(TRIES):
+            if asked_at is not None:
+                self.settle(asked_at, 2.0**tries)
+                found = self._client.find([batch.key], batch.made_at).get(batch.key)
+                if found is not None:
+                    return self.note(batch, found)
+            note_asking(self._ledger, batch.key)
+            try:
+                if file is None:
+                    file = self._bring_up(batch, was_asked=asked_at is not None)
+                    if file is None:
+                        close_batch(self._ledger, batch.key)
+                        return None
+                asked_at = time.time()
+                sent = self._client.create(file, batch.key)
+                crash_point("batch.created")
+            except NoBatchApiError:
+                self.forget(batch.key)
+                raise
+            except TransientError as error:
+                asked_at, failure = time.time(), error
+                self._context.log.warning("%s; looking for the batch before it is sent again", error.message)
+                continue
+            except RefusedRequestError:
+                if not is_old:
+                    raise
+                sent = None
+            if sent is not None:
+                return self.note(batch, sent)
+            if not is_old:
+                self.forget(batch.key)
+                raise NoBatchApiError
+            # The file is of another day: the server keeps none for ever.
+            file, is_old = None, False
+            note_file(self._ledger, batch.key, None)
+        raise failure
+
+    def _bring_up(self, batch: OpenBatch, was_asked: bool) -> str | None:
+        """The server's name of the batch's input, which is sent where it is not there; None without one to send."""
+        path = self.path(batch.key)
+        if not path.exists():
+            return None
+        file = self._client.find_file(path.name, path.stat().st_size, batch.made_at) if was_asked else None
+        if file is None:
+            file = self._client.upload(path, path.name)
+            crash_point("batch.uploaded")
+        note_file(self._ledger, batch.key, file)
+        return file
+
+    def note(self, batch: OpenBatch, sent: Sent) -> Sent:
+        """Note what the server calls a batch."""
+        note_batch(self._ledger, batch.key, sent.id, sent.file)
+        crash_point("batch.noted")
+        self._context.log.info("batch %s: %d passages, %d tokens", sent.id, batch.texts, batch.tokens)
+        return sent
+
+    def settle(self, asked_at: float, factor: float = 1.0) -> None:
+        """Wait until what was sent at a moment has surely arrived, if it ever does."""
+        pause = self._settle * factor
+        end = time.monotonic() + min(pause, max(0.0, asked_at + pause - time.time()))
+        while (left := end - time.monotonic()) > 0:
+            self._context.check()
+            time.sleep(min(left, LOOK_SECONDS))
+
+    def forget(self, key: str) -> None:
+        """Forget a batch, and remove what of it lies here."""
+        close_batch(self._ledger, key)
+        crash_point("batch.closed")
+        for path in self.folder.glob(f"{key}.*"):
+            path.unlink()

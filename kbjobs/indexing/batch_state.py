@@ -1,0 +1,88 @@
+"""What a job has to remember of its batches from one look to the next: a fact of the ledger."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+
+from kbjobs.store.ledger import Ledger
+
+LONGEST = 30
+"""The longest pause between two looks, in first pauses: five minutes, as the setting comes."""
+
+TRIES = 5
+"""How often a passage is sent whose request fails in passing, before it counts as one that cannot be embedded."""
+
+
+def state_name(model_key: str, job_id: int) -> str:
+    """The name of the fact."""
+    return f"batches {model_key} {job_id}"
+
+
+@dataclass
+class BatchState:
+    """Of one job: what is to be waited for, and what has failed.
+
+    Attributes:
+        looks: in a row that have found nothing new.
+        refusals: batches in a row that the server refused as a whole.
+        held_until: before that nothing is sent, since the account's queue is full; seconds since 1970.
+        holds: in a row.
+        failed: passages that cannot be embedded, by hash.
+        tries: how often a passage's request has failed in passing, by hash.
+    """
+
+    name: str
+    looks: int = 0
+    refusals: int = 0
+    held_until: float = 0.0
+    holds: int = 0
+    failed: set[str] = field(default_factory=set)
+    tries: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, ledger: Ledger, model_key: str, job_id: int) -> BatchState:
+        """What the job has noted."""
+        name = state_name(model_key, job_id)
+        noted = json.loads(ledger.fact(name) or "{}")
+        return cls(name, **{**noted, "failed": set(noted.get("failed", ()))})
+
+    @property
+    def failures(self) -> int:
+        """How much is known of what has failed: it only grows."""
+        return len(self.failed) + sum(self.tries.values())
+
+    def fact(self) -> tuple[str, str]:
+        """As the ledger keeps it."""
+        values = asdict(self) | {"failed": sorted(self.failed)}
+        del values["name"]
+        return self.name, json.dumps(values)
+
+    def save(self, ledger: Ledger) -> None:
+        """Put it on disk."""
+        ledger.set_fact(*self.fact())
+
+    def pause(self, first: float) -> float:
+        """Seconds until the next look, more after each that finds nothing."""
+        pause = first * min(LONGEST, 2.0**self.looks)
+        self.looks = min(self.looks + 1, LONGEST)
+        held = self.held_until - time.time()
+        return max(pause, min(held, LONGEST * first))
+
+    def hold(self, first: float) -> None:
+        """Send nothing for a while, longer each time in a row."""
+        self.held_until = time.time() + first * min(LONGEST, 2.0**self.holds)
+        self.holds += 1
+
+    def is_held(self) -> bool:
+        """Whether nothing is to be sent now."""
+        return time.time() < self.held_until
+
+    def count_failure(self, text_hash: str) -> bool:
+        """Count a request that has failed in passing; returns whether its passage is to be sent again."""
+        self.tries[text_hash] = self.tries.get(text_hash, 0) + 1
+        if self.tries[text_hash] < TRIES:
+            return True
+        self.failed.add(text_hash)
+        return False

@@ -1,0 +1,182 @@
+"""Taking what a batch has brought: vectors into the ledger, failures noted, the rest missing again; then tidying."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from kbjobs.context import Context
+from kbjobs.crashpoints import crash_point
+from kbjobs.embedding.batch_lines import Line, Outcome, read_line
+from kbjobs.embedding.online_models import OPENAI_KEY, SET_KEY
+from kbjobs.embedding.openai_batches import LINE_BYTES, BatchClient, Sent
+from kbjobs.embedding.openai_client import ADD_MONEY, BadAnswerError
+from kbjobs.embedding.openai_embedder import REFUSED_IN_A_ROW
+from kbjobs.errors import KbjobsError, MissingRequirementError
+from kbjobs.indexing.batch_sending import BatchSender
+from kbjobs.indexing.batch_state import BatchState
+from kbjobs.indexing.bought import Bought
+from kbjobs.store.batches import OpenBatch, give_up_texts, take_vectors, texts_of
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.ledger_rows import IndexedModel
+
+COMMIT = 500
+"""Vectors that are committed together."""
+
+SPARE_LINES = 1_000  # that a file of results may have beyond those that were asked for
+
+
+class BatchTaker:
+    """Takes the results of the ended batches of one model into one ledger."""
+
+    def __init__(
+        self,
+        context: Context,
+        ledger: Ledger,
+        model: IndexedModel,
+        client: BatchClient,
+        sender: BatchSender,
+        state: BatchState,
+        bought: Bought,
+    ) -> None:
+        self._context, self._ledger, self._model, self._client = context, ledger, model, client
+        self._sender, self._state, self._bought = sender, state, bought
+
+    def take(self, batch: OpenBatch, sent: Sent) -> int:
+        """Take all that an ended batch has brought, and be done with it; returns how many vectors that are.
+
+        Raises:
+            MissingRequirementError: its requests failed for want of money or access; what came is kept.
+            BadAnswerError: it has brought nothing but refusals.
+            TransientError: its files cannot be read now; it is kept for the next time.
+        """
+        awaited = texts_of(self._ledger, batch.key)
+        problem: KbjobsError | None = None
+        gained = 0
+        if awaited:
+            refused: list[Line] = []
+            gained = self._take_vectors(batch, sent, awaited, refused)
+            problem = self._sort(batch, sent, awaited, refused, gained)
+            self._state.looks = 0
+            give_up_texts(self._ledger, batch.key, self._state.fact())
+        self.tidy(batch, sent)
+        if problem is not None:
+            raise problem
+        return gained
+
+    def tidy(self, batch: OpenBatch, sent: Sent) -> None:
+        """Remove a batch's files, here and at the server, and forget it."""
+        for file in dict.fromkeys(filter(None, (sent.file, sent.output, sent.errors))):
+            self._client.delete(file, self._context.log)
+        crash_point("batch.deleted")
+        self._sender.forget(batch.key)
+
+    def _take_vectors(self, batch: OpenBatch, sent: Sent, awaited: dict[str, int], refused: list[Line]) -> int:
+        """Commit the vectors of the output file; ``awaited`` keeps what is not in it."""
+        rows: list[tuple[str, bytes]] = []
+        tokens, gained = 0, 0
+
+        def commit() -> None:
+            nonlocal tokens, gained
+            if rows:
+                take_vectors(self._ledger, batch.key, self._model.id, rows, [self._bought.add(len(rows), tokens)])
+                crash_point("batch.taken")
+                self._context.saved(len(rows))
+                gained, tokens = gained + len(rows), 0
+                rows.clear()
+            self._context.check()
+
+        for line in self._lines(batch, sent.output, "output", awaited):
+            counted = awaited.pop(line.text_hash)
+            if line.outcome is Outcome.VECTOR and line.vector is not None:
+                rows.append((line.text_hash, np.ascontiguousarray(line.vector, dtype="<f4").tobytes()))
+                tokens += counted if line.tokens is None else line.tokens
+            else:
+                refused.append(line)
+            if len(rows) >= COMMIT:
+                commit()
+        commit()
+        return gained
+
+    def _sort(
+        self, batch: OpenBatch, sent: Sent, awaited: dict[str, int], refused: list[Line], gained: int
+    ) -> KbjobsError | None:
+        """Note what failed for good and what failed in passing; returns the error with which the job is to end."""
+        problem: KbjobsError | None = None
+        log, asked = self._context.log, len(awaited) + len(refused)
+        passing: list[Line] = []
+        for line in self._lines(batch, sent.errors, "errors", awaited):
+            del awaited[line.text_hash]
+            says = self._client.quote(line.says)
+            if line.outcome is Outcome.NO_MONEY:
+                problem = problem or MissingRequirementError(
+                    f"the account of the OpenAI API is out of money{says}", ADD_MONEY
+                )
+            elif line.outcome is Outcome.NO_ACCESS:
+                problem = problem or MissingRequirementError(
+                    f"the OpenAI API refuses the requests of batch {sent.id}",
+                    f"Check that {OPENAI_KEY} may use {self._model.name}. {SET_KEY} What was bought is kept.",
+                )
+            elif line.outcome is Outcome.PASSING:
+                passing.append(line)
+            elif line.outcome is not Outcome.UNDONE:
+                refused.append(line)
+        if not gained and REFUSED_IN_A_ROW <= len(refused) == asked:
+            return problem or BadAnswerError(
+                f"it refused all {len(refused)} passages of a batch{self._client.quote(refused[0].says)}"
+            )
+        # Where nothing at all came back it is not the passages' fault, and says nothing of them.
+        for line in passing if gained or len(passing) < REFUSED_IN_A_ROW else ():
+            if not self._state.count_failure(line.text_hash):
+                log.warning(
+                    "not embedded: passage %s failed too often%s", line.text_hash, self._client.quote(line.says)
+                )
+        for line in refused:
+            log.warning("not embedded: passage %s%s", line.text_hash, self._client.quote(line.says))
+            self._state.failed.add(line.text_hash)
+        if sent.status == "completed":
+            for text_hash in awaited:  # of which the files say nothing, or nothing that can be read
+                self._state.count_failure(text_hash)
+        if awaited:
+            log.warning("batch %s is %s; %d of its passages have no answer", sent.id, sent.status, len(awaited))
+        return problem
+
+    def _lines(self, batch: OpenBatch, file: str | None, kind: str, awaited: dict[str, int]) -> Iterator[Line]:
+        """The lines of a file of results that answer for a text which is awaited; others are counted in the log."""
+        if file is None:
+            return
+        path = self._sender.folder / f"{batch.key}.{kind}"
+        self._sender.folder.mkdir(mode=0o700, exist_ok=True)
+        most = (batch.size + SPARE_LINES) * LINE_BYTES
+        if not self._client.download(file, path, most, self._context.check):
+            self._context.log.warning("file %s, the %s of a batch, is no more at the server", file, kind)
+            return
+        unreadable = unknown = 0
+        for content in _read_lines(path):
+            try:
+                line = read_line(content, self._model.dimension)
+            except ValueError:
+                unreadable += 1
+                continue
+            if line.text_hash in awaited:
+                yield line
+            else:
+                unknown += 1
+        if unreadable or unknown:
+            self._context.log.warning(
+                "the %s of batch %s: %d lines cannot be read, %d answer for nothing that is awaited",
+                kind,
+                batch.batch,
+                unreadable,
+                unknown,
+            )
+
+
+def _read_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file; one that is too long comes in pieces, which nobody can read."""
+    with path.open("rb") as file:
+        while line := file.readline(LINE_BYTES):
+            if line.strip():
+                yield line

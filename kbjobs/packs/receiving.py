@@ -1,0 +1,174 @@
+"""A pack of a store becomes a source of this home: fetched, built beside, put into place, its collections published."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from kbjobs.context import Context, PhaseResult
+from kbjobs.embedding.catalogue import find_model
+from kbjobs.embedding.identity import model_key, weights_hash
+from kbjobs.embedding.online_models import find_online
+from kbjobs.errors import KbjobsError, UsageError
+from kbjobs.packs import former
+from kbjobs.packs.catalogue import CATALOGUE, find_version, version_name
+from kbjobs.packs.fetching import FETCH, fetch_pack
+from kbjobs.packs.installing import Installed, Mode, install_pack
+from kbjobs.packs.manifest import manifest_name
+from kbjobs.packs.places import StorePlace
+from kbjobs.packs.reading import Pack, open_pack
+from kbjobs.packs.targets import StoreTarget, write_pack
+from kbjobs.storage.bucket import Bucket
+from kbjobs.storage.folder import FolderBucket
+from kbjobs.store.ledger import Ledger
+from kbjobs.vectors.chroma_server import Waiting
+from kbjobs.vectors.indexed import Collections
+from kbjobs.vectors.sync import settle_and_publish
+from kbjobs.wording import counted
+
+BUILD = (0.5, 0.98)
+PUBLISH = (0.98, 1.0)
+
+
+def receive_file(context: Context, path: Path, include_backup: bool, mode: Mode | None) -> PhaseResult:
+    """Install a pack that lies in one file, or that a manifest on this machine names."""
+    with open_pack(str(path)) as pack:
+        if pack.manifest.source.id != context.source.id:
+            raise UsageError(
+                f"{path} is a pack of source {pack.manifest.source.id!r}, not of {context.source.id!r}",
+                f"kbjobs run install-source {pack.manifest.source.id} --from {path}",
+            )
+        return _install(context, pack, str(path), include_backup, mode)
+
+
+def receive(
+    context: Context, bucket: Bucket, version: str | None, include_backup: bool, mode: Mode | None
+) -> PhaseResult:
+    """Install a version of the context's source from a store. The caller holds the source's lock.
+
+    Args:
+        context: of the job.
+        bucket: the store.
+        version: how its name begins; None for the newest.
+        include_backup: whether the source's files are wanted too.
+        mode: see :func:`kbjobs.packs.installing.install_pack`.
+    """
+    source = context.source
+    if bucket.find(CATALOGUE) is None and (prefix := _find_former(bucket, source.id)) is not None:
+        return _receive_former(context, bucket, prefix, include_backup, mode)
+    chosen = find_version(bucket, source.id, version)
+    folder = context.home.downloads / source.id
+    place = fetch_pack(context, bucket, version_name(source.id, chosen), include_backup, folder)
+    with Pack(place) as pack:
+        result = _install(context, pack, bucket.label, include_backup, mode)
+    if not isinstance(bucket, FolderBucket):
+        shutil.rmtree(folder)
+    return result
+
+
+def _find_former(bucket: Bucket, source_id: str) -> str | None:
+    """Where in a store the files of a folder of the system before kbjobs lie; None where there are none."""
+    return next((prefix for prefix in (f"{source_id}/", "") if bucket.find(prefix + former.MANIFEST) is not None), None)
+
+
+def _receive_former(
+    context: Context, bucket: Bucket, prefix: str, include_backup: bool, mode: Mode | None
+) -> PhaseResult:
+    """Make a pack of such a folder, and install it."""
+    if include_backup:
+        raise UsageError(
+            "the files of a folder of the system before kbjobs are not installed",
+            f"Register them: kbjobs sources add {context.source.id} FOLDER/pages",
+        )
+    folder = context.home.downloads / context.source.id
+    fetched = folder / "former"
+    if isinstance(bucket, FolderBucket):
+        fetched = bucket.root / prefix
+    else:
+        fetched.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for number, name in enumerate(former.FILES):
+            context.progress(number, len(former.FILES), "files", f"fetching {name}", FETCH)
+            bucket.save(prefix + name, fetched / name, former.MAX_BYTES)
+    find_key = partial(_find_key, context)
+    store = FolderBucket(folder)
+    with former.FormerFolder(fetched, context.source.id, find_key, context.check) as builder:
+        written = write_pack(builder, StoreTarget(store))
+    with Pack(StorePlace(store, manifest_name(context.source.id, written.version))) as pack:
+        result = _install(context, pack, bucket.label, False, mode)
+    shutil.rmtree(folder)
+    if not builder.left_out:
+        return result
+    names = ", ".join(builder.left_out)
+    told = f"; the vectors of {names} are left out: the model is not here"
+    return replace(result, counts={**result.counts, "left_out": builder.left_out}, summary=result.summary + told)
+
+
+def _find_key(context: Context, name: str) -> tuple[str, str] | None:
+    """The name and the key of a model; None where it is not here."""
+    if online := find_online(name):
+        return online.name, online.key
+    try:
+        found = find_model(name, context.home.models)
+    except KbjobsError as error:
+        context.log.warning("%s", error.message)
+        return None
+    return found.name, model_key(found, weights_hash(found, context.home.engines))
+
+
+def _install(context: Context, pack: Pack, label: str, include_backup: bool, mode: Mode | None) -> PhaseResult:
+    context.progress(0, 1, "records", "installing", BUILD, eta_matters=False)
+    installed = install_pack(
+        pack,
+        context.home.sources,
+        include_backup,
+        mode,
+        context.settings.integer("matrix_max_mb") << 20,
+        context.check,
+    )
+    _publish(context)
+    return _result(label, installed, include_backup)
+
+
+def _publish(context: Context) -> None:
+    """Where collections lie on a server, bring them there; the source can be searched already."""
+
+    def tell(done: int, total: int, told: str = "publishing") -> None:
+        context.progress(done, max(total, 1), "records", told, PUBLISH, eta_matters=False)
+
+    seconds = context.settings.number("vectors.chroma_wait")
+    waiting = Waiting(seconds, lambda told: tell(0, 1, told))
+    with closing(Collections(context.home, context.settings, context.source, waiting)) as collections:
+        if collections.server is None:
+            return
+        with closing(Ledger(context.source.ledger)) as ledger:
+            for row in ledger.models():
+                settle_and_publish(collections.of(ledger, row.id, row.profile, row.key), False, tell)
+
+
+def _result(label: str, installed: Installed, include_backup: bool) -> PhaseResult:
+    counts = {
+        "store": label,
+        "version": installed.version,
+        "documents": installed.documents,
+        "chunks": installed.passages,
+        "vectors": installed.vectors,
+        "files": installed.files,
+        "kept_documents": installed.kept_documents,
+        "kept_vectors": installed.kept_vectors,
+    }
+    summary = (
+        f"version {installed.version[:12]}: {counted(installed.documents, 'document')},"
+        f" {counted(installed.passages, 'passage')}, {counted(installed.vectors, 'vector')}"
+    )
+    if installed.files:
+        summary += f", {counted(installed.files, 'file')}"
+    if installed.kept_documents:
+        summary += f"; {counted(installed.kept_documents, 'document')} that the pack does not have kept"
+    if installed.kept_vectors:
+        summary += f"; {counted(installed.kept_vectors, 'vector')} of before kept"
+    if include_backup and not installed.files:
+        summary += "; the pack has no files"
+    return PhaseResult(counts, summary)

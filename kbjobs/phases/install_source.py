@@ -1,0 +1,107 @@
+"""Install: make a source of a pack from a store. Nothing is embedded: the vectors come with it.
+
+Parts are fetched into the home first and checked; a kill fetches again at most those that were on their way. The source
+is then built beside the one that is there, and put into its place in one step.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, create_model
+
+from kbjobs.context import Context, PhaseResult
+from kbjobs.errors import ConflictError
+from kbjobs.phases.base import JobType, Params, Plan
+from kbjobs.phases.source_checks import check_store
+from kbjobs.settings import Home, Settings
+from kbjobs.storage.opening import Address, open_bucket, read_address
+from kbjobs.store.sources import SourceFolder
+
+
+class _Params(Params):
+    """All but ``from``, which is a word of Python's own."""
+
+    version: str | None = Field(None, description="The version, or how it begins; default: the newest.")
+    include_backup: bool = Field(False, description="With the source's files, where the pack has them.")
+    mode: Literal["update", "replace"] | None = Field(
+        None,
+        description="Of a source that is there: update keeps its files, tags and what the pack does not have; replace"
+        " keeps nothing. Default: update where it came from a pack, else the job is refused.",
+    )
+
+    @property
+    def origin(self) -> str | None:
+        """What ``from`` says."""
+        given: str | None = getattr(self, "from", None)
+        return given
+
+
+_FROM: dict[str, Any] = {
+    "from": (
+        str | None,
+        Field(
+            None,
+            description="Where from: a folder, s3://BUCKET/PATH, gs://, az:// or https://; default: the setting"
+            " 'packs.from', 'packs.to', else packs/ in the home.",
+        ),
+    )
+}
+InstallSourceParams = create_model(
+    "InstallSourceParams", __base__=_Params, __doc__="Parameters of install_source.", **_FROM
+)
+
+
+def fill(home: Home, settings: Settings, params: _Params) -> Plan:
+    """Fill in the store."""
+    address = find_origin(home, settings, params.origin)
+    check_store(home, settings)
+    return Plan(params.model_copy(update={"from": address.url}))
+
+
+def plan(home: Home, settings: Settings, source: SourceFolder, params: _Params) -> Plan:
+    """Check the address, and whether a source that is there may be changed."""
+    if source.manifest.exists() and params.mode is None and not source.read_pack():
+        raise ConflictError(
+            f"there is a source {source.id!r} already, which was not installed from a pack",
+            "--mode update adds the pack to it, --mode replace puts the pack in its place and removes its files.",
+        )
+    return fill(home, settings, params)
+
+
+def find_origin(home: Home, settings: Settings, where: str | None) -> Address:
+    """The store that sources come from."""
+    return read_address(where or settings.text("packs.from") or settings.text("packs.to") or str(home.packs))
+
+
+def run(context: Context, params: _Params) -> PhaseResult:
+    """Fetch it, and put it into place."""
+    from contextlib import closing
+
+    from kbjobs.packs.receiving import receive, receive_file
+
+    address = find_origin(context.home, context.settings, params.origin)
+    if address.path is not None and address.path.is_file():
+        return receive_file(context, address.path, params.include_backup, params.mode)
+    with closing(open_bucket(context.home, context.settings, address)) as bucket:
+        return receive(context, bucket, params.version, params.include_backup, params.mode)
+
+
+JOB_TYPE = JobType(
+    name="install_source",
+    label="Install",
+    description="Make a source of a pack from a store: documents, metadata, passages, vectors; nothing is embedded.",
+    category="cloud",
+    operation="install",
+    params=InstallSourceParams,
+    fill=fill,
+    plan=plan,
+    run=run,
+    weight=40.0,
+    makes_source=True,
+    before=("metadata", "index_online", "index_offline"),
+    examples=(
+        "kbjobs run install-source wiki --from s3://their-bucket/packs",
+        "kbjobs run install-source wiki --from /media/stick/wiki.kbpack",
+    ),
+)

@@ -1,0 +1,117 @@
+"""The batches of a ledger: passages that are out at an API, from before they are sent until all came back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from kbjobs.store.connection import transaction
+from kbjobs.store.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBatch:
+    """A batch of which not all came back yet. Moments are seconds since 1970.
+
+    ``asked_at``: since when something of it may be at the server; ``file`` and ``batch``: the server's names of its
+    input and of itself, None where they are not known (yet). ``size`` texts were put into it; ``texts`` and ``tokens``
+    are those still awaited.
+    """
+
+    key: str
+    size: int
+    made_at: float
+    asked_at: float | None
+    file: str | None
+    batch: str | None
+    texts: int
+    tokens: int
+
+
+def open_batch(ledger: Ledger, key: str, model_key: str, texts: Sequence[tuple[str, int]]) -> OpenBatch:
+    """Note a batch, with the hash and the tokens of each of its texts, before anything of it is sent."""
+    moment = time.time()
+    with transaction(ledger.connection):
+        ledger.connection.execute(
+            "INSERT INTO batches (key, model, size, made_at) VALUES (?, ?, ?, ?)", (key, model_key, len(texts), moment)
+        )
+        ledger.connection.executemany(
+            "INSERT INTO batch_texts (batch, text_hash, tokens) VALUES (?, ?, ?)",
+            [(key, text_hash, tokens) for text_hash, tokens in texts],
+        )
+    return OpenBatch(key, len(texts), moment, None, None, None, len(texts), sum(tokens for _, tokens in texts))
+
+
+def list_batches(ledger: Ledger, model_key: str) -> list[OpenBatch]:
+    """The open batches of a model, the oldest first."""
+    rows = ledger.connection.execute(
+        "SELECT key, size, made_at, asked_at, file, b.batch, count(t.text_hash), coalesce(sum(t.tokens), 0)"
+        " FROM batches b LEFT JOIN batch_texts t ON t.batch = b.key WHERE b.model = ?"
+        " GROUP BY key ORDER BY made_at, key",
+        (model_key,),
+    )
+    return [OpenBatch(*row) for row in rows]
+
+
+def has_batches(ledger: Ledger, model_key: str) -> bool:
+    """Whether a model has an open batch."""
+    return ledger.connection.execute("SELECT 1 FROM batches WHERE model = ?", (model_key,)).fetchone() is not None
+
+
+def texts_out(ledger: Ledger, model_key: str) -> dict[str, str]:
+    """The texts that are out for a model: the key of the batch that holds each, by hash."""
+    rows = ledger.connection.execute(
+        "SELECT text_hash, batch FROM batch_texts WHERE batch IN (SELECT key FROM batches WHERE model = ?)",
+        (model_key,),
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def texts_of(ledger: Ledger, key: str) -> dict[str, int]:
+    """The tokens of the texts of a batch that are still awaited, by hash."""
+    rows = ledger.connection.execute("SELECT text_hash, tokens FROM batch_texts WHERE batch = ?", (key,))
+    return {row[0]: row[1] for row in rows}
+
+
+def note_asking(ledger: Ledger, key: str) -> None:
+    """Note that from now on something of the batch may be at the server."""
+    with transaction(ledger.connection):
+        ledger.connection.execute("UPDATE batches SET asked_at = ? WHERE key = ?", (time.time(), key))
+
+
+def note_file(ledger: Ledger, key: str, file: str | None) -> None:
+    """Note the server's name of the batch's input; None where it has none any more."""
+    with transaction(ledger.connection):
+        ledger.connection.execute("UPDATE batches SET file = ? WHERE key = ?", (file, key))
+
+
+def note_batch(ledger: Ledger, key: str, batch: str, file: str) -> None:
+    """Note the server's name of the batch and of its input."""
+    with transaction(ledger.connection):
+        ledger.connection.execute("UPDATE batches SET batch = ?, file = ? WHERE key = ?", (batch, file, key))
+
+
+def take_vectors(
+    ledger: Ledger, key: str, model: int, vectors: Sequence[tuple[str, bytes]], facts: Iterable[tuple[str, str]]
+) -> None:
+    """Commit vectors that a batch has brought: pairs of text hash and float32 bytes; they are awaited no more."""
+    with transaction(ledger.connection):
+        ledger.write_facts(facts)
+        ledger.write_vectors(model, vectors)
+        ledger.connection.executemany(
+            "DELETE FROM batch_texts WHERE batch = ? AND text_hash = ?", [(key, text_hash) for text_hash, _ in vectors]
+        )
+
+
+def give_up_texts(ledger: Ledger, key: str, fact: tuple[str, str]) -> None:
+    """Await nothing more of a batch; ``fact`` is remembered with that. Its row stays until the server is tidy."""
+    with transaction(ledger.connection):
+        ledger.write_facts((fact,))
+        ledger.connection.execute("DELETE FROM batch_texts WHERE batch = ?", (key,))
+
+
+def close_batch(ledger: Ledger, key: str) -> None:
+    """Forget a batch; what was still awaited of it is missing again."""
+    with transaction(ledger.connection):
+        ledger.connection.execute("DELETE FROM batches WHERE key = ?", (key,))
