@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from kbjobs.credentials import names_in_environment, stored_secrets
+from kbjobs.credentials import find_secret, names_in_environment, stored_secrets
 from kbjobs.daemon.launching import is_running
 from kbjobs.daemon.processes import RUN_VARIABLE
 from kbjobs.errors import KbjobsError
@@ -320,6 +320,23 @@ def _check_stores(home: Home) -> Iterator[Finding]:
         yield Finding("stores", "ok", f"{name}: {address.url} {there}")
 
 
+def _check_pinecone(home: Home) -> Iterator[Finding]:
+    settings = Settings(home)
+    if not settings.text("pinecone.index"):
+        return
+    from kbjobs.embedding.online_models import TEXT_EMBEDDING_3_SMALL
+    from kbjobs.vectors.pinecone_index import PineconeIndex
+    from kbjobs.vectors.pinecone_target import PINECONE_KEY, read_target
+
+    target = read_target(settings, "any")
+    key = find_secret(home, PINECONE_KEY)
+    with closing(
+        PineconeIndex(target, key, home.pinecone_hosts, TEXT_EMBEDDING_3_SMALL.dimension, retries=1, timeout=20.0)
+    ) as index:
+        index.check(index.describe())
+    yield Finding("pinecone", "ok", f"the index {target.index} is ready")
+
+
 CHECKS: tuple[Callable[[Home], Iterator[Finding]], ...] = (
     _check_home,
     _check_disk,
@@ -333,4 +350,5 @@ CHECKS: tuple[Callable[[Home], Iterator[Finding]], ...] = (
     _check_secrets,
     _check_chroma,
     _check_stores,
+    _check_pinecone,
 )

@@ -18,15 +18,16 @@ BATCH_SHARE = 0.5
 class Price:
     """US dollars for a million tokens, of what is sent and of what is answered, as listed at a time.
 
-    What an account really pays may differ.
+    What an account really pays may differ. ``unit`` is what is counted, where it is not tokens.
     """
 
     sent: float
     answered: float
     since: str
+    unit: str = "tokens"
 
     @classmethod
-    def read(cls, settings: Settings, name: str) -> Price:
+    def read(cls, settings: Settings, name: str, unit: str = "tokens") -> Price:
         """The price that a setting holds: "0.02 July 2026", or with a second number for what is answered.
 
         Raises:
@@ -42,9 +43,9 @@ class Price:
         if not numbers or not rest:
             raise UsageError(
                 f"{value.origin}: {name} = {words!r} is no price with its date",
-                f"Give it as in {value.setting.default!r}: USD for a million tokens, then since when.",
+                f"Give it as in {value.setting.default!r}: USD for a million {unit}, then since when.",
             )
-        return cls(numbers[0], numbers[-1] if len(numbers) == 2 else 0.0, " ".join(rest))
+        return cls(numbers[0], numbers[-1] if len(numbers) == 2 else 0.0, " ".join(rest), unit)
 
     def in_batches(self) -> Price:
         """The price of the same by the Batch API."""
@@ -52,7 +53,7 @@ class Price:
         return replace(self, sent=self.sent * BATCH_SHARE, answered=self.answered * BATCH_SHARE, since=since)
 
     def of(self, sent: int, answered: int = 0) -> float:
-        """US dollars for so many tokens."""
+        """US dollars for so many."""
         return (sent * self.sent + answered * self.answered) / 1e6
 
     def describe(self, sent: int, answered: int = 0) -> str:
@@ -60,7 +61,7 @@ class Price:
         listed = f"{self.sent:g}" + (f" and {self.answered:g}" if self.answered else "")
         return (
             f"{format_dollars(self.of(sent, answered))} USD at the list price of {self.since}"
-            f" ({listed} USD per million tokens)"
+            f" ({listed} USD per million {self.unit})"
         )
 
 

@@ -97,6 +97,17 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("vectors.chroma_header", "Authorization", "header of the secret CHROMA_TOKEN, for a proxy before it"),
     Setting("vectors.chroma_prefix", "kbjobs", "begins the names of the collections there"),
     Setting("vectors.chroma_wait", 600.0, "seconds that a job waits for it while it is away", 0, 86400),
+    Setting("pinecone.index", "", "index of Pinecone that pinecone-sync writes to"),
+    Setting("pinecone.namespace", "", "namespace in it; without one the id of the source"),
+    Setting("pinecone.cloud", "aws", "where --create-index makes it", choices=("aws", "gcp", "azure")),
+    Setting("pinecone.region", "us-east-1", "region of that cloud"),
+    Setting("pinecone.wait", 60.0, "seconds that pinecone-sync waits until the index shows what was written", 0, 3600),
+    # Of Pinecone's pricing page, as it was on 4 November 2026.
+    Setting(
+        "pinecone.price",
+        "4 November 2026",
+        "USD for a million write units (Standard plan, AWS us-east-1), and since when: an account may pay otherwise",
+    ),
     Setting("packs.to", "", "where upload puts packs: a folder, s3://, gs://, az://; without one packs/ in the home"),
     Setting("packs.from", "", "where install-source finds packs, also https://; without one where upload puts them"),
     Setting("packs.keep", 2, "versions of a source that stay in a store after an upload", 1, 1000),
@@ -272,6 +283,11 @@ class Home:
     def sources(self) -> Path:
         """One folder per source."""
         return self.path / "sources"
+
+    @property
+    def pinecone_hosts(self) -> Path:
+        """Where the indexes of Pinecone are; can be deleted at any time."""
+        return self.path / "pinecone.json"
 
     @property
     def packs(self) -> Path:

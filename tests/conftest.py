@@ -52,7 +52,8 @@ def home(tmp_path: Path, engines: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.setenv(HOME_VARIABLE, str(home.path))
     monkeypatch.setenv("KBJOBS_MODEL", MODEL)
     monkeypatch.setenv("TERM", "dumb")
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+    others = ("OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "PINECONE_CONTROLLER_HOST")
+    for name in ("OPENAI_API_KEY", "PINECONE_API_KEY", "PINECONE_ADDITIONAL_HEADERS", *others):
         monkeypatch.delenv(name, raising=False)  # no test asks the real one
     home.path.mkdir(mode=0o700)
     engines.mkdir(exist_ok=True)

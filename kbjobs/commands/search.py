@@ -17,8 +17,17 @@ from kbjobs.settings import Settings, current_home
 
 if TYPE_CHECKING:
     from kbjobs.searching.hits import Hit
+    from kbjobs.searching.pinecone import PineconeSearcher
     from kbjobs.searching.searcher import Searcher
     from kbjobs.store.passages import Filter
+
+
+class SearchStore(StrEnum):
+    """Where vectors are compared."""
+
+    HOME = "home"
+    PINECONE = "pinecone"
+
 
 app = typer.Typer(add_completion=False)
 SHOWN = 400  # characters of a passage
@@ -51,6 +60,9 @@ def search(
     path: Annotated[
         str | None, typer.Option(help="Only documents whose path (sources show) begins so.", metavar="PREFIX")
     ] = None,
+    store: Annotated[
+        SearchStore, typer.Option(help="Search in the home, or what pinecone-sync has sent to Pinecone.")
+    ] = SearchStore.HOME,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
     """Find passages by meaning and by words, in one source, several or all; the best passage of each document.
@@ -60,6 +72,8 @@ def search(
     A damaged source is named and the others are searched; then it exits 3.
 
     Example:  kbjobs search wiki "how long to boil water" -k 5
+
+    Example:  kbjobs search wiki "how long to boil water" --store pinecone
     """
     given = list(words or [])
     if len(given) > 2:
@@ -71,7 +85,13 @@ def search(
     sources = [*([given[0]] if len(given) == 2 else []), *(source or [])]
     damaged = DamagedSources()
     which = Filter(language.lower() if language else None, path)
-    with Searcher(home, Settings(home), say, damaged) as searcher:
+    if store is SearchStore.PINECONE:
+        from kbjobs.searching.pinecone import PineconeSearcher
+
+        opened: Searcher | PineconeSearcher = PineconeSearcher(home, Settings(home), say)
+    else:
+        opened = Searcher(home, Settings(home), say, damaged)
+    with opened as searcher:
         if not given:
             if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
                 raise UsageError("there is nothing to search for", 'Give some words: kbjobs search "boil water".')
@@ -113,7 +133,7 @@ def _print_marked(line: str, hit: Hit) -> None:
 
 
 def _prompt(
-    searcher: Searcher,
+    searcher: Searcher | PineconeSearcher,
     sources: list[str],
     count: int,
     model: str | None,

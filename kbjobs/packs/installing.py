@@ -32,8 +32,8 @@ from kbjobs.vectors.indexed import Indexed
 from kbjobs.vectors.sync import settle_and_publish
 
 Mode = Literal["update", "replace"]
-CARRIED = ("kbjobs_owner", "on a server ", "bought ")
-"""Facts of a ledger that its successor needs: by what its collections on a server are known, and what a job bought."""
+CARRIED = ("kbjobs_owner", "on a server ", "pinecone", "bought ")
+"""Facts of a ledger that its successor needs: by what its copies on servers are known, and what a job bought."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,8 +53,9 @@ class JobType:
     and the types that run before it in the same chain; it only reads, and must stay light. ``takes_file``: in the place
     of a source a file may be named, for the parameter ``path``; ``name_source`` then makes a source's id of its path.
     ``makes_source``: the source need not be there yet. ``ends_source``: after it there is no source any more. It may
-    be damaged, the job is alone on it, and the parameter ``confirm`` repeats its id. ``examples`` are command lines
-    that its help shows beside the plain one.
+    be damaged, the job is alone on it, and the parameter ``confirm`` repeats its id. ``dry_type``: the type that a job
+    with the parameter ``dry_run`` is one of, with those of the other parameters that it knows. ``examples`` are command
+    lines that its help shows beside the plain one.
     """
 
     name: str
@@ -78,6 +79,7 @@ class JobType:
     name_source: Callable[[str], str] | None = None
     makes_source: bool = False
     ends_source: bool = False
+    dry_type: str = ""
     examples: tuple[str, ...] = ()
 
     @property

@@ -17,6 +17,8 @@ NAMES: tuple[str, ...] = (
     "zim_index",
     "install_source",
     "upload",
+    "pinecone_sync",
+    "pinecone_sync_dry",
 )
 # Not for people: what the API makes jobs of.
 INTERNAL: tuple[str, ...] = ("python_function",)

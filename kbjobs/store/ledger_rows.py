@@ -109,3 +109,21 @@ class Record:
     url: str
     text: str
     vector: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PushedPassage:
+    """A passage as it is sent to a store elsewhere.
+
+    ``path`` is that of its document below the source's roots; ``vector`` is float32, little-endian, b"" where it is not
+    asked for.
+    """
+
+    id: str
+    doc_id: str
+    path: str
+    language: str | None
+    title: str
+    url: str
+    text: str
+    vector: bytes

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 from kbjobs.store.ledger import KEPT, PAGE, URL, Ledger
+from kbjobs.store.ledger_rows import PushedPassage
 from kbjobs.store.passages import Passage
 
 
@@ -94,6 +95,38 @@ def passages_of(ledger: Ledger, profile: int, ids: Sequence[str]) -> Iterator[li
             (profile, *page),
         )
         yield [Passage(*row) for row in rows]
+
+
+def pushed_states(ledger: Ledger, model: int, profile: int) -> Iterator[tuple[str, tuple[str, str, str], bytes]]:
+    """Of each record whose vector is here: its id, its document's title, path and language ('' for none), vector."""
+    rows = ledger.connection.execute(
+        "SELECT c.record_id, d.title, d.path, coalesce(m.language, d.language, ''), v.vector FROM chunks c"
+        " JOIN documents d ON d.doc_id = c.doc_id LEFT JOIN metadata m ON m.doc_id = c.doc_id"
+        " JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash WHERE c.profile = ? AND d.filtered = 0",
+        (model, profile),
+    )
+    for row in rows:
+        yield row[0], (row[1], row[2], row[3]), row[4]
+
+
+def pushed_passages(
+    ledger: Ledger, model: int, profile: int, ids: Sequence[str], has_vectors: bool = True
+) -> Iterator[list[PushedPassage]]:
+    """The passages of records with their vectors, in pages, in the order of the ids."""
+    vector = "v.vector" if has_vectors else "x''"
+    for start in range(0, len(ids), PAGE):
+        page = ids[start : start + PAGE]
+        marks = ",".join("?" * len(page))
+        rows = ledger.connection.execute(
+            "SELECT c.record_id, c.doc_id, d.path, coalesce(m.language, d.language), d.title,"
+            f" {URL}, c.text, {vector} FROM chunks c"
+            " JOIN documents d ON d.doc_id = c.doc_id LEFT JOIN metadata m ON m.doc_id = c.doc_id"
+            " JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash"
+            f" WHERE c.profile = ? AND c.record_id IN ({marks})",
+            (model, profile, *page),
+        )
+        found = {row[0]: PushedPassage(*row) for row in rows}
+        yield [found[name] for name in page if name in found]
 
 
 def describable(ledger: Ledger) -> dict[str, str | None]:

@@ -16,6 +16,7 @@ from kbjobs.store.queue import Queue
 from kbjobs.store.sources import SourceFolder
 from tests.commands.conftest import check_help
 from tests.conftest import Kbjobs, read_json
+from tests.servers.pinecone_server import PineconeServer
 
 
 @pytest.fixture(autouse=True)
@@ -124,3 +125,22 @@ def test_a_left_over_process(home: Home, kbjobs: Kbjobs) -> None:
     finally:
         stray.kill()
         stray.wait()
+
+
+def test_pinecone(home: Home, kbjobs: Kbjobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "pinecone" not in findings(kbjobs)
+    with PineconeServer() as server:
+        monkeypatch.setenv("PINECONE_CONTROLLER_HOST", server.url)
+        monkeypatch.setenv("KBJOBS_PINECONE_INDEX", "kb")
+        assert "PINECONE_API_KEY" in findings(kbjobs, check=1)["pinecone"]["text"]
+        monkeypatch.setenv("PINECONE_API_KEY", server.key)
+        missing = findings(kbjobs, check=1)["pinecone"]
+        assert missing["level"] == "problem" and "--create-index" in missing["remedy"]
+        server.make("kb", dimension=8)
+        assert "8 and cosine" in findings(kbjobs, check=1)["pinecone"]["text"]
+        server.make("kb")
+        assert findings(kbjobs)["pinecone"]["level"] == "ok"
+        assert server.writes == 0 and not home.pinecone_hosts.exists()
+        monkeypatch.setenv("PINECONE_API_KEY", "pcsk-wrong")
+        refused = findings(kbjobs, check=1)["pinecone"]
+        assert "refuses" in refused["text"] and "pcsk-wrong" not in str(refused)

@@ -98,8 +98,19 @@ BATCHES = {point for point in POINTS if point.startswith("batch.")}  # tests/pha
 COMPACT = {point for point in POINTS if point.startswith("compact.")}  # tests/indexing/test_compact.py
 SERVER = {point for point in POINTS if point.startswith("server.")}  # tests/faults/test_chroma_kills.py
 PACKS = {point for point in POINTS if point.startswith(("pack.", "install.", "upload."))}  # tests/packs, test_upload.py
+PINECONE = {point for point in POINTS if point.startswith("pinecone.")}  # tests/phases/test_pinecone_sync.py
 ELSEWHERE = (
-    CANCEL_ONLY | CHAIN_ONLY | SCRAPE | DELETE | ONLINE | BATCHES | COMPACT | SERVER | PACKS | OTHER_TYPES.keys()
+    CANCEL_ONLY
+    | CHAIN_ONLY
+    | SCRAPE
+    | DELETE
+    | ONLINE
+    | BATCHES
+    | COMPACT
+    | SERVER
+    | PACKS
+    | PINECONE
+    | OTHER_TYPES.keys()
 )
 
 

@@ -30,7 +30,12 @@ def find_chain(home: Home, name: str, params: dict[str, Any]) -> Chain:
     kind = job_type(plain if stands_for_two(name) else name)
     if dimension is not None and "dimension" not in kind.params.model_fields:
         params = {key: value for key, value in params.items() if key != "dimension"}
-    return single(kind, validated(kind, params))
+    checked = validated(kind, params)
+    if kind.dry_type and params.get("dry_run"):
+        kind = job_type(kind.dry_type)
+        known = kind.params.model_fields
+        checked = validated(kind, {key: value for key, value in params.items() if key in known})
+    return single(kind, checked)
 
 
 def _with_dimension(chain: Chain, dimension: int) -> Chain:

@@ -1,0 +1,389 @@
+"""Making a namespace of Pinecone equal to a source's ledger: list, compare, send, delete, look whether it came true.
+
+Sending comes before deleting, so that a search never finds less than before. Each request that was answered is in a
+checkpoint before the next one counts; to send one twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from kbjobs.context import Context, PhaseResult
+from kbjobs.crashpoints import crash_point
+from kbjobs.embedding.online_models import OnlineModel
+from kbjobs.errors import KbjobsError, MissingRequirementError
+from kbjobs.indexing.pinecone_progress import SyncProgress
+from kbjobs.prices import Price
+from kbjobs.store import publishing as store
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.ledger_rows import IndexedModel
+from kbjobs.vectors.chroma_places import OWNER, owner_of
+from kbjobs.vectors.pinecone_asking import GivenUpError, UnknownIndexError
+from kbjobs.vectors.pinecone_diff import (
+    MAX_DELETED,
+    PineconeDiff,
+    WantedRecords,
+    compare_records,
+    read_wanted_records,
+)
+from kbjobs.vectors.pinecone_index import AT_ONCE, MAX_IDS, PineconeIndex
+from kbjobs.vectors.pinecone_places import note_place
+from kbjobs.vectors.pinecone_records import (
+    Packing,
+    PineconeRecord,
+    passage_of,
+    record_prefix,
+    stored_bytes,
+    write_metadata,
+    write_record,
+    write_units,
+)
+from kbjobs.wording import agreeing, counted
+
+LIST, SEND, DELETE, VERIFY = (0.0, 0.1), (0.1, 0.9), (0.9, 0.95), (0.95, 1.0)
+MANY = 2000  # records from which on a listing is asked for in sixteen parts at once
+HEX_DIGITS = "0123456789abcdef"
+LOOK = 0.2  # seconds after which who waits looks whether the job is to stop
+READY_SECONDS = 300.0  # that a new index is waited for
+NOBODY = "nobody"  # whose records there are none of
+TYPICAL_METADATA = 1500  # bytes, where there is none to be weighed
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0  # seconds before the index is looked at again
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class SyncOptions:
+    """``create``: make the index where it is not there; ``allow_delete``: however much goes."""
+
+    create: bool = False
+    allow_delete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What a source's ledger wants of the index."""
+
+    ledger: Ledger
+    model: IndexedModel
+    source_id: str
+    owner: str
+    wanted: WantedRecords
+    without_vector: int
+
+
+def sync(context: Context, index: PineconeIndex, model: OnlineModel, options: SyncOptions) -> PhaseResult:
+    """Send what is new or changed and delete what is gone. The caller holds the source's lock."""
+    with closing(Ledger(context.source.ledger)) as ledger:
+        source = _read(context, ledger, model, owner_of(ledger))
+        if options.create:
+            _create(context, index)
+        there, others = _list(context, index, source)
+        target = str(index.target)
+        progress = SyncProgress.read(context.checkpoint, target, source.wanted)
+        # What was sent a moment ago may not be listed yet.
+        diff = compare_records(source.wanted, there | (progress.sent(source.wanted) if progress else set()))
+        if diff.deletes_much and not options.allow_delete:
+            raise KbjobsError(
+                f"{len(diff.gone):,} of {counted(diff.there, 'passage')} in {target} are no longer in the ledger, more"
+                f" than {MAX_DELETED:.0%}; nothing was changed there",
+                "If they are meant to go, run it again with --allow-delete.",
+            )
+        if progress is None:
+            progress = SyncProgress(target, source.wanted.state, diff.numbers)
+        context.save_checkpoint(progress.as_dict())
+        note_place(ledger, index.target)
+        crash_point("pinecone.planned")
+        _send(context, index, source, diff, progress)
+        _delete(context, index, diff, progress)
+        is_touched = bool(diff.to_write or diff.to_remove or progress.pushed or progress.deleted)
+        unseen, lingering = _verify(context, index, source) if is_touched else (0, 0)
+        crash_point("pinecone.verified")
+        return _result(context, index, source, progress, others, unseen, lingering)
+
+
+def estimate_sync(context: Context, index: PineconeIndex, model: OnlineModel) -> PhaseResult:
+    """What :func:`sync` would do and what it would cost; nothing is written, there or here."""
+    with closing(Ledger(context.source.ledger)) as ledger:
+        # Without a name nothing of this ledger can be there.
+        source = _read(context, ledger, model, ledger.fact(OWNER) or NOBODY)
+        try:
+            (there, _), is_there = _list(context, index, source), True
+        except UnknownIndexError:
+            there, is_there = set(), False
+        diff = compare_records(source.wanted, there)
+        writes, cut, mean = _weigh(source, diff)
+    price = Price.read(context.settings, "pinecone.price", "write units")
+    deletes = write_units(mean * len(diff.to_remove))
+    counts = {
+        "dry_run": True,
+        **_named(index),
+        **diff.numbers,
+        "cut": cut,
+        "without_vector": source.without_vector,
+        "write_units": writes + deletes,
+        "price_usd": round(price.of(writes + deletes), 8),
+        "price_of": price.since,
+        "needs_allow_delete": diff.deletes_much,
+        "needs_create_index": not is_there,
+    }
+    summary = (
+        f"dry run, nothing was changed: {index.target}: {_tell(diff.numbers)};"
+        f" {counted(writes + deletes, 'write unit')}, {price.describe(writes + deletes)}"
+    )
+    if diff.deletes_much:
+        summary += f"; more than {MAX_DELETED:.0%} would go: --allow-delete lets them"
+    if not is_there:
+        summary += "; the index is not there yet: --create-index makes it"
+    return PhaseResult(counts, summary + _tell_beside(cut, source.without_vector))
+
+
+def _read(context: Context, ledger: Ledger, model: OnlineModel, owner: str) -> _Source:
+    source_id = context.source.id
+    row = next((row for row in ledger.models() if row.key == model.key), None)
+    if row is None:
+        raise MissingRequirementError(
+            f"source {source_id!r} has no vectors of {model.name}", f"kbjobs run index-online {source_id}"
+        )
+    context.progress(0, 1, "records", "reading the ledger", LIST, eta_matters=False)
+    wanted = read_wanted_records(ledger, row.id, row.profile, source_id, owner)
+    lacking = len(ledger.missing_texts(row.id, row.profile))
+    if lacking:
+        context.log.warning("%d passages have no vector yet: kbjobs run index-online %s", lacking, source_id)
+    return _Source(ledger, row, source_id, owner, wanted, lacking)
+
+
+def _create(context: Context, index: PineconeIndex) -> None:
+    """Make the index where it is not there, and wait until it is ready."""
+    try:
+        described = index.describe()
+    except UnknownIndexError:
+        context.log.info("making the index %s", index.target.index)
+        index.create()
+        described = index.describe()
+    until = time.monotonic() + READY_SECONDS
+    pause = FIRST_PAUSE
+    while not described.is_ready and time.monotonic() < until:
+        pause = _pause(context, pause, "waiting until the index is ready")
+        described = index.describe()
+    index.check(described)
+
+
+def _list(context: Context, index: PineconeIndex, source: _Source) -> tuple[set[str], int]:
+    """The ids of this ledger's records in the namespace, and how many others there are, as far as the index shows it.
+
+    Many are listed in sixteen parts at once, by their next digit.
+    """
+    total = index.count()
+    prefix = record_prefix(source.owner)
+    prefixes = [prefix + digit for digit in HEX_DIGITS] if total >= MANY else [prefix]
+    found: set[str] = set()
+    with _pool(index) as pool:
+        running = {pool.submit(index.list_ids, one) for one in prefixes}
+        while running:
+            done = _settled(running)
+            running -= done
+            for future in done:
+                found |= future.result()
+            context.progress(min(len(found), total), max(total, 1), "records", "listing", LIST, eta_matters=False)
+    return found, max(0, total - len(found))
+
+
+def _send(context: Context, index: PineconeIndex, source: _Source, diff: PineconeDiff, progress: SyncProgress) -> None:
+    """Send what is new or changed, several requests at a time."""
+    total = len(diff.to_write)
+    done = 0
+    running: dict[Future[int], tuple[list[PineconeRecord], str | None]] = {}
+
+    def settle(least: int) -> None:
+        nonlocal done
+        while len(running) > least:
+            for future in _settled(running):
+                batch, after = running.pop(future)
+                progress.write_units += future.result()
+                progress.pushed += len(batch)
+                progress.cut += sum(record.is_cut for record in batch)
+                progress.note_sent(source.wanted, batch[0].name, after)
+                context.save_checkpoint(progress.as_dict())
+                crash_point("pinecone.saved")
+                context.saved(len(batch))
+                done += len(batch)
+            context.progress(done, total, "records", "sending", SEND)
+
+    with _pool(index) as pool:
+        batches = _batches(source, diff.to_write, index.target.namespace)
+        batch = next(batches, None)
+        while batch is not None:
+            following = next(batches, None)
+            settle(AT_ONCE - 1)
+            running[pool.submit(_upsert, index, batch)] = batch, following[0].name if following else None
+            batch = following
+        settle(0)
+
+
+def _upsert(index: PineconeIndex, batch: list[PineconeRecord]) -> int:
+    cost = index.upsert(batch)
+    crash_point("pinecone.upserted")
+    return cost
+
+
+def _batches(source: _Source, names: Sequence[str], namespace: str) -> Iterator[list[PineconeRecord]]:
+    """The records as full requests, in the order of their ids."""
+    packing = Packing(namespace)
+    of_passage = {passage_of(name): name for name in names}
+    model = source.model
+    for page in store.pushed_passages(source.ledger, model.id, model.profile, list(of_passage)):
+        for passage in page:
+            yield from packing.add(write_record(of_passage[passage.id], source.source_id, passage))
+    yield from packing.rest()
+
+
+def _delete(context: Context, index: PineconeIndex, diff: PineconeDiff, progress: SyncProgress) -> None:
+    """Delete what is gone, and what was replaced."""
+    names = diff.to_remove
+    for start in range(0, len(names), MAX_IDS):
+        context.progress(start, len(names), "records", "deleting", DELETE)
+        page = names[start : start + MAX_IDS]
+        crash_point("pinecone.before_delete")
+        index.delete(page)
+        crash_point("pinecone.deleted")
+        progress.deleted += len(page)
+        context.save_checkpoint(progress.as_dict())
+        context.saved(len(page))
+
+
+def _verify(context: Context, index: PineconeIndex, source: _Source) -> tuple[int, int]:
+    """Look until the namespace shows what it is to have; how many it does not show, and too many it still does.
+
+    What was written is shown late: the service is consistent only after a while.
+    """
+    names = set(source.wanted.names)
+    until = time.monotonic() + context.settings.number("pinecone.wait")
+    pause = FIRST_PAUSE
+    while True:
+        began = time.monotonic()
+        there, _ = _list(context, index, source)
+        unseen, lingering = len(names - there), len(there - names)
+        if not (unseen or lingering) or time.monotonic() >= until:
+            break
+        told = f"waiting until the index shows what was written ({unseen + lingering:,} records)"
+        # A long listing costs: it is not to be asked for all the time.
+        pause = _pause(context, max(pause, 2 * (time.monotonic() - began)), told)
+    if unseen or lingering:
+        context.log.warning(
+            "%s does not show %d records yet, and still %d deleted ones", index.target, unseen, lingering
+        )
+    return unseen, lingering
+
+
+def _pause(context: Context, seconds: float, told: str) -> float:
+    """Wait; returns for how long the next time."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        context.progress(0, 1, "records", told, VERIFY, eta_matters=False)
+        time.sleep(min(LOOK, left))
+    return min(LONGEST_PAUSE, 2 * seconds)
+
+
+def _settled(running: Iterable[Future[Answer]]) -> set[Future[Answer]]:
+    """Those that have ended, after a moment; raises what one has raised, and of several the cause of the others."""
+    ended, _ = wait(running, timeout=LOOK, return_when=FIRST_COMPLETED)
+    failed = [error for future in ended if (error := future.exception()) is not None]
+    if failed and all(isinstance(error, GivenUpError) for error in failed):
+        everything, _ = wait(running)
+        failed = [error for future in everything if (error := future.exception()) is not None]
+    if failed:
+        raise next((error for error in failed if not isinstance(error, GivenUpError)), failed[0])
+    return ended
+
+
+@contextmanager
+def _pool(index: PineconeIndex) -> Iterator[ThreadPoolExecutor]:
+    """Threads that ask the index; where the job stops or a request has failed, the others are given up."""
+    with ThreadPoolExecutor(AT_ONCE, "pinecone") as pool:
+        try:
+            yield pool
+        except BaseException:
+            index.interrupt()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _weigh(source: _Source, diff: PineconeDiff) -> tuple[int, int, int]:
+    """What sending would cost in write units, how many texts would be cut, and the bytes of a record on average."""
+    names = {passage_of(name): name for name in diff.to_write}
+    model = source.model
+    total = cut = 0
+    pages = store.pushed_passages(source.ledger, model.id, model.profile, list(names), has_vectors=False)
+    for page in pages:
+        for passage in page:
+            _, size, is_cut = write_metadata(source.source_id, passage)
+            total += stored_bytes(names[passage.id], size, model.dimension)
+            cut += is_cut
+    mean = total // len(names) if names else stored_bytes("", TYPICAL_METADATA, model.dimension)
+    return write_units(total), cut, mean
+
+
+def _result(
+    context: Context,
+    index: PineconeIndex,
+    source: _Source,
+    progress: SyncProgress,
+    others: int,
+    unseen: int,
+    lingering: int,
+) -> PhaseResult:
+    price = Price.read(context.settings, "pinecone.price", "write units")
+    counts = {
+        **_named(index),
+        **progress.plan,
+        "pushed": progress.pushed,
+        "deleted": progress.deleted,
+        "records": len(source.wanted.names),
+        "others": others,
+        "cut": progress.cut,
+        "without_vector": source.without_vector,
+        "write_units": progress.write_units,
+        "price_usd": round(price.of(progress.write_units), 8),
+        "retries": index.retries,
+        "verified": not (unseen or lingering),
+        "failed": unseen + lingering,
+    }
+    summary = f"{index.target}: {_tell(progress.plan)}"
+    if progress.pushed:
+        summary += f"; {counted(progress.pushed, 'record')} sent, {counted(progress.write_units, 'write unit')}"
+    if unseen or lingering:
+        summary += (
+            f"; after {context.settings.number('pinecone.wait'):g} s the index does not show {unseen:,} of what was"
+            f" sent and still shows {lingering:,} of what was deleted: run it again later"
+        )
+    if others:
+        summary += f"; {counted(others, 'record')} of others in the namespace were left alone"
+    return PhaseResult(counts, summary + _tell_beside(progress.cut, source.without_vector), unseen + lingering)
+
+
+def _named(index: PineconeIndex) -> dict[str, str]:
+    return {"index": index.target.index, "namespace": index.target.namespace}
+
+
+def _tell(numbers: dict[str, int]) -> str:
+    return (
+        f"{numbers['to_push']:,} to push, {numbers['to_update']:,} to update, {numbers['to_delete']:,} to delete,"
+        f" {numbers['in_sync']:,} in sync"
+    )
+
+
+def _tell_beside(cut: int, without_vector: int) -> str:
+    told = (
+        f"; {agreeing(cut, 'record', 'was', 'were')} cut to fit 40 KB of metadata, at the end of the text"
+        if cut
+        else ""
+    )
+    if without_vector:
+        told += f"; {counted(without_vector, 'passage')} without a vector left out (kbjobs run index-online)"
+    return told

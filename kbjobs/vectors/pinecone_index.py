@@ -1,0 +1,355 @@
+"""An index of Pinecone: found by its name once, then asked at its host.
+
+Facts of pinecone 10.2: requests are JSON over HTTP/1.1, a client may be used by any number of threads, ``list`` gives
+at most 100 ids a page, and nothing checks the size of a request before it is sent.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kbjobs.crashpoints import crash_point
+from kbjobs.embedding.atomic_file import read_json, write_json
+from kbjobs.errors import UnavailableError, UsageError
+from kbjobs.vectors.pinecone_asking import (
+    Asking,
+    PineconeAwayError,
+    RefusedRequestError,
+    TooLargeError,
+    UnknownIndexError,
+)
+from kbjobs.vectors.pinecone_pace import Pace
+from kbjobs.vectors.pinecone_records import PineconeRecord, write_units
+from kbjobs.vectors.pinecone_target import METRIC, Target, check_host, check_pinecone_key, controller_url
+
+TIMEOUT = 60.0  # seconds for one answer
+AT_ONCE = 16
+"""Requests at the same time, at most; how many there are grows with each answer and shrinks with each refusal."""
+MAX_IDS = 1000  # of a delete
+PAGE_OF_IDS = 100  # of a list
+DEFAULT_NAMESPACE = "__default__"
+
+# A second, from the page "Database limits" of Pinecone's documentation, 2026, for each namespace or index. A tenth is
+# left: requests move together on their way, and a refusal costs a second of all.
+UPSERTS, UPSERTED_BYTES, DELETES, DELETED_RECORDS, LISTS = 90, 45_000_000, 90, 4500, 180
+
+Found = TypeVar("Found")
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What the service says of an index. ``dimension`` is None where it has no dense vectors of its own."""
+
+    host: str
+    dimension: int | None
+    metric: str
+    is_ready: bool
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A record that a query has found."""
+
+    name: str
+    score: float
+    metadata: dict[str, Any]
+
+
+class PineconeIndex:
+    """An index and a namespace in it.
+
+    Args:
+        target: which.
+        key: that of the API; it is sent to the service and goes nowhere else.
+        hosts: the file that remembers where indexes are.
+        dimension: how long the vectors must be.
+        at_once: requests at the same time, at most.
+        retries: how often a request is repeated after a passing error; as usual if not given.
+        timeout: seconds to wait for an answer.
+    Raises:
+        MissingRequirementError: there is no key, or it cannot be one.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        key: str | None,
+        hosts: Path,
+        dimension: int,
+        *,
+        at_once: int = AT_ONCE,
+        retries: int | None = None,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        self.target, self.dimension = target, dimension
+        self._key, self._hosts, self._timeout = check_pinecone_key(key), hosts, timeout
+        self._controller = controller_url()
+        self._ask = Asking(self._key, target.index, at_once, **({} if retries is None else {"retries": retries}))
+        self._client: Any = None
+        self._index: Any = None
+        self._may_be_stale = False
+        self._lock = threading.Lock()
+        self._upserts, self._upserted = Pace(UPSERTS), Pace(UPSERTED_BYTES)
+        self._deletes, self._deleted, self._lists = Pace(DELETES), Pace(DELETED_RECORDS), Pace(LISTS)
+
+    @property
+    def retries(self) -> int:
+        """Requests that were repeated so far."""
+        return self._ask.retries
+
+    def close(self) -> None:
+        """Close the connections."""
+        for opened in (self._index, self._client):
+            if opened is not None:
+                opened.close()
+        self._index = self._client = None
+
+    def interrupt(self) -> None:
+        """Requests that wait for their turn, or to be repeated, are given up."""
+        self._ask.interrupt()
+
+    # -- the index itself -------------------------------------------------------------------------
+
+    def describe(self) -> Described:
+        """What the service says of the index. Raises UnknownIndexError."""
+        found = self._ask(lambda: self._control().indexes.describe(self.target.index))
+        fields = list(found.schema.fields.values())
+        dense = [field for field in fields if getattr(field, "dimension", None) is not None]
+        return Described(
+            check_host(found.host, "Pinecone") if found.host else "",
+            int(dense[0].dimension) if len(dense) == 1 else None,
+            str(dense[0].metric) if len(dense) == 1 else "",
+            bool(found.status.ready),
+            str(found.status.state),
+        )
+
+    def create(self) -> None:
+        """Make the index, of our dimension and metric; one that somebody else has just made is as good."""
+        from pinecone.errors.exceptions import ConflictError
+
+        target = self.target
+
+        def create() -> None:
+            try:
+                self._control().indexes.create(
+                    name=target.index,
+                    schema={
+                        "fields": {
+                            "_values": {"type": "dense_vector", "dimension": self.dimension, "metric": METRIC},
+                        }
+                    },
+                    deployment={"deployment_type": "managed", "cloud": target.cloud, "region": target.region},
+                    timeout=-1,  # waited for by the caller, who can be stopped
+                )
+            except ConflictError:  # or the reply of an earlier try was lost
+                log.info("the index %s is there already", target.index)
+
+        self._ask(create)
+        crash_point("pinecone.created")
+
+    def check(self, described: Described) -> None:
+        """Raise UsageError where the index cannot hold our vectors, PineconeAwayError where it is not ready."""
+        name = self.target.index
+        if described.dimension != self.dimension or described.metric != METRIC:
+            has = f"{described.dimension} and {described.metric}" if described.dimension else "no single dense vector"
+            raise UsageError(
+                f"the Pinecone index {name!r} has dimension and metric {has}, not {self.dimension} and {METRIC}",
+                "It is left as it is. Name another in the setting pinecone.index; --create-index makes it.",
+            )
+        if not described.is_ready or not described.host:
+            raise PineconeAwayError(
+                f"the Pinecone index {name!r} is not ready ({described.state})", "Wait, then run the same again."
+            )
+
+    def open(self) -> None:
+        """Find the host and connect: where it was last, else where the service says. Raises what stands in the way."""
+        with self._lock:
+            if self._index is not None:
+                return
+            known = (read_json(self._hosts) or {}).get(self._place())
+            if isinstance(known, str):
+                self._may_be_stale = True
+                self._connect(check_host(known, str(self._hosts)))
+                return
+        described = self.describe()
+        self.check(described)
+        with self._lock:
+            self._may_be_stale = False
+            self._connect(described.host)
+            write_json(self._hosts, (read_json(self._hosts) or {}) | {self._place(): described.host})
+
+    def forget_host(self) -> None:
+        """The service is to be asked again where the index is."""
+        with self._lock:
+            if self._index is not None:
+                self._index.close()
+                self._index = None
+            hosts = read_json(self._hosts) or {}
+            if hosts.pop(self._place(), None) is not None:
+                write_json(self._hosts, hosts)
+
+    def _place(self) -> str:
+        return f"{self._controller} {self.target.index}"
+
+    # -- its records ------------------------------------------------------------------------------
+
+    def count(self) -> int:
+        """How many records the namespace has. Raises UsageError where the index has another dimension."""
+        stats = self._ask_index(lambda index: index.describe_index_stats(), ())
+        if stats.dimension is not None and stats.dimension != self.dimension:
+            self.forget_host()
+            self.check(replace(_NOTHING, dimension=int(stats.dimension), metric=METRIC))
+        wanted = "" if self.target.namespace == DEFAULT_NAMESPACE else self.target.namespace
+        found = stats.namespaces.get(wanted) or stats.namespaces.get(self.target.namespace)
+        return 0 if found is None else int(found.vector_count)
+
+    def list_ids(self, prefix: str, on_page: Callable[[int], None] = lambda count: None) -> set[str]:
+        """The ids of the namespace's records that begin so."""
+        found: set[str] = set()
+        token: str | None = None
+        while True:
+            page = self._unless_empty(partial(self._list_page, prefix, token))
+            if page is None:
+                return found
+            found.update(item.id for item in page.vectors)
+            on_page(len(page.vectors))
+            token = page.pagination.next if page.pagination is not None else None
+            if not token:
+                return found
+
+    def _list_page(self, prefix: str, token: str | None) -> Any:
+        return self._ask_index(
+            lambda index: index.list_paginated(
+                prefix=prefix, limit=PAGE_OF_IDS, pagination_token=token, namespace=self.target.namespace
+            ),
+            ((self._lists, 1),),
+        )
+
+    def _unless_empty(self, work: Callable[[], Found]) -> Found | None:
+        """What the work gives; None where the service answers that there is no such namespace."""
+        try:
+            return work()
+        except UnknownIndexError:
+            if self.count():  # raises the same where it is the index that is not there
+                raise
+            return None
+
+    def upsert(self, records: Sequence[PineconeRecord]) -> int:
+        """Write records, replacing those of the same id; returns the write units that it costs.
+
+        A request that the service finds too large is sent as two halves.
+        """
+        stored = sum(record.stored_bytes for record in records)
+        vectors = [record.as_dict() for record in records]
+
+        def send(index: Any) -> None:
+            answer = index.upsert(vectors=vectors, namespace=self.target.namespace)
+            if answer.upserted_count != len(vectors):
+                raise PineconeAwayError(
+                    f"Pinecone took {answer.upserted_count} of {len(vectors)} records", "Run the same again."
+                )
+
+        try:
+            self._ask_index(send, ((self._upserts, 1), (self._upserted, stored)))
+        except TooLargeError:
+            if len(records) == 1:
+                raise
+            middle = len(records) // 2
+            return self.upsert(records[:middle]) + self.upsert(records[middle:])
+        return write_units(stored)
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Remove at most ``MAX_IDS`` records; ids that are not there are no error."""
+
+        def send(index: Any) -> None:
+            index.delete(ids=list(names), namespace=self.target.namespace)
+
+        self._unless_empty(lambda: self._ask_index(send, ((self._deletes, 1), (self._deleted, len(names)))))
+
+    def query(self, vector: list[float], count: int, which: dict[str, Any]) -> list[Match]:
+        """The nearest records, best first, of those that the filter lets through."""
+        found = self._ask_index(
+            lambda index: index.query(
+                vector=vector,
+                top_k=count,
+                namespace=self.target.namespace,
+                filter=which,
+                include_metadata=True,
+                include_values=False,
+            ),
+            (),
+        )
+        return [Match(match.id, float(match.score), dict(match.metadata or {})) for match in found.matches]
+
+    def _ask_index(self, work: Callable[[Any], Found], paces: Sequence[tuple[Pace, float]]) -> Found:
+        """What a request to the host gives. Where it was remembered and nobody answers, the service is asked again."""
+        self.open()
+        was_stale = self._may_be_stale
+        try:
+            answer = self._ask(lambda: work(self._opened()), paces, retries=1 if was_stale else None)
+        except (PineconeAwayError, UnknownIndexError, RefusedRequestError, UnavailableError):
+            if not was_stale:
+                raise
+            self._may_be_stale = False
+            self.forget_host()
+            self.open()
+            return self._ask(lambda: work(self._opened()), paces)
+        self._may_be_stale = False
+        return answer
+
+    def _opened(self) -> Any:
+        if self._index is None:
+            raise PineconeAwayError("the connection was closed")
+        return self._index
+
+    # -- the library ------------------------------------------------------------------------------
+
+    def _control(self) -> Any:
+        if self._client is None:
+            from pinecone import Pinecone, RetryConfig
+
+            _keep_quiet()
+            self._client = Pinecone(
+                self._key,
+                host=self._controller,
+                timeout=self._timeout,
+                retry_config=RetryConfig(max_retries=0),
+                source_tag="kbjobs",
+            )
+        return self._client
+
+    def _connect(self, host: str) -> None:
+        from pinecone import Index, RetryConfig
+        from pinecone._internal.constants import DATA_PLANE_API_VERSION
+        from pinecone._internal.http_client import HTTPClient
+
+        _keep_quiet()
+        index: Any = Index(
+            host=host,
+            api_key=self._key,
+            timeout=self._timeout,
+            connection_pool_maxsize=2 * AT_ONCE,
+            source_tag="kbjobs",
+        )
+        # There is no setting for it: an index repeats by itself, and sleeps meanwhile.
+        index._http.close()
+        config = replace(index._config, retry_config=RetryConfig(max_retries=0))
+        index._http = HTTPClient(config, DATA_PLANE_API_VERSION)
+        self._index = index
+
+
+_NOTHING = Described("-", None, "", True, "Ready")
+
+
+def _keep_quiet() -> None:
+    """They tell of every request, and of what is in it."""
+    for name in ("pinecone", "httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,28 @@
+"""Which namespace of Pinecone a source was last sent to, as its ledger remembers it: a search looks there."""
+
+from __future__ import annotations
+
+import logging
+
+from kbjobs.store.ledger import Ledger
+from kbjobs.vectors.pinecone_target import Target
+
+_PLACE = "pinecone"
+
+log = logging.getLogger(__name__)
+
+
+def note_place(ledger: Ledger, target: Target) -> None:
+    """Remember where the records are from now on; the log tells of those that are left elsewhere."""
+    noted = ledger.fact(_PLACE)
+    if noted == str(target):
+        return
+    if noted is not None:
+        log.warning("the records of before, in Pinecone's %s, are left there", noted)
+    ledger.set_fact(_PLACE, str(target))
+
+
+def noted_namespace(ledger: Ledger, index: str) -> str | None:
+    """The namespace of the index that the source was last sent to; None where it never was."""
+    name, _, namespace = (ledger.fact(_PLACE) or "").partition("/")
+    return namespace if name == index and namespace else None

@@ -1,0 +1,113 @@
+"""Which index and namespace of Pinecone a source goes to, by its settings. Light: a submit looks here.
+
+Names as the service takes them (its pages on limits): an index has at most 45 of a–z, 0–9 and '-', a namespace at most
+512 ASCII characters.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from kbjobs.errors import MissingRequirementError, UsageError
+from kbjobs.settings import Settings
+
+PINECONE_KEY = "PINECONE_API_KEY"
+"""The secret with which Pinecone is asked."""
+CONTROLLER = "PINECONE_CONTROLLER_HOST"
+"""The variable that names another address than Pinecone's own for looking indexes up; its library reads it."""
+DEFAULT_CONTROLLER = "https://api.pinecone.io"
+SET_KEY = f"Store a key with kbjobs config set-secret {PINECONE_KEY} (it is read from stdin)."
+METRIC = "cosine"
+
+_INDEX = re.compile(r"[a-z0-9]([a-z0-9-]{0,43}[a-z0-9])?")
+_MAX_NAMESPACE = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An index and a namespace in it; ``cloud`` and ``region`` say where it is made if it is not there."""
+
+    index: str
+    namespace: str
+    cloud: str
+    region: str
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.namespace}"
+
+
+def read_target(settings: Settings, source_id: str, namespace: str | None = None) -> Target:
+    """Where a source goes: the index of the settings, and the namespace given, else of the settings, else its own.
+
+    Raises:
+        MissingRequirementError: no index is set.
+        UsageError: a name is none.
+    """
+    index = settings.text("pinecone.index")
+    if not index:
+        raise MissingRequirementError(
+            "no Pinecone index is set", 'Set pinecone.index in config.toml: [pinecone] index = "my-index".'
+        )
+    if not _INDEX.fullmatch(index):
+        raise UsageError(
+            f"pinecone.index = {index!r} is not the name of an index",
+            "It has at most 45 of a-z, 0-9 and '-', and begins and ends with none of '-'.",
+        )
+    chosen = namespace or settings.text("pinecone.namespace") or source_id
+    if len(chosen) > _MAX_NAMESPACE or not chosen.isascii() or not chosen.isprintable():
+        raise UsageError(
+            f"{chosen!r} is not the name of a namespace", f"It has at most {_MAX_NAMESPACE} ASCII characters."
+        )
+    return Target(index, chosen, settings.text("pinecone.cloud"), settings.text("pinecone.region"))
+
+
+def check_pinecone_key(key: str | None) -> str:
+    """The key, fit for an HTTP header. Raises MissingRequirementError; the key is in no message."""
+    key = (key or "").strip()
+    if not key:
+        raise MissingRequirementError(f"{PINECONE_KEY} is not set", SET_KEY)
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise MissingRequirementError(f"{PINECONE_KEY} is not a key: it has characters that no key has", SET_KEY)
+    return key
+
+
+def controller_url() -> str:
+    """The address where indexes are looked up. Raises UsageError where the key could be read on its way there."""
+    url = os.environ.get(CONTROLLER, "").strip() or DEFAULT_CONTROLLER
+    return check_host(url, CONTROLLER)
+
+
+def check_host(host: str, named_by: str) -> str:
+    """An address to which the key may be sent: encrypted, or this machine's own. Raises UsageError.
+
+    Args:
+        host: with or without ``https://``.
+        named_by: what has named it, for the message.
+    """
+    url = (host if "://" in host else f"https://{host}").rstrip("/")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        parts = urlsplit("")
+    if parts.username or parts.password:
+        raise UsageError(f"{named_by} names an address with a name or password in it", "Take them out.")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise UsageError(f"{named_by} names {host!r}, which is no address of a server", "It begins with https://.")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise UsageError(
+            f"{named_by} names {url}, which is not encrypted: others could read {PINECONE_KEY} on its way",
+            "Its address must begin with https://.",
+        )
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
