@@ -23,6 +23,7 @@ from kbjobs.settings import HOME_VARIABLE, SETTINGS, Home
 from kbjobs.store.jobs import Job
 from kbjobs.store.phase_state import PhaseState
 from tests.servers.openai_server import OpenAIServer
+from tests.servers.pinecone_server import PineconeServer
 from tests.servers.s3_servers import BUCKET, StartedServers, use
 
 MODEL = "all-MiniLM-L6-v2"
@@ -143,6 +144,18 @@ def store(
         return f"file://{tmp_path}/store"
     use(s3_servers[kind], monkeypatch)
     return f"s3://{BUCKET}/{tmp_path.name}"
+
+
+@pytest.fixture
+def pinecone(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[PineconeServer]:
+    """A server with an index ``kb``, and the settings and key that lead to it."""
+    with PineconeServer() as server:
+        server.make("kb")
+        monkeypatch.setenv("PINECONE_CONTROLLER_HOST", server.url)
+        monkeypatch.setenv("PINECONE_API_KEY", server.key)
+        monkeypatch.setenv("KBJOBS_PINECONE_INDEX", "kb")
+        monkeypatch.setenv("KBJOBS_PINECONE_WAIT", "20")
+        yield server
 
 
 MODEL_FIXTURES = {"minilm", "warm_cache", "embedder", "sentence_transformer"}

@@ -15,6 +15,7 @@ from pathlib import Path
 from kbjobs.context import Context, PhaseResult
 from kbjobs.crashpoints import crash_point
 from kbjobs.errors import JobCancelled, KbjobsError
+from kbjobs.storage.noted import noted_stores
 from kbjobs.store.connection import is_disk_full
 from kbjobs.store.ending import count_contents
 from kbjobs.store.ledger import Ledger
@@ -23,6 +24,7 @@ from kbjobs.store.sources import SourceFolder
 from kbjobs.vectors.chroma_places import list_places, name_collection
 from kbjobs.vectors.chroma_server import Waiting
 from kbjobs.vectors.indexed import copies_where_published
+from kbjobs.vectors.pinecone_places import noted_target
 from kbjobs.wording import counted
 
 MOST_PATHS = 10  # that a result names
@@ -46,6 +48,8 @@ class Facts:
     links: int = 0
     outside: list[str] = field(default_factory=list)
     collections: list[str] = field(default_factory=list)
+    cloud: list[str] = field(default_factory=list)
+    cloud_left: bool = True
     kept: str | None = None
     again: str | None = None
 
@@ -68,6 +72,7 @@ def find_facts(removal: Removal, keep_files: bool) -> Facts:
         takes.links,
         outside,
         [_name(there.id, place) for place in _places(there)],
+        list_cloud(there),
         kept=str(removal.source.path) if is_kept else None,
         again=again if is_kept else None,
     )
@@ -88,8 +93,27 @@ def _find_paths(there: SourceFolder, folder: Path) -> tuple[list[str], str]:
     return outside, told if len(told) <= LONGEST_COMMAND else pages
 
 
-def delete_source(context: Context, keep_files: bool) -> PhaseResult:
-    """Delete the source of the job, or go on with it. The caller holds the source's lock."""
+def list_cloud(there: SourceFolder) -> list[str]:
+    """Where else a source lies, by its ledger: records in Pinecone, packs in stores."""
+    if not there.ledger.is_file():
+        return []
+    try:
+        with closing(Ledger(there.ledger)) as ledger:
+            target = noted_target(ledger)
+            records = [f"records in Pinecone's {target[0]}/{target[1]}"] if target is not None else []
+            return [*records, *(f"packs in {address}" for address in noted_stores(ledger))]
+    except (KbjobsError, sqlite3.Error):
+        return []
+
+
+def delete_source(context: Context, keep_files: bool, has_left_cloud: bool = False) -> PhaseResult:
+    """Delete the source of the job, or go on with it. The caller holds the source's lock.
+
+    Args:
+        context: of the job.
+        keep_files: whether the files that were copied or scraped stay.
+        has_left_cloud: whether it was taken out of Pinecone and of stores.
+    """
     removal = Removal(context.home.sources, context.source.id)
     is_recorded = context.checkpoint is not None
     unreached = [] if is_recorded else _remove_from_servers(context, removal)
@@ -100,7 +124,7 @@ def delete_source(context: Context, keep_files: bool) -> PhaseResult:
     keep_files = removal.keeps_files if removal.hidden is not None else keep_files
     facts = Facts(**context.checkpoint) if is_recorded else find_facts(removal, keep_files)
     if not is_recorded:
-        facts = replace(facts, outside=[*facts.outside, *unreached])
+        facts = replace(facts, outside=[*facts.outside, *unreached], cloud_left=not has_left_cloud)
         is_recorded = _record(context, facts)
     context.saved(1)
 
@@ -194,11 +218,17 @@ def tell_contents(facts: Facts) -> str:
     if facts.documents is not None and facts.vectors is not None:
         parts = [counted(facts.documents, "document"), counted(facts.vectors, "vector"), *parts]
     parts += [f"the collection {name}" for name in facts.collections if name not in str(facts.outside)]
+    parts += [] if facts.cloud_left else facts.cloud
     return ", ".join(parts[:-1]) + f" and {parts[-1]}" if len(parts) > 1 else parts[0]
 
 
 def tell_untouched(facts: Facts) -> list[str]:
     """What is not touched since it lies elsewhere."""
+    cloud = [f"left in the cloud: {', '.join(facts.cloud)} (--cloud removes that too)"]
+    return [*_tell_outside(facts), *(cloud if facts.cloud and facts.cloud_left else [])]
+
+
+def _tell_outside(facts: Facts) -> list[str]:
     if not facts.outside:
         return []
     more = len(facts.outside) - MOST_PATHS

@@ -107,6 +107,23 @@ def sync(context: Context, index: PineconeIndex, model: OnlineModel, options: Sy
         return _result(context, index, source, progress, others, unseen, lingering)
 
 
+def remove_records(context: Context, index: PineconeIndex) -> int:
+    """Delete all records of the source's ledger from the namespace; returns how many there were."""
+    with closing(Ledger(context.source.ledger)) as ledger:
+        owner = ledger.fact(OWNER)
+    if owner is None:
+        return 0
+    try:
+        names = sorted(index.list_ids(record_prefix(owner)))
+    except UnknownIndexError:
+        return 0  # the index is gone, and they with it
+    for start in range(0, len(names), MAX_IDS):
+        context.progress(start, len(names), "records", "deleting from Pinecone", (0.0, 0.0), eta_matters=False)
+        index.delete(names[start : start + MAX_IDS])
+        crash_point("pinecone.removed")
+    return len(names)
+
+
 def estimate_sync(context: Context, index: PineconeIndex, model: OnlineModel) -> PhaseResult:
     """What :func:`sync` would do and what it would cost; nothing is written, there or here."""
     with closing(Ledger(context.source.ledger)) as ledger:

@@ -23,7 +23,7 @@ from kbjobs.packs.records import DocumentRecord
 from kbjobs.packs.restoring import restore_backup
 from kbjobs.store.clocks import now_text
 from kbjobs.store.ledger import Ledger
-from kbjobs.store.merging import Merged, merge_ledger
+from kbjobs.store.merging import Merged, carry_facts, merge_ledger
 from kbjobs.store.removal import Removal
 from kbjobs.store.replacing import Replacement, link_files
 from kbjobs.store.sources import Source, SourceFolder
@@ -32,7 +32,7 @@ from kbjobs.vectors.indexed import Indexed
 from kbjobs.vectors.sync import settle_and_publish
 
 Mode = Literal["update", "replace"]
-CARRIED = ("kbjobs_owner", "on a server ", "pinecone", "bought ")
+CARRIED = ("kbjobs_owner", "on a server ", "bought ", "pinecone", "uploaded to")
 """Facts of a ledger that its successor needs: by what its copies on servers are known, and what a job bought."""
 
 
@@ -112,6 +112,8 @@ def install_pack(
             if merges and live.ledger.exists():
                 Ledger(live.ledger).close()  # brings it to today's format, and all of it into the one file
                 merged = merge_ledger(filler.ledger, live.ledger, CARRIED)
+            elif is_there and live.ledger.exists():
+                carry_facts(filler.ledger, live.ledger, CARRIED)
             for row in filler.ledger.models():
                 indexed = Indexed(filler.ledger, row.id, row.profile, folder.vectors / row.key, max_matrix)
                 settle_and_publish(indexed, needs_fresh=True, on_progress=lambda done, total: check())

@@ -10,7 +10,7 @@ import secrets
 import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -22,6 +22,8 @@ from kbjobs.packs.catalogue import Version, describe_version, publish_version, v
 from kbjobs.packs.manifest import Part
 from kbjobs.packs.parts import SealedPart
 from kbjobs.storage.bucket import Bucket
+from kbjobs.storage.noted import note_store
+from kbjobs.store.ledger import Ledger
 from kbjobs.wording import counted
 
 AT_ONCE = 6
@@ -75,6 +77,8 @@ def upload(context: Context, bucket: Bucket, include_backup: bool, keep: int, dr
             dropped = publish_version(bucket, manifest, version, keep, keeps_conditions, context.check)
             crash_point("upload.published")
         bucket.delete([version_name(manifest.source.id, one) for one in dropped])
+        with closing(Ledger(context.source.ledger)) as ledger:
+            note_store(ledger, bucket.label)
         return _result(context, bucket, builder, sent, version, dry_run=False, keeps_conditions=keeps_conditions)
 
 

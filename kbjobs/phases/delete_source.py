@@ -5,16 +5,23 @@ Files outside the source's folder are never touched, and links are removed witho
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 from pydantic import Field
 
 from kbjobs.context import Context, PhaseResult
+from kbjobs.embedding.online_models import TEXT_EMBEDDING_3_SMALL
 from kbjobs.errors import ConflictError, UsageError
 from kbjobs.phases.base import JobType, Params, Plan
 from kbjobs.settings import Home, Settings
+from kbjobs.storage.noted import noted_stores
+from kbjobs.storage.opening import missing_credentials, open_bucket, read_address
+from kbjobs.store.ledger import Ledger
 from kbjobs.store.removal import Removal
 from kbjobs.store.sources import SourceFolder, list_sources
+from kbjobs.vectors.pinecone_places import noted_target
+from kbjobs.vectors.pinecone_target import PINECONE_KEY, Target
 
 
 class DeleteSourceParams(Params):
@@ -23,6 +30,11 @@ class DeleteSourceParams(Params):
     confirm: str = Field("", description="The source's id once more; without it, it is asked for on a terminal.")
     keep_files: bool = Field(
         False, description="Keep the files that were copied or scraped; only what was made of them goes."
+    )
+
+    cloud: bool = Field(
+        False,
+        description="Also take it out of Pinecone and of the stores it was sent to, whoever may use it there.",
     )
 
 
@@ -36,7 +48,18 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: DeleteSou
             _refuse_needed(home, source)
         removal.check()
     _check_confirmed(source, params)
-    return Plan(params)
+    return Plan(params, secrets=_needed(settings, source) if params.cloud else ())
+
+
+def _needed(settings: Settings, source: SourceFolder) -> tuple[str, ...]:
+    """The credentials for where else the source lies."""
+    if not source.ledger.is_file():
+        return ()
+    with closing(Ledger(source.ledger)) as ledger:
+        names = [PINECONE_KEY] if noted_target(ledger) is not None else []
+        for address in noted_stores(ledger):
+            names += missing_credentials(read_address(address), settings)
+    return tuple(dict.fromkeys(names))
 
 
 def _refuse_needed(home: Home, source: SourceFolder) -> None:
@@ -68,7 +91,28 @@ def run(context: Context, params: DeleteSourceParams) -> PhaseResult:
     from kbjobs.deleting.delete import delete_source
 
     _check_confirmed(context.source, params)
-    return delete_source(context, params.keep_files)
+    if params.cloud and context.source.ledger.is_file():  # once it is hidden that was done
+        _leave_cloud(context)
+    return delete_source(context, params.keep_files, has_left_cloud=params.cloud)
+
+
+def _leave_cloud(context: Context) -> None:
+    """Take the source out of Pinecone and of the stores that its ledger remembers; to do it twice changes nothing."""
+    from kbjobs.indexing.pinecone_sync import remove_records
+    from kbjobs.packs.withdrawing import withdraw
+    from kbjobs.vectors.pinecone_index import PineconeIndex
+
+    with closing(Ledger(context.source.ledger)) as ledger:
+        target, stores = noted_target(ledger), noted_stores(ledger)
+    if target is not None:
+        place = Target(*target, context.settings.text("pinecone.cloud"), context.settings.text("pinecone.region"))
+        key = context.secret(PINECONE_KEY)
+        dimension = TEXT_EMBEDDING_3_SMALL.dimension
+        with closing(PineconeIndex(place, key, context.home.pinecone_hosts, dimension)) as index:
+            remove_records(context, index)
+    for address in stores:
+        with closing(open_bucket(context.home, context.settings, read_address(address))) as bucket:
+            withdraw(context, bucket)
 
 
 JOB_TYPE = JobType(

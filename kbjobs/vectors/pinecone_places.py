@@ -22,6 +22,12 @@ def note_place(ledger: Ledger, target: Target) -> None:
     ledger.set_fact(_PLACE, str(target))
 
 
+def noted_target(ledger: Ledger) -> tuple[str, str] | None:
+    """The index and the namespace that the source was last sent to; None where it never was."""
+    name, _, namespace = (ledger.fact(_PLACE) or "").partition("/")
+    return (name, namespace) if namespace else None
+
+
 def noted_namespace(ledger: Ledger, index: str) -> str | None:
     """The namespace of the index that the source was last sent to; None where it never was."""
     name, _, namespace = (ledger.fact(_PLACE) or "").partition("/")

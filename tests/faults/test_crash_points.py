@@ -97,7 +97,8 @@ ONLINE = {"tags.answered"}  # tests/phases/test_suggest_tags_online.py
 BATCHES = {point for point in POINTS if point.startswith("batch.")}  # tests/phases/test_batch_api_kills.py
 COMPACT = {point for point in POINTS if point.startswith("compact.")}  # tests/indexing/test_compact.py
 SERVER = {point for point in POINTS if point.startswith("server.")}  # tests/faults/test_chroma_kills.py
-PACKS = {point for point in POINTS if point.startswith(("pack.", "install.", "upload."))}  # tests/packs, test_upload.py
+# tests/packs, tests/phases/test_upload.py
+PACKS = {point for point in POINTS if point.startswith(("pack.", "install.", "upload.", "withdraw."))}
 PINECONE = {point for point in POINTS if point.startswith("pinecone.")}  # tests/phases/test_pinecone_sync.py
 ELSEWHERE = (
     CANCEL_ONLY

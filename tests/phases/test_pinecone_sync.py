@@ -8,7 +8,6 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -30,18 +29,6 @@ from tests.conftest import FACTOR, Kbjobs, read_json, wait_until, write_pages
 from tests.faults.test_crash_points import finish
 from tests.packs.sources import Page, fill, page
 from tests.servers.pinecone_server import Fault, PineconeServer
-
-
-@pytest.fixture
-def pinecone(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[PineconeServer]:
-    """A server with an index ``kb``, and the settings and key that lead to it."""
-    with PineconeServer() as server:
-        server.make("kb")
-        monkeypatch.setenv("PINECONE_CONTROLLER_HOST", server.url)
-        monkeypatch.setenv("PINECONE_API_KEY", server.key)
-        monkeypatch.setenv("KBJOBS_PINECONE_INDEX", "kb")
-        monkeypatch.setenv("KBJOBS_PINECONE_WAIT", "20")
-        yield server
 
 
 def make_online(home: Home, tmp_path: Path, pages: int = 5, source: str = "wiki") -> SourceFolder:

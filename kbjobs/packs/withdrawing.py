@@ -1,0 +1,33 @@
+"""Taking a source out of a store: its entry in the catalogue first, then the manifests; parts go when it is pruned."""
+
+from __future__ import annotations
+
+from kbjobs.context import Context
+from kbjobs.crashpoints import crash_point
+from kbjobs.packs.catalogue import (
+    Catalogue,
+    change_catalogue,
+    change_without_conditions,
+    list_manifests,
+    read_catalogue,
+)
+from kbjobs.storage.bucket import Bucket
+
+
+def withdraw(context: Context, bucket: Bucket) -> None:
+    """Take the context's source out of a store. Where it is not there, nothing is changed."""
+    source_id = context.source.id
+
+    def change(catalogue: Catalogue) -> Catalogue:
+        left = [pack for pack in catalogue.packs if pack.source != source_id]
+        return catalogue.model_copy(update={"packs": left})
+
+    catalogue, _ = read_catalogue(bucket)
+    if catalogue is not None and catalogue.find(source_id) is not None:
+        if bucket.keeps_conditions():
+            change_catalogue(bucket, change, context.check)
+        else:
+            change_without_conditions(bucket, change, lambda now: now.find(source_id) is None)
+    crash_point("withdraw.catalogue")
+    bucket.delete([name for name in list_manifests(bucket) if name.split("/")[1] == source_id])
+    crash_point("withdraw.manifests")
