@@ -100,6 +100,8 @@ POINTS: tuple[str, ...] = (
     "tags.answered",
     "tags.before_write",
     "tags.written",
+    "map.before_rename",
+    "map.renamed",
 )
 
 

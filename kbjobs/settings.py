@@ -279,6 +279,11 @@ class Home:
         return self.path / "packs"
 
     @property
+    def visualisation(self) -> Path:
+        """The maps of sources: a page and its points each."""
+        return self.path / "visualisation"
+
+    @property
     def downloads(self) -> Path:
         """What is being fetched, until it is in its place."""
         return self.path / "downloads"

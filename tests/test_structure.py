@@ -32,7 +32,7 @@ FLOORS = [
     {"chains.file"},
     {"chains"},
     {"phases"},
-    {"deleting", "indexing", "packs", "scanning", "scraping", "searching", "tagging"},
+    {"deleting", "indexing", "mapping", "packs", "scanning", "scraping", "searching", "tagging"},
     {"context"},
     {"storage", "vectors"},
     {"embedding"},
@@ -46,7 +46,7 @@ NEIGHBOURS = {("indexing", "scanning")}
 HEAVY = {
     "chromadb", "torch", "sentence_transformers", "openai", "sklearn", "pinecone", "libzim", "onnxruntime", "openvino",
     "transformers", "tokenizers", "numpy", "pydantic", "sqlite_utils", "selectolax",
-    "tree_sitter", "tree_sitter_toml", "py3langid", "pypdfium2", "httpx", "httpcore", "protego", "zstandard", "obstore",
+    "tree_sitter", "tree_sitter_toml", "py3langid", "pypdfium2", "httpx", "httpcore", "protego", "zstandard", "obstore", "umap",
 }  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

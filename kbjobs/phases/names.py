@@ -17,6 +17,7 @@ NAMES: tuple[str, ...] = (
     "zim_index",
     "install_source",
     "upload",
+    "visualisation",
 )
 # Not for people: what the API makes jobs of.
 INTERNAL: tuple[str, ...] = ("python_function",)
