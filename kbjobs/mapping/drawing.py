@@ -23,6 +23,7 @@ from kbjobs.mapping.reducing import (
     FEWEST_FOR_UMAP,
     Components,
     fit_into_cube,
+    one_thread,
     principal_components,
     reduce_by_umap,
 )
@@ -66,20 +67,20 @@ def draw_map(context: Context, wish: Wish) -> PhaseResult:
     )
     if files.are_of(state):
         return _result(context, files, {"unchanged": True, "sources": [one.id for one in sources]}, left, "unchanged")
-    with VectorFile(folder, model.dimension) as vectors:
+    with VectorFile(folder, model.dimension) as vectors, one_thread():
         documents = gather(context, sources, vectors, READING)
         if not documents.ids:
             raise MissingRequirementError(
-                f"{_named(wish)} has no document with a usable vector of {model.name}", _advice(wish, model.dimension)
+                _lacking(wish, f"usable vectors of {model.name}"), _advice(wish, model.dimension)
             )
         context.progress(0, 1, "steps", "finding the axes", (READING, REDUCING))
         components = principal_components(vectors.blocks, vectors.count, model.dimension)
-    method = wish.method if vectors.count >= FEWEST_FOR_UMAP else "pca"
-    placed = reduce_by_umap(components.rows) if method == "umap" else components.rows
-    context.progress(0, 1, "steps", "finding clusters", (REDUCING, PARTING))
-    points, labels, rows = _arrange(documents, placed, components, len(sources))
-    context.progress(0, 1, "steps", "following links", (PARTING, LINKING))
-    links = _find_links(context, sources, points, rows)
+        method = wish.method if vectors.count >= FEWEST_FOR_UMAP else "pca"
+        placed = reduce_by_umap(components.rows) if method == "umap" else components.rows
+        context.progress(0, 1, "steps", "finding clusters", (REDUCING, PARTING))
+        points, labels, rows = _arrange(documents, placed, components)
+        context.progress(0, 1, "steps", "following links", (PARTING, LINKING))
+        links = _find_links(context, sources, points, rows)
     context.progress(0, 1, "steps", "writing", (LINKING, 1.0))
     languages = sorted(set(documents.languages))
     facts = {
@@ -149,7 +150,7 @@ def _find_sources(context: Context, wish: Wish) -> tuple[list[MappedSource], lis
     key = choose_model(indexes, context.settings.text("model"))
     if key is None:
         of = f" of dimension {wish.dimension}" if wish.dimension else ""
-        raise MissingRequirementError(f"{_named(wish)} has no vectors{of}", _advice(wish, wish.dimension))
+        raise MissingRequirementError(_lacking(wish, f"vectors{of}"), _advice(wish, wish.dimension))
     found = []
     for source_id, models in indexes:
         model = next((model for model in models if model.key == key), None)
@@ -183,10 +184,10 @@ def _state_of(model: IndexedModel, ledger: Ledger) -> str:
     return store.mapping_state(ledger, model.id, model.profile)
 
 
-def _named(wish: Wish) -> str:
+def _lacking(wish: Wish, what: str) -> str:
     if wish.is_of_one:
-        return f"source {wish.sources[0]!r}"
-    return "none of the sources " + ", ".join(wish.sources)
+        return f"source {wish.sources[0]!r} has no {what}"
+    return f"none of the sources {', '.join(wish.sources)} has {what}"
 
 
 def _advice(wish: Wish, dimension: int | None) -> str:
@@ -203,9 +204,7 @@ def _title(sources: Sequence[MappedSource], wish: Wish) -> str:
     return counted(len(sources), "source")
 
 
-def _arrange(
-    documents: Documents, placed: np.ndarray, components: Components, sources: int
-) -> tuple[Points, list[str], np.ndarray]:
+def _arrange(documents: Documents, placed: np.ndarray, components: Components) -> tuple[Points, list[str], np.ndarray]:
     """The points in the order of the page, the labels of their clusters, and the components of each point.
 
     Addresses that begin alike come after each other: so they take less.

@@ -1,7 +1,8 @@
 """The points of a map as bytes that a page can hold: compressed, and in letters that HTML takes as they are.
 
 Numbers lie in columns, since like compresses with like. Texts are lines; an address says how many characters it shares
-with the one before it. The page's ``decode.js`` is the other half of this file.
+with the one before it, and where it repeats the title, as those of wikis do. The page's ``decode.js`` is the other half
+of this file.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 GREATEST = 65_535
 SHARED = 90  # characters that a line can say it shares: one visible letter of ASCII each
 FIRST = 35  # the letter "#" stands for none
+REPEATED = "\t"  # stands for the title with underscores for spaces; neither text nor address has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,9 @@ def pack_numbers(points: Points, links: NDArray[np.int64]) -> str:
     whole = np.round((points.places + 1) / 2 * GREATEST).astype("<u2")
     columns = [_split_bytes(whole[:, axis]) for axis in range(3)]
     columns += [_split_bytes(column.astype("<u2")) for column in (points.clusters, points.sources, points.languages)]
-    columns += [links[:, end].astype("<u4").tobytes() for end in (0, 1)]
+    sorted_links = links[np.lexsort((links[:, 1], links[:, 0]))]
+    columns.append(np.diff(sorted_links[:, 0], prepend=0).astype("<u4").tobytes())  # small numbers, often 0
+    columns.append(sorted_links[:, 1].astype("<u4").tobytes())
     return _pack(b"".join(columns))
 
 
@@ -49,9 +53,16 @@ def pack_texts(points: Points) -> str:
     """Titles, addresses and snippets, a line each: first all titles, then all addresses, then all snippets."""
     before = ""
     addresses = []
-    for url in points.urls:
+    for url, title in zip(points.urls, points.titles, strict=True):
+        repeated = title.replace(" ", "_")
+        start = url.rfind(repeated)
         shared = _count_shared(before, url)
-        addresses.append(chr(FIRST + shared) + url[shared:])
+        if start >= 0:
+            shared = min(shared, start)
+            rest = url[shared:start] + REPEATED + url[start + len(repeated) :]
+        else:
+            rest = url[shared:]
+        addresses.append(chr(FIRST + shared) + rest)
         before = url
     return _pack("\n".join([*points.titles, *addresses, *points.snippets]).encode())
 

@@ -1,12 +1,13 @@
 """From vectors of hundreds of dimensions to the few that a map shows: by principal components, or by UMAP of these.
 
-The same vectors give the same bytes on every run: sums run over blocks of a fixed size in double precision, what
-differs with the number of threads is rounded away, and the sign of a component, which is arbitrary, is fixed.
+The same vectors give the same bytes on every run: sums run over blocks of a fixed size in double precision and on one
+thread, since the parts of several are added in another order; the sign of a component, which is arbitrary, is fixed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,6 @@ from numpy.typing import NDArray
 
 COMPONENTS = 32  # kept of each document: what clusters, links and UMAP are made of
 NOTHING = 1e-10  # a variance below this is the rounding of vectors of unit length, stored as float32
-ROUNDED = 12  # decimal places that do not depend on the order of a sum
 NEIGHBOURS = 15  # that UMAP keeps together; its own default
 FEWEST_FOR_UMAP = 10
 SEED = 7
@@ -31,8 +31,16 @@ class Components:
     shares: tuple[float, ...]
 
 
+def one_thread() -> AbstractContextManager[object]:
+    """A context in which numpy computes on one thread."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[object] = threadpool_limits(1)
+    return limits
+
+
 def principal_components(blocks: Blocks, count: int, dimension: int) -> Components:
-    """The first principal components of ``count`` vectors of a dimension."""
+    """The first principal components of ``count`` vectors of a dimension. To be called within :func:`one_thread`."""
     total = np.zeros(dimension)
     products = np.zeros((dimension, dimension))
     for block in blocks():
@@ -40,7 +48,7 @@ def principal_components(blocks: Blocks, count: int, dimension: int) -> Componen
         total += wide.sum(axis=0)
         products += wide.T @ wide
     mean = total / count
-    covariance = np.round(products / count - np.outer(mean, mean), ROUNDED)
+    covariance = products / count - np.outer(mean, mean)
     values, vectors = np.linalg.eigh(covariance)
     kept = min(COMPONENTS, dimension)
     values, vectors = values[::-1][:kept], vectors[:, ::-1][:, :kept]

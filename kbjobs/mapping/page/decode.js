@@ -32,6 +32,7 @@ async function readNumbers() {
   for (let end = 0; end < 2; end++) {
     for (let row = 0; row < facts.links; row++, next += 4) links[row * 2 + end] = data.getUint32(next, true);
   }
+  for (let row = 1; row < facts.links; row++) links[row * 2] += links[row * 2 - 2]; // told as steps from the one before
   return { places, groups, links };
 }
 
@@ -39,9 +40,10 @@ async function readTexts() {
   const lines = new TextDecoder().decode(await unpack("texts")).split("\n");
   const urls = [];
   let before = "";
-  for (const line of lines.slice(count, 2 * count)) {
-    before = before.slice(0, line.charCodeAt(0) - 35) + line.slice(1);
-    urls.push(before);
+  for (let row = 0; row < count; row++) {
+    const line = lines[count + row];
+    const rest = line.slice(1).replace("\t", () => lines[row].replaceAll(" ", "_"));
+    urls.push((before = before.slice(0, line.charCodeAt(0) - 35) + rest));
   }
   return { titles: lines.slice(0, count), urls, snippets: lines.slice(2 * count, 3 * count) };
 }

@@ -1,7 +1,7 @@
 // What is looked at, from where, and in which colours: the same for both ways to draw.
 
 const FIELD = 2.4; // how strongly what is near is magnified
-const camera = { yaw: 0.6, pitch: 0.35, distance: 4.2, target: [0, 0, 0] };
+const camera = { yaw: 0.6, pitch: 0.35, distance: 3.6, target: [0, 0, 0] };
 const HOME = { ...camera, target: [...camera.target] };
 
 // The colours of Okabe and Ito (2008), which people tell apart who see some colours alike; on a dark ground their black
