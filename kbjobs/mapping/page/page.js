@@ -22,6 +22,7 @@ async function start() {
   let coloured = null;
   let chosen = -1;
   let hovered = -1;
+  let flight = 0;
   let waiting = false;
   let isDrawn = false;
 
@@ -125,13 +126,17 @@ async function start() {
   function flyTo(target, distance) {
     const from = { target: [...camera.target], distance: camera.distance };
     const began = performance.now();
+    const own = ++flight; // a newer flight ends an older one
+    canvas.classList.add("flying");
     const step = (now) => {
+      if (own !== flight) return;
       const part = stillness.matches ? 1 : Math.min(1, Math.max(0, (now - began) / FLIGHT));
       const eased = part * part * (3 - 2 * part);
       camera.target = from.target.map((value, axis) => value + (target[axis] - value) * eased);
       camera.distance = from.distance + (distance - from.distance) * eased;
       draw();
       if (part < 1) requestAnimationFrame(step);
+      else canvas.classList.remove("flying");
     };
     requestAnimationFrame(step);
   }
