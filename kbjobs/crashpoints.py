@@ -101,7 +101,8 @@ POINTS: tuple[str, ...] = (
     "tags.before_write",
     "tags.written",
     "map.before_rename",
-    "map.renamed",
+    "map.points_renamed",
+    "map.page_renamed",
 )
 
 

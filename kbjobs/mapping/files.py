@@ -56,11 +56,13 @@ def _tells(path: Path, state: str) -> bool:
 def write_page(files: MapFiles, content: str) -> None:
     """Put the page in place."""
     _write(files.page, [content])
+    crash_point("map.page_renamed")
 
 
 def write_points(files: MapFiles, facts: Mapping[str, Any], points: Iterable[Mapping[str, Any]]) -> None:
     """Put the points in place: a JSON object with the facts and a list ``points``, one a line."""
     _write(files.points, _lines(facts, points))
+    crash_point("map.points_renamed")
 
 
 def _lines(facts: Mapping[str, Any], points: Iterable[Mapping[str, Any]]) -> Iterable[str]:
@@ -87,4 +89,3 @@ def _write(path: Path, parts: Iterable[str]) -> None:
         raise
     crash_point("map.before_rename")
     unfinished.replace(path)
-    crash_point("map.renamed")

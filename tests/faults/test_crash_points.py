@@ -97,9 +97,10 @@ ONLINE = {"tags.answered"}  # tests/phases/test_suggest_tags_online.py
 BATCHES = {point for point in POINTS if point.startswith("batch.")}  # tests/phases/test_batch_api_kills.py
 COMPACT = {point for point in POINTS if point.startswith("compact.")}  # tests/indexing/test_compact.py
 SERVER = {point for point in POINTS if point.startswith("server.")}  # tests/faults/test_chroma_kills.py
+MAPS = {point for point in POINTS if point.startswith("map.")}  # tests/phases/test_visualisation.py
 PACKS = {point for point in POINTS if point.startswith(("pack.", "install.", "upload."))}  # tests/packs, test_upload.py
 ELSEWHERE = (
-    CANCEL_ONLY | CHAIN_ONLY | SCRAPE | DELETE | ONLINE | BATCHES | COMPACT | SERVER | PACKS | OTHER_TYPES.keys()
+    CANCEL_ONLY | CHAIN_ONLY | SCRAPE | DELETE | ONLINE | BATCHES | COMPACT | SERVER | PACKS | MAPS | OTHER_TYPES.keys()
 )
 
 
