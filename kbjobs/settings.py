@@ -298,6 +298,15 @@ class Home:
         """Space set aside for the moment when the disk is full."""
         return self.path / "locks" / "reserve"
 
+    def map_page(self, source: str | None) -> Path:
+        """The page of the map of a source, None for that of several; its points lie beside it, as .json.
+
+        No source's id begins with "_": a source that is called as the map of several has a file of its own.
+        """
+        several = "map"
+        name = several if source is None else f"_{several}" if source == several else source
+        return self.visualisation / f"{name}.html"
+
     def worker_lock(self, run_id: str) -> Path:
         """Held by a worker for its whole life."""
         return self.path / "locks" / f"run-{run_id}.lock"

@@ -46,7 +46,8 @@ NEIGHBOURS = {("indexing", "scanning")}
 HEAVY = {
     "chromadb", "torch", "sentence_transformers", "openai", "sklearn", "pinecone", "libzim", "onnxruntime", "openvino",
     "transformers", "tokenizers", "numpy", "pydantic", "sqlite_utils", "selectolax",
-    "tree_sitter", "tree_sitter_toml", "py3langid", "pypdfium2", "httpx", "httpcore", "protego", "zstandard", "obstore", "umap",
+    "tree_sitter", "tree_sitter_toml", "py3langid", "pypdfium2", "httpx", "httpcore", "protego", "zstandard", "obstore",
+    "umap", "threadpoolctl",
 }  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -219,6 +220,7 @@ def test_a_submit_loads_no_library_of_the_worker() -> None:
         ("clear_vectors", "ClearVectorsParams()"),
         ("suggest_tags", "SuggestTagsParams()"),
         ("delete_source", "DeleteSourceParams(confirm='docs')"),
+        ("visualisation", "VisualisationParams()"),
     ],
 )
 @pytest.mark.usefixtures("minilm")

@@ -14,7 +14,7 @@ from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.dimensions import LOCAL_DIMENSIONS
 from kbjobs.errors import KbjobsError, MissingRequirementError
 from kbjobs.mapping.clustering import find_clusters
-from kbjobs.mapping.files import MapFiles, files_of, write_page, write_points
+from kbjobs.mapping.files import MapFiles, write_page, write_points
 from kbjobs.mapping.gathering import Documents, MappedSource, VectorFile, choose_model, gather
 from kbjobs.mapping.labels import label_clusters
 from kbjobs.mapping.linking import StrongestLinks
@@ -60,7 +60,7 @@ def draw_map(context: Context, wish: Wish) -> PhaseResult:
         context.log.warning("left out: %s", reason)
     folder = context.home.visualisation
     folder.mkdir(mode=0o700, exist_ok=True)
-    files = files_of(folder, sources[0].id if wish.is_of_one else None)
+    files = MapFiles(context.home.map_page(sources[0].id if wish.is_of_one else None))
     model = sources[0].model
     state = hash_json(
         [FORMAT, page_version(), wish.method, model.key, [[one.id, one.name, one.state] for one in sources], left]

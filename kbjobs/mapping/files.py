@@ -11,38 +11,23 @@ from typing import Any
 
 from kbjobs.crashpoints import crash_point
 
-ALL = "map"
 HEAD = 4_096  # bytes at whose end a file must have told its state
 
 
 @dataclass(frozen=True, slots=True)
 class MapFiles:
-    """The page of a map and its points, in the folder of maps."""
+    """The page of a map, an HTML file, and its points, a JSON file beside it."""
 
-    folder: Path
-    name: str
-
-    @property
-    def page(self) -> Path:
-        """The HTML file."""
-        return self.folder / f"{self.name}.html"
+    page: Path
 
     @property
     def points(self) -> Path:
         """The JSON file."""
-        return self.folder / f"{self.name}.json"
+        return self.page.with_suffix(".json")
 
     def are_of(self, state: str) -> bool:
         """Whether both files are there and show that state."""
         return all(_tells(path, state) for path in (self.page, self.points))
-
-
-def files_of(folder: Path, source: str | None) -> MapFiles:
-    """The files of the map of a source, None for that of several.
-
-    No source's id begins with "_": a source that is called as the map of all has a name of its own.
-    """
-    return MapFiles(folder, ALL if source is None else f"_{ALL}" if source == ALL else source)
 
 
 def _tells(path: Path, state: str) -> bool:

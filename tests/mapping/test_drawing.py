@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,24 @@ def test_a_hostile_name_and_labels_stay_text(home: Home, tmp_path: Path) -> None
     draw_source(home, "wiki")
     page = (home.visualisation / "wiki.html").read_text()
     assert "alert(1)</script>" not in page and "<title>Map of &lt;/title&gt;" in page and "{{state}}" in page
+
+
+@pytest.mark.slow
+def test_umap_draws_the_same_on_every_run(home: Home) -> None:
+    if find_spec("umap") is None:
+        pytest.skip("umap-learn is not installed: pip install 'kbjobs[umap]'")
+    fill_map(home, "wiki", mixed_documents("wiki", 60))
+    result = draw_source(home, "wiki", "umap")
+    assert result.counts["method"] == "umap" and result.counts["explained_variance"] is None
+    before = points_of(home, "wiki")
+    (home.visualisation / "wiki.json").unlink()
+    draw_source(home, "wiki", "umap")
+    assert points_of(home, "wiki") == before
+    draw_source(home, "wiki", "pca")
+    assert points_of(home, "wiki")["points"] != before["points"]
+    fill_map(home, "few", mixed_documents("few", 5))
+    few = draw_source(home, "few", "umap")
+    assert few.counts["method"] == "pca" and "UMAP needs 10 documents" in few.summary
 
 
 def test_many_sources_have_one_map(home: Home) -> None:

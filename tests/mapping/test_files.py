@@ -10,18 +10,19 @@ from typing import Any
 
 import pytest
 
-from kbjobs.mapping.files import files_of, write_page, write_points
+from kbjobs.mapping.files import MapFiles, write_page, write_points
+from kbjobs.settings import Home
 from kbjobs.store.sources import is_source_id
 
 
-def test_a_source_called_map_has_files_of_its_own(tmp_path: Path) -> None:
-    names = [files_of(tmp_path, source).name for source in (None, "map", "wiki", "map.x")]
-    assert names == ["map", "_map", "wiki", "map.x"]
+def test_a_source_called_map_has_files_of_its_own(home: Home) -> None:
+    names = [MapFiles(home.map_page(source)).points.name for source in (None, "map", "wiki", "map.x")]
+    assert names == ["map.json", "_map.json", "wiki.json", "map.x.json"]
     assert not is_source_id("_map")
 
 
 def test_both_files_tell_their_state(tmp_path: Path) -> None:
-    files = files_of(tmp_path, "wiki")
+    files = MapFiles(tmp_path / "wiki.html")
     assert not files.are_of("abc")
     write_page(files, '<meta content="abc">')
     assert not files.are_of("abc")
@@ -32,7 +33,7 @@ def test_both_files_tell_their_state(tmp_path: Path) -> None:
 
 
 def test_what_fails_on_the_way_leaves_the_old_file(tmp_path: Path) -> None:
-    files = files_of(tmp_path, None)
+    files = MapFiles(tmp_path / "map.html")
     write_points(files, {"state": "old"}, [])
 
     def broken() -> Iterator[dict[str, Any]]:

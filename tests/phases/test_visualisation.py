@@ -142,6 +142,15 @@ def test_the_worker_waits_for_a_source_that_a_command_works_on(home: Home) -> No
     assert (home.visualisation / "map.html").exists()
 
 
+def test_the_map_of_a_deleted_source_goes_with_it(home: Home, kbjobs: Kbjobs) -> None:
+    for name in ("map", "b"):
+        fill_map(home, name, mixed_documents(name, 4))
+        kbjobs("run", "visualisation", name)
+    kbjobs("run", "visualisation")
+    kbjobs("run", "delete-source", "map", "--confirm", "map")
+    assert sorted(path.name for path in home.visualisation.iterdir()) == ["b.html", "b.json", "map.html", "map.json"]
+
+
 @pytest.mark.parametrize("point", POINTS)
 def test_a_kill_leaves_the_old_files_or_the_new_ones(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
