@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from kbjobs.context import Context
 from kbjobs.errors import KbjobsError
-from kbjobs.mapping.texts import SNIPPET, TITLE, clean, safe_url
+from kbjobs.mapping.texts import SNIPPET, TITLE, clean, cut, safe_url
 from kbjobs.store import mapping as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import IndexedModel
@@ -139,7 +139,7 @@ def _add(documents: Documents, one: store.MappedDocument, source: int) -> None:
     documents.ids.append(one.doc_id)
     documents.titles.append(title or one.doc_id)
     documents.urls.append(safe_url(one.url))
-    documents.snippets.append(clean(snippet.removeprefix(title), SNIPPET))
+    documents.snippets.append(cut(snippet.removeprefix(title).lstrip(), SNIPPET))
     documents.languages.append(clean(one.language, 20))
     documents.sources.append(source)
 

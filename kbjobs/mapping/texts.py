@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
+from functools import cache
 from urllib.parse import urlsplit
 
 TITLE, SNIPPET = 100, 80  # characters shown of each
@@ -26,20 +28,30 @@ MOST_MARKS = 4  # that one letter may carry
 
 def clean(text: str, most: int) -> str:
     """The text in one line of at most ``most`` characters, with nothing in it but what is seen."""
-    text = " ".join(text[: 4 * most + 200].translate(_TABLE).split())
-    if not text.isascii():
-        text = _thin(text)
+    text = " ".join(text[: 2 * most + 100].translate(_TABLE).split())
+    if not text.isascii() and not _marks().isdisjoint(text):
+        text = "".join(_thin(text))
+    return cut(text, most)
+
+
+def cut(text: str, most: int) -> str:
+    """The text, with "…" in place of what is beyond ``most`` characters."""
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
 
-def _thin(text: str) -> str:
-    """Without the marks that are piled upon a letter."""
-    kept, marks = [], 0
+@cache
+def _marks() -> frozenset[str]:
+    """What is written upon, below or around a letter."""
+    return frozenset(char for char in map(chr, range(0x300, 0x20000)) if unicodedata.category(char)[0] == "M")
+
+
+def _thin(text: str) -> Iterator[str]:
+    """The characters without the marks that are piled upon a letter."""
+    marks = 0
     for char in text:
-        marks = marks + 1 if unicodedata.category(char)[0] == "M" else 0
+        marks = marks + 1 if char in _marks() else 0
         if marks <= MOST_MARKS:
-            kept.append(char)
-    return "".join(kept)
+            yield char
 
 
 def safe_url(url: str) -> str:
