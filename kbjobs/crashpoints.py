@@ -110,6 +110,9 @@ POINTS: tuple[str, ...] = (
     "tags.answered",
     "tags.before_write",
     "tags.written",
+    "map.before_rename",
+    "map.points_renamed",
+    "map.page_renamed",
 )
 
 

@@ -295,6 +295,11 @@ class Home:
         return self.path / "packs"
 
     @property
+    def visualisation(self) -> Path:
+        """The maps of sources: a page and its points each."""
+        return self.path / "visualisation"
+
+    @property
     def downloads(self) -> Path:
         """What is being fetched, until it is in its place."""
         return self.path / "downloads"
@@ -308,6 +313,15 @@ class Home:
     def reserve(self) -> Path:
         """Space set aside for the moment when the disk is full."""
         return self.path / "locks" / "reserve"
+
+    def map_page(self, source: str | None) -> Path:
+        """The page of the map of a source, None for that of several; its points lie beside it, as .json.
+
+        No source's id begins with "_": a source that is called as the map of several has a file of its own.
+        """
+        several = "map"
+        name = several if source is None else f"_{several}" if source == several else source
+        return self.visualisation / f"{name}.html"
 
     def worker_lock(self, run_id: str) -> Path:
         """Held by a worker for its whole life."""

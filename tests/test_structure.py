@@ -32,7 +32,7 @@ FLOORS = [
     {"chains.file"},
     {"chains"},
     {"phases"},
-    {"deleting", "indexing", "packs", "scanning", "scraping", "searching", "tagging"},
+    {"deleting", "indexing", "mapping", "packs", "scanning", "scraping", "searching", "tagging"},
     {"context"},
     {"storage", "vectors"},
     {"embedding"},
@@ -47,7 +47,7 @@ HEAVY = {
     "chromadb", "torch", "sentence_transformers", "openai", "sklearn", "pinecone", "libzim", "onnxruntime", "openvino",
     "transformers", "tokenizers", "numpy", "pydantic", "sqlite_utils", "selectolax",
     "tree_sitter", "tree_sitter_toml", "py3langid", "pypdfium2", "httpx", "httpcore", "protego", "zstandard",
-    "obstore", "ijson",
+    "obstore", "ijson", "umap", "threadpoolctl",
 }  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -220,6 +220,7 @@ def test_a_submit_loads_no_library_of_the_worker() -> None:
         ("clear_vectors", "ClearVectorsParams()"),
         ("suggest_tags", "SuggestTagsParams()"),
         ("delete_source", "DeleteSourceParams(confirm='docs')"),
+        ("visualisation", "VisualisationParams()"),
     ],
 )
 @pytest.mark.usefixtures("minilm")

@@ -79,7 +79,7 @@ def plan_job(
         source=source_id,
         params=entries[0].params if chain.is_single else {},
         phases=tuple(entries),
-        resources=chain.phases[0].job_type.resources(source_id),
+        resources=_resources(chain, source_id, entries),
         priority=priority,
         dimension=entries[first].dimension,
         operation=chain.phases[first].job_type.operation,
@@ -89,6 +89,15 @@ def plan_job(
         ends_source=any(phase.job_type.ends_source for phase in chain.phases),
     )
     return Planned(job, tuple(notes))
+
+
+def _resources(chain: Chain, source_id: str | None, entries: Sequence[PhaseState]) -> tuple[str, ...]:
+    """What only one running job may hold at a time, of all its phases."""
+    found: dict[str, None] = {}
+    for phase, entry in zip(chain.phases, entries, strict=True):
+        params = phase.job_type.params.model_validate(entry.params)
+        found.update(dict.fromkeys(phase.job_type.resources(source_id, params)))
+    return tuple(found)
 
 
 def check_phases(

@@ -8,6 +8,7 @@ from typing import Any
 
 from kbjobs.commands._errors import printable
 from kbjobs.commands._render import open_console, print_table
+from kbjobs.settings import current_home
 
 BAR = 30  # characters of the longest bar of a histogram
 MOST_TYPES = 12
@@ -75,4 +76,10 @@ def _show_lengths(lengths: list[dict[str, Any]]) -> None:
     print_table(("characters of text", "pages", ""), rows)
 
 
-REPORTS: dict[str, Callable[[dict[str, Any]], None]] = {"zim_inspect": _show_zim}
+def _show_map(result: dict[str, Any]) -> None:
+    home = current_home().path
+    print(printable(f"{home / result['html']}"))
+    print(printable(f"{home / result['json']}"))
+
+
+REPORTS: dict[str, Callable[[dict[str, Any]], None]] = {"zim_inspect": _show_zim, "visualisation": _show_map}

@@ -113,10 +113,15 @@ def read_limits(
     return Limits(start, end, parse_duration(timeout) if timeout else None, retries)
 
 
-def submit(chain: Chain, sources: Sequence[str | None], options: dict[str, Any]) -> None:
+def submit(
+    chain: Chain,
+    sources: Sequence[str | None],
+    options: dict[str, Any],
+    finish: Callable[[Job], None] | None = None,
+) -> None:
     """Submit a job for each source, then print their ids or follow them. ``options`` are those of SUBMIT_OPTIONS.
 
-    Everything is checked before anything is queued.
+    Everything is checked before anything is queued. ``finish`` is called with each job that was followed to a good end.
     """
     from kbjobs.api import get_job_manager
 
@@ -150,6 +155,9 @@ def submit(chain: Chain, sources: Sequence[str | None], options: dict[str, Any])
     if mode not in (ProgressMode.JSON, ProgressMode.NONE) and code != ExitCode.CTRL_C:
         for job in jobs:
             show_report(job.type, manager.get_status(job.id).result)
+    if finish is not None and code == ExitCode.DONE:
+        for job in jobs:
+            finish(manager.get_status(job.id))
     raise typer.Exit(code)
 
 

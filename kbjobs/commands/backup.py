@@ -26,8 +26,8 @@ def backup(
 ) -> None:
     """Write state, settings, chains, ledgers and copied pages into one file, consistent while jobs run.
 
-    Vector stores are not in it, kbjobs sources rebuild makes them from the ledgers; nor are models, engines, logs
-    and secrets. Exits 3 where a damaged source could not be taken whole.
+    Vector stores are not in it, kbjobs sources rebuild makes them from the ledgers; nor are models, engines,
+    maps, logs and secrets. Exits 3 where a damaged source could not be taken whole.
 
     Example:  kbjobs backup /srv/backup/kbjobs.tar
     """

@@ -6,6 +6,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 from keyword import iskeyword
 from pathlib import Path
 from types import NoneType, UnionType
@@ -18,6 +19,7 @@ from typer.core import TyperGroup
 from kbjobs.chains.file.reading import read_chain
 from kbjobs.chains.library import built_in_names, find_built_in
 from kbjobs.commands._asking import NO_INPUT, ask_for_id
+from kbjobs.commands._opening import show_page
 from kbjobs.commands._submitting import SUBMIT_OPTIONS, submit, with_options
 from kbjobs.embedding.dimensions import DIMENSIONS, LOCAL_DIMENSIONS, Dimension, list_dimensions
 from kbjobs.errors import UsageError
@@ -36,6 +38,13 @@ TARGET = Annotated[
 NEW_SOURCE = Annotated[
     str | None,
     typer.Option("--source", help="Its id; default: made of the name of the file.", metavar="ID", show_default=False),
+]
+SEVERAL = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[SOURCE…]", help="Ids of sources; none: all that are indexed.", show_default=False),
+]
+OPEN = Annotated[
+    bool, typer.Option("--open", help="Show it in a browser once it is there.", rich_help_panel="Options of the type")
 ]
 SOURCE = Annotated[str, typer.Argument(help="Id of the source.", show_default=False)]
 
@@ -132,6 +141,8 @@ def command_of(kind: JobType, shown_as: str = "") -> Callable[..., None]:
     """The command that submits a job of a type; ``shown_as``: another name than that of run, in its example."""
     if kind.takes_file:
         return _file_command(kind)
+    if kind.takes_sources:
+        return _several_command(kind)
     if kind.ends_source:
         return _deleting_command(kind, f"kbjobs {shown_as or f'run {kind.command}'} wiki")
     return _command(kind.name, kind.description, kind.params.model_fields, kind.examples)
@@ -185,6 +196,33 @@ def _file_command(kind: JobType) -> Callable[..., None]:
     parameters += [(field, *_option(field, declared)) for field, declared in fields.items()]
     example = f"Example:  kbjobs run {kind.command} wikibooks_be_all_nopic_2017-02.zim"
     return with_options(command, [*parameters, *SUBMIT_OPTIONS], f"{kind.description}\n\n{example}")
+
+
+def _several_command(kind: JobType) -> Callable[..., None]:
+    """The command of a type that takes several sources or none, and makes a page to be looked at."""
+    fields = {name: field for name, field in kind.params.model_fields.items() if name != "sources"}
+
+    def command(**values: Any) -> None:
+        from kbjobs.api import get_job_manager
+
+        manager, names = get_job_manager(), list(dict.fromkeys(values["source"] or ()))
+        if values["open"] and values["detach"]:
+            raise UsageError("--open and --detach were both given", "Follow the job to see what it makes.")
+        params = {field: values[field] for field in fields if values[field] is not None}
+        if len(names) > 1:
+            params["sources"] = names
+        finish = partial(show_page, manager) if values["open"] else None
+        submit(manager.find_chain(kind.name, params), names if len(names) == 1 else [None], values, finish)
+
+    parameters: list[tuple[str, Any, Any]] = [("source", SEVERAL, None)]
+    parameters += [(field, *_option(field, declared)) for field, declared in fields.items()]
+    parameters.append(("open", OPEN, False))
+    examples = (f"kbjobs run {kind.command} wiki", *kind.examples)
+    return with_options(
+        command,
+        [*parameters, *SUBMIT_OPTIONS],
+        "\n\n".join([kind.description, *(f"Example:  {example}" for example in examples)]),
+    )
 
 
 def _command(

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -229,7 +229,10 @@ def _work(home: Home, queue: Queue, job: Job, writer: ProgressWriter, stop: thre
                 progress.tell()
             crash_point("phase.recorded")
 
-        with _lock_source(source, is_stopping, is_ending=job.ends_source and not is_read):
+        with ExitStack() as locks:
+            locks.enter_context(_lock_source(source, is_stopping, is_ending=job.ends_source and not is_read))
+            for other in _list_others(home, phases):
+                locks.enter_context(_lock_source(other, is_stopping, is_ending=False))
             crash_point("worker.source_locked")
             if is_read and source is not None and source.manifest.exists():
                 source.update_manifest()
@@ -262,6 +265,16 @@ def find_pasts(queue: Queue, job: Job) -> dict[int, Past]:
         for index, phase in enumerate(job.phases)
         if (last := known.get(history.kind_of(phase))) is not None
     }
+
+
+def _list_others(home: Home, phases: Sequence[Phase]) -> list[SourceFolder]:
+    """The sources that are there of those on which the phases work beside that of the job.
+
+    In one order in all workers: no two wait for each other.
+    """
+    names = sorted({name for phase in phases for name in phase.job_type.works_on(phase.params)})
+    folders = [SourceFolder(home.sources, name) for name in names]
+    return [folder for folder in folders if folder.manifest.exists()]
 
 
 def _lock_source(

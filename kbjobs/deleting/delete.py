@@ -133,6 +133,9 @@ def delete_source(context: Context, keep_files: bool, has_left_cloud: bool = Fal
             context.saved(1)
             context.progress(min(removed, facts.files), facts.files, "files", "removing files", eta_matters=False)
 
+    page = context.home.map_page(context.source.id)
+    for file in (page, page.with_suffix(".json")):
+        file.unlink(missing_ok=True)
     removal.finish(report)
     crash_point("delete.removed")
     if not is_recorded:

@@ -37,6 +37,11 @@ def no_advice(home: Home, settings: Settings, source: SourceFolder, params: Any,
     return []
 
 
+def no_other_sources(params: Any) -> tuple[str, ...]:
+    """The sources beside that of the job on which a type works that knows of none."""
+    return ()
+
+
 def fill_nothing(home: Home, settings: Settings, params: Any) -> Plan:
     """The plan of a type whose parameters are complete as they are given."""
     return Plan(params)
@@ -52,6 +57,8 @@ class JobType:
     ``advise`` names what in the state of the source makes the phase pointless or costly, given the planned parameters
     and the types that run before it in the same chain; it only reads, and must stay light. ``takes_file``: in the place
     of a source a file may be named, for the parameter ``path``; ``name_source`` then makes a source's id of its path.
+    ``takes_sources``: several sources or none may be named, for the parameter ``sources``; a single one is that of the
+    job. ``works_on`` gives the ids of the sources that a job with the planned parameters works on beside its own.
     ``makes_source``: the source need not be there yet. ``ends_source``: after it there is no source any more. It may
     be damaged, the job is alone on it, and the parameter ``confirm`` repeats its id. ``dry_type``: the type that a job
     with the parameter ``dry_run`` is one of, with those of the other parameters that it knows. ``examples`` are command
@@ -76,6 +83,8 @@ class JobType:
     secrets: tuple[str, ...] = ()
     needs_source: bool = True
     takes_file: bool = False
+    takes_sources: bool = False
+    works_on: Callable[[Any], tuple[str, ...]] = no_other_sources
     name_source: Callable[[str], str] | None = None
     makes_source: bool = False
     ends_source: bool = False
@@ -88,6 +97,11 @@ class JobType:
         return self.name.replace("_", "-")
 
     @property
+    def place(self) -> str:
+        """What its command takes, for people."""
+        return "PATH|SOURCE" if self.takes_file else "[SOURCE…]" if self.takes_sources else "SOURCE"
+
+    @property
     def reads_source(self) -> bool:
         """Whether its source must be there whole."""
         return self.needs_source and not self.ends_source
@@ -96,7 +110,7 @@ class JobType:
         """The type as the JSON that ``--json`` prints; ``parameters`` are the properties of a JSON Schema."""
         return {
             "name": self.name,
-            "command": f"kbjobs run {self.command} {'PATH|SOURCE' if self.takes_file else 'SOURCE'}",
+            "command": f"kbjobs run {self.command} {self.place}",
             "label": self.label,
             "description": self.description,
             "category": self.category,
@@ -108,6 +122,11 @@ class JobType:
             "parameters": self.params.model_json_schema().get("properties", {}),
         }
 
-    def resources(self, source_id: str | None) -> tuple[str, ...]:
-        """What only one running job may hold at a time."""
-        return () if source_id is None else (f"source:{source_id}",)
+    def resources(self, source_id: str | None, params: Any) -> tuple[str, ...]:
+        """What only one running job may hold at a time: each source it works on.
+
+        A job over several sources has nothing else in common with one over others, but what it writes: so the type too.
+        """
+        sources = () if source_id is None else (f"source:{source_id}",)
+        others = tuple(f"source:{name}" for name in self.works_on(params))
+        return (*sources, *others, f"type:{self.name}") if others else sources

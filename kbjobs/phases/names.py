@@ -19,6 +19,7 @@ NAMES: tuple[str, ...] = (
     "upload",
     "pinecone_sync",
     "pinecone_sync_dry",
+    "visualisation",
 )
 # Not for people: what the API makes jobs of.
 INTERNAL: tuple[str, ...] = ("python_function",)

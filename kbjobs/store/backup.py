@@ -38,7 +38,7 @@ HEAD_NAME = "kbjobs-backup.json"
 INDEX_NAME = "kbjobs-index.json"
 MAX_INDEX_BYTES = 256 * 1024 * 1024  # about a million pages
 IN_MEMORY_BYTES = 32 * 1024 * 1024  # a larger file is copied to the disk first
-NEVER_IN_IT = ("vector stores", "models", "engines", "logs", "secrets")
+NEVER_IN_IT = ("vector stores", "models", "engines", "maps", "logs", "secrets")
 _MEMBER = re.compile(
     r"state\.db|config\.toml|chains/[^/]+\.toml"
     rf"|sources/{SOURCE_ID.pattern}/(?:manifest\.json|source\.db|(?:pages|assets)/.+)",

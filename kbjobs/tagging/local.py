@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kbjobs.content.terms import key_terms
 from kbjobs.context import Context
 from kbjobs.embedding.base import Embedder, EmbeddingError
 from kbjobs.store import tagging as store
@@ -17,7 +18,6 @@ from kbjobs.store.ledger import Ledger
 from kbjobs.store.tagging import TaggedDocument
 from kbjobs.tagging.sampling import folder_of
 from kbjobs.tagging.suggestion import EVIDENCE, make_tag
-from kbjobs.tagging.terms import key_terms
 from kbjobs.tagging.vectors import document_vectors
 from kbjobs.tagging.vocabulary import Vocabulary
 

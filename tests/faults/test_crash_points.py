@@ -99,6 +99,7 @@ COMPACT = {point for point in POINTS if point.startswith("compact.")}  # tests/i
 SERVER = {point for point in POINTS if point.startswith("server.")}  # tests/faults/test_chroma_kills.py
 # tests/packs, tests/phases/test_upload.py
 PACKS = {point for point in POINTS if point.startswith(("pack.", "install.", "upload.", "withdraw."))}
+MAPS = {point for point in POINTS if point.startswith("map.")}  # tests/phases/test_visualisation.py
 PINECONE = {point for point in POINTS if point.startswith("pinecone.")}  # tests/phases/test_pinecone_sync.py
 ELSEWHERE = (
     CANCEL_ONLY
@@ -111,6 +112,7 @@ ELSEWHERE = (
     | SERVER
     | PACKS
     | PINECONE
+    | MAPS
     | OTHER_TYPES.keys()
 )
 

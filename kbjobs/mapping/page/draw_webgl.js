@@ -1,0 +1,92 @@
+// Drawing by WebGL 2: all points in one call. Returns null where there is none.
+
+const VERTEX = `#version 300 es
+in vec3 place; in float group;
+uniform bool lines; uniform mat3 turned; uniform vec3 target; uniform vec2 scale; uniform float distance_, size, ratio, shown[${MOST_GROUPS}];
+flat out int kind; out float hidden;
+void main() {
+  kind = int(group);
+  vec3 seen = turned * (place * 2.0 - 1.0 - target);
+  float depth = distance_ - seen.z;
+  gl_Position = vec4(scale * seen.xy, depth * 1.002 - 0.04, depth);
+  gl_PointSize = clamp(size / depth, 2.0, 16.0) * ratio;
+  hidden = 1.0 - shown[kind];
+  if (hidden > 0.5 && !lines) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
+}`;
+const FRAGMENT = `#version 300 es
+precision mediump float;
+flat in int kind; in float hidden;
+uniform bool lines;
+uniform vec3 colours[${MOST_GROUPS}];
+out vec4 colour;
+void main() {
+  if (lines) { if (hidden > 0.0) discard; colour = vec4(0.5, 0.5, 0.5, 0.35); return; }
+  vec2 at = gl_PointCoord * 2.0 - 1.0;
+  int shape = kind / 8;
+  float far = shape == 0 ? dot(at, at) : shape == 1 ? max(abs(at.x), abs(at.y)) * 1.2
+    : shape == 2 ? abs(at.x) + abs(at.y) : max(abs(at.x) * 1.7 - at.y * 0.85 + 0.15, at.y * 1.1);
+  if (far > 1.0) discard;
+  colour = vec4(colours[kind] * (far > 0.7 ? 0.8 : 1.0), 1.0);
+}`;
+
+function drawByWebGL(canvas, places, links) {
+  const gl = canvas.getContext("webgl2", { antialias: false, preserveDrawingBuffer: false });
+  if (!gl) return null;
+  const program = gl.createProgram();
+  for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
+    const shader = gl.createShader(kind);
+    gl.shaderSource(shader, source);
+    gl.compileShader(shader);
+    gl.attachShader(program, shader);
+  }
+  gl.linkProgram(program);
+  if (!gl.getProgramParameter(program, gl.LINK_STATUS)) return null;
+  gl.useProgram(program);
+  const uniform = (name) => gl.getUniformLocation(program, name);
+  const buffer = (target, content) => {
+    const made = gl.createBuffer();
+    gl.bindBuffer(target, made);
+    gl.bufferData(target, content, gl.STATIC_DRAW);
+    return made;
+  };
+  const attribute = (name, size, type, normalized) => {
+    const location = gl.getAttribLocation(program, name);
+    gl.enableVertexAttribArray(location);
+    gl.vertexAttribPointer(location, size, type, normalized, 0, 0);
+  };
+  buffer(gl.ARRAY_BUFFER, places);
+  attribute("place", 3, gl.UNSIGNED_SHORT, true);
+  const groups = buffer(gl.ARRAY_BUFFER, new Uint8Array(count));
+  attribute("group", 1, gl.UNSIGNED_BYTE, false);
+  buffer(gl.ELEMENT_ARRAY_BUFFER, links);
+  gl.enable(gl.DEPTH_TEST);
+  gl.enable(gl.BLEND);
+  gl.blendFunc(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA);
+  return {
+    name: "webgl",
+    group(numbers) {
+      gl.bindBuffer(gl.ARRAY_BUFFER, groups);
+      gl.bufferData(gl.ARRAY_BUFFER, numbers, gl.STATIC_DRAW);
+    },
+    draw(width, height, ratio, shown, withLinks) {
+      gl.viewport(0, 0, canvas.width, canvas.height);
+      gl.clearColor(...channels(backdrop()), 1);
+      gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
+      const least = Math.min(width, height);
+      gl.uniformMatrix3fv(uniform("turned"), true, rotation());
+      gl.uniform3fv(uniform("target"), camera.target);
+      gl.uniform2f(uniform("scale"), (FIELD * least) / width, (FIELD * least) / height);
+      gl.uniform1f(uniform("distance_"), camera.distance);
+      gl.uniform1f(uniform("size"), baseSize());
+      gl.uniform1f(uniform("ratio"), ratio);
+      gl.uniform1fv(uniform("shown"), shown);
+      gl.uniform3fv(uniform("colours"), Array.from({ length: MOST_GROUPS }, (_, group) => channels(colourOf(group))).flat());
+      gl.uniform1i(uniform("lines"), 0);
+      gl.drawArrays(gl.POINTS, 0, count);
+      if (withLinks) {
+        gl.uniform1i(uniform("lines"), 1);
+        gl.drawElements(gl.LINES, links.length, gl.UNSIGNED_INT, 0);
+      }
+    },
+  };
+}

@@ -1,0 +1,83 @@
+"""From vectors of hundreds of dimensions to the few that a map shows: by principal components, or by UMAP of these.
+
+The same vectors give the same bytes on every run: sums run over blocks of a fixed size in double precision and on one
+thread, since the parts of several are added in another order; the sign of a component, which is arbitrary, is fixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+COMPONENTS = 32  # kept of each document: what clusters, links and UMAP are made of
+NOTHING = 1e-10  # a variance below this is the rounding of vectors of unit length, stored as float32
+NEIGHBOURS = 15  # that UMAP keeps together; its own default
+FEWEST_FOR_UMAP = 10
+SEED = 7
+
+Blocks = Callable[[], Iterator[NDArray[np.float32]]]
+"""Reads the vectors from the start, a block of rows at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """A row of coordinates for each document, and the share of the whole variance that each component has."""
+
+    rows: NDArray[np.float32]
+    shares: tuple[float, ...]
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """A context in which numpy computes on one thread."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[object] = threadpool_limits(1)
+    return limits
+
+
+def principal_components(blocks: Blocks, count: int, dimension: int) -> Components:
+    """The first principal components of ``count`` vectors of a dimension. To be called within :func:`one_thread`."""
+    total = np.zeros(dimension)
+    products = np.zeros((dimension, dimension))
+    for block in blocks():
+        wide = block.astype(np.float64)
+        total += wide.sum(axis=0)
+        products += wide.T @ wide
+    mean = total / count
+    covariance = products / count - np.outer(mean, mean)
+    values, vectors = np.linalg.eigh(covariance)
+    kept = min(COMPONENTS, dimension)
+    values, vectors = values[::-1][:kept], vectors[:, ::-1][:, :kept]
+    vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(kept)])
+    vectors[:, values < NOTHING] = 0.0
+    rows = np.zeros((count, COMPONENTS), np.float32)
+    start = 0
+    for block in blocks():
+        rows[start : start + len(block), :kept] = (block.astype(np.float64) - mean) @ vectors
+        start += len(block)
+    whole = float(np.trace(covariance))
+    shares = tuple(round(float(value / whole), 6) if value >= NOTHING else 0.0 for value in values)
+    return Components(rows, shares)
+
+
+def reduce_by_umap(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Three coordinates for each row by UMAP, the same on every run: its seed makes it use one thread."""
+    import umap
+
+    neighbours = min(NEIGHBOURS, len(rows) - 1)
+    found = umap.UMAP(n_components=3, n_neighbors=neighbours, random_state=SEED, n_jobs=1).fit_transform(rows)
+    return np.asarray(found, np.float32)
+
+
+def fit_into_cube(rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The first three columns, moved and scaled alike so that the farthest lies at -1 or 1 of one of them."""
+    wide = rows[:, :3].astype(np.float64)
+    if not len(wide):
+        return wide
+    wide -= (wide.max(axis=0) + wide.min(axis=0)) / 2
+    most = float(np.abs(wide).max())
+    return wide / most if most > 0 else wide

@@ -1,0 +1,123 @@
+"""Visualize: a map of sources, on which documents that are about the same lie near each other.
+
+The files are written beside and renamed: a kill leaves the old map or the new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Literal
+
+from pydantic import Field
+
+from kbjobs.context import Context, PhaseResult
+from kbjobs.embedding.dimensions import DIMENSIONS, Dimension, list_dimensions
+from kbjobs.errors import MissingRequirementError, UsageError
+from kbjobs.phases.base import JobType, Params, Plan
+from kbjobs.settings import Home, Settings
+from kbjobs.store.sources import SourceFolder, check_source_id, list_source_ids
+
+INDEXES = ("index_online", "index_offline")
+
+
+class VisualisationParams(Params):
+    """Parameters of visualisation."""
+
+    sources: list[str] | None = Field(
+        None,
+        description="Sources that are drawn on one map, where the job itself has none; default: all that are indexed.",
+    )
+    method: Literal["pca", "umap"] = Field(
+        "pca", description="How places are found: principal components, or UMAP (extra umap; minutes)."
+    )
+    dimension: Dimension | None = Field(
+        None,
+        description=f"Draw by the vectors of this dimension: {list_dimensions(DIMENSIONS)}; default: those of the"
+        " setting 'model', else what is there.",
+    )
+
+
+def fill(home: Home, settings: Settings, params: VisualisationParams) -> Plan:
+    """Check that the method can be used."""
+    if params.method == "umap" and find_spec("umap") is None:
+        raise MissingRequirementError(
+            "--method umap needs the package umap-learn, which is not installed", "pip install 'kbjobs[umap]'"
+        )
+    return Plan(params, dimension=params.dimension)
+
+
+def plan(home: Home, settings: Settings, source: SourceFolder | None, params: VisualisationParams) -> Plan:
+    """Check the sources and the method; where no source is named, fill in all that have a ledger."""
+    if source is not None:
+        if params.sources is not None:
+            raise UsageError(
+                f"the job is on source {source.id!r}, and the parameter 'sources' names others",
+                "Leave out one of them.",
+            )
+        source.read()
+        return fill(home, settings, params)
+    if params.sources is None:
+        names = [name for name in list_source_ids(home.sources) if SourceFolder(home.sources, name).ledger.exists()]
+    else:
+        names = list(dict.fromkeys(params.sources))
+        for name in names:
+            SourceFolder(home.sources, check_source_id(name)).read()
+    if not names:
+        raise MissingRequirementError(
+            "no source is indexed, there is nothing to draw",
+            "kbjobs sources add ID PATH, then kbjobs run index-offline ID",
+        )
+    return fill(home, settings, params.model_copy(update={"sources": names}))
+
+
+def list_worked_on(params: VisualisationParams) -> tuple[str, ...]:
+    """The sources of a job that has none of its own."""
+    return tuple(params.sources or ())
+
+
+def run(context: Context, params: VisualisationParams) -> PhaseResult:
+    """Draw it."""
+    from kbjobs.mapping.drawing import Wish, draw_map
+
+    sources = list_worked_on(params) if context.folder is None else (context.folder.id,)
+    return draw_map(context, Wish(sources, context.folder is not None, params.method, params.dimension))
+
+
+def advise(
+    home: Home, settings: Settings, source: SourceFolder, params: VisualisationParams, earlier: Sequence[str]
+) -> list[str]:
+    """Say where there are no vectors to draw by."""
+    from kbjobs.store.ledger import Ledger
+
+    if any(name in earlier for name in INDEXES):
+        return []
+    if source.ledger.exists():
+        ledger = Ledger(source.ledger)
+        try:
+            if any(ledger.count_vectors(model.id) for model in ledger.models(params.dimension)):
+                return []
+        finally:
+            ledger.close()
+    of = f" of dimension {params.dimension}" if params.dimension else ""
+    return [f"source {source.id!r} has no vectors{of}: add an index before the map"]
+
+
+JOB_TYPE = JobType(
+    name="visualisation",
+    label="Visualize",
+    description="Draw a map of sources in space, one HTML file that works offline: documents about the same lie near.",
+    category="cloud",
+    operation="visualise",
+    params=VisualisationParams,
+    fill=fill,
+    plan=plan,
+    run=run,
+    advise=advise,
+    weight=10.0,
+    after=("metadata", *INDEXES),
+    needs_source=False,
+    takes_sources=True,
+    works_on=list_worked_on,
+    examples=("kbjobs run visualisation wiki manuals --open",),
+)
