@@ -28,6 +28,9 @@ class VisualisationParams(Params):
         None,
         description="Sources that are drawn on one map, where the job itself has none; default: all that are indexed.",
     )
+    all_sources: bool = Field(
+        False, description="Of a job on one source too: draw all indexed sources on one map, map.html."
+    )
     method: Literal["pca", "umap"] = Field(
         "pca", description="How places are found: principal components, or UMAP (extra umap; minutes)."
     )
@@ -49,6 +52,10 @@ def fill(home: Home, settings: Settings, params: VisualisationParams) -> Plan:
 
 def plan(home: Home, settings: Settings, source: SourceFolder | None, params: VisualisationParams) -> Plan:
     """Check the sources and the method; where no source is named, fill in all that have a ledger."""
+    if source is not None and params.all_sources:
+        source.read()
+        others = [name for name in _list_indexed(home) if name != source.id]
+        return fill(home, settings, params.model_copy(update={"sources": others}))
     if source is not None:
         if params.sources is not None:
             raise UsageError(
@@ -58,7 +65,7 @@ def plan(home: Home, settings: Settings, source: SourceFolder | None, params: Vi
         source.read()
         return fill(home, settings, params)
     if params.sources is None:
-        names = [name for name in list_source_ids(home.sources) if SourceFolder(home.sources, name).ledger.exists()]
+        names = _list_indexed(home)
     else:
         names = list(dict.fromkeys(params.sources))
         for name in names:
@@ -71,8 +78,13 @@ def plan(home: Home, settings: Settings, source: SourceFolder | None, params: Vi
     return fill(home, settings, params.model_copy(update={"sources": names}))
 
 
+def _list_indexed(home: Home) -> list[str]:
+    """The sources that have a ledger."""
+    return [name for name in list_source_ids(home.sources) if SourceFolder(home.sources, name).ledger.exists()]
+
+
 def list_worked_on(params: VisualisationParams) -> tuple[str, ...]:
-    """The sources of a job that has none of its own."""
+    """The sources that a job works on beside its own."""
     return tuple(params.sources or ())
 
 
@@ -80,8 +92,10 @@ def run(context: Context, params: VisualisationParams) -> PhaseResult:
     """Draw it."""
     from kbjobs.mapping.drawing import Wish, draw_map
 
-    sources = list_worked_on(params) if context.folder is None else (context.folder.id,)
-    return draw_map(context, Wish(sources, context.folder is not None, params.method, params.dimension))
+    own = () if context.folder is None else (context.folder.id,)
+    sources = tuple(sorted({*own, *list_worked_on(params)}))
+    is_of_one = bool(own) and not params.all_sources
+    return draw_map(context, Wish(sources, is_of_one, params.method, params.dimension))
 
 
 def advise(

@@ -36,12 +36,12 @@ HOSTILE_URLS = ("javascript:document.title='owned'", "data:text/html,<script>1</
 
 
 def titled(source: str, number: int, title: str = "", url: str = "", language: str | None = "en") -> Document:
-    """A document of a topic, or with a title of its own; each links to the next of its topic."""
+    """A document of a topic, or with a title of its own; each links to the next, which is of another topic."""
     address = f"https://example.org/{source}/page{{}}.html"
     key = f"page{number}.html"
     name = title or f"{TOPICS[number % len(TOPICS)]} {number}"
     content_hash = hashlib.sha256(f"{key} {name[:99]}".encode()).hexdigest()
-    links = (address.format(number + len(TOPICS)),)
+    links = (address.format(number + 1),)
     return Document(
         document_id(source, key), key, url or address.format(number), name, language, (), content_hash, 7, links
     )

@@ -39,7 +39,7 @@ def test_documents_about_the_same_are_one_cluster_with_its_words(home: Home) -> 
     result = draw_source(home, "wiki")
     found = points_of(home, "wiki")
     assert result.counts["documents"] == len(found["points"]) == 120
-    assert len(found["clusters"]) == len(TOPICS) and result.counts["links"] == 116
+    assert len(found["clusters"]) == len(TOPICS) and result.counts["links"] == 119
     for point in found["points"]:
         topic = point["title"].rpartition(" ")[0].lower()
         assert set(topic.split()) <= set(found["clusters"][point["cluster"]].split(", "))

@@ -34,7 +34,7 @@ function drawByCanvas(canvas, places, links) {
       pen.fillRect(0, 0, width, height);
       project(places, width, height, seen);
       if (withLinks) {
-        pen.strokeStyle = "rgb(128 128 128 / 35%)";
+        pen.strokeStyle = `rgb(128 128 128 / ${100 * lineStrength()}%)`;
         pen.beginPath();
         for (let index = 0; index < links.length; index += 2) {
           const [a, b] = [links[index] * 3, links[index + 1] * 3];

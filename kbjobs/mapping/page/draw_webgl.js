@@ -16,11 +16,11 @@ void main() {
 const FRAGMENT = `#version 300 es
 precision mediump float;
 flat in int kind; in float hidden;
-uniform bool lines;
+uniform bool lines; uniform float strength;
 uniform vec3 colours[${MOST_GROUPS}];
 out vec4 colour;
 void main() {
-  if (lines) { if (hidden > 0.0) discard; colour = vec4(0.5, 0.5, 0.5, 0.35); return; }
+  if (lines) { if (hidden > 0.0) discard; colour = vec4(0.5, 0.5, 0.5, strength); return; }
   vec2 at = gl_PointCoord * 2.0 - 1.0;
   int shape = kind / 8;
   float far = shape == 0 ? dot(at, at) : shape == 1 ? max(abs(at.x), abs(at.y)) * 1.2
@@ -81,12 +81,16 @@ function drawByWebGL(canvas, places, links) {
       gl.uniform1f(uniform("ratio"), ratio);
       gl.uniform1fv(uniform("shown"), shown);
       gl.uniform3fv(uniform("colours"), Array.from({ length: MOST_GROUPS }, (_, group) => channels(colourOf(group))).flat());
+      gl.uniform1f(uniform("strength"), lineStrength());
+      if (withLinks) {
+        // Below the points, whatever is nearer: many lines would hide them.
+        gl.uniform1i(uniform("lines"), 1);
+        gl.depthMask(false);
+        gl.drawElements(gl.LINES, links.length, gl.UNSIGNED_INT, 0);
+        gl.depthMask(true);
+      }
       gl.uniform1i(uniform("lines"), 0);
       gl.drawArrays(gl.POINTS, 0, count);
-      if (withLinks) {
-        gl.uniform1i(uniform("lines"), 1);
-        gl.drawElements(gl.LINES, links.length, gl.UNSIGNED_INT, 0);
-      }
     },
   };
 }

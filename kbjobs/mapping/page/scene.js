@@ -8,7 +8,7 @@ const HOME = { ...camera, target: [...camera.target] };
 // is white. Beyond the eighth the shape changes.
 const COLOURS = {
   light: ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#222222", "#b3a300"],
-  dark: ["#56b4e9", "#e69f00", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#eeeeee", "#3d8fd1"],
+  dark: ["#56b4e9", "#e69f00", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#eeeeee", "#0072b2"],
 };
 const SHAPES = 4; // circle, square, diamond, triangle
 const MOST_GROUPS = 8 * SHAPES;
@@ -48,6 +48,9 @@ function project(places, width, height, into) {
 // The diameter of a point, in pixels of the page.
 const sizeOf = (depth) => Math.min(16, Math.max(2, baseSize() / depth));
 const baseSize = () => 12 + 24 / Math.max(1, Math.log10(count + 1)) - (count > 20000 ? 8 : 0);
+
+// How opaque a line is: of many each says less.
+const lineStrength = () => Math.min(0.5, Math.max(0.06, 600 / Math.max(1, facts.links)));
 
 function turn(yaw, pitch) {
   camera.yaw += yaw;
