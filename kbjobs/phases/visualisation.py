@@ -93,7 +93,9 @@ def run(context: Context, params: VisualisationParams) -> PhaseResult:
     from kbjobs.mapping.drawing import Wish, draw_map
 
     own = () if context.folder is None else (context.folder.id,)
-    sources = tuple(sorted({*own, *list_worked_on(params)}))
+    sources = (*own, *list_worked_on(params))
+    if params.all_sources:
+        sources = tuple(sorted(sources))  # the same map, whichever source the job is on
     is_of_one = bool(own) and not params.all_sources
     return draw_map(context, Wish(sources, is_of_one, params.method, params.dimension))
 

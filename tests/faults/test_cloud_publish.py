@@ -16,7 +16,7 @@ from tests.phases.test_pinecone_sync import check_equal, make_online
 from tests.servers.pinecone_server import PineconeServer
 
 
-@pytest.mark.parametrize("point", [None, "pinecone.saved", "phase.recorded", "map.page_written"])
+@pytest.mark.parametrize("point", [None, "pinecone.saved", "phase.recorded", "map.page_renamed"])
 def test_it_runs_to_its_end(
     home: Home, tmp_path: Path, pinecone: PineconeServer, monkeypatch: pytest.MonkeyPatch, point: str | None
 ) -> None:

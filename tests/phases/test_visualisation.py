@@ -198,5 +198,5 @@ def test_it_is_listed_with_what_it_takes(kbjobs: Kbjobs) -> None:
     (listed,) = [one for one in read_json(kbjobs("types", "--json")) if one["name"] == "visualisation"]
     assert listed["command"] == "kbjobs run visualisation [SOURCE…]"
     assert (listed["label"], listed["category"]) == ("Visualize", "cloud")
-    assert set(listed["parameters"]) == {"sources", "method", "dimension"}
+    assert set(listed["parameters"]) == {"sources", "all_sources", "method", "dimension"}
     assert "--open" in kbjobs("run", "visualisation", "--help").stdout
