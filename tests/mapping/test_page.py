@@ -65,6 +65,19 @@ def test_it_is_drawn_and_turned(wiki: Path, scheme: str, is_light: bool, flags: 
         assert reader.measure(reader.shot())[0] > 0.002
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("flags", [[], WITHOUT_WEBGL])
+def test_lines_for_links_are_seen(wiki: Path, scheme: str, flags: list[str]) -> None:
+    with read(wiki, scheme, flags) as reader:
+        without = reader.measure(reader.shot())[0]
+        press(reader, "l")
+        assert reader.page.evaluate("document.getElementById('links').checked")
+        assert reader.measure(reader.shot())[0] > 2 * without
+        for number in range(3):  # a link is hidden with any of its documents
+            reader.page.click(f"#legend button >> nth={number}")
+        assert reader.measure(reader.shot())[0] < without
+
+
 def test_the_keys_say_what_they_do(wiki: Path) -> None:
     with read(wiki) as reader:
         press(reader, "?")

@@ -30,7 +30,8 @@ void main() {
 }`;
 
 function drawByWebGL(canvas, places, links) {
-  const gl = canvas.getContext("webgl2", { antialias: false, preserveDrawingBuffer: false });
+  // Without alpha: the page would shine through lines, white through grey on white.
+  const gl = canvas.getContext("webgl2", { alpha: false, antialias: false });
   if (!gl) return null;
   const program = gl.createProgram();
   for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
