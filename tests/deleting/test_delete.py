@@ -23,7 +23,8 @@ def test_documents_and_vectors_are_counted_without_a_write(home: Home, tmp_path:
     assert (facts.documents, facts.vectors, facts.outside) == (0, 7, [str(pages)])
     assert facts.files == sum(path.is_file() for path in folder.path.rglob("*"))
     told = tell_deletion(home, "docs", keep_files=False)
-    assert told.startswith(f"docs: 0 documents, 7 vectors and {facts.files} files, 0.1 MB, are to be deleted for good")
+    size = f"{facts.freed_bytes / 1e6:,.1f} MB"
+    assert told.startswith(f"docs: 0 documents, 7 vectors and {facts.files} files, {size}, are to be deleted for good")
     assert told.endswith(f"not touched: {pages}.")
 
 
