@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -24,6 +25,14 @@ from urllib.parse import urlsplit
 STARTING = 30.0  # seconds
 # Headers of answers that a proxy passes on.
 KEPT = ("ETag", "Last-Modified", "Content-Range", "Accept-Ranges")
+
+
+def find_program(name: str) -> str:
+    """A program of the environment that runs the tests, which need not be on the PATH; else one of the PATH."""
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.exists() else shutil.which(name)
+    assert found is not None, f"the program {name} is not here"
+    return found
 
 
 def free_port() -> int:
@@ -51,8 +60,7 @@ class ChromaProcess:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        program = shutil.which("chroma")
-        assert program is not None, "the command chroma is not on the PATH"
+        program = find_program("chroma")
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder.parent / "chroma.log").open("ab") as log:
             self._process = subprocess.Popen(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -20,7 +19,7 @@ from typing import Any, Self
 
 import pytest
 
-from tests.servers.chroma_process import free_port
+from tests.servers.chroma_process import find_program, free_port
 
 KEY, SECRET, BUCKET = "test-access-key", "test-secret-key", "packs"
 READER_KEY, READER_SECRET = "reader-access-key", "reader-secret-key"
@@ -107,8 +106,7 @@ class Weed(S3Server):
     """SeaweedFS. ``READER_KEY`` may read alone."""
 
     def command(self) -> list[str]:
-        program = shutil.which("weed")
-        assert program is not None
+        program = find_program("weed")
         config = self.folder / "s3.json"
         identities = [
             {
@@ -139,8 +137,7 @@ class Moto(S3Server):
     """moto's server."""
 
     def command(self) -> list[str]:
-        program = shutil.which("moto_server")
-        assert program is not None
+        program = find_program("moto_server")
         return [program, "-H", "127.0.0.1", "-p", str(self.port)]
 
     def make_bucket(self) -> None:
@@ -151,8 +148,7 @@ class Rclone(S3Server):
     """``rclone serve s3`` on a folder."""
 
     def command(self) -> list[str]:
-        program = shutil.which("rclone")
-        assert program is not None
+        program = find_program("rclone")
         (self.folder / "data" / BUCKET).mkdir(parents=True, exist_ok=True)
         return [
             program, "serve", "s3", "--addr", f"127.0.0.1:{self.port}", "--auth-key", f"{KEY},{SECRET}",
