@@ -151,7 +151,12 @@ collection = client.get_or_create_collection("bench", configuration={"hnsw": {"s
 pipeline = IngestionPipeline(
     transformations=[Ours(embed_batch_size=256)], docstore=docstore, vector_store=ChromaVectorStore(collection),
     docstore_strategy=DocstoreStrategy.UPSERTS_AND_DELETE, disable_cache=True)
-pipeline.run(documents=documents)
+if not kept.exists():  # the store takes no more than 5,461 at once, and the pipeline hands all over: build in parts
+    pipeline.docstore_strategy = DocstoreStrategy.UPSERTS
+    for first in range(0, len(documents), 5000):
+        pipeline.run(documents=documents[first : first + 5000])
+else:
+    pipeline.run(documents=documents)
 docstore.persist(str(kept))
 seconds = time.perf_counter() - started
 stored = {}

@@ -32,6 +32,9 @@ from kbjobs.registering import register
 from kbjobs.settings import Home
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
+
+sys.path.insert(0, str(ROOT))
+
 from tests.packs.sources import Page, page
 
 RECORDS, ROUNDS, LATENCY, CHANGED = 20_000, 5, 0.05, 0.01
