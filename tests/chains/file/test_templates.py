@@ -13,7 +13,13 @@ from kbjobs.chains.library import TEMPLATES, built_in_names
 from tests.conftest import ROOT
 
 EXAMPLES = ROOT / "examples" / "chains"
-SCRAPE = EXAMPLES / "scrape_offline.toml"
+# With something in them that is the user's to say: a site, a bucket, a file.
+OTHERS = {
+    "scrape_offline": ["scrape", "metadata", "index_offline", "suggest_tags"],
+    "wiki_overnight": ["scrape", "metadata", "index_offline", "suggest_tags", "visualisation"],
+    "zim_shelf": ["zim_index", "suggest_tags", "visualisation"],
+    "publish": ["upload", "pinecone_sync", "visualisation"],
+}
 FILES = sorted(TEMPLATES.glob("*.toml"))
 WANTED = {
     "generate_source": ["metadata", "index_online", "index_offline", "suggest_tags"],
@@ -22,22 +28,23 @@ WANTED = {
     ],
     "reindex_online": ["clear_vectors", "index_online"],
     "reindex_offline": ["clear_vectors", "index_offline"],
+    "cloud_publish": ["pinecone_sync", "visualisation"],
 }  # fmt: skip
 
 
 def test_they_are_all_there() -> None:
     assert set(WANTED) <= set(built_in_names())
-    assert {path.name for path in EXAMPLES.glob("*.toml")} == {path.name for path in FILES} | {SCRAPE.name}
+    assert {path.name for path in EXAMPLES.glob("*.toml")} == {path.name for path in FILES} | {
+        f"{name}.toml" for name in OTHERS
+    }
 
 
-def test_the_chain_from_a_site_to_a_search() -> None:
-    """It is no built-in one: which site is the user's to say."""
-    found = examine_chain(SCRAPE)
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_other_examples_are_valid(name: str) -> None:
+    found = examine_chain(EXAMPLES / f"{name}.toml")
     assert not found.diagnostics, found.render()
     assert found.chain is not None
-    assert [phase.job_type.name for phase in found.chain.phases] == [
-        "scrape", "metadata", "index_offline", "suggest_tags",
-    ]  # fmt: skip
+    assert [phase.job_type.name for phase in found.chain.phases] == OTHERS[name]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -52,7 +59,7 @@ def test_each_is_valid_and_gives_no_cause_for_advice(path: Path) -> None:
 def test_the_phases_are_those_wanted(name: str) -> None:
     chain = read_chain(TEMPLATES / f"{name}.toml")
     assert [phase.job_type.name for phase in chain.phases] == WANTED[name]
-    assert chain.resumable == (name == "generate_source")
+    assert chain.resumable == (name in ("generate_source", "cloud_publish"))
 
 
 def test_what_is_rebuilt_is_cleared_just_before() -> None:
