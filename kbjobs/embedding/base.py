@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from kbjobs.errors import KbjobsError
+from kbjobs.errors import KbjobsError, TransientError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,6 +109,10 @@ class Embedder(Protocol):
     def close(self) -> None:
         """Free the model; the object cannot be used afterwards."""
         ...
+
+
+class GivenUpError(TransientError):
+    """A request was given up because another one has failed for good: that one tells why."""
 
 
 class EmbeddingError(KbjobsError):

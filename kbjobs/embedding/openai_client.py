@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from kbjobs.embedding.base import GivenUpError
 from kbjobs.embedding.online_models import OPENAI_KEY, SET_KEY, check_base_url, check_key
 from kbjobs.embedding.rate_limits import InterruptedTurn, RateLimits, Turn, read_wait
 from kbjobs.errors import KbjobsError, MissingRequirementError, TransientError
@@ -160,7 +161,7 @@ class OpenAIClient:
                         self.limits.succeeded(turn)
                         return answer
             except InterruptedTurn:
-                failure = TransientError("the request was given up")
+                failure = GivenUpError("the request was given up")
             if not isinstance(failure, TransientError) or wait is None or tries == allowed:
                 break
             if self._interrupted.wait(wait):

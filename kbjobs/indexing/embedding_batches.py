@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kbjobs.context import Context
 from kbjobs.crashpoints import crash_point
-from kbjobs.embedding.base import Embedder, EmbeddingError
+from kbjobs.embedding.base import Embedder, EmbeddingError, GivenUpError
 from kbjobs.store.ledger_rows import MissingText
 
 if TYPE_CHECKING:
@@ -75,13 +75,19 @@ class BatchEmbedding:
                     for future in wait(running, POLL_SECONDS, FIRST_COMPLETED).done:
                         on_done(self._settle(running.pop(future), future.result))
                     self._context.check()
-            except BaseException:
+            except BaseException as error:
                 self._embedder.interrupt()
-                self._drain(running)
+                cause = self._drain(running)
+                if isinstance(error, GivenUpError) and cause is not None:
+                    raise cause from None
                 raise
 
-    def _drain(self, running: dict[Future[Vectors], Batch]) -> None:
-        """Keep what is still on its way. Its errors are no news: the phase is ending with one already."""
+    def _drain(self, running: dict[Future[Vectors], Batch]) -> Exception | None:
+        """Keep what is still on its way. Its errors are no news: the phase is ending with one already.
+
+        Returns the first that is not of a request that was given up: the cause, where the phase ends with such a one.
+        """
+        cause: Exception | None = None
         while running:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 batch = running.pop(future)
@@ -89,6 +95,8 @@ class BatchEmbedding:
                     self._settle(batch, future.result)
                 except Exception as error:  # noqa: BLE001 — the next ones may be kept all the same
                     self._context.log.warning("%d texts that were on their way have no vectors: %s", len(batch), error)
+                    cause = cause or (None if isinstance(error, GivenUpError) else error)
+        return cause
 
     def _settle(self, batch: Batch, result: Callable[[], Vectors]) -> int:
         """Take a batch's vectors; returns how many of its texts are done with, well or not."""
