@@ -101,7 +101,7 @@ def list_cloud(there: SourceFolder) -> list[str]:
         with closing(Ledger(there.ledger)) as ledger:
             target = noted_target(ledger)
             records = [f"records in Pinecone's {target[0]}/{target[1]}"] if target is not None else []
-            return [*records, *(f"packs in {address}" for address in noted_stores(ledger))]
+            return [*records, *(f"packs in {address}" for address in noted_stores(ledger, there.path.parent.parent))]
     except (KbjobsError, sqlite3.Error):
         return []
 

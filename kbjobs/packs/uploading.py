@@ -78,7 +78,7 @@ def upload(context: Context, bucket: Bucket, include_backup: bool, keep: int, dr
             crash_point("upload.published")
         bucket.delete([version_name(manifest.source.id, one) for one in dropped])
         with closing(Ledger(context.source.ledger)) as ledger:
-            note_store(ledger, bucket.label)
+            note_store(ledger, bucket.label, context.home.path)
         return _result(context, bucket, builder, sent, version, dry_run=False, keeps_conditions=keeps_conditions)
 
 

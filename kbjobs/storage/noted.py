@@ -1,21 +1,31 @@
-"""The stores that a source was uploaded to, as its ledger remembers them."""
+"""The stores that a source was uploaded to, as its ledger remembers them; one in the home relative to it."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from kbjobs.store.ledger import Ledger
 
 _UPLOADED = "uploaded to"
 
 
-def note_store(ledger: Ledger, address: str) -> None:
-    """Remember a store."""
-    noted = noted_stores(ledger)
-    if address not in noted:
-        ledger.set_fact(_UPLOADED, json.dumps([*noted, address]))
+def note_store(ledger: Ledger, address: str, home: Path) -> None:
+    """Remember a store: its address, or the path of its folder."""
+    told = str(Path(address).relative_to(home)) if _is_in(address, home) else address
+    noted = _read(ledger)
+    if told not in noted:
+        ledger.set_fact(_UPLOADED, json.dumps([*noted, told]))
 
 
-def noted_stores(ledger: Ledger) -> list[str]:
-    """The addresses of the stores."""
-    return [str(address) for address in json.loads(ledger.fact(_UPLOADED) or "[]")]
+def noted_stores(ledger: Ledger, home: Path) -> list[str]:
+    """The addresses of the stores, as they are for this home."""
+    return [told if "://" in told or told.startswith("/") else str(home / told) for told in _read(ledger)]
+
+
+def _read(ledger: Ledger) -> list[str]:
+    return [str(told) for told in json.loads(ledger.fact(_UPLOADED) or "[]")]
+
+
+def _is_in(address: str, home: Path) -> bool:
+    return "://" not in address and Path(address).is_relative_to(home)

@@ -14,6 +14,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,7 +35,7 @@ def low_port() -> int:
             return port
 
 
-class S3Server:
+class S3Server(ABC):
     """A server with one bucket. ``environment`` is what leads a client there."""
 
     def __init__(self, folder: Path) -> None:
@@ -54,11 +55,13 @@ class S3Server:
             "NO_PROXY": "127.0.0.1",
         }
 
+    @abstractmethod
     def command(self) -> list[str]:
-        raise NotImplementedError
+        """What starts it."""
 
+    @abstractmethod
     def make_bucket(self) -> None:
-        raise NotImplementedError
+        """Make the bucket, once it answers."""
 
     def store(self, prefix: str = "") -> Any:
         """A client of obstore's own."""
