@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kbjobs.content.document import CUTTING_VERSION
 from kbjobs.errors import KbjobsError, NotFoundError, UnavailableError
+from kbjobs.phases.base import Earlier
 from kbjobs.settings import Home, Settings
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.profiles import OlderCut, find_older_cut
@@ -123,6 +124,27 @@ def advise_index(
             " unless documents changed",
         ]
     return advice
+
+
+def purges(earlier: Earlier, dimension: int) -> bool:
+    """Whether a type that runs earlier takes the vectors of a dimension out of the ledger."""
+    for name, params in earlier:
+        values = params.model_dump()
+        if name == "clear_vectors" and values["purge"] and values["dimension"] in (None, dimension):
+            return True
+    return False
+
+
+def count_passages(source: SourceFolder) -> tuple[int, int]:
+    """How many documents a source's ledger holds, and passages with the newest of its models."""
+    if not source.ledger.exists():
+        return 0, 0
+    ledger = Ledger(source.ledger)
+    try:
+        models = [model for model in ledger.models() if not model.is_cleared]
+        return ledger.count_documents(), ledger.count_chunks(models[-1].profile) if models else 0
+    finally:
+        ledger.close()
 
 
 def _count(source: SourceFolder, model: str) -> tuple[int, int]:
