@@ -131,7 +131,10 @@ class JobManager(JobReader):
 
         if source_id is None:
             return check_needs(self.home, self.settings, chain, self._require_secrets)
-        SourceFolder(self.home.sources, source_id).read()
+        folder = SourceFolder(self.home.sources, check_source_id(source_id))
+        if chain.phases[0].job_type.makes_source and not folder.manifest.exists():
+            return check_needs(self.home, self.settings, chain, self._require_secrets)
+        folder.read()
         return check_on_source(self.home, self.settings, chain, source_id, self.plan)
 
     def forecast(self, chain: Chain, source_id: str | None = None) -> Forecast:

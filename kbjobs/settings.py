@@ -260,6 +260,11 @@ class Home:
         return self.path / "locks" / "start.lock"
 
     @property
+    def chains_lock(self) -> Path:
+        """Held while a chain file of the home is written."""
+        return self.path / "locks" / "chains.lock"
+
+    @property
     def wake_pipe(self) -> Path:
         """A FIFO: one byte wakes the daemon."""
         return self.path / "locks" / "wake"

@@ -32,6 +32,18 @@ class Plan:
     secrets: tuple[str, ...] | None = None
 
 
+class Advice(str):
+    """Advice that a phase of the type ``add`` before it would settle."""
+
+    add: str
+
+    def __new__(cls, text: str, add: str) -> Advice:
+        """The text, with the type."""
+        made = super().__new__(cls, text)
+        made.add = add
+        return made
+
+
 @dataclass(frozen=True, slots=True)
 class Outlook:
     """What a phase is expected to do; None is what cannot be told.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kbjobs.content.document import CUTTING_VERSION
 from kbjobs.errors import KbjobsError, NotFoundError, UnavailableError
-from kbjobs.phases.base import Earlier
+from kbjobs.phases.base import Advice, Earlier
 from kbjobs.settings import Home, Settings
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.profiles import OlderCut, find_older_cut
@@ -94,7 +94,7 @@ def advise_metadata(source: SourceFolder, earlier: Sequence[str]) -> list[str]:
             return []
     except KbjobsError:  # a ledger that cannot be read is for the job itself to report
         return []
-    return [f"source {source.id!r} has no metadata: add metadata first"]
+    return [Advice(f"source {source.id!r} has no metadata: add metadata first", "metadata")]
 
 
 def advise_index(

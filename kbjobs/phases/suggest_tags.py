@@ -13,7 +13,7 @@ from pydantic import Field
 from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.online_models import OPENAI_KEY
 from kbjobs.errors import MissingRequirementError
-from kbjobs.phases.base import Earlier, JobType, Outlook, Params, Plan
+from kbjobs.phases.base import Advice, Earlier, JobType, Outlook, Params, Plan
 from kbjobs.prices import Price, format_dollars
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
@@ -126,10 +126,12 @@ def advise(
 
     is_fed = any(name in earlier for name in ("metadata", *INDEXES))
     if not source.ledger.exists():
-        return [] if is_fed else [f"source {source.id!r} has no documents yet: add metadata or an index first"]
-    advice = []
+        told = f"source {source.id!r} has no documents yet: add metadata or an index first"
+        return [] if is_fed else [Advice(told, "metadata")]
+    advice: list[str] = []
     if not has_metadata(source, earlier):
-        advice.append(f"source {source.id!r} has no metadata: documents without vectors are judged by their titles")
+        told = f"source {source.id!r} has no metadata: documents without vectors are judged by their titles"
+        advice.append(Advice(told, "metadata"))
     model = settings.text("tags_model") if params.provider == "openai" else params.model
     if is_fed or params.force or params.dry_run or model is None:
         return advice
