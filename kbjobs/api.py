@@ -195,6 +195,16 @@ class JobManager(JobReader):
         nudge(self.home.wake_pipe)
         return job
 
+    def discard(self, job_id: int) -> Job:
+        """Do not go on with a job that failed or was interrupted: it counts as cancelled, its checkpoint is forgotten.
+
+        What its phases have done is kept. Raises ConflictError where it runs, waits or has succeeded.
+        """
+        job = self._writable(job_id).get(job_id)
+        if self.is_worker_dead(job):
+            return self.cancel(job_id)  # the daemon ends it once it has found that
+        return self._opened().discard(job_id)
+
     def resume(self, job_id: int, changes: LimitChanges | None = None) -> Job:
         """Put an ended job back in the queue under its id, to go on from what is saved.
 

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "interrupted": ("Jobs", "What can be resumed: age, progress, next phase."),
     "history": ("Jobs", "Jobs that have been, the newest first."),
     "prune": ("Jobs", "Forget jobs that ended long ago, with their logs."),
+    "builder": ("Service", "A page in the browser to compose, check, run and watch chains."),
     "daemon": ("Service", "Start, stop, restart and inspect the daemon."),
     "config": ("Service", "The settings in force and where each came from."),
     "doctor": ("Service", "Check everything a job will need."),
