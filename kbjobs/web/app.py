@@ -27,6 +27,7 @@ from kbjobs.web.problems import refuse
 
 ENDPOINTS: tuple[Endpoint, ...] = (*builder.ENDPOINTS, *chains.ENDPOINTS, *jobs.ENDPOINTS, *sources.ENDPOINTS)
 PING_SECONDS = 15
+GRACE_SECONDS = 0.5  # for a stream to end by itself when the server stops
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ async def _serve_events(request: Request) -> Response:
         async for event in request.app.state.hub.listen(last_id):
             yield ServerSentEvent(**event.as_sse(), retry=1000)
 
-    return EventSourceResponse(events(), ping=PING_SECONDS)
+    return EventSourceResponse(events(), ping=PING_SECONDS, shutdown_grace_period=GRACE_SECONDS)
 
 
 async def _serve_openapi(request: Request) -> Response:

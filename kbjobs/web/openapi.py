@@ -35,6 +35,20 @@ def describe_api(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     for one in endpoints:
         path = _PLACE.sub(r"{\1}", one.path)
         paths.setdefault(path, {})[one.method.lower()] = _describe(one, schemas)
+    problem = {TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    paths["/api/events"] = {
+        "get": {
+            "operationId": "get_api_events",
+            "summary": "What happens to the jobs, as server-sent events",
+            "description": "Events: job (a job began, ended or is at another phase), progress, daemon, hello, and reset"
+            " (what came before is not known here: look anew). Data is JSON. It goes on after Last-Event-ID.",
+            "parameters": [{"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}}],
+            "responses": {
+                "200": {"description": "The stream", "content": {"text/event-stream": {}}},
+                **{str(status): {"description": "Refused", "content": problem} for status in (401, 421)},
+            },
+        }
+    }
     return {
         "openapi": "3.1.0",
         "info": {
