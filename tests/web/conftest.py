@@ -87,7 +87,7 @@ Start = Callable[..., Any]
 
 
 @pytest.fixture
-def builder(home: Home) -> Iterator[Builder]:
+def builder(home: Home, test_types: None) -> Iterator[Builder]:
     """A builder on the test's home."""
     with running() as started:
         yield started
