@@ -113,6 +113,9 @@ POINTS: tuple[str, ...] = (
     "map.before_rename",
     "map.points_renamed",
     "map.page_renamed",
+    "language.fetched",
+    "language.before_rename",
+    "language.renamed",
 )
 
 

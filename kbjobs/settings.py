@@ -145,6 +145,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("tags_vocabulary", "", "TOML file of the tags to choose from; without one those of preparedness"),
     Setting("scrape_contact", "", "whom a site may write to about scrape: a URL or an address, told with each request"),
     Setting("scrape_proxy", "", "proxy of scrape; those of the environment are not used"),
+    Setting(
+        "languages_index",
+        "https://raw.githubusercontent.com/argosopentech/argospm-index/main/index.json",
+        "where language-download finds packs: the address of an index of Argos Translate's form",
+    ),
+    Setting("languages_max_mb", 2048, "largest language pack that is unpacked", 1, 1_000_000),
     Setting("grace_seconds", 10.0, "seconds from SIGTERM to SIGKILL when a job is cancelled", 0, 3600),
     Setting("stall_after", 300.0, "seconds without a sign of life before a worker is killed", 5, 86400),
     Setting("retry_seconds", 30.0, "first pause before a passing error is tried again; doubles, with jitter", 0, 3600),
@@ -298,6 +304,11 @@ class Home:
     def visualisation(self) -> Path:
         """The maps of sources: a page and its points each."""
         return self.path / "visualisation"
+
+    @property
+    def languages(self) -> Path:
+        """Language packs, one folder each."""
+        return self.path / "languages"
 
     @property
     def downloads(self) -> Path:
