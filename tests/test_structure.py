@@ -32,7 +32,7 @@ FLOORS = [
     {"chains.file"},
     {"chains"},
     {"phases"},
-    {"deleting", "indexing", "mapping", "packs", "scanning", "scraping", "searching", "tagging"},
+    {"deleting", "downloads", "indexing", "mapping", "packs", "scanning", "scraping", "searching", "tagging"},
     {"context"},
     {"storage", "vectors"},
     {"embedding"},
