@@ -17,8 +17,8 @@ from kbjobs.languages.packs import MODEL, SENTENCEPIECE, DamagedPackError, Pack
 
 MAX_TOKENS = 160
 """Of a sentence; a longer one is translated in parts. The models are trained on sentences, and lose the end of pages."""
-MAX_WRITTEN = 512
-"""Tokens of a translation: a model that repeats itself is stopped there."""
+GROWTH, MORE = 2, 50
+"""A translation has at most so many times as many tokens, and so many more: a model that repeats itself is stopped."""
 BATCH = 32
 """Sentences that are computed at the same time."""
 # As Argos Translate runs the same packs (argostranslate/translate.py).
@@ -105,7 +105,7 @@ class Translator:
                 max_batch_size=BATCH,
                 beam_size=BEAM,
                 length_penalty=LENGTH_PENALTY,
-                max_decoding_length=MAX_WRITTEN,
+                max_decoding_length=GROWTH * max(map(len, given)) + MORE,
                 replace_unknowns=True,
             )
         except (RuntimeError, ValueError) as error:
