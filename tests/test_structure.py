@@ -32,10 +32,21 @@ FLOORS = [
     {"chains.file"},
     {"chains"},
     {"phases"},
-    {"deleting", "downloads", "indexing", "mapping", "packs", "scanning", "scraping", "searching", "tagging"},
+    {
+        "deleting",
+        "downloads",
+        "indexing",
+        "mapping",
+        "packs",
+        "scanning",
+        "scraping",
+        "searching",
+        "tagging",
+        "translating",
+    },
     {"context"},
     {"storage", "vectors"},
-    {"embedding"},
+    {"embedding", "languages"},
     {"content"},
     {"store"},
     {"credentials", "prices"},
@@ -48,6 +59,7 @@ HEAVY = {
     "transformers", "tokenizers", "numpy", "pydantic", "sqlite_utils", "selectolax",
     "tree_sitter", "tree_sitter_toml", "py3langid", "pypdfium2", "httpx", "httpcore", "protego", "zstandard",
     "obstore", "ijson", "umap", "threadpoolctl",
+    "ctranslate2", "sentencepiece",
 }  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

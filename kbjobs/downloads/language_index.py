@@ -1,7 +1,7 @@
 """The index of language packs: what there is to fetch.
 
 Its form is that of Argos Translate (https://github.com/argosopentech/argospm-index, index.json): a JSON list of
-objects, of which ``from_code``, ``to_code``, ``package_version`` and ``links`` are read. It tells neither size nor hash.
+objects, of which ``from_code``, ``to_code``, ``package_version`` and ``links`` are read. It tells no size and no hash.
 """
 
 from __future__ import annotations
@@ -40,8 +40,7 @@ class Offer:
 
     def as_dict(self) -> dict[str, Any]:
         """As ``--json`` prints it."""
-        names = {"from_name": name_of(self.pair.source), "to_name": name_of(self.pair.target)}
-        return {"from": self.pair.source, "to": self.pair.target, **names, "version": self.version}
+        return {**self.pair.as_dict(), "version": self.version}
 
 
 def fetch_index(

@@ -105,9 +105,7 @@ def _forget_others(file: Path, pair: Pair) -> None:
             other.unlink(missing_ok=True)
 
 
-def _fetch(
-    context: Context, offer: Offer, file: Path, span: tuple[float, float], force: bool
-) -> tuple[Fetched, str]:
+def _fetch(context: Context, offer: Offer, file: Path, span: tuple[float, float], force: bool) -> tuple[Fetched, str]:
     """Fetch a pack from the first place that has it; also returns that place."""
     if file.exists() and not force:  # whole: a kill came between fetching and unpacking
         with file.open("rb") as stream:

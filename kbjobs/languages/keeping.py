@@ -108,9 +108,7 @@ def remove_packs(home: Home, code: str, source: str | None = None) -> Removed:
         )
     there = sorted({pair for pair, _, _ in list_folders(home)})
     wanted = [
-        pair
-        for pair in there
-        if (code in (pair.source, pair.target) if source is None else pair == Pair(source, code))
+        pair for pair in there if (code in (pair.source, pair.target) if source is None else pair == Pair(source, code))
     ]
     if not wanted:
         which = f"{Pair(source, code)}" if source else f"for {name_of(code)} ({code})"

@@ -52,6 +52,11 @@ class Pair:
         """The command that fetches its pack."""
         return f"kbjobs run language-download {self.target} --from {self.source}"
 
+    def as_dict(self) -> dict[str, str]:
+        """As ``--json`` prints it: codes and English names."""
+        names = {"from_name": name_of(self.source), "to_name": name_of(self.target)}
+        return {"from": self.source, "to": self.target, **names}
+
     def __str__(self) -> str:
         """For people."""
         return f"{name_of(self.source)} to {name_of(self.target)}"
@@ -85,8 +90,7 @@ class Pack:
 
     def as_dict(self) -> dict[str, Any]:
         """As ``--json`` prints it."""
-        names = {"from_name": name_of(self.pair.source), "to_name": name_of(self.pair.target)}
-        return {"from": self.pair.source, "to": self.pair.target, **names, **asdict(self.record), "path": str(self.path)}
+        return {**self.pair.as_dict(), **asdict(self.record), "path": str(self.path)}
 
 
 def is_code(value: object) -> bool:

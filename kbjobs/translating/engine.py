@@ -10,15 +10,14 @@ import re
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-
 from kbjobs.embedding.cores import count_usable_cores
 from kbjobs.errors import MissingRequirementError
 from kbjobs.languages.packs import MODEL, SENTENCEPIECE, DamagedPackError, Pack
 
 MAX_TOKENS = 160
-"""Of a sentence; a longer one is translated in parts. The models are trained on sentences, and lose the end of pages."""
+"""Of a sentence; a longer one is translated in parts: the models know sentences, and lose the end of long texts."""
 GROWTH, MORE = 2, 50
-"""A translation has at most so many times as many tokens, and so many more: a model that repeats itself is stopped."""
+"""A translation has at most so many times as many tokens, and so many more: a model may repeat itself for ever."""
 BATCH = 32
 """Sentences that are computed at the same time."""
 # As Argos Translate runs the same packs (argostranslate/translate.py).
@@ -133,5 +132,3 @@ def _find_place(text: str) -> int:
         if ends:
             return min(ends, key=lambda end: abs(end - middle))
     return middle
-
-

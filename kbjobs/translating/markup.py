@@ -11,11 +11,10 @@ _KEPT = re.compile(
       <!--.*?-->                                                     # comments
     | <(?P<raw>pre|script|style|textarea|svg|math|code|kbd|samp|var|tt)\b[^<>]*>.*?</(?P=raw)\s*>
     | </?[A-Za-z][^<>]*> | <![A-Za-z][^<>]*> | <\?[^<>]*\?>          # tags
-    | (?P<ticks>`++)(?:(?!`).|(?<!`)(?!(?P=ticks)(?!`))`++)+?(?P=ticks)(?!`)  # code spans
-    | (?:https?|ftp|file|mailto|tel|data):[^\s<>"'`()\[\]，。；、）」]+(?:\([^\s<>"'`()]*\))?[^\s<>"'`()\[\]，。；、）」.,;:!?]*
-    | www\.[^\s<>"'`()\[\]，。；、）」]+
-    | [\w.+-]+@[\w-]+(?:\.[\w-]+)+                                   # addresses
-    | \{\{.*?\}\} | \$?\{[\w.!:$ -]*\} | %\(\w+\)[sdifr] | %\d+\$[sd] | %[sd](?!\w)
+    | (?P<ticks>`++).+?(?<!`)(?P=ticks)(?!`)                         # code spans
+    | (?:(?:https?|ftp|file|mailto|tel|data):|www\.)(?:[^\s<>"'`()\[\]，。；、）」]|\([^\s<>"'`()]*\))++
+    | (?<![\w.+-])[\w.+-]++@[\w-]++(?:\.[\w-]++)++                   # addresses
+    | \{\{[^{}]{0,500}\}\} | \$?\{[\w.!:$ -]*\} | %\(\w+\)[sdifr] | %\d+\$[sd] | %[sd](?!\w)
     | !?\[(?=[^\[\]\n]{0,500}\]\() | \]\([^()\s]*(?:\s+"[^"\n]*")?\)   # links of Markdown
     | ^[ \t]*(?:(?:\#{1,6}|[-*+]|\d{1,9}[.)])[ \t]+|>[ \t]?)+        # headings, lists, quotations
     | \*{1,3} | (?<!\w)_{1,3}(?=\w) | (?<=\w)_{1,3}(?!\w) | ~~ | \|
@@ -43,7 +42,7 @@ def split_markup(paragraph: str) -> list[Piece]:
     place = 0
     for found in _KEPT.finditer(paragraph):
         end = found.end()
-        if found[0][0] not in "<`" and ":" in found[0] and (behind := _BEHIND_ADDRESS.search(found[0])):
+        if found[0][0].isalpha() and (behind := _BEHIND_ADDRESS.search(found[0])):
             end = found.start() + behind.start()  # of a sentence, not of the address
         if found.start() > place:
             pieces.append(_prose(paragraph[place : found.start()]))

@@ -10,14 +10,15 @@ WRAPPED = 50
 
 _CLOSERS = r"[\"'”’»)\]}」』）】]{0,3}"
 _END = re.compile(
-    rf"(?P<wide>[。！？｡।॥᠃։።፧។៕၊။]+{_CLOSERS}\s*)"  # no space need follow them
-    rf"|(?P<narrow>[.!?…؟۔]+{_CLOSERS}\s+)"
+    rf"(?P<wide>[。！？｡।॥᠃։።፧។៕။]++{_CLOSERS}\s*)"  # no space need follow them
+    rf"|(?P<narrow>[.!?…؟۔]++{_CLOSERS}\s+)"
     r"|(?P<line>[ \t\r]*\n\s*)"
 )
-_ABBREVIATIONS = frozenset(
-    """mr mrs ms dr prof sr jr st no nos vs etc eg e.g ie i.e cf al approx fig figs vol pp ca p.ej ej sra srta ud uds
-    av núm pág bzw usw z.b d.h u.a ggf evtl nr str mme mlle env art cap ing lic dott sig ecc""".split()
-)
+# What stands with a full stop before a name, and what does before a number.
+_TITLES = "mr mrs ms dr prof sr jr st vs eg e.g ie i.e cf approx ca p.ej ej sra srta ud uds av bzw z.b d.h u.a ggf evtl"
+_COUNTED = "no nos nr num núm fig figs vol p pp pág art cap str env"
+_BEFORE_NAMES = frozenset(f"{_TITLES} mme mlle dott ing lic sig".split())
+_BEFORE_NUMBERS = frozenset(_COUNTED.split())
 _LAST_WORD = re.compile(r"[^\s(\[\"'“‘«]+$")
 
 
@@ -66,7 +67,10 @@ def _is_end(text: str, start: int, end: re.Match[str]) -> bool:
     word = _LAST_WORD.search(text, start, end.start())
     if word is None:
         return True
-    return word[0].lower() not in _ABBREVIATIONS and not (len(word[0]) == 1 and word[0].isupper())
+    short = word[0].lower()
+    if short in _BEFORE_NUMBERS and following.isdigit():
+        return False
+    return short not in _BEFORE_NAMES and not (len(word[0]) == 1 and word[0].isupper())
 
 
 def unwrap(text: str) -> str:
@@ -80,8 +84,8 @@ def wrap_like(original: str, translated: str) -> str:
     last = len(translated)
     for share, gap in reversed(breaks):
         wanted = min(round(share * len(translated)), last)
-        places = [place for place in (translated.rfind(" ", 0, wanted), translated.find(" ", wanted, last)) if place > 0]
-        place = min(places, key=lambda one: abs(one - wanted), default=-1)
+        places = (translated.rfind(" ", 0, wanted), translated.find(" ", wanted, last))
+        place = min((one for one in places if one > 0), key=lambda one: abs(one - wanted), default=-1)
         if place > 0:
             translated = translated[:place] + gap + translated[place + 1 :]
             last = place

@@ -45,8 +45,9 @@ def find_route(home: Home, source: str, target: str) -> list[Pack]:
     if missing:
         wanted = missing[0] if len(missing) == 1 else direct
         raise MissingRequirementError(
-            f"no language pack here translates {direct}" if wanted == direct else
-            f"no language pack here translates {direct}: that {wanted} is missing",
+            f"no language pack here translates {direct}"
+            if wanted == direct
+            else f"no language pack here translates {direct}: that {wanted} is missing",
             wanted.command,
         )
     return [pack for pack in packs if pack is not None]
@@ -83,9 +84,7 @@ class TextTranslator:
         for step in self._steps:
             texts = step.translate(texts)
         translated = dict(zip(wanted, texts, strict=True))
-        return "".join(
-            part if isinstance(part, str) else part.close(translated[part.sentence]) for part in gathered
-        )
+        return "".join(part if isinstance(part, str) else part.close(translated[part.sentence]) for part in gathered)
 
 
 @dataclass(frozen=True, slots=True)
