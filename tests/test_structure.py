@@ -51,7 +51,7 @@ FLOORS = [
     {"store"},
     {"credentials", "prices"},
     {"settings"},
-    {"crashpoints", "errors", "retry_after", "version", "wording"},
+    {"crashpoints", "errors", "mounts", "retry_after", "version", "wording"},
 ]
 NEIGHBOURS = {("indexing", "scanning")}
 HEAVY = {

@@ -1,8 +1,8 @@
 """An index of language packs and the packs themselves on the loopback, and what can be wrong with them.
 
-``with LanguagesServer() as server``: ``server.index_url`` is what the setting ``languages_index`` takes. ``offer()`` adds
-a pack; ``files`` are the bodies by path and may be changed while it runs. ``requests`` is what was asked, with the range
-that was wanted and the bytes that were sent.
+``with LanguagesServer() as server``: ``server.index_url`` is what the setting ``languages_index`` takes. ``offer()``
+adds a pack; ``files`` are the bodies by path and may be changed while it runs. ``requests`` is what was asked, with the
+range that was wanted and the bytes that were sent.
 """
 
 from __future__ import annotations
