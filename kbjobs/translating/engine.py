@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
 
 from kbjobs.embedding.cores import count_usable_cores
 from kbjobs.errors import MissingRequirementError
-from kbjobs.languages.packs import MODEL, SENTENCEPIECE, DamagedPackError, Pack
+from kbjobs.languages.packs import BPE, MODEL, SENTENCEPIECE, DamagedPackError, Pack
+from kbjobs.translating.byte_pairs import BytePairs
 
 MAX_TOKENS = 160
 """Of a sentence; a longer one is translated in parts: the models know sentences, and lose the end of long texts."""
@@ -36,22 +39,48 @@ def check_packages() -> None:
         )
 
 
+class Tokenizer(Protocol):
+    """Cuts a sentence into the tokens of a model, and joins those that it writes."""
+
+    def encode(self, sentence: str) -> list[str]:
+        """The tokens of a sentence."""
+
+    def decode(self, tokens: list[str]) -> str:
+        """The sentence of tokens."""
+
+
+class _SentencePieces:
+    """The tokenizer of most packs."""
+
+    def __init__(self, file: Path) -> None:
+        import sentencepiece
+
+        self._processor = sentencepiece.SentencePieceProcessor(model_file=str(file))
+
+    def encode(self, sentence: str) -> list[str]:
+        tokens: list[str] = self._processor.encode(sentence, out_type=str)
+        return tokens
+
+    def decode(self, tokens: list[str]) -> str:
+        # Not the processor's own: a model may write what is no piece, such as a word that was unknown to it.
+        return "".join(tokens).replace(_SPACE, " ")
+
+
+def _load_tokenizer(pack: Pack) -> Tokenizer:
+    file = pack.path / SENTENCEPIECE
+    return _SentencePieces(file) if file.exists() else BytePairs(pack.path / BPE, pack.pair.source, pack.pair.target)
+
+
 class Translator:
     """A pack, loaded until it is forgotten. Raises DamagedPackError, MissingRequirementError."""
 
     def __init__(self, pack: Pack) -> None:
         check_packages()
         import ctranslate2
-        import sentencepiece
 
         self.pack = pack
-        if not (pack.path / SENTENCEPIECE).exists():
-            raise MissingRequirementError(
-                f"the language pack {pack.pair} cuts words by byte pairs (bpe.model), which kbjobs does not do yet",
-                "A newer version of the pack may use SentencePiece: kbjobs languages list --available",
-            )
         try:
-            self._tokenizer = sentencepiece.SentencePieceProcessor(model_file=str(pack.path / SENTENCEPIECE))
+            self._tokenizer = _load_tokenizer(pack)
             self._model = ctranslate2.Translator(
                 str(pack.path / MODEL), device="cpu", inter_threads=1, intra_threads=count_usable_cores()
             )
@@ -77,7 +106,7 @@ class Translator:
         left = [("", sentence)]
         while left:
             gap, text = left.pop()
-            tokens = self._tokenizer.encode(text, out_type=str)
+            tokens = self._tokenizer.encode(text)
             if len(tokens) <= MAX_TOKENS or len(text) < 2:
                 done.append((gap, tokens[:MAX_TOKENS]))
                 continue
@@ -115,7 +144,7 @@ class Translator:
     def _join(self, tokens: list[str], prefix: list[str]) -> str:
         """The text of tokens; the prefix that the model was given is no part of it."""
         written = tokens[len(prefix) :] if tokens[: len(prefix)] == prefix else tokens
-        return " ".join("".join(written).replace(_SPACE, " ").split())
+        return " ".join(self._tokenizer.decode(written).split())
 
     def _damaged(self, error: Exception) -> DamagedPackError:
         return DamagedPackError(

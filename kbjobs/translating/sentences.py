@@ -67,10 +67,14 @@ def _is_end(text: str, start: int, end: re.Match[str]) -> bool:
     word = _LAST_WORD.search(text, start, end.start())
     if word is None:
         return True
-    short = word[0].lower()
-    if short in _BEFORE_NUMBERS and following.isdigit():
-        return False
-    return short not in _BEFORE_NAMES and not (len(word[0]) == 1 and word[0].isupper())
+    return not is_abbreviation(word[0], following)
+
+
+def is_abbreviation(word: str, following: str) -> bool:
+    """Whether the full stop behind a word belongs to it; ``following`` is what comes next, or how it begins."""
+    if word.lower() in _BEFORE_NUMBERS:
+        return following[:1].isdigit()
+    return word.lower() in _BEFORE_NAMES or (len(word) == 1 and word.isupper())
 
 
 def unwrap(text: str) -> str:
