@@ -51,7 +51,12 @@ class Wanted:
     @property
     def has_hash(self) -> bool:
         """Whether a mixture of two files would be found out."""
-        return self.sha256 is not None or (self.git_sha1 is not None and self.size is not None)
+        return self.sha256 is not None or self.git_size is not None
+
+    @property
+    def git_size(self) -> int | None:
+        """The size, where git's hash is to be computed; None where not."""
+        return self.size if self.git_sha1 is not None else None
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ def fetch_file(
     """
     with _disk(target), one_at_a_time(target, check) as has_waited:
         if target.exists() and (wanted.has_hash or has_waited):
-            found = measure_file(target, check)
+            found = measure_file(target, check, wanted.git_size)
             if not _find_fault(wanted, found):
                 return Fetched(found.size, found.sha256.hexdigest())
         return _Download(wanted, target, token, progress, check, patience).run()
@@ -143,7 +148,7 @@ class _Download:
         self.part = target.with_name(f"{target.name}.part")
         self.note = target.with_name(f"{target.name}.part.json")
         self.validator = ""
-        self.content = Content(wanted.size)
+        self.content = Content(wanted.git_size)
         self.told = 0.0
 
     def run(self) -> Fetched:
@@ -175,7 +180,7 @@ class _Download:
         if not is_same or not (self.wanted.has_hash or self.validator):
             self._start_again()
             return
-        self.content = measure_file(self.part, self.check, self.wanted.size)
+        self.content = measure_file(self.part, self.check, self.wanted.git_size)
         if self.wanted.size is not None and self.content.size > self.wanted.size:
             self._start_again()
 
@@ -184,7 +189,7 @@ class _Download:
 
     def _start_again(self) -> None:
         self.part.unlink(missing_ok=True)
-        self.content, self.validator = Content(self.wanted.size), ""
+        self.content, self.validator = Content(self.wanted.git_size), ""
 
     def _fetch(self) -> None:
         """Bring the part to its end, with patience."""
@@ -317,7 +322,7 @@ def _find_fault(wanted: Wanted, content: Content) -> str:
         return f"it has {content.size:,} bytes, {wanted.size:,} were announced"
     if wanted.sha256 is not None and content.sha256.hexdigest() != wanted.sha256.lower():
         return f"its sha256 is {content.sha256.hexdigest()}, {wanted.sha256} was announced"
-    if wanted.git_sha1 is not None and content.git is not None and content.git.hexdigest() != wanted.git_sha1.lower():
+    if wanted.git_sha1 and content.git and content.git.hexdigest() != wanted.git_sha1.lower():
         return f"its hash in git is {content.git.hexdigest()}, {wanted.git_sha1} was announced"
     return ""
 

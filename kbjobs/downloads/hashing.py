@@ -14,17 +14,17 @@ _AHEAD = 8  # pieces that may wait to be hashed
 
 
 class Content:
-    """What is known of the bytes so far: how many, their sha256, and their hash as a blob of git.
+    """What is known of the bytes so far: how many, their sha256, and if wanted their hash as a blob of git.
 
     Args:
-        size: of the whole in bytes, with which git's hash begins
-            (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects); None: there is none.
+        git_size: of the whole in bytes, with which git's hash begins
+            (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects); None: that hash is not wanted.
     """
 
-    def __init__(self, size: int | None) -> None:
+    def __init__(self, git_size: int | None = None) -> None:
         self.size = 0
         self.sha256 = hashlib.sha256()
-        self.git = None if size is None else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+        self.git = None if git_size is None else hashlib.sha1(b"blob %d\0" % git_size, usedforsecurity=False)
 
     def add(self, piece: bytes) -> None:
         """Take the next bytes."""
@@ -58,12 +58,12 @@ class Content:
             self.git.update(piece)
 
 
-def measure_file(file: Path, check: Callable[[], None] = lambda: None, size: int | None = None) -> Content:
-    """The hashes of a file that is here; ``size``: of the whole, where the file is only a part of it.
+def measure_file(file: Path, check: Callable[[], None] = lambda: None, git_size: int | None = None) -> Content:
+    """The hashes of a file, or a part of one, that is here; ``git_size``: as :class:`Content` takes it.
 
     ``check`` is called after each piece, and may raise.
     """
-    content = Content(file.stat().st_size if size is None else size)
+    content = Content(git_size)
     with file.open("rb", buffering=0) as stream:
         while piece := stream.read(PIECE):
             check()
