@@ -8,10 +8,8 @@ the same (RFC 9110, 13.1.5); otherwise it is started again.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import logging
-import os
 import re
 import shutil
 import time
@@ -22,7 +20,8 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from kbjobs.crashpoints import crash_point
-from kbjobs.downloads.requesting import PIECE, Answer, AwayError, RefusedError, get
+from kbjobs.downloads.hashing import Content, measure_file
+from kbjobs.downloads.requesting import Answer, AwayError, RefusedError, get
 from kbjobs.errors import DownloadError, TransientError, UnavailableError
 
 log = logging.getLogger(__name__)
@@ -52,7 +51,12 @@ class Wanted:
     @property
     def has_hash(self) -> bool:
         """Whether a mixture of two files would be found out."""
-        return self.sha256 is not None or (self.git_sha1 is not None and self.size is not None)
+        return self.sha256 is not None or self.git_size is not None
+
+    @property
+    def git_size(self) -> int | None:
+        """The size, where git's hash is to be computed; None where not."""
+        return self.size if self.git_sha1 is not None else None
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,8 @@ def fetch_file(
 ) -> Fetched:
     """Fetch a file to ``target``; one that is there and is as it should be is not fetched again.
 
-    Of two calls for one target, in whatever processes, the second waits and takes what the first has fetched.
+    Of two calls for one target, in whatever processes, the second waits and takes what the first has fetched. The file
+    is safe from a power cut once :func:`kbjobs.downloads.publishing.publish_folder` has put its folder in place.
 
     Args:
         wanted: what.
@@ -94,7 +99,7 @@ def fetch_file(
     """
     with _disk(target), one_at_a_time(target, check) as has_waited:
         if target.exists() and (wanted.has_hash or has_waited):
-            found = _measure(target, check)
+            found = measure_file(target, check, wanted.git_size)
             if not _find_fault(wanted, found):
                 return Fetched(found.size, found.sha256.hexdigest())
         return _Download(wanted, target, token, progress, check, patience).run()
@@ -126,22 +131,6 @@ def one_at_a_time(path: Path, check: Callable[[], None] = lambda: None) -> Itera
         lock.release()
 
 
-class _Content:
-    """What is known of the bytes so far: how many, and their hashes."""
-
-    def __init__(self, size: int | None) -> None:
-        self.size = 0
-        self.sha256 = hashlib.sha256()
-        # A blob's hash begins with the size, which has to be known.
-        self.git = None if size is None else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
-
-    def add(self, piece: bytes, with_git: bool) -> None:
-        self.size += len(piece)
-        self.sha256.update(piece)
-        if with_git and self.git is not None:
-            self.git.update(piece)
-
-
 class _Download:
     """One call of :func:`fetch_file` that has the lock."""
 
@@ -159,7 +148,7 @@ class _Download:
         self.part = target.with_name(f"{target.name}.part")
         self.note = target.with_name(f"{target.name}.part.json")
         self.validator = ""
-        self.content = _Content(wanted.size)
+        self.content = Content(wanted.git_size)
         self.told = 0.0
 
     def run(self) -> Fetched:
@@ -191,7 +180,7 @@ class _Download:
         if not is_same or not (self.wanted.has_hash or self.validator):
             self._start_again()
             return
-        self.content = _measure(self.part, self.check, self.wanted)
+        self.content = measure_file(self.part, self.check, self.wanted.git_size)
         if self.wanted.size is not None and self.content.size > self.wanted.size:
             self._start_again()
 
@@ -200,7 +189,7 @@ class _Download:
 
     def _start_again(self) -> None:
         self.part.unlink(missing_ok=True)
-        self.content, self.validator = _Content(self.wanted.size), ""
+        self.content, self.validator = Content(self.wanted.git_size), ""
 
     def _fetch(self) -> None:
         """Bring the part to its end, with patience."""
@@ -251,12 +240,12 @@ class _Download:
             raise DownloadError(f"{self.wanted.url} comes packed, which was not asked for", "Try again later.")
         total = self._check_place(answer)
         self._check_room(total)
-        with self.part.open("ab", buffering=0) as file:
+        with self.part.open("ab", buffering=0) as file, self.content.in_background() as add:
             for piece in answer.pieces(self.check):
                 view = memoryview(piece)
                 while view:
                     view = view[file.write(view) :]
-                self.content.add(piece, self.wanted.git_sha1 is not None)
+                add(piece)
                 crash_point("download.received")
                 self._check_size(total)
                 self._tell(total)
@@ -319,33 +308,21 @@ class _Download:
             self.progress(self.content.size, total)
 
     def _publish(self) -> None:
-        """Give the part its name, so that no power cut leaves it under it half."""
-        with self.part.open("ab") as file:  # an empty file has had no first byte
-            os.fsync(file.fileno())
+        """Give the part its name."""
+        self.part.touch()  # an empty file has had no first byte
         crash_point("download.checked")
         self.part.replace(self.target)
         crash_point("download.renamed")
         self.note.unlink(missing_ok=True)
 
 
-def _measure(file: Path, check: Callable[[], None], wanted: Wanted | None = None) -> _Content:
-    """The hashes of a file that is here."""
-    size = wanted.size if wanted is not None else file.stat().st_size
-    content = _Content(size)
-    with file.open("rb", buffering=0) as stream:
-        while piece := stream.read(8 * PIECE):
-            check()
-            content.add(piece, with_git=True)
-    return content
-
-
-def _find_fault(wanted: Wanted, content: _Content) -> str:
+def _find_fault(wanted: Wanted, content: Content) -> str:
     """What is wrong with what has come; empty where nothing is."""
     if wanted.size is not None and content.size != wanted.size:
         return f"it has {content.size:,} bytes, {wanted.size:,} were announced"
     if wanted.sha256 is not None and content.sha256.hexdigest() != wanted.sha256.lower():
         return f"its sha256 is {content.sha256.hexdigest()}, {wanted.sha256} was announced"
-    if wanted.git_sha1 is not None and content.git is not None and content.git.hexdigest() != wanted.git_sha1.lower():
+    if wanted.git_sha1 and content.git and content.git.hexdigest() != wanted.git_sha1.lower():
         return f"its hash in git is {content.git.hexdigest()}, {wanted.git_sha1} was announced"
     return ""
 

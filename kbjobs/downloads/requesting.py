@@ -21,7 +21,7 @@ from kbjobs.errors import DownloadError, KbjobsError, MissingRequirementError, N
 from kbjobs.retry_after import read_retry_after
 from kbjobs.version import VERSION
 
-PIECE = 256 * 1024
+PIECE = 512 * 1024
 """Bytes taken at a time, at most: what a kill loses of those that have come."""
 CONNECT_SECONDS = 15.0
 IDLE_SECONDS = 30.0
