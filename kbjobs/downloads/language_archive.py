@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from kbjobs.errors import UnavailableError
@@ -32,7 +32,7 @@ SPARE_BYTES = 16 * 1024 * 1024
 _PIECE = 1024 * 1024
 _FOLDER = re.compile(rf"{MODEL}/.+|{re.escape(METADATA)}|{re.escape(SENTENCEPIECE)}|{re.escape(BPE)}")
 _TEXTS = re.compile(r"(README|LICEN[CS]E|COPYING|NOTICE)[^/]*", re.IGNORECASE)
-_LICENCE_LINE = re.compile(r"^\W*licen[cs]e\b\W*(\w.*)$", re.IGNORECASE | re.MULTILINE)
+_LICENCE_LINE = re.compile(r"^[\s#*_-]*licen[cs]e\b[\s:*_#-]*(\w.*)$", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def _check_members(archive: zipfile.ZipFile, most: int) -> dict[str, zipfile.Zip
         raise _refuse(
             f"its files have more than {most / 1e6:,.0f} MB (setting 'languages_max_mb')",
         )
-    tops, seen = set(), set()
+    tops, seen, files = set(), set(), set()
     found = {}
     for info in infos:
         parts = _check_name(info)
@@ -122,9 +122,14 @@ def _check_members(archive: zipfile.ZipFile, most: int) -> dict[str, zipfile.Zip
         if name.casefold() in seen:
             raise _refuse(f"{name!r} is in it twice")
         seen.add(name.casefold())
+        if not info.is_dir():
+            files.add(name.casefold())
         below = "/".join(parts[1:])
         if not info.is_dir() and (_FOLDER.fullmatch(below) or _TEXTS.fullmatch(below)):
             found[below] = info
+    folders = {parent.as_posix() for name in seen for parent in PurePosixPath(name).parents}
+    if both := files & folders:
+        raise _refuse(f"{min(both)!r} is a file and a folder in it")
     if len(tops) != 1:
         raise _refuse(f"it has {len(tops)} top folders, not one")
     if not {METADATA, WEIGHTS} <= found.keys() or not {SENTENCEPIECE, BPE} & found.keys():

@@ -38,6 +38,7 @@ def locked(home: Home, pair: Pair, wait: Callable[[], None] | None = None) -> It
     Raises:
         ConflictError: another process holds it.
     """
+    home.languages.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = home.languages / ".locks" / f"{pair.name}.lock"
     while (lock := try_lock(path, _LOOK_EVERY)) is None:
         if wait is None:
@@ -157,7 +158,7 @@ def _read_seen(home: Home, pair: Pair) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         found = error
     if not isinstance(found, dict):
         raise DamagedPackError(

@@ -135,7 +135,7 @@ def _read(pair: Pair, path: Path) -> Pack:
     try:
         content = json.loads((path / RECORD).read_text(encoding="utf-8"))
         record = Record(**{field.name: content[field.name] for field in fields(Record)})
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise DamagedPackError(f"the language pack {pair} in {path} has no record that can be read", remedy) from error
     if not (path / WEIGHTS).is_file():
         raise DamagedPackError(f"the language pack {pair} in {path} has lost its file {WEIGHTS}", remedy)
