@@ -233,6 +233,7 @@ def test_a_submit_loads_no_library_of_the_worker() -> None:
         ("suggest_tags", "SuggestTagsParams()"),
         ("delete_source", "DeleteSourceParams(confirm='docs')"),
         ("visualisation", "VisualisationParams()"),
+        ("language_download", "LanguageDownloadParams(code='Spanish')"),
     ],
 )
 @pytest.mark.usefixtures("minilm")

@@ -14,9 +14,12 @@ from kbjobs.downloads.language_archive import unpack
 from kbjobs.downloads.language_index import Offer, choose, fetch_index
 from kbjobs.downloads.requesting import RefusedError
 from kbjobs.errors import ConflictError, KbjobsError
-from kbjobs.languages.keeping import begin_folder, first_seen, locked, publish, remove_older, size_of
-from kbjobs.languages.packs import DamagedPackError, Pack, Pair, Record, find_pack
+from kbjobs.languages.keeping import begin_folder, first_seen, locked, publish, remove_older
+from kbjobs.languages.packs import DamagedPackError, Pack, Pair, Record, find_pack, size_of
 from kbjobs.settings import Home
+
+STEP = 1024 * 1024
+"""Bytes that are safe on disk and count as a step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +62,10 @@ def _bring(context: Context, offer: Offer, force: bool, span: tuple[float, float
         remove_older(context.home, pair)
         here = _find_whole(context.home, pair)
         if here is not None and here.record.version == offer.version and not force:
+            _forget_others(None, context.home, pair)
             return Step(here, is_new=False)
         file = context.home.downloads / f"{pair.name}.{offer.version}.argosmodel"
-        _forget_others(file, pair)
+        _forget_others(file, context.home, pair)
         fetched, url = _fetch(context, offer, file, span, force)
         crash_point("language.fetched")
         _compare(context, offer, fetched, force, file)
@@ -98,10 +102,10 @@ def _find_whole(home: Home, pair: Pair) -> Pack | None:
         return None
 
 
-def _forget_others(file: Path, pair: Pair) -> None:
-    """Remove what was fetched of other versions and never came to its end."""
-    for other in file.parent.glob(f"{pair.name}.*.argosmodel*"):
-        if not other.name.startswith(file.name):
+def _forget_others(file: Path | None, home: Home, pair: Pair) -> None:
+    """Remove what was fetched for a direction before and is not the beginning of this file."""
+    for other in home.downloads.glob(f"{pair.name}.*.argosmodel*"):
+        if file is None or not other.name.startswith(file.name):
             other.unlink(missing_ok=True)
 
 
@@ -111,7 +115,13 @@ def _fetch(context: Context, offer: Offer, file: Path, span: tuple[float, float]
         with file.open("rb") as stream:
             return Fetched(file.stat().st_size, hashlib.file_digest(stream, "sha256").hexdigest()), offer.links[0]
 
+    told = 0
+
     def tell(done: int, total: int | None) -> None:
+        nonlocal told
+        if done - told >= STEP:  # a worker that dies after it has come further
+            told = done
+            context.saved(1)
         context.progress(done, total or 0, "bytes", f"fetching {offer.pair}", span)
 
     most = context.settings.integer("languages_max_mb") << 20

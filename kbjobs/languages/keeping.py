@@ -18,7 +18,7 @@ from typing import Any
 from kbjobs.crashpoints import crash_point
 from kbjobs.errors import ConflictError, NotFoundError, UnavailableError, UsageError
 from kbjobs.languages.naming import ENGLISH, name_of
-from kbjobs.languages.packs import RECORD, DamagedPackError, Pair, Record, list_folders
+from kbjobs.languages.packs import RECORD, DamagedPackError, Pair, Record, list_folders, size_of
 from kbjobs.settings import Home
 from kbjobs.store.connection import is_disk_full
 from kbjobs.store.locks import try_lock
@@ -123,11 +123,6 @@ def remove_packs(home: Home, code: str, source: str | None = None) -> Removed:
                     _remove(path)
             _remove(home.languages / f"{UNFINISHED}{pair.name}")
     return Removed(tuple(wanted), freed)
-
-
-def size_of(folder: Path) -> int:
-    """The bytes of all files in a folder."""
-    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
 
 
 def first_seen(home: Home, pair: Pair, version: str) -> str | None:

@@ -125,6 +125,11 @@ def list_folders(home: Home) -> Iterator[tuple[Pair, int, Path]]:
             yield Pair(found[1], found[2]), int(found[3]), path
 
 
+def size_of(folder: Path) -> int:
+    """The bytes of the files of a pack, without its record."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path != folder / RECORD and not path.is_dir())
+
+
 def _newest(home: Home) -> dict[Pair, Path]:
     return {pair: path for pair, _, path in sorted(list_folders(home))}
 
@@ -141,4 +146,6 @@ def _read(pair: Pair, path: Path) -> Pack:
         raise DamagedPackError(f"the language pack {pair} in {path} has lost its file {WEIGHTS}", remedy)
     if not any((path / name).is_file() for name in (SENTENCEPIECE, BPE)):
         raise DamagedPackError(f"the language pack {pair} in {path} has lost its file {SENTENCEPIECE}", remedy)
+    if size_of(path) != record.unpacked:
+        raise DamagedPackError(f"the files of the language pack {pair} in {path} were changed", remedy)
     return Pack(pair, path, record)

@@ -32,14 +32,14 @@ def open_text(given: str) -> Iterator[Iterator[str]]:
     if given == "-":
         yield _decode(sys.stdin.buffer, "stdin")
         return
+    if not given.strip():
+        raise UsageError("there is nothing to translate", "Give a text, a file, or - for stdin.")
     path = Path(given)
     if _may_be_path(given) and path.is_dir():
         raise UsageError(f"{given} is a folder", "Name a file, or give a text.")
     if not _may_be_path(given) or not path.exists():
         if given.endswith(_SUFFIXES) and not any(letter.isspace() for letter in given):
             raise NotFoundError(f"there is no file {given}", "A text of one word that ends so: give it on stdin, as -.")
-        if not given.strip():
-            raise UsageError("there is nothing to translate", "Give a text, a file, or - for stdin.")
         yield iter([given])
         return
     try:

@@ -11,7 +11,6 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from kbjobs.content.words import is_unspaced
 from kbjobs.translating.sentences import is_abbreviation
 
 _PLAIN = str.maketrans(
@@ -28,6 +27,7 @@ _INSIDE = ".'-,"  # punctuation that may stand within a word or a number
 _CLITICS_BEFORE = ("fr", "it")  # l' homme; in English it is do n't, in others the apostrophe stands alone
 _CLOSING = re.compile(r"[,.?!:;\\%}\])]+")
 _APART_IN_FRENCH = re.compile(r"[?!:;%]+")
+_WITHOUT_SPACES = re.compile("[\u2e80-\ua4cf\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff9f\U00020000-\U0003ffff]{2}")
 _OPENING = re.compile(r"[(\[{¿¡$€£¥]+")
 
 
@@ -89,8 +89,8 @@ def _keeps_stop(word: str, following: str) -> bool:
 
 
 def _touch(before: str, after: str) -> bool:
-    """Whether two characters are of scripts that write no spaces."""
-    return bool(after) and is_unspaced(before) and is_unspaced(after)
+    """Whether two characters are Chinese or Japanese, marks included: no space stands between them."""
+    return _WITHOUT_SPACES.fullmatch(before + after) is not None
 
 
 def _escape(word: str) -> str:

@@ -101,6 +101,8 @@ SERVER = {point for point in POINTS if point.startswith("server.")}  # tests/fau
 PACKS = {point for point in POINTS if point.startswith(("pack.", "install.", "upload.", "withdraw."))}
 MAPS = {point for point in POINTS if point.startswith("map.")}  # tests/phases/test_visualisation.py
 PINECONE = {point for point in POINTS if point.startswith("pinecone.")}  # tests/phases/test_pinecone_sync.py
+# tests/phases/test_language_download.py
+LANGUAGES = {point for point in POINTS if point.startswith("language.")}
 ELSEWHERE = (
     CANCEL_ONLY
     | CHAIN_ONLY
@@ -113,6 +115,7 @@ ELSEWHERE = (
     | PACKS
     | PINECONE
     | MAPS
+    | LANGUAGES
     | OTHER_TYPES.keys()
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kbjobs.languages.keeping import begin_folder, locked, publish
-from kbjobs.languages.packs import Pack, Pair, Record, find_pack
+from kbjobs.languages.packs import Pack, Pair, Record, find_pack, size_of
 from kbjobs.settings import Home
 from tests.servers.language_packs import pack_members
 
@@ -18,7 +18,7 @@ def put_pack(home: Home, source: str, target: str, version: str = "1.0", prefix:
         metadata = {"target_prefix": prefix} if prefix else {}
         for name, content in pack_members(source, target, version, **metadata).items():
             write(built / name.partition("/")[2], content)
-        publish(home, pair, built, record(version, prefix=prefix))
+        publish(home, pair, built, record(version, prefix=prefix, unpacked=size_of(built)))
     found = find_pack(home, pair)
     assert found is not None
     return found
@@ -37,9 +37,9 @@ def put_hollow(home: Home, source: str, target: str, version: str = "1.0", sha25
     return found
 
 
-def record(version: str = "1.0", sha256: str = "ab" * 32, prefix: str = "") -> Record:
+def record(version: str = "1.0", sha256: str = "ab" * 32, prefix: str = "", unpacked: int = 24) -> Record:
     """What is known of a pack."""
-    return Record(version, sha256, 10_000, 24, "http://127.0.0.1/x", "2026-01-01T00:00:00Z", "CC0", prefix)
+    return Record(version, sha256, 10_000, unpacked, "http://127.0.0.1/x", "2026-01-01T00:00:00Z", "CC0", prefix)
 
 
 def write(path: Path, content: bytes) -> None:

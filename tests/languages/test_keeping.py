@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 import threading
 
@@ -27,11 +28,7 @@ def test_a_new_pack_takes_the_place_of_the_old_one(home: Home) -> None:
 def test_between_the_two_the_newer_counts(home: Home) -> None:
     old = put_hollow(home, "en", "es", "1.0")
     for number in (2, 10):
-        old.path.with_name(f"en_es.{number}").mkdir()
-        for name in ("pack.json", "sentencepiece.model"):
-            (old.path.with_name(f"en_es.{number}") / name).write_bytes((old.path / name).read_bytes())
-    (old.path.with_name("en_es.10") / "model").mkdir()
-    (old.path.with_name("en_es.10") / "model" / "model.bin").touch()
+        shutil.copytree(old.path, old.path.with_name(f"en_es.{number}"))
     found = find_pack(home, PAIR)
     assert found is not None and found.path.name == "en_es.10"
     remove_older(home, PAIR)
@@ -68,7 +65,7 @@ def test_a_language_is_removed(home: Home) -> None:
         put_hollow(home, source, target)
     removed = remove_packs(home, "es")
     assert [pair.name for pair in removed.pairs] == ["en_es", "es_en", "es_fr"]
-    assert removed.bytes > 3 * 24
+    assert removed.bytes == 3 * 24
     assert [pack.pair.name for pack in list_packs(home)] == ["en_fr"]
 
 

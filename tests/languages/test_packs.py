@@ -42,6 +42,13 @@ def test_a_pack_that_lost_a_file_is_damaged(home: Home, lost: str) -> None:
     assert len(damaged) == 1
 
 
+def test_a_pack_whose_files_were_cut_is_damaged(home: Home) -> None:
+    pack = put_hollow(home, "en", "es")
+    (pack.path / "sentencepiece.model").write_bytes(b"no")
+    with pytest.raises(DamagedPackError, match="were changed"):
+        find_pack(home, pack.pair)
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"version": 1}', "[" * 100_000, "\0"])
 def test_a_record_that_is_none_is_damage(home: Home, content: str) -> None:
     pack = put_hollow(home, "en", "es")
