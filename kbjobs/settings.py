@@ -145,6 +145,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("tags_vocabulary", "", "TOML file of the tags to choose from; without one those of preparedness"),
     Setting("scrape_contact", "", "whom a site may write to about scrape: a URL or an address, told with each request"),
     Setting("scrape_proxy", "", "proxy of scrape; those of the environment are not used"),
+    Setting("hub.endpoint", "", "address of the hub of models; else HF_ENDPOINT, else https://huggingface.co"),
     Setting("grace_seconds", 10.0, "seconds from SIGTERM to SIGKILL when a job is cancelled", 0, 3600),
     Setting("stall_after", 300.0, "seconds without a sign of life before a worker is killed", 5, 86400),
     Setting("retry_seconds", 30.0, "first pause before a passing error is tried again; doubles, with jitter", 0, 3600),

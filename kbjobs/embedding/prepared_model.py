@@ -110,13 +110,15 @@ def discard_prepared(model_dir: Path) -> None:
 
 def _fill(folder: ModelFolder, building: Path) -> str:
     """Write the files; return what made the reference vectors."""
+    # Where the folder has the weights themselves, they are the measure; an ONNX file alone is its own, without torch.
+    with_torch = has_torch() and folder.has_safetensors
     if not has_torch() and folder.onnx is None:
         raise MissingRequirementError(
             f"the model {folder.name} ships no ONNX file, and sentence-transformers, which could convert it, "
             "is not installed",
             'pip install "kbjobs[torch]"',
         )
-    steps = ["--reference"] * has_torch() + ["--ir"] * has_openvino()
+    steps = ["--reference"] * with_torch + ["--ir"] * has_openvino()
     if steps:
         try:
             _run_conversion(folder, building, steps)
@@ -124,7 +126,7 @@ def _fill(folder: ModelFolder, building: Path) -> str:
             if folder.onnx is None:
                 raise
             log.warning("%s runs without OpenVINO: %s", folder.name, error.message)
-    if has_torch():
+    if with_torch:
         return "sentence-transformers"
     embedder = OnnxRuntimeEmbedder(folder, "")
     np.save(building / REFERENCE_FILE, embedder.embed(PARITY_TEXTS))
