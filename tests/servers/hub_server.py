@@ -120,7 +120,7 @@ class HubServer:
         revision: str = "main",
         licence: str = "apache-2.0",
     ) -> str:
-        """Put a commit under a revision; its files are those of a folder, or given by their paths. Returns the commit."""
+        """Put a commit under a revision: the files of a folder, or given by their paths. Returns the commit."""
         if isinstance(files, Path):
             files = {file.relative_to(files).as_posix(): file for file in files.rglob("*") if file.is_file()}
         listing = "\n".join(f"{path} {_sha256(content)}" for path, content in sorted(files.items()))
