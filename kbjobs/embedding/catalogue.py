@@ -184,7 +184,7 @@ def _places(known: KnownModel | None, name: str, models_dir: Path) -> Iterator[P
     # Who has downloaded a model that a package carries too wants another revision than the package's.
     yield from (folder for folder in folders if (folder / NOTE_FILE).is_file())
     if known is not None and known.package is not None:
-        package = _package_folder(known.package)
+        package = package_folder(known.package)
         if package is not None:
             yield package / "model"
     yield from (folder for folder in folders if not (folder / NOTE_FILE).is_file())
@@ -193,7 +193,7 @@ def _places(known: KnownModel | None, name: str, models_dir: Path) -> Iterator[P
         yield snapshot
 
 
-def _package_folder(package: str) -> Path | None:
+def package_folder(package: str) -> Path | None:
     """Return an installed package's folder without importing it."""
     try:
         spec = importlib.util.find_spec(package)

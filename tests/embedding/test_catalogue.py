@@ -42,7 +42,7 @@ def hub_snapshot(hub: Path, hub_id: str, revision: str, *, is_main: bool = True)
 
 @pytest.fixture
 def no_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "_package_folder", lambda _package: None)
+    monkeypatch.setattr(catalogue, "package_folder", lambda _package: None)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_lookup_order(minilm: Path, models_dir: Path, tmp_path: Path, monkeypatc
     snapshot = link_model(minilm, hub_snapshot(hub, f"sentence-transformers/{MINILM}", "abc"))
     local = link_model(minilm, models_dir / MINILM)
     assert find_model(MINILM, models_dir).path == minilm
-    monkeypatch.setattr(catalogue, "_package_folder", lambda _package: None)
+    monkeypatch.setattr(catalogue, "package_folder", lambda _package: None)
     assert find_model(MINILM, models_dir).path == local
     shutil.rmtree(local)
     assert find_model(MINILM, models_dir).path == snapshot
