@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sources": ("Sources and search", "Register, edit, list, show, verify, rebuild and remove sources."),
     "search": ("Sources and search", "Find passages by meaning."),
     "pack": ("Sources and search", "Build, inspect and prune packs: a source as files to carry elsewhere."),
+    "models": ("Sources and search", "List, show and remove local models."),
     "languages": ("Languages", "List and remove language packs."),
     "translate": ("Languages", "A text in another language, on this machine (extra translate)."),
     "run": ("Jobs", "Submit one job and follow it to its end."),

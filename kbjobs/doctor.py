@@ -255,6 +255,8 @@ def _check_models(home: Home) -> Iterator[Finding]:
     settings = Settings(home)
     wanted = {settings.text("model"): "the setting model"}
     for one in _configured(home):
+        if one.job_type.name == "model_download" or one.params.get("download"):
+            continue  # it brings the model itself
         named = one.params.get("model")
         if named is None and "model" in one.params and one.params.get("dimension"):
             named = settings.text(f"model_{one.params['dimension']}")

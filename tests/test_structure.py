@@ -26,6 +26,7 @@ FLOORS = [
     {"commands"},
     {"kbjobs"},
     {"api", "combined"},
+    {"models"},
     {"answering", "asking", "doctor", "following", "relocating", "sources", "stores"},
     {"filters", "registering", "restoring"},
     {"daemon"},

@@ -21,15 +21,15 @@ from pathlib import Path
 
 from kbjobs.crashpoints import crash_point
 from kbjobs.downloads.hashing import Content, measure_file
+from kbjobs.downloads.patience import PATIENCE, Patience
 from kbjobs.downloads.requesting import Answer, AwayError, RefusedError, get
-from kbjobs.errors import DownloadError, TransientError, UnavailableError
+from kbjobs.errors import DownloadError, UnavailableError
 
 log = logging.getLogger(__name__)
 
 SPARE_BYTES = 16 * 1024 * 1024
 """What must be free on the disk beside the file: the job's end has to be written too."""
 _TELL_SECONDS = 0.2
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between two tries; doubles
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -76,7 +76,7 @@ def fetch_file(
     token: str | None = None,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
     check: Callable[[], None] = lambda: None,
-    patience: float = 120.0,
+    patience: float = PATIENCE,
 ) -> Fetched:
     """Fetch a file to ``target``; one that is there and is as it should be is not fetched again.
 
@@ -193,8 +193,7 @@ class _Download:
 
     def _fetch(self) -> None:
         """Bring the part to its end, with patience."""
-        pause = _FIRST_PAUSE
-        last_byte = time.monotonic()
+        patience = Patience(self.wanted.url, self.patience, self.check)
         while self.wanted.size is None or self.content.size < self.wanted.size or self.wanted.size == 0:
             before = self.content.size
             try:
@@ -206,27 +205,7 @@ class _Download:
                     raise
                 self._start_again()  # the file has become shorter than the part
             except AwayError as error:
-                if self.content.size > before:
-                    last_byte, pause = time.monotonic(), _FIRST_PAUSE
-                rest = max(error.rest, pause)
-                if time.monotonic() + rest > last_byte + self.patience:
-                    raise self._give_up(error) from error
-                log.info("%s %s; trying again in %.0f s", self.wanted.url, error.cause, rest)
-                self._rest(rest)
-                pause = min(2 * pause, _LONGEST_PAUSE)
-
-    def _give_up(self, error: AwayError) -> TransientError:
-        asked = f"; it asks to be left alone for {error.rest:.0f} s" if error.rest else ""
-        kept = f"{self.content.size / 1e6:,.1f} MB are here. " if self.content.size else ""
-        return TransientError(
-            f"{self.wanted.url} {error.cause}{asked}", f"{kept}Run the same again later: it goes on from there."
-        )
-
-    def _rest(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            self.check()
-            time.sleep(min(left, 0.25))
+                patience.rest(error, has_come_on=self.content.size > before, here=self.content.size)
 
     def _range(self) -> dict[str, str]:
         if not self.content.size:

@@ -160,6 +160,11 @@ def may_carry_token(url: str) -> bool:
     return parts.scheme == "https" or _is_loopback(parts.hostname or "")
 
 
+def is_same_origin(url: str, other: str) -> bool:
+    """Whether two addresses have scheme, host and port in common. Raises DownloadError where one is none."""
+    return _origin(_split(url)) == _origin(_split(other))
+
+
 def read_all(answer: Answer, most: int, check: Callable[[], None] = lambda: None) -> bytes:
     """A small body whole.
 

@@ -59,10 +59,11 @@ class JobType:
     of a source a file may be named, for the parameter ``path``; ``name_source`` then makes a source's id of its path.
     ``takes_sources``: several sources or none may be named, for the parameter ``sources``; a single one is that of the
     job. ``named_by``: the parameter that is given in the place of a source. ``works_on`` gives the ids of the sources
-    that a job with the planned parameters works on beside its own. ``makes_source``: the source need not be there yet.
-    ``ends_source``: after it there is no source any more. It may be damaged, the job is alone on it, and the parameter
-    ``confirm`` repeats its id. ``dry_type``: the type that a job with the parameter ``dry_run`` is one of, with those
-    of the other parameters that it knows. ``examples`` are command lines that its help shows beside the plain one.
+    that a job with the planned parameters works on beside its own.
+    ``makes_source``: the source need not be there yet. ``ends_source``: after it there is no source any more. It may
+    be damaged, the job is alone on it, and the parameter ``confirm`` repeats its id. ``dry_type``: the type that a job
+    with the parameter ``dry_run`` is one of, with those of the other parameters that it knows. ``examples`` are command
+    lines that its help shows beside the plain one.
     """
 
     name: str

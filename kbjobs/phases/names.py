@@ -20,6 +20,7 @@ NAMES: tuple[str, ...] = (
     "pinecone_sync",
     "pinecone_sync_dry",
     "visualisation",
+    "model_download",
     "language_download",
 )
 # Not for people: what the API makes jobs of.
