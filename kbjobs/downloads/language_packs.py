@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,13 +14,16 @@ from kbjobs.downloads.fetching import Fetched, Wanted, fetch_file
 from kbjobs.downloads.language_archive import unpack
 from kbjobs.downloads.language_index import Offer, choose, fetch_index
 from kbjobs.downloads.requesting import RefusedError
-from kbjobs.errors import ConflictError, KbjobsError
+from kbjobs.errors import ConflictError, DownloadError, KbjobsError, TransientError
 from kbjobs.languages.keeping import begin_folder, first_seen, locked, publish, remove_older
+from kbjobs.languages.naming import ENGLISH
 from kbjobs.languages.packs import DamagedPackError, Pack, Pair, Record, find_pack, size_of
 from kbjobs.settings import Home
 
 STEP = 1024 * 1024
 """Bytes that are safe on disk and count as a step."""
+PATIENCE, PATIENCE_WITH_OTHERS = 120.0, 20.0
+"""Seconds without a byte after which a server is given up; sooner where the index names another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,13 @@ def download_languages(context: Context, code: str, source: str | None, force: b
         span = (number / len(offers), (number + 1) / len(offers))
         steps.append(_bring(context, offer, force, span))
         context.saved(1)
-    return _result(steps)
+    return _result(steps, _list_missing(offers, code) if source is None else [])
+
+
+def _list_missing(offers: Sequence[Offer], code: str) -> list[Pair]:
+    """The directions between English and a language that the index does not have."""
+    there = {offer.pair for offer in offers}
+    return [pair for pair in (Pair(ENGLISH, code), Pair(code, ENGLISH)) if pair not in there]
 
 
 def _bring(context: Context, offer: Offer, force: bool, span: tuple[float, float]) -> Step:
@@ -125,18 +135,27 @@ def _fetch(context: Context, offer: Offer, file: Path, span: tuple[float, float]
         context.progress(done, total or 0, "bytes", f"fetching {offer.pair}", span)
 
     most = context.settings.integer("languages_max_mb") << 20
-    refused: KbjobsError | None = None
+    failed: list[KbjobsError] = []
     for link in offer.links:
+        is_last = link == offer.links[-1]
         try:
-            return fetch_file(Wanted(link, most=most), file, progress=tell, check=context.check), link
+            return fetch_file(
+                Wanted(link, most=most),
+                file,
+                progress=tell,
+                check=context.check,
+                patience=PATIENCE if is_last else PATIENCE_WITH_OTHERS,
+            ), link
         except RefusedError as error:
-            refused = refused or error.explain()
-            context.log.warning("%s", error.message)
-    assert refused is not None  # noqa: S101 — an offer has a link
-    refused.message = f"the language pack {offer.pair} cannot be fetched: {refused.message}"
-    refused.args = (refused.message,)
-    refused.hint = refused.hint or "Try again later: the index names no other place."
-    raise refused
+            failed.append(error.explain())
+        except (DownloadError, TransientError) as error:
+            failed.append(error)
+        context.log.warning("%s", failed[-1].message)
+    # One that may pass is the one to tell: the job can be tried again.
+    chosen = next((one for one in failed if isinstance(one, TransientError)), failed[0])
+    chosen.message = f"the language pack {offer.pair} cannot be fetched: {chosen.message}"
+    chosen.args = (chosen.message,)
+    raise chosen
 
 
 def _compare(context: Context, offer: Offer, fetched: Fetched, force: bool, file: Path) -> None:
@@ -156,13 +175,16 @@ def _compare(context: Context, offer: Offer, fetched: Fetched, force: bool, file
     )
 
 
-def _result(steps: list[Step]) -> PhaseResult:
+def _result(steps: Sequence[Step], missing: Sequence[Pair]) -> PhaseResult:
     new = [step.pack for step in steps if step.is_new]
     kept = [step.pack for step in steps if not step.is_new]
     counts = {
-        "packs": [{**step.pack.as_dict(), "fetched": step.is_new} for step in steps],
+        # A home can be moved: no path of it is kept in the state.
+        "packs": [{**step.pack.pair.as_dict(), **asdict(step.pack.record), "fetched": step.is_new} for step in steps],
         "bytes": sum(pack.record.size for pack in new),
+        "missing": [pair.as_dict() for pair in missing],
     }
     told = [f"{pack.pair} {pack.record.version} ({pack.record.size / 1e6:,.1f} MB)" for pack in new]
     told += [f"{pack.pair} {pack.record.version} is here already" for pack in kept]
+    told += [f"the index has none from {pair}" for pair in missing]
     return PhaseResult(counts, "; ".join(told))

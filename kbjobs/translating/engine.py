@@ -84,7 +84,7 @@ class Translator:
             self._model = ctranslate2.Translator(
                 str(pack.path / MODEL), device="cpu", inter_threads=1, intra_threads=count_usable_cores()
             )
-        except (RuntimeError, OSError, ValueError) as error:
+        except (RuntimeError, OSError, ValueError, MemoryError) as error:
             raise self._damaged(error) from error
 
     def translate(self, sentences: Sequence[str]) -> list[str]:
@@ -136,7 +136,7 @@ class Translator:
                 max_decoding_length=GROWTH * max(map(len, given)) + MORE,
                 replace_unknowns=True,
             )
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, MemoryError) as error:
             raise self._damaged(error) from error
         texts = iter([self._join(result.hypotheses[0], prefix) for result in results])
         return [next(texts) if tokens else "" for tokens in parts]

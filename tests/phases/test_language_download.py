@@ -18,6 +18,7 @@ from kbjobs.chains.file.reading import read_chain
 from kbjobs.context import Context, PhaseResult
 from kbjobs.crashpoints import VARIABLE
 from kbjobs.daemon.processes import processes_of_run
+from kbjobs.downloads import language_packs
 from kbjobs.downloads.language_packs import download_languages
 from kbjobs.errors import (
     ConflictError,
@@ -25,6 +26,7 @@ from kbjobs.errors import (
     JobCancelled,
     KbjobsError,
     NotFoundError,
+    TransientError,
     UnavailableError,
     UsageError,
 )
@@ -142,6 +144,36 @@ def test_the_second_link_is_taken_where_the_first_is_gone(home: Home, languages_
     download(home, "es")
     pack = find_pack(home, ES)
     assert pack is not None and pack.record.url.endswith(path)
+
+
+def test_the_next_link_is_taken_where_a_server_is_away(
+    home: Home, languages_server: LanguagesServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(language_packs, "PATIENCE_WITH_OTHERS", 0.2)
+    path = languages_server.offer("en", "es")
+    with LanguagesServer() as gone:
+        away = f"{gone.url}/x"
+    languages_server.index[0]["links"] = [away, languages_server.url + path]
+    download(home, "es")
+    assert names(home) == ["en_es"]
+    monkeypatch.setattr(language_packs, "PATIENCE", 0.2)
+    languages_server.index[0]["links"] = [away, f"{languages_server.url}/gone"]
+    with pytest.raises(TransientError, match="English to Spanish cannot be fetched"):  # a later try may succeed
+        download(home, "es", force=True)
+
+
+def test_a_direction_that_the_index_lacks_is_told(home: Home, languages_server: LanguagesServer) -> None:
+    languages_server.offer("en", "sw")
+    result = download(home, "sw")
+    assert "the index has none from Swahili to English" in result.summary
+    assert [pair["from"] for pair in result.counts["missing"]] == ["sw"]
+    languages_server.offer("sw", "en")
+    assert download(home, "sw").counts["missing"] == []
+
+
+def test_no_path_of_the_home_is_in_the_result(home: Home, languages_server: LanguagesServer) -> None:
+    languages_server.offer("en", "es")
+    assert str(home.path) not in str(download(home, "es"))
 
 
 def test_in_a_chain_file(home: Home, languages_server: LanguagesServer, tmp_path: Path, kbjobs: Kbjobs) -> None:
