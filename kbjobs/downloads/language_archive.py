@@ -30,7 +30,8 @@ MAX_TEXT = 200
 """Characters of what a pack says of itself that are kept."""
 SPARE_BYTES = 16 * 1024 * 1024
 _PIECE = 1024 * 1024
-_FOLDER = re.compile(rf"{MODEL}/.+|{re.escape(METADATA)}|{re.escape(SENTENCEPIECE)}|{re.escape(BPE)}")
+_END, _LARGE = b"PK\5\6", b"PK\6\7"  # signatures: of the last record, and of the one before it in large files
+_NEEDED = re.compile(rf"{MODEL}/.+|{re.escape(METADATA)}|{re.escape(SENTENCEPIECE)}|{re.escape(BPE)}")
 _TEXTS = re.compile(r"(README|LICEN[CS]E|COPYING|NOTICE)[^/]*", re.IGNORECASE)
 _LICENCE_LINE = re.compile(r"^[\s#*_-]*licen[cs]e\b[\s:*_#-]*(\w.*)$", re.IGNORECASE | re.MULTILINE)
 
@@ -90,16 +91,18 @@ def unpack(file: Path, folder: Path, pair: Pair, most: int, check: Callable[[], 
 def _check_directory(stream: IO[bytes]) -> None:
     """Raise DamagedPackError where the list of files is too long to be read.
 
-    Its size stands in the last 22 bytes and a comment of at most 65,535 (PKWARE's APPNOTE.TXT, 4.3.16).
+    Its size stands in a record of 22 bytes at the end, before a comment of at most 65,535 (PKWARE's APPNOTE.TXT,
+    4.3.16); zipfile looks for it in the same order. In files of the kind for more than 4 GB it stands elsewhere.
     """
     size = stream.seek(0, 2)
     stream.seek(max(0, size - 22 - 65_535))
     tail = stream.read()
-    start = tail.rfind(b"PK\5\6")
+    start = len(tail) - 22 if tail[-22:-18] == _END and tail[-2:] == b"\0\0" else tail.rfind(_END)
     if start < 0:
         raise _refuse("it is no zip file")
-    stated = int.from_bytes(tail[start + 12 : start + 16], "little")
-    if stated > MAX_DIRECTORY:
+    if tail[max(0, start - 20) :][:4] == _LARGE:
+        raise _refuse("it is a zip file of the kind for more than 4 GB")
+    if int.from_bytes(tail[start + 12 : start + 16], "little") > MAX_DIRECTORY:
         raise _refuse(f"its list of files has more than {MAX_DIRECTORY:,} bytes")
     stream.seek(0)
 
@@ -125,7 +128,7 @@ def _check_members(archive: zipfile.ZipFile, most: int) -> dict[str, zipfile.Zip
         if not info.is_dir():
             files.add(name.casefold())
         below = "/".join(parts[1:])
-        if not info.is_dir() and (_FOLDER.fullmatch(below) or _TEXTS.fullmatch(below)):
+        if not info.is_dir() and (_NEEDED.fullmatch(below) or _TEXTS.fullmatch(below)):
             found[below] = info
     folders = {parent.as_posix() for name in seen for parent in PurePosixPath(name).parents}
     if both := files & folders:

@@ -208,6 +208,18 @@ def test_a_list_of_files_that_is_too_long(file: Path, folder: Path, monkeypatch:
     refuse(file, folder, zip_up({**hollow(), **{f"{TOP}/stanza/{n}": b"" for n in range(100)}}), "its list of files")
 
 
+def test_a_list_of_files_whose_size_is_hidden(file: Path, folder: Path) -> None:
+    """Another record seems to begin within the last one; or its size stands where only large files have it."""
+    content = zip_up(hollow())
+    huge = bytearray(content)
+    huge[-10:-6] = struct.pack("<L", 1 << 31)
+    huge[-6:-2] = b"PK\5\6"
+    refuse(file, folder, bytes(huge), "its list of files")
+    end = content[-22:]
+    locator = b"PK\6\7" + struct.pack("<LQL", 0, len(content), 1)
+    refuse(file, folder, content[:-22] + locator + end, "more than 4 GB")
+
+
 def test_an_encrypted_file(file: Path, folder: Path) -> None:
     content = bytearray(zip_up(hollow()))
     for signature, offset in ((b"PK\1\2", 8), (b"PK\3\4", 6)):

@@ -316,34 +316,30 @@ def test_a_kill_at_each_point(
 def test_kills_at_any_byte(
     home: Home, languages_server: LanguagesServer, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    """The worker is killed while the server holds the rest back; what has come is not sent again."""
+    """The worker is killed while the server holds the rest back; not a byte that has come is asked for again."""
     monkeypatch.setenv("KBJOBS_MAX_DEATHS", "20")  # it dies sooner than its progress is written
     path = languages_server.offer("en", "es", filler=8_000_000)
     size = len(languages_server.files[path])
     random_ = random.Random(seed)
+    stops = sorted(random_.sample(range(1, size), 3))
+    part = home.downloads / "en_es.1.0.argosmodel.part"
+    languages_server.pause_at[path] = stops[0]
     manager = JobManager(home)
     job_id = manager.submit("language_download", None, code="es", **{"from": "en"})
-    stops = sorted(random_.randrange(1, size) for _ in range(3))
-    part = home.downloads / "en_es.1.0.argosmodel.part"
-    for stop in stops:
-        here = part.stat().st_size if part.exists() else 0
-        languages_server.gate.clear()
-        languages_server.paused.clear()
-        languages_server.pause_after[path] = max(stop - here, 1)
-        if stop != stops[0]:
-            kill_worker(manager, job_id)
+    for stop, following in zip(stops, [*stops[1:], 0], strict=True):
         assert languages_server.paused.wait(60)
-        least = max(stop - 300_000, 1)
-        wait_until(lambda least=least: part.exists() and part.stat().st_size >= least)
-    languages_server.pause_after.clear()
-    kill_worker(manager, job_id)
-    languages_server.gate.set()
+        wait_until(lambda stop=stop: part.exists() and part.stat().st_size == stop)
+        languages_server.paused.clear()
+        languages_server.pause_at[path] = following
+        gate, languages_server.gate = languages_server.gate, threading.Event()
+        kill_worker(manager, job_id)
+        gate.set()
     job = finish(manager, job_id)
     assert (job.status, job.exit_code) == (Status.COMPLETED, 0), job
     pack = find_pack(home, ES)
     assert pack is not None and pack.record.sha256 == content_of(languages_server, path)
-    # Resent is what was on its way through the sockets when a worker died.
-    assert sum(asked.sent for asked in languages_server.asked_for(path)) <= size + 3 * 1_000_000
+    ranges = [asked.range for asked in languages_server.asked_for(path)]
+    assert ranges == [None, *(f"bytes={stop}-" for stop in stops)]
 
 
 def kill_worker(manager: JobManager, job_id: int) -> None:
@@ -390,7 +386,7 @@ def test_a_full_disk_says_so_and_keeps_what_came(
 
 def test_two_at_once_fetch_it_once(home: Home, languages_server: LanguagesServer) -> None:
     path = languages_server.offer("en", "es", filler=2_000_000)
-    languages_server.pause_after[path] = 1_000_000
+    languages_server.pause_at[path] = 1_000_000
     found: list[PhaseResult] = []
     listener = Listener()
 

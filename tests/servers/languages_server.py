@@ -43,8 +43,8 @@ class LanguagesServer:
         """A path that is answered with this status, whatever lies there."""
         self.break_after: dict[str, list[int]] = {}
         """Bytes of the body after which a connection is reset, for each of the next requests of a path."""
-        self.pause_after: dict[str, int] = {}
-        """Bytes of the body of a path after which it waits for ``gate``."""
+        self.pause_at: dict[str, int] = {}
+        """The byte of a file before which its sending waits for ``gate``."""
         self.gate = threading.Event()
         self.paused = threading.Event()
         """Set when a body waits."""
@@ -160,21 +160,22 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         with contextlib.suppress(OSError):  # the client has gone
-            self._send(asked, content[start:])
+            self._send(asked, content[start:], start)
 
-    def _send(self, asked: Asked, body: bytes) -> None:
+    def _send(self, asked: Asked, body: bytes, start: int) -> None:
         server = self.languages
         breaks = server.break_after.get(self.path)
         end = breaks.pop(0) if breaks else None
-        pause = server.pause_after.get(self.path)
+        pause = server.pause_at.get(self.path, 0) - start
+        gate = server.gate
         while asked.sent < len(body):
-            stops = [stop for stop in (end, pause) if stop is not None and stop > asked.sent]
+            stops = [place for place in (end, pause) if place is not None and place > asked.sent]
             stop = min([asked.sent + 64 * 1024, len(body), *stops])
             self.wfile.write(body[asked.sent : stop])
             asked.sent = stop
             if asked.sent == pause:
                 server.paused.set()
-                server.gate.wait(60)
+                gate.wait(60)
             if asked.sent == end:
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.connection.close()
