@@ -230,7 +230,7 @@ def _state(home: Home, name: str, uses: list[tuple[str, str, str]]) -> ModelStat
         commit=note.commit if note else "",
         key=key,
         engine=str(measured.get("chosen") or ""),
-        sources=tuple(sorted({source for source, used, called in uses if used == key or called == folder.name})),
+        sources=tuple(sorted({source for source, used, _ in uses if used == key})),
     )
 
 

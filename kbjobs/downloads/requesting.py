@@ -114,7 +114,7 @@ class Answer:
 def get(url: str, headers: Mapping[str, str] | None = None, token: str | None = None) -> Iterator[Answer]:
     """Ask for something and follow its redirects.
 
-    The token is sent only by https or on the loopback, and never to another host than that of ``url``. An answer that
+    The token is sent only by https or on the loopback, and no further once another host is in the way. An answer that
     came by https is not followed to where it can be read or changed on its way, nor from outside to a private address.
 
     Args:
@@ -130,7 +130,9 @@ def get(url: str, headers: Mapping[str, str] | None = None, token: str | None = 
     parts, here = first, url
     for _ in range(_MAX_REDIRECTS + 1):
         sent = {"User-Agent": f"kbjobs/{VERSION}", "Accept-Encoding": "identity", **(headers or {})}
-        if token and _origin(parts) == _origin(first) and may_carry_token(here):
+        if _origin(parts) != _origin(first) or not may_carry_token(here):
+            token = None
+        if token:
             sent["Authorization"] = f"Bearer {token}"
         connection = _connect(parts)
         try:
@@ -148,7 +150,7 @@ def get(url: str, headers: Mapping[str, str] | None = None, token: str | None = 
                 return
         finally:
             connection.close()
-        before, here = parts, urljoin(here, location)
+        before, here = parts, _join(here, location)
         parts = _split(here)
         _check_redirect(before, parts, url)
     raise DownloadError(f"{url} leads from one address to the next, {_MAX_REDIRECTS} times", "Look at the address.")
@@ -197,6 +199,8 @@ def _network() -> Iterator[None]:
         raise AwayError("does not answer in time") from error
     except socket.gaierror as error:
         raise AwayError(f"is not found ({error.strerror})") from error
+    except http.client.InvalidURL as error:
+        raise DownloadError(f"the address cannot be used: {error}", "Look at the address.") from error
     except http.client.HTTPException as error:
         raise AwayError(f"answers with what is not HTTP ({type(error).__name__})") from error
     except OSError as error:
@@ -214,6 +218,15 @@ def _split(url: str) -> SplitResult:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise DownloadError(f"{url!r} is no address of the web", "It begins with https://.")
     return parts
+
+
+def _join(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise DownloadError(
+            f"{url} leads to {location[:200]!r}, which is no address", "Look at the address."
+        ) from error
 
 
 def _origin(parts: SplitResult) -> tuple[str, str, int | None]:

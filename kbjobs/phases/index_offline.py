@@ -65,7 +65,9 @@ def fill(home: Home, settings: Settings, params: IndexOfflineParams) -> Plan:
         )
     check_engine(_engine(settings, params), model)
     # The model is here: a job with --download is the same as one without.
-    filled = params.model_copy(update={"model": model.name, "dimension": model.dimension, "download": False})
+    filled = params.model_copy(
+        update={"model": model.name, "dimension": _as_parameter(model.dimension), "download": False}
+    )
     return Plan(filled, dimension=model.dimension)
 
 
@@ -86,7 +88,13 @@ def _fill_absent(home: Home, name: str, params: IndexOfflineParams) -> Plan | No
             "Leave out --dimension, or name a model of that dimension.",
         )
     dimension = dimension or params.dimension
-    return Plan(params.model_copy(update={"model": found, "dimension": dimension}), dimension=dimension)
+    filled = params.model_copy(update={"model": found, "dimension": _as_parameter(dimension)})
+    return Plan(filled, dimension=dimension)
+
+
+def _as_parameter(dimension: int | None) -> int | None:
+    """A dimension as the parameter of that name can be; None for one that no model of the settings has."""
+    return dimension if dimension in LOCAL_DIMENSIONS else None
 
 
 def plan(home: Home, settings: Settings, source: SourceFolder, params: IndexOfflineParams) -> Plan:
