@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,8 +13,9 @@ from typing import Annotated, Any
 import typer
 
 from kbjobs.commands._render import print_json, say
-from kbjobs.errors import UnavailableError, UsageError
+from kbjobs.errors import UsageError
 from kbjobs.settings import current_home
+from kbjobs.storage.folder import writing
 
 app = typer.Typer(add_completion=False)
 
@@ -57,9 +58,9 @@ def translate(
     with open_text(text) as pieces:
         translated = TextTranslator(route).translate(pieces)
         if output is not None:
-            with _written(output) as file:
+            with _written(output) as write:
                 for piece in translated:
-                    file.write(piece)
+                    write(piece)
             if as_json:
                 print_json({**facts, "output": str(output)})
             else:
@@ -87,18 +88,16 @@ def _stream_json(facts: dict[str, Any], pieces: Iterable[str]) -> None:
 
 
 @contextmanager
-def _written(path: Path) -> Iterator[Any]:
-    """A text file that gets its name when it is whole."""
+def _written(path: Path) -> Iterator[Callable[[str], object]]:
+    """Gives what writes to a text file, which gets its name when it is whole. Raises UnavailableError, UsageError."""
     if path.is_dir():
         raise UsageError(f"{path} is a folder", "Name a file.")
-    try:
+    with writing(path):
         descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    except OSError as error:
-        raise UnavailableError(f"cannot write {path}: {error.strerror}", "Check that its folder is there.") from error
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            yield file
-        Path(unfinished).replace(path)
-    except BaseException:
-        Path(unfinished).unlink(missing_ok=True)
-        raise
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+                yield file.write
+            Path(unfinished).replace(path)
+        except BaseException:
+            Path(unfinished).unlink(missing_ok=True)
+            raise

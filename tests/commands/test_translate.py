@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kbjobs.settings import Home
-from tests.conftest import Kbjobs, read_json
+from tests.conftest import Kbjobs, fill_disk, read_json
 from tests.languages.packs import put_pack
 from tests.servers.language_packs import shout
 from tests.servers.languages_server import LanguagesServer
@@ -60,6 +60,14 @@ def test_an_output_is_whole_or_not_there(tmp_path: Path, kbjobs: Kbjobs) -> None
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
     assert "is a folder" in kbjobs("translate", "x", *WAY, "-o", tmp_path, check=2).stderr
     assert "cannot write" in kbjobs("translate", "x", *WAY, "-o", tmp_path / "no" / "x", check=7).stderr
+
+
+@pytest.mark.usefixtures("spanish")
+def test_a_full_disk_under_the_output(small_disk: Path, kbjobs: Kbjobs) -> None:
+    filler = fill_disk(small_disk, 0)
+    told = kbjobs("translate", "boil it", *WAY, "-o", small_disk / "out.txt", check=7).stderr
+    assert f"the disk that holds {small_disk} is full" in told
+    assert list(small_disk.iterdir()) == [filler]
 
 
 @pytest.mark.usefixtures("spanish")
