@@ -127,7 +127,7 @@ def choose(offers: dict[Pair, Offer], code: str, source: str | None) -> list[Off
 
 def _tell_others(offers: Iterable[Pair], code: str) -> str:
     names = sorted({name_of(one) for pair in offers for one in (pair.source, pair.target)})
-    near = get_close_matches(name_of(code), names, 1, 0.75)
+    near = get_close_matches(name_of(code), names, 1, 0.65)
     hint = f"Did you mean {near[0]}? " if near else ""
     return f"{hint}It has packs for {len(names)} languages: kbjobs languages list --available"
 

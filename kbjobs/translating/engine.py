@@ -17,8 +17,9 @@ from kbjobs.errors import MissingRequirementError
 from kbjobs.languages.packs import BPE, MODEL, SENTENCEPIECE, DamagedPackError, Pack
 from kbjobs.translating.byte_pairs import BytePairs
 
-MAX_TOKENS = 160
-"""Of a sentence; a longer one is translated in parts: the models know sentences, and lose the end of long texts."""
+MAX_TOKENS = 150
+"""Of a sentence; a longer one is translated in parts. What the models can handle, by Argos Translate's documentation
+(https://argos-translate.readthedocs.io, Settings)."""
 GROWTH, MORE = 2, 50
 """A translation has at most so many times as many tokens, and so many more: a model may repeat itself for ever."""
 BATCH = 32

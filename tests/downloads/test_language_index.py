@@ -135,6 +135,12 @@ def test_where_there_is_no_way(code: str, source: str | None, message: str) -> N
     assert "kbjobs languages list --available" in caught.value.hint
 
 
+def test_the_nearest_language_is_named() -> None:
+    with pytest.raises(NotFoundError, match=r"Portuguese \(Brazil\)") as caught:
+        choose(read(entry("en", "pt")), "pb", None)
+    assert "Did you mean Portuguese?" in caught.value.hint
+
+
 # -- fetching it -------------------------------------------------------------------------------------
 
 
