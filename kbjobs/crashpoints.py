@@ -99,6 +99,13 @@ POINTS: tuple[str, ...] = (
     "pack.part_written",
     "pack.before_manifest",
     "pack.published",
+    "download.noted",
+    "download.received",
+    "download.checked",
+    "download.renamed",
+    "download.before_publish",
+    "download.between_renames",
+    "download.published",
     "install.part",
     "install.fetched",
     "install.filled",
@@ -113,6 +120,9 @@ POINTS: tuple[str, ...] = (
     "map.before_rename",
     "map.points_renamed",
     "map.page_renamed",
+    "language.fetched",
+    "language.before_rename",
+    "language.renamed",
 )
 
 

@@ -92,6 +92,10 @@ class TransientError(KbjobsError):
     """A passing error, such as a server that is busy: with ``--retries`` the job is tried again later."""
 
 
+class DownloadError(KbjobsError):
+    """What a server sends cannot be used: of another size or hash than announced, or from where it must not come."""
+
+
 class JobWaits(KbjobsError):
     """Raised inside a phase that can do nothing for a while: its job goes back to the queue for ``seconds``.
 

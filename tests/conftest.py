@@ -22,6 +22,8 @@ from kbjobs.daemon.launching import is_running, stop_daemon
 from kbjobs.settings import HOME_VARIABLE, SETTINGS, Home
 from kbjobs.store.jobs import Job
 from kbjobs.store.phase_state import PhaseState
+from tests.servers.hub_server import HubServer
+from tests.servers.languages_server import LanguagesServer
 from tests.servers.openai_server import OpenAIServer
 from tests.servers.pinecone_server import PineconeServer
 from tests.servers.s3_servers import BUCKET, StartedServers, use
@@ -56,6 +58,8 @@ def home(tmp_path: Path, engines: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     others = ("OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "PINECONE_CONTROLLER_HOST")
     for name in ("OPENAI_API_KEY", "PINECONE_API_KEY", "PINECONE_ADDITIONAL_HEADERS", *others):
         monkeypatch.delenv(name, raising=False)  # no test asks the real one
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     home.path.mkdir(mode=0o700)
     engines.mkdir(exist_ok=True)
     home.engines.symlink_to(engines)
@@ -158,7 +162,45 @@ def pinecone(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[PineconeSe
         yield server
 
 
-MODEL_FIXTURES = {"minilm", "warm_cache", "embedder", "sentence_transformer"}
+@pytest.fixture
+def languages_server(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[LanguagesServer]:
+    """An index of language packs, empty as yet, and the setting that leads to it."""
+    with LanguagesServer() as server:
+        monkeypatch.setenv("KBJOBS_LANGUAGES_INDEX", server.index_url)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def small_model(engines: Path) -> Path:
+    """The folder of a random model of dimension 32, with ``onnx/model.onnx`` as the hub's repositories have it."""
+    from filelock import FileLock
+
+    from tests.embedding.tiny_models import export_onnx, make_tiny_model
+
+    folder = engines.with_name("small-model")
+    with FileLock(engines.with_name("small-model.lock")):
+        if not folder.exists():
+            unfinished = engines.with_name("small-model-unfinished")
+            model = make_tiny_model(unfinished)
+            with pytest.MonkeyPatch.context() as monkeypatch:
+                export_onnx(model, unfinished, monkeypatch)
+            unfinished.rename(folder)
+    return folder
+
+
+@pytest.fixture
+def hub(home: Home, tmp_path: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A model hub with ``acme/small``, and the environment that leads to it; no other model of this machine is seen."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "no-hub-cache"))
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    with HubServer() as server:
+        server.add("acme/small", small_model)
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        yield server
+
+
+MODEL_FIXTURES = {"small_model", "minilm", "warm_cache", "embedder", "sentence_transformer"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -147,6 +147,8 @@ def command_of(kind: JobType, shown_as: str = "") -> Callable[..., None]:
         return _file_command(kind)
     if kind.takes_sources:
         return _several_command(kind)
+    if kind.named_by:
+        return _named_command(kind)
     if kind.ends_source:
         return _deleting_command(kind, f"kbjobs {shown_as or f'run {kind.command}'} wiki")
     return _command(kind.name, kind.description, kind.params.model_fields, kind.examples)
@@ -200,6 +202,25 @@ def _file_command(kind: JobType) -> Callable[..., None]:
     parameters += [(field, *_option(field, declared)) for field, declared in fields.items()]
     example = f"Example:  kbjobs run {kind.command} wikibooks_be_all_nopic_2017-02.zim"
     return with_options(command, [*parameters, *SUBMIT_OPTIONS], f"{kind.description}\n\n{example}")
+
+
+def _named_command(kind: JobType) -> Callable[..., None]:
+    """The command of a type that takes one of its parameters in the place of a source."""
+    name = kind.named_by
+    fields = {field: declared for field, declared in kind.params.model_fields.items() if field != name}
+
+    def command(**values: Any) -> None:
+        from kbjobs.api import get_job_manager
+
+        params = {field: value for field in fields if (value := values[_name_in_python(field)]) is not None}
+        submit(get_job_manager().find_chain(kind.name, {name: values[name], **params}), [None], values)
+
+    described = kind.params.model_fields[name].description
+    argument = typer.Argument(metavar=name.upper(), help=described, show_default=False)
+    parameters: list[tuple[str, Any, Any]] = [(name, Annotated[str, argument], inspect.Parameter.empty)]
+    parameters += [(_name_in_python(field), *_option(field, declared)) for field, declared in fields.items()]
+    shown = [f"Example:  {example}" for example in kind.examples]
+    return with_options(command, [*parameters, *SUBMIT_OPTIONS], "\n\n".join([kind.description, *shown]))
 
 
 def _several_command(kind: JobType) -> Callable[..., None]:

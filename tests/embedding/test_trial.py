@@ -110,11 +110,26 @@ def test_the_real_engines_take_turns(own_cache: Path, monkeypatch: pytest.Monkey
     if not has_bf16():
         pytest.skip("this processor has one engine only")
     monkeypatch.setattr(trial, "_SECONDS", 0.01)
+    monkeypatch.setattr(trial, "_HOPELESS", 1000.0)
     rounds = record_rounds(monkeypatch)
     result = run_trial(own_cache)
     assert rounds[2:] == ["openvino-bf16", "openvino-f32"] * 3  # before them one each, to warm up
     assert [one.engine for one in result.measurements] == ["openvino-bf16", "openvino-f32"]
     assert all(one.chunks_per_second > 0 for one in result.measurements)
+
+
+def test_an_engine_that_cannot_win_is_not_timed(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not has_bf16():
+        pytest.skip("this processor has one engine only")
+    monkeypatch.setattr(trial, "_SECONDS", 0.01)
+    monkeypatch.setattr(trial, "_HOPELESS", 0.0)
+    rounds = record_rounds(monkeypatch)
+    # With no rival left, not even the first is one: it is timed all the same.
+    result = run_trial(own_cache)
+    assert rounds.count("openvino-f32") == 1  # to warm up
+    bf16, f32 = result.measurements
+    assert bf16.passes and f32.passes
+    assert f32.chunks_per_second > 0
 
 
 def test_an_engine_that_fails_under_load_is_left_out(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

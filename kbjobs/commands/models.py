@@ -1,0 +1,130 @@
+"""``kbjobs models``: the local models on this machine, and those that can be fetched."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from kbjobs import models as front
+from kbjobs.commands._render import DamagedSources, print_json, print_table, say
+from kbjobs.settings import current_home
+from kbjobs.wording import counted
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+NAME = Annotated[str, typer.Argument(metavar="NAME", help="A known model, or ORGANISATION/NAME.", show_default=False)]
+JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+
+
+@app.callback()
+def models() -> None:
+    """List, show and remove local models; kbjobs run model-download fetches one.
+
+    Example:  kbjobs models list
+    """
+
+
+@app.command("list")
+def list_models(as_json: JSON = False) -> None:
+    """Models that are here, with the sources indexed with them, then known ones with the command that fetches them.
+
+    Example:  kbjobs models list --json
+    """
+    damaged = DamagedSources()
+    found = front.list_models(current_home(), damaged)
+    if as_json:
+        print_json([asdict(model) for model in found])
+    else:
+        columns = ("model", "dimension", "window", "size", "licence", "where", "revision", "used by")
+        print_table(columns, map(_row, found))
+    damaged.end()
+
+
+@app.command()
+def show(name: NAME, as_json: JSON = False) -> None:
+    """Everything about a model: files, dimension, window, prompts, licence, revision, who uses it.
+
+    Example:  kbjobs models show all-mpnet-base-v2
+    """
+    damaged = DamagedSources()
+    model = front.show_model(current_home(), name, damaged)
+    if as_json:
+        print_json(asdict(model))
+    else:
+        print_table(("", ""), _facts(model))
+    damaged.end()
+
+
+@app.command()
+def remove(
+    name: NAME,
+    force: Annotated[bool, typer.Option("--force", help="Also where an index needs it.")] = False,
+    as_json: JSON = False,
+) -> None:
+    """Take a model out of the home, with what was made of it for this machine. Indexes and their vectors stay.
+
+    Exits 5 while a job or an index needs it.
+
+    Example:  kbjobs models remove bge-m3
+    """
+    damaged = DamagedSources()
+    removed = front.remove_model(current_home(), name, force, damaged)
+    if as_json:
+        print_json(asdict(removed))
+    else:
+        say(f"{removed.name} is removed: {removed.bytes / 1e6:,.1f} MB are free.")
+
+
+@app.command()
+def path(name: NAME) -> None:
+    """Print the folder of a model.
+
+    Example:  ls "$(kbjobs models path all-MiniLM-L6-v2)"
+    """
+    print(front.find_path(current_home(), name))
+
+
+def _row(model: front.ModelState) -> tuple[str, ...]:
+    return (
+        model.name,
+        f"{model.dimension:,}" if model.dimension else "",
+        f"{model.window:,}" if model.window else "",
+        _size(model),
+        model.licence,
+        model.place if model.here else "damaged" if model.problem else "not here",
+        _revision(model),
+        ", ".join(model.sources) if model.here else model.command,
+    )
+
+
+def _facts(model: front.ModelState) -> list[tuple[str, str]]:
+    facts = [
+        ("model", model.name),
+        ("on the hub", model.hub_id),
+        ("where", f"{model.place}, {model.path}" if model.here else "not here"),
+        ("problem", model.problem),
+        ("to fetch it", model.command),
+        ("size", _size(model)),
+        ("dimension", f"{model.dimension:,}" if model.dimension else ""),
+        ("window", counted(model.window, "token") if model.window else ""),
+        ("pooling", model.pooling),
+        ("before a query", repr(model.query_prompt) if model.query_prompt else ""),
+        ("before a passage", repr(model.passage_prompt) if model.passage_prompt else ""),
+        ("licence", model.licence or "not told"),
+        ("revision", f"{model.revision} ({model.commit})" if model.commit else ""),
+        ("key", model.key),
+        ("engine", model.engine),
+        ("used by", ", ".join(model.sources)),
+    ]
+    return [fact for fact in facts if fact[1]]
+
+
+def _size(model: front.ModelState) -> str:
+    return f"{model.size / 1e6:,.1f} MB" if model.size is not None else ""
+
+
+def _revision(model: front.ModelState) -> str:
+    is_commit = model.revision == model.commit
+    return model.commit[:10] if is_commit else f"{model.revision} {model.commit[:10]}"

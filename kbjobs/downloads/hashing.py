@@ -1,0 +1,71 @@
+"""The hashes of a file, computed as it comes, beside the download and not in its way."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Queue
+from threading import Thread
+
+PIECE = 2 * 1024 * 1024  # bytes read at a time from a file that is here
+_AHEAD = 8  # pieces that may wait to be hashed
+
+
+class Content:
+    """What is known of the bytes so far: how many, their sha256, and if wanted their hash as a blob of git.
+
+    Args:
+        git_size: of the whole in bytes, with which git's hash begins
+            (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects); None: that hash is not wanted.
+    """
+
+    def __init__(self, git_size: int | None = None) -> None:
+        self.size = 0
+        self.sha256 = hashlib.sha256()
+        self.git = None if git_size is None else hashlib.sha1(b"blob %d\0" % git_size, usedforsecurity=False)
+
+    def add(self, piece: bytes) -> None:
+        """Take the next bytes."""
+        self.size += len(piece)
+        self._hash(piece)
+
+    @contextmanager
+    def in_background(self) -> Iterator[Callable[[bytes], None]]:
+        """Gives an ``add`` that does not wait for the hashes; they are complete when the block is left."""
+        waiting: Queue[bytes | None] = Queue(_AHEAD)
+
+        def work() -> None:
+            while (piece := waiting.get()) is not None:
+                self._hash(piece)
+
+        def add(piece: bytes) -> None:
+            self.size += len(piece)
+            waiting.put(piece)
+
+        thread = Thread(target=work, name="hash", daemon=True)
+        thread.start()
+        try:
+            yield add
+        finally:
+            waiting.put(None)
+            thread.join()
+
+    def _hash(self, piece: bytes) -> None:
+        self.sha256.update(piece)
+        if self.git is not None:
+            self.git.update(piece)
+
+
+def measure_file(file: Path, check: Callable[[], None] = lambda: None, git_size: int | None = None) -> Content:
+    """The hashes of a file, or a part of one, that is here; ``git_size``: as :class:`Content` takes it.
+
+    ``check`` is called after each piece, and may raise.
+    """
+    content = Content(git_size)
+    with file.open("rb", buffering=0) as stream:
+        while piece := stream.read(PIECE):
+            check()
+            content.add(piece)
+    return content

@@ -1,0 +1,208 @@
+"""What the hub says of a model: commit, licence, files with their hashes; and what its refusals mean.
+
+The API, as https://huggingface.co/docs/hub/api and the client huggingface_hub 2.4 have it: ``/api/models/R/revision/X``
+gives ``sha``; ``/api/models/R/tree/SHA`` lists files with ``size``, ``oid`` (git's hash) and for large ones
+``lfs.oid`` (sha256), in pages that a Link header leads through; ``/R/resolve/SHA/FILE`` is the file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+from urllib.parse import quote, urljoin
+
+from kbjobs.credentials import find_secret
+from kbjobs.downloads.fetching import Wanted
+from kbjobs.downloads.patience import PATIENCE, Patience
+from kbjobs.downloads.requesting import AwayError, RefusedError, get, is_same_origin, may_carry_token, read_all
+from kbjobs.embedding.catalogue import KNOWN_MODELS
+from kbjobs.errors import DownloadError, KbjobsError, MissingRequirementError, NotFoundError
+from kbjobs.settings import Home, Settings
+
+ENDPOINT = "https://huggingface.co"
+TOKEN = "HF_TOKEN"  # noqa: S105 — the name of the secret
+SET_TOKEN = f"Store one with kbjobs config set-secret {TOKEN} (it is read from stdin)."
+_MAX_ANSWER = 16 * 1024 * 1024  # bytes
+_MAX_PAGES = 50
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_NEXT = re.compile(r'<([^<>]+)>\s*;\s*rel="?next"?')
+# A path that is what it looks like, on any file system.
+_SAFE_PATH = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))[A-Za-z0-9_.][A-Za-z0-9_./-]*(?<!/)")
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """A revision of a model."""
+
+    hub_id: str
+    revision: str
+    commit: str
+    """40 digits in hex."""
+    licence: str
+    """As its card says; empty where it says none."""
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a revision: its path, bytes, and one of two hashes in hex."""
+
+    path: str
+    size: int
+    sha256: str | None = None
+    git_sha1: str | None = None
+
+
+class Hub:
+    """A hub, asked over the network.
+
+    Args:
+        endpoint: its address.
+        token: of the account that asks; None: nobody's.
+        check: called several times a second; may raise.
+        patience: seconds.
+    """
+
+    def __init__(self, endpoint: str, token: str | None, check: Callable[[], None], patience: float = PATIENCE) -> None:
+        self.endpoint, self.check, self.patience = endpoint.rstrip("/"), check, patience
+        self.token = token if may_carry_token(self.endpoint) else None
+        self.holds_back_token = token is not None and self.token is None
+        """Whether the token is not sent because others could read it on its way."""
+
+    @classmethod
+    def of(cls, home: Home, settings: Settings, check: Callable[[], None]) -> Hub:
+        """The hub that the settings and the environment name."""
+        endpoint = settings.text("hub.endpoint") or os.environ.get("HF_ENDPOINT") or ENDPOINT
+        return cls(endpoint, find_secret(home, TOKEN), check)
+
+    def find(self, hub_id: str, revision: str) -> HubModel:
+        """A revision of a model.
+
+        Args:
+            hub_id: ``organisation/name``.
+            revision: branch, tag or commit.
+        Raises:
+            NotFoundError: the hub does not know it.
+            MissingRequirementError: it is not open to who asks.
+            TransientError, DownloadError: as :func:`kbjobs.downloads.fetching.fetch_file`.
+        """
+        content, _ = self._ask(hub_id, revision, f"/api/models/{quote(hub_id)}/revision/{quote(revision, safe='')}")
+        commit = content.get("sha") if isinstance(content, dict) else None
+        if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
+            raise self._broken(hub_id)
+        return HubModel(hub_id, revision, commit, _find_licence(content))
+
+    def list_files(self, model: HubModel) -> dict[str, HubFile]:
+        """The files of a revision by their paths; those with a path that is not plain are left out. Raises as find."""
+        path: str | None = f"/api/models/{quote(model.hub_id)}/tree/{model.commit}?recursive=true&expand=false"
+        found: dict[str, HubFile] = {}
+        for _ in range(_MAX_PAGES):
+            if path is None:
+                break
+            content, link = self._ask(model.hub_id, model.revision, path)
+            if not isinstance(content, list):
+                raise self._broken(model.hub_id)
+            found |= {file.path: file for file in map(_read_file, content) if file is not None}
+            path = link
+        return found
+
+    def wanted(self, model: HubModel, file: HubFile) -> Wanted:
+        """What is to be fetched for a file."""
+        url = f"{self.endpoint}/{quote(model.hub_id)}/resolve/{model.commit}/{quote(file.path)}"
+        return Wanted(url, file.size, file.sha256, file.git_sha1)
+
+    def explain(self, error: RefusedError, hub_id: str, revision: str) -> KbjobsError:
+        """What a refusal of the hub means, and what to do."""
+        code = error.headers.get("x-error-code", "")
+        page = f"{self.endpoint}/{hub_id}"
+        if error.status == 403 or code == "GatedRepo":
+            also = f" {SET_TOKEN}" if self.token is None else ""
+            return MissingRequirementError(
+                f"{hub_id} is open only to those who have accepted its terms",
+                f"Accept its licence at {page}, with the account of {TOKEN}, then run the same again.{also}",
+            )
+        if error.status == 401 and self.token is not None:
+            return MissingRequirementError(f"{self.endpoint} refuses the token {TOKEN}", SET_TOKEN)
+        if error.status in (401, 404):
+            return self._not_found(hub_id, revision, code)
+        return DownloadError(f"{page} answers with status {error.status}", "Run the same again later.")
+
+    def _not_found(self, hub_id: str, revision: str, code: str) -> KbjobsError:
+        if code == "RevisionNotFound":
+            return NotFoundError(
+                f"{hub_id} has no revision {revision!r}", f"Its branches and tags: {self.endpoint}/{hub_id}/tree/main"
+            )
+        if code == "EntryNotFound":
+            return NotFoundError(f"a file of {hub_id} is not there", "Run the same again: it may have been changed.")
+        known = {model.hub_id.casefold(): model.name for model in KNOWN_MODELS}
+        near = get_close_matches(hub_id.casefold(), known, 1, cutoff=0.7)
+        told = f"; did you mean {known[near[0]]}?" if near else ""
+        private = "" if self.token else f" For a private one a token is needed. {SET_TOKEN}"
+        held = f" The token {TOKEN} was not sent: {self.endpoint} is not encrypted." if self.holds_back_token else ""
+        return NotFoundError(
+            f"{self.endpoint} has no model {hub_id!r}{told}",
+            f"Look at its name: kbjobs models list shows those that are known.{private}{held}",
+        )
+
+    def _ask(self, hub_id: str, revision: str, path: str) -> tuple[Any, str | None]:
+        """The JSON at a path, and the path of its next page."""
+        url = self.endpoint + path
+        patience = Patience(url, self.patience, self.check)
+        while True:
+            try:
+                with get(url, token=self.token) as answer:
+                    body = read_all(answer, _MAX_ANSWER, self.check)
+                break
+            except AwayError as error:
+                patience.rest(error)
+            except RefusedError as error:
+                raise self.explain(error, hub_id, revision) from error
+        try:
+            content = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise self._broken(hub_id) from error
+        return content, self._next_page(url, answer.headers)
+
+    def _next_page(self, url: str, headers: Mapping[str, str]) -> str | None:
+        """The path of the next page; None for none, and for one elsewhere."""
+        named = _NEXT.search(headers.get("link", ""))
+        following = urljoin(url, named[1]) if named else ""
+        if not following or not is_same_origin(following, self.endpoint):
+            return None
+        return following.removeprefix(self.endpoint) if following.startswith(self.endpoint) else None
+
+    def _broken(self, hub_id: str) -> DownloadError:
+        return DownloadError(
+            f"{self.endpoint} does not answer as a hub does, of {hub_id}",
+            "Look at the setting hub.endpoint and the variable HF_ENDPOINT.",
+        )
+
+
+def _find_licence(content: Mapping[str, Any]) -> str:
+    card = content.get("cardData")
+    named = card.get("license") if isinstance(card, dict) else None
+    if not isinstance(named, str):
+        tags = content.get("tags")
+        texts = [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
+        named = next((tag.partition(":")[2] for tag in texts if tag.startswith("license:")), "")
+    return "".join(char for char in named if char.isprintable())[:100]
+
+
+def _read_file(entry: Any) -> HubFile | None:
+    """A file of a listing; None for a folder, and for what cannot be a file of a model."""
+    if not isinstance(entry, dict) or entry.get("type") != "file":
+        return None
+    path, size, lfs = entry.get("path"), entry.get("size"), entry.get("lfs")
+    if not isinstance(path, str) or not _SAFE_PATH.fullmatch(path) or not isinstance(size, int) or size < 0:
+        return None
+    if isinstance(lfs, dict):
+        sha256 = lfs.get("oid")
+        is_hash = isinstance(sha256, str) and re.fullmatch(r"[0-9a-f]{64}", sha256) is not None
+        return HubFile(path, size, sha256=sha256) if is_hash else None
+    oid = entry.get("oid")
+    is_hash = isinstance(oid, str) and _COMMIT.fullmatch(oid) is not None
+    return HubFile(path, size, git_sha1=oid) if is_hash else None

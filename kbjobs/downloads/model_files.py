@@ -1,0 +1,95 @@
+"""Which files of a model's revision are needed: never pickled weights, which run code when they are loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from kbjobs.downloads.hub import HubFile, HubModel
+from kbjobs.embedding.engines import has_torch
+from kbjobs.embedding.model_folder import ModelFolder
+from kbjobs.errors import DownloadError, MissingRequirementError
+
+MODULES = "modules.json"
+ONNX = "onnx/model.onnx"
+_LARGEST_SMALL = 64 * 1024 * 1024  # bytes; tokenizers of many languages have 17 MB
+_TOP = (MODULES, "config_sentence_transformers.json")
+_OF_TRANSFORMER = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    *(
+        f"sentence_{kind}_config.json"
+        for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+    ),
+)
+
+
+def choose_small(model: HubModel, files: Mapping[str, HubFile], modules_file: Path) -> list[HubFile]:
+    """The files that say what the model is: configuration and tokenizer.
+
+    Args:
+        model: of the hub.
+        files: all it has.
+        modules_file: its ``modules.json``, which is here already.
+    Raises:
+        DownloadError: it is no model that kbjobs can read.
+    """
+    wanted = [*_TOP]
+    for number, (kind, folder) in enumerate(_read_modules(model, modules_file)):
+        names = _OF_TRANSFORMER if number == 0 or kind == "Transformer" else ("config.json",)
+        wanted += [f"{folder}/{name}" if folder else name for name in names]
+    chosen = [files[name] for name in dict.fromkeys(wanted) if name in files]
+    large = [file.path for file in chosen if file.size > _LARGEST_SMALL]
+    if large:
+        raise DownloadError(f"{large[0]} of {model.hub_id} is too large for what it should be", "Look at the model.")
+    return chosen
+
+
+def choose_weights(model: HubModel, files: Mapping[str, HubFile], folder: ModelFolder) -> list[HubFile]:
+    """The files of the weights: ONNX where a light engine can run it, so that nothing needs torch; else safetensors.
+
+    Args:
+        model: of the hub.
+        files: all it has.
+        folder: the model as its small files describe it.
+    Raises:
+        DownloadError: it has only weights in other forms.
+        MissingRequirementError: it needs torch, which is not installed.
+    """
+    below = folder.tokenizer_file.parent.relative_to(folder.path).as_posix()
+    start = "" if below == "." else f"{below}/"
+    onnx = next((name for name in (ONNX, f"{start}{ONNX}") if name in files), None)
+    if folder.is_plain and onnx is not None:
+        return [files[name] for name in (onnx, f"{onnx}_data") if name in files]
+    needed = [f"{start}model.safetensors"]
+    if needed[0] not in files:
+        raise DownloadError(
+            f"{model.hub_id} has neither {needed[0]} nor {ONNX}, and other forms of weights are not taken: pickled ones"
+            " run code when they are loaded",
+            "Name a --revision that has one of them, or another model.",
+        )
+    if not has_torch():
+        reason = "it ships no ONNX file" if folder.is_plain else "only sentence-transformers can run it"
+        raise MissingRequirementError(f"{model.hub_id} needs torch: {reason}", 'pip install "kbjobs[torch]"')
+    modules = (name for name in files if name.endswith("/model.safetensors") and not name.startswith("onnx/"))
+    others = [name for name in modules if folder.other_modules and name.count("/") == 1 and name != needed[0]]
+    return [files[name] for name in (*needed, *others)]
+
+
+def find_safetensors(files: Mapping[str, HubFile], folder: ModelFolder) -> HubFile | None:
+    """The same weights as safetensors, where the revision has them."""
+    below = folder.tokenizer_file.parent.relative_to(folder.path).as_posix()
+    return files.get("model.safetensors" if below == "." else f"{below}/model.safetensors")
+
+
+def _read_modules(model: HubModel, file: Path) -> list[tuple[str, str]]:
+    """Kind and folder of each module."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return [(str(one["type"]).rpartition(".")[2], str(one["path"]).strip("/")) for one in content]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DownloadError(f"{MODULES} of {model.hub_id} cannot be read", "Name another revision or model.") from error

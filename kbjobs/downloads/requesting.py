@@ -1,0 +1,296 @@
+"""One GET request: its redirects, who may see the token, and what an answer without content means.
+
+http.client instead of httpx: it hands large pieces on as they come, at the speed of curl, and costs no import.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import select
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from kbjobs.errors import DownloadError, KbjobsError, MissingRequirementError, NotFoundError
+from kbjobs.retry_after import read_retry_after
+from kbjobs.version import VERSION
+
+PIECE = 512 * 1024
+"""Bytes taken at a time, at most: what a kill loses of those that have come."""
+CONNECT_SECONDS = 15.0
+IDLE_SECONDS = 30.0
+"""Without a byte for so long, a connection is given up."""
+_LOOK_SECONDS = 0.25  # how often a wish to stop is looked for
+_MAX_REDIRECTS = 5
+_MAX_ASIDE = 64 * 1024  # bytes that are read of a body that is an error's
+_REDIRECTS = (301, 302, 303, 307, 308)
+_PASSING = (408, 425, 429, 500, 502, 503, 504, 509, 520, 521, 522, 523, 524, 529)
+
+
+class AwayError(Exception):
+    """No answer, half of one, or one that asks to come again: another try may succeed.
+
+    Args:
+        cause: what happened, for a person: "does not answer (connection refused)".
+        rest: seconds that the server wants to be left alone; 0 where it does not say.
+    """
+
+    def __init__(self, cause: str, rest: float = 0.0) -> None:
+        super().__init__(cause)
+        self.cause, self.rest = cause, rest
+
+
+class RefusedError(KbjobsError):
+    """A server has answered, and no repetition will change it.
+
+    Args:
+        url: what was asked for.
+        status: of the answer.
+        headers: of the answer, by names in lower case.
+    """
+
+    def __init__(self, url: str, status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(f"{url} answers with status {status}", "Look at the address.")
+        self.url, self.status, self.headers = url, status, headers
+
+    def explain(self) -> KbjobsError:
+        """The same as an error with the exit code of its kind."""
+        if self.status in (401, 403):
+            return MissingRequirementError(f"{self.url} is not open to everybody (status {self.status})", self.hint)
+        if self.status in (404, 410):
+            return NotFoundError(f"there is no {self.url}", self.hint)
+        return DownloadError(self.message, self.hint)
+
+
+class Answer:
+    """What a server sends: a status of 200 or 206, headers, and the body in pieces."""
+
+    def __init__(self, url: str, response: http.client.HTTPResponse, wire: socket.socket) -> None:
+        self.url = url
+        """Where it came from, after redirects."""
+        self.status = response.status
+        self.headers = _lower(response)
+        self._response, self._wire = response, wire
+
+    def pieces(self, check: Callable[[], None]) -> Iterator[bytes]:
+        """The body, as it comes; ``check`` is called several times a second, and may raise.
+
+        Raises:
+            AwayError: the connection broke, or nothing came for :data:`IDLE_SECONDS`.
+        """
+        is_first = True  # what came along with the headers lies in a buffer, which cannot be waited for
+        while True:
+            if not is_first:
+                self._wait(check)
+            is_first = False
+            check()
+            with _network():
+                piece = self._response.read1(PIECE)
+            if piece:
+                yield piece
+            if not piece or self._response.length == 0:
+                return
+
+    def _wait(self, check: Callable[[], None]) -> None:
+        """Return when something may be read."""
+        if isinstance(self._wire, ssl.SSLSocket) and self._wire.pending():
+            return
+        end = time.monotonic() + IDLE_SECONDS
+        while not self._response.isclosed():
+            if select.select([self._wire], [], [], _LOOK_SECONDS)[0]:
+                return
+            check()
+            if time.monotonic() > end:
+                raise AwayError(f"has sent nothing for {IDLE_SECONDS:.0f} s")
+
+
+@contextmanager
+def get(url: str, headers: Mapping[str, str] | None = None, token: str | None = None) -> Iterator[Answer]:
+    """Ask for something and follow its redirects.
+
+    The token is sent only by https or on the loopback, and no further once another host is in the way. An answer that
+    came by https is not followed to where it can be read or changed on its way, nor from outside to a private address.
+
+    Args:
+        url: http or https.
+        headers: sent with each request.
+        token: for the header ``Authorization``.
+    Raises:
+        AwayError: there is no answer, or one that asks to come again.
+        RefusedError: the answer is no.
+        DownloadError: the address, or that of a redirect, cannot be used.
+    """
+    first = _split(url)
+    parts, here = first, url
+    for _ in range(_MAX_REDIRECTS + 1):
+        sent = {"User-Agent": f"kbjobs/{VERSION}", "Accept-Encoding": "identity", **(headers or {})}
+        if _origin(parts) != _origin(first) or not may_carry_token(here):
+            token = None
+        if token:
+            sent["Authorization"] = f"Bearer {token}"
+        connection = _connect(parts)
+        try:
+            with _network():
+                connection.connect()
+                wire = connection.sock
+                assert wire is not None  # noqa: S101 — connect() has just made it
+                wire.settimeout(IDLE_SECONDS)
+                connection.request("GET", _target(parts), headers=sent)
+                response = connection.getresponse()
+            location = response.headers.get("Location")
+            if response.status not in _REDIRECTS or not location:
+                _check_status(here, response)
+                yield Answer(here, response, wire)
+                return
+        finally:
+            connection.close()
+        before, here = parts, _join(here, location)
+        parts = _split(here)
+        _check_redirect(before, parts, url)
+    raise DownloadError(f"{url} leads from one address to the next, {_MAX_REDIRECTS} times", "Look at the address.")
+
+
+def may_carry_token(url: str) -> bool:
+    """Whether a secret may be sent there: by https, or to this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or _is_loopback(parts.hostname or "")
+
+
+def is_same_origin(url: str, other: str) -> bool:
+    """Whether two addresses have scheme, host and port in common. Raises DownloadError where one is none."""
+    return _origin(_split(url)) == _origin(_split(other))
+
+
+def read_all(answer: Answer, most: int, check: Callable[[], None] = lambda: None) -> bytes:
+    """A small body whole.
+
+    Raises:
+        AwayError: it did not come whole.
+        DownloadError: it has more than ``most`` bytes.
+    """
+    body = bytearray()
+    for piece in answer.pieces(check):
+        body += piece
+        if len(body) > most:
+            raise DownloadError(f"{answer.url} has more than {most:,} bytes", "It is not what was asked for.")
+    declared = answer.headers.get("content-length", "")
+    if declared.isdecimal() and len(body) < int(declared):
+        raise AwayError("broke off")
+    return bytes(body)
+
+
+@contextmanager
+def _network() -> Iterator[None]:
+    """Turns the errors of a connection into AwayError, and those that no repetition mends into DownloadError."""
+    try:
+        yield
+    except ssl.SSLCertVerificationError as error:
+        raise DownloadError(
+            f"the certificate of the server is not valid: {error.verify_message}",
+            "Look at the clock of this machine, or name the authority to trust in SSL_CERT_FILE.",
+        ) from error
+    except TimeoutError as error:
+        raise AwayError("does not answer in time") from error
+    except socket.gaierror as error:
+        raise AwayError(f"is not found ({error.strerror})") from error
+    except http.client.InvalidURL as error:
+        raise DownloadError(f"the address cannot be used: {error}", "Look at the address.") from error
+    except http.client.HTTPException as error:
+        raise AwayError(f"answers with what is not HTTP ({type(error).__name__})") from error
+    except OSError as error:
+        raise AwayError(f"does not answer ({(error.strerror or str(error)).lower()})") from error
+    except (UnicodeError, ValueError) as error:  # a name or an address that cannot be sent
+        raise DownloadError(f"the address cannot be used: {error}", "Look at the address.") from error
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise DownloadError(f"{url!r} is no address: {error}", "It begins with https://.") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise DownloadError(f"{url!r} is no address of the web", "It begins with https://.")
+    return parts
+
+
+def _join(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise DownloadError(
+            f"{url} leads to {location[:200]!r}, which is no address", "Look at the address."
+        ) from error
+
+
+def _origin(parts: SplitResult) -> tuple[str, str, int | None]:
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def _target(parts: SplitResult) -> str:
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def _connect(parts: SplitResult) -> http.client.HTTPConnection:
+    host = parts.hostname or ""
+    if parts.scheme == "https":
+        return http.client.HTTPSConnection(host, parts.port, timeout=CONNECT_SECONDS, context=_trust())
+    return http.client.HTTPConnection(host, parts.port, timeout=CONNECT_SECONDS)
+
+
+def _trust() -> ssl.SSLContext:
+    """Whom to trust: the authorities that the environment names, else those of certifi."""
+    import certifi
+
+    named = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")
+    return ssl.create_default_context(cafile=None if named else certifi.where())
+
+
+def _check_status(url: str, response: http.client.HTTPResponse) -> None:
+    if response.status in (200, 206):
+        return
+    if response.status in _PASSING:
+        rest = read_retry_after(response.headers.get("Retry-After", ""))
+        told = "is busy" if response.status == 429 else "has trouble"
+        raise AwayError(f"{told} (status {response.status})", rest)
+    raise RefusedError(url, response.status, _lower(response))
+
+
+def _check_redirect(before: SplitResult, after: SplitResult, url: str) -> None:
+    """Raise DownloadError where a redirect must not be followed."""
+    if before.scheme == "https" and after.scheme != "https":
+        reason = f"leads to {after.netloc} without encryption"
+    elif _is_private(after.hostname or "") and not _is_private(before.hostname or ""):
+        reason = f"leads to {after.hostname}, a private address"
+    else:
+        return
+    raise DownloadError(f"{url} {reason}; it is not followed", "Look at the address.")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _is_private(host: str) -> bool:
+    """Whether a host is, as it is written, an address that only this machine or its network can reach."""
+    try:
+        return not ip_address(host).is_global
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _lower(response: Any) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in response.headers.items():
+        with suppress(UnicodeError):
+            found[name.lower()] = str(value)
+    return found

@@ -1,0 +1,45 @@
+"""Which names can be fetched from the hub. Light: a submit asks here."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+from kbjobs.embedding.catalogue import KNOWN_MODELS, find_known, is_safe_name
+from kbjobs.embedding.online_models import find_online
+from kbjobs.errors import NotFoundError, UsageError
+
+# What git forbids in names of branches and tags would only be refused later (git-check-ref-format(1)).
+_REVISION = re.compile(r"(?!.*(?:\.\.|//|/\.|\.lock$))[A-Za-z0-9_][A-Za-z0-9_./-]{0,199}(?<![./])")
+
+
+def check_downloadable(name: str) -> tuple[str, int | None]:
+    """The name by which a model is fetched, and its dimension where it is known.
+
+    Args:
+        name: of the catalogue, or ``organisation/name``.
+    Raises:
+        NotFoundError: it is neither.
+    """
+    name = name.strip()
+    if known := find_known(name):
+        return known.name, known.dimension
+    if online := find_online(name):
+        raise NotFoundError(f"{online.name} is no local model", "Index with it by kbjobs run index-online SOURCE.")
+    if name.count("/") == 1 and is_safe_name(name):
+        return name, None
+    names = {model.name.casefold(): model.name for model in KNOWN_MODELS}
+    near = difflib.get_close_matches(name.rpartition("/")[2].casefold(), names, n=1, cutoff=0.6)
+    told = f"; did you mean {names[near[0]]}?" if near else ""
+    raise NotFoundError(
+        f"no model is known as {name!r}{told}",
+        f"Known: {', '.join(names.values())}. Another is named as on the hub: ORGANISATION/NAME.",
+    )
+
+
+def check_revision(revision: str) -> None:
+    """Raise UsageError for what cannot be the name of a branch, a tag or a commit."""
+    if not _REVISION.fullmatch(revision):
+        raise UsageError(
+            f"{revision!r} is no revision", "Name a branch, a tag, or a commit by its 40 digits, as the hub shows them."
+        )

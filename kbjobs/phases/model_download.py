@@ -1,0 +1,70 @@
+"""Model Download: bring a local model from the hub into the home, verified, and ready for the fastest engine."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from kbjobs.context import Context, PhaseResult
+from kbjobs.phases.base import JobType, Params, Plan
+from kbjobs.settings import Home, Settings
+from kbjobs.store.sources import SourceFolder
+
+FETCHING = 0.9  # of the phase; the rest is preparing it
+
+
+class ModelDownloadParams(Params):
+    """Parameters of model_download."""
+
+    model: str = Field(min_length=1, description="A known model, or ORGANISATION/NAME on the hub.")
+    revision: str | None = Field(
+        None, description="Branch, tag or commit; default: what is here, else the branch main."
+    )
+    force: bool = Field(False, description="Fetch it again, also where it is here: the newest of main.")
+
+
+def fill(home: Home, settings: Settings, params: ModelDownloadParams) -> Plan:
+    """Check the name and the revision, and fill in the name that is known. Nothing is asked of the network."""
+    from kbjobs.embedding.downloadable import check_downloadable, check_revision
+
+    name, dimension = check_downloadable(params.model)
+    if params.revision is not None:
+        check_revision(params.revision)
+    return Plan(params.model_copy(update={"model": name}), dimension=dimension)
+
+
+def plan(home: Home, settings: Settings, source: SourceFolder | None, params: ModelDownloadParams) -> Plan:
+    """As :func:`fill`: a source has no part in it."""
+    return fill(home, settings, params)
+
+
+def run(context: Context, params: ModelDownloadParams) -> PhaseResult:
+    """Fetch the model, and prepare it."""
+    from kbjobs.downloads.models import Span, download_model, result_of
+    from kbjobs.embedding.choose import load_embedder
+
+    folder, size = download_model(context, params.model, params.revision, params.force, Span(0.0, FETCHING))
+    context.progress(0, 0, "bytes", f"preparing {folder.name}", (FETCHING, FETCHING), eta_matters=False)
+    embedder = load_embedder(folder.name, context.home.models, context.home.engines, context.settings.text("engine"))
+    embedder.close()
+    return result_of(folder, embedder.model_key, embedder.engine, size)
+
+
+JOB_TYPE = JobType(
+    name="model_download",
+    label="Model Download",
+    description="Fetch a local model from the hub, verify it and prepare it for this machine.",
+    category="maintenance",
+    operation="download",
+    params=ModelDownloadParams,
+    fill=fill,
+    plan=plan,
+    run=run,
+    weight=20.0,
+    before=("index_offline", "zim_index"),
+    needs_source=False,
+    named_by="model",
+    examples=(
+        "kbjobs run model-download all-mpnet-base-v2",
+        "kbjobs run model-download BAAI/bge-small-en-v1.5 --revision main",
+    ),
+)
