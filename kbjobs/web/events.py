@@ -15,6 +15,7 @@ from kbjobs.api import JobManager
 from kbjobs.errors import KbjobsError
 from kbjobs.settings import Home
 from kbjobs.store.jobs import Job
+from kbjobs.store.transitions import Status
 
 LOOK_SECONDS = 0.2  # between two looks
 KEPT = 1_000  # events for those who come back after a while
@@ -50,6 +51,8 @@ class Hub:
         self._readers: set[asyncio.Queue[Event | None]] = set()
         self._seen: dict[int, tuple[Any, ...]] = {}
         self._daemon: bool | None = None
+        self._running: list[Job] = []
+        self._dead: frozenset[int] = frozenset()
         self._task: asyncio.Task[None] | None = None
 
     def close(self) -> None:
@@ -92,25 +95,29 @@ class Hub:
         try:
             while self._readers:
                 try:
-                    found = await asyncio.to_thread(_look, manager, version)
+                    found = await asyncio.to_thread(_look, manager, version, self._running)
                 except KbjobsError as error:  # a state that is locked or away: the next look may see it
                     log.warning("%s", error.message)
                     manager.close()
                     version = None
                 else:
-                    version, jobs, is_running = found
-                    self._compare(jobs, is_running)
+                    version, jobs, daemon_runs, dead = found
+                    self._compare(jobs, daemon_runs, dead)
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
             manager.close()
             self._seen.clear()
-            self._daemon = None
+            self._running, self._dead, self._daemon = [], frozenset(), None
 
-    def _compare(self, jobs: list[Job] | None, daemon_runs: bool) -> None:
+    def _compare(self, jobs: list[Job] | None, daemon_runs: bool, dead: frozenset[int]) -> None:
         if daemon_runs != self._daemon:
             if self._daemon is not None:
                 self._tell("daemon", {"running": daemon_runs})
             self._daemon = daemon_runs
+        for job in self._running:
+            if job.id in dead and job.id not in self._dead:  # nobody writes that it has died
+                self._tell("job", _brief(job))
+        self._dead = dead
         if jobs is None:
             return
         is_first = not self._seen
@@ -124,6 +131,7 @@ class Hub:
             name = "job" if before is None or before[:2] != shown[:2] or _phase(before) != _phase(shown) else "progress"
             self._tell(name, _brief(job))
         self._seen = now
+        self._running = [job for job in jobs if job.status is Status.RUNNING]
 
     def _tell(self, name: str, data: dict[str, Any]) -> None:
         self._number += 1
@@ -143,13 +151,15 @@ def _put(queue: asyncio.Queue[Event | None], event: Event | None) -> None:
     queue.put_nowait(event)
 
 
-def _look(manager: JobManager, version: Any) -> tuple[Any, list[Job] | None, bool]:
-    """The version of the state, the jobs where it is another than before, and whether the daemon runs."""
+def _look(manager: JobManager, version: Any, running: list[Job]) -> tuple[Any, list[Job] | None, bool, frozenset[int]]:
+    """The version of the state, the jobs where it is another than before, whether the daemon runs, and whose worker of
+    the jobs that ran at the last look is dead."""
     now = manager.get_version()
-    running = manager.is_daemon_running()
-    if now is not None and now == version:
-        return now, None, running
-    return now, [*manager.get_active_jobs(), *manager.get_just_ended_jobs(50, days=0.1)], running
+    daemon_runs = manager.is_daemon_running()
+    if now is None or now != version:
+        jobs = [*manager.get_active_jobs(), *manager.get_just_ended_jobs(50, days=0.1)]
+        return now, jobs, daemon_runs, frozenset()
+    return now, None, daemon_runs, frozenset(job.id for job in running if manager.is_worker_dead(job))
 
 
 def _phase(shown: tuple[Any, ...]) -> str | None:

@@ -58,13 +58,15 @@ def jobs(request: Request, manager: JobManager) -> dict[str, Any]:
     running = [job for job in active if job.status is Status.RUNNING]
     dead = {job.id for job in running if manager.is_worker_dead(job)}
     waiting = [job for job in active if job.status is Status.PENDING]
+    interrupted = list(reversed([job for job in manager.get_resumable_jobs() if job.id not in dead]))[:SHOWN]
+    shown = {job.id for job in interrupted}
     return {
         "running": running,
         "dead": dead,
         "waiting": waiting[:SHOWN],
         "waiting_count": len(waiting),
-        "interrupted": list(reversed([job for job in manager.get_resumable_jobs() if job.id not in dead]))[:SHOWN],
-        "ended": manager.get_just_ended_jobs(20, days=1),
+        "interrupted": interrupted,
+        "ended": [job for job in manager.get_just_ended_jobs(20, days=1) if job.id not in shown],
     }
 
 

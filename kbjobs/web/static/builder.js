@@ -162,7 +162,7 @@ function showForecast(one) {
     + (one.minutes === null ? ", time not known" : `, about ${time(one.minutes)}`) + (one.untimed.length && one.minutes !== null ? ` without ${one.untimed.join(", ")}` : "") + ".";
   return el("div", {}, el("p", {}, total, ...one.notes.map((note) => ` ${note}`)),
     one.refused ? el("p", { class: "error" }, `A submit would be refused now: ${one.refused.message} ${one.refused.hint}`) : null,
-    el("table", {}, el("thead", {}, el("tr", {}, ...head.map((text, index) => el("th", { scope: "col", class: index ? "number" : null }, text)))), el("tbody", {}, ...rows)));
+    el("table", { tabindex: "0" }, el("thead", {}, el("tr", {}, ...head.map((text, index) => el("th", { scope: "col", class: index ? "number" : null }, text)))), el("tbody", {}, ...rows)));
 }
 
 async function run() {
@@ -281,7 +281,7 @@ function showPhases() {
       el("span", { class: "number" }, `${share.toFixed(0)} %`),
       small("↑", "Move up", () => move(index, index - 1, "up"), index === 0, "up"),
       small("↓", "Move down", () => move(index, index + 1, "down"), index === phases().length - 1, "down"),
-      small("Copy", "Duplicate", () => duplicate(index), false, "twin"),
+      small("Duplicate", "Duplicate", () => duplicate(index), false, "twin"),
       small("×", "Remove", () => remove(index), false, "gone"));
     const item = el("li", { draggable: "true", "aria-current": index === selected ? "true" : null }, row);
     item.addEventListener("dragstart", (event) => { dragged = index; event.dataTransfer.effectAllowed = "move"; event.dataTransfer.setData("text/plain", label); });
