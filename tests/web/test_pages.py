@@ -179,6 +179,7 @@ def test_nobody_is_kept_out(
         if "?" not in path and path != "/jobs/99":
             name = path.strip("/").replace("/", "-").replace("jobs-1", "job").replace("sources-wiki", "source")
             page.evaluate("document.querySelector('.about span').textContent = 'home: ~/kb'")
+            page.evaluate("scrollTo(0, 0)")
             page.screenshot(path=target / f"builder-{name}-{scheme}.png")
         page.set_viewport_size({"width": 360, "height": 800})
         check_axe(page, axe, f"{path} at 360 px")

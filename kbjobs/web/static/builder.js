@@ -493,6 +493,7 @@ function wire() {
   $("form").addEventListener("submit", (event) => event.preventDefault());
   document.addEventListener("keydown", (event) => {
     const isText = event.target.matches("textarea, input:not([type=checkbox])");
+    if (!isText && event.key === "?") tell("Alt+↑ and Alt+↓ move a phase, Delete removes it, Ctrl+Z undoes, Ctrl+Shift+Z does it again.");
     if (isText || !(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z") return;
     event.preventDefault();
     if (event.shiftKey) step(future, past); else step(past, future);

@@ -19,9 +19,9 @@ from kbjobs.composing import check_text, read_draft, write_draft
 from kbjobs.settings import Home
 from kbjobs.sources import register
 from tests.conftest import Kbjobs, read_json, wait_ended, wait_until, write_pages
-from tests.web.conftest import Builder
+from tests.web.conftest import Builder, running
 
-MALFORMED = sorted((Path(__file__).parents[1] / "chains" / "file" / "malformed").glob("*.toml"))
+MALFORMED = sorted((Path(__file__).parents[2] / "chains" / "file" / "malformed").glob("*.toml"))
 CHAIN = 'name = "nightly"\n\n[[phase]]\njob = "metadata"\n\n[[phase]]\njob = "steps"\nparams = { count = 3 }\n'
 
 
@@ -194,6 +194,18 @@ def test_events_go_on_where_a_page_lost_them(
         listeners.append(lost)
         wait_until(lambda lost=lost: lost.events)
         assert lost.events[0][1] == "reset"
+
+
+def test_a_builder_that_is_killed_leaves_jobs_and_daemon_alone(home: Home, wiki: str, test_types: None) -> None:
+    with running() as started, started.client() as client:
+        slow = CHAIN.replace("count = 3", "count = 20, seconds = 0.05")
+        number = post(client, "/api/job-builder/run", 201, toml=slow, sources=[wiki])["id"]
+        manager = JobManager(home)
+        wait_until(lambda: manager.get_status(number).phase is not None)
+        started.process.kill()
+        started.process.wait()
+    assert wait_ended(manager, number).exit_code == 0
+    assert manager.get_daemon().running
 
 
 @pytest.mark.parametrize("path", MALFORMED, ids=lambda path: path.stem)
