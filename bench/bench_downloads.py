@@ -137,9 +137,8 @@ def measure_kills(server: FileServer, sha256: str, folder: Path, kills: int) -> 
     is_right = ended.stdout.strip() == sha256
     resent = (server.sent - SIZE) / kills
     server.rate = 0.0
-    print(
-        f"{kills} kills: {resent / 1e6:.2f} MB sent again a kill (bar 1), the hash is {'right' if is_right else 'WRONG'}"
-    )
+    verdict = "right" if is_right else "WRONG"
+    print(f"{kills} kills: {resent / 1e6:.2f} MB sent again a kill (bar 1), the hash is {verdict}")
 
 
 def make_minilm(folder: Path) -> None:
@@ -190,7 +189,7 @@ def main() -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     with tempfile.TemporaryDirectory(prefix="kbjobs-bench-") as name:
         folder = Path(name)
-        body = random.Random(6).randbytes(SIZE)
+        body = b"".join(random.Random(number).randbytes(10_000_000) for number in range(SIZE // 10_000_000))
         (folder / "file").write_bytes(body)
         sha256 = hashlib.sha256(body).hexdigest()
         del body
