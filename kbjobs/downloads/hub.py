@@ -117,6 +117,11 @@ class Hub:
 
     def explain(self, error: RefusedError, hub_id: str, revision: str) -> KbjobsError:
         """What a refusal of the hub means, and what to do."""
+        if not is_same_origin(error.url, self.endpoint):
+            return DownloadError(
+                f"the hub leads to {error.shown}, which answers with status {error.status}",
+                "Run the same again: the hub gives another address each time.",
+            )
         code = error.headers.get("x-error-code", "")
         page = f"{self.endpoint}/{hub_id}"
         if error.status == 403 or code == "GatedRepo":

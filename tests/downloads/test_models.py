@@ -334,6 +334,17 @@ def test_a_private_model(home: Home, hub: HubServer, download: Download) -> None
     assert download().dimension == 32
 
 
+def test_a_store_that_the_hub_leads_to_refuses(hub: HubServer, download: Download) -> None:
+    """An address that has run out, say: that is no matter of the licence, and its signature is nobody's business."""
+    with HubServer() as store:
+        store.faults[ONNX] = [Fault(status=403, lasting=True)]
+        hub.faults[ONNX] = [Fault(location=store.url + "{path}?signature=secret")]
+        store.models = hub.models
+        error, text = error_of(download)
+    assert isinstance(error, DownloadError)
+    assert f"the hub leads to {store.url}/" in text and "status 403" in text and "secret" not in text
+
+
 def test_a_token_is_held_back_where_others_could_read_it() -> None:
     hub = Hub("http://hub.example.org", "hf_secret", lambda: None)
     assert hub.token is None and hub.holds_back_token
