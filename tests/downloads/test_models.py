@@ -272,6 +272,9 @@ def test_hostile_names_are_left_alone(home: Home, hub: HubServer, tmp_path: Path
     for name in HOSTILE:
         hub.extra.append({"type": "file", "path": name, "size": 4, "oid": "0" * 40})
     hub.extra += [{"type": "file", "path": 5}, "x", None, {"type": "file", "path": "config.json", "size": "x"}]
+    there = Hub(hub.url, None, lambda: None)
+    listed = there.list_files(there.find(SMALL, "main"))
+    assert ONNX in listed and not set(listed) & set(HOSTILE)
     before = set(tmp_path.rglob("*evil*"))
     assert download().dimension == 32
     assert set(tmp_path.rglob("*evil*")) == before
