@@ -32,7 +32,7 @@ _MAX_PAGES = 50
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _NEXT = re.compile(r'<([^<>]+)>\s*;\s*rel="?next"?')
 # A path that is what it looks like, on any file system.
-_SAFE_PATH = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))[A-Za-z0-9_.][A-Za-z0-9_./-]*(?<!/)")
+_SAFE_PATH = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))(?!.*//)[A-Za-z0-9_.][A-Za-z0-9_./-]*(?<!/)")
 
 
 @dataclass(frozen=True)
