@@ -137,8 +137,8 @@ def measure_kills(server: FileServer, sha256: str, folder: Path, kills: int) -> 
     is_right = ended.stdout.strip() == sha256
     resent = (server.sent - SIZE) / kills
     server.rate = 0.0
-    verdict = "right" if is_right else "WRONG"
-    print(f"{kills} kills: {resent / 1e6:.2f} MB sent again a kill (bar 1), the hash is {verdict}")
+    told = "right" if is_right else "WRONG"
+    print(f"{kills} kills: {resent / 1e6:.2f} MB sent again a kill (bar 1), the hash is {told}")
 
 
 def make_minilm(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kbjobs.asking import JobReader
@@ -32,8 +32,10 @@ from kbjobs.store.sources import SourceFolder, check_source_id
 if TYPE_CHECKING:
     from kbjobs.chains.chain import Chain
     from kbjobs.chains.diagnostics import Diagnostic
+    from kbjobs.chains.forecasting import Forecast
     from kbjobs.chains.planning import Planned
     from kbjobs.phases.base import JobType, Plan
+    from kbjobs.store.phase_state import PhaseState
 
 RECOVERY_SECONDS = 30.0  # for a daemon to find that a worker is dead
 
@@ -129,8 +131,35 @@ class JobManager(JobReader):
 
         if source_id is None:
             return check_needs(self.home, self.settings, chain, self._require_secrets)
-        SourceFolder(self.home.sources, source_id).read()
+        folder = SourceFolder(self.home.sources, check_source_id(source_id))
+        if chain.phases[0].job_type.makes_source and not folder.manifest.exists():
+            return check_needs(self.home, self.settings, chain, self._require_secrets)
+        folder.read()
         return check_on_source(self.home, self.settings, chain, source_id, self.plan)
+
+    def forecast(self, chain: Chain, source_id: str | None = None) -> Forecast:
+        """What a chain is expected to do on a source: documents, passages, tokens, price and time of each phase.
+
+        It takes seconds: what is new is judged by a sample. Nothing is queued or written. What a submit would refuse
+        for want of a credential is told with it. Raises as :meth:`plan` does otherwise.
+        """
+        from kbjobs.chains.forecasting import Forecast, forecast
+        from kbjobs.chains.planning import plan_job
+
+        refusal: KbjobsError | None = None
+        try:
+            planned = self.plan(chain, source_id)
+        except MissingRequirementError as error:
+            # Only a key may be missing: that of the model or the package would be met again.
+            refusal = error
+            planned = plan_job(self.home, self.settings, chain, source_id, None)
+        queue = self._readable()
+
+        def last_runs(types: Collection[str]) -> dict[str, PhaseState]:
+            return {} if queue is None else history.last_runs(queue, types, source_id)
+
+        phases = forecast(self.home, self.settings, chain, planned.job.phases, source_id, last_runs)
+        return Forecast(chain.name, source_id, phases, planned.notes, refusal)
 
     def enqueue(self, planned: Sequence[Planned]) -> list[Job]:
         """Queue planned jobs, all or none, and start the daemon where none runs. Raises DuplicateJobError."""
@@ -165,6 +194,16 @@ class JobManager(JobReader):
             job = self._writable(job_id).cancel(job_id)
         nudge(self.home.wake_pipe)
         return job
+
+    def discard(self, job_id: int) -> Job:
+        """Do not go on with a job that failed or was interrupted: it counts as cancelled, its checkpoint is forgotten.
+
+        What its phases have done is kept. Raises ConflictError where it runs, waits or has succeeded.
+        """
+        job = self._writable(job_id).get(job_id)
+        if self.is_worker_dead(job):
+            return self.cancel(job_id)  # the daemon ends it once it has found that
+        return self._opened().discard(job_id)
 
     def resume(self, job_id: int, changes: LimitChanges | None = None) -> Job:
         """Put an ended job back in the queue under its id, to go on from what is saved.

@@ -39,6 +39,7 @@ class JobReader:
     def __init__(self, home: Home | None = None) -> None:
         self.home = home or current_home()
         self._queue: Queue | None = None
+        self._inode = 0  # of the state that was looked at last
 
     @property
     def settings(self) -> Settings:
@@ -67,13 +68,34 @@ class JobReader:
         job_type: str | None = None,
         source_id: str | None = None,
         status: Status | None = None,
+        text: str | None = None,
     ) -> list[Job]:
-        """Jobs, the newest first."""
+        """Jobs, the newest first; ``text`` is part of their error or message, in any case."""
         queue = self._readable()
         if queue is None:
             return []
         types = None if job_type is None else known_names(job_type)
-        return history.list_jobs(queue, limit, max_age_days, types, source_id, status)
+        return history.list_jobs(queue, limit, max_age_days, types, source_id, status, text)
+
+    def get_version(self) -> tuple[int, ...] | None:
+        """Another value whenever anybody has written to the state, None where there is none: a cheap question.
+
+        A state that was put in the place of another, as by a restore, is opened anew.
+        """
+        try:
+            inode = self.home.state_file.stat().st_ino
+        except FileNotFoundError:
+            self.close()
+            return None
+        if inode != self._inode:
+            self.close()
+            self._inode = inode
+        queue = self._readable()
+        return None if queue is None else (inode, *queue.changes())
+
+    def is_daemon_running(self) -> bool:
+        """Whether a daemon serves this home; cheaper than :meth:`get_daemon`."""
+        return is_running(self.home)
 
     def check_filters(self, job_type: str | None = None, source_id: str | None = None) -> None:
         """Raise NotFoundError where a filter names a type or a source that nobody knows, today or formerly."""

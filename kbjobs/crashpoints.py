@@ -1,7 +1,7 @@
 """Named points after every commit and before every external effect, where a test can kill the process.
 
 ``KBJOBS_CRASH_AT=NAME:FILE``, which only tests set, kills the first process that reaches the point NAME; FILE is made
-then, and while it exists nobody is killed again.
+then, and while it exists nobody is killed again. Several such wishes are separated by commas.
 """
 
 from __future__ import annotations
@@ -120,19 +120,23 @@ POINTS: tuple[str, ...] = (
     "map.before_rename",
     "map.points_renamed",
     "map.page_renamed",
+    "language.fetched",
+    "language.before_rename",
+    "language.renamed",
 )
 
 
 def crash_point(name: str) -> None:
     """Die here by SIGKILL, if a test wishes so."""
-    wish = os.environ.get(VARIABLE)
-    if wish is None:
+    wishes = os.environ.get(VARIABLE)
+    if wishes is None:
         return
-    wanted, _, marker = wish.partition(":")
-    if wanted != name:
-        return
-    try:
-        os.close(os.open(marker, os.O_CREAT | os.O_EXCL, 0o600))
-    except FileExistsError:
-        return
-    os.kill(os.getpid(), signal.SIGKILL)
+    for wish in wishes.split(","):
+        wanted, _, marker = wish.partition(":")
+        if wanted != name:
+            continue
+        try:
+            os.close(os.open(marker, os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            continue
+        os.kill(os.getpid(), signal.SIGKILL)

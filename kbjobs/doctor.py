@@ -339,6 +339,24 @@ def _check_pinecone(home: Home) -> Iterator[Finding]:
     yield Finding("pinecone", "ok", f"the index {target.index} is ready")
 
 
+def _check_languages(home: Home) -> Iterator[Finding]:
+    from kbjobs.languages.packs import DamagedPackError, list_packs
+    from kbjobs.translating.engine import check_packages
+
+    damaged: list[DamagedPackError] = []
+    packs = list_packs(home, damaged)
+    for error in damaged:
+        yield Finding("languages", "problem", error.message, error.hint)
+    if not packs:
+        return
+    try:
+        check_packages()
+    except KbjobsError as error:
+        yield Finding("languages", "problem", f"language packs are here, but {error.message}", error.hint)
+    else:
+        yield Finding("languages", "ok", f"{counted(len(packs), 'language pack')} can be used")
+
+
 CHECKS: tuple[Callable[[Home], Iterator[Finding]], ...] = (
     _check_home,
     _check_disk,
@@ -353,4 +371,5 @@ CHECKS: tuple[Callable[[Home], Iterator[Finding]], ...] = (
     _check_chroma,
     _check_stores,
     _check_pinecone,
+    _check_languages,
 )

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from kbjobs.asking import JobReader
-from kbjobs.embedding.atomic_file import read_json
 from kbjobs.embedding.catalogue import KNOWN_MODELS, fetch_command, find_hub_id, find_known, find_model
 from kbjobs.embedding.downloadable import check_downloadable
 from kbjobs.embedding.identity import model_key, weights_hash
@@ -18,6 +17,7 @@ from kbjobs.embedding.measured import MEASURED_FILE
 from kbjobs.embedding.present import folder_size, list_present, tell_place
 from kbjobs.errors import ConflictError, KbjobsError, NotFoundError, UsageError
 from kbjobs.settings import Home
+from kbjobs.store.atomic_file import read_json
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder, list_source_ids
 

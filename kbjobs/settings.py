@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kbjobs.errors import UnavailableError, UsageError
+from kbjobs.mounts import MOUNT_TABLE, find_file_system
 
 HOME_VARIABLE = "KBJOBS_HOME"
 # Given up when the disk is full, so that the end of the job that met it can still be recorded.
 RESERVE_BYTES = 512 * 1024
 
-MOUNT_TABLE = Path("/proc/self/mountinfo")
 # File systems on which SQLite's WAL (shared memory) and kernel file locks cannot be trusted.
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "9p", "ceph", "glusterfs", "lustre", "beegfs"}
@@ -146,6 +146,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("scrape_contact", "", "whom a site may write to about scrape: a URL or an address, told with each request"),
     Setting("scrape_proxy", "", "proxy of scrape; those of the environment are not used"),
     Setting("hub.endpoint", "", "address of the hub of models; else HF_ENDPOINT, else https://huggingface.co"),
+    Setting(
+        "languages_index",
+        "https://raw.githubusercontent.com/argosopentech/argospm-index/main/index.json",
+        "where language-download finds packs: the address of an index of Argos Translate's form",
+    ),
+    Setting("languages_max_mb", 2048, "largest language pack that is unpacked", 1, 1_000_000),
     Setting("grace_seconds", 10.0, "seconds from SIGTERM to SIGKILL when a job is cancelled", 0, 3600),
     Setting("stall_after", 300.0, "seconds without a sign of life before a worker is killed", 5, 86400),
     Setting("retry_seconds", 30.0, "first pause before a passing error is tried again; doubles, with jitter", 0, 3600),
@@ -261,6 +267,11 @@ class Home:
         return self.path / "locks" / "start.lock"
 
     @property
+    def chains_lock(self) -> Path:
+        """Held while a chain file of the home is written."""
+        return self.path / "locks" / "chains.lock"
+
+    @property
     def wake_pipe(self) -> Path:
         """A FIFO: one byte wakes the daemon."""
         return self.path / "locks" / "wake"
@@ -299,6 +310,11 @@ class Home:
     def visualisation(self) -> Path:
         """The maps of sources: a page and its points each."""
         return self.path / "visualisation"
+
+    @property
+    def languages(self) -> Path:
+        """Language packs, one folder each."""
+        return self.path / "languages"
 
     @property
     def downloads(self) -> Path:
@@ -375,42 +391,10 @@ def current_home() -> Home:
 
 
 def refuse_network_home(path: Path, mount_table: Path = MOUNT_TABLE) -> None:
-    """Raise UnavailableError when ``path`` lies on a network file system.
-
-    The format of the mount table is that of proc_pid_mountinfo(5). Where there is no such table
-    (not Linux), nothing is refused.
-    """
-    real = path.resolve()
-    best_depth, kind = -1, ""
-    for mount_point, mounted in _read_mounts(mount_table):
-        depth = len(mount_point.parts)
-        # A later line over-mounts an earlier one of the same depth.
-        if real.is_relative_to(mount_point) and depth >= best_depth:
-            best_depth, kind = depth, mounted
+    """Raise UnavailableError when ``path`` lies on a network file system, as far as the mount table tells."""
+    kind = find_file_system(path, mount_table)
     if kind in NETWORK_FILE_SYSTEMS:
         raise UnavailableError(
             f"the home {path} is on a network file system ({kind}), where SQLite and file locks are not safe",
             f"Set {HOME_VARIABLE} to a folder on a local disk.",
         )
-
-
-def list_mount_points() -> list[Path]:
-    """Where something is mounted, as far as this process sees it; nothing where there is no table of it."""
-    return [path for path, _ in _read_mounts(MOUNT_TABLE)]
-
-
-def _read_mounts(table: Path) -> Iterator[tuple[Path, str]]:
-    """The mount points and their kinds of file system."""
-    try:
-        lines = table.read_text(errors="surrogateescape").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        left, _, right = line.partition(" - ")
-        yield Path(_unescape(left.split(" ")[4])), right.split(" ")[0]
-
-
-def _unescape(text: str) -> str:
-    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        text = text.replace(code, character)
-    return text

@@ -24,7 +24,7 @@ from kbjobs.vectors.chroma_places import name_store
 
 if TYPE_CHECKING:
     from kbjobs.indexing.compact import Compacted
-    from kbjobs.searching.hits import Hit
+    from kbjobs.searching.hits import Hit, Mode
     from kbjobs.tagging.review import Review
 
 __all__ = [
@@ -37,6 +37,8 @@ __all__ = [
     "edit",
     "list_half_deleted",
     "list_ids",
+    "list_indexes",
+    "measure",
     "rebuild",
     "register",
     "review_tags",
@@ -63,6 +65,22 @@ class ModelState:
     vectors: int
     cleared: bool
     store: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexState:
+    """An index: of a model, how many different passages there are, and how many of them have a vector or none.
+
+    ``store``: "home" or the address of a Chroma server; None where the collection was cleared.
+    """
+
+    model: str
+    key: str
+    dimension: int
+    passages: int
+    indexed: int
+    missing: int
+    store: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +172,37 @@ def describe(home: Home, source_id: str) -> SourceState:
         return SourceState(source, ledger.count_documents(), models, count_filtered(ledger), count_languages(ledger))
     finally:
         ledger.close()
+
+
+def list_indexes(home: Home, source_id: str) -> list[IndexState]:
+    """The indexes of a source, one for each model. Raises NotFoundError."""
+    folder = SourceFolder(home.sources, source_id)
+    folder.read()
+    if not folder.ledger.exists():
+        return []
+    found = []
+    with closing(Ledger(folder.ledger)) as ledger:
+        for row in ledger.models():
+            passages = ledger.count_texts(row.profile)
+            missing = len(ledger.missing_texts(row.id, row.profile))
+            is_cleared = bool(row.is_cleared) and not (folder.vectors / row.key).exists()
+            server = name_store(ledger, row.key)
+            store = None if is_cleared else server or "home"
+            found.append(IndexState(row.name, row.key, row.dimension, passages, passages - missing, missing, store))
+    return found
+
+
+def measure(home: Home, source_id: str) -> int:
+    """Bytes that a source's ledger and indexes take on the disk of the home; its own files are not counted."""
+    folder = SourceFolder(home.sources, check_source_id(source_id))
+    files = [folder.ledger, *folder.vectors.rglob("*")]
+    total = 0
+    for file in files:
+        try:
+            total += file.lstat().st_size
+        except FileNotFoundError:  # of an index that is just being built
+            continue
+    return total
 
 
 def describe_all(home: Home, on_damaged: OnDamaged) -> list[SourceState]:
@@ -294,12 +343,13 @@ def search(
     model: str | None,
     on_notice: Callable[[str], None] = lambda text: None,
     on_damaged: OnDamaged = lambda source_id, error: None,
+    mode: Mode = "hybrid",
 ) -> list[Hit]:
     """One search, as :meth:`Searcher.search` does it, over one source or all."""
     from kbjobs.searching.searcher import Searcher
 
     with Searcher(home, settings, on_notice, on_damaged) as searcher:
-        return searcher.search(words, () if source_id is None else (source_id,), count, model)
+        return searcher.search(words, () if source_id is None else (source_id,), count, model, mode)
 
 
 def _indexed_folder(home: Home, source_id: str) -> SourceFolder:

@@ -23,6 +23,7 @@ from kbjobs.settings import HOME_VARIABLE, SETTINGS, Home
 from kbjobs.store.jobs import Job
 from kbjobs.store.phase_state import PhaseState
 from tests.servers.hub_server import HubServer
+from tests.servers.languages_server import LanguagesServer
 from tests.servers.openai_server import OpenAIServer
 from tests.servers.pinecone_server import PineconeServer
 from tests.servers.s3_servers import BUCKET, StartedServers, use
@@ -158,6 +159,14 @@ def pinecone(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[PineconeSe
         monkeypatch.setenv("PINECONE_API_KEY", server.key)
         monkeypatch.setenv("KBJOBS_PINECONE_INDEX", "kb")
         monkeypatch.setenv("KBJOBS_PINECONE_WAIT", "20")
+        yield server
+
+
+@pytest.fixture
+def languages_server(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[LanguagesServer]:
+    """An index of language packs, empty as yet, and the setting that leads to it."""
+    with LanguagesServer() as server:
+        monkeypatch.setenv("KBJOBS_LANGUAGES_INDEX", server.index_url)
         yield server
 
 

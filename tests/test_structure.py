@@ -24,7 +24,9 @@ FLOORS = [
     {"__main__"},
     {"cli"},
     {"commands"},
+    {"web"},
     {"kbjobs"},
+    {"composing"},
     {"api", "combined"},
     {"models"},
     {"answering", "asking", "doctor", "following", "relocating", "sources", "stores"},
@@ -33,22 +35,34 @@ FLOORS = [
     {"chains.file"},
     {"chains"},
     {"phases"},
-    {"deleting", "downloads", "indexing", "mapping", "packs", "scanning", "scraping", "searching", "tagging"},
+    {
+        "deleting",
+        "downloads",
+        "indexing",
+        "mapping",
+        "packs",
+        "scanning",
+        "scraping",
+        "searching",
+        "tagging",
+        "translating",
+    },
     {"context"},
     {"storage", "vectors"},
-    {"embedding"},
+    {"embedding", "languages"},
     {"content"},
     {"store"},
     {"credentials", "prices"},
     {"settings"},
-    {"crashpoints", "errors", "retry_after", "version", "wording"},
+    {"crashpoints", "errors", "mounts", "retry_after", "version", "wording"},
 ]
 NEIGHBOURS = {("indexing", "scanning")}
 HEAVY = {
     "chromadb", "torch", "sentence_transformers", "openai", "sklearn", "pinecone", "libzim", "onnxruntime", "openvino",
     "transformers", "tokenizers", "numpy", "pydantic", "sqlite_utils", "selectolax",
     "tree_sitter", "tree_sitter_toml", "py3langid", "pypdfium2", "httpx", "httpcore", "protego", "zstandard",
-    "obstore", "ijson", "umap", "threadpoolctl",
+    "obstore", "ijson", "umap", "threadpoolctl", "starlette", "uvicorn", "jinja2", "sse_starlette", "tomlkit",
+    "ctranslate2", "sentencepiece",
 }  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -223,6 +237,7 @@ def test_a_submit_loads_no_library_of_the_worker() -> None:
         ("delete_source", "DeleteSourceParams(confirm='docs')"),
         ("visualisation", "VisualisationParams()"),
         ("model_download", "ModelDownloadParams(model='bge-m3')"),
+        ("language_download", "LanguageDownloadParams(code='Spanish')"),
     ],
 )
 @pytest.mark.usefixtures("minilm")

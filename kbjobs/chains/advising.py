@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from kbjobs.chains.chain import Chain
-from kbjobs.chains.diagnostics import Diagnostic
+from kbjobs.chains.diagnostics import Diagnostic, Fix
 from kbjobs.chains.planning import Planned, Require
 from kbjobs.errors import KbjobsError
 from kbjobs.settings import Home, Settings
@@ -62,7 +62,7 @@ def check_on_source(home: Home, settings: Settings, chain: Chain, source_id: str
             said = kind.advise(home, settings, folder, params, tuple(earlier))
         except KbjobsError as error:
             said = [error.message]
-        found += [_warning(index, _about(text, source_id)) for text in said]
+        found += [_warning(index, _about(text, source_id), getattr(text, "add", "")) for text in said]
         earlier.append(kind.name)
     return found
 
@@ -71,8 +71,9 @@ def _refusal(index: int, message: str, error: KbjobsError) -> Diagnostic:
     return Diagnostic("state", message, hint=error.hint, path=("phase", index, "job"), exit_code=error.exit_code)
 
 
-def _warning(index: int, message: str) -> Diagnostic:
-    return Diagnostic("advice", message, severity="warning", path=("phase", index, "job"))
+def _warning(index: int, message: str, add: str) -> Diagnostic:
+    fix = Fix(add=add) if add else None
+    return Diagnostic("advice", message, severity="warning", path=("phase", index, "job"), fix=fix)
 
 
 def _about(message: str, source_id: str) -> str:

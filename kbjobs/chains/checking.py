@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kbjobs.chains.diagnostics import Diagnostic
+from kbjobs.chains.diagnostics import Diagnostic, Fix
 from kbjobs.phases.base import JobType
 
 ANYTHING = "*"
@@ -21,7 +21,7 @@ def order_warnings(kinds: Sequence[JobType | None]) -> list[Diagnostic]:
         if kind is None:
             continue
         before = {one.name for one in kinds[:index] if one is not None}
-        for other in kinds[index + 1 :]:
+        for number, other in enumerate(kinds[index + 1 :], start=index + 1):
             if other is None or other.name == kind.name or other.name in before or (kind.name, other.name) in told:
                 continue
             # Of two types that each want to come first, neither is right.
@@ -36,6 +36,7 @@ def order_warnings(kinds: Sequence[JobType | None]) -> list[Diagnostic]:
                         severity="warning",
                         hint=f"{kind.label} works better after {other.label}: move {other.command} above it",
                         path=("phase", index, "job"),
+                        fix=Fix(move=number),
                     )
                 )
     return found

@@ -13,6 +13,16 @@ Kind = Literal["file", "syntax", "value", "order", "state", "advice"]
 Severity = Literal["error", "warning"]
 Path = tuple[str | int, ...]
 
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """A change of the chain that would settle a diagnostic: add a phase of type ``job`` before the one it is about, or
+    move the phase with the index ``move`` above it."""
+
+    add: str = ""
+    move: int | None = None
+
+
 TAB_WIDTH = 4
 MAX_WIDTH = 100  # columns of a line that are shown
 MAX_SHOWN = 100  # diagnostics of one file that are shown
@@ -26,7 +36,8 @@ class Diagnostic:
 
     ``line`` and ``column`` count from 1, the column in characters; ``length`` is in characters. None where there
     is no file, or no place in it. ``path`` leads to the value in the document, such as ``("phase", 0, "weight")``;
-    ``at`` is what of it the caret goes under. ``expected`` says what would be right, ``hint`` what to do;
+    ``at`` is what of it the caret goes under. ``expected`` says what would be right, ``hint`` what to do, ``fix`` a
+    change that does it;
     ``exit_code`` is that with which a submit refuses the chain for an error.
     """
 
@@ -41,6 +52,7 @@ class Diagnostic:
     path: Path = ()
     at: Literal["key", "value"] = "value"
     exit_code: ExitCode = ExitCode.USAGE
+    fix: Fix | None = None
 
     def as_dict(self, origin: str) -> dict[str, Any]:
         """As JSON."""

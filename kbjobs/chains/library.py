@@ -12,6 +12,9 @@ from kbjobs.settings import Home
 TEMPLATES = Path(__file__).with_name("templates")
 SUFFIX = ".toml"
 
+WITHOUT_KEY = {"generate_source": "generate_offline"}
+"""The built-in chain that does the same without the paid phases, for one that needs a key."""
+
 Origin = Literal["home", "built-in"]
 
 

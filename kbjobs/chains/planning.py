@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from kbjobs.chains.chain import Chain, ChainPhase
+from kbjobs.chains.library import WITHOUT_KEY
 from kbjobs.chains.progress import shares_of
-from kbjobs.errors import KbjobsError, NotFoundError, UsageError
+from kbjobs.errors import KbjobsError, MissingRequirementError, NotFoundError, UsageError
 from kbjobs.phases.base import JobType, Plan
 from kbjobs.phases.registry import job_type
 from kbjobs.settings import Home, Settings
@@ -64,6 +65,9 @@ def plan_job(
             if len(chain.phases) > 1:
                 error.message = f"phase {phase.name}: {error.message}"
                 error.args = (error.message,)
+                if isinstance(error, MissingRequirementError) and chain.name in WITHOUT_KEY and phase.job_type.secrets:
+                    other = WITHOUT_KEY[chain.name].replace("_", "-")
+                    error.hint = f"{error.hint} Or do without it: kbjobs run {other} {source_id or 'SOURCE'}"
             raise
     where = f"{_told(chain)} for {source_id}" if source_id else _told(chain)
     if resume:

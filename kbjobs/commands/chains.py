@@ -10,7 +10,7 @@ import typer
 
 from kbjobs.commands._errors import printable
 from kbjobs.commands._render import print_json, print_table, say
-from kbjobs.errors import ExitCode, KbjobsError, NotFoundError, worst
+from kbjobs.errors import ExitCode, NotFoundError, worst
 from kbjobs.settings import Home, current_home
 from kbjobs.wording import counted
 
@@ -37,28 +37,20 @@ def list_chains(as_json: JSON = False) -> None:
 
     Example:  kbjobs chains list
     """
-    from kbjobs.chains.file.reading import examine_chain
-    from kbjobs.chains.library import list_chain_files
+    from kbjobs.composing import list_chains as list_found
 
-    listed = [(one, examine_chain(one.path)) for one in list_chain_files(current_home())]
+    found = list_found(current_home())
     if as_json:
-        print_json(
-            [
-                {"origin": one.origin, "path": str(one.path), "broken": found.has_errors}
-                | (found.chain.as_dict() if found.chain else {"error": found.render()})
-                | {"name": one.name}
-                for one, found in listed
-            ]
-        )
+        print_json(found)
         return
     rows = []
-    for one, found in listed:
-        name = one.name.replace("_", "-")
-        if found.chain is None:
-            rows.append((name, one.origin, "broken", f"kbjobs chains validate {name} says why"))
+    for one in found:
+        name = one["name"].replace("_", "-")
+        if "phases" not in one:
+            rows.append((name, one["origin"], "broken", f"kbjobs chains validate {name} says why"))
         else:
-            phases = ", ".join(phase.job_type.command for phase in found.chain.phases)
-            rows.append((name, one.origin, phases, found.chain.description))
+            phases = ", ".join(phase["job"].replace("_", "-") for phase in one["phases"])
+            rows.append((name, one["origin"], phases, one["description"]))
     print_table(("chain", "from", "phases", ""), rows)
 
 
@@ -139,19 +131,9 @@ def validate(
 def _look_at_state(home: Home, chain: Chain, named: list[str] | None) -> list[Diagnostic]:
     """What a submit would say of the sources that the option or the file names, in its order; of none, of any."""
     from kbjobs.api import JobManager
-    from kbjobs.chains.diagnostics import Diagnostic
+    from kbjobs.composing import look_at_state
 
-    manager = JobManager(home)
-    more: list[Diagnostic] = []
-    for source_id in named or chain.sources or (None,):
-        try:
-            more += manager.check_chain(chain, source_id)
-        except KbjobsError as error:
-            if named or source_id is None:
-                raise
-            path = ("source",) if chain.sources == (source_id,) else ("sources", chain.sources.index(source_id))
-            more.append(Diagnostic("state", error.message, hint=error.hint, path=path, exit_code=error.exit_code))
-    return more
+    return look_at_state(JobManager(home), chain, named or ())
 
 
 def _print_found(found: ChainFile, is_valid: bool) -> None:

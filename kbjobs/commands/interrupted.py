@@ -8,18 +8,37 @@ import typer
 
 from kbjobs.api import JobManager, get_job_manager
 from kbjobs.commands._render import DEAD, age, percentage, print_json, print_table, say, source_of
+from kbjobs.commands._several import do_to_each
 from kbjobs.store.jobs import Job
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
-def interrupted(as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False) -> None:
+def interrupted(
+    discard: Annotated[
+        list[int] | None,
+        typer.Option(help="Do not go on with this job; may be given several times.", metavar="JOB", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+) -> None:
     """What failed or was interrupted, or whose worker is dead, and can be resumed: age, progress, next phase.
 
+    A job that is discarded counts as cancelled: it is listed no more, and its checkpoint is forgotten. What it has done
+    is kept.
+
     Example:  kbjobs interrupted
+
+    Example:  kbjobs interrupted --discard 12
     """
     manager = get_job_manager()
+    if discard:
+        done = do_to_each(discard, manager.discard)
+        if as_json:
+            print_json([job.as_dict() for job in done.jobs])
+        for job in done.jobs if not as_json else ():
+            say(f"job {job.id} is discarded; what it has done is kept.")
+        raise typer.Exit(done.code)
     jobs = manager.get_resumable_jobs()
     if as_json:
         print_json([manager.as_dict(job) for job in jobs])

@@ -10,7 +10,7 @@ from functools import partial
 from keyword import iskeyword
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from kbjobs.chains.file.reading import read_chain
 from kbjobs.chains.library import built_in_names, find_built_in
 from kbjobs.commands._asking import NO_INPUT, ask_for_id
+from kbjobs.commands._forecast import DRY_RUN, show_forecast
 from kbjobs.commands._opening import show_page
 from kbjobs.commands._submitting import SUBMIT_OPTIONS, submit, with_options
 from kbjobs.embedding.dimensions import DIMENSIONS, LOCAL_DIMENSIONS, Dimension, list_dimensions
@@ -26,6 +27,9 @@ from kbjobs.errors import UsageError
 from kbjobs.phases.base import JobType
 from kbjobs.phases.names import INTERNAL, LEGACY, stands_for_two
 from kbjobs.phases.registry import is_taken, job_type, job_types
+
+if TYPE_CHECKING:
+    from kbjobs.chains.chain import Chain
 
 DIMENSION = FieldInfo(
     annotation=Dimension | None,
@@ -70,7 +74,7 @@ class JobTypeGroup(TyperGroup):
             chain = read_chain(find_built_in(wanted))
             hint = f"Its phases: kbjobs chains show {cmd_name}."
             single.command(cmd_name, short_help=chain.description, rich_help_panel="Combined jobs")(
-                _command(chain.name, f"{chain.description}\n\n{hint}", {})
+                _chain_command(chain, f"{chain.description}\n\n{hint}")
             )
         else:
             if not is_taken(wanted) or wanted in INTERNAL:
@@ -244,6 +248,24 @@ def _several_command(kind: JobType) -> Callable[..., None]:
         [*parameters, *SUBMIT_OPTIONS],
         "\n\n".join([kind.description, *(f"Example:  {example}" for example in examples)]),
     )
+
+
+def _chain_command(chain: Chain, description: str) -> Callable[..., None]:
+    """The command of a built-in chain."""
+
+    def command(**values: Any) -> None:
+        from kbjobs.api import get_job_manager
+
+        found = get_job_manager().find_chain(chain.name, {})
+        if values["dry_run"]:
+            show_forecast(found, [values["source"]], values["as_json"])
+        else:
+            submit(found, [values["source"]], values)
+
+    name = chain.name.replace("_", "-")
+    examples = "".join(f"\n\nExample:  kbjobs run {name} wiki{option}" for option in ("", " --dry-run"))
+    parameters = [("source", SOURCE, inspect.Parameter.empty), ("dry_run", DRY_RUN, False)]
+    return with_options(command, [*parameters, *SUBMIT_OPTIONS], description + examples)
 
 
 def _command(

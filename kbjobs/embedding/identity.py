@@ -13,8 +13,8 @@ import hashlib
 from contextlib import suppress
 from pathlib import Path
 
-from kbjobs.embedding.atomic_file import read_json, write_json
 from kbjobs.embedding.model_folder import ModelFolder
+from kbjobs.store.atomic_file import read_json, write_json
 
 
 def weights_hash(folder: ModelFolder, cache_dir: Path) -> str:

@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kbjobs.embedding.atomic_file import read_json, write_json
 from kbjobs.embedding.convert import EXIT_NOT_CONVERTIBLE, IR_FILE, REFERENCE_FILE
 from kbjobs.embedding.engines import has_openvino, has_torch
 from kbjobs.embedding.identity import file_hash
@@ -28,6 +27,7 @@ from kbjobs.embedding.onnxruntime_engine import OnnxRuntimeEmbedder
 from kbjobs.embedding.parity import PARITY_SET, PARITY_TEXTS
 from kbjobs.embedding.sentence_transformers_engine import OFFLINE_ENVIRONMENT
 from kbjobs.errors import KbjobsError, MissingRequirementError
+from kbjobs.store.atomic_file import read_json, write_json
 
 log = logging.getLogger(__name__)
 

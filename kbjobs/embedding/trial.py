@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kbjobs.embedding.atomic_file import read_json, write_json
 from kbjobs.embedding.cores import count_usable_cores, describe_processor
 from kbjobs.embedding.engines import has_openvino
 from kbjobs.embedding.measured import CHUNK_TOKENS, MEASURED_FILE
@@ -28,6 +27,7 @@ from kbjobs.embedding.openvino_engine import OpenVinoEmbedder, has_bf16
 from kbjobs.embedding.parity import MINIMUM_COSINE, PARITY_TEXTS, compare
 from kbjobs.embedding.prepared_model import PreparedModel
 from kbjobs.embedding.token_embedder import TokenEmbedder
+from kbjobs.store.atomic_file import read_json, write_json
 
 log = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ class Estimate:
     out: int
 
 
-class _Reading:
+class ReadOnly:
     """Takes the place of the ledger in a scan, and only remembers what would be written."""
 
     def __init__(self, ledger: Ledger | None) -> None:
@@ -38,10 +38,12 @@ class _Reading:
         self.read: dict[str, list[tuple[str, int]]] = {}
 
     def known_documents(self, profile: int) -> dict[str, KnownDocument]:
+        """As the ledger's; none where there is no ledger."""
         self.known = self._ledger.known_documents(profile) if self._ledger is not None else {}
         return self.known
 
     def chunks_of(self, profile: int, doc_id: str) -> list[StoredChunk]:
+        """As the ledger's."""
         return self._ledger.chunks_of(profile, doc_id) if self._ledger is not None else []
 
     def put_documents(
@@ -51,14 +53,16 @@ class _Reading:
         batch: Iterable[tuple[DocumentLike, str, Sequence[ChunkLike]]],
         paid: Collection[int] = (),
     ) -> None:
+        """Remember the hashes and tokens of the passages."""
         for document, _, chunks in batch:
             self.read[document.doc_id] = [(chunk.text_hash, chunk.tokens) for chunk in chunks]
 
     def fact(self, name: str) -> str | None:
+        """As the ledger's."""
         return self._ledger.fact(name) if self._ledger is not None else None
 
     def set_fact(self, name: str, value: str | None) -> None:
-        pass
+        """Remember nothing."""
 
 
 class _Unsaved:
@@ -85,7 +89,7 @@ def estimate_index(
         profile = None
         if ledger is not None:
             profile = ledger.find_profile(choose_profile(ledger, model_key, tokens, max_tokens, options).name)
-        reading = _Reading(ledger)
+        reading = ReadOnly(ledger)
         scan, _ = scan_source(
             replace(context, reporter=_Unsaved(context)),
             context.source.read(),
@@ -112,7 +116,7 @@ def estimate_index(
     return Estimate(scan, documents, len(passages), len(missing), sum(missing.values()), len(out))
 
 
-def _passages(ledger: Ledger | None, profile: int | None, reading: _Reading) -> Iterator[tuple[str, int]]:
+def _passages(ledger: Ledger | None, profile: int | None, reading: ReadOnly) -> Iterator[tuple[str, int]]:
     """Hash and tokens of each passage that there would be, cut for the profile."""
     for passages in reading.read.values():
         yield from passages

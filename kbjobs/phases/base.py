@@ -32,6 +32,50 @@ class Plan:
     secrets: tuple[str, ...] | None = None
 
 
+class Advice(str):
+    """Advice that a phase of the type ``add`` before it would settle."""
+
+    add: str
+
+    def __new__(cls, text: str, add: str) -> Advice:
+        """The text, with the type."""
+        made = super().__new__(cls, text)
+        made.add = add
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a phase is expected to do; None is what cannot be told.
+
+    ``passages`` are those that it works on, of which ``new`` are embedded; ``price_usd`` is at list price; ``steps``
+    are what takes the time, in the ``unit`` of its progress; ``seconds`` where it is known without a measured pace.
+    ``is_exact``: not judged by a sample. ``note`` is a sentence for people.
+    """
+
+    documents: int | None = None
+    passages: int | None = None
+    new: int | None = None
+    tokens: int | None = None
+    price_usd: float | None = None
+    steps: int | None = None
+    unit: str = ""
+    seconds: float | None = None
+    is_exact: bool = True
+    note: str = ""
+
+
+Earlier = Sequence[tuple[str, Params]]
+"""The types, with their parameters, that run before a phase in the same chain."""
+
+
+def foresee_nothing(
+    home: Home, settings: Settings, source: SourceFolder | None, params: Any, earlier: Earlier
+) -> Outlook:
+    """The outlook of a type that can tell nothing beforehand."""
+    return Outlook()
+
+
 def no_advice(home: Home, settings: Settings, source: SourceFolder, params: Any, earlier: Sequence[str]) -> list[str]:
     """The advice of a type that has none to give."""
     return []
@@ -55,8 +99,10 @@ class JobType:
     ``plan`` does that and checks the source and the disk, at submit. Both raise a KbjobsError and must stay light.
     ``run`` does the work in the worker. ``secrets`` are the names of the credentials without which it cannot run.
     ``advise`` names what in the state of the source makes the phase pointless or costly, given the planned parameters
-    and the types that run before it in the same chain; it only reads, and must stay light. ``takes_file``: in the place
-    of a source a file may be named, for the parameter ``path``; ``name_source`` then makes a source's id of its path.
+    and the types that run before it in the same chain; it only reads, and must stay light. ``foresee`` says what the
+    phase is expected to do, given the planned parameters; it may take some seconds, and writes nothing.
+    ``takes_file``: in the place of a source a file may be named, for the parameter ``path``; ``name_source`` then makes
+    a source's id of its path.
     ``takes_sources``: several sources or none may be named, for the parameter ``sources``; a single one is that of the
     job. ``named_by``: the parameter that is given in the place of a source. ``works_on`` gives the ids of the sources
     that a job with the planned parameters works on beside its own.
@@ -76,6 +122,7 @@ class JobType:
     run: Callable[[Context, Any], PhaseResult]
     fill: Callable[[Home, Settings, Any], Plan] = fill_nothing
     advise: Callable[[Home, Settings, SourceFolder, Any, Sequence[str]], list[str]] = no_advice
+    foresee: Callable[[Home, Settings, SourceFolder, Any, Earlier], Outlook] = foresee_nothing
     weight: float = 50.0
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()

@@ -19,8 +19,16 @@ from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.dimensions import LOCAL_DIMENSIONS, LocalDimension, list_dimensions
 from kbjobs.embedding.engines import Engine
 from kbjobs.errors import KbjobsError, UsageError
-from kbjobs.phases.base import JobType, Params, Plan
-from kbjobs.phases.source_checks import advise_index, check_disk, check_folders, check_store, find_older, tell_recut
+from kbjobs.phases.base import Earlier, JobType, Outlook, Params, Plan
+from kbjobs.phases.source_checks import (
+    advise_index,
+    check_disk,
+    check_folders,
+    check_store,
+    find_older,
+    purges,
+    tell_recut,
+)
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 from kbjobs.wording import counted, duration
@@ -128,6 +136,45 @@ def advise(
     return advise_index(source, params.model, params.force, earlier, "local", "computed again")
 
 
+def foresee(
+    home: Home, settings: Settings, source: SourceFolder, params: IndexOfflineParams, earlier: Earlier
+) -> Outlook:
+    """What would be embedded, judged by a sample, and how long that takes at the speed measured on this machine."""
+    from kbjobs.content.tokens import HuggingFaceTokens
+    from kbjobs.embedding.catalogue import check_model
+    from kbjobs.embedding.identity import model_key, weights_hash
+    from kbjobs.embedding.measured import measured_speed
+    from kbjobs.embedding.token_embedder import load_tokenizer
+    from kbjobs.indexing.cutting import IndexOptions
+    from kbjobs.indexing.outlook import foresee_index
+
+    assert params.model is not None  # noqa: S101 — filled in by plan()
+    try:
+        model = check_model(params.model, home.models)
+    except KbjobsError:
+        if not params.download:
+            raise
+        return Outlook(is_exact=False, note=f"{params.model} is fetched first; its tokenizer is not here yet")
+    key = model_key(model, weights_hash(model, home.engines))
+    options = IndexOptions(
+        params.force or purges(earlier, model.dimension), params.recut, params.limit, params.allow_delete
+    )
+    tokens = HuggingFaceTokens(load_tokenizer(model))
+    found = foresee_index(home, settings, source, key, tokens, model.max_tokens, options)
+    speed = measured_speed(home.engines, key)
+    seconds = found.tokens / speed if speed else 0.0 if not found.missing else None
+    return Outlook(
+        found.documents,
+        found.passages,
+        found.missing,
+        found.tokens,
+        steps=found.missing,
+        unit="chunks",
+        seconds=seconds,
+        is_exact=found.is_exact,
+    )
+
+
 def run(context: Context, params: IndexOfflineParams) -> PhaseResult:
     """Index the source."""
     from kbjobs.embedding.choose import load_embedder, review_choice
@@ -175,5 +222,6 @@ JOB_TYPE = JobType(
     plan=plan,
     run=run,
     advise=advise,
+    foresee=foresee,
     after=("scrape", "metadata"),
 )

@@ -16,8 +16,16 @@ from pydantic import Field
 
 from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.online_models import OPENAI_KEY, TEXT_EMBEDDING_3_SMALL
-from kbjobs.phases.base import JobType, Params, Plan
-from kbjobs.phases.source_checks import advise_index, check_disk, check_folders, check_store, find_older, tell_recut
+from kbjobs.phases.base import Earlier, JobType, Outlook, Params, Plan
+from kbjobs.phases.source_checks import (
+    advise_index,
+    check_disk,
+    check_folders,
+    check_store,
+    find_older,
+    purges,
+    tell_recut,
+)
 from kbjobs.prices import BATCH_SHARE, Price, bought_price, format_dollars
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
@@ -76,6 +84,31 @@ def advise(
     if params.dry_run:
         return []
     return advise_index(source, MODEL.name, params.force, earlier, "online", "bought again")
+
+
+def foresee(
+    home: Home, settings: Settings, source: SourceFolder, params: IndexOnlineParams, earlier: Earlier
+) -> Outlook:
+    """What would be bought, judged by a sample; --dry-run of the type itself counts it exactly."""
+    from kbjobs.embedding.openai_embedder import PASSAGE_TOKENS
+    from kbjobs.embedding.openai_tokens import Cl100kTokens
+    from kbjobs.indexing.outlook import foresee_index
+
+    options = replace(_options(params), force=params.force or purges(earlier, MODEL.dimension))
+    found = foresee_index(home, settings, source, MODEL.key, Cl100kTokens(), PASSAGE_TOKENS, options)
+    price = _price(settings, params)
+    return Outlook(
+        found.documents,
+        found.passages,
+        found.missing,
+        found.tokens,
+        round(price.of(found.tokens), 8),
+        found.missing,
+        "chunks",
+        0.0 if not found.missing else None,
+        found.is_exact,
+        price.describe(found.tokens),
+    )
 
 
 def run(context: Context, params: IndexOnlineParams) -> PhaseResult:
@@ -191,6 +224,7 @@ JOB_TYPE = JobType(
     plan=plan,
     run=run,
     advise=advise,
+    foresee=foresee,
     weight=30.0,
     after=("scrape", "metadata"),
     secrets=(OPENAI_KEY,),

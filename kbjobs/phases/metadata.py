@@ -12,7 +12,7 @@ from pydantic import Field
 
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import NotFoundError
-from kbjobs.phases.base import JobType, Params, Plan
+from kbjobs.phases.base import Earlier, JobType, Outlook, Params, Plan
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 
@@ -44,6 +44,15 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: MetadataP
     return Plan(params.model_copy(update={"language_filter": ",".join(parse_filter(params.language_filter))}))
 
 
+def foresee(home: Home, settings: Settings, source: SourceFolder, params: MetadataParams, earlier: Earlier) -> Outlook:
+    """How many documents there are, and are to be read."""
+    from kbjobs.scanning.outlook import count_documents
+
+    total, changed = count_documents(source)
+    steps = total if params.force else changed
+    return Outlook(documents=total, steps=steps, unit="documents", note=f"{steps:,} to read")
+
+
 def run(context: Context, params: MetadataParams) -> PhaseResult:
     """Read the metadata of the source."""
     from kbjobs.scanning.describe import describe_source
@@ -60,6 +69,7 @@ JOB_TYPE = JobType(
     params=MetadataParams,
     plan=plan,
     run=run,
+    foresee=foresee,
     weight=20.0,
     before=("index_online", "index_offline"),
     after=("scrape",),

@@ -21,6 +21,7 @@ NAMES: tuple[str, ...] = (
     "pinecone_sync_dry",
     "visualisation",
     "model_download",
+    "language_download",
 )
 # Not for people: what the API makes jobs of.
 INTERNAL: tuple[str, ...] = ("python_function",)

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import ConflictError, UsageError
-from kbjobs.phases.base import JobType, Params, Plan
+from kbjobs.phases.base import Earlier, JobType, Outlook, Params, Plan
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 
@@ -79,6 +79,14 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: ScrapePar
     return Plan(filled)
 
 
+def foresee(home: Home, settings: Settings, source: SourceFolder, params: ScrapeParams, earlier: Earlier) -> Outlook:
+    """At most so many pages, one after the other with the delay between: what the site answers is not known."""
+    chosen = {**DEFAULTS, **params.model_dump(exclude_none=True)}
+    pages = chosen["page_limit"]
+    seconds = pages * chosen["request_delay"]
+    return Outlook(documents=pages, seconds=seconds, is_exact=False, note="at most; robots.txt may ask for more time")
+
+
 def run(context: Context, params: ScrapeParams) -> PhaseResult:
     """Scrape the site."""
     from kbjobs.scraping.crawl import Wishes
@@ -121,6 +129,7 @@ JOB_TYPE = JobType(
     params=ScrapeParams,
     plan=plan,
     run=run,
+    foresee=foresee,
     weight=40.0,
     before=("metadata", "index_online", "index_offline"),
     makes_source=True,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kbjobs.content.document import CUTTING_VERSION
 from kbjobs.errors import KbjobsError, NotFoundError, UnavailableError
+from kbjobs.phases.base import Advice, Earlier
 from kbjobs.settings import Home, Settings
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.profiles import OlderCut, find_older_cut
@@ -93,7 +94,7 @@ def advise_metadata(source: SourceFolder, earlier: Sequence[str]) -> list[str]:
             return []
     except KbjobsError:  # a ledger that cannot be read is for the job itself to report
         return []
-    return [f"source {source.id!r} has no metadata: add metadata first"]
+    return [Advice(f"source {source.id!r} has no metadata: add metadata first", "metadata")]
 
 
 def advise_index(
@@ -123,6 +124,27 @@ def advise_index(
             " unless documents changed",
         ]
     return advice
+
+
+def purges(earlier: Earlier, dimension: int) -> bool:
+    """Whether a type that runs earlier takes the vectors of a dimension out of the ledger."""
+    for name, params in earlier:
+        values = params.model_dump()
+        if name == "clear_vectors" and values["purge"] and values["dimension"] in (None, dimension):
+            return True
+    return False
+
+
+def count_passages(source: SourceFolder) -> tuple[int, int]:
+    """How many documents a source's ledger holds, and passages with the newest of its models."""
+    if not source.ledger.exists():
+        return 0, 0
+    ledger = Ledger(source.ledger)
+    try:
+        models = [model for model in ledger.models() if not model.is_cleared]
+        return ledger.count_documents(), ledger.count_chunks(models[-1].profile) if models else 0
+    finally:
+        ledger.close()
 
 
 def _count(source: SourceFolder, model: str) -> tuple[int, int]:

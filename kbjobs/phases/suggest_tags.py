@@ -13,7 +13,7 @@ from pydantic import Field
 from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.online_models import OPENAI_KEY
 from kbjobs.errors import MissingRequirementError
-from kbjobs.phases.base import JobType, Params, Plan
+from kbjobs.phases.base import Advice, Earlier, JobType, Outlook, Params, Plan
 from kbjobs.prices import Price, format_dollars
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
@@ -88,6 +88,25 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: SuggestTa
     return fill(home, settings, params)
 
 
+def foresee(
+    home: Home, settings: Settings, source: SourceFolder, params: SuggestTagsParams, earlier: Earlier
+) -> Outlook:
+    """What a provider that is asked is sent at most, and its price."""
+    from kbjobs.tagging.limits import most_tokens
+    from kbjobs.tagging.vocabulary import load_vocabulary
+
+    if params.provider != "openai":
+        return Outlook()
+    sent, answered = most_tokens(len(load_vocabulary(home, settings).categories))
+    price = Price.read(settings, "tags_price")
+    return Outlook(
+        tokens=sent + answered,
+        price_usd=round(price.of(sent, answered), 8),
+        is_exact=False,
+        note=f"at most, {price.describe(sent, answered)}",
+    )
+
+
 def run(context: Context, params: SuggestTagsParams) -> PhaseResult:
     """Suggest tags."""
     from kbjobs.tagging.suggest import Wish, tag_source
@@ -107,10 +126,12 @@ def advise(
 
     is_fed = any(name in earlier for name in ("metadata", *INDEXES))
     if not source.ledger.exists():
-        return [] if is_fed else [f"source {source.id!r} has no documents yet: add metadata or an index first"]
-    advice = []
+        told = f"source {source.id!r} has no documents yet: add metadata or an index first"
+        return [] if is_fed else [Advice(told, "metadata")]
+    advice: list[str] = []
     if not has_metadata(source, earlier):
-        advice.append(f"source {source.id!r} has no metadata: documents without vectors are judged by their titles")
+        told = f"source {source.id!r} has no metadata: documents without vectors are judged by their titles"
+        advice.append(Advice(told, "metadata"))
     model = settings.text("tags_model") if params.provider == "openai" else params.model
     if is_fed or params.force or params.dry_run or model is None:
         return advice
@@ -135,6 +156,7 @@ JOB_TYPE = JobType(
     plan=plan,
     run=run,
     advise=advise,
+    foresee=foresee,
     weight=10.0,
     after=("metadata", *INDEXES),
     examples=("kbjobs run suggest-tags wiki --provider openai --dry-run",),

@@ -14,7 +14,7 @@ from pydantic import Field
 from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.dimensions import DIMENSIONS, Dimension, list_dimensions
 from kbjobs.errors import MissingRequirementError, UsageError
-from kbjobs.phases.base import JobType, Params, Plan
+from kbjobs.phases.base import Advice, JobType, Params, Plan
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder, check_source_id, list_source_ids
 
@@ -116,7 +116,7 @@ def advise(
         finally:
             ledger.close()
     of = f" of dimension {params.dimension}" if params.dimension else ""
-    return [f"source {source.id!r} has no vectors{of}: add an index before the map"]
+    return [Advice(f"source {source.id!r} has no vectors{of}: add an index before the map", "index_offline")]
 
 
 JOB_TYPE = JobType(

@@ -39,6 +39,8 @@ MIN_TEXT = 100
 class Options:
     """``reread`` reads all again; ``limit`` ends after so many documents, of which none is then removed.
 
+    ``sample`` reads at most so many of the files, and looks at so many entries of each archive, spread evenly: for a
+    look at what there is.
     ``purpose`` names what they are read for and with which version: an archive that was read whole for the same
     is not opened again. ``describes`` says whether metadata are wanted, ``keeps_text`` whether the text is.
     """
@@ -49,6 +51,12 @@ class Options:
     reread: bool = False
     limit: int | None = None
     allow_delete: bool = False
+    sample: int | None = None
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether something may be left out, so that nothing can be said of what is gone."""
+        return self.limit is not None or self.sample is not None
 
 
 class Changes:
@@ -82,6 +90,8 @@ class Changes:
         self._context, self._source, self._known = context, source, known
         self._is_current, self._scan, self._facts, self._options = is_current, scan, facts, options
         self._on_progress = on_progress
+        self._shares: dict[str, float] = {}  # of files of a sample, by key
+        self._share = 1.0  # of the entries of the archive that is read
         self._done, self._total = 0, len(found.files)
         self._read_whole: list[tuple[str, str]] = []
         self._nameless = 0  # entries of which not even the path could be read
@@ -96,9 +106,12 @@ class Changes:
         changed = [file for file in self.found.files if not self._skip(self._id(file.key), file.signature)]
         if changed:
             self._titles.learn("", lambda: sample_titles(changed))
-        for batch, outcomes in read_all(
-            self._reader(), self._batch(changed), sum(file.size for file in changed) >= MUCH
-        ):
+        chosen: Sequence[FoundFile] = changed
+        if self._options.sample is not None:
+            self._shares = choose_sample(changed, self._options.sample)
+            chosen = [file for file in changed if file.key in self._shares]
+        size = sum(file.size for file in chosen)
+        for batch, outcomes in read_all(self._reader(), self._batch(chosen), size >= MUCH):
             yield [outcome for outcome in outcomes if isinstance(outcome, Read)]
             self._done += len(batch)
             for outcome in outcomes:
@@ -107,6 +120,10 @@ class Changes:
         for archive in self.found.archives:
             yield from self._read_archive(archive)
         self._on_progress(self._done, self._done)
+
+    def stands_for(self, key: str) -> float:
+        """How many documents one of the batch that was given last stands for: of a sample more than itself."""
+        return self._shares.get(key, self._share)
 
     def remember(self) -> None:
         """Note which archives were read whole, once what they have lost is removed."""
@@ -142,8 +159,8 @@ class Changes:
         signature = f"{archive.signature} {self._minimum}"
         marker = f"read {archive.key} for {self._options.purpose.partition(' ')[0]}"
         state = f"{signature} {self._options.purpose}"
-        limit = self._options.limit
-        if not self._options.reread and limit is None and self._facts.fact(marker) == state:
+        is_partial, self._share = self._options.is_partial, 1.0
+        if not self._options.reread and self._options.limit is None and self._facts.fact(marker) == state:
             self._scan.unchanged += len(mine)
             self._done += len(mine)
             self._total += len(mine)
@@ -154,9 +171,11 @@ class Changes:
             with ZimFile(archive.path) as zim:
                 entries = zim.header.article_count or zim.header.entry_count
                 self._total += entries
+                if self._options.sample is not None:
+                    self._share = max(1.0, zim.header.all_entry_count / self._options.sample)
                 self._titles.learn(archive.key, lambda: sample_archive(zim))
                 batches = self._batch_entries(archive, zim, signature, seen)
-                for _, outcomes in read_all(self._reader(), batches, entries >= MANY and limit is None):
+                for _, outcomes in read_all(self._reader(), batches, entries >= MANY and not is_partial):
                     read = self._choose(outcomes, seen)
                     self._on_progress(self._done, max(self._total, self._done))
                     if read:
@@ -165,7 +184,7 @@ class Changes:
         except ZimError as error:
             self._scan.failed.append((archive.key, str(error)))
             return
-        if limit is not None:
+        if is_partial:
             return
         if len(self._scan.failed) == failures:
             self._read_whole.append((marker, state))
@@ -185,7 +204,8 @@ class Changes:
 
         batch: list[Task] = []
         size = 0
-        for item in zim.entries(wanted=frozenset(PAGE_TYPES)):
+        sample = None if self._share == 1 else self._options.sample
+        for item in zim.entries(wanted=frozenset(PAGE_TYPES), sample=sample):
             self._context.check()
             if self._options.limit is not None and self._done >= self._options.limit:
                 break
@@ -251,6 +271,32 @@ class Changes:
             base or None,
             header.language,
         )
+
+
+def choose_sample(files: Sequence[FoundFile], most: int) -> dict[str, float]:
+    """The keys of about ``most`` of the files, each with how many files it stands for; the same of the same files.
+
+    A file's chance is in proportion to its size, by which most of what there is to count goes: a large one is always
+    among them and stands for itself, of the small ones each stands for many.
+    """
+    if len(files) <= most:
+        return {file.key: 1.0 for file in files}
+    ordered = sorted(files, key=lambda file: (-file.size, file.key))
+    left, places = sum(max(file.size, 1) for file in files), most
+    chosen: dict[str, float] = {}
+    reached, target = 0.0, 0.5
+    for file in ordered:
+        size = max(file.size, 1)
+        if size * places >= left and places:  # as large as its share of the places, or larger
+            chosen[file.key] = 1.0
+            left, places = left - size, places - 1
+            continue
+        step = left / places if places else float("inf")
+        reached += size / step
+        if reached >= target:
+            chosen[file.key] = step / size
+            target += 1.0
+    return chosen
 
 
 def archive_address(archive: FoundFile, path: str) -> str:

@@ -35,8 +35,9 @@ def list_jobs(
     types: Sequence[str] | None = None,
     source: str | None = None,
     status: Status | None = None,
+    text: str | None = None,
 ) -> list[Job]:
-    """Jobs, the newest first."""
+    """Jobs, the newest first; ``text`` is part of their error or message, in any case of ASCII letters."""
     conditions, values = ["1"], list[Any]()
     if days is not None:
         conditions.append("created_at >= ?")
@@ -48,6 +49,9 @@ def list_jobs(
         if value is not None:
             conditions.append(f"{column} = ?")
             values.append(value)
+    if text:
+        conditions.append("instr(lower(coalesce(error, '') || char(10) || coalesce(message, '')), lower(?))")
+        values.append(text)
     rows = queue.connection.execute(
         f"SELECT {JOB_COLUMNS} FROM jobs WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?", (*values, limit)
     )

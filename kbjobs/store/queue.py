@@ -21,7 +21,7 @@ from kbjobs.store.ending import refuse_beside_end
 from kbjobs.store.jobs import JOB_COLUMNS, Job, LimitChanges, NewJob, job_from_row, job_key, outcome_of
 from kbjobs.store.phase_state import PhaseState, dump_phases, fingerprint, reopened
 from kbjobs.store.runs import Runs, StaleWorkerError
-from kbjobs.store.transitions import Event, InvalidTransition, Status, after
+from kbjobs.store.transitions import Event, InvalidTransition, Status, after, before
 
 STATE_VERSION = 4
 
@@ -196,6 +196,29 @@ class Queue(Runs):
             self.connection.execute("UPDATE jobs SET cancel_requested = 1 WHERE id = ?", (job.id,))
         elif job.status is not Status.CANCELLED:
             raise ConflictError(f"job {job.id} has already ended: {job.status}", f"See kbjobs status {job.id}.")
+
+    def discard(self, job_id: int) -> Job:
+        """Count an ended job as cancelled, which nobody is reminded of, and forget its checkpoint.
+
+        Raises ConflictError where it runs, waits or has succeeded.
+        """
+        try:
+            with transaction(self.connection):
+                job = self.get(job_id)
+                if job.status is not Status.CANCELLED:
+                    if job.status not in before(Event.DISCARD):
+                        raise ConflictError(f"job {job_id} is {job.status}: there is nothing to discard")
+                    self.connection.execute(
+                        "UPDATE jobs SET status = ?, exit_code = ?, message = 'discarded; what was done is kept'"
+                        " WHERE id = ?",
+                        (after(job.status, Event.DISCARD), ExitCode.CANCELLED, job_id),
+                    )
+                found = checkpoints.load(self.connection, job.source, job.type)
+                if found is not None and found.job_id == job_id:
+                    checkpoints.delete(self.connection, job.source, job.type)
+        except sqlite3.Error as error:
+            raise explain(error, self.path) from error
+        return self.get(job_id)
 
     def resume(self, job_id: int, changes: LimitChanges | None = None, from_start: bool = False) -> Job:
         """Put an ended job back in the queue under its id: to go on from what is saved, or from the start.

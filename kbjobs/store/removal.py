@@ -15,7 +15,7 @@ from pathlib import Path
 
 from kbjobs.crashpoints import crash_point
 from kbjobs.errors import ConflictError, KbjobsError
-from kbjobs.settings import list_mount_points
+from kbjobs.mounts import list_mount_points
 from kbjobs.store.sources import SourceFolder, is_source_id
 
 DELETING = ".deleting-"

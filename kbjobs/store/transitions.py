@@ -30,6 +30,7 @@ class Event(StrEnum):
     WAIT = "wait"  # it has nothing to do but to wait, and goes on by itself, later
     RESUME = "resume"  # the user's wish to go on from what is saved
     RETRY = "retry"  # the user's wish to run it again from the start
+    DISCARD = "discard"  # the user's wish not to go on with it
 
 
 LIVE = frozenset({Status.PENDING, Status.RUNNING})
@@ -51,6 +52,8 @@ TRANSITIONS: dict[tuple[Status, Event], Status] = {
     (_S.FAILED, _E.RESUME): _S.PENDING,
     (_S.CANCELLED, _E.RESUME): _S.PENDING,
     (_S.INTERRUPTED, _E.RESUME): _S.PENDING,
+    (_S.FAILED, _E.DISCARD): _S.CANCELLED,
+    (_S.INTERRUPTED, _E.DISCARD): _S.CANCELLED,
     (_S.COMPLETED, _E.RETRY): _S.PENDING,
     (_S.FAILED, _E.RETRY): _S.PENDING,
     (_S.CANCELLED, _E.RETRY): _S.PENDING,

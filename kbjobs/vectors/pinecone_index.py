@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kbjobs.crashpoints import crash_point
-from kbjobs.embedding.atomic_file import read_json, write_json
 from kbjobs.errors import UnavailableError, UsageError
+from kbjobs.store.atomic_file import read_json, write_json
 from kbjobs.vectors.pinecone_asking import (
     Asking,
     PineconeAwayError,

@@ -53,7 +53,7 @@ def test_every_point_in_the_code_is_in_the_list() -> None:
     assert found == set(POINTS)
 
 
-def finish(manager: JobManager, job_id: int) -> Job:
+def finish(manager: JobManager, job_id: int, seconds: float = 60) -> Job:
     """Follow the job to its end, starting a daemon whenever none runs."""
 
     def ended() -> Job | None:
@@ -62,7 +62,7 @@ def finish(manager: JobManager, job_id: int) -> Job:
         job = manager.get_status(job_id)
         return job if job.has_ended else None
 
-    job: Job = wait_until(ended, 60)
+    job: Job = wait_until(ended, seconds)
     return job
 
 
@@ -103,6 +103,8 @@ PACKS = {point for point in POINTS if point.startswith(("pack.", "install.", "up
 DOWNLOADS = {point for point in POINTS if point.startswith("download.")}
 MAPS = {point for point in POINTS if point.startswith("map.")}  # tests/phases/test_visualisation.py
 PINECONE = {point for point in POINTS if point.startswith("pinecone.")}  # tests/phases/test_pinecone_sync.py
+# tests/phases/test_language_download.py
+LANGUAGES = {point for point in POINTS if point.startswith("language.")}
 ELSEWHERE = (
     CANCEL_ONLY
     | CHAIN_ONLY
@@ -116,6 +118,7 @@ ELSEWHERE = (
     | PINECONE
     | MAPS
     | DOWNLOADS
+    | LANGUAGES
     | OTHER_TYPES.keys()
 )
 

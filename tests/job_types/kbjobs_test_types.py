@@ -34,6 +34,7 @@ class StepsParams(Params):
     fail_first: int = Field(0, description="Raise a passing error in the first attempts.")
     fail_documents: int = Field(0, description="So many documents cannot be processed.")
     fail: bool = Field(False, description="Fail after the steps, as long as the source has no file 'mended'.")
+    says: str = Field("", description="What it logs first, and says when it fails.")
     remember: bool = Field(False, description="Go on from the checkpoint alone, not from the ledger.")
 
 
@@ -65,6 +66,8 @@ def run(context: Context, params: StepsParams) -> PhaseResult:
         fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         ledger.execute("INSERT INTO meetings VALUES (?, ?)", (context.job_id, os.getpid()))
+    if params.says:
+        context.log.info("%s", params.says)
     if params.misbehave == "spawn":
         # Children of children, one of which leaves the process group.
         subprocess.Popen(["sh", "-c", "sleep 600 & exec sleep 600"])
@@ -98,7 +101,7 @@ def run(context: Context, params: StepsParams) -> PhaseResult:
         if params.misbehave == "busy":
             sys.stderr.write(f"step {step}\n")
     if params.fail and not (context.source.path / "mended").exists():
-        raise KbjobsError("the source is broken", "Mend it.")
+        raise KbjobsError(params.says or "the source is broken", "Mend it.")
     ledger.execute("INSERT INTO runs VALUES (?, ?, 'ends')", here)
     ledger.close()
     counts: dict[str, Any] = {"steps": params.count, "dimension": 384, "number": params.number}

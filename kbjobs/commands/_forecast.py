@@ -1,0 +1,66 @@
+"""``--dry-run`` of a chain: what each phase is expected to do, what it costs and how long it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kbjobs.commands._render import print_json, print_table, say
+from kbjobs.errors import worst
+from kbjobs.prices import format_dollars
+from kbjobs.wording import duration
+
+if TYPE_CHECKING:
+    from kbjobs.chains.chain import Chain
+    from kbjobs.chains.forecasting import Forecast, PhaseForecast
+
+DRY_RUN = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Queue nothing; tell what each phase would do: documents, passages, tokens, price, time.",
+        rich_help_panel="Submit",
+    ),
+]
+COLUMNS = ("phase", "documents", "passages", "to embed", "tokens", "USD", "time", "")
+
+
+def show_forecast(chain: Chain, sources: Sequence[str | None], as_json: bool) -> None:
+    """Print what the chain would do on each source. Exits with the code with which a submit would be refused."""
+    from kbjobs.api import get_job_manager
+
+    manager = get_job_manager()
+    found = [manager.forecast(chain, source) for source in dict.fromkeys(sources)]
+    if as_json:
+        print_json([one.as_dict() for one in found])
+    else:
+        for one in found:
+            _print(one)
+    raise typer.Exit(worst([one.refusal.exit_code for one in found if one.refusal is not None]))
+
+
+def _print(found: Forecast) -> None:
+    name = found.chain.replace("_", "-") + (f" on {found.source}" if found.source else "")
+    print_table(COLUMNS, [_row(phase) for phase in found.phases])
+    price = "" if found.price_usd is None else f"; at most about {format_dollars(found.price_usd)} USD"
+    time = "; its time is not known" if found.seconds is None else f"; about {duration(found.seconds)}"
+    if found.seconds is not None and found.untimed:
+        time += f", without {', '.join(found.untimed)}, never run here"
+    say(f"Dry run of {name}: nothing was queued{price}{time}.")
+    for note in found.notes:
+        say(note)
+    if found.refusal is not None:
+        hint = f" {found.refusal.hint}" if found.refusal.hint else ""
+        say(f"A submit would be refused now: {found.refusal.message}{hint}")
+
+
+def _row(phase: PhaseForecast) -> tuple[Any, ...]:
+    one = phase.outlook
+    about = "" if one.is_exact else "~"
+    counts = [
+        "—" if number is None else f"{about}{number:,}" for number in (one.documents, one.passages, one.new, one.tokens)
+    ]
+    price = "—" if one.price_usd is None else about + format_dollars(one.price_usd)
+    return (phase.name, *counts, price, duration(phase.seconds), one.note)

@@ -1,0 +1,84 @@
+"""``kbjobs builder``: a page in the browser to compose, check, run and watch chains."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import sys
+from importlib.util import find_spec
+from typing import Annotated
+
+import typer
+
+from kbjobs.commands._render import print_json, say
+from kbjobs.errors import MissingRequirementError, UsageError
+from kbjobs.settings import current_home
+
+app = typer.Typer(add_completion=False)
+NEEDED = ("starlette", "uvicorn", "jinja2", "sse_starlette", "tomlkit")
+
+
+@app.command()
+def builder(
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Default: 8737, or another that is free.", show_default=False)
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Listen where other machines can reach it, unencrypted.")
+    ] = False,
+    name: Annotated[
+        list[str] | None, typer.Option(help="Another name under which it is asked; several times.", metavar="HOST")
+    ] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Show, and refuse all that changes.")] = False,
+    show: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print address and token as JSON.")] = False,
+) -> None:
+    """Serve a page to compose, check, run and watch chains. Ctrl-C ends it; jobs go on.
+
+    It edits the files that kbjobs chain runs, and submits to the same queue.
+
+    Example:  kbjobs builder
+
+    Example:  kbjobs builder --read-only --port 9000
+    """
+    missing = [module for module in NEEDED if find_spec(module) is None]
+    if missing:
+        raise MissingRequirementError(
+            f"the page needs packages that are not installed: {', '.join(missing)}", 'pip install "kbjobs[web]"'
+        )
+    from kbjobs.web.server import is_loopback, listen, serve
+
+    if not is_loopback(host) and not allow_remote:
+        raise UsageError(
+            f"{host} can be reached from other machines, and nothing is encrypted: whoever sees one request can run"
+            " jobs here, spend what their keys allow and delete sources",
+            "Better forward a port with ssh -L. If you mean it, add --allow-remote.",
+        )
+    home = current_home()
+    home.prepare()
+    listening = listen(host, port)
+    chosen = int(listening.getsockname()[1])
+    shown = f"[{host}]" if ":" in host else host
+    names = tuple(name or ()) if is_loopback(host) else (shown, *(name or ()))
+
+    def tell(token: str) -> None:
+        url = f"http://{shown}:{chosen}/?token={token}"
+        if as_json:
+            print_json({"url": url, "token": token, "port": chosen, "home": str(home.path), "read_only": read_only})
+            sys.stdout.flush()
+        else:
+            print(url, flush=True)
+            say(f"The job builder of {home.path}. Open the address above; Ctrl-C ends it, jobs go on.")
+            if is_loopback(host) and "SSH_CONNECTION" in os.environ:
+                say(
+                    "From your own machine, forward the port first, then open the same address there:\n"
+                    f"  ssh -N -L {chosen}:127.0.0.1:{chosen} {getpass.getuser()}@{socket.gethostname()}"
+                )
+        if show:
+            import webbrowser
+
+            webbrowser.open(url)
+
+    serve(home, listening, read_only, names, tell)

@@ -1,0 +1,123 @@
+"""``kbjobs languages``: the language packs that are here, and those that could be."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from kbjobs.commands._render import print_json, print_table, say
+from kbjobs.errors import ExitCode
+from kbjobs.settings import Settings, current_home
+from kbjobs.wording import counted
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+INDEX_SECONDS = 20.0  # that a person waits for an index that does not answer
+
+
+@app.callback()
+def languages() -> None:
+    """List and remove the language packs with which kbjobs translate translates.
+
+    kbjobs run language-download fetches them.
+
+    Example:  kbjobs languages list
+    """
+
+
+@app.command("list")
+def list_languages(
+    available: Annotated[
+        bool, typer.Option("--available", help="What the index offers (setting languages_index), and what is here.")
+    ] = False,
+    as_json: JSON = False,
+) -> None:
+    """List the language packs that are here: version, size, hash, and licence where the pack tells it.
+
+    Exits 3 where one of them is damaged.
+
+    Example:  kbjobs languages list
+
+    Example:  kbjobs languages list --available
+    """
+    from kbjobs.languages.packs import DamagedPackError, list_packs
+
+    home = current_home()
+    damaged: list[DamagedPackError] = []
+    packs = list_packs(home, damaged)
+    if available:
+        from kbjobs.downloads.language_index import fetch_index
+
+        here = {pack.pair: pack.record.version for pack in packs}
+        offers = [
+            {**offer.as_dict(), "here": here.get(pair)}
+            for pair, offer in sorted(fetch_index(home, Settings(home), patience=INDEX_SECONDS).items())
+        ]
+        if as_json:
+            print_json(offers)
+        else:
+            print_table(("from", "to", "languages", "version", "here"), [_offer_row(offer) for offer in offers])
+        return
+    if as_json:
+        print_json([pack.as_dict() for pack in packs])
+    elif packs:
+        columns = ("from", "to", "languages", "version", "size", "licence", "fetched", "sha256")
+        print_table(columns, [_pack_row(pack.as_dict()) for pack in packs])
+    elif not damaged:
+        say("No language pack is here. kbjobs run language-download es fetches those for Spanish.")
+    for error in damaged:
+        say(f"Left out: {error.message}. {error.hint}")
+    if damaged:
+        raise typer.Exit(ExitCode.PARTIAL)
+
+
+@app.command()
+def remove(
+    language: Annotated[
+        str, typer.Argument(metavar="CODE", help="The language: its code or English name.", show_default=False)
+    ],
+    source: Annotated[
+        str | None, typer.Option("--from", help="Only the pack from this language to it.", metavar="CODE")
+    ] = None,
+    as_json: JSON = False,
+) -> None:
+    """Remove the language packs from and to a language; with --from only the one from there to it.
+
+    Example:  kbjobs languages remove es
+
+    Example:  kbjobs languages remove en --from Spanish
+    """
+    from kbjobs.languages.keeping import remove_packs
+    from kbjobs.languages.naming import find_code
+
+    removed = remove_packs(current_home(), find_code(language), None if source is None else find_code(source))
+    if as_json:
+        print_json(removed.as_dict())
+        return
+    names = ", ".join(str(pair) for pair in removed.pairs)
+    say(f"{counted(len(removed.pairs), 'language pack')} removed ({names}): {_mega(removed.bytes)} are free again.")
+
+
+def _pack_row(pack: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        pack["from"],
+        pack["to"],
+        f"{pack['from_name']} to {pack['to_name']}",
+        pack["version"],
+        _mega(pack["unpacked"]),
+        pack["licence"] or "not told",
+        pack["fetched_at"][:10],
+        pack["sha256"][:12],
+    )
+
+
+def _offer_row(offer: dict[str, Any]) -> tuple[str, ...]:
+    there = offer["here"]
+    told = "" if there is None else "yes" if there == offer["version"] else f"version {there}"
+    return (offer["from"], offer["to"], f"{offer['from_name']} to {offer['to_name']}", offer["version"], told)
+
+
+def _mega(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

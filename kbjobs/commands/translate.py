@@ -1,0 +1,103 @@
+"""``kbjobs translate``: a text in another language, on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kbjobs.commands._render import print_json, say
+from kbjobs.errors import UsageError
+from kbjobs.settings import current_home
+from kbjobs.storage.folder import writing
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def translate(
+    text: Annotated[
+        str, typer.Argument(metavar="TEXT|FILE|-", help="A text, a file, or - for stdin.", show_default=False)
+    ],
+    source: Annotated[
+        str, typer.Option("--from", help="The language of the text: code or English name.", metavar="CODE")
+    ],
+    target: Annotated[str, typer.Option("--to", help="The language wanted.", metavar="CODE")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the translation there, whole or not at all.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+) -> None:
+    """Translate a text with the language packs of the home; nothing leaves this machine.
+
+    Paragraphs, white space, HTML tags, code, addresses and placeholders stay as they are. A text of any length is
+    translated piece by piece. Where no pack leads straight from one language to the other, it goes through English.
+
+    Example:  kbjobs translate "Boil the water." --from en --to es
+
+    Example:  kbjobs translate guide.md --from English --to French --output guide.fr.md
+
+    Example:  kbjobs logs 12 | kbjobs translate - --from en --to sw
+    """
+    from kbjobs.languages.naming import find_code
+    from kbjobs.translating.reading import open_text
+    from kbjobs.translating.translate import TextTranslator, find_route
+
+    route = find_route(current_home(), find_code(source), find_code(target))
+    facts = {
+        "from": route[0].pair.source,
+        "to": route[-1].pair.target,
+        "packs": [{"from": pack.pair.source, "to": pack.pair.target, "version": pack.record.version} for pack in route],
+    }
+    with open_text(text) as pieces:
+        translated = TextTranslator(route).translate(pieces)
+        if output is not None:
+            with _written(output) as write:
+                for piece in translated:
+                    write(piece)
+            if as_json:
+                print_json({**facts, "output": str(output)})
+            else:
+                say(f"{output}: {route[0].pair.source} to {route[-1].pair.target}.")
+        elif as_json:
+            _stream_json(facts, translated)
+        else:
+            _stream(translated)
+
+
+def _stream(pieces: Iterable[str]) -> None:
+    end = "\n"
+    for piece in pieces:
+        print(piece, end="", flush=True)
+        end = "" if piece.endswith("\n") else "\n"
+    print(end, end="")
+
+
+def _stream_json(facts: dict[str, Any], pieces: Iterable[str]) -> None:
+    """One document, written as it comes: a long text is never in memory whole."""
+    print(json.dumps(facts, ensure_ascii=False)[:-1], end=', "text": "')
+    for piece in pieces:
+        print(json.dumps(piece, ensure_ascii=False)[1:-1], end="", flush=True)
+    print('"}')
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[Callable[[str], object]]:
+    """Gives what writes to a text file, which gets its name when it is whole. Raises UnavailableError, UsageError."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", "Name a file.")
+    with writing(path):
+        descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+                yield file.write
+            Path(unfinished).replace(path)
+        except BaseException:
+            Path(unfinished).unlink(missing_ok=True)
+            raise

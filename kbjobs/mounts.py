@@ -1,0 +1,42 @@
+"""Where file systems are mounted, and of which kind they are. The format is that of proc_pid_mountinfo(5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+MOUNT_TABLE = Path("/proc/self/mountinfo")
+
+
+def find_file_system(path: Path, table: Path = MOUNT_TABLE) -> str:
+    """The kind of file system that ``path`` lies on, as ``ext4``; '' where there is no mount table (not Linux)."""
+    real = path.resolve()
+    best_depth, kind = -1, ""
+    for mount_point, mounted in _read_mounts(table):
+        depth = len(mount_point.parts)
+        # A later line over-mounts an earlier one of the same depth.
+        if real.is_relative_to(mount_point) and depth >= best_depth:
+            best_depth, kind = depth, mounted
+    return kind
+
+
+def list_mount_points() -> list[Path]:
+    """Where something is mounted, as far as this process sees it; nothing where there is no table of it."""
+    return [path for path, _ in _read_mounts(MOUNT_TABLE)]
+
+
+def _read_mounts(table: Path) -> Iterator[tuple[Path, str]]:
+    """The mount points and their kinds of file system."""
+    try:
+        lines = table.read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        yield Path(_unescape(left.split(" ")[4])), right.split(" ")[0]
+
+
+def _unescape(text: str) -> str:
+    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, character)
+    return text

@@ -1,0 +1,1 @@
+"""Translating a text with the language packs of the home."""

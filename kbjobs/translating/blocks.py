@@ -1,0 +1,130 @@
+"""A text of any length is read in blocks: paragraphs to translate, and what is left alone between them.
+
+Left alone are fenced code (CommonMark, "Fenced code blocks"), and the HTML elements whose content is no prose.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+MAX_BLOCK = 16_000
+"""Characters of a block: of a longer paragraph, or line, several are made."""
+
+_FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})(?![^\n]*`)")
+_RAW = re.compile(r"<(pre|script|style|textarea|svg|math)(?=[\s/>])|(<!--)", re.IGNORECASE)
+_CODE_SPAN = re.compile(r"(`++)[^`\n]++\1")
+_SENTENCE_END = re.compile(r"[.!?…]\s|[。！？।॥؟۔]")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A part of a text; all of them in order are the text."""
+
+    text: str
+    is_kept: bool
+    """Whether it is left alone."""
+
+
+def read_blocks(pieces: Iterable[str]) -> Iterator[Block]:
+    """The blocks of a text that comes in pieces of any length."""
+    paragraph: list[str] = []
+    size = 0
+    closing: re.Pattern[str] | None = None
+    for line in _read_lines(pieces):
+        rest = line
+        while rest:
+            if closing is not None:
+                end = closing.search(rest)
+                kept, rest = (rest, "") if end is None else (rest[: end.end()], rest[end.end() :])
+                yield Block(kept, True)
+                if end is not None:
+                    closing = None
+                continue
+            is_begin = rest is line
+            opening = _find_opening(rest, is_begin)
+            text = rest if opening is None else rest[: opening.start()]
+            is_blank = not text.strip()
+            if paragraph and (opening is not None or (is_blank and is_begin) or size + len(text) > MAX_BLOCK):
+                yield Block("".join(paragraph), False)
+                paragraph, size = [], 0
+            if is_blank:
+                if text:
+                    yield Block(text, True)
+            else:
+                paragraph.append(text)
+                size += len(text)
+            rest = rest[len(text) :]
+            if opening is not None:
+                if paragraph:
+                    yield Block("".join(paragraph), False)
+                    paragraph, size = [], 0
+                closing = _closing_of(opening)
+                yield Block(opening[0], True)
+                rest = rest[len(opening[0]) :]
+    if paragraph:
+        yield Block("".join(paragraph), False)
+
+
+def _find_opening(line: str, is_begin: bool) -> re.Match[str] | None:
+    """Where something begins that is left alone and does not end on the same line."""
+    if is_begin and (fence := _FENCE.match(line)):
+        return fence
+    spans = [found.span() for found in _CODE_SPAN.finditer(line)] if "`" in line else []
+    for found in _RAW.finditer(line):
+        if any(start <= found.start() < end for start, end in spans):
+            continue
+        if _closing_of(found).search(line, found.end()) is None:
+            return found
+    return None
+
+
+def _closing_of(opening: re.Match[str]) -> re.Pattern[str]:
+    """What ends it."""
+    if opening.re is _FENCE:
+        mark = opening[1]
+        return re.compile(rf"(?m)^[ \t>]*{re.escape(mark[0])}{{{len(mark)},}}[ \t\r]*$\n?")
+    if opening[2]:
+        return re.compile("-->")
+    return re.compile(rf"</{opening[1]}\s*>", re.IGNORECASE)
+
+
+def _read_lines(pieces: Iterable[str]) -> Iterator[str]:
+    """The lines, each with its end; one that is too long in parts."""
+    held = ""
+    for piece in pieces:
+        held += piece
+        *lines, held = _split(held)
+        for line in lines:
+            yield from _cut(line)
+        while len(held) > MAX_BLOCK:
+            place = _cut_place(held)
+            yield held[:place]
+            held = held[place:]
+    if held:
+        yield from _cut(held)
+
+
+def _split(text: str) -> list[str]:
+    """The lines of a text, the last one without an end (it may be empty)."""
+    lines = text.split("\n")
+    return [f"{line}\n" for line in lines[:-1]] + [lines[-1]]
+
+
+def _cut(line: str) -> Iterator[str]:
+    while len(line) > MAX_BLOCK:
+        place = _cut_place(line)
+        yield line[:place]
+        line = line[place:]
+    if line:
+        yield line
+
+
+def _cut_place(text: str) -> int:
+    """Where a line that is too long is cut: behind a sentence, else behind a word, else anywhere."""
+    head = text[:MAX_BLOCK]
+    ends = [found.end() for found in _SENTENCE_END.finditer(head, MAX_BLOCK // 2)]
+    if ends:
+        return ends[-1]
+    return max(head.rfind(" "), head.rfind("\t")) + 1 or MAX_BLOCK

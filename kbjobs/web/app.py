@@ -1,0 +1,81 @@
+"""The application: the API, the events, the pages, behind the guard."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from kbjobs.settings import Home
+from kbjobs.web.endpoint import Endpoint
+from kbjobs.web.endpoints import builder, chains, jobs, sources
+from kbjobs.web.events import Hub
+from kbjobs.web.guard import LOOPBACK, Guard
+from kbjobs.web.openapi import describe_api
+from kbjobs.web.pages import PAGES
+from kbjobs.web.problems import refuse
+
+ENDPOINTS: tuple[Endpoint, ...] = (*builder.ENDPOINTS, *chains.ENDPOINTS, *jobs.ENDPOINTS, *sources.ENDPOINTS)
+PING_SECONDS = 15
+GRACE_SECONDS = 0.5  # for a stream to end by itself when the server stops
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may ask, and for what: see :class:`kbjobs.web.guard.Guard`."""
+
+    token: str
+    port: int
+    hosts: Sequence[str] = LOOPBACK
+    read_only: bool = False
+
+
+def make_app(home: Home, hub: Hub, access: Access) -> ASGIApp:
+    """The application of a home, whose events ``hub`` hands on."""
+    app = Starlette(
+        routes=[
+            *(one.route() for one in ENDPOINTS),
+            Route("/api/events", _serve_events),
+            Route("/openapi.json", _serve_openapi),
+            *PAGES,
+            Mount("/static", StaticFiles(directory=str(resources.files("kbjobs.web") / "static"))),
+        ],
+        exception_handlers={HTTPException: _refuse_http, Exception: _refuse_unexpected},
+    )
+    app.state.home = home
+    app.state.hub = hub
+    app.state.read_only = access.read_only
+    return Guard(app, access.token, access.port, access.hosts, access.read_only)
+
+
+async def _serve_events(request: Request) -> Response:
+    last_id = request.headers.get("last-event-id")
+
+    async def events() -> AsyncIterator[ServerSentEvent]:
+        async for event in request.app.state.hub.listen(last_id):
+            yield ServerSentEvent(**event.as_sse(), retry=1000)
+
+    return EventSourceResponse(events(), ping=PING_SECONDS, shutdown_grace_period=GRACE_SECONDS)
+
+
+async def _serve_openapi(request: Request) -> Response:
+    return JSONResponse(describe_api(ENDPOINTS))
+
+
+async def _refuse_http(request: Request, error: Any) -> Response:
+    told = f"there is no {request.method} {request.url.path}" if error.status_code in (404, 405) else str(error.detail)
+    return refuse(error.status_code, told, headers=error.headers)
+
+
+async def _refuse_unexpected(request: Request, error: Exception) -> Response:
+    return refuse(500, f"unexpected: {type(error).__name__}", "See the terminal in which kbjobs builder runs.")

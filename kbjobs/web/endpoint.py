@@ -1,0 +1,108 @@
+"""An endpoint of the API, declared once: its route, its part of the OpenAPI document and its checks are made of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from kbjobs.api import JobManager
+from kbjobs.errors import KbjobsError
+from kbjobs.settings import Home
+from kbjobs.web.problems import problem_of, refuse
+
+
+class Body(BaseModel):
+    """What a request carries: nothing else than is declared."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Query(BaseModel):
+    """What stands behind the ? of an address, as text; nothing else than is declared."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class NoQuery(Query):
+    """Nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that was checked: the home, its jobs, what the path names, the query and the body."""
+
+    home: Home
+    manager: JobManager
+    path: dict[str, Any]
+    query: Any
+    body: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One operation of the API.
+
+    ``answer`` does it, in a thread, and gives what is sent as JSON, or a Response. ``errors`` are the statuses of
+    problems that are its own; every operation may also be refused as :data:`kbjobs.web.problems.ALWAYS` says.
+    """
+
+    method: str
+    path: str
+    summary: str
+    answer: Callable[[Asked], Any]
+    query: type[Query] = NoQuery
+    body: type[Body] | None = None
+    status: int = 200
+    errors: tuple[int, ...] = ()
+    content: str = "application/json"
+
+    def route(self) -> Route:
+        """Its route."""
+        return Route(self.path, self._serve, methods=[self.method])
+
+    async def _serve(self, request: Request) -> Response:
+        given = dict(request.query_params)
+        if len(given) != len(request.query_params.multi_items()):
+            return refuse(422, "a parameter is given twice", "Give each once.")
+        try:
+            query = self.query.model_validate(given)
+            body = None if self.body is None else self.body.model_validate(_read_json(await request.body()))
+        except ValidationError as error:
+            return refuse(422, _tell(error))
+        except ValueError as error:
+            return refuse(400, f"the body is not JSON: {error}")
+        home: Home = request.app.state.home
+        return await run_in_threadpool(self._do, home, dict(request.path_params), query, body)
+
+    def _do(self, home: Home, path: dict[str, Any], query: Query, body: Body | None) -> Response:
+        try:
+            with closing(JobManager(home)) as manager:
+                found = self.answer(Asked(home, manager, path, query, body))
+        except KbjobsError as error:
+            return problem_of(error)
+        return found if isinstance(found, Response) else JSONResponse(found, self.status)
+
+
+def _read_json(raw: bytes) -> Any:
+    def refuse_constant(name: str) -> Any:
+        raise ValueError(f"{name} is no number")
+
+    try:
+        return json.loads(raw, parse_constant=refuse_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _tell(error: ValidationError) -> str:
+    """What is wrong, each with its place."""
+    told = [f"{'.'.join(map(str, one['loc'])) or 'the body'}: {one['msg']}" for one in error.errors()[:10]]
+    return "; ".join(told)

@@ -1,0 +1,141 @@
+"""What the builder asks: which job types and chains there are, whether a draft is right, what it would cost; run it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from kbjobs import composing
+from kbjobs.chains.diagnostics import Diagnostic
+from kbjobs.errors import KbjobsError
+from kbjobs.phases.base import JobType
+from kbjobs.phases.registry import job_types
+from kbjobs.store.jobs import Limits
+from kbjobs.web.endpoint import Asked, Body, Endpoint
+
+MOST_TEXT = 256 * 1024
+ChainText = Annotated[str, Field(max_length=MOST_TEXT, description="The chain file, in TOML.")]
+SourceIds = Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=1000)]
+Moment = Annotated[float, Field(ge=0, le=2**53, allow_inf_nan=False)]
+
+
+class Checked(Body):
+    """A chain, and the sources that it is to run on; without them those that it names."""
+
+    toml: ChainText
+    sources: SourceIds = Field(default_factory=list)
+
+
+class Submitted(Checked):
+    """A chain that is to run. Moments are seconds since 1970, ``timeout`` seconds of work."""
+
+    resume: bool = False
+    priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = 0
+    not_before: Moment | None = None
+    until: Moment | None = None
+    timeout: Annotated[float, Field(gt=0, le=2**31, allow_inf_nan=False)] | None = None
+    retries: Annotated[int, Field(ge=0, le=100)] = 0
+
+
+class Edited(Body):
+    """A text, what it is to say, and for each phase which one of the text it comes from (null: a new one)."""
+
+    toml: ChainText
+    draft: dict[str, Any]
+    origins: list[int | None] = Field(default_factory=list, max_length=1000)
+
+
+class Parsed(Body):
+    """A text."""
+
+    toml: ChainText
+
+
+def show_schemas(asked: Asked) -> Any:
+    """All job types with their parameters, by category, and the chains that are there."""
+    return {
+        "types": [describe_type(kind) for kind in job_types()],
+        "categories": list(dict.fromkeys(kind.category for kind in job_types())),
+        "chains": composing.list_chains(asked.home),
+        "settings": {"model": asked.manager.settings.text("model")},
+    }
+
+
+def describe_type(kind: JobType) -> dict[str, Any]:
+    """A job type as ``kbjobs types --json`` prints it, with the JSON Schema of its parameters and what it makes."""
+    return {
+        **kind.as_dict(),
+        "schema": kind.params.model_json_schema(),
+        "needs_source": kind.needs_source,
+        "makes_source": kind.makes_source,
+        "ends_source": kind.ends_source,
+        "operation": kind.operation,
+    }
+
+
+def validate(asked: Asked) -> Any:
+    """What a submit would refuse, and advice, each tied to its phase."""
+    body: Checked = asked.body
+    try:
+        found = composing.check_text(asked.manager, body.toml, body.sources)
+    except KbjobsError as error:  # a source that is not there
+        found = [Diagnostic("state", error.message, hint=error.hint, exit_code=error.exit_code)]
+    findings = [describe_finding(one) for one in found]
+    return {"valid": not any(one["severity"] == "error" for one in findings), "findings": findings}
+
+
+def describe_finding(one: Diagnostic) -> dict[str, Any]:
+    """A finding: its phase, counted from 0, or null; the parameter it is about; and a change that settles it."""
+    phase = one.path[1] if len(one.path) > 1 and one.path[0] == "phase" else None
+    fix = None if one.fix is None else {"add": one.fix.add or None, "move": one.fix.move}
+    told = one.as_dict("")
+    del told["file"]
+    return {**told, "phase": phase, "path": list(one.path), "exit_code": int(one.exit_code), "fix": fix}
+
+
+def forecast(asked: Asked) -> Any:
+    """What the chain would do on each source: documents, passages, tokens, price, minutes. Nothing is queued."""
+    body: Checked = asked.body
+    chain = composing.read_chain_text(body.toml)
+    sources = body.sources or chain.sources or (None,)
+    return {"forecasts": [asked.manager.forecast(chain, source).as_dict() for source in dict.fromkeys(sources)]}
+
+
+def run(asked: Asked) -> Any:
+    """Submit the chain as a combined job with checkpoints, one for each source."""
+    body: Submitted = asked.body
+    chain = composing.read_chain_text(body.toml)
+    limits = Limits(body.not_before, body.until, body.timeout, body.retries)
+    sources = dict.fromkeys(body.sources or chain.sources or (None,))
+    planned = [asked.manager.plan(chain, source, body.priority, limits, body.resume) for source in sources]
+    jobs = asked.manager.enqueue(planned)
+    return {
+        "id": jobs[0].id,
+        "jobs": [job.as_dict() for job in jobs],
+        "notes": list(dict.fromkeys(note for one in planned for note in one.notes)),
+    }
+
+
+def edit(asked: Asked) -> Any:
+    """The text that says what the draft says; its comments are kept."""
+    body: Edited = asked.body
+    return {"toml": composing.write_draft(body.toml, body.draft, body.origins)}
+
+
+def parse(asked: Asked) -> Any:
+    """What a text says, as tables."""
+    body: Parsed = asked.body
+    return {"draft": composing.read_draft(body.toml)}
+
+
+_BUILDER = "/api/job-builder"
+ENDPOINTS = (
+    Endpoint("GET", f"{_BUILDER}/schemas", "Job types with their parameters, and chains", show_schemas),
+    Endpoint("POST", f"{_BUILDER}/validate", "Check a chain", validate, body=Checked),
+    Endpoint("POST", f"{_BUILDER}/forecast", "What a chain would do, its price and time", forecast, body=Checked,
+             errors=(404, 409, 424)),
+    Endpoint("POST", f"{_BUILDER}/run", "Submit a chain", run, body=Submitted, status=201, errors=(404, 409, 424)),
+    Endpoint("POST", f"{_BUILDER}/edit", "Write what a form says into a text", edit, body=Edited),
+    Endpoint("POST", f"{_BUILDER}/parse", "Read a text into tables", parse, body=Parsed),
+)  # fmt: skip

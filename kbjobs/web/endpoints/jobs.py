@@ -1,0 +1,175 @@
+"""Jobs: list, one, cancel, resume, retry, logs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from kbjobs.errors import KbjobsError, UsageError
+from kbjobs.store.transitions import Status
+from kbjobs.web.endpoint import Asked, Body, Endpoint, Query
+
+MOST = 1_000
+MOST_DAYS = 36_500
+TAIL = 64 * 1024  # bytes of a log that are sent at once
+Text = Annotated[str, Field(max_length=200)]
+JobId = Annotated[int, Field(ge=1, le=2**53)]
+
+
+class JobsQuery(Query):
+    """Which jobs: the filters of kbjobs history, and a text of their error or message."""
+
+    type: Text | None = None
+    source: Text | None = None
+    status: Status | None = None
+    text: Text | None = None
+    days: Annotated[float, Field(ge=0, le=MOST_DAYS, allow_inf_nan=False)] = 7
+    limit: Annotated[int, Field(ge=1, le=MOST)] = 50
+
+
+class LogQuery(Query):
+    """Which log: of the newest attempt, from its end."""
+
+    attempt: Annotated[int, Field(ge=1, le=2**31)] | None = None
+    offset: Annotated[int, Field(ge=0, le=2**53)] | None = Field(
+        None, description="Byte from which to read; without it the end of the log is sent."
+    )
+
+
+class Several(Body):
+    """Jobs that are meant: by their ids, or all that the filters match."""
+
+    action: Literal["cancel", "resume", "retry"]
+    ids: list[JobId] | None = Field(None, min_length=1, max_length=MOST)
+    type: Text | None = None
+    source: Text | None = None
+    status: Literal["pending", "running", "failed", "cancelled", "interrupted"] | None = None
+    text: Text | None = None
+    days: Annotated[float, Field(ge=0, le=MOST_DAYS, allow_inf_nan=False)] = 7
+
+
+def list_jobs(asked: Asked) -> Any:
+    """Jobs that match, the newest first."""
+    return {"daemon": daemon_of(asked), "jobs": [asked.manager.as_dict(job) for job in find_jobs(asked)]}
+
+
+def find_jobs(asked: Asked) -> list[Any]:
+    """The jobs that a query, or a body with its fields, names."""
+    wanted = asked.query if isinstance(asked.query, JobsQuery) else asked.body
+    kind = wanted.type.replace("-", "_") if wanted.type else None
+    status = Status(wanted.status) if wanted.status else None
+    return asked.manager.get_job_history(
+        getattr(wanted, "limit", MOST), wanted.days, kind, wanted.source or None, status, wanted.text or None
+    )
+
+
+def daemon_of(asked: Asked) -> dict[str, Any]:
+    """The daemon as the pages show it: no word of its secrets."""
+    state = asked.manager.get_daemon()
+    return {"running": state.running, "version": state.version, "started_at": state.started_at}
+
+
+def show_job(asked: Asked) -> Any:
+    """Everything about a job."""
+    manager, job_id = asked.manager, asked.path["job"]
+    job = manager.get_status(job_id)
+    attempts = [
+        {"attempt": one.attempt, "started_at": one.started_at, "finished_at": one.finished_at, "outcome": one.outcome,
+         "error": one.error}
+        for one in manager.get_attempts(job_id)
+    ]  # fmt: skip
+    return {**manager.as_dict(job), "attempts": attempts}
+
+
+def cancel(asked: Asked) -> Any:
+    """Ask a job to stop."""
+    return asked.manager.cancel(asked.path["job"]).as_dict()
+
+
+def resume(asked: Asked) -> Any:
+    """Go on with a job that has ended, from its checkpoint."""
+    return asked.manager.resume(asked.path["job"]).as_dict()
+
+
+def retry(asked: Asked) -> Any:
+    """Run a job that has ended from the start."""
+    return asked.manager.retry(asked.path["job"]).as_dict()
+
+
+def discard(asked: Asked) -> Any:
+    """Do not go on with a job; what it has done is kept."""
+    return asked.manager.discard(asked.path["job"]).as_dict()
+
+
+def act_on_several(asked: Asked) -> Any:
+    """Do the same to several jobs; what cannot be done to one does not stop the others."""
+    body: Several = asked.body
+    manager = asked.manager
+    if body.ids is None and not (body.type or body.source or body.status or body.text):
+        raise UsageError("no jobs are named", "Give ids, or at least one of type, source, status and text.")
+    ids = body.ids if body.ids is not None else [job.id for job in find_jobs(asked) if _suits(job, body.action)]
+    refused: list[dict[str, Any]] = []
+
+    def note(job_id: int, error: KbjobsError) -> None:
+        refused.append({"id": job_id, "message": error.message, "hint": error.hint})
+
+    if body.action == "resume":
+        done = manager.resume_each(ids, note)
+    elif body.action == "retry":
+        done = manager.retry_each(ids, note)
+    else:
+        done = []
+        for job_id in dict.fromkeys(ids):
+            try:
+                done.append(manager.cancel(job_id))
+            except KbjobsError as error:
+                note(job_id, error)
+    return {"jobs": [job.as_dict() for job in done], "refused": refused}
+
+
+def _suits(job: Any, action: str) -> bool:
+    """Whether an action makes sense for a job that only matched: what has succeeded is not run again by a filter."""
+    if action == "cancel":
+        return not job.has_ended
+    return job.has_ended and job.status is not Status.COMPLETED
+
+
+def show_log(asked: Asked) -> Any:
+    """A part of a log, and from where to go on."""
+    query: LogQuery = asked.query
+    manager = asked.manager
+    job = manager.get_status(asked.path["job"])
+    if job.attempt == 0 and query.attempt is None:
+        return {"job": job.id, "attempt": 0, "offset": 0, "size": 0, "text": ""}
+    path = manager.log_file(job, query.attempt)
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        start = max(0, size - TAIL) if query.offset is None else min(query.offset, size)
+        file.seek(start)
+        raw = file.read(TAIL)
+    if query.offset is None and start:  # from the beginning of a line
+        cut = raw.find(b"\n") + 1
+        start, raw = start + cut, raw[cut:]
+    text = raw.decode(errors="replace")
+    attempt = query.attempt if query.attempt is not None else job.attempt
+    return {"job": job.id, "attempt": attempt, "offset": start + len(raw), "size": size, "text": text}
+
+
+def show_interrupted(asked: Asked) -> Any:
+    """What can be resumed, the oldest first."""
+    return {"jobs": [asked.manager.as_dict(job) for job in asked.manager.get_resumable_jobs()]}
+
+
+ENDPOINTS = (
+    Endpoint("GET", "/api/jobs", "Jobs, the newest first", list_jobs, JobsQuery),
+    Endpoint("GET", "/api/jobs/interrupted", "What can be resumed", show_interrupted),
+    Endpoint("POST", "/api/jobs/actions", "Cancel, resume or retry several", act_on_several, body=Several,
+             errors=(404, 409, 424)),
+    Endpoint("GET", "/api/jobs/{job:int}", "One job, with its attempts", show_job, errors=(404,)),
+    Endpoint("GET", "/api/jobs/{job:int}/log", "A part of a log", show_log, LogQuery, errors=(404,)),
+    Endpoint("POST", "/api/jobs/{job:int}/cancel", "Stop a job", cancel, errors=(404, 409)),
+    Endpoint("POST", "/api/jobs/{job:int}/resume", "Go on with a job", resume, errors=(404, 409, 424)),
+    Endpoint("POST", "/api/jobs/{job:int}/discard", "Do not go on with a job", discard, errors=(404, 409)),
+    Endpoint("POST", "/api/jobs/{job:int}/retry", "Run a job from the start", retry, errors=(404, 409, 424)),
+)  # fmt: skip

@@ -1,0 +1,96 @@
+"""Sources: list, one, its indexes, its suggested tags; search."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from kbjobs import sources
+from kbjobs.errors import KbjobsError
+from kbjobs.web.endpoint import Asked, Body, Endpoint, Query
+
+Name = Annotated[str, Field(max_length=200)]
+
+
+class SearchQuery(Query):
+    """What kbjobs search takes."""
+
+    words: Annotated[str, Field(min_length=1, max_length=2_000)]
+    source: Name | None = None
+    count: Annotated[int, Field(ge=1, le=100)] = 10
+    model: Name | None = None
+    mode: Literal["hybrid", "vectors", "words"] = "hybrid"
+
+
+class Review(Body):
+    """Suggested tags to take over, and to reject."""
+
+    accept: list[Name] = Field(default_factory=list, max_length=1000)
+    reject: list[Name] = Field(default_factory=list, max_length=1000)
+
+
+def list_sources(asked: Asked) -> Any:
+    """All sources; of one that cannot be read, why."""
+    damaged: list[dict[str, str]] = []
+
+    def note(source_id: str, error: KbjobsError) -> None:
+        damaged.append({"id": source_id, "message": error.message, "hint": error.hint})
+
+    return {"sources": [one.as_dict() for one in sources.describe_all(asked.home, note)], "damaged": damaged}
+
+
+def show_source(asked: Asked) -> Any:
+    """A source and what its ledger holds, with its map where one was drawn."""
+    found = sources.describe(asked.home, asked.path["source"])
+    return {**found.as_dict(), "map": asked.home.map_page(found.source.id).exists()}
+
+
+def show_indexes(asked: Asked) -> Any:
+    """Per model and dimension: passages, how many of them are indexed and missing, and on which store."""
+    found = sources.describe(asked.home, asked.path["source"])
+    return {
+        "source": found.source.id,
+        "documents": found.documents,
+        "indexes": [asdict(one) for one in sources.list_indexes(asked.home, found.source.id)],
+    }
+
+
+def review_tags(asked: Asked) -> Any:
+    """Take over or reject suggested tags."""
+    body: Review = asked.body
+    done = sources.review_tags(asked.home, asked.path["source"], body.accept, body.reject)
+    return done.as_dict()
+
+
+def search(asked: Asked) -> Any:
+    """Passages that answer the words."""
+    query: SearchQuery = asked.query
+    notices: list[str] = []
+
+    def note(source_id: str, error: KbjobsError) -> None:
+        notices.append(f"Left out: source {source_id}: {error.message}")
+
+    hits = sources.search(
+        asked.home,
+        asked.manager.settings,
+        query.words,
+        query.source or None,
+        query.count,
+        query.model or None,
+        notices.append,
+        note,
+        query.mode,
+    )
+    return {"hits": [asdict(hit) for hit in hits], "notices": notices}
+
+
+ENDPOINTS = (
+    Endpoint("GET", "/api/sources", "All sources", list_sources),
+    Endpoint("GET", "/api/sources/{source}", "One source", show_source, errors=(404,)),
+    Endpoint("GET", "/api/sources/{source}/indexes", "A source's indexes", show_indexes, errors=(404,)),
+    Endpoint("POST", "/api/sources/{source}/tags", "Take over or reject suggested tags", review_tags, body=Review,
+             errors=(404, 409)),
+    Endpoint("GET", "/api/search", "Search one source or all", search, SearchQuery, errors=(404, 409, 424)),
+)  # fmt: skip

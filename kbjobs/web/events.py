@@ -1,0 +1,173 @@
+"""What happens to the jobs of a home, as it happens, to any number of pages: one look at the state for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from kbjobs.api import JobManager
+from kbjobs.errors import KbjobsError
+from kbjobs.settings import Home
+from kbjobs.store.jobs import Job
+from kbjobs.store.transitions import Status
+
+LOOK_SECONDS = 0.2  # between two looks
+KEPT = 1_000  # events for those who come back after a while
+WAITING = 500  # events that a slow reader may leave behind; then it is told to look anew
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened: ``reset`` says that what came before is not known here, and to look anew."""
+
+    id: str
+    name: str
+    data: dict[str, Any]
+
+    def as_sse(self) -> dict[str, str]:
+        """As a server-sent event."""
+        return {"id": self.id, "event": self.name, "data": json.dumps(self.data, ensure_ascii=False)}
+
+
+class Hub:
+    """Looks at the state while anybody listens, and hands on what has changed.
+
+    An event's id is ``BOOT-NUMBER``: of another start of this server nothing is known.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._boot = secrets.token_hex(4)
+        self._number = 0
+        self._kept: deque[Event] = deque(maxlen=KEPT)
+        self._readers: set[asyncio.Queue[Event | None]] = set()
+        self._seen: dict[int, tuple[Any, ...]] = {}
+        self._daemon: bool | None = None
+        self._running: list[Job] = []
+        self._dead: frozenset[int] = frozenset()
+        self._task: asyncio.Task[None] | None = None
+
+    def close(self) -> None:
+        """End all streams: the server stops."""
+        for queue in self._readers:
+            _put(queue, None)
+
+    async def listen(self, last_id: str | None) -> AsyncIterator[Event]:
+        """What happened since the event of that id, then what happens."""
+        queue: asyncio.Queue[Event | None] = asyncio.Queue(WAITING)
+        missed = self._since(last_id)
+        self._readers.add(queue)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._watch())
+        try:
+            for event in missed:
+                yield event
+            while (event_or_end := await queue.get()) is not None:
+                yield event_or_end
+        finally:
+            self._readers.discard(queue)
+
+    def _since(self, last_id: str | None) -> list[Event]:
+        if last_id is None:
+            return [Event(self._id(), "hello", {})]
+        boot, _, number = last_id.partition("-")
+        oldest = int(self._kept[0].id.partition("-")[2]) if self._kept else self._number + 1
+        is_known = boot == self._boot and number.isdecimal() and oldest - 1 <= int(number) <= self._number
+        if not is_known:
+            return [Event(self._id(), "reset", {})]
+        return [event for event in self._kept if int(event.id.partition("-")[2]) > int(number)]
+
+    def _id(self) -> str:
+        return f"{self._boot}-{self._number}"
+
+    async def _watch(self) -> None:
+        """Look until nobody listens any more."""
+        manager = JobManager(self._home)
+        version: Any = None
+        try:
+            while self._readers:
+                try:
+                    found = await asyncio.to_thread(_look, manager, version, self._running)
+                except KbjobsError as error:  # a state that is locked or away: the next look may see it
+                    log.warning("%s", error.message)
+                    manager.close()
+                    version = None
+                else:
+                    version, jobs, daemon_runs, dead = found
+                    self._compare(jobs, daemon_runs, dead)
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            manager.close()
+            self._seen.clear()
+            self._running, self._dead, self._daemon = [], frozenset(), None
+
+    def _compare(self, jobs: list[Job] | None, daemon_runs: bool, dead: frozenset[int]) -> None:
+        if daemon_runs != self._daemon:
+            if self._daemon is not None:
+                self._tell("daemon", {"running": daemon_runs})
+            self._daemon = daemon_runs
+        for job in self._running:
+            if job.id in dead and job.id not in self._dead:  # nobody writes that it has died
+                self._tell("job", _brief(job))
+        self._dead = dead
+        if jobs is None:
+            return
+        is_first = not self._seen
+        now: dict[int, tuple[Any, ...]] = {}
+        for job in jobs:
+            shown = (job.status, job.attempt, job.progress, job.message, job.phase, job.cancel_requested, job.priority)
+            now[job.id] = shown
+            before = self._seen.get(job.id)
+            if is_first or before == shown:
+                continue
+            name = "job" if before is None or before[:2] != shown[:2] or _phase(before) != _phase(shown) else "progress"
+            self._tell(name, _brief(job))
+        self._seen = now
+        self._running = [job for job in jobs if job.status is Status.RUNNING]
+
+    def _tell(self, name: str, data: dict[str, Any]) -> None:
+        self._number += 1
+        event = Event(self._id(), name, data)
+        self._kept.append(event)
+        for queue in self._readers:
+            if queue.full():  # a slow reader
+                _put(queue, Event(event.id, "reset", {}))
+            else:
+                queue.put_nowait(event)
+
+
+def _put(queue: asyncio.Queue[Event | None], event: Event | None) -> None:
+    """Put an event in the place of all that wait."""
+    while not queue.empty():
+        queue.get_nowait()
+    queue.put_nowait(event)
+
+
+def _look(manager: JobManager, version: Any, running: list[Job]) -> tuple[Any, list[Job] | None, bool, frozenset[int]]:
+    """The version of the state, the jobs where it is another than before, whether the daemon runs, and whose worker of
+    the jobs that ran at the last look is dead."""
+    now = manager.get_version()
+    daemon_runs = manager.is_daemon_running()
+    if now is None or now != version:
+        jobs = [*manager.get_active_jobs(), *manager.get_just_ended_jobs(50, days=0.1)]
+        return now, jobs, daemon_runs, frozenset()
+    return now, None, daemon_runs, frozenset(job.id for job in running if manager.is_worker_dead(job))
+
+
+def _phase(shown: tuple[Any, ...]) -> str | None:
+    return shown[4].name if shown[4] is not None else None
+
+
+def _brief(job: Job) -> dict[str, Any]:
+    """What a row of a list shows of a job."""
+    told = job.as_dict()
+    wanted = ("id", "type", "source", "status", "progress", "phase", "message", "eta_seconds", "attempt", "error")
+    return {name: told[name] for name in wanted}

@@ -1,0 +1,234 @@
+"""The pages: a view and a template of the same name each. They show their lists without scripts, too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+from urllib.parse import urlencode
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from kbjobs import composing, sources
+from kbjobs.api import JobManager
+from kbjobs.errors import KbjobsError, UsageError
+from kbjobs.phases.registry import job_types
+from kbjobs.settings import Home
+from kbjobs.store.jobs import Job
+from kbjobs.store.sources import is_source_id
+from kbjobs.store.transitions import Status
+from kbjobs.web.problems import STATUSES
+from kbjobs.wording import duration
+
+SHOWN = 100  # jobs of one list; of more it is said how many
+FILTERS = ("type", "source", "status", "text", "days")
+MAP_POLICY = (
+    "sandbox allow-scripts allow-popups allow-popups-to-escape-sandbox; default-src 'none'; script-src 'unsafe-inline';"
+    " style-src 'unsafe-inline'; img-src data: blob:; worker-src blob:"
+)
+"""A map is a page of its own that was drawn of what strangers wrote: it runs where it can reach nothing of ours."""
+FAVICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect y="2" width="16" height="3" fill="#1d5f8a"/>'
+    '<rect y="7" width="11" height="3" fill="#1d5f8a"/><rect y="12" width="6" height="3" fill="#1d5f8a"/></svg>'
+)
+
+View = Callable[[Request, JobManager], dict[str, Any]]
+
+_templates = Environment(
+    loader=PackageLoader("kbjobs.web"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.filters["duration"] = duration
+_templates.filters["dashed"] = lambda name: str(name).replace("_", "-")
+_templates.filters["when"] = lambda moment: "—" if moment is None else str(moment).replace("T", " ").replace("Z", "")
+_templates.filters["percent"] = lambda share: f"{math.floor(share * 10) / 10:g} %"
+
+
+def jobs(request: Request, manager: JobManager) -> dict[str, Any]:
+    """What runs, waits, can be resumed and has just ended."""
+    active = manager.get_active_jobs()
+    running = [job for job in active if job.status is Status.RUNNING]
+    dead = {job.id for job in running if manager.is_worker_dead(job)}
+    waiting = [job for job in active if job.status is Status.PENDING]
+    interrupted = list(reversed([job for job in manager.get_resumable_jobs() if job.id not in dead]))[:SHOWN]
+    shown = {job.id for job in interrupted}
+    return {
+        "running": running,
+        "dead": dead,
+        "waiting": waiting[:SHOWN],
+        "waiting_count": len(waiting),
+        "interrupted": interrupted,
+        "ended": [job for job in manager.get_just_ended_jobs(20, days=1) if job.id not in shown],
+    }
+
+
+def job(request: Request, manager: JobManager) -> dict[str, Any]:
+    """One job."""
+    found = manager.get_status(request.path_params["job"])
+    return {
+        "job": found,
+        "is_dead": manager.is_worker_dead(found),
+        "attempts": manager.get_attempts(found.id),
+        "ends": _ends(found),
+    }
+
+
+def _ends(job: Job) -> list[float]:
+    """Where each phase ends in the bar, in percent."""
+    ends, reached = [], 0.0
+    for phase in job.phases:
+        reached += phase.weight
+        ends.append(min(reached, 100.0))
+    return ends
+
+
+def history(request: Request, manager: JobManager) -> dict[str, Any]:
+    """Jobs that have been, by filters that live in the address."""
+    given = {name: request.query_params.get(name, "").strip() for name in FILTERS}
+    try:
+        days = float(given["days"] or 7)
+        if not 0 <= days <= 36_500:  # also no number at all
+            raise ValueError
+        status = Status(given["status"]) if given["status"] else None
+    except ValueError:
+        raise UsageError("that is no filter", "Days are a number up to 36,500; choose a status of the list.") from None
+    kind = given["type"].replace("-", "_") or None
+    found = manager.get_job_history(SHOWN + 1, days, kind, given["source"] or None, status, given["text"] or None)
+    return {
+        "jobs": found[:SHOWN],
+        "has_more": len(found) > SHOWN,
+        "filters": given,
+        "is_filtered": any(given[name] for name in FILTERS if name != "days"),
+        "statuses": [str(one) for one in Status],
+        "types": sorted(
+            {*(one.name for one in job_types()), *(one["name"] for one in composing.list_chains(manager.home))}
+        ),
+        "source_ids": sources.list_ids(manager.home),
+        "query": urlencode({name: value for name, value in given.items() if value}),
+    }
+
+
+def builder(request: Request, manager: JobManager) -> dict[str, Any]:
+    """Compose a chain."""
+    by_category: dict[str, list[Any]] = {}
+    for one in job_types():
+        by_category.setdefault(one.category, []).append(one)
+    return {
+        "categories": by_category,
+        "chains": composing.list_chains(manager.home),
+        "source_ids": sources.list_ids(manager.home),
+    }
+
+
+def all_sources(request: Request, manager: JobManager) -> dict[str, Any]:
+    """All sources."""
+    damaged: list[tuple[str, str]] = []
+    found = sources.describe_all(manager.home, lambda name, error: damaged.append((name, error.message)))
+    sizes = {one.source.id: sources.measure(manager.home, one.source.id) for one in found}
+    return {"sources": found, "damaged": damaged, "sizes": sizes, "has_map": manager.home.map_page(None).exists()}
+
+
+def source(request: Request, manager: JobManager) -> dict[str, Any]:
+    """One source."""
+    name = request.path_params["source"]
+    found = sources.describe(manager.home, name)
+    return {
+        "state": found,
+        "indexes": sources.list_indexes(manager.home, name),
+        "size": sources.measure(manager.home, name),
+        "suggestions": sources.review_tags(manager.home, name).as_dict()["suggested_tags"],
+        "has_map": manager.home.map_page(name).exists(),
+        "jobs": manager.get_job_history(10, None, None, name),
+    }
+
+
+def search(request: Request, manager: JobManager) -> dict[str, Any]:
+    """Search one source or all."""
+    words = request.query_params.get("words", "").strip()[:2_000]
+    wanted = request.query_params.get("source") or None
+    notices: list[str] = []
+    hits, problem = [], ""
+    if words:
+        try:
+            hits = sources.search(
+                manager.home,
+                manager.settings,
+                words,
+                wanted,
+                20,
+                None,
+                notices.append,
+                lambda name, error: notices.append(f"Left out: source {name}: {error.message}"),
+            )
+        except KbjobsError as error:
+            problem = f"{error.message} {error.hint}".strip()
+    return {
+        "words": words,
+        "source": wanted,
+        "hits": hits,
+        "notices": notices,
+        "problem": problem,
+        "source_ids": sources.list_ids(manager.home),
+    }
+
+
+def _page(path: str, name: str, view: View) -> Route:
+    async def serve(request: Request) -> Response:
+        return await run_in_threadpool(_render, request, name, view)
+
+    return Route(path, serve, methods=["GET"], name=name)
+
+
+def _render(request: Request, name: str, view: View) -> Response:
+    home: Home = request.app.state.home
+    with closing(JobManager(home)) as manager:
+        about = {
+            "page": name,
+            "home": str(home.path),
+            "daemon": manager.get_daemon(),
+            "read_only": request.app.state.read_only,
+        }
+        try:
+            shown, status = view(request, manager), 200
+        except KbjobsError as error:
+            name, status = "problem", STATUSES.get(error.exit_code, 409)
+            shown = {"message": error.message, "hint": error.hint}
+        return HTMLResponse(_templates.get_template(f"{name}.html").render({**about, **shown}), status)
+
+
+async def _start(request: Request) -> Response:
+    return RedirectResponse("/jobs", 303)
+
+
+async def _map(request: Request) -> Response:
+    name, home = request.path_params["name"], request.app.state.home
+    path = home.map_page(None) if name == "map" else home.map_page(name) if is_source_id(name) else None
+    if path is None or not path.is_file():
+        return HTMLResponse(_templates.get_template("nomap.html").render(name=name), 404)
+    return FileResponse(path, media_type="text/html", headers={"Content-Security-Policy": MAP_POLICY})
+
+
+async def _favicon(request: Request) -> Response:
+    return Response(FAVICON, media_type="image/svg+xml")
+
+
+PAGES = (
+    Route("/", _start),
+    Route("/favicon.ico", _favicon),
+    Route("/maps/{name}", _map),
+    _page("/jobs", "jobs", jobs),
+    _page("/jobs/{job:int}", "job", job),
+    _page("/history", "history", history),
+    _page("/builder", "builder", builder),
+    _page("/sources", "sources", all_sources),
+    _page("/sources/{source}", "source", source),
+    _page("/search", "search", search),
+)

@@ -1,0 +1,41 @@
+"""Errors as ``application/problem+json`` (RFC 9457)."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from starlette.responses import JSONResponse
+
+from kbjobs.errors import ExitCode, KbjobsError
+
+TYPE = "application/problem+json"
+STATUSES = {
+    ExitCode.USAGE: 422,
+    ExitCode.NOT_FOUND: 404,
+    ExitCode.CONFLICT: 409,
+    ExitCode.MISSING_REQUIREMENT: 424,
+    ExitCode.UNAVAILABLE: 503,
+}
+"""The status of an error, by its exit code; of any other it is 409: what was asked for cannot be done as things are."""
+ALWAYS = (400, 401, 403, 421, 422, 429, 503)
+"""The statuses with which any operation may be refused."""
+
+
+def refuse(status: int, detail: str, hint: str = "", headers: dict[str, str] | None = None) -> JSONResponse:
+    """A problem: what happened, and what to do."""
+    told = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return JSONResponse(told | ({"hint": hint} if hint else {}), status, headers, TYPE)
+
+
+def problem_of(error: KbjobsError) -> JSONResponse:
+    """The problem that an error of the program is; ``exit_code`` is that of the command line."""
+    status = STATUSES.get(error.exit_code, 409)
+    told = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": error.message,
+        "hint": error.hint,
+        "exit_code": int(error.exit_code),
+    }
+    return JSONResponse(told, status, media_type=TYPE)

@@ -1,0 +1,124 @@
+"""Running the application: on which address, with which token, until it is told to stop."""
+
+from __future__ import annotations
+
+import resource
+import secrets
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from kbjobs.errors import UnavailableError, UsageError
+from kbjobs.settings import Home
+from kbjobs.web.app import Access, make_app
+from kbjobs.web.events import Hub
+from kbjobs.web.guard import LOOPBACK
+
+DEFAULT_PORT = 8737
+REQUEST_SECONDS = 10.0  # for a connection to say what it wants
+MOST_CONNECTIONS = 4_096
+LOOPBACK_ADDRESSES = ("127.0.0.1", "::1", "localhost")
+
+
+class PatientProtocol(H11Protocol):
+    """HTTP/1.1 that hangs up on who has not said within ten seconds what he wants: such connections are cheap."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin to wait."""
+        super().connection_made(transport)
+        self.loop.call_later(REQUEST_SECONDS, self._hang_up)
+
+    def _hang_up(self) -> None:
+        if self.cycle is None and not self.transport.is_closing():
+            self.transport.close()
+
+
+class _Server(uvicorn.Server):
+    """Ends the streams of events first: they would be waited for."""
+
+    def __init__(self, config: uvicorn.Config, hub: Hub) -> None:
+        super().__init__(config)
+        self._hub = hub
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._hub.close()
+        await super().shutdown(sockets)
+
+
+def listen(host: str, port: int | None) -> socket.socket:
+    """A socket that listens on a port, by default on 8737, or on any that is free where another program has that.
+
+    Raises UnavailableError where the port that was asked for cannot be had, UsageError where the host is no address.
+    """
+    for wanted in (port,) if port is not None else (DEFAULT_PORT, 0):
+        try:
+            family, kind, _, _, address = socket.getaddrinfo(host, wanted, type=socket.SOCK_STREAM)[0]
+        except OSError as error:
+            raise UsageError(f"{host!r} is no address of this machine: {error}", "Leave out --host.") from error
+        found = socket.socket(family, kind)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            found.bind(address)
+            found.listen(1024)
+        except OSError as error:
+            found.close()
+            if port is not None:
+                raise UnavailableError(
+                    f"port {port} cannot be had: {error.strerror}", "Name another with --port, or none."
+                ) from error
+            continue
+        return found
+    raise UnavailableError("no port can be had", "Name one with --port.")
+
+
+def serve(
+    home: Home,
+    listening: socket.socket,
+    read_only: bool,
+    names: tuple[str, ...],
+    on_start: Callable[[str], None],
+) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Args:
+        home: the home.
+        listening: as :func:`listen` gives it.
+        read_only: refuse what writes.
+        names: further names under which it may be asked, beside those of the loopback.
+        on_start: is told the token.
+    """
+    _allow_connections()
+    port = int(listening.getsockname()[1])
+    token = secrets.token_urlsafe(24)
+    hub = Hub(home)
+    app = make_app(home, hub, Access(token, port, (*LOOPBACK, *names), read_only))
+    config = uvicorn.Config(
+        app,
+        http=PatientProtocol,
+        ws="none",
+        lifespan="off",
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=1,
+    )
+    on_start(token)
+    _Server(config, hub).run(sockets=[listening])
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody on another machine can reach that address."""
+    return host in LOOPBACK_ADDRESSES
+
+
+def _allow_connections() -> None:
+    """As many open files as the system lets a program have: each connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_CONNECTIONS if hard == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,58 @@
+"""``kbjobs builder``: what it prints, and what it refuses. The page itself is tried in tests/web/."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from kbjobs.commands import builder
+from kbjobs.errors import ExitCode
+from tests.commands.conftest import check_help
+from tests.conftest import Kbjobs
+
+
+def test_help(kbjobs: Kbjobs) -> None:
+    check_help(kbjobs, "builder")
+
+
+def start(*options: str, **environment: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-P", "-m", "kbjobs", "builder", *options]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env={**os.environ, **environment})
+
+
+def test_it_prints_its_address_and_how_to_reach_it_over_ssh() -> None:
+    process = start(SSH_CONNECTION="10.0.0.1 5 10.0.0.2 22")
+    assert process.stdout is not None
+    url = process.stdout.readline().strip()
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=10)
+    port = url.rpartition(":")[2].partition("/")[0]
+    assert url.startswith("http://127.0.0.1:") and "?token=" in url
+    assert f"ssh -N -L {port}:127.0.0.1:{port} " in told
+    assert "Ctrl-C ends it, jobs go on." in told and "Traceback" not in told
+
+
+def test_json() -> None:
+    process = start("--json", "--read-only")
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(7)]
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    found = json.loads("".join(lines))
+    assert set(found) == {"url", "token", "port", "home", "read_only"} and found["read_only"] is True
+
+
+def test_what_it_needs_is_named(kbjobs: Kbjobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(builder, "NEEDED", ("starlette", "no_such_package"))
+    from typer.testing import CliRunner
+
+    ended = CliRunner().invoke(builder.app, [])
+    assert ended.exception is not None
+    assert "no_such_package" in str(ended.exception)
+    assert getattr(ended.exception, "exit_code", None) is ExitCode.MISSING_REQUIREMENT
