@@ -189,7 +189,7 @@ def main() -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     with tempfile.TemporaryDirectory(prefix="kbjobs-bench-") as name:
         folder = Path(name)
-        body = random.Random(6).randbytes(SIZE)
+        body = b"".join(random.Random(number).randbytes(10_000_000) for number in range(SIZE // 10_000_000))
         (folder / "file").write_bytes(body)
         sha256 = hashlib.sha256(body).hexdigest()
         del body

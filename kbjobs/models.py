@@ -117,6 +117,7 @@ def remove_model(home: Home, name: str, force: bool, on_damaged: OnDamaged) -> R
     there = [folder for folder in folders if folder.is_dir() and folder.is_relative_to(home.models)]
     if not there:
         check_downloadable(name)
+    _refuse_busy(home, name)
     if not there and not staging.exists():
         found = find_model(name, home.models)  # raises where it is nowhere
         where = tell_place(found.path, home.models)
@@ -125,7 +126,6 @@ def remove_model(home: Home, name: str, force: bool, on_damaged: OnDamaged) -> R
             f" {found.path}",
             "Remove it with what has put it there. Nothing was changed.",
         )
-    _refuse_busy(home, name)
     state = _describe(home, name, _list_uses(home, on_damaged)) if there else None
     if state is not None and state.sources and not force:
         raise ConflictError(

@@ -236,6 +236,7 @@ def test_a_submit_loads_no_library_of_the_worker() -> None:
         ("suggest_tags", "SuggestTagsParams()"),
         ("delete_source", "DeleteSourceParams(confirm='docs')"),
         ("visualisation", "VisualisationParams()"),
+        ("model_download", "ModelDownloadParams(model='bge-m3')"),
         ("language_download", "LanguageDownloadParams(code='Spanish')"),
     ],
 )

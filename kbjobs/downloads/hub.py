@@ -32,7 +32,7 @@ _MAX_PAGES = 50
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _NEXT = re.compile(r'<([^<>]+)>\s*;\s*rel="?next"?')
 # A path that is what it looks like, on any file system.
-_SAFE_PATH = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))[A-Za-z0-9_.][A-Za-z0-9_./-]*(?<!/)")
+_SAFE_PATH = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))(?!.*//)[A-Za-z0-9_.][A-Za-z0-9_./-]*(?<!/)")
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,11 @@ class Hub:
 
     def explain(self, error: RefusedError, hub_id: str, revision: str) -> KbjobsError:
         """What a refusal of the hub means, and what to do."""
+        if not is_same_origin(error.url, self.endpoint):
+            return DownloadError(
+                f"the hub leads to {error.shown}, which answers with status {error.status}",
+                "Run the same again: the hub gives another address each time.",
+            )
         code = error.headers.get("x-error-code", "")
         page = f"{self.endpoint}/{hub_id}"
         if error.status == 403 or code == "GatedRepo":

@@ -56,15 +56,16 @@ class RefusedError(KbjobsError):
     """
 
     def __init__(self, url: str, status: int, headers: Mapping[str, str]) -> None:
-        super().__init__(f"{url} answers with status {status}", "Look at the address.")
-        self.url, self.status, self.headers = url, status, headers
+        shown = _shown(url)
+        super().__init__(f"{shown} answers with status {status}", "Look at the address.")
+        self.url, self.shown, self.status, self.headers = url, shown, status, headers
 
     def explain(self) -> KbjobsError:
         """The same as an error with the exit code of its kind."""
         if self.status in (401, 403):
-            return MissingRequirementError(f"{self.url} is not open to everybody (status {self.status})", self.hint)
+            return MissingRequirementError(f"{self.shown} is not open to everybody (status {self.status})", self.hint)
         if self.status in (404, 410):
-            return NotFoundError(f"there is no {self.url}", self.hint)
+            return NotFoundError(f"there is no {self.shown}", self.hint)
         return DownloadError(self.message, self.hint)
 
 
@@ -214,9 +215,9 @@ def _split(url: str) -> SplitResult:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError as error:
-        raise DownloadError(f"{url!r} is no address: {error}", "It begins with https://.") from error
+        raise DownloadError(f"{_shown(url)!r} is no address: {error}", "It begins with https://.") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise DownloadError(f"{url!r} is no address of the web", "It begins with https://.")
+        raise DownloadError(f"{_shown(url)!r} is no address of the web", "It begins with https://.")
     return parts
 
 
@@ -227,6 +228,11 @@ def _join(url: str, location: str) -> str:
         raise DownloadError(
             f"{url} leads to {location[:200]!r}, which is no address", "Look at the address."
         ) from error
+
+
+def _shown(url: str) -> str:
+    """An address as a message may quote it: its query may be a signature that lets somebody in."""
+    return url.partition("?")[0][:200]
 
 
 def _origin(parts: SplitResult) -> tuple[str, str, int | None]:

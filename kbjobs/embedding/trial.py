@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 _FORMAT = 2  # 2: timed in turns
 _LIBRARIES = ("onnxruntime", "openvino", "sentence-transformers", "tokenizers", "torch", "transformers")
 _SECONDS = 0.6  # for each engine
+_SECONDS_ALONE = 0.2  # for one that has no rival
 _ROUNDS = 3  # at least, where several are compared
 _HOPELESS = 2.0  # times as long for the texts of the comparison: a busy machine makes no such difference
 _MARGIN = 1.25  # so much faster must an engine be than one that suits the processor better
@@ -116,17 +117,18 @@ def run_trial(folder: ModelFolder, key: str, prepared: PreparedModel, model_dir:
     seconds: dict[str, float] = {}
     passed: dict[str, TokenEmbedder] = {}
     for engine in _candidates(folder, prepared):
-        fastest = min((seconds[name] for name in passed), default=float("inf"))
-        if engine == prepared.reference_engine and prepared.reference_seconds > _HOPELESS * fastest:
+        longest = min((_HOPELESS * seconds[name] for name in list(passed)[:1]), default=float("inf"))
+        if engine == prepared.reference_engine and prepared.reference_seconds > longest:
             measurements[engine] = Measurement(engine, 1.0, 1.0, 0.0)
             seconds[engine] = prepared.reference_seconds
             continue
         try:
             embedder = open_light_engine(engine, folder, key, prepared, model_dir)
-            embedder.forward(*_make_batch(embedder))  # the first time takes longer, or fails
             start = time.perf_counter()
             parity = compare(embedder.embed(PARITY_TEXTS), prepared.reference)
             seconds[engine] = time.perf_counter() - start
+            if seconds[engine] <= longest:
+                embedder.forward(*_make_batch(embedder))  # the first time takes longer, or fails
             measurements[engine] = Measurement(engine, parity.minimum, parity.mean, 0.0)
             if measurements[engine].passes:
                 passed[engine] = embedder
@@ -231,8 +233,9 @@ def _time_in_turns(embedders: Mapping[str, TokenEmbedder]) -> dict[str, float]:
     """
     batches = {engine: _make_batch(embedder) for engine, embedder in embedders.items()}
     best = dict.fromkeys(embedders, float("inf"))
-    end, rounds = time.perf_counter() + _SECONDS * len(embedders), 0
-    least = _ROUNDS if len(embedders) > 1 else 1
+    # Alone, an engine is not compared: its speed only has to be known.
+    least, seconds = (1, _SECONDS_ALONE) if len(embedders) == 1 else (_ROUNDS, _SECONDS * len(embedders))
+    end, rounds = time.perf_counter() + seconds, 0
     while rounds < least or time.perf_counter() < end:
         for engine, embedder in embedders.items():
             start = time.perf_counter()

@@ -86,7 +86,7 @@ def test_a_model_that_a_job_needs_stays(home: Home, hub: HubServer, kbjobs: Kbjo
 
 
 def test_what_is_left_of_a_download_goes(home: Home, hub: HubServer, kbjobs: Kbjobs) -> None:
-    hub.rate = 100_000.0
+    hub.rate = 400_000.0
     manager = JobManager(home)
     job_id = manager.submit("model_download", None, model=SMALL)
     staging = home.downloads / "models" / "acme--small"

@@ -16,8 +16,9 @@ from kbjobs.credentials import set_secret
 from kbjobs.downloads import model_files
 from kbjobs.downloads.hub import Hub
 from kbjobs.downloads.models import download_model
-from kbjobs.embedding.catalogue import find_model
-from kbjobs.embedding.identity import model_key, weights_hash
+from kbjobs.embedding import catalogue
+from kbjobs.embedding.catalogue import KnownModel, find_model
+from kbjobs.embedding.identity import file_hash, model_key, weights_hash
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.embedding.model_note import NOTE_FILE
 from kbjobs.errors import DownloadError, KbjobsError, MissingRequirementError, NotFoundError, TransientError
@@ -171,6 +172,31 @@ def test_a_folder_that_was_put_here_by_hand_keeps_its_key(
     assert key_of(home, download(force=True)).startswith(f"{by_hand}-")
 
 
+def test_onnx_stands_for_the_published_weights_of_its_commit(
+    home: Home, hub: HubServer, small_model: Path, download: Download, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Vectors that were made with the safetensors of a known model stay in use when it comes as ONNX."""
+    published = file_hash(small_model / "model.safetensors")
+    known = KnownModel("small", SMALL, 32, 48, "Apache-2.0", weights_sha256=published)
+    monkeypatch.setattr(catalogue, "KNOWN_MODELS", (known,))
+    found = download("small")
+    assert found.onnx == found.weights
+    assert key_of(home, found) == f"small-{published[:12]}"
+    with found.weights.open("r+b") as file:  # somebody has changed it: it stands for nothing any more
+        file.write(b"changed")
+    assert key_of(home, found) != f"small-{published[:12]}"
+
+
+def test_tensors_in_a_file_beside_are_a_part_of_the_key(
+    home: Home, hub: HubServer, small_model: Path, download: Download
+) -> None:
+    files = without(small_model)
+    hub.add(SMALL, {**files, f"{ONNX}_data": b"1" * 200_000})
+    first = key_of(home, download())
+    hub.add(SMALL, {**files, f"{ONNX}_data": b"2" * 200_000})
+    assert key_of(home, download(force=True)) != first
+
+
 # -- what is refused ----------------------------------------------------------------------------------
 
 
@@ -246,6 +272,9 @@ def test_hostile_names_are_left_alone(home: Home, hub: HubServer, tmp_path: Path
     for name in HOSTILE:
         hub.extra.append({"type": "file", "path": name, "size": 4, "oid": "0" * 40})
     hub.extra += [{"type": "file", "path": 5}, "x", None, {"type": "file", "path": "config.json", "size": "x"}]
+    there = Hub(hub.url, None, lambda: None)
+    listed = there.list_files(there.find(SMALL, "main"))
+    assert ONNX in listed and not set(listed) & set(HOSTILE)
     before = set(tmp_path.rglob("*evil*"))
     assert download().dimension == 32
     assert set(tmp_path.rglob("*evil*")) == before
@@ -306,6 +335,17 @@ def test_a_private_model(home: Home, hub: HubServer, download: Download) -> None
     assert "refuses the token HF_TOKEN" in text and "hf_wrong" not in text
     set_secret(home, "HF_TOKEN", "hf_right")
     assert download().dimension == 32
+
+
+def test_a_store_that_the_hub_leads_to_refuses(hub: HubServer, download: Download) -> None:
+    """An address that has run out, say: that is no matter of the licence, and its signature is nobody's business."""
+    with HubServer() as store:
+        store.faults[ONNX] = [Fault(status=403, lasting=True)]
+        hub.faults[ONNX] = [Fault(location=store.url + "{path}?signature=secret")]
+        store.models = hub.models
+        error, text = error_of(download)
+    assert isinstance(error, DownloadError)
+    assert f"the hub leads to {store.url}/" in text and "status 403" in text and "secret" not in text
 
 
 def test_a_token_is_held_back_where_others_could_read_it() -> None:

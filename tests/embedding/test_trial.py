@@ -126,7 +126,7 @@ def test_an_engine_that_cannot_win_is_not_timed(own_cache: Path, monkeypatch: py
     rounds = record_rounds(monkeypatch)
     # With no rival left, not even the first is one: it is timed all the same.
     result = run_trial(own_cache)
-    assert rounds.count("openvino-f32") == 1  # to warm up
+    assert "openvino-f32" not in rounds
     bf16, f32 = result.measurements
     assert bf16.passes and f32.passes
     assert f32.chunks_per_second > 0
@@ -142,6 +142,7 @@ def test_an_engine_that_fails_under_load_is_left_out(own_cache: Path, monkeypatc
 
     monkeypatch.setattr(OpenVinoEmbedder, "forward", forward)
     monkeypatch.setattr(trial, "_SECONDS", 0.01)
+    monkeypatch.setattr(trial, "_HOPELESS", 1000.0)
     (f32,) = (one for one in run_trial(own_cache).measurements if one.engine == "openvino-f32")
     assert not f32.passes
     assert "no memory left" in f32.error

@@ -127,7 +127,7 @@ def test_workers_killed_at_any_byte(home: Home, hub: HubServer, small_model: Pat
 
 
 def test_of_two_downloads_at_once_the_second_waits(home: Home, hub: HubServer) -> None:
-    hub.rate = 500_000.0
+    hub.rate = 2_000_000.0
     manager = JobManager(home)
     jobs = [
         manager.submit("model_download", None, model=SMALL),
