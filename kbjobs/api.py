@@ -181,7 +181,7 @@ class JobManager(JobReader):
         return jobs
 
     def cancel(self, job_id: int) -> Job:
-        """Record the wish to cancel; a pending job is cancelled at once, a running one stops shortly.
+        """Record the request to cancel; a pending job is cancelled at once, a running one stops shortly.
 
         Where the disk is full, the space that is set aside for this is given up.
         """
@@ -259,7 +259,7 @@ class JobManager(JobReader):
     def _again(
         self, job_ids: Iterable[int], on_error: OnError, changes: LimitChanges | None, from_start: bool
     ) -> list[Job]:
-        # Recovery would begin at the checkpoint, with the limits it had: where that is not wished, a job is to end.
+        # Recovery would begin at the checkpoint, with the limits it had: where that is not asked for, a job is to end.
         ends_first = from_start or changes is not None
         # All are looked at before the first goes on: the daemon that is woken for it recovers the others too.
         found: list[tuple[Job, bool]] = []

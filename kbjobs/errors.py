@@ -89,7 +89,7 @@ class UnavailableError(KbjobsError):
 
 
 class TransientError(KbjobsError):
-    """A passing error, such as a server that is busy: with ``--retries`` the job is tried again later."""
+    """A transient error, such as a server that is busy: with ``--retries`` the job is tried again later."""
 
 
 class DownloadError(KbjobsError):

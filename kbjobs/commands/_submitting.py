@@ -57,7 +57,7 @@ TIMEOUT = Annotated[
     typer.Option(help="Stop at a checkpoint after so much work: 3h.", metavar="DURATION", rich_help_panel=SUBMIT_PANEL),
 ]
 RETRIES = Annotated[
-    int, typer.Option(min=0, max=100, help="Try a passing error so often again.", rich_help_panel=SUBMIT_PANEL)
+    int, typer.Option(min=0, max=100, help="Try a transient error so often again.", rich_help_panel=SUBMIT_PANEL)
 ]
 RESUME = Annotated[
     bool,

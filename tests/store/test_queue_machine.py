@@ -1,7 +1,7 @@
 """A Hypothesis state machine over the real queue against a simple model.
 
 Submit, claim, progress, finish, cancel, crash, recover, resume, time passing, and two daemons racing: whatever
-the order, no job is lost, none runs twice, none is revived against the user's wish, no source has two.
+the order, no job is lost, none runs twice, none is revived against the user's request, no source has two.
 """
 
 from __future__ import annotations
