@@ -81,6 +81,8 @@ def running(*options: str) -> Iterator[Builder]:
         if process.poll() is None:
             process.kill()
         process.wait()
+        process.stdout.close()
+        process.stderr.close()
 
 
 Start = Callable[..., Any]
