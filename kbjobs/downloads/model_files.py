@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kbjobs.downloads.hub import HubFile, HubModel
-from kbjobs.embedding.engines import has_torch
+from kbjobs.embedding.engines import has_torch, why_not_built
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.errors import DownloadError, MissingRequirementError
 
@@ -72,8 +72,8 @@ def choose_weights(model: HubModel, files: Mapping[str, HubFile], folder: ModelF
             " run code when they are loaded",
             "Name a --revision that has one of them, or another model.",
         )
-    if not has_torch():
-        reason = "it ships no ONNX file" if folder.is_plain else "only sentence-transformers can run it"
+    if not has_torch() and (reason := why_not_built(folder, has_weights=False)):
+        reason = f"it ships no ONNX file, and {reason}" if folder.is_plain else "only sentence-transformers can run it"
         raise MissingRequirementError(f"{model.hub_id} needs torch: {reason}", 'pip install "kbjobs[torch]"')
     modules = (name for name in files if name.endswith("/model.safetensors") and not name.startswith("onnx/"))
     others = [name for name in modules if folder.other_modules and name.count("/") == 1 and name != needed[0]]

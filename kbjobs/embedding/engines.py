@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import Literal, get_args
 
 from kbjobs.embedding.model_folder import ModelFolder
+from kbjobs.embedding.transformer_config import NotBuildableError, read_transformer
 from kbjobs.errors import MissingRequirementError, UsageError
 
 Engine = Literal["auto", "openvino", "onnxruntime", "sentence-transformers"]
@@ -29,8 +30,37 @@ def suggest_engine(engine: str) -> str:
     return f'use --engine {engine} with index-offline, or the setting engine = "{engine}"'
 
 
+def why_not_built(folder: ModelFolder, *, has_weights: bool = True) -> str:
+    """Why kbjobs cannot build a model's graph for OpenVINO itself, without torch; empty where it can.
+
+    Args:
+        folder: the model.
+        has_weights: False: the weights are yet to come, as safetensors.
+    """
+    if not has_openvino():
+        return "openvino is not installed"
+    try:
+        read_transformer(folder, has_weights=has_weights)
+    except NotBuildableError as error:
+        return error.message
+    return ""
+
+
+def check_runnable(folder: ModelFolder) -> None:
+    """Check that something that is installed may run a model.
+
+    Raises:
+        MissingRequirementError: nothing is; the hint is the extra that would.
+    """
+    has_own_onnx = folder.is_plain and folder.onnx is not None
+    if has_own_onnx or (has_torch() and folder.has_safetensors) or not (reason := why_not_built(folder)):
+        return
+    extra = "torch" if has_openvino() else "fast"
+    raise MissingRequirementError(f"no engine that is installed can run {folder.name}: {reason}", _install(extra))
+
+
 def check_engine(engine: str, folder: ModelFolder) -> None:
-    """Check that an engine is installed and of the kind that can run a model; ``auto`` always passes.
+    """Check that an engine is installed and of the kind that can run a model; for ``auto``, that any is.
 
     Raises:
         UsageError: there is no such engine, or it cannot run this model.
@@ -39,9 +69,9 @@ def check_engine(engine: str, folder: ModelFolder) -> None:
     if engine not in ENGINES:
         raise UsageError(f"there is no engine {engine!r}", f"engines: {', '.join(ENGINES)}")
     if engine == "sentence-transformers" and not has_torch():
-        raise MissingRequirementError(
-            "the engine sentence-transformers is not installed", 'pip install "kbjobs[torch]"'
-        )
+        raise MissingRequirementError("the engine sentence-transformers is not installed", _install("torch"))
+    if engine == "auto":
+        check_runnable(folder)
     if engine in ("auto", "sentence-transformers"):
         return
     if not folder.is_plain:
@@ -51,9 +81,13 @@ def check_engine(engine: str, folder: ModelFolder) -> None:
             suggest_engine("sentence-transformers"),
         )
     if engine == "openvino" and not has_openvino():
-        raise MissingRequirementError("the engine openvino is not installed", 'pip install "kbjobs[fast]"')
+        raise MissingRequirementError("the engine openvino is not installed", _install("fast"))
     if engine == "onnxruntime" and folder.onnx is None:
         raise UsageError(
             f"the engine onnxruntime cannot run {folder.name}, which ships no onnx/model.onnx",
             suggest_engine("auto"),
         )
+
+
+def _install(extra: str) -> str:
+    return f'pip install "kbjobs[{extra}]"'

@@ -1,7 +1,7 @@
 """Read a safetensors file with nothing but numpy.
 
-Format: 8 bytes little-endian length of the header, a JSON header with the type, shape and place of each tensor, then the
-tensors without gaps (https://github.com/huggingface/safetensors). The header is read with the standard library alone.
+Format: 8 bytes little-endian length of the header, a JSON header with the type, shape and place of each tensor, then
+the tensors without gaps (https://github.com/huggingface/safetensors). The header is read with the standard library.
 """
 
 from __future__ import annotations
@@ -102,8 +102,14 @@ class WeightsFile:
 
         tensor = self._tensors[name]
         raw = self._bytes[tensor.start : tensor.end]
-        kinds = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
-        numbers = np.frombuffer(raw, dtype=kinds[tensor.kind]).reshape(tensor.shape)
-        if tensor.kind == "BF16":  # the upper half of a float32
-            return (numbers.astype(np.uint32) << 16).view(np.float32)
-        return np.require(numbers, np.float32, ["C", "A"])
+        numbers: NDArray[np.float32]
+        match tensor.kind:
+            case "F32":
+                numbers = np.require(raw.view("<f4"), requirements="A")  # nothing says that it lies on a full word
+            case "F16":
+                numbers = raw.view("<f2").astype(np.float32)
+            case "BF16":  # the upper half of a float32
+                numbers = (raw.view("<u2").astype(np.uint32) << 16).view(np.float32)
+            case other:
+                raise KeyError(f"{name} holds numbers of the type {other}")
+        return numbers.reshape(tensor.shape)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kbjobs.embedding.model_folder import ModelFolder
@@ -89,32 +89,28 @@ class TransformerConfig:
         return _LAYER_NAMES[self.family]
 
     def shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """Yield name and shape of each tensor that the graph needs."""
-        width = self.width
-        yield f"{self.prefix}embeddings.word_embeddings.weight", (self.vocabulary, width)
-        yield f"{self.prefix}embeddings.position_embeddings.weight", (self.positions, width)
+        """Yield name and shape of each tensor that the graph needs; the prefix is not in the names."""
+        width, inner, names = self.width, self.inner_width, self.names
+        yield "embeddings.word_embeddings.weight", (self.vocabulary, width)
+        yield "embeddings.position_embeddings.weight", (self.positions, width)
         if self.family == "bert":
-            yield f"{self.prefix}embeddings.token_type_embeddings.weight", (self.token_types, width)
+            yield "embeddings.token_type_embeddings.weight", (self.token_types, width)
         else:
-            yield f"{self.prefix}encoder.relative_attention_bias.weight", (POSITION_BUCKETS, self.heads)
-        norms, squares = ("embeddings.LayerNorm",), ()
-        yield from self._parts("", norms, squares)
-        names = self.names
-        norms, squares = (names.norm, "output.LayerNorm"), (names.query, names.key, names.value, names.output)
+            yield "encoder.relative_attention_bias.weight", (POSITION_BUCKETS, self.heads)
+        yield from _weight_and_bias("embeddings.LayerNorm", width)
         for number in range(self.layers):
             layer = f"encoder.layer.{number}."
-            yield from self._parts(layer, norms, squares)
-            yield f"{self.prefix}{layer}intermediate.dense.weight", (self.inner_width, width)
-            yield f"{self.prefix}{layer}intermediate.dense.bias", (self.inner_width,)
-            yield f"{self.prefix}{layer}output.dense.weight", (width, self.inner_width)
-            yield f"{self.prefix}{layer}output.dense.bias", (width,)
+            for name in (names.query, names.key, names.value, names.output):
+                yield from _weight_and_bias(layer + name, width, width)
+            for name in (names.norm, "output.LayerNorm"):
+                yield from _weight_and_bias(layer + name, width)
+            yield from _weight_and_bias(f"{layer}intermediate.dense", inner, width)
+            yield from _weight_and_bias(f"{layer}output.dense", width, inner)
 
-    def _parts(
-        self, layer: str, norms: tuple[str, ...], squares: tuple[str, ...]
-    ) -> Iterator[tuple[str, tuple[int, ...]]]:
-        for name in (*norms, *squares):
-            yield f"{self.prefix}{layer}{name}.weight", (self.width, self.width) if name in squares else (self.width,)
-            yield f"{self.prefix}{layer}{name}.bias", (self.width,)
+
+def _weight_and_bias(name: str, *shape: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield f"{name}.weight", shape
+    yield f"{name}.bias", shape[:1]
 
 
 def read_transformer(folder: ModelFolder, *, has_weights: bool = True) -> TransformerConfig:
@@ -134,7 +130,9 @@ def read_transformer(folder: ModelFolder, *, has_weights: bool = True) -> Transf
         raise NotBuildableError(f"its pooling gives {folder.dimension} dimensions, its transformer {config.width}")
     first = 0 if config.family == "bert" else MPNET_PADDING + 1
     if first + folder.max_tokens > config.positions:
-        raise NotBuildableError(f"its window of {folder.max_tokens} tokens is longer than its {config.positions} positions")
+        raise NotBuildableError(
+            f"its window of {folder.max_tokens} tokens is longer than its {config.positions} positions"
+        )
     return _check_weights(folder, config) if has_weights else config
 
 
@@ -195,9 +193,10 @@ def _check_weights(folder: ModelFolder, config: TransformerConfig) -> Transforme
     except (OSError, DamagedWeightsError) as error:
         raise NotBuildableError(f"its weights cannot be read: {error}") from error
     if f"{config.family}.embeddings.word_embeddings.weight" in tensors:
-        config = TransformerConfig(**{**vars(config), "prefix": f"{config.family}."})
+        config = replace(config, prefix=f"{config.family}.")
     used = set()
-    for name, shape in config.shapes():
+    for short_name, shape in config.shapes():
+        name = config.prefix + short_name
         _check_tensor(name, tensors.get(name), shape)
         used.add(name)
     others = [name for name in tensors if name not in used and not _UNUSED.match(name)]

@@ -84,6 +84,10 @@ class Trial:
         fastest = max((one.chunks_per_second for one in fits), default=0.0)
         return next((one.engine for one in fits if one.chunks_per_second * _MARGIN >= fastest), None)
 
+    def refuses(self, engine: str) -> bool:
+        """Whether an engine was measured and does not pass."""
+        return any(one.engine == engine and not one.passes for one in self.measurements)
+
     def describe(self) -> str:
         """Say in one line why engines were refused."""
         lines = [
