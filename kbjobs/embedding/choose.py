@@ -137,7 +137,7 @@ class _LightChoice:
             ):
                 return trial
             log.warning("the graph built of %s gives other vectors: %s", self.folder.name, trial.describe())
-            return self._run_trial(prepare(self.folder, self.weights, self.model_dir, may_build=False))
+            return self._run_trial(prepare(self.folder, self.weights, self.model_dir, by_torch=True))
         except NotConvertibleError as error:
             return Trial.without_engines(str(error))
 
@@ -153,6 +153,11 @@ class _LightChoice:
             raise KbjobsError(
                 f"no engine can run {self.folder.name}: {reason}",
                 f"kbjobs run model-download {self.folder.name} --force fetches it anew.",
+            )
+        if not has_torch():
+            raise KbjobsError(
+                f"no engine can run {self.folder.name}: {reason}",
+                'Mend that and try again, or pip install "kbjobs[torch]": it prepares no files, and runs any model.',
             )
         log.warning("%s runs with sentence-transformers, slowly: %s", self.folder.name, reason)
         return SentenceTransformersEmbedder(self.folder, self.key)

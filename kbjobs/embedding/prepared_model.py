@@ -83,14 +83,14 @@ def read_prepared(folder: ModelFolder, weights: str, model_dir: Path) -> Prepare
         return None
 
 
-def prepare(folder: ModelFolder, weights: str, model_dir: Path, *, may_build: bool = True) -> PreparedModel:
+def prepare(folder: ModelFolder, weights: str, model_dir: Path, *, by_torch: bool = False) -> PreparedModel:
     """Make the files anew. The caller holds the model's lock.
 
     Args:
         folder: the model.
         weights: the sha256 that stands for its weights.
         model_dir: where they are kept.
-        may_build: False where the graph that kbjobs builds has proved wrong: the model is converted.
+        by_torch: whether torch alone is to be believed, where the graph that kbjobs builds gave other vectors.
 
     Raises:
         MissingRequirementError: what could prepare the model is not installed.
@@ -100,7 +100,7 @@ def prepare(folder: ModelFolder, weights: str, model_dir: Path, *, may_build: bo
     discard_prepared(model_dir)
     building = Path(tempfile.mkdtemp(dir=model_dir, prefix=_BUILDING))
     try:
-        way = _make_ir(folder, building, may_build)
+        way = _make_ir(folder, building, by_torch)
         reference_engine, seconds = _make_reference(folder, weights, building, way)
         names = sorted(file.name for file in building.iterdir())
         write_json(
@@ -128,11 +128,11 @@ def discard_prepared(model_dir: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _make_ir(folder: ModelFolder, building: Path, may_build: bool) -> str | None:
+def _make_ir(folder: ModelFolder, building: Path, by_torch: bool) -> str | None:
     """Write the IR in the first way that works, and return which; None where ONNX Runtime has to do without."""
     reason = None
-    for way in WAYS:
-        if not _is_open(way, folder, may_build):
+    for way in WAYS[-1:] if by_torch else WAYS:
+        if not _is_open(way, folder):
             continue
         try:
             _run_conversion(folder, building, ["--ir", way, *["--reference"] * (way == "torch")])
@@ -148,7 +148,7 @@ def _make_ir(folder: ModelFolder, building: Path, may_build: bool) -> str | None
     return None
 
 
-def _is_open(way: str, folder: ModelFolder, may_build: bool) -> bool:
+def _is_open(way: str, folder: ModelFolder) -> bool:
     """Whether a way to an IR can be tried."""
     if not has_openvino():
         return False
@@ -156,7 +156,7 @@ def _is_open(way: str, folder: ModelFolder, may_build: bool) -> bool:
         return folder.onnx is not None
     if way == "torch":
         return folder.has_safetensors and has_torch()
-    reason = why_not_built(folder) if may_build else "it gave other vectors than the reference"
+    reason = why_not_built(folder)
     if reason and folder.has_safetensors:
         log.info("the graph of %s is converted, not built: %s", folder.name, reason)
     return not reason

@@ -142,7 +142,7 @@ def _read_config(folder: ModelFolder) -> TransformerConfig:
     except (OSError, ValueError, RecursionError) as error:
         raise NotBuildableError(f"its config.json cannot be read: {error}") from error
     family = content.get("model_type") if isinstance(content, dict) else None
-    if family not in _LAYER_NAMES:
+    if not isinstance(family, str) or family not in _LAYER_NAMES:
         raise NotBuildableError(f"its architecture is {family!r}, not one of {', '.join(_LAYER_NAMES)}")
     activation = content.get("hidden_act")
     if activation not in _ACTIVATIONS:
