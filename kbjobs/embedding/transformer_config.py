@@ -131,7 +131,7 @@ def read_transformer(folder: ModelFolder, *, has_weights: bool = True) -> Transf
     first = 0 if config.family == "bert" else MPNET_PADDING + 1
     if first + folder.max_tokens > config.positions:
         raise NotBuildableError(
-            f"its window of {folder.max_tokens} tokens is longer than its {config.positions} positions"
+            f"its window of {folder.max_tokens} tokens needs more than {config.positions} positions"
         )
     return _check_weights(folder, config) if has_weights else config
 
