@@ -35,6 +35,7 @@ _FORMAT = 2  # 2: timed in turns
 _LIBRARIES = ("onnxruntime", "openvino", "sentence-transformers", "tokenizers", "torch", "transformers")
 _SECONDS = 0.6  # for each engine
 _ROUNDS = 3  # at least, where several are compared
+_LONGEST = 2.0  # seconds, after which no further round is begun: a large model's round is long enough to count
 _HOPELESS = 2.0  # times as long for the texts of the comparison: a busy machine makes no such difference
 _MARGIN = 1.25  # so much faster must an engine be than one that suits the processor better
 _DOUBTED_BELOW = 0.5  # of the measured speed
@@ -235,14 +236,14 @@ def _time_in_turns(embedders: Mapping[str, TokenEmbedder]) -> dict[str, float]:
     """
     batches = {engine: _make_batch(embedder) for engine, embedder in embedders.items()}
     best = dict.fromkeys(embedders, float("inf"))
-    end, rounds = time.perf_counter() + _SECONDS * len(embedders), 0
     least = _ROUNDS if len(embedders) > 1 else 1
-    while rounds < least or time.perf_counter() < end:
+    began, taken, rounds = time.perf_counter(), 0.0, 0
+    while (rounds < least or taken < _SECONDS * len(embedders)) and taken < _LONGEST:
         for engine, embedder in embedders.items():
             start = time.perf_counter()
             embedder.forward(*batches[engine])
             best[engine] = min(best[engine], time.perf_counter() - start)
-        rounds += 1
+        rounds, taken = rounds + 1, time.perf_counter() - began
     return {engine: len(batches[engine][0]) / seconds for engine, seconds in best.items()}
 
 
