@@ -14,6 +14,8 @@ Engine = Literal["auto", "openvino", "onnxruntime", "sentence-transformers"]
 
 ENGINES: tuple[str, ...] = get_args(Engine)
 
+_NO_OPENVINO = "openvino is not installed"
+
 
 def has_torch() -> bool:
     """Whether sentence-transformers is installed (it is not imported)."""
@@ -37,13 +39,16 @@ def why_not_built(folder: ModelFolder, *, has_weights: bool = True) -> str:
         folder: the model.
         has_weights: False: the weights are yet to come, as safetensors.
     """
-    if not has_openvino():
-        return "openvino is not installed"
     try:
         read_transformer(folder, has_weights=has_weights)
     except NotBuildableError as error:
         return error.message
-    return ""
+    return "" if has_openvino() else _NO_OPENVINO
+
+
+def suggest_install(reason: str) -> str:
+    """The hint that names the extra for a model that is not built, by the reason of :func:`why_not_built`."""
+    return _install("fast" if reason == _NO_OPENVINO else "torch")
 
 
 def check_runnable(folder: ModelFolder) -> None:
@@ -55,8 +60,9 @@ def check_runnable(folder: ModelFolder) -> None:
     has_own_onnx = folder.is_plain and folder.onnx is not None
     if has_own_onnx or (has_torch() and folder.has_safetensors) or not (reason := why_not_built(folder)):
         return
-    extra = "torch" if has_openvino() else "fast"
-    raise MissingRequirementError(f"no engine that is installed can run {folder.name}: {reason}", _install(extra))
+    raise MissingRequirementError(
+        f"no engine that is installed can run {folder.name}: {reason}", suggest_install(reason)
+    )
 
 
 def check_engine(engine: str, folder: ModelFolder) -> None:
@@ -82,6 +88,8 @@ def check_engine(engine: str, folder: ModelFolder) -> None:
         )
     if engine == "openvino" and not has_openvino():
         raise MissingRequirementError("the engine openvino is not installed", _install("fast"))
+    if engine == "openvino":
+        check_runnable(folder)
     if engine == "onnxruntime" and folder.onnx is None:
         raise UsageError(
             f"the engine onnxruntime cannot run {folder.name}, which ships no onnx/model.onnx",

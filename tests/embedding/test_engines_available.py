@@ -69,6 +69,18 @@ def test_auto_needs_any_engine(folder: ModelFolder, bare: None, tmp_path: Path) 
     check_engine("auto", replace(folder, onnx=tmp_path / "model.onnx"))
 
 
+def test_a_model_that_openvino_cannot_take_without_torch(
+    folder: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The window is longer than its positions: a model of another kind than its configuration says."""
+    monkeypatch.setattr(engines, "has_torch", lambda: False)
+    other = replace(folder, max_tokens=513)
+    for engine in ("auto", "openvino"):
+        with pytest.raises(MissingRequirementError, match="needs more than 512 positions"):
+            check_engine(engine, other)
+        check_engine(engine, replace(other, onnx=tmp_path / "model.onnx"))
+
+
 def test_auto_needs_torch_for_a_model_of_another_kind(folder: ModelFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "has_torch", lambda: False)
     check_engine("auto", folder)
