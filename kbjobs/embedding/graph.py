@@ -16,8 +16,8 @@ from kbjobs.embedding.transformer_config import MPNET_PADDING, POSITION_BUCKETS,
 if TYPE_CHECKING:
     import openvino
 
-_FARTHEST = 128  # distance from which on MPNet tells positions no more apart
-_MASKED = -1e30  # added to what a token thinks of padding; e to that power is 0
+_FARTHEST = 128  # tokens; all distances from there on share MPNet's last row
+_MASKED = -1e30  # added to the attention that padding gets: e to that power is 0
 
 
 def build_graph(folder: ModelFolder) -> openvino.Model:
