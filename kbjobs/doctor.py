@@ -251,6 +251,7 @@ def _configured(home: Home) -> list[_Configured]:
 
 def _check_models(home: Home) -> Iterator[Finding]:
     from kbjobs.embedding.catalogue import check_model
+    from kbjobs.embedding.engines import check_engine
 
     settings = Settings(home)
     wanted = {settings.text("model"): "the setting model"}
@@ -265,6 +266,7 @@ def _check_models(home: Home) -> Iterator[Finding]:
     for name, where in wanted.items():
         try:
             folder = check_model(name, home.models)
+            check_engine(settings.text("engine"), folder)
         except KbjobsError as error:
             yield Finding("model", "problem", f"{error.message} ({where} needs it)", error.hint)
         else:

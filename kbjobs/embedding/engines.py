@@ -6,12 +6,15 @@ from importlib.util import find_spec
 from typing import Literal, get_args
 
 from kbjobs.embedding.model_folder import ModelFolder
+from kbjobs.embedding.transformer_config import NotBuildableError, read_transformer
 from kbjobs.errors import MissingRequirementError, UsageError
 
 Engine = Literal["auto", "openvino", "onnxruntime", "sentence-transformers"]
 """What ``engine=`` and ``--engine`` may be. ``auto`` is a GPU where there is one, else the best that passes."""
 
 ENGINES: tuple[str, ...] = get_args(Engine)
+
+_NO_OPENVINO = "openvino is not installed"
 
 
 def has_torch() -> bool:
@@ -29,8 +32,41 @@ def suggest_engine(engine: str) -> str:
     return f'use --engine {engine} with index-offline, or the setting engine = "{engine}"'
 
 
+def why_not_built(folder: ModelFolder, *, has_weights: bool = True) -> str:
+    """Why kbjobs cannot build a model's graph for OpenVINO itself, without torch; empty where it can.
+
+    Args:
+        folder: the model.
+        has_weights: False: the weights are yet to come, as safetensors.
+    """
+    try:
+        read_transformer(folder, has_weights=has_weights)
+    except NotBuildableError as error:
+        return error.message
+    return "" if has_openvino() else _NO_OPENVINO
+
+
+def suggest_install(reason: str) -> str:
+    """The hint that names the extra for a model that is not built, by the reason of :func:`why_not_built`."""
+    return _install("fast" if reason == _NO_OPENVINO else "torch")
+
+
+def check_runnable(folder: ModelFolder) -> None:
+    """Check that something that is installed may run a model.
+
+    Raises:
+        MissingRequirementError: nothing is; the hint is the extra that would.
+    """
+    has_own_onnx = folder.is_plain and folder.onnx is not None
+    if has_own_onnx or (has_torch() and folder.has_safetensors) or not (reason := why_not_built(folder)):
+        return
+    raise MissingRequirementError(
+        f"no engine that is installed can run {folder.name}: {reason}", suggest_install(reason)
+    )
+
+
 def check_engine(engine: str, folder: ModelFolder) -> None:
-    """Check that an engine is installed and of the kind that can run a model; ``auto`` always passes.
+    """Check that an engine is installed and of the kind that can run a model; for ``auto``, that any is.
 
     Raises:
         UsageError: there is no such engine, or it cannot run this model.
@@ -39,9 +75,9 @@ def check_engine(engine: str, folder: ModelFolder) -> None:
     if engine not in ENGINES:
         raise UsageError(f"there is no engine {engine!r}", f"engines: {', '.join(ENGINES)}")
     if engine == "sentence-transformers" and not has_torch():
-        raise MissingRequirementError(
-            "the engine sentence-transformers is not installed", 'pip install "kbjobs[torch]"'
-        )
+        raise MissingRequirementError("the engine sentence-transformers is not installed", _install("torch"))
+    if engine == "auto":
+        check_runnable(folder)
     if engine in ("auto", "sentence-transformers"):
         return
     if not folder.is_plain:
@@ -51,9 +87,15 @@ def check_engine(engine: str, folder: ModelFolder) -> None:
             suggest_engine("sentence-transformers"),
         )
     if engine == "openvino" and not has_openvino():
-        raise MissingRequirementError("the engine openvino is not installed", 'pip install "kbjobs[fast]"')
+        raise MissingRequirementError("the engine openvino is not installed", _install("fast"))
+    if engine == "openvino":
+        check_runnable(folder)
     if engine == "onnxruntime" and folder.onnx is None:
         raise UsageError(
             f"the engine onnxruntime cannot run {folder.name}, which ships no onnx/model.onnx",
             suggest_engine("auto"),
         )
+
+
+def _install(extra: str) -> str:
+    return f'pip install "kbjobs[{extra}]"'

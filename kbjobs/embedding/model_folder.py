@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kbjobs.embedding.model_note import ModelNote, read_note
+from kbjobs.embedding.safetensors_file import DamagedWeightsError, read_header
 from kbjobs.errors import MissingRequirementError
 
 # The names sentence-transformers itself looks for, in its order.
@@ -252,17 +253,8 @@ def _choose_prompts(content: dict[str, Any]) -> tuple[str, str]:
 
 
 def _check_safetensors(reader: _Reader, file: Path) -> None:
-    """Refuse a torn weights file: its header tells how long it must be.
-
-    Format: 8 bytes little-endian header length, JSON header, tensors (https://github.com/huggingface/safetensors).
-    """
+    """Refuse a torn weights file: its header tells how long it must be."""
     try:
-        size = file.stat().st_size
-        with file.open("rb") as stream:
-            header_size = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(header_size)) if header_size < min(size, 100_000_000) else None
-        ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"] if header else []
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        read_header(file)
+    except (OSError, DamagedWeightsError) as error:
         raise reader.complain(file, f"is damaged: {error}") from error
-    if not ends or size != 8 + header_size + max(ends):
-        raise reader.complain(file, "is damaged: it is not as long as its header says")

@@ -39,7 +39,7 @@ class OpenVinoEmbedder(TokenEmbedder):
     """A model run by OpenVINO on the CPU."""
 
     def __init__(
-        self, folder: ModelFolder, model_key: str, model_file: Path, precision: str, compiled_dir: Path
+        self, folder: ModelFolder, model_key: str, model_file: Path, precision: str, compiled_dir: Path | None
     ) -> None:
         """Load and compile a model.
 
@@ -49,7 +49,7 @@ class OpenVinoEmbedder(TokenEmbedder):
             model_file: OpenVINO IR, the .xml beside its .bin.
             precision: ``bf16`` or ``f32``.
             compiled_dir: where OpenVINO keeps the compiled model. It recognises a torn file itself
-                and compiles again.
+                and compiles again. None: it is not kept.
         """
         super().__init__(folder, model_key, f"openvino-{precision}")
         core = import_openvino().Core()
@@ -63,7 +63,7 @@ class OpenVinoEmbedder(TokenEmbedder):
                 "INFERENCE_NUM_THREADS": count_usable_cores(),
                 # Pinned threads of two workers would sit on the same cores.
                 "ENABLE_CPU_PINNING": False,
-                "CACHE_DIR": str(compiled_dir),
+                "CACHE_DIR": str(compiled_dir or ""),
                 "CACHE_MODE": "OPTIMIZE_SIZE",
             },
         )

@@ -19,14 +19,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kbjobs.embedding.convert import EXIT_NOT_CONVERTIBLE, IR_FILE, REFERENCE_FILE
-from kbjobs.embedding.engines import has_openvino, has_torch
+from kbjobs.embedding.convert import EXIT_NOT_CONVERTIBLE, IR_FILE, REFERENCE_FILE, WAYS
+from kbjobs.embedding.engines import check_runnable, has_openvino, has_torch, why_not_built
 from kbjobs.embedding.identity import file_hash
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.embedding.onnxruntime_engine import OnnxRuntimeEmbedder
+from kbjobs.embedding.openvino_engine import OpenVinoEmbedder
 from kbjobs.embedding.parity import PARITY_SET, PARITY_TEXTS
+from kbjobs.embedding.references import find_reference
 from kbjobs.embedding.sentence_transformers_engine import OFFLINE_ENVIRONMENT
-from kbjobs.errors import KbjobsError, MissingRequirementError
+from kbjobs.embedding.token_embedder import TokenEmbedder
+from kbjobs.errors import KbjobsError
 from kbjobs.store.atomic_file import read_json, write_json
 
 log = logging.getLogger(__name__)
@@ -35,10 +38,11 @@ _FORMAT = 2  # 2: weights in fp16, half the memory; the parity check covers it
 _MANIFEST = "manifest.json"
 _BUILDING = ".building-"
 _LONGEST_CONVERSION = 1800.0  # seconds; a large model on a slow disk takes one minute
+_SENTENCE_TRANSFORMERS = "sentence-transformers"
 
 
 class NotConvertibleError(KbjobsError):
-    """OpenVINO cannot convert this kind of model."""
+    """There is no way to run this kind of model with OpenVINO."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class PreparedModel:
     reference_engine: str
     reference_seconds: float = 0.0
     """How long a light engine took for them; 0 where sentence-transformers made them."""
+    is_built: bool = False
+    """Whether kbjobs has built the IR's graph itself."""
 
 
 def read_prepared(folder: ModelFolder, weights: str, model_dir: Path) -> PreparedModel | None:
@@ -71,28 +77,37 @@ def read_prepared(folder: ModelFolder, weights: str, model_dir: Path) -> Prepare
             return None
         ir = prepared / IR_FILE if IR_FILE in files else None
         seconds = float(manifest.get("reference_seconds", 0.0))
-        return PreparedModel(ir, reference, str(manifest["reference_engine"]), seconds)
+        is_built = manifest.get("ir_made_by") == "graph"  # older versions converted, and noted nothing
+        return PreparedModel(ir, reference, str(manifest["reference_engine"]), seconds, is_built)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def prepare(folder: ModelFolder, weights: str, model_dir: Path) -> PreparedModel:
+def prepare(folder: ModelFolder, weights: str, model_dir: Path, *, by_torch: bool = False) -> PreparedModel:
     """Make the files anew. The caller holds the model's lock.
 
+    Args:
+        folder: the model.
+        weights: the sha256 that stands for its weights.
+        model_dir: where they are kept.
+        by_torch: whether torch alone is to be believed, where the graph that kbjobs builds gave other vectors.
+
     Raises:
-        MissingRequirementError: neither torch is installed nor does the model ship an ONNX file.
+        MissingRequirementError: what could prepare the model is not installed.
         NotConvertibleError: OpenVINO does not know this kind of model.
         KbjobsError: the conversion failed, e.g. for lack of memory or disk.
     """
     discard_prepared(model_dir)
     building = Path(tempfile.mkdtemp(dir=model_dir, prefix=_BUILDING))
     try:
-        reference_engine, seconds = _fill(folder, building)
+        way = _make_ir(folder, building, by_torch)
+        reference_engine, seconds = _make_reference(folder, weights, building, way)
         names = sorted(file.name for file in building.iterdir())
         write_json(
             building / _MANIFEST,
             {
                 "made_for": _made_for(folder, weights),
+                "ir_made_by": way,
                 "reference_engine": reference_engine,
                 "reference_seconds": round(seconds, 3),
                 "files": {name: _describe(building / name) for name in names},
@@ -113,29 +128,63 @@ def discard_prepared(model_dir: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _fill(folder: ModelFolder, building: Path) -> tuple[str, float]:
-    """Write the files; return what made the reference vectors, and the seconds that a light engine took for them."""
-    # Where the folder has the weights themselves, they are the measure; an ONNX file alone is its own, without torch.
-    with_torch = has_torch() and folder.has_safetensors
-    if not has_torch() and folder.onnx is None:
-        raise MissingRequirementError(
-            f"the model {folder.name} ships no ONNX file, and sentence-transformers, which could convert it, "
-            "is not installed",
-            'pip install "kbjobs[torch]"',
-        )
-    steps = ["--reference"] * with_torch + ["--ir"] * has_openvino()
-    if steps:
+def _make_ir(folder: ModelFolder, building: Path, by_torch: bool) -> str | None:
+    """Write the IR in the first way that works, and return which; None where ONNX Runtime has to do without."""
+    reason = None
+    for way in WAYS[-1:] if by_torch else WAYS:
+        if not _is_open(way, folder):
+            continue
         try:
-            _run_conversion(folder, building, steps)
+            _run_conversion(folder, building, ["--ir", way, *["--reference"] * (way == "torch")])
         except NotConvertibleError as error:
-            if folder.onnx is None:
-                raise
-            log.warning("%s runs without OpenVINO: %s", folder.name, error.message)
-    if with_torch:
-        return "sentence-transformers", 0.0
-    embedder = OnnxRuntimeEmbedder(folder, "")
+            log.warning("%s has no OpenVINO model by way of %s: %s", folder.name, way, error.message)
+            reason = error
+        else:
+            return way
+    if folder.onnx is None:
+        if reason is not None:
+            raise reason
+        check_runnable(folder)
+    return None
+
+
+def _is_open(way: str, folder: ModelFolder) -> bool:
+    """Whether a way to an IR can be tried."""
+    if not has_openvino():
+        return False
+    if way == "onnx":
+        return folder.onnx is not None
+    if way == "torch":
+        return folder.has_safetensors and has_torch()
+    reason = why_not_built(folder)
+    if reason and folder.has_safetensors:
+        log.info("the graph of %s is converted, not built: %s", folder.name, reason)
+    return not reason
+
+
+def _make_reference(folder: ModelFolder, weights: str, building: Path, way: str | None) -> tuple[str, float]:
+    """Write the reference vectors; return what made them, and the seconds that a light engine took for them.
+
+    Best are those that came with kbjobs. A graph that was built is compared with the model's own ONNX file, or else
+    with itself in float32. What was converted is compared with sentence-transformers where that is installed and the
+    weights themselves are here; an ONNX file alone is its own measure.
+    """
+    file = building / REFERENCE_FILE
+    published = find_reference(folder, weights)
+    if published is not None:
+        np.save(file, published)
+        return _SENTENCE_TRANSFORMERS, 0.0
+    if way != "graph" and has_torch() and folder.has_safetensors:
+        if way != "torch":
+            _run_conversion(folder, building, ["--reference"])
+        return _SENTENCE_TRANSFORMERS, 0.0
+    embedder: TokenEmbedder
+    if folder.onnx is not None:
+        embedder = OnnxRuntimeEmbedder(folder, "")
+    else:
+        embedder = OpenVinoEmbedder(folder, "", building / IR_FILE, "f32", None)
     start = time.perf_counter()
-    np.save(building / REFERENCE_FILE, embedder.embed(PARITY_TEXTS))
+    np.save(file, embedder.embed(PARITY_TEXTS))
     seconds = time.perf_counter() - start
     embedder.close()
     return embedder.engine, seconds
@@ -144,7 +193,7 @@ def _fill(folder: ModelFolder, building: Path) -> tuple[str, float]:
 def _run_conversion(folder: ModelFolder, building: Path, steps: list[str]) -> None:
     command = [sys.executable, "-m", "kbjobs.embedding.convert", folder.name, str(folder.path), str(building)]
     command += steps
-    log.info("preparing %s for this machine; this happens once and takes 10 to 60 s", folder.name)
+    log.info("preparing %s for this machine, which happens once: %s", folder.name, " ".join(steps))
     home = str(Path(__file__).resolve().parents[2])
     search_path = os.pathsep.join(part for part in (home, os.environ.get("PYTHONPATH")) if part)
     # The pipe on its standard input tells the child when this process is gone.

@@ -36,6 +36,7 @@ _LIBRARIES = ("onnxruntime", "openvino", "sentence-transformers", "tokenizers", 
 _SECONDS = 0.6  # for each engine
 _SECONDS_ALONE = 0.2  # for one that has no rival
 _ROUNDS = 3  # at least, where several are compared
+_LONGEST = 2.0  # seconds, after which no further round is begun: a large model's round is long enough to count
 _HOPELESS = 2.0  # times as long for the texts of the comparison: a busy machine makes no such difference
 _MARGIN = 1.25  # so much faster must an engine be than one that suits the processor better
 _DOUBTED_BELOW = 0.5  # of the measured speed
@@ -84,6 +85,10 @@ class Trial:
         fits = [one for one in self.measurements if one.passes and (engine == "auto" or one.engine.startswith(engine))]
         fastest = max((one.chunks_per_second for one in fits), default=0.0)
         return next((one.engine for one in fits if one.chunks_per_second * _MARGIN >= fastest), None)
+
+    def refuses(self, engine: str) -> bool:
+        """Whether an engine was measured and does not pass."""
+        return any(one.engine == engine and not one.passes for one in self.measurements)
 
     def describe(self) -> str:
         """Say in one line why engines were refused."""
@@ -235,13 +240,13 @@ def _time_in_turns(embedders: Mapping[str, TokenEmbedder]) -> dict[str, float]:
     best = dict.fromkeys(embedders, float("inf"))
     # Alone, an engine is not compared: its speed only has to be known.
     least, seconds = (1, _SECONDS_ALONE) if len(embedders) == 1 else (_ROUNDS, _SECONDS * len(embedders))
-    end, rounds = time.perf_counter() + seconds, 0
-    while rounds < least or time.perf_counter() < end:
+    began, taken, rounds = time.perf_counter(), 0.0, 0
+    while (rounds < least or taken < seconds) and taken < _LONGEST:
         for engine, embedder in embedders.items():
             start = time.perf_counter()
             embedder.forward(*batches[engine])
             best[engine] = min(best[engine], time.perf_counter() - start)
-        rounds += 1
+        rounds, taken = rounds + 1, time.perf_counter() - began
     return {engine: len(batches[engine][0]) / seconds for engine, seconds in best.items()}
 
 

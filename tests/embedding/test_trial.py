@@ -85,6 +85,14 @@ def test_other_work_on_the_machine_slows_all_engines(
     assert speeds["fast"] / speeds["slow"] == pytest.approx(0.1 / 0.06)
 
 
+def test_a_large_model_is_not_timed_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(trial, "time", clock)
+    engines = {"slow": TimedEmbedder(clock, 4.0, (0.0, 0.0)), "fast": TimedEmbedder(clock, 2.0, (0.0, 0.0))}
+    assert trial._time_in_turns(engines) == {"slow": 2.0, "fast": 4.0}
+    assert clock.now == 6.0
+
+
 def run_trial(cache: Path) -> Trial:
     folder = find_model(MINILM, cache)
     prepared = prepared_model.read_prepared(folder, weights_hash(folder, cache), cache / KEY)
@@ -111,6 +119,7 @@ def test_the_real_engines_take_turns(own_cache: Path, monkeypatch: pytest.Monkey
         pytest.skip("this processor has one engine only")
     monkeypatch.setattr(trial, "_SECONDS", 0.01)
     monkeypatch.setattr(trial, "_HOPELESS", 1000.0)
+    monkeypatch.setattr(trial, "_LONGEST", 1000.0)  # a busy machine is no large model
     rounds = record_rounds(monkeypatch)
     result = run_trial(own_cache)
     assert rounds[2:] == ["openvino-bf16", "openvino-f32"] * 3  # before them one each, to warm up

@@ -9,24 +9,52 @@ from typing import Any
 
 import pytest
 
+from kbjobs.embedding.model_folder import ModelFolder
+
 from .conftest import packaged_minilm
 
 
-def make_tiny_model(folder: Path, pooling: str = "mean", window: int = 48, **prompts: str) -> Any:
-    """Save a random two-layer BERT of dimension 32, as sentence-transformers writes it today."""
-    os.environ["HF_HUB_OFFLINE"] = "1"
+def make_transformer(folder: Path, family: str = "bert", spread: float = 0.5, **changes: Any) -> Any:
+    """Save a random transformer, by default of two layers and of width 32; ``changes`` go into its configuration."""
     import torch
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-    from transformers import BertConfig, BertModel
+    from transformers import BertConfig, BertModel, MPNetConfig, MPNetModel
 
     torch.manual_seed(7)
-    raw = folder.parent / f"{folder.name}-raw"
-    config = BertConfig(
-        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, max_position_embeddings=64
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    shape = {"max_position_embeddings": 64, "layer_norm_eps": 1e-6, **shape, **changes}
+    config = BertConfig(**shape) if family == "bert" else MPNetConfig(**shape)
+    config.initializer_range = spread  # or all texts get nearly the same vector
+    transformer = (BertModel if family == "bert" else MPNetModel)(config).eval()
+    with torch.no_grad():
+        for name, weights in transformer.named_parameters():
+            if name.endswith(("bias", "LayerNorm.weight")):  # which are all 0, or all 1, at first
+                weights += torch.randn(weights.shape) * 0.1
+    transformer.save_pretrained(folder)
+    return transformer
+
+
+def describe_transformer(folder: Path, width: int = 32, window: int = 48) -> ModelFolder:
+    """What is known of a random transformer that has no tokenizer."""
+    return ModelFolder(
+        name="random",
+        path=folder,
+        dimension=width,
+        max_tokens=window,
+        tokenizer_file=folder / "tokenizer.json",
+        weights=folder / "model.safetensors",
     )
-    config.initializer_range = 0.5  # or all texts get nearly the same vector
-    BertModel(config).save_pretrained(raw)
+
+
+def make_tiny_model(
+    folder: Path, pooling: str = "mean", window: int = 48, family: str = "bert", act: str = "gelu", **prompts: str
+) -> Any:
+    """Save a random transformer with the packaged tokenizer, as sentence-transformers writes a model today."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    raw = folder.parent / f"{folder.name}-raw"
+    make_transformer(raw, family, vocab_size=30522, hidden_act=act)
     for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
         shutil.copy(packaged_minilm() / name, raw / name)
     modules = [Transformer(str(raw), max_seq_length=window), Pooling(32, pooling_mode=pooling)]
