@@ -13,6 +13,8 @@ VARIABLE = "KBJOBS_CRASH_AT"
 
 POINTS: tuple[str, ...] = (
     "submit.committed",
+    "pause.committed",
+    "pause.ended",
     "daemon.described",
     "daemon.claimed",
     "daemon.started_worker",

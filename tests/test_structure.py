@@ -28,7 +28,7 @@ FLOORS = [
     {"kbjobs"},
     {"composing"},
     {"api", "combined"},
-    {"models"},
+    {"controlling", "models"},
     {"answering", "asking", "doctor", "following", "relocating", "sources", "stores"},
     {"filters", "registering", "restoring"},
     {"daemon"},

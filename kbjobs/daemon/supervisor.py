@@ -318,7 +318,7 @@ class Supervisor:
             assert job.run_id is not None  # noqa: S101
             now = time.monotonic()
             patience = self._patience(job, now)
-            if not (self._stopping or job.cancel_requested or patience <= 0):
+            if not (self._stopping or job.cancel_requested or job.pause_requested or patience <= 0):
                 wait = min(wait, patience)
                 continue
             since = self._told_to_stop.get(job.run_id)
