@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -220,11 +221,14 @@ class JobManager(JobController):
             return []
         return (queue if dry_run else self._opened()).delete_stale_checkpoints(days, dry_run)
 
-    def follow(self, job_ids: Sequence[int], revive: bool) -> Iterator[JobEvent]:
-        """What happens to the jobs until all have ended. ``revive``: start a daemon where it has died."""
+    def follow(self, job_ids: Sequence[int], revive: bool, seconds: float = math.inf) -> Iterator[JobEvent]:
+        """What happens to the jobs until all have ended. ``revive``: start a daemon where it has died.
+
+        Raises TimeLimitError where they have not ended within ``seconds``.
+        """
         if not job_ids:
             return iter(())
-        return follow_jobs(self.home, self._writable(job_ids[0]), job_ids, revive)
+        return follow_jobs(self.home, self._writable(job_ids[0]), job_ids, revive, seconds)
 
     # -- inside -----------------------------------------------------------------------------------
 

@@ -54,6 +54,7 @@ FLOORS = [
     {"store"},
     {"credentials", "prices"},
     {"settings"},
+    {"config_file"},
     {"crashpoints", "errors", "mounts", "retry_after", "version", "wording"},
 ]
 NEIGHBOURS = {("indexing", "scanning")}
