@@ -73,7 +73,7 @@ def follow(
         ProgressMode.NONE: _show_end,
     }[mode]
     try:
-        jobs = show(manager.follow(job_ids, revive, seconds), manager, job_ids)
+        ended = show(manager.follow(job_ids, revive, seconds), [manager.get_status(job_id) for job_id in job_ids])
     except KeyboardInterrupt:
         names = " ".join(str(job_id) for job_id in job_ids)
         say(f"\nDetached; the work goes on. kbjobs watch {names} shows it, kbjobs cancel {names} stops it.")
@@ -81,7 +81,7 @@ def follow(
     except BrokenPipeError:  # whoever read the stream has gone, and does not know how the jobs will end
         discard(sys.stdout)
         return ExitCode.CTRL_C
-    return worst(job.exit_code or 0 for job in jobs)
+    return worst(job.exit_code or 0 for job in ended)
 
 
 def tell_held(pause: Pause) -> str:
@@ -136,7 +136,7 @@ def _print_summary(job: Job) -> None:
         discard(sys.stdout)
 
 
-def _show_json(events: Iterator[JobEvent], manager: JobManager, job_ids: Sequence[int]) -> list[Job]:
+def _show_json(events: Iterator[JobEvent], jobs: Sequence[Job]) -> list[Job]:
     ended = []
     for event in events:
         told: dict[str, Any] = {"event": event.event, "job": event.job.as_dict()}
@@ -148,7 +148,7 @@ def _show_json(events: Iterator[JobEvent], manager: JobManager, job_ids: Sequenc
     return ended
 
 
-def _show_end(events: Iterator[JobEvent], manager: JobManager, job_ids: Sequence[int]) -> list[Job]:
+def _show_end(events: Iterator[JobEvent], jobs: Sequence[Job]) -> list[Job]:
     ended = [event.job for event in events if event.event == "finished"]
     for job in ended:
         if job.exit_code:
@@ -156,10 +156,10 @@ def _show_end(events: Iterator[JobEvent], manager: JobManager, job_ids: Sequence
     return ended
 
 
-def _show_lines(events: Iterator[JobEvent], manager: JobManager, job_ids: Sequence[int]) -> list[Job]:
+def _show_lines(events: Iterator[JobEvent], jobs: Sequence[Job]) -> list[Job]:
     ended = []
-    last = dict.fromkeys(job_ids, time.monotonic())
-    told: dict[int, set[int]] = {job_id: set() for job_id in job_ids}
+    last = dict.fromkeys((job.id for job in jobs), time.monotonic())
+    told: dict[int, set[int]] = {job.id: set() for job in jobs}
     for event in events:
         job = event.job
         if event.event == "queued":
@@ -203,7 +203,7 @@ def _describe(event: JobEvent) -> str:
     return f"attempt {job.attempt} started" if job.attempt > 1 else "started"
 
 
-def _show_bars(events: Iterator[JobEvent], manager: JobManager, job_ids: Sequence[int]) -> list[Job]:
+def _show_bars(events: Iterator[JobEvent], jobs: Sequence[Job]) -> list[Job]:
     from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn
     from rich.text import Text
 
@@ -216,7 +216,7 @@ def _show_bars(events: Iterator[JobEvent], manager: JobManager, job_ids: Sequenc
     ended: list[Job] = []
     console = open_console(sys.stderr)
     # Several jobs at once get a line each, one alone shows its phases.
-    has_phases = len(job_ids) == 1 and len(manager.get_status(job_ids[0]).phases) > 1
+    has_phases = len(jobs) == 1 and len(jobs[0].phases) > 1
     bar_width = BAR_WIDTH if not has_phases or console.width >= WIDE else 0
     name, *others = (TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in BAR_TEXTS)
     bar = (BarColumn(bar_width=bar_width),) if bar_width else ()

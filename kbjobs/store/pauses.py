@@ -35,7 +35,7 @@ class Pause:
 
     @property
     def what(self) -> str:
-        """What is paused, as the beginning of a sentence."""
+        """What is paused."""
         return "the queue" if self.source is None else f"source {self.source}"
 
     @property
