@@ -207,7 +207,7 @@ def _choose_sources(named: Sequence[str | None], all_sources: bool, damaged: Dam
         return list(named)
     from kbjobs.sources import describe_all
 
-    found = [state.source.id for state in describe_all(current_home(), damaged)]
+    found: list[str | None] = [state.source.id for state in describe_all(current_home(), damaged)]
     if not found:
         raise NotFoundError("there is no source that can be used", "kbjobs sources add ID PATH registers one.")
     return found

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._asking import NO_INPUT
 from kbjobs.commands._render import print_json, print_table, say
 from kbjobs.credentials import MAX_BYTES, set_secret
+from kbjobs.errors import UsageError
 from kbjobs.settings import Settings, SettingValue, current_home
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -46,6 +48,7 @@ def _shown(found: SettingValue) -> str:
 @app.command("set-secret")
 def set_secret_command(
     name: Annotated[str, typer.Argument(help="Like OPENAI_API_KEY.", show_default=False)],
+    no_input: NO_INPUT = False,
 ) -> None:
     """Store a secret for the workers, read from stdin; it is never shown again.
 
@@ -54,6 +57,8 @@ def set_secret_command(
     import getpass
     import sys
 
+    if no_input and sys.stdin.isatty():
+        raise UsageError("no value was given", f"Send it to stdin: kbjobs config set-secret {name} < FILE")
     value = getpass.getpass(f"{name}: ") if sys.stdin.isatty() else sys.stdin.read(MAX_BYTES + 1)
     set_secret(current_home(), name, value)
     say(f"{name} is stored; jobs that start from now on can use it.")

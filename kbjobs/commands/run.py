@@ -266,9 +266,8 @@ def _chain_command(chain: Chain, description: str) -> Callable[..., None]:
         submit_to_each(get_job_manager().find_chain(chain.name, {}), _named(values), values, values["dry_run"])
 
     name = chain.name.replace("_", "-")
-    examples = "".join(
-        f"\n\nExample:  kbjobs run {name} {rest}" for rest in ("wiki", "wiki --dry-run", "--all-sources")
-    )
+    shown = ("wiki", "wiki --dry-run", "--all-sources")
+    examples = "".join(f"\n\nExample:  kbjobs run {name} {rest}" for rest in shown)
     parameters = [("source", SOURCE_OR_ALL, None), ("dry_run", DRY_RUN, False), ("all_sources", ALL_SOURCES, False)]
     return with_options(command, [*parameters, *SUBMIT_OPTIONS], description + examples)
 
