@@ -59,7 +59,7 @@ def test_every_setting_and_exit_code_stands_in_the_readme() -> None:
         name: value.strip("`—") for name, value in re.findall(r"^\| `([\w.]+)` \| ([^|]+) \|", README, re.MULTILINE)
     }
     assert defaults == {
-        setting.name: setting.default if isinstance(setting.default, str) else f"{setting.default:g}"
+        setting.name: f"{setting.default:g}" if isinstance(setting.default, int | float) else "".join(setting.default)
         for setting in SETTINGS
     }
     codes = re.findall(r"^\| (\d+) \|", README, re.MULTILINE)
