@@ -118,7 +118,7 @@ def failed_jobs(queue: Queue, days: float | None = None) -> list[Job]:
         for job in resumable_jobs(queue)
         if job.status is Status.FAILED and (job.finished_at or "") >= since
     }
-    return [job for key, job in newest.items() if key not in live]
+    return sorted((job for key, job in newest.items() if key not in live), key=lambda job: job.id)
 
 
 def kind_of(phase: PhaseState) -> str:

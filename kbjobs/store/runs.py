@@ -221,7 +221,7 @@ class Runs:
                 )
                 more["reason"] = "time_limit"
             elif row["pause_requested"]:
-                event, message, deaths = Event.REQUEUE, PAUSED, row["deaths"]
+                event, message, deaths = Event.REQUEUE, PAUSED, 0 if has_moved else row["deaths"]
             elif deaths >= max_deaths:
                 event, exit_code = Event.INTERRUPT, ExitCode.INTERRUPTED
                 message = f"its worker died {deaths} times without progress ({reason})"
