@@ -9,7 +9,7 @@ FAST := tests/chains tests/content tests/embedding tests/scanning tests/store te
 # How many times as many examples and runs make test-slow tries.
 FACTOR ?= 10
 
-.PHONY: help install demo test test-fast test-slow check format bench clean
+.PHONY: docs help install demo test test-fast test-slow check format bench clean
 
 help:
 	@echo "make demo      install, then index a small source and search it"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-fast the tests without daemon, model and real input (under a minute)"
 	@echo "make test-slow the long counts: 300 random kills, FACTOR=10 times the examples (half an hour)"
 	@echo "make install   only install into .venv"
+	@echo "make docs      write the tables of the documents anew"
 	@echo "make check     lint, format check and types"
 	@echo "make bench     the measured comparisons of docs/benchmarks.md"
 
@@ -56,6 +57,9 @@ format: install
 bench: install
 	@sh tests/real/fetch_inputs.sh
 	for script in bench/bench_*.py bench/chaos.py; do echo; echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+docs: install
+	$(BIN)/python docs/generate.py
 
 clean:
 	rm -rf .venv .cache build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

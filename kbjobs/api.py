@@ -235,7 +235,7 @@ class JobManager(JobController):
     def _again(
         self, job_ids: Iterable[int], on_error: OnError, changes: LimitChanges | None, from_start: bool
     ) -> list[Job]:
-        # Recovery would begin at the checkpoint, with the limits it had: where that is not wished, a job is to end.
+        # Recovery would begin at the checkpoint, with the limits it had: where that is not asked for, a job is to end.
         ends_first = from_start or changes is not None
         # All are looked at before the first goes on: the daemon that is woken for it recovers the others too.
         found: list[tuple[Job, bool]] = []

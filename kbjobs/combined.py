@@ -105,12 +105,12 @@ def run_combined_job(
             name = report.phase.name if report.phase else ""
             progress_callback(int(report.progress), 100, report.message or name)
 
-    wished = False
+    requested = False
 
     def is_stopping() -> bool:
-        nonlocal wished  # once it was wished to stop, that stands
-        wished = wished or (cancel_checker is not None and bool(cancel_checker()))
-        return wished
+        nonlocal requested  # once it was asked to stop, that stands
+        requested = requested or (cancel_checker is not None and bool(cancel_checker()))
+        return requested
 
     progress = Progress(entries, tell, lambda steps: None)
 

@@ -23,7 +23,7 @@ class JobController(JobReader):
     """The jobs of one home, to be looked at and acted on."""
 
     def cancel(self, job_id: int) -> Job:
-        """Record the wish to cancel; a pending job is cancelled at once, a running one stops shortly.
+        """Record the request to cancel; a pending job is cancelled at once, a running one stops shortly.
 
         Where the disk is full, the space that is set aside for this is given up.
         """

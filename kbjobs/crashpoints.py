@@ -1,7 +1,7 @@
 """Named points after every commit and before every external effect, where a test can kill the process.
 
 ``KBJOBS_CRASH_AT=NAME:FILE``, which only tests set, kills the first process that reaches the point NAME; FILE is made
-then, and while it exists nobody is killed again. Several such wishes are separated by commas.
+then, and while it exists nobody is killed again. Several such requests are separated by commas.
 """
 
 from __future__ import annotations
@@ -133,12 +133,12 @@ POINTS: tuple[str, ...] = (
 
 
 def crash_point(name: str) -> None:
-    """Die here by SIGKILL, if a test wishes so."""
-    wishes = os.environ.get(VARIABLE)
-    if wishes is None:
+    """Die here by SIGKILL, if a test asks for it."""
+    requests = os.environ.get(VARIABLE)
+    if requests is None:
         return
-    for wish in wishes.split(","):
-        wanted, _, marker = wish.partition(":")
+    for request in requests.split(","):
+        wanted, _, marker = request.partition(":")
         if wanted != name:
             continue
         try:

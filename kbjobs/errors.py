@@ -1,7 +1,7 @@
 """The exceptions a person may see, each with its exit code.
 
 Every message says what happened and to what; ``hint`` says what to do next. The codes are the
-contract of the command line (README, "Exit codes").
+contract of the command line (docs/operating.md, "Exit codes").
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class TimeLimitError(KbjobsError):
 
 
 class TransientError(KbjobsError):
-    """A passing error, such as a server that is busy: with ``--retries`` the job is tried again later."""
+    """A transient error, such as a server that is busy: with ``--retries`` the job is tried again later."""
 
 
 class DownloadError(KbjobsError):

@@ -158,10 +158,12 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("languages_max_mb", 2048, "largest language pack that is unpacked", 1, 1_000_000),
     Setting("grace_seconds", 10.0, "seconds from SIGTERM to SIGKILL when a job is cancelled", 0, 3600),
-    Setting("stall_after", 300.0, "seconds without a sign of life before a worker is killed", 5, 86400),
+    Setting("stall_after", 300.0, "seconds without a heartbeat before a worker is killed", 5, 86400),
     Setting("on_finish", (), "command that the daemon runs after each job, as a list of words; in config.toml alone"),
     Setting("on_finish_seconds", 60.0, "seconds after which that command is killed, with all it has started", 1, 3600),
-    Setting("retry_seconds", 30.0, "first pause before a passing error is tried again; doubles, with jitter", 0, 3600),
+    Setting(
+        "retry_seconds", 30.0, "first pause before a transient error is tried again; doubles, with jitter", 0, 3600
+    ),
     Setting("nice", 0, "niceness of the workers", 0, 19),
     Setting("ionice", "none", "I/O class of the workers", choices=("none", "best-effort", "idle")),
     Setting("history_days", 90.0, "age at which kbjobs prune forgets ended jobs", 0, 36500),

@@ -20,7 +20,7 @@ from kbjobs.settings import Home
 from kbjobs.sources import register
 from tests.conftest import ROOT, write_pages
 
-README = (ROOT / "README.md").read_text()
+README = "\n".join(path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))))
 TROUBLES = (ROOT / "docs" / "troubleshooting.md").read_text()
 CRON_LINE = re.compile(r"^\s+(?:[\d*/,-]+\s+){5}(?P<command>\S.*)$", re.MULTILINE)
 CRON_LINES = [found["command"] for found in CRON_LINE.finditer(README)]

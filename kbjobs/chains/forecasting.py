@@ -28,7 +28,7 @@ class PhaseForecast:
     seconds: float | None
 
     def as_dict(self) -> dict[str, Any]:
-        """The phase as the JSON that ``--dry-run --json`` prints; null is what cannot be told."""
+        """The phase as the JSON that ``--dry-run --json`` prints; null is what is not known."""
         one = self.outlook
         return {
             "name": self.name,
@@ -57,19 +57,19 @@ class Forecast:
 
     @property
     def price_usd(self) -> float | None:
-        """Of all phases whose price can be told; None where there is none."""
+        """Of all phases whose price is known; None where there is none."""
         prices = [phase.outlook.price_usd for phase in self.phases if phase.outlook.price_usd is not None]
         return sum(prices) if prices else None
 
     @property
     def seconds(self) -> float | None:
-        """Of all phases whose time can be told; None where there is none."""
+        """Of all phases whose time is known; None where there is none."""
         known = [phase.seconds for phase in self.phases if phase.seconds is not None]
         return sum(known) if known else None
 
     @property
     def untimed(self) -> tuple[str, ...]:
-        """The phases whose time cannot be told."""
+        """The phases whose time is not known."""
         return tuple(phase.name for phase in self.phases if phase.seconds is None)
 
     def as_dict(self) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def run_chain(
                 raise
             progress.end(index, replace(entry, status=PhaseStatus.FAILED, error=_first_line(error)))
             if phase.on_error == "stop":
-                if isinstance(error, JobCancelled):  # of its own accord: nobody wished it to stop
+                if isinstance(error, JobCancelled):  # of its own accord: nobody asked it to stop
                     raise KbjobsError(f"phase {entry.name} gave up: {error.message}", error.hint) from error
                 raise
             log.exception("phase %s failed; the chain goes on", entry.name)

@@ -63,7 +63,7 @@ TIMEOUT = Annotated[
     typer.Option(help="Stop at a checkpoint after so much work: 3h.", metavar="DURATION", rich_help_panel=SUBMIT_PANEL),
 ]
 RETRIES = Annotated[
-    int, typer.Option(min=0, max=100, help="Try a passing error so often again.", rich_help_panel=SUBMIT_PANEL)
+    int, typer.Option(min=0, max=100, help="Try a transient error so often again.", rich_help_panel=SUBMIT_PANEL)
 ]
 RESUME = Annotated[
     bool,
@@ -198,7 +198,7 @@ def submit_to_each(chain: Chain, named: Sequence[str | None], options: dict[str,
 def _choose_sources(named: Sequence[str | None], all_sources: bool, damaged: DamagedSources) -> list[str | None]:
     """The sources that are named, or all that are registered; ``damaged`` is told of each that cannot be read.
 
-    Raises UsageError where both are wished, or neither; NotFoundError where there is none.
+    Raises UsageError where both are asked for, or neither; NotFoundError where there is none.
     """
     if bool(named) is all_sources:
         told = "a source and --all-sources were both given" if all_sources else "no source is named"

@@ -22,7 +22,7 @@ def cancel(
     every: Annotated[bool, typer.Option("--all", help="All live jobs.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """Stop jobs; what they have done is kept. The wish outlives a crash.
+    """Stop jobs; what they have done is kept. The request outlives a crash.
 
     Of several jobs, one that cannot be cancelled does not stop the others; the exit code is the worst.
 
@@ -41,7 +41,7 @@ def cancel(
         say(
             f"job {job.id} is cancelled."
             if job.status is Status.CANCELLED
-            else f"job {job.id} is told to stop at its next checkpoint; kbjobs wait {job.id} waits for that."
+            else f"job {job.id} is asked to stop at its next checkpoint; kbjobs wait {job.id} waits for that."
         )
     if not ids:
         say("Nothing runs and nothing waits.")

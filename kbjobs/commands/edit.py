@@ -29,7 +29,7 @@ def edit(
     until: Annotated[
         str | None, typer.Option(help="Stop at a checkpoint then; none: work to the end.", metavar="TIME")
     ] = None,
-    retries: Annotated[int | None, typer.Option(min=0, max=100, help="Try a passing error so often again.")] = None,
+    retries: Annotated[int | None, typer.Option(min=0, max=100, help="Try a transient error so often again.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
     """Change a job that waits; what is not given stays. One that runs is cancelled and resumed with other limits.

@@ -24,7 +24,7 @@ def resume(
     until: Annotated[str | None, typer.Option(help="Stop at a checkpoint then.", metavar="TIME")] = None,
     timeout: Annotated[str | None, typer.Option(help="Stop after so much work.", metavar="DURATION")] = None,
     not_before: Annotated[str | None, typer.Option(help="Wait until then.", metavar="TIME")] = None,
-    retries: Annotated[int | None, typer.Option(min=0, max=100, help="Try a passing error so often again.")] = None,
+    retries: Annotated[int | None, typer.Option(min=0, max=100, help="Try a transient error so often again.")] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return at once.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
 ) -> None:
@@ -44,6 +44,6 @@ def resume(
     if not ids:
         say("Nothing to resume.")
         return
-    wished = None if changes == LimitChanges() else changes
-    done = do_to_all(ids, lambda on_error: manager.resume_each(ids, on_error, wished))
+    wanted = None if changes == LimitChanges() else changes
+    done = do_to_all(ids, lambda on_error: manager.resume_each(ids, on_error, wanted))
     follow_again(manager, done, detach, as_json)

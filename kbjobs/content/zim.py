@@ -46,7 +46,7 @@ SIZE_LIMIT = 32 * 2**20
 """Largest item whose data are read, in bytes."""
 
 TIMEOUT = 60.0
-"""Seconds without a sign of life after which the reading process counts as hung."""
+"""Seconds without a heartbeat after which the reading process counts as hung."""
 
 MOST_LOSSES = 100
 """How often the reading process is started anew for one file; and `MOST_LOSSES_IN_A_ROW` without an entry between."""
@@ -147,7 +147,7 @@ class ZimFile:
 
     Args:
         path: of the file.
-        timeout: seconds without a sign of life after which the reading process counts as hung.
+        timeout: seconds without a heartbeat after which the reading process counts as hung.
 
     Raises ZimError where it cannot be opened. To be closed: it is a context manager.
     """
@@ -247,7 +247,7 @@ class ZimFile:
             if "end" in head:
                 self._is_idle = True
                 return
-            if "at" not in head:  # a sign of life
+            if "at" not in head:  # a heartbeat
                 continue
             place, in_a_row = head["at"] + 1, 0
             if "reason" in head:

@@ -42,7 +42,7 @@ WINDOW = 4_000_000
 """Most entries put in order at a time, 8 bytes each; a larger file's table is gone through more than once."""
 
 BEAT = 1.0
-"""Seconds between two signs of life while the table of a large file is read."""
+"""Seconds between two heartbeats while the table of a large file is read."""
 
 _CHUNK = 8_192  # entries whose place is read at a time
 _SPAN = 16 * 2**20

@@ -66,7 +66,7 @@ class Supervisor:
         self._kill_now = False
         self._is_superseded = False  # a newer program was installed, or has written the state
         self._overdue: dict[str, float] = {}  # run id -> when its limit of time was seen to have passed, monotonic
-        self._beats: dict[str, tuple[int, float]] = {}  # run id -> last sign of life, and when it was seen first
+        self._beats: dict[str, tuple[int, float]] = {}  # run id -> last heartbeat, and when it was seen first
         self._last_tick = time.monotonic()
         self._last_jobs_ended: float | None = None  # while the daemon ends, monotonic
 
@@ -293,7 +293,7 @@ class Supervisor:
         return alive
 
     def _kill_stalled(self, running: list[Job]) -> None:
-        """SIGKILL to workers that live but have given no sign of life for too long (a hung disk, SIGSTOP)."""
+        """SIGKILL to workers that live but have given no heartbeat for too long (a hung disk, SIGSTOP)."""
         now = time.monotonic()
         # Where this process itself was stopped or the machine slept, silence proves nothing.
         slept = now - self._last_tick > 2 * IDLE_SECONDS
@@ -304,7 +304,7 @@ class Supervisor:
             beat, since = self._beats.get(job.run_id, (-1, now))
             seen[job.run_id] = (job.beat, now if slept or beat != job.beat else since)
             if now - seen[job.run_id][1] > self.settings.number("stall_after"):
-                log.warning("job %d: no sign of life for %.0f s: killed", job.id, now - seen[job.run_id][1])
+                log.warning("job %d: no heartbeat for %.0f s: killed", job.id, now - seen[job.run_id][1])
                 kill_processes_of_run(job.run_id)
         self._beats = seen
 

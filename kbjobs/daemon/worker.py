@@ -39,7 +39,7 @@ from kbjobs.store.queue import Queue, StaleWorkerError
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Event
 
-WRITE_SECONDS = 0.3  # between two writes of progress, and two looks at the wish to cancel or to pause
+WRITE_SECONDS = 0.3  # between two writes of progress, and two looks at the request to cancel or to pause
 LOCK_SECONDS = 1.0  # between two looks whether to stop waiting for the source
 LOST = 70  # exit status of a worker whose run was ended by someone else
 
@@ -47,7 +47,7 @@ log = logging.getLogger("kbjobs.worker")
 
 
 class ProgressWriter:
-    """A thread that writes the newest report to the state and learns of the wish to cancel or to pause.
+    """A thread that writes the newest report to the state and learns of the request to cancel or to pause.
 
     It has a connection of its own, without a sync to disk at each write: progress may be lost with the power.
     Whoever puts the end of a phase on record holds ``writing``, so that no older report is written over it.
@@ -251,7 +251,7 @@ def _running_index(phases: Sequence[PhaseState]) -> int:
 
 
 def _can_retry(job: Job, index: int) -> bool:
-    """Whether a passing error of the phase is to be tried again."""
+    """Whether a transient error of the phase is to be tried again."""
     own = job.phases[index].retries
     allowed = job.retries if own is None else own
     return (job.retried if index == first_open(job.phases) else 0) < allowed

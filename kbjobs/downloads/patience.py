@@ -32,14 +32,14 @@ class Patience:
         self._last_byte = time.monotonic()
 
     def rest(self, error: AwayError, has_come_on: bool = False, here: int = 0) -> None:
-        """Wait before the next try, as long as the server wishes.
+        """Wait before the next try, as long as the server asks for.
 
         Args:
             error: of the last try.
             has_come_on: whether that has brought new bytes.
             here: bytes that are kept.
         Raises:
-            TransientError: it has had its time, or wishes for more.
+            TransientError: it has had its time, or asks for more.
         """
         if has_come_on:
             self._last_byte, self._pause = time.monotonic(), _FIRST_PAUSE

@@ -26,7 +26,7 @@ PIECE = 512 * 1024
 CONNECT_SECONDS = 15.0
 IDLE_SECONDS = 30.0
 """Without a byte for so long, a connection is given up."""
-_LOOK_SECONDS = 0.25  # how often a wish to stop is looked for
+_LOOK_SECONDS = 0.25  # how often a request to stop is looked for
 _MAX_REDIRECTS = 5
 _MAX_ASIDE = 64 * 1024  # bytes that are read of a body that is an error's
 _REDIRECTS = (301, 302, 303, 307, 308)

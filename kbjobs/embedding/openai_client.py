@@ -74,7 +74,7 @@ class OpenAIClient:
     Args:
         model: what is asked for, to be named in a message.
         key: the API key; it is sent to the API and goes nowhere else.
-        retries: how often a request is repeated after a passing error; RETRIES if not given.
+        retries: how often a request is repeated after a transient error; RETRIES if not given.
         timeout: seconds to wait for an answer.
         at_once: requests at the same time, at most.
     Raises:
@@ -115,12 +115,12 @@ class OpenAIClient:
         )
 
     def ask(self, tokens: int, send: Callable[[Any, dict[str, str]], Answer], *, retries: int | None = None) -> Answer:
-        """One answer of the API, after as many repetitions as passing errors need and are allowed.
+        """One answer of the API, after as many repetitions as transient errors need and are allowed.
 
         Args:
             tokens: what the request counts for the API's limit of tokens.
             send: sends it, by the library's client and with these headers.
-            retries: how often it is repeated after a passing error, where that is not as often as any other; 0 for
+            retries: how often it is repeated after a transient error, where that is not as often as any other; 0 for
                 what must not be done twice.
         Raises:
             RefusedRequestError: the API refuses what it was sent.

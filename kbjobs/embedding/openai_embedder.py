@@ -59,7 +59,7 @@ class OpenAIEmbedder:
         Args:
             model: the model to ask for.
             key: the API key; it is sent to the API and goes nowhere else.
-            retries: how often a request is repeated after a passing error; a few times if not given.
+            retries: how often a request is repeated after a transient error; a few times if not given.
             timeout: seconds to wait for an answer.
             at_once: requests at the same time, at most; how many there are the server's limits decide.
 

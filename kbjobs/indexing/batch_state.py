@@ -12,7 +12,8 @@ LONGEST = 30
 """The longest pause between two looks, in first pauses: five minutes, as the setting comes."""
 
 TRIES = 5
-"""How often a passage is sent whose request fails in passing, before it counts as one that cannot be embedded."""
+"""How often a passage is sent whose request fails for a transient reason, before it counts as one that cannot be
+embedded."""
 
 
 def state_name(model_key: str, job_id: int) -> str:
@@ -30,7 +31,7 @@ class BatchState:
         held_until: before that nothing is sent, since the account's queue is full; seconds since 1970.
         holds: in a row.
         failed: passages that cannot be embedded, by hash.
-        tries: how often a passage's request has failed in passing, by hash.
+        tries: how often a passage's request has failed for a transient reason, by hash.
     """
 
     name: str
@@ -80,7 +81,7 @@ class BatchState:
         return time.time() < self.held_until
 
     def count_failure(self, text_hash: str) -> bool:
-        """Count a request that has failed in passing; returns whether its passage is to be sent again."""
+        """Count a request that has failed for a transient reason; returns whether its passage is to be sent again."""
         self.tries[text_hash] = self.tries.get(text_hash, 0) + 1
         if self.tries[text_hash] < TRIES:
             return True

@@ -103,10 +103,10 @@ class BatchTaker:
     def _sort(
         self, batch: OpenBatch, sent: Sent, awaited: dict[str, int], refused: list[Line], gained: int
     ) -> KbjobsError | None:
-        """Note what failed for good and what failed in passing; returns the error with which the job is to end."""
+        """Note what failed for good and what for a transient reason; returns the error with which the job is to end."""
         problem: KbjobsError | None = None
         log, asked = self._context.log, len(awaited) + len(refused)
-        passing: list[Line] = []
+        transient: list[Line] = []
         for line in self._lines(batch, sent.errors, "errors", awaited):
             del awaited[line.text_hash]
             says = self._client.quote(line.says)
@@ -120,7 +120,7 @@ class BatchTaker:
                     f"Check that {OPENAI_KEY} may use {self._model.name}. {SET_KEY} What was bought is kept.",
                 )
             elif line.outcome is Outcome.PASSING:
-                passing.append(line)
+                transient.append(line)
             elif line.outcome is not Outcome.UNDONE:
                 refused.append(line)
         if not gained and REFUSED_IN_A_ROW <= len(refused) == asked:
@@ -128,7 +128,7 @@ class BatchTaker:
                 f"it refused all {len(refused)} passages of a batch{self._client.quote(refused[0].says)}"
             )
         # Where nothing at all came back it is not the passages' fault, and says nothing of them.
-        for line in passing if gained or len(passing) < REFUSED_IN_A_ROW else ():
+        for line in transient if gained or len(transient) < REFUSED_IN_A_ROW else ():
             if not self._state.count_failure(line.text_hash):
                 log.warning(
                     "not embedded: passage %s failed too often%s", line.text_hash, self._client.quote(line.says)

@@ -1,4 +1,4 @@
-"""Removing collections from the disk and, where wished, their vectors from the ledger."""
+"""Removing collections from the disk and, where asked for, their vectors from the ledger."""
 
 from __future__ import annotations
 

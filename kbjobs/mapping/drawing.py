@@ -41,7 +41,7 @@ READING, REDUCING, PARTING, LINKING = 0.6, 0.8, 0.9, 0.95  # parts of the phase 
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class MapRequest:
     """What is to be drawn: the ids of sources, how, and by models of which dimension (None: of any).
 
     ``is_of_one``: the map is that of a source, and lies under its name.
@@ -53,17 +53,17 @@ class Wish:
     dimension: int | None = None
 
 
-def draw_map(context: Context, wish: Wish) -> PhaseResult:
+def draw_map(context: Context, request: MapRequest) -> PhaseResult:
     """Draw the map and write it, unless it lies there already."""
-    sources, left = _find_sources(context, wish)
+    sources, left = _find_sources(context, request)
     for reason in left:
         context.log.warning("left out: %s", reason)
     folder = context.home.visualisation
     folder.mkdir(mode=0o700, exist_ok=True)
-    files = MapFiles(context.home.map_page(sources[0].id if wish.is_of_one else None))
+    files = MapFiles(context.home.map_page(sources[0].id if request.is_of_one else None))
     model = sources[0].model
     state = hash_json(
-        [FORMAT, page_version(), wish.method, model.key, [[one.id, one.name, one.state] for one in sources], left]
+        [FORMAT, page_version(), request.method, model.key, [[one.id, one.name, one.state] for one in sources], left]
     )
     if files.are_of(state):
         return _result(context, files, {"unchanged": True, "sources": [one.id for one in sources]}, left, "unchanged")
@@ -71,11 +71,11 @@ def draw_map(context: Context, wish: Wish) -> PhaseResult:
         documents = gather(context, sources, vectors, READING)
         if not documents.ids:
             raise MissingRequirementError(
-                _lacking(wish, f"usable vectors of {model.name}"), _advice(wish, model.dimension)
+                _lacking(request, f"usable vectors of {model.name}"), _advice(request, model.dimension)
             )
         context.progress(0, 1, "steps", "finding the axes", (READING, REDUCING))
         components = principal_components(vectors.blocks, vectors.count, model.dimension)
-        method = wish.method if vectors.count >= FEWEST_FOR_UMAP else "pca"
+        method = request.method if vectors.count >= FEWEST_FOR_UMAP else "pca"
         placed = reduce_by_umap(components.rows) if method == "umap" else components.rows
         context.progress(0, 1, "steps", "finding clusters", (REDUCING, PARTING))
         points, labels, rows = _arrange(documents, placed, components)
@@ -86,7 +86,7 @@ def draw_map(context: Context, wish: Wish) -> PhaseResult:
     facts = {
         "state": state,
         "format": FORMAT,
-        "title": _title(sources, wish),
+        "title": _title(sources, request),
         "method": method,
         "model": model.name,
         "dimension": model.dimension,
@@ -117,7 +117,7 @@ def draw_map(context: Context, wish: Wish) -> PhaseResult:
     }
     told = f"{counted(len(points.ids), 'document')} of {counted(len(sources), 'source')}"
     told += f", {counted(len(labels), 'cluster')}, {counted(len(links), 'link')}, by {model.name}"
-    if method != wish.method:
+    if method != request.method:
         told += f"; by principal components, as UMAP needs {FEWEST_FOR_UMAP} documents"
     if documents.left_out:
         told += f"; {counted(documents.left_out, 'document')} without a vector left out"
@@ -133,24 +133,24 @@ def _result(context: Context, files: MapFiles, counts: dict[str, Any], left: Seq
     return PhaseResult({**where, **counts, "left_out": list(left)}, f"{told}; {where['html']}")
 
 
-def _find_sources(context: Context, wish: Wish) -> tuple[list[MappedSource], list[str]]:
+def _find_sources(context: Context, request: MapRequest) -> tuple[list[MappedSource], list[str]]:
     """The sources that can be drawn together, and why others cannot. Raises MissingRequirementError where none can."""
     indexes: list[tuple[str, list[IndexedModel]]] = []
     left: list[str] = []
-    for source_id in wish.sources:
+    for source_id in request.sources:
         folder = SourceFolder(context.home.sources, source_id)
         try:
             folder.read()
         except KbjobsError as error:
-            if wish.is_of_one:
+            if request.is_of_one:
                 raise
             left.append(error.message)
             continue
-        indexes.append((source_id, _with_ledger(folder, lambda ledger: _usable_models(ledger, wish.dimension), [])))
+        indexes.append((source_id, _with_ledger(folder, lambda ledger: _usable_models(ledger, request.dimension), [])))
     key = choose_model(indexes, context.settings.text("model"))
     if key is None:
-        of = f" of dimension {wish.dimension}" if wish.dimension else ""
-        raise MissingRequirementError(_lacking(wish, f"vectors{of}"), _advice(wish, wish.dimension))
+        of = f" of dimension {request.dimension}" if request.dimension else ""
+        raise MissingRequirementError(_lacking(request, f"vectors{of}"), _advice(request, request.dimension))
     found = []
     for source_id, models in indexes:
         model = next((model for model in models if model.key == key), None)
@@ -184,22 +184,22 @@ def _state_of(model: IndexedModel, ledger: Ledger) -> str:
     return store.mapping_state(ledger, model.id, model.profile)
 
 
-def _lacking(wish: Wish, what: str) -> str:
-    if wish.is_of_one:
-        return f"source {wish.sources[0]!r} has no {what}"
-    return f"none of the sources {', '.join(wish.sources)} has {what}"
+def _lacking(request: MapRequest, what: str) -> str:
+    if request.is_of_one:
+        return f"source {request.sources[0]!r} has no {what}"
+    return f"none of the sources {', '.join(request.sources)} has {what}"
 
 
-def _advice(wish: Wish, dimension: int | None) -> str:
+def _advice(request: MapRequest, dimension: int | None) -> str:
     if dimension is None:
-        return f"Index it first: kbjobs run index-offline {wish.sources[0]}"
+        return f"Index it first: kbjobs run index-offline {request.sources[0]}"
     if dimension in LOCAL_DIMENSIONS:
-        return f"Index it first: kbjobs run index-offline {wish.sources[0]} --dimension {dimension}"
-    return f"Index it first: kbjobs run index-online {wish.sources[0]}"
+        return f"Index it first: kbjobs run index-offline {request.sources[0]} --dimension {dimension}"
+    return f"Index it first: kbjobs run index-online {request.sources[0]}"
 
 
-def _title(sources: Sequence[MappedSource], wish: Wish) -> str:
-    if wish.is_of_one or len(sources) <= 3:
+def _title(sources: Sequence[MappedSource], request: MapRequest) -> str:
+    if request.is_of_one or len(sources) <= 3:
         return ", ".join(one.name for one in sources)
     return counted(len(sources), "source")
 

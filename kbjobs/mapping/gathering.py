@@ -54,7 +54,7 @@ class Documents:
 
 
 class VectorFile:
-    """Vectors of one dimension, written once and read in blocks as often as is wished."""
+    """Vectors of one dimension, written once and read in blocks as often as is needed."""
 
     def __init__(self, folder: Path, dimension: int) -> None:
         self._file: BinaryIO = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115

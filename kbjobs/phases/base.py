@@ -46,7 +46,7 @@ class Advice(str):
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What a phase is expected to do; None is what cannot be told.
+    """What a phase is expected to do; None is what is not known.
 
     ``passages`` are those that it works on, of which ``new`` are embedded; ``price_usd`` is at list price; ``steps``
     are what takes the time, in the ``unit`` of its progress; ``seconds`` where it is known without a measured pace.

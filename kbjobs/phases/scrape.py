@@ -89,12 +89,12 @@ def foresee(home: Home, settings: Settings, source: SourceFolder, params: Scrape
 
 def run(context: Context, params: ScrapeParams) -> PhaseResult:
     """Scrape the site."""
-    from kbjobs.scraping.crawl import Wishes
+    from kbjobs.scraping.crawl import CrawlOptions
     from kbjobs.scraping.scrape import Request, scrape_site, tell_plan
 
     assert params.url is not None  # noqa: S101 — filled in by plan()
     chosen = {**DEFAULTS, **params.model_dump(exclude_none=True)}
-    wishes = Wishes(
+    options = CrawlOptions(
         chosen["page_limit"],
         chosen["max_depth"],
         chosen["request_delay"],
@@ -104,7 +104,7 @@ def run(context: Context, params: ScrapeParams) -> PhaseResult:
     request = Request(
         params.url,
         params.sitemap or "",
-        wishes,
+        options,
         chosen["allow_subdomains"],
         _split(params.include),
         _split(params.exclude),

@@ -109,10 +109,10 @@ def foresee(
 
 def run(context: Context, params: SuggestTagsParams) -> PhaseResult:
     """Suggest tags."""
-    from kbjobs.tagging.suggest import Wish, tag_source
+    from kbjobs.tagging.suggest import TagRequest, tag_source
 
     online = context.settings.text("tags_model") if params.provider == "openai" else None
-    return tag_source(context, Wish(params.model, online, params.fallback, params.force, params.dry_run))
+    return tag_source(context, TagRequest(params.model, online, params.fallback, params.force, params.dry_run))
 
 
 def advise(

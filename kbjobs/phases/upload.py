@@ -72,7 +72,7 @@ def run(context: Context, params: UploadParams) -> PhaseResult:
 JOB_TYPE = JobType(
     name="upload",
     label="Upload",
-    description="Send the pack of a source to a store: documents, metadata, passages, vectors, if wished its files.",
+    description="Send the pack of a source to a store: documents, metadata, passages, vectors, if asked for its files.",
     category="cloud",
     operation="upload",
     params=UploadParams,

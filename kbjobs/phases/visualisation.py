@@ -90,14 +90,14 @@ def list_worked_on(params: VisualisationParams) -> tuple[str, ...]:
 
 def run(context: Context, params: VisualisationParams) -> PhaseResult:
     """Draw it."""
-    from kbjobs.mapping.drawing import Wish, draw_map
+    from kbjobs.mapping.drawing import MapRequest, draw_map
 
     own = () if context.folder is None else (context.folder.id,)
     sources = (*own, *list_worked_on(params))
     if params.all_sources:
         sources = tuple(sorted(sources))  # the same map, whichever source the job is on
     is_of_one = bool(own) and not params.all_sources
-    return draw_map(context, Wish(sources, is_of_one, params.method, params.dimension))
+    return draw_map(context, MapRequest(sources, is_of_one, params.method, params.dimension))
 
 
 def advise(

@@ -63,7 +63,7 @@ class Changes:
     """The documents that are new or may have changed. ``scan`` is told what is unchanged, cannot be read or is gone.
 
     Args:
-        context: progress, and the wish to stop.
+        context: progress, and the request to stop.
         source: the source.
         found: its files.
         known: what is known of each document, by id.

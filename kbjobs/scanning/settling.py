@@ -17,7 +17,7 @@ def settle(context: Context, source: Source, ledger: Ledger, found: Enumerated, 
     """Resolve links, settle languages, mark what a language filter leaves out; returns how many documents that are.
 
     Args:
-        context: the wish to stop.
+        context: the request to stop.
         source: the source.
         ledger: its ledger.
         found: its files.

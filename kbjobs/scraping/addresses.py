@@ -79,7 +79,7 @@ def is_trap(url: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which addresses a run may fetch: those of the site, of its subdomains if wished, and of the patterns.
+    """Which addresses a run may fetch: those of the site, of its subdomains if asked for, and of the patterns.
 
     A pattern has ``*`` and ``?``, and is compared with the path and the query, or with the whole address where it
     begins with http. Without ``include`` all are included; ``exclude`` is stronger.

@@ -56,7 +56,7 @@ LEFT_OUT = "left out by --include or --exclude"  # of what was fetched before th
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class CrawlOptions:
     """What is to be fetched: at most ``page_limit`` pages, so many links deep, a fetch each ``delay`` seconds."""
 
     page_limit: int
@@ -85,11 +85,11 @@ class Crawl:
     """One run over a site.
 
     Args:
-        context: progress, and the wish to stop.
+        context: progress, and the request to stop.
         frontier: its addresses.
         fetcher: what fetches.
         scope: which of them may be fetched.
-        wishes: how many, and how fast.
+        options: how many, and how fast.
         pages: the folder of the files.
         home_site: the site of the start, whose files need no folder of their own.
     """
@@ -100,13 +100,13 @@ class Crawl:
         frontier: Frontier,
         fetcher: Fetcher,
         scope: Scope,
-        wishes: Wishes,
+        options: CrawlOptions,
         pages: Path,
         home_site: str,
     ) -> None:
         self.tally = Tally()
         self._context, self._frontier, self._fetcher = context, frontier, fetcher
-        self._scope, self._wishes, self._pages, self._home_site = scope, wishes, pages, home_site
+        self._scope, self._options, self._pages, self._home_site = scope, options, pages, home_site
         self._wiki: WikiApi | None = None
         self._at_once = AT_ONCE
         self._robots: dict[str, asyncio.Future[Robots]] = {}
@@ -114,7 +114,7 @@ class Crawl:
         self._last_had = ""
         self._reported = 0.0
         self._budget = 0
-        self._fetches_left = FETCHES_A_PAGE * (wishes.page_limit + AT_ONCE)
+        self._fetches_left = FETCHES_A_PAGE * (options.page_limit + AT_ONCE)
 
     @property
     def has_room(self) -> bool:
@@ -136,7 +136,7 @@ class Crawl:
         """
         counts = self._frontier.count()
         had = counts.of(SAVED) + counts.of(SAME) - self._frontier.count_moved()
-        self._budget = self._wishes.page_limit - had
+        self._budget = self._options.page_limit - had
         flying: deque[tuple[Address, asyncio.Task[Reply | FetchError]]] = deque()
         try:
             while True:
@@ -175,7 +175,7 @@ class Crawl:
             return
         ids = [address.id for address, _ in flying]
         budget = self._budget - pages_in_flight
-        for address in self._frontier.next(room, time.time(), self._wishes.wants_assets, ids):
+        for address in self._frontier.next(room, time.time(), self._options.wants_assets, ids):
             if not address.is_asset:
                 if budget <= 0:
                     continue
@@ -185,9 +185,9 @@ class Crawl:
 
     async def _wait_for_work(self) -> bool:
         """Wait until a queued address may be tried again; False where there is none, or no more are wanted."""
-        if self._fetches_left <= 0 or (self._budget <= 0 and not self._wishes.wants_assets):
+        if self._fetches_left <= 0 or (self._budget <= 0 and not self._options.wants_assets):
             return False
-        found = self._frontier.next(1, float("inf"), self._wishes.wants_assets)
+        found = self._frontier.next(1, float("inf"), self._options.wants_assets)
         if not found or (self._budget <= 0 and not found[0].is_asset):
             return False
         self._report()
@@ -304,7 +304,7 @@ class Crawl:
             # What was had before is not given up for it.
             self._commit_failure(address, "binary content" if reply.body.strip() else "empty page", False)
             return
-        links = self._links(found) if not address.page and address.depth < self._wishes.max_depth else []
+        links = self._links(found) if not address.page and address.depth < self._options.max_depth else []
         deeper = address.depth + 1
         if not address.is_asset and not found.may_keep:
             self._frontier.put(Fetched(address.id, SKIPPED, "noindex", address.file), links, (), deeper)
@@ -323,7 +323,7 @@ class Crawl:
             crash_point("scrape.saved")
         self._count(address, is_saved)
         etag, modified = reply.headers.get("etag", ""), reply.headers.get("last-modified", "")
-        assets = [one for one in found.assets if self._scope.is_on_site(one)] if self._wishes.wants_assets else []
+        assets = [one for one in found.assets if self._scope.is_on_site(one)] if self._options.wants_assets else []
         self._frontier.put(Fetched(address.id, SAVED, "", file, etag, modified, body_hash), links, assets, deeper)
 
     def _read(self, reply: Reply, kind: str, url: str) -> tuple[str, PageLinks]:
@@ -362,7 +362,7 @@ class Crawl:
         return state == SAVED and other == body_hash
 
     def _links(self, found: PageLinks) -> list[str]:
-        if not (self._wishes.follows_links and found.may_follow):
+        if not (self._options.follows_links and found.may_follow):
             return []
         return [url for url in found.links if self._scope.has(url)]
 
@@ -393,4 +393,4 @@ class Crawl:
         queued, failed = pages.of(QUEUED), pages.of(FAILED)
         rate = self.tally.fetched / max(0.001, now - self.tally.began)
         told = f"{done:,} fetched, {queued:,} queued, {failed:,} failed, {rate:.1f}/s"
-        self._context.progress(done, min(self._wishes.page_limit, done + queued), "pages", told, CRAWLING)
+        self._context.progress(done, min(self._options.page_limit, done + queued), "pages", told, CRAWLING)

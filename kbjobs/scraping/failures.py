@@ -52,7 +52,7 @@ def explain(error: Exception, url: str) -> FetchError:
     for kind, cause, is_temporary in CAUSES:
         for link in links:
             if isinstance(link, kind):
-                return FetchError(url, cause, describe(link), is_temporary=is_temporary or is_passing(link))
+                return FetchError(url, cause, describe(link), is_temporary=is_temporary or is_transient(link))
     return FetchError(url, "broken reply", str(error), is_temporary=True)
 
 
@@ -63,7 +63,7 @@ def chain_of(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def is_passing(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether a name is not found only because no server of names answers."""
     return isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
 

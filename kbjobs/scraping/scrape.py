@@ -13,7 +13,7 @@ from kbjobs.context import Context, PhaseResult
 from kbjobs.crashpoints import crash_point
 from kbjobs.errors import KbjobsError
 from kbjobs.scraping.addresses import Scope, normalise, site_of
-from kbjobs.scraping.crawl import Crawl, Wishes
+from kbjobs.scraping.crawl import Crawl, CrawlOptions
 from kbjobs.scraping.failures import FetchError
 from kbjobs.scraping.fetching import Fetcher
 from kbjobs.scraping.guard import Guard, find_private_hosts
@@ -46,7 +46,7 @@ class Request:
 
     url: str
     sitemap: str
-    wishes: Wishes
+    options: CrawlOptions
     allows_subdomains: bool
     include: tuple[str, ...]
     exclude: tuple[str, ...]
@@ -111,12 +111,14 @@ async def _with_fetcher(context: Context, request: Request, work: Callable[[Fetc
     if proxy:
         context.log.warning("through a proxy: that no private address is asked for is the proxy's to see to")
     guard = Guard(await find_private_hosts([request.url]))
-    async with Fetcher(agent, guard, Pace(request.wishes.delay), proxy=proxy or None) as fetcher:
+    async with Fetcher(agent, guard, Pace(request.options.delay), proxy=proxy or None) as fetcher:
         return await work(fetcher)
 
 
 async def _crawl(context: Context, request: Request, frontier: Frontier, fetcher: Fetcher) -> Crawl:
-    crawl = Crawl(context, frontier, fetcher, request.scope, request.wishes, context.source.pages, site_of(request.url))
+    crawl = Crawl(
+        context, frontier, fetcher, request.scope, request.options, context.source.pages, site_of(request.url)
+    )
     if not frontier.fact("sitemap read"):
         context.progress(0, 0, "pages", "reading robots.txt", eta_matters=False)
         robots = await watched(context, crawl.robots_of(request.url))
@@ -131,7 +133,7 @@ async def _crawl(context: Context, request: Request, frontier: Frontier, fetcher
         else:
             context.log.info("a MediaWiki, read through %s", wiki.api)
             context.source.fill({"name": wiki.name, "license": wiki.license})
-            await crawl_wiki(context, frontier, fetcher, request.scope, wiki, request.wishes.page_limit, crawl)
+            await crawl_wiki(context, frontier, fetcher, request.scope, wiki, request.options.page_limit, crawl)
     await crawl.run()
     if not any(frontier.files()):
         causes = frontier.causes(FAILED) | frontier.causes(SKIPPED)
@@ -182,7 +184,7 @@ async def _tell_plan(context: Context, request: Request, fetcher: Fetcher) -> Ph
     robots = await fetch_robots(fetcher, request.url)
     if robots.problem:
         raise KbjobsError(robots.problem, NO_SITE if robots.cause else UNREADABLE_ROBOTS)
-    delay = max(request.wishes.delay, robots.crawl_delay)
+    delay = max(request.options.delay, robots.crawl_delay)
     may_start = robots.allows(request.url)
     if request.reads_wiki and not request.sitemap and may_start:
         with suppress(FetchError):  # of an address that cannot be had no more is told than of a page
@@ -194,13 +196,13 @@ async def _tell_plan(context: Context, request: Request, fetcher: Fetcher) -> Ph
         urls, _ = await find_urls(fetcher, sitemap, request.scope.is_on_site, MOST_SITEMAP_URLS)
         found += [page for page, _ in urls]
     wanted = {url for url in map(normalise, found) if url is not None and request.scope.has(url) and robots.allows(url)}
-    pages = min(request.wishes.page_limit, len(wanted | {request.url}))
+    pages = min(request.options.page_limit, len(wanted | {request.url}))
     summary = f"robots.txt {'allows' if may_start else 'forbids'} {request.url}; "
     if found:
         summary += f"sitemaps name {counted(len(wanted), 'page')} of the site; "
     else:
         summary += "there is no sitemap, links are followed; "
-    summary += f"at most {counted(request.wishes.page_limit, 'page')}, one each {delay:g} s"
+    summary += f"at most {counted(request.options.page_limit, 'page')}, one each {delay:g} s"
     if found:
         summary += f": {counted(pages, 'page')} in about {duration(pages * delay)}"
     counts = {
@@ -213,14 +215,14 @@ async def _tell_plan(context: Context, request: Request, fetcher: Fetcher) -> Ph
 
 
 def _tell_wiki(request: Request, wiki: Wiki, delay: float) -> PhaseResult:
-    pages = min(request.wishes.page_limit, wiki.pages)
+    pages = min(request.options.page_limit, wiki.pages)
     counts = {
         "wiki": wiki.name, "license": wiki.license, "api": wiki.api, "pages_of_wiki": wiki.pages, "would_fetch": pages,
         "crawl_delay": delay, "is_allowed": True,
     }  # fmt: skip
     summary = (
         f"a MediaWiki, {wiki.name} ({wiki.license or 'no licence given'}), which counts {counted(wiki.pages, 'page')};"
-        f" at most {counted(request.wishes.page_limit, 'page')}, one each {delay:g} s:"
+        f" at most {counted(request.options.page_limit, 'page')}, one each {delay:g} s:"
         f" {counted(pages, 'page')} in about {duration(pages * delay)}"
     )
     return PhaseResult(counts, summary)

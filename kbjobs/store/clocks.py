@@ -1,6 +1,6 @@
 """Which clock is asked for what.
 
-The wall clock is for people and for what they wish ("not before 22:00"). Whether a process lives and how long
+The wall clock is for people and for what they ask for ("not before 22:00"). Whether a process lives and how long
 to wait is measured by the clock since boot, which nobody can set; its readings hold for one boot only.
 """
 

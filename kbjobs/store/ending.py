@@ -28,10 +28,13 @@ def refuse_beside_end(
     """
     if source is None:
         return
-    which = "" if ends_source else " AND ends_source = 1"  # by an index that has next to no rows
+    # Beside the jobs on the source itself those that work on it too, as a map of several does. Of them there are few:
+    # to delete is rare. All others look at an index that has next to no rows.
+    of_source = "(source = ?1 OR EXISTS (SELECT 1 FROM json_each(resources) WHERE value = 'source:' || ?1))"
+    which = of_source if ends_source else "source = ?1 AND ends_source = 1"
     found = connection.execute(
-        "SELECT id, type, status FROM jobs WHERE source = ? AND finished_at IS NULL AND key <> ? AND id IS NOT ?"
-        f"{which} ORDER BY id LIMIT 1",
+        "SELECT id, type, status FROM jobs WHERE finished_at IS NULL AND key <> ?2 AND id IS NOT ?3"
+        f" AND {which} ORDER BY id LIMIT 1",
         (source, key, job_id),
     ).fetchone()
     if found is None:

@@ -87,7 +87,7 @@ _ENDED = "printf('%s %020d', finished_at, id)"  # times are of whole seconds
 
 
 def resumable_jobs(queue: Queue) -> list[Job]:
-    """Jobs that ``resume`` accepts and that did not end by the user's own wish, the oldest first.
+    """Jobs that ``resume`` accepts and that did not end by the user's own request, the oldest first.
 
     Not those whose work another job has completed since, nor those whose source was deleted, but for the deletion.
     """

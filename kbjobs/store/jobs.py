@@ -34,7 +34,7 @@ class RunningPhase:
 class Report:
     """Progress of a whole job: percentage, the running phase, all phases, a message.
 
-    ``eta`` is the seconds left of the whole job, None where they cannot be told.
+    ``eta`` is the seconds left of the whole job, None where they is not known.
     """
 
     progress: float
@@ -48,7 +48,7 @@ class Report:
 class Job:
     """One job as it stood when it was read. Times are UTC ISO 8601, durations seconds, progress 0–100.
 
-    ``beat_at`` is when its worker last gave a sign of life; ``source_deleted_at``: its source, or one of that id, was.
+    ``beat_at`` is when its worker last gave a heartbeat; ``source_deleted_at``: its source, or one of that id, was.
     """
 
     id: int
@@ -153,7 +153,7 @@ class Job:
 class Limits:
     """When a job may run. ``not_before`` and ``until``: seconds since 1970; ``timeout``: seconds of work.
 
-    ``retries``: how often a passing error is tried again.
+    ``retries``: how often a transient error is tried again.
     """
 
     not_before: float | None = None

@@ -27,7 +27,7 @@ from kbjobs.store.transitions import Event, InvalidTransition, Status, after, be
 STATE_VERSION = 5
 
 
-# Pending, and neither the user's wish nor the pause after a passing error makes it wait.
+# Pending, and neither the user's request nor the pause after a transient error makes it wait.
 _DUE = (
     "status = 'pending' AND (not_before IS NULL OR not_before <= :wall)"
     " AND (retry_at IS NULL OR retry_boot <> :boot OR retry_at <= :boottime)"
@@ -172,7 +172,7 @@ class Queue(Runs):
         refuse_beside_end(self.connection, new.source, new.key, new.ends_source)
 
     def cancel(self, job_id: int) -> Job:
-        """Record the wish. A pending job is cancelled at once, a running one by its worker or the daemon.
+        """Record the request. A pending job is cancelled at once, a running one by its worker or the daemon.
 
         Raises UnavailableError, with the error of SQLite as its cause, where the state cannot be written.
         """

@@ -110,7 +110,7 @@ class Runs:
         dimension: int | None = None,
         operation: str | None = None,
     ) -> bool:
-        """Write progress, and so a sign of life; returns whether the job is to stop: a cancel or a pause is wished.
+        """Write progress, and so a heartbeat; returns whether the job is to stop: a cancel or a pause is requested.
 
         Raises StaleWorkerError.
 
@@ -145,7 +145,7 @@ class Runs:
         return bool(row[0][0])
 
     def postpone(self, job_id: int, run_id: str, seconds: float, error: str, duration: float) -> None:
-        """Give a running job back to the queue after a passing error, to be tried again in ``seconds``."""
+        """Give a running job back to the queue after a transient error, to be tried again in ``seconds``."""
         with transaction(self.connection):
             self._leave(job_id, run_id, Event.POSTPONE, None, f"tried again in {seconds:.0f} s: {error}", error, 0)
             self.connection.execute(
@@ -195,9 +195,9 @@ class Runs:
     def record_death(self, job_id: int, run_id: str, reason: str, max_deaths: int) -> Job | None:
         """The worker of this run is proven dead: requeue the job, or end it.
 
-        A wish to cancel ends it as cancelled; one that was told to stop for a pause did not die. ``max_deaths`` deaths
-        in a row without anything saved in between end it as interrupted; a reboot does not count. Returns None where
-        the run had already ended.
+        A request to cancel ends it as cancelled; one that was told to stop for a pause did not die. ``max_deaths``
+        deaths in a row without anything saved in between end it as interrupted; a reboot does not count. Returns None
+        where the run had already ended.
         """
         with transaction(self.connection):
             row = self.connection.execute(
@@ -227,7 +227,7 @@ class Runs:
                 message = f"its worker died {deaths} times without progress ({reason})"
             else:
                 event, message = Event.REQUEUE, f"goes on after: {reason}"
-            # It did nothing more after its last sign of life, however late its death was found.
+            # It did nothing more after its last heartbeat, however late its death was found.
             self._leave(job_id, run_id, event, exit_code, message, reason, deaths, more, died_at=row["beat_at"])
             return self.get(job_id)
 
@@ -263,11 +263,11 @@ class Runs:
     ) -> None:
         """The one way out of running: status, locks and attempt in the caller's transaction.
 
-        ``more``: further columns of the job and their values; ``died_at``: the last sign of life of a dead worker.
+        ``more``: further columns of the job and their values; ``died_at``: the last heartbeat of a dead worker.
         """
         message, error = plain(message), None if error is None else plain(error)
         if event in (Event.REQUEUE, Event.POSTPONE, Event.WAIT) and self.get(job_id).cancel_requested:
-            # Nothing that would run again is left of a job that the user wished to end.
+            # Nothing that would run again is left of a job that the user asked to end.
             event, exit_code, message = Event.CANCEL, ExitCode.CANCELLED, "cancelled; what was done is kept"
         if exit_code is None:
             more = {"phases": dump_phases(reopened(self.get(job_id).phases, also_passed=False)), **(more or {})}

@@ -154,12 +154,12 @@ class SourceFolder:
 
     def read_scrape(self) -> dict[str, Any]:
         """How the source was scraped last: parameters of scrape; nothing where it never was."""
-        wishes = self._load().get("scrape") if self.manifest.exists() else None
-        return wishes if isinstance(wishes, dict) else {}
+        options = self._load().get("scrape") if self.manifest.exists() else None
+        return options if isinstance(options, dict) else {}
 
-    def write_scrape(self, wishes: dict[str, Any]) -> None:
+    def write_scrape(self, options: dict[str, Any]) -> None:
         """Remember how the source is scraped; all else stays as it stands in the manifest now."""
-        self._save({**self._load(), "scrape": wishes})
+        self._save({**self._load(), "scrape": options})
 
     def read_pack(self) -> dict[str, Any]:
         """Which pack the source was installed from; nothing where it was not."""

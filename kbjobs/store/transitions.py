@@ -26,11 +26,11 @@ class Event(StrEnum):
     REQUEUE = "requeue"  # after a crash, or when the daemon stops
     INTERRUPT = "interrupt"  # its worker died too often without progress
     EXPIRE = "expire"  # a time limit was reached
-    POSTPONE = "postpone"  # a passing error: it is tried again by itself, later
+    POSTPONE = "postpone"  # a transient error: it is tried again by itself, later
     WAIT = "wait"  # it has nothing to do but to wait, and goes on by itself, later
-    RESUME = "resume"  # the user's wish to go on from what is saved
-    RETRY = "retry"  # the user's wish to run it again from the start
-    DISCARD = "discard"  # the user's wish not to go on with it
+    RESUME = "resume"  # the user's request to go on from what is saved
+    RETRY = "retry"  # the user's request to run it again from the start
+    DISCARD = "discard"  # the user's request not to go on with it
 
 
 LIVE = frozenset({Status.PENDING, Status.RUNNING})

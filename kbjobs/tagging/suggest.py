@@ -21,7 +21,7 @@ from kbjobs.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class TagRequest:
     """How tags are to be suggested.
 
     ``local_model``: None where none is on this machine. ``online_model``: None to ask nobody. ``may_fall_back``: where
@@ -46,7 +46,7 @@ class _Made:
     told: str
 
 
-def tag_source(context: Context, wish: Wish) -> PhaseResult:
+def tag_source(context: Context, request: TagRequest) -> PhaseResult:
     """Suggest tags for the context's source and write them to its manifest, or tell what that would take."""
     source = context.source
     vocabulary = load_vocabulary(context.home, context.settings)
@@ -57,16 +57,16 @@ def tag_source(context: Context, wish: Wish) -> PhaseResult:
             raise MissingRequirementError(
                 f"source {source.id!r} has no documents in its ledger", f"kbjobs run metadata {source.id}"
             )
-        if wish.dry_run:
-            return _estimate(context, ledger, wish, documents, vocabulary)
+        if request.dry_run:
+            return _estimate(context, ledger, request, documents, vocabulary)
 
         def is_new(model: str) -> bool:
-            return wish.force or not is_current(source, current_state(ledger, vocabulary, model), model)
+            return request.force or not is_current(source, current_state(ledger, vocabulary, model), model)
 
-        if wish.online_model is not None:
-            made = _ask(context, ledger, wish, wish.online_model, documents, vocabulary, is_new)
+        if request.online_model is not None:
+            made = _ask(context, ledger, request, request.online_model, documents, vocabulary, is_new)
         else:
-            made = _compare(context, ledger, wish, documents, vocabulary, is_new)
+            made = _compare(context, ledger, request, documents, vocabulary, is_new)
         if made is None:
             return _unchanged(context, documents)
         state = current_state(ledger, vocabulary, made.model)
@@ -124,13 +124,13 @@ def _unchanged(context: Context, documents: Sequence[TaggedDocument]) -> PhaseRe
 def _compare(
     context: Context,
     ledger: Ledger,
-    wish: Wish,
+    request: TagRequest,
     documents: Sequence[TaggedDocument],
     vocabulary: Vocabulary,
     is_new: Callable[[str], bool],
 ) -> _Made | None:
     """Suggestions by the local model; None where those that are there would be made again."""
-    model = wish.local_model
+    model = request.local_model
     if model is None:
         raise MissingRequirementError(
             "no local model is on this machine that could suggest tags", "See kbjobs doctor, or use --provider openai."
@@ -146,7 +146,7 @@ def _compare(
 def _ask(
     context: Context,
     ledger: Ledger,
-    wish: Wish,
+    request: TagRequest,
     model: str,
     documents: Sequence[TaggedDocument],
     vocabulary: Vocabulary,
@@ -160,7 +160,7 @@ def _ask(
     price = Price.read(context.settings, online.PRICE)
     prompt = online.prepare(context, ledger, model, documents, vocabulary)
     context.log.info("asking %s: %s", model, online.describe(prompt, price))
-    asked = online.ask_for_tags(context, prompt, vocabulary, wish.may_fall_back)
+    asked = online.ask_for_tags(context, prompt, vocabulary, request.may_fall_back)
     paid = {
         "tokens": asked.sent,
         "tokens_answered": asked.answered,
@@ -184,22 +184,22 @@ def _ask(
     reason = _tell_problem(asked.problem, len(asked.answers), model)
     context.log.warning("tags are suggested locally: %s", reason)
     try:
-        made = _compare(context, ledger, wish, documents, vocabulary, is_new)
+        made = _compare(context, ledger, request, documents, vocabulary, is_new)
     except KbjobsError as error:
         error.message = f"{reason}; and {error.message}"
         error.args = (error.message,)
         raise
     told = f"; suggested locally, because {reason}" + (bought if asked.answers else "")
     if made is None:
-        made = _kept(context, wish)
+        made = _kept(context, request)
     return _Made(made.model, "local", made.tags, {**made.counts, "fell_back": reason, **paid}, told)
 
 
-def _kept(context: Context, wish: Wish) -> _Made:
+def _kept(context: Context, request: TagRequest) -> _Made:
     """The local suggestions that are there already."""
     kept = context.source.read().suggested_tags or {}
     counts = {"judged": int(kept.get("documents", 0)), "embedded": 0}
-    return _Made(str(wish.local_model), "local", list(kept.get("tags", [])), counts, "")
+    return _Made(str(request.local_model), "local", list(kept.get("tags", [])), counts, "")
 
 
 def _tell_problem(problem: str, answers: int, model: str) -> str:
@@ -209,34 +209,33 @@ def _tell_problem(problem: str, answers: int, model: str) -> str:
 
 
 def _estimate(
-    context: Context, ledger: Ledger, wish: Wish, documents: Sequence[TaggedDocument], vocabulary: Vocabulary
+    context: Context, ledger: Ledger, request: TagRequest, documents: Sequence[TaggedDocument], vocabulary: Vocabulary
 ) -> PhaseResult:
     """What a run would look at and pay."""
     counts: dict[str, Any] = {"dry_run": True, "documents": len(documents), "embedded": 0}
     nothing = "dry run, nothing was bought or changed"
-    if wish.online_model is None:
-        told = (
-            f"the {counted(len(documents), 'document')} would be compared by {wish.local_model}, here and for nothing"
-        )
-        return PhaseResult({**counts, "provider": "local", "model": wish.local_model}, f"{nothing}: {told}")
+    if request.online_model is None:
+        size = counted(len(documents), "document")
+        told = f"the {size} would be compared by {request.local_model}, here and for nothing"
+        return PhaseResult({**counts, "provider": "local", "model": request.local_model}, f"{nothing}: {told}")
     from kbjobs.tagging import online
     from kbjobs.tagging.limits import ANSWER_TOKENS
 
     price = Price.read(context.settings, online.PRICE)
-    prompt = online.prepare(context, ledger, wish.online_model, documents, vocabulary)
+    prompt = online.prepare(context, ledger, request.online_model, documents, vocabulary)
     counts |= {
         "provider": "openai",
-        "model": wish.online_model,
+        "model": request.online_model,
         "sample": len(prompt.shown),
         "tokens": prompt.tokens,
         "tokens_answered": ANSWER_TOKENS,
         "price_usd": round(price.of(prompt.tokens, ANSWER_TOKENS), 8),
         "price_of": price.since,
         "unchanged": is_current(
-            context.source, current_state(ledger, vocabulary, wish.online_model), wish.online_model
+            context.source, current_state(ledger, vocabulary, request.online_model), request.online_model
         ),
     }
-    told = f"{wish.online_model} would be shown {online.describe(prompt, price)}"
-    if counts["unchanged"] and not wish.force:
+    told = f"{request.online_model} would be shown {online.describe(prompt, price)}"
+    if counts["unchanged"] and not request.force:
         told += "; but nothing has changed since it suggested tags: only with --force"
     return PhaseResult(counts, f"{nothing}: {told}")

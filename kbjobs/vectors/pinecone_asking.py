@@ -61,7 +61,7 @@ class Asking:
         key: that of the API, kept out of what is told.
         index: the name of the index, for messages.
         at_once: requests at the same time, at most.
-        retries: how often a request is repeated after a passing error.
+        retries: how often a request is repeated after a transient error.
     """
 
     def __init__(self, key: str, index: str, at_once: int, retries: int = RETRIES) -> None:
@@ -123,7 +123,7 @@ class Asking:
         self.limits.interrupt()
 
     def _weigh(self, error: Any, turn: Any, tries: int) -> float:
-        """Let the limits know of a passing failure; the seconds until another try."""
+        """Let the limits know of a transient failure; the seconds until another try."""
         backoff = min(LONGEST_WAIT, FIRST_WAIT * 2.0**tries) * random.uniform(0.75, 1.25)  # noqa: S311
         headers = getattr(error, "headers", None) or {}
         asked = read_retry_after(str(headers.get("retry-after", "")))

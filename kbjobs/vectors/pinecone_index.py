@@ -72,7 +72,7 @@ class PineconeIndex:
         hosts: the file that remembers where indexes are.
         dimension: how long the vectors must be.
         at_once: requests at the same time, at most.
-        retries: how often a request is repeated after a passing error; as usual if not given.
+        retries: how often a request is repeated after a transient error; as usual if not given.
         timeout: seconds to wait for an answer.
     Raises:
         MissingRequirementError: there is no key, or it cannot be one.

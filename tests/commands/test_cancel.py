@@ -36,7 +36,7 @@ def test_a_running_job_stops_at_its_next_checkpoint(home: Home, source: str, kbj
     manager = JobManager(home)
     job_id = manager.submit("steps", source, count=600, seconds=0.05)
     wait_until(lambda: manager.get_status(job_id).phase)
-    assert "job 1 is told to stop at its next checkpoint; kbjobs wait 1" in kbjobs("cancel", "1").stderr
+    assert "job 1 is asked to stop at its next checkpoint; kbjobs wait 1" in kbjobs("cancel", "1").stderr
     assert "cancelled; what was done is kept" in kbjobs("wait", "1", check=9).stderr
 
 

@@ -123,7 +123,7 @@ def test_a_stopped_worker_is_killed_and_its_job_requeued(manager: JobManager, mo
     assert (done.status, done.attempt) == (Status.COMPLETED, 2)
     assert not is_alive(job.pid)
     assert steps_done(manager.home, "a") == [(job_id, step) for step in range(12)]
-    assert "no sign of life" in manager.home.daemon_log.read_text()
+    assert "no heartbeat" in manager.home.daemon_log.read_text()
 
 
 def test_a_worker_that_comes_back_changes_nothing(manager: JobManager) -> None:

@@ -63,7 +63,7 @@ def test_only_the_jobs_of_the_source_stop(home: Home, manager: JobManager) -> No
     assert (still.status, still.run_id) == (Status.RUNNING, second.run_id)
 
 
-def test_a_worker_deaf_to_the_wish_is_killed_and_that_is_no_death(
+def test_a_worker_deaf_to_the_request_is_killed_and_that_is_no_death(
     home: Home, manager: JobManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KBJOBS_GRACE_SECONDS", "0.3")

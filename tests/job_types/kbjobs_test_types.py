@@ -31,7 +31,7 @@ class StepsParams(Params):
     seconds: float = Field(0.0, ge=0, description="How long each takes.")
     number: int = Field(0, description="Tells jobs apart.")
     misbehave: Literal["no", "spawn", "deaf", "busy", "memory", "idle"] = Field("no", description="What goes wrong.")
-    fail_first: int = Field(0, description="Raise a passing error in the first attempts.")
+    fail_first: int = Field(0, description="Raise a transient error in the first attempts.")
     fail_documents: int = Field(0, description="So many documents cannot be processed.")
     fail: bool = Field(False, description="Fail after the steps, as long as the source has no file 'mended'.")
     says: str = Field("", description="What it logs first, and says when it fails.")

@@ -12,7 +12,7 @@ import numpy as np
 
 from kbjobs.content.document import Document, document_id
 from kbjobs.context import PhaseResult
-from kbjobs.mapping.drawing import Wish, draw_map
+from kbjobs.mapping.drawing import MapRequest, draw_map
 from kbjobs.settings import Home
 from kbjobs.sources import register
 from kbjobs.store.ledger import Ledger
@@ -86,12 +86,12 @@ def fill_map(
 
 def draw_source(home: Home, source: str, method: str = "pca") -> PhaseResult:
     """Draw the map of one source in this process."""
-    return draw_map(context(home, source), Wish((source,), True, method))
+    return draw_map(context(home, source), MapRequest((source,), True, method))
 
 
 def draw_several(home: Home, *sources: str, dimension: int | None = None) -> PhaseResult:
     """Draw the map of several in this process."""
-    return draw_map(replace(context(home, sources[0]), folder=None), Wish(sources, False, "pca", dimension))
+    return draw_map(replace(context(home, sources[0]), folder=None), MapRequest(sources, False, "pca", dimension))
 
 
 def mixed_documents(source: str, count: int, languages: tuple[str, ...] = ("en", "fr")) -> list[Document]:

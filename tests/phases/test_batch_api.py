@@ -616,7 +616,7 @@ def test_who_goes_on_waiting_does_not_read_the_source(home: Home, docs: Path, op
 
 
 def test_a_stop_does_not_wait_for_a_server_that_is_down(home: Home, docs: Path, openai_api: OpenAIServer) -> None:
-    """The next repetition would be in seconds; the wish to stop ends the wait for it, and is no failure."""
+    """The next repetition would be in seconds; the request to stop ends the wait for it, and is no failure."""
     openai_api.desk.faults = [("GET", "/batches/", 503)] * 20
     with pytest.raises(JobWaits):
         index(home, batch_api=True)

@@ -256,6 +256,22 @@ def test_it_is_refused_while_a_job_of_the_source_waits_or_runs(
     assert wait_ended(manager, manager.submit("delete_source", "docs", confirm="docs")).exit_code == 0
 
 
+def test_it_is_refused_while_a_job_over_several_sources_waits_for_it(
+    home: Home, manager: JobManager, docs: Path, tmp_path: Path, test_types: None
+) -> None:
+    register(home, "other", [write_pages(tmp_path / "others", 1)])
+    for name in ("docs", "other"):
+        wait_ended(manager, manager.submit("metadata", name))
+    holding = manager.submit("steps", "other", count=500, seconds=0.02)
+    waiting = manager.submit("visualisation", None, sources=["docs", "other"])
+    with pytest.raises(ConflictError, match=rf"is pending: job {waiting} \(visualisation\)"):
+        manager.submit("delete_source", "docs", confirm="docs")
+    manager.cancel(waiting)
+    assert wait_ended(manager, manager.submit("delete_source", "docs", confirm="docs")).exit_code == 0
+    manager.cancel(holding)
+    wait_ended(manager, holding)
+
+
 def test_two_submits_at_the_same_moment_meet_in_the_database(home: Home, manager: JobManager, docs: Path) -> None:
     """Both were planned before either was queued."""
     home.prepare()

@@ -52,7 +52,7 @@ def vectors(home: Home, dimension: int) -> int:
 
 
 def kill(manager: JobManager, job_id: int, daemon: bool = False) -> None:
-    """SIGKILL to the worker, and to the daemon where wished; returns once the next attempt runs."""
+    """SIGKILL to the worker, and to the daemon where asked for; returns once the next attempt runs."""
     job = manager.get_status(job_id)
     assert job.pid is not None
     if daemon:

@@ -218,8 +218,8 @@ def test_an_etag_that_no_request_can_carry(home: Home, tag: str) -> None:
 
 
 def stop_scrape(home: Home, url: str, is_stopping: Callable[[], bool], **params: Any) -> None:
-    wishes = ScrapeParams(url=url, request_delay=0.0, **params)
-    plan = scrape.plan(home, Settings(home), SourceFolder(home.sources, "site"), wishes)
+    options = ScrapeParams(url=url, request_delay=0.0, **params)
+    plan = scrape.plan(home, Settings(home), SourceFolder(home.sources, "site"), options)
     with pytest.raises(JobCancelled):
         scrape.run(context(home, "site", is_stopping), plan.params)
 

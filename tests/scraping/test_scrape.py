@@ -28,8 +28,8 @@ from tests.servers.site_server import Page, SiteServer
 
 def scrape_site(home: Home, url: str | None = None, source: str = "site", **params: Any) -> PhaseResult:
     folder = SourceFolder(home.sources, source)
-    wishes = {"request_delay": 0.0, **params} if not folder.manifest.exists() else params
-    plan = scrape.plan(home, Settings(home), folder, ScrapeParams(url=url, **wishes))
+    options = {"request_delay": 0.0, **params} if not folder.manifest.exists() else params
+    plan = scrape.plan(home, Settings(home), folder, ScrapeParams(url=url, **options))
     return scrape.run(context(home, source), plan.params)
 
 
@@ -217,10 +217,10 @@ def test_a_picture_that_moved_is_no_page(home: Home) -> None:
 
 def test_all_who_wait_for_a_robots_txt_are_told_that_it_cannot_be_read(home: Home, tmp_path: Path) -> None:
     async def ask(url: str) -> list[str]:
-        wishes = crawl.Wishes(10, 3, 0.0, True, False)
+        options = crawl.CrawlOptions(10, 3, 0.0, True, False)
         async with Fetcher("kbjobs", Guard(["127.0.0.1"])) as fetcher:
             one = crawl.Crawl(context(home, "site"), Frontier(tmp_path / "scrape.db"), fetcher,
-                              Scope(frozenset()), wishes, tmp_path, "")  # fmt: skip
+                              Scope(frozenset()), options, tmp_path, "")  # fmt: skip
             robots = await asyncio.gather(*(one.robots_of(f"{url}/{number}") for number in range(3)))
         return [each.problem for each in robots]
 

@@ -88,7 +88,7 @@ def test_a_running_job_is_told_to_stop_and_is_not_counted_as_dead(queue: Queue) 
     claim(queue, "r1")
     assert queue.record_progress(job, "r1", 5, 1.0) is False
     assert put_pause(queue.connection, None, stop_running=False).stopping == ()
-    assert queue.record_progress(job, "r1", 5, 1.0) is False  # it was not wished that it stops
+    assert queue.record_progress(job, "r1", 5, 1.0) is False  # it was not asked to stop
     assert put_pause(queue.connection, None, stop_running=True).stopping == (job,)
     assert queue.record_progress(job, "r1", 5, 1.0) is True
     queue.release(job, "r1")

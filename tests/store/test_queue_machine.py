@@ -1,7 +1,7 @@
 """A Hypothesis state machine over the real queue against a simple model.
 
 Submit, claim, progress, finish, cancel, pause, crash, recover, resume, time passing, and two daemons racing: whatever
-the order, no job is lost, none runs twice, none is revived against the user's wish, none begins under a pause, no
+the order, no job is lost, none runs twice, none is revived against the user's request, none begins under a pause, no
 source has two, and each end is noted once.
 """
 

@@ -81,6 +81,8 @@ def running(*options: str) -> Iterator[Builder]:
         if process.poll() is None:
             process.kill()
         process.wait()
+        process.stdout.close()
+        process.stderr.close()
 
 
 Start = Callable[..., Any]
@@ -100,9 +102,9 @@ def api(builder: Builder) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium."""
+    """Chromium. Not for the whole run: while it is open, its library holds the event loop of the thread."""
     from playwright.sync_api import sync_playwright
 
     executable = real_input(CHROMIUM, "Debian's chromium (tests/real/fetch_inputs.sh)")

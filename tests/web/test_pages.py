@@ -14,7 +14,8 @@ from kbjobs.api import JobManager
 from kbjobs.settings import Home
 from kbjobs.sources import register
 from tests.conftest import ROOT, Kbjobs, real_input, wait_ended, wait_until, write_pages
-from tests.web.conftest import Builder
+from tests.servers.line import HOST, Line
+from tests.web.conftest import Builder, running
 
 HOSTILE = "</title><script>document.title='taken'</script><img src=x onerror=document.title='taken'>"
 PAGES = ("/jobs", "/jobs/1", "/history", "/history?status=failed", "/sources", "/sources/wiki", "/search",
@@ -220,3 +221,37 @@ def test_the_heap_does_not_grow_with_events(
     submit(225)
     expect(page.locator("section[aria-labelledby=ended] tr[data-job='250']")).to_have_count(1)
     assert heap() <= 1.2 * first
+
+
+def test_a_laptop_that_slept_sees_what_has_happened_since(
+    home: Home, browser: Browser, kbjobs: Kbjobs, tmp_path: Path, test_types: None
+) -> None:
+    register(home, "wiki", [write_pages(tmp_path / "pages", 1)])
+    with running("--name", HOST) as builder, Line(builder.port) as line:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(builder.url.replace("127.0.0.1", HOST))
+        expect(page.locator("#running")).to_have_text("Running (0)")
+        line.cut()
+        expect(page.locator("#told")).to_contain_text("No connection", timeout=15_000)
+        kbjobs("run", "steps", "wiki", "--count", "1")
+        line.mend()
+        expect(page.locator("#ended")).to_have_text("Ended within a day (1)", timeout=15_000)
+        expect(page.locator("#told")).to_have_text("")
+        context.close()
+
+
+def test_the_browser_tells_of_an_end_if_asked(home: Home, page: Page, kbjobs: Kbjobs, tmp_path: Path) -> None:
+    register(home, "wiki", [write_pages(tmp_path / "pages", 1)])
+    page.context.grant_permissions(["notifications"])
+    # A browser without a screen shows none: what it is asked to show is noted.
+    page.evaluate(
+        "() => { window.noted = []; const real = Notification; window.Notification = class extends real {"
+        " constructor(title, options) { super(title, options); noted.push(title); } } }"
+    )
+    page.get_by_role("button", name="Notify me").click()
+    expect(page.get_by_role("button", name="Notify me")).to_have_attribute("aria-pressed", "true")
+    kbjobs("run", "steps", "wiki", "--count", "5", "--seconds", "0.2")
+    expect(page.locator("#ended")).to_have_text("Ended within a day (1)")
+    wait_until(lambda: page.evaluate("noted"))
+    assert page.evaluate("noted") == ["Job 1 steps wiki: completed"]

@@ -53,7 +53,7 @@ class PhaseTable(BaseModel):
         "stop", description="What a failure does: stop the chain, or continue with the next phase."
     )
     retries: int | None = Field(
-        None, ge=0, le=MAX_RETRIES, description="How often a passing error is tried again; default: --retries."
+        None, ge=0, le=MAX_RETRIES, description="How often a transient error is tried again; default: --retries."
     )
 
 

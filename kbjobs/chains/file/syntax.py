@@ -90,7 +90,7 @@ def _long_key(text: str) -> Diagnostic | None:
     if positions.long_keys:
         span = positions.span(positions.long_keys[0])
         line, column, length = span.line, span.column, span.length
-    elif positions.has_error:  # it cannot be told whether that is a key
+    elif positions.has_error:  # it is not known whether that is a key
         (line, column), length = _place(text, found.start()), len(found.group())
     else:
         return None

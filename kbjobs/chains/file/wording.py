@@ -115,7 +115,7 @@ def _lengths(schema: dict[str, Any]) -> str:
 
 
 def schema_at(schema: dict[str, Any], path: Sequence[str | int]) -> dict[str, Any]:
-    """The part of a JSON Schema that stands for a value inside, empty where that cannot be told."""
+    """The part of a JSON Schema that stands for a value inside, empty where that is not known."""
     definitions = schema.get("$defs", {})
     here = schema
     for part in path:

@@ -81,9 +81,9 @@ function listGroups(shown, visible, onToggle) {
   document.getElementById("legend").replaceChildren(
     ...shown.map((one, group) => {
       const button = element("button", null, { type: "button" });
-      button.append(swatch(group), element("span", one.name, { dir: "auto" }), element("span", number(one.size)));
+      button.append(swatch(group), element("span", one.name, { dir: "auto" }), " ", element("span", number(one.size)));
       button.setAttribute("aria-pressed", String(visible[group] === 1));
-      button.setAttribute("aria-label", `${one.name}, ${counted(one.size, "document")}, shown`);
+      button.setAttribute("aria-label", `${one.name} ${counted(one.size, "document")}, shown`);
       button.addEventListener("click", () => {
         visible[group] = 1 - visible[group];
         button.setAttribute("aria-pressed", String(visible[group] === 1));

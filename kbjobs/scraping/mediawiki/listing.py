@@ -136,7 +136,7 @@ class PageList:
         return _read_time(answer)
 
     async def _changes_since(self, since: str) -> tuple[str, list[str] | None]:
-        """The wiki's time, and the titles that something happened to since; None where that cannot be told."""
+        """The wiki's time, and the titles that something happened to since; None where that is not known."""
         oldest = await self._api.ask_patiently(
             action="query", list="recentchanges", rcdir="newer", rclimit=1, rcprop="timestamp", curtimestamp=1
         )
