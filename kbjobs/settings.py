@@ -216,21 +216,16 @@ class Settings:
 
     def integer(self, name: str) -> int:
         """The value of a whole-number setting."""
-        return int(self._scalar(name))
+        return int(self.text(name))
 
     def number(self, name: str) -> float:
         """The value of a numeric setting."""
-        return float(self._scalar(name))
+        return float(self.text(name))
 
     def words(self, name: str) -> tuple[str, ...]:
         """The words of a setting that is a command."""
         value = self.values[name].value
         assert isinstance(value, tuple)  # noqa: S101
-        return value
-
-    def _scalar(self, name: str) -> str | int | float:
-        value = self.values[name].value
-        assert not isinstance(value, tuple)  # noqa: S101
         return value
 
 

@@ -115,6 +115,7 @@ def test_a_kill_around_the_command_never_runs_it_twice(
     assert says_so or is_told
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(FACTOR))
 def test_random_kills_of_the_daemon_tell_each_end_at_most_once(
     home: Home, manager: JobManager, told: Path, seed: int
@@ -140,6 +141,7 @@ def test_random_kills_of_the_daemon_tell_each_end_at_most_once(
         assert "on_finish may not have run" in home.log_file(job_id, manager.get_status(job_id).attempt).read_text()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(FACTOR))
 def test_random_kills_and_pauses_lose_no_step_and_do_none_twice(home: Home, manager: JobManager, seed: int) -> None:
     generator = random.Random(seed)
