@@ -141,7 +141,9 @@ def test_one_that_takes_too_long_is_killed_with_all_its_children(
 def test_what_it_leaves_in_the_background_ends_with_it(
     manager: JobManager, configure: Configure, told: Path, home: Home
 ) -> None:
-    configure('env -i sleep 600 & echo $! >>"$TOLD"')  # in its group, but without its mark
+    # In its group, but without its mark; the command ends once that runs.
+    unmarked = r"""env -i sh -c "echo \$\$ >>'$TOLD'; exec sleep 600" &"""
+    configure(f'{unmarked}\nwhile [ ! -s "$TOLD" ]; do sleep 0.02; done')
     manager.submit("steps", "a", count=1)
     [pid] = [int(line) for line in lines(told, 1)]
     wait_until(lambda: not is_alive(pid))
