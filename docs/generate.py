@@ -78,7 +78,7 @@ def describe_settings() -> str:
     """The table of settings."""
     rows = ["| setting | default | meaning |", "|---|---|---|"]
     for one in SETTINGS:
-        default = one.default if isinstance(one.default, str) else f"{one.default:g}"
+        default = f"{one.default:g}" if isinstance(one.default, int | float) else "".join(one.default)
         meaning = one.description + (f": {', '.join(one.choices)}" if one.choices else "")
         rows.append(f"| `{one.name}` | {_cell(default) or '—'} | {_cell(meaning)} |")
     return "\n".join(rows)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kbjobs.asking import JobReader
+from kbjobs.controlling import JobController
 from kbjobs.crashpoints import crash_point
 from kbjobs.credentials import names_in_environment, stored_secrets
-from kbjobs.daemon.launching import ensure_daemon
-from kbjobs.daemon.waking import nudge
 from kbjobs.errors import (
     ConflictError,
     KbjobsError,
@@ -25,8 +24,7 @@ from kbjobs.store import history
 from kbjobs.store.checkpoints import Checkpoint
 from kbjobs.store.connection import is_disk_full
 from kbjobs.store.jobs import Job, LimitChanges, Limits
-from kbjobs.store.queue import DuplicateJobError, Queue
-from kbjobs.store.snapshot import Snapshot
+from kbjobs.store.queue import DuplicateJobError
 from kbjobs.store.sources import SourceFolder, check_source_id
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ OnError = Callable[[int, KbjobsError], None]
 """Called with the id of a job, one of several, to which something cannot be done, and why."""
 
 
-class JobManager(JobReader):
+class JobManager(JobController):
     """Jobs of one home. Opening it writes nothing; a submit creates what is missing."""
 
     def submit(
@@ -180,31 +178,6 @@ class JobManager(JobReader):
         self._wake()
         return jobs
 
-    def cancel(self, job_id: int) -> Job:
-        """Record the request to cancel; a pending job is cancelled at once, a running one stops shortly.
-
-        Where the disk is full, the space that is set aside for this is given up.
-        """
-        try:
-            job = self._writable(job_id).cancel(job_id)
-        except UnavailableError as error:
-            if not is_disk_full(error.__cause__):
-                raise
-            self.home.give_up_reserve()
-            job = self._writable(job_id).cancel(job_id)
-        nudge(self.home.wake_pipe)
-        return job
-
-    def discard(self, job_id: int) -> Job:
-        """Do not go on with a job that failed or was interrupted: it counts as cancelled, its checkpoint is forgotten.
-
-        What its phases have done is kept. Raises ConflictError where it runs, waits or has succeeded.
-        """
-        job = self._writable(job_id).get(job_id)
-        if self.is_worker_dead(job):
-            return self.cancel(job_id)  # the daemon ends it once it has found that
-        return self._opened().discard(job_id)
-
     def resume(self, job_id: int, changes: LimitChanges | None = None) -> Job:
         """Put an ended job back in the queue under its id, to go on from what is saved.
 
@@ -237,7 +210,7 @@ class JobManager(JobReader):
         if not dry_run and jobs:
             history.delete_jobs(self._opened(), jobs)
             for job in jobs:
-                for attempt in range(1, job.attempt + 1):
+                for attempt in range(job.attempt + 1):  # 0: what on_finish said of one that never began
                     self.home.log_file(job.id, attempt).unlink(missing_ok=True)
         return jobs
 
@@ -248,11 +221,14 @@ class JobManager(JobReader):
             return []
         return (queue if dry_run else self._opened()).delete_stale_checkpoints(days, dry_run)
 
-    def follow(self, job_ids: Sequence[int], revive: bool) -> Iterator[JobEvent]:
-        """What happens to the jobs until all have ended. ``revive``: start a daemon where it has died."""
+    def follow(self, job_ids: Sequence[int], revive: bool, seconds: float = math.inf) -> Iterator[JobEvent]:
+        """What happens to the jobs until all have ended. ``revive``: start a daemon where it has died.
+
+        Raises TimeLimitError where they have not ended within ``seconds``.
+        """
         if not job_ids:
             return iter(())
-        return follow_jobs(self.home, self._writable(job_ids[0]), job_ids, revive)
+        return follow_jobs(self.home, self._writable(job_ids[0]), job_ids, revive, seconds)
 
     # -- inside -----------------------------------------------------------------------------------
 
@@ -343,20 +319,6 @@ class JobManager(JobReader):
                     f"Hand it over with kbjobs config set-secret {name}"
                     + (", or kbjobs daemon restart from this shell." if here else "."),
                 )
-
-    def _opened(self) -> Queue:
-        """The state, to be written."""
-        if self._queue is None or isinstance(self._queue, Snapshot):
-            self.close()
-            self._queue = Queue(self.home.state_file)
-        return self._queue
-
-    def _writable(self, job_id: int) -> Queue:
-        return self._opened() if self.home.state_file.exists() else self._existing(job_id)
-
-    def _wake(self) -> None:
-        if not ensure_daemon(self.home):
-            nudge(self.home.wake_pipe)
 
 
 def _refuse(job_id: int, error: KbjobsError) -> None:

@@ -16,6 +16,7 @@ from kbjobs.store.checkpoints import Checkpoint
 from kbjobs.store.history import Attempt
 from kbjobs.store.jobs import Job
 from kbjobs.store.locks import is_locked
+from kbjobs.store.pauses import Pause, held_jobs, list_pauses
 from kbjobs.store.queue import Queue
 from kbjobs.store.snapshot import open_to_read
 from kbjobs.store.transitions import Status
@@ -112,6 +113,33 @@ class JobReader:
         """Jobs that ended within the last days, the latest first."""
         queue = self._readable()
         return [] if queue is None else history.just_ended(queue, limit, days)
+
+    def get_pauses(self) -> list[Pause]:
+        """What is paused: the whole queue first, then sources."""
+        queue = self._readable()
+        return [] if queue is None else list_pauses(queue.connection)
+
+    def get_held_jobs(self) -> dict[int, Pause]:
+        """The ids of waiting jobs that a pause holds, each with the pause."""
+        queue = self._readable()
+        return {} if queue is None else held_jobs(queue.connection)
+
+    def get_failed_jobs(
+        self, job_type: str | None = None, source_id: str | None = None, days: float | None = None
+    ) -> list[Job]:
+        """Jobs that failed and whose work is still undone, the oldest first: of the same work the newest alone.
+
+        ``days``: those that ended within the last days. A job whose work waits or runs again is not among them.
+        """
+        queue = self._readable()
+        if queue is None:
+            return []
+        types = None if job_type is None else known_names(job_type)
+        return [
+            job
+            for job in history.failed_jobs(queue, days)
+            if (types is None or job.type in types) and source_id in (None, job.source)
+        ]
 
     def get_attempts(self, job_id: int) -> list[Attempt]:
         """Every attempt of a job: number, times, outcome, error."""

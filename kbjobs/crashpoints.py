@@ -13,12 +13,18 @@ VARIABLE = "KBJOBS_CRASH_AT"
 
 POINTS: tuple[str, ...] = (
     "submit.committed",
+    "pause.committed",
+    "pause.ended",
     "daemon.described",
     "daemon.claimed",
     "daemon.started_worker",
     "daemon.before_recovery",
     "daemon.recovered",
     "daemon.before_sigterm",
+    "finish.taken",
+    "finish.started",
+    "finish.ended",
+    "finish.closed",
     "worker.locked",
     "worker.named",
     "worker.source_locked",

@@ -21,6 +21,7 @@ from kbjobs.storage.opening import open_bucket, read_address
 from kbjobs.store.connection import check_integrity
 from kbjobs.store.history import active_jobs, resumable_jobs
 from kbjobs.store.locks import is_locked
+from kbjobs.store.pauses import list_pauses
 from kbjobs.store.removal import list_unfinished
 from kbjobs.store.snapshot import open_to_read
 from kbjobs.store.sources import list_source_ids, list_sources
@@ -149,6 +150,24 @@ def _check_daemon(home: Home) -> Iterator[Finding]:
         )
     else:
         yield Finding("daemon", "ok", f"process {described.pid if described else '?'} runs")
+
+
+def _check_pauses(home: Home) -> Iterator[Finding]:
+    queue = open_to_read(home.state_file)
+    if queue is None:
+        return
+    with closing(queue):
+        for pause in list_pauses(queue.connection):
+            yield Finding("pause", "note", f"{pause.what} is paused since {pause.since}", pause.remedy)
+
+
+def _check_on_finish(home: Home) -> Iterator[Finding]:
+    words = Settings(home).words("on_finish")
+    if words and shutil.which(home.path / words[0] if "/" in words[0] else words[0]) is None:
+        told = f"{words[0]} cannot be run: it is not there, or not executable"
+        yield Finding("on_finish", "problem", told, f"Write its whole path in {home.config_file}, and chmod u+x it.")
+    elif words:
+        yield Finding("on_finish", "ok", f"{words[0]} is run after each job")
 
 
 def _check_leftovers(home: Home) -> Iterator[Finding]:
@@ -366,6 +385,8 @@ CHECKS: tuple[Callable[[Home], Iterator[Finding]], ...] = (
     _check_databases,
     _check_sources,
     _check_daemon,
+    _check_pauses,
+    _check_on_finish,
     _check_leftovers,
     _check_reboot,
     _check_models,

@@ -88,6 +88,12 @@ class UnavailableError(KbjobsError):
     exit_code = ExitCode.UNAVAILABLE
 
 
+class TimeLimitError(KbjobsError):
+    """The time that was given for waiting is over; what was waited for goes on."""
+
+    exit_code = ExitCode.TIME_LIMIT
+
+
 class TransientError(KbjobsError):
     """A transient error, such as a server that is busy: with ``--retries`` the job is tried again later."""
 

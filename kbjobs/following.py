@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from kbjobs.daemon.launching import ensure_daemon
-from kbjobs.errors import UnavailableError
+from kbjobs.errors import TimeLimitError, UnavailableError
 from kbjobs.settings import Home
 from kbjobs.store.jobs import Job
+from kbjobs.store.pauses import Pause, held_jobs
 from kbjobs.store.queue import Queue
 from kbjobs.store.transitions import Status
+from kbjobs.wording import agreeing, duration
 
 POLL_SECONDS = 0.1
 REVIVE_SECONDS = 1.0  # between two looks whether the daemon of a followed job still lives
 
-EventName = Literal["queued", "started", "phase", "progress", "retry", "finished"]
+HELD_SECONDS = 60.0  # between two events that say that a job is held
+
+EventName = Literal["queued", "held", "started", "phase", "progress", "retry", "finished"]
 
 
 @dataclass(frozen=True, slots=True)
 class JobEvent:
-    """Something that happened to a followed job, and the job as it stands."""
+    """Something that happened to a followed job, and the job as it stands; ``pause`` is what holds one that is held."""
 
     event: EventName
     job: Job
+    pause: Pause | None = None
 
 
-def follow_jobs(home: Home, queue: Queue, job_ids: Sequence[int], revive: bool) -> Iterator[JobEvent]:
-    """What happens to the jobs until all have ended. ``revive``: start a daemon where it has died."""
+def follow_jobs(
+    home: Home, queue: Queue, job_ids: Sequence[int], revive: bool, seconds: float = math.inf
+) -> Iterator[JobEvent]:
+    """What happens to the jobs until all have ended. ``revive``: start a daemon where it has died.
+
+    Raises TimeLimitError where they have not ended within ``seconds``.
+    """
     before: dict[int, Job] = {}
+    holds = _Holds()
+    deadline = time.monotonic() + seconds
     version, next_look = (-1, -1), 0.0
     inode = home.state_file.stat().st_ino
     while True:
@@ -47,8 +60,41 @@ def follow_jobs(home: Home, queue: Queue, job_ids: Sequence[int], revive: bool) 
                 before[job_id] = job
             if all(job.has_ended for job in before.values()):
                 return
+            holds.held = held_jobs(queue.connection, job_ids)
+        yield from holds.events(before)
+        if time.monotonic() >= deadline:
+            raise _too_long([job.id for job in before.values() if not job.has_ended], seconds)
         # SQLite has no way to be woken by another process's write.
         time.sleep(POLL_SECONDS)
+
+
+class _Holds:
+    """Tells that jobs wait for an unpause: when that begins, each minute while it lasts, and when it is over."""
+
+    def __init__(self) -> None:
+        self.held: dict[int, Pause] = {}
+        self._next: dict[int, float] = {}  # when to tell of a job again, monotonic
+
+    def events(self, jobs: Mapping[int, Job]) -> Iterator[JobEvent]:
+        """What is to be told now of the jobs, by their ids."""
+        now = time.monotonic()
+        for job_id in self._next.keys() - self.held.keys():
+            del self._next[job_id]
+            if jobs[job_id].status is Status.PENDING:
+                yield JobEvent("queued", jobs[job_id])
+        for job_id, pause in self.held.items():
+            if now >= self._next.get(job_id, now):
+                self._next[job_id] = now + HELD_SECONDS
+                yield JobEvent("held", jobs[job_id], pause)
+
+
+def _too_long(ids: Sequence[int], seconds: float) -> TimeLimitError:
+    names = " ".join(map(str, ids))
+    told = agreeing(len(ids), "job", "has", "have")
+    return TimeLimitError(
+        f"after {duration(seconds)} {told} not ended: {names}",
+        f"What is queued or runs goes on; kbjobs wait {names} waits again, kbjobs status shows how it stands.",
+    )
 
 
 def _events(before: Job | None, job: Job) -> Iterator[JobEvent]:

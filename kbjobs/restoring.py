@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from kbjobs.errors import ConflictError
 from kbjobs.settings import Home
+from kbjobs.store.ends import forget_ends
 from kbjobs.store.locks import is_locked, try_lock
+from kbjobs.store.queue import Queue
 from kbjobs.store.restore import restore_backup
 from kbjobs.store.sources import list_sources
 
@@ -41,6 +44,10 @@ def restore(home: Home, file: Path, replace: bool) -> Restored:
                 "Wait for the worker or command, or end it; then try again.",
             )
         names = restore_backup(home, file, replace)
+        if home.state_file.exists():
+            with closing(Queue(home.state_file)) as queue:
+                # The commands for them ran, or will, in the home that was backed up.
+                forget_ends(queue.connection, also_taken=True)
     finally:
         lock.release()
     missing = {}

@@ -7,11 +7,11 @@ home > default.
 from __future__ import annotations
 
 import os
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kbjobs.config_file import read_config, read_words
 from kbjobs.errors import UnavailableError, UsageError
 from kbjobs.mounts import MOUNT_TABLE, find_file_system
 
@@ -28,10 +28,13 @@ NETWORK_FILE_SYSTEMS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting: its name in ``config.toml``, its default and what it means."""
+    """One setting: its name in ``config.toml``, its default and what it means.
+
+    One whose default is a tuple is a command, as a list of words; it is read from the file alone.
+    """
 
     name: str
-    default: str | int | float
+    default: str | int | float | tuple[str, ...]
     description: str
     minimum: float | None = None
     maximum: float | None = None
@@ -42,8 +45,10 @@ class Setting:
         """The environment variable that overrides it."""
         return "KBJOBS_" + self.name.upper().replace(".", "_")
 
-    def parse(self, raw: object, origin: str) -> str | int | float:
+    def parse(self, raw: object, origin: str) -> str | int | float | tuple[str, ...]:
         """Turn a raw value into the setting's type; raises UsageError naming value and origin."""
+        if isinstance(self.default, tuple):
+            return read_words(self.name, raw, origin)
         kind = type(self.default)
         wanted = {int: "a whole number", float: "a number", str: "a text"}[kind]
         try:
@@ -154,6 +159,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("languages_max_mb", 2048, "largest language pack that is unpacked", 1, 1_000_000),
     Setting("grace_seconds", 10.0, "seconds from SIGTERM to SIGKILL when a job is cancelled", 0, 3600),
     Setting("stall_after", 300.0, "seconds without a heartbeat before a worker is killed", 5, 86400),
+    Setting("on_finish", (), "command that the daemon runs after each job, as a list of words; in config.toml alone"),
+    Setting("on_finish_seconds", 60.0, "seconds after which that command is killed, with all it has started", 1, 3600),
     Setting(
         "retry_seconds", 30.0, "first pause before a transient error is tried again; doubles, with jitter", 0, 3600
     ),
@@ -169,7 +176,7 @@ class SettingValue:
     """A setting in force and where it came from."""
 
     setting: Setting
-    value: str | int | float
+    value: str | int | float | tuple[str, ...]
     origin: str
 
 
@@ -178,7 +185,7 @@ class Settings:
 
     def __init__(self, home: Home, environ: Mapping[str, str] | None = None) -> None:
         environ = os.environ if environ is None else environ
-        configured = _read_config(home.config_file)
+        configured = read_config(home.config_file)
         known = {setting.name for setting in SETTINGS}
         for name in configured:
             if name not in known:
@@ -189,6 +196,11 @@ class Settings:
                 raise UsageError(f"{home.config_file}: unknown setting {name!r}", hint + "See kbjobs config show.")
         self.values: dict[str, SettingValue] = {}
         for setting in SETTINGS:
+            if setting.variable in environ and isinstance(setting.default, tuple):
+                raise UsageError(
+                    f"{setting.variable} is set, but {setting.name} is read from {home.config_file} alone",
+                    f"Write it there, and unset {setting.variable}.",
+                )
             if setting.variable in environ:
                 raw: object = environ[setting.variable]
                 origin = f"environment {setting.variable}"
@@ -204,32 +216,17 @@ class Settings:
 
     def integer(self, name: str) -> int:
         """The value of a whole-number setting."""
-        return int(self.values[name].value)
+        return int(self.text(name))
 
     def number(self, name: str) -> float:
         """The value of a numeric setting."""
-        return float(self.values[name].value)
+        return float(self.text(name))
 
-
-def _read_config(path: Path) -> dict[str, object]:
-    try:
-        with path.open("rb") as file:
-            return dict(_flatten(tomllib.load(file)))
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", "Check the file's permissions.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid TOML: {error}", "Correct the file, or move it away.") from error
-
-
-def _flatten(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """The values of a table by their names; those of a table in it are written ``table.name``."""
-    for name, value in table.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
+    def words(self, name: str) -> tuple[str, ...]:
+        """The words of a setting that is a command."""
+        value = self.values[name].value
+        assert isinstance(value, tuple)  # noqa: S101
+        return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,11 @@ def agreeing(number: int, noun: str, one: str, more: str) -> str:
     return f"{counted(number, noun)} {one if number == 1 else more}"
 
 
+def sentence(text: str) -> str:
+    """The text with a great letter at its beginning and a full stop at its end."""
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 def duration(seconds: float | None) -> str:
     """Seconds as a person reads them: 4.2s, 3m 20s, 2h 05m."""
     if seconds is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,12 @@ from kbjobs.registering import register
 from kbjobs.restoring import restore
 from kbjobs.settings import Home
 from kbjobs.store.backup import create_backup
+from kbjobs.store.ends import take_end
+from kbjobs.store.jobs import NewJob
 from kbjobs.store.locks import try_lock
+from kbjobs.store.queue import Queue
 from kbjobs.store.sources import SourceFolder
-from tests.conftest import write_pages
+from tests.conftest import phase_state, write_pages
 
 
 @pytest.fixture
@@ -45,3 +49,19 @@ def test_what_was_not_in_the_backup_is_told(home: Home, archive: Path) -> None:
     lock = try_lock(home.daemon_lock, 1.0)
     assert lock is not None  # it was given back
     lock.release()
+
+
+def test_an_end_that_was_still_to_be_told_is_not_told_again(home: Home, tmp_path: Path) -> None:
+    """The command for it ran, or will, in the home that was backed up."""
+    home.prepare()
+    with closing(Queue(home.state_file)) as queue:
+        queue.describe_daemon(1, "0", runs_on_finish=True)
+        job = queue.submit(NewJob("t", "wiki", {}, (phase_state(),), ("source:wiki",)))
+        queue.cancel(job.id)
+    create_backup(home, tmp_path / "c.tar", with_pages=False)
+    with closing(Queue(home.state_file)) as queue:
+        assert take_end(queue.connection) is not None
+    restore(home, tmp_path / "c.tar", replace=True)
+    with closing(Queue(home.state_file)) as queue:
+        assert take_end(queue.connection) is None
+        assert queue.get(job.id).has_ended

@@ -28,7 +28,7 @@ FLOORS = [
     {"kbjobs"},
     {"composing"},
     {"api", "combined"},
-    {"models"},
+    {"controlling", "models"},
     {"answering", "asking", "doctor", "following", "relocating", "sources", "stores"},
     {"filters", "registering", "restoring"},
     {"daemon"},
@@ -54,6 +54,7 @@ FLOORS = [
     {"store"},
     {"credentials", "prices"},
     {"settings"},
+    {"config_file"},
     {"crashpoints", "errors", "mounts", "retry_after", "version", "wording"},
 ]
 NEIGHBOURS = {("indexing", "scanning")}

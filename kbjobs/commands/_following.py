@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,7 @@ from kbjobs.commands._several import Done
 from kbjobs.errors import ExitCode, worst
 from kbjobs.following import JobEvent
 from kbjobs.store.jobs import Job
+from kbjobs.store.pauses import Pause
 from kbjobs.store.phase_state import PhaseState, PhaseStatus
 from kbjobs.store.transitions import Status
 from kbjobs.wording import duration
@@ -54,8 +57,13 @@ class ProgressMode(StrEnum):
     NONE = "none"
 
 
-def follow(manager: JobManager, job_ids: Sequence[int], mode: ProgressMode, revive: bool) -> int:
-    """Show the jobs until all have ended; returns the worst of their exit codes. Ctrl-C detaches."""
+def follow(
+    manager: JobManager, job_ids: Sequence[int], mode: ProgressMode, revive: bool, seconds: float = math.inf
+) -> int:
+    """Show the jobs until all have ended; returns the worst of their exit codes. Ctrl-C detaches.
+
+    Raises TimeLimitError where they have not ended within ``seconds``.
+    """
     if mode in (ProgressMode.AUTO, ProgressMode.BAR):
         mode = ProgressMode.BAR if is_terminal(sys.stderr) else ProgressMode.PLAIN
     show = {
@@ -65,7 +73,7 @@ def follow(manager: JobManager, job_ids: Sequence[int], mode: ProgressMode, revi
         ProgressMode.NONE: _show_end,
     }[mode]
     try:
-        jobs = show(manager, job_ids, revive)
+        ended = show(manager.follow(job_ids, revive, seconds), [manager.get_status(job_id) for job_id in job_ids])
     except KeyboardInterrupt:
         names = " ".join(str(job_id) for job_id in job_ids)
         say(f"\nDetached; the work goes on. kbjobs watch {names} shows it, kbjobs cancel {names} stops it.")
@@ -73,7 +81,20 @@ def follow(manager: JobManager, job_ids: Sequence[int], mode: ProgressMode, revi
     except BrokenPipeError:  # whoever read the stream has gone, and does not know how the jobs will end
         discard(sys.stdout)
         return ExitCode.CTRL_C
-    return worst(job.exit_code or 0 for job in jobs)
+    return worst(job.exit_code or 0 for job in ended)
+
+
+def tell_held(pause: Pause) -> str:
+    """That a job waits for the end of a pause."""
+    return f"{pause.what} is paused, it waits for {pause.remedy}"
+
+
+def say_held(manager: JobManager, ids: Sequence[int]) -> None:
+    """Say which of the jobs, which nobody follows, wait for the end of a pause."""
+    held = manager.get_held_jobs()
+    for job_id in ids:
+        if job_id in held:
+            say(f"job {job_id}: {tell_held(held[job_id])}")
 
 
 def follow_again(manager: JobManager, done: Done, detach: bool, as_json: bool) -> None:
@@ -85,6 +106,7 @@ def follow_again(manager: JobManager, done: Done, detach: bool, as_json: bool) -
                 print(json.dumps({"event": "queued", "job": job.as_dict()}, ensure_ascii=False))
         elif ids:
             say(f"queued: {' '.join(str(job_id) for job_id in ids)}")
+            say_held(manager, ids)
         raise typer.Exit(done.code)
     code = follow(manager, ids, ProgressMode.JSON if as_json else ProgressMode.AUTO, revive=True)
     raise typer.Exit(code if code == ExitCode.CTRL_C or not done.errors else worst([code, done.code]))
@@ -114,28 +136,31 @@ def _print_summary(job: Job) -> None:
         discard(sys.stdout)
 
 
-def _show_json(manager: JobManager, job_ids: Sequence[int], revive: bool) -> list[Job]:
+def _show_json(events: Iterator[JobEvent], jobs: Sequence[Job]) -> list[Job]:
     ended = []
-    for event in manager.follow(job_ids, revive):
-        print(json.dumps({"event": event.event, "job": event.job.as_dict()}, ensure_ascii=False), flush=True)
+    for event in events:
+        told: dict[str, Any] = {"event": event.event, "job": event.job.as_dict()}
+        if event.pause is not None:
+            told["pause"] = asdict(event.pause)
+        print(json.dumps(told, ensure_ascii=False), flush=True)
         if event.event == "finished":
             ended.append(event.job)
     return ended
 
 
-def _show_end(manager: JobManager, job_ids: Sequence[int], revive: bool) -> list[Job]:
-    ended = [event.job for event in manager.follow(job_ids, revive) if event.event == "finished"]
+def _show_end(events: Iterator[JobEvent], jobs: Sequence[Job]) -> list[Job]:
+    ended = [event.job for event in events if event.event == "finished"]
     for job in ended:
         if job.exit_code:
             _print_summary(job)
     return ended
 
 
-def _show_lines(manager: JobManager, job_ids: Sequence[int], revive: bool) -> list[Job]:
+def _show_lines(events: Iterator[JobEvent], jobs: Sequence[Job]) -> list[Job]:
     ended = []
-    last = dict.fromkeys(job_ids, time.monotonic())
-    told: dict[int, set[int]] = {job_id: set() for job_id in job_ids}
-    for event in manager.follow(job_ids, revive):
+    last = dict.fromkeys((job.id for job in jobs), time.monotonic())
+    told: dict[int, set[int]] = {job.id: set() for job in jobs}
+    for event in events:
         job = event.job
         if event.event == "queued":
             say(f"job {job.id}: {_describe(event)}")
@@ -169,6 +194,8 @@ def _describe(event: JobEvent) -> str:
     if event.event == "queued":
         standing = "queued" if job.status is Status.PENDING else job.status
         return f"{title(job)} is {standing}"
+    if event.pause is not None:
+        return tell_held(event.pause)
     if event.event == "retry":
         return f"back in the queue, {job.message}"
     if event.event == "phase" and job.phase is not None:
@@ -176,7 +203,7 @@ def _describe(event: JobEvent) -> str:
     return f"attempt {job.attempt} started" if job.attempt > 1 else "started"
 
 
-def _show_bars(manager: JobManager, job_ids: Sequence[int], revive: bool) -> list[Job]:
+def _show_bars(events: Iterator[JobEvent], jobs: Sequence[Job]) -> list[Job]:
     from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn
     from rich.text import Text
 
@@ -189,15 +216,16 @@ def _show_bars(manager: JobManager, job_ids: Sequence[int], revive: bool) -> lis
     ended: list[Job] = []
     console = open_console(sys.stderr)
     # Several jobs at once get a line each, one alone shows its phases.
-    has_phases = len(job_ids) == 1 and len(manager.get_status(job_ids[0]).phases) > 1
+    has_phases = len(jobs) == 1 and len(jobs[0].phases) > 1
     bar_width = BAR_WIDTH if not has_phases or console.width >= WIDE else 0
     name, *others = (TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in BAR_TEXTS)
     bar = (BarColumn(bar_width=bar_width),) if bar_width else ()
     with Progress(_Spinner("line"), name, *bar, *others, console=console, refresh_per_second=8, transient=True) as bars:
         lines = _Lines(bars, console.width, bar_width)
-        for event in manager.follow(job_ids, revive):
+        for event in events:
             job = event.job
-            lines.show(str(job.id), job.progress, _job_fields(job), describe_counts(job) or str(job.status))
+            detail = tell_held(event.pause) if event.pause is not None else describe_counts(job) or str(job.status)
+            lines.show(str(job.id), job.progress, _job_fields(job), detail)
             if has_phases:
                 for index, phase in enumerate(job.phases):
                     fields = _phase_fields(phase, with_weight=bool(bar_width))

@@ -27,8 +27,8 @@ DRY_RUN = Annotated[
 COLUMNS = ("phase", "documents", "passages", "to embed", "tokens", "USD", "time", "")
 
 
-def show_forecast(chain: Chain, sources: Sequence[str | None], as_json: bool) -> None:
-    """Print what the chain would do on each source. Exits with the code with which a submit would be refused."""
+def show_forecast(chain: Chain, sources: Sequence[str | None], as_json: bool, code: int) -> None:
+    """Print what the chain would do on each source. Exits with the worst of ``code`` and those of refused submits."""
     from kbjobs.api import get_job_manager
 
     manager = get_job_manager()
@@ -38,7 +38,7 @@ def show_forecast(chain: Chain, sources: Sequence[str | None], as_json: bool) ->
     else:
         for one in found:
             _print(one)
-    raise typer.Exit(worst([one.refusal.exit_code for one in found if one.refusal is not None]))
+    raise typer.Exit(worst([code, *(one.refusal.exit_code for one in found if one.refusal is not None)]))
 
 
 def _print(found: Forecast) -> None:

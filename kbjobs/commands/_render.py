@@ -14,6 +14,7 @@ import typer
 from kbjobs.commands._errors import print_message, printable
 from kbjobs.errors import ExitCode, KbjobsError
 from kbjobs.store.jobs import Job
+from kbjobs.store.pauses import Pause
 from kbjobs.store.phase_state import PhaseState
 from kbjobs.wording import duration
 
@@ -50,10 +51,15 @@ class DamagedSources:
         self._met = True
         say(f"Left out: source {source_id}: {error.message}")
 
+    @property
+    def code(self) -> ExitCode:
+        """The exit code that tells whether a source was left out."""
+        return ExitCode.PARTIAL if self._met else ExitCode.DONE
+
     def end(self) -> None:
         """Exit with 3 where a source was left out."""
         if self._met:
-            raise typer.Exit(ExitCode.PARTIAL)
+            raise typer.Exit(self.code)
 
 
 def is_terminal(stream: IO[str]) -> bool:
@@ -99,11 +105,15 @@ def title(job: Job) -> str:
     return " ".join(filter(None, (job.type.replace("_", "-"), job.source)))
 
 
-def job_row(job: Job, is_dead: bool = False) -> tuple[str, ...]:
-    """A job as a row of a table with the columns JOB_COLUMNS; ``is_dead``: its worker has ended without a word."""
+def job_row(job: Job, is_dead: bool = False, pause: Pause | None = None) -> tuple[str, ...]:
+    """A job as a row of a table with the columns JOB_COLUMNS.
+
+    ``is_dead``: its worker has ended without a word; ``pause``: what holds it.
+    """
     share = percentage(job.progress) if job.status != "pending" or job.progress else ""
     detail = (job.error or job.message).split("\n")[0] if job.has_ended else describe_phase(job)
     detail = f"{DEAD}; kbjobs resume {job.id} goes on with it" if is_dead else detail
+    detail = f"waits for {pause.remedy}" if pause is not None else detail
     taken = duration(job.duration) if job.attempt else "—"
     return (str(job.id), job.type.replace("_", "-"), source_of(job), str(job.status), share, taken, detail)
 

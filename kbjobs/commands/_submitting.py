@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kbjobs.commands._following import ProgressMode, follow
-from kbjobs.commands._render import JOB_COLUMNS, job_row, print_table, say
+from kbjobs.commands._following import ProgressMode, follow, say_held
+from kbjobs.commands._forecast import show_forecast
+from kbjobs.commands._render import JOB_COLUMNS, DamagedSources, job_row, print_table, say
 from kbjobs.commands._reports import show_report
 from kbjobs.commands._times import parse_duration, read_moments
-from kbjobs.errors import ExitCode
-from kbjobs.store.jobs import Job, Limits
+from kbjobs.errors import ExitCode, NotFoundError, UsageError, worst
+from kbjobs.settings import current_home
+from kbjobs.store.jobs import HIGHEST_PRIORITY, Job, Limits
 from kbjobs.store.queue import DuplicateJobError
 from kbjobs.version import VERSION
+from kbjobs.wording import counted
 
 if TYPE_CHECKING:
     from kbjobs.api import JobManager
@@ -34,7 +37,10 @@ class IfActive(StrEnum):
     SKIP = "skip"
 
 
-PRIORITY = Annotated[int, typer.Option(help="Higher runs first.", rich_help_panel=SUBMIT_PANEL)]
+PRIORITY = Annotated[
+    int,
+    typer.Option(min=-HIGHEST_PRIORITY, max=HIGHEST_PRIORITY, help="Higher runs first.", rich_help_panel=SUBMIT_PANEL),
+]
 DETACH = Annotated[
     bool,
     typer.Option("--detach", "-d", help="Print the job's id and return at once.", rich_help_panel=SUBMIT_PANEL),
@@ -69,6 +75,16 @@ RESUME = Annotated[
 ]
 IF_ACTIVE = Annotated[
     IfActive, typer.Option(help="When the same job is pending or running.", rich_help_panel=SUBMIT_PANEL)
+]
+
+ALL_SOURCES = Annotated[
+    bool,
+    typer.Option(
+        "--all-sources", help="A job for each registered source, in the place of SOURCE.", rich_help_panel=SUBMIT_PANEL
+    ),
+]
+SOURCE_OR_ALL = Annotated[
+    str | None, typer.Argument(metavar="[SOURCE]", help="Id of the source, or --all-sources.", show_default=False)
 ]
 
 # The options of every submit, beside those of the type: name, annotation, default.
@@ -118,10 +134,13 @@ def submit(
     sources: Sequence[str | None],
     options: dict[str, Any],
     finish: Callable[[Job], None] | None = None,
+    damaged: DamagedSources | None = None,
 ) -> None:
     """Submit a job for each source, then print their ids or follow them. ``options`` are those of SUBMIT_OPTIONS.
 
     Everything is checked before anything is queued. ``finish`` is called with each job that was followed to a good end.
+    With ``damaged`` the sources are all that there are: how many jobs that makes is told, and one that was left out
+    shows in the exit code.
     """
     from kbjobs.api import get_job_manager
 
@@ -137,16 +156,18 @@ def submit(
             for note in dict.fromkeys(note for one in planned for note in one.notes):
                 say(note)
         jobs = _enqueue(manager, planned, options)
+        if damaged is not None and not quiet:
+            say(f"{counted(len(jobs), 'job')} queued, one for each of {counted(len(planned), 'source')}.")
         daemon = manager.get_daemon()
         if not quiet and daemon.version not in (None, VERSION):
             say(f"The daemon is of kbjobs {daemon.version}: jobs begin once {VERSION} has taken over (daemon restart).")
     except KeyboardInterrupt:
         say("\nInterrupted while submitting; kbjobs status shows whether the job was queued.")
         raise typer.Exit(ExitCode.CTRL_C) from None
-    if not jobs:
-        return
-    if options["detach"]:
-        _tell_queued(jobs, as_json, quiet)
+    if options["detach"] or not jobs:
+        _tell_queued(manager, jobs, as_json, quiet)
+        if damaged is not None:
+            damaged.end()
         return
     mode = ProgressMode.JSON if as_json else ProgressMode.NONE if quiet else options["progress"]
     code = follow(manager, [job.id for job in jobs], mode, revive=True)
@@ -158,7 +179,38 @@ def submit(
     if finish is not None and code == ExitCode.DONE:
         for job in jobs:
             finish(manager.get_status(job.id))
-    raise typer.Exit(code)
+    raise typer.Exit(code if damaged is None or code == ExitCode.CTRL_C else worst([code, damaged.code]))
+
+
+def submit_to_each(chain: Chain, named: Sequence[str | None], options: dict[str, Any], forecast: bool = False) -> None:
+    """Submit a job for each of the sources that are named, or with ``--all-sources`` for each that is registered.
+
+    A damaged one is then named and left out: the command exits with 3. ``forecast``: only tell what the jobs would do.
+    """
+    damaged = DamagedSources()
+    sources = _choose_sources(named, options["all_sources"], damaged)
+    if forecast:
+        show_forecast(chain, sources, options["as_json"], damaged.code)
+    else:
+        submit(chain, sources, options, damaged=damaged if options["all_sources"] else None)
+
+
+def _choose_sources(named: Sequence[str | None], all_sources: bool, damaged: DamagedSources) -> list[str | None]:
+    """The sources that are named, or all that are registered; ``damaged`` is told of each that cannot be read.
+
+    Raises UsageError where both are asked for, or neither; NotFoundError where there is none.
+    """
+    if bool(named) is all_sources:
+        told = "a source and --all-sources were both given" if all_sources else "no source is named"
+        raise UsageError(told, "Name a source, or give --all-sources. Nothing was queued.")
+    if named:
+        return list(named)
+    from kbjobs.sources import describe_all
+
+    found: list[str | None] = [state.source.id for state in describe_all(current_home(), damaged)]
+    if not found:
+        raise NotFoundError("there is no source that can be used", "kbjobs sources add ID PATH registers one.")
+    return found
 
 
 def _enqueue(manager: JobManager, planned: Sequence[Planned], options: dict[str, Any]) -> list[Job]:
@@ -178,16 +230,18 @@ def _enqueue(manager: JobManager, planned: Sequence[Planned], options: dict[str,
     return []
 
 
-def _tell_queued(jobs: Sequence[Job], as_json: bool, quiet: bool) -> None:
+def _tell_queued(manager: JobManager, jobs: Sequence[Job], as_json: bool, quiet: bool) -> None:
     for job in jobs:
         if as_json:
             print(json.dumps({"event": "queued", "job": job.as_dict()}, ensure_ascii=False))
         else:
             print(job.id)
-    if not quiet and not as_json:
+    if jobs and not quiet and not as_json:
         names = " ".join(str(job.id) for job in jobs)
         watch = f"kbjobs watch {names}" if len(jobs) == 1 else "kbjobs watch"
         say(
             f"{watch} shows {'it' if len(jobs) == 1 else 'them'}, kbjobs cancel {names} stops"
             f" {'it' if len(jobs) == 1 else 'them'}."
         )
+    if not quiet:
+        say_held(manager, [job.id for job in jobs])

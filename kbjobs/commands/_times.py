@@ -24,20 +24,27 @@ def parse_duration(text: str) -> float:
 
 
 def read_moments(
-    not_before: str | None, until: str | None, now: datetime | None = None
+    not_before: str | None, until: str | None, now: datetime | None = None, begins: float | None = None
 ) -> tuple[float | None, float | None]:
     """The moments between which a job may run, seconds since 1970. ``until`` is read after ``not_before``.
 
-    Raises UsageError where ``until`` has passed, or lies before the other.
+    ``begins``: before when the job may not begin anyway. Raises UsageError where ``until`` has passed, or lies before
+    the other.
     """
     now = now or datetime.now().astimezone()
     start = parse_moment(not_before, now) if not_before else None
-    begins = now if start is None else max(now, datetime.fromtimestamp(start).astimezone())
-    end = parse_moment(until, begins) if until else None
-    if end is not None and end <= begins.timestamp():
-        told = "has passed" if end <= now.timestamp() else f"is before --not-before {not_before}"
+    first = begins if start is None else start
+    after = now if first is None else max(now, datetime.fromtimestamp(first).astimezone())
+    end = parse_moment(until, after) if until else None
+    if end is not None and end <= after.timestamp():
+        told = "has passed" if end <= now.timestamp() else f"is before --not-before {not_before or show_moment(first)}"
         raise UsageError(f"--until {until} {told}", "Give a later moment: nothing was queued.")
     return start, end
+
+
+def show_moment(moment: float | None) -> str:
+    """Seconds since 1970 as local time, "none" for no moment."""
+    return "none" if moment is None else datetime.fromtimestamp(moment).strftime("%Y-%m-%d %H:%M")
 
 
 def parse_moment(text: str, now: datetime | None = None) -> float:

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from kbjobs.commands._forecast import DRY_RUN, show_forecast
+from kbjobs.commands._forecast import DRY_RUN
 from kbjobs.commands._render import say
-from kbjobs.commands._submitting import SUBMIT_OPTIONS, submit, with_options
+from kbjobs.commands._submitting import ALL_SOURCES, SUBMIT_OPTIONS, submit_to_each, with_options
 from kbjobs.settings import current_home
 
 app = typer.Typer(add_completion=False)
@@ -30,17 +30,15 @@ def _chain(**values: Any) -> None:
     found, warnings = read_chain_with_warnings(find_chain_file(current_home(), values["file"]))
     if warnings and not values["quiet"]:
         say(warnings)
-    sources = values["source"] or found.sources or [None]
-    if values["dry_run"]:
-        show_forecast(found, sources, values["as_json"])
-    else:
-        submit(found, sources, values)
+    of_file = [] if values["all_sources"] else found.sources or [None]
+    submit_to_each(found, values["source"] or of_file, values, values["dry_run"])
 
 
 OPTIONS = (
     ("file", FILE, inspect.Parameter.empty),
     ("source", SOURCE, None),
     ("dry_run", DRY_RUN, False),
+    ("all_sources", ALL_SOURCES, False),
     *SUBMIT_OPTIONS,
 )
 DESCRIPTION = """Submit a combined job declared in TOML, one for each source, and follow it to its end.
@@ -50,5 +48,7 @@ Every phase is checked for what it will need before anything is queued. Examples
 Example:  kbjobs chain generate_source.toml --source wiki --resume
 
 Example:  kbjobs chain generate-source --source wiki --dry-run
+
+Example:  kbjobs chain generate-offline --all-sources --detach
 """
 app.command("chain")(with_options(_chain, OPTIONS, DESCRIPTION))

@@ -8,20 +8,44 @@ import typer
 
 from kbjobs.api import get_job_manager
 from kbjobs.commands._following import follow_again
+from kbjobs.commands._render import say
 from kbjobs.commands._several import do_to_all
+from kbjobs.errors import UsageError
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def retry(
-    jobs: Annotated[list[int], typer.Argument(help="Ids of the jobs.", show_default=False)],
+    jobs: Annotated[list[int] | None, typer.Argument(help="Ids of the jobs.", show_default=False)] = None,
+    all_failed: Annotated[bool, typer.Option("--all-failed", help="All that failed, and are not done since.")] = False,
+    job_type: Annotated[
+        str | None, typer.Option("--type", help="Of --all-failed those of this type.", metavar="TYPE")
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="Of --all-failed those of this source.", metavar="ID")] = None,
+    days: Annotated[
+        float | None, typer.Option(min=0, max=36500, help="Of --all-failed those that ended within so many days.")
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return at once.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
 ) -> None:
     """Run ended jobs, or those whose worker is dead, again from the start, under their ids, and follow them.
 
+    Of several jobs, one that cannot run again does not stop the others; the exit code is the worst. --all-failed leaves
+    out what another job has done since, or is about to do.
+
     Example:  kbjobs retry 12
+
+    Example:  kbjobs retry --all-failed --type index-offline --days 1
     """
+    if bool(jobs) is all_failed:
+        raise UsageError("name jobs, or give --all-failed", "For example: kbjobs retry 12")
+    if not all_failed and (job_type, source, days) != (None, None, None):
+        raise UsageError("--type, --source and --days choose among --all-failed", "For example: kbjobs retry 12")
     manager = get_job_manager()
-    follow_again(manager, do_to_all(jobs, lambda on_error: manager.retry_each(jobs, on_error)), detach, as_json)
+    manager.check_filters(job_type, source)
+    ids = jobs or [job.id for job in manager.get_failed_jobs(job_type, source, days)]
+    if not ids:
+        say("Nothing to retry.")
+        return
+    follow_again(manager, do_to_all(ids, lambda on_error: manager.retry_each(ids, on_error)), detach, as_json)

@@ -19,9 +19,16 @@ from typer.core import TyperGroup
 from kbjobs.chains.file.reading import read_chain
 from kbjobs.chains.library import built_in_names, find_built_in
 from kbjobs.commands._asking import NO_INPUT, ask_for_id
-from kbjobs.commands._forecast import DRY_RUN, show_forecast
+from kbjobs.commands._forecast import DRY_RUN
 from kbjobs.commands._opening import show_page
-from kbjobs.commands._submitting import SUBMIT_OPTIONS, submit, with_options
+from kbjobs.commands._submitting import (
+    ALL_SOURCES,
+    SOURCE_OR_ALL,
+    SUBMIT_OPTIONS,
+    submit,
+    submit_to_each,
+    with_options,
+)
 from kbjobs.embedding.dimensions import DIMENSIONS, LOCAL_DIMENSIONS, Dimension, list_dimensions
 from kbjobs.errors import UsageError
 from kbjobs.phases.base import JobType
@@ -256,15 +263,12 @@ def _chain_command(chain: Chain, description: str) -> Callable[..., None]:
     def command(**values: Any) -> None:
         from kbjobs.api import get_job_manager
 
-        found = get_job_manager().find_chain(chain.name, {})
-        if values["dry_run"]:
-            show_forecast(found, [values["source"]], values["as_json"])
-        else:
-            submit(found, [values["source"]], values)
+        submit_to_each(get_job_manager().find_chain(chain.name, {}), _named(values), values, values["dry_run"])
 
     name = chain.name.replace("_", "-")
-    examples = "".join(f"\n\nExample:  kbjobs run {name} wiki{option}" for option in ("", " --dry-run"))
-    parameters = [("source", SOURCE, inspect.Parameter.empty), ("dry_run", DRY_RUN, False)]
+    shown = ("wiki", "wiki --dry-run", "--all-sources")
+    examples = "".join(f"\n\nExample:  kbjobs run {name} {rest}" for rest in shown)
+    parameters = [("source", SOURCE_OR_ALL, None), ("dry_run", DRY_RUN, False), ("all_sources", ALL_SOURCES, False)]
     return with_options(command, [*parameters, *SUBMIT_OPTIONS], description + examples)
 
 
@@ -280,9 +284,14 @@ def _command(
             for field, declared in fields.items()
             if field in params and isinstance(params[field], str) and _is_written_as_json(declared)
         }
-        submit(get_job_manager().find_chain(name, params), [values["source"]], values)
+        submit_to_each(get_job_manager().find_chain(name, params), _named(values), values)
 
-    parameters = [("source", SOURCE, inspect.Parameter.empty)]
+    parameters: list[tuple[str, Any, Any]] = [("source", SOURCE_OR_ALL, None)]
     parameters += [(_name_in_python(field), *_option(field, declared)) for field, declared in fields.items()]
+    parameters.append(("all_sources", ALL_SOURCES, False))
     shown = [f"Example:  {example}" for example in (f"kbjobs run {name.replace('_', '-')} wiki", *examples)]
     return with_options(command, [*parameters, *SUBMIT_OPTIONS], "\n\n".join([description, *shown]))
+
+
+def _named(values: dict[str, Any]) -> list[str]:
+    return [] if values["source"] is None else [values["source"]]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kbjobs.commands._asking import NO_INPUT
 from kbjobs.commands._errors import printable, say_error
 from kbjobs.commands._render import DamagedSources, is_terminal, open_console, print_json, say
 from kbjobs.errors import KbjobsError, UsageError
@@ -63,6 +64,7 @@ def search(
     store: Annotated[
         SearchStore, typer.Option(help="Search in the home, or what pinecone-sync has sent to Pinecone.")
     ] = SearchStore.HOME,
+    no_input: NO_INPUT = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
     """Find passages by meaning and by words, in one source, several or all; the best passage of each document.
@@ -93,7 +95,7 @@ def search(
         opened = Searcher(home, Settings(home), say, damaged)
     with opened as searcher:
         if not given:
-            if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
+            if no_input or not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
                 raise UsageError("there is nothing to search for", 'Give some words: kbjobs search "boil water".')
             _prompt(searcher, sources, count, model, mode, which, passages)
             return

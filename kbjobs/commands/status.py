@@ -22,7 +22,8 @@ from kbjobs.commands._render import (
     title,
 )
 from kbjobs.store.jobs import Job
-from kbjobs.wording import duration
+from kbjobs.store.pauses import Pause
+from kbjobs.wording import duration, sentence
 
 RECENT = 10  # ended jobs that are shown beside the live ones
 
@@ -48,19 +49,28 @@ def status(
     if as_json:
         dimensions = manager.get_dimension_status()
         told = [manager.as_dict(one) for one in [*jobs, *recent]]
-        print_json({"daemon": asdict(daemon), "jobs": told, "dimensions": dimensions})
+        pauses = [asdict(one) for one in manager.get_pauses()]
+        print_json({"daemon": asdict(daemon), "jobs": told, "dimensions": dimensions, "pauses": pauses})
         return
     if daemon.running:
         say(f"Daemon {daemon.pid} runs, kbjobs {daemon.version}, started {age(daemon.started_at)}.")
     else:
         say("No daemon runs; the next submit, resume or wait starts one." if jobs else "No daemon runs.")
+    for pause in manager.get_pauses():
+        say(sentence(f"{pause.what} is paused since {pause.since} ({age(pause.since)}); {pause.remedy} ends that"))
     if jobs or recent:
-        print_table(JOB_COLUMNS, [job_row(one, manager.is_worker_dead(one)) for one in [*jobs, *recent]])
+        held = manager.get_held_jobs()
+        shown = [*jobs, *recent]
+        print_table(JOB_COLUMNS, [job_row(one, manager.is_worker_dead(one), held.get(one.id)) for one in shown])
     else:
         say("No jobs. Begin with kbjobs sources add ID PATH, or try kbjobs demo.")
 
 
-def _more_of_status(job: Job, is_dead: bool) -> str:
+def _more_of_status(job: Job, is_dead: bool, pause: Pause | None) -> str:
+    if pause is not None:
+        return f", {pause.what} is paused: it waits for {pause.remedy}"
+    if job.pause_requested:
+        return ", told to stop at a checkpoint: it is paused"
     if is_dead:
         return f", but {DEAD}; kbjobs resume {job.id} goes on with it"
     return "" if job.exit_code is None else f", exit code {job.exit_code}"
@@ -75,7 +85,7 @@ def _show_job(manager: JobManager, job_id: int, as_json: bool) -> None:
     message, _, hint = (job.error or job.message).strip().partition("\n")
     rows: list[tuple[str, str]] = [
         ("job", f"{job.id}  {title(job)}"),
-        ("status", str(job.status) + _more_of_status(job, is_dead)),
+        ("status", str(job.status) + _more_of_status(job, is_dead, manager.get_held_jobs().get(job_id))),
         ("source", f"deleted on {job.source_deleted_at}" if job.source_deleted_at else ""),
         ("progress", f"{job.shown_progress:.1f}%  {'' if job.has_ended else describe_phase(job)}".rstrip()),
         ("message", message),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import typer
 
 from kbjobs.api import get_job_manager
 from kbjobs.commands._following import ProgressMode, follow
+from kbjobs.commands._times import parse_duration
 
 app = typer.Typer(add_completion=False)
 
@@ -16,14 +18,20 @@ app = typer.Typer(add_completion=False)
 def wait(
     jobs: Annotated[list[int], typer.Argument(help="Ids of the jobs.", show_default=False)],
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")] = False,
+    timeout: Annotated[str | None, typer.Option(help="Wait no longer than so: 90s, 2h.", metavar="DURATION")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
 ) -> None:
     """Block until jobs have ended; exit with the worst of their codes. Starts the daemon where none runs.
 
+    With --timeout it exits with 8 where they have not ended by then; the jobs go on.
+
     Example:  kbjobs wait 12 13 && kbjobs run index-offline wiki
+
+    Example:  kbjobs wait 12 --timeout 2h
     """
+    seconds = parse_duration(timeout) if timeout is not None else math.inf
     manager = get_job_manager()
     for job in jobs:
         manager.get_status(job)
     mode = ProgressMode.JSON if as_json else ProgressMode.NONE if quiet else ProgressMode.PLAIN
-    raise typer.Exit(follow(manager, list(dict.fromkeys(jobs)), mode, revive=True))
+    raise typer.Exit(follow(manager, list(dict.fromkeys(jobs)), mode, revive=True, seconds=seconds))

@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from kbjobs.daemon.processes import FINISH_VARIABLE
 from kbjobs.errors import KbjobsError, UnavailableError
 from kbjobs.settings import Home
 from kbjobs.store.locks import is_locked, try_lock
@@ -61,6 +62,8 @@ def _start(home: Home) -> None:
             start_new_session=True,
             pass_fds=(tell,),
             cwd="/",
+            # A command that is run after a job may start one, and must not take it with it.
+            env={name: value for name, value in os.environ.items() if name != FINISH_VARIABLE},
         )
     finally:
         os.close(tell)

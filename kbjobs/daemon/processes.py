@@ -8,14 +8,15 @@ import signal
 from pathlib import Path
 
 RUN_VARIABLE = "KBJOBS_RUN_ID"
+FINISH_VARIABLE = "KBJOBS_FINISH_ID"  # the same of a command that is run after a job
 
 
-def processes_of_run(run_id: str, proc: Path = Path("/proc")) -> list[int]:
-    """PIDs of living processes whose environment carries the run's id, whatever their group.
+def processes_of_run(run_id: str, proc: Path = Path("/proc"), variable: str = RUN_VARIABLE) -> list[int]:
+    """PIDs of living processes whose environment carries the run's id in the variable, whatever their group.
 
     A PID alone proves nothing: it may have been given to another program since.
     """
-    wanted = f"{RUN_VARIABLE}={run_id}".encode()
+    wanted = f"{variable}={run_id}".encode()
     found = []
     for entry in proc.iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
@@ -26,13 +27,19 @@ def processes_of_run(run_id: str, proc: Path = Path("/proc")) -> list[int]:
     return found
 
 
-def kill_processes_of_run(run_id: str) -> list[int]:
+def kill_processes_of_run(run_id: str, variable: str = RUN_VARIABLE) -> list[int]:
     """SIGKILL whatever carries the run's id; returns the PIDs that were told."""
-    found = processes_of_run(run_id)
+    found = processes_of_run(run_id, variable=variable)
     for pid in found:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     return found
+
+
+def kill_group(leader: int) -> None:
+    """SIGKILL to the process group of a child that has not been waited for."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def _is_zombie(entry: Path) -> bool:

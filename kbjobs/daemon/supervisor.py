@@ -23,6 +23,7 @@ from types import FrameType
 from kbjobs.crashpoints import crash_point
 from kbjobs.credentials import names_in_environment
 from kbjobs.daemon.deletions import finish_deletions
+from kbjobs.daemon.finishing import Finishing
 from kbjobs.daemon.processes import RUN_VARIABLE, kill_processes_of_run, processes_of_run
 from kbjobs.daemon.replacements import settle_replacements
 from kbjobs.daemon.waking import WakePipe
@@ -67,6 +68,7 @@ class Supervisor:
         self._overdue: dict[str, float] = {}  # run id -> when its limit of time was seen to have passed, monotonic
         self._beats: dict[str, tuple[int, float]] = {}  # run id -> last heartbeat, and when it was seen first
         self._last_tick = time.monotonic()
+        self._last_jobs_ended: float | None = None  # while the daemon ends, monotonic
 
     def run(self, on_ready: Callable[[], None] = lambda: None) -> bool:
         """Serve until SIGTERM or SIGINT, or until a newer program is to take over; returns whether one is.
@@ -82,11 +84,13 @@ class Supervisor:
         self._pipe = WakePipe(self.home.wake_pipe)
         self._install_signals()
         try:
-            self._queue.describe_daemon(os.getpid(), VERSION, names_in_environment())
+            has_command = bool(self.settings.words("on_finish"))
+            self._queue.describe_daemon(os.getpid(), VERSION, names_in_environment(), has_command)
             crash_point("daemon.described")
             log.info("daemon %d of kbjobs %s serves %s", os.getpid(), VERSION, self.home.path)
             on_ready()
             self._sweep_locks()
+            self._finishing = Finishing(self.home, self.settings, self._queue)
             # In a thread: a large source takes minutes, and jobs are not to wait for it.
             for finish in (finish_deletions, settle_replacements):
                 threading.Thread(target=finish, args=(self.home,), name=finish.__name__, daemon=True).start()
@@ -159,9 +163,12 @@ class Supervisor:
         wait = self._stop_workers(running)
         wait = min(wait, self._end_idlers({job.run_id for job in running}))
         if self._stopping or self._notices_newer_program():
-            return min(wait, ADOPTED_SECONDS) if running or self._children else 0.0
+            if running or self._children:
+                return min(wait, ADOPTED_SECONDS)
+            return self._end_commands()
         for job_id in self._queue.expire_pending():
             log.info("job %d: time limit reached before it could run", job_id)
+        wait = min(wait, self._finishing.tick())
         workers = self.settings.integer("workers")
         while len(running) < workers:
             job = self._start_next()
@@ -174,6 +181,18 @@ class Supervisor:
         if due is not None:
             wait = min(wait, max(due, MIN_WAIT_SECONDS))
         return min(wait, BUSY_SECONDS if running else IDLE_SECONDS)
+
+    def _end_commands(self) -> float:
+        """Let the commands of on_finish end, where the daemon is to stop within the grace; returns how long to wait."""
+        now = time.monotonic()
+        self._last_jobs_ended = self._last_jobs_ended or now
+        wait = self._finishing.tick(may_start=False)
+        if self._stopping:
+            grace = 0.0 if self._kill_now else self.settings.number("grace_seconds")
+            wait = min(wait, max(MIN_WAIT_SECONDS, self._last_jobs_ended + grace - now))
+            if now >= self._last_jobs_ended + grace:
+                self._finishing.kill_all("the daemon stopped")
+        return wait if self._finishing.is_busy else 0.0
 
     def _notices_newer_program(self) -> bool:
         """Whether this process is to start no job any more: its workers would be of a program that it does not know."""
@@ -318,7 +337,7 @@ class Supervisor:
             assert job.run_id is not None  # noqa: S101
             now = time.monotonic()
             patience = self._patience(job, now)
-            if not (self._stopping or job.cancel_requested or patience <= 0):
+            if not (self._stopping or job.cancel_requested or job.pause_requested or patience <= 0):
                 wait = min(wait, patience)
                 continue
             since = self._told_to_stop.get(job.run_id)

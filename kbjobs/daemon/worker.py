@@ -39,7 +39,7 @@ from kbjobs.store.queue import Queue, StaleWorkerError
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Event
 
-WRITE_SECONDS = 0.3  # between two writes of progress, and two looks at the request to cancel
+WRITE_SECONDS = 0.3  # between two writes of progress, and two looks at the request to cancel or to pause
 LOCK_SECONDS = 1.0  # between two looks whether to stop waiting for the source
 LOST = 70  # exit status of a worker whose run was ended by someone else
 
@@ -47,7 +47,7 @@ log = logging.getLogger("kbjobs.worker")
 
 
 class ProgressWriter:
-    """A thread that writes the newest report to the state and learns of the request to cancel.
+    """A thread that writes the newest report to the state and learns of the request to cancel or to pause.
 
     It has a connection of its own, without a sync to disk at each write: progress may be lost with the power.
     Whoever puts the end of a phase on record holds ``writing``, so that no older report is written over it.
@@ -63,7 +63,7 @@ class ProgressWriter:
         self._lock = threading.Lock()
         self.writing = threading.Lock()
         self._ended = threading.Event()
-        self.cancel_requested = threading.Event()
+        self.stop_requested = threading.Event()
         self.time_limit_reached = threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress-writer", daemon=True)
 
@@ -110,11 +110,11 @@ class ProgressWriter:
                     with self._lock:
                         report, steps = self._report, self._steps
                         dimension, operation = self._dimension, self._operation
-                    is_cancelled = queue.record_progress(
+                    is_to_stop = queue.record_progress(
                         self._job.id, self._run_id, saved + steps, self.duration, report, dimension, operation
                     )
-                if is_cancelled:
-                    self.cancel_requested.set()
+                if is_to_stop:
+                    self.stop_requested.set()
             except StaleWorkerError:
                 log.error("this run was declared dead: stopping at once, changing nothing")
                 os._exit(LOST)
@@ -181,7 +181,7 @@ def _work(home: Home, queue: Queue, job: Job, writer: ProgressWriter, stop: thre
     run_id = job.run_id
 
     def is_stopping() -> bool:
-        return stop.is_set() or writer.cancel_requested.is_set() or writer.time_limit_reached.is_set()
+        return stop.is_set() or writer.stop_requested.is_set() or writer.time_limit_reached.is_set()
 
     try:
         phases = [
@@ -329,7 +329,7 @@ def _record(home: Home, queue: Queue, job: Job, run_id: str, outcome: _Outcome, 
         )
         log.info("done: %s", result.summary)
     elif isinstance(error, JobCancelled):
-        if writer.cancel_requested.is_set() or queue.get(job.id).cancel_requested:
+        if queue.get(job.id).cancel_requested:
             queue.finish(
                 job.id,
                 run_id,
@@ -354,7 +354,7 @@ def _record(home: Home, queue: Queue, job: Job, run_id: str, outcome: _Outcome, 
             log.info("time limit reached")
         else:
             queue.release(job.id, run_id)
-            log.info("stopped by the daemon; the job waits in the queue")
+            log.info("stopped by the daemon, or for a pause; the job waits in the queue")
     elif isinstance(error, JobWaits):
         queue.wait(job.id, run_id, error.seconds, error.message, writer.duration)
         log.info("%s; the place in the queue is given to others for %.0f s", error.message, error.seconds)

@@ -52,8 +52,12 @@ def refuse_beside_end(
 
 
 def end_source(connection: sqlite3.Connection, source: str) -> None:
-    """Mark all jobs of a source as of one that is deleted, and forget its checkpoints. The caller has a transaction."""
+    """Mark all jobs of a source as of one that is deleted, and forget its checkpoints and its pause.
+
+    The caller has a transaction.
+    """
     connection.execute("DELETE FROM checkpoints WHERE source = ?", (source,))
+    connection.execute("DELETE FROM pauses WHERE source = ?", (source,))
     connection.execute(
         "UPDATE jobs SET source_deleted_at = ? WHERE source = ? AND source_deleted_at IS NULL",
         (clocks.now_text(), source),

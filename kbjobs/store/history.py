@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from kbjobs.store.connection import transaction
-from kbjobs.store.jobs import JOB_COLUMNS, Job, job_from_row, outcome_of
+from kbjobs.store.jobs import JOB_COLUMNS, Job, job_from_row, job_key, outcome_of
 from kbjobs.store.phase_state import PhaseState, load_phases
 from kbjobs.store.transitions import Event, Status, before
 
@@ -104,6 +104,21 @@ def resumable_jobs(queue: Queue) -> list[Job]:
         statuses,
     )
     return [job_from_row(row) for row in rows]
+
+
+def failed_jobs(queue: Queue, days: float | None = None) -> list[Job]:
+    """Those of :func:`resumable_jobs` that failed within the last days, without those whose work is live again.
+
+    Of several that are the same job the newest alone.
+    """
+    live = {job_key(job.type, job.source, job.phases) for job in active_jobs(queue)}
+    since = "" if days is None else _days_ago(days)
+    newest = {
+        job_key(job.type, job.source, job.phases): job
+        for job in resumable_jobs(queue)
+        if job.status is Status.FAILED and (job.finished_at or "") >= since
+    }
+    return sorted((job for key, job in newest.items() if key not in live), key=lambda job: job.id)
 
 
 def kind_of(phase: PhaseState) -> str:

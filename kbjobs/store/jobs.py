@@ -59,6 +59,7 @@ class Job:
     status: Status
     priority: int
     cancel_requested: bool
+    pause_requested: bool
     attempt: int
     run_id: str | None
     pid: int | None
@@ -177,16 +178,21 @@ class LimitChanges:
         """
         start = self.not_before if self.not_before is not None else _to_come(job.not_before)
         end = self.until if self.until is not None else _to_come(job.until)
-        if start is not None and end is not None and end <= start:
-            raise UsageError(
-                f"job {job.id} would have to stop at {_iso(end)}, before it may begin at {_iso(start)}",
-                "Give both --not-before and --until.",
-            )
+        check_moments(job.id, start, end)
         return Limits(
             start,
             end,
             job.timeout if self.timeout is None else self.timeout,
             job.retries if self.retries is None else self.retries,
+        )
+
+
+def check_moments(job_id: int, start: float | None, end: float | None) -> None:
+    """Raise UsageError where a job would have to end before it may begin. Both are seconds since 1970."""
+    if start is not None and end is not None and end <= start:
+        raise UsageError(
+            f"job {job_id} would have to stop at {_iso(end)}, before it may begin at {_iso(start)}",
+            "Give both --not-before and --until.",
         )
 
 
@@ -246,6 +252,8 @@ def _iso(moment: float | None) -> str | None:
         return None
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
+
+HIGHEST_PRIORITY = 2**31 - 1  # and the lowest is as far below zero
 
 TEXT_LIMIT = 4_000  # characters of a message or an error that the state keeps; the log has it whole
 

@@ -150,6 +150,33 @@ def state_004_deleted_sources(db: Database) -> None:
     db.execute("CREATE INDEX ending_jobs ON jobs(source) WHERE ends_source = 1")
 
 
+def state_005_pauses(db: Database) -> None:
+    """What is paused, which running jobs are to stop for it, and the ends of jobs after which a command is to run."""
+    db.execute("""
+        CREATE TABLE pauses (
+            source TEXT PRIMARY KEY,  -- '' for the whole queue
+            since TEXT NOT NULL
+        ) WITHOUT ROWID""")
+    db.execute("ALTER TABLE jobs ADD COLUMN pause_requested INTEGER NOT NULL DEFAULT 0")
+    db.execute("ALTER TABLE daemon ADD COLUMN runs_on_finish INTEGER NOT NULL DEFAULT 0")
+    db.execute("""
+        CREATE TABLE ends (  -- a row goes when the command for it has ended
+            id INTEGER PRIMARY KEY,
+            job_id INTEGER NOT NULL REFERENCES jobs(id) ON DELETE CASCADE,
+            attempt INTEGER NOT NULL, status TEXT NOT NULL, exit_code INTEGER NOT NULL, summary TEXT NOT NULL,
+            token TEXT UNIQUE,              -- since it was taken: what marks the processes of its command
+            taken_at REAL, taken_boot TEXT  -- by the clock since boot
+        )""")
+    # Jobs end in many ways and by many hands: in a worker, the daemon, a command. Here none is forgotten.
+    db.execute("""
+        CREATE TRIGGER note_end AFTER UPDATE OF finished_at ON jobs
+        WHEN old.finished_at IS NULL AND new.finished_at IS NOT NULL AND (SELECT runs_on_finish FROM daemon)
+        BEGIN
+            INSERT INTO ends (job_id, attempt, status, exit_code, summary)
+            VALUES (new.id, new.attempt, new.status, new.exit_code, new.message);
+        END""")
+
+
 def ledger_001_documents(db: Database) -> None:
     """Documents, links, chunks by profile, vectors by model, and what each collection has been through."""
     db.execute("CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
@@ -251,6 +278,7 @@ STATE: tuple[Migration, ...] = (
     state_002_checkpoints,
     state_003_heartbeats,
     state_004_deleted_sources,
+    state_005_pauses,
 )
 LEDGER: tuple[Migration, ...] = (
     ledger_001_documents,

@@ -19,11 +19,12 @@ from kbjobs.store.checkpoints import Checkpoint
 from kbjobs.store.connection import connect, explain, transaction
 from kbjobs.store.ending import refuse_beside_end
 from kbjobs.store.jobs import JOB_COLUMNS, Job, LimitChanges, NewJob, job_from_row, job_key, outcome_of
+from kbjobs.store.pauses import NOT_HELD
 from kbjobs.store.phase_state import PhaseState, dump_phases, fingerprint, reopened
 from kbjobs.store.runs import Runs, StaleWorkerError
 from kbjobs.store.transitions import Event, InvalidTransition, Status, after, before
 
-STATE_VERSION = 4
+STATE_VERSION = 5
 
 
 # Pending, and neither the user's request nor the pause after a transient error makes it wait.
@@ -48,7 +49,7 @@ _CLAIM = (
     " attempt = attempt + (attempt_started_at IS NULL),"
     " saved_at_start = saved, retry_at = NULL, started_at = coalesce(started_at, :moment),"
     " attempt_started_at = coalesce(attempt_started_at, :moment), beat_at = :moment WHERE id = ("
-    f"SELECT id FROM jobs AS j WHERE {_DUE} AND NOT EXISTS ("
+    f"SELECT id FROM jobs AS j WHERE {_DUE} AND {NOT_HELD} AND NOT EXISTS ("
     " SELECT 1 FROM json_each(j.resources) AS r JOIN locks AS l ON l.resource = r.value)"
     f" ORDER BY priority DESC, id LIMIT 1) RETURNING {JOB_COLUMNS}, resources"
 )
@@ -373,16 +374,19 @@ class Queue(Runs):
             ).fetchall()
         return [row[0] for row in rows]
 
-    def describe_daemon(self, pid: int, version: str, secrets: Sequence[str] = ()) -> None:
-        """Record who the daemon is, and the names of the secrets it can see.
+    def describe_daemon(
+        self, pid: int, version: str, secrets: Sequence[str] = (), runs_on_finish: bool = False
+    ) -> None:
+        """Record who the daemon is, the names of the secrets it can see, and whether ends of jobs are to be noted.
 
         Whether it lives is told by its lock, never by this row.
         """
         with transaction(self.connection):
             self.connection.execute("DELETE FROM daemon")
             self.connection.execute(
-                "INSERT INTO daemon (only, pid, version, started_at, secrets) VALUES (1, ?, ?, ?, ?)",
-                (pid, version, clocks.now_text(), json.dumps(sorted(secrets))),
+                "INSERT INTO daemon (only, pid, version, started_at, secrets, runs_on_finish)"
+                " VALUES (1, ?, ?, ?, ?, ?)",
+                (pid, version, clocks.now_text(), json.dumps(sorted(secrets)), runs_on_finish),
             )
 
     def daemon(self) -> DaemonRecord | None:

@@ -16,6 +16,8 @@ from kbjobs.store.jobs import JOB_COLUMNS, Job, Report, job_from_row, plain
 from kbjobs.store.phase_state import PhaseState, dump_phases, fingerprint, open_phases, reopened
 from kbjobs.store.transitions import Event, Status, after
 
+PAUSED = "paused; what was done is kept"  # the message of a job that stopped for a pause
+
 _GET = f"SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?"
 
 
@@ -108,7 +110,9 @@ class Runs:
         dimension: int | None = None,
         operation: str | None = None,
     ) -> bool:
-        """Write progress, and so a heartbeat; returns whether a cancel is requested. Raises StaleWorkerError.
+        """Write progress, and so a heartbeat; returns whether the job is to stop: a cancel or a pause is requested.
+
+        Raises StaleWorkerError.
 
         Args:
             job_id: the job.
@@ -133,7 +137,7 @@ class Runs:
         assignments = ", ".join(f"{name} = :{name}" for name in values)
         row = self.connection.execute(
             f"UPDATE jobs SET beat = beat + 1, {assignments} WHERE id = :id AND status = 'running' AND run_id = :run_id"
-            " RETURNING cancel_requested",
+            " RETURNING cancel_requested OR pause_requested",
             {**values, "id": job_id, "run_id": run_id},
         ).fetchall()
         if len(row) != 1:
@@ -191,12 +195,13 @@ class Runs:
     def record_death(self, job_id: int, run_id: str, reason: str, max_deaths: int) -> Job | None:
         """The worker of this run is proven dead: requeue the job, or end it.
 
-        A request to cancel ends it as cancelled. ``max_deaths`` deaths in a row without anything saved in
-        between end it as interrupted; a reboot does not count. Returns None where the run had already ended.
+        A request to cancel ends it as cancelled; one that was told to stop for a pause did not die. ``max_deaths``
+        deaths in a row without anything saved in between end it as interrupted; a reboot does not count. Returns None
+        where the run had already ended.
         """
         with transaction(self.connection):
             row = self.connection.execute(
-                "SELECT cancel_requested, saved, saved_at_start, deaths, boot_id, beat_at FROM jobs"
+                "SELECT cancel_requested, pause_requested, saved, saved_at_start, deaths, boot_id, beat_at FROM jobs"
                 " WHERE id = ? AND status = 'running' AND run_id = ?",
                 (job_id, run_id),
             ).fetchone()
@@ -215,6 +220,8 @@ class Runs:
                     "time limit reached; what was done is kept",
                 )
                 more["reason"] = "time_limit"
+            elif row["pause_requested"]:
+                event, message, deaths = Event.REQUEUE, PAUSED, 0 if has_moved else row["deaths"]
             elif deaths >= max_deaths:
                 event, exit_code = Event.INTERRUPT, ExitCode.INTERRUPTED
                 message = f"its worker died {deaths} times without progress ({reason})"
@@ -225,10 +232,13 @@ class Runs:
             return self.get(job_id)
 
     def release(self, job_id: int, run_id: str) -> None:
-        """Give a running job back to the queue: its worker stopped because the daemon stops."""
+        """Give a running job back to the queue: its worker stopped because the daemon stops, or for a pause."""
         with transaction(self.connection):
-            deaths = self.connection.execute("SELECT deaths FROM jobs WHERE id = ?", (job_id,)).fetchone()[0]
-            self._leave(job_id, run_id, Event.REQUEUE, None, "waits for the daemon", "daemon stopped", deaths)
+            deaths, is_paused = self.connection.execute(
+                "SELECT deaths, pause_requested FROM jobs WHERE id = ?", (job_id,)
+            ).fetchone()
+            message, reason = (PAUSED, "paused") if is_paused else ("waits for the daemon", "daemon stopped")
+            self._leave(job_id, run_id, Event.REQUEUE, None, message, reason, deaths)
 
     def _keep_attempt(self, job_id: int, run_id: str, event: Event, error: str | None, died_at: str | None) -> None:
         # A job that an older program has claimed has its row already, and no start of the attempt in its own.
@@ -268,7 +278,12 @@ class Runs:
         status = after(Status.RUNNING, event)
         moment = clocks.now_text()
         values = {"status": status, "run_id": None, "pid": None, "eta": None, "deaths": deaths, "message": message}
-        values |= {"exit_code": exit_code, "finished_at": moment if exit_code is not None else None, **(more or {})}
+        values |= {
+            "pause_requested": 0,
+            "exit_code": exit_code,
+            "finished_at": moment if exit_code is not None else None,
+            **(more or {}),
+        }
         assignments = ", ".join(f"{name} = ?" for name in values)
         left = self.connection.execute(
             f"UPDATE jobs SET {assignments} WHERE id = ? AND status = 'running' AND run_id = ? RETURNING source, type",

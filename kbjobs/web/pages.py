@@ -65,6 +65,7 @@ def jobs(request: Request, manager: JobManager) -> dict[str, Any]:
         "dead": dead,
         "waiting": waiting[:SHOWN],
         "waiting_count": len(waiting),
+        "pauses": manager.get_pauses(),
         "interrupted": interrupted,
         "ended": [job for job in manager.get_just_ended_jobs(20, days=1) if job.id not in shown],
     }

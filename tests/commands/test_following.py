@@ -171,10 +171,13 @@ class Script:
     def __init__(self, events: Sequence[tuple[float, JobEvent]]) -> None:
         self.events, self.time = events, 1000.0
 
-    def follow(self, job_ids: Sequence[int], revive: bool) -> Iterator[JobEvent]:
+    def get_status(self, job_id: int) -> Job:
+        return next(event.job for _, event in self.events if event.job.id == job_id)
+
+    def follow(self, job_ids: Sequence[int], revive: bool, seconds: float) -> Iterator[JobEvent]:
         begin = self.time
-        for seconds, event in self.events:
-            self.time = begin + seconds
+        for moment, event in self.events:
+            self.time = begin + moment
             yield event
 
 

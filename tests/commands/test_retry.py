@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+
+import pytest
 
 from kbjobs.api import JobManager
 from kbjobs.settings import Home
+from kbjobs.sources import register
+from kbjobs.store.queue import Queue
+from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
 from tests.commands.conftest import check_help
-from tests.conftest import Kbjobs
+from tests.conftest import Kbjobs, write_pages
 
 
 def test_help(kbjobs: Kbjobs) -> None:
@@ -45,3 +51,44 @@ def test_a_live_job_is_refused(home: Home, source: str, kbjobs: Kbjobs) -> None:
     JobManager(home).submit("steps", source, count=600, seconds=0.05)
     refused = kbjobs("retry", "1", check=5)
     assert "job 1 is" in refused.stderr
+
+
+@pytest.fixture
+def failed(home: Home, source: str, tmp_path: Path, kbjobs: Kbjobs) -> list[int]:
+    """The ids of jobs that failed and are still undone; others have succeeded, or were done since."""
+    register(home, "b", [write_pages(tmp_path / "b", 1)])
+    fails = ("--count", "0", "--fail", "--quiet")
+    kbjobs("run", "steps", source, *fails, check=1)  # 1: the same as 4
+    kbjobs("run", "steps", source, "--count", "0", "--quiet")
+    kbjobs("run", "steps", "b", *fails, "--number", "1", check=1)
+    kbjobs("run", "steps", source, *fails, check=1)
+    kbjobs("run", "steps", "b", *fails, check=1)  # 5: done since, by 6
+    (SourceFolder(home.sources, "b").path / "mended").touch()
+    kbjobs("run", "steps", "b", *fails)
+    return [3, 4]
+
+
+def test_all_that_failed_and_is_undone(home: Home, failed: list[int], kbjobs: Kbjobs) -> None:
+    manager = JobManager(home)
+    assert [job.id for job in manager.get_failed_jobs()] == failed
+    told = kbjobs("retry", "--all-failed", check=1)  # 3 is mended, 4 is not
+    assert "job 3 steps b: completed" in told.stdout and "the source is broken" in told.stderr
+    assert [manager.get_status(number).attempt for number in range(1, 7)] == [1, 1, 2, 2, 1, 1]
+    kbjobs("pause")
+    assert kbjobs("retry", "--all-failed", "--detach").stderr.startswith("queued: 4\n")
+    assert kbjobs("retry", "--all-failed").stderr == "Nothing to retry.\n"  # it waits already
+
+
+def test_filters_choose_among_them(home: Home, failed: list[int], kbjobs: Kbjobs) -> None:
+    assert kbjobs("retry", "--all-failed", "--source", "b", "--days", "0").stderr == "Nothing to retry.\n"
+    assert kbjobs("retry", "--all-failed", "--type", "metadata").stderr == "Nothing to retry.\n"
+    assert "there is no job type" in kbjobs("retry", "--all-failed", "--type", "step", check=4).stderr
+    assert "there is no source" in kbjobs("retry", "--all-failed", "--source", "c", check=4).stderr
+    kbjobs("retry", "--all-failed", "--source", "b", "--days", "1", "--type", "steps")
+    assert [job.attempt for job in reversed(JobManager(home).get_job_history())] == [1, 1, 2, 1, 1, 1]
+
+
+@pytest.mark.parametrize("arguments", [["1", "--all-failed"], ["1", "--source", "a"], ["1", "--days", "3"]])
+def test_ids_and_filters_are_not_mixed(past: Queue, kbjobs: Kbjobs, arguments: list[str]) -> None:
+    kbjobs("retry", *arguments, check=2)
+    assert past.get(1).attempt == 1

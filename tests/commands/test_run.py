@@ -39,7 +39,7 @@ def test_what_is_no_word_is_given_as_json(test_types: None, source: str, kbjobs:
         (["steps", "../a"], 2, "not a valid source id"),
         (["steps", "a", "--count", "-1"], 2, "count"),
         (["steps", "a", "--nonsense"], 2, "--nonsense"),
-        (["steps"], 2, "Missing argument 'source'"),
+        (["steps"], 2, "no source is named Name a source, or give --all-sources."),
         (["steps", "a", "--until", "noon"], 2, "noon"),
         (["index-online", "a"], 6, "kbjobs config set-secret OPENAI_API_KEY"),
         (["index-offline", "a", "--model", "bge-large-en-v1.5"], 6, "hf download"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from kbjobs.api import JobManager
 from kbjobs.daemon.launching import is_running
 from kbjobs.settings import Home
 from kbjobs.store.queue import Queue
@@ -51,3 +52,25 @@ def test_quiet_and_json(past: Queue, kbjobs: Kbjobs) -> None:
         ("finished", 1), ("finished", 2), ("finished", 3)
     ]  # fmt: skip
     assert shown.stderr == ""
+
+
+def test_a_time_limit_of_the_waiting_is_none_of_the_job(home: Home, source: str, kbjobs: Kbjobs) -> None:
+    kbjobs("run", "steps", source, "--count", "600", "--seconds", "0.05", "--detach")
+    waited = kbjobs("wait", "1", "--timeout", "1s", check=8)
+    assert (
+        "Error: after 1.0s 1 job has not ended: 1\n" in waited.stderr and "kbjobs wait 1 waits again" in waited.stderr
+    )
+    assert waited.stdout == ""
+    assert not JobManager(home).get_status(1).has_ended
+    shown = kbjobs("wait", "1", "--timeout", "0.5s", "--json", check=8)
+    assert {json.loads(line)["event"] for line in shown.stdout.splitlines()} <= {
+        "queued",
+        "started",
+        "phase",
+        "progress",
+    }
+    assert "'soon' is not a duration" in kbjobs("wait", "1", "--timeout", "soon", check=2).stderr
+
+
+def test_what_ends_in_time_has_its_own_code(past: Queue, kbjobs: Kbjobs) -> None:
+    kbjobs("wait", "1", "2", "--timeout", "1h", check=1)

@@ -105,8 +105,10 @@ MAPS = {point for point in POINTS if point.startswith("map.")}  # tests/phases/t
 PINECONE = {point for point in POINTS if point.startswith("pinecone.")}  # tests/phases/test_pinecone_sync.py
 # tests/phases/test_language_download.py
 LANGUAGES = {point for point in POINTS if point.startswith("language.")}
+NIGHT = {point for point in POINTS if point.startswith(("pause.", "finish."))}  # tests/faults/test_night_kills.py
 ELSEWHERE = (
     CANCEL_ONLY
+    | NIGHT
     | CHAIN_ONLY
     | SCRAPE
     | DELETE

@@ -13,10 +13,12 @@ from kbjobs.errors import UnavailableError
 from kbjobs.store import migrations
 from kbjobs.store.batches import close_batch, list_batches, open_batch, texts_out
 from kbjobs.store.connection import connect
+from kbjobs.store.ends import take_end
 from kbjobs.store.history import list_attempts, list_jobs
 from kbjobs.store.ledger import LEDGER_VERSION, Ledger
 from kbjobs.store.metadata import known_metadata
 from kbjobs.store.migrations import apply_migrations
+from kbjobs.store.pauses import Pause, held_jobs, list_pauses
 from kbjobs.store.queue import STATE_VERSION, Queue
 from kbjobs.store.transitions import Status
 from tests.conftest import ROOT
@@ -134,6 +136,22 @@ def test_state(tmp_path: Path, version: int) -> None:
     claimed = queue.claim("next")
     assert claimed is not None
     assert claimed.id == 5
+    queue.close()
+
+
+def test_state_5(tmp_path: Path) -> None:
+    """A source is paused, and a command is to run for the end of job 2."""
+    path = tmp_path / "state.db"
+    shutil.copy(FROZEN / "state-5.db", path)
+    path.chmod(0o600)
+    queue = Queue(path)
+    assert list_pauses(queue.connection) == [Pause("waiting", "2026-11-26T01:00:00Z")]
+    assert held_jobs(queue.connection) == {6: Pause("waiting", "2026-11-26T01:00:00Z")}
+    end = take_end(queue.connection)
+    assert end is not None
+    assert (end.job_id, end.attempt, end.source, end.status, end.exit_code, end.summary) == (
+        2, 1, "failed", Status.FAILED, 1, "it failed"
+    )  # fmt: skip
     queue.close()
 
 

@@ -1,7 +1,8 @@
 """A Hypothesis state machine over the real queue against a simple model.
 
-Submit, claim, progress, finish, cancel, crash, recover, resume, time passing, and two daemons racing: whatever
-the order, no job is lost, none runs twice, none is revived against the user's request, no source has two.
+Submit, claim, progress, finish, cancel, pause, crash, recover, resume, time passing, and two daemons racing: whatever
+the order, no job is lost, none runs twice, none is revived against the user's request, none begins under a pause, no
+source has two, and each end is noted once.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from kbjobs.errors import ConflictError, ExitCode
 from kbjobs.store import clocks
 from kbjobs.store.history import list_attempts
 from kbjobs.store.jobs import Limits, NewJob
+from kbjobs.store.pauses import end_pause, held_jobs, put_pause
 from kbjobs.store.queue import DuplicateJobError, Queue, StaleWorkerError
 from kbjobs.store.transitions import Event, Status
 from tests.conftest import FACTOR, phase_state
@@ -42,6 +44,7 @@ class Model:
     status: Status = Status.PENDING
     run: str | None = None
     cancel: bool = False
+    pause: bool = False
     deaths: int = 0
     saved: int = 0
     saved_at_claim: int = 0
@@ -70,8 +73,12 @@ class QueueMachine(RuleBasedStateMachine):
         self.queues = [Queue(self.folder / "state.db"), Queue(self.folder / "state.db")]
         for queue in self.queues:
             queue.connection.execute("PRAGMA synchronous = OFF")
+        self.queues[0].describe_daemon(1, "0", runs_on_finish=True)
         self.jobs: dict[int, Model] = {}
         self.count = 0
+        self.pauses: set[str | None] = set()
+        self.ended: set[int] = set()
+        self.ends = 0
         self.now = 1000.0
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(clocks.time, "time", lambda: self.now)
@@ -86,6 +93,28 @@ class QueueMachine(RuleBasedStateMachine):
 
     def running(self, run: str) -> Model | None:
         return next((job for job in self.jobs.values() if job.run == run), None)
+
+    def is_held(self, job: Model) -> bool:
+        return bool(self.pauses & {None, job.source})
+
+    @rule(which=st.integers(0, 1), source=st.sampled_from([None, *SOURCES]), stop_running=st.booleans())
+    def pause(self, which: int, source: str | None, stop_running: bool) -> None:
+        held = put_pause(self.queues[which].connection, source, stop_running)
+        assert held.is_new == (source not in self.pauses)
+        self.pauses.add(source)
+        meant = [job for job in self.jobs.values() if job.lives and source in (None, job.source)]
+        for job in meant:
+            job.pause = job.pause or (stop_running and job.status is Status.RUNNING)
+        assert set(held.waiting) == {job.id for job in meant if job.status is Status.PENDING}
+        assert set(held.stopping) == {job.id for job in meant if job.pause}
+
+    @rule(which=st.integers(0, 1), source=st.sampled_from([None, *SOURCES]))
+    def unpause(self, which: int, source: str | None) -> None:
+        ended = end_pause(self.queues[which].connection, source)
+        assert (ended is not None) == (source in self.pauses)
+        self.pauses.discard(source)
+        for job in self.jobs.values():
+            job.pause = job.pause and self.is_held(job)
 
     @rule(
         which=st.integers(0, 1),
@@ -124,7 +153,10 @@ class QueueMachine(RuleBasedStateMachine):
         due = [
             job
             for job in self.jobs.values()
-            if job.status is Status.PENDING and job.source not in busy and max(job.not_before, job.retry_at) <= self.now
+            if job.status is Status.PENDING
+            and job.source not in busy
+            and max(job.not_before, job.retry_at) <= self.now
+            and not self.is_held(job)
         ]
         expected = min(due, key=lambda job: (-job.priority, job.id), default=None)
         claimed = self.queues[which].claim(run)
@@ -149,7 +181,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert job is None
             return
         assert job is not None
-        assert wish == job.cancel
+        assert wish == (job.cancel or job.pause)
         job.saved += steps
 
     @rule(
@@ -219,11 +251,13 @@ class QueueMachine(RuleBasedStateMachine):
             assert died is None
             return
         job.run, job.is_within = None, False
-        job.deaths = 0 if job.saved > job.saved_at_claim else job.deaths + 1
+        job.deaths = 0 if job.saved > job.saved_at_claim else job.deaths + (not job.pause or job.cancel)
         if job.cancel:
             job.status = Status.CANCELLED
         elif job.until is not None and job.until <= self.now:
             job.status = Status.INTERRUPTED
+        elif job.pause:
+            job.status = Status.PENDING
         else:
             job.status = Status.INTERRUPTED if job.deaths >= MAX_DEATHS else Status.PENDING
 
@@ -291,9 +325,17 @@ class QueueMachine(RuleBasedStateMachine):
         assert set(rows) == set(self.jobs)
         for job in self.jobs.values():
             row = rows[job.id]
+            job.pause = job.pause and job.status is Status.RUNNING
+            assert bool(row["pause_requested"]) == job.pause
             assert (row["status"], row["run_id"]) == (job.status, job.run)
             if job.status is Status.RUNNING:
                 assert row["deaths"] == job.deaths
+        waiting = {job.id for job in self.jobs.values() if job.status is Status.PENDING and self.is_held(job)}
+        assert held_jobs(self.queues[0].connection).keys() == waiting
+        ended = {job.id for job in self.jobs.values() if not job.lives}
+        self.ends += len(ended - self.ended)
+        self.ended = ended
+        assert execute("SELECT count(*) FROM ends").fetchone()[0] == self.ends
         held = {(row["resource"], row["run_id"]) for row in execute("SELECT * FROM locks")}
         assert held == {(f"source:{job.source}", job.run) for job in self.jobs.values() if job.run}
         for job in self.jobs.values():

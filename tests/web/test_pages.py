@@ -255,3 +255,15 @@ def test_the_browser_tells_of_an_end_if_asked(home: Home, page: Page, kbjobs: Kb
     expect(page.locator("#ended")).to_have_text("Ended within a day (1)")
     wait_until(lambda: page.evaluate("noted"))
     assert page.evaluate("noted") == ["Job 1 steps wiki: completed"]
+
+
+def test_what_is_paused_is_told_with_what_ends_it(home: Home, builder: Builder, tmp_path: Path) -> None:
+    register(home, "wiki", [write_pages(tmp_path / "pages", 1)])
+    manager = JobManager(home)
+    with builder.client() as client:
+        assert "is paused" not in client.get("/jobs").text
+        manager.pause()
+        manager.pause("wiki")
+        shown = client.get("/jobs").text
+    assert "The queue is paused since" in shown and "<code>kbjobs unpause</code>" in shown
+    assert "Source wiki is paused since" in shown and "<code>kbjobs unpause --source wiki</code>" in shown

@@ -1,0 +1,67 @@
+"""``kbjobs edit``: change a job that waits."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kbjobs.api import get_job_manager
+from kbjobs.commands._render import print_json, say
+from kbjobs.commands._times import read_moments, show_moment
+from kbjobs.store.edits import Changes
+from kbjobs.store.jobs import HIGHEST_PRIORITY
+
+app = typer.Typer(add_completion=False)
+
+NONE = "none"
+
+
+@app.command()
+def edit(
+    job: Annotated[int, typer.Argument(help="Id of the job.", show_default=False)],
+    priority: Annotated[
+        int | None, typer.Option(min=-HIGHEST_PRIORITY, max=HIGHEST_PRIORITY, help="Higher runs first.")
+    ] = None,
+    not_before: Annotated[
+        str | None, typer.Option(help="Wait until then: 22:00, +2h; none: begin when it may.", metavar="TIME")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Stop at a checkpoint then; none: work to the end.", metavar="TIME")
+    ] = None,
+    retries: Annotated[int | None, typer.Option(min=0, max=100, help="Try a transient error so often again.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+) -> None:
+    """Change a job that waits; what is not given stays. One that runs is cancelled and resumed with other limits.
+
+    Example:  kbjobs edit 12 --priority 5
+
+    Example:  kbjobs edit 12 --not-before 22:00 --until 06:00
+
+    Example:  kbjobs edit 12 --until none
+    """
+    manager = get_job_manager()
+    now = manager.get_status(job)
+    changes = Changes()
+    if priority is not None:
+        changes["priority"] = priority
+    if retries is not None:
+        changes["retries"] = retries
+    begins = now.not_before if not_before is None else None
+    start, end = read_moments(_given(not_before), _given(until), begins=begins)
+    if not_before:
+        changes["not_before"] = start
+    if until:
+        changes["until"] = end
+    changed = manager.edit(job, changes)
+    if as_json:
+        print_json(manager.as_dict(changed))
+        return
+    say(
+        f"job {job} waits with priority {changed.priority}, --not-before {show_moment(changed.not_before)},"
+        f" --until {show_moment(changed.until)}, --retries {changed.retries}."
+    )
+
+
+def _given(moment: str | None) -> str | None:
+    return None if moment is None or moment.strip().lower() == NONE else moment

@@ -1,0 +1,61 @@
+"""``kbjobs pause``: hold the queue, or one source's jobs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from kbjobs.api import get_job_manager
+from kbjobs.commands._render import print_json, say
+from kbjobs.store.pauses import Held
+from kbjobs.wording import agreeing, sentence
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def pause(
+    source: Annotated[
+        str | None, typer.Option(help="Hold the jobs of this source alone.", metavar="ID", show_default=False)
+    ] = None,
+    running: Annotated[
+        bool, typer.Option("--running", help="Also stop what runs, at a checkpoint; it goes on after unpause.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+) -> None:
+    """Hold the queue: no job begins until kbjobs unpause. Jobs can be submitted meanwhile; they wait.
+
+    It holds whatever becomes of the daemon, and after a reboot. A job whose --until comes meanwhile ends then.
+
+    Example:  kbjobs pause
+
+    Example:  kbjobs pause --source wiki --running
+    """
+    held = get_job_manager().pause(source, running)
+    if as_json:
+        print_json(
+            {
+                "pause": asdict(held.pause),
+                "new": held.is_new,
+                "waiting": held.waiting,
+                "running": held.running,
+                "stopping": held.stopping,
+            }
+        )
+        return
+    _tell(held)
+
+
+def _tell(held: Held) -> None:
+    pause = held.pause
+    already = "" if held.is_new else f" already, since {pause.since}"
+    waiting = agreeing(len(held.waiting), "job", "waits", "wait") if held.waiting else "what is submitted waits"
+    say(sentence(f"{pause.what} is paused{already}; {waiting} for {pause.remedy}"))
+    going_on = len(held.running) - len(held.stopping)
+    if held.stopping:
+        told = agreeing(len(held.stopping), "job", "is", "are")
+        say(f"{told} told to stop at a checkpoint: {' '.join(map(str, held.stopping))}; kbjobs status shows it.")
+    if going_on:
+        say(f"{agreeing(going_on, 'job', 'runs', 'run')} on to the end; --running stops what runs.")

@@ -1,0 +1,40 @@
+"""``kbjobs unpause``: let jobs go on that were paused."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from kbjobs.api import get_job_manager
+from kbjobs.commands._render import print_json, say
+from kbjobs.wording import sentence
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def unpause(
+    source: Annotated[
+        str | None, typer.Option(help="Let the jobs of this source go on.", metavar="ID", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+) -> None:
+    """Let the queue go on. Sources that were paused by themselves stay so. Starts the daemon where jobs wait for it.
+
+    Example:  kbjobs unpause
+
+    Example:  kbjobs unpause --source wiki
+    """
+    manager = get_job_manager()
+    ended = manager.unpause(source)
+    left = manager.get_pauses()
+    if as_json:
+        print_json({"ended": None if ended is None else asdict(ended), "pauses": [asdict(one) for one in left]})
+        return
+    what = "the queue" if source is None else f"source {source}"
+    goes_on = None if ended is None else f"{what} goes on; it was paused since {ended.since}"
+    say(sentence(goes_on or f"{what} was not paused"))
+    for one in left:
+        say(sentence(f"{one.what} is paused since {one.since}; {one.remedy} ends that"))

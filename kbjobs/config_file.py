@@ -1,0 +1,57 @@
+"""Reading ``config.toml``: its values by their names, and a command written as a list of words."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from kbjobs.errors import UsageError
+
+
+def read_config(path: Path) -> dict[str, object]:
+    """The values of a file by their names, those of a table in it as ``table.name``; none where it is not there.
+
+    Raises UsageError where it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return dict(_flatten(tomllib.load(file)))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", "Check the file's permissions.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}", "Correct the file, or move it away.") from error
+
+
+def _flatten(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def read_words(name: str, raw: object, origin: str) -> tuple[str, ...]:
+    """The words of a command: the program and its arguments. Raises UsageError with what to write."""
+    words = tuple(raw) if isinstance(raw, list | tuple) else ()
+    if not all(isinstance(word, str) and "\0" not in word for word in words) or (words and not words[0]):
+        raise UsageError(f"{origin}: {name} is not a list of words", _example(name, ["notify.sh", "night"]))
+    if isinstance(raw, list | tuple):
+        return words
+    raise UsageError(f"{origin}: {name} = {raw!r} is not a list of words", _example(name, _split(raw)))
+
+
+def _split(raw: object) -> list[str]:
+    try:
+        return shlex.split(str(raw)) or ["notify.sh"]
+    except ValueError:  # a quotation that does not end
+        return str(raw).split()
+
+
+def _example(name: str, words: list[str]) -> str:
+    # What JSON writes for a list of texts is TOML, too (toml.io/en/v1.0.0, "String").
+    return f"No shell reads it: write each word by itself, {name} = {json.dumps(words, ensure_ascii=False)}"

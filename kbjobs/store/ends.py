@@ -1,0 +1,81 @@
+"""Ends of jobs after which a command is to run, each noted once by the state itself, and taken once.
+
+An end is taken in a transaction of its own before anything is started for it: whoever dies then, nobody takes it
+again. The command runs at most once.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import uuid
+from dataclasses import dataclass
+
+from kbjobs.store import clocks
+from kbjobs.store.connection import transaction
+from kbjobs.store.transitions import Status
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How an attempt of a job ended. ``attempt`` is 0 where it never began.
+
+    ``token`` marks the processes of the command that is run for it; ``age`` is the seconds since it was taken.
+    """
+
+    id: int
+    job_id: int
+    attempt: int
+    type: str
+    source: str | None
+    status: Status
+    exit_code: int
+    summary: str
+    token: str
+    age: float
+
+
+_COLUMNS = "e.id, job_id, e.attempt, type, source, e.status, e.exit_code, summary, token"
+
+
+def take_end(connection: sqlite3.Connection) -> End | None:
+    """The next end that nobody has taken, which is taken by this; None where there is none."""
+    if connection.execute("SELECT 1 FROM ends WHERE token IS NULL LIMIT 1").fetchone() is None:
+        return None  # asked often: without the write lock
+    with transaction(connection):
+        token = uuid.uuid4().hex
+        connection.execute(
+            "UPDATE ends SET token = ?, taken_at = ?, taken_boot = ?"
+            " WHERE id = (SELECT min(id) FROM ends WHERE token IS NULL)",
+            (token, clocks.since_boot(), clocks.boot_id()),
+        )
+        row = connection.execute(
+            f"SELECT {_COLUMNS} FROM ends AS e JOIN jobs AS j ON j.id = job_id WHERE token = ?", (token,)
+        ).fetchone()
+    return None if row is None else _end(row, 0.0)
+
+
+def list_taken(connection: sqlite3.Connection) -> list[End]:
+    """The ends whose commands have not ended, as far as is known. After a reboot they are as old as can be."""
+    now, boot = clocks.since_boot(), clocks.boot_id()
+    rows = connection.execute(
+        f"SELECT {_COLUMNS}, taken_at, taken_boot FROM ends AS e JOIN jobs AS j ON j.id = job_id"
+        " WHERE token IS NOT NULL ORDER BY e.id"
+    )
+    return [_end(row, now - row["taken_at"] if row["taken_boot"] == boot else math.inf) for row in rows]
+
+
+def close_end(connection: sqlite3.Connection, end: End) -> None:
+    """Forget an end: its command has ended, or cannot run."""
+    connection.execute("DELETE FROM ends WHERE id = ?", (end.id,))
+
+
+def forget_ends(connection: sqlite3.Connection, also_taken: bool = False) -> None:
+    """Forget the ends for which no command is to run any more."""
+    connection.execute("DELETE FROM ends" + ("" if also_taken else " WHERE token IS NULL"))
+
+
+def _end(row: sqlite3.Row, age: float) -> End:
+    status = Status(row["status"])
+    how = (status, row["exit_code"], row["summary"])
+    return End(row["id"], row["job_id"], row["attempt"], row["type"], row["source"], *how, row["token"], age)

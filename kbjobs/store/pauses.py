@@ -1,0 +1,125 @@
+"""Pauses in the state: of the whole queue, and of the jobs of one source. They outlive daemons and reboots."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from kbjobs.store import clocks
+from kbjobs.store.connection import transaction
+
+# Of the job in row j and the pause in row p. A job over several sources is one of each of them.
+_IS_OF_SOURCE = "EXISTS (SELECT 1 FROM json_each(j.resources) WHERE value = 'source:' || p.source)"
+
+NOT_HELD = (
+    "NOT EXISTS (SELECT 1 FROM pauses WHERE source = '')"  # asked once, whatever waits
+    f" AND NOT EXISTS (SELECT 1 FROM pauses AS p WHERE {_IS_OF_SOURCE})"
+)
+"""The condition that nothing holds the job in row ``j``."""
+
+# The live jobs that one pause is about.
+_OF_PAUSE = (
+    "SELECT j.id FROM jobs AS j JOIN pauses AS p ON p.source = ?"
+    f" WHERE j.finished_at IS NULL AND (p.source = '' OR {_IS_OF_SOURCE})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A pause of a source's jobs, or of the whole queue where ``source`` is None; ``since``: UTC, ISO 8601."""
+
+    source: str | None
+    since: str
+
+    @property
+    def what(self) -> str:
+        """What is paused."""
+        return "the queue" if self.source is None else f"source {self.source}"
+
+    @property
+    def remedy(self) -> str:
+        """The command that ends it."""
+        return "kbjobs unpause" if self.source is None else f"kbjobs unpause --source {self.source}"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a pause holds: ids of jobs that wait, of running ones, and of those of them that are to stop."""
+
+    pause: Pause
+    is_new: bool
+    waiting: tuple[int, ...]
+    running: tuple[int, ...]
+    stopping: tuple[int, ...]
+
+
+def put_pause(connection: sqlite3.Connection, source: str | None, stop_running: bool) -> Held:
+    """Hold the jobs of a source, or all: no daemon claims one from now on. A pause that is there stays as it was.
+
+    ``stop_running``: those that run are to stop at a checkpoint, and go back to the queue.
+    """
+    with transaction(connection):
+        is_new = connection.execute(
+            "INSERT INTO pauses (source, since) VALUES (?, ?) ON CONFLICT DO NOTHING", (source or "", clocks.now_text())
+        ).rowcount
+        if stop_running:
+            connection.execute(
+                f"UPDATE jobs SET pause_requested = 1 WHERE id IN ({_OF_PAUSE}) AND status = 'running'",
+                (source or "",),
+            )
+        rows = connection.execute(
+            f"SELECT id, status, pause_requested FROM jobs WHERE id IN ({_OF_PAUSE}) ORDER BY id", (source or "",)
+        ).fetchall()
+        [pause] = [one for one in list_pauses(connection) if one.source == source]
+    return Held(
+        pause,
+        bool(is_new),
+        tuple(row["id"] for row in rows if row["status"] == "pending"),
+        tuple(row["id"] for row in rows if row["status"] == "running"),
+        tuple(row["id"] for row in rows if row["pause_requested"]),
+    )
+
+
+def end_pause(connection: sqlite3.Connection, source: str | None) -> Pause | None:
+    """Let the jobs of a source, or all, go on; returns the pause that was, None where there was none.
+
+    A job that has not stopped yet need not, unless another pause is there.
+    """
+    with transaction(connection):
+        row = connection.execute(
+            "DELETE FROM pauses WHERE source = ? RETURNING source, since", (source or "",)
+        ).fetchone()
+        connection.execute(
+            f"UPDATE jobs AS j SET pause_requested = 0 WHERE pause_requested = 1 AND {NOT_HELD}"
+            " AND id IN (SELECT job_id FROM locks)"
+        )
+    return None if row is None else _pause(row)
+
+
+def list_pauses(connection: sqlite3.Connection) -> list[Pause]:
+    """All pauses, that of the whole queue first."""
+    return [_pause(row) for row in connection.execute("SELECT source, since FROM pauses ORDER BY source")]
+
+
+def held_jobs(connection: sqlite3.Connection, ids: Collection[int] | None = None) -> dict[int, Pause]:
+    """The waiting jobs, of those with the ids or of all, that a pause holds, each with it.
+
+    Where that of the whole queue and that of a source do, it is the first.
+    """
+    pauses = list_pauses(connection)
+    if not pauses:
+        return {}
+    rows = connection.execute(
+        # With min(), the other columns are of the row that has it (sqlite.org/lang_select.html, 2.5).
+        "SELECT j.id, min(p.source) AS source, p.since FROM jobs AS j JOIN pauses AS p"
+        f" ON p.source = '' OR {_IS_OF_SOURCE} WHERE j.status = 'pending'"
+        " AND (:ids IS NULL OR j.id IN (SELECT value FROM json_each(:ids))) GROUP BY j.id",
+        {"ids": None if ids is None else json.dumps(list(ids))},
+    )
+    return {row["id"]: _pause(row) for row in rows}
+
+
+def _pause(row: sqlite3.Row) -> Pause:
+    return Pause(row["source"] or None, row["since"])
