@@ -69,13 +69,13 @@ def builder(
             print_json({"url": url, "token": token, "port": chosen, "home": str(home.path), "read_only": read_only})
             sys.stdout.flush()
         else:
-            print(url, flush=True)
-            say(f"The job builder of {home.path}. Open the address above; Ctrl-C ends it, jobs go on.")
+            say(f"The job builder of {home.path}; Ctrl-C ends it, jobs go on.")
             if is_loopback(host) and "SSH_CONNECTION" in os.environ:
                 say(
-                    "From your own machine, forward the port first, then open the same address there:\n"
+                    "Forward the port from your own machine, and open the address there:\n"
                     f"  ssh -N -L {chosen}:127.0.0.1:{chosen} {getpass.getuser()}@{socket.gethostname()}"
                 )
+            print(url, flush=True)
         if show:
             import webbrowser
 
