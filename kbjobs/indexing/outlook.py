@@ -21,6 +21,7 @@ from kbjobs.settings import Home, Settings
 from kbjobs.store.batches import texts_out
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
+from kbjobs.wording import counted
 
 SAMPLE = 300
 """Files read at most, and entries looked at of each archive: one or two seconds."""
@@ -39,6 +40,10 @@ class IndexOutlook:
     tokens: int
     sampled: int
     is_exact: bool
+
+    def tell_sample(self) -> str:
+        """For a note: by how many documents it was judged, or nothing where all were read."""
+        return "" if self.is_exact else f"; judged by {counted(self.sampled, 'document')}"
 
 
 class _Quiet:

@@ -63,7 +63,7 @@ def name_of(code: str) -> str:
     return _OWN.get(code) or NAMES.get(code) or code
 
 
-def check_wish(code: str, source: str | None) -> None:
+def check_direction(code: str, source: str | None) -> None:
     """Raise UsageError where a language can lead nowhere."""
     if source == code:
         raise UsageError(f"{name_of(code)} need not be translated to itself", "Name two languages.")

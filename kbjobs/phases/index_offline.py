@@ -172,6 +172,7 @@ def foresee(
         unit="chunks",
         seconds=seconds,
         is_exact=found.is_exact,
+        note=found.tell_sample().lstrip("; "),
     )
 
 

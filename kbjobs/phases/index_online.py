@@ -107,7 +107,7 @@ def foresee(
         "chunks",
         0.0 if not found.missing else None,
         found.is_exact,
-        price.describe(found.tokens),
+        price.describe(found.tokens) + found.tell_sample(),
     )
 
 

@@ -49,11 +49,11 @@ LanguageDownloadParams = create_model(
 
 def fill(home: Home, settings: Settings, params: _Params) -> Plan:
     """Find the codes of the languages. Nothing is asked of the network."""
-    from kbjobs.languages.naming import check_wish, find_code
+    from kbjobs.languages.naming import check_direction, find_code
 
     code = find_code(params.code)
     source = None if params.source is None else find_code(params.source)
-    check_wish(code, source)
+    check_direction(code, source)
     return Plan(params.model_copy(update={"code": code, "from": source}))
 
 

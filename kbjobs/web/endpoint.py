@@ -63,7 +63,6 @@ class Endpoint:
     body: type[Body] | None = None
     status: int = 200
     errors: tuple[int, ...] = ()
-    content: str = "application/json"
 
     def route(self) -> Route:
         """Its route."""

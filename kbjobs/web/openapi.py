@@ -84,10 +84,10 @@ def _describe(one: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
         errors |= {*BODY_ERRORS}
     if "{" in one.path:
         errors.add(404)
-    answer = {"type": "object"} if one.content == "application/json" else {"type": "string"}
+    answer = {"application/json": {"schema": {"type": "object"}}}
     problem = {TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     found["responses"] = {
-        str(one.status): {"description": one.summary, "content": {one.content: {"schema": answer}}},
+        str(one.status): {"description": one.summary, "content": answer},
         **{str(status): {"description": "Refused", "content": problem} for status in sorted(errors)},
     }
     return found

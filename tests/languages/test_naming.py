@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kbjobs.errors import NotFoundError, UsageError
-from kbjobs.languages.naming import check_wish, find_code, name_of
+from kbjobs.languages.naming import check_direction, find_code, name_of
 
 
 @pytest.mark.parametrize(
@@ -68,8 +68,8 @@ def test_every_code_has_a_name() -> None:
 @pytest.mark.parametrize(("code", "source"), [("en", None), ("es", "es")])
 def test_a_wish_that_leads_nowhere_is_refused(code: str, source: str | None) -> None:
     with pytest.raises(UsageError):
-        check_wish(code, source)
+        check_direction(code, source)
 
 
 def test_english_from_another_is_a_wish() -> None:
-    check_wish("en", "es")
+    check_direction("en", "es")

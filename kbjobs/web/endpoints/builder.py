@@ -58,7 +58,6 @@ def show_schemas(asked: Asked) -> Any:
         "types": [describe_type(kind) for kind in job_types()],
         "categories": list(dict.fromkeys(kind.category for kind in job_types())),
         "chains": composing.list_chains(asked.home),
-        "settings": {"model": asked.manager.settings.text("model")},
     }
 
 

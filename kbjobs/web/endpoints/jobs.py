@@ -11,6 +11,7 @@ from kbjobs.store.transitions import Status
 from kbjobs.web.endpoint import Asked, Body, Endpoint, Query
 
 MOST = 1_000
+ALL = 1_000_000  # jobs that a filter may match where something is done to all of them
 MOST_DAYS = 36_500
 TAIL = 64 * 1024  # bytes of a log that are sent at once
 Text = Annotated[str, Field(max_length=200)]
@@ -60,7 +61,7 @@ def find_jobs(asked: Asked) -> list[Any]:
     kind = wanted.type.replace("-", "_") if wanted.type else None
     status = Status(wanted.status) if wanted.status else None
     return asked.manager.get_job_history(
-        getattr(wanted, "limit", MOST), wanted.days, kind, wanted.source or None, status, wanted.text or None
+        getattr(wanted, "limit", ALL), wanted.days, kind, wanted.source or None, status, wanted.text or None
     )
 
 
