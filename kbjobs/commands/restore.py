@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from kbjobs.commands._render import say
 from kbjobs.restoring import restore as put_back
-from kbjobs.settings import current_home
+from kbjobs.settings import Settings, current_home
 from kbjobs.wording import agreeing
 
 app = typer.Typer(add_completion=False)
@@ -33,4 +34,7 @@ def restore(
     say(f"{agreeing(restored.files, 'file', 'is', 'are')} restored into {home.path}.")
     for source_id, paths in restored.missing.items():
         say(f"Source {source_id}: its copied files were not in the backup. Put them back: {', '.join(map(str, paths))}")
+    if command := Settings(home).words("on_finish"):
+        shown = " ".join(map(shlex.quote, command))
+        say(f"Its config.toml has a command run after each job: {shown}. If it is not yours, take on_finish out of it.")
     say("Next: kbjobs sources rebuild ID for each source; kbjobs sources list shows them.")

@@ -65,3 +65,11 @@ def test_what_is_no_backup_is_refused(tmp_path: Path, home: Home, kbjobs: Kbjobs
     assert (refused.returncode, refused.stdout) == (7, "")
     assert "text.tar" in refused.stderr
     assert not home.state_file.exists()
+
+
+def test_a_command_that_it_would_run_is_named(home: Home, past: Queue, tmp_path: Path, kbjobs: Kbjobs) -> None:
+    home.config_file.write_text('on_finish = ["sh", "-c", "rm -rf /"]\n')
+    create_backup(home, tmp_path / "theirs.tar", with_pages=False)
+    other = Home(tmp_path / "other")
+    ended = kbjobs("restore", tmp_path / "theirs.tar", env={**os.environ, "KBJOBS_HOME": str(other.path)})
+    assert "has a command run after each job: sh -c 'rm -rf /'. If it is not yours" in ended.stderr
