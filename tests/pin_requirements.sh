@@ -1,0 +1,15 @@
+#!/bin/sh
+# Writes the pinned requirements anew, with the newest releases that fit: make requirements.
+# Without torch and what only its CUDA builds ask for: which build is right depends on the machine, pip chooses it.
+set -eu
+cd "$(dirname "$0")/.."
+tools=.cache/pinning
+[ -x $tools/bin/uv ] || { "${PYTHON:-python3.11}" -m venv $tools && $tools/bin/pip install --quiet uv; }
+left=$(printf ' --no-emit-package %s' pip setuptools torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
+	nvidia-cublas nvidia-cuda-cccl nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 \
+	nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 \
+	nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx)
+# shellcheck disable=SC2086
+$tools/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	--no-emit-index-url --no-emit-find-links --upgrade $left --extra all --extra dev pyproject.toml \
+	--output-file tests/requirements.txt
