@@ -28,14 +28,14 @@ help:
 # Everything is pinned but torch: which build is right depends on the machine.
 install: $(VENV)/.installed
 
-$(VENV)/.installed: $(VENV)/.pinned
+$(VENV)/.installed: pyproject.toml tests/requirements.txt
+	$(call install_pinned,tests/requirements.txt)
 	$(BIN)/python -m pip install --quiet --editable '.[all,dev]'
-	@touch $@ $(VENV)/.demo
+	@touch $@ $(VENV)/.demo $(VENV)/.fast
 
-$(VENV)/.pinned: pyproject.toml tests/requirements.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement tests/requirements.txt
-	$(call finish)
+# What make test-fast needs alone.
+$(VENV)/.fast: pyproject.toml tests/requirements-fast.txt
+	$(call install_pinned,tests/requirements-fast.txt)
 	@touch $@
 
 $(VENV)/.demo: pyproject.toml
@@ -43,6 +43,12 @@ $(VENV)/.demo: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[demo]'
 	$(call finish)
 	@touch $@
+
+define install_pinned
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement $(1)
+	$(call finish)
+endef
 
 # An editable install has no compiled modules, and not every environment lets Python write them.
 define finish
@@ -57,7 +63,7 @@ test: install
 	@sh tests/real/fetch_inputs.sh
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-test-fast: $(VENV)/.pinned
+test-fast: $(VENV)/.fast
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal -m "not slow and not model and not real" $(FAST)
 
 test-slow: install

@@ -9,7 +9,12 @@ left=$(printf ' --no-emit-package %s' pip setuptools torch triton cuda-bindings 
 	nvidia-cublas nvidia-cuda-cccl nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 \
 	nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 \
 	nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx)
-# shellcheck disable=SC2086
-$tools/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-	--no-emit-index-url --no-emit-find-links --upgrade $left --extra all --extra dev pyproject.toml \
-	--output-file tests/requirements.txt
+pin() {
+	target=tests/$1
+	shift
+	# shellcheck disable=SC2086
+	$tools/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--no-emit-index-url --no-emit-find-links --upgrade $left "$@" pyproject.toml --output-file "$target"
+}
+pin requirements.txt --extra all --extra dev
+pin requirements-fast.txt --extra fast --extra web --extra test
