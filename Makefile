@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-# What a change of most modules is tried with at the desk: no daemon, no model, no real input.
+# What a change of most modules is tried with at the desk: no daemon, no model, no torch, no real input.
 FAST := tests/chains tests/content tests/embedding tests/scanning tests/store tests/tagging tests/vectors \
 	$(addprefix tests/test_,asking.py credentials.py filters.py settings.py sources.py structure.py)
 # The weights of all-MiniLM-L6-v2. The package asks for torch, which kbjobs runs them without.
@@ -17,7 +17,7 @@ FACTOR ?= 10
 help:
 	@echo "make demo      install what it needs, without torch, then index a small source and search it"
 	@echo "make test      install, then run all tests, as CI does (about half an hour)"
-	@echo "make test-fast the tests without daemon, model and real input (under a minute)"
+	@echo "make test-fast the tests without daemon, model, torch and real input (under a minute)"
 	@echo "make test-slow the long counts: 300 random kills, FACTOR=10 times the examples (half an hour)"
 	@echo "make install   only install into .venv; VENV=.venv-3.13 PYTHON=python3.13 for another Python"
 	@echo "make requirements  pin the newest packages that fit in tests/requirements.txt"
@@ -64,7 +64,7 @@ test: install
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 test-fast: $(VENV)/.fast
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal -m "not slow and not model and not real" $(FAST)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal -m "not slow and not model and not real and not torch" $(FAST)
 
 test-slow: install
 	@sh tests/real/fetch_inputs.sh

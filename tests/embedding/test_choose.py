@@ -275,6 +275,7 @@ def test_forced_engines(warm_cache: Path) -> None:
         load(warm_cache, "magic")
 
 
+@pytest.mark.torch
 def test_a_model_only_sentence_transformers_can_run(tmp_path: Path) -> None:
     make_tiny_model(tmp_path / "tiny", "max")
     assert load(tmp_path / "cache", name=str(tmp_path / "tiny")) == "sentence-transformers"
@@ -315,6 +316,7 @@ def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "has_torch", lambda: False)
 
 
+@pytest.mark.torch
 @pytest.mark.usefixtures("no_torch")
 def test_without_torch_and_onnx_the_way_out_is_named(tmp_path: Path) -> None:
     make_tiny_model(tmp_path / "tiny", act="gelu_new")
@@ -347,6 +349,7 @@ def test_without_openvino(tmp_path: Path, warm_cache: Path, monkeypatch: pytest.
         load(tmp_path / "cache", "openvino")
 
 
+@pytest.mark.torch
 def test_a_failed_conversion_falls_back_and_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -359,6 +362,7 @@ def test_a_failed_conversion_falls_back_and_is_tried_again(
     assert not (tmp_path / "cache" / KEY / "prepared").exists()
 
 
+@pytest.mark.torch
 def test_the_weights_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_tiny_model(tmp_path / "tiny")
     folder = find_model(str(tmp_path / "tiny"), tmp_path)

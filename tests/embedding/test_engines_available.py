@@ -31,6 +31,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "find_spec", lambda name: None)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("engine", ["auto", "openvino", "sentence-transformers"])
 def test_what_is_installed_runs_the_packaged_model(folder: ModelFolder, engine: str) -> None:
     check_engine(engine, folder)
@@ -89,6 +90,7 @@ def test_auto_needs_torch_for_a_model_of_another_kind(folder: ModelFolder, monke
     assert caught.value.hint == 'pip install "kbjobs[torch]"'
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 def test_a_model_of_another_kind_needs_sentence_transformers(folder: ModelFolder, engine: str) -> None:
     other = replace(folder, other_modules=("Dense",))
@@ -98,6 +100,7 @@ def test_a_model_of_another_kind_needs_sentence_transformers(folder: ModelFolder
     check_engine("sentence-transformers", other)
 
 
+@pytest.mark.torch
 def test_asking_loads_no_engine() -> None:
     code = (
         "import sys; from kbjobs.embedding import dimensions, engines\n"

@@ -14,6 +14,8 @@ from kbjobs.embedding.openvino_engine import has_bf16, import_openvino
 
 from .tiny_models import describe_transformer, make_transformer
 
+pytestmark = pytest.mark.torch
+
 PADDING = {"bert": 0, "mpnet": 1}
 VOCABULARY = 200
 

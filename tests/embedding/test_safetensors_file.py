@@ -25,6 +25,7 @@ def entry(start: Any, end: Any, shape: Any = (3,), kind: Any = "F32") -> dict[st
     return {"dtype": kind, "shape": shape, "data_offsets": [start, end]}
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("kind", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("padding", ["", " ", "  ", "   "])
 def test_what_the_library_writes_is_read(kind: str, padding: str, tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from kbjobs.embedding.transformer_config import NotBuildableError, read_transfor
 
 from .tiny_models import describe_transformer, make_transformer
 
+pytestmark = pytest.mark.torch
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
