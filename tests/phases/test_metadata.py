@@ -20,7 +20,7 @@ from kbjobs.phases.metadata import MetadataParams
 from kbjobs.scanning import reading
 from kbjobs.scanning.enumerating import TooManyRemovedError
 from kbjobs.settings import Home, Settings
-from kbjobs.sources import describe, register, verify
+from kbjobs.sources import Described, describe, register, verify
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import Kbjobs, copy_pages, read_json, write_pages
@@ -64,7 +64,7 @@ def write_languages(pages: Path) -> Path:
 def test_the_counts_of_real_pages(home: Home, tmp_path: Path, python_docs: Path) -> None:
     pages = copy_pages(python_docs, tmp_path / "html" / "tutorial", 40, "tutorial").parent
     age(pages)
-    register(home, "docs", [pages], base_url="https://docs.example.org/3/")
+    register(home, "docs", [pages], Described(base_url="https://docs.example.org/3/"))
     first = describe_pages(home).counts
     number = len(list(pages.rglob("*.html")))
     assert {name: first[name] for name in ("documents", "new", "changed", "unchanged", "removed", "failed")} == {

@@ -16,7 +16,7 @@ from kbjobs.content.files import FoundFile, find_files
 from kbjobs.daemon.launching import ensure_daemon, is_running
 from kbjobs.embedding.openai_embedder import REQUEST_TEXTS
 from kbjobs.settings import Home, Settings
-from kbjobs.sources import describe, register, search, verify
+from kbjobs.sources import Query, describe, register, search, verify
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
@@ -91,5 +91,5 @@ def test_a_chain_that_is_killed_buys_no_more_than_was_on_its_way(manager: JobMan
     assert vectors_written(home) == vectors(home, 1536) + vectors(home, 384)  # none was written twice
     assert verify(home, "docs").ok
     assert describe(home, "docs").documents == PAGES
-    hits = search(home, Settings(home), "how is memory allocated", "docs", 3, "all-MiniLM-L6-v2")
+    hits = search(home, Settings(home), Query("how is memory allocated", "docs", 3, "all-MiniLM-L6-v2"))
     assert "memory" in hits[0].text.lower()

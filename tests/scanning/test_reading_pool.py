@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from kbjobs.content.files import FoundFile, find_files
+from kbjobs.content.reading import Addresses
 from kbjobs.content.titles import NO_SITE
 from kbjobs.errors import KbjobsError
 from kbjobs.scanning import reading_pool
@@ -41,7 +42,7 @@ DEADLY = Deadly("docs", None, NO_SITE, True, True)
 
 def entry(key: str) -> Entry:
     page = f"<title>{key}</title><p>The kettle sings of {key}.</p>".encode()
-    return Entry(key, page, ".html", key, "1", "", f"file:///{key}", None, "")
+    return Entry(key, page, ".html", key, "1", Addresses("", f"file:///{key}", None), "")
 
 
 def in_batches(tasks: list[Task], size: int = 7) -> Iterator[list[Task]]:
