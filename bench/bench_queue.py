@@ -65,9 +65,10 @@ def huey_rate(folder: Path, synchronous: str) -> float:
 
     huey = SqliteHuey(filename=str(folder / "huey.db"), fsync=synchronous == "FULL")
 
-    @huey.task()
-    def noop(number: int) -> int:
+    def do_nothing(number: int) -> int:
         return number
+
+    noop = huey.task()(do_nothing)
 
     def work(count: int) -> None:
         for number in range(count):
@@ -84,6 +85,7 @@ def persist_queue_rate(folder: Path, synchronous: str) -> float:
 
     queue = persistqueue.SQLiteAckQueue(str(folder / "pq"), auto_commit=True, multithreading=True)
     for connection in {queue._putter, queue._getter}:
+        assert connection is not None
         connection.execute(f"PRAGMA synchronous = {synchronous}")
 
     def work(count: int) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from kbjobs import registering
 from kbjobs.api import JobManager
-from kbjobs.errors import ConflictError, NotFoundError, UsageError
+from kbjobs.errors import ConflictError, KbjobsError, NotFoundError, UsageError
 from kbjobs.registering import Described, edit, register
 from kbjobs.settings import Home
 from kbjobs.store.ledger import Ledger
@@ -175,13 +175,13 @@ def test_a_folder_that_took_another_place_has_the_urls_of_it(home: Home, tmp_pat
     ],
 )
 def test_a_refused_edit_changes_nothing(
-    home: Home, tmp_path: Path, roots: list[Path], changes: dict[str, Any], error: type[Exception], told: str
+    home: Home, tmp_path: Path, roots: list[Path], changes: dict[str, Any], error: type[KbjobsError], told: str
 ) -> None:
     register(home, "x", [roots[0], roots[2]])
     (tmp_path / "link").symlink_to(roots[2])
     (tmp_path / "empty").mkdir()
     before = SourceFolder(home.sources, "x").manifest.read_bytes()
-    given = {
+    given: dict[str, Any] = {
         name: [tmp_path / path for path in value] if isinstance(value, list) else value
         for name, value in changes.items()
     }

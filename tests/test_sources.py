@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from kbjobs import registering
 from kbjobs.content.files import FoundFile, find_files
 from kbjobs.errors import ConflictError, KbjobsError, NotFoundError, UnavailableError, UsageError
 from kbjobs.settings import Home
@@ -83,7 +82,7 @@ def test_a_failing_copy_leaves_nothing(home: Home, tmp_path: Path, monkeypatch: 
             raise OSError(28, "No space left on device", str(target))
         return real(source, target)
 
-    monkeypatch.setattr(registering.shutil, "copyfile", fails_late)
+    monkeypatch.setattr(shutil, "copyfile", fails_late)
     with pytest.raises(UnavailableError, match="No space left on device") as caught:
         register(home, "x", [pages], copy=True)
     assert "Nothing was registered" in caught.value.hint

@@ -22,7 +22,7 @@ from kbjobs.store.jobs import Job
 from kbjobs.store.locks import is_locked
 from kbjobs.store.queue import Queue
 from kbjobs.store.transitions import Status
-from tests.conftest import Kbjobs, copy_pages, is_alive, wait_ended, wait_until, write_pages
+from tests.conftest import Kbjobs, copy_pages, is_alive, known, wait_ended, wait_until, write_pages
 from tests.phases.test_index_offline import vectors_written
 
 pytestmark = pytest.mark.usefixtures("minilm")
@@ -132,7 +132,7 @@ def test_a_killed_worker_is_noticed_within_two_seconds(home: Home, docs: str) ->
 def test_killed_daemon_and_worker(home: Home, docs: str, kbjobs: Kbjobs) -> None:
     manager = JobManager(home)
     job = running_job(manager, manager.submit("index_offline", docs))
-    daemon = manager.get_daemon().pid
+    daemon = known(manager.get_daemon().pid)
     assert job.pid is not None
     os.kill(daemon, signal.SIGKILL)
     os.kill(job.pid, signal.SIGKILL)
@@ -146,7 +146,7 @@ def test_killed_daemon_and_worker(home: Home, docs: str, kbjobs: Kbjobs) -> None
 
 def test_a_worker_outlives_a_killed_daemon_and_is_adopted(home: Home, steps: Job) -> None:
     manager, job = JobManager(home), steps
-    os.kill(manager.get_daemon().pid, signal.SIGKILL)
+    os.kill(known(manager.get_daemon().pid), signal.SIGKILL)
     wait_until(lambda: not is_running(home))
     ensure_daemon(home)
     ended = wait_ended(manager, job.id)
@@ -156,7 +156,7 @@ def test_a_worker_outlives_a_killed_daemon_and_is_adopted(home: Home, steps: Job
 def test_an_adopted_worker_that_dies_is_noticed(home: Home, steps: Job) -> None:
     manager, job = JobManager(home), steps
     assert job.pid is not None
-    os.kill(manager.get_daemon().pid, signal.SIGKILL)
+    os.kill(known(manager.get_daemon().pid), signal.SIGKILL)
     wait_until(lambda: not is_running(home))
     ensure_daemon(home)
     killed = time.monotonic()
@@ -291,7 +291,7 @@ def test_a_reused_pid_is_not_taken_for_the_worker(home: Home, small: str) -> Non
 def test_a_daemon_whose_home_is_gone_ends(home: Home) -> None:
     ensure_daemon(home)
     manager = JobManager(home)
-    pid = manager.get_daemon().pid
+    pid = known(manager.get_daemon().pid)
     home.state_file.rename(home.path / "moved.db")
     os.kill(pid, signal.SIGCHLD)  # any wake-up
     wait_until(lambda: not is_locked(home.daemon_lock))

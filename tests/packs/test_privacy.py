@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
+from pydantic import BaseModel
 
 from kbjobs.packs import manifest, records
 from kbjobs.packs.public import public_base, public_model, public_url
@@ -100,7 +101,7 @@ SOURCE: dict[str, tuple[str | None, str]] = {
     "rejected_tags": (None, "not accepted"),
 }
 # Every kind of record in a pack, and what is in it that is in no column.
-KINDS = {
+KINDS: dict[str, type[BaseModel]] = {
     "document": records.DocumentRecord,
     "metadata": records.MetadataRecord,
     "link": records.LinkRecord,

@@ -29,13 +29,13 @@ OTHER = "other-0123456789ab"  # a model of 1536 dimensions that the ledger knows
 def clear(home: Home, is_stopping: Callable[[], bool] = lambda: False, **params: Any) -> PhaseResult:
     folder = SourceFolder(home.sources, "docs")
     plan = clear_vectors.plan(home, Settings(home), folder, ClearVectorsParams(**params))
-    return clear_vectors.run(context(home, "docs", is_stopping), plan.params)
+    return clear_vectors.JOB_TYPE.run(context(home, "docs", is_stopping), plan.params)
 
 
 def advice(home: Home, *earlier: str, **params: Any) -> list[str]:
     folder = SourceFolder(home.sources, "docs")
     plan = clear_vectors.plan(home, Settings(home), folder, ClearVectorsParams(**params))
-    return clear_vectors.advise(home, Settings(home), folder, plan.params, earlier)
+    return clear_vectors.JOB_TYPE.advise(home, Settings(home), folder, plan.params, earlier)
 
 
 def add_other_model(home: Home, vectors: int) -> Path:
@@ -177,7 +177,7 @@ def test_the_plan_fills_in_the_dimension(home: Home, tmp_path: Path, monkeypatch
     folder = SourceFolder(home.sources, "docs")
     plan = clear_vectors.plan(home, Settings(home), folder, ClearVectorsParams())
     assert (plan.params, plan.dimension) == (ClearVectorsParams(dimension=384), 384)
-    assert clear_vectors.plan(home, Settings(home), folder, plan.params) == plan
+    assert clear_vectors.JOB_TYPE.plan(home, Settings(home), folder, plan.params) == plan
     monkeypatch.setenv("KBJOBS_MODEL", "bge-large-en-v1.5")  # need not be on this machine
     assert clear_vectors.plan(home, Settings(home), folder, ClearVectorsParams()).dimension == 1024
     monkeypatch.setenv("KBJOBS_MODEL", "no/such-model")

@@ -56,7 +56,7 @@ def context(home: Home, source: str, is_stopping: Callable[[], bool] = lambda: F
 def index(home: Home, source: str = "docs", **params: Any) -> PhaseResult:
     folder = SourceFolder(home.sources, source)
     plan = index_offline.plan(home, Settings(home), folder, IndexOfflineParams(**params))
-    return index_offline.run(context(home, source), plan.params)
+    return index_offline.JOB_TYPE.run(context(home, source), plan.params)
 
 
 def titles(home: Home, words: str, count: int = 5, source: str = "docs") -> list[str]:
@@ -343,7 +343,7 @@ def test_a_model_given_by_a_relative_path_is_found_from_anywhere(
     assert plan.params.model is not None
     assert Path(plan.params.model).is_absolute()
     monkeypatch.chdir("/")
-    assert index_offline.run(context(home, "docs"), plan.params).counts["embedded"] == 2
+    assert index_offline.JOB_TYPE.run(context(home, "docs"), plan.params).counts["embedded"] == 2
     monkeypatch.delenv("KBJOBS_MODEL")
     assert sorted(titles(home, "kettle")) == ["Page 0", "Page 1"]
 

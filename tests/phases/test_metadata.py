@@ -30,7 +30,7 @@ from tests.phases.test_index_offline import context, index, ledger_vectors, titl
 def describe_pages(home: Home, source: str = "docs", **params: Any) -> PhaseResult:
     folder = SourceFolder(home.sources, source)
     plan = metadata.plan(home, Settings(home), folder, MetadataParams(**params))
-    return metadata.run(context(home, source), plan.params)
+    return metadata.JOB_TYPE.run(context(home, source), plan.params)
 
 
 def query(home: Home, statement: str, source: str = "docs") -> list[tuple[Any, ...]]:
@@ -169,8 +169,8 @@ def test_a_missing_folder_and_a_wrong_filter_are_refused_at_submit(home: Home, t
         describe_pages(home, language_filter="en,xx")
     folder = SourceFolder(home.sources, "docs")
     filled = metadata.plan(home, Settings(home), folder, MetadataParams(language_filter="ENG, pt_BR,en")).params
-    assert filled.language_filter == "en,pt-br"
-    assert metadata.plan(home, Settings(home), folder, filled).params == filled
+    assert filled.model_dump()["language_filter"] == "en,pt-br"
+    assert metadata.JOB_TYPE.plan(home, Settings(home), folder, filled).params == filled
     pages.rename(tmp_path / "elsewhere")
     with pytest.raises(NotFoundError, match=str(pages)):
         describe_pages(home)

@@ -38,7 +38,7 @@ def suggest(home: Home, given: Context | None = None, **params: Any) -> PhaseRes
     folder = SourceFolder(home.sources, "docs")
     wanted = SuggestTagsParams(**{"provider": "openai", **params})
     plan = suggest_tags.plan(home, Settings(home), folder, wanted)
-    return suggest_tags.run(given or context(home, "docs"), plan.params)
+    return suggest_tags.JOB_TYPE.run(given or context(home, "docs"), plan.params)
 
 
 def suggestions(home: Home) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,8 @@ def kitchen(home: Home, tmp_path: Path, openai_api: OpenAIServer, pinecone: Pine
     register(home, "stars", [stars])
     register(home, "later", [write_pages(tmp_path / "c" / "pages", 1)])
     manager = JobManager(home)
-    for source, params in (("tea", {}), ("stars", {"namespace": "sky"})):
+    wanted: dict[str, dict[str, Any]] = {"tea": {}, "stars": {"namespace": "sky"}}
+    for source, params in wanted.items():
         assert finish(manager, manager.submit("index_online", source)).exit_code == 0
         assert finish(manager, manager.submit("pinecone_sync", source, **params)).exit_code == 0
 

@@ -37,7 +37,7 @@ class Clocks:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.wall, self.boottime, self.boot = 1_800_000_000.0, 5_000.0, "boot-1"
-        monkeypatch.setattr(clocks.time, "time", lambda: self.wall)
+        monkeypatch.setattr(time, "time", lambda: self.wall)
         monkeypatch.setattr(clocks, "since_boot", lambda: self.boottime)
         monkeypatch.setattr(clocks, "boot_id", lambda: self.boot)
 
@@ -290,7 +290,8 @@ def test_a_resumed_job_keeps_the_moment_at_which_it_may_begin(queue: Queue, cloc
 def test_a_resume_that_leaves_no_time_is_refused(queue: Queue, clock: Clocks, changes: dict[str, float]) -> None:
     job = queue.submit(new(limits=Limits(not_before=clock.wall + 60, until=clock.wall + 90)))
     queue.cancel(job.id)
-    wished = LimitChanges(**{name: clock.wall + seconds for name, seconds in changes.items()})
+    moments: dict[str, Any] = {name: clock.wall + seconds for name, seconds in changes.items()}
+    wished = LimitChanges(**moments)
     with pytest.raises(UsageError, match="before it may begin"):
         queue.resume(job.id, wished)
     assert queue.get(job.id).status is Status.CANCELLED

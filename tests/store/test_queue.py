@@ -188,7 +188,7 @@ def test_unknown_job(queue: Queue) -> None:
 
 def _claim_all(path: Path, name: str, results: multiprocessing.Queue[list[int]]) -> None:
     queue = Queue(path)
-    claimed = []
+    claimed: list[int] = []
     while (job := queue.claim(f"{name}-{len(claimed)}")) is not None:
         claimed.append(job.id)
     results.put(claimed)

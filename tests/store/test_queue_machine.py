@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.ends = 0
         self.now = 1000.0
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(clocks.time, "time", lambda: self.now)
+        self.patch.setattr(time, "time", lambda: self.now)
         self.patch.setattr(clocks, "since_boot", lambda: self.now)
         self.patch.setattr(clocks, "boot_id", lambda: "boot")
 
