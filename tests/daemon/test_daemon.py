@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -262,6 +263,21 @@ def test_what_a_dead_worker_left_behind_is_killed_and_nothing_else(home: Home) -
     finally:
         stranger.kill()
         stranger.wait()
+
+
+def test_a_process_left_over_is_found_whatever_its_name(tmp_path: Path) -> None:
+    """The kernel cuts a name after 15 bytes, in the middle of a letter too."""
+    program = tmp_path / "fourteen-bytesü"
+    shutil.copy(known(shutil.which("sleep")), program)
+    left = subprocess.Popen([program, "600"], env={RUN_VARIABLE: "run-with-a-cut-name"})
+    try:
+        wait_until(lambda: Path(f"/proc/{left.pid}/comm").read_bytes() == b"fourteen-bytes\xc3\n")
+        assert processes_of_run("run-with-a-cut-name") == [left.pid]
+        assert kill_processes_of_run("run-with-a-cut-name") == [left.pid]
+    finally:
+        left.kill()
+        left.wait()
+
 
 
 def test_a_reused_pid_is_not_taken_for_the_worker(home: Home, small: str) -> None:
