@@ -279,7 +279,6 @@ def test_a_process_left_over_is_found_whatever_its_name(tmp_path: Path) -> None:
         left.wait()
 
 
-
 def test_a_reused_pid_is_not_taken_for_the_worker(home: Home, small: str) -> None:
     """A running job whose recorded process is now somebody else's: it is requeued, the other one lives."""
     home.prepare()
