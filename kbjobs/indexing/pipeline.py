@@ -58,7 +58,7 @@ def run_index(
     source = context.source.read()
     ledger = Ledger(context.source.ledger)
     waiting = Waiting(context.settings.number("vectors.chroma_wait"), partial(_tell_waiting, context))
-    collections = Collections(context.home, context.settings, context.source, waiting)
+    collections = Collections(context.home, context.settings, context.source, waiting, apart=True)
     try:
         tokens = counter_of(embedder.tokenizer)
         cut_for = choose_profile(ledger, embedder.model_key, tokens, embedder.max_tokens, options)

@@ -7,10 +7,8 @@ most one batch. Resuming is not a mode: a run always goes on from what the ledge
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -183,15 +181,11 @@ def run(context: Context, params: IndexOfflineParams) -> PhaseResult:
     from kbjobs.indexing.pipeline import run_index
 
     assert params.model is not None  # noqa: S101 — filled in by plan()
-    # The vector store's library takes half a second to import, most of it while the model is being compiled.
-    preload = threading.Thread(target=import_module, args=("chromadb",), name="preload")
-    preload.start()
     if params.download:
         fetch_model(context, params.model)
     context.progress(0, 0, "documents", f"loading {params.model}", (0.0, 0.0), eta_matters=False)
     engine = _engine(context.settings, params)
     embedder = load_embedder(params.model, context.home.models, context.home.engines, engine)
-    preload.join()
     try:
         context.log.info("model %s, engine %s", embedder.model_key, embedder.engine)
         options = IndexOptions(params.force, params.recut, params.limit, params.allow_delete)

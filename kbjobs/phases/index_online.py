@@ -6,10 +6,8 @@ counts, and nothing that is there is bought again. A kill loses the answers that
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -121,17 +119,7 @@ def run(context: Context, params: IndexOnlineParams) -> PhaseResult:
     from kbjobs.indexing.cutting import tell_kept
 
     batching = Batching(lambda: BatchClient(MODEL, context.secret(OPENAI_KEY)), params.batch_api)
-    # The vector store's library takes half a second to import, for nothing where a job only goes on waiting.
-    preload = threading.Thread(target=import_module, args=("chromadb",), name="preload")
-    if not was_waiting(context):
-        preload.start()
-    try:
-        embedder = OpenAIEmbedder(
-            MODEL, context.secret(OPENAI_KEY), at_once=context.settings.integer("online_requests")
-        )
-    finally:
-        if preload.ident is not None:
-            preload.join()
+    embedder = OpenAIEmbedder(MODEL, context.secret(OPENAI_KEY), at_once=context.settings.integer("online_requests"))
     try:
         context.log.info("model %s", embedder.model_key)
         if was_waiting(context):

@@ -184,48 +184,76 @@ class Collection:
         return self._ask(partial(self._collection.query, query_embeddings=vectors, n_results=count, include=parts))
 
 
+class OpenDirectory(Protocol):
+    """How the collection in a directory is opened: here, or in a process of its own."""
+
+    def __call__(self, path: Path, create: bool = False) -> Collection:
+        """As :func:`open_directory`."""
+
+
 def open_directory(path: Path, create: bool = False) -> Collection:
     """Open the collection in a directory, or with ``create`` make it where there is none.
 
     Raises CollectionError where it is not there, or is damaged.
     """
+    check_directory(path, create)
+    ask = asking(path)
+    found, batch, close = ask(partial(open_chroma, path, create))
+    return Collection(str(path), found, batch, ask, close)
+
+
+def check_directory(path: Path, create: bool = False) -> None:
+    """Raise CollectionError where a directory has no collection and is not to get one, or has a damaged one."""
     if not create and not (path / DATABASE).is_file():
         raise CollectionError(f"there is no vector collection in {path}", "Index the source first.")
     if (path / DATABASE).is_file() and (damage := find_damage(path)):
         raise CollectionError(f"the vector collection in {path} is damaged: {damage}", REMEDY)
+
+
+def asking(path: Path) -> Asking:
+    """How Chroma is asked of a directory.
+
+    It raises many unrelated types, also from its Rust part; a person needs the directory and a remedy.
+    """
+
+    def ask(work: Callable[[], Found]) -> Found:
+        try:
+            return work()
+        except Exception as error:
+            told = str(error) if isinstance(error, ApartError) else f"{type(error).__name__}: {error}"
+            raise CollectionError(f"the vector collection in {path} failed: {told}", REMEDY) from error
+
+    return ask
+
+
+class ApartError(Exception):
+    """What Chroma raised in a process of its own, in words; or that this process is gone."""
+
+
+def open_chroma(path: Path, create: bool) -> tuple[Any, int, Callable[[], None]]:
+    """Chroma's own collection in a directory, how many records it takes at once, and what lets go of it.
+
+    Raises whatever Chroma raises.
+    """
     import chromadb
     from chromadb.api.shared_system_client import SharedSystemClient
     from chromadb.config import Settings
 
-    def ask(work: Callable[[], Found]) -> Found:
-        # Chroma raises many unrelated types, also from its Rust part; a person needs the directory and a remedy.
-        try:
-            return work()
-        except Exception as error:
-            raise CollectionError(
-                f"the vector collection in {path} failed: {type(error).__name__}: {error}", REMEDY
-            ) from error
-
-    def connect() -> Any:
-        try:
-            return chromadb.PersistentClient(path, settings=Settings(anonymized_telemetry=False))
-        except BaseException:
-            # Chroma keeps a client that failed to open, and would hand it out again for this path.
-            SharedSystemClient.clear_system_cache()
-            raise
-
-    client = ask(connect)
     try:
-        batch = ask(client.get_max_batch_size)
+        client = chromadb.PersistentClient(path, settings=Settings(anonymized_telemetry=False))
+    except BaseException:
+        # Chroma keeps a client that failed to open, and would hand it out again for this path.
+        SharedSystemClient.clear_system_cache()
+        raise
+    try:
+        batch = client.get_max_batch_size()
         if create:
-            found = ask(
-                lambda: client.get_or_create_collection(
-                    COLLECTION_NAME, embedding_function=None, configuration=CONFIGURATION
-                )
+            found = client.get_or_create_collection(
+                COLLECTION_NAME, embedding_function=None, configuration=CONFIGURATION
             )
         else:
-            found = ask(lambda: client.get_collection(COLLECTION_NAME, embedding_function=None))
+            found = client.get_collection(COLLECTION_NAME, embedding_function=None)
     except BaseException:
         client.close()
         raise
-    return Collection(str(path), found, batch, ask, client.close)
+    return found, batch, client.close

@@ -14,8 +14,9 @@ from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.vectors.chroma_address import address_of, read_address
 from kbjobs.vectors.chroma_places import place_of
+from kbjobs.vectors.chroma_process import ChromaProcess
 from kbjobs.vectors.chroma_server import ChromaServer, ForeignCollectionError, ServerAwayError, Waiting
-from kbjobs.vectors.collection import Collection, CollectionError
+from kbjobs.vectors.collection import Collection, CollectionError, OpenDirectory, open_directory
 from kbjobs.vectors.hnsw_files import DATABASE
 from kbjobs.vectors.publishing import WorkingCopy
 from kbjobs.vectors.server_copies import ServerCopies
@@ -36,12 +37,14 @@ class Indexed:
     """The passages with their words, as far as they were written before the first index."""
     server: ChromaServer | None = None
     source_id: str = ""
+    opens: OpenDirectory = open_directory
+    """How the collection of a directory is opened."""
 
     @property
     def copies(self) -> WorkingCopy:
         """The collection, and what is begun beside it."""
         if self.server is None:
-            return WorkingCopy(self.live)
+            return WorkingCopy(self.live, self.opens)
         return ServerCopies(self.live, self.server, self.source_id, self.ledger)
 
     def impatient(self) -> Indexed:
@@ -70,22 +73,36 @@ class Indexed:
 
 
 class Collections:
-    """Where the collections of a source lie, by the settings in force. Use ``close`` at the end."""
+    """Where the collections of a source lie, by the settings in force. Use ``close`` at the end.
 
-    def __init__(self, home: Home, settings: Settings, source: SourceFolder, waiting: Waiting | None = None) -> None:
+    Args:
+        home: of the source.
+        settings: in force.
+        source: whose collections they are.
+        waiting: how long for a server that is away.
+        apart: those in directories are opened in a process of their own, as who has much to compute beside needs it.
+    """
+
+    def __init__(
+        self, home: Home, settings: Settings, source: SourceFolder, waiting: Waiting | None = None, apart: bool = False
+    ) -> None:
         self._source = source
         self._max_matrix = settings.integer("matrix_max_mb") << 20
         address = read_address(home, settings)
         self.server = None if address is None else ChromaServer(address, waiting)
+        self._process = ChromaProcess() if apart and self.server is None else None
 
     def of(self, ledger: Ledger, model: int, profile: int, key: str) -> Indexed:
         """The collection of a model."""
         live = self._source.vectors / key
         words = self._source.words
-        return Indexed(ledger, model, profile, live, self._max_matrix, words, self.server, self._source.id)
+        opens = open_directory if self._process is None else self._process.open
+        return Indexed(ledger, model, profile, live, self._max_matrix, words, self.server, self._source.id, opens)
 
     def close(self) -> None:
-        """Close the connections to a server."""
+        """Close the connections to a server, or end the process."""
+        if self._process is not None:
+            self._process.close()
         if self.server is not None:
             self.server.close()
 

@@ -12,15 +12,21 @@ from pathlib import Path
 
 from kbjobs.crashpoints import crash_point
 from kbjobs.errors import UnavailableError
-from kbjobs.vectors.collection import Collection, open_directory
+from kbjobs.vectors.collection import Collection, OpenDirectory, open_directory
 from kbjobs.vectors.exact import MATRIX, MENDING
 
 
 class WorkingCopy:
-    """The directories around one live collection. All methods but ``readable`` need the source's lock."""
+    """The directories around one live collection. All methods but ``readable`` need the source's lock.
 
-    def __init__(self, live: Path) -> None:
+    Args:
+        live: the directory that is searched.
+        opens: how a directory's collection is opened.
+    """
+
+    def __init__(self, live: Path, opens: OpenDirectory = open_directory) -> None:
         self.live = live
+        self._opens = opens
         self.building = live.with_name(live.name + ".building")
         self._copying = live.with_name(live.name + ".copying")
         self._old = live.with_name(live.name + ".old")
@@ -60,11 +66,11 @@ class WorkingCopy:
 
     def open_live(self) -> Collection:
         """Open the published collection; raises CollectionError where it cannot be used."""
-        return open_directory(self.readable())
+        return self._opens(self.readable())
 
     def open_building(self) -> Collection:
         """Open the collection of the working copy that was begun; raises CollectionError."""
-        return open_directory(self.building, create=True)
+        return self._opens(self.building, create=True)
 
     def begin(self, empty: bool) -> None:
         """Begin a directory to write to: go on with one that was begun, else a copy of the live one, or an empty one.

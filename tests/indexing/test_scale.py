@@ -130,7 +130,7 @@ def test_an_unchanged_run_writes_nothing_and_does_not_open_chroma(
         raise AssertionError("Chroma is opened")
 
     before = state_of_files(large)
-    monkeypatch.setattr("kbjobs.vectors.publishing.open_directory", refuse)
+    monkeypatch.setattr("kbjobs.vectors.chroma_process.ChromaProcess.open", refuse)
     assert index(large).counts["unchanged"] == PAGES
     assert state_of_files(large) == before
     assert len(readings) == 1
