@@ -75,6 +75,7 @@ check: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict kbjobs
+	$(BIN)/mypy tests bench
 
 format: install
 	$(BIN)/ruff check --fix

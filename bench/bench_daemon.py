@@ -36,6 +36,7 @@ def main() -> None:
         ensure_daemon(home)
         manager = JobManager(home)
         pid = manager.get_daemon().pid
+        assert pid is not None
         latencies = []
         for number in range(ROUNDS):
             submitted = time.time()

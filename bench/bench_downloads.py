@@ -100,7 +100,8 @@ class _Sending(BaseHTTPRequestHandler):
 def measure_speed(server: FileServer, sha256: str, folder: Path, rounds: int) -> None:
     """Seconds of both, in turns, and the ratio of the medians."""
     target = folder / "here"
-    ours, curls = [], []
+    ours: list[float] = []
+    curls: list[float] = []
     for _ in range(rounds):
         for seconds, work in (
             (curls, lambda: subprocess.run(["curl", "-sf", "-o", str(target), server.url], check=True)),

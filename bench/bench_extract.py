@@ -21,6 +21,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,8 @@ def measure_peer(python: str, peer: str, folder: Path) -> dict[str, Any]:
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:
         sys.exit(f"{peer} failed:\n{ended.stderr}")
-    return json.loads(ended.stdout.splitlines()[-1])
+    told: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return told
 
 
 def score_families(known: Sequence[Known], texts: Sequence[str]) -> dict[str, list[float]]:
@@ -134,7 +136,7 @@ def main() -> None:
             "body": lambda: measure_here(whole_body, folder),
         }
         if options.peers:
-            ways |= {peer: lambda peer=peer: measure_peer(options.peers, peer, folder) for peer in PEERS}
+            ways |= {peer: partial(measure_peer, options.peers, peer, folder) for peer in PEERS}
         rounds = [{way: measure() for way, measure in ways.items()} for _ in range(options.rounds)]
     families = Counter(one.family for one in known for _ in one.pages)
     print(f"{len(pages)} pages: " + ", ".join(f"{family} {count}" for family, count in families.items()))

@@ -192,7 +192,7 @@ def main() -> None:
             chunks.write_text(json.dumps(run.texts))
             bare = run_script(BARE_ENGINE, options.model, models, engines, chunks)
             plain = run_script(PLAIN_LOOP, options.model_path or packaged_minilm(), chunks, root / f"chroma{number}")
-            rounds.append(Round(run.seconds, run.seconds_with_loading, bare, *plain, run.peak))
+            rounds.append(Round(run.seconds, run.seconds_with_loading, bare, plain[0], plain[1], run.peak))
             print(
                 f"round {number}: kbjobs {run.seconds:.2f}, bare engine {bare:.2f}, plain loop {plain[0]:.2f} s",
                 flush=True,

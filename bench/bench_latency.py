@@ -66,7 +66,7 @@ def write_source(home: Home, name: str, pages: Iterator[Page], key: str, model: 
 
     def make_up(texts: Sequence[str]) -> np.ndarray:
         vectors = generator.standard_normal((len(texts), dimension), dtype=np.float32)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
     rows = [(page.document, page.passages) for page in chosen]
     return publish_source(home, name, rows, IndexedModel(0, key, model, dimension, 0, False), make_up)

@@ -138,8 +138,8 @@ def index(pages: Path, embedder: TokenEmbedder) -> tuple[Profile, float, list[st
         ledger = Ledger(folder.ledger)
         texts = [row[0] for row in ledger.connection.execute("SELECT text FROM chunks ORDER BY id")]
         ledger.close()
-    names = ("embed: between the steps", "tokenise", "pool", "engine", "ledger: texts", "ledger: vectors")
-    names += ("ledger: records", "wait for the collection's writer")
+    names = ["embed: between the steps", "tokenise", "pool", "engine", "ledger: texts", "ledger: vectors"]
+    names += ["ledger: records", "wait for the collection's writer"]
     return profile, sum(profile.wall[name] for name in names), texts
 
 

@@ -23,6 +23,7 @@ from kbjobs.errors import ExitCode
 from kbjobs.settings import HOME_VARIABLE, Home
 from kbjobs.store.jobs import NewJob
 from kbjobs.store.queue import Queue
+from kbjobs.store.runs import RunEnd
 from kbjobs.store.sources import Source, SourceFolder
 from kbjobs.store.transitions import Event
 
@@ -51,7 +52,7 @@ def kbjobs_rate(folder: Path, synchronous: str) -> float:
         for number in range(count):
             job = queue.claim(f"run{number}")
             assert job is not None
-            queue.finish(job.id, f"run{number}", Event.COMPLETE, ExitCode.DONE, "done", {})
+            queue.finish(job.id, f"run{number}", RunEnd(Event.COMPLETE, ExitCode.DONE, "done"), {})
 
     rate = warm_rate(work)
     queue.close()
@@ -64,9 +65,10 @@ def huey_rate(folder: Path, synchronous: str) -> float:
 
     huey = SqliteHuey(filename=str(folder / "huey.db"), fsync=synchronous == "FULL")
 
-    @huey.task()
-    def noop(number: int) -> int:
+    def do_nothing(number: int) -> int:
         return number
+
+    noop = huey.task()(do_nothing)
 
     def work(count: int) -> None:
         for number in range(count):
@@ -83,6 +85,7 @@ def persist_queue_rate(folder: Path, synchronous: str) -> float:
 
     queue = persistqueue.SQLiteAckQueue(str(folder / "pq"), auto_commit=True, multithreading=True)
     for connection in {queue._putter, queue._getter}:
+        assert connection is not None
         connection.execute(f"PRAGMA synchronous = {synchronous}")
 
     def work(count: int) -> None:
@@ -127,7 +130,7 @@ def fill_history(queue: Queue, count: int) -> None:
     """Ended jobs as they stand in the state, written in one go."""
     job = queue.submit(NewJob("noop", "old", {}, (), ("source:old",)))
     queue.claim("old")
-    queue.finish(job.id, "old", Event.COMPLETE, ExitCode.DONE, "done", {"documents": 12})
+    queue.finish(job.id, "old", RunEnd(Event.COMPLETE, ExitCode.DONE, "done"), {"documents": 12})
     columns = [row[1] for row in queue.connection.execute("PRAGMA table_info(jobs)") if row[1] != "id"]
     names = ", ".join(columns)
     queue.connection.execute(

@@ -87,11 +87,11 @@ class DrawingEmbedder:
             raise JobCancelled("the scan is all that is measured")
         rows = [np.random.default_rng(zlib.crc32(text.encode())).standard_normal(DIMENSION, "f4") for text in texts]
         drawn = np.stack(rows)
-        return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+        return np.asarray(drawn / np.linalg.norm(drawn, axis=1, keepdims=True))
 
     def embed_query(self, text: str) -> np.ndarray:
         """As a passage."""
-        return self.embed([text])[0]
+        return np.asarray(self.embed([text])[0])
 
     def interrupt(self) -> None:
         """Nothing is under way."""

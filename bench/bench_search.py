@@ -157,7 +157,7 @@ def search_exactly(queries: list[str], passages: list[tuple[str, str]]) -> list[
     model = SentenceTransformer(str(packaged_minilm()), device="cpu")
 
     def encode(texts: list[str]) -> np.ndarray:
-        return model.encode(texts, batch_size=8, normalize_embeddings=True, show_progress_bar=False)
+        return np.asarray(model.encode(texts, batch_size=8, normalize_embeddings=True, show_progress_bar=False))
 
     scores = encode(queries) @ encode([text for _, text in passages]).T
     documents = [document for document, _ in passages]
@@ -173,7 +173,8 @@ def ask_peer(python: str, peer: str, model: Path, content: Path, folder: Path) -
         ended = subprocess.run([*script, action, *rest], capture_output=True, text=True, check=False)
         if ended.returncode:
             sys.exit(f"{peer} failed:\n{ended.stderr}")
-        return json.loads(ended.stdout.splitlines()[-1])
+        told: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+        return told
 
     indexed = run("index")
     print(f"  {peer} indexed in {indexed['seconds']:.0f} s", flush=True)

@@ -180,11 +180,7 @@ def compare_install(work: Path, rounds: int) -> None:
         other = Home(work / f"install{number}")
         other.prepare()
         with closing(FolderBucket(work / "store")) as bucket:
-            installs.append(
-                seconds(
-                    lambda other=other, bucket=bucket: receive(context_of(other, "large"), bucket, None, False, None)
-                )
-            )
+            installs.append(seconds(partial(receive, context_of(other, "large"), bucket, None, False, None)))
         shutil.rmtree(other.path)
     install, again = statistics.median(installs), statistics.median(rebuilds)
     print(

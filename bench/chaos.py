@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def run_campaign(home: Home, kills: int, seed: int) -> Outcome:
         while len(manager.get_active_jobs()) < 2 * SOURCES:
             source = f"s{len(submitted) % SOURCES}"
             params = {"count": STEPS, "seconds": STEP_SECONDS, "number": len(submitted)}
-            submitted.append(manager.submit("steps", source, **params))
+            submitted.append(manager.submit_job("steps", source, params).id)
         time.sleep(generator.uniform(0.0, 0.4))
         _note_recoveries(manager, waiting, outcome)
         running = [job for job in manager.get_active_jobs() if job.status is Status.RUNNING and job.pid]
@@ -210,7 +211,7 @@ def run_huey(kills: int, seed: int) -> Outcome:
 
 
 @contextlib.contextmanager
-def chaos_home(folder: Path) -> object:
+def chaos_home(folder: Path) -> Iterator[Home]:
     """A home whose workers know the quick job type and may die often."""
     home = Home(folder)
     os.environ.update(
@@ -237,7 +238,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kbjobs-chaos-") as folder, chaos_home(Path(folder)) as home:
-        ours = run_campaign(home, options.kills, options.seed)  # type: ignore[arg-type]
+        ours = run_campaign(home, options.kills, options.seed)
     print(ours.report("kbjobs"), flush=True)
     if options.huey_kills:
         print(run_huey(options.huey_kills, options.seed).report("huey"))

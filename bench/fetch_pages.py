@@ -253,7 +253,7 @@ def ask(address: str) -> bytes:
     for attempt in range(50):
         try:
             with urllib.request.urlopen(address) as answer:
-                return answer.read()
+                return bytes(answer.read())
         except urllib.error.HTTPError:
             raise
         except OSError:

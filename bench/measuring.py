@@ -81,7 +81,7 @@ def compare(name: str, ours: Callable[[], float], baseline: Callable[[], float],
     """Measure both in turn, print medians and their ratio (ours / baseline) with the bar; returns the ratio."""
     pairs = [(ours(), baseline()) for _ in range(rounds)]
     mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
-    ratio = mine / other
+    ratio: float = mine / other
     print(f"{name}: {mine:.3f} against {other:.3f}: ratio {ratio:.2f} (bar {bar:g}, median of {rounds})")
     return ratio
 

@@ -106,16 +106,15 @@ class JobManager(JobController):
         resume: bool = False,
     ) -> Planned:
         """Check what every phase of a job will need, and fill in the defaults. Nothing is queued."""
-        from kbjobs.chains.planning import plan_job
+        from kbjobs.chains.planning import Terms, plan_job
 
         if source_id is not None:
             check_source_id(source_id)
         checkpoint = self.get_checkpoint(chain.name, source_id)
         if checkpoint is not None and not resume and not self._has_ended(checkpoint.job_id):
             checkpoint = None  # of a job that is at work: it is not left aside
-        planned = plan_job(
-            self.home, self.settings, chain, source_id, checkpoint, resume, priority, limits, self._require_secrets
-        )
+        terms = Terms(priority, limits or Limits(), resume)
+        planned = plan_job(self.home, self.settings, chain, source_id, checkpoint, terms, self._require_secrets)
         if (queue := self._readable()) is not None:
             queue.refuse_beside_end(planned.job)  # and again with the row itself: others submit meanwhile
         return planned

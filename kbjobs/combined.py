@@ -78,58 +78,29 @@ def run_combined_job(
         UsageError: there is no phase, a weight is no number of 0 or more, or the phases are not those of the
             checkpoint that is to be resumed.
     """
-    if not phases:
-        raise UsageError("a combined job needs a phase", "Pass at least one JobPhase.")
-    for phase in phases:
-        if not isinstance(phase.weight, int | float) or not 0 <= phase.weight < float("inf"):
-            raise UsageError(f"phase {phase.name}: its weight is {phase.weight}", "Give a number of 0 or more.")
-    home = current_home()
+    _check(phases)
     entries = [_entry(phase) for phase in phases]
-    is_kept = job_type is not None
     found = _find_checkpoint(job_type, source_id) if resume else None
     if found is not None:
-        if found.fingerprint != fingerprint(entries):
-            raise UsageError(
-                f"the phases of {job_type} are not those of its checkpoint: they were"
-                f" {', '.join(one.name for one in found.phases)}",
-                "Call it without resume=True, or with the phases it had.",
-            )
-        entries = [
-            replace(saved, is_skipped=True) if saved.is_completed else entry
-            for entry, saved in zip(entries, reopened(found.phases, also_passed=True), strict=True)
-        ]
+        entries = _take_up(entries, found)
     skipped = sum(entry.is_completed for entry in entries)
-
-    def tell(report: Report) -> None:
-        if progress_callback is not None:
-            name = report.phase.name if report.phase else ""
-            progress_callback(int(report.progress), 100, report.message or name)
-
-    requested = False
-
-    def is_stopping() -> bool:
-        nonlocal requested  # once it was asked to stop, that stands
-        requested = requested or (cancel_checker is not None and bool(cancel_checker()))
-        return requested
-
-    progress = Progress(entries, tell, lambda steps: None)
+    home, caller = current_home(), _Caller(progress_callback, cancel_checker)
+    progress = Progress(entries, caller.tell, lambda steps: None)
 
     def keep() -> None:
-        if is_kept and job_type is not None:
-            home.prepare()
-            with closing(Queue(home.state_file)) as queue:
-                queue.save_checkpoint(Checkpoint(source_id, job_type, progress.snapshot()))
+        if job_type is not None:
+            save_checkpoint(Checkpoint(source_id, job_type, progress.snapshot()))
         progress.tell()
 
     def make_context(index: int, phase: Phase) -> Context:
-        if is_stopping():
+        if caller.is_stopping():
             raise JobCancelled("stopped between two phases")
-        return Context(home, Settings(home), None, 0, progress, is_stopping, log)
+        return Context(home, Settings(home), None, 0, progress, caller.is_stopping, log)
 
     runs = [Phase(_function_type(phase), Params()) for phase in phases]
     outcome: dict[str, Any]
     try:
-        if not resume or found is None:
+        if found is None:
             keep()
         run_chain(runs, progress, make_context, keep, lambda index: False, log)
     except JobCancelled:
@@ -137,12 +108,9 @@ def run_combined_job(
         outcome = {"success": False, "status": "cancelled", "message": "cancelled"}
     except (Exception, SystemExit) as error:  # noqa: BLE001 — told in the result, whatever a function raises
         keep()
-        index = next(n for n, entry in enumerate(progress.snapshot()) if not entry.is_completed)
-        text = f"{type(error).__name__}: {error}"
-        outcome = {"success": False, "status": None, "message": f"phase {phases[index].name} failed: {text}"}
-        outcome |= {"current_phase": index, "phase_name": phases[index].name, "error": str(error) or text}
+        outcome = {"success": False, "status": None, **_tell_failure(progress, error)}
     else:
-        if is_kept and job_type is not None:
+        if job_type is not None:
             delete_checkpoint(source_id, job_type)
         progress.tell()
         outcome = {"success": True, "status": "success", "message": f"{counted(len(phases), 'phase')} done"}
@@ -153,6 +121,61 @@ def run_combined_job(
         "phase_results": reached.phase_results,
         "resumed": found is not None,
         "phases_skipped": skipped,
+    }
+
+
+class _Caller:
+    """Who runs a combined job: is told how far it is, and asked whether to stop."""
+
+    def __init__(
+        self, progress_callback: Callable[[int, int, str], Any] | None, cancel_checker: Callable[[], bool] | None
+    ) -> None:
+        self._progress_callback, self._cancel_checker = progress_callback, cancel_checker
+        self._wants_stop = False
+
+    def tell(self, report: Report) -> None:
+        """Tell how far the job is."""
+        if self._progress_callback is not None:
+            name = report.phase.name if report.phase else ""
+            self._progress_callback(int(report.progress), 100, report.message or name)
+
+    def is_stopping(self) -> bool:
+        """Whether to stop; once it was said, that stands."""
+        self._wants_stop = self._wants_stop or (self._cancel_checker is not None and bool(self._cancel_checker()))
+        return self._wants_stop
+
+
+def _check(phases: Sequence[JobPhase]) -> None:
+    if not phases:
+        raise UsageError("a combined job needs a phase", "Pass at least one JobPhase.")
+    for phase in phases:
+        if not isinstance(phase.weight, int | float) or not 0 <= phase.weight < float("inf"):
+            raise UsageError(f"phase {phase.name}: its weight is {phase.weight}", "Give a number of 0 or more.")
+
+
+def _take_up(entries: Sequence[PhaseState], found: Checkpoint) -> list[PhaseState]:
+    """The phases, with those passed over that the checkpoint says are done."""
+    if found.fingerprint != fingerprint(entries):
+        raise UsageError(
+            f"the phases of {found.job_type} are not those of its checkpoint: they were"
+            f" {', '.join(one.name for one in found.phases)}",
+            "Call it without resume=True, or with the phases it had.",
+        )
+    return [
+        replace(saved, is_skipped=True) if saved.is_completed else entry
+        for entry, saved in zip(entries, reopened(found.phases, also_passed=True), strict=True)
+    ]
+
+
+def _tell_failure(progress: Progress, error: BaseException) -> dict[str, Any]:
+    """Which phase failed, and why."""
+    index, failed = next((n, entry) for n, entry in enumerate(progress.snapshot()) if not entry.is_completed)
+    text = f"{type(error).__name__}: {error}"
+    return {
+        "message": f"phase {failed.name} failed: {text}",
+        "current_phase": index,
+        "phase_name": failed.name,
+        "error": str(error) or text,
     }
 
 

@@ -49,13 +49,23 @@ class Edited:
         return {**asdict(self.source), "documents": self.documents, "dropped_documents": self.dropped_documents}
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a person says of a source beside its paths; None for what is not said."""
+
+    name: str | None = None
+    license: str | None = None
+    base_url: str | None = None
+
+
+NOT_DESCRIBED = Described()
+
+
 def register(
     home: Home,
     source_id: str,
     paths: Sequence[Path],
-    name: str = "",
-    license_name: str = "",
-    base_url: str = "",
+    described: Described = NOT_DESCRIBED,
     copy: bool = False,
     ask: Ask = lambda doubt: None,
 ) -> tuple[Source, int]:
@@ -65,6 +75,7 @@ def register(
     a folder of the system and for more than 20,000 files, before more is done.
     """
     folder = SourceFolder(home.sources, source_id)
+    base_url = described.base_url or ""
     _check_base_url(base_url)
     roots = [_absolute(path) for path in paths]
     files, unreadable = _find_pages(roots, ask)
@@ -83,7 +94,14 @@ def register(
         with lock_source(folder.lock, source_id, LOCK_SECONDS):
             _refuse_existing(folder)  # another command may have been faster
             roots = _copy_files(folder, files)
-    source = Source(source_id, tuple(str(root) for root in roots), name, license_name, base_url, now_text())
+    source = Source(
+        source_id,
+        tuple(str(root) for root in roots),
+        described.name or "",
+        described.license or "",
+        base_url,
+        now_text(),
+    )
     folder.write(source)
     return source, len(files)
 
@@ -93,21 +111,19 @@ def edit(
     source_id: str,
     add: Sequence[Path] = (),
     drop: Sequence[Path] = (),
-    name: str | None = None,
-    license_name: str | None = None,
-    base_url: str | None = None,
+    described: Described = NOT_DESCRIBED,
     ask: Ask = lambda doubt: None,
 ) -> Edited:
-    """Add paths to a source, drop some, change its name, licence or base URL; None leaves a value as it is.
+    """Add paths to a source, drop some, change what is said of it; what is not said stays as it is.
 
     The documents of what is dropped stay until the next job that reads the source. No other document gets another
     id: an edit that would give it one is refused. Raises ConflictError while a job works on the source.
     """
     folder = SourceFolder(home.sources, source_id)
     folder.read()
-    if not (add or drop) and name is license_name is base_url is None:
+    if not (add or drop) and described == NOT_DESCRIBED:
         raise UsageError("there is nothing to change", f"kbjobs sources edit {source_id} --help shows what can be.")
-    _check_base_url(base_url or "")
+    _check_base_url(described.base_url or "")
     added = [_absolute(path) for path in add]
     if added:
         _find_pages(added, ask)
@@ -120,13 +136,8 @@ def edit(
         if not paths:
             raise UsageError(f"{source_id!r} would have no path left", "Give the new one too: --add PATH.")
         _refuse_renamed(source, kept, paths)
-        changed = replace(
-            source,
-            paths=tuple(paths),
-            name=source.name if name is None else name,
-            license=source.license if license_name is None else license_name,
-            base_url=source.base_url if base_url is None else base_url,
-        )
+        said = {name: value for name, value in asdict(described).items() if value is not None}
+        changed = replace(source, paths=tuple(paths), **said)
         if changed.base_url and len(paths) > 1 and (added or changed.base_url != source.base_url):
             from kbjobs.content.files import FoundFile, find_files
 

@@ -13,7 +13,8 @@ from kbjobs.errors import (
     NotFoundError,
     UnavailableError,
 )
-from kbjobs.registering import edit, register
+from kbjobs.registering import Described, edit, register
+from kbjobs.searching.hits import Hit, Query
 from kbjobs.settings import Home, Settings
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.locks import lock_registered
@@ -24,10 +25,11 @@ from kbjobs.vectors.chroma_places import name_store
 
 if TYPE_CHECKING:
     from kbjobs.indexing.compact import Compacted
-    from kbjobs.searching.hits import Hit, Mode
     from kbjobs.tagging.review import Review
 
 __all__ = [
+    "Described",
+    "Query",
     "SourceState",
     "Verification",
     "compact",
@@ -337,19 +339,16 @@ def compact(home: Home, source_id: str) -> Compacted:
 def search(
     home: Home,
     settings: Settings,
-    words: str,
-    source_id: str | None,
-    count: int,
-    model: str | None,
+    query: Query,
     on_notice: Callable[[str], None] = lambda text: None,
     on_damaged: OnDamaged = lambda source_id, error: None,
-    mode: Mode = "hybrid",
 ) -> list[Hit]:
-    """One search, as :meth:`Searcher.search` does it, over one source or all."""
+    """One search, as :meth:`Searcher.search` does it."""
     from kbjobs.searching.searcher import Searcher
 
     with Searcher(home, settings, on_notice, on_damaged) as searcher:
-        return searcher.search(words, () if source_id is None else (source_id,), count, model, mode)
+        sources = () if query.source_id is None else (query.source_id,)
+        return searcher.search(query.words, sources, query.count, query.model, query.mode)
 
 
 def _indexed_folder(home: Home, source_id: str) -> SourceFolder:

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import hypothesis
 import pytest
@@ -266,7 +266,7 @@ def write_pages(target: Path, count: int, words: str = "Water boils and the kett
     return target
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 30, interval: float = 0.02) -> Any:
+def wait_until(condition: Callable[..., Any], seconds: float = 30, interval: float = 0.02) -> Any:
     """Ask until the answer is true, and return it; fails after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
@@ -284,6 +284,15 @@ def wait_ended(manager: JobManager, job_id: int, seconds: float = 120) -> Job:
 
     job: Job = wait_until(ended, seconds)
     return job
+
+
+Value = TypeVar("Value")
+
+
+def known(value: Value | None) -> Value:
+    """The value, which has to be there."""
+    assert value is not None
+    return value
 
 
 def is_alive(pid: int) -> bool:

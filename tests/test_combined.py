@@ -181,7 +181,7 @@ def test_checkpoints_are_saved_loaded_deleted_and_cleaned_up(home: Home) -> None
     assert delete_checkpoint("wiki", "custom") is False
     assert get_interrupted_jobs() == []
     assert cleanup_stale_checkpoints() == 0
-    phases = [{"name": "a", "job": "t", "params": {}, "status": "completed", "result": {"n": 1}}]
+    phases: Any = [{"name": "a", "job": "t", "params": {}, "status": "completed", "result": {"n": 1}}]
     save_checkpoint(Checkpoint("wiki", "custom", phases, inner={"page": 7}))
     found = load_checkpoint("wiki", "custom")
     assert found is not None

@@ -72,7 +72,10 @@ def test_one_job_a_source_and_no_duplicates(manager: JobManager, functions: Any,
 
 def test_a_label_takes_nothing_of_what_bears_it_as_a_name(manager: JobManager, functions: Any) -> None:
     """The checkpoint of a chain outlives functions that run under its name."""
-    phases = [{"name": "metadata", "job": "metadata", "status": "completed"}, {"name": "index", "job": "index_online"}]
+    phases: Any = [
+        {"name": "metadata", "job": "metadata", "status": "completed"},
+        {"name": "index", "job": "index_online"},
+    ]
     save_checkpoint(Checkpoint("my_source", "generate_source", phases))
     wait_ended(manager, manager.submit("generate_source", "my_source", functions.answer))
     found = load_checkpoint("my_source", "generate_source")

@@ -11,8 +11,8 @@ import pytest
 
 from kbjobs import registering
 from kbjobs.api import JobManager
-from kbjobs.errors import ConflictError, NotFoundError, UsageError
-from kbjobs.registering import edit, register
+from kbjobs.errors import ConflictError, KbjobsError, NotFoundError, UsageError
+from kbjobs.registering import Described, edit, register
 from kbjobs.settings import Home
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.locks import lock_source
@@ -171,17 +171,17 @@ def test_a_folder_that_took_another_place_has_the_urls_of_it(home: Home, tmp_pat
         ({"add": ["b/pages", "b/pages"]}, UsageError, "already"),
         ({"add": ["missing"]}, NotFoundError, "cannot be reached"),
         ({"add": ["empty"]}, UsageError, "there is no web page"),
-        ({"base_url": "ftp://x"}, UsageError, "not a base URL"),
+        ({"described": Described(base_url="ftp://x")}, UsageError, "not a base URL"),
     ],
 )
 def test_a_refused_edit_changes_nothing(
-    home: Home, tmp_path: Path, roots: list[Path], changes: dict[str, Any], error: type[Exception], told: str
+    home: Home, tmp_path: Path, roots: list[Path], changes: dict[str, Any], error: type[KbjobsError], told: str
 ) -> None:
     register(home, "x", [roots[0], roots[2]])
     (tmp_path / "link").symlink_to(roots[2])
     (tmp_path / "empty").mkdir()
     before = SourceFolder(home.sources, "x").manifest.read_bytes()
-    given = {
+    given: dict[str, Any] = {
         name: [tmp_path / path for path in value] if isinstance(value, list) else value
         for name, value in changes.items()
     }
@@ -197,7 +197,7 @@ def test_a_source_in_use_is_not_edited(home: Home, roots: list[Path]) -> None:
     register(home, "x", roots)
     folder = SourceFolder(home.sources, "x")
     with pytest.raises(ConflictError), lock_source(folder.lock, "x", 1):
-        registering.edit(home, "x", name="n")
+        registering.edit(home, "x", described=Described("n"))
 
 
 # -- one base URL for two folders ----------------------------------------------------------------------
@@ -220,7 +220,7 @@ def test_two_files_of_one_url_are_refused(home: Home, roots: list[Path], kbjobs:
 def test_a_url_that_two_files_come_to_share_fails_the_second(home: Home, roots: list[Path], kbjobs: Kbjobs) -> None:
     for number in range(2):
         (roots[1] / f"page{number}.html").rename(roots[1] / f"more{number}.html")
-    register(home, "x", roots[:2], base_url="https://x.example.org/")
+    register(home, "x", roots[:2], Described(base_url="https://x.example.org/"))
     assert run_metadata(home)["documents"] == 4
     (roots[1] / "page0.html").write_text("<p>It has come later")
     ended = kbjobs("run", "metadata", "x", check=3)

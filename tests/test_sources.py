@@ -8,14 +8,14 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kbjobs import registering
 from kbjobs.content.files import FoundFile, find_files
 from kbjobs.errors import ConflictError, KbjobsError, NotFoundError, UnavailableError, UsageError
 from kbjobs.settings import Home
-from kbjobs.sources import describe_all, register
+from kbjobs.sources import Described, describe_all, register
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import Kbjobs, read_json, write_pages
 
@@ -82,7 +82,7 @@ def test_a_failing_copy_leaves_nothing(home: Home, tmp_path: Path, monkeypatch: 
             raise OSError(28, "No space left on device", str(target))
         return real(source, target)
 
-    monkeypatch.setattr(registering.shutil, "copyfile", fails_late)
+    monkeypatch.setattr(shutil, "copyfile", fails_late)
     with pytest.raises(UnavailableError, match="No space left on device") as caught:
         register(home, "x", [pages], copy=True)
     assert "Nothing was registered" in caught.value.hint
@@ -146,17 +146,21 @@ def test_what_a_killed_copy_left_is_cleared_and_what_was_kept_is_not(home: Home,
 
 @pytest.mark.parametrize(
     ("options", "error"),
-    [({"base_url": "ftp://x"}, UsageError), ({"paths": ["nowhere"]}, NotFoundError), ({"source_id": "A"}, UsageError)],
+    [
+        ({"described": Described(base_url="ftp://x")}, UsageError),
+        ({"paths": [Path("nowhere")]}, NotFoundError),
+        ({"source_id": "A"}, UsageError),
+    ],
 )
 def test_a_refused_source_leaves_nothing(
-    home: Home, tmp_path: Path, options: dict[str, str], error: type[KbjobsError]
+    home: Home, tmp_path: Path, options: dict[str, Any], error: type[KbjobsError]
 ) -> None:
     pages = write_pages(tmp_path / "pages", 1)
-    values = {"source_id": "x", "paths": [pages], **options}
+    values: dict[str, Any] = {"source_id": "x", "paths": [pages], **options}
     values["paths"] = [tmp_path / path for path in values["paths"]]
     for copy in (False, True):
         with pytest.raises(error):
-            register(home, **values, copy=copy)  # type: ignore[arg-type]
+            register(home, **values, copy=copy)
     assert is_absent(home, "x")
 
 

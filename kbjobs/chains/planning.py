@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from kbjobs.chains.chain import Chain, ChainPhase
 from kbjobs.chains.library import WITHOUT_KEY
@@ -29,22 +29,32 @@ class Planned:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms a job is submitted: before which others, within which limits, whether from a checkpoint."""
+
+    priority: int = 0
+    limits: Limits = field(default_factory=Limits)
+    resume: bool = False
+
+
+DEFAULT_TERMS = Terms()
+
+
 def plan_job(
     home: Home,
     settings: Settings,
     chain: Chain,
     source_id: str | None,
     checkpoint: Checkpoint | None,
-    resume: bool = False,
-    priority: int = 0,
-    limits: Limits | None = None,
+    terms: Terms = DEFAULT_TERMS,
     require: Require = lambda job_type, plan: None,
 ) -> Planned:
     """Check every phase and fill in its defaults. Nothing is written.
 
     Args:
         checkpoint: the one that lies there for this chain and source.
-        resume: go on from it.
+        terms: whether to go on from it, among others.
         require: raises where a planned phase needs a credential that its worker would not have.
 
     Raises:
@@ -70,7 +80,7 @@ def plan_job(
                     error.hint = f"{error.hint} Or do without it: kbjobs run {other} {source_id or 'SOURCE'}"
             raise
     where = f"{_told(chain)} for {source_id}" if source_id else _told(chain)
-    if resume:
+    if terms.resume:
         entries = _take_up(chain, entries, checkpoint, notes, where)
     elif checkpoint is not None and chain.resumable:
         notes.append(
@@ -84,12 +94,12 @@ def plan_job(
         params=entries[0].params if chain.is_single else {},
         phases=tuple(entries),
         resources=_resources(chain, source_id, entries),
-        priority=priority,
+        priority=terms.priority,
         dimension=entries[first].dimension,
         operation=chain.phases[first].job_type.operation,
-        limits=limits or Limits(),
+        limits=terms.limits,
         resumable=chain.resumable,
-        resumed=resume and checkpoint is not None,
+        resumed=terms.resume and checkpoint is not None,
         ends_source=any(phase.job_type.ends_source for phase in chain.phases),
     )
     return Planned(job, tuple(notes))

@@ -170,16 +170,22 @@ def submit(
             damaged.end()
         return
     mode = ProgressMode.JSON if as_json else ProgressMode.NONE if quiet else options["progress"]
-    code = follow(manager, [job.id for job in jobs], mode, revive=True)
-    if len(jobs) > 1 and code != ExitCode.CTRL_C and mode not in (ProgressMode.JSON, ProgressMode.NONE):
-        print_table(JOB_COLUMNS, [job_row(manager.get_status(job.id)) for job in jobs])
-    if mode not in (ProgressMode.JSON, ProgressMode.NONE) and code != ExitCode.CTRL_C:
-        for job in jobs:
-            show_report(job.type, manager.get_status(job.id).result)
+    code = _follow_to_end(manager, jobs, mode)
     if finish is not None and code == ExitCode.DONE:
         for job in jobs:
             finish(manager.get_status(job.id))
     raise typer.Exit(code if damaged is None or code == ExitCode.CTRL_C else worst([code, damaged.code]))
+
+
+def _follow_to_end(manager: JobManager, jobs: Sequence[Job], mode: ProgressMode) -> int:
+    """Follow the jobs, then show to a person how they ended; returns the exit code of the worst."""
+    code = follow(manager, [job.id for job in jobs], mode, revive=True)
+    if code != ExitCode.CTRL_C and mode not in (ProgressMode.JSON, ProgressMode.NONE):
+        if len(jobs) > 1:
+            print_table(JOB_COLUMNS, [job_row(manager.get_status(job.id)) for job in jobs])
+        for job in jobs:
+            show_report(job.type, manager.get_status(job.id).result)
+    return code
 
 
 def submit_to_each(chain: Chain, named: Sequence[str | None], options: dict[str, Any], forecast: bool = False) -> None:

@@ -73,7 +73,8 @@ def add(
     Example:  kbjobs sources add wiki ./pages --name "Our wiki" --license CC-BY-SA-4.0
     """
     ask = ask_unless(yes, no_input)
-    source, files = front.register(current_home(), source_id, paths, name, license_name, base_url, copy, ask)
+    described = front.Described(name, license_name, base_url)
+    source, files = front.register(current_home(), source_id, paths, described, copy, ask)
     if as_json:
         print_json({**asdict(source), "files": files})
     else:
@@ -107,7 +108,8 @@ def edit(
     Example:  kbjobs sources edit wiki --add ./more-pages --name "Our wiki"
     """
     ask = ask_unless(yes, no_input)
-    edited = front.edit(current_home(), source_id, add or (), drop or (), name, license_name, base_url, ask)
+    described = front.Described(name, license_name, base_url)
+    edited = front.edit(current_home(), source_id, add or (), drop or (), described, ask)
     if as_json:
         print_json(edited.as_dict())
         return

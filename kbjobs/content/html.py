@@ -40,6 +40,8 @@ _SITE_HEADER_DEPTH = 3  # a <header> so near the top of <body> is the site's, de
 _PROSE = 250  # characters
 _PROSE_SHARE = 8  # … and so many times what is kept without it
 _NO_TEXT = frozenset(["script", "style", "svg", "template"])
+_PASSED_OVER = frozenset([NOTHING, FURNITURE, BREAK])
+_SILENT = Block("text", 0, "")
 _LAYOUT_TAG = re.compile(rb"<(/?)(?:nav|aside|header|footer|form|dialog|noscript)(?=[\s>/])", re.IGNORECASE)
 
 _SELF_CLOSED = re.compile(
@@ -166,9 +168,8 @@ def _walk(root: LexborNode, survey: Survey, listings: frozenset[int], *, is_body
     ``listings`` are the tables whose rows are lines of code.
     """
     tag_codes, holders = codes(), survey.holders
+    reader = _BlockReader(root, survey, listings, is_body=is_body)
     run: list[str] = []  # the text since the last block began or ended
-    data_tables: set[int] = set()  # depths of the stack at which rows are lines
-    half_of_root: int | None = None
     stack: list[tuple[Iterator[LexborNode], bool]] = [(root.iter(include_text=True), True)]
     while stack:
         children, ends_block = stack[-1]
@@ -176,55 +177,76 @@ def _walk(root: LexborNode, survey: Survey, listings: frozenset[int], *, is_body
             code = tag_codes.get(node.tag_id, CONTAINER)
             if code == TEXT:
                 run.append(node.text_content or "")
-                continue
-            if code in IN_LINES:
+            elif code in IN_LINES:
                 if holders and node.mem_id in holders:
                     stack.append((node.iter(include_text=True), False))
                     break
                 run.append(node.text())
-                continue
-            if code in (NOTHING, FURNITURE, BREAK):
-                continue
-            if run and (text := " ".join("".join(run).split())):
-                yield Block("text", 0, text)
-            run.clear()
-            if code == PARAGRAPH and not (holders and node.mem_id in holders):
-                if text := " ".join(node.text().split()):
+            elif code not in _PASSED_OVER:
+                if run and (text := " ".join("".join(run).split())):
                     yield Block("text", 0, text)
-            elif code <= len(HEADINGS):
-                separator = " " if holders and node.mem_id in holders else ""
-                if text := " ".join(node.text(separator=separator).split()):
-                    yield Block("heading", code, text)
-            elif code == LISTING:
-                if text := read_listing(node):
-                    survey.has_numbered_listing |= text.lstrip()[:1].isdecimal()
-                    yield Block("text", 0, text)
-            elif code == ROW and len(stack) in data_tables:
-                if text := _read_row(node, survey, listings):
-                    yield Block("text", 0, text)
-            elif code == TABLE and listings and node.mem_id in listings:
-                if text := read_lines(node):
-                    yield Block("text", 0, text)
-            elif code == HEADER and is_body and len(stack) <= _SITE_HEADER_DEPTH:
-                continue
-            else:
-                if code == FORM:
-                    if half_of_root is None:
-                        half_of_root = len(root.text()) // 2
-                    if len(node.text()) <= half_of_root:
-                        continue
-                stack.append((node.iter(include_text=True), True))
-                # rows lie in <tbody> and the like, one level below the table
-                if code == TABLE and node.mem_id not in survey.layout_tables:
-                    data_tables |= {len(stack), len(stack) + 1}
-                break
+                run.clear()
+                block = reader.read(node, code, len(stack))
+                if block is None:
+                    stack.append((node.iter(include_text=True), True))
+                    reader.enter(node, code, len(stack))
+                    break
+                if block.text:
+                    yield block
         else:
             if ends_block:
                 if run and (text := " ".join("".join(run).split())):
                     yield Block("text", 0, text)
                 run.clear()
-            data_tables.discard(len(stack) + 1)
+            reader.leave(len(stack))
             stack.pop()
+
+
+class _BlockReader:
+    """Makes one block each of the elements that are one, and tells which are not, at the place where each stands."""
+
+    def __init__(self, root: LexborNode, survey: Survey, listings: frozenset[int], *, is_body: bool) -> None:
+        self._root, self._survey, self._listings, self._is_body = root, survey, listings, is_body
+        self._holders = survey.holders
+        self._data_tables: set[int] = set()  # depths at which rows are lines
+        self._half_of_root: int | None = None
+
+    def read(self, node: LexborNode, code: int, depth: int) -> Block | None:
+        """Return the block that an element is, one without text where it says nothing; None where it holds others."""
+        holds_block = bool(self._holders) and node.mem_id in self._holders
+        if code == PARAGRAPH:
+            return None if holds_block else Block("text", 0, " ".join(node.text().split()))
+        if code <= len(HEADINGS):
+            return Block("heading", code, " ".join(node.text(separator=" " if holds_block else "").split()))
+        if code == LISTING:
+            text = read_listing(node)
+            self._survey.has_numbered_listing |= text.lstrip()[:1].isdecimal()
+            return Block("text", 0, text)
+        if code == ROW and depth in self._data_tables:
+            return Block("text", 0, _read_row(node, self._survey, self._listings))
+        if code == TABLE and self._listings and node.mem_id in self._listings:
+            return Block("text", 0, read_lines(node))
+        is_left_out = (code == HEADER and self._is_site_header(depth)) or (code == FORM and not self._is_most(node))
+        return _SILENT if is_left_out else None
+
+    def enter(self, node: LexborNode, code: int, depth: int) -> None:
+        """Note that what follows, at this depth, is within ``node``."""
+        if code == TABLE and node.mem_id not in self._survey.layout_tables:
+            # rows lie in <tbody> and the like, one level below the table
+            self._data_tables |= {depth, depth + 1}
+
+    def leave(self, depth: int) -> None:
+        """Note that nothing more follows at this depth."""
+        self._data_tables.discard(depth + 1)
+
+    def _is_site_header(self, depth: int) -> bool:
+        return self._is_body and depth <= _SITE_HEADER_DEPTH
+
+    def _is_most(self, form: LexborNode) -> bool:
+        """Whether more than half of the text is in the form, as on pages that are one."""
+        if self._half_of_root is None:
+            self._half_of_root = len(self._root.text()) // 2
+        return len(form.text()) > self._half_of_root
 
 
 def _read_row(row: LexborNode, survey: Survey, listings: frozenset[int]) -> str:

@@ -149,14 +149,10 @@ def survey_body(body: LexborNode, page: bytes, doubt: Doubt) -> Survey:
     # the attributes of paragraphs and cells are worth their time only where something is hidden
     skipped = in_line_tags(with_names=False) if look_closely else in_line_tags(with_names=True) | plain_tags() - blocks
     plain = frozenset() if look_closely else plain_tags()
-    believed_names = _FURNITURE_NAMES if doubt < Doubt.NAMES else frozenset()
-    believes_layout = doubt < Doubt.LAYOUT
     survey = Survey()
-    named: list[LexborNode] = []
-    contents: list[LexborNode] = []
+    claims = _Claims(survey, body, doubt)
     misplaced: list[LexborNode] = []
     not_rows: list[LexborNode] = []
-    body_id = body.mem_id  # == compares the serialised markup
     for node in body.traverse():
         tag = node.tag_id
         if tag in skipped:
@@ -174,28 +170,9 @@ def survey_body(body: LexborNode, page: bytes, doubt: Doubt) -> Survey:
                 misplaced.append(node)
             if tag in rowless:
                 not_rows.append(node)
-        if tag in plain:
-            continue
-        attributes = node.attributes
-        if not attributes and code not in (MAIN, ASIDE):
-            continue
-        if node.mem_id == body_id:  # <body hidden> is how some frameworks wait for their scripts
-            continue
-        names = (attributes.get("class") or "").split()
-        names.append(attributes.get("id") or "")
-        role = attributes.get("role") or ""
-        if believes_layout and (
-            _is_hidden(attributes) or role in _FURNITURE_ROLES or (code == ASIDE and not _is_note(names, role))
-        ):
-            survey.furniture.append(node)
-        elif not believed_names.isdisjoint(names) and code not in (MAIN, *HEADINGS.values()):
-            named.append(node)
-        elif code == MAIN or role in ("main", "article") or not _MAIN_NAMES.isdisjoint(names):
-            survey.candidates.append((node, role == "main" or node.tag == "main"))
-            if code == MAIN or role == "main" or names[-1] in _CONTENT_IDS:
-                contents.append(node)
-    holds_content = _mark_above(contents, set())
-    survey.furniture += [node for node in named if node.tag in ("a", "span") or node.mem_id not in holds_content]
+        if tag not in plain and ((attributes := node.attributes) or code in (MAIN, ASIDE)):
+            claims.hear(node, code, attributes)
+    claims.settle()
     # the usual case is a search form in a menu, which goes with the menu
     dropped = {node.mem_id for node in survey.furniture}
     survey.holders = _mark_above(misplaced, dropped)
@@ -203,6 +180,43 @@ def survey_body(body: LexborNode, page: bytes, doubt: Doubt) -> Survey:
     if survey.has_tables:
         survey.layout_tables = _mark_above(not_rows, dropped)
     return survey
+
+
+class _Claims:
+    """What the elements of a page say that they are: furniture or the main content, by tag, role, class and id."""
+
+    def __init__(self, survey: Survey, body: LexborNode, doubt: Doubt) -> None:
+        self._survey = survey
+        self._believed_names = _FURNITURE_NAMES if doubt < Doubt.NAMES else frozenset()
+        self._believes_layout = doubt < Doubt.LAYOUT
+        self._body_id = body.mem_id  # == compares the serialised markup
+        self._named: list[LexborNode] = []
+        self._contents: list[LexborNode] = []
+
+    def hear(self, node: LexborNode, code: int | None, attributes: dict[str, str | None]) -> None:
+        """Take what an element says of itself."""
+        if node.mem_id == self._body_id:  # <body hidden> is how some frameworks wait for their scripts
+            return
+        names = (attributes.get("class") or "").split()
+        names.append(attributes.get("id") or "")
+        role = attributes.get("role") or ""
+        if self._believes_layout and (
+            _is_hidden(attributes) or role in _FURNITURE_ROLES or (code == ASIDE and not _is_note(names, role))
+        ):
+            self._survey.furniture.append(node)
+        elif not self._believed_names.isdisjoint(names) and code not in (MAIN, *HEADINGS.values()):
+            self._named.append(node)
+        elif code == MAIN or role in ("main", "article") or not _MAIN_NAMES.isdisjoint(names):
+            self._survey.candidates.append((node, role == "main" or node.tag == "main"))
+            if code == MAIN or role == "main" or names[-1] in _CONTENT_IDS:
+                self._contents.append(node)
+
+    def settle(self) -> None:
+        """Add to the furniture what is so by name, but for what holds the content."""
+        holds_content = _mark_above(self._contents, set())
+        self._survey.furniture += [
+            node for node in self._named if node.tag in ("a", "span") or node.mem_id not in holds_content
+        ]
 
 
 def _mark_above(nodes: Iterable[LexborNode], dropped: set[int]) -> set[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -45,6 +46,15 @@ _REFUSED_IN_URL = re.compile(r"[\x00-\x20\x7f-\xa0\u2028-\u202e\u2066-\u2069\ud8
 _URL_SAFE = "%/:=&?~#+!$,;'@()*[]"
 
 
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a document is: its own ``url``, the ``page_url`` that its references are seen from, its source's root."""
+
+    url: str
+    page_url: str
+    base_url: str | None
+
+
 def read_document(
     found: FoundFile, source_id: str, base_url: str | None = None, titles: SiteTitles = NO_SITE
 ) -> Document:
@@ -57,8 +67,8 @@ def read_document(
     """
     extract = extract_page(found.key, _read_bytes(found), found.path.suffix.lower())
     url, is_claimed = _choose_url(found, extract.canonical, base_url)
-    page_url = url if is_claimed or not base_url else join_base(base_url, found)
-    return make_document(source_id, found.key, extract, found.path.stem, url, page_url, base_url, titles=titles)
+    addresses = Addresses(url, url if is_claimed or not base_url else join_base(base_url, found), base_url)
+    return make_document(source_id, found.key, extract, found.path.stem, addresses, titles=titles)
 
 
 def extract_page(key: str, page: bytes, suffix: str) -> Extract:
@@ -77,9 +87,7 @@ def make_document(
     key: str,
     extract: Extract,
     name: str,
-    url: str,
-    page_url: str,
-    base_url: str | None,
+    addresses: Addresses,
     archive_language: str = "",
     titles: SiteTitles = NO_SITE,
 ) -> Document:
@@ -90,9 +98,7 @@ def make_document(
         key: names it within the source.
         extract: what it says.
         name: its title where it has none.
-        url: its address.
-        page_url: what its references are seen from.
-        base_url: the address of the source's root.
+        addresses: where it is.
         archive_language: what the archive says that its entries are in.
         titles: what the pages of the source repeat in their titles.
     """
@@ -101,11 +107,12 @@ def make_document(
     content_hash, word_count = measure_content(title, blocks)
     if word_count == 0:
         raise EmptyDocument(key, "no text: nothing is left without navigation, scripts and markup")
-    about = extract.about
+    about, url = extract.about, addresses.url
     if not about.published:
         about = about._replace(published=date_in_path(urlsplit(url).path if is_web(url) else f"/{key}"))
     language = read_language(extract.language)
-    said = [("page", language), ("archive", archive_language), ("alternate", _own_alternate(extract, url, page_url))]
+    alternate = _own_alternate(extract, url, addresses.page_url)
+    said = [("page", language), ("archive", archive_language), ("alternate", alternate)]
     return Document(
         doc_id=document_id(source_id, key),
         path=key,
@@ -115,7 +122,7 @@ def make_document(
         blocks=tuple(blocks),
         content_hash=content_hash,
         word_count=word_count,
-        links=resolve_links(extract.references, page_url, base_url),
+        links=resolve_links(extract.references, addresses.page_url, addresses.base_url),
         about=about,
         said_languages=tuple((rule, tag) for rule, tag in said if tag),
     )

@@ -43,5 +43,5 @@ def kill_group(leader: int) -> None:
 
 
 def _is_zombie(entry: Path) -> bool:
-    # proc_pid_stat(5): the state is the field after the name, which stands in parentheses.
-    return (entry / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    # proc_pid_stat(5): the state is the field after the name, which stands in parentheses and is any bytes.
+    return (entry / "stat").read_bytes().rpartition(b")")[2].split()[0] == b"Z"

@@ -13,10 +13,9 @@ import signal
 import sqlite3
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,102 +25,24 @@ from kbjobs.chains.runner import ChainResult, Phase, run_chain
 from kbjobs.context import Context
 from kbjobs.crashpoints import crash_point
 from kbjobs.daemon.processes import RUN_VARIABLE
+from kbjobs.daemon.progress_writer import LOST, ProgressWriter, stop_at_once
 from kbjobs.daemon.waking import nudge
 from kbjobs.errors import ExitCode, JobCancelled, JobWaits, KbjobsError, TransientError
 from kbjobs.phases.registry import job_type
 from kbjobs.settings import Home, Settings
 from kbjobs.store import history
 from kbjobs.store.connection import explain, is_disk_full
-from kbjobs.store.jobs import Job, Report
+from kbjobs.store.jobs import Job
 from kbjobs.store.locks import try_lock
 from kbjobs.store.phase_state import PhaseState, PhaseStatus, first_open
 from kbjobs.store.queue import Queue, StaleWorkerError
+from kbjobs.store.runs import RunEnd
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Event
 
-WRITE_SECONDS = 0.3  # between two writes of progress, and two looks at the request to cancel or to pause
 LOCK_SECONDS = 1.0  # between two looks whether to stop waiting for the source
-LOST = 70  # exit status of a worker whose run was ended by someone else
 
 log = logging.getLogger("kbjobs.worker")
-
-
-class ProgressWriter:
-    """A thread that writes the newest report to the state and learns of the request to cancel or to pause.
-
-    It has a connection of its own, without a sync to disk at each write: progress may be lost with the power.
-    Whoever puts the end of a phase on record holds ``writing``, so that no older report is written over it.
-    """
-
-    def __init__(self, home: Home, job: Job, run_id: str) -> None:
-        self._home, self._job, self._run_id = home, job, run_id
-        self._started = time.monotonic()
-        self._report: Report | None = None
-        self._dimension: int | None = None
-        self._operation: str | None = None
-        self._steps = 0
-        self._lock = threading.Lock()
-        self.writing = threading.Lock()
-        self._ended = threading.Event()
-        self.stop_requested = threading.Event()
-        self.time_limit_reached = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="progress-writer", daemon=True)
-
-    @property
-    def duration(self) -> float:
-        """Seconds of all attempts, by a clock that nobody can set."""
-        return self._job.duration + time.monotonic() - self._started
-
-    def start(self) -> None:
-        """Begin to write. Raises what opening the state raises."""
-        self._queue = Queue(self._home.state_file)
-        self._queue.relax_durability()
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Write what is left and end."""
-        self._ended.set()
-        self._thread.join()
-
-    def report(self, report: Report) -> None:
-        """Take the newest report."""
-        with self._lock:
-            self._report = report
-
-    def works_on(self, dimension: int | None, operation: str) -> None:
-        """Take what the running phase does, and on vectors of which dimension."""
-        with self._lock:
-            self._dimension, self._operation = dimension, operation
-
-    def saved(self, steps: int) -> None:
-        """Count steps that are safe on disk."""
-        with self._lock:
-            self._steps += steps
-
-    def _run(self) -> None:
-        queue, saved = self._queue, self._job.saved
-        last = False
-        while not last:
-            last = self._ended.wait(WRITE_SECONDS)
-            if replace(self._job, duration=self.duration).is_out_of_time():
-                self.time_limit_reached.set()
-            try:
-                with self.writing:
-                    with self._lock:
-                        report, steps = self._report, self._steps
-                        dimension, operation = self._dimension, self._operation
-                    is_to_stop = queue.record_progress(
-                        self._job.id, self._run_id, saved + steps, self.duration, report, dimension, operation
-                    )
-                if is_to_stop:
-                    self.stop_requested.set()
-            except StaleWorkerError:
-                log.error("this run was declared dead: stopping at once, changing nothing")
-                os._exit(LOST)
-            except Exception as error:  # noqa: BLE001 — whatever a phase reports, the heart must go on beating
-                # Progress is not worth the job's life; a full disk will be met by the job itself.
-                log.warning("progress was not written: %s", error)
-        queue.close()
 
 
 def run_job(home: Home, job_id: int, run_id: str) -> int:
@@ -146,17 +67,11 @@ def run_job(home: Home, job_id: int, run_id: str) -> int:
         writer = ProgressWriter(home, job, run_id)
         writer.start()
         try:
-            outcome = _work(home, queue, job, writer, stop)
+            outcome = _work(home, queue, job, run_id, writer, stop)
         finally:
             writer.stop()
         crash_point("worker.before_finish")
-        try:
-            _record(home, queue, job, run_id, outcome, writer)
-        except sqlite3.Error as error:
-            if not is_disk_full(error):
-                raise
-            home.give_up_reserve()
-            _record(home, queue, job, run_id, outcome, writer)
+        _write(home, partial(_record, home, queue, job, run_id, outcome, writer))
         crash_point("worker.finished")
     finally:
         queue.close()
@@ -175,10 +90,8 @@ class _Outcome:
         self.error: BaseException | None = None
 
 
-def _work(home: Home, queue: Queue, job: Job, writer: ProgressWriter, stop: threading.Event) -> _Outcome:
+def _work(home: Home, queue: Queue, job: Job, run_id: str, writer: ProgressWriter, stop: threading.Event) -> _Outcome:
     outcome = _Outcome()
-    assert job.run_id is not None  # noqa: S101
-    run_id = job.run_id
 
     def is_stopping() -> bool:
         return stop.is_set() or writer.stop_requested.is_set() or writer.time_limit_reached.is_set()
@@ -189,9 +102,7 @@ def _work(home: Home, queue: Queue, job: Job, writer: ProgressWriter, stop: thre
             for phase in job.phases
             for kind in [job_type(phase.job)]
         ]
-        outcome.progress = progress = Progress(
-            job.phases, writer.report, writer.saved, job.progress, find_pasts(queue, job)
-        )
+        outcome.progress = Progress(job.phases, writer.report, writer.saved, job.progress, find_pasts(queue, job))
         settings = Settings(home)
         source = None if job.source is None else SourceFolder(home.sources, job.source)
         is_read = any(phase.job_type.reads_source for phase in phases)
@@ -201,34 +112,7 @@ def _work(home: Home, queue: Queue, job: Job, writer: ProgressWriter, stop: thre
                 source.read()
         inner = queue.open_checkpoint(job, run_id)
         crash_point("checkpoint.opened")
-        first = first_open(job.phases)
-
-        def make_context(index: int, phase: Phase) -> Context:
-            def keep(value: Any) -> None:
-                queue.save_inner(job.id, run_id, value)
-                crash_point("checkpoint.saved")
-
-            def end(value: Any) -> None:
-                try:
-                    queue.end_source(job.id, run_id, value)
-                except sqlite3.Error as error:
-                    if not is_disk_full(error):
-                        raise
-                    home.give_up_reserve()
-                    queue.end_source(job.id, run_id, value)
-                crash_point("source.ended")
-
-            kept = inner if index == first else None
-            writer.works_on(job.phases[index].dimension, phase.job_type.operation)
-            return Context(home, settings, source, job.id, progress, is_stopping, log, kept, keep, end)
-
-        def end_phase() -> None:
-            crash_point("phase.before_record")
-            with writer.writing:
-                queue.end_phase(job.id, run_id, progress.snapshot(), progress.percentage)
-                progress.tell()
-            crash_point("phase.recorded")
-
+        run = _Run(home, settings, queue, job, run_id, writer, outcome.progress, source, inner, is_stopping)
         with ExitStack() as locks:
             locks.enter_context(_lock_source(source, is_stopping, is_ending=job.ends_source and not is_read))
             for other in _list_others(home, phases):
@@ -237,13 +121,75 @@ def _work(home: Home, queue: Queue, job: Job, writer: ProgressWriter, stop: thre
             if is_read and source is not None and source.manifest.exists():
                 source.update_manifest()
             can_retry = partial(_can_retry, job)
-            outcome.result = run_chain(phases, progress, make_context, end_phase, can_retry, log)
+            outcome.result = run_chain(phases, run.progress, run.make_context, run.end_phase, can_retry, log)
     except StaleWorkerError:
-        log.error("this run was declared dead: stopping at once, changing nothing")
-        os._exit(LOST)
+        stop_at_once()
     except (Exception, SystemExit) as error:  # noqa: BLE001 — recorded and shown, whatever it is
         outcome.error = error
     return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A run of a job: what each of its phases is given, and how what they reach is put on record.
+
+    ``inner`` is what the checkpoint holds of the phase that was at work when it was saved.
+    """
+
+    home: Home
+    settings: Settings
+    queue: Queue
+    job: Job
+    run_id: str
+    writer: ProgressWriter
+    progress: Progress
+    source: SourceFolder | None
+    inner: Any
+    is_stopping: Callable[[], bool]
+
+    def make_context(self, index: int, phase: Phase) -> Context:
+        """What the phase at a place of the chain is given; from now on it is the one at work."""
+        kept = self.inner if index == first_open(self.job.phases) else None
+        self.writer.works_on(self.job.phases[index].dimension, phase.job_type.operation)
+        return Context(
+            self.home,
+            self.settings,
+            self.source,
+            self.job.id,
+            self.progress,
+            self.is_stopping,
+            log,
+            kept,
+            self._keep,
+            self._end_source,
+        )
+
+    def end_phase(self) -> None:
+        """Put the end of a phase on record."""
+        crash_point("phase.before_record")
+        with self.writer.writing:
+            self.queue.end_phase(self.job.id, self.run_id, self.progress.snapshot(), self.progress.percentage)
+            self.progress.tell()
+        crash_point("phase.recorded")
+
+    def _keep(self, value: Any) -> None:
+        self.queue.save_inner(self.job.id, self.run_id, value)
+        crash_point("checkpoint.saved")
+
+    def _end_source(self, value: Any) -> None:
+        _write(self.home, partial(self.queue.end_source, self.job.id, self.run_id, value))
+        crash_point("source.ended")
+
+
+def _write(home: Home, write: Callable[[], None]) -> None:
+    """Write what must not be lost to a full disk: the home's reserve is given up for it."""
+    try:
+        write()
+    except sqlite3.Error as error:
+        if not is_disk_full(error):
+            raise
+        home.give_up_reserve()
+        write()
 
 
 def _running_index(phases: Sequence[PhaseState]) -> int:
@@ -319,38 +265,20 @@ def backoff(first: float, retried: int) -> float:
 def _record(home: Home, queue: Queue, job: Job, run_id: str, outcome: _Outcome, writer: ProgressWriter) -> None:
     phases = outcome.progress.snapshot() if outcome.progress is not None else None
     error = outcome.error
+    finish = partial(queue.finish, job.id, run_id, duration=writer.duration)
     if error is None:
         result = outcome.result
         assert result is not None  # noqa: S101
         code = ExitCode.DONE if result.is_whole else ExitCode.PARTIAL
-        counts = result.counts
-        queue.finish(
-            job.id, run_id, Event.COMPLETE, code, result.summary, counts, phases=result.phases, duration=writer.duration
-        )
+        finish(RunEnd(Event.COMPLETE, code, result.summary), result.counts, phases=result.phases)
         log.info("done: %s", result.summary)
     elif isinstance(error, JobCancelled):
         if queue.get(job.id).cancel_requested:
-            queue.finish(
-                job.id,
-                run_id,
-                Event.CANCEL,
-                ExitCode.CANCELLED,
-                "cancelled; what was done is kept",
-                phases=phases,
-                duration=writer.duration,
-            )
+            finish(RunEnd(Event.CANCEL, ExitCode.CANCELLED, "cancelled; what was done is kept"), phases=phases)
             log.info("cancelled")
         elif writer.time_limit_reached.is_set():
-            queue.finish(
-                job.id,
-                run_id,
-                Event.EXPIRE,
-                ExitCode.TIME_LIMIT,
-                "time limit reached; what was done is kept",
-                phases=phases,
-                duration=writer.duration,
-                reason="time_limit",
-            )
+            end = RunEnd(Event.EXPIRE, ExitCode.TIME_LIMIT, "time limit reached; what was done is kept")
+            finish(end, phases=phases, reason="time_limit")
             log.info("time limit reached")
         else:
             queue.release(job.id, run_id)
@@ -369,16 +297,7 @@ def _record(home: Home, queue: Queue, job: Job, run_id: str, outcome: _Outcome, 
         code = known.exit_code if known else ExitCode.FAILED
         text = (known.message if known else f"{type(error).__name__}: {error}").strip()
         hint = known.hint if known else f"The traceback is in the log: kbjobs logs {job.id}"
-        queue.finish(
-            job.id,
-            run_id,
-            Event.FAIL,
-            code,
-            text,
-            error=f"{text}\n{hint}",
-            phases=phases,
-            duration=writer.duration,
-        )
+        finish(RunEnd(Event.FAIL, code, text, f"{text}\n{hint}"), phases=phases)
 
 
 def main() -> None:

@@ -105,20 +105,12 @@ class BatchTaker:
     ) -> KbjobsError | None:
         """Note what failed for good and what for a transient reason; returns the error with which the job is to end."""
         problem: KbjobsError | None = None
-        log, asked = self._context.log, len(awaited) + len(refused)
+        asked = len(awaited) + len(refused)
         transient: list[Line] = []
         for line in self._lines(batch, sent.errors, "errors", awaited):
             del awaited[line.text_hash]
-            says = self._client.quote(line.says)
-            if line.outcome is Outcome.NO_MONEY:
-                problem = problem or MissingRequirementError(
-                    f"the account of the OpenAI API is out of money{says}", ADD_MONEY
-                )
-            elif line.outcome is Outcome.NO_ACCESS:
-                problem = problem or MissingRequirementError(
-                    f"the OpenAI API refuses the requests of batch {sent.id}",
-                    f"Check that {OPENAI_KEY} may use {self._model.name}. {SET_KEY} What was bought is kept.",
-                )
+            if (wanting := self._find_wanting(line, sent)) is not None:
+                problem = problem or wanting
             elif line.outcome is Outcome.PASSING:
                 transient.append(line)
             elif line.outcome is not Outcome.UNDONE:
@@ -128,7 +120,28 @@ class BatchTaker:
                 f"it refused all {len(refused)} passages of a batch{self._client.quote(refused[0].says)}"
             )
         # Where nothing at all came back it is not the passages' fault, and says nothing of them.
-        for line in transient if gained or len(transient) < REFUSED_IN_A_ROW else ():
+        blamed = transient if gained or len(transient) < REFUSED_IN_A_ROW else []
+        self._note_failures(sent, blamed, refused, awaited)
+        return problem
+
+    def _find_wanting(self, line: Line, sent: Sent) -> KbjobsError | None:
+        """What the account wants, money or access, where that is why a text was not embedded; else None."""
+        if line.outcome is Outcome.NO_MONEY:
+            says = self._client.quote(line.says)
+            return MissingRequirementError(f"the account of the OpenAI API is out of money{says}", ADD_MONEY)
+        if line.outcome is Outcome.NO_ACCESS:
+            return MissingRequirementError(
+                f"the OpenAI API refuses the requests of batch {sent.id}",
+                f"Check that {OPENAI_KEY} may use {self._model.name}. {SET_KEY} What was bought is kept.",
+            )
+        return None
+
+    def _note_failures(
+        self, sent: Sent, transient: list[Line], refused: list[Line], unanswered: dict[str, int]
+    ) -> None:
+        """Count in the state, and tell in the log, the passages that were not embedded."""
+        log = self._context.log
+        for line in transient:
             if not self._state.count_failure(line.text_hash):
                 log.warning(
                     "not embedded: passage %s failed too often%s", line.text_hash, self._client.quote(line.says)
@@ -137,11 +150,10 @@ class BatchTaker:
             log.warning("not embedded: passage %s%s", line.text_hash, self._client.quote(line.says))
             self._state.failed.add(line.text_hash)
         if sent.status == "completed":
-            for text_hash in awaited:  # of which the files say nothing, or nothing that can be read
+            for text_hash in unanswered:  # of which the files say nothing, or nothing that can be read
                 self._state.count_failure(text_hash)
-        if awaited:
-            log.warning("batch %s is %s; %d of its passages have no answer", sent.id, sent.status, len(awaited))
-        return problem
+        if unanswered:
+            log.warning("batch %s is %s; %d of its passages have no answer", sent.id, sent.status, len(unanswered))
 
     def _lines(self, batch: OpenBatch, file: str | None, kind: str, awaited: dict[str, int]) -> Iterator[Line]:
         """The lines of a file of results that answer for a text which is awaited; others are counted in the log."""

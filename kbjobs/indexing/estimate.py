@@ -9,8 +9,9 @@ from kbjobs.content.chunking import Chunker
 from kbjobs.content.tokens import TokenCounter
 from kbjobs.context import Context
 from kbjobs.indexing.cutting import IndexOptions, choose_profile
+from kbjobs.scanning.changes import Scope
 from kbjobs.scanning.enumerating import Scan
-from kbjobs.scanning.scan import scan_source
+from kbjobs.scanning.scan import Cutting, scan_source
 from kbjobs.store.batches import texts_out
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import ChunkLike, DocumentLike, KnownDocument, StoredChunk
@@ -90,17 +91,14 @@ def estimate_index(
         if ledger is not None:
             profile = ledger.find_profile(choose_profile(ledger, model_key, tokens, max_tokens, options).name)
         reading = ReadOnly(ledger)
+        keeps_cut = options.keeps_cut and not options.recut and not options.force
         scan, _ = scan_source(
             replace(context, reporter=_Unsaved(context)),
             context.source.read(),
             reading,
-            profile or 0,  # no profile has this number
-            Chunker(tokens, max_tokens),
+            Cutting(profile or 0, Chunker(tokens, max_tokens), keeps_cut),  # no profile has the number 0
             (0.0, 1.0),
-            reread=options.force or options.recut,
-            keeps_cut=options.keeps_cut and not options.recut and not options.force,
-            limit=options.limit,
-            allow_delete=options.allow_delete,
+            Scope(options.force or options.recut, options.limit, options.allow_delete),
         )
         passages = list(_passages(ledger, profile, reading))
         out: set[str] = set(texts_out(ledger, model_key)) if ledger is not None else set()

@@ -14,7 +14,7 @@ from kbjobs.content.tokens import TokenCounter
 from kbjobs.context import Context
 from kbjobs.indexing.cutting import IndexOptions, choose_profile
 from kbjobs.indexing.estimate import ReadOnly
-from kbjobs.scanning.changes import Changes, Options
+from kbjobs.scanning.changes import Changes, Comparison, Options, Scope
 from kbjobs.scanning.enumerating import Scan, enumerate_source
 from kbjobs.scanning.scan import name_pipeline
 from kbjobs.settings import Home, Settings
@@ -108,8 +108,9 @@ def _look(
         return True
 
     purpose = f"profile-{profile or 0} {pipeline}"
-    wanted = Options(purpose, False, True, rereads, options.limit, options.allow_delete, SAMPLE)
-    changes = Changes(context, source, found, known, is_current, scan, reading, wanted, lambda done, total: None)
+    scope = Scope(rereads, options.limit, options.allow_delete)
+    wanted = Options(purpose, keeps_text=True, scope=scope, sample=SAMPLE)
+    changes = Changes(context, found, Comparison(known, is_current), scan, reading, wanted, lambda done, total: None)
     have = ledger.texts_with_vectors(model_key) if ledger is not None and not options.force else set()
     if ledger is not None:
         have |= texts_out(ledger, model_key).keys()

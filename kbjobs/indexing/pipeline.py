@@ -21,8 +21,9 @@ from kbjobs.indexing.collection_writer import CollectionWriter
 from kbjobs.indexing.cutting import IndexOptions, choose_profile
 from kbjobs.indexing.embedding_batches import BatchEmbedding
 from kbjobs.indexing.spans import EMBED, SCAN, STORE
+from kbjobs.scanning.changes import Scope
 from kbjobs.scanning.describing import Describing
-from kbjobs.scanning.scan import scan_source
+from kbjobs.scanning.scan import Cutting, scan_source
 from kbjobs.scanning.words import publish_words
 from kbjobs.store.batches import has_batches
 from kbjobs.store.ledger import Ledger
@@ -75,14 +76,10 @@ def run_index(
             context,
             source,
             ledger,
-            profile,
-            chunker,
+            Cutting(profile, chunker, options.keeps_cut and not options.recut and not options.force),
             SCAN,
-            reread=options.force or options.recut,
-            limit=options.limit,
-            allow_delete=options.allow_delete,
-            describing=describing,
-            keeps_cut=options.keeps_cut and not options.recut and not options.force,
+            Scope(options.force or options.recut, options.limit, options.allow_delete),
+            describing,
         )
         filtered = describing.finish(context, source, ledger, changes.found) if describing is not None else 0
         publish_words(context.source, ledger, profile)

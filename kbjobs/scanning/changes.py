@@ -10,14 +10,13 @@ from urllib.parse import quote
 
 from kbjobs.content.document import document_id
 from kbjobs.content.files import FoundFile, quote_key
-from kbjobs.content.reading import check_web_url
+from kbjobs.content.reading import Addresses, check_web_url
 from kbjobs.content.titles import read_title
 from kbjobs.context import Context
 from kbjobs.scanning.enumerating import Enumerated, Known, Scan, add_vanished
 from kbjobs.scanning.reading import Entry, Read, Reader, Task, Unread
 from kbjobs.scanning.reading_pool import Outcomes, read_all
 from kbjobs.scanning.titles import SAMPLE, Facts, TitleRules, sample_titles
-from kbjobs.store.sources import Source
 
 if TYPE_CHECKING:
     from kbjobs.content.zim import ZimFailure, ZimFile, ZimHeader, ZimItem
@@ -36,8 +35,21 @@ MIN_TEXT = 100
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """How much of a source a scan takes up.
+
+    ``reread`` reads all again; ``limit`` ends after so many documents, of which none is then removed;
+    ``allow_delete`` lets it remove more than can well be meant.
+    """
+
+    reread: bool = False
+    limit: int | None = None
+    allow_delete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
-    """``reread`` reads all again; ``limit`` ends after so many documents, of which none is then removed.
+    """What changes are looked for, and what they are read for.
 
     ``sample`` reads at most so many of the files, and looks at so many entries of each archive, spread evenly: for a
     look at what there is.
@@ -48,15 +60,24 @@ class Options:
     purpose: str
     describes: bool = False
     keeps_text: bool = False
-    reread: bool = False
-    limit: int | None = None
-    allow_delete: bool = False
+    scope: Scope = Scope()
     sample: int | None = None
 
     @property
     def is_partial(self) -> bool:
         """Whether something may be left out, so that nothing can be said of what is gone."""
-        return self.limit is not None or self.sample is not None
+        return self.scope.limit is not None or self.sample is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a source's files are compared with: the ``known`` documents by id, as one job or another knows them.
+
+    ``is_current`` says of a known document whether it is as it should be, given the signature of its file.
+    """
+
+    known: Mapping[str, Known]
+    is_current: Callable[[str, str], bool]
 
 
 class Changes:
@@ -64,10 +85,8 @@ class Changes:
 
     Args:
         context: progress, and the request to stop.
-        source: the source.
-        found: its files.
-        known: what is known of each document, by id.
-        is_current: whether a known document is as it should be, given the signature of its file.
+        found: the source's files.
+        comparison: what they are compared with.
         scan: what is counted.
         facts: where is remembered which archives were read whole.
         options: what is read.
@@ -77,18 +96,17 @@ class Changes:
     def __init__(
         self,
         context: Context,
-        source: Source,
         found: Enumerated,
-        known: Mapping[str, Known],
-        is_current: Callable[[str, str], bool],
+        comparison: Comparison,
         scan: Scan,
         facts: Facts,
         options: Options,
         on_progress: Callable[[int, int], None],
     ) -> None:
         self.found = found
-        self._context, self._source, self._known = context, source, known
-        self._is_current, self._scan, self._facts, self._options = is_current, scan, facts, options
+        self._context, self._source = context, found.source
+        self._known, self._is_current = comparison.known, comparison.is_current
+        self._scan, self._facts, self._options = scan, facts, options
         self._on_progress = on_progress
         self._shares: dict[str, float] = {}  # of files of a sample, by key
         self._share = 1.0  # of the entries of the archive that is read
@@ -96,7 +114,7 @@ class Changes:
         self._read_whole: list[tuple[str, str]] = []
         self._nameless = 0  # entries of which not even the path could be read
         self._minimum = int(facts.fact(MIN_TEXT_FACT) or MIN_TEXT)
-        self._titles = TitleRules(facts, is_new=not known or options.reread)
+        self._titles = TitleRules(facts, is_new=not comparison.known or options.scope.reread)
 
     def batches(self) -> Iterator[list[Read]]:
         """Documents that were read. What was given is to be committed before the next is asked for.
@@ -129,14 +147,14 @@ class Changes:
         """Note which archives were read whole, once what they have lost is removed."""
         for name, value in self._read_whole:
             self._facts.set_fact(name, value)
-        if self._options.limit is None:
+        if self._options.scope.limit is None:
             self._titles.finish()
 
     def _id(self, key: str) -> str:
         return document_id(self._source.id, key)
 
     def _skip(self, doc_id: str, signature: str) -> bool:
-        if self._options.reread or not self._is_current(doc_id, signature):
+        if self._options.scope.reread or not self._is_current(doc_id, signature):
             return False
         self._scan.unchanged += 1
         self._done += 1
@@ -160,7 +178,7 @@ class Changes:
         marker = f"read {archive.key} for {self._options.purpose.partition(' ')[0]}"
         state = f"{signature} {self._options.purpose}"
         is_partial, self._share = self._options.is_partial, 1.0
-        if not self._options.reread and self._options.limit is None and self._facts.fact(marker) == state:
+        if not self._options.scope.reread and self._options.scope.limit is None and self._facts.fact(marker) == state:
             self._scan.unchanged += len(mine)
             self._done += len(mine)
             self._total += len(mine)
@@ -196,7 +214,7 @@ class Changes:
                 archive.key,
             )
             return
-        add_vanished(self._source, self._known, self._scan, gone, self._options.allow_delete)
+        add_vanished(self._source, self._known, self._scan, gone, self._options.scope.allow_delete)
 
     def _batch_entries(self, archive: FoundFile, zim: ZimFile, signature: str, seen: set[str]) -> Iterator[list[Task]]:
         """The entries that are to be read; of those that are as they were, or cannot be, ``seen`` is told."""
@@ -207,7 +225,7 @@ class Changes:
         sample = None if self._share == 1 else self._options.sample
         for item in zim.entries(wanted=frozenset(PAGE_TYPES), sample=sample):
             self._context.check()
-            if self._options.limit is not None and self._done >= self._options.limit:
+            if self._options.scope.limit is not None and self._done >= self._options.scope.limit:
                 break
             if isinstance(item, ZimRedirect):
                 continue
@@ -226,7 +244,7 @@ class Changes:
             else:
                 batch.append(self._make_entry(archive, zim.header, key, item, signature))
                 size += len(item.data)
-                if len(batch) == READ_BATCH or size > BATCH_BYTES or self._options.limit is not None:
+                if len(batch) == READ_BATCH or size > BATCH_BYTES or self._options.scope.limit is not None:
                     yield batch
                     batch, size = [], 0
         yield batch
@@ -266,9 +284,7 @@ class Changes:
             PAGE_TYPES[item.mimetype],
             item.title or item.path,
             signature,
-            url,
-            url or archive_address(archive, item.path),
-            base or None,
+            Addresses(url, url or archive_address(archive, item.path), base or None),
             header.language,
         )
 

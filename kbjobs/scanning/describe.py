@@ -5,7 +5,7 @@ from __future__ import annotations
 from kbjobs.content.language import parse_filter
 from kbjobs.context import Context, PhaseResult
 from kbjobs.crashpoints import crash_point
-from kbjobs.scanning.changes import Changes, Options
+from kbjobs.scanning.changes import Changes, Comparison, Options, Scope
 from kbjobs.scanning.describing import described, metadata_state
 from kbjobs.scanning.enumerating import Scan, enumerate_source
 from kbjobs.scanning.scan import name_pipeline, paid_profiles
@@ -38,8 +38,8 @@ def describe_source(context: Context, language_filter: str | None, force: bool, 
         def report(done: int, total: int) -> None:
             context.progress(done, total, "documents", "reading metadata", READ)
 
-        options = Options(f"metadata {state}", describes=True, reread=force, allow_delete=allow_delete)
-        changes = Changes(context, source, found, known, is_current, scan, ledger, options, report)
+        options = Options(f"metadata {state}", describes=True, scope=Scope(force, allow_delete=allow_delete))
+        changes = Changes(context, found, Comparison(known, is_current), scan, ledger, options, report)
         read = _write_changes(context, ledger, known, changes, scan, pipeline, state)
         if scan.vanished:
             context.log.info("removing %d documents that are gone", len(scan.vanished))

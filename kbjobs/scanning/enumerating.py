@@ -73,6 +73,7 @@ class TooManyRemovedError(KbjobsError):
 class Enumerated:
     """A source's files in order: those of one document each, and archives of many."""
 
+    source: Source
     files: list[FoundFile]
     archives: list[FoundFile]
 
@@ -123,7 +124,7 @@ def enumerate_source(
             "Check the folder, or add the source again with another one.",
         )
     if limit is not None:
-        return Enumerated(files[:limit], archives)
+        return Enumerated(source, files[:limit], archives)
     # Of an archive that cannot be read now all documents stay.
     held = tuple(f"{key}/" for key in [*(archive.key for archive in archives), *unreadable])
     vanished = [doc_id for doc_id, one in known.items() if doc_id not in seen and not one.path.startswith(held)]
@@ -133,7 +134,7 @@ def enumerate_source(
         )
     else:
         add_vanished(source, known, scan, vanished, allow_delete)
-    return Enumerated(files, archives)
+    return Enumerated(source, files, archives)
 
 
 def add_vanished(

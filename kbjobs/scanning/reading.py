@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from kbjobs.content.document import Document, EmptyDocument, UnreadableDocument
 from kbjobs.content.files import FoundFile
 from kbjobs.content.metadata import Metadata, read_metadata
-from kbjobs.content.reading import extract_page, make_document, read_document
+from kbjobs.content.reading import Addresses, extract_page, make_document, read_document
 from kbjobs.content.titles import SiteTitles
 
 SETTLED_NS = 2_000_000_000
@@ -23,8 +23,8 @@ times; its signature is not trusted. Two seconds is the coarsest grain in use (F
 class Entry:
     """An archive's entry to read: its key, its bytes, and what suffix a file of its type has.
 
-    ``name`` is its title where the page has none; ``signature`` is that of the archive; the addresses are those of
-    :func:`kbjobs.content.reading.make_document`.
+    ``name`` is its title where the page has none; ``signature`` is that of the archive; ``language`` what it says
+    that its entries are in.
     """
 
     key: str
@@ -32,9 +32,7 @@ class Entry:
     suffix: str
     name: str
     signature: str
-    url: str
-    page_url: str
-    base_url: str | None
+    addresses: Addresses
     language: str
 
 
@@ -97,13 +95,5 @@ class Reader:
     def _read_entry(self, entry: Entry) -> Document:
         extract = extract_page(entry.key, entry.data, entry.suffix)
         return make_document(
-            self.source_id,
-            entry.key,
-            extract,
-            entry.name,
-            entry.url,
-            entry.page_url,
-            entry.base_url,
-            entry.language,
-            self.titles,
+            self.source_id, entry.key, extract, entry.name, entry.addresses, entry.language, self.titles
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from kbjobs.content.chunking import Chunker
@@ -12,7 +13,7 @@ from kbjobs.content.document import EXTRACTION_VERSION, READING_VERSION, Documen
 from kbjobs.context import Context
 from kbjobs.crashpoints import crash_point
 from kbjobs.embedding.online_models import find_online
-from kbjobs.scanning.changes import Changes, Options
+from kbjobs.scanning.changes import Changes, Comparison, Options, Scope
 from kbjobs.scanning.describing import Describing
 from kbjobs.scanning.enumerating import Scan, enumerate_source
 from kbjobs.scanning.reading import Read
@@ -44,28 +45,36 @@ class DocumentStore(Facts, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    """How documents are cut into passages: by what, and for which profile of the ledger.
+
+    With ``keeps_cut`` a document that says the same as before keeps the passages that it has.
+    """
+
+    profile: int
+    chunker: Chunker
+    keeps_cut: bool = False
+
+
 def scan_source(
     context: Context,
     source: Source,
     ledger: DocumentStore,
-    profile: int,
-    chunker: Chunker,
+    cutting: Cutting,
     span: tuple[float, float],
-    reread: bool = False,
-    limit: int | None = None,
-    allow_delete: bool = False,
+    scope: Scope,
     describing: Describing | None = None,
-    keeps_cut: bool = False,
 ) -> tuple[Scan, Changes]:
     """Write new and changed documents with their chunks to the ledger; name the vanished ones, remove none.
 
     With ``describing`` their metadata are written too. The changes are to remember what was read whole, once the
     vanished ones are removed.
     """
-    pipeline = name_pipeline(source)
+    pipeline, profile = name_pipeline(source), cutting.profile
     known = ledger.known_documents(profile)
     scan = Scan()
-    found = enumerate_source(context, source, known, scan, limit, allow_delete)
+    found = enumerate_source(context, source, known, scan, scope.limit, scope.allow_delete)
 
     if describing is not None:
         assert isinstance(ledger, Ledger)  # noqa: S101 — an estimate describes nothing
@@ -81,9 +90,9 @@ def scan_source(
         context.progress(done, total, "documents", "reading documents", span, eta_matters=False)
 
     purpose = f"profile-{profile}{'-described' if describing else ''} {pipeline}"
-    options = Options(purpose, describing is not None, True, reread, limit, allow_delete)
+    options = Options(purpose, describing is not None, keeps_text=True, scope=scope)
     paid = paid_profiles(ledger) if isinstance(ledger, Ledger) else frozenset()
-    changes = Changes(context, source, found, known, is_current, scan, ledger, options, report)
+    changes = Changes(context, found, Comparison(known, is_current), scan, ledger, options, report)
     for documents in changes.batches():
         texts = [one.document for one in documents]
         # A page that says the same as before, or that only a newer version reads otherwise, keeps its passages, where
@@ -91,9 +100,9 @@ def scan_source(
         kept = {
             one.document.doc_id: ledger.chunks_of(profile, one.document.doc_id)
             for one in documents
-            if keeps_cut and _stays(known.get(one.document.doc_id), one)
+            if cutting.keeps_cut and _stays(known.get(one.document.doc_id), one)
         }
-        cut = chunker.chunk_many([document for document in texts if document.doc_id not in kept])
+        cut = cutting.chunker.chunk_many([document for document in texts if document.doc_id not in kept])
         rows: list[tuple[DocumentLike, str, Sequence[ChunkLike]]] = [
             (one.document, one.signature, kept[one.document.doc_id] if one.document.doc_id in kept else next(cut))
             for one in documents

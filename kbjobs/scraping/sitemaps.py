@@ -130,6 +130,21 @@ class _Reading:
         return bool(self._path) and self._path[-1] == self._entry_name
 
 
+async def _fetch_sitemap(fetcher: Fetcher, url: str, may_ask: Callable[[str], bool], problems: list[str]) -> Sitemap:
+    """What is at the URL; an empty sitemap where it cannot be read, which ``problems`` is told."""
+    try:
+        reply = await fetcher.get(url, is_allowed=may_ask, most=MOST_BYTES)
+        if reply.status != 200:
+            raise ValueError(f"the server answers {reply.status}")
+        # Fifty megabytes of XML take a second, in which other requests go on.
+        return await asyncio.to_thread(read_sitemap, reply.body)
+    except FetchError as error:
+        problems.append(f"A sitemap cannot be read: {error.message}")
+    except ValueError as error:
+        problems.append(f"A sitemap cannot be read: {url}: {error}")
+    return Sitemap()
+
+
 async def find_urls(
     fetcher: Fetcher, url: str, is_allowed: Callable[[str], bool], most: int
 ) -> tuple[list[tuple[str, str]], list[str]]:
@@ -151,18 +166,7 @@ async def find_urls(
         return urlsplit(other).hostname == host or is_allowed(other)
 
     async def read(place: str) -> Sitemap:
-        try:
-            reply = await fetcher.get(place, is_allowed=may_ask, most=MOST_BYTES)
-            if reply.status != 200:
-                raise ValueError(f"the server answers {reply.status}")
-            # Fifty megabytes of XML take a second, in which other requests go on.
-            sitemap = await asyncio.to_thread(read_sitemap, reply.body)
-        except FetchError as error:
-            problems.append(f"A sitemap cannot be read: {error.message}")
-            return Sitemap()
-        except ValueError as error:
-            problems.append(f"A sitemap cannot be read: {place}: {error}")
-            return Sitemap()
+        sitemap = await _fetch_sitemap(fetcher, place, may_ask, problems)
         if sitemap.is_cut:
             problems.append(f"A sitemap has more than {MOST_URLS:,} entries, the rest was not read: {place}")
         for page, date in sitemap.urls:

@@ -1,4 +1,4 @@
-"""What a search gives back."""
+"""What a search is asked for, and what it gives back."""
 
 from __future__ import annotations
 
@@ -7,6 +7,20 @@ from typing import Literal, get_args
 
 Mode = Literal["hybrid", "vectors", "words"]
 MODES: tuple[str, ...] = get_args(Mode)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is looked for: ``count`` hits for the words, in one source or (None) in all.
+
+    ``model`` is the name of the one whose vectors are compared; None for that which the sources were indexed with.
+    """
+
+    words: str
+    source_id: str | None = None
+    count: int = 10
+    model: str | None = None
+    mode: Mode = "hybrid"
 
 
 @dataclass(frozen=True, slots=True)

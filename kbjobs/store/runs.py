@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from kbjobs.errors import ExitCode, NotFoundError
@@ -23,6 +23,22 @@ _GET = f"SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?"
 
 class StaleWorkerError(Exception):
     """The writer's run was declared dead or has ended: it can change nothing any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """How a run ends: what happened to its job, and what of it is shown.
+
+    ``exit_code`` is None where the job goes back to the queue; ``error`` is what went wrong, with its remedy.
+    """
+
+    event: Event
+    exit_code: ExitCode | None
+    message: str
+    error: str | None = None
+
+
+_CANCELLED = RunEnd(Event.CANCEL, ExitCode.CANCELLED, "cancelled")
 
 
 class Runs:
@@ -147,7 +163,8 @@ class Runs:
     def postpone(self, job_id: int, run_id: str, seconds: float, error: str, duration: float) -> None:
         """Give a running job back to the queue after a transient error, to be tried again in ``seconds``."""
         with transaction(self.connection):
-            self._leave(job_id, run_id, Event.POSTPONE, None, f"tried again in {seconds:.0f} s: {error}", error, 0)
+            end = RunEnd(Event.POSTPONE, None, f"tried again in {seconds:.0f} s: {error}", error)
+            self._leave(job_id, run_id, end)
             self.connection.execute(
                 "UPDATE jobs SET retried = retried + 1, retry_at = ?, retry_boot = ?, duration = ?"
                 " WHERE id = ? AND status = 'pending'",
@@ -160,7 +177,7 @@ class Runs:
         Its attempt goes on then: what began stays told, and its log is written on.
         """
         with transaction(self.connection):
-            self._leave(job_id, run_id, Event.WAIT, None, message, None, 0)
+            self._leave(job_id, run_id, RunEnd(Event.WAIT, None, message))
             self.connection.execute(
                 "UPDATE jobs SET retry_at = ?, retry_boot = ?, duration = ? WHERE id = ? AND status = 'pending'",
                 (clocks.since_boot() + seconds, clocks.boot_id(), duration, job_id),
@@ -170,27 +187,25 @@ class Runs:
         self,
         job_id: int,
         run_id: str,
-        event: Event,
-        exit_code: ExitCode,
-        message: str,
+        end: RunEnd,
         result: dict[str, Any] | None = None,
-        error: str | None = None,
         phases: Sequence[PhaseState] | None = None,
         duration: float | None = None,
         reason: str | None = None,
     ) -> None:
         """End a running job and free its resources. Raises StaleWorkerError where the run has ended."""
         with transaction(self.connection):
-            more: dict[str, Any] = {"error": None if error is None else plain(error), "reason": reason, "phase": None}
+            error = None if end.error is None else plain(end.error)
+            more: dict[str, Any] = {"error": error, "reason": reason, "phase": None}
             if result is not None:
                 more["result"] = json.dumps(result)
             if phases is not None:
                 more["phases"] = dump_phases(phases)
             if duration is not None:
                 more["duration"] = duration
-            if event is Event.COMPLETE:
+            if end.event is Event.COMPLETE:
                 more["progress"] = 100.0
-            self._leave(job_id, run_id, event, exit_code, message, error, 0, more)
+            self._leave(job_id, run_id, end, 0, more)
 
     def record_death(self, job_id: int, run_id: str, reason: str, max_deaths: int) -> Job | None:
         """The worker of this run is proven dead: requeue the job, or end it.
@@ -209,26 +224,21 @@ class Runs:
                 return None
             has_moved = row["saved"] > row["saved_at_start"]
             deaths = 0 if has_moved else row["deaths"] + (row["boot_id"] == clocks.boot_id())
-            exit_code: ExitCode | None = None
             more: dict[str, Any] = {}
             if row["cancel_requested"]:
-                event, exit_code, message = Event.CANCEL, ExitCode.CANCELLED, "cancelled"
+                end = _CANCELLED
             elif self.get(job_id).is_out_of_time():
-                event, exit_code, message = (
-                    Event.EXPIRE,
-                    ExitCode.TIME_LIMIT,
-                    "time limit reached; what was done is kept",
-                )
+                end = RunEnd(Event.EXPIRE, ExitCode.TIME_LIMIT, "time limit reached; what was done is kept")
                 more["reason"] = "time_limit"
             elif row["pause_requested"]:
-                event, message, deaths = Event.REQUEUE, PAUSED, 0 if has_moved else row["deaths"]
+                end, deaths = RunEnd(Event.REQUEUE, None, PAUSED), 0 if has_moved else row["deaths"]
             elif deaths >= max_deaths:
-                event, exit_code = Event.INTERRUPT, ExitCode.INTERRUPTED
                 message = f"its worker died {deaths} times without progress ({reason})"
+                end = RunEnd(Event.INTERRUPT, ExitCode.INTERRUPTED, message)
             else:
-                event, message = Event.REQUEUE, f"goes on after: {reason}"
+                end = RunEnd(Event.REQUEUE, None, f"goes on after: {reason}")
             # It did nothing more after its last heartbeat, however late its death was found.
-            self._leave(job_id, run_id, event, exit_code, message, reason, deaths, more, died_at=row["beat_at"])
+            self._leave(job_id, run_id, replace(end, error=reason), deaths, more, died_at=row["beat_at"])
             return self.get(job_id)
 
     def release(self, job_id: int, run_id: str) -> None:
@@ -238,7 +248,7 @@ class Runs:
                 "SELECT deaths, pause_requested FROM jobs WHERE id = ?", (job_id,)
             ).fetchone()
             message, reason = (PAUSED, "paused") if is_paused else ("waits for the daemon", "daemon stopped")
-            self._leave(job_id, run_id, Event.REQUEUE, None, message, reason, deaths)
+            self._leave(job_id, run_id, RunEnd(Event.REQUEUE, None, message, reason), deaths)
 
     def _keep_attempt(self, job_id: int, run_id: str, event: Event, error: str | None, died_at: str | None) -> None:
         # A job that an older program has claimed has its row already, and no start of the attempt in its own.
@@ -253,31 +263,30 @@ class Runs:
         self,
         job_id: int,
         run_id: str,
-        event: Event,
-        exit_code: ExitCode | None,
-        message: str,
-        error: str | None,
-        deaths: int,
+        end: RunEnd,
+        deaths: int = 0,
         more: dict[str, Any] | None = None,
         died_at: str | None = None,
     ) -> None:
         """The one way out of running: status, locks and attempt in the caller's transaction.
 
-        ``more``: further columns of the job and their values; ``died_at``: the last heartbeat of a dead worker.
+        ``deaths``: how often in a row its workers have died; ``more``: further columns of the job and their values;
+        ``died_at``: the last heartbeat of a dead worker.
         """
-        message, error = plain(message), None if error is None else plain(error)
-        if event in (Event.REQUEUE, Event.POSTPONE, Event.WAIT) and self.get(job_id).cancel_requested:
+        end = replace(end, message=plain(end.message), error=None if end.error is None else plain(end.error))
+        if end.event in (Event.REQUEUE, Event.POSTPONE, Event.WAIT) and self.get(job_id).cancel_requested:
             # Nothing that would run again is left of a job that the user asked to end.
-            event, exit_code, message = Event.CANCEL, ExitCode.CANCELLED, "cancelled; what was done is kept"
+            end = replace(_CANCELLED, message="cancelled; what was done is kept", error=end.error)
+        event, exit_code = end.event, end.exit_code
         if exit_code is None:
             more = {"phases": dump_phases(reopened(self.get(job_id).phases, also_passed=False)), **(more or {})}
         if event is not Event.WAIT and (exit_code is None or died_at is not None):
             # The last attempt of a job that ends with it is told by the job's own row: see history.list_attempts.
             more = {"attempt_started_at": None, **(more or {})}
-            self._keep_attempt(job_id, run_id, event, error, died_at)
+            self._keep_attempt(job_id, run_id, event, end.error, died_at)
         status = after(Status.RUNNING, event)
         moment = clocks.now_text()
-        values = {"status": status, "run_id": None, "pid": None, "eta": None, "deaths": deaths, "message": message}
+        values = {"status": status, "run_id": None, "pid": None, "eta": None, "deaths": deaths, "message": end.message}
         values |= {
             "pause_requested": 0,
             "exit_code": exit_code,

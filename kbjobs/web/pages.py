@@ -162,10 +162,7 @@ def search(request: Request, manager: JobManager) -> dict[str, Any]:
             hits = sources.search(
                 manager.home,
                 manager.settings,
-                words,
-                wanted,
-                20,
-                None,
+                sources.Query(words, wanted, 20),
                 notices.append,
                 lambda name, error: notices.append(f"Left out: source {name}: {error.message}"),
             )

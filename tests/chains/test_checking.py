@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,8 @@ from kbjobs.phases.registry import job_type
 
 def kind(name: str, **rules: tuple[str, ...]) -> JobType:
     """A job type with nothing but rules of order."""
-    return replace(
-        job_type("index-online"), name=name, label=name.title(), **{"before": (), "after": (), "conflicts": (), **rules}
-    )
+    without: dict[str, Any] = {"before": (), "after": (), "conflicts": ()}
+    return replace(job_type("index-online"), name=name, label=name.title(), **{**without, **rules})
 
 
 A, B, C = kind("a"), kind("b", after=("a",)), kind("c", before=("b",))

@@ -45,7 +45,7 @@ def chain(*phases: ChainPhase, **more: Any) -> Chain:
 
 def checkpoint_of(manager: JobManager, chain: Chain, done: int, source: str = "a") -> None:
     phases = manager.plan(chain, source).job.phases
-    ended = {"status": PhaseStatus.COMPLETED, "result": {"n": 1}, "summary": "one", "seconds": 2.5}
+    ended: dict[str, Any] = {"status": PhaseStatus.COMPLETED, "result": {"n": 1}, "summary": "one", "seconds": 2.5}
     reached = tuple(replace(one, **(ended if index < done else {})) for index, one in enumerate(phases))
     save_checkpoint(Checkpoint(source, chain.name, reached))
 
@@ -152,7 +152,7 @@ def test_the_hint_of_an_error_is_kept(manager: JobManager) -> None:
 def with_another_parameter(kind: JobType) -> JobType:
     """The type as a later version may have it, with a parameter more."""
 
-    class Later(kind.params):  # type: ignore[name-defined,misc]
+    class Later(kind.params):  # type: ignore[name-defined]
         speed: int = 7
 
     return replace(kind, params=Later)

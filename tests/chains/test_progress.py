@@ -27,7 +27,7 @@ class Recorder:
         self.time = 0.0
         self.steps = 0
         self.told: list[Report] = []
-        before = {"status": PhaseStatus.COMPLETED, "is_skipped": True}
+        before: dict[str, Any] = {"status": PhaseStatus.COMPLETED, "is_skipped": True}
         phases = [
             phase_state(f"p{number}", weight=weight, **(before if number < done else {}))
             for number, weight in enumerate(weights)
@@ -79,7 +79,7 @@ def test_progress_only_grows_and_is_100_only_at_the_end(
     assert (values[-1] == 100) == (last != "cancelled")
     for report in recorder.told:
         assert report.eta is None or (math.isfinite(report.eta) and report.eta >= 0)
-        rate = report.phase and report.phase.rate
+        rate = report.phase.rate if report.phase is not None else None
         assert rate is None or (math.isfinite(rate) and rate >= 0)
         told = [report.phase and asdict(report.phase), [one.as_dict() for one in report.phases], report.eta]
         json.dumps(told, allow_nan=False)

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from kbjobs.chains.progress import Progress
-from kbjobs.chains.runner import ChainResult, OnError, Phase, run_chain
+from kbjobs.chains.runner import ChainResult, Phase, run_chain
 from kbjobs.context import PhaseResult
 from kbjobs.errors import JobCancelled, JobWaits, KbjobsError, TransientError, UsageError
 from kbjobs.phases.base import JobType, Params, Plan
-from kbjobs.store.phase_state import PhaseStatus
+from kbjobs.store.phase_state import OnError, PhaseStatus
 from tests.conftest import phase_state
 
 Work = Callable[..., PhaseResult]
@@ -50,7 +50,12 @@ class Run:
     """One run of a chain; what was put on record after each phase is kept."""
 
     def __init__(self, *phases: Phase, done_before: int = 0, can_retry: bool = False, stopping: bool = True) -> None:
-        before = {"status": PhaseStatus.COMPLETED, "is_skipped": True, "result": {"old": True}, "failed": 2}
+        before: dict[str, Any] = {
+            "status": PhaseStatus.COMPLETED,
+            "is_skipped": True,
+            "result": {"old": True},
+            "failed": 2,
+        }
         entries = [phase_state("abcdef"[n], **(before if n < done_before else {})) for n in range(len(phases))]
         self.progress = Progress(entries, lambda report: None, lambda steps: None)
         self.recorded: list[list[str]] = []

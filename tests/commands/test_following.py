@@ -17,13 +17,12 @@ from typing import Any
 import pytest
 
 from kbjobs.api import JobManager
-from kbjobs.commands import _following
 from kbjobs.commands._following import ProgressMode, follow
 from kbjobs.following import JobEvent
 from kbjobs.settings import Home
 from kbjobs.store.jobs import Job, RunningPhase
 from kbjobs.store.transitions import Status
-from tests.conftest import Kbjobs, read_json, wait_until
+from tests.conftest import Kbjobs, known, read_json, wait_until
 
 pytestmark = pytest.mark.usefixtures("minilm")
 
@@ -196,7 +195,7 @@ def test_progress_is_told_at_most_once_a_minute(
     events += [(tenth / 10, JobEvent("progress", job)) for tenth in range(1, 3000)]
     ended = replace(job, status=Status.COMPLETED, exit_code=0, message="all good", duration=300.0)
     script: Any = Script([*events, (300.0, JobEvent("finished", ended))])
-    monkeypatch.setattr(_following.time, "monotonic", lambda: script.time)
+    monkeypatch.setattr(time, "monotonic", lambda: script.time)
     assert follow(script, [job.id], ProgressMode.PLAIN, revive=False) == 0
     shown = capsys.readouterr()
     lines = shown.err.splitlines()
@@ -225,7 +224,7 @@ def test_a_follower_revives_a_daemon_that_died(home: Home, slow: str) -> None:
     manager = JobManager(home)
     job: Job = wait_until(lambda: next((job for job in manager.get_active_jobs() if job.pid), None))
     assert job.pid is not None
-    os.kill(manager.get_daemon().pid, signal.SIGKILL)
+    os.kill(known(manager.get_daemon().pid), signal.SIGKILL)
     os.kill(job.pid, signal.SIGKILL)
     killed = time.monotonic()
     wait_until(lambda: manager.get_status(1).attempt == 2)

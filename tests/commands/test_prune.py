@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from kbjobs.combined import Checkpoint, load_checkpoint, save_checkpoint
 from kbjobs.settings import Home
+from kbjobs.store.phase_state import PhaseStatus
 from kbjobs.store.queue import Queue
 from tests.commands.conftest import check_help, put_job
-from tests.conftest import Kbjobs, read_json
+from tests.conftest import Kbjobs, phase_state, read_json
 
 LONG_AGO = "2020-01-01T00:00:00Z"
 
@@ -54,7 +55,7 @@ def test_the_setting_is_the_default(past: Queue, home: Home, kbjobs: Kbjobs) -> 
 
 
 def test_stale_checkpoints_are_forgotten(past: Queue, kbjobs: Kbjobs) -> None:
-    save_checkpoint(Checkpoint("a", "custom", [{"name": "x", "status": "completed"}]))
+    save_checkpoint(Checkpoint("a", "custom", (phase_state("x", status=PhaseStatus.COMPLETED),)))
     assert "and 0 checkpoints are" in kbjobs("prune").stderr
     past.connection.execute("UPDATE checkpoints SET saved_at = ?", (LONG_AGO,))
     [stale] = read_json(kbjobs("prune", "--dry-run", "--json"))["checkpoints"]

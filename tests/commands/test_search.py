@@ -14,7 +14,7 @@ import pytest
 from kbjobs.api import JobManager
 from kbjobs.errors import UsageError
 from kbjobs.settings import Home, Settings
-from kbjobs.sources import register, search
+from kbjobs.sources import Described, Query, register, search
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.locks import lock_source
 from kbjobs.store.sources import SourceFolder
@@ -29,7 +29,9 @@ pytestmark = pytest.mark.usefixtures("minilm")
 @pytest.fixture
 def kitchen(home: Home, tmp_path: Path, kbjobs: Kbjobs) -> None:
     """Two indexed sources of two subjects, and one that was never indexed."""
-    register(home, "tea", [write_pages(tmp_path / "a" / "pages", 2)], base_url="https://tea.example.org/wiki/")
+    register(
+        home, "tea", [write_pages(tmp_path / "a" / "pages", 2)], Described(base_url="https://tea.example.org/wiki/")
+    )
     register(home, "stars", [write_pages(tmp_path / "b" / "pages", 3, "The telescope shows a distant galaxy")])
     register(home, "later", [write_pages(tmp_path / "c" / "pages", 1)])
     kbjobs("run", "index-offline", "tea", "--quiet")
@@ -134,7 +136,7 @@ def test_a_search_while_a_job_runs_sees_the_last_verified_index(
     (live,) = SourceFolder(home.sources, slow).vectors.glob("*[0-9a-f]")
     inode = live.stat().st_ino
     while not manager.get_status(job_id).has_ended:
-        titles = {hit.title for hit in search(home, settings, "volcano", slow, 1000, None)}
+        titles = {hit.title for hit in search(home, settings, Query("volcano", slow, 1000))}
         seen["new" if "Volcano" in titles else "old"] += 1
         # What is published replaces the directory: as long as it is the old one, so is the answer.
         if live.exists() and live.stat().st_ino == inode:
@@ -142,7 +144,7 @@ def test_a_search_while_a_job_runs_sees_the_last_verified_index(
         assert len(titles) == 80
     assert seen["old"] >= 3
     assert manager.get_status(job_id).exit_code == 0
-    assert search(home, settings, "volcano", slow, 1, None)[0].title == "Volcano"
+    assert search(home, settings, Query("volcano", slow, 1))[0].title == "Volcano"
     # Nobody searches in a directory that is on its way out.
     assert list(live.parent.iterdir()) == [live]
 

@@ -1,28 +1,34 @@
 """Chunks fit the window, lose nothing, and are well filled."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
-from kbjobs.content.chunking import Chunker
+from kbjobs.content.chunking import Chunk, Chunker
 from kbjobs.content.document import Block, Document
-from tests.conftest import FACTOR
+from tests.conftest import FACTOR, known
 
 
-def document(blocks, title="A title"):
+def document(blocks: Sequence[str | Block], title: str = "A title") -> Document:
     made = [block if isinstance(block, Block) else Block("text", 0, block) for block in blocks]
     return Document("id", "p", "u", title, None, tuple(made), "h", 0, ())
 
 
-def passages(chunks):
+def passages(chunks: Sequence[Chunk]) -> list[str]:
     return [chunk.text.split("\n", 1)[1] for chunk in chunks]
 
 
-def letters(texts):
+def letters(texts: Iterable[str]) -> str:
     return "".join("".join(texts).split())
 
 
-def check_covers(chunks, made):
+def check_covers(chunks: Sequence[Chunk], made: Document) -> None:
     """Every letter of the document is in a passage, in order; neighbours may share some."""
     whole, covered = letters(block.text for block in made.blocks), 0
     for passage in passages(chunks):
@@ -33,7 +39,7 @@ def check_covers(chunks, made):
     assert covered == len(whole)
 
 
-def check(tokenizer, made, chunks, window):
+def check(tokenizer: Tokenizer, made: Document, chunks: Sequence[Chunk], window: int) -> None:
     plain = type(tokenizer).from_str(tokenizer.to_str())
     plain.no_truncation()
     plain.no_padding()
@@ -62,14 +68,16 @@ HOSTILE = st.one_of(
     st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=300),
     st.sampled_from([32, 64, 256]),
 )
-def test_hostile_text_fits_and_stays_whole(minilm_tokenizer, blocks, title, window):
+def test_hostile_text_fits_and_stays_whole(
+    minilm_tokenizer: Tokenizer, blocks: list[tuple[bool, str]], title: str, window: int
+) -> None:
     made = document(
         [Block("heading" if is_heading else "text", int(is_heading), text) for is_heading, text in blocks], title or "t"
     )
     check(minilm_tokenizer, made, Chunker(minilm_tokenizer, window).chunk(made), window)
 
 
-def test_a_word_of_100_000_letters(minilm_tokenizer):
+def test_a_word_of_100_000_letters(minilm_tokenizer: Tokenizer) -> None:
     made = document(["before", "w" * 100_000, "after"])
     chunks = Chunker(minilm_tokenizer, 256).chunk(made)
     check(minilm_tokenizer, made, chunks, 256)
@@ -80,7 +88,7 @@ def test_a_word_of_100_000_letters(minilm_tokenizer):
 
 
 @pytest.mark.parametrize("kind", ["byte-level", "metaspace"])
-def test_a_tokenizer_that_joins_across_lines(kind):
+def test_a_tokenizer_that_joins_across_lines(kind: str) -> None:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
@@ -94,14 +102,14 @@ def test_a_tokenizer_that_joins_across_lines(kind):
     check(tokenizer, made, Chunker(tokenizer, 64).chunk(made), 64)
 
 
-def test_cuts_at_sentences(minilm_tokenizer):
+def test_cuts_at_sentences(minilm_tokenizer: Tokenizer) -> None:
     text = " ".join(f"This is the sentence with the number {n} in it." for n in range(100))
     chunks = Chunker(minilm_tokenizer, 128).chunk(document([text]))
     assert len(chunks) > 5
     assert all(passage.endswith(".") for passage in passages(chunks))
 
 
-def test_a_heading_goes_with_the_text_after_it(minilm_tokenizer):
+def test_a_heading_goes_with_the_text_after_it(minilm_tokenizer: Tokenizer) -> None:
     blocks = []
     for n in range(30):
         blocks += [Block("heading", 2, f"Heading number {n}"), Block("text", 0, f"Words on the matter of {n}. " * 9)]
@@ -112,14 +120,14 @@ def test_a_heading_goes_with_the_text_after_it(minilm_tokenizer):
         assert passage.startswith("Heading number") or "Heading" not in passage.splitlines()[0]
 
 
-def test_small_sections_are_packed_together(minilm_tokenizer):
+def test_small_sections_are_packed_together(minilm_tokenizer: Tokenizer) -> None:
     blocks = []
     for n in range(20):
         blocks += [Block("heading", 2, f"Part {n}"), Block("text", 0, "A few words.")]
     assert len(Chunker(minilm_tokenizer, 256).chunk(document(blocks))) == 1
 
 
-def test_the_title_takes_a_quarter_at_most(minilm_tokenizer):
+def test_the_title_takes_a_quarter_at_most(minilm_tokenizer: Tokenizer) -> None:
     made = document(["word " * 300], title="a very long title " * 40)
     chunks = Chunker(minilm_tokenizer, 64).chunk(made)
     check(minilm_tokenizer, made, chunks, 64)
@@ -127,30 +135,30 @@ def test_the_title_takes_a_quarter_at_most(minilm_tokenizer):
     assert title == "a very long title a very long title a very long title a very long title"  # 16 tokens
 
 
-def test_the_callers_tokenizer_is_left_alone(minilm_tokenizer):
+def test_the_callers_tokenizer_is_left_alone(minilm_tokenizer: Tokenizer) -> None:
     minilm_tokenizer.enable_truncation(17)
     try:
         made = document(["word " * 1000])
         chunks = Chunker(minilm_tokenizer, 256).chunk(made)
-        assert minilm_tokenizer.truncation["max_length"] == 17
+        assert known(minilm_tokenizer.truncation)["max_length"] == 17
         check_covers(chunks, made)
     finally:
         minilm_tokenizer.no_truncation()
 
 
-def test_many_documents_give_the_same_chunks_as_each_alone(minilm_tokenizer):
+def test_many_documents_give_the_same_chunks_as_each_alone(minilm_tokenizer: Tokenizer) -> None:
     made = [document([f"text {n} " * n], title=f"t{n}") for n in range(1, 60)]
     chunker = Chunker(minilm_tokenizer, 64)
     assert list(chunker.chunk_many(made)) == [Chunker(minilm_tokenizer, 64).chunk(one) for one in made]
     assert chunker.chunk(document([])) == []
 
 
-def test_too_small_a_window_is_refused(minilm_tokenizer):
+def test_too_small_a_window_is_refused(minilm_tokenizer: Tokenizer) -> None:
     with pytest.raises(ValueError, match="too small"):
         Chunker(minilm_tokenizer, 8)
 
 
-def test_python_documentation_is_whole_and_well_filled(minilm_tokenizer, python_docs):
+def test_python_documentation_is_whole_and_well_filled(minilm_tokenizer: Tokenizer, python_docs: Path) -> None:
     from kbjobs.content.files import FoundFile, find_files
     from kbjobs.content.reading import read_document
 

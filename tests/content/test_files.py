@@ -1,17 +1,21 @@
 """Finding files among hostile names, links, devices and permissions."""
 
+from __future__ import annotations
+
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 import pytest
 
-from kbjobs.content.files import FoundFile, SkippedFile, find_files, quote_key
+from kbjobs.content.files import FileSearch, FoundFile, SkippedFile, find_files, quote_key
 from kbjobs.errors import NotFoundError
+from tests.content.conftest import find_page
 
 
-def split(search):
+def split(search: FileSearch) -> tuple[list[FoundFile], list[SkippedFile]]:
     entries = list(search)
     found = [entry for entry in entries if isinstance(entry, FoundFile)]
     return found, [entry for entry in entries if isinstance(entry, SkippedFile)]
@@ -23,7 +27,7 @@ def write(path: Path, text: str = "<p>some text") -> Path:
     return path
 
 
-def run_as_nobody(action):
+def run_as_nobody(action: Callable[[], str]) -> str:
     """Call ``action`` in a child without root's rights and return the text it gives."""
     if os.geteuid() != 0:
         return action()
@@ -50,7 +54,7 @@ def open_to_all(path: Path) -> None:
             folder.chmod(folder.stat().st_mode | 0o055)
 
 
-def test_finds_pages_in_one_order_and_counts_the_rest(tmp_path):
+def test_finds_pages_in_one_order_and_counts_the_rest(tmp_path: Path) -> None:
     root = tmp_path / "docs"
     for name in ("b.html", "a/z.HTM", "a/y.xhtml", "c.md", "d.txt", "e.png", "f", ".hidden.html", ".git/x.html"):
         write(root / name)
@@ -66,37 +70,37 @@ def test_finds_pages_in_one_order_and_counts_the_rest(tmp_path):
     assert search.complete
 
 
-def test_signature_changes_with_the_file(tmp_path):
+def test_signature_changes_with_the_file(tmp_path: Path) -> None:
     page = write(tmp_path / "a.html")
-    first = next(find_files([tmp_path]))
-    assert next(find_files([tmp_path])) == first
+    first = find_page(tmp_path)
+    assert find_page(tmp_path) == first
     status = page.stat()
     page.write_text("<p>other tex")  # the same length
     os.utime(page, ns=(status.st_atime_ns, status.st_mtime_ns))  # … and the same mtime: ctime tells
-    assert next(find_files([tmp_path])).signature != first.signature
+    assert find_page(tmp_path).signature != first.signature
 
 
-def test_a_missing_root_is_an_error_at_once(tmp_path):
+def test_a_missing_root_is_an_error_at_once(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError) as caught:
         find_files([tmp_path, tmp_path / "gone"])
     assert "gone" in caught.value.message
     assert caught.value.hint
 
 
-def test_a_file_may_be_a_root(tmp_path):
+def test_a_file_may_be_a_root(tmp_path: Path) -> None:
     page = write(tmp_path / "page.html")
     found, _ = split(find_files([page]))
     assert [(file.key, file.relative) for file in found] == [("page.html", "page.html")]
 
 
-def test_equal_names_in_two_roots_have_two_keys(tmp_path):
+def test_equal_names_in_two_roots_have_two_keys(tmp_path: Path) -> None:
     for parent in "xy":
         write(tmp_path / parent / "docs" / "a.html")
     found, _ = split(find_files([tmp_path / "x/docs", tmp_path / "y/docs"]))
     assert [file.key for file in found] == ["docs/a.html", "docs~2/a.html"]
 
 
-def test_overlapping_roots_give_each_file_once(tmp_path):
+def test_overlapping_roots_give_each_file_once(tmp_path: Path) -> None:
     write(tmp_path / "r/a.html")
     write(tmp_path / "r/sub/b.html")
     (tmp_path / "same").symlink_to(tmp_path / "r")
@@ -109,7 +113,7 @@ def test_overlapping_roots_give_each_file_once(tmp_path):
     [b"with space.html", b"line\nbreak.html", "emoji 🏕️.html".encode(), b"x" * 245 + b".html", b"\xff\xfe\x80.html",
      b"50%25.html", b"50%.html", "cafe\u0301.html".encode(), "\u202eevil.html".encode(), b"tab\tand\x1besc.html"],
 )  # fmt: skip
-def test_any_name_gives_a_printable_key_that_leads_back(tmp_path, name):
+def test_any_name_gives_a_printable_key_that_leads_back(tmp_path: Path, name: bytes) -> None:
     root = os.fsencode(tmp_path) + b"/r"
     os.mkdir(root)  # noqa: PTH102 (a path in bytes)
     with open(root + b"/" + name, "wb") as page:  # noqa: PTH123
@@ -122,12 +126,12 @@ def test_any_name_gives_a_printable_key_that_leads_back(tmp_path, name):
     assert os.fsencode(file.path) == root + b"/" + name
 
 
-def test_names_that_differ_in_one_odd_byte_have_different_keys():
+def test_names_that_differ_in_one_odd_byte_have_different_keys() -> None:
     names = ["a%0A", "a\n", "a%250A", "a\udc8a", "a%8A", "a"]
     assert len({quote_key(name) for name in names}) == len(names)
 
 
-def test_links_are_listed_and_never_followed(tmp_path):
+def test_links_are_listed_and_never_followed(tmp_path: Path) -> None:
     root = tmp_path / "r"
     write(root / "real/a.html")
     write(tmp_path / "secret/b.html")
@@ -155,7 +159,7 @@ def test_links_are_listed_and_never_followed(tmp_path):
     assert search.complete
 
 
-def test_pipes_and_sockets_are_not_opened(tmp_path):
+def test_pipes_and_sockets_are_not_opened(tmp_path: Path) -> None:
     root = tmp_path / "r"
     root.mkdir()
     os.mkfifo(root / "pipe.html")
@@ -171,7 +175,7 @@ def test_pipes_and_sockets_are_not_opened(tmp_path):
     assert ["not a regular file" in entry.reason for entry in skipped] == [True, True]
 
 
-def test_what_may_not_be_read_is_listed_and_the_search_is_incomplete(tmp_path):
+def test_what_may_not_be_read_is_listed_and_the_search_is_incomplete(tmp_path: Path) -> None:
     root = tmp_path / "r"
     write(root / "open.html")
     write(root / "closed/a.html")
@@ -197,7 +201,7 @@ def test_what_may_not_be_read_is_listed_and_the_search_is_incomplete(tmp_path):
         (root / "closed").chmod(0o755)
 
 
-def test_a_folder_that_vanishes_during_the_walk_makes_it_incomplete(tmp_path):
+def test_a_folder_that_vanishes_during_the_walk_makes_it_incomplete(tmp_path: Path) -> None:
     write(tmp_path / "r/a.html")
     write(tmp_path / "r/b/c.html")
     search = find_files([tmp_path / "r"])

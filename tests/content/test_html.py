@@ -1,7 +1,11 @@
 """What of a page is content: main part, blocks, order, nothing lost and nothing twice."""
 
+from __future__ import annotations
+
 import gc
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from selectolax.lexbor import LexborHTMLParser
@@ -19,7 +23,7 @@ def lines(page: str) -> list[str]:
     return [block.text for block in blocks(page)]
 
 
-def test_headings_and_text_in_document_order():
+def test_headings_and_text_in_document_order() -> None:
     page = "<h1>A</h1><p>b</p><ul><li>c<ul><li>d</ul><li>e</ul><h3>F</h3><dl><dt>g<dd>h</dl><blockquote>i</blockquote>"
     assert blocks(page) == [
         Block("heading", 1, "A"), *[Block("text", 0, letter) for letter in "bcde"], Block("heading", 3, "F"),
@@ -46,7 +50,7 @@ def test_headings_and_text_in_document_order():
         ("<center><font>old <i>page</i></font></center>", ["old page"]),
     ],
 )
-def test_each_text_once_in_its_place(page, expected):
+def test_each_text_once_in_its_place(page: str, expected: list[str]) -> None:
     assert lines(page) == expected
 
 
@@ -60,7 +64,7 @@ FURNITURE = (
 
 
 @pytest.mark.parametrize("wrapper", ["{}", "<main>{}</main>", "<div id=content>{}</div>"])
-def test_furniture_is_dropped_wherever_it_stands(wrapper):
+def test_furniture_is_dropped_wherever_it_stands(wrapper: str) -> None:
     inner = FURNITURE.replace("<header>XX</header>", "")  # within an article a header is the article's
     content = "<h1>Title<a class=headerlink href=#t>¶</a></h1><p>" + "content " * 100 + "</p>" + inner
     page = f"<body>{FURNITURE}{wrapper.format(content)}{FURNITURE}"
@@ -70,7 +74,7 @@ def test_furniture_is_dropped_wherever_it_stands(wrapper):
     assert text.count("content") == 100
 
 
-def test_main_content_is_chosen_by_its_text():
+def test_main_content_is_chosen_by_its_text() -> None:
     long, short = "long text " * 60, "little"
     assert lines(f"<div>outside</div><main><p>{long}</p></main>") == [long.strip()]
     assert lines(f"<article><p>{short}</p></article><div><p>{long}</p></div>") == [short, long.strip()]
@@ -81,7 +85,7 @@ def test_main_content_is_chosen_by_its_text():
     assert long.strip() in lines(f"<main>x</main><div>{long}</div>")
 
 
-def test_names_do_not_hide_the_content():
+def test_names_do_not_hide_the_content() -> None:
     assert lines("<body hidden class=sidebar><p>x</p></body>") == ["x"]
     assert lines("<div class=sidebar><main><p>x</p></main></div>") == ["x"]
     assert lines("<div class=menu><p>the only text</p></div>") == ["the only text"]
@@ -89,7 +93,7 @@ def test_names_do_not_hide_the_content():
     assert lines("<article><header><h1>Kept</h1></header><p>x</p></article>") == ["Kept", "x"]
 
 
-def test_xhtml_tags_that_close_themselves():
+def test_xhtml_tags_that_close_themselves() -> None:
     page = b'<html><head><title/><script src="a.js"/></head><body><div/><p>x</p></body></html>'
     assert [block.text for block in extract_html(page, is_xml=True).blocks] == ["x"]
 
@@ -118,7 +122,7 @@ WIDE = ["<span>x</span>", "x<br>", "<p>x</p>", "<b><p>x</p></b>", "<form>x</form
         "<td class=blob-num>1<td>x<tr>", "<math>x</math>"]  # fmt: skip
 
 
-def seconds(action, page):
+def seconds(action: Callable[[bytes], object], page: bytes) -> float:
     """Processor time of one go, without the collector's, which counts what the whole suite holds."""
     gc.disable()
     try:
@@ -129,7 +133,12 @@ def seconds(action, page):
         gc.enable()
 
 
-def assert_takes_less(measured, times, baseline, more=0.0):
+def assert_takes_less(
+    measured: tuple[Callable[[bytes], object], bytes],
+    times: float,
+    baseline: tuple[Callable[[bytes], object], bytes],
+    more: float = 0.0,
+) -> None:
     """Assert that one action takes less than ``times`` the other and ``more`` seconds, each by its least time.
 
     What disturbs a measurement only adds to it: they are measured in turns until it is seen, or fifteen times.
@@ -145,14 +154,14 @@ def assert_takes_less(measured, times, baseline, more=0.0):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tag", NESTED_IN_LINE)
-def test_time_grows_as_the_depth(tag):
+def test_time_grows_as_the_depth(tag: str) -> None:
     pages = [(f"<{tag}>" * (count // (tag.count("<") + 1)) + "deep" + "<p>" * 10).encode() for count in (2_250, 18_000)]
     assert_takes_less((extract_html, pages[1]), 32, (extract_html, pages[0]))  # linear: 8, quadratic: 64
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tag", NESTED_BLOCKS)
-def test_nested_blocks_take_as_long_as_their_parsing(tag):
+def test_nested_blocks_take_as_long_as_their_parsing(tag: str) -> None:
     page = (f"<{tag}>" * (10_000 // (tag.count("<") + 1)) + "deep" + "<p>" * 10).encode()
     # it is parsed up to three times, and lexbor's own time is quadratic
     assert_takes_less((extract_html, page), 6, (LexborHTMLParser, page), more=0.05)
@@ -160,24 +169,24 @@ def test_nested_blocks_take_as_long_as_their_parsing(tag):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("piece", WIDE)
-def test_time_grows_as_the_page(piece):
+def test_time_grows_as_the_page(piece: str) -> None:
     start = "<table><tr>" if piece.startswith("<td") else ""
     pages = [(start + piece * count).encode() for count in (6_250, 50_000)]
     assert_takes_less((extract_html, pages[1]), 32, (extract_html, pages[0]))  # linear: 8, quadratic: 64
 
 
-def test_deeper_pages_are_refused_with_the_reason():
+def test_deeper_pages_are_refused_with_the_reason() -> None:
     for tag in ("div", "b", "table"):
         with pytest.raises(TooDeeplyNested, match="nested too deep"):
             extract_html(f"<{tag}>".encode() * 100_000)
 
 
-def test_the_text_of_a_deep_page_is_found():
+def test_the_text_of_a_deep_page_is_found() -> None:
     for tag in ("div", "b", "ul", "blockquote", "x-y", "span", "table><tr><td"):
         assert lines(f"<{tag}>" * 1_000 + "deep") == ["deep"]
 
 
-def test_python_documentation(python_docs):
+def test_python_documentation(python_docs: Path) -> None:
     page = extract_html((python_docs / "library" / "bisect.html").read_bytes())
     text = "\n".join(block.text for block in page.blocks)
     assert page.title.startswith("bisect")

@@ -1,5 +1,7 @@
 """The text of a page is found where names, tags or styles say that it is none; and what it never is stays out."""
 
+from __future__ import annotations
+
 import pytest
 
 from kbjobs.content.html import extract_html
@@ -8,7 +10,7 @@ TEXT = "The river floods in spring and the road is closed for weeks. " * 8
 MENU = "<ul><li><a href=a>Home</a><li><a href=b>About us</a></ul>"
 
 
-def lines(page):
+def lines(page: str) -> list[str]:
     return [block.text for block in extract_html(page.encode()).blocks]
 
 
@@ -38,11 +40,11 @@ def lines(page):
         f"<table><tr><td class=menu>{MENU}<td><p>{TEXT}</p></table>",
     ],
 )
-def test_the_text_is_found_wherever_it_stands(page):
+def test_the_text_is_found_wherever_it_stands(page: str) -> None:
     assert TEXT.strip() in " ".join(lines(page))
 
 
-def test_a_list_of_teasers_is_content():
+def test_a_list_of_teasers_is_content() -> None:
     teasers = "".join(
         f"<article><h2><a href=s{n}>Story {n}</a></h2><p>What story {n} tells.</p></article>" for n in "123"
     )
@@ -64,11 +66,11 @@ def test_a_list_of_teasers_is_content():
         f"<template>{TEXT}</template>",
     ],
 )
-def test_a_short_page_is_no_reason_to_doubt_what_it_says(furniture):
+def test_a_short_page_is_no_reason_to_doubt_what_it_says(furniture: str) -> None:
     assert lines(f"<body>{furniture}<p>A short page.</p>{furniture}") == ["A short page."]
 
 
-def test_much_text_is_kept_without_its_hidden_parts():
+def test_much_text_is_kept_without_its_hidden_parts() -> None:
     assert lines(f"<div hidden><p>{TEXT}</p></div><p>{TEXT * 2}</p>") == [(TEXT * 2).strip()]
 
 
@@ -76,11 +78,11 @@ def test_much_text_is_kept_without_its_hidden_parts():
     "note",
     ["<aside role=doc-footnote>", "<aside role=note>", "<aside class='footnote brackets'>", "<aside class=topic>"],
 )
-def test_an_aside_that_is_a_note_is_content(note):
+def test_an_aside_that_is_a_note_is_content(note: str) -> None:
     assert lines(f"<p>{TEXT}</p>{note}a note</aside><aside>aside</aside>") == [TEXT.strip(), "a note"]
 
 
-def test_the_navigation_of_docbook_is_none():
+def test_the_navigation_of_docbook_is_none() -> None:
     menu = "<tr><td><a href=x>Prev</a><td>Chapter 1"
     page = (
         f"<div class=navheader><table>{menu}</table></div><p>{TEXT}</p><div class=navfooter><table>{menu}</table></div>"
@@ -91,7 +93,7 @@ def test_the_navigation_of_docbook_is_none():
 LINKS = "".join(f"<li><a href=p{number}>Page number {number}</a>" for number in range(9))
 
 
-def test_a_list_of_links_is_a_menu_where_no_part_is_said_to_be_the_content():
+def test_a_list_of_links_is_a_menu_where_no_part_is_said_to_be_the_content() -> None:
     text = f"<p>{TEXT * 2}</p>"
     assert lines(f"<div><ul>{LINKS}</ul></div><div>{text}</div><table><tr><td><ul>{LINKS}</ul></table>") == [
         (TEXT * 2).strip()

@@ -1,15 +1,20 @@
 """PDFs: paragraphs, pages, headings of the outline, running heads, hyphens, and files that are no good."""
 
+from __future__ import annotations
+
 import contextlib
 import io
 import random
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
+from pypdfium2 import PdfiumError
 from pypdfium2.internal.bases import ObjectTracker
 
 from kbjobs.content import pdf
-from kbjobs.content.document import Block, clean_blocks
+from kbjobs.content.document import Block, Extract, clean_blocks
 from kbjobs.content.pages import join_lines
 from kbjobs.content.pdf import extract_pdf
 from tests.conftest import FACTOR
@@ -23,21 +28,21 @@ WORDS = [
 ]  # fmt: skip
 
 
-def texts_of(extract):
+def texts_of(extract: Extract) -> list[str]:
     return [block.text for block in extract.blocks]
 
 
-def body(number):
+def body(number: int) -> list[Line]:
     """Two lines in the middle of a page that no other page has."""
     words = random.Random(number).sample(WORDS, 16)
     return set_lines(" ".join(words[:9]) + "\n" + " ".join(words[9:]) + ".")
 
 
-def body_text(number):
+def body_text(number: int) -> str:
     return " ".join(line.text for line in body(number))
 
 
-def test_paragraphs_know_their_page(tmp_path):
+def test_paragraphs_know_their_page(tmp_path: Path) -> None:
     content = make_pdf([set_lines(f"{PROSE}\n\nA second paragraph."), set_lines("The next page.")], "A guide", "en-GB")
     extract = extract_pdf(content)
     assert (extract.title, extract.language, extract.canonical, extract.references) == ("A guide", "en-GB", "", [])
@@ -51,16 +56,16 @@ def test_paragraphs_know_their_page(tmp_path):
     assert extract_pdf(path) == extract
 
 
-def test_clean_blocks_keep_the_page():
+def test_clean_blocks_keep_the_page() -> None:
     assert clean_blocks([Block("text", 0, "a\x00b", 7)]) == [Block("text", 0, "a b", 7)]
 
 
-def test_a_sentence_runs_on_over_the_page():
+def test_a_sentence_runs_on_over_the_page() -> None:
     extract = extract_pdf(make_pdf([set_lines("The pump is opened with a key that"), set_lines("hangs beside it.")]))
     assert extract.blocks == [Block("text", 0, "The pump is opened with a key that hangs beside it.", 1)]
 
 
-def test_other_sizes_items_and_columns_are_paragraphs_of_their_own():
+def test_other_sizes_items_and_columns_are_paragraphs_of_their_own() -> None:
     lines = [
         *set_lines("A line in large letters", y=760, size=18),
         *set_lines("Text that follows it at once and is long enough\n• one item\n• another item", y=740),
@@ -75,7 +80,7 @@ def test_other_sizes_items_and_columns_are_paragraphs_of_their_own():
     ]
 
 
-def test_a_page_that_is_shown_turned():
+def test_a_page_that_is_shown_turned() -> None:
     turned = b"BT /F 10 Tf 0 1 -1 0 100 72 Tm (The sentence begins on this line and) Tj 0 -12 Td (ends here.) Tj ET"
     assert texts_of(extract_pdf(make_pdf([turned], rotate=90))) == ["The sentence begins on this line and ends here."]
 
@@ -92,23 +97,23 @@ def test_a_page_that_is_shown_turned():
         ("An ofﬁce with 𝐀", "An office with 𝐀"),
     ],
 )
-def test_hyphens_and_ligatures(text, wanted):
+def test_hyphens_and_ligatures(text: str, wanted: str) -> None:
     assert texts_of(extract_pdf(make_pdf([set_lines(text)]))) == [wanted]
 
 
-def test_accents_that_are_drawn_for_themselves():
+def test_accents_that_are_drawn_for_themselves() -> None:
     """The font's code A8 is U+0308, drawn back over the u; the next letter follows the u, or a space."""
     accent = b"BT /F 10 Tf 72 700 Td (fu) Tj 2.0 0 Td <a8> Tj 5.8 0 Td (r alle) Tj ET "
     spaced = b"BT /F 10 Tf 72 600 Td (Menu) Tj 20.6 0 Td <a8> Tj 8 0 Td (rot) Tj ET"
     assert texts_of(extract_pdf(make_pdf([accent + spaced]))) == ["für alle", "Menü rot"]
 
 
-def test_scripts_without_spaces_are_joined_without():
+def test_scripts_without_spaces_are_joined_without() -> None:
     assert join_lines(["水を一分間", "沸かす", "boil", "it"]) == "水を一分間沸かす boil it"
 
 
 @pytest.mark.parametrize("compress", [False, True])
-def test_running_heads_and_page_numbers_go(compress):
+def test_running_heads_and_page_numbers_go(compress: bool) -> None:
     pages = [
         [Line(72, 800, "The Water Book, chapter 1"), *body(number), Line(300, 30, str(number + 11))]
         for number in range(6)
@@ -117,7 +122,7 @@ def test_running_heads_and_page_numbers_go(compress):
     assert texts_of(extract) == [body_text(number) for number in range(6)]
 
 
-def test_a_head_of_one_page_goes_where_heads_stand():
+def test_a_head_of_one_page_goes_where_heads_stand() -> None:
     heads = ["CHAPTER 1. ON WATER 1.1. WELLS"] * 3 + [
         "CHAPTER 2. ON FIRE 2.1. WOOD",
         "CHAPTER 2. ON FIRE 2.2. COAL",
@@ -126,7 +131,7 @@ def test_a_head_of_one_page_goes_where_heads_stand():
     assert not any("CHAPTER" in text for text in texts_of(extract))
 
 
-def test_what_only_looks_like_a_head_stays():
+def test_what_only_looks_like_a_head_stays() -> None:
     few = [[Line(72, 800, "The Water Book"), *body(number)] for number in range(3)]
     assert texts_of(extract_pdf(make_pdf(few))).count("The Water Book") == 3
     chapters = [[Line(72, 800, f"Chapter {number}" if number % 3 == 0 else "xyz"[number % 3] * number), *body(number)]
@@ -137,12 +142,12 @@ def test_what_only_looks_like_a_head_stays():
     assert sum(text.endswith(" 12") for text in texts_of(extract_pdf(make_pdf(tables)))) == 6
 
 
-def test_pages_that_are_all_alike_keep_their_text():
+def test_pages_that_are_all_alike_keep_their_text() -> None:
     forms = [set_lines(f"Form of the year {number}\nName and place and signature") for number in range(6)]
     assert len(texts_of(extract_pdf(make_pdf(forms)))) >= 6
 
 
-def test_headings_come_from_the_outline():
+def test_headings_come_from_the_outline() -> None:
     pages = [
         [*set_lines("Chapter 1", y=780, size=20), *set_lines("Water", y=750, size=20), *set_lines(PROSE),
          *set_lines("1.1 Wells and\nsprings", y=600, size=14), *set_lines("Dig where it is green.", y=550)],
@@ -163,7 +168,7 @@ def test_headings_come_from_the_outline():
     assert all(block.kind == "text" for block in extract_pdf(make_pdf(pages)).blocks)
 
 
-def test_outlines_that_never_end(monkeypatch):
+def test_outlines_that_never_end(monkeypatch: pytest.MonkeyPatch) -> None:
     content = make_pdf([set_lines("Text.")], outline=[Entry(0, "Aaa", 0), Entry(0, "Bbb", 0)])
     # object 7 is the root, 8 and 9 are its entries: the second now leads to the first, and holds the root
     second = b"<< /Title <feff004200620062> /Parent 7 0 R"
@@ -189,16 +194,16 @@ def test_outlines_that_never_end(monkeypatch):
         " ",
     ],
 )
-def test_titles_nobody_meant(title):
+def test_titles_nobody_meant(title: str) -> None:
     assert extract_pdf(make_pdf([set_lines("Text.")], title)).title == ""
 
 
-def test_titles_a_person_meant():
+def test_titles_a_person_meant() -> None:
     for title in ("Document your water", "Where there is no doctor", "Slide rules, 2nd ed."):
         assert extract_pdf(make_pdf([set_lines("Text.")], title)).title == title
 
 
-def encrypt(content, user):
+def encrypt(content: bytes, user: str) -> bytes:
     pikepdf = pytest.importorskip("pikepdf")
     target = io.BytesIO()
     with pikepdf.open(io.BytesIO(content)) as opened:
@@ -206,7 +211,7 @@ def encrypt(content, user):
     return target.getvalue()
 
 
-def test_encrypted_files():
+def test_encrypted_files() -> None:
     content = make_pdf([set_lines("A secret.")])
     with pytest.raises(ValueError, match=r"^it is encrypted and needs a password$"):
         extract_pdf(encrypt(content, "user"))
@@ -224,12 +229,12 @@ def test_encrypted_files():
         (make_pdf([b""], outline=[Entry(0, "Empty", 0)]), "no text: its pages are empty"),
     ],
 )
-def test_files_without_text(content, reason):
+def test_files_without_text(content: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=f"^{reason}"):
         extract_pdf(content)
 
 
-def test_limits(monkeypatch):
+def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     content = make_pdf([set_lines(PROSE), set_lines(PROSE)])
     for name, limit, reason in (
         ("PAGE_LIMIT", 1, "too many pages: 2, the limit is 1"),
@@ -242,14 +247,14 @@ def test_limits(monkeypatch):
                 extract_pdf(content)
 
 
-def test_a_stream_that_unpacks_to_gigabytes():
+def test_a_stream_that_unpacks_to_gigabytes() -> None:
     bomb = make_pdf([b" " * (pdf.STREAM_LIMIT + 1)], compress=True)
     assert len(bomb) < 2**20
     with pytest.raises(ValueError, match="too large: it unpacks to more than can be read"):
         extract_pdf(bomb)
 
 
-def test_a_page_that_cannot_be_read_is_left_out():
+def test_a_page_that_cannot_be_read_is_left_out() -> None:
     content = make_pdf([set_lines("First."), set_lines("Second."), set_lines("Third.")])
     broken = content.replace(b"7 0 obj\n<< /Type /Page ", b"7 0 obj\n<< /Type /Font ")
     assert broken != content
@@ -257,16 +262,16 @@ def test_a_page_that_cannot_be_read_is_left_out():
     assert blocks[0] == Block("text", 0, "First.", 1) and blocks[-1] == Block("text", 0, "Third.", 3)
 
 
-def test_every_page_fails(monkeypatch):
-    def fail(document, index):
-        raise pdf.pypdfium2.PdfiumError("cannot be loaded")
+def test_every_page_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(document: Any, index: int) -> None:
+        raise PdfiumError("cannot be loaded")
 
     monkeypatch.setattr(pdf, "_read_page", fail)
     with pytest.raises(ValueError, match=r"^it is damaged: none of its pages can be read$"):
         extract_pdf(make_pdf([set_lines("Text.")]))
 
 
-def test_crowded_pages_end_in_time():
+def test_crowded_pages_end_in_time() -> None:
     places = [(10 + number % 50 * 11, 830 - number // 50 * 2) for number in range(20_000)]
     crowd = b"BT /F 1 Tf " + b"".join(
         b"1 0 0 1 %d %d Tm (w%d-) Tj " % (*place, number) for number, place in enumerate(places)
@@ -277,7 +282,7 @@ def test_crowded_pages_end_in_time():
     assert time.monotonic() - begin < 30
 
 
-def mutate(content, chance):
+def mutate(content: bytes, chance: random.Random) -> bytes:
     """Cut the file, flip bits, or swap blocks of it."""
     changed = bytearray(content)
     way = chance.randrange(3)
@@ -296,7 +301,7 @@ def mutate(content, chance):
 
 
 @pytest.mark.long
-def test_damaged_files_end_with_text_or_a_reason():
+def test_damaged_files_end_with_text_or_a_reason() -> None:
     pages = [[Line(72, 800, "Head"), *body(number), *set_lines(PROSE, y=500)] for number in range(5)]
     outline = [Entry(number % 2, f"Part {number}", number, 700) for number in range(5)]
     plain, packed = (make_pdf(pages, "A title", "en", outline, compress=compress) for compress in (False, True))
@@ -318,7 +323,7 @@ def test_damaged_files_end_with_text_or_a_reason():
     assert 0 < refused < 200 * FACTOR
 
 
-def test_handles_are_closed():
+def test_handles_are_closed() -> None:
     before = {kind: len(handles) for kind, handles in ObjectTracker.items() if handles}
     for content in (make_pdf([set_lines("Text.")] * 3), make_pdf([b""]), make_pdf([set_lines("x")])[:-400]):
         with contextlib.suppress(ValueError):
@@ -327,7 +332,7 @@ def test_handles_are_closed():
 
 
 @pytest.mark.slow
-def test_the_installation_guides(installation_guides):
+def test_the_installation_guides(installation_guides: Path) -> None:
     paths = sorted(installation_guides.glob("*.pdf"))
     assert len(paths) >= 15
     for path in paths[:: len(paths) // 4]:

@@ -1,5 +1,7 @@
 """Code, formulas, tables and lists read as they are meant: lines stay lines, rows are lines, nothing runs together."""
 
+from __future__ import annotations
+
 import pytest
 
 from kbjobs.content.html import extract_html
@@ -7,7 +9,7 @@ from kbjobs.content.html import extract_html
 CODE = "def f():\n    return 1"
 
 
-def lines(page):
+def lines(page: str) -> list[str]:
     return [block.text for block in extract_html(page.encode()).blocks]
 
 
@@ -36,11 +38,11 @@ def lines(page):
         "<pre><ol><li>def f():</li><li>    return 1</li></ol></pre>",
     ],
 )
-def test_code_keeps_its_lines_without_their_numbers(page):
+def test_code_keeps_its_lines_without_their_numbers(page: str) -> None:
     assert lines(page) == [CODE]
 
 
-def test_numbers_that_are_code_stay():
+def test_numbers_that_are_code_stay() -> None:
     assert lines("<pre>1\n2\n3</pre>") == ["1\n2\n3"]
     assert lines("<pre class=line-numbers>10 PRINT\n20 GOTO 10</pre>") == ["10 PRINT\n20 GOTO 10"]
     assert lines("<p>Use <code>a | b</code>, <kbd>Ctrl</kbd>+<kbd>C</kbd>.</p>") == ["Use a | b, Ctrl+C."]
@@ -66,7 +68,7 @@ def test_numbers_that_are_code_stay():
          "<img class=mwe-math-fallback-image-inline aria-hidden=true alt='{\\displaystyle a=b}'>", "a=b"),
     ],
 )  # fmt: skip
-def test_a_formula_is_what_its_author_typed(formula, expected):
+def test_a_formula_is_what_its_author_typed(formula: str, expected: str) -> None:
     assert lines(f"<p>Here {formula} holds.</p>") == [" ".join(f"Here {expected} holds.".split())]
 
 
@@ -89,5 +91,5 @@ def test_a_formula_is_what_its_author_typed(formula, expected):
         ("<p>super&shy;cali\u00adfragilistic</p>", ["supercalifragilistic"]),
     ],
 )  # fmt: skip
-def test_tables_and_lists(page, expected):
+def test_tables_and_lists(page: str, expected: list[str]) -> None:
     assert lines(page) == expected

@@ -1,16 +1,19 @@
 """From a file to a document: refusals, encodings, addresses, identities."""
 
+from __future__ import annotations
+
 import os
 import time
+from pathlib import Path
 
 import pytest
 
-from kbjobs.content.document import UnreadableDocument, document_id
-from kbjobs.content.files import find_files
+from kbjobs.content.document import Document, UnreadableDocument, document_id
 from kbjobs.content.reading import SIZE_LIMIT, check_web_url, read_document, read_language
+from tests.content.conftest import Read, find_page
 
 
-def text_of(document):
+def text_of(document: Document) -> str:
     return "\n".join(block.text for block in document.blocks)
 
 
@@ -30,28 +33,28 @@ def text_of(document):
         ("page.html", b"<div>" * 200_000 + b"x", "nested too deep"),
     ],
 )
-def test_refuses_with_a_reason(read, name, content, reason):
+def test_refuses_with_a_reason(read: Read, name: str, content: bytes | str, reason: str) -> None:
     with pytest.raises(UnreadableDocument) as caught:
         read(content, name)
     assert reason in caught.value.reason
     assert caught.value.key == f"docs/{name}"
 
 
-def test_refuses_60_megabytes_without_reading_them(tmp_path):
+def test_refuses_60_megabytes_without_reading_them(tmp_path: Path) -> None:
     page = tmp_path / "big.html"
     with page.open("wb") as file:
         file.truncate(60 * 2**20)
-    found = next(find_files([tmp_path]))
+    found = find_page(tmp_path)
     started = time.monotonic()
     with pytest.raises(UnreadableDocument, match="too large: 60 MiB, the limit is 32 MiB"):
         read_document(found, "s")
     assert time.monotonic() - started < 0.5
 
 
-def test_refuses_a_file_that_grew_since_it_was_found(tmp_path):
+def test_refuses_a_file_that_grew_since_it_was_found(tmp_path: Path) -> None:
     page = tmp_path / "a.html"
     page.write_text("<p>x")
-    found = next(find_files([tmp_path]))
+    found = find_page(tmp_path)
     with page.open("r+b") as file:
         file.truncate(SIZE_LIMIT + 1)
     with pytest.raises(UnreadableDocument, match="too large"):
@@ -59,10 +62,10 @@ def test_refuses_a_file_that_grew_since_it_was_found(tmp_path):
 
 
 @pytest.mark.parametrize("replacement", ["gone", "link", "pipe", "folder"])
-def test_the_file_may_be_something_else_by_now(tmp_path, replacement):
+def test_the_file_may_be_something_else_by_now(tmp_path: Path, replacement: str) -> None:
     page = tmp_path / "a.html"
     page.write_text("<p>x")
-    found = next(find_files([tmp_path]))
+    found = find_page(tmp_path)
     page.unlink()
     if replacement == "link":
         page.symlink_to("/etc/passwd")
@@ -96,7 +99,7 @@ CAFE = "<title>Café</title><p>Le café est servi à la crème brûlée, déjà 
         (b"<meta charset=unicode_escape>" + CAFE.encode("cp1252"), "a codec that is no encoding of the web"),
     ],
 )
-def test_encodings(read, content, what):
+def test_encodings(read: Read, content: bytes | str, what: str) -> None:
     document = read(content)
     assert document.title == "Café", what
     assert "crème brûlée, déjà payé, et l" in text_of(document), what
@@ -110,17 +113,17 @@ def test_encodings(read, content, what):
         ("gb2312", "饮用水应当煮沸一分钟以上。"),
     ],
 )
-def test_declared_encodings_of_other_scripts(read, encoding, text):
+def test_declared_encodings_of_other_scripts(read: Read, encoding: str, text: str) -> None:
     assert text in text_of(read(f"<meta charset={encoding}><p>{text}</p>".encode(encoding)))
 
 
-def test_one_broken_byte_does_not_spoil_a_page_in_utf8(read):
+def test_one_broken_byte_does_not_spoil_a_page_in_utf8(read: Read) -> None:
     document = read(("<p>" + "é" * 500).encode() + b"\xff" + " naïve</p>".encode())
     assert "naïve" in text_of(document)
     assert "Ã" not in text_of(document)
 
 
-def test_text_holds_nothing_that_a_database_or_terminal_chokes_on(read):
+def test_text_holds_nothing_that_a_database_or_terminal_chokes_on(read: Read) -> None:
     document = read("<title>a\x1b[31m&#1;b\x7f</title><p>x&#2;y&#xD800;z&#x202E;w\x0bv\x85u\ufdd0t</p><pre>1\x00</pre>"
                     .replace("\x00", "&#0;"))  # fmt: skip
     for text in (document.title, text_of(document)):
@@ -129,18 +132,18 @@ def test_text_holds_nothing_that_a_database_or_terminal_chokes_on(read):
         assert not set(text) & set("\x7f\x85\u202e\ufdd0")
 
 
-def test_text_is_in_nfc(read):
+def test_text_is_in_nfc(read: Read) -> None:
     assert "café" in text_of(read("<p>cafe\u0301</p>"))
 
 
-def test_title_falls_back_to_heading_then_name_and_is_short(read):
+def test_title_falls_back_to_heading_then_name_and_is_short(read: Read) -> None:
     assert read("<title> </title><h1>Head</h1><p>x").title == "Head"
     assert read("<p>x", "on water.html").title == "on water"
     assert len(read(f"<title>{'long ' * 1000}</title><p>x").title) <= 300
     assert read("<p>a</p><svg><title>icon</title></svg>", "b.html").title == "b"
 
 
-def test_language(read):
+def test_language(read: Read) -> None:
     assert read("<html lang='PT_br'><p>x").language == "pt-br"
     assert read('<html xml:lang="de"><p>x').language == "de"
     assert read("<p>x").language is None
@@ -148,7 +151,7 @@ def test_language(read):
     assert read_language("english language") is None
 
 
-def test_address(read):
+def test_address(read: Read) -> None:
     page = '<link rel="canonical" href="{}"><p>x'
     assert read(page.format("https://e.org/a?b=1#c")).url == "https://e.org/a?b=1"
     assert read("<p>x").url.startswith("file:///")
@@ -164,12 +167,12 @@ def test_address(read):
      "https://e.org/\x01", "https://user:pw@e.org/", "https://e.org/" + "x" * 3000, "https://[::1", "https://e.org:99999/",
      "https://e.org/\u202e", ""],
 )  # fmt: skip
-def test_a_canonical_link_that_is_not_a_plain_web_address_is_ignored(read, url):
+def test_a_canonical_link_that_is_not_a_plain_web_address_is_ignored(read: Read, url: str) -> None:
     assert check_web_url(url) is None
     assert read(f'<link rel=canonical href="{url}"><p>x').url.startswith("file:///")
 
 
-def test_links_stay_on_the_site(read):
+def test_links_stay_on_the_site(read: Read) -> None:
     document = read(
         "<a href='/out'>nav</a><main><p>" + "text " * 100 + ""
         "<a href='b.html#x'>b</a><a href='b.html'>b</a><a href='../c'>c</a>"
@@ -185,7 +188,7 @@ def test_links_stay_on_the_site(read):
     )  # fmt: skip
 
 
-def test_links_of_files_are_files_and_the_number_is_capped(read):
+def test_links_of_files_are_files_and_the_number_is_capped(read: Read) -> None:
     document = read(
         "<p>x" + "".join(f"<a href='{n}.html'>{n}</a>" for n in range(5000)) + "<a href='http://e.org'>e</a>"
     )
@@ -194,7 +197,7 @@ def test_links_of_files_are_files_and_the_number_is_capped(read):
     assert document.links[0].endswith("/docs/0.html")
 
 
-def test_hash_depends_on_what_is_said_and_not_on_how(read):
+def test_hash_depends_on_what_is_said_and_not_on_how(read: Read) -> None:
     first = read("<title>T</title><p>one  two</p>")
     assert (
         read(

@@ -1,10 +1,12 @@
 """Plain text and Markdown."""
 
+from __future__ import annotations
+
 from kbjobs.content.document import Block
 from kbjobs.content.text import extract_markdown, extract_text
 
 
-def test_plain_text():
+def test_plain_text() -> None:
     page = extract_text("A title\n\nfirst line\nsecond line\n\n\nanother\n")
     assert page.title == "A title"
     assert page.blocks == [
@@ -15,7 +17,7 @@ def test_plain_text():
     assert extract_text("word " * 100).title == ""
 
 
-def test_underlined_headings():
+def test_underlined_headings() -> None:
     page = extract_text(
         ".. highlight:: c\n\n=======\n A book\n=======\n\nfirst\nline\n\n"
         "Chapter\n-------\ntext\n\nOther\n=====\n\n----\n\nend\n"
@@ -28,7 +30,7 @@ def test_underlined_headings():
     assert extract_text("====\n----\n").blocks == []
 
 
-def test_markdown():
+def test_markdown() -> None:
     page = extract_markdown(
         '---\ntitle: "From front matter"\nlang: de\nsecret: x\n---\n# One #\n\npara **bold** [link](b.html "t")\n'
         "more ![img](i.png)\n"

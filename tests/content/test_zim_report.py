@@ -1,7 +1,10 @@
 """What a report says of a ZIM file, and what it recommends."""
 
+from __future__ import annotations
+
 import json
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +22,7 @@ def html(number: int, text: str) -> tuple[str, str, str, str]:
 
 
 @pytest.mark.slow
-def test_wikibooks():
+def test_wikibooks() -> None:
     path = real_input(ZIMS, "the openZIM testing suite") / "wikibooks_be_all_nopic_2017-02.zim"
     report = inspect_zim(path)
     assert (report.content_type, report.articles, report.indexable, report.skipped) == ("website", 66, 66, 0)
@@ -38,7 +41,7 @@ def test_wikibooks():
 
 
 @pytest.mark.slow
-def test_the_public_suite():
+def test_the_public_suite() -> None:
     for path in sorted(real_input(ZIMS, "the openZIM testing suite").glob("invalid.*.zim")):
         try:
             report = inspect_zim(path)
@@ -51,7 +54,7 @@ def test_the_public_suite():
             assert report.damaged[0].path == "main.html"
 
 
-def test_texts_and_minimum(tmp_path):
+def test_texts_and_minimum(tmp_path: Path) -> None:
     pages = [html(number, ENGLISH * 3) for number in range(8)]
     pages += [html(8, "short"), ("empty", "", "text/html", ""), ("plain", "", "text/plain", ENGLISH * 2)]
     path = build_zim(tmp_path / "it's here.zim", pages, [("r", "p0001")], Language="eng")
@@ -68,7 +71,7 @@ def test_texts_and_minimum(tmp_path):
     assert report.recommended.language_filter is None
 
 
-def test_a_lower_minimum_for_short_texts(tmp_path):
+def test_a_lower_minimum_for_short_texts(tmp_path: Path) -> None:
     path = build_zim(
         tmp_path / "short.zim", [html(number, "some sixty characters of text " * 2) for number in range(20)]
     )
@@ -79,7 +82,7 @@ def test_a_lower_minimum_for_short_texts(tmp_path):
     assert inspect_zim(path, min_text_length=0).recommended.min_text_length == 0
 
 
-def test_language_filter(tmp_path):
+def test_language_filter(tmp_path: Path) -> None:
     pages = [html(number, ENGLISH * 3 if number % 4 else FRENCH * 3) for number in range(40)]
     report = inspect_zim(build_zim(tmp_path / "two.zim", pages, Language="eng"))
     assert report.languages == {"en": 30, "fr": 10}
@@ -101,13 +104,13 @@ def test_language_filter(tmp_path):
         ([], "empty"),
     ],
 )
-def test_content_types(tmp_path, content, expected):
+def test_content_types(tmp_path: Path, content: list[tuple[str, str, str, str]], expected: str) -> None:
     report = inspect_zim(build_zim(tmp_path / "x.zim", content))
     assert report.content_type == expected
     assert report.reason
 
 
-def test_a_sample_stands_for_the_whole(tmp_path):
+def test_a_sample_stands_for_the_whole(tmp_path: Path) -> None:
     path = build_zim(tmp_path / "many.zim", [page(number) for number in range(1_000)])
     report = inspect_zim(path, scan_limit=100)
     assert report.is_sampled
@@ -118,7 +121,7 @@ def test_a_sample_stands_for_the_whole(tmp_path):
     assert numbers[-1] - numbers[0] > 200
 
 
-def test_damaged_entries_are_listed(tmp_path):
+def test_damaged_entries_are_listed(tmp_path: Path) -> None:
     path = build_zim(tmp_path / "x.zim", [page(number) for number in range(50)])
     zim = bytearray(path.read_bytes())
     for name, at in find_dirents(zim).items():
@@ -131,7 +134,7 @@ def test_damaged_entries_are_listed(tmp_path):
     assert report.checksum == "not checked"
 
 
-def test_pages_that_are_none(tmp_path):
+def test_pages_that_are_none(tmp_path: Path) -> None:
     pages = [("deep", "", "text/html", "<div>" * 200_000), ("binary", "", "text/html", "\0\1\2" * 100)]
     report = inspect_zim(build_zim(tmp_path / "x.zim", pages))
     assert (report.articles, report.indexable, report.damaged_count) == (2, 0, 0)

@@ -70,7 +70,7 @@ def page(number: int, words: int = 60, language: str = "") -> tuple[str, str, st
     return f"page{number}", f"Page {number}", "text/html", html
 
 
-def find_dirents(zim: bytes) -> dict[str, int]:
+def find_dirents(zim: bytes | bytearray) -> dict[str, int]:
     """Where each content entry's record begins, by path."""
     head = ZIM_HEADER.unpack_from(zim)
     found = {}

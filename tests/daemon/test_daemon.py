@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from kbjobs.store.jobs import Job
 from kbjobs.store.locks import is_locked
 from kbjobs.store.queue import Queue
 from kbjobs.store.transitions import Status
-from tests.conftest import Kbjobs, copy_pages, is_alive, wait_ended, wait_until, write_pages
+from tests.conftest import Kbjobs, copy_pages, is_alive, known, wait_ended, wait_until, write_pages
 from tests.phases.test_index_offline import vectors_written
 
 pytestmark = pytest.mark.usefixtures("minilm")
@@ -132,7 +133,7 @@ def test_a_killed_worker_is_noticed_within_two_seconds(home: Home, docs: str) ->
 def test_killed_daemon_and_worker(home: Home, docs: str, kbjobs: Kbjobs) -> None:
     manager = JobManager(home)
     job = running_job(manager, manager.submit("index_offline", docs))
-    daemon = manager.get_daemon().pid
+    daemon = known(manager.get_daemon().pid)
     assert job.pid is not None
     os.kill(daemon, signal.SIGKILL)
     os.kill(job.pid, signal.SIGKILL)
@@ -146,7 +147,7 @@ def test_killed_daemon_and_worker(home: Home, docs: str, kbjobs: Kbjobs) -> None
 
 def test_a_worker_outlives_a_killed_daemon_and_is_adopted(home: Home, steps: Job) -> None:
     manager, job = JobManager(home), steps
-    os.kill(manager.get_daemon().pid, signal.SIGKILL)
+    os.kill(known(manager.get_daemon().pid), signal.SIGKILL)
     wait_until(lambda: not is_running(home))
     ensure_daemon(home)
     ended = wait_ended(manager, job.id)
@@ -156,7 +157,7 @@ def test_a_worker_outlives_a_killed_daemon_and_is_adopted(home: Home, steps: Job
 def test_an_adopted_worker_that_dies_is_noticed(home: Home, steps: Job) -> None:
     manager, job = JobManager(home), steps
     assert job.pid is not None
-    os.kill(manager.get_daemon().pid, signal.SIGKILL)
+    os.kill(known(manager.get_daemon().pid), signal.SIGKILL)
     wait_until(lambda: not is_running(home))
     ensure_daemon(home)
     killed = time.monotonic()
@@ -264,6 +265,20 @@ def test_what_a_dead_worker_left_behind_is_killed_and_nothing_else(home: Home) -
         stranger.wait()
 
 
+def test_a_process_left_over_is_found_whatever_its_name(tmp_path: Path) -> None:
+    """The kernel cuts a name after 15 bytes, in the middle of a letter too."""
+    program = tmp_path / "fourteen-bytesü"
+    shutil.copy(known(shutil.which("sleep")), program)
+    left = subprocess.Popen([program, "600"], env={RUN_VARIABLE: "run-with-a-cut-name"})
+    try:
+        wait_until(lambda: Path(f"/proc/{left.pid}/comm").read_bytes() == b"fourteen-bytes\xc3\n")
+        assert processes_of_run("run-with-a-cut-name") == [left.pid]
+        assert kill_processes_of_run("run-with-a-cut-name") == [left.pid]
+    finally:
+        left.kill()
+        left.wait()
+
+
 def test_a_reused_pid_is_not_taken_for_the_worker(home: Home, small: str) -> None:
     """A running job whose recorded process is now somebody else's: it is requeued, the other one lives."""
     home.prepare()
@@ -291,7 +306,7 @@ def test_a_reused_pid_is_not_taken_for_the_worker(home: Home, small: str) -> Non
 def test_a_daemon_whose_home_is_gone_ends(home: Home) -> None:
     ensure_daemon(home)
     manager = JobManager(home)
-    pid = manager.get_daemon().pid
+    pid = known(manager.get_daemon().pid)
     home.state_file.rename(home.path / "moved.db")
     os.kill(pid, signal.SIGCHLD)  # any wake-up
     wait_until(lambda: not is_locked(home.daemon_lock))

@@ -20,7 +20,7 @@ from kbjobs.settings import Home
 from kbjobs.sources import register
 from kbjobs.store.jobs import Job, LimitChanges, Limits
 from kbjobs.store.transitions import Status
-from tests.conftest import Kbjobs, read_json, wait_ended, wait_until, write_pages
+from tests.conftest import Kbjobs, known, read_json, wait_ended, wait_until, write_pages
 
 pytestmark = pytest.mark.usefixtures("test_types")
 
@@ -44,7 +44,7 @@ def kill(home: Home, manager: JobManager) -> Kill:
     def run(source: str = "a", limits: Limits | None = None, **params: object) -> Job:
         job_id = manager.submit_job("steps", source, {"count": 40, "seconds": 0.05, **params}, limits=limits).id
         job = wait_until(lambda: (one := manager.get_status(job_id)).phase and one.phase.current >= 3 and one)
-        daemon = manager.get_daemon().pid
+        daemon = known(manager.get_daemon().pid)
         os.kill(daemon, signal.SIGKILL)
         os.kill(job.pid, signal.SIGKILL)
         wait_until(lambda: not is_running(home) and manager.is_worker_dead(manager.get_status(job_id)))
@@ -144,9 +144,9 @@ def kill_two(home: Home, manager: JobManager) -> Callable[[], list[int]]:
     def run() -> list[int]:
         ids = [manager.submit("steps", source, count=40, seconds=0.05) for source in ("a", "b")]
         wait_until(lambda: all((phase := manager.get_status(one).phase) and phase.current >= 3 for one in ids))
-        os.kill(manager.get_daemon().pid, signal.SIGKILL)
+        os.kill(known(manager.get_daemon().pid), signal.SIGKILL)
         for one in ids:
-            os.kill(manager.get_status(one).pid, signal.SIGKILL)
+            os.kill(known(manager.get_status(one).pid), signal.SIGKILL)
         wait_until(lambda: not is_running(home) and len(manager.get_resumable_jobs()) == 2)
         return ids
 

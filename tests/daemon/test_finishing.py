@@ -56,7 +56,7 @@ def configure(home: Home, tmp_path: Path, told: Path, monkeypatch: pytest.Monkey
 
 def lines(told: Path, count: int, seconds: float = 20) -> list[str]:
     """The lines that were written, once there are so many."""
-    return wait_until(lambda: told.exists() and len(found := told.read_text().splitlines()) >= count and found, seconds)  # type: ignore[no-any-return]
+    return wait_until(lambda: told.exists() and len(found := told.read_text().splitlines()) >= count and found, seconds)
 
 
 def all_closed(home: Home) -> bool:

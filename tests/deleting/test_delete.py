@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kbjobs.deleting.delete import Facts, find_facts, summarise, tell_untouched
 from kbjobs.settings import Home
-from kbjobs.sources import register, tell_deletion
+from kbjobs.sources import Described, register, tell_deletion
 from kbjobs.store.removal import Removal
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import write_pages
@@ -49,7 +49,7 @@ def test_nothing_is_written_beside_a_ledger_that_is_a_link(home: Home, tmp_path:
 
 def test_the_command_registers_the_same_source_again(home: Home, tmp_path: Path) -> None:
     given, more = write_pages(tmp_path / "it's mine", 2), write_pages(tmp_path / "more" / "deep", 1).parent
-    source, _ = register(home, "docs", [given, more], "Our docs", "CC0-1.0", "https://e.org/", copy=True)
+    source, _ = register(home, "docs", [given, more], Described("Our docs", "CC0-1.0", "https://e.org/"), copy=True)
     facts = find_facts(Removal(home.sources, "docs"), keep_files=True)
     folder = SourceFolder(home.sources, "docs").path
     assert (facts.kept, facts.outside) == (str(folder), [])

@@ -10,6 +10,7 @@ import struct
 import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ TOP = "translate-en_es-1_0"
 Members = dict[str, bytes]
 
 
-def hollow(**metadata: object) -> Members:
+def hollow(**metadata: Any) -> Members:
     """A pack without a real model in it: small."""
     members = pack_members("en", "es", **metadata)
     return {**members, f"{TOP}/model/model.bin": b"model", f"{TOP}/sentencepiece.model": b"pieces"}

@@ -157,7 +157,7 @@ def test_a_local_folder_that_is_not_there(models_dir: Path, tmp_path: Path) -> N
 def test_unknown_name_suggests_and_lists(models_dir: Path) -> None:
     with pytest.raises(NotFoundError) as caught:
         find_model("all-minilm-l6", models_dir)
-    assert caught.value.exit_code == ExitCode.NOT_FOUND == 4
+    assert caught.value.exit_code is ExitCode.NOT_FOUND
     assert "did you mean all-MiniLM-L6-v2?" in caught.value.message
     assert all(model.name in caught.value.hint for model in KNOWN_MODELS)
 
@@ -180,7 +180,7 @@ def test_a_name_like_nothing_gets_no_suggestion(models_dir: Path) -> None:
 def test_a_known_model_that_is_not_here_names_the_command(name: str, command: str, models_dir: Path) -> None:
     with pytest.raises(MissingRequirementError) as caught:
         check_model(name, models_dir)
-    assert caught.value.exit_code == ExitCode.MISSING_REQUIREMENT == 6
+    assert caught.value.exit_code is ExitCode.MISSING_REQUIREMENT
     assert caught.value.hint == command
 
 

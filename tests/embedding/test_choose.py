@@ -328,7 +328,7 @@ def test_without_torch_and_onnx_the_way_out_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_torch")
 def test_without_torch_a_failed_preparation_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepared_model.sys, "executable", shutil.which("false"))
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
     with pytest.raises(KbjobsError, match=f"no engine can run {MINILM}: .* exit code 1") as caught:
         load(tmp_path / "cache")
     assert 'pip install "kbjobs[torch]"' in caught.value.hint
@@ -354,7 +354,7 @@ def test_a_failed_conversion_falls_back_and_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As when memory or disk ran out: this load goes on, the next one tries anew."""
-    monkeypatch.setattr(prepared_model.sys, "executable", shutil.which("false"))
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
     with caplog.at_level(logging.WARNING):
         assert load(tmp_path / "cache") == "sentence-transformers"
     assert "exit code 1" in caplog.text

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from kbjobs.embedding.base import Embedder, EmbeddingError
 from kbjobs.embedding.catalogue import find_model
@@ -82,7 +83,7 @@ def test_order_is_kept_across_the_sorting_limit(embedder: Embedder, monkeypatch:
 
 def test_shape_type_and_length(embedder: Embedder) -> None:
     vectors = embedder.embed(["one", "", "three " * 2000])
-    assert (vectors.shape, vectors.dtype) == ((3, 384), np.float32)
+    assert vectors.shape == (3, 384) and vectors.dtype == np.float32
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-6)
     assert embedder.embed([]).shape == (0, 384)
     query = embedder.embed_query("one")
@@ -98,9 +99,11 @@ def test_what_lies_beyond_the_window_is_not_read(embedder: Embedder) -> None:
 
 
 def test_the_tokenizer_counts_without_cutting(embedder: Embedder) -> None:
-    assert len(embedder.tokenizer.encode("salt " * 1000).ids) == 1002
+    tokenizer = embedder.tokenizer
+    assert isinstance(tokenizer, Tokenizer)
+    assert len(tokenizer.encode("salt " * 1000).ids) == 1002
     embedder.embed(["salt " * 1000])
-    assert len(embedder.tokenizer.encode("salt").ids) == 3
+    assert len(tokenizer.encode("salt").ids) == 3
 
 
 def test_text_without_utf8_is_named(embedder: Embedder) -> None:

@@ -34,7 +34,7 @@ def embedder(openai_api: OpenAIServer) -> Any:
 def test_one_request_for_one_call(embedder: OpenAIEmbedder, openai_api: OpenAIServer) -> None:
     texts = [f"water number {number}" for number in range(20)]
     vectors = embedder.embed(texts)
-    assert (vectors.shape, vectors.dtype) == ((20, 1536), np.float32)
+    assert vectors.shape == (20, 1536) and vectors.dtype == np.float32
     assert np.allclose(vectors, [make_vector(text) for text in texts], atol=1e-6)
     assert len(openai_api.requests) == 1
     assert embedder.tokens_bought == openai_api.sold_tokens

@@ -219,7 +219,12 @@ def test_a_busy_machine_measures_once_a_day(own_cache: Path, monkeypatch: pytest
     assert kept["measurements"] == json.loads(before)["measurements"]
     trials = []
     real = trial.run_trial
-    monkeypatch.setattr(choose, "run_trial", lambda *arguments: trials.append(1) or real(*arguments))
+
+    def count_trial(*arguments: Any) -> Any:
+        trials.append(1)
+        return real(*arguments)
+
+    monkeypatch.setattr(choose, "run_trial", count_trial)
     for _ in range(3):
         assert not embed_and_review(own_cache, [PASSAGE] * 8)
     assert len(trials) == 1

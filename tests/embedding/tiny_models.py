@@ -20,7 +20,12 @@ def make_transformer(folder: Path, family: str = "bert", spread: float = 0.5, **
     from transformers import BertConfig, BertModel, MPNetConfig, MPNetModel
 
     torch.manual_seed(7)
-    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    shape: dict[str, Any] = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    }
     shape = {"max_position_embeddings": 64, "layer_norm_eps": 1e-6, **shape, **changes}
     config = BertConfig(**shape) if family == "bert" else MPNetConfig(**shape)
     config.initializer_range = spread  # or all texts get nearly the same vector

@@ -22,7 +22,7 @@ from kbjobs.store.ledger import Ledger
 from kbjobs.store.queue import Queue
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
-from tests.conftest import ROOT, wait_until, write_pages
+from tests.conftest import ROOT, known, wait_until, write_pages
 
 pytestmark = pytest.mark.usefixtures("minilm")
 CANCEL_ONLY = {"daemon.before_sigterm"}
@@ -134,7 +134,7 @@ def test_a_kill_at_each_point(home: Home, tmp_path: Path, monkeypatch: pytest.Mo
     first = manager.submit("index_offline", "x", limit=20)
     assert finish(manager, first).exit_code == 0
     (pages / "page0.html").unlink()
-    os.kill(manager.get_daemon().pid, 9)
+    os.kill(known(manager.get_daemon().pid), 9)
     wait_until(lambda: not is_running(home))
 
     marker = tmp_path / "killed"

@@ -19,6 +19,7 @@ from kbjobs.sources import register
 from kbjobs.store.connection import explain, is_disk_full
 from kbjobs.store.jobs import NewJob, Report
 from kbjobs.store.queue import Queue
+from kbjobs.store.runs import RunEnd
 from kbjobs.store.transitions import Event, Status
 from tests.conftest import Kbjobs, fill_disk, phase_state, read_json, wait_until, write_pages
 
@@ -51,7 +52,7 @@ def progress(queue: Queue) -> None:
 
 
 def finish(queue: Queue) -> None:
-    queue.finish(1, "r1", Event.COMPLETE, ExitCode.DONE, BIG, {"n": 1})
+    queue.finish(1, "r1", RunEnd(Event.COMPLETE, ExitCode.DONE, BIG), {"n": 1})
 
 
 def requeue(queue: Queue) -> None:

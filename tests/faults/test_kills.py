@@ -8,6 +8,7 @@ import random
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,14 +21,14 @@ from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
 from kbjobs.vectors.collection import open_directory
-from tests.conftest import FACTOR, copy_pages, wait_until
+from tests.conftest import FACTOR, copy_pages, known, wait_until
 from tests.content.zims import build_zim
 
 KILLS = 27
 pytestmark = pytest.mark.usefixtures("minilm")
 
 
-def collection_vectors(home: Home, source: str) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+def collection_vectors(home: Home, source: str) -> dict[str, np.ndarray]:
     """What is really in the vector store: vectors by record id."""
     live = next(path for path in SourceFolder(home.sources, source).vectors.iterdir())
     with open_directory(live) as collection:
@@ -59,7 +60,7 @@ def kill_randomly(home: Home, manager: JobManager, job_id: int, seed: int, kills
         victim = generator.choices(("worker", "daemon", "both"), (6, 1, 2))[0]
         with contextlib.suppress(ProcessLookupError):
             if victim != "worker":
-                os.kill(manager.get_daemon().pid, signal.SIGKILL)
+                os.kill(known(manager.get_daemon().pid), signal.SIGKILL)
             if victim != "daemon":
                 os.kill(job.pid, signal.SIGKILL)
             killed[victim] += 1
@@ -73,7 +74,7 @@ def kill_randomly(home: Home, manager: JobManager, job_id: int, seed: int, kills
     assert len(seen_runs) > kills // 2
 
 
-def run_undisturbed(calm: Home, monkeypatch: pytest.MonkeyPatch, job_type: str, source: str, **params: str) -> None:
+def run_undisturbed(calm: Home, monkeypatch: pytest.MonkeyPatch, job_type: str, source: str, **params: Any) -> None:
     """Run the job in a home of its own."""
     other = JobManager(calm)
     monkeypatch.setenv("KBJOBS_HOME", str(calm.path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ from tests.servers.wiki_server import WikiServer
 
 __all__ = ["calm"]
 POINTS = ("scrape.sitemap", "scrape.saved", "scrape.committed", "scrape.removed", "scrape.linked")
-WISHES = {"request_delay": 0.0, "max_depth": 20, "page_limit": 1_000}
+WISHES: dict[str, Any] = {"request_delay": 0.0, "max_depth": 20, "page_limit": 1_000}
 
 
 @pytest.mark.parametrize("point", POINTS)

@@ -18,7 +18,8 @@ from kbjobs.scanning.outlook import count_documents
 from kbjobs.settings import Home, Settings
 from kbjobs.sources import register
 from kbjobs.store.sources import SourceFolder
-from tests.conftest import Kbjobs, write_pages
+from tests.conftest import Kbjobs, real_input, write_pages
+from tests.content.zims import ZIMS
 from tests.servers.openai_server import OpenAIServer
 
 
@@ -89,7 +90,7 @@ def test_a_sample_of_pages_of_very_different_size_is_near(
 def test_a_sample_of_an_archive_is_near(
     home: Home, kbjobs: Kbjobs, openai_api: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    archive = next((Path(__file__).resolve().parents[3] / "shared" / "data" / "zim").glob("wikibooks_be*.zim"))
+    archive = next(real_input(ZIMS, "the openZIM testing suite").glob("wikibooks_be*.zim"))
     register(home, "docs", [archive])
     exact = count_exactly(kbjobs)
     monkeypatch.setattr(outlook, "SAMPLE", 60)  # of some 200 entries

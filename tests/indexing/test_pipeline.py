@@ -16,7 +16,7 @@ from kbjobs.errors import JobCancelled
 from kbjobs.indexing.cutting import IndexOptions
 from kbjobs.indexing.pipeline import run_index
 from kbjobs.settings import Home, Settings
-from kbjobs.sources import register, search, verify
+from kbjobs.sources import Described, Query, register, search, verify
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import MODEL, copy_pages, write_pages
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("minilm")
 
 def found_files(home: Home) -> set[str]:
     """The names of the files whose passages a search can give: it asks for all there are."""
-    return {Path(hit.url).name for hit in search(home, Settings(home), "words", "docs", 5000, None)}
+    return {Path(hit.url).name for hit in search(home, Settings(home), Query("words", "docs", 5000))}
 
 
 class CountingEmbedder:
@@ -62,7 +62,7 @@ def test_an_edited_python3_doc_embeds_exactly_the_new_passages(
     for folder in ("tutorial", "installing", "extending", "distributing"):
         if (python_docs / folder).is_dir():
             copy_pages(python_docs, pages / folder, 100, folder)
-    register(home, "docs", [pages], base_url="https://docs.example.org/3/")
+    register(home, "docs", [pages], Described(base_url="https://docs.example.org/3/"))
     first = index(home).counts
     assert first["failed"] == 0
     assert first["embedded"] > 200
@@ -98,7 +98,7 @@ def test_an_edited_python3_doc_embeds_exactly_the_new_passages(
     assert counts["reused"] == counts["chunks"] - counts["embedded"]
     assert "3 changed, 4 deleted" in result.summary
     assert "new-one" in titles(home, "Quokkas eat leaves at dusk")
-    passages = search(home, Settings(home), "an axolotl regrows its limbs", "docs", 3, None)
+    passages = search(home, Settings(home), Query("an axolotl regrows its limbs", "docs", 3))
     assert {Path(hit.url).name for hit in passages} == {page.name for page in tutorial[:3]}
     assert not names & found_files(home)
     assert verify(home, "docs").ok

@@ -92,7 +92,9 @@ def reports_until_ended(marker: str, progress_callback: Callable[..., None]) -> 
         time.sleep(0.02)
 
 
-def my_index_function(arg1: str, kwarg1: int = 0, progress_callback: Any = None, cancel_checker: Any = None) -> dict:
+def my_index_function(
+    arg1: str, kwarg1: int = 0, progress_callback: Any = None, cancel_checker: Any = None
+) -> dict[str, Any]:
     """As the example of the former API has it: positional and named arguments, a callback and a checker."""
     for step in range(kwarg1):
         if cancel_checker():
@@ -101,7 +103,7 @@ def my_index_function(arg1: str, kwarg1: int = 0, progress_callback: Any = None,
     return {"status": "success", "indexed": kwarg1}
 
 
-def my_metadata_function(source_id: str, progress_callback: Any = None, cancel_checker: Any = None) -> dict:
+def my_metadata_function(source_id: str, progress_callback: Any = None, cancel_checker: Any = None) -> dict[str, Any]:
     """A first phase."""
     progress_callback(1, 1, "done")
     return {"source": source_id, "documents": 3}

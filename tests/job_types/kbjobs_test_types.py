@@ -68,23 +68,39 @@ def run(context: Context, params: StepsParams) -> PhaseResult:
         ledger.execute("INSERT INTO meetings VALUES (?, ?)", (context.job_id, os.getpid()))
     if params.says:
         context.log.info("%s", params.says)
-    if params.misbehave == "spawn":
-        # Children of children, one of which leaves the process group.
-        subprocess.Popen(["sh", "-c", "sleep 600 & exec sleep 600"])
-        subprocess.Popen(["setsid", "sleep", "600"])
-    if params.misbehave == "deaf":
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        deadline = time.monotonic() + 600
-        while time.monotonic() < deadline:
-            time.sleep(1)
-    if params.misbehave == "memory":
-        os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does when memory runs out
+    begin_badly(params)
     ledger.execute("INSERT INTO runs VALUES (?, ?, 'begins')", (context.job_id, params.number))
     tries = context.source.path / f"tries-{context.job_id}-{params.number}"
     with tries.open("a") as file:
         file.write("x")
     if tries.stat().st_size <= params.fail_first:
         raise TransientError("the server is busy")
+    do_steps(context, params, ledger)
+    if params.fail and not (context.source.path / "mended").exists():
+        raise KbjobsError(params.says or "the source is broken", "Mend it.")
+    ledger.execute("INSERT INTO runs VALUES (?, ?, 'ends')", (context.job_id, params.number))
+    ledger.close()
+    counts: dict[str, Any] = {"steps": params.count, "dimension": 384, "number": params.number}
+    return PhaseResult(counts, f"{params.count} steps", params.fail_documents)
+
+
+def begin_badly(params: StepsParams) -> None:
+    """Misbehave before the first step."""
+    if params.misbehave == "spawn":
+        # Children of children, one of which leaves the process group.
+        subprocess.Popen(["sh", "-c", "sleep 600 & exec sleep 600"])
+        subprocess.Popen(["setsid", "sleep", "600"])
+    elif params.misbehave == "deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        deadline = time.monotonic() + 600
+        while time.monotonic() < deadline:
+            time.sleep(1)
+    elif params.misbehave == "memory":
+        os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does when memory runs out
+
+
+def do_steps(context: Context, params: StepsParams, ledger: sqlite3.Connection) -> None:
+    """Append a row for each step that the ledger does not have, or that the checkpoint does not say is done."""
     here = (context.job_id, params.number)
     done = {row[0] for row in ledger.execute("SELECT step FROM steps WHERE job = ? AND number = ?", here)}
     if params.remember:
@@ -100,12 +116,6 @@ def run(context: Context, params: StepsParams) -> PhaseResult:
             context.save_checkpoint({"step": step + 1})
         if params.misbehave == "busy":
             sys.stderr.write(f"step {step}\n")
-    if params.fail and not (context.source.path / "mended").exists():
-        raise KbjobsError(params.says or "the source is broken", "Mend it.")
-    ledger.execute("INSERT INTO runs VALUES (?, ?, 'ends')", here)
-    ledger.close()
-    counts: dict[str, Any] = {"steps": params.count, "dimension": 384, "number": params.number}
-    return PhaseResult(counts, f"{params.count} steps", params.fail_documents)
 
 
 JOB_TYPE = JobType(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -67,9 +67,12 @@ class Reader:
         return tuple(found)
 
 
+Scheme = Literal["light", "dark"]
+
+
 @contextmanager
 def read(
-    path: Path, scheme: str = "light", flags: Sequence[str] = (), width: int = 1000, **options: Any
+    path: Path, scheme: Scheme = "light", flags: Sequence[str] = (), width: int = 1000, **options: Any
 ) -> Iterator[Reader]:
     """Open a page from its file; at the end it must have asked for nothing but itself, without any fault."""
     if not CHROMIUM.exists():

@@ -72,11 +72,11 @@ def fill_map(
         for one in documents:
             text = f"{one.title}\nAll about {one.title}"
             cuts[one.doc_id] = Cut(0, text)
-        ledger.put_documents(profile, "p", [(one, "s", [cuts[one.doc_id]]) for one in documents])  # type: ignore[list-item]
+        ledger.put_documents(profile, "p", [(one, "s", [cuts[one.doc_id]]) for one in documents])
         described = [
             (one, "s", replace(Facts(), language=one.language, snippet=f"All about {one.title}")) for one in documents
         ]
-        put_metadata(ledger, "p", "s", described)  # type: ignore[arg-type]
+        put_metadata(ledger, "p", "s", described)
         vectors = draw_vectors(list(range(len(documents))), dimension)
         hashes = [cuts[one.doc_id].text_hash for one in documents]
         ledger.put_vectors(row, [(name, vector.tobytes()) for name, vector in zip(hashes, vectors, strict=True)])

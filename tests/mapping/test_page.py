@@ -11,7 +11,7 @@ import pytest
 from kbjobs.settings import Home
 from kbjobs.store.ledger import Ledger
 from tests.conftest import ROOT, real_input
-from tests.mapping.browser import WITHOUT_WEBGL, Reader, read
+from tests.mapping.browser import WITHOUT_WEBGL, Reader, Scheme, read
 from tests.mapping.maps import (
     HOSTILE,
     HOSTILE_URLS,
@@ -49,7 +49,7 @@ def focus_map(reader: Reader) -> None:
 
 @pytest.mark.parametrize(("scheme", "is_light"), [("light", True), ("dark", False)])
 @pytest.mark.parametrize(("flags", "drawn"), [([], "webgl"), (WITHOUT_WEBGL, "canvas")])
-def test_it_is_drawn_and_turned(wiki: Path, scheme: str, is_light: bool, flags: list[str], drawn: str) -> None:
+def test_it_is_drawn_and_turned(wiki: Path, scheme: Scheme, is_light: bool, flags: list[str], drawn: str) -> None:
     with read(wiki, scheme, flags) as reader:
         assert reader.page.evaluate(CLIP) == drawn
         first = reader.shot()
@@ -69,7 +69,7 @@ def test_it_is_drawn_and_turned(wiki: Path, scheme: str, is_light: bool, flags: 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("flags", [[], WITHOUT_WEBGL])
-def test_lines_for_links_are_seen(wiki: Path, scheme: str, flags: list[str]) -> None:
+def test_lines_for_links_are_seen(wiki: Path, scheme: Scheme, flags: list[str]) -> None:
     with read(wiki, scheme, flags) as reader:
         without = reader.measure(reader.shot())[0]
         press(reader, "l")
@@ -294,7 +294,7 @@ def test_addresses_and_texts_come_back_as_they_were_packed(home: Home) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1000, 360])
-def test_axe_finds_no_barrier(wiki: Path, scheme: str, width: int) -> None:
+def test_axe_finds_no_barrier(wiki: Path, scheme: Scheme, width: int) -> None:
     axe = real_input(ROOT / ".cache" / "axe" / "axe.min.js", "axe-core (tests/real/fetch_inputs.sh)").read_text()
     # The map's own rules let no other script in; the test's is to be.
     with read(wiki, scheme, width=width, bypass_csp=True) as reader:

@@ -67,6 +67,10 @@ class Forger:
         """Change the records of a table, in place."""
         records = self.lines(table)
         make(records)
+        self.replace(table, records)
+
+    def replace(self, table: dict[str, Any], records: list[Any]) -> None:
+        """Put other records in the place of a table's."""
         table["records"] = len(records)
         table["parts"] = [self.put(b"".join(json.dumps(one).encode() + b"\n" for one in records))]
 

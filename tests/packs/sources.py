@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from kbjobs.content.document import About, document_id
+from kbjobs.registering import NOT_DESCRIBED, Described, register
 from kbjobs.settings import Home
-from kbjobs.sources import register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.metadata import put_metadata
 from kbjobs.store.sources import SourceFolder
@@ -95,10 +95,16 @@ def fill(folder: SourceFolder, pages: Sequence[Page], model: str = MODEL, dimens
         ledger.connection.execute("UPDATE links SET target = (SELECT doc_id FROM documents d WHERE d.url = links.url)")
 
 
-def make_source(home: Home, tmp_path: Path, source: str = "wiki", count: int = 5, **more: object) -> SourceFolder:
+def make_source(
+    home: Home,
+    tmp_path: Path,
+    source: str = "wiki",
+    count: int = 5,
+    described: Described = NOT_DESCRIBED,
+) -> SourceFolder:
     """A source of some pages, which lie in ``tmp_path / "pages"``."""
     home.prepare()
-    register(home, source, [write_pages(tmp_path / "pages", count)], **more)  # type: ignore[arg-type]
+    register(home, source, [write_pages(tmp_path / "pages", count)], described)
     folder = SourceFolder(home.sources, source)
     fill(folder, [page(source, number) for number in range(count)])
     return folder

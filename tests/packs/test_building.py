@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -275,7 +276,8 @@ def test_a_file_that_changes_while_it_is_read(home: Home, tmp_path: Path) -> Non
 def test_a_file_that_is_gone_or_becomes_a_link(home: Home, tmp_path: Path) -> None:
     folder = make_source(home, tmp_path)
     path = tmp_path / "pages" / "page3.html"
-    for change in (lambda: None, lambda: path.symlink_to("/etc/passwd"), lambda: os.mkfifo(path)):
+    changes: list[Callable[[], None]] = [lambda: None, lambda: path.symlink_to("/etc/passwd"), lambda: os.mkfifo(path)]
+    for change in changes:
         with PackBuilder(folder, True) as builder:
             path.unlink()
             change()

@@ -20,6 +20,7 @@ from kbjobs.packs.reading import open_pack
 from kbjobs.packs.restoring import restore_backup
 from kbjobs.packs.targets import FileTarget, write_pack
 from kbjobs.settings import Home
+from kbjobs.sources import Described
 from tests.conftest import ROOT
 from tests.packs.sources import make_source, page, texts_of, vector_of
 
@@ -72,7 +73,7 @@ class OtherReader:
 
 
 def test_another_program_reads_a_pack(home: Home, tmp_path: Path) -> None:
-    folder = make_source(home, tmp_path, name="Wiki")
+    folder = make_source(home, tmp_path, described=Described(name="Wiki"))
     path = tmp_path / "wiki.kbpack"
     with PackBuilder(folder, True) as builder, FileTarget(path) as target:
         version = write_pack(builder, target).version

@@ -323,7 +323,7 @@ def test_records_twice_missing_or_not_in_order(forger: Forger) -> None:
     assert f"has '{whole[0]['doc_id']}' twice, or not in order" in refusal(forger.write())
     forger.change(documents, lambda records: records.reverse())
     assert "twice, or not in order" in refusal(forger.write())
-    forger.change(documents, lambda records: records.clear() or records.extend(whole))
+    forger.replace(documents, whole)
     documents["records"] += 1
     assert "has 5 records, not the 6 of the manifest" in refusal(forger.write())
 
@@ -560,7 +560,7 @@ def test_parts_are_not_read_again_and_again(forger: Forger) -> None:
     pieces = [{"part": number % 2, "offset": 0, "length": 1} for number in range(10)]
     digest = hashlib.sha256(b"ab" * 5).hexdigest()
     one = {"name": "assets/x", "size": 10, "sha256": digest, "pieces": pieces}
-    forger.change(backup["files"], lambda records: records.clear() or records.append(one))
+    forger.replace(backup["files"], [one])
     backup["bytes"] = 10
     assert "'assets/x' has a piece in part 0, which came before" in refusal(forger.write())
 

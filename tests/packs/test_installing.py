@@ -19,7 +19,7 @@ from kbjobs.packs.installing import Installed, Mode, install_pack
 from kbjobs.packs.reading import open_pack
 from kbjobs.packs.targets import Written
 from kbjobs.settings import Home
-from kbjobs.sources import describe, documents, register, verify
+from kbjobs.sources import Described, describe, documents, register, verify
 from kbjobs.store import replacing
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.locks import is_locked, lock_source
@@ -76,7 +76,7 @@ def rows(folder: SourceFolder) -> dict[str, list[tuple[object, ...]]]:
 
 
 def test_what_comes_out_is_what_went_in(home: Home, other: Home, tmp_path: Path) -> None:
-    folder = make_source(home, tmp_path, name="Wiki", license_name="CC0", base_url="https://wiki.example.org/")
+    folder = make_source(home, tmp_path, described=Described("Wiki", "CC0", "https://wiki.example.org/"))
     with closing(Ledger(folder.ledger)) as ledger:
         ledger.set_fact("site titles", '[[], [" | Wiki"], []]')
     written = build(folder, tmp_path / "store")
@@ -102,7 +102,7 @@ def test_what_comes_out_is_what_went_in(home: Home, other: Home, tmp_path: Path)
 def test_a_pack_of_what_was_installed_is_the_same_pack(
     home: Home, other: Home, tmp_path: Path, include_backup: bool, base_url: str
 ) -> None:
-    folder = make_source(home, tmp_path, base_url=base_url)
+    folder = make_source(home, tmp_path, described=Described(base_url=base_url))
     pages = [page("wiki", number, base_url or f"file://{tmp_path}/pages/") for number in range(5)]
     fill(folder, pages)
     with closing(Ledger(folder.ledger)) as ledger:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 import zstandard
+from pydantic import BaseModel
 
 from kbjobs.packs import manifest, records
 from kbjobs.packs.public import public_base, public_model, public_url
 from kbjobs.settings import SETTINGS, Home
+from kbjobs.sources import Described
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.packing import PACKED_FACTS
 from kbjobs.store.sources import Source
@@ -99,7 +101,7 @@ SOURCE: dict[str, tuple[str | None, str]] = {
     "rejected_tags": (None, "not accepted"),
 }
 # Every kind of record in a pack, and what is in it that is in no column.
-KINDS = {
+KINDS: dict[str, type[BaseModel]] = {
     "document": records.DocumentRecord,
     "metadata": records.MetadataRecord,
     "link": records.LinkRecord,
@@ -170,7 +172,7 @@ def read_all(store: Path) -> bytes:
 @pytest.mark.parametrize("base", ["https://joe:base-secret@wiki.example.org/a/?token=base-secret#base-secret", ""])
 @pytest.mark.parametrize("include_backup", [False, True])
 def test_nothing_private_is_in_a_pack(home: Home, tmp_path: Path, base: str, include_backup: bool) -> None:
-    folder = make_source(home, tmp_path, base_url=base)
+    folder = make_source(home, tmp_path, described=Described(base_url=base))
     secret = "https://joe:url-secret@wiki.example.org/x?id=5&access_token=url-secret&Api-Key=url-secret#url-secret"
     fill(
         folder,

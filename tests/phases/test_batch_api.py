@@ -241,9 +241,15 @@ def test_a_request_that_failed_in_passing_is_sent_again(
 ) -> None:
     failing = ["number 7.", "number 41."]
     error = {"message": "busy", "type": "server_error", "code": None}
-    openai_api.desk.fail = lambda text: next(
-        ((status, error) for name in failing if text.endswith(name) and not failing.remove(name)), None
-    )
+
+    def fail_once(text: str) -> tuple[int, dict[str, Any]] | None:
+        for name in failing:
+            if text.endswith(name):
+                failing.remove(name)
+                return status, error
+        return None
+
+    openai_api.desk.fail = fail_once
     assert go_on(home).counts["embedded"] == 60
     check(home, openai_api, 60)
     assert [batch["request_counts"]["total"] for batch in openai_api.desk.batches.values()] == [60, 2]
@@ -587,9 +593,9 @@ def test_a_batch_that_the_server_does_not_know_is_not_bought_again_at_once(
     with pytest.raises(JobWaits):
         index(home, batch_api=True)
     batches, openai_api.desk.batches = openai_api.desk.batches, {}
-    for more in ({}, {"batch_api": True}):
+    for batch_api in (False, True):
         with pytest.raises(MissingRequirementError, match="does not know batch batch_") as caught:
-            index(home, **more)
+            index(home, batch_api=batch_api)
         assert "OPENAI_BASE_URL" in caught.value.hint
     assert openai_api.sold_texts == []
     monkeypatch.setattr("kbjobs.indexing.batches.FORGET_SECONDS", 0.0)

@@ -21,7 +21,7 @@ from kbjobs.store.history import list_attempts
 from kbjobs.store.jobs import Job, Limits
 from kbjobs.store.queue import Queue
 from kbjobs.store.transitions import Status
-from tests.conftest import Kbjobs, read_json, wait_ended, wait_until, write_pages
+from tests.conftest import Kbjobs, known, read_json, wait_ended, wait_until, write_pages
 from tests.phases.test_batch_api import check
 from tests.servers.openai_server import OpenAIServer
 
@@ -159,7 +159,7 @@ def test_a_cancelled_job_says_that_the_batch_goes_on(
 
 def test_a_daemon_that_is_killed_loses_nothing(home: Home, docs: Path, openai_api: OpenAIServer) -> None:
     manager, job_id = submit(home)
-    os.kill(manager.get_daemon().pid, signal.SIGKILL)
+    os.kill(known(manager.get_daemon().pid), signal.SIGKILL)
     wait_until(lambda: not is_running(home))
     openai_api.desk.end()
     job = finish(manager, openai_api, job_id)
@@ -172,7 +172,7 @@ def test_after_a_reboot_it_looks_at_once(
 ) -> None:
     monkeypatch.setenv("KBJOBS_BATCH_POLL_SECONDS", "3600")
     manager, job_id = submit(home)
-    os.kill(manager.get_daemon().pid, signal.SIGKILL)
+    os.kill(known(manager.get_daemon().pid), signal.SIGKILL)
     wait_until(lambda: not is_running(home))
     queue = Queue(home.state_file)
     queue.connection.execute("UPDATE jobs SET retry_boot = ?", (clocks.boot_id()[::-1],))  # of another boot

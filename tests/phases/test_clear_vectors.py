@@ -15,7 +15,7 @@ from kbjobs.errors import JobCancelled, MissingRequirementError, NotFoundError, 
 from kbjobs.phases import clear_vectors
 from kbjobs.phases.clear_vectors import ClearVectorsParams
 from kbjobs.settings import Home, Settings
-from kbjobs.sources import Verification, describe, rebuild, register, search, verify
+from kbjobs.sources import Query, Verification, describe, rebuild, register, search, verify
 from kbjobs.store import clearing
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
@@ -29,13 +29,13 @@ OTHER = "other-0123456789ab"  # a model of 1536 dimensions that the ledger knows
 def clear(home: Home, is_stopping: Callable[[], bool] = lambda: False, **params: Any) -> PhaseResult:
     folder = SourceFolder(home.sources, "docs")
     plan = clear_vectors.plan(home, Settings(home), folder, ClearVectorsParams(**params))
-    return clear_vectors.run(context(home, "docs", is_stopping), plan.params)
+    return clear_vectors.JOB_TYPE.run(context(home, "docs", is_stopping), plan.params)
 
 
 def advice(home: Home, *earlier: str, **params: Any) -> list[str]:
     folder = SourceFolder(home.sources, "docs")
     plan = clear_vectors.plan(home, Settings(home), folder, ClearVectorsParams(**params))
-    return clear_vectors.advise(home, Settings(home), folder, plan.params, earlier)
+    return clear_vectors.JOB_TYPE.advise(home, Settings(home), folder, plan.params, earlier)
 
 
 def add_other_model(home: Home, vectors: int) -> Path:
@@ -71,7 +71,7 @@ def test_cleared_and_indexed_again_for_nothing(home: Home, indexed: Path) -> Non
     assert "5 vectors stay in the ledger: indexing again embeds nothing" in result.summary
     assert list(indexed.iterdir()) == []
     with pytest.raises(NotFoundError, match="no index of"):
-        search(home, Settings(home), "kettle", "docs", 5, None)
+        search(home, Settings(home), Query("kettle", "docs", 5))
     found = verify(home, "docs")
     assert (found.ok, found.cleared) == (True, ("all-MiniLM-L6-v2",))
     assert describe(home, "docs").models[0].cleared
@@ -166,7 +166,7 @@ def test_a_half_removed_collection_is_never_taken_for_one(home: Home, indexed: P
     [live] = indexed.iterdir()
     live.rename(live.with_name(live.name + ".clearing"))
     with pytest.raises(NotFoundError):
-        search(home, Settings(home), "kettle", "docs", 5, None)
+        search(home, Settings(home), Query("kettle", "docs", 5))
     assert index(home).counts["embedded"] == 0
     assert list(indexed.iterdir()) == [live]
     assert WorkingCopy(live).readable() == live
@@ -177,7 +177,7 @@ def test_the_plan_fills_in_the_dimension(home: Home, tmp_path: Path, monkeypatch
     folder = SourceFolder(home.sources, "docs")
     plan = clear_vectors.plan(home, Settings(home), folder, ClearVectorsParams())
     assert (plan.params, plan.dimension) == (ClearVectorsParams(dimension=384), 384)
-    assert clear_vectors.plan(home, Settings(home), folder, plan.params) == plan
+    assert clear_vectors.JOB_TYPE.plan(home, Settings(home), folder, plan.params) == plan
     monkeypatch.setenv("KBJOBS_MODEL", "bge-large-en-v1.5")  # need not be on this machine
     assert clear_vectors.plan(home, Settings(home), folder, ClearVectorsParams()).dimension == 1024
     monkeypatch.setenv("KBJOBS_MODEL", "no/such-model")

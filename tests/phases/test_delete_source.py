@@ -19,7 +19,7 @@ from kbjobs.phases.delete_source import DeleteSourceParams
 from kbjobs.searching import searcher
 from kbjobs.searching.searcher import Searcher
 from kbjobs.settings import Home, Settings
-from kbjobs.sources import describe_all, register
+from kbjobs.sources import Described, describe_all, register
 from kbjobs.store.checkpoints import Checkpoint
 from kbjobs.store.queue import DuplicateJobError, Queue
 from kbjobs.store.removal import Removal
@@ -177,7 +177,7 @@ def test_a_source_that_came_after_the_end_was_recorded_is_left_alone(home: Home,
 
 
 def test_kept_files_are_registered_again_and_nothing_is_lost(home: Home, tmp_path: Path, minilm: None) -> None:
-    register(home, "docs", [write_pages(tmp_path / "pages", 3)], base_url="https://e.org/", copy=True)
+    register(home, "docs", [write_pages(tmp_path / "pages", 3)], Described(base_url="https://e.org/"), copy=True)
     index(home)
     before = SourceFolder(home.sources, "docs").read()
     result = delete(home, keep_files=True)
@@ -185,7 +185,7 @@ def test_kept_files_are_registered_again_and_nothing_is_lost(home: Home, tmp_pat
     assert left == ["pages"]
     assert describe_all(home, lambda source_id, error: None) == []
     assert "registers them again" in result.summary
-    register(home, "docs", [Path(path) for path in before.paths], base_url="https://e.org/")
+    register(home, "docs", [Path(path) for path in before.paths], Described(base_url="https://e.org/"))
     assert index(home).counts["documents"] == 3
 
 

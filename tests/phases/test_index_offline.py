@@ -23,7 +23,7 @@ from kbjobs.phases import index_offline
 from kbjobs.phases.index_offline import IndexOfflineParams
 from kbjobs.scanning.enumerating import TooManyRemovedError
 from kbjobs.settings import Home, Settings
-from kbjobs.sources import Rebuilt, Verification, describe, rebuild, register, search, verify
+from kbjobs.sources import Query, Rebuilt, Verification, describe, rebuild, register, search, verify
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import MODEL, write_pages
@@ -56,11 +56,11 @@ def context(home: Home, source: str, is_stopping: Callable[[], bool] = lambda: F
 def index(home: Home, source: str = "docs", **params: Any) -> PhaseResult:
     folder = SourceFolder(home.sources, source)
     plan = index_offline.plan(home, Settings(home), folder, IndexOfflineParams(**params))
-    return index_offline.run(context(home, source), plan.params)
+    return index_offline.JOB_TYPE.run(context(home, source), plan.params)
 
 
 def titles(home: Home, words: str, count: int = 5, source: str = "docs") -> list[str]:
-    return [hit.title for hit in search(home, Settings(home), words, source, count, None)]
+    return [hit.title for hit in search(home, Settings(home), Query(words, source, count))]
 
 
 def vectors_written(home: Home, source: str = "docs") -> int:
@@ -209,13 +209,13 @@ def test_two_models_live_side_by_side(home: Home, tmp_path: Path, monkeypatch: p
     models = {model.model: model for model in describe(home, "docs").models}
     assert {name: model.dimension for name, model in models.items()} == {MODEL: 384, str(tiny): 32}
     for name in models:
-        [hit] = search(home, Settings(home), "kettle", "docs", 1, name)
+        [hit] = search(home, Settings(home), Query("kettle", "docs", 1, name))
         assert hit.model == name
     assert verify(home, "docs").checked == first["chunks"] + second["chunks"]
     (pages / "page1.html").write_text("<title>New</title><p>A telescope shows the stars.</p>")
     index(home)
     assert "New" in titles(home, "stars", 1)
-    old = search(home, Settings(home), "stars", "docs", 50, str(tiny))
+    old = search(home, Settings(home), Query("stars", "docs", 50, str(tiny)))
     assert "New" not in {hit.title for hit in old}
 
 
@@ -343,7 +343,7 @@ def test_a_model_given_by_a_relative_path_is_found_from_anywhere(
     assert plan.params.model is not None
     assert Path(plan.params.model).is_absolute()
     monkeypatch.chdir("/")
-    assert index_offline.run(context(home, "docs"), plan.params).counts["embedded"] == 2
+    assert index_offline.JOB_TYPE.run(context(home, "docs"), plan.params).counts["embedded"] == 2
     monkeypatch.delenv("KBJOBS_MODEL")
     assert sorted(titles(home, "kettle")) == ["Page 0", "Page 1"]
 

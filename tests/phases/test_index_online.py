@@ -25,7 +25,7 @@ from kbjobs.errors import ExitCode, JobCancelled, KbjobsError, MissingRequiremen
 from kbjobs.phases import index_online
 from kbjobs.phases.index_online import IndexOnlineParams
 from kbjobs.settings import Home, Settings
-from kbjobs.sources import Rebuilt, describe, rebuild, register, search, verify
+from kbjobs.sources import Query, Rebuilt, describe, rebuild, register, search, verify
 from kbjobs.store.jobs import Limits
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
@@ -54,7 +54,7 @@ def context(home: Home, is_stopping: Callable[[], bool] = lambda: False, job_id:
 def index(home: Home, is_stopping: Callable[[], bool] = lambda: False, job_id: int = 1, **params: Any) -> PhaseResult:
     folder = SourceFolder(home.sources, "docs")
     plan = index_online.plan(home, Settings(home), folder, IndexOnlineParams(**params))
-    return index_online.run(context(home, is_stopping, job_id), plan.params)
+    return index_online.JOB_TYPE.run(context(home, is_stopping, job_id), plan.params)
 
 
 def ledger_texts(home: Home) -> dict[str, str]:
@@ -113,7 +113,7 @@ def test_vectors_have_length_one_and_belong_to_their_texts(home: Home, docs: Pat
 
     openai_api.alter = alter
     index(home)
-    found = search(home, Settings(home), "Page 37", "docs", 1, None)
+    found = search(home, Settings(home), Query("Page 37", "docs", 1))
     assert found[0].model == "text-embedding-3-small"
     (text_hash,) = [name for name, text in ledger_texts(home).items() if text.endswith("number 37.")]
     vector = np.frombuffer(ledger_vectors(home)[text_hash], "<f4")
@@ -121,13 +121,17 @@ def test_vectors_have_length_one_and_belong_to_their_texts(home: Home, docs: Pat
     assert float(vector @ np.array(make_vector(ledger_texts(home)[text_hash]))) == pytest.approx(1.0, abs=1e-5)
 
 
+def open_when_all_wait(server: OpenAIServer) -> None:
+    """Open the gate once as many requests are there as are sent at first."""
+    wait_until(lambda: server.waiting == FIRST_AT_ONCE)
+    server.gate.set()
+
+
 def test_requests_are_in_flight_together_and_within_the_limits(
     home: Home, docs: Path, openai_api: OpenAIServer
 ) -> None:
     openai_api.gate.clear()
-    released = threading.Thread(
-        target=lambda: (wait_until(lambda: openai_api.waiting == FIRST_AT_ONCE), openai_api.gate.set())
-    )
+    released = threading.Thread(target=open_when_all_wait, args=[openai_api])
     released.start()
     index(home)
     released.join()
@@ -172,7 +176,7 @@ def test_a_server_that_stays_down_is_a_passing_error(home: Home, tmp_path: Path,
     "reply", [no_money(), no_money("credit_balance_exhausted"), no_money("billing_hard_limit_reached", 400)]
 )
 def test_an_exhausted_quota_stops_at_once_and_keeps_what_was_bought(
-    home: Home, docs: Path, openai_api: OpenAIServer, reply: Reply
+    home: Home, docs: Path, openai_api: OpenAIServer, reply: Reply, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     openai_api.budget = 3 * REQUEST_TEXTS
     sold = openai_api._sell
@@ -181,7 +185,7 @@ def test_an_exhausted_quota_stops_at_once_and_keeps_what_was_bought(
         answer = sold(*arguments)
         return (reply, reply.error) if answer[0].status == 429 else answer
 
-    openai_api._sell = sell  # type: ignore[method-assign]
+    monkeypatch.setattr(openai_api, "_sell", sell)
     with pytest.raises(MissingRequirementError, match="out of money") as caught:
         index(home)
     assert caught.value.exit_code == ExitCode.MISSING_REQUIREMENT
@@ -307,9 +311,7 @@ def test_a_failure_keeps_what_is_in_flight(home: Home, docs: Path, openai_api: O
     ] * (FIRST_AT_ONCE - 1)
     # None is answered before all have come: one that has not been sent yet is given up, and buys nothing.
     openai_api.gate.clear()
-    opener = threading.Thread(
-        target=lambda: (wait_until(lambda: openai_api.waiting == FIRST_AT_ONCE), openai_api.gate.set())
-    )
+    opener = threading.Thread(target=open_when_all_wait, args=[openai_api])
     opener.start()
     with pytest.raises(MissingRequirementError):
         index(home)
@@ -431,9 +433,9 @@ def test_online_and_local_vectors_live_side_by_side(home: Home, tmp_path: Path, 
     assert index(home).counts["embedded"] == 0
     assert {model.dimension for model in describe(home, "docs").models} == {384, 1536}
     asked = len(openai_api.requests)
-    assert search(home, Settings(home), "kettle", "docs", 1, None)[0].model == "all-MiniLM-L6-v2"
+    assert search(home, Settings(home), Query("kettle", "docs", 1))[0].model == "all-MiniLM-L6-v2"
     assert len(openai_api.requests) == asked
-    [found] = search(home, Settings(home), "kettle", "docs", 1, "text-embedding-3-small")
+    [found] = search(home, Settings(home), Query("kettle", "docs", 1, "text-embedding-3-small"))
     assert (found.model, len(openai_api.requests)) == ("text-embedding-3-small", asked + 1)
     assert verify(home, "docs").ok
 
@@ -552,6 +554,6 @@ def test_a_base_url_that_is_none_is_told(home: Home, docs: Path, monkeypatch: py
 
 def test_the_result_is_json(home: Home, tmp_path: Path, openai_api: OpenAIServer) -> None:
     register(home, "docs", [write_pages(tmp_path / "pages", 2)])
-    for params in ({"dry_run": True}, {}):
-        counts = index(home, **params).counts
+    for dry_run in (True, False):
+        counts = index(home, dry_run=dry_run).counts
         assert json.loads(json.dumps(counts)) == counts

@@ -13,6 +13,7 @@ import threading
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ def other(tmp_path: Path) -> Home:
     return home
 
 
-def upload(other: Home, folder: SourceFolder, store: str, **params: object) -> None:
+def upload(other: Home, folder: SourceFolder, store: str, **params: Any) -> None:
     manager = JobManager(other)
     job = finish(manager, manager.submit("upload", folder.id, to=store, **params))
     assert job.exit_code == 0, job
@@ -54,7 +55,7 @@ def test_a_source_comes_whole(home: Home, other: Home, tmp_path: Path, store: st
     folder = make_source(other, tmp_path)
     upload(other, folder, store, include_backup=True)
     manager = JobManager(home)
-    job = finish(manager, manager.submit("install_source", folder.id, **{"from": store}, include_backup=True))
+    job = finish(manager, manager.submit_job("install_source", folder.id, {"from": store, "include_backup": True}).id)
     assert (job.status, job.exit_code) == (Status.COMPLETED, 0), job
     assert job.result is not None and job.result["vectors"] == 6
     here = SourceFolder(home.sources, folder.id)
@@ -63,7 +64,7 @@ def test_a_source_comes_whole(home: Home, other: Home, tmp_path: Path, store: st
     assert verify(home, folder.id).ok
     assert not (home.downloads / folder.id).exists()
     # Once more: the same version, nothing changes.
-    again = finish(manager, manager.submit("install_source", folder.id, **{"from": store}, include_backup=True))
+    again = finish(manager, manager.submit_job("install_source", folder.id, {"from": store, "include_backup": True}).id)
     assert again.exit_code == 0 and rows(here) == ours
 
 
@@ -77,7 +78,7 @@ def test_from_a_web_server(home: Home, other: Home, tmp_path: Path) -> None:
     try:
         manager = JobManager(home)
         url = f"http://127.0.0.1:{server.server_address[1]}"
-        job = finish(manager, manager.submit("install_source", folder.id, **{"from": url}))
+        job = finish(manager, manager.submit_job("install_source", folder.id, {"from": url}).id)
         assert job.exit_code == 0, job
         assert verify(home, folder.id).ok
     finally:
@@ -158,12 +159,13 @@ def test_a_kill_at_each_point(
     upload(other, folder, store, include_backup=True)
     manager = JobManager(home)
     if point not in ("install.part", "install.fetched"):
-        finish(manager, manager.submit("install_source", "wiki", **{"from": store}))
+        finish(manager, manager.submit_job("install_source", "wiki", {"from": store}).id)
         stop_daemon(home, now=True, seconds=20)
     marker = tmp_path / "killed"
     monkeypatch.setenv(VARIABLE, f"{point}:{marker}")
     job = finish(
-        manager, manager.submit("install_source", "wiki", **{"from": store}, include_backup=True, mode="replace")
+        manager,
+        manager.submit_job("install_source", "wiki", {"from": store, "include_backup": True, "mode": "replace"}).id,
     )
     assert marker.exists() and (job.status, job.exit_code, job.attempt) == (Status.COMPLETED, 0, 2), job
     assert rows(SourceFolder(home.sources, "wiki"))["vectors"] == rows(folder)["vectors"]
@@ -189,9 +191,9 @@ def test_random_kills_fetch_again_what_was_on_its_way(
     manager = JobManager(home)
     endpoint = os.environ["AWS_ENDPOINT_URL"]
     with Proxy(endpoint) as proxy:
-        proxy.fault = lambda method, path: fetched.append(path) if method == "GET" and "/objects/" in path else None  # type: ignore[func-returns-value]
+        proxy.fault = lambda method, path: fetched.append(path) if method == "GET" and "/objects/" in path else None
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
-        job_id = manager.submit("install_source", "wiki", **{"from": store}, include_backup=True)
+        job_id = manager.submit_job("install_source", "wiki", {"from": store, "include_backup": True}).id
         kills = 0
         while kills < 3 and not manager.get_status(job_id).has_ended:
             time.sleep(drawn.uniform(0.2, 0.8))
@@ -251,7 +253,7 @@ def test_a_full_disk_leaves_what_was_there(
     manager = JobManager(home)
     job = finish(
         manager,
-        manager.submit("install_source", "wiki", **{"from": str(tmp_path / "store")}, include_backup=True),
+        manager.submit_job("install_source", "wiki", {"from": str(tmp_path / "store"), "include_backup": True}).id,
     )
     assert (job.status, job.exit_code) == (Status.FAILED, 7) and "free" in str(job.message), job
     assert list(home.sources.iterdir()) == []

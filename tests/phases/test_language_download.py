@@ -10,6 +10,7 @@ import random
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -200,7 +201,7 @@ def test_in_a_chain_file(home: Home, languages_server: LanguagesServer, tmp_path
     ],
 )
 def test_refused_before_anything_is_queued(
-    home: Home, params: dict[str, str], kind: type[KbjobsError], message: str
+    home: Home, params: dict[str, Any], kind: type[KbjobsError], message: str
 ) -> None:
     with pytest.raises(kind, match=message):
         fill(home, Settings(home), LanguageDownloadParams(**params))
@@ -299,7 +300,7 @@ def test_a_kill_at_each_point(
     marker = tmp_path / "killed"
     monkeypatch.setenv(VARIABLE, f"{point}:{marker}")
     manager = JobManager(home)
-    job = finish(manager, manager.submit("language_download", None, code="es", **{"from": "en"}))
+    job = finish(manager, manager.submit_job("language_download", None, {"code": "es", "from": "en"}).id)
     assert marker.exists(), "the point was never reached"
     assert (job.status, job.exit_code, job.attempt) == (Status.COMPLETED, 0, 2), job
     pack = find_pack(home, ES)
@@ -325,7 +326,7 @@ def test_kills_at_any_byte(
     part = home.downloads / "en_es.1.0.argosmodel.part"
     languages_server.pause_at[path] = stops[0]
     manager = JobManager(home)
-    job_id = manager.submit("language_download", None, code="es", **{"from": "en"})
+    job_id = manager.submit_job("language_download", None, {"code": "es", "from": "en"}).id
     for stop, following in zip(stops, [*stops[1:], 0], strict=True):
         assert languages_server.paused.wait(60)
         wait_until(lambda stop=stop: part.exists() and part.stat().st_size == stop)

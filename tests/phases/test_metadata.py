@@ -20,7 +20,7 @@ from kbjobs.phases.metadata import MetadataParams
 from kbjobs.scanning import reading
 from kbjobs.scanning.enumerating import TooManyRemovedError
 from kbjobs.settings import Home, Settings
-from kbjobs.sources import describe, register, verify
+from kbjobs.sources import Described, describe, register, verify
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import Kbjobs, copy_pages, read_json, write_pages
@@ -30,7 +30,7 @@ from tests.phases.test_index_offline import context, index, ledger_vectors, titl
 def describe_pages(home: Home, source: str = "docs", **params: Any) -> PhaseResult:
     folder = SourceFolder(home.sources, source)
     plan = metadata.plan(home, Settings(home), folder, MetadataParams(**params))
-    return metadata.run(context(home, source), plan.params)
+    return metadata.JOB_TYPE.run(context(home, source), plan.params)
 
 
 def query(home: Home, statement: str, source: str = "docs") -> list[tuple[Any, ...]]:
@@ -64,7 +64,7 @@ def write_languages(pages: Path) -> Path:
 def test_the_counts_of_real_pages(home: Home, tmp_path: Path, python_docs: Path) -> None:
     pages = copy_pages(python_docs, tmp_path / "html" / "tutorial", 40, "tutorial").parent
     age(pages)
-    register(home, "docs", [pages], base_url="https://docs.example.org/3/")
+    register(home, "docs", [pages], Described(base_url="https://docs.example.org/3/"))
     first = describe_pages(home).counts
     number = len(list(pages.rglob("*.html")))
     assert {name: first[name] for name in ("documents", "new", "changed", "unchanged", "removed", "failed")} == {
@@ -169,8 +169,8 @@ def test_a_missing_folder_and_a_wrong_filter_are_refused_at_submit(home: Home, t
         describe_pages(home, language_filter="en,xx")
     folder = SourceFolder(home.sources, "docs")
     filled = metadata.plan(home, Settings(home), folder, MetadataParams(language_filter="ENG, pt_BR,en")).params
-    assert filled.language_filter == "en,pt-br"
-    assert metadata.plan(home, Settings(home), folder, filled).params == filled
+    assert filled.model_dump()["language_filter"] == "en,pt-br"
+    assert metadata.JOB_TYPE.plan(home, Settings(home), folder, filled).params == filled
     pages.rename(tmp_path / "elsewhere")
     with pytest.raises(NotFoundError, match=str(pages)):
         describe_pages(home)

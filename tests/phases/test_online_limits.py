@@ -89,7 +89,7 @@ def test_a_fifth_of_all_answers_are_faults(
             lost += len(body["input"])
         return reply, content
 
-    openai_api.answer = answer_badly  # type: ignore[method-assign]
+    monkeypatch.setattr(openai_api, "answer", answer_badly)
     monkeypatch.setenv("KBJOBS_ONLINE_REQUESTS", "8")
     counts = index(home).counts
     assert (counts["embedded"], counts["failed"]) == (5_000, 0)

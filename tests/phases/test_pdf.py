@@ -36,7 +36,7 @@ def test_a_pdf_is_a_document_and_its_passages_name_the_page(home: Home, tmp_path
     (folder / "torn.pdf").write_bytes(b"%PDF-1.7 and no more")
     (folder / "page.html").write_text("<title>Oil</title><p>A lamp burns oil for nine hours.</p>")
     misnamed = write_pdf(tmp_path / "misnamed.txt")
-    register(home, "papers", [folder, misnamed], base_url="")
+    register(home, "papers", [folder, misnamed])
     run = kbjobs("run", "index-offline", "papers", "--json", check=3)
     counts = json.loads(run.stdout.splitlines()[-1])["job"]["result"]
     assert (counts["documents"], counts["failed"]) == (3, 1)

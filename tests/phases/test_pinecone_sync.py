@@ -78,7 +78,7 @@ def sync(home: Home, name: str = "pinecone_sync", source: str = "wiki", **params
 
 def numbers(job: Job) -> tuple[int, int, int, int]:
     assert job.result is not None, job
-    return tuple(job.result[name] for name in ("to_push", "to_update", "to_delete", "in_sync"))  # type: ignore[return-value]
+    return tuple(job.result[name] for name in ("to_push", "to_update", "to_delete", "in_sync"))
 
 
 def test_a_source_is_sent_once(home: Home, wiki: SourceFolder, pinecone: PineconeServer) -> None:
@@ -207,8 +207,8 @@ def test_an_index_that_cannot_hold_them(
     home: Home, wiki: SourceFolder, pinecone: PineconeServer, wrong: dict[str, Any]
 ) -> None:
     pinecone.make("kb", **wrong)
-    for params in ({}, {"create_index": True}):
-        job = sync(home, **params)
+    for create_index in (False, True):
+        job = sync(home, create_index=create_index)
         assert job.exit_code == 2 and str(*wrong.values()) in str(job.error), job
     assert pinecone.writes == 0
 

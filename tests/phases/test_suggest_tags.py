@@ -14,7 +14,7 @@ from kbjobs.errors import MissingRequirementError, UsageError
 from kbjobs.phases import suggest_tags
 from kbjobs.phases.suggest_tags import SuggestTagsParams
 from kbjobs.settings import Home, Settings
-from kbjobs.sources import register
+from kbjobs.sources import Described, register
 from kbjobs.store.sources import SourceFolder
 from kbjobs.tagging import local as tagging
 from kbjobs.tagging.preparedness import CATEGORIES
@@ -38,13 +38,13 @@ EXPECTED = {
 def suggest(home: Home, **params: Any) -> PhaseResult:
     folder = SourceFolder(home.sources, "docs")
     plan = suggest_tags.plan(home, Settings(home), folder, SuggestTagsParams(**params))
-    return suggest_tags.run(context(home, "docs"), plan.params)
+    return suggest_tags.JOB_TYPE.run(context(home, "docs"), plan.params)
 
 
 def advice(home: Home, *earlier: str, **params: Any) -> list[str]:
     folder = SourceFolder(home.sources, "docs")
     plan = suggest_tags.plan(home, Settings(home), folder, SuggestTagsParams(**params))
-    return suggest_tags.advise(home, Settings(home), folder, plan.params, earlier)
+    return suggest_tags.JOB_TYPE.advise(home, Settings(home), folder, plan.params, earlier)
 
 
 def suggested(home: Home, kind: str) -> dict[str, dict[str, Any]]:
@@ -59,7 +59,7 @@ def test_the_categories_are_distinct_and_well_described() -> None:
 
 @pytest.mark.parametrize("prepare", [index, describe_pages])
 def test_the_example_source_gets_the_tags_of_its_folders(home: Home, prepare: Any) -> None:
-    register(home, "docs", [PREPAREDNESS], base_url="https://example.org/")
+    register(home, "docs", [PREPAREDNESS], Described(base_url="https://example.org/"))
     prepare(home)
     result = suggest(home)
     found = suggested(home, "category")
@@ -68,10 +68,10 @@ def test_the_example_source_gets_the_tags_of_its_folders(home: Home, prepare: An
     for folder, tags in EXPECTED.items():
         for tag in tags:
             assert f"/{folder}/" in found[tag]["evidence"][0]["url"], tag
-    for tag in found.values():
-        scores = [one["score"] for one in tag["evidence"]]
+    for suggestion in found.values():
+        scores = [one["score"] for one in suggestion["evidence"]]
         assert 1 <= len(scores) <= 3 and scores == sorted(scores, reverse=True)
-        assert all(one["doc_id"] and one["title"] for one in tag["evidence"])
+        assert all(one["doc_id"] and one["title"] for one in suggestion["evidence"])
     terms = suggested(home, "term")
     assert {"wound", "boiling"} <= set(terms)
     assert not set(terms) & {"the", "and", "water"}
@@ -89,7 +89,7 @@ def test_nothing_is_invented_for_a_source_about_something_else(home: Home, tmp_p
 
 
 def test_the_manifest_keeps_what_the_user_wrote(home: Home, kbjobs: Kbjobs) -> None:
-    register(home, "docs", [PREPAREDNESS], name="Ours")
+    register(home, "docs", [PREPAREDNESS], Described(name="Ours"))
     describe_pages(home)
     manifest = SourceFolder(home.sources, "docs").manifest
     written = {**json.loads(manifest.read_text()), "tags": ["mine", "é"], "curator": {"name": "Ann", "since": [1999]}}
@@ -185,7 +185,7 @@ def test_the_model_is_checked_and_filled_in(home: Home, tmp_path: Path, monkeypa
     folder = SourceFolder(home.sources, "docs")
     plan = suggest_tags.plan(home, Settings(home), folder, SuggestTagsParams())
     assert plan.params == SuggestTagsParams(model=MODEL)
-    assert suggest_tags.plan(home, Settings(home), folder, plan.params) == plan
+    assert suggest_tags.JOB_TYPE.plan(home, Settings(home), folder, plan.params) == plan
     with pytest.raises(MissingRequirementError, match="bge-large"):
         suggest_tags.plan(home, Settings(home), folder, SuggestTagsParams(model="bge-large-en-v1.5"))
 

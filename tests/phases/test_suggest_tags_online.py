@@ -19,7 +19,7 @@ from kbjobs.errors import ExitCode, JobCancelled, KbjobsError, MissingRequiremen
 from kbjobs.phases import suggest_tags
 from kbjobs.phases.suggest_tags import SuggestTagsParams
 from kbjobs.settings import Home, Settings
-from kbjobs.sources import register
+from kbjobs.sources import Described, register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.tagging import kept_documents
@@ -38,7 +38,7 @@ def suggest(home: Home, given: Context | None = None, **params: Any) -> PhaseRes
     folder = SourceFolder(home.sources, "docs")
     wanted = SuggestTagsParams(**{"provider": "openai", **params})
     plan = suggest_tags.plan(home, Settings(home), folder, wanted)
-    return suggest_tags.run(given or context(home, "docs"), plan.params)
+    return suggest_tags.JOB_TYPE.run(given or context(home, "docs"), plan.params)
 
 
 def suggestions(home: Home) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def manifest(home: Home) -> bytes:
 @pytest.fixture
 def docs(home: Home, openai_api: OpenAIServer) -> None:
     """The example source, described, without vectors."""
-    register(home, "docs", [PREPAREDNESS], base_url="https://example.org/")
+    register(home, "docs", [PREPAREDNESS], Described(base_url="https://example.org/"))
     describe_pages(home)
 
 

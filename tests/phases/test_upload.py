@@ -162,7 +162,7 @@ def test_random_kills_resend_what_was_on_its_way(
     sent: list[int] = []
     endpoint = os.environ["AWS_ENDPOINT_URL"]
     with Proxy(endpoint) as proxy:
-        proxy.fault = lambda method, path: sent.append(1) if method == "PUT" and "/objects/" in path else None  # type: ignore[func-returns-value]
+        proxy.fault = lambda method, path: sent.append(1) if method == "PUT" and "/objects/" in path else None
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         job_id = manager.submit("upload", folder.id, to=store, include_backup=True)
         kills = 0

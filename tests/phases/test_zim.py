@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,13 @@ def items(count: int, changed: dict[int, str] | None = None) -> list[tuple[str, 
 
 
 def edition(path: Path, pages: list[tuple[str, str, str, str]], **metadata: str) -> Path:
-    told = {"Title": "Winter", "Language": "eng", "Creator": "Somebody", "License": "CC0", "Date": "2026-01-01"}
+    told: dict[str, Any] = {
+        "Title": "Winter",
+        "Language": "eng",
+        "Creator": "Somebody",
+        "License": "CC0",
+        "Date": "2026-01-01",
+    }
     return build_zim(path, pages, [("alias", "p0")], main="p0", **{**told, **metadata})
 
 

@@ -16,11 +16,11 @@ from kbjobs.content.files import FoundFile, find_files
 from kbjobs.daemon.launching import ensure_daemon, is_running
 from kbjobs.embedding.openai_embedder import REQUEST_TEXTS
 from kbjobs.settings import Home, Settings
-from kbjobs.sources import describe, register, search, verify
+from kbjobs.sources import Query, describe, register, search, verify
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
-from tests.conftest import wait_ended, wait_until
+from tests.conftest import known, wait_ended, wait_until
 from tests.phases.test_index_offline import vectors_written
 from tests.servers.openai_server import OpenAIServer, Reply
 
@@ -56,7 +56,7 @@ def kill(manager: JobManager, job_id: int, daemon: bool = False) -> None:
     job = manager.get_status(job_id)
     assert job.pid is not None
     if daemon:
-        os.kill(manager.get_daemon().pid, 9)
+        os.kill(known(manager.get_daemon().pid), 9)
     os.kill(job.pid, 9)
     if daemon:
         wait_until(lambda: not is_running(manager.home))
@@ -83,13 +83,13 @@ def test_a_chain_that_is_killed_buys_no_more_than_was_on_its_way(manager: JobMan
     job = wait_ended(manager, job_id, 400)
     assert (job.status, job.exit_code, job.attempt) == (Status.COMPLETED, 0, 4)
     assert [phase.status for phase in job.phases] == ["completed"] * 4
-    passages = job.phases[1].result["chunks"]
+    passages = known(job.phases[1].result)["chunks"]
     assert vectors(home, 1536) == len(set(openai_api.sold_texts)) == passages
     assert passages <= len(openai_api.sold_texts) <= passages + in_flight * REQUEST_TEXTS
-    local = job.phases[2].result
+    local = known(job.phases[2].result)
     assert local["embedded"] == vectors(home, 384)  # of all attempts
     assert vectors_written(home) == vectors(home, 1536) + vectors(home, 384)  # none was written twice
     assert verify(home, "docs").ok
     assert describe(home, "docs").documents == PAGES
-    hits = search(home, Settings(home), "how is memory allocated", "docs", 3, "all-MiniLM-L6-v2")
+    hits = search(home, Settings(home), Query("how is memory allocated", "docs", 3, "all-MiniLM-L6-v2"))
     assert "memory" in hits[0].text.lower()

@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from kbjobs.content.files import FoundFile, find_files
+from kbjobs.content.reading import Addresses
 from kbjobs.content.titles import NO_SITE
 from kbjobs.errors import KbjobsError
 from kbjobs.scanning import reading_pool
@@ -41,7 +42,7 @@ DEADLY = Deadly("docs", None, NO_SITE, True, True)
 
 def entry(key: str) -> Entry:
     page = f"<title>{key}</title><p>The kettle sings of {key}.</p>".encode()
-    return Entry(key, page, ".html", key, "1", "", f"file:///{key}", None, "")
+    return Entry(key, page, ".html", key, "1", Addresses("", f"file:///{key}", None), "")
 
 
 def in_batches(tasks: list[Task], size: int = 7) -> Iterator[list[Task]]:
@@ -55,7 +56,8 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_same_as_in_one_process(python_docs: Path, tmp_path: Path) -> None:
-    tasks: list[Task] = [file for file in find_files([python_docs / "library"]) if isinstance(file, FoundFile)][:60]
+    found = find_files([python_docs / "library"])
+    tasks: list[Task] = [*[file for file in found if isinstance(file, FoundFile)][:60]]
     (tmp_path / "empty.html").write_text("<title></title>")
     (tmp_path / "picture.html").write_bytes(b"\x89PNG\r\n\0\0")
     tasks += [file for file in find_files([tmp_path]) if isinstance(file, FoundFile)]
@@ -90,6 +92,7 @@ def test_a_process_that_ends_each_time_ends_the_run() -> None:
 def test_no_process_is_left_by_a_run_that_is_stopped() -> None:
     others = children_of(os.getpid())
     reading = read_all(READER, in_batches([entry(f"page {number}") for number in range(900)]), is_large=True)
+    assert isinstance(reading, Generator)
     next(reading)
     assert len(children_of(os.getpid()) - others) == 2
     reading.close()

@@ -11,14 +11,17 @@ import pytest
 from kbjobs.content.chunking import Chunker
 from kbjobs.embedding.catalogue import find_model
 from kbjobs.embedding.token_embedder import load_tokenizer
+from kbjobs.scanning.changes import Scope
 from kbjobs.scanning.enumerating import Scan, TooManyRemovedError
-from kbjobs.scanning.scan import scan_source
+from kbjobs.scanning.scan import Cutting, scan_source
 from kbjobs.settings import Home
 from kbjobs.sources import register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import MODEL, write_pages
 from tests.phases.test_index_offline import context
+
+WHOLE = Scope()
 
 pytestmark = pytest.mark.usefixtures("minilm")
 
@@ -36,11 +39,11 @@ def ledger(home: Home) -> Iterator[Ledger]:
 def scan(home: Home, ledger: Ledger) -> Callable[..., Scan]:
     """Scans the source docs, cutting as for the packaged model."""
     profile = ledger.profile("test")
-    chunker = Chunker(load_tokenizer(find_model(MODEL, home.models)), 256)
+    cutting = Cutting(profile, Chunker(load_tokenizer(find_model(MODEL, home.models)), 256))
 
-    def run(**options: object) -> Scan:
+    def run(scope: Scope = WHOLE) -> Scan:
         source = SourceFolder(home.sources, "docs").read()
-        scan, changes = scan_source(context(home, "docs"), source, ledger, profile, chunker, (0.0, 1.0), **options)  # type: ignore[arg-type]
+        scan, changes = scan_source(context(home, "docs"), source, ledger, cutting, (0.0, 1.0), scope)
         changes.remember()
         return scan
 
@@ -77,7 +80,7 @@ def test_only_what_changed_is_read_again(
     monkeypatch.setattr(Chunker, "chunk_many", chunk_many)
     assert counts(scan()) == (1, 1, 5)
     assert sorted(read) == ["New", "Other", "Page 1"]
-    assert counts(scan(reread=True)) == (0, 0, 7)
+    assert counts(scan(Scope(reread=True))) == (0, 0, 7)
     assert ledger.count_documents() == 7
 
 
@@ -93,7 +96,7 @@ def test_what_has_vanished_is_named_and_removed_by_nobody(
     (pages / "page2.html").unlink()
     with pytest.raises(TooManyRemovedError, match="3 of the 10"):
         scan()
-    assert len(scan(allow_delete=True).vanished) == 3
+    assert len(scan(Scope(allow_delete=True)).vanished) == 3
     assert ledger.count_documents() == 10
 
 

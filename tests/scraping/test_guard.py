@@ -57,7 +57,7 @@ class Network(httpcore.AsyncMockBackend):
         self.connected: list[str] = []
         self.refusing = refusing
 
-    async def connect_tcp(self, host: str, *rest: object) -> httpcore.AsyncNetworkStream:  # type: ignore[override]
+    async def connect_tcp(self, host: str, *rest: object) -> httpcore.AsyncNetworkStream:
         self.connected.append(host)
         if host in self.refusing:
             raise httpcore.ConnectError("refused")

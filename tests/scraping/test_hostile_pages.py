@@ -221,7 +221,7 @@ def stop_scrape(home: Home, url: str, is_stopping: Callable[[], bool], **params:
     options = ScrapeParams(url=url, request_delay=0.0, **params)
     plan = scrape.plan(home, Settings(home), SourceFolder(home.sources, "site"), options)
     with pytest.raises(JobCancelled):
-        scrape.run(context(home, "site", is_stopping), plan.params)
+        scrape.JOB_TYPE.run(context(home, "site", is_stopping), plan.params)
 
 
 def test_a_name_that_is_lost_between_two_attempts_fails_no_page(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -276,7 +276,7 @@ def test_a_site_that_asks_for_an_hours_rest_or_is_slow_can_be_left(home: Home, p
         plan = scrape.plan(home, Settings(home), SourceFolder(home.sources, "site"), ScrapeParams(url=server.url))
         began = time.monotonic()
         with pytest.raises(JobCancelled):
-            scrape.run(context(home, "site", lambda: place in server.paths()), plan.params)
+            scrape.JOB_TYPE.run(context(home, "site", lambda: place in server.paths()), plan.params)
         assert time.monotonic() - began < 3
 
 

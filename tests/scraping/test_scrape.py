@@ -23,14 +23,14 @@ from kbjobs.store.sources import SourceFolder
 from tests.conftest import Kbjobs, write_pages
 from tests.phases.test_index_offline import context
 from tests.phases.test_metadata import describe_pages
-from tests.servers.site_server import Page, SiteServer
+from tests.servers.site_server import Answer, Page, SiteServer
 
 
 def scrape_site(home: Home, url: str | None = None, source: str = "site", **params: Any) -> PhaseResult:
     folder = SourceFolder(home.sources, source)
     options = {"request_delay": 0.0, **params} if not folder.manifest.exists() else params
     plan = scrape.plan(home, Settings(home), folder, ScrapeParams(url=url, **options))
-    return scrape.run(context(home, source), plan.params)
+    return scrape.JOB_TYPE.run(context(home, source), plan.params)
 
 
 def files_of(home: Home, source: str = "site") -> dict[str, bytes]:
@@ -38,7 +38,7 @@ def files_of(home: Home, source: str = "site") -> dict[str, bytes]:
     return {str(path.relative_to(pages)): path.read_bytes() for path in sorted(pages.rglob("*")) if path.is_file()}
 
 
-def page(title: str, *links: str, **more: str) -> Page:
+def page(title: str, *links: str, **more: Any) -> Page:
     anchors = "".join(f'<a href="{link}">{link}</a> ' for link in links)
     return Page(f"<html><head><title>{title}</title></head><body><p>About {title}.</p>{anchors}</body></html>", **more)
 
@@ -144,7 +144,7 @@ def test_assets_are_fetched_where_they_are_wished(home: Home) -> None:
         "<html><head><title>Start</title><link rel=stylesheet href=/s.css></head><body><p>Text</p><img src=/i.png>"
         "<img src=https://elsewhere.example/x.png></body></html>"
     )
-    pages = {"/": start, "/s.css": Page("body { background: url(bg.png) }", type="text/css"),
+    pages: dict[str, Answer] = {"/": start, "/s.css": Page("body { background: url(bg.png) }", type="text/css"),
              "/i.png": Page(b"\x89PNG1", type="image/png"), "/bg.png": Page(b"\x89PNG2", type="image/png")}  # fmt: skip
     with SiteServer(pages) as server:
         scrape_site(home, server.url, include_assets=True)
@@ -175,8 +175,10 @@ def test_names_of_files(home: Home) -> None:
 
 
 def test_what_says_that_it_is_not_to_be_kept(home: Home) -> None:
-    pages = {"/": page("Start", "/no", "/nofollow"), "/no": "<meta name=robots content=noindex><p>N</p>",
-             "/nofollow": "<meta name=robots content='nofollow'><p>F</p><a href=/x>x</a>", "/x": page("X")}  # fmt: skip
+    pages: dict[str, Answer] = {
+        "/": page("Start", "/no", "/nofollow"), "/no": "<meta name=robots content=noindex><p>N</p>",
+        "/nofollow": "<meta name=robots content='nofollow'><p>F</p><a href=/x>x</a>", "/x": page("X"),
+    }  # fmt: skip
     with SiteServer(pages) as server:
         counts = scrape_site(home, server.url).counts
         assert (counts["pages"], counts["skipped_for"]) == (2, {"noindex": 1})
@@ -208,7 +210,11 @@ def test_a_deeper_scrape_reads_the_links_of_unchanged_pages(home: Home) -> None:
 
 def test_a_picture_that_moved_is_no_page(home: Home) -> None:
     start = "<title>Start</title><p>Text</p><img src=/old.png>"
-    pages = {"/": start, "/old.png": Page(location="/new.png"), "/new.png": Page(b"\x89PNG", type="image/png")}
+    pages: dict[str, Answer] = {
+        "/": start,
+        "/old.png": Page(location="/new.png"),
+        "/new.png": Page(b"\x89PNG", type="image/png"),
+    }
     with SiteServer(pages) as server:
         counts = scrape_site(home, server.url, include_assets=True).counts
         assert (counts["pages"], counts["skipped_for"]) == (1, {})
@@ -274,7 +280,7 @@ def test_what_was_fetched_is_not_fetched_again(home: Home) -> None:
         folder = SourceFolder(home.sources, "site")
         plan = scrape.plan(home, Settings(home), folder, ScrapeParams(url=server.url, request_delay=0.0, max_depth=9))
         with pytest.raises(JobCancelled):
-            scrape.run(context(home, "site", lambda: len(server.requests) > 30), plan.params)
+            scrape.JOB_TYPE.run(context(home, "site", lambda: len(server.requests) > 30), plan.params)
         saved = len(files_of(home))
         assert 0 < saved < 60
         counts = scrape_site(home).counts
@@ -295,7 +301,7 @@ def test_a_site_that_goes_away_waits_and_comes_back(home: Home, monkeypatch: pyt
             return False
 
         with pytest.raises(KbjobsError, match="gives no answer any more"):
-            scrape.run(context(home, "site", break_in_the_middle), plan.params)
+            scrape.JOB_TYPE.run(context(home, "site", break_in_the_middle), plan.params)
         assert 0 < len(files_of(home)) < 60
         server.pages |= tree(60)
         assert scrape_site(home).counts["pages"] == 60

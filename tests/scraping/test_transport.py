@@ -40,7 +40,7 @@ async def speak_http2(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     while received := await reader.read(65536):
         for event in connection.receive_data(received):
             if isinstance(event, h2.events.RequestReceived) and event.stream_id and event.headers:
-                path = str(dict(event.headers)[":path"])
+                path = {str(name): str(value) for name, value in event.headers}[":path"]
                 connection.send_headers(event.stream_id, [(":status", "200"), ("content-type", "text/plain")])
                 if path.endswith("!"):
                     connection.reset_stream(event.stream_id)

@@ -21,7 +21,7 @@ def raw_deflate(data: bytes) -> bytes:
 
 def read(data: bytes, encoding: str, *, guesses: bool = False, step: int = 1000) -> bytes:
     unpacker = Unpacker(encoding, guesses)
-    parts = []
+    parts: list[bytes] = []
     for start in range(0, len(data), step):
         parts += unpacker.feed(data[start : start + step])
     return b"".join(parts) + unpacker.finish()

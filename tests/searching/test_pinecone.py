@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from kbjobs.api import JobManager
 from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.sources import Described, register
 from tests.conftest import Kbjobs, read_json, write_pages
 from tests.faults.test_crash_points import finish
 from tests.servers.openai_server import OpenAIServer
@@ -30,7 +31,9 @@ def pinecone(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[PineconeSe
 @pytest.fixture
 def kitchen(home: Home, tmp_path: Path, openai_api: OpenAIServer, pinecone: PineconeServer) -> None:
     """Two sources in Pinecone, one of them in a namespace of another name, and one that was never sent."""
-    register(home, "tea", [write_pages(tmp_path / "a" / "pages", 3)], base_url="https://tea.example.org/wiki/")
+    register(
+        home, "tea", [write_pages(tmp_path / "a" / "pages", 3)], Described(base_url="https://tea.example.org/wiki/")
+    )
     stars = write_pages(tmp_path / "b" / "pages", 2, "The telescope shows a distant galaxy")
     (stars / "de.html").write_text(
         "<html lang=de><title>Sterne</title><p>Das Fernrohr zeigt die Galaxie, ganz fern.</p>"
@@ -38,7 +41,8 @@ def kitchen(home: Home, tmp_path: Path, openai_api: OpenAIServer, pinecone: Pine
     register(home, "stars", [stars])
     register(home, "later", [write_pages(tmp_path / "c" / "pages", 1)])
     manager = JobManager(home)
-    for source, params in (("tea", {}), ("stars", {"namespace": "sky"})):
+    wanted: dict[str, dict[str, Any]] = {"tea": {}, "stars": {"namespace": "sky"}}
+    for source, params in wanted.items():
         assert finish(manager, manager.submit("index_online", source)).exit_code == 0
         assert finish(manager, manager.submit("pinecone_sync", source, **params)).exit_code == 0
 

@@ -148,7 +148,7 @@ def test_one_page_among_very_many_alike(home: Home, tmp_path: Path, searcher: Se
     register(home, "docs", [pages])
     index(home)
     for mode in ("hybrid", "vectors", "words"):
-        answers = [searcher.search("giraffes", count=3, mode=mode) for _ in range(5)]  # type: ignore[arg-type]
+        answers = [searcher.search("giraffes", count=3, mode=mode) for _ in range(5)]
         assert answers[0][0].title == "Giraffes"
         assert answers.count(answers[0]) == 5
     assert len(searcher.search("left empty on purpose", count=600)) == 600
@@ -232,7 +232,7 @@ def test_a_matrix_too_large_is_left_out_and_chroma_answers(
     with open_directory(live(home)) as collection:
         assert collection.count() == 5  # one record for each text
     for mode in ("hybrid", "vectors", "words"):
-        answers = [searcher.search("giraffes", count=3, mode=mode) for _ in range(5)]  # type: ignore[arg-type]
+        answers = [searcher.search("giraffes", count=3, mode=mode) for _ in range(5)]
         assert answers[0][0].title == "Giraffes"
         assert answers.count(answers[0]) == 5
     assert len(searcher.search("left empty on purpose", count=304, mode="vectors")) == 304
@@ -315,7 +315,7 @@ def test_a_source_that_has_no_index_yet(home: Home, tmp_path: Path, searcher: Se
     register(home, "docs", [write_pages(tmp_path / "pages", 1)])
     for mode in ("hybrid", "words"):
         with pytest.raises(NotFoundError, match="no index") as caught:
-            searcher.search("water", ["docs"], mode=mode)  # type: ignore[arg-type]
+            searcher.search("water", ["docs"], mode=mode)
         assert "kbjobs run index-offline docs" in caught.value.hint
 
 

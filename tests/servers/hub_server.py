@@ -81,7 +81,7 @@ class HubServer:
         """Bytes a second of a file; None: as fast as it goes."""
         self.gated: set[str] = set()
         self.faults: dict[str, list[Fault | None]] = {}
-        self.extra: list[dict[str, Any]] = []
+        self.extra: list[Any] = []
         """Entries that every listing has too."""
         self.page = 1000
         """Entries of a page of a listing."""

@@ -231,7 +231,7 @@ class OpenAIServer:
                 )
             if is_chat:
                 return self._complete(body, request, reply)
-            texts = body.get("input")
+            texts: Any = body.get("input")
             texts = [texts] if isinstance(texts, str) else texts
             if refusal := self._check(body, texts, request):
                 return Reply(refusal[0]), refusal[1]

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -83,9 +83,9 @@ class SiteServer:
     """The server; answers from its construction until :meth:`close`."""
 
     def __init__(
-        self, pages: dict[str, Answer] | None = None, *, certificate: Path | None = None, port: int = 0
+        self, pages: Mapping[str, Answer] | None = None, *, certificate: Path | None = None, port: int = 0
     ) -> None:
-        self.pages: dict[str, Answer] = pages if pages is not None else {}
+        self.pages: dict[str, Answer] = dict(pages or {})
         self.requests: list[Request] = []
         """Every request in the order of arrival."""
         self.most_at_once = 0

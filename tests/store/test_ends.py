@@ -14,6 +14,7 @@ from kbjobs.store.ends import End, close_end, forget_ends, list_taken, take_end
 from kbjobs.store.history import delete_jobs
 from kbjobs.store.jobs import Limits, NewJob
 from kbjobs.store.queue import Queue
+from kbjobs.store.runs import RunEnd
 from kbjobs.store.transitions import Event, Status
 from tests.conftest import phase_state
 
@@ -39,7 +40,7 @@ def take_all(queue: Queue) -> list[End]:
 def run(queue: Queue, event: Event, code: ExitCode) -> None:
     job = submit(queue)
     queue.claim("r")
-    queue.finish(job, "r", event, code, f"it is {event}")
+    queue.finish(job, "r", RunEnd(event, code, f"it is {event}"))
 
 
 def die(queue: Queue, max_deaths: int) -> None:
@@ -86,7 +87,7 @@ def test_an_end_is_that_which_was_whatever_becomes_of_the_job(queue: Queue) -> N
     run(queue, Event.FAIL, ExitCode.FAILED)
     queue.resume(1)
     queue.claim("s")
-    queue.finish(1, "s", Event.COMPLETE, ExitCode.DONE, "done")
+    queue.finish(1, "s", RunEnd(Event.COMPLETE, ExitCode.DONE, "done"))
     ends = take_all(queue)
     assert [(end.attempt, end.status) for end in ends] == [(1, Status.FAILED), (2, Status.COMPLETED)]
     assert len({end.token for end in ends}) == 2

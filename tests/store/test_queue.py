@@ -13,6 +13,7 @@ from kbjobs.errors import ConflictError, ExitCode, NotFoundError, UnavailableErr
 from kbjobs.store.history import delete_jobs, list_attempts, old_jobs
 from kbjobs.store.jobs import Job, NewJob
 from kbjobs.store.queue import Queue, StaleWorkerError
+from kbjobs.store.runs import RunEnd
 from kbjobs.store.transitions import Event, Status
 from tests.conftest import phase_state
 
@@ -50,7 +51,7 @@ def test_one_running_job_per_source_and_a_waiting_one_blocks_nobody(queue: Queue
     assert claim(queue, "a").id == first.id
     assert claim(queue, "b").id == other.id
     assert queue.claim("c") is None
-    queue.finish(first.id, "a", Event.COMPLETE, ExitCode.DONE, "done")
+    queue.finish(first.id, "a", RunEnd(Event.COMPLETE, ExitCode.DONE, "done"))
     assert claim(queue, "c").id == second.id
     assert locks(queue) == [("source:maps", other.id), ("source:wiki", second.id)]
 
@@ -69,7 +70,7 @@ def test_the_same_job_is_refused_while_it_lives(queue: Queue) -> None:
     claim(queue, "a")
     with pytest.raises(ConflictError, match="running"):
         queue.submit(new(model="m"))
-    queue.finish(first.id, "a", Event.FAIL, ExitCode.FAILED, "no")
+    queue.finish(first.id, "a", RunEnd(Event.FAIL, ExitCode.FAILED, "no"))
     assert queue.submit(new(model="m")).id == first.id + 1
 
 
@@ -92,7 +93,7 @@ def test_a_worker_that_was_declared_dead_changes_nothing(queue: Queue) -> None:
     with pytest.raises(StaleWorkerError):
         queue.record_progress(job.id, "dead", 0, 1.0)
     with pytest.raises(StaleWorkerError):
-        queue.finish(job.id, "dead", Event.COMPLETE, ExitCode.DONE, "done")
+        queue.finish(job.id, "dead", RunEnd(Event.COMPLETE, ExitCode.DONE, "done"))
     with pytest.raises(StaleWorkerError):
         queue.release(job.id, "dead")
     assert queue.record_death(job.id, "dead", "again", max_deaths=1) is None
@@ -146,7 +147,7 @@ def test_a_pending_job_is_cancelled_at_once(queue: Queue) -> None:
 def test_an_ended_job_cannot_be_cancelled(queue: Queue) -> None:
     job = queue.submit(new())
     claim(queue, "a")
-    queue.finish(job.id, "a", Event.COMPLETE, ExitCode.DONE, "done")
+    queue.finish(job.id, "a", RunEnd(Event.COMPLETE, ExitCode.DONE, "done"))
     with pytest.raises(ConflictError, match="completed"):
         queue.cancel(job.id)
 
@@ -154,7 +155,7 @@ def test_an_ended_job_cannot_be_cancelled(queue: Queue) -> None:
 def test_resume_keeps_the_id_and_adds_an_attempt(queue: Queue) -> None:
     job = queue.submit(new())
     claim(queue, "a")
-    queue.finish(job.id, "a", Event.FAIL, ExitCode.FAILED, "no", error="no")
+    queue.finish(job.id, "a", RunEnd(Event.FAIL, ExitCode.FAILED, "no", "no"))
     resumed = queue.resume(job.id)
     assert (resumed.id, resumed.status, resumed.error, resumed.exit_code) == (job.id, Status.PENDING, None, None)
     assert claim(queue, "b").attempt == 2
@@ -187,7 +188,7 @@ def test_unknown_job(queue: Queue) -> None:
 
 def _claim_all(path: Path, name: str, results: multiprocessing.Queue[list[int]]) -> None:
     queue = Queue(path)
-    claimed = []
+    claimed: list[int] = []
     while (job := queue.claim(f"{name}-{len(claimed)}")) is not None:
         claimed.append(job.id)
     results.put(claimed)

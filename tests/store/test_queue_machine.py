@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from kbjobs.store.history import list_attempts
 from kbjobs.store.jobs import Limits, NewJob
 from kbjobs.store.pauses import end_pause, held_jobs, put_pause
 from kbjobs.store.queue import DuplicateJobError, Queue, StaleWorkerError
+from kbjobs.store.runs import RunEnd
 from kbjobs.store.transitions import Event, Status
 from tests.conftest import FACTOR, phase_state
 
@@ -81,7 +83,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.ends = 0
         self.now = 1000.0
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(clocks.time, "time", lambda: self.now)
+        self.patch.setattr(time, "time", lambda: self.now)
         self.patch.setattr(clocks, "since_boot", lambda: self.now)
         self.patch.setattr(clocks, "boot_id", lambda: "boot")
 
@@ -193,7 +195,7 @@ class QueueMachine(RuleBasedStateMachine):
         job = self.running(run)
         known = next(one for one in self.jobs.values() if run in one.runs)
         try:
-            self.queues[which].finish(known.id, run, event, ExitCode.DONE, "")
+            self.queues[which].finish(known.id, run, RunEnd(event, ExitCode.DONE, ""))
         except StaleWorkerError:
             assert job is None
             return

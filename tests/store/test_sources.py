@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.errors import NotFoundError, UnavailableError, UsageError
+from kbjobs.errors import KbjobsError, NotFoundError, UnavailableError, UsageError
 from kbjobs.store.sources import Source, SourceFolder, check_source_id, list_sources
 
 
@@ -132,7 +132,7 @@ def check_damaged(folder: SourceFolder) -> None:
         folder.read()
     with pytest.raises(UnavailableError, match="damaged"):
         list_sources(folder.path.parent)
-    damaged = {}
+    damaged: dict[str, KbjobsError] = {}
     assert list_sources(folder.path.parent, damaged.__setitem__) == [good]
     assert list(damaged) == ["broken"]
     assert "damaged" in damaged["broken"].message

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from kbjobs.embedding.openai_tokens import Cl100kTokens
+from kbjobs.store import tagging
 from kbjobs.store.tagging import TaggedDocument
 from kbjobs.tagging import prompt as prompts
 from kbjobs.tagging.limits import DOCUMENT_TOKENS, TRIES, most_tokens
-from kbjobs.tagging.vocabulary import BUILT_IN, MAX_CATEGORIES, MAX_DESCRIPTION, Category, Vocabulary
+from kbjobs.tagging.preparedness import Category
+from kbjobs.tagging.vocabulary import BUILT_IN, MAX_CATEGORIES, MAX_DESCRIPTION, Vocabulary
 
 LEDGER: Any = None
 EVIL = TaggedDocument("id1", "root/ev\x1bil\u202e" + "x" * 500, "", "Evil", "")
@@ -24,7 +26,7 @@ def make(
     def texts(ledger: Any, doc_ids: Any) -> Iterator[tuple[str, str]]:
         return ((doc_id, text) for doc_id in doc_ids)
 
-    monkeypatch.setattr(prompts.store, "document_texts", texts)
+    monkeypatch.setattr(tagging, "document_texts", texts)
     return prompts.make_prompt(LEDGER, [EVIL] * count, "gpt-4o-mini", vocabulary)
 
 

@@ -52,7 +52,7 @@ def test_a_small_product_is_that_of_a_large_one(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_equal_rows_are_ordered_by_their_place() -> None:
-    matrix = np.ones((50, 4), dtype="<f4") / 2
+    matrix = np.full((50, 4), 0.5, dtype=np.float32)
     assert [row for row, _ in nearest(matrix, matrix[0], 7)] == list(range(7))
 
 

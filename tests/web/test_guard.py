@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -89,7 +90,7 @@ def test_a_large_body_is_not_taken(builder: Builder, api: httpx.Client) -> None:
     )
     assert answer.status_code == 413
 
-    def endless() -> object:
+    def endless() -> Iterator[bytes]:
         while True:
             yield b" " * 65536
 
@@ -97,7 +98,7 @@ def test_a_large_body_is_not_taken(builder: Builder, api: httpx.Client) -> None:
         answer = api.post(
             "/api/job-builder/parse",
             content=endless(),
-            headers={"Content-Type": "application/json"},  # type: ignore[arg-type]
+            headers={"Content-Type": "application/json"},
         )
         assert answer.status_code == 413
     except httpx.TransportError:  # it hung up before all was sent

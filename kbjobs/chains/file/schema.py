@@ -24,6 +24,10 @@ KEYWORDS = frozenset(
     | {"minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
     | {"allOf", "anyOf", "oneOf", "not"}
 )
+# What these hold: schemas by name, under the word of draft 7; a list of schemas; values, in which nothing is a schema.
+_OF_NAMES = {"properties": "properties", "patternProperties": "patternProperties", "$defs": "definitions"}
+_OF_CHOICES = frozenset({"allOf", "anyOf", "oneOf"})
+_OF_VALUES = frozenset({"enum", "examples", "required", "type", "const", "default"})
 
 
 def chain_schema() -> dict[str, Any]:
@@ -101,22 +105,18 @@ def _to_draft_7(schema: Any, prefix: str = "") -> Any:
         found["$ref"] = f"#/definitions/{prefix}{schema['$ref'].rpartition('/')[2]}"
         return found
     for key, value in schema.items():
-        if key in ("properties", "patternProperties"):
-            found[key] = {name: _to_draft_7(part, prefix) for name, part in value.items()}
-        elif key == "$defs":
-            found["definitions"] = {name: _to_draft_7(part, prefix) for name, part in value.items()}
-        elif key == "prefixItems":
+        if key == "prefixItems":
             found["items"] = [_to_draft_7(part, prefix) for part in value]
             found["additionalItems"] = _to_draft_7(schema.get("items", True), prefix)
         elif key == "items" and "prefixItems" in schema:
             continue
-        elif key in ("allOf", "anyOf", "oneOf"):
+        elif key in _OF_NAMES:
+            found[_OF_NAMES[key]] = {name: _to_draft_7(part, prefix) for name, part in value.items()}
+        elif key in _OF_CHOICES:
             found[key] = [_to_draft_7(part, prefix) for part in value if part.get("type") != "null"]
-        elif key == "default":
-            if value is not None:
+        elif key in _OF_VALUES:
+            if (key, value) != ("default", None):
                 found[key] = value
-        elif key in ("enum", "examples", "required", "type", "const"):
-            found[key] = value
         elif key in KEYWORDS:
             found[key] = _to_draft_7(value, prefix)
     return _flat(found)

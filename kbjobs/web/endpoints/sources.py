@@ -72,17 +72,8 @@ def search(asked: Asked) -> Any:
     def note(source_id: str, error: KbjobsError) -> None:
         notices.append(f"Left out: source {source_id}: {error.message}")
 
-    hits = sources.search(
-        asked.home,
-        asked.manager.settings,
-        query.words,
-        query.source or None,
-        query.count,
-        query.model or None,
-        notices.append,
-        note,
-        query.mode,
-    )
+    wanted = sources.Query(query.words, query.source or None, query.count, query.model or None, query.mode)
+    hits = sources.search(asked.home, asked.manager.settings, wanted, notices.append, note)
     return {"hits": [asdict(hit) for hit in hits], "notices": notices}
 
 

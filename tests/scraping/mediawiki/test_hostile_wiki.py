@@ -114,7 +114,7 @@ def test_a_list_without_end(home: Home, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_strange_pages_are_left_out(home: Home) -> None:
-    strange = [
+    strange: list[dict[str, Any]] = [
         {"pageid": "1"}, {"pageid": True}, {"pageid": -4}, {"pageid": 2**70}, {"lastrevid": None}, {"ns": 8},
         {"fullurl": "https://other.example.org/x"}, {"fullurl": "file:///etc/passwd"}, {"fullurl": 7},
         {"redirect": True}, {"missing": True}, {"fullurl": "http://[::1"},

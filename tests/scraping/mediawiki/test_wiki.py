@@ -217,7 +217,8 @@ def test_a_wiki_that_lags_is_left_alone(home: Home, wiki: WikiServer, monkeypatc
 
 
 def test_a_page_that_lags_is_asked_for_again(home: Home, wiki: WikiServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    parse, refused = api.WikiApi.ask, []
+    parse = api.WikiApi.ask
+    refused: list[int] = []
 
     async def ask(self: api.WikiApi, **parameters: Any) -> dict[str, Any]:
         if parameters["action"] == "parse" and len(refused) < 3:

@@ -1,0 +1,102 @@
+"""What a worker tells while it works: progress, and so the heartbeat by which the daemon knows that it lives."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from dataclasses import replace
+from typing import NoReturn
+
+from kbjobs.settings import Home
+from kbjobs.store.jobs import Job, Report
+from kbjobs.store.queue import Queue, StaleWorkerError
+
+WRITE_SECONDS = 0.3  # between two writes of progress, and two looks at the request to cancel or to pause
+LOST = 70  # exit status of a worker whose run was ended by someone else
+
+log = logging.getLogger("kbjobs.worker")
+
+
+def stop_at_once() -> NoReturn:
+    """End the process of a run that was declared dead: nothing may be changed any more, not even by what tidies up."""
+    log.error("this run was declared dead: stopping at once, changing nothing")
+    os._exit(LOST)
+
+
+class ProgressWriter:
+    """A thread that writes the newest report to the state and learns of the request to cancel or to pause.
+
+    It has a connection of its own, without a sync to disk at each write: progress may be lost with the power.
+    Whoever puts the end of a phase on record holds ``writing``, so that no older report is written over it.
+    """
+
+    def __init__(self, home: Home, job: Job, run_id: str) -> None:
+        self._home, self._job, self._run_id = home, job, run_id
+        self._started = time.monotonic()
+        self._report: Report | None = None
+        self._dimension: int | None = None
+        self._operation: str | None = None
+        self._steps = 0
+        self._lock = threading.Lock()
+        self.writing = threading.Lock()
+        self._ended = threading.Event()
+        self.stop_requested = threading.Event()
+        self.time_limit_reached = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="progress-writer", daemon=True)
+
+    @property
+    def duration(self) -> float:
+        """Seconds of all attempts, by a clock that nobody can set."""
+        return self._job.duration + time.monotonic() - self._started
+
+    def start(self) -> None:
+        """Begin to write. Raises what opening the state raises."""
+        self._queue = Queue(self._home.state_file)
+        self._queue.relax_durability()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what is left and end."""
+        self._ended.set()
+        self._thread.join()
+
+    def report(self, report: Report) -> None:
+        """Take the newest report."""
+        with self._lock:
+            self._report = report
+
+    def works_on(self, dimension: int | None, operation: str) -> None:
+        """Take what the running phase does, and on vectors of which dimension."""
+        with self._lock:
+            self._dimension, self._operation = dimension, operation
+
+    def saved(self, steps: int) -> None:
+        """Count steps that are safe on disk."""
+        with self._lock:
+            self._steps += steps
+
+    def _run(self) -> None:
+        queue, saved = self._queue, self._job.saved
+        last = False
+        while not last:
+            last = self._ended.wait(WRITE_SECONDS)
+            if replace(self._job, duration=self.duration).is_out_of_time():
+                self.time_limit_reached.set()
+            try:
+                with self.writing:
+                    with self._lock:
+                        report, steps = self._report, self._steps
+                        dimension, operation = self._dimension, self._operation
+                    is_to_stop = queue.record_progress(
+                        self._job.id, self._run_id, saved + steps, self.duration, report, dimension, operation
+                    )
+                if is_to_stop:
+                    self.stop_requested.set()
+            except StaleWorkerError:
+                stop_at_once()
+            except Exception as error:  # noqa: BLE001 — whatever a phase reports, the heart must go on beating
+                # Progress is not worth the job's life; a full disk will be met by the job itself.
+                log.warning("progress was not written: %s", error)
+        queue.close()
