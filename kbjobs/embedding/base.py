@@ -42,9 +42,11 @@ class Embedder(Protocol):
     max_tokens: int
     """The window that passages are cut for: tokens, special ones included. A model may read more."""
 
-    engine: str
-    """What runs the model: ``openvino-bf16``, ``openvino-f32``, ``onnxruntime-f32``,
-    ``sentence-transformers`` or ``openai``."""
+    @property
+    def engine(self) -> str:
+        """What runs the model: ``openvino-bf16``, ``openvino-f32``, ``onnxruntime-f32``,
+        ``sentence-transformers``, ``openai``, or ``ray`` with those of its actors."""
+        ...
 
     @property
     def commit_tokens(self) -> int:

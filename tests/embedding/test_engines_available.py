@@ -15,7 +15,7 @@ from kbjobs.embedding.dimensions import DIMENSIONS, LOCAL_DIMENSIONS, list_dimen
 from kbjobs.embedding.engines import ENGINES, check_engine
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.errors import KbjobsError, MissingRequirementError, UsageError
-from kbjobs.settings import SETTINGS
+from kbjobs.known_settings import SETTINGS
 
 from .conftest import MINILM
 
