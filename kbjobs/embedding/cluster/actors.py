@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import platform
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -35,7 +34,6 @@ _LIBRARIES = ("ray", "numpy", "tokenizers", "openvino", "onnxruntime", "torch")
 class Sight:
     """What an actor sees of its node."""
 
-    host: str
     versions: dict[str, str]
     pid: int
     has_model: bool = False
@@ -161,7 +159,7 @@ class EmbeddingActor:
         return vectors
 
     def _see(self, *, has_model: bool = False, refusal: str = "") -> Sight:
-        return Sight(socket.gethostname(), describe_versions(), os.getpid(), has_model, refusal)
+        return Sight(describe_versions(), os.getpid(), has_model, refusal)
 
 
 def _say(error: Exception) -> str:

@@ -64,6 +64,11 @@ class ClusterEmbedder:
         return f"ray ({', '.join(self._pool.engines())})"
 
     @property
+    def ready(self) -> int:
+        """How many actors are ready now."""
+        return self._pool.ready
+
+    @property
     def tokenizer(self) -> tokenizers.Tokenizer:
         """The model's tokenizer without truncation or padding, for counting tokens."""
         return load_tokenizer(self._folder)
@@ -151,7 +156,7 @@ class ClusterEmbedder:
                 vectors[index] = answer[0]
         if reasons:
             first = min(reasons)
-            raise EmbeddingError(first, reasons[first], vectors, sorted(reasons))
+            raise EmbeddingError(first, reasons[first], vectors, sorted(reasons), reasons)
         return vectors
 
     def _send_alone(self, text: str) -> NDArray[np.float32] | Failure:

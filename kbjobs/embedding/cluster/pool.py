@@ -32,6 +32,7 @@ from kbjobs.wording import counted
 log = logging.getLogger(__name__)
 
 _NODES_SECONDS = 2.0  # between two looks at which nodes there are
+_SILENCE_SECONDS = 10.0  # that a cluster may be silent, however short the wait
 _STOP_SECONDS = 5.0  # in which what is on its way may come when the job is to stop
 
 
@@ -71,6 +72,11 @@ class Pool:
     def actors(self) -> int:
         """How many actors there are to be."""
         return self._limit
+
+    @property
+    def ready(self) -> int:
+        """How many are ready now."""
+        return self._count("ready")
 
     def open(self, tell: Tell) -> None:
         """Start actors on all nodes, and wait until the first is ready.
@@ -173,7 +179,7 @@ class Pool:
 
     def _notice_silence(self) -> None:
         silent = time.monotonic() - self._heard_at
-        if self._failure is None and silent > self._room.wait:
+        if self._failure is None and silent > max(self._room.wait, _SILENCE_SECONDS):
             self._fail_lost(f"no answer for {silent:.0f} s")
 
     def _hear(self) -> None:
@@ -302,13 +308,14 @@ class Pool:
             hint = "Mend that, and kbjobs resume goes on."
             self._fail(KbjobsError(f"no node of the Ray cluster can be used: {reasons}", hint))
         elif now - self._reached_at > self._room.wait:
-            alive = [node for node in self._nodes.values() if node.is_alive]
-            if alive:
-                reason = f"{counted(len(alive), 'node')} had no free CPU for {self._room.wait:.0f} s"
-                hint = "See ray status: other jobs may have them. kbjobs resume goes on; setting ray.wait waits longer."
-                self._fail(JobInterrupted(f"no actor could be started: {reason}", hint))
-            else:
-                self._fail_lost("it has no node with CPUs left")
+            count = sum(node.is_alive for node in self._nodes.values())
+            reason = f"no CPU of its {counted(count, 'node')} was free" if count else "it has no node with CPUs"
+            self._fail(
+                JobInterrupted(
+                    f"{self._connection.describe()} has no room: {reason} for {self._room.wait:.0f} s",
+                    "ray status shows its nodes and what they do. kbjobs resume goes on; the setting ray.wait waits longer.",
+                )
+            )
 
     def _all_alive_refuse(self) -> bool:
         refusing = {seat.node.id for seat in self._seats if seat.refusal}

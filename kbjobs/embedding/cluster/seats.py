@@ -196,7 +196,7 @@ def _compare_versions(seat: Seat, sight: Sight) -> str:
         if sight.versions.get(name) != found
     ]
     versions = ", ".join(f"{name} {found}" for name, found in sight.versions.items())
-    log.info("%s (%s): %s", seat.name, sight.host, versions)
+    log.info("%s: %s", seat.name, versions)
     if others:
         log.warning("%s has other versions: %s; parity decides whether it is used", seat.name, ", ".join(others))
     return ""
