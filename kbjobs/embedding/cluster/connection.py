@@ -6,16 +6,15 @@ import contextlib
 import logging
 import os
 import secrets
-import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from kbjobs.embedding.cluster.address import LOCAL, RAY_AUTH_TOKEN, split_address
 from kbjobs.embedding.cores import count_usable_cores
@@ -30,11 +29,15 @@ _START_SECONDS = 120.0  # within which a cluster that answers must have let us i
 _END_SECONDS = 10.0
 _LOOK_SECONDS = 0.2
 _FOLDER = "kbjobs-ray-"
-_OLD_SECONDS = 60.0  # a folder that is younger may not have its lock yet
 _PATIENCE = {
     # Without an answer of the cluster's head Ray would end this process after a minute. The job's own limit is
     # setting ray.wait, and its end has to be recorded.
     "RAY_gcs_rpc_server_reconnect_timeout_s": "86400",
+}
+_ALONE = {
+    # As Ray does it on macOS: every port on the loopback alone. Elsewhere it takes 127.0.0.1 for the machine's address
+    # in the network, and listens on all interfaces (ray/_private/services.py, resolve_ip_for_localhost).
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}  # no report goes to Ray's makers
 
@@ -91,6 +94,7 @@ def connect(address: str, token: str | None, wait: float, tell: Tell) -> Connect
 def _start_local(tell: Tell) -> Connection:
     tell("starting a local Ray cluster")
     # Whoever reaches a port of Ray's can run code: they are open to this machine alone, and to who knows the token.
+    os.environ.update(_ALONE)
     os.environ[_MODE] = "token"
     os.environ[RAY_AUTH_TOKEN] = secrets.token_hex(32)
     folder = _LocalFolder()
@@ -206,24 +210,18 @@ def _explain(error: BaseException, where: str) -> KbjobsError:
 
 
 class _LocalFolder:
-    """Where a cluster of our own keeps its sockets and logs; removed with it, or by the next one after a kill."""
+    """Where a cluster of our own keeps its sockets and logs; removed with it, even where this process is killed."""
 
     def __init__(self) -> None:
-        for left in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
-            _remove_abandoned(left)
         self.path = Path(tempfile.mkdtemp(prefix=_FOLDER))
-        self._lock = FileLock(self.path / "lock")
-        self._lock.acquire()
+        self._caretaker = subprocess.Popen(
+            [sys.executable, "-I", str(Path(__file__).with_name("caretaker.py")), str(self.path), str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env={},  # nor is it found, and killed, as what a worker has left behind
+            start_new_session=True,
+        )
 
     def remove(self) -> None:
-        self._lock.release()
-        shutil.rmtree(self.path, ignore_errors=True)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    with contextlib.suppress(OSError, Timeout):
-        stat = folder.lstat()
-        if stat.st_uid != os.getuid() or time.time() - stat.st_mtime < _OLD_SECONDS or folder.is_symlink():
-            return
-        with FileLock(folder / "lock", timeout=0):
-            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._caretaker.communicate(timeout=_END_SECONDS)

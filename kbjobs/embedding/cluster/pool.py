@@ -313,7 +313,7 @@ class Pool:
             self._fail(
                 JobInterrupted(
                     f"{self._connection.describe()} has no room: {reason} for {self._room.wait:.0f} s",
-                    "ray status shows its nodes and what they do. kbjobs resume goes on; the setting ray.wait waits longer.",
+                    "ray status shows its nodes and their load. kbjobs resume goes on; setting ray.wait waits longer.",
                 )
             )
 

@@ -93,7 +93,7 @@ class Seat:
     is_reserved: bool = False
     """For a block that is to be alone on it."""
     is_reached: bool = False
-    """Whether an actor has answered from it."""
+    """Whether the actor has answered once: before, it may be waiting for free CPUs."""
     deaths: int = 0
     died: threading.Event = field(default_factory=threading.Event)
 
@@ -160,6 +160,7 @@ def start_actor(caller: Caller, seat: Seat, work: Work) -> None:
     """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+    seat.is_reached = False
     seat.actor = (
         caller.ray.remote(EmbeddingActor)
         .options(
