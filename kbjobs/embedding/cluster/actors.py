@@ -158,6 +158,11 @@ class EmbeddingActor:
             return Failure(_say(error))
         return vectors
 
+    def embed_query(self, text: str) -> Vectors:
+        """Embed a search query: float32 of shape (dimension,)."""
+        vector: Vectors = self._embedder.embed_query(text)
+        return vector
+
     def _see(self, *, has_model: bool = False, refusal: str = "") -> Sight:
         return Sight(describe_versions(), os.getpid(), has_model, refusal)
 

@@ -96,8 +96,10 @@ class ClusterEmbedder:
         return answer
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
-        """A query is not worth the way: :func:`kbjobs.embedding.choose.load_embedder` loads the model for it."""
-        raise NotImplementedError
+        """Embed a search query; see :meth:`kbjobs.embedding.base.Embedder.embed_query`."""
+        with self._pool.take() as seat:
+            vector: NDArray[np.float32] = self._pool.caller.call(seat.actor.embed_query, text)
+        return vector
 
     def leaves_time(self) -> bool:
         """As :meth:`kbjobs.embedding.base.Embedder.leaves_time`: it is embedded elsewhere."""

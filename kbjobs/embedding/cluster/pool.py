@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 _NODES_SECONDS = 2.0  # between two looks at which nodes there are
 _SILENCE_SECONDS = 10.0  # that a cluster may be silent, however short the wait
+_DEPARTURE_SECONDS = 30.0  # after which a node that is said to be dead, and is listed, is tried again
 _STOP_SECONDS = 5.0  # in which what is on its way may come when the job is to stop
 
 
@@ -115,19 +116,15 @@ class Pool:
             Closing: nothing is to be begun any more.
         """
         with self._changed:
-            while (seat := self._find(alone)) is None:
-                self.check()
-                if self._stopped_at is not None:
-                    raise Closing
-                self._changed.wait(LOOK_SECONDS)
+            while (seat := self._find(alone)) is None or (alone and not self._clear(seat)):
+                self._wait()
             seat.blocks += 1
-            seat.is_reserved = alone
         try:
             yield seat
         finally:
             with self._changed:
                 seat.blocks -= 1
-                seat.is_reserved = False
+                seat.is_reserved = seat.is_reserved and not alone
                 self._changed.notify_all()
 
     def bury(self, seat: Seat, actor: Any, error: Exception) -> None:
@@ -162,11 +159,33 @@ class Pool:
             seat.died.set()
             self._kill(seat)
 
+    def _wait(self) -> None:
+        """Wait until something has changed. Raises as :meth:`take`."""
+        self.check()
+        if self._stopped_at is not None:
+            raise Closing
+        self._changed.wait(LOOK_SECONDS)
+
     def _find(self, alone: bool) -> Seat | None:
-        """The ready seat with the fewest blocks that may take one more."""
-        most = 1 if alone else BLOCKS_AT_ONCE
-        free = [seat for seat in self._seats if seat.state == "ready" and not seat.is_reserved and seat.blocks < most]
+        """The ready seat with the fewest blocks, where it may take one more or is to be cleared."""
+        free = [
+            seat
+            for seat in self._seats
+            if seat.state == "ready" and not seat.is_reserved and (alone or seat.blocks < BLOCKS_AT_ONCE)
+        ]
         return min(free, key=lambda seat: (seat.blocks, seat.number), default=None)
+
+    def _clear(self, seat: Seat) -> bool:
+        """Reserve a seat, and wait until it has no block; False where its actor has died meanwhile."""
+        seat.is_reserved = True
+        try:
+            while seat.blocks and seat.state == "ready":
+                self._wait()
+        except BaseException:
+            seat.is_reserved = False
+            raise
+        seat.is_reserved = seat.state == "ready"
+        return seat.is_reserved
 
     def _count(self, state: str) -> int:
         return sum(seat.state == state for seat in self._seats)
@@ -216,7 +235,9 @@ class Pool:
         alive = {node["NodeID"]: node for node in found if node["Alive"]}
         for node in self._nodes.values():
             if node.is_alive and node.id not in alive:
-                node.is_alive = False
+                with self._changed:
+                    node.is_alive = False
+                    self._changed.notify_all()
                 log.warning("node %s has left the cluster", node.address)
         for key in sorted(alive.keys() - self._nodes.keys()):
             if spare := plan_seats(alive[key]["Resources"], self._room.cpus):
@@ -253,8 +274,10 @@ class Pool:
                 return
             except NodeDied as error:
                 log.warning("%s: %s", seat.name, error)
-                break
+                self._await_departure(seat.node)
+                continue
             except ActorDied as error:
+                self._kill(seat)  # it may still be waiting for CPUs
                 seat.deaths += 1
                 log.warning("%s died at its start: %s", seat.name, error)
                 if seat.deaths >= DEATHS:
@@ -273,6 +296,11 @@ class Pool:
             seat.state = "gone"
             self._changed.notify_all()
         self._kill(seat)
+
+    def _await_departure(self, node: Node) -> None:
+        """Wait until the list of nodes says what an actor has said, so that no other is started on a dead node."""
+        with self._changed:
+            self._changed.wait_for(lambda: not node.is_alive or self._is_closing, _DEPARTURE_SECONDS)
 
     def _serve(self, seat: Seat) -> None:
         """Let a proven actor work until it has died."""
