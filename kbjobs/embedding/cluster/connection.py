@@ -127,8 +127,8 @@ def _await_head(address: str, wait: float, tell: Tell) -> None:
             if time.monotonic() > deadline:
                 raise JobInterrupted(
                     f"there is no Ray cluster at {address} ({error.strerror or error})",
-                    "Start it there with ray start --head, then kbjobs resume goes on; or leave out RAY_ADDRESS and"
-                    " --ray-address, and a cluster is started on this machine.",
+                    "Start it there with ray start --head. A job that is submitted without RAY_ADDRESS, --ray-address"
+                    " and ray.address has one started on this machine.",
                 ) from error
             time.sleep(_LOOK_SECONDS)
         else:
@@ -171,9 +171,7 @@ def _begin(tell: Tell, **arguments: Any) -> _Session:
     except ImportError as error:
         raise MissingRequirementError(f"ray cannot be imported: {error}", 'pip install "kbjobs[ray]"') from error
     if ray.is_initialized():
-        raise JobInterrupted(
-            "a Ray cluster went away earlier in this job", "Go on with kbjobs resume when it is there again."
-        )
+        raise JobInterrupted("a Ray cluster went away earlier in this job", "What was embedded is kept.")
     where = arguments["address"]
     session = _Session(ray, arguments)
     deadline = time.monotonic() + _START_SECONDS
@@ -205,7 +203,7 @@ def _explain(error: BaseException, where: str) -> KbjobsError:
     return JobInterrupted(
         f"the Ray cluster at {where} cannot be used: {first}",
         "Is this machine a node of it (ray start --address=HOST:6379 --num-cpus=0)? A cluster with token authentication"
-        f" needs its token: kbjobs config set-secret {RAY_AUTH_TOKEN}. Then kbjobs resume goes on.",
+        f" needs its token: kbjobs config set-secret {RAY_AUTH_TOKEN}.",
     )
 
 

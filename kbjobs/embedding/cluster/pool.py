@@ -214,7 +214,7 @@ class Pool:
         self._fail(
             JobInterrupted(
                 f"{self._connection.describe()} has gone away: {reason}",
-                "What was embedded is kept. When the cluster is there again, kbjobs resume goes on.",
+                "What was embedded is kept.",
             )
         )
 
@@ -341,7 +341,7 @@ class Pool:
             self._fail(
                 JobInterrupted(
                     f"{self._connection.describe()} has no room: {reason} for {self._room.wait:.0f} s",
-                    "ray status shows its nodes and their load. kbjobs resume goes on; setting ray.wait waits longer.",
+                    "ray status shows its nodes and their load; the setting ray.wait waits longer.",
                 )
             )
 

@@ -112,7 +112,7 @@ def test_a_cluster_that_goes_away_ends_the_job_interrupted_and_a_new_one_goes_on
     said = json.loads(next(line for line in out.splitlines() if line.startswith("{")))
     assert said["kind"] == "JobInterrupted", said
     assert f"the Ray cluster at {cluster.address} has gone away" in said["error"]
-    assert "kbjobs resume" in said["hint"]
+    assert "is kept" in said["hint"]
     other = RayCluster(tmp_path)
     try:
         add_node(other, engines, notes)

@@ -100,5 +100,6 @@ def test_a_cluster_without_room_or_that_is_not_there_ends_the_job_interrupted(
     assert "kbjobs resume 1" in none
     absent = inside(*command, "--ray-address", "127.0.0.1:6399", check=10)
     assert "there is no Ray cluster at 127.0.0.1:6399 (Connection refused)" in absent.stderr
+    assert "Start it there with ray start --head" in absent.stderr
     assert "kbjobs resume 2" in absent.stderr
     assert json.loads(inside("status", "2", "--json").stdout)["status"] == "interrupted"
