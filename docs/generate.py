@@ -16,8 +16,8 @@ import typer
 from kbjobs.chains.file.reading import read_built_in_chains
 from kbjobs.cli import app
 from kbjobs.commands._submitting import SUBMIT_PANEL
+from kbjobs.known_settings import SETTINGS
 from kbjobs.phases.registry import job_types
-from kbjobs.settings import SETTINGS
 
 DOCS = Path(__file__).resolve().parent
 BEGIN, END = "<!-- generated: settings -->", "<!-- end -->"

@@ -98,6 +98,15 @@ class TransientError(KbjobsError):
     """A transient error, such as a server that is busy: with ``--retries`` the job is tried again later."""
 
 
+class JobInterrupted(TransientError):
+    """Raised inside a phase that cannot go on now, and could later: its job ends as interrupted, to be resumed.
+
+    With ``--retries`` it goes on by itself.
+    """
+
+    exit_code = ExitCode.INTERRUPTED
+
+
 class DownloadError(KbjobsError):
     """What a server sends cannot be used: of another size or hash than announced, or from where it must not come."""
 

@@ -19,7 +19,8 @@ import pytest
 
 from kbjobs.api import JobManager
 from kbjobs.daemon.launching import is_running, stop_daemon
-from kbjobs.settings import HOME_VARIABLE, SETTINGS, Home
+from kbjobs.known_settings import SETTINGS
+from kbjobs.settings import HOME_VARIABLE, Home
 from kbjobs.store.jobs import Job
 from kbjobs.store.phase_state import PhaseState
 from tests.servers.hub_server import HubServer
@@ -55,7 +56,7 @@ def home(tmp_path: Path, engines: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.setenv(HOME_VARIABLE, str(home.path))
     monkeypatch.setenv("KBJOBS_MODEL", MODEL)
     monkeypatch.setenv("TERM", "dumb")
-    others = ("OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "PINECONE_CONTROLLER_HOST")
+    others = ("OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "PINECONE_CONTROLLER_HOST", "RAY_ADDRESS")
     for name in ("OPENAI_API_KEY", "PINECONE_API_KEY", "PINECONE_ADDITIONAL_HEADERS", *others):
         monkeypatch.delenv(name, raising=False)  # no test asks the real one
     monkeypatch.delenv("HF_TOKEN", raising=False)

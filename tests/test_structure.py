@@ -54,6 +54,7 @@ FLOORS = [
     {"store"},
     {"credentials", "prices"},
     {"settings"},
+    {"known_settings"},
     {"config_file"},
     {"crashpoints", "errors", "mounts", "retry_after", "version", "wording"},
 ]
@@ -63,7 +64,7 @@ HEAVY = {
     "transformers", "tokenizers", "numpy", "pydantic", "sqlite_utils", "selectolax",
     "tree_sitter", "tree_sitter_toml", "py3langid", "pypdfium2", "httpx", "httpcore", "protego", "zstandard",
     "obstore", "ijson", "umap", "threadpoolctl", "starlette", "uvicorn", "jinja2", "sse_starlette", "tomlkit",
-    "ctranslate2", "sentencepiece",
+    "ctranslate2", "sentencepiece", "ray",
 }  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

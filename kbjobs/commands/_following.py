@@ -120,7 +120,8 @@ def summary(job: Job) -> str:
     if job.status is Status.FAILED:
         text += f": {job.error or job.message}"
         return f"{text}\nGo on with kbjobs resume {job.id}." if len(job.phases) > 1 else text
-    text += f": {job.message}" if job.message and job.message != str(job.status) else ""
+    told = (job.error if job.status is Status.INTERRUPTED else None) or job.message
+    text += f": {told}" if told and told != str(job.status) else ""
     if job.status in (Status.CANCELLED, Status.INTERRUPTED):
         text += f"\nGo on with kbjobs resume {job.id}."
     return text

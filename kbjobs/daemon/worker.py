@@ -27,7 +27,7 @@ from kbjobs.crashpoints import crash_point
 from kbjobs.daemon.processes import RUN_VARIABLE
 from kbjobs.daemon.progress_writer import LOST, ProgressWriter, stop_at_once
 from kbjobs.daemon.waking import nudge
-from kbjobs.errors import ExitCode, JobCancelled, JobWaits, KbjobsError, TransientError
+from kbjobs.errors import ExitCode, JobCancelled, JobInterrupted, JobWaits, KbjobsError, TransientError
 from kbjobs.phases.registry import job_type
 from kbjobs.settings import Home, Settings
 from kbjobs.store import history
@@ -295,9 +295,10 @@ def _record(home: Home, queue: Queue, job: Job, run_id: str, outcome: _Outcome, 
         known = _explain(error, queue.path.parent)
         log.error("failed: %s", error, exc_info=error)
         code = known.exit_code if known else ExitCode.FAILED
+        event = Event.INTERRUPT if isinstance(error, JobInterrupted) else Event.FAIL
         text = (known.message if known else f"{type(error).__name__}: {error}").strip()
         hint = known.hint if known else f"The traceback is in the log: kbjobs logs {job.id}"
-        finish(RunEnd(Event.FAIL, code, text, f"{text}\n{hint}"), phases=phases)
+        finish(RunEnd(event, code, text, f"{text}\n{hint}"), phases=phases)
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from kbjobs.errors import KbjobsError, TransientError
@@ -42,9 +42,11 @@ class Embedder(Protocol):
     max_tokens: int
     """The window that passages are cut for: tokens, special ones included. A model may read more."""
 
-    engine: str
-    """What runs the model: ``openvino-bf16``, ``openvino-f32``, ``onnxruntime-f32``,
-    ``sentence-transformers`` or ``openai``."""
+    @property
+    def engine(self) -> str:
+        """What runs the model: ``openvino-bf16``, ``openvino-f32``, ``onnxruntime-f32``,
+        ``sentence-transformers``, ``openai``, or ``ray`` with those of its actors."""
+        ...
 
     @property
     def commit_tokens(self) -> int:
@@ -119,10 +121,19 @@ class EmbeddingError(KbjobsError):
     """A text could not be turned into a vector.
 
     Where ``vectors`` is given it has a row for each text of the call, and all but the rows ``unusable`` are good.
+    ``reasons`` says why of each such row, where they differ.
     """
 
-    def __init__(self, index: int, reason: str, vectors: Vectors | None = None, unusable: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        index: int,
+        reason: str,
+        vectors: Vectors | None = None,
+        unusable: Sequence[int] = (),
+        reasons: Mapping[int, str] | None = None,
+    ) -> None:
         super().__init__(f"text {index} gave no vector: {reason}")
+        self.reasons = reasons or {}
         self.index = index
         self.vectors = vectors
         self.unusable = frozenset(unusable)

@@ -8,18 +8,22 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kbjobs.embedding.base import Embedder
 from kbjobs.embedding.catalogue import find_known, find_model
-from kbjobs.embedding.engines import check_engine, has_openvino, has_torch, suggest_engine
+from kbjobs.embedding.engines import RAY, check_engine, has_openvino, has_torch, suggest_engine
 from kbjobs.embedding.identity import model_key, weights_hash
 from kbjobs.embedding.model_folder import ModelFolder
-from kbjobs.embedding.parity import agrees
+from kbjobs.embedding.parity import PARITY_TEXTS, agrees
 from kbjobs.embedding.prepared_model import (
     NotConvertibleError,
     PreparedModel,
     prepare,
     read_prepared,
 )
+from kbjobs.embedding.references import find_reference
 from kbjobs.embedding.sentence_transformers_engine import SentenceTransformersEmbedder
 from kbjobs.embedding.token_embedder import TokenEmbedder
 from kbjobs.embedding.trial import Trial, doubt_trial, open_light_engine, read_trial, run_trial, write_trial
@@ -39,14 +43,21 @@ def load_embedder(name: str, models_dir: Path, cache_dir: Path, engine: str = "a
         name: as :func:`kbjobs.embedding.catalogue.find_model` takes it.
         models_dir: where kbjobs keeps downloaded models.
         cache_dir: where converted models and measurements are kept; may be deleted at any time.
-        engine: one of :data:`kbjobs.embedding.engines.ENGINES`.
+        engine: one of :data:`kbjobs.embedding.engines.ENGINES`; ``ray`` is what is best on this machine, since
+            a cluster only embeds what :mod:`kbjobs.embedding.cluster` sends it.
 
     Raises:
         NotFoundError, MissingRequirementError: as :func:`find_model`, or an engine's package is missing.
         UsageError: there is no such engine, or it cannot run this model.
     """
+    engine = "auto" if engine == RAY else engine
     folder = find_model(name, models_dir)
     check_engine(engine, folder)
+    return load_folder(folder, cache_dir, engine)
+
+
+def load_folder(folder: ModelFolder, cache_dir: Path, engine: str = "auto") -> Embedder:
+    """Load a model whose folder is known, as :func:`load_embedder` does."""
     weights = weights_hash(folder, cache_dir)
     key = model_key(folder, weights)
     _warn_of_other_weights(folder, weights)
@@ -55,6 +66,27 @@ def load_embedder(name: str, models_dir: Path, cache_dir: Path, engine: str = "a
     if engine == "auto" and _prefers_sentence_transformers(folder):
         return SentenceTransformersEmbedder(folder, key)
     return _LightChoice(folder, weights, key, cache_dir / key, engine).load()
+
+
+def read_reference(folder: ModelFolder, cache_dir: Path) -> NDArray[np.float32]:
+    """The vectors of the parity set that engines on any machine are compared with, shape (24, dimension).
+
+    Those that come with kbjobs, else those that are made when the model is first prepared on this machine.
+    """
+    weights = weights_hash(folder, cache_dir)
+    published = find_reference(folder, weights)
+    if published is not None:
+        return published
+    model_dir = cache_dir / model_key(folder, weights)
+    prepared = read_prepared(folder, weights, model_dir)
+    if prepared is not None:
+        return prepared.reference
+    embedder = load_folder(folder, cache_dir)
+    try:
+        prepared = read_prepared(folder, weights, model_dir)
+        return prepared.reference if prepared is not None else embedder.embed(PARITY_TEXTS)
+    finally:
+        embedder.close()
 
 
 def review_choice(embedder: Embedder, cache_dir: Path) -> None:

@@ -7,16 +7,24 @@ import os
 import platform
 from pathlib import Path
 
+_limit: int | None = None
+
+
+def limit_cores(cores: int) -> None:
+    """Have no more than so many counted in this process from now on: all that it was given of a shared machine."""
+    global _limit
+    _limit = cores
+
 
 def count_usable_cores() -> int:
-    """Count the cores of the affinity mask, capped by the control group's quota; at least 1."""
+    """Count the cores of the affinity mask, capped by the control group's quota and :func:`limit_cores`; at least 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
         cores = min(cores, -(-int(quota) // int(period)))
     except (OSError, ValueError):
         pass  # no control group, or "max": no quota
-    return max(1, cores)
+    return max(1, min(cores, _limit or cores))
 
 
 def describe_processor() -> str:

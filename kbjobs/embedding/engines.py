@@ -9,8 +9,11 @@ from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.embedding.transformer_config import NotBuildableError, read_transformer
 from kbjobs.errors import MissingRequirementError, UsageError
 
-Engine = Literal["auto", "openvino", "onnxruntime", "sentence-transformers"]
-"""What ``engine=`` and ``--engine`` may be. ``auto`` is a GPU where there is one, else the best that passes."""
+Engine = Literal["auto", "openvino", "onnxruntime", "sentence-transformers", "ray"]
+"""What ``engine=`` and ``--engine`` may be. ``auto`` is a GPU where there is one, else the best that passes;
+``ray`` is that on each node of a Ray cluster."""
+
+RAY = "ray"
 
 ENGINES: tuple[str, ...] = get_args(Engine)
 
@@ -25,6 +28,11 @@ def has_torch() -> bool:
 def has_openvino() -> bool:
     """Whether openvino is installed (it is not imported)."""
     return find_spec("openvino") is not None
+
+
+def has_ray() -> bool:
+    """Whether ray is installed (it is not imported)."""
+    return find_spec("ray") is not None
 
 
 def suggest_engine(engine: str) -> str:
@@ -76,9 +84,11 @@ def check_engine(engine: str, folder: ModelFolder) -> None:
         raise UsageError(f"there is no engine {engine!r}", f"engines: {', '.join(ENGINES)}")
     if engine == "sentence-transformers" and not has_torch():
         raise MissingRequirementError("the engine sentence-transformers is not installed", _install("torch"))
-    if engine == "auto":
+    if engine == RAY and not has_ray():
+        raise MissingRequirementError("the engine ray is not installed", _install("ray"))
+    if engine in ("auto", RAY):
         check_runnable(folder)
-    if engine in ("auto", "sentence-transformers"):
+    if engine in ("auto", RAY, "sentence-transformers"):
         return
     if not folder.is_plain:
         kind = ", ".join(folder.other_modules) or f"{folder.pooling} pooling"

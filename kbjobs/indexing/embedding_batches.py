@@ -111,15 +111,16 @@ class BatchEmbedding:
         if error.vectors is not None:
             good = [row for row in range(len(batch)) if row not in error.unusable]
             self._keep([batch[row] for row in good], error.vectors[good])
-            failed = [batch[row] for row in sorted(error.unusable)]
+            failed = sorted(error.unusable)
         elif len(batch) == 1:
-            failed = batch
+            failed = [0]
         else:
             log.warning("a batch of %d texts failed (%s); trying its halves", len(batch), error.message)
             middle = len(batch) // 2
             self._halves.extendleft((batch[middle:], batch[:middle]))
             return 0
-        for text, content in zip(failed, self._read(failed), strict=True):
-            log.warning("not embedded: %s…: %s", content[:60], error.message)
+        texts = [batch[row] for row in failed]
+        for row, text, content in zip(failed, texts, self._read(texts), strict=True):
+            log.warning("not embedded: %s…: %s", content[:60], error.reasons.get(row, error.message))
             self.failed.append(text.text_hash)
         return len(batch)

@@ -32,6 +32,7 @@ from kbjobs.store.sources import SourceFolder
 from kbjobs.wording import counted, duration
 
 if TYPE_CHECKING:
+    from kbjobs.embedding.base import Embedder
     from kbjobs.store.profiles import OlderCut
 
 
@@ -43,6 +44,9 @@ class IndexOfflineParams(Params):
         None, description=f"Use the model that is configured for this dimension: {list_dimensions(LOCAL_DIMENSIONS)}."
     )
     engine: Engine | None = Field(None, description="What computes the vectors; default: the setting 'engine'.")
+    ray_address: str | None = Field(
+        None, description="Cluster of --engine ray; default: the setting ray.address, RAY_ADDRESS, or one is started."
+    )
     recut: bool = Field(False, description="Read and cut every document again, and embed what comes out new.")
     force: bool = Field(False, description="Read and embed everything again, whatever the ledger holds.")
     limit: int | None = Field(None, ge=1, description="Index at most N documents; removes none.")
@@ -61,7 +65,7 @@ def fill(home: Home, settings: Settings, params: IndexOfflineParams) -> Plan:
     name = params.model
     if name is None:
         name = settings.text("model" if params.dimension is None else f"model_{params.dimension}")
-    if params.download and (fetched := _fill_absent(home, name, params)) is not None:
+    if params.download and (fetched := _fill_absent(home, settings, name, params)) is not None:
         return fetched
     model = check_model(name, home.models)
     if params.dimension is not None and params.dimension != model.dimension:
@@ -69,15 +73,32 @@ def fill(home: Home, settings: Settings, params: IndexOfflineParams) -> Plan:
             f"{model.name} gives {model.dimension} dimensions, not {params.dimension}",
             "Leave out --dimension, or name a model of that dimension.",
         )
-    check_engine(_engine(settings, params), model)
+    check_engine(_engine(settings, params.engine), model)
     # The model is here: a job with --download is the same as one without.
     filled = params.model_copy(
-        update={"model": model.name, "dimension": _as_parameter(model.dimension), "download": False}
+        update={
+            "model": model.name,
+            "dimension": _as_parameter(model.dimension),
+            "download": False,
+            "ray_address": fill_address(settings, params.engine, params.ray_address),
+        }
     )
     return Plan(filled, dimension=model.dimension)
 
 
-def _fill_absent(home: Home, name: str, params: IndexOfflineParams) -> Plan | None:
+def fill_address(settings: Settings, engine: str | None, given: str | None) -> str | None:
+    """The Ray cluster of a job; None where it needs none. The worker may have another environment than the submit."""
+    from kbjobs.embedding.cluster.address import find_address
+    from kbjobs.embedding.engines import RAY
+
+    if _engine(settings, engine) == RAY:
+        return find_address(given, settings)
+    if given is not None:
+        raise UsageError("--ray-address is of the engine ray alone", "Add --engine ray, or leave it out.")
+    return None
+
+
+def _fill_absent(home: Home, settings: Settings, name: str, params: IndexOfflineParams) -> Plan | None:
     """The plan of a job that fetches its model; None where the model is here."""
     from kbjobs.embedding.catalogue import check_model
     from kbjobs.embedding.downloadable import check_downloadable
@@ -94,7 +115,8 @@ def _fill_absent(home: Home, name: str, params: IndexOfflineParams) -> Plan | No
             "Leave out --dimension, or name a model of that dimension.",
         )
     dimension = dimension or params.dimension
-    filled = params.model_copy(update={"model": found, "dimension": _as_parameter(dimension)})
+    address = fill_address(settings, params.engine, params.ray_address)
+    filled = params.model_copy(update={"model": found, "dimension": _as_parameter(dimension), "ray_address": address})
     return Plan(filled, dimension=dimension)
 
 
@@ -176,16 +198,14 @@ def foresee(
 
 def run(context: Context, params: IndexOfflineParams) -> PhaseResult:
     """Index the source."""
-    from kbjobs.embedding.choose import load_embedder, review_choice
+    from kbjobs.embedding.choose import review_choice
     from kbjobs.indexing.cutting import IndexOptions
     from kbjobs.indexing.pipeline import run_index
 
     assert params.model is not None  # noqa: S101 — filled in by plan()
     if params.download:
         fetch_model(context, params.model)
-    context.progress(0, 0, "documents", f"loading {params.model}", (0.0, 0.0), eta_matters=False)
-    engine = _engine(context.settings, params)
-    embedder = load_embedder(params.model, context.home.models, context.home.engines, engine)
+    embedder = load_engine(context, params.model, params.engine, params.ray_address)
     try:
         context.log.info("model %s, engine %s", embedder.model_key, embedder.engine)
         options = IndexOptions(params.force, params.recut, params.limit, params.allow_delete)
@@ -202,8 +222,27 @@ def fetch_model(context: Context, name: str) -> None:
     ensure_model(context, name, Span(0.0, 0.0))
 
 
-def _engine(settings: Settings, params: IndexOfflineParams) -> str:
-    return params.engine or settings.text("engine")
+def load_engine(context: Context, model: str, engine: str | None, ray_address: str | None) -> Embedder:
+    """The model, loaded: here, or on a Ray cluster."""
+    from kbjobs.embedding.choose import load_embedder
+    from kbjobs.embedding.cluster.address import find_address
+    from kbjobs.embedding.cluster.embedder import open_cluster
+    from kbjobs.embedding.engines import RAY
+
+    def tell(doing: str) -> None:
+        context.progress(0, 0, "documents", doing, (0.0, 0.0), eta_matters=False)
+
+    tell(f"loading {model}")
+    home, settings = context.home, context.settings
+    engine = _engine(settings, engine)
+    if engine != RAY:
+        return load_embedder(model, home.models, home.engines, engine)
+    # A job that was queued before the setting was ray has no address yet.
+    return open_cluster(home, settings, model, ray_address or find_address(None, settings), tell)
+
+
+def _engine(settings: Settings, engine: str | None) -> str:
+    return engine or settings.text("engine")
 
 
 JOB_TYPE = JobType(

@@ -39,6 +39,9 @@ class ZimIndexParams(Params):
     )
     model: str | None = Field(None, description="Local model; default: the setting 'model'.")
     engine: Engine | None = Field(None, description="What computes the vectors; default: the setting 'engine'.")
+    ray_address: str | None = Field(
+        None, description="Cluster of --engine ray; default: the setting ray.address, RAY_ADDRESS, or one is started."
+    )
     online: bool = Field(False, description="Embed with OpenAI's text-embedding-3-small, which is paid for.")
     limit: int | None = Field(None, ge=1, description="Index at most N documents; removes none.")
     allow_delete: bool = Field(False, description="Go on even if more than 20 % of the source's documents are gone.")
@@ -81,11 +84,16 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: ZimIndexP
         home,
         settings,
         index_offline.IndexOfflineParams.model_validate(
-            {"model": params.model, "engine": params.engine, "download": params.download}
+            {
+                "model": params.model,
+                "engine": params.engine,
+                "ray_address": params.ray_address,
+                "download": params.download,
+            }
         ),
     )
     assert isinstance(local.params, index_offline.IndexOfflineParams)  # noqa: S101 — fill() gives back what it takes
-    found = {"model": local.params.model, "download": local.params.download}
+    found = local.params.model_dump(include={"model", "download", "ray_address"})
     return Plan(filled.model_copy(update=found), dimension=local.dimension, secrets=())
 
 
@@ -138,13 +146,10 @@ def _load(context: Context, params: ZimIndexParams) -> Embedder:
             context.secret(OPENAI_KEY),
             at_once=context.settings.integer("online_requests"),
         )
-    from kbjobs.embedding.choose import load_embedder
-
     assert params.model is not None  # noqa: S101 — filled in by plan()
     if params.download:
         index_offline.fetch_model(context, params.model)
-    engine = params.engine or context.settings.text("engine")
-    return load_embedder(params.model, context.home.models, context.home.engines, engine)
+    return index_offline.load_engine(context, params.model, params.engine, params.ray_address)
 
 
 def _register(source: SourceFolder, path: str, header: ZimHeader) -> None:

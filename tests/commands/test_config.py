@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from kbjobs.credentials import stored_secrets
-from kbjobs.settings import SETTINGS, Home
+from kbjobs.known_settings import SETTINGS
+from kbjobs.settings import Home
 from tests.commands.conftest import check_help
 from tests.conftest import MODEL, Kbjobs, read_json
 

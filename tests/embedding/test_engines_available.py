@@ -15,7 +15,7 @@ from kbjobs.embedding.dimensions import DIMENSIONS, LOCAL_DIMENSIONS, list_dimen
 from kbjobs.embedding.engines import ENGINES, check_engine
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.errors import KbjobsError, MissingRequirementError, UsageError
-from kbjobs.settings import SETTINGS
+from kbjobs.known_settings import SETTINGS
 
 from .conftest import MINILM
 
@@ -56,7 +56,9 @@ def test_what_cannot_run_it_is_told(
     assert hint in caught.value.hint
 
 
-@pytest.mark.parametrize(("engine", "extra"), [("openvino", "fast"), ("sentence-transformers", "torch")])
+@pytest.mark.parametrize(
+    ("engine", "extra"), [("openvino", "fast"), ("sentence-transformers", "torch"), ("ray", "ray")]
+)
 def test_a_missing_extra_is_told_with_its_command(folder: ModelFolder, bare: None, engine: str, extra: str) -> None:
     with pytest.raises(MissingRequirementError, match=f"the engine {engine} is not installed") as caught:
         check_engine(engine, folder)

@@ -12,9 +12,10 @@ import pytest
 import zstandard
 from pydantic import BaseModel
 
+from kbjobs.known_settings import SETTINGS
 from kbjobs.packs import manifest, records
 from kbjobs.packs.public import public_base, public_model, public_url
-from kbjobs.settings import SETTINGS, Home
+from kbjobs.settings import Home
 from kbjobs.sources import Described
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.packing import PACKED_FACTS

@@ -258,6 +258,33 @@ def test_the_engine_is_that_of_the_job_then_of_the_setting(
     assert index(home, engine="openvino").counts["engine"] == first["engine"]
 
 
+def test_the_cluster_of_the_engine_ray_is_decided_at_submit(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker may have another environment than the shell in which the job was submitted."""
+    register(home, "docs", [write_pages(tmp_path / "pages", 1)])
+    folder = SourceFolder(home.sources, "docs")
+
+    def planned(**params: Any) -> str | None:
+        plan = index_offline.plan(home, Settings(home), folder, IndexOfflineParams(**params))
+        address: str | None = plan.params.model_dump()["ray_address"]
+        return address
+
+    assert planned(engine="ray") == "local"
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert planned(engine="ray") == "10.0.0.1:6379"
+    assert planned() is None
+    assert planned(engine="ray", ray_address="local") == "local"
+    with pytest.raises(UsageError, match="--ray-address is of the engine ray alone"):
+        planned(ray_address="10.0.0.1:6379")
+    monkeypatch.setenv("RAY_ADDRESS", "ray://10.0.0.1:10001")
+    with pytest.raises(UsageError, match="RAY_ADDRESS"):
+        planned(engine="ray")
+    assert planned() is None
+    (home.path / "config.toml").write_text('engine = "ray"\n[ray]\naddress = "head:6379"\n')
+    assert planned() == "head:6379"
+
+
 def test_a_setting_makes_no_other_job(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     register(home, "docs", [write_pages(tmp_path / "pages", 1)])
     folder = SourceFolder(home.sources, "docs")
@@ -276,6 +303,7 @@ def test_a_setting_makes_no_other_job(home: Home, tmp_path: Path, monkeypatch: p
         ("onnxruntime", "", UsageError, "no onnx/model.onnx"),
         ("openvino", "has_openvino", MissingRequirementError, "openvino is not installed"),
         ("sentence-transformers", "has_torch", MissingRequirementError, "sentence-transformers is not installed"),
+        ("ray", "has_ray", MissingRequirementError, "the engine ray is not installed"),
     ],
 )
 def test_an_engine_that_cannot_run_the_model_is_told_at_submit(

@@ -1,0 +1,225 @@
+"""Reaching a Ray cluster, or starting one on this machine for the job alone."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kbjobs.embedding.cluster.address import LOCAL, RAY_AUTH_TOKEN, split_address
+from kbjobs.embedding.cores import count_usable_cores
+from kbjobs.errors import JobInterrupted, KbjobsError, MissingRequirementError
+
+Tell = Callable[[str], None]
+"""Takes a line for people about what is being done; raises where the job is to stop."""
+
+_MODE = "RAY_AUTH_MODE"
+_OBJECT_STORE_BYTES = 100 * 1024 * 1024  # of a cluster of our own: blocks of text and vectors, and no model
+_START_SECONDS = 120.0  # within which a cluster that answers must have let us in
+_END_SECONDS = 10.0
+_LOOK_SECONDS = 0.2
+_FOLDER = "kbjobs-ray-"
+_PATIENCE = {
+    # Without an answer of the cluster's head Ray would end this process after a minute. The job's own limit is
+    # setting ray.wait, and its end has to be recorded.
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "86400",
+}
+_ALONE = {
+    # As Ray does it on macOS: every port on the loopback alone. Elsewhere it takes 127.0.0.1 for the machine's address
+    # in the network, and listens on all interfaces (ray/_private/services.py, resolve_ip_for_localhost).
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+}
+_QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}  # no report goes to Ray's makers
+
+
+class Connection:
+    """A cluster that can be used. There is one at most in a process: that is Ray's rule."""
+
+    def __init__(self, session: _Session, address: str, folder: _LocalFolder | None = None) -> None:
+        self.ray = session.ray
+        self.address = address
+        self._session = session
+        self._folder = folder
+        self.is_lost = False
+        """Whether the cluster has gone away; then Ray is left as it is, since taking leave would end this process."""
+
+    def describe(self) -> str:
+        """Its name for people."""
+        return f"the Ray cluster at {self.address}" if self._folder is None else "the local Ray cluster"
+
+    def close(self) -> None:
+        """Take leave; a cluster that was started for the job ends."""
+        if not self.is_lost:
+            self._session.end()
+        if self._folder is not None:
+            self._folder.remove()
+
+
+def connect(address: str, token: str | None, wait: float, tell: Tell) -> Connection:
+    """Reach the cluster at ``address``, or start one where that is ``local``.
+
+    Args:
+        address: ``HOST:PORT`` or ``local``.
+        token: of a cluster with token authentication (Ray 2.52), None for one without.
+        wait: seconds within which it must be there.
+        tell: told what is being done, and asked whether to go on.
+
+    Raises:
+        MissingRequirementError: ray is not installed, or of another version than the cluster's.
+        JobInterrupted: the cluster is not there.
+    """
+    os.environ.update(_QUIET)
+    if address == LOCAL:
+        return _start_local(tell)
+    _await_head(address, wait, tell)
+    os.environ.update(_PATIENCE)
+    if token:
+        os.environ[RAY_AUTH_TOKEN] = token
+        os.environ.setdefault(_MODE, "token")
+    # Nodes run this kbjobs, whichever they have: nothing of it that differs can be mixed.
+    code = {"py_modules": [str(Path(__file__).parents[2])]}
+    return Connection(_begin(tell, address=address, runtime_env=code), address)
+
+
+def _start_local(tell: Tell) -> Connection:
+    tell("starting a local Ray cluster")
+    # Whoever reaches a port of Ray's can run code: they are open to this machine alone, and to who knows the token.
+    os.environ.update(_ALONE)
+    os.environ[_MODE] = "token"
+    os.environ[RAY_AUTH_TOKEN] = secrets.token_hex(32)
+    folder = _LocalFolder()
+    try:
+        session = _begin(
+            tell,
+            address="local",
+            num_cpus=count_usable_cores(),
+            include_dashboard=False,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=str(folder.path),
+        )
+    except BaseException:
+        folder.remove()
+        raise
+    return Connection(session, LOCAL, folder)
+
+
+def _await_head(address: str, wait: float, tell: Tell) -> None:
+    """Wait until the port of the cluster's head is open. Raises JobInterrupted."""
+    place = split_address(address)
+    assert place is not None  # noqa: S101 — the submit has seen to it
+    deadline = time.monotonic() + wait
+    while True:
+        tell(f"looking for the Ray cluster at {address}")
+        try:
+            socket.create_connection(place, timeout=max(1.0, min(5.0, wait))).close()
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise JobInterrupted(
+                    f"there is no Ray cluster at {address} ({error.strerror or error})",
+                    "Start it there with ray start --head. A job that is submitted without RAY_ADDRESS, --ray-address"
+                    " and ray.address has one started on this machine.",
+                ) from error
+            time.sleep(_LOOK_SECONDS)
+        else:
+            return
+
+
+class _Session:
+    """Ray, initialised in a thread of its own that lives as long: in the main thread it would take over SIGTERM.
+
+    What Ray starts has the kernel kill it when its parent ends, and to the kernel that is the thread.
+    """
+
+    def __init__(self, ray: Any, arguments: dict[str, Any]) -> None:
+        self.ray = ray
+        self.error: BaseException | None = None
+        self.has_begun = threading.Event()
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(arguments,), name="ray-session", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Take leave of the cluster, for a few seconds at most."""
+        self._ending.set()
+        self._thread.join(_END_SECONDS)
+
+    def _run(self, arguments: dict[str, Any]) -> None:
+        try:
+            self.ray.init(log_to_driver=False, logging_level=logging.ERROR, **arguments)
+        except BaseException as error:  # noqa: BLE001 — raised in the thread that waits for it
+            self.error = error
+        self.has_begun.set()
+        self._ending.wait()
+        self.ray.shutdown()
+
+
+def _begin(tell: Tell, **arguments: Any) -> _Session:
+    """Have Ray initialised. It may hang, as where this machine is no node of the cluster."""
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingRequirementError(f"ray cannot be imported: {error}", 'pip install "kbjobs[ray]"') from error
+    if ray.is_initialized():
+        raise JobInterrupted("a Ray cluster went away earlier in this job", "What was embedded is kept.")
+    where = arguments["address"]
+    session = _Session(ray, arguments)
+    deadline = time.monotonic() + _START_SECONDS
+    try:
+        while not session.has_begun.wait(_LOOK_SECONDS):
+            tell("starting a local Ray cluster" if where == LOCAL else f"joining the Ray cluster at {where}")
+            if time.monotonic() > deadline:
+                raise JobInterrupted(
+                    f"the Ray cluster at {where} did not let this machine in within {_START_SECONDS:.0f} s",
+                    "Is this machine a node of it? ray status tells; if not: ray start --address=HOST:6379"
+                    " --num-cpus=0.",
+                )
+        if session.error is not None:
+            raise _explain(session.error, where) from session.error
+    except BaseException:
+        session.end()
+        raise
+    return session
+
+
+def _explain(error: BaseException, where: str) -> KbjobsError:
+    text = str(error).strip()
+    if "ersion mismatch" in text:
+        return MissingRequirementError(
+            f"the Ray cluster at {where} has other versions than this machine: {' '.join(text.split())}",
+            "Install the same versions of Python and ray here as there.",
+        )
+    first = next(iter(text.splitlines()), type(error).__name__)
+    return JobInterrupted(
+        f"the Ray cluster at {where} cannot be used: {first}",
+        "Is this machine a node of it (ray start --address=HOST:6379 --num-cpus=0)? A cluster with token authentication"
+        f" needs its token: kbjobs config set-secret {RAY_AUTH_TOKEN}.",
+    )
+
+
+class _LocalFolder:
+    """Where a cluster of our own keeps its sockets and logs; removed with it, even where this process is killed."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix=_FOLDER))
+        self._caretaker = subprocess.Popen(
+            [sys.executable, "-I", str(Path(__file__).with_name("caretaker.py")), str(self.path), str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env={},  # nor is it found, and killed, as what a worker has left behind
+            start_new_session=True,
+        )
+
+    def remove(self) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._caretaker.communicate(timeout=_END_SECONDS)
