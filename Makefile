@@ -16,7 +16,7 @@ FACTOR ?= 10
 
 help:
 	@echo "make demo      install what it needs, without torch, then index a small source and search it"
-	@echo "make test      install, then run all tests, as CI does (about half an hour)"
+	@echo "make test      install, then run all tests, as CI does (about half an hour); COVERAGE=90 asks for so many percent"
 	@echo "make test-fast the tests without daemon, model, torch and real input (under a minute)"
 	@echo "make test-slow the long counts: 300 random kills, FACTOR=10 times the examples (half an hour)"
 	@echo "make install   only install into .venv; VENV=.venv-3.13 PYTHON=python3.13 for another Python"
@@ -61,7 +61,7 @@ demo: $(VENV)/.demo
 
 test: install
 	@sh tests/real/fetch_inputs.sh
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(if $(COVERAGE),--cov --cov-fail-under=$(COVERAGE))
 
 test-fast: $(VENV)/.fast
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal -m "not slow and not model and not real and not torch" $(FAST)

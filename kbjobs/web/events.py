@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened: ``reset`` says that what came before is not known here, and to look anew."""
+    """Something that happened: ``hello`` and ``reset`` say that what came before is not known here, and to look anew."""
 
     id: str
     name: str
@@ -49,6 +49,8 @@ class Hub:
         self._number = 0
         self._kept: deque[Event] = deque(maxlen=KEPT)
         self._readers: set[asyncio.Queue[Event | None]] = set()
+        self._greetings: dict[asyncio.Queue[Event | None], str] = {}
+        self._has_looked = False
         self._seen: dict[int, tuple[Any, ...]] = {}
         self._daemon: bool | None = None
         self._running: list[Job] = []
@@ -61,28 +63,33 @@ class Hub:
             _put(queue, None)
 
     async def listen(self, last_id: str | None) -> AsyncIterator[Event]:
-        """What happened since the event of that id, then what happens."""
+        """What happened since the event of that id, then what happens.
+
+        Where that is not known here it begins with a greeting, after a look: whoever looks anew then misses nothing.
+        """
         queue: asyncio.Queue[Event | None] = asyncio.Queue(WAITING)
-        missed = self._since(last_id)
+        missed = self._since(last_id) if self._has_looked and last_id is not None else None
+        if missed is None:
+            self._greetings[queue] = "hello" if last_id is None else "reset"
         self._readers.add(queue)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._watch())
         try:
-            for event in missed:
+            for event in missed or ():
                 yield event
             while (event_or_end := await queue.get()) is not None:
                 yield event_or_end
         finally:
             self._readers.discard(queue)
+            self._greetings.pop(queue, None)
 
-    def _since(self, last_id: str | None) -> list[Event]:
-        if last_id is None:
-            return [Event(self._id(), "hello", {})]
+    def _since(self, last_id: str) -> list[Event] | None:
+        """The events since that one; None where it is not known."""
         boot, _, number = last_id.partition("-")
         oldest = int(self._kept[0].id.partition("-")[2]) if self._kept else self._number + 1
         is_known = boot == self._boot and number.isdecimal() and oldest - 1 <= int(number) <= self._number
         if not is_known:
-            return [Event(self._id(), "reset", {})]
+            return None
         return [event for event in self._kept if int(event.id.partition("-")[2]) > int(number)]
 
     def _id(self) -> str:
@@ -103,11 +110,16 @@ class Hub:
                 else:
                     version, jobs, daemon_runs, dead = found
                     self._compare(jobs, daemon_runs, dead)
+                    self._has_looked = True
+                    while self._greetings:
+                        queue, name = self._greetings.popitem()
+                        queue.put_nowait(Event(self._id(), name, {}))
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
             manager.close()
             self._seen.clear()
             self._running, self._dead, self._daemon = [], frozenset(), None
+            self._has_looked = False
 
     def _compare(self, jobs: list[Job] | None, daemon_runs: bool, dead: frozenset[int]) -> None:
         if daemon_runs != self._daemon:
@@ -120,7 +132,7 @@ class Hub:
         self._dead = dead
         if jobs is None:
             return
-        is_first = not self._seen
+        is_first = not self._has_looked
         now: dict[int, tuple[Any, ...]] = {}
         for job in jobs:
             shown = (job.status, job.attempt, job.progress, job.message, job.phase, job.cancel_requested, job.priority)

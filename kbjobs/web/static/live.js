@@ -115,7 +115,7 @@ function listen() {
     tell("No connection. What is shown may be old; it is tried again.");
     if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 3000);
   };
-  on("hello", () => {});
+  on("hello", refresh);  // something may have happened since the page was made
   on("reset", refresh);
   on("daemon", refresh);
   on("job", (job) => { notice(job); if (!isPaused) patch(job); refresh(); readLog(job.id); });
