@@ -7,7 +7,7 @@ import json
 import logging
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened: ``hello`` and ``reset`` say that what came before is not known here, and to look anew."""
+    """Something that happened. ``hello`` and ``reset`` say that what came before is not known here: to look anew."""
 
     id: str
     name: str
@@ -62,7 +62,7 @@ class Hub:
         for queue in self._readers:
             _put(queue, None)
 
-    async def listen(self, last_id: str | None) -> AsyncIterator[Event]:
+    async def listen(self, last_id: str | None) -> AsyncGenerator[Event]:
         """What happened since the event of that id, then what happens.
 
         Where that is not known here it begins with a greeting, after a look: whoever looks anew then misses nothing.
