@@ -135,9 +135,7 @@ def test_a_local_cluster_ends_with_its_killed_worker_and_the_job_goes_on(
 
 def test_what_ray_says_is_told_with_its_remedy() -> None:
     """The first as ray/_private/utils.py of 2.60 words it."""
-    mismatch = RuntimeError(
-        "Version mismatch: The cluster was started with:\n    Ray: 2.50.0\n    Python: 3.12.1\nThis"
-    )
+    mismatch = RuntimeError("Version mismatch: The cluster was started with:\n Ray: 2.50.0\n Python: 3.12.1\nThis")
     explained = _explain(mismatch, "head:6379")
     assert isinstance(explained, MissingRequirementError)
     assert "Ray: 2.50.0 Python: 3.12.1" in explained.message
