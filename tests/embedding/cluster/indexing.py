@@ -58,12 +58,12 @@ def load(home: Home, settings: Settings, address: str, name: str) -> Embedder:
         local: Any = load_embedder(MODEL, home.models, home.engines)
         if name:
             local.embed = getattr(engines, name)(local._folder, home.engines).embed
-        return local  # type: ignore[no-any-return]
+        return local
     embedder: Any = open_cluster(home, settings, MODEL, address, lambda doing: None, getattr(engines, name))
     wanted = int(os.environ.get("KBT_READY", embedder.in_flight // BLOCKS_AT_ONCE))
     while embedder.ready < wanted:
         time.sleep(0.1)
-    return embedder  # type: ignore[no-any-return]
+    return embedder
 
 
 def main() -> None:
