@@ -40,7 +40,10 @@ _ALONE = {
     # in the network, and listens on all interfaces (ray/_private/services.py, resolve_ip_for_localhost).
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}  # no report goes to Ray's makers
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # no report goes to Ray's makers
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # a thread that comes late starts no cluster
+}
 
 
 class Connection:
