@@ -4,7 +4,8 @@
 - Overhead: seconds of an index of pages of the Python documentation with three actors, all ready, beside those of the
   local engine on the same cores. In turns, each in a home of its own, with the model loaded and prepared.
 - Actors: seconds of embedding with an engine that sleeps for each block, so that cores do not limit: one against eight.
-- Memory: peak of the driver while a small and a large source are embedded, by an engine that only draws vectors.
+- Memory: peak of the driver with a small and a large source, by an engine that only draws vectors; beside the same
+  engine in the worker itself, which builds the vector store too.
 
 A network namespace of its own keeps the cluster's ports from everybody (root is needed).
 """
@@ -17,6 +18,7 @@ import os
 import random
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -129,19 +131,24 @@ def measure_actors(bench: Bench, blocks: int) -> None:
 
 def measure_memory(bench: Bench, small: int, large: int) -> None:
     """The driver's peak with a small and a large source."""
-    found = {}
+    grown = {}
     with bench.cluster(3) as cluster:
-        for count in (small, large):
-            pages = bench.folder / f"pages-{count}"
-            write_pages(pages, count)
-            found[count] = bench.index(cluster, pages, cluster.address, "load_sleeping")
-            shutil.rmtree(pages)
-    for key, what in (("embedding_mb", "while passages are embedded"), ("peak_mb", "in all, with the vector store")):
-        few, many = found[small][key], found[large][key]
-        print(
-            f"peak of the driver {what}: {found[small]['chunks']:,} passages {few:.0f} MB,"
-            f" {found[large]['chunks']:,} passages {many:.0f} MB: {many - few:+.0f} MB (bar {MEMORY_BAR:+.0f})"
-        )
+        for address, kind in ((cluster.address, "the driver"), ("none", "the local worker")):
+            found = []
+            for count in (small, large):
+                pages = bench.folder / f"pages-{count}"
+                write_pages(pages, count)
+                said = bench.index(cluster, pages, address, "load_sleeping", KBT_SLEEP="0")
+                found.append((said["chunks"], said["peak_mb"]))
+                shutil.rmtree(pages)
+            (few, before), (many, after) = found
+            grown[kind] = after - before
+            print(f"{kind}: {few:,} passages {before:.0f} MB, {many:,} passages {after:.0f} MB: {grown[kind]:+.0f} MB")
+    more = grown["the driver"] - grown["the local worker"]
+    print(
+        f"the driver grows by {grown['the driver']:.0f} MB (bar {MEMORY_BAR:.0f}), of which the local worker grows too,"
+        f" as it builds the vector store, by {grown['the local worker']:.0f}: {more:+.0f} MB with the cluster"
+    )
 
 
 def write_pages(folder: Path, passages: int) -> None:
@@ -166,6 +173,9 @@ def main() -> None:
     parser.add_argument("--small", type=int, default=3_000)
     parser.add_argument("--large", type=int, default=100_000)
     asked = parser.parse_args()
+    if subprocess.run(["unshare", "--net", "true"], check=False, stderr=subprocess.DEVNULL).returncode:
+        print("nothing is measured: a network namespace cannot be made here (it needs root)")
+        return
     with tempfile.TemporaryDirectory(prefix="kbjobs-bench-") as path:
         bench = Bench(Path(path))
         if asked.only in (None, "overhead"):

@@ -162,6 +162,7 @@ def foresee(
     """What would be embedded, judged by a sample, and how long that takes at the speed measured on this machine."""
     from kbjobs.content.tokens import HuggingFaceTokens
     from kbjobs.embedding.catalogue import check_model
+    from kbjobs.embedding.engines import RAY
     from kbjobs.embedding.identity import model_key, weights_hash
     from kbjobs.embedding.measured import measured_speed
     from kbjobs.embedding.token_embedder import load_tokenizer
@@ -181,7 +182,8 @@ def foresee(
     )
     tokens = HuggingFaceTokens(load_tokenizer(model))
     found = foresee_index(home, settings, source, key, tokens, model.max_tokens, options)
-    speed = measured_speed(home.engines, key)
+    # What a cluster will do is not known before.
+    speed = None if _engine(settings, params.engine) == RAY else measured_speed(home.engines, key)
     seconds = found.tokens / speed if speed else 0.0 if not found.missing else None
     return Outlook(
         found.documents,

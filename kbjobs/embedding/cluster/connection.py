@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,10 @@ _ALONE = {
     # in the network, and listens on all interfaces (ray/_private/services.py, resolve_ip_for_localhost).
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}  # no report goes to Ray's makers
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # no report goes to Ray's makers
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # a thread that comes late starts no cluster
+}
 
 
 class Connection:
@@ -96,7 +100,7 @@ def _start_local(tell: Tell) -> Connection:
     # Whoever reaches a port of Ray's can run code: they are open to this machine alone, and to who knows the token.
     os.environ.update(_ALONE)
     os.environ[_MODE] = "token"
-    os.environ[RAY_AUTH_TOKEN] = secrets.token_hex(32)
+    os.environ[RAY_AUTH_TOKEN] = _own_token()
     folder = _LocalFolder()
     try:
         session = _begin(
@@ -112,6 +116,12 @@ def _start_local(tell: Tell) -> Connection:
         folder.remove()
         raise
     return Connection(session, LOCAL, folder)
+
+
+@cache
+def _own_token() -> str:
+    """The token of all clusters that this process starts: Ray reads it once, and never again."""
+    return secrets.token_hex(32)
 
 
 def _await_head(address: str, wait: float, tell: Tell) -> None:
@@ -200,6 +210,12 @@ def _explain(error: BaseException, where: str) -> KbjobsError:
             "Install the same versions of Python and ray here as there.",
         )
     first = next(iter(text.splitlines()), type(error).__name__)
+    if where == LOCAL:
+        return KbjobsError(
+            f"a local Ray cluster cannot be started: {first}",
+            f"It needs about 500 MB of memory, and a short path in the place of {tempfile.gettempdir()} (TMPDIR)."
+            " --engine auto needs neither.",
+        )
     return JobInterrupted(
         f"the Ray cluster at {where} cannot be used: {first}",
         "Is this machine a node of it (ray start --address=HOST:6379 --num-cpus=0)? A cluster with token authentication"

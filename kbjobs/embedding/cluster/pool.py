@@ -224,12 +224,14 @@ class Pool:
             try:
                 found = self._connection.ray.nodes()
             except Exception as error:  # noqa: BLE001 — Ray raises many kinds; silence is judged in check()
-                log.warning("the cluster's nodes cannot be listed: %s", error)
+                if not self._is_closing:
+                    log.warning("the cluster's nodes cannot be listed: %s", error)
             else:
                 self._hear()
                 self._update_nodes(found)
                 self._judge()
-            time.sleep(_NODES_SECONDS)
+            with self._changed:
+                self._changed.wait_for(lambda: self._is_closing, _NODES_SECONDS)
 
     def _update_nodes(self, found: Sequence[dict[str, Any]]) -> None:
         alive = {node["NodeID"]: node for node in found if node["Alive"]}

@@ -2,7 +2,7 @@
 
 ``python -m tests.embedding.cluster.indexing SOURCE ADDRESS LOAD``; the last line that it prints is its result as JSON,
 or its error. It begins when all actors are ready, or as many as ``KBT_READY`` says. With ``none`` as the address it is
-the local engine that embeds.
+the local engine that embeds, or LOAD in this process where that is not empty.
 """
 
 from __future__ import annotations
@@ -55,8 +55,11 @@ def peak_memory() -> float:
 def load(home: Home, settings: Settings, address: str, name: str) -> Embedder:
     """The engine, when all of it is ready."""
     if address == "none":
-        return load_embedder(MODEL, home.models, home.engines)
-    embedder = open_cluster(home, settings, MODEL, address, lambda doing: None, getattr(engines, name))
+        local: Any = load_embedder(MODEL, home.models, home.engines)
+        if name:
+            local.embed = getattr(engines, name)(local._folder, home.engines).embed
+        return local
+    embedder: Any = open_cluster(home, settings, MODEL, address, lambda doing: None, getattr(engines, name))
     wanted = int(os.environ.get("KBT_READY", embedder.in_flight // BLOCKS_AT_ONCE))
     while embedder.ready < wanted:
         time.sleep(0.1)

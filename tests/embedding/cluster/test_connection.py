@@ -17,6 +17,8 @@ import pytest
 from kbjobs.api import JobManager
 from kbjobs.daemon.launching import is_running
 from kbjobs.embedding.cluster.caretaker import find_users
+from kbjobs.embedding.cluster.connection import _explain
+from kbjobs.errors import JobInterrupted, MissingRequirementError
 from kbjobs.settings import Home
 from kbjobs.sources import register, verify
 from kbjobs.store.transitions import Status
@@ -81,6 +83,7 @@ connection = connect("local", None, 30, lambda doing: None)
 print("up", flush=True)
 input()
 connection.close()
+connect("local", None, 30, lambda doing: None).close()  # as the next phase of a chain does
 print("ended", flush=True)
 """
 
@@ -128,6 +131,22 @@ def test_a_local_cluster_ends_with_its_killed_worker_and_the_job_goes_on(
     assert not folders()
     assert verify(home, "docs").ok
     assert vectors_written(home) == len(ledger_vectors(home)) > 100
+
+
+def test_what_ray_says_is_told_with_its_remedy() -> None:
+    """The first as ray/_private/utils.py of 2.60 words it."""
+    mismatch = RuntimeError("Version mismatch: The cluster was started with:\n Ray: 2.50.0\n Python: 3.12.1\nThis")
+    explained = _explain(mismatch, "head:6379")
+    assert isinstance(explained, MissingRequirementError)
+    assert "Ray: 2.50.0 Python: 3.12.1" in explained.message
+    assert "Install the same versions" in explained.hint
+    away = _explain(ConnectionError("Failed to connect to Ray cluster at head:6379\nmore"), "head:6379")
+    assert isinstance(away, JobInterrupted)
+    assert away.message.endswith("cannot be used: Failed to connect to Ray cluster at head:6379")
+    assert "set-secret RAY_AUTH_TOKEN" in away.hint
+    own = _explain(OSError("AF_UNIX path length cannot exceed 107 bytes"), "local")
+    assert not isinstance(own, JobInterrupted)
+    assert "TMPDIR" in own.hint
 
 
 def find_head(home: Home) -> tuple[str, str]:

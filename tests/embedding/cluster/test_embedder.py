@@ -42,7 +42,10 @@ def test_a_job_embeds_on_all_nodes_and_the_ledger_is_that_of_the_local_engine(
 ) -> None:
     pages = copy_pages(python_docs, tmp_path / "pages", 12)
     register(home, "docs", [pages])
-    job = json.loads(inside("run", "index-offline", "docs", "--engine", "ray", "--json").stdout.splitlines()[-1])["job"]
+    killed = tmp_path / "killed"  # the worker is, after its first commit; the daemon has it go on
+    command = ("run", "index-offline", "docs", "--engine", "ray", "--json")
+    job = json.loads(inside(*command, KBJOBS_CRASH_AT=f"embed.committed:{killed}").stdout.splitlines()[-1])["job"]
+    assert (killed.exists(), job["attempt"]) == (True, 2)
     assert job["result"]["engine"].startswith("ray (")
     assert job["result"]["embedded"] == vectors_written(home) > 100
     log = inside("logs", "1").stdout

@@ -10,8 +10,18 @@ from typing import Any
 import pytest
 
 from kbjobs.embedding.cluster import pool as pool_module
+from kbjobs.embedding.cluster.actors import Sight, describe_versions
 from kbjobs.embedding.cluster.pool import Pool, Room, plan_seats
-from kbjobs.embedding.cluster.seats import ActorDied, Closing, ClusterLost, NodeDied, Seat, _sort
+from kbjobs.embedding.cluster.seats import (
+    ActorDied,
+    Closing,
+    ClusterLost,
+    Node,
+    NodeDied,
+    Seat,
+    _compare_versions,
+    _sort,
+)
 from kbjobs.errors import JobCancelled, JobInterrupted, KbjobsError
 from tests.conftest import wait_until
 
@@ -45,6 +55,19 @@ def test_the_death_of_a_node_says_nothing_about_a_text() -> None:
     assert type(actor) is ActorDied
     assert str(actor).startswith("The actor is dead because its worker process has died")
     assert type(_sort(Exception("The actor is dead because its owner has died. Owner Id: 0"))) is ClusterLost
+
+
+def test_versions_that_matter_refuse_a_node_and_others_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    seat = Seat(1, Node("a", "10.0.0.2"), 1.0, 0)
+    here = describe_versions()
+    caplog.set_level("INFO")
+    assert _compare_versions(seat, Sight(here, 1)) == ""
+    assert "actor 1 on 10.0.0.2: python 3." in caplog.text
+    assert "other versions" not in caplog.text
+    assert _compare_versions(seat, Sight({**here, "openvino": "2020.1"}, 1)) == ""
+    assert f"actor 1 on 10.0.0.2 has other versions: openvino 2020.1 (here {here['openvino']}); parity" in caplog.text
+    refusal = _compare_versions(seat, Sight({**here, "kbjobs": "0.0.1"}, 1))
+    assert refusal.startswith(f"it runs kbjobs 0.0.1, not {here['kbjobs']}")
 
 
 class Cluster:
