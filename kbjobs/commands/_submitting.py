@@ -59,7 +59,9 @@ NOT_BEFORE = Annotated[
 UNTIL = Annotated[
     str | None,
     typer.Option(
-        help="Stop at a checkpoint at this time; kbjobs resume goes on.", metavar="TIME", rich_help_panel=SUBMIT_PANEL
+        help="Stop at a checkpoint at this time; kbjobs resume JOB goes on.",
+        metavar="TIME",
+        rich_help_panel=SUBMIT_PANEL,
     ),
 ]
 TIMEOUT = Annotated[

@@ -162,7 +162,7 @@ def _marked(context: Context, bucket: Bucket) -> Iterator[None]:
             bucket.delete([name])
         except KbjobsError as error:
             context.log.warning(
-                "the mark of this upload, %s, could not be deleted and stays in the store: %s", name, error.message
+                "the upload marker %s could not be deleted and stays in the store: %s", name, error.message
             )
         raise
     bucket.delete([name])

@@ -235,7 +235,7 @@ def _advise(causes: dict[str, int]) -> str:
         return "It moved: give the address that a browser shows in the end, with --url."
     if "robots.txt forbids it" in causes:
         return "Ask who runs the site."
-    return "Does it open in a browser? kbjobs logs tells more."
+    return "Check that it opens in a browser; kbjobs logs JOB shows more."
 
 
 def _remove_gone(context: Context, frontier: Frontier, allow_delete: bool) -> int:
