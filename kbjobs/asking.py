@@ -176,7 +176,7 @@ class JobReader:
         """Whether a running job works on vectors of that dimension."""
         status = self.get_dimension_status()
         if dimension not in status:
-            raise UsageError(f"{dimension} is not a dimension", f"They are {', '.join(map(str, DIMENSIONS))}.")
+            raise UsageError(f"{dimension} is not a dimension", f"Choose one of {', '.join(map(str, DIMENSIONS))}.")
         return bool(status[dimension]["busy"])
 
     def get_available_dimensions(self) -> list[int]:

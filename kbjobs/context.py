@@ -47,7 +47,7 @@ class Context:
     def source(self) -> SourceFolder:
         """The source of the job; of a type that ``needs_source`` there always is one."""
         if self.folder is None:
-            raise UsageError("the job has no source", "Name one.")
+            raise UsageError("the job has no source", "Submit it again with the id of a source.")
         return self.folder
 
     def progress(

@@ -145,7 +145,7 @@ def _check_daemon(home: Home) -> Iterator[Finding]:
         yield Finding(
             "daemon",
             "problem",
-            f"it is of kbjobs {described.version}, this is {VERSION}",
+            f"it still is that of kbjobs {described.version}, the command is of {VERSION}",
             "kbjobs daemon restart",
         )
     else:

@@ -85,7 +85,7 @@ SETTINGS: tuple[Setting, ...] = (
         "",
         "address of a Chroma server for the collections, as http://HOST:8000; without one they lie in the home",
     ),
-    Setting("vectors.chroma_header", "Authorization", "header of the secret CHROMA_TOKEN, for a proxy before it"),
+    Setting("vectors.chroma_header", "Authorization", "header of the secret CHROMA_TOKEN, for a proxy in front of it"),
     Setting("vectors.chroma_prefix", "kbjobs", "begins the names of the collections there"),
     Setting("vectors.chroma_wait", 600.0, "seconds that a job waits for it while it is away", 0, 86400),
     Setting("pinecone.index", "", "index of Pinecone that pinecone-sync writes to"),
@@ -126,7 +126,9 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("tags_provider", "local", "who suggests tags", choices=("local", "openai")),
     Setting(
-        "tags_model", "gpt-4o-mini", "model of the OpenAI API that suggest-tags asks; it must know structured outputs"
+        "tags_model",
+        "gpt-4o-mini",
+        "model of the OpenAI API that suggest-tags asks; it must support structured outputs",
     ),
     Setting(
         "tags_price",
@@ -134,7 +136,7 @@ SETTINGS: tuple[Setting, ...] = (
         "USD for a million tokens sent to tags_model and answered by it, and since when: an account may pay otherwise",
     ),
     Setting("tags_vocabulary", "", "TOML file of the tags to choose from; without one those of preparedness"),
-    Setting("scrape_contact", "", "whom a site may write to about scrape: a URL or an address, told with each request"),
+    Setting("scrape_contact", "", "whom a site may write to about scrape: a URL or an address, sent with each request"),
     Setting("scrape_proxy", "", "proxy of scrape; those of the environment are not used"),
     Setting("hub.endpoint", "", "address of the hub of models; else HF_ENDPOINT, else https://huggingface.co"),
     Setting(

@@ -95,7 +95,7 @@ def open_named(home: Home, where: str, source_id: str | None = None) -> Pack:
     address = read_address(where)
     if address.path is not None and not (address.path / CATALOGUE).exists():
         if source_id is not None:
-            raise NotFoundError(f"{where} has no {CATALOGUE}: it is no store of packs", "Name the pack alone.")
+            raise NotFoundError(f"{where} has no {CATALOGUE}: it is no store of packs", "Leave out the source.")
         return open_pack(where)
     return _open_in_store(home, where, source_id)
 

@@ -177,7 +177,9 @@ def _plan_phase(
     is_made: bool,
 ) -> tuple[PhaseState, tuple[str, ...]]:
     if source is None and phase.job_type.needs_source:
-        raise NotFoundError("there is no source", "Name one with --source.")
+        raise NotFoundError(
+            f"phase {phase.name} needs a source", "Name one: --source ID, or source = in the chain file."
+        )
     if is_made:  # by an earlier phase: of the source itself nothing can be said yet
         plan = phase.job_type.fill(home, settings, phase.params)
     else:

@@ -110,14 +110,16 @@ def run_chain(
 def _completed(entry: PhaseState, result: PhaseResult) -> PhaseState:
     """The phase with its result. Raises KbjobsError for one that cannot stand in the state."""
     if not isinstance(result, PhaseResult):
-        raise KbjobsError(f"the phase returned {type(result).__name__}, not a PhaseResult", "Mend the job type.")
+        raise KbjobsError(
+            f"phase {entry.name} returned {type(result).__name__}, not a PhaseResult", "Correct its job type."
+        )
     try:
         counts = json.dumps(result.counts, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise KbjobsError(f"the phase's result is not JSON: {error}", "Mend the job type.") from None
+        raise KbjobsError(f"the result of phase {entry.name} is not JSON: {error}", "Correct its job type.") from None
     if len(counts) > RESULT_LIMIT:
         raise KbjobsError(
-            f"the phase's result takes {len(counts):,} characters, and {RESULT_LIMIT:,} are the most",
+            f"the result of phase {entry.name} takes {len(counts):,} characters, and {RESULT_LIMIT:,} are the most",
             "Keep it in a file, and return where that is.",
         )
     return replace(

@@ -25,7 +25,12 @@ def run_app(app: Callable[[], object]) -> None:
         discard(sys.stdout)
     except OSError as error:
         discard(sys.stdout)
-        say_error(KbjobsError(f"the output could not be written: {error.strerror}"))
+        say_error(
+            KbjobsError(
+                f"the output could not be written: {error.strerror}",
+                "Look at what it goes to, such as a full disk. The command itself may have done its work.",
+            )
+        )
         code = code or ExitCode.FAILED
     sys.exit(code)
 

@@ -20,7 +20,7 @@ DRY_RUN = Annotated[
     bool,
     typer.Option(
         "--dry-run",
-        help="Queue nothing; tell what each phase would do: documents, passages, tokens, price, time.",
+        help="Queue nothing; show what each phase would do: documents, passages, tokens, price, time.",
         rich_help_panel="Submit",
     ),
 ]

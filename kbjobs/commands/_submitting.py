@@ -52,18 +52,29 @@ QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.", rich_
 PROGRESS = Annotated[ProgressMode, typer.Option(help="How progress is shown.", rich_help_panel=SUBMIT_PANEL)]
 NOT_BEFORE = Annotated[
     str | None,
-    typer.Option(help="Wait until then: 22:00, +2h, '2026-01-31 22:00'.", metavar="TIME", rich_help_panel=SUBMIT_PANEL),
+    typer.Option(
+        help="Do not begin before: 22:00, +2h, '2026-01-31 22:00'.", metavar="TIME", rich_help_panel=SUBMIT_PANEL
+    ),
 ]
 UNTIL = Annotated[
     str | None,
-    typer.Option(help="Stop at a checkpoint then, resumable.", metavar="TIME", rich_help_panel=SUBMIT_PANEL),
+    typer.Option(
+        help="Stop at a checkpoint at this time; kbjobs resume JOB goes on.",
+        metavar="TIME",
+        rich_help_panel=SUBMIT_PANEL,
+    ),
 ]
 TIMEOUT = Annotated[
     str | None,
-    typer.Option(help="Stop at a checkpoint after so much work: 3h.", metavar="DURATION", rich_help_panel=SUBMIT_PANEL),
+    typer.Option(
+        help="Stop at a checkpoint after working this long: 3h.", metavar="DURATION", rich_help_panel=SUBMIT_PANEL
+    ),
 ]
 RETRIES = Annotated[
-    int, typer.Option(min=0, max=100, help="Try a transient error so often again.", rich_help_panel=SUBMIT_PANEL)
+    int,
+    typer.Option(
+        min=0, max=100, help="How many times to try again after a transient error.", rich_help_panel=SUBMIT_PANEL
+    ),
 ]
 RESUME = Annotated[
     bool,
@@ -80,7 +91,7 @@ IF_ACTIVE = Annotated[
 ALL_SOURCES = Annotated[
     bool,
     typer.Option(
-        "--all-sources", help="A job for each registered source, in the place of SOURCE.", rich_help_panel=SUBMIT_PANEL
+        "--all-sources", help="A job for each registered source, instead of SOURCE.", rich_help_panel=SUBMIT_PANEL
     ),
 ]
 SOURCE_OR_ALL = Annotated[
@@ -160,7 +171,10 @@ def submit(
             say(f"{counted(len(jobs), 'job')} queued, one for each of {counted(len(planned), 'source')}.")
         daemon = manager.get_daemon()
         if not quiet and daemon.version not in (None, VERSION):
-            say(f"The daemon is of kbjobs {daemon.version}: jobs begin once {VERSION} has taken over (daemon restart).")
+            say(
+                f"The daemon still is that of kbjobs {daemon.version}; jobs begin once {VERSION} has taken over:"
+                " kbjobs daemon restart does that now."
+            )
     except KeyboardInterrupt:
         say("\nInterrupted while submitting; kbjobs status shows whether the job was queued.")
         raise typer.Exit(ExitCode.CTRL_C) from None

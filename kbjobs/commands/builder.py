@@ -22,16 +22,20 @@ NEEDED = ("starlette", "uvicorn", "jinja2", "sse_starlette", "tomlkit")
 @app.command()
 def builder(
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Default: 8737, or another that is free.", show_default=False)
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="Port to listen on; default: 8737, or another that is free.", show_default=False
+        ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Listen where other machines can reach it, unencrypted.")
     ] = False,
     name: Annotated[
-        list[str] | None, typer.Option(help="Another name under which it is asked; several times.", metavar="HOST")
+        list[str] | None,
+        typer.Option(help="Another host name in its address; may be given several times.", metavar="HOST"),
     ] = None,
-    read_only: Annotated[bool, typer.Option("--read-only", help="Show, and refuse all that changes.")] = False,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Show everything, refuse every change.")] = False,
     show: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print address and token as JSON.")] = False,
 ) -> None:

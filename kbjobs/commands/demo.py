@@ -27,7 +27,8 @@ STOP_SECONDS = 30.0
 @app.command()
 def demo(
     source: Annotated[
-        Path | None, typer.Option(help="Default: the pages that come with kbjobs.", show_default=False)
+        Path | None,
+        typer.Option(help="Folder of pages to use; default: those that come with kbjobs.", show_default=False),
     ] = None,
 ) -> None:
     """A throw-away home, a small real source, the main job, three searches.

@@ -24,12 +24,14 @@ def edit(
         int | None, typer.Option(min=-HIGHEST_PRIORITY, max=HIGHEST_PRIORITY, help="Higher runs first.")
     ] = None,
     not_before: Annotated[
-        str | None, typer.Option(help="Wait until then: 22:00, +2h; none: begin when it may.", metavar="TIME")
+        str | None, typer.Option(help="Do not begin before: 22:00, +2h; none: begin as soon as it can.", metavar="TIME")
     ] = None,
     until: Annotated[
-        str | None, typer.Option(help="Stop at a checkpoint then; none: work to the end.", metavar="TIME")
+        str | None, typer.Option(help="Stop at a checkpoint at this time; none: work to the end.", metavar="TIME")
     ] = None,
-    retries: Annotated[int | None, typer.Option(min=0, max=100, help="Try a transient error so often again.")] = None,
+    retries: Annotated[
+        int | None, typer.Option(min=0, max=100, help="How many times to try again after a transient error.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
     """Change a job that waits; what is not given stays. One that runs is cancelled and resumed with other limits.

@@ -17,8 +17,8 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def history(
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
-    days: Annotated[float, typer.Option(min=0, max=MAX_DAYS, help="Not older than so many days.")] = 7,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most this many jobs.")] = 50,
+    days: Annotated[float, typer.Option(min=0, max=MAX_DAYS, help="Only jobs of the last so many days.")] = 7,
     job_type: Annotated[str | None, typer.Option("--type", help="Only this type.")] = None,
     source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
     status: Annotated[Status | None, typer.Option(help="Only this status.")] = None,

@@ -23,8 +23,10 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def logs(
     job: Annotated[int, typer.Argument(help="Id of the job.", show_default=False)],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
-    attempt: Annotated[int | None, typer.Option(min=1, help="Default: the newest.", show_default=False)] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing it until the job ends.")] = False,
+    attempt: Annotated[
+        int | None, typer.Option(min=1, help="Log of this attempt; default: the newest.", show_default=False)
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="JSON on stdout; with --follow a document for each part.")
     ] = False,

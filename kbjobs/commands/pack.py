@@ -71,7 +71,7 @@ def build(
 @app.command()
 def prune(
     where: Annotated[str, typer.Argument(metavar="URL", help="The store.", show_default=False)],
-    grace: Annotated[str, typer.Option(help="Age of what may go: 24h, 7d, 0.")] = "24h",
+    grace: Annotated[str, typer.Option(help="Remove only what is older: 24h, 7d, 0.")] = "24h",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     rebuild_catalogue: Annotated[
         bool, typer.Option("--rebuild-catalogue", help="First write the catalogue anew from the packs that are there.")

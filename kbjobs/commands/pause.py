@@ -56,6 +56,8 @@ def _tell(held: Held) -> None:
     going_on = len(held.running) - len(held.stopping)
     if held.stopping:
         told = agreeing(len(held.stopping), "job", "is", "are")
-        say(f"{told} told to stop at a checkpoint: {' '.join(map(str, held.stopping))}; kbjobs status shows it.")
+        say(
+            f"{told} asked to stop at the next checkpoint: {' '.join(map(str, held.stopping))}; kbjobs status shows it."
+        )
     if going_on:
-        say(f"{agreeing(going_on, 'job', 'runs', 'run')} on to the end; --running stops what runs.")
+        say(f"{agreeing(going_on, 'job', 'runs', 'run')} on to the end; kbjobs pause --running stops what runs.")

@@ -16,7 +16,10 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def prune(
     days: Annotated[
-        float | None, typer.Option(min=0, help="Default: the setting history_days.", show_default=False)
+        float | None,
+        typer.Option(
+            min=0, help="Age in days of what is forgotten; default: the setting history_days.", show_default=False
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,

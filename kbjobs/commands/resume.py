@@ -20,11 +20,17 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def resume(
     jobs: Annotated[list[int] | None, typer.Argument(help="Ids of the jobs.", show_default=False)] = None,
-    every: Annotated[bool, typer.Option("--all", help="All that failed or were interrupted.")] = False,
-    until: Annotated[str | None, typer.Option(help="Stop at a checkpoint then.", metavar="TIME")] = None,
-    timeout: Annotated[str | None, typer.Option(help="Stop after so much work.", metavar="DURATION")] = None,
-    not_before: Annotated[str | None, typer.Option(help="Wait until then.", metavar="TIME")] = None,
-    retries: Annotated[int | None, typer.Option(min=0, max=100, help="Try a transient error so often again.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All jobs that failed or were interrupted.")] = False,
+    until: Annotated[
+        str | None, typer.Option(help="Stop at a checkpoint at this time: 06:00, +2h.", metavar="TIME")
+    ] = None,
+    timeout: Annotated[
+        str | None, typer.Option(help="Stop at a checkpoint after working this long: 3h.", metavar="DURATION")
+    ] = None,
+    not_before: Annotated[str | None, typer.Option(help="Do not begin before: 22:00, +2h.", metavar="TIME")] = None,
+    retries: Annotated[
+        int | None, typer.Option(min=0, max=100, help="How many times to try again after a transient error.")
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return at once.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
 ) -> None:

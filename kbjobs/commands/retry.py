@@ -18,13 +18,18 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def retry(
     jobs: Annotated[list[int] | None, typer.Argument(help="Ids of the jobs.", show_default=False)] = None,
-    all_failed: Annotated[bool, typer.Option("--all-failed", help="All that failed, and are not done since.")] = False,
+    all_failed: Annotated[
+        bool, typer.Option("--all-failed", help="All jobs that failed and have not succeeded since.")
+    ] = False,
     job_type: Annotated[
-        str | None, typer.Option("--type", help="Of --all-failed those of this type.", metavar="TYPE")
+        str | None, typer.Option("--type", help="With --all-failed: only jobs of this type.", metavar="TYPE")
     ] = None,
-    source: Annotated[str | None, typer.Option(help="Of --all-failed those of this source.", metavar="ID")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="With --all-failed: only jobs of this source.", metavar="ID")
+    ] = None,
     days: Annotated[
-        float | None, typer.Option(min=0, max=36500, help="Of --all-failed those that ended within so many days.")
+        float | None,
+        typer.Option(min=0, max=36500, help="With --all-failed: only jobs that ended within so many days."),
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return at once.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,

@@ -117,7 +117,7 @@ def edit(
     if drop:
         say(
             f"{edited.dropped_documents:,} of its {edited.documents:,} documents are in what was dropped: the next job"
-            " that reads the source removes them; more than 20 % of all with --allow-delete only."
+            " that reads the source removes them; if they are more than 20 % of all, it needs --allow-delete."
         )
 
 

@@ -70,7 +70,7 @@ def _more_of_status(job: Job, is_dead: bool, pause: Pause | None) -> str:
     if pause is not None:
         return f", {pause.what} is paused: it waits for {pause.remedy}"
     if job.pause_requested:
-        return ", told to stop at a checkpoint: it is paused"
+        return ", asked to stop at the next checkpoint: it is paused"
     if is_dead:
         return f", but {DEAD}; kbjobs resume {job.id} goes on with it"
     return "" if job.exit_code is None else f", exit code {job.exit_code}"

@@ -18,7 +18,7 @@ app = typer.Typer(add_completion=False)
 def wait(
     jobs: Annotated[list[int], typer.Argument(help="Ids of the jobs.", show_default=False)],
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")] = False,
-    timeout: Annotated[str | None, typer.Option(help="Wait no longer than so: 90s, 2h.", metavar="DURATION")] = None,
+    timeout: Annotated[str | None, typer.Option(help="Wait at most this long: 90s, 2h.", metavar="DURATION")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
 ) -> None:
     """Block until jobs have ended; exit with the worst of their codes. Starts the daemon where none runs.

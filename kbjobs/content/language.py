@@ -109,7 +109,7 @@ def parse_filter(text: str) -> list[str]:
             hint = f"Did you mean {near} ({NAMES[near]})? " if near else ""
             raise UsageError(
                 f"{code[:40]!r} in the language filter is not a language code",
-                hint + "Give ISO 639 codes, parted by commas: en, or en,be.",
+                hint + "Give ISO 639 codes, separated by commas: en, or en,be.",
             )
         wanted[tag] = None
     if len(wanted) > MAX_FILTER_LANGUAGES:

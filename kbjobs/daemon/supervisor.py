@@ -126,7 +126,7 @@ class Supervisor:
     def _loop(self) -> None:
         while True:
             if not self._state_is_ours():
-                log.error("%s was removed or replaced: ending", self.home.state_file)
+                log.error("%s was removed or replaced: the daemon and its workers end", self.home.state_file)
                 for run_id in list(self._children):
                     kill_processes_of_run(run_id)
                 return
@@ -304,7 +304,9 @@ class Supervisor:
             beat, since = self._beats.get(job.run_id, (-1, now))
             seen[job.run_id] = (job.beat, now if slept or beat != job.beat else since)
             if now - seen[job.run_id][1] > self.settings.number("stall_after"):
-                log.warning("job %d: no heartbeat for %.0f s: killed", job.id, now - seen[job.run_id][1])
+                log.warning(
+                    "job %d: its worker gave no heartbeat for %.0f s and is killed", job.id, now - seen[job.run_id][1]
+                )
                 kill_processes_of_run(job.run_id)
         self._beats = seen
 

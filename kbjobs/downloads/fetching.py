@@ -162,10 +162,10 @@ class _Download:
             self._start_again()
             if not is_resumed:
                 raise DownloadError(
-                    f"{self.wanted.url} is not what it should be: {fault}",
-                    "What came was thrown away. Run the same again; if that does not help, tell whoever keeps it.",
+                    f"{self.wanted.url} is not the file that was announced: {fault}",
+                    "What came was thrown away. Run the same again; if that does not help, report it to its publisher.",
                 )
-            log.warning("%s is not what it should be: %s; fetching it from the start", self.wanted.url, fault)
+            log.warning("%s is not the file that was announced: %s; fetching it from the start", self.wanted.url, fault)
             is_resumed = False
         self._publish()
         return Fetched(self.content.size, self.content.sha256.hexdigest())
@@ -216,7 +216,7 @@ class _Download:
     def _take(self, answer: Answer) -> None:
         """Write what an answer brings behind the part."""
         if answer.headers.get("content-encoding", "identity").lower() != "identity":
-            raise DownloadError(f"{self.wanted.url} comes packed, which was not asked for", "Try again later.")
+            raise DownloadError(f"{self.wanted.url} is sent compressed, which was not asked for", "Try again later.")
         total = self._check_place(answer)
         self._check_room(total)
         with self.part.open("ab", buffering=0) as file, self.content.in_background() as add:
@@ -243,7 +243,10 @@ class _Download:
             total = int(place[3]) if place[3] != "*" else self.wanted.size
         else:
             if self.content.size:
-                log.info("%s comes from its start again: it was changed, or cannot go on", self.wanted.url)
+                log.info(
+                    "%s is fetched from its start again: it was changed, or its server cannot send the rest alone",
+                    self.wanted.url,
+                )
             self._start_again()
             total = int(declared) if declared.isdecimal() else self.wanted.size
             self.validator = _strong_validator(answer.headers)
@@ -251,7 +254,7 @@ class _Download:
         if total is not None and self.wanted.size is not None and total != self.wanted.size:
             raise DownloadError(
                 f"{self.wanted.url} has {total:,} bytes, it should have {self.wanted.size:,}",
-                "Run the same again; if that does not help, tell whoever keeps it.",
+                "Run the same again; if that does not help, report it to its publisher.",
             )
         return total
 
@@ -277,7 +280,8 @@ class _Download:
         if limits and self.content.size > min(limits):
             self._start_again()
             raise DownloadError(
-                f"{self.wanted.url} sends more than {min(limits):,} bytes", "What came was thrown away. Look at it."
+                f"{self.wanted.url} sends more than {min(limits):,} bytes",
+                "What came was thrown away. Check the address, then run the same again.",
             )
 
     def _tell(self, total: int | None, must: bool = False) -> None:
@@ -343,5 +347,5 @@ def _disk(target: Path) -> Iterator[None]:
                 "Free some space and run the same again: what has come is kept.",
             ) from error
         raise UnavailableError(
-            f"{error.filename or target} cannot be written: {error.strerror}", "Look at its permissions."
+            f"{error.filename or target} cannot be written: {error.strerror}", "Check its permissions."
         ) from error

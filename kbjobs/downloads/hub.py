@@ -142,7 +142,9 @@ class Hub:
                 f"{hub_id} has no revision {revision!r}", f"Its branches and tags: {self.endpoint}/{hub_id}/tree/main"
             )
         if code == "EntryNotFound":
-            return NotFoundError(f"a file of {hub_id} is not there", "Run the same again: it may have been changed.")
+            return NotFoundError(
+                f"{hub_id} no longer has one of its files", "Run the same again: the model may just have been changed."
+            )
         known = {model.hub_id.casefold(): model.name for model in KNOWN_MODELS}
         near = get_close_matches(hub_id.casefold(), known, 1, cutoff=0.7)
         told = f"; did you mean {known[near[0]]}?" if near else ""
@@ -150,7 +152,7 @@ class Hub:
         held = f" The token {TOKEN} was not sent: {self.endpoint} is not encrypted." if self.holds_back_token else ""
         return NotFoundError(
             f"{self.endpoint} has no model {hub_id!r}{told}",
-            f"Look at its name: kbjobs models list shows those that are known.{private}{held}",
+            f"Check its name: kbjobs models list shows those that are known.{private}{held}",
         )
 
     def _ask(self, hub_id: str, revision: str, path: str) -> tuple[Any, str | None]:
@@ -182,8 +184,8 @@ class Hub:
 
     def _broken(self, hub_id: str) -> DownloadError:
         return DownloadError(
-            f"{self.endpoint} does not answer as a hub does, of {hub_id}",
-            "Look at the setting hub.endpoint and the variable HF_ENDPOINT.",
+            f"what {self.endpoint} answers about {hub_id} is not the answer of a model hub",
+            "Check the setting hub.endpoint and the variable HF_ENDPOINT.",
         )
 
 

@@ -203,5 +203,6 @@ def _write(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, check:
 
 def _refuse(reason: str) -> DamagedPackError:
     return DamagedPackError(
-        f"the language pack cannot be used: {reason}", "Nothing of it was kept. Tell whoever keeps the index."
+        f"the language pack cannot be used: {reason}",
+        "Nothing of it was kept. Report it to those who publish the index.",
     )

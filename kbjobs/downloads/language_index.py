@@ -156,5 +156,5 @@ def _is_usable(link: str, schemes: tuple[str, ...]) -> bool:
 
 def _no_index(url: str, reason: str) -> DownloadError:
     return DownloadError(
-        f"{url} is no index of language packs: {reason}", f"Look at the setting '{SETTING}': kbjobs config show"
+        f"{url} is no index of language packs: {reason}", f"Check the setting '{SETTING}': kbjobs config show"
     )

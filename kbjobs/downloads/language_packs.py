@@ -88,7 +88,9 @@ def _bring(context: Context, offer: Offer, force: bool, span: tuple[float, float
             remove_older(context.home, pair)
             raise
         if said.version != offer.version:
-            context.log.warning("the index says version %s of %s, the pack %r", offer.version, pair, said.version)
+            context.log.warning(
+                "the index names version %s of %s, but the pack itself says %r", offer.version, pair, said.version
+            )
         record = Record(
             version=offer.version,
             sha256=fetched.sha256,
@@ -170,7 +172,7 @@ def _compare(context: Context, offer: Offer, fetched: Fetched, force: bool, file
     file.unlink()
     raise ConflictError(
         f"version {offer.version} of the language pack {offer.pair} was changed: it has {told}",
-        "A version should never change. Ask whoever keeps the index; if that is as it should be:"
+        "A version should never change. Ask those who publish the index; if that is as it should be:"
         f" {offer.pair.command} --force",
     )
 

@@ -45,7 +45,10 @@ def choose_small(model: HubModel, files: Mapping[str, HubFile], modules_file: Pa
     chosen = [files[name] for name in dict.fromkeys(wanted) if name in files]
     large = [file.path for file in chosen if file.size > _LARGEST_SMALL]
     if large:
-        raise DownloadError(f"{large[0]} of {model.hub_id} is too large for what it should be", "Look at the model.")
+        raise DownloadError(
+            f"{large[0]} of {model.hub_id} has more than {_LARGEST_SMALL / 1e6:,.0f} MB, too much for such a file",
+            "Name another --revision, or another model.",
+        )
     return chosen
 
 

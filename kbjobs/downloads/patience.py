@@ -50,7 +50,7 @@ class Patience:
             place = urlsplit(self.url).netloc.rpartition("@")[2]
             raise TransientError(
                 f"{self.url} {error.cause}{asked}",
-                kept or f"Look whether this machine reaches {place}, and run the same again later.",
+                kept or f"Check that this machine can reach {place}, then run the same again later.",
             ) from error
         log.info("%s %s; trying again in %.0f s", self.url, error.cause, seconds)
         end = time.monotonic() + seconds

@@ -57,13 +57,15 @@ class RefusedError(KbjobsError):
 
     def __init__(self, url: str, status: int, headers: Mapping[str, str]) -> None:
         shown = _shown(url)
-        super().__init__(f"{shown} answers with status {status}", "Look at the address.")
+        super().__init__(f"{shown} answers with status {status}", "Check the address.")
         self.url, self.shown, self.status, self.headers = url, shown, status, headers
 
     def explain(self) -> KbjobsError:
         """The same as an error with the exit code of its kind."""
         if self.status in (401, 403):
-            return MissingRequirementError(f"{self.shown} is not open to everybody (status {self.status})", self.hint)
+            return MissingRequirementError(
+                f"{self.shown} cannot be read without permission (status {self.status})", self.hint
+            )
         if self.status in (404, 410):
             return NotFoundError(f"there is no {self.shown}", self.hint)
         return DownloadError(self.message, self.hint)
@@ -91,7 +93,7 @@ class Answer:
                 self._wait(check)
             is_first = False
             check()
-            with _network():
+            with _network(self.url):
                 piece = self._response.read1(PIECE)
             if piece:
                 yield piece
@@ -137,7 +139,7 @@ def get(url: str, headers: Mapping[str, str] | None = None, token: str | None = 
             sent["Authorization"] = f"Bearer {token}"
         connection = _connect(parts)
         try:
-            with _network():
+            with _network(here):
                 connection.connect()
                 wire = connection.sock
                 assert wire is not None  # noqa: S101 — connect() has just made it
@@ -154,7 +156,7 @@ def get(url: str, headers: Mapping[str, str] | None = None, token: str | None = 
         before, here = parts, _join(here, location)
         parts = _split(here)
         _check_redirect(before, parts, url)
-    raise DownloadError(f"{url} leads from one address to the next, {_MAX_REDIRECTS} times", "Look at the address.")
+    raise DownloadError(f"{url} leads from one address to the next, {_MAX_REDIRECTS} times", "Check the address.")
 
 
 def may_carry_token(url: str) -> bool:
@@ -179,7 +181,10 @@ def read_all(answer: Answer, most: int, check: Callable[[], None] = lambda: None
     for piece in answer.pieces(check):
         body += piece
         if len(body) > most:
-            raise DownloadError(f"{answer.url} has more than {most:,} bytes", "It is not what was asked for.")
+            raise DownloadError(
+                f"{answer.url} has more than {most:,} bytes",
+                "Check the address: this is not what kbjobs looks for there.",
+            )
     declared = answer.headers.get("content-length", "")
     if declared.isdecimal() and len(body) < int(declared):
         raise AwayError("broke off")
@@ -187,27 +192,27 @@ def read_all(answer: Answer, most: int, check: Callable[[], None] = lambda: None
 
 
 @contextmanager
-def _network() -> Iterator[None]:
+def _network(url: str) -> Iterator[None]:
     """Turns the errors of a connection into AwayError, and those that no repetition mends into DownloadError."""
     try:
         yield
     except ssl.SSLCertVerificationError as error:
         raise DownloadError(
-            f"the certificate of the server is not valid: {error.verify_message}",
-            "Look at the clock of this machine, or name the authority to trust in SSL_CERT_FILE.",
+            f"{_shown(url)}: the certificate of the server is not valid: {error.verify_message}",
+            "Check the clock of this machine, or name the authority to trust in SSL_CERT_FILE.",
         ) from error
     except TimeoutError as error:
         raise AwayError("does not answer in time") from error
     except socket.gaierror as error:
         raise AwayError(f"is not found ({error.strerror})") from error
     except http.client.InvalidURL as error:
-        raise DownloadError(f"the address cannot be used: {error}", "Look at the address.") from error
+        raise DownloadError(f"the address {_shown(url)} cannot be used: {error}", "Check the address.") from error
     except http.client.HTTPException as error:
         raise AwayError(f"answers with what is not HTTP ({type(error).__name__})") from error
     except OSError as error:
         raise AwayError(f"does not answer ({(error.strerror or str(error)).lower()})") from error
     except (UnicodeError, ValueError) as error:  # a name or an address that cannot be sent
-        raise DownloadError(f"the address cannot be used: {error}", "Look at the address.") from error
+        raise DownloadError(f"the address {_shown(url)} cannot be used: {error}", "Check the address.") from error
 
 
 def _split(url: str) -> SplitResult:
@@ -217,7 +222,7 @@ def _split(url: str) -> SplitResult:
     except ValueError as error:
         raise DownloadError(f"{_shown(url)!r} is no address: {error}", "It begins with https://.") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise DownloadError(f"{_shown(url)!r} is no address of the web", "It begins with https://.")
+        raise DownloadError(f"{_shown(url)!r} is no web address", "It begins with https://.")
     return parts
 
 
@@ -225,9 +230,7 @@ def _join(url: str, location: str) -> str:
     try:
         return urljoin(url, location)
     except ValueError as error:
-        raise DownloadError(
-            f"{url} leads to {location[:200]!r}, which is no address", "Look at the address."
-        ) from error
+        raise DownloadError(f"{url} leads to {location[:200]!r}, which is no address", "Check the address.") from error
 
 
 def _shown(url: str) -> str:
@@ -276,7 +279,7 @@ def _check_redirect(before: SplitResult, after: SplitResult, url: str) -> None:
         reason = f"leads to {after.hostname}, a private address"
     else:
         return
-    raise DownloadError(f"{url} {reason}; it is not followed", "Look at the address.")
+    raise DownloadError(f"{url} {reason}; it is not followed", "Check the address.")
 
 
 def _is_loopback(host: str) -> bool:

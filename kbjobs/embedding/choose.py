@@ -95,7 +95,7 @@ def review_choice(embedder: Embedder, cache_dir: Path) -> None:
         try:
             doubt_trial(cache_dir / embedder.model_key, embedder)
         except OSError as error:
-            log.warning("the engines' measurement stays as it is: %s", error)
+            log.warning("the next start does not measure the engines again, since that cannot be noted: %s", error)
 
 
 class _LightChoice:

@@ -81,7 +81,7 @@ def check_engine(engine: str, folder: ModelFolder) -> None:
         MissingRequirementError: the engine's package is missing.
     """
     if engine not in ENGINES:
-        raise UsageError(f"there is no engine {engine!r}", f"engines: {', '.join(ENGINES)}")
+        raise UsageError(f"there is no engine {engine!r}", f"Choose one of {', '.join(ENGINES)}.")
     if engine == "sentence-transformers" and not has_torch():
         raise MissingRequirementError("the engine sentence-transformers is not installed", _install("torch"))
     if engine == RAY and not has_ray():

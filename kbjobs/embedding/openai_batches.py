@@ -237,7 +237,7 @@ class BatchClient:
         try:
             self._ask(lambda sdk, headers: sdk.files.delete(file, extra_headers=headers))
         except KbjobsError as error:
-            log.warning("file %s stays at the server: %s", file, error.message)
+            log.warning("file %s could not be deleted and stays at the server: %s", file, error.message)
 
     def _ask(self, send: Callable[[Any, dict[str, str]], Any], retries: int | None = None) -> Any:
         """An answer; None where the server does not know what was asked for (404), or how (405, 501)."""

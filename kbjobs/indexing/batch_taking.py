@@ -163,7 +163,9 @@ class BatchTaker:
         self._sender.folder.mkdir(mode=0o700, exist_ok=True)
         most = (batch.size + SPARE_LINES) * LINE_BYTES
         if not self._client.download(file, path, most, self._context.check):
-            self._context.log.warning("file %s, the %s of a batch, is no more at the server", file, kind)
+            self._context.log.warning(
+                "file %s with the %s of batch %s is no longer at the server", file, kind, batch.batch
+            )
             return
         unreadable = unknown = 0
         for content in _read_lines(path):
@@ -178,7 +180,7 @@ class BatchTaker:
                 unknown += 1
         if unreadable or unknown:
             self._context.log.warning(
-                "the %s of batch %s: %d lines cannot be read, %d answer for nothing that is awaited",
+                "the %s of batch %s: %d lines cannot be read, %d belong to no passage that is awaited",
                 kind,
                 batch.batch,
                 unreadable,

@@ -144,7 +144,7 @@ class Batches:
         elif is_out_of_money(*codes):
             raise MissingRequirementError(f"the account of the OpenAI API is out of money{says}", ADD_MONEY)
         else:
-            self._count_refusal(f"batch {sent.id} failed ({', '.join(sorted(codes)) or 'no reason told'}){says}")
+            self._count_refusal(f"batch {sent.id} failed ({', '.join(sorted(codes)) or 'no reason given'}){says}")
 
     def _count_refusal(self, what: str) -> None:
         self._context.log.warning("%s; its passages are sent again", what)
@@ -155,7 +155,7 @@ class Batches:
         self._state.save(self._ledger)
         if is_too_often:
             raise TransientError(
-                f"{MAX_REFUSALS} batches in a row came to nothing; the last: {what}",
+                f"{MAX_REFUSALS} batches in a row brought no vectors; the last: {what}",
                 "What was bought is kept. Run the same again later, or without --batch-api.",
             )
 

@@ -102,6 +102,9 @@ class CollectionWriter:
                     collection.upsert(records)
                     crash_point("collection.upserted")
         except Exception as error:  # noqa: BLE001 — whatever it is, the embedding goes on and publishing heals
-            self._log.warning("the working copy is left as it is: %s", error)
+            self._log.warning(
+                "the working copy of the collection cannot be written now (%s); it is brought up to date at the end",
+                error,
+            )
             while not self._is_ending:
                 self._is_ending = self._queue.get() is None

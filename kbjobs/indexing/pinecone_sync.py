@@ -293,7 +293,10 @@ def _verify(context: Context, index: PineconeIndex, source: _Source) -> tuple[in
         pause = _pause(context, max(pause, 2 * (time.monotonic() - began)), told)
     if unseen or lingering:
         context.log.warning(
-            "%s does not show %d records yet, and still %d deleted ones", index.target, unseen, lingering
+            "%s does not show %d of the new records yet, and still shows %d of the deleted ones",
+            index.target,
+            unseen,
+            lingering,
         )
     return unseen, lingering
 

@@ -155,7 +155,7 @@ def _means(ledger: Ledger, source: MappedSource) -> Iterator[tuple[list[str], ND
             raise KbjobsError(
                 f"the ledger of {source.id} has vectors of {model.name} that are not of {model.dimension} dimensions",
                 f"Embed them again: kbjobs run clear-vectors {source.id} --dimension {model.dimension} --purge,"
-                " then the index.",
+                " then index the source again.",
             )
         rows = np.frombuffer(content, "<f4").reshape(-1, model.dimension).astype(np.float64)
         ids = [doc_id for doc_id, _ in batch]

@@ -102,11 +102,16 @@ def open_unchanged(file: SourceFile) -> Iterator[IO[bytes]]:
         with os.fdopen(descriptor, "rb") as opened:
             before = os.fstat(descriptor)
             if not stat.S_ISREG(before.st_mode):
-                raise UnavailableError(f"{file.path} is no regular file any more", "Nothing was published.")
+                raise UnavailableError(
+                    f"{file.path} is no regular file any more", "Run the same again. Nothing was published."
+                )
             yield opened
             after = os.fstat(descriptor)
     except OSError as error:
-        raise UnavailableError(f"cannot read {file.path}: {error.strerror}", "Nothing was published.") from error
+        raise UnavailableError(
+            f"cannot read {file.path}: {error.strerror}",
+            "Make it readable, or leave out --include-backup. Nothing was published.",
+        ) from error
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise ConflictError(
             f"{file.path} was changed while it was read",

@@ -159,7 +159,10 @@ def change_catalogue(
             written = changed.model_copy(update={"written_by": token})
             data = written.encode()
             if len(data) > MAX_CATALOGUE:
-                raise UnavailableError(f"{bucket.label}/{CATALOGUE} would become larger than a reader takes", "Prune.")
+                raise UnavailableError(
+                    f"{bucket.label}/{CATALOGUE} would become larger than the {MAX_CATALOGUE:,} bytes that are read",
+                    "Use another store for some of the sources.",
+                )
             if bucket.put_new(CATALOGUE, data) if there is None else bucket.put_over(CATALOGUE, data, tag):
                 return written
             # Where the reply to our own write was lost, its repetition was refused.
@@ -167,7 +170,9 @@ def change_catalogue(
             if now is not None and now.written_by == token:
                 return now
         time.sleep(random.uniform(0.0, min(2.0, 0.02 * 1.5**tries)))  # noqa: S311 — spreads those who collide
-    raise UnavailableError(f"others change {bucket.label}/{CATALOGUE} all the time", "Run the same again.")
+    raise UnavailableError(
+        f"other programs kept changing {bucket.label}/{CATALOGUE} at the same time", "Run the same again."
+    )
 
 
 def change_without_conditions(
@@ -185,7 +190,9 @@ def change_without_conditions(
         now, _ = read_catalogue(bucket)
         if now is not None and is_done(now):
             return now
-    raise UnavailableError(f"others change {bucket.label}/{CATALOGUE} all the time", "Run the same again.")
+    raise UnavailableError(
+        f"other programs kept changing {bucket.label}/{CATALOGUE} at the same time", "Run the same again."
+    )
 
 
 def with_version(catalogue: Catalogue, manifest: Manifest, version: Version, keep: int) -> Catalogue:

@@ -108,10 +108,13 @@ def rebuild_catalogue(bucket: Bucket) -> Catalogue:
 def _read(bucket: Bucket, name: str) -> Manifest:
     content = bucket.read(name, MAX_MANIFEST)
     if content is None:
-        raise ConflictError(f"{name} went while the store was read", "Run the same again.")
+        raise ConflictError(f"{bucket.label}/{name} was removed while the store was read", "Run the same again.")
     manifest = read_manifest(content.data, bucket.label, name)
     if name_version(content.data) != name.split("/")[2]:
-        raise UnavailableError(f"{bucket.label}/{name} was changed: its hash is another one", "Remove it, or mend it.")
+        raise UnavailableError(
+            f"{bucket.label}/{name} was changed: its hash is another one",
+            "Remove it there, or put back what was uploaded, then run the same again.",
+        )
     return manifest
 
 
@@ -121,6 +124,6 @@ def _check_uploads(bucket: Bucket, now: datetime) -> None:
         began = min(entry.modified for entry in running)
         raise ConflictError(
             f"an upload to {bucket.label} runs, or was killed, since {began:%Y-%m-%d %H:%M} UTC",
-            "Wait for its end; of a killed one the next upload of that source, or deleting"
-            f" {running[0].name} there, ends this.",
+            "Wait until it has ended. If it was killed, upload that source again, or delete"
+            f" {running[0].name} there, then run the same again.",
         )

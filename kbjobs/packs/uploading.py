@@ -24,7 +24,7 @@ from kbjobs.packs.parts import SealedPart
 from kbjobs.storage.bucket import Bucket
 from kbjobs.storage.noted import note_store
 from kbjobs.store.ledger import Ledger
-from kbjobs.wording import counted
+from kbjobs.wording import agreeing, counted
 
 AT_ONCE = 6
 """Parts on their way at the same time: of 20 MiB each they are what a kill sends again, and what is in memory."""
@@ -142,7 +142,8 @@ def _check_reused(bucket: Bucket, sent: _Sent) -> None:
     gone = [part for part in sent.reused if bucket.find(part.name) is None]
     if gone:
         raise UnavailableError(
-            f"{counted(len(gone), 'part')} in {bucket.label} went during the upload", "Run the same again: it goes on."
+            f"{agreeing(len(gone), 'part', 'was', 'were')} removed from {bucket.label} during the upload",
+            "Run the same again: it goes on.",
         )
 
 
@@ -160,7 +161,9 @@ def _marked(context: Context, bucket: Bucket) -> Iterator[None]:
         try:
             bucket.delete([name])
         except KbjobsError as error:
-            context.log.warning("the marker %s stays in the store: %s", name, error.message)
+            context.log.warning(
+                "the upload marker %s could not be deleted and stays in the store: %s", name, error.message
+            )
         raise
     bucket.delete([name])
 

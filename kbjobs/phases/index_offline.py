@@ -94,7 +94,9 @@ def fill_address(settings: Settings, engine: str | None, given: str | None) -> s
     if _engine(settings, engine) == RAY:
         return find_address(given, settings)
     if given is not None:
-        raise UsageError("--ray-address is of the engine ray alone", "Add --engine ray, or leave it out.")
+        raise UsageError(
+            "--ray-address can only be used with the engine ray", "Add --engine ray, or leave out --ray-address."
+        )
     return None
 
 

@@ -48,7 +48,7 @@ class IndexOnlineParams(Params):
         False,
         description="Buy by OpenAI's Batch API: half the price, within a day; the job waits without a worker.",
     )
-    dry_run: bool = Field(False, description="Only tell what a run would buy: passages, tokens, list price.")
+    dry_run: bool = Field(False, description="Only show what a run would buy: passages, tokens, list price.")
     limit: int | None = Field(None, ge=1, description="Index at most N documents; removes none.")
     allow_delete: bool = Field(False, description="Go on even if more than 20 % of the source's documents are gone.")
 

@@ -80,7 +80,8 @@ def find_function(params: FunctionParams) -> Callable[..., Any]:
             found = getattr(found, part)
     except (ImportError, AttributeError, ValueError) as error:
         raise MissingRequirementError(
-            f"{params.function} cannot be imported: {error}", "Is its module still where it was at the submit?"
+            f"{params.function} cannot be imported: {error}",
+            "Check that its module still is where it was when the job was submitted.",
         ) from error
     if not callable(found):
         raise MissingRequirementError(f"{params.function} is not a function", "Submit the job again.")

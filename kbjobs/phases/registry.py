@@ -65,7 +65,11 @@ def _load(point: EntryPoint) -> JobType:
     try:
         found = point.load()
     except Exception as error:
-        raise BrokenJobTypeError(f"{where} cannot be loaded: {error}", "Mend or remove its package.") from error
+        raise BrokenJobTypeError(
+            f"{where} cannot be loaded: {error}", "Correct or uninstall the package that it comes from."
+        ) from error
     if not isinstance(found, JobType) or found.name != point.name:
-        raise BrokenJobTypeError(f"{where} is no JobType of that name", "Mend or remove its package.")
+        raise BrokenJobTypeError(
+            f"{where} is no JobType of that name", "Correct or uninstall the package that it comes from."
+        )
     return found

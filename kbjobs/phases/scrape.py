@@ -21,8 +21,10 @@ class ScrapeParams(Params):
 
     url: str | None = Field(None, description="Where the site begins; default: where it began before.")
     sitemap: str | None = Field(None, description="A sitemap; default: those that robots.txt names.")
-    page_limit: int | None = Field(None, ge=1, le=1_000_000, description="Fetch at most so many pages; default: 100.")
-    max_depth: int | None = Field(None, ge=0, le=1_000, description="Follow so many links from the start; default: 3.")
+    page_limit: int | None = Field(None, ge=1, le=1_000_000, description="Fetch at most this many pages; default: 100.")
+    max_depth: int | None = Field(
+        None, ge=0, le=1_000, description="Follow links at most this many steps from the start; default: 3."
+    )
     request_delay: float | None = Field(
         None, ge=0, le=3_600, description="Seconds between two requests to a host; default: 0.5."
     )

@@ -35,7 +35,7 @@ class SuggestTagsParams(Params):
     )
     model: str | None = Field(None, description="Local model that compares documents; default: the setting 'model'.")
     force: bool = Field(False, description="Suggest anew, even if nothing has changed since the last time.")
-    dry_run: bool = Field(False, description="Only tell what would be looked at and sent: documents, tokens, price.")
+    dry_run: bool = Field(False, description="Only show what would be looked at and sent: documents, tokens, price.")
 
 
 def fill(home: Home, settings: Settings, params: SuggestTagsParams) -> Plan:

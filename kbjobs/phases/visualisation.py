@@ -29,7 +29,7 @@ class VisualisationParams(Params):
         description="Sources that are drawn on one map, where the job itself has none; default: all that are indexed.",
     )
     all_sources: bool = Field(
-        False, description="Of a job on one source too: draw all indexed sources on one map, map.html."
+        False, description="Draw all indexed sources on one map, map.html, also where the job has one source."
     )
     method: Literal["pca", "umap"] = Field(
         "pca", description="How places are found: principal components, or UMAP (extra umap; minutes)."

@@ -9,6 +9,9 @@ from kbjobs.content.files import ARCHIVE_MAGIC
 from kbjobs.errors import NotFoundError, UsageError
 from kbjobs.store.sources import SourceFolder, is_source_id
 
+CHECK_DOWNLOAD = "Check that its download is complete: compare its size, or run zimcheck (Debian: zim-tools) on it."
+"""What to do about an archive that libzim cannot open."""
+
 PART = re.compile(r"\.zim(?:[a-z]{2})?\Z", re.IGNORECASE)
 
 
@@ -20,16 +23,21 @@ def check_zim(path: str) -> Path:
         raise NotFoundError(f"there is no file {file}", "Give the path of a .zim file, or of one of its parts.")
     first = parts[0] if parts else file
     if not first.is_file():
-        raise UsageError(f"{file} is not a file", "Give the path of a .zim file; a folder is added by sources add.")
+        raise UsageError(
+            f"{file} is not a file", "Give the path of a .zim file; kbjobs sources add ID PATH registers a folder."
+        )
     try:
         with first.open("rb") as opened:
             head = opened.read(len(ARCHIVE_MAGIC))
     except OSError as error:
         raise NotFoundError(
-            f"{first} cannot be read: {(error.strerror or '').lower()}", "Check permissions."
+            f"{first} cannot be read: {(error.strerror or '').lower()}", "Check its permissions."
         ) from error
     if head != ARCHIVE_MAGIC and not re.search(r"\.zim[a-z]{2}\Z", first.name, re.IGNORECASE):
-        raise UsageError(f"{file} is not a ZIM file: it does not begin as one", "Was it downloaded to its end?")
+        raise UsageError(
+            f"{file} is not a ZIM file: it does not begin as one",
+            "Check that it is the right file, and that its download is complete.",
+        )
     return first
 
 

@@ -18,7 +18,7 @@ from kbjobs.errors import ConflictError, KbjobsError, UsageError
 from kbjobs.phases import index_offline
 from kbjobs.phases.base import JobType, Params, Plan
 from kbjobs.phases.source_checks import check_disk, check_folders, check_store
-from kbjobs.phases.zim_files import check_zim, name_source, zims_of
+from kbjobs.phases.zim_files import CHECK_DOWNLOAD, check_zim, name_source, zims_of
 from kbjobs.prices import Price, bought_price
 from kbjobs.settings import Home, Settings
 from kbjobs.store.clocks import now_text
@@ -114,7 +114,7 @@ def run(context: Context, params: ZimIndexParams) -> PhaseResult:
         with ZimFile(params.path) as zim:
             header = zim.header
     except ZimError as error:
-        raise KbjobsError(str(error), "Was it downloaded to its end? kbjobs run zim-inspect tells more.") from error
+        raise KbjobsError(str(error), CHECK_DOWNLOAD) from error
     _register(context.source, params.path, header)
     ledger = Ledger(context.source.ledger)
     try:

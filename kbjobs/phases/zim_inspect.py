@@ -7,7 +7,7 @@ from pydantic import Field
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import KbjobsError, UsageError
 from kbjobs.phases.base import JobType, Params, Plan
-from kbjobs.phases.zim_files import check_zim, zims_of
+from kbjobs.phases.zim_files import CHECK_DOWNLOAD, check_zim, zims_of
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 
@@ -45,7 +45,7 @@ def run(context: Context, params: ZimInspectParams) -> PhaseResult:
     try:
         report = inspect_zim(params.path, params.scan_limit, params.min_text_length)
     except ZimError as error:
-        raise KbjobsError(str(error), "Was it downloaded to its end? zimcheck tells more.") from error
+        raise KbjobsError(str(error), CHECK_DOWNLOAD) from error
     sampled = f" (a sample of {report.entries:,})" if report.is_sampled else ""
     summary = (
         f"{report.header.title or params.path}: {report.content_type}, {report.indexable:,} of {report.articles:,}"

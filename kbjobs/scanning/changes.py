@@ -209,7 +209,7 @@ class Changes:
         gone = [doc_id for doc_id in mine if doc_id not in seen]
         if gone and self._nameless > nameless:
             self._context.log.warning(
-                "%d documents of %s were not seen, but not every entry could be named: none of them is removed",
+                "%d documents of %s were not found, but the names of some entries could not be read: none is removed",
                 len(gone),
                 archive.key,
             )

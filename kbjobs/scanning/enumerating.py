@@ -121,7 +121,7 @@ def enumerate_source(
         detail += f"; {len(scan.failed)} could not be opened ({scan.failed[0][1]})" if scan.failed else ""
         raise UsageError(
             f"source {source.id!r} has no {READABLE} in {', '.join(source.paths)}{detail}",
-            "Check the folder, or add the source again with another one.",
+            f"Check the folder, or give the source another one: kbjobs sources edit {source.id} --add PATH --drop PATH",
         )
     if limit is not None:
         return Enumerated(source, files[:limit], archives)
@@ -130,7 +130,7 @@ def enumerate_source(
     vanished = [doc_id for doc_id, one in known.items() if doc_id not in seen and not one.path.startswith(held)]
     if vanished and not search.complete:
         context.log.warning(
-            "%d documents were not seen, but neither was every folder: nothing is removed", len(vanished)
+            "%d documents were not found, but some folders could not be read: no document is removed", len(vanished)
         )
     else:
         add_vanished(source, known, scan, vanished, allow_delete)

@@ -94,7 +94,7 @@ class _Child:
                 if self._is_stopped or self._losses > MOST_LOSSES:
                     raise KbjobsError(
                         f"the process that reads documents ended {self._losses} times in a row: {reason}",
-                        "Is there memory left? The log tells what was read last.",
+                        "Check that enough memory is free; the job's log shows what was read last.",
                     ) from error
                 outcomes.append(Unread(task.key, reason))
         return outcomes

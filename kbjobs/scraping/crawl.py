@@ -278,8 +278,8 @@ class Crawl:
             # Few that wait may all have had their tries before so many have failed.
             if self.tally.failures_in_a_row >= (MOST_TRIES if is_last else MOST_FAILURES):
                 raise SiteDown(
-                    f"{self._home_site} gives no answer any more ({cause}); its addresses wait in the frontier",
-                    "Once it is back, go on with: kbjobs resume, or the same command again.",
+                    f"{self._home_site} gives no answer any more ({cause}); the addresses not yet fetched are kept",
+                    "Once it answers again, go on with kbjobs resume JOB, or run the same again.",
                 )
             if not is_last:
                 wait = min(LONGEST_WAIT, FIRST_WAIT * 2**address.tries)

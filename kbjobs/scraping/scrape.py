@@ -109,7 +109,9 @@ async def _with_fetcher(context: Context, request: Request, work: Callable[[Fetc
     contact, proxy = context.settings.text("scrape_contact"), context.settings.text("scrape_proxy")
     agent = f"kbjobs/{VERSION}" + (f" (+{contact})" if contact else "")
     if proxy:
-        context.log.warning("through a proxy: that no private address is asked for is the proxy's to see to")
+        context.log.warning(
+            "requests go through a proxy: kbjobs cannot see to it that none reaches a private address, the proxy has to"
+        )
     guard = Guard(await find_private_hosts([request.url]))
     async with Fetcher(agent, guard, Pace(request.options.delay), proxy=proxy or None) as fetcher:
         return await work(fetcher)
@@ -233,7 +235,7 @@ def _advise(causes: dict[str, int]) -> str:
         return "It moved: give the address that a browser shows in the end, with --url."
     if "robots.txt forbids it" in causes:
         return "Ask who runs the site."
-    return "Does it open in a browser? kbjobs logs tells more."
+    return "Check that it opens in a browser; kbjobs logs JOB shows more."
 
 
 def _remove_gone(context: Context, frontier: Frontier, allow_delete: bool) -> int:

@@ -69,7 +69,9 @@ class Index:
             self.close()
         self.is_gone = not copies.is_there()
         if not self.is_gone:
-            raise UnavailableError(f"{copies.live} was replaced under the search, time and again", "Search once more.")
+            raise UnavailableError(
+                f"the index {copies.live} was replaced again and again during the search", "Search once more."
+            )
 
     def _open(self) -> None:
         from kbjobs.vectors.matrix import open_matrix

@@ -265,8 +265,8 @@ class Searcher:
                 words = WordIndex(folder)
             except (sqlite3.Error, ValueError, TypeError) as error:
                 raise UnavailableError(
-                    f"the words of {folder.id} cannot be read ({error})",
-                    f"Remove {folder.words.name} and run its job again.",
+                    f"the word index of source {folder.id} cannot be read ({error})",
+                    f"Remove {folder.words}, then run the job that indexed the source again.",
                 ) from error
             self._notice(words.notice)
             return words

@@ -75,7 +75,10 @@ class FolderBucket:
         if there is None:
             return False
         if there.size > most:
-            raise UnavailableError(f"{self.root / name} has more than {most:,} bytes", "It is not read.")
+            raise UnavailableError(
+                f"{self.root / name} has more than {most:,} bytes",
+                "It was not read. Check the address of the store, or upload the source again.",
+            )
         with writing(path):
             shutil.copyfile(self.root / name, path)
         return True
@@ -119,7 +122,8 @@ class FolderBucket:
             lock = try_lock(path, LOCK_SECONDS)
         if lock is None:
             raise UnavailableError(
-                f"{self.root / name} has been written by others for {LOCK_SECONDS:g} s", "Run the same again."
+                f"{self.root / name} has been kept locked by other programs for {LOCK_SECONDS:g} s",
+                "Run the same again.",
             )
         try:
             yield

@@ -94,7 +94,10 @@ class RemoteBucket:
                     file.write(chunk)
             if size > most:
                 path.unlink()
-                raise UnavailableError(f"{self.label}/{name} has more than {most:,} bytes", "It is not read.")
+                raise UnavailableError(
+                    f"{self.label}/{name} has more than {most:,} bytes",
+                    "It was not read. Check the address of the store, or upload the source again.",
+                )
             return True
 
         with writing(path):
@@ -158,7 +161,7 @@ class RemoteBucket:
             return work()
         except (FileNotFoundError, exceptions.NotFoundError) as error:  # it raises both
             if "NoSuchBucket" in str(error) or what in ("list", "write"):
-                failure: KbjobsError = NotFoundError(f"there is no {self.label}", "Make it, or correct the address.")
+                failure: KbjobsError = NotFoundError(f"there is no {self.label}", "Create it, or correct the address.")
             else:
                 return None
         except OSError as error:
@@ -176,7 +179,8 @@ class RemoteBucket:
         says = self._quote(text)
         if "RequestTimeTooSkewed" in text:
             return UnavailableError(
-                f"{self.label} refuses requests: the clock of this machine is off", "Set it, as with timedatectl."
+                f"{self.label} refuses requests: the clock of this machine is wrong",
+                "Set the clock, for example with timedatectl.",
             )
         if any(word in text for word in _REGION):
             wanted = re.search(r"<Region>([^<]+)|expecting '([a-z0-9-]+)'", text)
@@ -192,7 +196,7 @@ class RemoteBucket:
         if any(word in text for word in _FULL):
             return UnavailableError(f"{self.label} is full ({says})", "Free some space there and run the same again.")
         if "NoSuchBucket" in text:
-            return NotFoundError(f"there is no {self.label}", "Make it, or correct the address.")
+            return NotFoundError(f"there is no {self.label}", "Create it, or correct the address.")
         if _AWAY.search(text):
             return TransientError(f"{self.label} does not answer: {says}", "Run the same again: it goes on.")
         return UnavailableError(f"{self.label} failed: {says}", "Look at its log.")

@@ -103,7 +103,7 @@ def _changing(path: Path) -> Iterator[None]:
         with FileLock(path.with_name(path.name + ".lock"), timeout=BUSY_SECONDS, mode=0o600):
             yield
     except Timeout as error:
-        raise UnavailableError(f"{path} is being changed by another process for too long", "Try again.") from error
+        raise UnavailableError(f"another process has been changing {path} for too long", "Try again.") from error
 
 
 class transaction:

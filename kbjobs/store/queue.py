@@ -208,7 +208,10 @@ class Queue(Runs):
                 job = self.get(job_id)
                 if job.status is not Status.CANCELLED:
                     if job.status not in before(Event.DISCARD):
-                        raise ConflictError(f"job {job_id} is {job.status}: there is nothing to discard")
+                        raise ConflictError(
+                            f"job {job_id} is {job.status}: there is nothing to discard",
+                            "kbjobs interrupted lists the jobs that can be.",
+                        )
                     self.connection.execute(
                         "UPDATE jobs SET status = ?, exit_code = ?, message = 'discarded; what was done is kept'"
                         " WHERE id = ?",

@@ -140,7 +140,7 @@ class Removal:
         if sweep.problem:
             raise KbjobsError(
                 f"{sweep.problem}: source {self.source.id!r} is deleted, but what is left of it lies in {hidden}",
-                "See to it that it can be removed, then run the same again.",
+                "Check its permissions, then run the same again.",
             )
         if keep_files:
             crash_point("delete.before_return")

@@ -200,7 +200,9 @@ class SourceFolder:
         except (FileNotFoundError, NotADirectoryError):
             raise NotFoundError(f"there is no source {self.id!r}", _near(self.path.parent, self.id)) from None
         except OSError as error:
-            raise UnavailableError(f"cannot read {self.manifest}: {error.strerror}", "Check permissions.") from error
+            raise UnavailableError(
+                f"cannot read {self.manifest}: {error.strerror}", "Check its permissions."
+            ) from error
         try:
             values = json.loads(text)
         except (ValueError, RecursionError) as error:

@@ -133,7 +133,8 @@ def _compare(
     model = request.local_model
     if model is None:
         raise MissingRequirementError(
-            "no local model is on this machine that could suggest tags", "See kbjobs doctor, or use --provider openai."
+            "no local model is on this machine that could suggest tags",
+            "Fetch one with kbjobs run model-download NAME (kbjobs models list shows them), or use --provider openai.",
         )
     if not is_new(model):
         return None

@@ -73,4 +73,4 @@ def forget_place(ledger: Ledger, key: str, source_id: str = "") -> None:
 
 def _tell_left(source_id: str, key: str, place: tuple[str, str]) -> None:
     url, prefix = place
-    log.warning("the collection of before, %s on %s, is left there", name_collection(prefix, source_id, key), url)
+    log.warning("the earlier collection, %s on %s, is left there", name_collection(prefix, source_id, key), url)

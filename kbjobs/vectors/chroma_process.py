@@ -58,14 +58,14 @@ class ChromaProcess:
         """What the process answers, if it still is the one that is asked. Raises ApartError."""
         with self._turn:
             if process is not self._process or process.stdin is None or process.stdout is None:
-                raise ApartError("the process that had it open has ended")
+                raise ApartError("the Chroma process that had it open has ended")
             try:
                 pickle.dump((operation, given), process.stdin, protocol=pickle.HIGHEST_PROTOCOL)
                 process.stdin.flush()
                 is_done, answer = pickle.load(process.stdout)  # noqa: S301 — from our own process
             except (OSError, EOFError, pickle.UnpicklingError) as error:
                 self._process = None
-                raise ApartError(f"the process that had it open ended ({_end(process)})") from error
+                raise ApartError(f"the Chroma process that had it open has ended ({_end(process)})") from error
         if not is_done:
             raise ApartError(answer)
         return answer

@@ -153,7 +153,9 @@ class Asking:
                 "Something between here and Pinecone may have given it. Run the same again.",
             )
         # Not its text: the library's messages quote what it was given.
-        return UnavailableError(f"Pinecone's library failed ({type(error).__name__})", "Look at the job's log.")
+        return UnavailableError(
+            f"Pinecone's library failed ({type(error).__name__})", "The job's log shows more: kbjobs logs JOB"
+        )
 
     def _explain_status(self, error: Any) -> KbjobsError:
         status, says = int(error.status_code), self.quote(str(error.message))

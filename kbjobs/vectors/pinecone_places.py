@@ -18,7 +18,7 @@ def note_place(ledger: Ledger, target: Target) -> None:
     if noted == str(target):
         return
     if noted is not None:
-        log.warning("the records of before, in Pinecone's %s, are left there", noted)
+        log.warning("the earlier records, in Pinecone's %s, are left there", noted)
     ledger.set_fact(_PLACE, str(target))
 
 

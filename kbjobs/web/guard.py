@@ -110,7 +110,11 @@ class Guard:
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         if headers.get("host", "") not in self._hosts:
-            return refuse(421, "this server is not known under that name", "Open the address that it printed.")
+            return refuse(
+                421,
+                "kbjobs builder does not answer to the host name of this address",
+                "Open the address that it printed, or start it with --name HOST.",
+            )
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         given = [value for name, value in query if name == "token"]
         if given and scope["method"] in SAFE:
@@ -120,7 +124,9 @@ class Guard:
             told = "no token was given, or another server's" if self._wrong.takes() else "too many wrong tokens"
             if "text/html" in headers.get("accept", ""):
                 return PlainTextResponse(f"kbjobs builder: {told}. Open the address that it printed at its start.", 401)
-            return refuse(401, told, "Open the address that was printed at the start.", {"WWW-Authenticate": "Bearer"})
+            return refuse(
+                401, told, "Open the address that kbjobs builder printed at its start.", {"WWW-Authenticate": "Bearer"}
+            )
         if scope["method"] in SAFE:
             return None
         return self._refuse_write(headers, has_token)
@@ -128,14 +134,18 @@ class Guard:
     def _refuse_write(self, headers: Headers, has_token: bool) -> Response | None:
         origin = headers.get("origin")
         if origin is None and not has_token:
-            return refuse(403, "the request does not say from which page it comes", "Send an Origin.")
+            return refuse(403, "the request does not say from which page it comes", "Send the header Origin.")
         if origin is not None and origin.partition("://")[2] not in self._hosts:
-            return refuse(403, "the request comes from another site")
+            return refuse(403, "the request comes from another site", "Open the address that kbjobs builder printed.")
         if self._read_only:
-            return refuse(403, "this page only shows: it was started with --read-only", "Use the command line.")
+            return refuse(
+                403, "nothing can be changed here: kbjobs builder was started with --read-only", "Use the command line."
+            )
         has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
         if has_body and headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            return refuse(415, "the body is to be JSON", "Send Content-Type: application/json.")
+            return refuse(
+                415, "the body of the request is not declared as JSON", "Send Content-Type: application/json."
+            )
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > MAX_BODY:
             return refuse(413, TOO_LARGE, headers=HANG_UP)

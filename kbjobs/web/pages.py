@@ -100,7 +100,9 @@ def history(request: Request, manager: JobManager) -> dict[str, Any]:
             raise ValueError
         status = Status(given["status"]) if given["status"] else None
     except ValueError:
-        raise UsageError("that is no filter", "Days are a number up to 36,500; choose a status of the list.") from None
+        raise UsageError(
+            "the filter cannot be used", "Days are a number up to 36,500; choose a status of the list."
+        ) from None
     kind = given["type"].replace("-", "_") or None
     found = manager.get_job_history(SHOWN + 1, days, kind, given["source"] or None, status, given["text"] or None)
     return {

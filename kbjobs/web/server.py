@@ -67,11 +67,11 @@ def listen(host: str, port: int | None) -> socket.socket:
             found.close()
             if port is not None:
                 raise UnavailableError(
-                    f"port {port} cannot be had: {error.strerror}", "Name another with --port, or none."
+                    f"port {port} cannot be used: {error.strerror}", "Give another with --port, or leave --port out."
                 ) from error
             continue
         return found
-    raise UnavailableError("no port can be had", "Name one with --port.")
+    raise UnavailableError("no free port was found", "Give one with --port.")
 
 
 def serve(

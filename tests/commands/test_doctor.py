@@ -117,7 +117,7 @@ def test_an_old_daemon(home: Home, kbjobs: Kbjobs) -> None:
     queue.connection.execute("UPDATE daemon SET version = '0.0.1'")
     queue.close()
     found = findings(kbjobs, check=1)["daemon"]
-    assert "it is of kbjobs 0.0.1" in found["text"]
+    assert "it still is that of kbjobs 0.0.1" in found["text"]
     assert found["remedy"] == "kbjobs daemon restart"
     kbjobs("daemon", "restart")
     assert findings(kbjobs)["daemon"]["level"] == "ok"

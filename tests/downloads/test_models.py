@@ -203,7 +203,7 @@ def test_tensors_in_a_file_beside_are_a_part_of_the_key(
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        (Fault(alter=True, lasting=True), "is not what it should be: its sha256 is"),
+        (Fault(alter=True, lasting=True), "is not the file that was announced: its sha256 is"),
         (Fault(body=b"short", lasting=True), "has 5 bytes, it should have"),
     ],
 )

@@ -157,7 +157,7 @@ def test_strange_lines_cost_nothing(
     openai_api.desk.alter = alter
     assert go_on(home).failed == 0
     check(home, openai_api, 60)
-    assert "2 answer for nothing that is awaited" in caplog.text
+    assert "2 belong to no passage that is awaited" in caplog.text
 
 
 def test_a_line_that_was_cut_is_asked_for_again(home: Home, docs: Path, openai_api: OpenAIServer) -> None:
@@ -269,7 +269,7 @@ def test_a_request_that_always_fails_is_given_up(home: Home, docs: Path, openai_
 def test_an_outage_is_no_fault_of_the_passages(home: Home, docs: Path, openai_api: OpenAIServer) -> None:
     error = {"message": "busy", "type": "server_error", "code": None}
     openai_api.desk.fail = lambda text: (500, error)
-    with pytest.raises(TransientError, match="3 batches in a row came to nothing"):
+    with pytest.raises(TransientError, match="3 batches in a row brought no vectors"):
         go_on(home)
     openai_api.desk.fail = lambda text: None
     assert go_on(home).counts["embedded"] == 60
@@ -348,7 +348,7 @@ def test_a_batch_that_fails_is_sent_again_a_few_times(home: Home, docs: Path, op
     check(home, openai_api, 60)
     openai_api.desk.refuse_batch = [("mismatched", "The model is not there.")] * 3
     with pytest.raises(
-        TransientError, match=r"3 batches in a row came to nothing.*mismatched.*: The model is not there"
+        TransientError, match=r"3 batches in a row brought no vectors.*mismatched.*: The model is not there"
     ):
         go_on(home, force=True)
     assert openai_api.desk.files == {}

@@ -275,7 +275,7 @@ def test_the_cluster_of_the_engine_ray_is_decided_at_submit(
     assert planned(engine="ray") == "10.0.0.1:6379"
     assert planned() is None
     assert planned(engine="ray", ray_address="local") == "local"
-    with pytest.raises(UsageError, match="--ray-address is of the engine ray alone"):
+    with pytest.raises(UsageError, match="--ray-address can only be used with the engine ray"):
         planned(ray_address="10.0.0.1:6379")
     monkeypatch.setenv("RAY_ADDRESS", "ray://10.0.0.1:10001")
     with pytest.raises(UsageError, match="RAY_ADDRESS"):

@@ -143,7 +143,7 @@ def test_a_failed_download_says_why(home: Home, hub: HubServer, kbjobs: Kbjobs) 
     assert f"Accept its licence at {hub.url}/{SMALL}" in kbjobs("run", "model-download", SMALL, check=6).stderr
     hub.gated.clear()
     hub.faults[ONNX] = [Fault(alter=True, lasting=True)]
-    assert "is not what it should be: its sha256 is" in kbjobs("run", "model-download", SMALL, check=1).stderr
+    assert "is not the file that was announced: its sha256 is" in kbjobs("run", "model-download", SMALL, check=1).stderr
     assert not (home.models / SMALL).exists()
 
 

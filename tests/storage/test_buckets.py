@@ -123,7 +123,7 @@ def test_what_refuses_is_named(home: Home, monkeypatch: pytest.MonkeyPatch, s3_s
 
 
 ANSWERS = {
-    "RequestTimeTooSkewed": (403, "clock of this machine is off", ExitCode.UNAVAILABLE),
+    "RequestTimeTooSkewed": (403, "clock of this machine is wrong", ExitCode.UNAVAILABLE),
     "PermanentRedirect": (301, "another region", ExitCode.MISSING_REQUIREMENT),
     "AuthorizationHeaderMalformed": (400, "another region, which is eu-west-1", ExitCode.MISSING_REQUIREMENT),
     "ExpiredToken": (400, "refuses the credentials", ExitCode.MISSING_REQUIREMENT),

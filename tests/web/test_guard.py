@@ -183,7 +183,7 @@ def test_it_listens_elsewhere_only_if_that_is_meant(kbjobs: Kbjobs, builder: Bui
     assert "can be reached from other machines, and nothing is encrypted" in ended.stderr
     assert "--allow-remote" in ended.stderr
     taken = kbjobs("builder", "--port", str(builder.port), check=ExitCode.UNAVAILABLE)
-    assert f"port {builder.port} cannot be had" in taken.stderr
+    assert f"port {builder.port} cannot be used" in taken.stderr
     options = ("--host", "0.0.0.0", "--allow-remote", "--name", "box.example")
     with running(*options) as open_to_all, open_to_all.client() as client:
         for host, status in (("box.example", 200), ("0.0.0.0", 200), ("127.0.0.1", 200), ("other.example", 421)):

@@ -106,7 +106,7 @@ def test_filters_live_in_the_address_and_act_on_all_that_match(
     wait_until(lambda: filled.get_status(2).attempt == 2)
     assert [filled.get_status(number).attempt for number in (1, 3)] == [1, 1]
     page.goto(f"{builder.base}/history?status=nonsense")
-    expect(page.locator(".error")).to_contain_text("no filter")
+    expect(page.locator(".error")).to_contain_text("the filter cannot be used")
 
 
 def test_without_a_daemon_the_page_says_how_jobs_start(

@@ -335,7 +335,7 @@ class Pool:
         refused = {seat.node.address: seat.refusal for seat in seats if seat.refusal}
         if seats and all(seat.state == "gone" for seat in seats) and refused and self._all_alive_refuse():
             reasons = "; ".join(f"{address}: {reason}" for address, reason in refused.items())
-            hint = "Mend that, and kbjobs resume goes on."
+            hint = "Correct that, then go on with kbjobs resume JOB."
             self._fail(KbjobsError(f"no node of the Ray cluster can be used: {reasons}", hint))
         elif now - self._reached_at > self._room.wait:
             count = sum(node.is_alive for node in self._nodes.values())
@@ -343,7 +343,7 @@ class Pool:
             self._fail(
                 JobInterrupted(
                     f"{self._connection.describe()} has no room: {reason} for {self._room.wait:.0f} s",
-                    "ray status shows its nodes and their load; the setting ray.wait waits longer.",
+                    "ray status shows its nodes and their load; with a higher setting ray.wait a job waits longer.",
                 )
             )
 

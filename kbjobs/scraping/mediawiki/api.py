@@ -101,14 +101,14 @@ class WikiApi:
             except FetchError as error:
                 if isinstance(error, WikiError) and error.is_closed:
                     raise KbjobsError(
-                        f"only its users may read the wiki of {self.url} ({error.code})", "Ask who runs it."
+                        f"only its users may read the wiki of {self.url} ({error.code})", "Ask those who run the wiki."
                     ) from error
                 if not error.is_temporary:
                     raise
                 if tries == MOST_TRIES - 1:
                     raise KbjobsError(
                         f"the wiki gives no answer any more: {error.message}",
-                        "Once it is back, go on with: kbjobs resume, or the same command again.",
+                        "Once it answers again, go on with kbjobs resume JOB, or run the same again.",
                     ) from error
             await asyncio.sleep(FIRST_WAIT * 2**tries)
         raise AssertionError("unreachable")
