@@ -396,4 +396,4 @@ def test_a_hub_that_wants_to_be_left_alone(hub: HubServer, download: Download) -
 def test_what_is_no_hub(monkeypatch: pytest.MonkeyPatch, hub: HubServer, download: Download) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "not an address")
     error, text = error_of(download)
-    assert isinstance(error, DownloadError) and "is no address" in text
+    assert isinstance(error, DownloadError) and "is no web address" in text

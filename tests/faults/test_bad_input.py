@@ -166,7 +166,7 @@ def test_a_folder_without_read_permission(home: Home, tmp_path: Path) -> None:
         log = run_unprivileged("logs", "2").stdout
         assert "not indexed: pages/page1.html: " in log
         assert "not indexed: pages/closed: " in log
-        assert "nothing is removed" in log
+        assert "no document is removed" in log
         assert "7 documents" in ended.stdout
     finally:
         closed.chmod(0o700)

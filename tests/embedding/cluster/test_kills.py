@@ -97,7 +97,7 @@ def test_a_cluster_that_goes_away_ends_the_job_interrupted_and_a_new_one_goes_on
     home: Home, tmp_path: Path, python_docs: Path, cluster: RayCluster, engines: Path, notes: Path
 ) -> None:
     """The last test of this module: the cluster is gone then."""
-    register(home, "docs", [copy_pages(python_docs, tmp_path / "pages", 20)])
+    register(home, "docs", [copy_pages(python_docs, tmp_path / "pages", 60)])
     read_notes(notes)
     environment = {**os.environ, "KBJOBS_MODEL": MODEL, "KBJOBS_RAY_WAIT": "5"}
     command = [*cluster.inside, sys.executable, "-m", "tests.embedding.cluster.indexing", "docs", cluster.address]
