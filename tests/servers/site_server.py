@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, cast
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ class SiteServer:
     def __init__(
         self, pages: Mapping[str, Answer] | None = None, *, certificate: Path | None = None, port: int = 0
     ) -> None:
-        self.pages: dict[str, Answer] = dict(pages or {})
+        # The caller's own: a test changes what is served.
+        self.pages = {} if pages is None else cast("dict[str, Answer]", pages)
         self.requests: list[Request] = []
         """Every request in the order of arrival."""
         self.most_at_once = 0
