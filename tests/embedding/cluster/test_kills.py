@@ -106,7 +106,7 @@ def test_a_cluster_that_goes_away_ends_the_job_interrupted_and_a_new_one_goes_on
             [*command, "load_noting"], env=environment, stdout=subprocess.PIPE, stderr=log, text=True
         )
     wait_until(lambda: has_vectors(home), 60)
-    for node in cluster.nodes:
+    for node in list(cluster.nodes):
         cluster.kill(node)
     cluster.kill("head")
     out, _ = driver.communicate(timeout=60)
