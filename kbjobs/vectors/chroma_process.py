@@ -21,6 +21,10 @@ from kbjobs.vectors import chroma_child
 from kbjobs.vectors.collection import ApartError, Collection, asking, check_directory
 
 
+class _GoneError(ApartError):
+    """The process that had a collection open is no more."""
+
+
 class ChromaProcess:
     """Opens collections of directories in another process, which is started at once and anew when it is gone.
 
@@ -58,14 +62,14 @@ class ChromaProcess:
         """What the process answers, if it still is the one that is asked. Raises ApartError."""
         with self._turn:
             if process is not self._process or process.stdin is None or process.stdout is None:
-                raise ApartError("the Chroma process that had it open has ended")
+                raise _GoneError("the Chroma process that had it open has ended")
             try:
                 pickle.dump((operation, given), process.stdin, protocol=pickle.HIGHEST_PROTOCOL)
                 process.stdin.flush()
                 is_done, answer = pickle.load(process.stdout)  # noqa: S301 — from our own process
             except (OSError, EOFError, pickle.UnpicklingError) as error:
                 self._process = None
-                raise ApartError(f"the Chroma process that had it open has ended ({_end(process)})") from error
+                raise _GoneError(f"the Chroma process that had it open has ended ({_end(process)})") from error
         if not is_done:
             raise ApartError(answer)
         return answer
@@ -85,8 +89,8 @@ class _Opened:
         return ask
 
     def close(self) -> None:
-        """Let go of it; where the process is gone, so is its hold."""
-        with contextlib.suppress(ApartError):
+        """Let go of it; where the process is gone, so is its hold. Raises ApartError where Chroma fails at it."""
+        with contextlib.suppress(_GoneError):
             self._ask("close", self._number)
 
 
