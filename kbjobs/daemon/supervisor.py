@@ -24,6 +24,7 @@ from kbjobs.crashpoints import crash_point
 from kbjobs.credentials import names_in_environment
 from kbjobs.daemon.deletions import finish_deletions
 from kbjobs.daemon.finishing import Finishing
+from kbjobs.daemon.handover import give_start_lock, keep_start_lock
 from kbjobs.daemon.processes import RUN_VARIABLE, kill_processes_of_run, processes_of_run
 from kbjobs.daemon.replacements import settle_replacements
 from kbjobs.daemon.waking import WakePipe
@@ -88,6 +89,7 @@ class Supervisor:
             self._queue.describe_daemon(os.getpid(), VERSION, names_in_environment(), has_command)
             crash_point("daemon.described")
             log.info("daemon %d of kbjobs %s serves %s", os.getpid(), VERSION, self.home.path)
+            give_start_lock(self.home)
             on_ready()
             self._sweep_locks()
             self._finishing = Finishing(self.home, self.settings, self._queue)
@@ -95,6 +97,8 @@ class Supervisor:
             for finish in (finish_deletions, settle_replacements):
                 threading.Thread(target=finish, args=(self.home,), name=finish.__name__, daemon=True).start()
             self._loop()
+            if self._is_superseded and not self._stopping:
+                keep_start_lock(self.home)
         finally:
             self._pipe.close()
             self._queue.close()

@@ -78,9 +78,9 @@ class BatchEmbedding:
             except BaseException as error:
                 self._embedder.interrupt()
                 cause = self._drain(running)
-                if isinstance(error, GivenUpError) and cause is not None:
-                    raise cause from None
-                raise
+                if not isinstance(error, GivenUpError) or cause is None:
+                    raise
+        raise cause  # outside of the handler: the one that was given up is not its context
 
     def _drain(self, running: dict[Future[Vectors], Batch]) -> Exception | None:
         """Keep what is still on its way. Its errors are no news: the phase is ending with one already.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from kbjobs.api import JobManager
 from kbjobs.daemon.launching import is_running
 from kbjobs.settings import Home
 from kbjobs.sources import register
+from kbjobs.store.locks import is_locked
 from kbjobs.store.queue import STATE_VERSION, Queue
 from kbjobs.store.transitions import Status
 from kbjobs.version import VERSION
@@ -76,6 +79,40 @@ def test_a_daemon_in_the_foreground_hands_over_too(manager: JobManager, home: Ho
         wait_until(lambda: manager.get_status(job_id).has_ended)
         assert (manager.get_daemon().version, manager.get_daemon().pid) == (NEWER, process.pid)
     finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def submit_one(home: Home) -> int:
+    with contextlib.closing(JobManager(home)) as own:
+        return own.submit("steps", "a", count=1)
+
+
+def test_who_submits_while_a_daemon_hands_over_waits_for_the_next(
+    manager: JobManager, home: Home, package: Path, tmp_path: Path
+) -> None:
+    process = subprocess.Popen([sys.executable, "-P", "-m", "kbjobs", "daemon", "run"], stderr=subprocess.DEVNULL)
+    hold = tmp_path / "hold"
+    try:
+        wait_until(lambda: is_running(home) and manager.get_daemon().version)
+        hold.touch()
+        supervisor = package / "daemon" / "supervisor.py"
+        is_held = f"sys.argv[1:] == ['daemon', 'run'] and os.path.exists({str(hold)!r})"
+        supervisor.write_text(f"{supervisor.read_text()}\nwhile {is_held}:\n    time.sleep(0.01)\n")
+        upgrade(package)
+        os.kill(process.pid, signal.SIGCHLD)  # wakes it
+        wait_until(lambda: not is_running(home))
+        assert is_locked(home.start_lock)  # whoever comes now starts no daemon
+        with ThreadPoolExecutor() as pool:
+            submitted = pool.submit(submit_one, home)
+            wait_until(manager.get_active_jobs)
+            hold.unlink()
+            job_id = submitted.result(30)
+        wait_until(lambda: manager.get_status(job_id).has_ended)
+        assert (manager.get_daemon().version, manager.get_daemon().pid) == (NEWER, process.pid)
+        assert not is_locked(home.start_lock)
+    finally:
+        hold.unlink(missing_ok=True)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
 

@@ -98,13 +98,17 @@ def test_filters_live_in_the_address_and_act_on_all_that_match(
     expect(page.locator("tbody tr")).to_have_count(1)
     expect(page.get_by_label("Error or message")).to_have_value("ONERROR")
     page.get_by_label("Status").select_option("failed")
+    page.get_by_label("Source").fill("wiki")
+    other = filled.submit("steps", "b", count=1, fail=True, says=HOSTILE)  # the list is made anew around the form
+    expect(page.locator("tbody tr")).to_have_count(2)
     page.get_by_role("button", name="Show").click()
+    expect(page.locator("tbody tr")).to_have_count(1)
     assert "status=failed" in page.url and "text=ONERROR" in page.url
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Retry from the start all").click()
     expect(page.locator("#told")).to_contain_text("1 done.")
     wait_until(lambda: filled.get_status(2).attempt == 2)
-    assert [filled.get_status(number).attempt for number in (1, 3)] == [1, 1]
+    assert [filled.get_status(number).attempt for number in (1, 3, other)] == [1, 1, 1]
     page.goto(f"{builder.base}/history?status=nonsense")
     expect(page.locator(".error")).to_contain_text("the filter cannot be used")
 

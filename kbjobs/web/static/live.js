@@ -68,13 +68,13 @@ async function replace() {
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const main = $("main"), fresh = page.getElementById("main");
     const focused = document.activeElement, id = focused && main.contains(focused) ? focused.id : "";
-    const isTyping = main.contains(focused) && ["INPUT", "SELECT", "TEXTAREA"].includes(focused.tagName);
+    const isTyping = main.contains(focused) && !focused.closest("form") && ["INPUT", "SELECT", "TEXTAREA"].includes(focused.tagName);
     if (isPaused || isTyping || !fresh) return;
     $("daemon").replaceChildren(...page.getElementById("daemon").childNodes);
     const log = $("log"), freshLog = fresh.querySelector("#log");
     const scroll = log ? log.scrollTop : 0;
     if (log && freshLog) freshLog.replaceWith(log);
-    main.replaceChildren(...fresh.childNodes);
+    put(fresh, main);
     if (log) log.scrollTop = scroll;
     if (id && $(id)) $(id).focus({ preventScroll: true });
   } catch {
@@ -83,6 +83,16 @@ async function replace() {
     timer = null;
     if (wanted) refresh();
   }
+}
+
+// A form stays as it is: somebody may be filling it in.
+function put(fresh, main) {
+  const form = main.querySelector(":scope > form"), freshForm = fresh.querySelector(":scope > form");
+  if (!form || !freshForm) { main.replaceChildren(...fresh.childNodes); return; }
+  const made = [...fresh.childNodes], at = made.indexOf(freshForm);
+  for (const one of [...main.childNodes]) if (one !== form) one.remove();
+  form.before(...made.slice(0, at));
+  form.after(...made.slice(at + 1));
 }
 
 function patch(job) {
