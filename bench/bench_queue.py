@@ -44,7 +44,7 @@ def warm_rate(work: Callable[[int], None]) -> float:
 def kbjobs_rate(folder: Path, synchronous: str) -> float:
     """Jobs a second through submit, claim and finish."""
     queue = Queue(folder / "state.db")
-    queue.connection.execute(f"PRAGMA synchronous = {synchronous}")
+    queue.set_durability(synchronous)
 
     def work(count: int) -> None:
         for number in range(count):
@@ -111,7 +111,7 @@ def compare_rates() -> None:
         # Round by round: what disturbs a round disturbs all three.
         ratio = statistics.median(ours / peer for ours, peer in zip(rates["kbjobs"], rates[faster], strict=True))
         told = ", ".join(f"{name} {rate:,.0f}" for name, rate in medians.items())
-        bar = " (bar 0.8)" if synchronous == "FULL" else ""
+        bar = " (bar 1.0)" if synchronous == "FULL" else ""
         print(f"synchronous {synchronous}, jobs/s: {told}; of {faster}: {ratio:.2f}{bar}")
 
 

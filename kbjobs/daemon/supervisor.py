@@ -33,7 +33,8 @@ from kbjobs.settings import Home, Settings
 from kbjobs.store.connection import is_disk_full
 from kbjobs.store.jobs import Job
 from kbjobs.store.locks import is_locked, try_lock
-from kbjobs.store.queue import STATE_VERSION, Queue, StaleWorkerError
+from kbjobs.store.queue import Queue, StaleWorkerError
+from kbjobs.store.state import STATE_VERSION
 from kbjobs.version import VERSION, installed_version
 
 IDLE_SECONDS = 30.0  # between two looks when nothing runs and nobody nudged

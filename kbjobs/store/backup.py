@@ -30,8 +30,8 @@ from kbjobs.settings import Home
 from kbjobs.store.clocks import now_text
 from kbjobs.store.connection import explain, is_disk_full
 from kbjobs.store.ledger import LEDGER_VERSION
-from kbjobs.store.queue import STATE_VERSION
 from kbjobs.store.sources import SOURCE_ID, SourceFolder, is_source_id, list_source_ids
+from kbjobs.store.state import STATE_VERSION
 
 FORMAT = 2
 HEAD_NAME = "kbjobs-backup.json"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,43 +15,20 @@ from typing import Any
 from kbjobs.errors import ConflictError, ExitCode
 from kbjobs.store import checkpoints, clocks
 from kbjobs.store.checkpoints import Checkpoint
-from kbjobs.store.connection import connect, explain, transaction
+from kbjobs.store.claims import Claims
+from kbjobs.store.connection import explain, transaction
 from kbjobs.store.ending import refuse_beside_end
 from kbjobs.store.jobs import JOB_COLUMNS, Job, LimitChanges, NewJob, job_from_row, job_key, outcome_of
-from kbjobs.store.pauses import NOT_HELD
 from kbjobs.store.phase_state import PhaseState, dump_phases, fingerprint, reopened
 from kbjobs.store.runs import Runs, StaleWorkerError
+from kbjobs.store.state import open_state, set_durability
 from kbjobs.store.transitions import Event, InvalidTransition, Status, after, before
 
-STATE_VERSION = 5
-
-
-# Pending, and neither the user's request nor the pause after a transient error makes it wait.
-_DUE = (
-    "status = 'pending' AND (not_before IS NULL OR not_before <= :wall)"
-    " AND (retry_at IS NULL OR retry_boot <> :boot OR retry_at <= :boottime)"
-)
-
-# A running job holds at least one lock, and an ended one none.
-RUNNING = (
-    f"SELECT {JOB_COLUMNS} FROM jobs WHERE id IN (SELECT job_id FROM locks) AND status = 'running'"
-    " ORDER BY priority DESC, id"
-)
 _NEW_COLUMNS = (
     "type, source, params, key, resources, phases, status, priority, dimension, operation, created_at,"
     " not_before, until, timeout, retries, resumable, resumed, ends_source, boot_id"
 )
 _INSERT = f"INSERT INTO jobs ({_NEW_COLUMNS}) VALUES ({', '.join('?' * 19)}) RETURNING {JOB_COLUMNS}"
-_CLAIM = (
-    "UPDATE jobs SET status = :status, run_id = :run_id, pid = NULL, boot_id = :boot,"
-    # One that waited within an attempt goes on with it.
-    " attempt = attempt + (attempt_started_at IS NULL),"
-    " saved_at_start = saved, retry_at = NULL, started_at = coalesce(started_at, :moment),"
-    " attempt_started_at = coalesce(attempt_started_at, :moment), beat_at = :moment WHERE id = ("
-    f"SELECT id FROM jobs AS j WHERE {_DUE} AND {NOT_HELD} AND NOT EXISTS ("
-    " SELECT 1 FROM json_each(j.resources) AS r JOIN locks AS l ON l.resource = r.value)"
-    f" ORDER BY priority DESC, id LIMIT 1) RETURNING {JOB_COLUMNS}, resources"
-)
 
 
 def _row(new: NewJob) -> tuple[Any, ...]:
@@ -81,10 +57,6 @@ def _row(new: NewJob) -> tuple[Any, ...]:
     )
 
 
-def _clocks() -> dict[str, Any]:
-    return {"wall": time.time(), "boot": clocks.boot_id(), "boottime": clocks.since_boot()}
-
-
 __all__ = ["DaemonRecord", "DuplicateJobError", "Queue", "StaleWorkerError"]
 
 
@@ -107,19 +79,13 @@ class DuplicateJobError(ConflictError):
         self.key = key
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
-    from kbjobs.store import migrations
-
-    path = Path(connection.execute("PRAGMA database_list").fetchone()[2])
-    migrations.apply_migrations(connection, path, migrations.STATE)
-
-
-class Queue(Runs):
+class Queue(Claims, Runs):
     """The queue and history in ``state.db``. One object per process and thread of control."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.connection = connect(path, STATE_VERSION, _migrate)
+        self.connection = open_state(path)
+        self.durability = "FULL"
 
     def close(self) -> None:
         """Close the file."""
@@ -127,7 +93,12 @@ class Queue(Runs):
 
     def relax_durability(self) -> None:
         """Let writes be lost with the power, though not with the process: for progress, which is soon written again."""
-        self.connection.execute("PRAGMA synchronous = NORMAL")
+        self.set_durability("NORMAL")
+
+    def set_durability(self, level: str) -> None:
+        """As :func:`kbjobs.store.state.set_durability`."""
+        self.durability = level
+        set_durability(self.connection, level)
 
     # -- clients ----------------------------------------------------------------------------------
 
@@ -324,58 +295,9 @@ class Queue(Runs):
 
     # -- the daemon -------------------------------------------------------------------------------
 
-    def claim(self, run_id: str) -> Job | None:
-        """Take the next pending job whose resources are free, and lock them for ``run_id``."""
-        with transaction(self.connection):
-            moment = clocks.now_text()
-            values = {"status": after(Status.PENDING, Event.CLAIM), "run_id": run_id, "moment": moment, **_clocks()}
-            row = self.connection.execute(_CLAIM, values).fetchone()
-            if row is None:
-                return None
-            self.connection.executemany(
-                "INSERT INTO locks (resource, job_id, run_id) VALUES (?, ?, ?)",
-                [(resource, row["id"], run_id) for resource in json.loads(row["resources"]) or [f"job:{row['id']}"]],
-            )
-        return job_from_row(row[:-1])
-
     def state_version(self) -> int:
         """The format of the file as it is now: a newer program may have migrated it under this one."""
         return int(self.connection.execute("PRAGMA user_version").fetchone()[0])
-
-    def running(self) -> list[Job]:
-        """The jobs whose status is running, whoever runs them."""
-        rows = self.connection.execute(RUNNING)
-        return [job_from_row(row) for row in rows]
-
-    def count_pending(self) -> int:
-        """How many jobs wait."""
-        return int(self.connection.execute("SELECT count(*) FROM jobs WHERE status = 'pending'").fetchone()[0])
-
-    def next_due(self) -> float | None:
-        """Seconds until the next pending job that waits for a moment may run; None where none waits for one."""
-        found = self.connection.execute(
-            "SELECT min(CASE WHEN not_before > :wall THEN not_before - :wall END),"
-            " min(CASE WHEN retry_boot = :boot AND retry_at > :boottime THEN retry_at - :boottime END)"
-            f" FROM jobs WHERE status = 'pending' AND NOT ({_DUE})",
-            _clocks(),
-        ).fetchone()
-        until = self.connection.execute(
-            "SELECT min(until) - ? FROM jobs WHERE status = 'pending'", (time.time(),)
-        ).fetchone()
-        waits = [wait for wait in (*found, *until) if wait is not None]
-        return max(0.0, min(waits)) if waits else None
-
-    def expire_pending(self) -> list[int]:
-        """End the pending jobs whose time limit has passed before they could run; returns their ids."""
-        with transaction(self.connection):
-            rows = self.connection.execute(
-                "UPDATE jobs SET status = ?, reason = 'time_limit', exit_code = ?, finished_at = ?,"
-                " message = iif(attempt_started_at IS NULL, 'time limit reached before it could run',"
-                " 'time limit reached; what was done is kept')"
-                " WHERE status = 'pending' AND until <= ? RETURNING id",
-                (after(Status.PENDING, Event.EXPIRE), ExitCode.TIME_LIMIT, clocks.now_text(), time.time()),
-            ).fetchall()
-        return [row[0] for row in rows]
 
     def describe_daemon(
         self, pid: int, version: str, secrets: Sequence[str] = (), runs_on_finish: bool = False

@@ -19,7 +19,7 @@ from kbjobs.settings import Home
 from kbjobs.store.backup import FORMAT, HEAD_NAME, INDEX_NAME, MAX_INDEX_BYTES, find_damage, is_allowed, open_tar
 from kbjobs.store.connection import is_disk_full
 from kbjobs.store.ledger import LEDGER_VERSION
-from kbjobs.store.queue import STATE_VERSION
+from kbjobs.store.state import STATE_VERSION
 
 Index = dict[str, dict[str, Any]]
 

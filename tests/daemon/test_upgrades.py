@@ -20,7 +20,8 @@ from kbjobs.daemon.launching import is_running
 from kbjobs.settings import Home
 from kbjobs.sources import register
 from kbjobs.store.locks import is_locked
-from kbjobs.store.queue import STATE_VERSION, Queue
+from kbjobs.store.queue import Queue
+from kbjobs.store.state import STATE_VERSION
 from kbjobs.store.transitions import Status
 from kbjobs.version import VERSION
 from tests.conftest import ROOT, Kbjobs, read_json, wait_until, write_pages

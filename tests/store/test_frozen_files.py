@@ -19,7 +19,8 @@ from kbjobs.store.ledger import LEDGER_VERSION, Ledger
 from kbjobs.store.metadata import known_metadata
 from kbjobs.store.migrations import apply_migrations
 from kbjobs.store.pauses import Pause, held_jobs, list_pauses
-from kbjobs.store.queue import STATE_VERSION, Queue
+from kbjobs.store.queue import Queue
+from kbjobs.store.state import STATE_VERSION
 from kbjobs.store.transitions import Status
 from tests.conftest import ROOT
 

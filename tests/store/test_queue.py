@@ -5,11 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from kbjobs.errors import ConflictError, ExitCode, NotFoundError, UnavailableError
+from kbjobs.store import clocks
 from kbjobs.store.history import delete_jobs, list_attempts, old_jobs
 from kbjobs.store.jobs import Job, NewJob
 from kbjobs.store.queue import Queue, StaleWorkerError
@@ -44,6 +46,31 @@ def test_jobs_are_claimed_by_priority_then_age(queue: Queue) -> None:
     claimed = [claim(queue, f"run{n}").id for n in range(4)]
     assert claimed == [ids[1], ids[3], ids[0], ids[2]]
     assert queue.claim("late") is None
+
+
+def test_a_claim_alone_is_not_synced_and_all_that_follows_is(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time: SQLite takes the level while it prepares the statement, which a cache prepares once."""
+    asked = count()
+
+    def level() -> int:
+        return int(queue.connection.execute(f"PRAGMA synchronous -- {next(asked)}").fetchone()[0])
+
+    levels: list[int] = []
+    now_text = clocks.now_text
+
+    def noted() -> str:
+        levels.append(level())
+        return now_text()
+
+    ids = [queue.submit(new(f"s{n}")).id for n in range(3)]
+    monkeypatch.setattr(clocks, "now_text", noted)
+    for n, job_id in enumerate(ids):
+        assert claim(queue, f"run{n}").id == job_id
+        queue.finish(job_id, f"run{n}", RunEnd(Event.COMPLETE, ExitCode.DONE, "done"))
+        assert (levels, level()) == ([1, 2], 2)
+        levels.clear()
+    assert queue.claim("none") is None
+    assert (levels, level()) == ([1], 2)
 
 
 def test_one_running_job_per_source_and_a_waiting_one_blocks_nobody(queue: Queue) -> None:

@@ -74,7 +74,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.queues = [Queue(self.folder / "state.db"), Queue(self.folder / "state.db")]
         for queue in self.queues:
-            queue.connection.execute("PRAGMA synchronous = OFF")
+            queue.set_durability("OFF")
         self.queues[0].describe_daemon(1, "0", runs_on_finish=True)
         self.jobs: dict[int, Model] = {}
         self.count = 0

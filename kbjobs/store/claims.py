@@ -1,0 +1,107 @@
+"""What the daemon asks the queue: the next job, what runs, and when the next one is due."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from typing import Any
+
+from kbjobs.errors import ExitCode
+from kbjobs.store import clocks
+from kbjobs.store.connection import transaction
+from kbjobs.store.jobs import JOB_COLUMNS, Job, job_from_row
+from kbjobs.store.pauses import NOT_HELD
+from kbjobs.store.state import set_durability
+from kbjobs.store.transitions import Event, Status, after
+
+# Pending, and neither the user's request nor the pause after a transient error makes it wait.
+_DUE = (
+    "status = 'pending' AND (not_before IS NULL OR not_before <= :wall)"
+    " AND (retry_at IS NULL OR retry_boot <> :boot OR retry_at <= :boottime)"
+)
+
+# A running job holds at least one lock, and an ended one none.
+RUNNING = (
+    f"SELECT {JOB_COLUMNS} FROM jobs WHERE id IN (SELECT job_id FROM locks) AND status = 'running'"
+    " ORDER BY priority DESC, id"
+)
+
+_CLAIM = (
+    "UPDATE jobs SET status = :status, run_id = :run_id, pid = NULL, boot_id = :boot,"
+    # One that waited within an attempt goes on with it.
+    " attempt = attempt + (attempt_started_at IS NULL),"
+    " saved_at_start = saved, retry_at = NULL, started_at = coalesce(started_at, :moment),"
+    " attempt_started_at = coalesce(attempt_started_at, :moment), beat_at = :moment WHERE id = ("
+    f"SELECT id FROM jobs AS j WHERE {_DUE} AND {NOT_HELD} AND NOT EXISTS ("
+    " SELECT 1 FROM json_each(j.resources) AS r JOIN locks AS l ON l.resource = r.value)"
+    f" ORDER BY priority DESC, id LIMIT 1) RETURNING {JOB_COLUMNS}, resources"
+)
+
+
+def _clocks() -> dict[str, Any]:
+    return {"wall": time.time(), "boot": clocks.boot_id(), "boottime": clocks.since_boot()}
+
+
+class Claims:
+    """The next job for a daemon, and what it needs to know of those that run and wait."""
+
+    connection: sqlite3.Connection
+    durability: str
+
+    def claim(self, run_id: str) -> Job | None:
+        """Take the next pending job whose resources are free, and lock them for ``run_id``.
+
+        It outlives a kill of any process; the power only once the worker has recorded itself, before it does anything.
+        Cut off earlier, the job is pending, as its recovery would make it: one sync less before each start.
+        """
+        set_durability(self.connection, "NORMAL")
+        try:
+            with transaction(self.connection):
+                moment = clocks.now_text()
+                values = {"status": after(Status.PENDING, Event.CLAIM), "run_id": run_id, "moment": moment, **_clocks()}
+                row = self.connection.execute(_CLAIM, values).fetchone()
+                if row is None:
+                    return None
+                self.connection.executemany(
+                    "INSERT INTO locks (resource, job_id, run_id) VALUES (?, ?, ?)",
+                    [(name, row["id"], run_id) for name in json.loads(row["resources"]) or [f"job:{row['id']}"]],
+                )
+        finally:
+            set_durability(self.connection, self.durability)
+        return job_from_row(row[:-1])
+
+    def running(self) -> list[Job]:
+        """The jobs whose status is running, whoever runs them."""
+        rows = self.connection.execute(RUNNING)
+        return [job_from_row(row) for row in rows]
+
+    def count_pending(self) -> int:
+        """How many jobs wait."""
+        return int(self.connection.execute("SELECT count(*) FROM jobs WHERE status = 'pending'").fetchone()[0])
+
+    def next_due(self) -> float | None:
+        """Seconds until the next pending job that waits for a moment may run; None where none waits for one."""
+        found = self.connection.execute(
+            "SELECT min(CASE WHEN not_before > :wall THEN not_before - :wall END),"
+            " min(CASE WHEN retry_boot = :boot AND retry_at > :boottime THEN retry_at - :boottime END)"
+            f" FROM jobs WHERE status = 'pending' AND NOT ({_DUE})",
+            _clocks(),
+        ).fetchone()
+        until = self.connection.execute(
+            "SELECT min(until) - ? FROM jobs WHERE status = 'pending'", (time.time(),)
+        ).fetchone()
+        waits = [wait for wait in (*found, *until) if wait is not None]
+        return max(0.0, min(waits)) if waits else None
+
+    def expire_pending(self) -> list[int]:
+        """End the pending jobs whose time limit has passed before they could run; returns their ids."""
+        with transaction(self.connection):
+            rows = self.connection.execute(
+                "UPDATE jobs SET status = ?, reason = 'time_limit', exit_code = ?, finished_at = ?,"
+                " message = iif(attempt_started_at IS NULL, 'time limit reached before it could run',"
+                " 'time limit reached; what was done is kept')"
+                " WHERE status = 'pending' AND until <= ? RETURNING id",
+                (after(Status.PENDING, Event.EXPIRE), ExitCode.TIME_LIMIT, clocks.now_text(), time.time()),
+            ).fetchall()
+        return [row[0] for row in rows]
