@@ -128,9 +128,13 @@ def main() -> None:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what Ray prints is no answer
+    from ray._common.utils import get_default_ray_temp_dir
     from ray.cluster_utils import Cluster
 
     port, temporary = int(sys.argv[1]), sys.argv[2]
+    # Ray notes there which cluster was started last on this machine; whoever starts one next is not to find ours.
+    os.environ["RAY_TMPDIR"] = temporary
+    Path(get_default_ray_temp_dir()).mkdir(parents=True)
     common = {"object_store_memory": NODE_BYTES, "include_dashboard": False}
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 0, "gcs_server_port": port, "temp_dir": temporary, **common}
