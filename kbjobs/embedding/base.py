@@ -70,8 +70,11 @@ class Embedder(Protocol):
     tokens_bought: int
     """Tokens that were paid for since it was loaded; 0 of a local model."""
 
-    in_flight: int
-    """How many calls of ``embed`` may run at the same time, each in a thread of its own; 1 where more gain nothing."""
+    @property
+    def in_flight(self) -> int:
+        """How many calls of ``embed`` may run at the same time now, each in a thread of its own; 1 where more gain
+        nothing."""
+        ...
 
     @property
     def tokenizer(self) -> tokenizers.Tokenizer | TokenCounter:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Vectors = NDArray[float32]
 
 POLL_SECONDS = 0.2  # between two looks whether to stop, while answers are awaited
+MOST_AT_ONCE = 1_000  # calls, whatever the embedder would take
 
 Batch = list[MissingText]
 Keep = Callable[[Sequence[MissingText], "Vectors"], None]
@@ -64,10 +65,12 @@ class BatchEmbedding:
 
     def _run_concurrently(self, on_done: Callable[[int], None]) -> None:
         running: dict[Future[Vectors], Batch] = {}
-        with ThreadPoolExecutor(self._embedder.in_flight, thread_name_prefix="embed") as pool:
+        # A thread is made for a call when none is idle: there are never more than calls at a time.
+        with ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="embed") as pool:
             try:
                 while True:
-                    while len(running) < self._embedder.in_flight and (batch := self._next()) is not None:
+                    at_once = min(self._embedder.in_flight, MOST_AT_ONCE)
+                    while len(running) < at_once and (batch := self._next()) is not None:
                         crash_point("embed.before")
                         running[pool.submit(self._embedder.embed, self._read(batch))] = batch
                     if not running:

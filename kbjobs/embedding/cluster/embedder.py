@@ -51,12 +51,16 @@ class ClusterEmbedder:
         self.dimension = folder.dimension
         self.max_tokens = folder.max_tokens
         self.model_key = pool.work.parcel.key
-        self.in_flight = BLOCKS_AT_ONCE * pool.actors
         self._folder = folder
         self._connection = connection
         self._pool = pool
         self._fatal = 0
         self._counting = threading.Lock()
+
+    @property
+    def in_flight(self) -> int:
+        """As of :class:`~kbjobs.embedding.base.Embedder`: it follows the nodes that join and leave."""
+        return BLOCKS_AT_ONCE * max(1, self._pool.actors)
 
     @property
     def engine(self) -> str:

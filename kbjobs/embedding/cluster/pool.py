@@ -42,7 +42,7 @@ class Room:
     """How much of a cluster a job takes."""
 
     actors: int = 0
-    """At most so many; 0: as many as find room."""
+    """At most so many; 0: as many as find room, also on nodes that join later."""
     cpus: int = 4
     """CPUs of an actor."""
     wait: float = 60.0
@@ -62,7 +62,6 @@ class Pool:
         self._changed = threading.Condition()
         self._seats: list[Seat] = []
         self._nodes: dict[str, Node] = {}
-        self._limit = 0
         self._is_closing = False
         self._stopped_at: float | None = None
         self._failure: KbjobsError | None = None
@@ -71,8 +70,8 @@ class Pool:
 
     @property
     def actors(self) -> int:
-        """How many actors there are to be."""
-        return self._limit
+        """How many actors there are, or are to be in a moment: more or fewer as nodes join and leave."""
+        return len(self._seats) - self._count("gone")
 
     @property
     def ready(self) -> int:
@@ -245,11 +244,7 @@ class Pool:
             if spare := plan_seats(alive[key]["Resources"], self._room.cpus):
                 self._nodes[key] = Node(key, _address(alive[key]), spare)
         nodes = [node for node in self._nodes.values() if node.is_alive]
-        if not self._limit:
-            # Fixed by what is there at the begin: nodes that join later take the places of those that leave.
-            room = sum(len(node.spare) for node in nodes)
-            self._limit = min(room, self._room.actors or room)
-        while self._count("gone") + self._limit > len(self._seats):
+        while not self._room.actors or self.actors < self._room.actors:
             # In turns, so that a limit leaves no node idle.
             roomiest = max(nodes, key=lambda node: len(node.spare), default=None)
             if roomiest is None or not roomiest.spare:
@@ -311,8 +306,8 @@ class Pool:
         with self._changed:
             seat.state = "ready"
             self._changed.notify_all()
-            ready, wanted = self._count("ready"), self._limit
-        log.info("%d of %s ready", ready, counted(wanted, "actor"))
+            ready = self._count("ready")
+        log.info("%d of %s ready", ready, counted(self.actors, "actor"))
         while not seat.died.wait(LOOK_SECONDS):
             if not seat.node.is_alive:
                 with self._changed:

@@ -86,8 +86,8 @@ def load_harmful(folder: ModelFolder, cache_dir: Path) -> Embedder:
 
 
 def load_sleeping(folder: ModelFolder, cache_dir: Path) -> Embedder:
-    """Sleeps for as long as KBT_SLEEP says, in seconds."""
-    sleeping: Any = SleepingEmbedder(folder, cache_dir, float(os.environ["KBT_SLEEP"]))
+    """Sleeps for as long as KBT_SLEEP says, in seconds; it notes."""
+    sleeping: Any = NotingEmbedder(SleepingEmbedder(folder, cache_dir, float(os.environ["KBT_SLEEP"])))
     return sleeping
 
 

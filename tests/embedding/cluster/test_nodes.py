@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from kbjobs.embedding.catalogue import find_model
 from kbjobs.embedding.cluster.shipping import pack_model
 from kbjobs.settings import Home
 from kbjobs.sources import register, verify
-from tests.conftest import write_pages
+from tests.conftest import wait_until, write_pages
 from tests.embedding.cluster.conftest import InCluster
+from tests.embedding.cluster.test_embedder import read_notes
 from tests.servers.ray_cluster import ROOT, RayCluster, need_namespaces
 
 pytestmark = pytest.mark.slow
@@ -105,3 +107,29 @@ def test_a_cluster_without_room_or_that_is_not_there_ends_the_job_interrupted(
     assert "Start it there with ray start --head" in absent.stderr
     assert "kbjobs resume 2" in absent.stderr
     assert json.loads(inside("status", "2", "--json").stdout)["status"] == "interrupted"
+
+
+def test_a_node_that_joins_while_a_job_runs_is_used(
+    home: Home, tmp_path: Path, cluster: RayCluster, index_with: InCluster
+) -> None:
+    pages = tmp_path / "pages"
+    pages.mkdir()
+    for number in range(30):
+        words = " ".join(f"word{number}-{index}" for index in range(600))
+        (pages / f"{number}.html").write_text(f"<html><title>{number}</title><body><p>{words}.</p></body></html>")
+    register(home, "docs", [pages])
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    variables = {"KBT_NOTES": str(notes), "KBT_SLEEP": "3"}
+    cluster.add(**variables)
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(index_with, "load_sleeping")
+        wait_until(lambda: any(notes.iterdir()) or running.done(), 120)
+        cluster.add(**variables)
+        said, logged = running.result()
+    assert said["failed"] == 0, said
+    assert "2 of 2 actors ready" in logged
+    assert len(list(notes.iterdir())) == 2  # one for each process
+    embedded = read_notes(notes)
+    assert len(embedded) == said["embedded"]
+    assert set(embedded.values()) == {1}

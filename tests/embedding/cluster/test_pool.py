@@ -180,9 +180,21 @@ def test_a_dead_actor_is_replaced_once(ray: Cluster, make_pool: MakePool) -> Non
         assert seat.actor == "actor 2"
 
 
-def test_a_node_that_joins_takes_the_place_of_one_that_has_left(ray: Cluster, make_pool: MakePool) -> None:
-    ray.cpus = {"a": 4, "b": 4}
+def test_nodes_that_join_are_used_and_those_that_leave_are_not_missed(ray: Cluster, make_pool: MakePool) -> None:
+    ray.cpus = {"a": 4}
     pool = make_pool(wait=60)
+    pool.open(lambda doing: None)
+    wait_until(lambda: pool.ready == 1)
+    ray.cpus = {"a": 4, "b": 4, "c": 8}
+    wait_until(lambda: pool.ready == 4)
+    assert (pool.actors, sorted(ray.started)) == (4, ["a", "b", "c", "c"])
+    ray.cpus = {"b": 4}
+    wait_until(lambda: pool.actors == pool.ready == 1)
+
+
+def test_a_limit_holds_when_nodes_join_and_leave(ray: Cluster, make_pool: MakePool) -> None:
+    ray.cpus = {"a": 4, "b": 4}
+    pool = make_pool(wait=60, actors=2)
     pool.open(lambda doing: None)
     wait_until(lambda: pool.ready == 2)
     ray.cpus = {"b": 4, "c": 8}
