@@ -120,12 +120,11 @@ def test_a_node_that_joins_while_a_job_runs_is_used(
     register(home, "docs", [pages])
     notes = tmp_path / "notes"
     notes.mkdir()
-    variables = {"KBT_NOTES": str(notes), "KBT_SLEEP": "3"}
-    cluster.add(**variables)
+    cluster.add(KBT_NOTES=str(notes), KBT_SLEEP="3")
     with ThreadPoolExecutor() as pool:
         running = pool.submit(index_with, "load_sleeping")
         wait_until(lambda: any(notes.iterdir()) or running.done(), 120)
-        cluster.add(**variables)
+        cluster.add(KBT_NOTES=str(notes), KBT_SLEEP="3")
         said, logged = running.result()
     assert said["failed"] == 0, said
     assert "2 of 2 actors ready" in logged
