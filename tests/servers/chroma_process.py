@@ -6,8 +6,10 @@ time, the port stays the same. ``with Proxy(chroma.url, token="t") as proxy``: p
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
+import random
 import shutil
 import signal
 import socket
@@ -18,6 +20,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -35,11 +38,21 @@ def find_program(name: str) -> str:
     return found
 
 
+_ports = count(random.randrange(10_000))
+
+
 def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port nobody listens on, nor on the one 10,000 above it.
+
+    Both are below those that Linux gives to whoever asks for any (ip(7)): between this and its use nobody gets them by
+    chance, and no other call in this process.
+    """
+    while True:
+        port = 10_000 + next(_ports) % 10_000
+        with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as other:
+            one.bind(("127.0.0.1", port))
+            other.bind(("127.0.0.1", port + 10_000))
+            return port
 
 
 class ChromaProcess:

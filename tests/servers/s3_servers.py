@@ -27,21 +27,13 @@ READER_KEY, READER_SECRET = "reader-access-key", "reader-secret-key"
 STARTING = 60.0  # seconds
 
 
-def low_port() -> int:
-    """A free port such that there is one 10,000 above it: SeaweedFS takes that for gRPC."""
-    while True:
-        port = free_port()
-        if port < 55_000:
-            return port
-
-
 class S3Server(ABC):
     """A server with one bucket. ``environment`` is what leads a client there."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self.port = low_port()
+        self.port = free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -124,7 +116,7 @@ class Weed(S3Server):
         ]
         config.write_text(json.dumps({"identities": identities}))
         (self.folder / "data").mkdir(exist_ok=True)
-        ports = [low_port() for _ in range(3)]
+        ports = [free_port() for _ in range(3)]  # it takes those 10,000 above them too, for gRPC
         return [
             program, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={self.folder / 'data'}",
             f"-master.port={ports[0]}", f"-volume.port={ports[1]}", "-filer", f"-filer.port={ports[2]}",
