@@ -292,7 +292,8 @@ class Supervisor:
             try:
                 self._record_death(job.id, job.run_id, "its worker died while no daemon ran")
             except sqlite3.IntegrityError as error:  # what is wrong with one job must not stop the others
-                log.error("job %d cannot be given back to the queue: %s", job.id, error)
+                told = "job %d cannot be given back to the queue: %s; the others run, kbjobs doctor looks at the state"
+                log.error(told, job.id, error)
                 continue
             self._forget(job.run_id)
         return alive

@@ -176,14 +176,21 @@ class Asking:
                 "Check pinecone.index and whose key it is, or make the index with --create-index.",
             )
         if status == 413 or (status == 400 and _TOO_LARGE.search(says)):
-            return TooLargeError(f"Pinecone refuses a request as too large: {says}")
+            return TooLargeError(
+                f"Pinecone refuses a request as too large: {says}",
+                "Requests are halved until they fit: one record alone is too large. Shorten what its metadata hold.",
+            )
         if status in (408, 409, 425, 429) or status >= 500:
             what = "is busy: a rate limit is reached" if status == 429 else "fails"
             return PineconeAwayError(
                 f"Pinecone {what} (status {status}): {says}",
                 "What was sent stays. Run the same again later, or let --retries do so.",
             )
-        return RefusedRequestError(f"Pinecone refuses the request (status {status}): {says}")
+        return RefusedRequestError(
+            f"Pinecone refuses the request (status {status}): {says}",
+            "It would refuse it again. Compare the settings pinecone.* with the index in Pinecone's console; what was"
+            " sent before stays.",
+        )
 
     def quote(self, text: str) -> str:
         """What the server says, on one line, short, and without the key should it be there."""

@@ -130,7 +130,10 @@ class Reception:
         try:
             for name, _, sha in self._parcel.files:
                 if file_hash(self._unfinished / name) != sha:
-                    raise KbjobsError(f"{name} of {self._parcel.folder.name} did not arrive as it was sent")
+                    raise KbjobsError(
+                        f"{name} of {self._parcel.folder.name} did not arrive as it was sent",
+                        "Check the disk of that node and that nobody changes the model here, then kbjobs resume JOB.",
+                    )
             self._unfinished.rename(self._place)
         finally:
             shutil.rmtree(self._unfinished, ignore_errors=True)
