@@ -45,6 +45,8 @@ _QUIET = {
     "RAY_ENABLE_AUTO_CONNECT": "0",  # a thread that comes late starts no cluster
 }
 
+_kinds: set[str] = set()  # of the clusters that this process has used: one at most
+
 
 class Connection:
     """A cluster that can be used. There is one at most in a process: that is Ray's rule."""
@@ -80,9 +82,10 @@ def connect(address: str, token: str | None, wait: float, tell: Tell) -> Connect
 
     Raises:
         MissingRequirementError: ray is not installed, or of another version than the cluster's.
-        JobInterrupted: the cluster is not there.
+        JobInterrupted: the cluster is not there, or cannot be reached by this process any more.
     """
     os.environ.update(_QUIET)
+    _settle_kind(LOCAL if address == LOCAL else f"with a token {token}" if token else "without a token")
     if address == LOCAL:
         return _start_local(tell)
     _await_head(address, wait, tell)
@@ -93,6 +96,17 @@ def connect(address: str, token: str | None, wait: float, tell: Tell) -> Connect
     # Nodes run this kbjobs, whichever they have: nothing of it that differs can be mixed.
     code = {"py_modules": [str(Path(__file__).parents[2])]}
     return Connection(_begin(tell, address=address, runtime_env=code), address)
+
+
+def _settle_kind(kind: str) -> None:
+    """Keep to one kind of cluster: what Ray has read of its environment once, it does not read again."""
+    _kinds.add(kind)
+    if len(_kinds) > 1:
+        _kinds.remove(kind)
+        raise JobInterrupted(
+            "this job has used a Ray cluster with another token, and Ray takes one for each process",
+            "What was done is kept; kbjobs resume goes on with this phase in a process of its own.",
+        )
 
 
 def _start_local(tell: Tell) -> Connection:

@@ -79,11 +79,16 @@ def folders() -> list[Path]:
 
 HOLD = """
 from kbjobs.embedding.cluster.connection import connect
+from kbjobs.errors import JobInterrupted
 connection = connect("local", None, 30, lambda doing: None)
 print("up", flush=True)
 input()
 connection.close()
 connect("local", None, 30, lambda doing: None).close()  # as the next phase of a chain does
+try:
+    connect("127.0.0.1:6379", None, 30, lambda doing: None)
+except JobInterrupted as error:
+    print(error.message, flush=True)
 print("ended", flush=True)
 """
 
@@ -104,7 +109,9 @@ def test_a_local_cluster_is_seen_by_nobody(home: Home, network: Namespace) -> No
         assert is_let_in(network, address, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token)
         holder.stdin.write("\n")
         holder.stdin.flush()
-        assert "ended\n" in holder.stdout.readlines()
+        said = holder.stdout.readlines()
+        assert "this job has used a Ray cluster with another token, and Ray takes one for each process\n" in said
+        assert "ended\n" in said
     wait_until(lambda: not ray_processes(), 10)
 
 
