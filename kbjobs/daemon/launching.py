@@ -74,6 +74,8 @@ def _start(home: Home) -> None:
     if answer is None:
         process.kill()
         answer = f"it was not ready after {START_SECONDS:.0f} s"
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(START_SECONDS)  # until then it may hold the lock itself
     if is_running(home):
         return  # one that somebody else has started at the same time
     message, _, hint = answer.partition("\n")

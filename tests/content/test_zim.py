@@ -434,7 +434,7 @@ def test_a_spinning_process_ends_without_its_caller(
 ) -> None:
     replace_child(monkeypatch, tmp_path, "at(5, lambda: [None for _ in iter(int, 1)])")
     program = "import sys, os; from kbjobs.content.zim import ZimFile, zim_child; zim_child.__file__ = sys.argv[2]\n"
-    program += "file = ZimFile(sys.argv[1], timeout=0.2)\nprint(file.pid, flush=True)\n"
+    program += "file = ZimFile(sys.argv[1])\nfile._timeout = 0.2\nprint(file.pid, flush=True)\n"
     program += "file._ask({'do': 'entries', 'wanted': [], 'limit': 0, 'sample': None, 'seconds': 1.4, 'start': 0})\n"
     program += "os._exit(0)"
     ended = subprocess.run(
