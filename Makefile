@@ -16,7 +16,7 @@ FACTOR ?= 10
 
 help:
 	@echo "make demo      install what it needs, without torch, then index a small source and search it"
-	@echo "make test      install, then run all tests, as CI does (about half an hour); COVERAGE=90 asks for so many percent"
+	@echo "make test      install, then run all tests (about half an hour); COVERAGE=90, as CI asks for, counts branches too"
 	@echo "make test-fast the tests without daemon, model, torch and real input (under a minute)"
 	@echo "make test-slow the long counts: 300 random kills, FACTOR=10 times the examples (half an hour)"
 	@echo "make install   only install into .venv; VENV=.venv-3.13 PYTHON=python3.13 for another Python"
