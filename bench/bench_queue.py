@@ -1,7 +1,8 @@
 """The queue, like for like: enqueue, claim and finish of each job, against SqliteHuey and persist-queue.
 
 Durability: synchronous FULL and NORMAL, set the same way in all (huey: fsync=True is FULL; persist-queue commits each
-call, its pragma is set on its connections). Then: the time of a claim and of a status with a long history against the
+call, its pragma is set on its connections). A claim of kbjobs is not synced by itself but by the first record of the
+worker, which is not counted here. Then: the time of a claim and of a status with a long history against the
 same with none, and how many no-op jobs a second go through real workers.
 """
 
