@@ -107,8 +107,10 @@ def serve(
         timeout_keep_alive=30,
         timeout_graceful_shutdown=1,
     )
-    on_start(token)
-    _Server(config, hub).run(sockets=[listening])
+    server = _Server(config, hub)
+    with server.capture_signals():  # before anybody is told: a Ctrl-C while it starts is not lost
+        on_start(token)
+        server.run(sockets=[listening])
 
 
 def is_loopback(host: str) -> bool:

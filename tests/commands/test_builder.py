@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -31,11 +32,23 @@ def test_it_prints_its_address_and_how_to_reach_it_over_ssh() -> None:
     assert process.stdout is not None
     url = process.stdout.readline().strip()
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=10)
+    _, told = process.communicate(timeout=30)
     port = url.rpartition(":")[2].partition("/")[0]
     assert url.startswith("http://127.0.0.1:") and "?token=" in url
     assert f"ssh -N -L {port}:127.0.0.1:{port} " in told
     assert "Ctrl-C ends it, jobs go on." in told and "Traceback" not in told
+
+
+@pytest.mark.parametrize("seconds", [0, 0.002, 0.005, 0.01, 0.02, 0.05])
+def test_a_signal_while_it_starts_is_not_lost(seconds: float) -> None:
+    process = start()
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    time.sleep(seconds)  # the moment is what is tried
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in told and "Warning" not in told
 
 
 def test_json() -> None:
@@ -43,7 +56,7 @@ def test_json() -> None:
     assert process.stdout is not None
     lines = [process.stdout.readline() for _ in range(7)]
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=10)
+    process.communicate(timeout=30)
     found = json.loads("".join(lines))
     assert set(found) == {"url", "token", "port", "home", "read_only"} and found["read_only"] is True
 
