@@ -21,7 +21,7 @@ SURE = 0.9
 documentation: below it lie pages of code and of names, above it none was wrong."""
 
 READ_CHARACTERS = 1_500
-"""Most of a text that is looked at; takes about a millisecond."""
+"""Most of a text that is looked at; takes about 0.7 milliseconds."""
 
 MAX_FILTER_LANGUAGES = 50
 
@@ -143,6 +143,10 @@ def _labels() -> frozenset[str]:
 
 @cache
 def _identifier() -> LanguageIdentifier:
+    import numpy as np
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    # The table comes in half precision; widened at each text, that takes half of the time. Answers are the same.
+    identifier.nb_ptc = identifier.nb_ptc.astype(np.float32)
+    return identifier

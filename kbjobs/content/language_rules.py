@@ -20,7 +20,7 @@ CLEAR = 0.99
 CLEAR_LETTERS = 80
 """Characters of text below which it contradicts nothing."""
 
-GLANCE, SECOND_LOOK = 200, 700
+GLANCE, SECOND_LOOK = 100, 700
 """Characters that are looked at where a rule names a language: the second look is taken where the first disagrees."""
 
 BY_NAME = frozenset({"folder", "file name", "title"})
