@@ -47,6 +47,15 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base / "shared-engines"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _uncounted(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where processes are killed, their coverage is not counted: it is lost with them, and costs a third of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        if any(ROOT / folder in request.path.parents for folder in ("tests/faults", "tests/embedding/cluster")):
+            patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, engines: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     """A home of the test's own. Its daemon and workers are gone when the test has ended."""
