@@ -262,6 +262,7 @@ JOB_COLUMNS = ", ".join(column.name for column in fields(Job))
 _NUMBERS = {column.name: number for number, column in enumerate(fields(Job))}
 _JSON = [_NUMBERS["params"], _NUMBERS["result"]]
 _BOOLEANS = [number for number, column in enumerate(fields(Job)) if column.type == "bool"]
+_decode = json.JSONDecoder().decode  # json.loads looks at the text for its encoding first
 _STATUS, _PHASE, _PHASES = _NUMBERS["status"], _NUMBERS["phase"], _NUMBERS["phases"]
 
 
@@ -270,9 +271,9 @@ def job_from_row(row: Iterable[Any]) -> Job:
     values = list(row)
     for number in _JSON:
         if values[number] is not None:
-            values[number] = json.loads(values[number])
+            values[number] = _decode(values[number])
     for number in _BOOLEANS:
-        values[number] = bool(values[number])
+        values[number] = values[number] != 0
     values[_STATUS] = Status(values[_STATUS])
     values[_PHASES] = load_phases(values[_PHASES])
     if values[_PHASE] is not None:

@@ -104,6 +104,7 @@ class PhaseState:
         return [self.job, {name: value for name, value in chosen.items() if name not in UNLIKE}]
 
 
+_SORTED = json.JSONEncoder(sort_keys=True, ensure_ascii=False)  # json.dumps would make one each time
 _NAMES = {field.name: field.name for field in fields(PhaseState) if field.name != "chosen"}
 _NAMES["is_skipped"] = "skipped"
 _DEFAULTS: dict[str, Any] = {"on_error": "stop", "failed": 0, "skipped": False}
@@ -155,5 +156,4 @@ def open_phases(phases: Sequence[PhaseState]) -> list[int]:
 
 def hash_json(value: Any) -> str:
     """The same for equal JSON values."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return hashlib.sha256(_SORTED.encode(value).encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -31,14 +31,14 @@ _NEW_COLUMNS = (
 _INSERT = f"INSERT INTO jobs ({_NEW_COLUMNS}) VALUES ({', '.join('?' * 19)}) RETURNING {JOB_COLUMNS}"
 
 
-def _row(new: NewJob) -> tuple[Any, ...]:
+def _row(new: NewJob, key: str) -> tuple[Any, ...]:
     """The values of _NEW_COLUMNS."""
     limits = new.limits
     return (
         new.type,
         new.source,
         json.dumps(new.params),
-        new.key,
+        key,
         json.dumps(new.resources),
         dump_phases(new.phases),
         Status.PENDING,
@@ -116,8 +116,9 @@ class Queue(Claims, Runs):
             with transaction(self.connection):
                 rows = []
                 for new in jobs:
-                    self.refuse_beside_end(new)
-                    rows.append(self.connection.execute(_INSERT, _row(new)).fetchone())
+                    key = new.key
+                    refuse_beside_end(self.connection, new.source, key, new.ends_source)
+                    rows.append(self.connection.execute(_INSERT, _row(new, key)).fetchone())
                     if new.resumed:
                         checkpoints.hand_over(self.connection, new.source, new.type, rows[-1]["id"], new.phases)
             return [job_from_row(row) for row in rows]

@@ -273,24 +273,28 @@ class Runs:
         ``deaths``: how often in a row its workers have died; ``more``: further columns of the job and their values;
         ``died_at``: the last heartbeat of a dead worker.
         """
-        end = replace(end, message=plain(end.message), error=None if end.error is None else plain(end.error))
+        error = None if end.error is None else plain(end.error)
         if end.event in (Event.REQUEUE, Event.POSTPONE, Event.WAIT) and self.get(job_id).cancel_requested:
             # Nothing that would run again is left of a job that the user asked to end.
-            end = replace(_CANCELLED, message="cancelled; what was done is kept", error=end.error)
+            end = replace(_CANCELLED, message="cancelled; what was done is kept")
         event, exit_code = end.event, end.exit_code
         if exit_code is None:
             more = {"phases": dump_phases(reopened(self.get(job_id).phases, also_passed=False)), **(more or {})}
         if event is not Event.WAIT and (exit_code is None or died_at is not None):
             # The last attempt of a job that ends with it is told by the job's own row: see history.list_attempts.
             more = {"attempt_started_at": None, **(more or {})}
-            self._keep_attempt(job_id, run_id, event, end.error, died_at)
+            self._keep_attempt(job_id, run_id, event, error, died_at)
         status = after(Status.RUNNING, event)
-        moment = clocks.now_text()
-        values = {"status": status, "run_id": None, "pid": None, "eta": None, "deaths": deaths, "message": end.message}
-        values |= {
+        values = {
+            "status": status,
+            "run_id": None,
+            "pid": None,
+            "eta": None,
+            "deaths": deaths,
+            "message": plain(end.message),
             "pause_requested": 0,
             "exit_code": exit_code,
-            "finished_at": moment if exit_code is not None else None,
+            "finished_at": clocks.now_text() if exit_code is not None else None,
             **(more or {}),
         }
         assignments = ", ".join(f"{name} = ?" for name in values)
