@@ -100,6 +100,21 @@ class Profile:
 
         return measured
 
+    def around_each(self, function: Callable[..., Iterator[Any]], name: str) -> Callable[..., Iterator[Any]]:
+        """The generator function with the clock around each step of it."""
+
+        @wraps(function)
+        def measured(*given: Any, **named: Any) -> Iterator[Any]:
+            results = function(*given, **named)
+            while True:
+                with self.step(name):
+                    result = next(results, None)
+                if result is None:
+                    return
+                yield result
+
+        return measured
+
 
 class Silent:
     """Takes progress."""
@@ -114,10 +129,11 @@ class Silent:
 @contextmanager
 def clocks(profile: Profile, embedder: TokenEmbedder) -> Iterator[None]:
     """Put the profile's clock around each step."""
-    steps = (*STEPS, (type(embedder), "forward", "engine"))
-    kept = [(place, name, getattr(place, name)) for place, name, _ in steps]
-    for place, name, label in steps:
+    kept = [(place, name, getattr(place, name)) for place, name, _ in STEPS]
+    kept.append((type(embedder), "forward", type(embedder).forward))
+    for place, name, label in STEPS:
         setattr(place, name, profile.around(getattr(place, name), label))
+    type(embedder).forward = profile.around_each(type(embedder).forward, "engine")  # type: ignore[method-assign]
     try:
         yield
     finally:

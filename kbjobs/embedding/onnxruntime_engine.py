@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from kbjobs.embedding.cores import count_usable_cores
 from kbjobs.embedding.model_folder import ModelFolder
-from kbjobs.embedding.token_embedder import TokenEmbedder
+from kbjobs.embedding.token_embedder import Batch, TokenEmbedder
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -40,14 +41,14 @@ class OnnxRuntimeEmbedder(TokenEmbedder):
             raise ValueError("the model has no output of shape (texts, tokens, dimension)")
         self._output = outputs[0]
 
-    def forward(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+    def forward(self, batches: Iterable[Batch]) -> Iterator[NDArray[np.float32]]:
         """Run the transformer; see :meth:`TokenEmbedder.forward`."""
         if self._session is None:
             raise RuntimeError("the embedder is closed")
-        given = {"input_ids": ids, "attention_mask": mask}
-        feed = {name: given.get(name, np.zeros_like(ids)) for name in self._inputs}
-        hidden: NDArray[np.float32] = self._session.run([self._output], feed)[0]
-        return hidden
+        for ids, mask in batches:
+            given = {"input_ids": ids, "attention_mask": mask}
+            feed = {name: given.get(name, np.zeros_like(ids)) for name in self._inputs}
+            yield self._session.run([self._output], feed)[0]
 
     def close(self) -> None:
         """Free the model."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +25,14 @@ _SORTED_TOGETHER = 512
 """Texts tokenised and sorted at a time; bounds the memory of a call with any number of texts."""
 
 
+Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Token ids, and a mask that is 1 for a token and 0 for padding: both of shape (texts, tokens)."""
+
+
+Ahead = tuple[Sequence[int], NDArray[np.int64]]
+"""Of a batch that the engine has taken: the positions of its texts, and its mask."""
+
+
 class TokenEmbedder(ABC):
     """An :class:`~kbjobs.embedding.base.Embedder` whose engine only has to run the transformer."""
 
@@ -35,6 +45,8 @@ class TokenEmbedder(ABC):
     is_free = True
     tokens_bought = 0
     in_flight = 1
+    at_once = 1
+    """Batches that the engine works on at the same time."""
 
     def __init__(self, folder: ModelFolder, model_key: str, engine: str) -> None:
         self.name = folder.name
@@ -45,21 +57,21 @@ class TokenEmbedder(ABC):
         self.timed_tokens = 0
         """Tokens that went through the engine in batches and passages at least half as long as those of the trial."""
         self.timed_seconds = 0.0
-        """How long the engine took for these."""
+        """How long the engine was at work on these, whoever waited for them."""
+        self._timing = threading.Lock()
+        self._calls = 0  # of embed that are under way
+        self._timed_until = 0.0
         self._folder = folder
         self._truncating = load_tokenizer(folder)
         self._truncating.enable_truncation(max_length=folder.max_tokens)
 
     @abstractmethod
-    def forward(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Run the transformer.
+    def forward(self, batches: Iterable[Batch]) -> Iterator[NDArray[np.float32]]:
+        """Run the transformer on batches, of which a few are taken ahead.
 
-        Args:
-            ids: token ids, shape (texts, tokens).
-            mask: 1 for a token, 0 for padding, same shape.
-
-        Returns:
-            The last hidden state, shape (texts, tokens, dimension); valid until the next call.
+        Yields:
+            The last hidden state of each, in their order: shape (texts, tokens, dimension); valid until the next is
+            asked for.
         """
 
     @abstractmethod
@@ -98,18 +110,21 @@ class TokenEmbedder(ABC):
         """Fill ``vectors`` with those of ``texts``; ``start`` is the caller's index of the first."""
         token_ids = self._tokenise(texts, start)
         lengths = [len(ids) for ids in token_ids]
-        for positions, padded in plan_batches(lengths, self.max_tokens, self.batch_tokens):
-            ids = np.full((len(positions), padded), self._folder.pad_token_id, dtype=np.int64)
-            mask = np.zeros((len(positions), padded), dtype=np.int64)
-            for row, position in enumerate(positions):
-                tokens = token_ids[position]
-                ids[row, : len(tokens)] = tokens
-                mask[row, : len(tokens)] = 1
-            began = time.perf_counter()
-            hidden = self.forward(ids, mask)
-            if ids.size * 2 >= self.batch_tokens and padded * 2 >= min(CHUNK_TOKENS, self.max_tokens):
-                self.timed_tokens += ids.size
-                self.timed_seconds += time.perf_counter() - began
+        ahead: deque[Ahead] = deque()
+
+        def make_batches() -> Iterator[Batch]:
+            for positions, padded in plan_batches(lengths, self.max_tokens, self.batch_tokens):
+                ids = np.full((len(positions), padded), self._folder.pad_token_id, dtype=np.int64)
+                mask = np.zeros((len(positions), padded), dtype=np.int64)
+                for row, position in enumerate(positions):
+                    tokens = token_ids[position]
+                    ids[row, : len(tokens)] = tokens
+                    mask[row, : len(tokens)] = 1
+                ahead.append((positions, mask))
+                yield ids, mask
+
+        for hidden in self._timed(self.forward(make_batches()), ahead):
+            positions, mask = ahead.popleft()
             pooled = pool(hidden, mask, self._folder.pooling)
             norms = lengths_of(pooled)
             unusable = find_unusable(norms)
@@ -117,6 +132,25 @@ class TokenEmbedder(ABC):
                 index = start + positions[unusable[0]]
                 raise EmbeddingError(index, f"{self.engine} returned a vector of length {norms[unusable[0]]}")
             vectors[positions] = pooled / norms[:, None]
+
+    def _timed(self, results: Iterator[NDArray[np.float32]], ahead: deque[Ahead]) -> Iterator[NDArray[np.float32]]:
+        """The same results; the time since the last one, of any call, is that of the batch."""
+        with self._timing:
+            if not self._calls:
+                self._timed_until = time.perf_counter()
+            self._calls += 1
+        try:
+            for hidden in results:
+                _, mask = ahead[0]
+                with self._timing:
+                    before, self._timed_until = self._timed_until, time.perf_counter()
+                    if mask.size * 2 >= self.batch_tokens and mask.shape[1] * 2 >= min(CHUNK_TOKENS, self.max_tokens):
+                        self.timed_tokens += mask.size
+                        self.timed_seconds += self._timed_until - before
+                yield hidden
+        finally:
+            with self._timing:
+                self._calls -= 1
 
     def _tokenise(self, texts: list[str], start: int) -> list[NDArray[np.int32]]:
         if self._folder.lowers_case:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from kbjobs.embedding.choose import load_embedder
 from kbjobs.embedding.parity import PARITY_TEXTS
 from kbjobs.embedding.pooling import pool
 from kbjobs.embedding.sentence_transformers_engine import SentenceTransformersEmbedder
-from kbjobs.embedding.token_embedder import TokenEmbedder
+from kbjobs.embedding.token_embedder import Batch, TokenEmbedder
 
 from .conftest import MINILM
 from .tiny_models import export_onnx, make_tiny_model
@@ -120,10 +121,12 @@ def test_an_unusable_vector_is_never_returned(
     """A batch comes out wrong for its shortest text: the caller's index of that text is named."""
     forward = embedder.forward
 
-    def spoil(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        hidden = np.array(forward(ids, mask))
-        hidden[mask.sum(axis=1) == 3] = bad
-        return hidden
+    def spoil(batches: Iterable[Batch]) -> Iterator[np.ndarray]:
+        given = list(batches)
+        for (_, mask), result in zip(given, forward(given), strict=True):
+            hidden = np.array(result)
+            hidden[mask.sum(axis=1) == 3] = bad
+            yield hidden
 
     monkeypatch.setattr(embedder, "forward", spoil)
     with pytest.raises(EmbeddingError) as caught:

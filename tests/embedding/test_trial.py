@@ -66,9 +66,11 @@ class TimedEmbedder(TokenEmbedder):
         self.clock, self.seconds, self.busy = clock, seconds, busy
         self.max_tokens = 256
 
-    def forward(self, ids: Any, mask: Any) -> Any:
-        is_busy = self.busy[0] <= self.clock.now < self.busy[1]
-        self.clock.now += self.seconds * (3 if is_busy else 1)
+    def forward(self, batches: Any) -> Any:
+        for batch in batches:
+            is_busy = self.busy[0] <= self.clock.now < self.busy[1]
+            self.clock.now += self.seconds * (3 if is_busy else 1)
+            yield batch
 
     def close(self) -> None:
         pass
@@ -105,10 +107,11 @@ def record_rounds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     rounds: list[str] = []
     real = OpenVinoEmbedder.forward
 
-    def forward(self: OpenVinoEmbedder, ids: Any, mask: Any) -> Any:
-        if ids.shape == (8, 256) and (ids == 5).all():
+    def forward(self: OpenVinoEmbedder, batches: Any) -> Any:
+        given = list(batches)
+        if given[0][0].shape == (8, 256) and (given[0][0] == 5).all():
             rounds.append(self.engine)
-        return real(self, ids, mask)
+        return real(self, given)
 
     monkeypatch.setattr(OpenVinoEmbedder, "forward", forward)
     return rounds
@@ -144,10 +147,11 @@ def test_an_engine_that_cannot_win_is_not_timed(own_cache: Path, monkeypatch: py
 def test_an_engine_that_fails_under_load_is_left_out(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = OpenVinoEmbedder.forward
 
-    def forward(self: OpenVinoEmbedder, ids: Any, mask: Any) -> Any:
-        if ids.shape == (8, 256) and self.engine == "openvino-f32":
+    def forward(self: OpenVinoEmbedder, batches: Any) -> Any:
+        given = list(batches)
+        if given[0][0].shape == (8, 256) and self.engine == "openvino-f32":
             raise RuntimeError("no memory left")
-        return real(self, ids, mask)
+        return real(self, given)
 
     monkeypatch.setattr(OpenVinoEmbedder, "forward", forward)
     monkeypatch.setattr(trial, "_SECONDS", 0.01)
