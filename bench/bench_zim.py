@@ -40,7 +40,7 @@ class Page(Item):
 
 path, pages, count = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 pieces = []
-for page in sorted(pages.rglob("*.html")):
+for page in sorted(set(pages.rglob("*.html")) - set(pages.rglob("genindex*"))):  # of those links alone are left out
     for node in LexborHTMLParser(page.read_bytes()).css("h1, h2, h3, p, pre, ul"):
         if 20 < len(text := node.text()) < 3000:
             pieces.append((node.html, len(text)))
