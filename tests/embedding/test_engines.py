@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from tokenizers import Tokenizer
 from kbjobs.embedding.base import Embedder, EmbeddingError
 from kbjobs.embedding.catalogue import find_model
 from kbjobs.embedding.choose import load_embedder
+from kbjobs.embedding.openvino_engine import OpenVinoEmbedder
 from kbjobs.embedding.parity import PARITY_TEXTS
 from kbjobs.embedding.pooling import pool
 from kbjobs.embedding.sentence_transformers_engine import SentenceTransformersEmbedder
@@ -132,6 +134,33 @@ def test_an_unusable_vector_is_never_returned(
     with pytest.raises(EmbeddingError) as caught:
         embedder.embed(["a longer text than the other", "salt", "and one more to come after it"])
     assert caught.value.index == 1
+
+
+def test_calls_at_the_same_time_and_one_that_fails_disturb_no_other(embedder: TokenEmbedder) -> None:
+    texts = mixed_texts(60)
+    wanted = embedder.embed(texts)
+    parts = [texts[start : start + 12] for start in range(0, 60, 12)]
+    with ThreadPoolExecutor(len(parts) + 1) as pool:
+        found = [pool.submit(embedder.embed, part) for part in parts]
+        with pytest.raises(EmbeddingError):
+            embedder.embed(["a lone \ud800 surrogate"])
+        together = np.concatenate([one.result() for one in found])
+    # The same but for how texts are padded together, in bf16.
+    assert (together * wanted).sum(axis=1).min() > 0.999
+    assert np.allclose(embedder.embed(texts), wanted, atol=1e-3)
+
+
+def test_who_takes_a_request_of_a_call_that_was_given_up_finds_it_idle(warm_cache: Path) -> None:
+    embedder = load_embedder(MINILM, warm_cache / "no-models", warm_cache)
+    if not isinstance(embedder, OpenVinoEmbedder):
+        pytest.skip("this processor runs another engine")
+    results = embedder.forward((np.full((8, 256), 5), np.ones((8, 256), np.int64)) for _ in range(6))
+    next(results)
+    results.close()  # type: ignore[attr-defined]  # as by an error in what is done with a result
+    idle = [embedder._idle.get_nowait() for _ in range(embedder._idle.qsize())]
+    assert len(idle) == embedder.at_once + 1
+    assert all(request.wait_for(0) for request in idle)
+    embedder.close()
 
 
 def test_a_closed_embedder_does_not_embed(warm_cache: Path) -> None:
