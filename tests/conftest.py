@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from kbjobs.known_settings import SETTINGS
 from kbjobs.settings import HOME_VARIABLE, Home
 from kbjobs.store.jobs import Job
 from kbjobs.store.phase_state import PhaseState
+from tests.in_process import run_command, threads_for_processes
 from tests.servers.hub_server import HubServer
 from tests.servers.languages_server import LanguagesServer
 from tests.servers.openai_server import OpenAIServer
@@ -32,6 +34,8 @@ from tests.servers.s3_servers import BUCKET, StartedServers, use
 MODEL = "all-MiniLM-L6-v2"
 # How many times as many kills and examples as usual: make test-slow sets it.
 FACTOR = int(os.environ.get("KBJOBS_TEST_FACTOR", "1"))
+# make test-all sets it: every command, daemon and worker is a process of its own, as a user's are.
+ALL_PROCESSES = bool(os.environ.get("KBJOBS_TEST_PROCESSES"))
 # The same examples in every run of the suite; the long counts look for new ones.
 hypothesis.settings.register_profile("suite", derandomize=FACTOR == 1, print_blob=True)
 hypothesis.settings.load_profile("suite")
@@ -57,7 +61,9 @@ def _uncounted(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, engines: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+def home(
+    request: pytest.FixtureRequest, tmp_path: Path, engines: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Home]:
     """A home of the test's own. Its daemon and workers are gone when the test has ended."""
     home = Home(tmp_path / "home")
     for setting in SETTINGS:
@@ -73,9 +79,15 @@ def home(tmp_path: Path, engines: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     home.path.mkdir(mode=0o700)
     engines.mkdir(exist_ok=True)
     home.engines.symlink_to(engines)
-    yield home
+    with nullcontext() if has_processes(request) else threads_for_processes(monkeypatch):
+        yield home
     if is_running(home):
         stop_daemon(home, now=True, seconds=30)
+
+
+def has_processes(request: pytest.FixtureRequest) -> bool:
+    """Whether commands, daemons and workers are processes in this test, as a user's are, or threads of pytest."""
+    return ALL_PROCESSES or request.node.get_closest_marker("processes") is not None
 
 
 @pytest.fixture(scope="session")
@@ -227,23 +239,34 @@ Kbjobs = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def kbjobs(home: Home) -> Kbjobs:
-    """Runs the real command in the test's home and returns the ended process."""
+def kbjobs(request: pytest.FixtureRequest, home: Home) -> Kbjobs:
+    """Runs the command in the test's home and returns the ended process, or what would be left of it."""
+    is_process = has_processes(request)
 
     def run(*arguments: str | Path, check: int | None = 0, timeout: float = 120, **options: Any) -> Any:
-        ended = subprocess.run(
-            [sys.executable, "-m", "kbjobs", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=timeout,
-            **options,
-        )
+        if is_process or "env" in options:
+            ended = run_process(*arguments, timeout=timeout, **options)
+        else:
+            ended = run_command([*map(str, arguments)], options.pop("input", ""), **options)
         if check is not None:
             assert ended.returncode == check, f"{arguments}: {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
         return ended
 
     return run
+
+
+def run_process(*arguments: str | Path, timeout: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own and return it, ended."""
+    streams = {} if "input" in options else {"stdin": subprocess.DEVNULL}
+    return subprocess.run(
+        [sys.executable, "-m", "kbjobs", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
+        **streams,
+        **options,
+    )
 
 
 def read_json(ended: subprocess.CompletedProcess[str]) -> Any:

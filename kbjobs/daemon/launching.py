@@ -133,9 +133,15 @@ def stop_daemon(home: Home, now: bool, seconds: float) -> bool:
 def _holds(pid: int, lock: Path) -> bool:
     """Whether a process has the lock's file open: a recorded PID may be another program's by now."""
     try:
-        return any(descriptor.readlink() == lock.resolve() for descriptor in Path(f"/proc/{pid}/fd").iterdir())
+        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
         return False
+    held = lock.resolve()
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):  # it may be closed meanwhile
+            if descriptor.readlink() == held:
+                return True
+    return False
 
 
 def log_to_file(path: Path) -> None:

@@ -45,12 +45,8 @@ LOCK_SECONDS = 1.0  # between two looks whether to stop waiting for the source
 log = logging.getLogger("kbjobs.worker")
 
 
-def run_job(home: Home, job_id: int, run_id: str) -> int:
-    """Run a claimed job to its end; returns the process's exit status."""
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+def run_job(home: Home, job_id: int, run_id: str, stop: threading.Event) -> int:
+    """Run a claimed job to its end, or to a checkpoint once ``stop`` is set; returns the process's exit status."""
     own_lock = try_lock(home.worker_lock(run_id), 0)
     if own_lock is None:
         log.error("run %s is already being worked on", run_id)
@@ -309,8 +305,12 @@ def main() -> None:
         format="%(asctime)s %(levelname)s %(message)s",
     )
     os.umask(0o077)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     home, job_id, run_id = Home(Path(sys.argv[1])), int(sys.argv[2]), os.environ[RUN_VARIABLE]
-    sys.exit(run_job(home, job_id, run_id))
+    sys.exit(run_job(home, job_id, run_id, stop))
 
 
 if __name__ == "__main__":

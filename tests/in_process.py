@@ -1,0 +1,209 @@
+"""Commands, the daemon and its workers within the process of pytest: the program's own code, without starting Pythons.
+
+A command is the Typer app called with streams of its own. The daemon is the real supervisor in a thread, and a worker
+is the real ``run_job`` in another; what the operating system does between processes (signals, locks that are freed by a
+death, streams, the environment a process begins with) is left to tests that are marked ``processes``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from kbjobs.cli import app
+from kbjobs.commands._errors import run_app
+from kbjobs.daemon import launching
+from kbjobs.daemon.supervisor import Supervisor
+from kbjobs.daemon.waking import nudge
+from kbjobs.daemon.worker import run_job
+from kbjobs.settings import Home
+from kbjobs.store.jobs import Job
+
+START_SECONDS = 30.0
+END_SECONDS = 60.0
+FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+
+
+def run_command(arguments: Sequence[str], stdin: str = "", cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run ``kbjobs`` with arguments to its end, and return what a process would have left."""
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
+        files[0].write(stdin.encode())
+        files[0].seek(0)
+        streams = [io.TextIOWrapper(file, encoding="utf-8") for file in files]  # type: ignore[arg-type]
+        before = sys.argv, sys.stdin, sys.stdout, sys.stderr, os.umask(0o077), Path.cwd()
+        sys.argv = ["kbjobs", *arguments]
+        sys.stdin, sys.stdout, sys.stderr = streams
+        try:
+            if cwd is not None:
+                os.chdir(cwd)
+            run_app(app)
+            code: Any = 0
+        except SystemExit as ended:
+            code = ended.code or 0
+        finally:
+            for stream in streams[1:]:
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
+            sys.argv, sys.stdin, sys.stdout, sys.stderr = before[:4]
+            os.umask(before[4])
+            os.chdir(before[5])
+        texts = []
+        for file in files[1:]:
+            file.seek(0)
+            texts.append(file.read().decode(errors="replace"))
+        for stream in streams:
+            stream.detach()
+    return subprocess.CompletedProcess(["kbjobs", *arguments], int(code), *texts)
+
+
+class ThreadWorker:
+    """A worker in a thread, with what the supervisor asks of a process."""
+
+    def __init__(self, home: Home, job: Job, run_id: str) -> None:
+        self.pid = os.getpid()
+        self._home, self._job, self._run_id = home, job, run_id
+        self._stop = threading.Event()
+        self._status: int | None = None
+        self.thread = threading.Thread(target=self._run, name=f"worker-{job.id}", daemon=True)
+        self.thread.start()
+
+    def poll(self) -> int | None:
+        """The exit status, or None while it runs."""
+        return self._status
+
+    def terminate(self) -> None:
+        """What SIGTERM does."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        status = 1
+        handler = logging.FileHandler(self._home.log_file(self._job.id, self._job.attempt), encoding="utf-8")
+        handler.setFormatter(FORMAT)
+        root = logging.getLogger()
+        level = root.level
+        root.addHandler(handler)
+        root.setLevel(logging.INFO)
+        try:
+            status = run_job(self._home, self._job.id, self._run_id, self._stop)
+        finally:
+            root.removeHandler(handler)
+            root.setLevel(level)
+            handler.close()
+            self._status = status
+            nudge(self._home.wake_pipe)
+
+
+class ThreadSupervisor(Supervisor):
+    """The daemon in a thread: its workers are threads, and signals reach it by ``end``."""
+
+    def __init__(self, home: Home) -> None:
+        super().__init__(home)
+        self.workers: list[ThreadWorker] = []
+        self._signal_read, self._signal_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._ready = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._serve, name="daemon", daemon=True)
+
+    def start(self) -> None:
+        """Serve in a thread; returns once it is ready, or raises what it failed with."""
+        self._thread.start()
+        assert self._ready.wait(START_SECONDS)
+        if self._failure is not None:
+            raise self._failure
+
+    def _serve(self) -> None:
+        try:
+            self.run(self._ready.set)
+        except BaseException as error:  # told by start
+            self._failure = error
+        finally:
+            self._ready.set()
+
+    def end(self, number: int = signal.SIGTERM) -> None:
+        """What SIGTERM, SIGINT or SIGQUIT does."""
+        self._on_stop(number, None)
+        with contextlib.suppress(OSError):
+            os.write(self._signal_write, b"x")
+
+    def join(self) -> None:
+        """Wait until it has ended, and its workers."""
+        self._thread.join(END_SECONDS)
+        for worker in self.workers:
+            worker.thread.join(END_SECONDS)
+        left = [thread.name for thread in (self._thread, *(one.thread for one in self.workers)) if thread.is_alive()]
+        assert not left, f"still at work: {left}"
+        os.close(self._signal_read)
+        os.close(self._signal_write)
+
+    def _install_signals(self) -> None:
+        """The pipe is there; a handler of the whole process calls ``end``."""
+
+    def _spawn(self, job: Job, run_id: str) -> Any:
+        worker = ThreadWorker(self.home, job, run_id)
+        self.workers.append(worker)
+        return worker
+
+
+class Daemons:
+    """The daemons of a test that are threads, by their homes."""
+
+    def __init__(self) -> None:
+        self.started: list[ThreadSupervisor] = []
+
+    def start(self, home: Home) -> None:
+        """Start one, in place of the process."""
+        home.prepare()
+        supervisor = ThreadSupervisor(home)
+        supervisor.start()
+        self.started.append(supervisor)
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """A signal to the process that the state names as the daemon's, this one."""
+        for supervisor in self.started:
+            supervisor.end(number)
+
+    def close(self) -> None:
+        """End all of them."""
+        for supervisor in self.started:
+            supervisor.end(signal.SIGQUIT)
+            for worker in supervisor.workers:
+                worker.terminate()
+        for supervisor in self.started:
+            supervisor.join()
+
+
+def _refuse_suicide(kill: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    def kill_others(pid: int, number: int) -> None:
+        assert pid != os.getpid() or number != signal.SIGKILL, "this test kills processes: mark it so"
+        kill(pid, number)
+
+    return kill_others
+
+
+@contextlib.contextmanager
+def threads_for_processes(patch: pytest.MonkeyPatch) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """Daemons and workers are threads until the end of the block."""
+    daemons = Daemons()
+    patch.setattr(launching, "_start", daemons.start)
+    patch.setattr(os, "kill", _refuse_suicide(os.kill))
+    before = {number: signal.signal(number, daemons.on_signal) for number in (signal.SIGTERM, signal.SIGQUIT)}
+    try:
+        yield run_command
+    finally:
+        daemons.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
