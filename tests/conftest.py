@@ -19,6 +19,7 @@ import hypothesis
 import pytest
 
 from kbjobs.api import JobManager
+from kbjobs.crashpoints import VARIABLE as CRASH_VARIABLE
 from kbjobs.daemon.launching import is_running, stop_daemon
 from kbjobs.known_settings import SETTINGS
 from kbjobs.settings import HOME_VARIABLE, Home
@@ -30,6 +31,7 @@ from tests.servers.languages_server import LanguagesServer
 from tests.servers.openai_server import OpenAIServer
 from tests.servers.pinecone_server import PineconeServer
 from tests.servers.s3_servers import BUCKET, StartedServers, use
+from tests.tools import promises
 
 MODEL = "all-MiniLM-L6-v2"
 # How many times as many kills and examples as usual: make test-slow sets it.
@@ -40,6 +42,8 @@ ALL_PROCESSES = bool(os.environ.get("KBJOBS_TEST_PROCESSES"))
 hypothesis.settings.register_profile("suite", derandomize=FACTOR == 1, print_blob=True)
 hypothesis.settings.load_profile("suite")
 ROOT = Path(__file__).resolve().parents[1]
+# What is tried in these folders is what happens between processes.
+PROCESSES = ("tests/daemon", "tests/embedding/cluster", "tests/faults")
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +91,8 @@ def home(
 
 def has_processes(request: pytest.FixtureRequest) -> bool:
     """Whether commands, daemons and workers are processes in this test, as a user's are, or threads of pytest."""
-    return ALL_PROCESSES or request.node.get_closest_marker("processes") is not None
+    is_marked = request.node.get_closest_marker("processes") is not None
+    return ALL_PROCESSES or is_marked or any(ROOT / folder in request.path.parents for folder in PROCESSES)
 
 
 @pytest.fixture(scope="session")
@@ -225,7 +230,12 @@ def hub(home: Home, tmp_path: Path, small_model: Path, monkeypatch: pytest.Monke
 MODEL_FIXTURES = {"small_model", "minilm", "warm_cache", "embedder", "sentence_transformer"}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--shard``: of all tests, those of one shard of ``tests/promises.toml``."""
+    parser.addoption("--shard", choices=promises.shards(), help="run the tests of this shard of make test-all")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by what they need, so that nobody has to think of it: real inputs, a model."""
     for item in items:
         wanted = set(getattr(item, "fixturenames", ()))
@@ -233,6 +243,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("real")
         if wanted & MODEL_FIXTURES:
             item.add_marker("model")
+    if (shard := config.getoption("shard")) is not None:
+        places = promises.shard_of()
+        others = [item for item in items if places.get(item.path) != shard]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if places.get(item.path) == shard]
 
 
 Kbjobs = Callable[..., subprocess.CompletedProcess[str]]
@@ -244,7 +259,7 @@ def kbjobs(request: pytest.FixtureRequest, home: Home) -> Kbjobs:
     is_process = has_processes(request)
 
     def run(*arguments: str | Path, check: int | None = 0, timeout: float = 120, **options: Any) -> Any:
-        if is_process or "env" in options:
+        if is_process or "env" in options or CRASH_VARIABLE in os.environ:
             ended = run_process(*arguments, timeout=timeout, **options)
         else:
             ended = run_command([*map(str, arguments)], options.pop("input", ""), **options)

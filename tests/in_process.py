@@ -25,15 +25,19 @@ import pytest
 
 from kbjobs.cli import app
 from kbjobs.commands._errors import run_app
+from kbjobs.crashpoints import VARIABLE as CRASH_VARIABLE
 from kbjobs.daemon import launching
 from kbjobs.daemon.supervisor import Supervisor
 from kbjobs.daemon.waking import nudge
 from kbjobs.daemon.worker import run_job
 from kbjobs.settings import Home
 from kbjobs.store.jobs import Job
+from kbjobs.vectors import chroma_child, chroma_process
+from kbjobs.vectors.collection import ApartError
 
 START_SECONDS = 30.0
 END_SECONDS = 60.0
+start_process = launching._start
 FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
 
 
@@ -165,7 +169,10 @@ class Daemons:
         self.started: list[ThreadSupervisor] = []
 
     def start(self, home: Home) -> None:
-        """Start one, in place of the process."""
+        """Start one, in place of the process; where one is to be killed at a crash point, the process."""
+        if CRASH_VARIABLE in os.environ:
+            start_process(home)
+            return
         home.prepare()
         supervisor = ThreadSupervisor(home)
         supervisor.start()
@@ -186,6 +193,30 @@ class Daemons:
             supervisor.join()
 
 
+class ChromaService:
+    """What stands for Chroma's process: its own service, asked directly."""
+
+    def __init__(self) -> None:
+        self.service = chroma_child._Service()
+
+    def end(self) -> str:
+        """Let go of what a process would let go of at its end."""
+        for number in list(self.service._opened):
+            self.service.close(number)
+        return "ended"
+
+
+def ask_service(self: Any, process: ChromaService, operation: str, *given: object) -> Any:
+    """What the process would answer; stands for ``ChromaProcess.ask``."""
+    with self._turn:
+        if process is not self._process:
+            raise chroma_process._GoneError("the Chroma process that had it open has ended")
+        try:
+            return getattr(process.service, operation)(*given)
+        except Exception as error:
+            raise ApartError(f"{type(error).__name__}: {error}") from error
+
+
 def _refuse_suicide(kill: Callable[[int, int], None]) -> Callable[[int, int], None]:
     def kill_others(pid: int, number: int) -> None:
         assert pid != os.getpid() or number != signal.SIGKILL, "this test kills processes: mark it so"
@@ -200,6 +231,9 @@ def threads_for_processes(patch: pytest.MonkeyPatch) -> Iterator[Callable[..., s
     daemons = Daemons()
     patch.setattr(launching, "_start", daemons.start)
     patch.setattr(os, "kill", _refuse_suicide(os.kill))
+    patch.setattr(chroma_process, "_start", ChromaService)
+    patch.setattr(chroma_process, "_end", ChromaService.end)
+    patch.setattr(chroma_process.ChromaProcess, "ask", ask_service)
     before = {number: signal.signal(number, daemons.on_signal) for number in (signal.SIGTERM, signal.SIGQUIT)}
     try:
         yield run_command

@@ -173,7 +173,7 @@ def test_circles_are_found() -> None:
 
 def test_the_tests_mirror_the_tree() -> None:
     """A folder of tests has a folder of the same name in the package; a test of a module that is gone is gone too."""
-    own = {"faults", "servers", "real", "frozen", "job_types"}
+    own = {"faults", "servers", "real", "frozen", "job_types", "tools"}
     folders = {path.parent.relative_to(ROOT / "tests").as_posix() for path in (ROOT / "tests").rglob("test_*.py")}
     assert not {folder for folder in folders - {"."} if folder not in own and not (PACKAGE / folder).is_dir()}
 

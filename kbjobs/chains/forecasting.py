@@ -139,4 +139,5 @@ def _seconds(phase: ChainPhase, outlook: Outlook, last: PhaseState | None) -> fl
         return None
     if outlook.steps is not None and last.rate and last.unit == outlook.unit:
         return outlook.steps / last.rate
-    return last.seconds if outlook.steps is None and outlook.is_exact else None
+    # Also where nothing is left to do, and the last run was too short to have a rate.
+    return last.seconds if not outlook.steps and outlook.is_exact else None

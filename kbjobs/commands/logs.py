@@ -6,6 +6,7 @@ import codecs
 import json
 import sys
 import time
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Annotated
 
@@ -39,7 +40,8 @@ def logs(
     found = manager.get_status(job)
     shown = attempt if attempt is not None else found.attempt
     if not follow:
-        _Log(manager.log_file(found, shown), job, shown, as_json).show()
+        with closing(_Log(manager.log_file(found, shown), job, shown, as_json)) as log:
+            log.show()
         return
     if not found.has_ended and not manager.get_daemon().running:
         say("No daemon runs, so nothing will happen: kbjobs daemon start, or kbjobs wait JOB.")
@@ -57,16 +59,17 @@ def logs(
 def _follow(manager: JobManager, job_id: int, attempt: int, as_json: bool) -> bool:
     """Show the log of an attempt until it ends; returns whether the job goes on, with another attempt."""
     log: _Log | None = None
-    while True:
-        current = manager.get_status(job_id)  # before the look at the log: what is written until then is shown
-        path = manager.home.log_file(job_id, attempt)
-        if log is None and (path.exists() or current.has_ended):
-            log = _Log(manager.log_file(current, attempt), job_id, attempt, as_json)
-        if log is not None:
-            log.show()
-        if current.has_ended or current.attempt > attempt:
-            return not current.has_ended or current.attempt > attempt
-        time.sleep(POLL_SECONDS)
+    with ExitStack() as opened:
+        while True:
+            current = manager.get_status(job_id)  # before the look at the log: what is written until then is shown
+            path = manager.home.log_file(job_id, attempt)
+            if log is None and (path.exists() or current.has_ended):
+                log = opened.enter_context(closing(_Log(manager.log_file(current, attempt), job_id, attempt, as_json)))
+            if log is not None:
+                log.show()
+            if current.has_ended or current.attempt > attempt:
+                return not current.has_ended or current.attempt > attempt
+            time.sleep(POLL_SECONDS)
 
 
 class _Log:
@@ -78,6 +81,10 @@ class _Log:
         self._file = path.open("rb")
         # A letter of several bytes may be half written, or stand across the end of a part.
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def close(self) -> None:
+        """Read no further."""
+        self._file.close()
 
     def show(self) -> None:
         """Print what is new. What a log quotes came from outside: no control character reaches the terminal."""

@@ -21,6 +21,8 @@ from kbjobs.store.transitions import Status
 from tests.commands.conftest import check_help
 from tests.conftest import Kbjobs, is_alive, read_json, wait_until
 
+pytestmark = pytest.mark.processes
+
 
 def test_help(kbjobs: Kbjobs) -> None:
     check_help(kbjobs, "daemon")

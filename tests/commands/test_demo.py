@@ -11,6 +11,7 @@ from tests.commands.conftest import check_help
 from tests.conftest import ROOT, Kbjobs
 
 
+@pytest.mark.processes
 @pytest.mark.usefixtures("minilm")
 def test_the_demo_indexes_and_searches(
     kbjobs: Kbjobs, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

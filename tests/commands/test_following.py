@@ -219,6 +219,7 @@ def test_a_retry_is_told(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
     assert "failed in 0.0s after 2 attempts: broken\nMend it." in shown.err
 
 
+@pytest.mark.processes
 def test_a_follower_revives_a_daemon_that_died(home: Home, slow: str) -> None:
     follower = start("run", "index-offline", slow)
     manager = JobManager(home)

@@ -76,6 +76,7 @@ def test_running_stops_what_runs_at_a_checkpoint(home: Home, source: str, kbjobs
     assert [one.outcome for one in manager.get_attempts(job_id)] == ["requeue", None]
 
 
+@pytest.mark.processes
 def test_without_a_daemon_a_worker_stops_by_itself(home: Home, source: str, kbjobs: Kbjobs) -> None:
     manager = JobManager(home)
     job_id = manager.submit("steps", source, count=600, seconds=0.05)

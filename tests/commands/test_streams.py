@@ -106,6 +106,7 @@ def test_an_encoding_of_few_characters_is_no_error(
     assert "und" in kbjobs("sources", "list").stdout
 
 
+@pytest.mark.processes
 def test_unexpected_errors_have_no_traceback_unless_asked(
     home: Home, kbjobs: Kbjobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

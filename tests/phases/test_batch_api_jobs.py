@@ -157,6 +157,7 @@ def test_a_cancelled_job_says_that_the_batch_goes_on(
     assert "what is under way is taken up by the next run" in job.message
 
 
+@pytest.mark.processes
 def test_a_daemon_that_is_killed_loses_nothing(home: Home, docs: Path, openai_api: OpenAIServer) -> None:
     manager, job_id = submit(home)
     os.kill(known(manager.get_daemon().pid), signal.SIGKILL)
@@ -167,6 +168,7 @@ def test_a_daemon_that_is_killed_loses_nothing(home: Home, docs: Path, openai_ap
     check(home, openai_api, 40)
 
 
+@pytest.mark.processes
 def test_after_a_reboot_it_looks_at_once(
     home: Home, docs: Path, openai_api: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

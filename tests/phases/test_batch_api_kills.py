@@ -23,7 +23,7 @@ from tests.conftest import FACTOR, write_pages
 from tests.phases.test_batch_api import check
 from tests.servers.openai_server import OpenAIServer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 PAGES = 60
 
 

@@ -513,12 +513,14 @@ def kill_while_it_buys(home: Home, openai_api: OpenAIServer, targets: list[int],
     assert written == passages  # no vector was written twice
 
 
+@pytest.mark.processes
 def test_a_killed_worker_buys_again_no_more_than_was_on_its_way(
     home: Home, docs: Path, openai_api: OpenAIServer
 ) -> None:
     kill_while_it_buys(home, openai_api, [3, 9], 700)
 
 
+@pytest.mark.processes
 @pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", range(70, 70 + FACTOR))

@@ -312,6 +312,7 @@ def test_a_kill_at_each_point(
         assert sent <= len(languages_server.files[path]) + 1_000_000
 
 
+@pytest.mark.processes
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(2 * FACTOR))
 def test_kills_at_any_byte(

@@ -483,6 +483,7 @@ def workers(home: Home) -> list[int]:
     return found
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(4 * FACTOR))

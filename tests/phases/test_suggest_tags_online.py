@@ -408,6 +408,7 @@ def test_a_kill_between_a_bad_answer_and_the_second_leaves_one_to_ask(
     assert result["tokens"] == openai_api.chat.sent
 
 
+@pytest.mark.processes
 @pytest.mark.usefixtures("docs", "minilm")
 def test_a_worker_killed_while_it_waits_asks_again(home: Home, openai_api: OpenAIServer) -> None:
     openai_api.gate.clear()

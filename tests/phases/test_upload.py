@@ -150,6 +150,7 @@ def large_source(home: Home, tmp_path: Path, source: str, megabytes: int) -> Sou
     return folder
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("store", ["weed"], indirect=True)
 @pytest.mark.parametrize("seed", range(3 * FACTOR))
 def test_random_kills_resend_what_was_on_its_way(

@@ -151,6 +151,7 @@ def test_the_map_of_a_deleted_source_goes_with_it(home: Home, kbjobs: Kbjobs) ->
     assert sorted(path.name for path in home.visualisation.iterdir()) == ["b.html", "b.json", "map.html", "map.json"]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("point", POINTS)
 def test_a_kill_leaves_the_old_files_or_the_new_ones(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str

@@ -64,6 +64,7 @@ def kill(manager: JobManager, job_id: int, daemon: bool = False) -> None:
     wait_until(lambda: manager.get_status(job_id).attempt > job.attempt)
 
 
+@pytest.mark.processes
 @pytest.mark.timeout(600)
 def test_a_chain_that_is_killed_buys_no_more_than_was_on_its_way(manager: JobManager, openai_api: OpenAIServer) -> None:
     home = manager.home

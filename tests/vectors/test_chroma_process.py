@@ -23,6 +23,8 @@ from tests.conftest import wait_until
 
 DIMENSION = 16
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def chroma() -> Iterator[ChromaProcess]:

@@ -113,6 +113,7 @@ def test_filters_live_in_the_address_and_act_on_all_that_match(
     expect(page.locator(".error")).to_contain_text("the filter cannot be used")
 
 
+@pytest.mark.processes
 def test_without_a_daemon_the_page_says_how_jobs_start(
     home: Home, page: Page, builder: Builder, filled: JobManager
 ) -> None:
@@ -189,6 +190,9 @@ def test_nobody_is_kept_out(
         page.set_viewport_size({"width": 360, "height": 800})
         check_axe(page, axe, f"{path} at 360 px")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+        # Whatever fonts are installed: wide letters, half as large again.
+        page.evaluate("document.body.style.font = '22px/32px monospace'")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{path} in large letters"
     context.close()
 
 

@@ -1,0 +1,37 @@
+"""What tests cost is counted for the test that caused it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import ROOT
+from tests.tools import costs
+
+DEAR = """
+import socket, subprocess, sys, time
+
+def test_dear():
+    time.sleep(0.05)
+    subprocess.run([sys.executable, "-m", "kbjobs", "--version"], check=True)
+    subprocess.run(["true"], check=True)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+
+def test_cheap():
+    pass
+"""
+
+
+def test_each_kind_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "test_two.py").write_text(DEAR)
+    tool = [sys.executable, "-m", "tests.tools.costs"]
+    arguments = [tmp_path / "costs.tsv", "--rootdir", tmp_path, "-c", "/dev/null", tmp_path]
+    subprocess.run([*tool, "run", *arguments], cwd=ROOT, check=True, capture_output=True)
+    found = costs.read(tmp_path / "costs.tsv")
+    dear, cheap = found["test_two.py::test_dear"], found["test_two.py::test_cheap"]
+    assert (dear["commands"], dear["programs"], dear["servers"]) == (1, 1, 1)
+    assert 0.05 <= dear["slept"] <= dear["seconds"] and set(cheap) == {"seconds"}
+    shown = subprocess.run([*tool, "show", tmp_path / "costs.tsv"], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert "| test_two.py::test_dear | " in shown.stdout and "| test_two.py | 2 | " in shown.stdout
