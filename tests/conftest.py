@@ -202,16 +202,12 @@ def small_model(engines: Path) -> Path:
     """The folder of a random model of dimension 32, with ``onnx/model.onnx`` as the hub's repositories have it."""
     from filelock import FileLock
 
-    from tests.embedding.tiny_models import export_onnx, make_tiny_model
+    from tests.embedding.small_model import make_small_model
 
     folder = engines.with_name("small-model")
     with FileLock(engines.with_name("small-model.lock")):
         if not folder.exists():
-            unfinished = engines.with_name("small-model-unfinished")
-            model = make_tiny_model(unfinished)
-            with pytest.MonkeyPatch.context() as monkeypatch:
-                export_onnx(model, unfinished, monkeypatch)
-            unfinished.rename(folder)
+            make_small_model(engines.with_name("small-model-unfinished"), with_onnx=True).rename(folder)
     return folder
 
 

@@ -16,5 +16,7 @@ pin() {
 	$tools/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		--no-emit-index-url --no-emit-find-links --upgrade $left "$@" pyproject.toml --output-file "$target"
 }
-pin requirements.txt --extra all --extra dev
-pin requirements-fast.txt --extra fast --extra web --extra test
+# The smaller ones take the releases of the largest, so that one environment can have first these and then all.
+pin requirements-all.txt --extra all --extra dev-all
+pin requirements.txt --extra fast --extra web --extra translate --extra dev --constraint tests/requirements-all.txt
+pin requirements-fast.txt --extra fast --extra web --extra test --constraint tests/requirements-all.txt

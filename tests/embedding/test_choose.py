@@ -23,7 +23,7 @@ from kbjobs.embedding.parity import PARITY_TEXTS
 from kbjobs.errors import ExitCode, KbjobsError, MissingRequirementError, UsageError
 
 from .conftest import MINILM, REPOSITORY, RunPython
-from .tiny_models import make_tiny_model
+from .small_model import make_small_model
 
 KEY = "all-MiniLM-L6-v2-53aa51172d14"
 LOAD = """
@@ -66,6 +66,12 @@ def no_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepared_model, "_run_conversion", refuse)
 
 
+@pytest.fixture
+def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (choose, engines, prepared_model):
+        monkeypatch.setattr(module, "has_torch", lambda: False)
+
+
 def test_a_fresh_process_imports_no_torch(warm_cache: Path, run_python: RunPython) -> None:
     done = run_python(LOAD, MINILM, warm_cache)
     assert done.returncode == 0, done.stderr
@@ -81,17 +87,17 @@ def test_no_socket_is_opened_by_a_warm_load(warm_cache: Path, run_python: RunPyt
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("activation", ["gelu", "gelu_new"])
+@pytest.mark.parametrize("activation", ["gelu", pytest.param("gelu_new", marks=[pytest.mark.full, pytest.mark.torch])])
 def test_no_socket_is_opened_by_a_preparation(activation: str, tmp_path: Path, run_python: RunPython) -> None:
     """The child that builds the graph, or converts, is watched too: sitecustomize goes with the search path."""
-    make_tiny_model(tmp_path / "tiny", act=activation)
+    make_small_model(tmp_path / "small", act=activation)
     (tmp_path / "watch").mkdir()
     log = tmp_path / "sockets"
     watch = NO_NETWORK.replace("print(", f"print(file=open({str(log)!r}, 'a'), *(").replace(
         "arguments)\n    raise", "arguments))\n    raise"
     )
     (tmp_path / "watch" / "sitecustomize.py").write_text(watch + f"\nopen({str(log)!r}, 'a').write('watched ')\n")
-    done = run_python(LOAD, tmp_path / "tiny", tmp_path / "cache", PYTHONPATH=f"{tmp_path / 'watch'}:{REPOSITORY}")
+    done = run_python(LOAD, tmp_path / "small", tmp_path / "cache", PYTHONPATH=f"{tmp_path / 'watch'}:{REPOSITORY}")
     assert done.returncode == 0, done.stderr
     assert log.read_text() == "watched watched "
 
@@ -203,6 +209,7 @@ def test_a_torn_choice_is_made_again(content: str, own_cache: Path, monkeypatch:
     assert json.loads((own_cache / KEY / "engine.json").read_text())["chosen"]
 
 
+@pytest.mark.usefixtures("no_torch")
 def test_a_model_that_changed_its_mind_is_noticed(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that loads but gives other vectors, with a manifest that calls it whole."""
     xml = own_cache / KEY / "prepared" / "model.bin"
@@ -222,31 +229,34 @@ def test_a_model_that_changed_its_mind_is_noticed(own_cache: Path, monkeypatch: 
 
     monkeypatch.setattr(choose, "prepare", stop)
     monkeypatch.setattr(trial, "_SECONDS", 0.01)
-    assert load(own_cache) == "sentence-transformers"
+    with pytest.raises(KbjobsError, match="enough seen"):
+        load(own_cache)
     assert prepared_again
 
 
+@pytest.mark.model
 @pytest.mark.slow
 def test_two_processes_at_first_use_convert_once(tmp_path: Path) -> None:
-    make_tiny_model(tmp_path / "tiny")
-    command = [sys.executable, "-c", LOAD, str(tmp_path / "tiny"), str(tmp_path / "cache")]
+    make_small_model(tmp_path / "small")
+    command = [sys.executable, "-c", LOAD, str(tmp_path / "small"), str(tmp_path / "cache")]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     results = [json.loads(process.communicate(timeout=120)[0]) for process in both]
     assert results[0][:2] == results[1][:2]
     assert results[0][0].startswith("openvino")
-    assert len(list((tmp_path / "cache").glob("tiny-*/prepared/model.xml"))) == 1
-    assert not list((tmp_path / "cache").glob("tiny-*/.building-*"))
+    assert len(list((tmp_path / "cache").glob("small-*/prepared/model.xml"))) == 1
+    assert not list((tmp_path / "cache").glob("small-*/.building-*"))
 
 
+@pytest.mark.model
 @pytest.mark.slow
 def test_a_kill_during_the_conversion_leaves_nothing_that_hurts(tmp_path: Path) -> None:
-    make_tiny_model(tmp_path / "tiny")
+    make_small_model(tmp_path / "small")
     cache = tmp_path / "cache"
-    command = [sys.executable, "-c", LOAD, str(tmp_path / "tiny"), str(cache)]
+    command = [sys.executable, "-c", LOAD, str(tmp_path / "small"), str(cache)]
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stdout=subprocess.PIPE)
     deadline = time.monotonic() + 60
-    while not list(cache.glob("tiny-*/.building-*")):
+    while not list(cache.glob("small-*/.building-*")):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
@@ -256,46 +266,74 @@ def test_a_kill_during_the_conversion_leaves_nothing_that_hurts(tmp_path: Path) 
     child = int(children.read_text().split()[0])
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert list(cache.glob("tiny-*/.building-*")), "it was killed too late to prove anything"
+    assert list(cache.glob("small-*/.building-*")), "it was killed too late to prove anything"
     while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text().split()[2]:
         assert time.monotonic() < deadline, "the conversion outlives its parent"
         time.sleep(0.05)
-    assert not list(cache.glob("tiny-*/.building-*/*")), "the conversion went on to its end without its parent"
-    assert load(cache, name=str(tmp_path / "tiny")).startswith("openvino")
-    assert not list(cache.glob("tiny-*/.building-*"))
+    assert not list(cache.glob("small-*/.building-*/*")), "the conversion went on to its end without its parent"
+    assert load(cache, name=str(tmp_path / "small")).startswith("openvino")
+    assert not list(cache.glob("small-*/.building-*"))
 
 
 @pytest.mark.usefixtures("no_conversion")
 def test_forced_engines(warm_cache: Path) -> None:
     assert load(warm_cache, "openvino").startswith("openvino-")
-    assert load(warm_cache, "sentence-transformers") == "sentence-transformers"
     with pytest.raises(UsageError, match=r"no onnx/model\.onnx"):
         load(warm_cache, "onnxruntime")
     with pytest.raises(UsageError, match="no engine 'magic'"):
         load(warm_cache, "magic")
 
 
+@pytest.mark.full
+@pytest.mark.torch
+@pytest.mark.usefixtures("no_conversion")
+def test_sentence_transformers_can_be_forced(warm_cache: Path) -> None:
+    assert load(warm_cache, "sentence-transformers") == "sentence-transformers"
+
+
+@pytest.mark.full
 @pytest.mark.torch
 def test_a_model_only_sentence_transformers_can_run(tmp_path: Path) -> None:
-    make_tiny_model(tmp_path / "tiny", "max")
-    assert load(tmp_path / "cache", name=str(tmp_path / "tiny")) == "sentence-transformers"
-    with pytest.raises(UsageError, match="max pooling"):
-        load(tmp_path / "cache", "openvino", str(tmp_path / "tiny"))
+    make_small_model(tmp_path / "small", pooling="max")
+    assert load(tmp_path / "cache", name=str(tmp_path / "small")) == "sentence-transformers"
 
 
-def test_no_engine_passes_falls_back_with_a_warning(
-    own_cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("has_torch", [True, False])
+def test_a_model_that_openvino_cannot_run_is_refused(
+    has_torch: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for module in (choose, engines):
+        monkeypatch.setattr(module, "has_torch", lambda: has_torch)
+    make_small_model(tmp_path / "small", pooling="max")
+    with pytest.raises(UsageError, match="max pooling"):
+        load(tmp_path / "cache", "openvino", str(tmp_path / "small"))
+
+
+@pytest.fixture
+def nothing_passes(own_cache: Path) -> Path:
     """Pooling read wrongly stands for every fault that gives other vectors."""
     content = json.loads((own_cache / KEY / "engine.json").read_text())
     for one in content["measurements"]:
         one["cosine_min"] = 0.9
     (own_cache / KEY / "engine.json").write_text(json.dumps(content))
+    return own_cache
+
+
+@pytest.mark.full
+@pytest.mark.torch
+def test_no_engine_passes_falls_back_with_a_warning(nothing_passes: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        assert load(own_cache) == "sentence-transformers"
+        assert load(nothing_passes) == "sentence-transformers"
     assert "cosine of 0.9000" in caplog.text
+
+
+@pytest.mark.usefixtures("no_torch")
+def test_no_engine_passes_and_there_is_nothing_to_fall_back_on(nothing_passes: Path) -> None:
+    with pytest.raises(KbjobsError, match=f"no engine can run {MINILM}: .*cosine of 0.9000") as caught:
+        load(nothing_passes)
+    assert 'pip install "kbjobs[torch]"' in caught.value.hint
     with pytest.raises(UsageError, match="cosine"):
-        load(own_cache, "openvino")
+        load(nothing_passes, "openvino")
 
 
 def test_a_wrong_engine_is_measured_as_wrong(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,18 +348,11 @@ def test_a_wrong_engine_is_measured_as_wrong(own_cache: Path, monkeypatch: pytes
     assert all(one.cosine_min < 0.99 for one in result.measurements)
 
 
-@pytest.fixture
-def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (choose, engines, prepared_model):
-        monkeypatch.setattr(module, "has_torch", lambda: False)
-
-
-@pytest.mark.torch
 @pytest.mark.usefixtures("no_torch")
 def test_without_torch_and_onnx_the_way_out_is_named(tmp_path: Path) -> None:
-    make_tiny_model(tmp_path / "tiny", act="gelu_new")
+    make_small_model(tmp_path / "small", act="gelu_new")
     with pytest.raises(MissingRequirementError, match="its activation is 'gelu_new'") as caught:
-        load(tmp_path / "cache", name=str(tmp_path / "tiny"))
+        load(tmp_path / "cache", name=str(tmp_path / "small"))
     assert caught.value.exit_code == ExitCode.MISSING_REQUIREMENT
     assert caught.value.hint == 'pip install "kbjobs[torch]"'
 
@@ -340,15 +371,34 @@ def test_without_torch_a_converted_model_still_loads(warm_cache: Path) -> None:
     assert load(warm_cache).startswith("openvino")
 
 
-@pytest.mark.usefixtures("no_conversion")
-def test_without_openvino(tmp_path: Path, warm_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def no_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (choose, engines, prepared_model, trial):
         monkeypatch.setattr(module, "has_openvino", lambda: False)
+
+
+@pytest.mark.full
+@pytest.mark.torch
+@pytest.mark.usefixtures("no_conversion", "no_openvino")
+def test_without_openvino_sentence_transformers_runs_it(tmp_path: Path, warm_cache: Path) -> None:
     assert load(tmp_path / "cache") == "sentence-transformers"
-    with pytest.raises(MissingRequirementError, match="openvino is not installed"):
-        load(tmp_path / "cache", "openvino")
 
 
+@pytest.mark.usefixtures("no_conversion", "no_openvino", "no_torch")
+def test_without_openvino_and_torch(tmp_path: Path) -> None:
+    for engine in ("auto", "openvino"):
+        with pytest.raises(MissingRequirementError, match="openvino is not installed"):
+            load(tmp_path / "cache", engine)
+
+
+@pytest.mark.model
+@pytest.mark.usefixtures("no_conversion", "no_openvino", "no_torch")
+def test_without_openvino_onnxruntime_runs_what_ships_its_file(tmp_path: Path) -> None:
+    make_small_model(tmp_path / "small", with_onnx=True)
+    assert load(tmp_path / "cache", name=str(tmp_path / "small")) == "onnxruntime-f32"
+
+
+@pytest.mark.full
 @pytest.mark.torch
 def test_a_failed_conversion_falls_back_and_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -362,10 +412,9 @@ def test_a_failed_conversion_falls_back_and_is_tried_again(
     assert not (tmp_path / "cache" / KEY / "prepared").exists()
 
 
-@pytest.mark.torch
 def test_the_weights_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_tiny_model(tmp_path / "tiny")
-    folder = find_model(str(tmp_path / "tiny"), tmp_path)
+    make_small_model(tmp_path / "small")
+    folder = find_model(str(tmp_path / "small"), tmp_path)
     first = weights_hash(folder, tmp_path / "cache")
     with monkeypatch.context() as patch:
         patch.setattr("kbjobs.embedding.identity.file_hash", lambda _file: pytest.fail("hashed again"))

@@ -14,14 +14,17 @@ from tokenizers import Tokenizer
 from kbjobs.embedding.base import Embedder, EmbeddingError
 from kbjobs.embedding.catalogue import find_model
 from kbjobs.embedding.choose import load_embedder
+from kbjobs.embedding.identity import weights_hash
 from kbjobs.embedding.openvino_engine import OpenVinoEmbedder
 from kbjobs.embedding.parity import PARITY_TEXTS
 from kbjobs.embedding.pooling import pool
+from kbjobs.embedding.references import find_reference
 from kbjobs.embedding.sentence_transformers_engine import SentenceTransformersEmbedder
 from kbjobs.embedding.token_embedder import Batch, TokenEmbedder
 
 from .conftest import MINILM
-from .tiny_models import export_onnx, make_tiny_model
+from .plain_transformer import encode
+from .small_model import make_small_model
 
 WORDS = ["river", "stone", "letter", "engine", "harvest", "copper", "lamp", "window", "garden", "thunder"]
 
@@ -51,6 +54,8 @@ def sentence_transformer() -> object:
     return SentenceTransformer(str(folder), device="cpu", local_files_only=True)
 
 
+@pytest.mark.full
+@pytest.mark.torch
 def test_parity_with_sentence_transformers(embedder: Embedder, sentence_transformer: object) -> None:
     texts = [*PARITY_TEXTS, *mixed_texts(40)]
     expected = sentence_transformer.encode(texts, normalize_embeddings=True, batch_size=8)  # type: ignore[attr-defined]
@@ -58,6 +63,8 @@ def test_parity_with_sentence_transformers(embedder: Embedder, sentence_transfor
     assert likeness.min() >= 0.999, (texts[likeness.argmin()][:80], likeness.min())
 
 
+@pytest.mark.full
+@pytest.mark.torch
 def test_the_reference_engine_is_the_real_thing(sentence_transformer: object, tmp_path: Path) -> None:
     reference = SentenceTransformersEmbedder(find_model(MINILM, tmp_path), "key", device="cpu")
     texts = [*PARITY_TEXTS[:6], PARITY_TEXTS[-1]]
@@ -66,6 +73,13 @@ def test_the_reference_engine_is_the_real_thing(sentence_transformer: object, tm
     assert reference.embed([]).shape == (0, 384)
     with pytest.raises(EmbeddingError, match="text 1 "):
         reference.embed(["fine", "broken \ud800"])
+
+
+def test_parity_with_the_reference_vectors(embedder: Embedder, tmp_path: Path) -> None:
+    folder = find_model(MINILM, tmp_path)
+    reference = find_reference(folder, weights_hash(folder, tmp_path))
+    assert reference is not None
+    assert cosines(embedder.embed(PARITY_TEXTS), reference).min() >= 0.999
 
 
 def test_order_is_kept(embedder: Embedder) -> None:
@@ -177,27 +191,25 @@ def test_pooling_ignores_padding() -> None:
     assert pool(hidden, mask, "cls").tolist() == [[1, 0], [1, 1]]
 
 
-@pytest.mark.slow
+@pytest.mark.model
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
 def test_both_poolings_with_prompts(pooling: str, tmp_path: Path) -> None:
-    model = make_tiny_model(tmp_path / "tiny", pooling, query="find: ", document="text: ")
-    embedder = load_embedder(str(tmp_path / "tiny"), tmp_path, tmp_path / "cache", engine="openvino")
-    assert (embedder.dimension, embedder.max_tokens, embedder.name) == (32, 48, str(tmp_path / "tiny"))
-    texts = list(PARITY_TEXTS)
-    assert cosines(embedder.embed(texts), model.encode_document(texts, normalize_embeddings=True)).min() > 0.999
-    query = model.encode_query("salt", normalize_embeddings=True)
+    folder = make_small_model(tmp_path / "small", pooling=pooling, query="find: ", document="text: ")
+    embedder = load_embedder(str(folder), tmp_path, tmp_path / "cache", engine="openvino")
+    assert (embedder.dimension, embedder.max_tokens, embedder.name) == (32, 48, str(folder))
+    assert cosines(embedder.embed(PARITY_TEXTS), encode(folder, PARITY_TEXTS, "text: ")).min() > 0.999
+    query = encode(folder, ["salt"], "find: ")[0]
     assert embedder.embed_query("salt") @ query > 0.999
     assert embedder.embed(["salt"])[0] @ query < 0.999
 
 
-@pytest.mark.slow
-def test_the_models_own_onnx_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.model
+def test_the_models_own_onnx_file(tmp_path: Path) -> None:
     """Both engines run it, with an input that only it asks for."""
-    model = make_tiny_model(tmp_path / "tiny", "cls")
-    export_onnx(model, tmp_path / "tiny", monkeypatch)
-    (tmp_path / "tiny" / "model.safetensors").unlink()
-    expected = model.encode(list(PARITY_TEXTS), normalize_embeddings=True)
+    folder = make_small_model(tmp_path / "small", pooling="cls", with_onnx=True)
+    expected = encode(folder, PARITY_TEXTS)
+    (folder / "model.safetensors").unlink()
     for engine in ("onnxruntime", "openvino"):
-        embedder = load_embedder(str(tmp_path / "tiny"), tmp_path, tmp_path / "cache", engine=engine)
+        embedder = load_embedder(str(folder), tmp_path, tmp_path / "cache", engine=engine)
         assert embedder.engine.startswith(engine)
         assert cosines(embedder.embed(PARITY_TEXTS), expected).min() > 0.999

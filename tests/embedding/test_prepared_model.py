@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from kbjobs.embedding import choose, engines, prepared_model, trial
@@ -18,8 +19,11 @@ from kbjobs.embedding.openvino_engine import has_bf16
 from kbjobs.embedding.parity import PARITY_TEXTS, compare
 
 from .conftest import MINILM, REPOSITORY, RunPython
+from .plain_transformer import encode
+from .small_model import make_small_model
 from .test_choose import LOAD
-from .tiny_models import export_onnx, make_tiny_model
+
+pytestmark = pytest.mark.model
 
 
 @pytest.fixture(autouse=True)
@@ -27,12 +31,23 @@ def _short_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "_SECONDS", 0.01)
 
 
-def load(tmp_path: Path, model: Any, engine: str = "auto") -> Embedder:
-    """Load ``tmp_path/tiny``, and check that it gives the vectors of the model that torch runs."""
-    embedder = load_embedder(str(tmp_path / "tiny"), tmp_path, tmp_path / "cache", engine)
-    expected = model.encode(list(PARITY_TEXTS), normalize_embeddings=True)
+def make(tmp_path: Path, **options: Any) -> np.ndarray:
+    """Make the model ``tmp_path/small``; returns the vectors that it gives the texts of the parity set."""
+    folder = make_small_model(tmp_path / "small", **options)
+    return encode(folder, PARITY_TEXTS)
+
+
+def load(tmp_path: Path, expected: np.ndarray, engine: str = "auto") -> Embedder:
+    """Load the model, and check that it gives the vectors that are expected."""
+    embedder = load_embedder(str(tmp_path / "small"), tmp_path, tmp_path / "cache", engine)
     assert compare(embedder.embed(PARITY_TEXTS), expected).holds
     return embedder
+
+
+def forget_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where it is not installed."""
+    for module in (choose, engines, prepared_model):
+        monkeypatch.setattr(module, "has_torch", lambda: False)
 
 
 def read(cache: Path) -> tuple[str, str, dict[str, Any]]:
@@ -61,38 +76,37 @@ def test_the_packaged_model_needs_no_torch(tmp_path: Path, run_python: RunPython
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["bert", "mpnet"])
 def test_a_model_without_reference_vectors_is_compared_with_itself(family: str, tmp_path: Path) -> None:
-    load(tmp_path, make_tiny_model(tmp_path / "tiny", family=family), "openvino").close()
+    load(tmp_path, make(tmp_path, family=family), "openvino").close()
     way, reference, measured = read(tmp_path / "cache")
     assert (way, reference, set(measured) - {"openvino-bf16"}) == ("graph", "openvino-f32", {"openvino-f32"})
     assert ("openvino-bf16" in measured) == has_bf16()
 
 
 @pytest.mark.slow
-def test_a_model_with_an_onnx_file_is_compared_with_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = make_tiny_model(tmp_path / "tiny")
-    export_onnx(model, tmp_path / "tiny", monkeypatch)
-    load(tmp_path, model).close()
+def test_a_model_with_an_onnx_file_is_compared_with_that(tmp_path: Path) -> None:
+    load(tmp_path, make(tmp_path, with_onnx=True)).close()
     way, reference, measured = read(tmp_path / "cache")
     assert (way, reference) == ("graph", "onnxruntime-f32")
     assert measured["openvino-f32"]["cosine_min"] >= 0.99999
 
 
 @pytest.mark.slow
-def test_an_onnx_file_alone_is_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = make_tiny_model(tmp_path / "tiny")
-    export_onnx(model, tmp_path / "tiny", monkeypatch)
-    (tmp_path / "tiny" / "model.safetensors").unlink()
-    load(tmp_path, model).close()
+def test_an_onnx_file_alone_is_converted(tmp_path: Path) -> None:
+    expected = make(tmp_path, with_onnx=True)
+    (tmp_path / "small" / "model.safetensors").unlink()
+    load(tmp_path, expected).close()
     assert read(tmp_path / "cache")[:2] == ("onnx", "onnxruntime-f32")
 
 
+@pytest.mark.full
+@pytest.mark.torch
 @pytest.mark.slow
 def test_another_activation_is_converted_by_torch_and_the_reason_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    model = make_tiny_model(tmp_path / "tiny", act="gelu_new")
+    expected = make(tmp_path, act="gelu_new")
     with caplog.at_level(logging.INFO):
-        load(tmp_path, model, "openvino").close()
+        load(tmp_path, expected, "openvino").close()
     assert "is converted, not built: its activation is 'gelu_new', not one of gelu, relu" in caplog.text
     assert read(tmp_path / "cache")[:2] == ("torch", "sentence-transformers")
 
@@ -101,37 +115,58 @@ def test_another_activation_is_converted_by_torch_and_the_reason_told(
 def test_another_activation_is_read_from_the_onnx_file_without_torch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    model = make_tiny_model(tmp_path / "tiny", act="gelu_new")
-    export_onnx(model, tmp_path / "tiny", monkeypatch)
-    for module in (choose, engines, prepared_model):
-        monkeypatch.setattr(module, "has_torch", lambda: False)
+    expected = make(tmp_path, act="gelu_new", with_onnx=True)
+    forget_torch(monkeypatch)
     with caplog.at_level(logging.INFO):
-        load(tmp_path, model).close()
+        load(tmp_path, expected).close()
     assert "its activation is 'gelu_new'" in caplog.text
     assert read(tmp_path / "cache")[:2] == ("onnx", "onnxruntime-f32")
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("way", ["onnx", pytest.param("torch", marks=[pytest.mark.full, pytest.mark.torch])])
 def test_a_graph_that_cannot_be_built_after_all_is_converted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The process that builds refuses what looked right before: the reason comes back from there."""
-    model = make_tiny_model(tmp_path / "tiny", act="gelu_new")
+    expected = make(tmp_path, act="gelu_new", with_onnx=way == "onnx")
+    if way == "onnx":
+        forget_torch(monkeypatch)
     monkeypatch.setattr(prepared_model, "why_not_built", lambda _folder: "")
-    load(tmp_path, model, "openvino").close()
+    load(tmp_path, expected, "openvino").close()
     assert "has no OpenVINO model by way of graph: its activation is 'gelu_new'" in caplog.text
-    assert read(tmp_path / "cache")[0] == "torch"
+    assert read(tmp_path / "cache")[0] == way
 
 
+def mix_up(tmp_path: Path) -> np.ndarray:
+    """The model with an ONNX file that is another model's; returns what its weights give."""
+    expected = make(tmp_path)
+    other = make_small_model(tmp_path / "other", act="relu", with_onnx=True)
+    shutil.copytree(other / "onnx", tmp_path / "small" / "onnx")
+    return expected
+
+
+@pytest.mark.slow
+def test_without_torch_an_onnx_file_wins_over_a_graph_that_differs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the graph is compared with is right, whatever the graph gives."""
+    mix_up(tmp_path)
+    forget_torch(monkeypatch)
+    embedder = load(tmp_path, encode(tmp_path / "other", PARITY_TEXTS))
+    assert embedder.engine == "onnxruntime-f32"
+    assert read(tmp_path / "cache")[2]["openvino-f32"]["cosine_min"] < 0.999
+
+
+@pytest.mark.full
+@pytest.mark.torch
 @pytest.mark.slow
 def test_torch_decides_between_a_graph_and_an_onnx_file_that_differ(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The ONNX file is another model's. What is made then is also what older versions left, and it goes on serving."""
-    model = make_tiny_model(tmp_path / "tiny")
-    export_onnx(make_tiny_model(tmp_path / "other", act="relu"), tmp_path / "other", monkeypatch)
-    shutil.copytree(tmp_path / "other" / "onnx", tmp_path / "tiny" / "onnx")
-    load(tmp_path, model).close()
+    expected = mix_up(tmp_path)
+    load(tmp_path, expected).close()
     assert "gives other vectors: openvino" in caplog.text
     way, reference, measured = read(tmp_path / "cache")
     assert (way, reference) == ("torch", "sentence-transformers")
@@ -146,4 +181,4 @@ def test_torch_decides_between_a_graph_and_an_onnx_file_that_differ(
     for name in ("torch", "remembered"):
         if name == "remembered":
             next((tmp_path / "cache").glob("*/engine.json")).unlink()
-        assert load(tmp_path, model).engine.startswith("openvino")
+        assert load(tmp_path, expected).engine.startswith("openvino")

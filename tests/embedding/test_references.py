@@ -31,6 +31,7 @@ def weights(folder: ModelFolder, tmp_path: Path) -> str:
     return weights_hash(folder, tmp_path)
 
 
+@pytest.mark.full
 @pytest.mark.torch
 def test_they_are_those_of_sentence_transformers(folder: ModelFolder, weights: str) -> None:
     reference = find_reference(folder, weights)

@@ -11,20 +11,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.embedding.transformer_config import NotBuildableError, read_transformer
 
-from .tiny_models import describe_transformer, make_transformer
-
-pytestmark = pytest.mark.torch
+from .small_model import describe_transformer, save_tensors, write_transformer
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("transformers")
     for family in ("bert", "mpnet"):
-        make_transformer(folder / family, family, vocab_size=100)
+        write_transformer(folder / family, family, vocab_size=100)
     return folder
 
 
@@ -105,14 +104,10 @@ def test_a_model_with_more_than_a_transformer_is_refused(folder: ModelFolder) ->
 
 
 def save(folder: ModelFolder, tensors: dict[str, np.ndarray]) -> None:
-    from safetensors.numpy import save_file
-
-    save_file(tensors, folder.weights)
+    save_tensors(tensors, folder.weights)
 
 
 def load(folder: ModelFolder) -> dict[str, np.ndarray]:
-    from safetensors.numpy import load_file
-
     return load_file(folder.weights)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from contextlib import closing
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -166,10 +165,9 @@ def test_a_hostile_name_and_labels_stay_text(home: Home, tmp_path: Path) -> None
     assert "alert(1)</script>" not in page and "<title>Map of &lt;/title&gt;" in page and "{{state}}" in page
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_umap_draws_the_same_on_every_run(home: Home) -> None:
-    if find_spec("umap") is None:
-        pytest.skip("umap-learn is not installed: pip install 'kbjobs[umap]'")
     fill_map(home, "wiki", mixed_documents("wiki", 60))
     result = draw_source(home, "wiki", "umap")
     assert result.counts["method"] == "umap" and result.counts["explained_variance"] is None

@@ -114,7 +114,7 @@ def test_vectors_of_a_model_that_is_not_here_are_left_out_and_told(
     assert [model.dimension for model in describe(home, "old_wiki").models] == [1536]
 
 
-@pytest.mark.parametrize("store", ["moto"], indirect=True)
+@pytest.mark.parametrize("store", ["weed"], indirect=True)
 def test_from_a_store(home: Home, write: Write, store: str, openai_api: OpenAIServer, kbjobs: Kbjobs) -> None:
     from kbjobs.settings import Settings
     from kbjobs.storage.opening import open_bucket, read_address

@@ -55,7 +55,7 @@ def test_without_it_they_are_named_and_stay(
     assert len(pinecone.held("wiki")) == 10 and not sent.path.exists()
 
 
-@pytest.mark.parametrize("store", ["folder", "moto"], indirect=True)
+@pytest.mark.parametrize("store", ["folder", "weed"], indirect=True)
 def test_with_it_they_go(
     home: Home,
     sent: SourceFolder,

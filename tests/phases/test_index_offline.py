@@ -27,7 +27,7 @@ from kbjobs.sources import Query, Rebuilt, Verification, describe, rebuild, regi
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import MODEL, write_pages
-from tests.embedding.tiny_models import make_tiny_model
+from tests.embedding.small_model import make_small_model
 
 pytestmark = pytest.mark.usefixtures("minilm")
 
@@ -192,11 +192,9 @@ def test_sources_are_rebuilt_without_a_model(home: Home, tmp_path: Path, monkeyp
     assert verify(home, "docs") == Verification("docs", 5, (), ())
 
 
-def test_two_models_live_side_by_side(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_models_live_side_by_side(home: Home, tmp_path: Path) -> None:
     """Each has passages of its own length, vectors and a collection; neither takes anything from the other."""
-    monkeypatch.setenv("KBJOBS_ENGINE", "sentence-transformers")  # needs no conversion
-    tiny = tmp_path / "tiny"
-    make_tiny_model(tiny, window=48)
+    tiny = make_small_model(tmp_path / "tiny")
     pages = write_pages(tmp_path / "pages", 2, "Water boils, the kettle sings " * 10)
     register(home, "docs", [pages])
     first = index(home).counts
@@ -245,16 +243,24 @@ def test_a_model_that_cannot_be_had_is_told_at_submit(
         index(home, **params)
 
 
+@pytest.mark.parametrize(
+    ("setting", "engine"),
+    [
+        ("onnxruntime", "onnxruntime-f32"),
+        pytest.param("sentence-transformers", "sentence-transformers", marks=[pytest.mark.full, pytest.mark.torch]),
+    ],
+)
 def test_the_engine_is_that_of_the_job_then_of_the_setting(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Home, small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, engine: str
 ) -> None:
     """It is no part of the vectors' key: another engine embeds nothing again."""
+    monkeypatch.setenv("KBJOBS_MODEL", str(small_model))
     register(home, "docs", [write_pages(tmp_path / "pages", 2)])
     first = index(home, engine="openvino").counts
     assert first["engine"].startswith("openvino-")
-    monkeypatch.setenv("KBJOBS_ENGINE", "sentence-transformers")
+    monkeypatch.setenv("KBJOBS_ENGINE", setting)
     second = index(home).counts
-    assert (second["engine"], second["embedded"]) == ("sentence-transformers", 0)
+    assert (second["engine"], second["embedded"]) == (engine, 0)
     assert index(home, engine="openvino").counts["engine"] == first["engine"]
 
 
@@ -262,6 +268,7 @@ def test_the_cluster_of_the_engine_ray_is_decided_at_submit(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker may have another environment than the shell in which the job was submitted."""
+    monkeypatch.setattr(engines, "has_ray", lambda: True)
     register(home, "docs", [write_pages(tmp_path / "pages", 1)])
     folder = SourceFolder(home.sources, "docs")
 
@@ -361,7 +368,6 @@ def test_a_model_given_by_a_relative_path_is_found_from_anywhere(
     assert package is not None
     assert package.origin is not None
     (tmp_path / "mine").symlink_to(Path(package.origin).parent / "model")
-    monkeypatch.setenv("KBJOBS_ENGINE", "sentence-transformers")  # needs no conversion
     register(home, "docs", [write_pages(tmp_path / "pages", 2)])
     monkeypatch.chdir(tmp_path)
     plan = index_offline.plan(

@@ -31,8 +31,9 @@ from tests.conftest import FACTOR, Kbjobs, read_json, write_pages
 from tests.faults.test_crash_points import finish
 from tests.packs.sources import DIMENSION, make_source
 from tests.packs.test_installing import rows
-from tests.phases.test_upload import STORES, large_source, opened
+from tests.phases.test_upload import large_source, opened
 from tests.servers.chroma_process import Proxy
+from tests.servers.s3_servers import STORES
 
 
 @pytest.fixture
@@ -146,7 +147,7 @@ def test_a_source_of_ones_own_is_not_changed_unasked(home: Home, other: Home, tm
     ["install.part", "install.fetched", "install.filled", "install.built", "install.before_rename", "install.renamed",
      "install.done"],
 )  # fmt: skip
-@pytest.mark.parametrize("store", ["moto"], indirect=True)
+@pytest.mark.parametrize("store", ["weed"], indirect=True)
 def test_a_kill_at_each_point(
     home: Home,
     other: Home,
@@ -213,7 +214,7 @@ def test_random_kills_fetch_again_what_was_on_its_way(
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
 
 
-@pytest.mark.parametrize("store", ["moto"], indirect=True)
+@pytest.mark.parametrize("store", ["weed"], indirect=True)
 def test_a_damaged_part_leaves_what_was_there(
     home: Home,
     other: Home,

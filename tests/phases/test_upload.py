@@ -32,9 +32,7 @@ from tests.conftest import FACTOR, Kbjobs, read_json
 from tests.faults.test_crash_points import finish
 from tests.packs.sources import make_source
 from tests.servers.chroma_process import Proxy
-from tests.servers.s3_servers import BUCKET
-
-STORES = ["folder", "weed", "moto", "rclone"]
+from tests.servers.s3_servers import BUCKET, STORES
 
 
 @pytest.fixture
@@ -287,7 +285,7 @@ def test_the_remote_catalogue_is_listed(home: Home, wiki: SourceFolder, store: s
     assert wiki.id in kbjobs("sources", "list", "--remote", "--from", store).stdout
 
 
-@pytest.mark.parametrize("store", ["moto"], indirect=True)
+@pytest.mark.parametrize("store", ["weed"], indirect=True)
 def test_what_a_submit_needs_is_checked(
     home: Home, wiki: SourceFolder, store: str, kbjobs: Kbjobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,13 +55,13 @@ class S3Server(ABC):
     def make_bucket(self) -> None:
         """Make the bucket, once it answers."""
 
-    def store(self, prefix: str = "") -> Any:
+    def store(self, prefix: str = "", **options: Any) -> Any:
         """A client of obstore's own."""
         from obstore.store import S3Store
 
         return S3Store(
             BUCKET, prefix=prefix or None, endpoint=self.endpoint, access_key_id=KEY, secret_access_key=SECRET,
-            region="us-east-1", client_options={"allow_http": True},
+            region="us-east-1", client_options={"allow_http": True}, **options,
         )  # fmt: skip
 
     def __enter__(self) -> Self:
@@ -117,6 +117,7 @@ class Weed(S3Server):
         config.write_text(json.dumps({"identities": identities}))
         (self.folder / "data").mkdir(exist_ok=True)
         ports = [free_port() for _ in range(3)]  # it takes those 10,000 above them too, for gRPC
+        self._filer_port = ports[2]
         return [
             program, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={self.folder / 'data'}",
             f"-master.port={ports[0]}", f"-volume.port={ports[1]}", "-filer", f"-filer.port={ports[2]}",
@@ -125,7 +126,9 @@ class Weed(S3Server):
         ]  # fmt: skip
 
     def make_bucket(self) -> None:
-        _make_bucket(self)
+        # Its buckets are folders of its filer, which asks for no signature.
+        _make_bucket(f"http://127.0.0.1:{self._filer_port}/buckets/{BUCKET}/", "POST")
+        _wait_until_it_takes_objects(self)
 
 
 class Moto(S3Server):
@@ -136,7 +139,8 @@ class Moto(S3Server):
         return [program, "-H", "127.0.0.1", "-p", str(self.port)]
 
     def make_bucket(self) -> None:
-        _make_bucket(self)
+        _make_bucket(f"{self.endpoint}/{BUCKET}", "PUT")
+        _wait_until_it_takes_objects(self)
 
 
 class Rclone(S3Server):
@@ -155,6 +159,8 @@ class Rclone(S3Server):
 
 
 KINDS: dict[str, type[S3Server]] = {"weed": Weed, "moto": Moto, "rclone": Rclone}
+STORES = ("folder", "weed", *(pytest.param(name, marks=pytest.mark.full) for name in ("moto", "rclone")))
+"""All kinds of store, as parameters of a test: a folder, and the servers."""
 
 
 class StartedServers(dict[str, S3Server]):
@@ -179,24 +185,27 @@ def use(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def _make_bucket(server: S3Server) -> None:
-    """Make the bucket, and wait until it takes an object: a fresh SeaweedFS refuses for a moment."""
-    import boto3
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError
+def _make_bucket(address: str, method: str) -> None:
+    """Make the bucket by one request; it may be there."""
+    with (
+        contextlib.suppress(urllib.error.HTTPError),
+        urllib.request.urlopen(urllib.request.Request(address, b"", method=method)),
+    ):
+        pass
 
-    client = boto3.client(
-        "s3", endpoint_url=server.endpoint, aws_access_key_id=KEY, aws_secret_access_key=SECRET,
-        region_name="us-east-1", config=Config(retries={"max_attempts": 1}),
-    )  # fmt: skip
+
+def _wait_until_it_takes_objects(server: S3Server) -> None:
+    """A fresh SeaweedFS refuses them for a moment."""
+    import obstore
+    from obstore.exceptions import BaseError
+
+    store = server.store(retry_config={"max_retries": 0})
     until = time.monotonic() + STARTING
     while True:
         try:
-            with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
-                client.create_bucket(Bucket=BUCKET)
-            client.put_object(Bucket=BUCKET, Key="ready", Body=b"1")
-            client.delete_object(Bucket=BUCKET, Key="ready")
-        except (BotoCoreError, ClientError):
+            obstore.put(store, "ready", b"1")
+            obstore.delete(store, "ready")
+        except BaseError:
             if time.monotonic() > until:
                 raise
             time.sleep(0.1)

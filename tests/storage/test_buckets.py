@@ -13,14 +13,14 @@ from kbjobs.storage.bucket import Bucket
 from kbjobs.storage.folder import FolderBucket
 from kbjobs.storage.opening import open_bucket, read_address
 from tests.servers.chroma_process import Proxy, free_port
-from tests.servers.s3_servers import BUCKET, READER_KEY, READER_SECRET, S3Server, use
+from tests.servers.s3_servers import BUCKET, READER_KEY, READER_SECRET, STORES, S3Server, use
 
 
 def open_at(home: Home, where: str) -> Bucket:
     return open_bucket(home, Settings(home), read_address(where))
 
 
-@pytest.fixture(params=["folder", "weed", "moto", "rclone"])
+@pytest.fixture(params=STORES)
 def bucket(
     request: pytest.FixtureRequest, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     s3_servers: dict[str, S3Server],
@@ -117,6 +117,12 @@ def test_what_refuses_is_named(home: Home, monkeypatch: pytest.MonkeyPatch, s3_s
     with pytest.raises(MissingRequirementError, match=r"does not allow to write|refuses"):
         open_at(home, f"s3://{BUCKET}").put("a", b"1")
     assert open_at(home, f"s3://{BUCKET}").find("a") is None
+
+
+@pytest.mark.full
+def test_a_bucket_that_is_not_there_is_named(
+    home: Home, monkeypatch: pytest.MonkeyPatch, s3_servers: dict[str, S3Server]
+) -> None:
     use(s3_servers["moto"], monkeypatch)
     with pytest.raises(NotFoundError, match="there is no s3://nowhere"):
         open_at(home, "s3://nowhere").put("a", b"1")
@@ -127,6 +133,7 @@ ANSWERS = {
     "PermanentRedirect": (301, "another region", ExitCode.MISSING_REQUIREMENT),
     "AuthorizationHeaderMalformed": (400, "another region, which is eu-west-1", ExitCode.MISSING_REQUIREMENT),
     "ExpiredToken": (400, "refuses the credentials", ExitCode.MISSING_REQUIREMENT),
+    "NoSuchBucket": (404, f"there is no s3://{BUCKET}", ExitCode.NOT_FOUND),
     "AccessDenied": (403, "does not allow to write", ExitCode.MISSING_REQUIREMENT),
     "InsufficientStorage": (507, "is full", ExitCode.UNAVAILABLE),
 }
@@ -136,7 +143,7 @@ ANSWERS = {
 def test_errors_of_s3_are_told(
     home: Home, monkeypatch: pytest.MonkeyPatch, s3_servers: dict[str, S3Server], code: str
 ) -> None:
-    server = s3_servers["moto"]
+    server = s3_servers["weed"]
     use(server, monkeypatch)
     status, told, exit_code = ANSWERS[code]
     monkeypatch.setattr("kbjobs.storage.opening.RETRIES", {"max_retries": 0})
@@ -161,6 +168,19 @@ def test_a_store_that_is_away_is_transient(home: Home, monkeypatch: pytest.Monke
 
 
 def test_without_credentials_the_metadata_address_is_not_asked(
+    home: Home, monkeypatch: pytest.MonkeyPatch, s3_servers: dict[str, S3Server]
+) -> None:
+    server = s3_servers["weed"]
+    with Proxy(server.endpoint) as proxy, Proxy(server.endpoint) as metadata:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        monkeypatch.setenv("AWS_METADATA_ENDPOINT", metadata.url)
+        with pytest.raises(MissingRequirementError):
+            open_at(home, f"s3://{BUCKET}").find("a")
+        assert proxy.seen and not metadata.seen
+
+
+@pytest.mark.full
+def test_where_a_setting_says_so_the_metadata_address_is_asked(
     home: Home, monkeypatch: pytest.MonkeyPatch, s3_servers: dict[str, S3Server]
 ) -> None:
     server = s3_servers["moto"]

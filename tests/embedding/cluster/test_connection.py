@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,12 @@ from tests.embedding.cluster.conftest import InCluster
 from tests.phases.test_index_offline import ledger_vectors, vectors_written
 from tests.servers.ray_cluster import Namespace, need_namespaces
 
-pytestmark = [pytest.mark.usefixtures("minilm"), pytest.mark.slow]
+
+def needs_ray(test: Callable[..., None]) -> Callable[..., None]:
+    """Mark a test that starts a cluster."""
+    for mark in (pytest.mark.usefixtures("minilm"), pytest.mark.full, pytest.mark.slow):
+        test = mark(test)
+    return test
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +98,7 @@ print("ended", flush=True)
 """
 
 
+@needs_ray
 def test_a_local_cluster_is_seen_by_nobody(home: Home, network: Namespace) -> None:
     with subprocess.Popen(
         [*network.inside, sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -115,6 +121,7 @@ def test_a_local_cluster_is_seen_by_nobody(home: Home, network: Namespace) -> No
     wait_until(lambda: not ray_processes(), 10)
 
 
+@needs_ray
 def test_a_local_cluster_ends_with_its_killed_worker_and_the_job_goes_on(
     home: Home, tmp_path: Path, python_docs: Path, inside: InCluster
 ) -> None:
@@ -179,6 +186,7 @@ def is_let_in(network: Namespace, address: str, **environment: str) -> bool:
     return ended.returncode == 0
 
 
+@needs_ray
 def test_a_cancelled_job_ends_its_cluster_and_is_resumed(
     home: Home, tmp_path: Path, python_docs: Path, inside: InCluster
 ) -> None:

@@ -18,7 +18,7 @@ from tests.embedding.cluster.engines import BREAKS, FAILS, KILLS
 from tests.phases.test_index_offline import index, ledger_vectors, vectors_written
 from tests.servers.ray_cluster import RayCluster
 
-pytestmark = [pytest.mark.usefixtures("minilm"), pytest.mark.slow]
+pytestmark = [pytest.mark.usefixtures("minilm"), pytest.mark.full, pytest.mark.slow]
 
 
 def read_notes(notes: Path) -> Counter[str]:

@@ -27,7 +27,7 @@ from tests.servers.ray_cluster import RayCluster
 KILLS, PAGES = (4, 16) if FACTOR == 1 else (10, 220)  # of which the latter make 3,000 passages
 IN_FLIGHT = 2 * 3  # blocks of three actors
 BLOCK = 64  # passages of a block of these pages, at most
-pytestmark = [pytest.mark.usefixtures("minilm"), pytest.mark.slow]
+pytestmark = [pytest.mark.usefixtures("minilm"), pytest.mark.full, pytest.mark.slow]
 
 
 def has_vectors(home: Home) -> bool:

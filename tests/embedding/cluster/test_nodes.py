@@ -19,7 +19,7 @@ from tests.embedding.cluster.conftest import InCluster
 from tests.embedding.cluster.test_embedder import read_notes
 from tests.servers.ray_cluster import ROOT, RayCluster, need_namespaces
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.full, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
