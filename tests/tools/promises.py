@@ -1,8 +1,8 @@
 """The promises of ``tests/promises.toml``: which tests prove each, and which shard of ``make test-all`` runs them.
 
-    python -m tests.tools.promises shards     the names of all shards
-    python -m tests.tools.promises today      the shard whose turn it is today, for continuous integration
-    python -m tests.tools.promises docs       write the table of CONTRIBUTING.md
+python -m tests.tools.promises shards     the names of all shards
+python -m tests.tools.promises today      the shard whose turn it is today, for continuous integration
+python -m tests.tools.promises docs       write the table of CONTRIBUTING.md
 """
 
 from __future__ import annotations

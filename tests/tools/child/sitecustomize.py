@@ -1,4 +1,4 @@
-"""Loaded by every Python that a measured test starts: notes the process, and the model engine it loads, in the file of costs."""
+"""Loaded by every Python that a measured test starts: notes the process, and the model engine it loads."""
 
 from __future__ import annotations
 
