@@ -28,6 +28,7 @@ def indexed_home(engines: Path, small_model: Path) -> Path:
         if not made.exists():
             home = Home(engines.with_name("indexed-home-unfinished"))
             home.prepare()
+            engines.mkdir(exist_ok=True)
             home.engines.symlink_to(engines)
             register(home, "x", [write_pages(home.path / "pages", PAGES)])
             with pytest.MonkeyPatch.context() as patch:

@@ -35,12 +35,12 @@ OTHER_TYPES: dict[str, tuple[str, dict[str, Any]]] = {
     "metadata.settled": ("metadata", {"language_filter": "fr"}),
     "metadata.marked": ("metadata", {"language_filter": "fr"}),
     "words.written": ("metadata", {}),
-    "clear.marked": ("clear_vectors", {}),
-    "clear.renamed": ("clear_vectors", {}),
-    "clear.removed": ("clear_vectors", {}),
-    "purge.committed": ("clear_vectors", {"purge": True}),
-    "purge.deleted": ("clear_vectors", {"purge": True}),
-    "purge.freed": ("clear_vectors", {"purge": True}),
+    "clear.marked": ("clear_vectors", {"all": True}),
+    "clear.renamed": ("clear_vectors", {"all": True}),
+    "clear.removed": ("clear_vectors", {"all": True}),
+    "purge.committed": ("clear_vectors", {"all": True, "purge": True}),
+    "purge.deleted": ("clear_vectors", {"all": True, "purge": True}),
+    "purge.freed": ("clear_vectors", {"all": True, "purge": True}),
     "tags.before_write": ("suggest_tags", {}),
     "tags.written": ("suggest_tags", {}),
 }
@@ -169,7 +169,8 @@ def contents(home: Home, source: str) -> dict[str, object]:
     }
     found = {name: [tuple(row) for row in rows] for name, rows in found.items()}  # type: ignore[attr-defined]
     ledger.close()
-    found["links"] = [(path, url.removeprefix(home.path.as_uri()), target) for path, url, target in found["links"]]  # type: ignore[attr-defined]
+    links = [(path, url.rpartition("/pages/")[2], target) for path, url, target in found["links"]]  # type: ignore[attr-defined]
+    found["links"] = links
     tags = (folder.read().suggested_tags or {}).get("tags", [])
     found["tags"] = [(tag["tag"], tag["score"], tag["documents"]) for tag in tags]
     found["collections"] = sorted(path.name for path in folder.vectors.glob("*"))
@@ -194,9 +195,8 @@ def test_a_kill_in_the_other_types(
     ended = finish(manager, manager.submit(job_type, "x", **params))
     assert marker.exists(), "the point was never reached"
     assert (ended.exit_code, ended.attempt) == (0, 2)
-    left = contents(home, "x")
-    assert left == contents(calm, "x")
-    assert verify(home, "x").ok
+    assert contents(home, "x") == contents(calm, "x")
+    assert verify(home, "x") == verify(calm, "x")
 
 
 def test_a_kill_between_the_wish_to_cancel_and_the_signal(

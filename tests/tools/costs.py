@@ -92,6 +92,7 @@ def run(file: Path, arguments: list[str]) -> int:
     file.unlink(missing_ok=True)
     paths = [str(CHILD), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, VARIABLE: str(file.resolve()), "PYTHONPATH": os.pathsep.join(paths)}
+    environment.pop("PYTEST_XDIST_WORKER", None)  # of a run that this one is a test of
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "tests.tools.costs", *arguments], env=environment, check=False
     ).returncode
