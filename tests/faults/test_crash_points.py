@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,9 @@ def test_a_kill_in_the_other_types(
     french = "<html lang=fr><title>Eau</title><p><a href='page1.html'>une</a> page d'eau.</p>"
     (half_indexed / "fr.html").write_text(french)
     job_type, params = OTHER_TYPES[point]
+    if point == "words.written":  # a source without an index
+        shutil.rmtree(home.sources / "x")
+        register(home, "x", [half_indexed])
     if job_type == "suggest_tags":
         run_undisturbed(home, "metadata", {})
     calm = copy_home(home, tmp_path / "calm")
