@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,7 +43,7 @@ hypothesis.settings.register_profile("suite", derandomize=FACTOR == 1, print_blo
 hypothesis.settings.load_profile("suite")
 ROOT = Path(__file__).resolve().parents[1]
 # What is tried in these folders is what happens between processes.
-PROCESSES = ("tests/daemon", "tests/embedding/cluster", "tests/faults")
+PROCESSES = ("tests/daemon", "tests/embedding/cluster")
 
 
 @pytest.fixture(scope="session")
@@ -278,6 +278,13 @@ def run_process(*arguments: str | Path, timeout: float = 120, **options: Any) ->
         **streams,
         **options,
     )
+
+
+def rest_full(values: Iterable[Any], *everyday: Any) -> list[Any]:
+    """Values of a parameter: those named for ``make test``, the rest for ``make test-all`` alone."""
+    found = list(values)
+    assert set(everyday) <= set(found)
+    return [value if value in everyday else pytest.param(value, marks=pytest.mark.full) for value in found]
 
 
 def read_json(ended: subprocess.CompletedProcess[str]) -> Any:

@@ -120,7 +120,7 @@ class ThreadSupervisor(Supervisor):
         self._signal_read, self._signal_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._ready = threading.Event()
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._serve, name="daemon", daemon=True)
+        self._thread = threading.Thread(target=self._serve_in_thread, name="daemon", daemon=True)
 
     def start(self) -> None:
         """Serve in a thread; returns once it is ready, or raises what it failed with."""
@@ -129,7 +129,7 @@ class ThreadSupervisor(Supervisor):
         if self._failure is not None:
             raise self._failure
 
-    def _serve(self) -> None:
+    def _serve_in_thread(self) -> None:
         try:
             self.run(self._ready.set)
         except BaseException as error:  # told by start
@@ -219,7 +219,9 @@ def ask_service(self: Any, process: ChromaService, operation: str, *given: objec
 
 def _refuse_suicide(kill: Callable[[int, int], None]) -> Callable[[int, int], None]:
     def kill_others(pid: int, number: int) -> None:
-        assert pid != os.getpid() or number not in (signal.SIGKILL, signal.SIGSTOP), "this test kills processes: mark it so"
+        assert pid != os.getpid() or number not in (signal.SIGKILL, signal.SIGSTOP), (
+            "this test kills processes: mark it so"
+        )
         kill(pid, number)
 
     return kill_others

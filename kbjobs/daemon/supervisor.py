@@ -81,6 +81,15 @@ class Supervisor:
         lock = try_lock(self.home.daemon_lock, LOCK_SECONDS)
         if lock is None:
             raise ConflictError("a daemon runs already in this home", "See kbjobs daemon status.")
+        try:
+            return self._serve(on_ready)
+        finally:
+            with contextlib.suppress(OSError):
+                lock.release()
+            log.info("daemon %d has ended", os.getpid())
+
+    def _serve(self, on_ready: Callable[[], None]) -> bool:
+        """Serve while this process holds the lock; returns whether a newer program is to take over."""
         self._queue = Queue(self.home.state_file)
         self._state_inode = self.home.state_file.stat().st_ino
         self._pipe = WakePipe(self.home.wake_pipe)
@@ -103,9 +112,6 @@ class Supervisor:
         finally:
             self._pipe.close()
             self._queue.close()
-            with contextlib.suppress(OSError):
-                lock.release()
-            log.info("daemon %d has ended", os.getpid())
         return self._is_superseded and not self._stopping
 
     def _sweep_locks(self) -> None:

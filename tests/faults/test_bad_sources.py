@@ -26,7 +26,7 @@ from kbjobs.settings import Home, Settings
 from kbjobs.sources import register, verify
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
-from tests.conftest import FACTOR, Kbjobs, fill_disk, read_json, real_input, write_pages
+from tests.conftest import FACTOR, Kbjobs, fill_disk, read_json, real_input, rest_full, write_pages
 from tests.content.pdfs import make_pdf, set_lines
 from tests.content.zims import ZIMS, build_zim, find_dirents, page
 from tests.phases.test_index_offline import context
@@ -81,6 +81,7 @@ EXPECTED = {  # documents, failed; None where the file cannot be opened
 }
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.usefixtures("minilm")
 def test_every_public_file_through_every_type(home: Home, caplog: pytest.LogCaptureFixture) -> None:
@@ -391,7 +392,7 @@ def test_a_page_that_changes_between_the_look_and_the_read(home: Home, tmp_path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", rest_full(CHANGES, "shrinks", "is replaced"))
 def test_a_zim_file_that_changes_while_it_is_read(
     home: Home, tmp_path: Path, caplog: pytest.LogCaptureFixture, change: str
 ) -> None:

@@ -15,7 +15,7 @@ from kbjobs.settings import Home
 from kbjobs.sources import register, verify
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
-from tests.conftest import write_pages
+from tests.conftest import rest_full, write_pages
 from tests.faults.test_crash_points import finish
 from tests.phases.test_index_offline import ledger_vectors
 from tests.servers.chroma_process import ChromaProcess
@@ -38,7 +38,7 @@ IN_PHASES = {
 """A point in each phase. Of two alike the second is reached in the later phase: in the first its work is done once."""
 
 
-@pytest.fixture(params=["embedded", "server"])
+@pytest.fixture(params=rest_full(["embedded", "server"], "embedded"))
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Where the collections lie."""
     if request.param == "embedded":
@@ -57,7 +57,7 @@ def wish(folder: Path, points: tuple[str, ...], monkeypatch: pytest.MonkeyPatch)
     return markers
 
 
-@pytest.mark.parametrize("name", IN_PHASES)
+@pytest.mark.parametrize("name", rest_full(IN_PHASES, "generate_source"))
 def test_a_chain_killed_in_and_after_each_phase(
     home: Home, tmp_path: Path, openai_api: OpenAIServer, monkeypatch: pytest.MonkeyPatch, name: str, place: str
 ) -> None:

@@ -20,7 +20,7 @@ from kbjobs.store.jobs import Job
 from kbjobs.store.transitions import Status
 from tests.conftest import known, wait_ended, wait_until, write_pages
 
-pytestmark = pytest.mark.usefixtures("test_types")
+pytestmark = [pytest.mark.usefixtures("test_types"), pytest.mark.processes]
 PHASES = 6
 STEPS = 12
 SECONDS = 0.05

@@ -10,6 +10,8 @@ import pytest
 from kbjobs.settings import Home
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.processes
+
 
 def load_chaos() -> ModuleType:
     spec = importlib.util.spec_from_file_location("chaos", ROOT / "bench" / "chaos.py")

@@ -16,7 +16,7 @@ from kbjobs.settings import Home
 from kbjobs.sources import register, verify
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
-from tests.conftest import FACTOR, Kbjobs, read_json, wait_until, write_pages
+from tests.conftest import FACTOR, Kbjobs, read_json, rest_full, wait_until, write_pages
 from tests.faults.test_crash_points import finish
 from tests.phases.test_index_offline import ledger_vectors
 from tests.servers.chroma_process import ChromaProcess, free_port
@@ -44,7 +44,10 @@ def count(chroma: ChromaProcess) -> int:
 POINTS = ("server.before_publish", "server.between_renames", "server.renamed", "server.deleted", "clear.marked")
 
 
-@pytest.mark.parametrize("point", ["collection.upserted", *POINTS[:3], "publish.before", "publish.done"])
+@pytest.mark.parametrize(
+    "point",
+    rest_full(["collection.upserted", *POINTS[:3], "publish.before", "publish.done"], "server.between_renames"),
+)
 def test_a_kill_of_the_worker_at_each_point(
     home: Home,
     tmp_path: Path,
@@ -70,7 +73,7 @@ def test_a_kill_of_the_worker_at_each_point(
     assert found.ok and count(chroma) == found.checked
 
 
-@pytest.mark.parametrize("point", ["server.deleted", "clear.marked", "clear.removed"])
+@pytest.mark.parametrize("point", rest_full(["server.deleted", "clear.marked", "clear.removed"], "server.deleted"))
 def test_a_kill_while_clearing(
     home: Home,
     tmp_path: Path,
@@ -93,7 +96,9 @@ def test_a_kill_while_clearing(
     assert count(chroma) == 20
 
 
-@pytest.mark.parametrize("point", [None, "server.deleted", "delete.renamed", "delete.removed_file"])
+@pytest.mark.parametrize(
+    "point", rest_full([None, "server.deleted", "delete.renamed", "delete.removed_file"], "delete.renamed")
+)
 def test_a_deletion_takes_the_collection_too(
     home: Home, tmp_path: Path, openai_api: OpenAIServer, chroma: ChromaProcess, monkeypatch: pytest.MonkeyPatch,
     point: str | None,
@@ -132,6 +137,7 @@ def test_a_deletion_where_the_server_is_gone_for_good(
     assert "not touched" in str(job.message) and chroma.url in str(job.message)
 
 
+@pytest.mark.full
 def test_the_server_is_killed_again_and_again(
     home: Home, tmp_path: Path, openai_api: OpenAIServer, chroma: ChromaProcess
 ) -> None:
@@ -224,6 +230,7 @@ def test_every_command_of_a_source_on_a_server(
     assert names(chroma) == []
 
 
+@pytest.mark.full
 def test_a_source_moves_to_a_server_and_back(
     home: Home, tmp_path: Path, openai_api: OpenAIServer, chroma: ChromaProcess, kbjobs: Kbjobs,
     monkeypatch: pytest.MonkeyPatch,

@@ -29,6 +29,8 @@ from tests.phases.test_clear_vectors import add_other_model
 POINTS = ("delete.renamed", "source.ended", "delete.removed_file", "delete.removed", "worker.before_finish")
 KEEP_POINTS = (*POINTS, "delete.before_return", "delete.returned")
 
+pytestmark = pytest.mark.processes
+
 
 def make_source(home: Home, folder: Path, files: int = 5) -> list[Path]:
     """The source docs of copied pages, vectors of a model, and a link out of the home; returns the files outside."""
@@ -75,6 +77,7 @@ def test_a_kill_at_each_point(
     check_gone(home, manager, outside, kept=8 if keep_files else 0)
 
 
+@pytest.mark.full
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(70, 70 + 2 * FACTOR))
 def test_random_kills_end_clean(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:

@@ -25,7 +25,7 @@ from tests.conftest import FACTOR, copy_pages, known, wait_until
 from tests.content.zims import build_zim
 
 KILLS = 27
-pytestmark = pytest.mark.usefixtures("minilm")
+pytestmark = [pytest.mark.usefixtures("minilm"), pytest.mark.processes]
 
 
 def collection_vectors(home: Home, source: str) -> dict[str, np.ndarray]:
@@ -131,6 +131,7 @@ def test_random_kills_change_nothing(
     compare_homes(home, calm, "docs", 400)
 
 
+@pytest.mark.full
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", range(40, 40 + FACTOR))

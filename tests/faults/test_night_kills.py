@@ -27,6 +27,8 @@ from kbjobs.store.transitions import Status
 from tests.conftest import FACTOR, wait_ended, wait_until, write_pages
 from tests.job_types.kbjobs_test_types import open_ledger
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def manager(home: Home, tmp_path: Path, test_types: None) -> JobManager:
@@ -115,6 +117,7 @@ def test_a_kill_around_the_command_never_runs_it_twice(
     assert says_so or is_told
 
 
+@pytest.mark.full
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(FACTOR))
 def test_random_kills_of_the_daemon_tell_each_end_at_most_once(
@@ -141,6 +144,7 @@ def test_random_kills_of_the_daemon_tell_each_end_at_most_once(
         assert "on_finish may not have run" in home.log_file(job_id, manager.get_status(job_id).attempt).read_text()
 
 
+@pytest.mark.full
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(FACTOR))
 def test_random_kills_and_pauses_lose_no_step_and_do_none_twice(home: Home, manager: JobManager, seed: int) -> None:

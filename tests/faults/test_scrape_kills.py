@@ -15,7 +15,7 @@ from kbjobs.scraping.crawl import AT_ONCE, AT_ONCE_OF_WIKI
 from kbjobs.settings import Home
 from kbjobs.sources import documents
 from kbjobs.store.transitions import Status
-from tests.conftest import FACTOR
+from tests.conftest import FACTOR, rest_full
 from tests.faults.test_crash_points import finish
 from tests.faults.test_kills import calm, kill_randomly, run_undisturbed
 from tests.scraping.mediawiki.test_wiki import pages, parsed
@@ -26,6 +26,8 @@ from tests.servers.wiki_server import WikiServer
 __all__ = ["calm"]
 POINTS = ("scrape.sitemap", "scrape.saved", "scrape.committed", "scrape.removed", "scrape.linked")
 WISHES: dict[str, Any] = {"request_delay": 0.0, "max_depth": 20, "page_limit": 1_000}
+
+pytestmark = pytest.mark.processes
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -50,7 +52,11 @@ def test_a_kill_at_each_point(home: Home, tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.real
 @pytest.mark.parametrize(
-    "point", ["scrape.wiki_change", "scrape.wiki_list", "scrape.saved", "scrape.committed", "scrape.removed"]
+    "point",
+    rest_full(
+        ["scrape.wiki_change", "scrape.wiki_list", "scrape.saved", "scrape.committed", "scrape.removed"],
+        "scrape.wiki_change",
+    ),
 )
 def test_a_kill_at_each_point_of_a_wiki(
     home: Home, tmp_path: Path, mediawiki: Path, monkeypatch: pytest.MonkeyPatch, point: str
@@ -77,6 +83,7 @@ def test_a_kill_at_each_point_of_a_wiki(
         assert parsed(wiki) <= 3 + AT_ONCE_OF_WIKI
 
 
+@pytest.mark.full
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", range(60, 60 + FACTOR))
