@@ -312,6 +312,7 @@ def test_a_daemon_whose_home_is_gone_ends(home: Home) -> None:
     wait_until(lambda: not is_locked(home.daemon_lock))
 
 
+@pytest.mark.full
 def test_an_idle_daemon_costs_nothing(home: Home) -> None:
     ensure_daemon(home)
     pid = JobManager(home).get_daemon().pid

@@ -118,6 +118,7 @@ def test_a_dead_job_that_was_cancelled_ends_so(manager: JobManager, kill: Kill) 
     assert wait_ended(manager, job.id).exit_code == 0
 
 
+@pytest.mark.full
 def test_the_end_of_a_dead_attempt_is_its_last_sign_of_life(manager: JobManager, kill: Kill) -> None:
     job = kill()
     died = time.time()

@@ -21,6 +21,7 @@ from kbjobs.embedding.identity import weights_hash
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.embedding.parity import PARITY_TEXTS
 from kbjobs.errors import ExitCode, KbjobsError, MissingRequirementError, UsageError
+from tests.conftest import is_alive, wait_until
 
 from .conftest import MINILM, REPOSITORY, RunPython
 from .small_model import make_small_model
@@ -255,21 +256,13 @@ def test_a_kill_during_the_conversion_leaves_nothing_that_hurts(tmp_path: Path) 
     cache = tmp_path / "cache"
     command = [sys.executable, "-c", LOAD, str(tmp_path / "small"), str(cache)]
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stdout=subprocess.PIPE)
-    deadline = time.monotonic() + 60
-    while not list(cache.glob("small-*/.building-*")):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: list(cache.glob("small-*/.building-*")), 60)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    while not children.read_text().split():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    child = int(children.read_text().split()[0])
+    child = int(wait_until(lambda: children.read_text().split(), 60, 0.01)[0])
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert list(cache.glob("small-*/.building-*")), "it was killed too late to prove anything"
-    while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text().split()[2]:
-        assert time.monotonic() < deadline, "the conversion outlives its parent"
-        time.sleep(0.05)
+    wait_until(lambda: not is_alive(child), 60)
     assert not list(cache.glob("small-*/.building-*/*")), "the conversion went on to its end without its parent"
     assert load(cache, name=str(tmp_path / "small")).startswith("openvino")
     assert not list(cache.glob("small-*/.building-*"))

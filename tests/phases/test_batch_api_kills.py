@@ -112,6 +112,7 @@ def test_a_kill_while_a_request_is_answered(
     assert len(killer.killed) == 2
 
 
+@pytest.mark.full
 def test_a_batch_that_is_made_after_its_client_was_killed_is_found(
     home: Home, openai_api: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +142,7 @@ def test_a_batch_that_is_made_after_its_client_was_killed_is_found(
     check(home, openai_api, PAGES)
 
 
+@pytest.mark.full
 @pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", range(40, 40 + 2 * FACTOR))

@@ -520,6 +520,7 @@ def test_a_killed_worker_buys_again_no_more_than_was_on_its_way(
     kill_while_it_buys(home, openai_api, [3, 9], 700)
 
 
+@pytest.mark.full
 @pytest.mark.processes
 @pytest.mark.long
 @pytest.mark.timeout(300)

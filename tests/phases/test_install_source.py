@@ -174,6 +174,7 @@ def test_a_kill_at_each_point(
     assert [path.name for path in home.sources.iterdir()] == ["wiki"]
 
 
+@pytest.mark.full
 @pytest.mark.processes
 @pytest.mark.parametrize("store", ["weed"], indirect=True)
 @pytest.mark.parametrize("seed", range(2 * FACTOR))

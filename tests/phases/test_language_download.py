@@ -312,6 +312,7 @@ def test_a_kill_at_each_point(
         assert sent <= len(languages_server.files[path]) + 1_000_000
 
 
+@pytest.mark.full
 @pytest.mark.processes
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(2 * FACTOR))

@@ -97,6 +97,7 @@ def restart(manager: JobManager, monkeypatch: pytest.MonkeyPatch, point: str, ma
     ensure_daemon(manager.home)
 
 
+@pytest.mark.full
 @pytest.mark.processes
 @pytest.mark.long
 def test_workers_killed_at_any_byte(home: Home, hub: HubServer, small_model: Path) -> None:

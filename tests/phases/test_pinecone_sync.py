@@ -483,6 +483,7 @@ def workers(home: Home) -> list[int]:
     return found
 
 
+@pytest.mark.full
 @pytest.mark.processes
 @pytest.mark.slow
 @pytest.mark.long

@@ -148,6 +148,7 @@ def large_source(home: Home, tmp_path: Path, source: str, megabytes: int) -> Sou
     return folder
 
 
+@pytest.mark.full
 @pytest.mark.processes
 @pytest.mark.parametrize("store", ["weed"], indirect=True)
 @pytest.mark.parametrize("seed", range(3 * FACTOR))
@@ -197,6 +198,7 @@ def test_random_kills_resend_what_was_on_its_way(
     check_whole(opened(home, store), tmp_path)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("store", ["folder", "weed"], indirect=True)
 def test_eight_uploaders_lose_no_entry(tmp_path: Path, store: str, home: Home) -> None:
     """Each in a home of its own, as on eight machines."""

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from kbjobs.errors import KbjobsError
 from kbjobs.scanning import reading_pool
 from kbjobs.scanning.reading import Entry, Read, Reader, Task, Unread
 from kbjobs.scanning.reading_pool import read_all
-from tests.conftest import ROOT, write_pages
+from tests.conftest import ROOT, wait_until, write_pages
 
 READER = Reader("docs", None, NO_SITE, True, True)
 SIGNALS = {"segv": signal.SIGSEGV, "hang": signal.SIGPROF, "kill": signal.SIGKILL}
@@ -117,10 +116,7 @@ def test_no_process_outlives_its_parent(tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    deadline = time.monotonic() + 20
-    while any(Path(f"/proc/{child}").exists() for child in children):
-        assert time.monotonic() < deadline, "a reading process is left"
-        time.sleep(0.05)
+    wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), 20)
 
 
 def children_of(pid: int) -> set[int]:

@@ -18,6 +18,7 @@ from kbjobs.vectors.pinecone_asking import GivenUpError, PineconeAwayError, TooL
 from kbjobs.vectors.pinecone_index import PineconeIndex
 from kbjobs.vectors.pinecone_records import PineconeRecord, write_record
 from kbjobs.vectors.pinecone_target import Target, check_host, check_pinecone_key, read_target
+from tests.conftest import wait_until
 from tests.servers.pinecone_server import Fault, PineconeServer
 
 DIMENSION = 8
@@ -85,8 +86,7 @@ def test_who_waits_is_given_up(server: PineconeServer, tmp_path: Path) -> None:
     threads = [threading.Thread(target=send) for _ in range(3)]
     for thread in threads:
         thread.start()
-    while not count(server, "/vectors/upsert"):
-        time.sleep(0.01)
+    wait_until(lambda: count(server, "/vectors/upsert"))
     started = time.monotonic()
     index.interrupt()
     for thread in threads:
