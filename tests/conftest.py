@@ -42,10 +42,9 @@ ALL_PROCESSES = bool(os.environ.get("KBJOBS_TEST_PROCESSES"))
 # The same examples in every run of the suite; the long counts look for new ones.
 hypothesis.settings.register_profile("suite", derandomize=FACTOR == 1, print_blob=True)
 hypothesis.settings.load_profile("suite")
-# A run that was started in the background, or by nohup, was told to ignore what tests send to the processes they start.
-for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
-    if signal.getsignal(number) is signal.SIG_IGN:
-        signal.signal(number, usual)
+# A run that was started in the background was told to ignore Ctrl-C, and the processes that tests interrupt inherit it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).resolve().parents[1]
 # What is tried in these folders is what happens between processes.
 PROCESSES = ("tests/daemon", "tests/embedding/cluster")

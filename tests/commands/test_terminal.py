@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -122,8 +124,19 @@ def test_messages_in_a_file_are_plain_lines_though_stdout_is_a_terminal(
     assert "\x1b" not in (tmp_path / "err").read_text() + shown.output
 
 
+@contextmanager
+def hangup(action: signal.Handlers) -> Iterator[None]:
+    """What SIGHUP does to processes that are started in the block: they inherit it, as from nohup."""
+    old = signal.signal(signal.SIGHUP, action)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, old)
+
+
 def test_a_vanished_terminal_does_not_hurt_the_job(home: Home, slow: str, terminal: OpenTerminal) -> None:
-    shown = terminal("run", "index-offline", slow)
+    with hangup(signal.SIG_DFL):
+        shown = terminal("run", "index-offline", slow)
     shown.read_until(r"\d+% [\d,.]+/s")
     shown.close()
     assert shown.process.wait(20) in (-signal.SIGHUP, 130)
@@ -133,11 +146,8 @@ def test_a_vanished_terminal_does_not_hurt_the_job(home: Home, slow: str, termin
 
 def test_a_vanished_terminal_under_nohup(home: Home, slow: str, terminal: OpenTerminal) -> None:
     """The follower outlives its terminal, cannot write any more, and the job does not mind."""
-    old = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # is inherited
-    try:
+    with hangup(signal.SIG_IGN):
         shown = terminal("run", "index-offline", slow)
-    finally:
-        signal.signal(signal.SIGHUP, old)
     shown.read_until(r"\d+% [\d,.]+/s")
     shown.close()
     shown.process.wait(60)

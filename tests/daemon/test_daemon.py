@@ -94,6 +94,7 @@ def test_the_daemon_survives_the_end_of_its_session(home: Home, small: str) -> N
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # which a suite under nohup ignores
     )
     assert shell.stdout is not None
     job_id = int(shell.stdout.readline())
