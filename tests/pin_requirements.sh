@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 tools=.cache/pinning
 [ -x $tools/bin/uv ] || { "${PYTHON:-python3.11}" -m venv $tools && $tools/bin/pip install --quiet uv; }
-left=$(printf ' --no-emit-package %s' pip setuptools torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
+left=$(printf ' --no-emit-package %s' pip torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
 	nvidia-cublas nvidia-cuda-cccl nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 \
 	nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 \
 	nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx)

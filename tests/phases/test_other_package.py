@@ -34,6 +34,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return site
 
 
+@pytest.mark.processes
 def test_it_is_a_type_like_any_other(home: Home, kbjobs: Kbjobs, tmp_path: Path, package: Path) -> None:
     pages = write_pages(tmp_path / "pages", 4)
     (pages / "long.html").write_text(f"<html><body><p>{'Water boils. ' * 200}</p></body></html>")
