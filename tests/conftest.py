@@ -279,7 +279,11 @@ def rest_full(values: Iterable[Any], *everyday: Any) -> list[Any]:
     """Values of a parameter: those named for ``make test``, the rest for ``make test-all`` alone."""
     found = list(values)
     assert set(everyday) <= set(found)
-    return [value if value in everyday else pytest.param(value, marks=pytest.mark.full) for value in found]
+
+    def left(value: Any) -> Any:
+        return pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.full)
+
+    return [value if value in everyday else left(value) for value in found]
 
 
 def read_json(ended: subprocess.CompletedProcess[str]) -> Any:

@@ -233,6 +233,7 @@ def test_no_more_than_the_set_number_of_workers(home: Home, tmp_path: Path, test
     assert {manager.get_status(job_id).exit_code for job_id in ids} == {0}
 
 
+@pytest.mark.full
 def test_a_crash_at_every_start_ends_as_interrupted(home: Home, small: str) -> None:
     """A model cache that kills its worker: three deaths, then the job is left alone, and says so."""
     manager = JobManager(home)

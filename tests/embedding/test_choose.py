@@ -21,7 +21,7 @@ from kbjobs.embedding.identity import weights_hash
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.embedding.parity import PARITY_TEXTS
 from kbjobs.errors import ExitCode, KbjobsError, MissingRequirementError, UsageError
-from tests.conftest import is_alive, wait_until
+from tests.conftest import is_alive, rest_full, wait_until
 
 from .conftest import MINILM, REPOSITORY, RunPython
 from .small_model import make_small_model
@@ -162,14 +162,18 @@ def overwrite(file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "damage"),
-    [
+    rest_full(
+        [
+            ("prepared/model.bin", cut),
+            ("prepared/model.bin", overwrite),
+            ("prepared/model.xml", overwrite),
+            ("prepared/reference.npy", cut),
+            ("prepared/manifest.json", cut),
+            ("prepared/model.bin", Path.unlink),
+        ],
         ("prepared/model.bin", cut),
-        ("prepared/model.bin", overwrite),
-        ("prepared/model.xml", overwrite),
-        ("prepared/reference.npy", cut),
         ("prepared/manifest.json", cut),
-        ("prepared/model.bin", Path.unlink),
-    ],
+    ),
 )
 def test_a_damaged_cache_is_made_again(
     name: str, damage: object, own_cache: Path, monkeypatch: pytest.MonkeyPatch
@@ -191,7 +195,7 @@ def test_a_damaged_cache_is_made_again(
 
 
 @pytest.mark.usefixtures("no_conversion")
-@pytest.mark.parametrize("damage", [cut, overwrite])
+@pytest.mark.parametrize("damage", rest_full([cut, overwrite], cut))
 def test_damaged_compiled_files_do_no_harm(damage: object, own_cache: Path) -> None:
     compiled = list((own_cache / KEY / "compiled").rglob("*.blob"))
     assert compiled
@@ -202,7 +206,7 @@ def test_damaged_compiled_files_do_no_harm(damage: object, own_cache: Path) -> N
 
 
 @pytest.mark.usefixtures("no_conversion")
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"valid_for": 1}'])
+@pytest.mark.parametrize("content", rest_full(["", "{", "[]", '{"valid_for": 1}'], "{"))
 def test_a_torn_choice_is_made_again(content: str, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "_SECONDS", 0.01)
     (own_cache / KEY / "engine.json").write_text(content)

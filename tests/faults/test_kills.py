@@ -23,6 +23,7 @@ from kbjobs.store.transitions import Status
 from kbjobs.vectors.collection import open_directory
 from tests.conftest import FACTOR, copy_pages, known, wait_until
 from tests.content.zims import build_zim
+from tests.faults.conftest import PAGES, copy_home, run_undisturbed
 
 KILLS = 27
 pytestmark = [pytest.mark.usefixtures("minilm"), pytest.mark.processes]
@@ -74,7 +75,7 @@ def kill_randomly(home: Home, manager: JobManager, job_id: int, seed: int, kills
     assert len(seen_runs) > kills // 2
 
 
-def run_undisturbed(calm: Home, monkeypatch: pytest.MonkeyPatch, job_type: str, source: str, **params: Any) -> None:
+def run_to_end(calm: Home, monkeypatch: pytest.MonkeyPatch, job_type: str, source: str, **params: Any) -> None:
     """Run the job in a home of its own."""
     other = JobManager(calm)
     monkeypatch.setenv("KBJOBS_HOME", str(calm.path))
@@ -113,6 +114,20 @@ def calm(home: Home, tmp_path: Path) -> Home:
     return calm
 
 
+def test_a_few_random_kills_of_a_small_index_change_nothing(
+    home: Home, half_indexed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KBJOBS_MAX_DEATHS", "1000")
+    calm = copy_home(home, tmp_path / "calm")
+    run_undisturbed(calm, "index_offline", {})
+    manager = JobManager(home)
+    kill_randomly(home, manager, manager.submit("index_offline", "x"), 20, 5)
+    assert verify(home, "x").ok
+    stop_daemon(home, now=True, seconds=20)
+    compare_homes(home, calm, "x", PAGES - 1)
+
+
+@pytest.mark.full
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", range(20, 20 + FACTOR))
@@ -127,7 +142,7 @@ def test_random_kills_change_nothing(
     assert verify(home, "docs").ok
     stop_daemon(home, now=True, seconds=20)
     register(calm, "docs", [pages])
-    run_undisturbed(calm, monkeypatch, "index_offline", "docs")
+    run_to_end(calm, monkeypatch, "index_offline", "docs")
     compare_homes(home, calm, "docs", 400)
 
 
@@ -147,7 +162,7 @@ def test_random_kills_of_zim_index_change_nothing(
     kill_randomly(home, manager, manager.submit("zim_index", "wiki", path=str(zim)), seed, 30)
     assert verify(home, "wiki").ok
     stop_daemon(home, now=True, seconds=20)
-    run_undisturbed(calm, monkeypatch, "zim_index", "wiki", path=str(zim))
+    run_to_end(calm, monkeypatch, "zim_index", "wiki", path=str(zim))
     compare_homes(home, calm, "wiki", 400)
     for place in (home, calm):
         ledger = Ledger(SourceFolder(place.sources, "wiki").ledger)

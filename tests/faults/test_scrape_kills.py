@@ -17,7 +17,7 @@ from kbjobs.sources import documents
 from kbjobs.store.transitions import Status
 from tests.conftest import FACTOR, rest_full
 from tests.faults.test_crash_points import finish
-from tests.faults.test_kills import calm, kill_randomly, run_undisturbed
+from tests.faults.test_kills import calm, kill_randomly, run_to_end
 from tests.scraping.mediawiki.test_wiki import pages, parsed
 from tests.scraping.test_scrape import files_of, page, tree
 from tests.servers.site_server import Page, SiteServer
@@ -97,10 +97,10 @@ def test_random_kills_change_nothing(home: Home, calm: Home, monkeypatch: pytest
         stop_daemon(home, now=True, seconds=20)
         asked = [path for path in server.paths() if path != "/robots.txt"]
         assert len(asked) - len(set(asked)) <= AT_ONCE * kills
-        run_undisturbed(calm, monkeypatch, "scrape", "site", url=server.url, **WISHES)
+        run_to_end(calm, monkeypatch, "scrape", "site", url=server.url, **WISHES)
         assert files_of(home) == files_of(calm)
         assert len(files_of(home)) == 500
     monkeypatch.setenv("KBJOBS_HOME", os.fspath(home.path))
     for place in (home, calm):
-        run_undisturbed(place, monkeypatch, "metadata", "site")
+        run_to_end(place, monkeypatch, "metadata", "site")
     assert list(documents(home, "site")) == list(documents(calm, "site"))

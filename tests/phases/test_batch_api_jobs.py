@@ -168,6 +168,7 @@ def test_a_daemon_that_is_killed_loses_nothing(home: Home, docs: Path, openai_ap
     check(home, openai_api, 40)
 
 
+@pytest.mark.full
 @pytest.mark.processes
 def test_after_a_reboot_it_looks_at_once(
     home: Home, docs: Path, openai_api: OpenAIServer, monkeypatch: pytest.MonkeyPatch

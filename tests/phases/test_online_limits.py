@@ -12,7 +12,7 @@ import pytest
 from kbjobs.errors import JobCancelled
 from kbjobs.settings import Home
 from kbjobs.sources import register, verify
-from tests.conftest import write_pages
+from tests.conftest import rest_full, write_pages
 from tests.phases.test_index_offline import ledger_vectors
 from tests.phases.test_index_online import index
 from tests.servers.openai_server import OpenAIServer, Reply, Window, make_vector, rate_limit, server_error
@@ -25,7 +25,7 @@ def pages(home: Home, tmp_path: Path) -> int:
     return 2_000
 
 
-@pytest.mark.parametrize("is_fixed", [False, True])
+@pytest.mark.parametrize("is_fixed", rest_full([False, True], False))
 @pytest.mark.parametrize("limits", [{"tokens": 20_000}, {"requests": 8}])
 def test_a_limit_is_kept_without_being_hit(
     home: Home, pages: int, openai_api: OpenAIServer, limits: dict[str, int], is_fixed: bool
@@ -66,6 +66,7 @@ def test_after_a_refusal_there_is_no_crowd(home: Home, pages: int, openai_api: O
     assert first["status"] == 200 and later[1] > first["answered"]
 
 
+@pytest.mark.full
 def test_a_fifth_of_all_answers_are_faults(
     home: Home, tmp_path: Path, openai_api: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +110,7 @@ def test_a_fifth_of_all_answers_are_faults(
     assert verify(home, "docs").ok
 
 
+@pytest.mark.full
 def test_the_summary_counts_what_all_attempts_bought(
     home: Home, pages: int, openai_api: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,7 @@ from tests.conftest import known, wait_ended, wait_until
 from tests.phases.test_index_offline import vectors_written
 from tests.servers.openai_server import OpenAIServer, Reply
 
-pytestmark = pytest.mark.usefixtures("minilm")
+pytestmark = [pytest.mark.usefixtures("minilm"), pytest.mark.full]
 PAGES = 100
 
 

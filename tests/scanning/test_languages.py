@@ -79,6 +79,7 @@ def test_settled_languages_are_what_is_kept(home: Home, tmp_path: Path) -> None:
     ) == [(None,)]
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_handbook_in_26_languages(handbook: Path) -> None:
     """Its pages name no language: its folders do, and most of some are not translated."""

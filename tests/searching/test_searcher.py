@@ -23,7 +23,7 @@ from kbjobs.store.sources import SourceFolder
 from kbjobs.vectors.collection import open_directory
 from kbjobs.vectors.exact import read_state
 from kbjobs.vectors.matrix import nearest, open_matrix
-from tests.conftest import MODEL, write_pages
+from tests.conftest import MODEL, rest_full, write_pages
 from tests.phases.test_index_offline import context, index
 from tests.phases.test_metadata import describe_pages
 
@@ -319,7 +319,7 @@ def test_a_source_that_has_no_index_yet(home: Home, tmp_path: Path, searcher: Se
         assert "kbjobs run index-offline docs" in caught.value.hint
 
 
-@pytest.mark.parametrize("mode", ["hybrid", "vectors", "words"])
+@pytest.mark.parametrize("mode", rest_full(["hybrid", "vectors", "words"], "hybrid"))
 @pytest.mark.parametrize("which", [Filter(), Filter(path="shelf/common")])
 def test_many_sources_are_ranked_as_if_each_passage_were_read(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, searcher: Searcher, mode: Mode, which: Filter

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from kbjobs.api import JobManager
 from kbjobs.settings import Home
 from kbjobs.sources import register
-from tests.conftest import ROOT, Kbjobs, real_input, wait_ended, wait_until, write_pages
+from tests.conftest import ROOT, Kbjobs, real_input, rest_full, wait_ended, wait_until, write_pages
 from tests.servers.line import HOST, Line
 from tests.web.conftest import Builder, running
 
@@ -157,7 +157,7 @@ def test_the_lists_are_there_without_scripts(browser: Browser, builder: Builder,
     context.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", rest_full(["light", "dark"], "light"))
 def test_nobody_is_kept_out(
     browser: Browser, builder: Builder, filled: JobManager, scheme: str, tmp_path: Path
 ) -> None:
@@ -208,6 +208,7 @@ def test_the_script_is_small() -> None:
     assert sum(script.stat().st_size for script in scripts) <= 40 * 1024
 
 
+@pytest.mark.full
 def test_the_heap_does_not_grow_with_events(
     home: Home, page: Page, builder: Builder, tmp_path: Path, test_types: None
 ) -> None:
