@@ -15,7 +15,7 @@ from kbjobs.api import JobManager
 from kbjobs.settings import Home
 from kbjobs.sources import Described, register
 from kbjobs.store.transitions import Status
-from tests.conftest import Kbjobs, wait_until, write_pages
+from tests.conftest import Kbjobs, rest_full, wait_until, write_pages
 
 pytestmark = pytest.mark.usefixtures("minilm")
 
@@ -29,7 +29,7 @@ def shell(script: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("reader", ["true", "head -1", "head -c 1"])
+@pytest.mark.parametrize("reader", rest_full(["true", "head -1", "head -c 1"], "head -1"))
 @pytest.mark.parametrize("command", ["sources list", "sources list --json", "types", "config show", "--help"])
 def test_a_reader_that_has_enough_is_no_error(home: Home, tmp_path: Path, command: str, reader: str) -> None:
     pages = [write_pages(tmp_path / "pages", 1)]
@@ -48,6 +48,7 @@ def test_a_reader_that_leaves_does_not_change_the_code_of_the_job(small: str, tm
     assert re.fullmatch("job 2: index-offline small is (queued|running)\n", ended.stdout)
 
 
+@pytest.mark.full
 def test_a_program_that_leaves_the_stream_detaches(home: Home, slow: str) -> None:
     ended = shell(f"{KBJOBS} run index-offline {slow} --json | head -1")
     assert ended.returncode == 130  # how the job ends is not known, so this is no success

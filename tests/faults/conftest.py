@@ -11,7 +11,8 @@ from filelock import FileLock
 
 from kbjobs.api import JobManager
 from kbjobs.settings import HOME_VARIABLE, Home
-from kbjobs.sources import register
+from kbjobs.sources import Described, register
+from kbjobs.store.queue import Queue
 from tests.conftest import wait_ended, write_pages
 from tests.in_process import threads_for_processes
 
@@ -30,7 +31,8 @@ def indexed_home(engines: Path, small_model: Path) -> Path:
             home.prepare()
             engines.mkdir(exist_ok=True)
             home.engines.symlink_to(engines)
-            register(home, "x", [write_pages(home.path / "pages", PAGES)])
+            described = Described(base_url="https://example.org/")  # the same documents in every copy
+            register(home, "x", [write_pages(home.path / "pages", PAGES)], described)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("KBJOBS_MODEL", str(small_model))
                 run_undisturbed(home, "index_offline", {"limit": FIRST})
@@ -59,3 +61,6 @@ def run_undisturbed(home: Home, job_type: str, params: dict[str, Any]) -> None:
         manager = JobManager(home)
         assert wait_ended(manager, manager.submit(job_type, "x", **params)).exit_code == 0
         manager.close()
+    queue = Queue(home.state_file)
+    queue.connection.execute("DELETE FROM daemon")  # who kills the daemon of a copy must not take this process for it
+    queue.close()

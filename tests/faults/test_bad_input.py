@@ -191,6 +191,7 @@ def test_a_read_only_home(tmp_path: Path, arguments: list[str]) -> None:
         assert "KBJOBS_HOME" in ended.stderr
 
 
+@pytest.mark.full
 def test_a_full_disk(small_disk: Path, tmp_path: Path, home: Home, kbjobs: Kbjobs, monkeypatch: Any) -> None:
     monkeypatch.setenv("KBJOBS_HOME", str(small_disk / "home"))
     (small_disk / "home").mkdir()

@@ -22,7 +22,7 @@ from kbjobs.store.ledger import Ledger
 from kbjobs.store.queue import Queue
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
-from tests.conftest import ROOT, run_process, wait_until, write_pages
+from tests.conftest import ROOT, rest_full, run_process, wait_until, write_pages
 from tests.faults.conftest import PAGES, copy_home, run_undisturbed
 
 pytestmark = [pytest.mark.usefixtures("minilm"), pytest.mark.processes]
@@ -125,8 +125,13 @@ ELSEWHERE = (
     | OTHER_TYPES.keys()
 )
 
+EVERYDAY = (
+    "submit.committed", "daemon.described", "daemon.claimed", "daemon.recovered", "worker.source_locked",
+    "worker.before_finish", "embed.committed", "collection.upserted", "documents.deleted", "publish.between_renames",
+)  # fmt: skip
 
-@pytest.mark.parametrize("point", [point for point in POINTS if point not in ELSEWHERE])
+
+@pytest.mark.parametrize("point", rest_full((point for point in POINTS if point not in ELSEWHERE), *EVERYDAY))
 def test_a_kill_at_each_point(
     home: Home, half_indexed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
@@ -178,7 +183,10 @@ def contents(home: Home, source: str) -> dict[str, object]:
     return found
 
 
-@pytest.mark.parametrize("point", OTHER_TYPES)
+@pytest.mark.parametrize(
+    "point",
+    rest_full(OTHER_TYPES, "metadata.committed", "words.written", "clear.renamed", "purge.deleted", "tags.written"),
+)
 def test_a_kill_in_the_other_types(
     home: Home, half_indexed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:

@@ -30,7 +30,7 @@ WISHES: dict[str, Any] = {"request_delay": 0.0, "max_depth": 20, "page_limit": 1
 pytestmark = pytest.mark.processes
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", rest_full(POINTS, "scrape.saved", "scrape.removed"))
 def test_a_kill_at_each_point(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
     manager = JobManager(home)
     with SiteServer(tree(40)) as server:

@@ -69,6 +69,7 @@ def test_a_local_model_cuts_an_older_source_anew_and_says_so(home: Home, pages: 
     assert describe(home, "docs").models[0].chunks > 30
 
 
+@pytest.mark.full
 def test_until_it_is_published_the_older_cut_is_what_counts(home: Home, pages: Path, kbjobs: Kbjobs) -> None:
     kbjobs("run", "index-offline", "docs", "--quiet")
     make_older(home, "docs")
@@ -121,6 +122,7 @@ def test_an_online_model_buys_nothing_unasked(
     assert describe(home, "docs").models[0].model == TEXT_EMBEDDING_3_SMALL.name
 
 
+@pytest.mark.full
 def test_a_newer_reader_makes_nothing_bought(home: Home, pages: Path, kbjobs: Kbjobs, openai_api: OpenAIServer) -> None:
     """A version that reads the same files otherwise: a local index follows, what was paid for stays."""
     for page in pages.iterdir():

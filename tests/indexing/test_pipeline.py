@@ -123,6 +123,7 @@ def test_the_same_text_in_two_documents_is_embedded_once_and_found_twice(
     assert len(counting.embedded) == 1
 
 
+@pytest.mark.full
 def test_force_embeds_everything_again_and_goes_on_after_a_stop(home: Home, tmp_path: Path, embedder: Embedder) -> None:
     register(home, "docs", [write_pages(tmp_path / "pages", 800)])
     first = run_index(context(home, "docs"), embedder, IndexOptions()).counts

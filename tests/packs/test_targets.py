@@ -17,7 +17,7 @@ from kbjobs.packs.targets import FileTarget, write_pack
 from kbjobs.settings import HOME_VARIABLE, Home
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
-from tests.conftest import Kbjobs, fill_disk, read_json
+from tests.conftest import Kbjobs, fill_disk, read_json, rest_full
 from tests.packs.conftest import build, place_of
 from tests.packs.sources import make_source
 
@@ -25,7 +25,7 @@ POINTS = ("pack.part_written", "pack.before_manifest", "pack.published")
 
 
 @pytest.mark.parametrize("point", POINTS)
-@pytest.mark.parametrize("name", ["store", "wiki.kbpack"])
+@pytest.mark.parametrize("name", rest_full(["store", "wiki.kbpack"], "wiki.kbpack"))
 def test_a_kill_leaves_no_half_pack(
     wiki: SourceFolder, tmp_path: Path, kbjobs: Kbjobs, monkeypatch: pytest.MonkeyPatch, point: str, name: str
 ) -> None:

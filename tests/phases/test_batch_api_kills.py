@@ -19,7 +19,7 @@ from kbjobs.sources import register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
-from tests.conftest import FACTOR, write_pages
+from tests.conftest import FACTOR, rest_full, write_pages
 from tests.phases.test_batch_api import check
 from tests.servers.openai_server import OpenAIServer
 
@@ -76,7 +76,9 @@ class Killer:
         assert written == PAGES  # no vector was written twice
 
 
-@pytest.mark.parametrize("point", [point for point in POINTS if point.startswith("batch.")])
+@pytest.mark.parametrize(
+    "point", rest_full((point for point in POINTS if point.startswith("batch.")), "batch.uploaded", "batch.created")
+)
 def test_a_kill_at_each_point(
     home: Home, tmp_path: Path, openai_api: OpenAIServer, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
@@ -86,6 +88,7 @@ def test_a_kill_at_each_point(
     assert marker.exists(), "the point was never reached"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize(
     ("method", "path"),

@@ -36,7 +36,7 @@ from kbjobs.phases.language_download import LanguageDownloadParams, fill
 from kbjobs.settings import Home, Settings
 from kbjobs.store.queue import Queue
 from kbjobs.store.transitions import Status
-from tests.conftest import FACTOR, Kbjobs, fill_disk, wait_ended, wait_until
+from tests.conftest import FACTOR, Kbjobs, fill_disk, rest_full, wait_ended, wait_until
 from tests.faults.test_crash_points import finish
 from tests.languages.packs import put_hollow
 from tests.servers.language_packs import pack_members, zip_up
@@ -291,7 +291,7 @@ def test_a_wish_to_stop(home: Home, languages_server: LanguagesServer) -> None:
 # -- kills -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("point", [*POINTS, "language.renamed"])
+@pytest.mark.parametrize("point", rest_full([*POINTS, "language.renamed"], POINTS[0], "language.renamed"))
 def test_a_kill_at_each_point(
     home: Home, languages_server: LanguagesServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:

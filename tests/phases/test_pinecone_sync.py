@@ -25,7 +25,7 @@ from kbjobs.store.jobs import Job
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
-from tests.conftest import FACTOR, Kbjobs, read_json, wait_until, write_pages
+from tests.conftest import FACTOR, Kbjobs, read_json, rest_full, wait_until, write_pages
 from tests.faults.test_crash_points import finish
 from tests.packs.sources import Page, fill, page
 from tests.servers.pinecone_server import Fault, PineconeServer
@@ -412,7 +412,7 @@ PINECONE_POINTS = sorted(point for point in POINTS if point.startswith("pinecone
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("point", PINECONE_POINTS)
+@pytest.mark.parametrize("point", rest_full(PINECONE_POINTS, "pinecone.upserted", "pinecone.before_delete"))
 def test_a_kill_at_each_point(
     home: Home,
     wiki: SourceFolder,

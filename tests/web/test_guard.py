@@ -113,6 +113,7 @@ def memory(builder: Builder) -> int:
     return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
 
 
+@pytest.mark.full
 def test_a_thousand_slow_connections_keep_nobody_waiting(builder: Builder, api: httpx.Client) -> None:
     slow = []
     try:
