@@ -78,7 +78,8 @@ def home(
     home.path.mkdir(mode=0o700)
     engines.mkdir(exist_ok=True)
     home.engines.symlink_to(engines)
-    with nullcontext() if has_processes(request) else threads_for_processes(monkeypatch):
+    keeps_models = ROOT / "tests/embedding" not in request.path.parents  # how they are loaded is tried there
+    with nullcontext() if has_processes(request) else threads_for_processes(monkeypatch, keeps_models):
         yield home
     if is_running(home):
         stop_daemon(home, now=True, seconds=30)
@@ -241,6 +242,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if places.get(item.path) == shard]
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The seed of the order, which a quiet run does not show by itself."""
+    seed = getattr(config.option, "randomly_seed", None)
+    if seed is not None and config.pluginmanager.hasplugin("randomly"):
+        terminalreporter.write_line(f"order of the tests: make test SEED={seed}")
+
+
 Kbjobs = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -250,7 +258,7 @@ def kbjobs(request: pytest.FixtureRequest, home: Home) -> Kbjobs:
     is_process = has_processes(request)
 
     def run(*arguments: str | Path, check: int | None = 0, timeout: float = 120, **options: Any) -> Any:
-        if is_process or "env" in options or CRASH_VARIABLE in os.environ:
+        if is_process or CRASH_VARIABLE in os.environ or options.keys() - {"cwd", "input"}:
             ended = run_process(*arguments, timeout=timeout, **options)
         else:
             ended = run_command([*map(str, arguments)], options.pop("input", ""), **options)

@@ -19,17 +19,22 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from kbjobs.cli import app
 from kbjobs.commands._errors import run_app
 from kbjobs.crashpoints import VARIABLE as CRASH_VARIABLE
-from kbjobs.daemon import launching
+from kbjobs.daemon import launching, progress_writer, worker
+from kbjobs.daemon.progress_writer import LOST
 from kbjobs.daemon.supervisor import Supervisor
 from kbjobs.daemon.waking import nudge
 from kbjobs.daemon.worker import run_job
+from kbjobs.embedding import choose
+from kbjobs.embedding.base import Embedder
+from kbjobs.embedding.choose import load_folder
+from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.settings import Home
 from kbjobs.store.jobs import Job
 from kbjobs.vectors import chroma_child, chroma_process
@@ -146,8 +151,8 @@ class ThreadSupervisor(Supervisor):
     def join(self) -> None:
         """Wait until it has ended, and its workers."""
         self._thread.join(END_SECONDS)
-        for worker in self.workers:
-            worker.thread.join(END_SECONDS)
+        for one in self.workers:
+            one.thread.join(END_SECONDS)
         left = [thread.name for thread in (self._thread, *(one.thread for one in self.workers)) if thread.is_alive()]
         assert not left, f"still at work: {left}"
         os.close(self._signal_read)
@@ -157,9 +162,9 @@ class ThreadSupervisor(Supervisor):
         """The pipe is there; a handler of the whole process calls ``end``."""
 
     def _spawn(self, job: Job, run_id: str) -> Any:
-        worker = ThreadWorker(self.home, job, run_id)
-        self.workers.append(worker)
-        return worker
+        started = ThreadWorker(self.home, job, run_id)
+        self.workers.append(started)
+        return started
 
 
 class Daemons:
@@ -187,8 +192,8 @@ class Daemons:
         """End all of them."""
         for supervisor in self.started:
             supervisor.end(signal.SIGQUIT)
-            for worker in supervisor.workers:
-                worker.terminate()
+            for one in supervisor.workers:
+                one.terminate()
         for supervisor in self.started:
             supervisor.join()
 
@@ -227,10 +232,31 @@ def _refuse_suicide(kill: Callable[[int, int], None]) -> Callable[[int, int], No
     return kill_others
 
 
+def stop_thread() -> NoReturn:
+    """What stands for ``stop_at_once``, which ends the process of a worker that was declared dead."""
+    raise SystemExit(LOST)
+
+
+_loaded: dict[tuple[object, ...], Embedder] = {}
+
+
+def load_once(folder: ModelFolder, cache_dir: Path, engine: str = "auto") -> Embedder:
+    """Stands for ``load_folder``: a model stays loaded for the tests that come."""
+    key = (folder.path, folder.weights.stat().st_mtime_ns, cache_dir.resolve(), engine)
+    if key not in _loaded:
+        _loaded[key] = load_folder(folder, cache_dir, engine)
+        _loaded[key].close = lambda: None  # type: ignore[method-assign]
+    return _loaded[key]
+
+
 @contextlib.contextmanager
-def threads_for_processes(patch: pytest.MonkeyPatch) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
-    """Daemons and workers are threads until the end of the block."""
+def threads_for_processes(patch: pytest.MonkeyPatch, keeps_models: bool = True) -> Iterator[None]:
+    """Daemons and workers are threads until the end of the block; models that were loaded stay so, unless told."""
     daemons = Daemons()
+    if keeps_models:
+        patch.setattr(choose, "load_folder", load_once)
+    for module in (progress_writer, worker):
+        patch.setattr(module, "stop_at_once", stop_thread)
     patch.setattr(launching, "_start", daemons.start)
     patch.setattr(os, "kill", _refuse_suicide(os.kill))
     patch.setattr(chroma_process, "_start", ChromaService)
@@ -238,7 +264,7 @@ def threads_for_processes(patch: pytest.MonkeyPatch) -> Iterator[Callable[..., s
     patch.setattr(chroma_process.ChromaProcess, "ask", ask_service)
     before = {number: signal.signal(number, daemons.on_signal) for number in (signal.SIGTERM, signal.SIGQUIT)}
     try:
-        yield run_command
+        yield
     finally:
         daemons.close()
         for number, handler in before.items():

@@ -307,7 +307,8 @@ class FormerFolder:
                 if item not in self._texts:
                     continue  # of a document that is not there, or has no text
                 vector = np.asarray(numbers, "<f8")
-                length = float(np.linalg.norm(vector))
+                with np.errstate(over="ignore"):  # refused below
+                    length = float(np.linalg.norm(vector))
                 if not np.isfinite(length) or length == 0:
                     raise self._damaged(name, f"has a vector of {item[:60]!r} that is not finite, or zero")
                 text_hash = _hash(self._passage_text(item))

@@ -42,6 +42,7 @@ def test_a_followed_log_ends_with_the_job_and_shows_everything(slow: str, kbjobs
     assert kbjobs("logs", "1", "-f").stdout == out.decode()  # of an ended job: at once
 
 
+@pytest.mark.full
 @pytest.mark.processes
 @pytest.mark.usefixtures("minilm")
 def test_a_followed_log_goes_on_with_the_next_attempt_and_none_is_overwritten(

@@ -192,6 +192,7 @@ def test_stop_now_kills_and_gives_back(home: Home, steps: Job) -> None:
     assert processes_of_run(job.run_id) == []
 
 
+@pytest.mark.full
 def test_cancel_keeps_what_was_done_and_resume_goes_on(home: Home, docs: str, kbjobs: Kbjobs) -> None:
     manager = JobManager(home)
     job = running_job(manager, manager.submit("index_offline", docs))

@@ -259,6 +259,7 @@ class TestSecrets:
         assert "chmod 600" in caught.value.hint
 
 
+@pytest.mark.full
 def test_fifty_submits_at_once_on_a_cold_home(home: Home, tmp_path: Path) -> None:
     pages = write_pages(tmp_path / "pages", 1)
     for number in range(50):

@@ -132,7 +132,7 @@ def test_what_is_recorded(warm_cache: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_conversion")
-@pytest.mark.parametrize("change", ["library", "processor"])
+@pytest.mark.parametrize("change", rest_full(["library", "processor"], "processor"))
 def test_another_library_or_processor_measures_again(
     change: str, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,6 +87,7 @@ def test_until_it_is_published_the_older_cut_is_what_counts(home: Home, pages: P
     assert read_json(kbjobs("search", "docs", "older", "--mode", "words", "--json"))[0]["matched"] == ["older"]
 
 
+@pytest.mark.full
 def test_an_online_model_buys_nothing_unasked(
     home: Home, pages: Path, kbjobs: Kbjobs, openai_api: OpenAIServer
 ) -> None:

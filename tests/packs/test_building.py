@@ -323,6 +323,7 @@ def many(folder: SourceFolder, count: int, dimension: int = 256) -> None:
             ledger.put_vectors(model, vectors)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_small_change_changes_few_parts(home: Home, tmp_path: Path) -> None:
     folder = make_source(home, tmp_path)

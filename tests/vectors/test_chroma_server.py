@@ -28,7 +28,7 @@ from kbjobs.vectors.chroma_server import (
 from kbjobs.vectors.indexed import Indexed
 from kbjobs.vectors.sync import is_verified, settle_and_publish
 from kbjobs.vectors.verifying import Finding, verify
-from tests.conftest import fill_disk
+from tests.conftest import fill_disk, rest_full
 from tests.servers.chroma_process import ChromaProcess, Proxy, free_port
 from tests.vectors.test_sync import DIMENSION, fill, put
 
@@ -136,6 +136,7 @@ def test_one_that_was_removed_is_named_and_healed(indexed: Indexed, chroma: Chro
     assert not verify(indexed)
 
 
+@pytest.mark.full
 def test_another_dimension_is_named(indexed: Indexed, chroma: ChromaProcess, server: ChromaServer) -> None:
     fill(indexed)
     owner = chroma.client().get_collection(NAME).metadata
@@ -162,6 +163,7 @@ def test_a_foreign_collection_is_left_alone(indexed: Indexed, chroma: ChromaProc
     assert names(chroma) == [NAME, "mine-wiki-tiny-abc"]
 
 
+@pytest.mark.full
 def test_two_homes_with_a_source_of_one_name(indexed: Indexed, tmp_path: Path, chroma: ChromaProcess) -> None:
     fill(indexed)
     with closing(Ledger(tmp_path / "other.db")) as ledger:
@@ -186,6 +188,7 @@ def test_killed_between_the_renames(indexed: Indexed, chroma: ChromaProcess, has
     assert client.get_collection(NAME).count() == (0 if has_building else 120)
 
 
+@pytest.mark.full
 def test_what_was_begun_is_gone_on_with(indexed: Indexed, chroma: ChromaProcess) -> None:
     for number in range(10):
         put(indexed, f"doc{number}", [f"text {number}"])
@@ -240,7 +243,7 @@ def test_waiting_ends_with_the_job_and_after_its_time(chroma: ChromaProcess) -> 
     assert raised.value.exit_code is ExitCode.UNAVAILABLE
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "GET"])
+@pytest.mark.parametrize("method", rest_full(["POST", "PUT", "DELETE", "GET"], "POST"))
 def test_lost_replies_change_nothing(indexed: Indexed, chroma: ChromaProcess, method: str) -> None:
     """The first answer to each kind of request is lost, after the server has done what was asked."""
     with Proxy(chroma.url) as proxy:
@@ -266,7 +269,7 @@ def test_lost_replies_change_nothing(indexed: Indexed, chroma: ChromaProcess, me
     assert names(chroma) == [NAME] and texts(chroma) == wanted_texts(indexed)
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", rest_full([429, 500, 502, 503, 504], 503))
 def test_a_server_that_cannot_just_now_is_asked_again(indexed: Indexed, chroma: ChromaProcess, status: int) -> None:
     with Proxy(chroma.url) as proxy:
         left = [3]
@@ -362,6 +365,7 @@ def test_a_server_with_a_really_full_disk(indexed: Indexed, small_disk: Path) ->
         assert not verify(through)
 
 
+@pytest.mark.full
 def test_one_removed_under_the_writer_is_named(indexed: Indexed, chroma: ChromaProcess, server: ChromaServer) -> None:
     fill(indexed)
     with indexed.copies.open_live() as collection:

@@ -77,6 +77,7 @@ def test_a_wiki_becomes_a_source(home: Home, wiki: WikiServer) -> None:
     assert found["Knot 1"]["categories"] == ["Knots", "Rope work"]
 
 
+@pytest.mark.full
 def test_what_the_user_wrote_stays(home: Home, wiki: WikiServer) -> None:
     scrape_site(home, wiki.url, page_limit=1)
     folder = SourceFolder(home.sources, "site")
@@ -120,6 +121,7 @@ def test_again_costs_what_has_changed(home: Home, wiki: WikiServer) -> None:
     assert b"A splice" in files_of(home)["Knot_7.html"] and b"is back" in files_of(home)["Knot_4.html"]
 
 
+@pytest.mark.full
 def test_changes_that_were_forgotten_are_found_in_the_list(home: Home, wiki: WikiServer) -> None:
     scrape_site(home, wiki.url)
     wiki.write({"Knot 3": "Another text."})
@@ -137,6 +139,7 @@ def test_changes_that_were_forgotten_are_found_in_the_list(home: Home, wiki: Wik
     assert parsed(wiki) == 0
 
 
+@pytest.mark.full
 def test_the_list_is_continued(home: Home, wiki: WikiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wiki gives its pages in batches, and of a batch some properties later."""
     ask = api.WikiApi.ask
@@ -158,6 +161,7 @@ def test_the_list_is_continued(home: Home, wiki: WikiServer, monkeypatch: pytest
     assert batches.count("rclimit") > 1
 
 
+@pytest.mark.full
 def test_the_page_limit_counts_the_pages_that_may_be_had(home: Home, wiki: WikiServer) -> None:
     (wiki.root / "robots.txt").write_text(
         "User-agent: *\n" + "".join(f"Disallow: /index.php/Knot_{number}$\n" for number in range(4))
@@ -169,6 +173,7 @@ def test_the_page_limit_counts_the_pages_that_may_be_had(home: Home, wiki: WikiS
     assert counts["pages"] == 8
 
 
+@pytest.mark.full
 def test_what_was_listed_before_is_not_taken_for_gone(
     home: Home, wiki: WikiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +191,7 @@ def test_what_was_listed_before_is_not_taken_for_gone(
     assert scrape_site(home).counts["unchanged"] == 12
 
 
+@pytest.mark.full
 def test_patterns(home: Home, wiki: WikiServer) -> None:
     assert scrape_site(home, wiki.url, include="*/Knot_1*").counts["pages"] == 2
     assert scrape_site(home, wiki.url, "other", exclude="*/Knot_*").counts["pages"] == 1
@@ -195,6 +201,7 @@ def test_patterns(home: Home, wiki: WikiServer) -> None:
     assert (counts["pages"], counts["removed"]) == (10, 2)
 
 
+@pytest.mark.full
 def test_a_wiki_that_lags_is_left_alone(home: Home, wiki: WikiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite lags by minus one second: what may lag by minus two is refused, with JSON, a status of 200 and a wait."""
     slowed: list[str] = []
@@ -239,6 +246,7 @@ def test_a_private_wiki(home: Home, wiki: WikiServer) -> None:
         scrape_site(home, wiki.url)
 
 
+@pytest.mark.full
 def test_a_page_that_vanishes_after_it_was_listed(
     home: Home, wiki: WikiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,11 +272,13 @@ def test_a_wiki_without_api_is_read_as_any_site(home: Home, wiki: WikiServer) ->
     assert b"Powered by" in next(iter(files_of(home).values())) or b"vector" in next(iter(files_of(home).values()))
 
 
+@pytest.mark.full
 def test_no_wiki_is_wished(home: Home, wiki: WikiServer) -> None:
     assert scrape_site(home, f"{wiki.url}/index.php/Knot_1", max_depth=0, wiki=False).counts["pages"] == 1
     assert not any("maxlag" in path for path in wiki.requests())  # each question of ours has it
 
 
+@pytest.mark.full
 def test_a_wiki_that_calls_itself_otherwise(home: Home, wiki: WikiServer) -> None:
     wiki.configure('$wgServer = "https://wiki.example.org";\n')
     with pytest.raises(KbjobsError, match=r"wiki\.example\.org, which is another site") as error:
@@ -276,6 +286,7 @@ def test_a_wiki_that_calls_itself_otherwise(home: Home, wiki: WikiServer) -> Non
     assert "--url https://wiki.example.org/" in error.value.hint
 
 
+@pytest.mark.full
 def test_a_page_whose_file_was_taken_away_is_fetched_again(home: Home, wiki: WikiServer) -> None:
     scrape_site(home, wiki.url)
     (SourceFolder(home.sources, "site").pages / "Knot_1.html").unlink()
@@ -284,6 +295,7 @@ def test_a_page_whose_file_was_taken_away_is_fetched_again(home: Home, wiki: Wik
     assert parsed(wiki) == 1 and "Knot_1.html" in files_of(home)
 
 
+@pytest.mark.full
 def test_pictures(home: Home, wiki: WikiServer) -> None:
     (wiki.root / "images" / "knot.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"0" * 50)
     wiki.configure("$wgRawHtml = true;\n")
@@ -293,6 +305,7 @@ def test_pictures(home: Home, wiki: WikiServer) -> None:
     assert b'src="images/knot.png"' in files_of(home)["Shown.html"]
 
 
+@pytest.mark.full
 def test_the_command_tells_of_a_wiki(home: Home, kbjobs: Kbjobs, wiki: WikiServer) -> None:
     dry = kbjobs("run", "scrape", "site", "--url", wiki.url, "--dry-run")
     told = dry.stderr + dry.stdout
