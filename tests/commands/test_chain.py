@@ -185,6 +185,7 @@ def test_the_same_chain_twice(sources: Path, kbjobs: Kbjobs) -> None:
     kbjobs("cancel", "1", "2")
 
 
+@pytest.mark.full
 def test_the_time_left_is_right_from_the_second_run_on(sources: Path, kbjobs: Kbjobs) -> None:
     """The first run knows only weights; the second knows what each phase took."""
     slow = [{"count": 10, "seconds": 0.1, "weight": 90}, {"count": 10, "seconds": 0.3, "weight": 10}]
@@ -212,6 +213,7 @@ def test_every_phase_has_its_bar(sources: Path, terminal: OpenTerminal) -> None:
     assert shown.end() == 0
 
 
+@pytest.mark.full
 def test_on_a_narrow_terminal_what_is_done_and_left_stays(sources: Path, terminal: OpenTerminal) -> None:
     path = write(sources, phases({"count": 2}, {"count": 40, "seconds": 0.1, "name": "a_long_name_of_a_phase"}))
     shown = terminal("chain", path, "--source", "a", columns=60)

@@ -393,6 +393,7 @@ def test_an_entry_that_hangs(made: Path, monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert [failure.reason for failure in failures(entries)] == ["libzim did not come back within 1 s"]
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_long_table_is_no_hang(made: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     slow = """

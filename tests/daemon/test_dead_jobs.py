@@ -83,6 +83,7 @@ def test_resume_goes_on_where_it_was(manager: JobManager, kill: Kill, kbjobs: Kb
     assert [attempt.outcome for attempt in manager.get_attempts(job.id)] == ["requeue", "complete"]
 
 
+@pytest.mark.full
 def test_resume_all_takes_the_dead_ones_too(manager: JobManager, kill: Kill, kbjobs: Kbjobs) -> None:
     failed = manager.submit("steps", "b", count=1, fail=True)
     wait_ended(manager, failed)
@@ -154,6 +155,7 @@ def kill_two(home: Home, manager: JobManager) -> Callable[[], list[int]]:
     return run
 
 
+@pytest.mark.full
 def test_resume_all_takes_each_of_several_dead_ones(
     manager: JobManager, kill_two: Callable[[], list[int]], kbjobs: Kbjobs
 ) -> None:
@@ -162,6 +164,7 @@ def test_resume_all_takes_each_of_several_dead_ones(
     assert [manager.get_status(one).exit_code for one in ids] == [0, 0]
 
 
+@pytest.mark.full
 def test_new_limits_hold_for_each_of_several_dead_ones(
     manager: JobManager, kill_two: Callable[[], list[int]], kbjobs: Kbjobs
 ) -> None:
@@ -170,6 +173,7 @@ def test_new_limits_hold_for_each_of_several_dead_ones(
     assert [manager.get_status(one).exit_code for one in ids] == [8, 8]
 
 
+@pytest.mark.full
 def test_retry_begins_each_of_several_dead_ones_from_the_start(
     manager: JobManager, kill_two: Callable[[], list[int]], kbjobs: Kbjobs
 ) -> None:

@@ -166,6 +166,7 @@ def test_a_worker_deaf_to_sigterm_is_killed_after_the_grace(
     assert manager.get_status(job_id).attempt == 1
 
 
+@pytest.mark.full
 def test_a_phase_that_hangs_past_its_limit_is_killed_and_does_not_run_again(
     manager: JobManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,7 @@ from kbjobs.downloads import requesting
 from kbjobs.downloads.fetching import Wanted, fetch_file
 from kbjobs.downloads.requesting import RefusedError, may_carry_token
 from kbjobs.errors import DownloadError, JobCancelled, TransientError, UnavailableError
-from tests.conftest import FACTOR, ROOT, fill_disk, wait_until
+from tests.conftest import FACTOR, ROOT, fill_disk, rest_full, wait_until
 from tests.servers.hub_server import Fault, HubServer
 from tests.servers.site_server import Page, SiteServer, make_certificate
 
@@ -70,7 +70,7 @@ def test_a_broken_connection_goes_on_where_it_broke(hub: HubServer, tmp_path: Pa
     assert hub.sent[NAME] < len(BODY) + 2_000_000
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", rest_full([429, 500, 502, 503, 504], 503))
 def test_a_server_in_trouble_is_asked_again_when_it_wishes(hub: HubServer, tmp_path: Path, status: int) -> None:
     hub.faults[NAME] = [Fault(status=status, headers={"Retry-After": "2"})]
     start = time.monotonic()

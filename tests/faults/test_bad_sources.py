@@ -262,6 +262,7 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_an_entry_of_two_gigabytes_is_named_and_not_read(
     home: Home, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -485,7 +486,7 @@ def test_entries_whose_names_are_damaged_keep_their_documents(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("minilm")
-@pytest.mark.parametrize("job_type", ["zim_index", "metadata"])
+@pytest.mark.parametrize("job_type", rest_full(["zim_index", "metadata"], "metadata"))
 def test_a_disk_that_fills_up(
     small_disk: Path, tmp_path: Path, home: Home, kbjobs: Kbjobs, monkeypatch: pytest.MonkeyPatch, job_type: str
 ) -> None:

@@ -18,7 +18,7 @@ from kbjobs.settings import Home
 from kbjobs.sources import register
 from kbjobs.store.jobs import Job
 from kbjobs.store.transitions import Status
-from tests.conftest import known, wait_ended, wait_until, write_pages
+from tests.conftest import known, rest_full, wait_ended, wait_until, write_pages
 
 pytestmark = [pytest.mark.usefixtures("test_types"), pytest.mark.processes]
 PHASES = 6
@@ -89,7 +89,9 @@ def test_a_kill_in_the_middle_of_each_phase(manager: JobManager) -> None:
     assert manager.get_checkpoint("six", "a") is None
 
 
-@pytest.mark.parametrize(("point", "begun"), [("phase.before_record", 2), ("phase.recorded", 1)])
+@pytest.mark.parametrize(
+    ("point", "begun"), rest_full([("phase.before_record", 2), ("phase.recorded", 1)], ("phase.recorded", 1))
+)
 def test_a_kill_between_each_pair_of_phases(
     manager: JobManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str, begun: int
 ) -> None:
@@ -112,6 +114,7 @@ def test_a_kill_between_each_pair_of_phases(
     assert manager.get_checkpoint("six", "a") is None
 
 
+@pytest.mark.full
 def test_a_cancel_in_each_phase_and_resume_by_another_job(manager: JobManager) -> None:
     resume = False
     for number in range(PHASES):

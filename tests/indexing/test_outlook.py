@@ -74,6 +74,7 @@ def test_of_what_is_indexed_only_what_changed_is_read(
     assert count_documents(SourceFolder(home.sources, "docs")) == (7, 1)
 
 
+@pytest.mark.full
 def test_a_sample_of_pages_of_very_different_size_is_near(
     home: Home, kbjobs: Kbjobs, openai_api: OpenAIServer, python_docs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

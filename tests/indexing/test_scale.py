@@ -136,6 +136,7 @@ def test_an_unchanged_run_writes_nothing_and_does_not_open_chroma(
     assert len(readings) == 1
 
 
+@pytest.mark.full
 def test_what_anybody_has_written_to_is_verified_by_the_next_run(large: Home) -> None:
     live = SourceFolder(large.sources, "x").vectors / DrawingEmbedder.model_key
     with open_directory(live, create=True) as collection:
@@ -150,6 +151,7 @@ def test_what_anybody_has_written_to_is_verified_by_the_next_run(large: Home) ->
         assert verify(large, "x").ok
 
 
+@pytest.mark.full
 def test_a_collection_that_was_cleared_and_came_back_is_not_taken_for_verified(large: Home) -> None:
     live = SourceFolder(large.sources, "x").vectors / DrawingEmbedder.model_key
     away = live.with_name("away")

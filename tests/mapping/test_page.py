@@ -10,7 +10,7 @@ import pytest
 
 from kbjobs.settings import Home
 from kbjobs.store.ledger import Ledger
-from tests.conftest import ROOT, real_input
+from tests.conftest import ROOT, real_input, rest_full
 from tests.mapping.browser import WITHOUT_WEBGL, Reader, Scheme, read
 from tests.mapping.maps import (
     HOSTILE,
@@ -47,7 +47,7 @@ def focus_map(reader: Reader) -> None:
     reader.page.evaluate("document.getElementById('map').focus()")
 
 
-@pytest.mark.parametrize(("scheme", "is_light"), [("light", True), ("dark", False)])
+@pytest.mark.parametrize(("scheme", "is_light"), rest_full([("light", True), ("dark", False)], ("dark", False)))
 @pytest.mark.parametrize(("flags", "drawn"), [([], "webgl"), (WITHOUT_WEBGL, "canvas")])
 def test_it_is_drawn_and_turned(wiki: Path, scheme: Scheme, is_light: bool, flags: list[str], drawn: str) -> None:
     with read(wiki, scheme, flags) as reader:
@@ -67,7 +67,7 @@ def test_it_is_drawn_and_turned(wiki: Path, scheme: Scheme, is_light: bool, flag
         assert reader.measure(reader.shot())[0] > 0.002
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", rest_full(["light", "dark"], "light"))
 @pytest.mark.parametrize("flags", [[], WITHOUT_WEBGL])
 def test_lines_for_links_are_seen(wiki: Path, scheme: Scheme, flags: list[str]) -> None:
     with read(wiki, scheme, flags) as reader:
@@ -97,7 +97,7 @@ def test_the_keys_say_what_they_do(wiki: Path) -> None:
         assert reader.page.input_value("#search") == "l"
 
 
-@pytest.mark.parametrize("flags", [[], WITHOUT_WEBGL])
+@pytest.mark.parametrize("flags", rest_full([[], WITHOUT_WEBGL], []))
 def test_a_document_is_found_and_flown_to(wiki: Path, flags: list[str]) -> None:
     with read(wiki, flags=flags) as reader:
         page = reader.page
@@ -186,7 +186,7 @@ def test_colours_and_groups(home: Home) -> None:
         press(reader, "Enter")
 
 
-@pytest.mark.parametrize("flags", [[], WITHOUT_WEBGL])
+@pytest.mark.parametrize("flags", rest_full([[], WITHOUT_WEBGL], []))
 def test_it_fits_a_narrow_screen(wiki: Path, flags: list[str]) -> None:
     with read(wiki, flags=flags) as reader:
         reader.page.set_viewport_size({"width": 360, "height": 640})
@@ -249,7 +249,8 @@ def test_hostile_texts_are_shown_and_do_nothing(home: Home) -> None:
         assert page.title().startswith("Map of")
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.full
+@pytest.mark.parametrize("count", rest_full([1, 2, 3], 1))
 def test_a_few_points_are_seen(home: Home, count: int) -> None:
     fill_map(home, "wiki", mixed_documents("wiki", count))
     draw_source(home, "wiki")
@@ -292,8 +293,8 @@ def test_addresses_and_texts_come_back_as_they_were_packed(home: Home) -> None:
         assert shown == told
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1000, 360])
+@pytest.mark.parametrize("scheme", rest_full(["light", "dark"], "light"))
+@pytest.mark.parametrize("width", rest_full([1000, 360], 360))
 def test_axe_finds_no_barrier(wiki: Path, scheme: Scheme, width: int) -> None:
     axe = real_input(ROOT / ".cache" / "axe" / "axe.min.js", "axe-core (tests/real/fetch_inputs.sh)").read_text()
     # The map's own rules let no other script in; the test's is to be.

@@ -24,7 +24,7 @@ from kbjobs.store import replacing
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.locks import is_locked, lock_source
 from kbjobs.store.sources import SourceFolder
-from tests.conftest import Kbjobs, fill_disk, write_pages
+from tests.conftest import Kbjobs, fill_disk, rest_full, write_pages
 from tests.packs.conftest import Forger, build, place_of
 from tests.packs.sources import fill, make_source, page
 
@@ -98,7 +98,7 @@ def test_what_comes_out_is_what_went_in(home: Home, other: Home, tmp_path: Path)
 
 
 @pytest.mark.parametrize("base_url", ["", "https://wiki.example.org/"])
-@pytest.mark.parametrize("include_backup", [False, True])
+@pytest.mark.parametrize("include_backup", rest_full([False, True], True))
 def test_a_pack_of_what_was_installed_is_the_same_pack(
     home: Home, other: Home, tmp_path: Path, include_backup: bool, base_url: str
 ) -> None:
@@ -206,7 +206,7 @@ def test_a_new_source_whose_lock_is_held(home: Home, other: Home, tmp_path: Path
 
 @pytest.mark.parametrize("exchanges", [True, False])
 @pytest.mark.parametrize("point", POINTS)
-@pytest.mark.parametrize("include_backup", [False, True])
+@pytest.mark.parametrize("include_backup", rest_full([False, True], True))
 def test_a_kill_leaves_the_old_one_or_the_new_one(
     home: Home, tmp_path: Path, point: str, exchanges: bool, include_backup: bool
 ) -> None:

@@ -94,6 +94,7 @@ def test_what_it_waits_for_is_shown(kbjobs: Kbjobs, home: Home, docs: Path, open
     finish(manager, openai_api, job_id)
 
 
+@pytest.mark.full
 def test_who_follows_goes_on_following(kbjobs: Kbjobs, home: Home, docs: Path, openai_api: OpenAIServer) -> None:
     command = [sys.executable, "-m", "kbjobs", "run", "index-online", "docs", "--batch-api"]
     following = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -111,6 +112,7 @@ def test_who_follows_goes_on_following(kbjobs: Kbjobs, home: Home, docs: Path, o
     check(home, openai_api, 40)
 
 
+@pytest.mark.full
 def test_the_time_limit_is_kept_while_it_waits(home: Home, docs: Path, openai_api: OpenAIServer) -> None:
     manager, job_id = submit(home, until=time.time() + 6.0)
     job = wait_ended(manager, job_id)

@@ -77,7 +77,7 @@ class Killer:
 
 
 @pytest.mark.parametrize(
-    "point", rest_full((point for point in POINTS if point.startswith("batch.")), "batch.uploaded", "batch.created")
+    "point", rest_full((point for point in POINTS if point.startswith("batch.")), "batch.uploaded")
 )
 def test_a_kill_at_each_point(
     home: Home, tmp_path: Path, openai_api: OpenAIServer, monkeypatch: pytest.MonkeyPatch, point: str

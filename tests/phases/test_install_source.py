@@ -218,6 +218,7 @@ def test_random_kills_fetch_again_what_was_on_its_way(
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("store", ["weed"], indirect=True)
 def test_a_damaged_part_leaves_what_was_there(
     home: Home,

@@ -39,6 +39,7 @@ def test_a_limit_is_kept_without_being_hit(
     assert len(openai_api.sold_texts) == len(set(openai_api.sold_texts)) == pages
 
 
+@pytest.mark.full
 def test_requests_are_larger_where_a_minute_has_few_of_them(home: Home, pages: int, openai_api: OpenAIServer) -> None:
     openai_api.windows["requests"] = Window(10, 60)
     openai_api.windows["tokens"] = Window(5_000_000, 60)

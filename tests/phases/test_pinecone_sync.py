@@ -279,7 +279,10 @@ REFUSALS: dict[str, tuple[Fault, int, str]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
+@pytest.mark.parametrize(
+    "refusal",
+    [pytest.param(it, id=name, marks=[pytest.mark.full] * (name == "away")) for name, it in REFUSALS.items()],
+)
 def test_refusals(
     home: Home, wiki: SourceFolder, pinecone: PineconeServer, monkeypatch: pytest.MonkeyPatch,
     refusal: tuple[Fault, int, str],

@@ -113,6 +113,7 @@ def test_what_cannot_be_read_is_listed_with_its_reason(home: Home, tmp_path: Pat
     assert skipped.endswith("link.html")
 
 
+@pytest.mark.full
 def test_the_whole_of_python3_doc_is_read(
     home: Home, python_docs: Path, ledger: Ledger, scan: Callable[..., Scan]
 ) -> None:

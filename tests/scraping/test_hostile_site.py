@@ -341,6 +341,7 @@ def test_a_hostile_sitemap_costs_itself_only(home: Home, caplog: pytest.LogCaptu
         assert server.paths().count("/all.xml") == 1
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_sitemaps_of_200_000_addresses(home: Home, caplog: pytest.LogCaptureFixture) -> None:
     def list_pages(request: Request) -> Any:

@@ -21,6 +21,7 @@ from kbjobs.vectors.collection import Collection, CollectionError, open_director
 from kbjobs.vectors.indexed import Indexed
 from kbjobs.vectors.sync import settle_and_publish
 from kbjobs.vectors.verifying import Finding, verify
+from tests.conftest import rest_full
 from tests.vectors.test_sync import Chunk, Document, fill, indexed, put, vector
 
 __all__ = ["indexed"]
@@ -94,7 +95,7 @@ FILES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", rest_full(FILES, "passages.db"))
 def test_a_file_that_is_cut_at_any_point_is_named_and_rebuilt(copied: Indexed, name: str) -> None:
     [file] = copied.live.glob(name)
     whole = file.read_bytes()

@@ -138,6 +138,7 @@ def test_a_thousand_slow_connections_keep_nobody_waiting(builder: Builder, api: 
             connection.close()
 
 
+@pytest.mark.full
 def test_a_body_that_does_not_come_is_not_waited_for(builder: Builder) -> None:
     with socket.create_connection(("127.0.0.1", builder.port)) as connection:
         connection.sendall(

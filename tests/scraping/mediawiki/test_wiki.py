@@ -223,6 +223,7 @@ def test_a_wiki_that_lags_is_left_alone(home: Home, wiki: WikiServer, monkeypatc
     assert (counts["pages"], counts["failed"]) == (12, 0)
 
 
+@pytest.mark.full
 def test_a_page_that_lags_is_asked_for_again(home: Home, wiki: WikiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     parse = api.WikiApi.ask
     refused: list[int] = []
