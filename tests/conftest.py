@@ -271,7 +271,7 @@ def kbjobs(request: pytest.FixtureRequest, home: Home) -> Kbjobs:
 
 def run_process(*arguments: str | Path, timeout: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own and return it, ended."""
-    streams = {} if "input" in options else {"stdin": subprocess.DEVNULL}
+    streams: dict[str, Any] = {} if "input" in options else {"stdin": subprocess.DEVNULL}
     return subprocess.run(
         [sys.executable, "-m", "kbjobs", *map(str, arguments)],
         capture_output=True,

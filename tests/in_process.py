@@ -52,7 +52,7 @@ def run_command(arguments: Sequence[str], stdin: str = "", cwd: Path | None = No
         files = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
         files[0].write(stdin.encode())
         files[0].seek(0)
-        streams = [io.TextIOWrapper(file, encoding="utf-8") for file in files]  # type: ignore[arg-type]
+        streams = [io.TextIOWrapper(file, encoding="utf-8") for file in files]
         before = sys.argv, sys.stdin, sys.stdout, sys.stderr, os.umask(0o077), Path.cwd()
         sys.argv = ["kbjobs", *arguments]
         sys.stdin, sys.stdout, sys.stderr = streams

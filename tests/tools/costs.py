@@ -66,7 +66,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
 def _count_sleeps() -> None:
     sleep = time.sleep
 
-    def sleeping(seconds: float) -> None:
+    def sleeping(seconds: Any) -> None:
         began = time.monotonic()
         sleep(seconds)
         caller = sys._getframe(1)

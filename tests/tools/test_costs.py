@@ -27,7 +27,7 @@ def test_cheap():
 def test_each_kind_is_counted(tmp_path: Path) -> None:
     (tmp_path / "test_two.py").write_text(DEAR)
     tool = [sys.executable, "-m", "tests.tools.costs"]
-    arguments = [tmp_path / "costs.tsv", "--rootdir", tmp_path, "-c", "/dev/null", tmp_path]
+    arguments = [str(tmp_path / "costs.tsv"), "--rootdir", str(tmp_path), "-c", "/dev/null", str(tmp_path)]
     subprocess.run([*tool, "run", *arguments], cwd=ROOT, check=True, capture_output=True)
     found = costs.read(tmp_path / "costs.tsv")
     dear, cheap = found["test_two.py::test_dear"], found["test_two.py::test_cheap"]

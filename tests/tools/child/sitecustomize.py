@@ -45,4 +45,4 @@ def kind_of(arguments: list[str]) -> str:
 
 if "KBJOBS_TEST_COSTS" in os.environ:
     note(kind_of(sys.orig_argv), " ".join(sys.orig_argv[1:])[:200].replace("\n", " ").replace("\t", " "))
-    sys.meta_path.insert(0, EngineWatch())  # type: ignore[arg-type]
+    sys.meta_path.insert(0, EngineWatch())
