@@ -23,7 +23,7 @@ def test_an_empty_home_and_an_unknown_job(home: Home, kbjobs: Kbjobs) -> None:
 
 
 def test_it_starts_the_daemon_that_a_waiting_job_needs(home: Home, source: str, kbjobs: Kbjobs) -> None:
-    kbjobs("run", "steps", source, "--count", "20", "--seconds", "0.05", "--detach")
+    kbjobs("run", "steps", source, "--count", "60", "--seconds", "0.05", "--detach")
     kbjobs("daemon", "stop")
     assert read_json(kbjobs("status", "1", "--json"))["status"] == "pending"
     shown = kbjobs("wait", "1")
