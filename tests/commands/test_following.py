@@ -41,6 +41,7 @@ def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
+@pytest.mark.processes
 def test_off_a_terminal_there_are_plain_lines_and_one_summary(small: str, kbjobs: Kbjobs) -> None:
     ended = kbjobs("run", "index-offline", small)
     told = ended.stderr.splitlines()
@@ -75,6 +76,7 @@ def test_quiet_is_silent_on_success_and_tells_failures(small: str, tmp_path: Pat
     assert partial.stderr == ""
 
 
+@pytest.mark.processes
 def test_json_is_a_stream_that_ends_with_finished(small: str, kbjobs: Kbjobs) -> None:
     ended = kbjobs("run", "index-offline", small, "--json")
     events = [json.loads(line) for line in ended.stdout.splitlines()]

@@ -37,8 +37,8 @@ def collection_vectors(home: Home, source: str) -> dict[str, np.ndarray]:
     return dict(zip(found["ids"], np.asarray(found["embeddings"]), strict=True))
 
 
-def kill_randomly(home: Home, manager: JobManager, job_id: int, seed: int, kills: int) -> None:
-    """Kill the job's worker, the daemon or both at random moments, so often; then let the job come to its end."""
+def kill_randomly(home: Home, manager: JobManager, job_id: int, seed: int, kills: int, latest: float = 1.2) -> None:
+    """Kill the job's worker, the daemon or both, so often, within ``latest`` seconds of a start; then let it end."""
     generator = random.Random(seed)
     killed = {"worker": 0, "daemon": 0, "both": 0}
     seen_runs = set()
@@ -53,7 +53,7 @@ def kill_randomly(home: Home, manager: JobManager, job_id: int, seed: int, kills
         if pid == -1:
             break
         # Anywhere: at the start, while the model loads, while pages are read, passages embedded, the copy published.
-        time.sleep(generator.uniform(0.0, 1.2))
+        time.sleep(generator.uniform(0.0, latest))
         job = manager.get_status(job_id)
         if job.pid is None:
             continue
@@ -121,7 +121,7 @@ def test_a_few_random_kills_of_a_small_index_change_nothing(
     calm = copy_home(home, tmp_path / "calm")
     run_undisturbed(calm, "index_offline", {})
     manager = JobManager(home)
-    kill_randomly(home, manager, manager.submit("index_offline", "x"), 20, 5)
+    kill_randomly(home, manager, manager.submit("index_offline", "x"), 20, 5, latest=0.8)
     assert verify(home, "x").ok
     stop_daemon(home, now=True, seconds=20)
     compare_homes(home, calm, "x", PAGES - 1)
