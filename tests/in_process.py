@@ -16,9 +16,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 import pytest
@@ -43,6 +42,7 @@ from kbjobs.vectors.collection import ApartError
 START_SECONDS = 30.0
 END_SECONDS = 60.0
 start_process = launching._start
+kill_process = os.kill
 FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
 
 
@@ -183,10 +183,15 @@ class Daemons:
         supervisor.start()
         self.started.append(supervisor)
 
-    def on_signal(self, number: int, frame: FrameType | None) -> None:
-        """A signal to the process that the state names as the daemon's, this one."""
-        for supervisor in self.started:
-            supervisor.end(number)
+    def kill(self, pid: int, number: int) -> None:
+        """Stands for ``os.kill``: a signal to this process, which the state names as the daemon's, is for the daemons."""
+        if pid != os.getpid():
+            kill_process(pid, number)
+            return
+        assert number not in (signal.SIGKILL, signal.SIGSTOP), "this test kills or stops processes: mark it so"
+        if number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            for supervisor in self.started:
+                supervisor.end(number)
 
     def close(self) -> None:
         """End all of them."""
@@ -222,16 +227,6 @@ def ask_service(self: Any, process: ChromaService, operation: str, *given: objec
             raise ApartError(f"{type(error).__name__}: {error}") from error
 
 
-def _refuse_suicide(kill: Callable[[int, int], None]) -> Callable[[int, int], None]:
-    def kill_others(pid: int, number: int) -> None:
-        assert pid != os.getpid() or number not in (signal.SIGKILL, signal.SIGSTOP), (
-            "this test kills processes: mark it so"
-        )
-        kill(pid, number)
-
-    return kill_others
-
-
 def stop_thread() -> NoReturn:
     """What stands for ``stop_at_once``, which ends the process of a worker that was declared dead."""
     raise SystemExit(LOST)
@@ -258,14 +253,11 @@ def threads_for_processes(patch: pytest.MonkeyPatch, keeps_models: bool = True) 
     for module in (progress_writer, worker):
         patch.setattr(module, "stop_at_once", stop_thread)
     patch.setattr(launching, "_start", daemons.start)
-    patch.setattr(os, "kill", _refuse_suicide(os.kill))
+    patch.setattr(os, "kill", daemons.kill)
     patch.setattr(chroma_process, "_start", ChromaService)
     patch.setattr(chroma_process, "_end", ChromaService.end)
     patch.setattr(chroma_process.ChromaProcess, "ask", ask_service)
-    before = {number: signal.signal(number, daemons.on_signal) for number in (signal.SIGTERM, signal.SIGQUIT)}
     try:
         yield
     finally:
         daemons.close()
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -121,7 +121,7 @@ def test_a_few_random_kills_of_a_small_index_change_nothing(
     calm = copy_home(home, tmp_path / "calm")
     run_undisturbed(calm, "index_offline", {})
     manager = JobManager(home)
-    kill_randomly(home, manager, manager.submit("index_offline", "x"), 20, 5, latest=0.8)
+    kill_randomly(home, manager, manager.submit("index_offline", "x"), 25, 5, latest=0.8)
     assert verify(home, "x").ok
     stop_daemon(home, now=True, seconds=20)
     compare_homes(home, calm, "x", PAGES - 1)
