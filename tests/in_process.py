@@ -184,7 +184,7 @@ class Daemons:
         self.started.append(supervisor)
 
     def kill(self, pid: int, number: int) -> None:
-        """Stands for ``os.kill``: a signal to this process, which the state names as the daemon's, is for the daemons."""
+        """Stands for ``os.kill``: a signal to this process, which the state names as the daemon's, is for them."""
         if pid != os.getpid():
             kill_process(pid, number)
             return
