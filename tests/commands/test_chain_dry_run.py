@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,10 @@ pytestmark = pytest.mark.usefixtures("minilm")
 
 @pytest.fixture
 def wiki(home: Home, tmp_path: Path) -> str:
-    register(home, "wiki", [write_pages(tmp_path / "pages", 5)])
+    pages = write_pages(tmp_path / "pages", 5)
+    for page in pages.iterdir():
+        os.utime(page, (1e9, 1e9))  # one that was changed just now is read again
+    register(home, "wiki", [pages])
     return "wiki"
 
 
