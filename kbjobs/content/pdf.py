@@ -78,7 +78,7 @@ def extract_pdf(data: bytes | Path) -> Extract:
     if isinstance(data, Path):
         data = data.read_bytes()
     _refuse_bombs(data)
-    # PDFium keeps the reason of an earlier failure where it gives none (as for a file without pages): this sets another.
+    # PDFium keeps the reason of an earlier failure where it gives none, as for a file without pages: this sets another.
     pdfium.FPDF_LoadMemDocument(b"%", 1, None)
     try:
         document = pypdfium2.PdfDocument(data)

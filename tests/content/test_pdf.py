@@ -215,7 +215,7 @@ def test_encrypted_files() -> None:
     content = make_pdf([set_lines("A secret.")])
     with pytest.raises(ValueError, match=r"^it is encrypted and needs a password$"):
         extract_pdf(encrypt(content, "user"))
-    with pytest.raises(ValueError, match="^it is damaged: "):
+    with pytest.raises(ValueError, match=r"^it is damaged: "):
         extract_pdf(make_pdf([]))  # the reason is its own, whatever was read before
     # one that only forbids printing opens without
     assert texts_of(extract_pdf(encrypt(content, ""))) == ["A secret."]
