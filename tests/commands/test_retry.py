@@ -10,11 +10,12 @@ import pytest
 from kbjobs.api import JobManager
 from kbjobs.settings import Home
 from kbjobs.sources import register
+from kbjobs.store.clocks import now_text
 from kbjobs.store.queue import Queue
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
 from tests.commands.conftest import check_help
-from tests.conftest import Kbjobs, write_pages
+from tests.conftest import Kbjobs, wait_until, write_pages
 
 
 def test_help(kbjobs: Kbjobs) -> None:
@@ -80,6 +81,8 @@ def test_all_that_failed_and_is_undone(home: Home, failed: list[int], kbjobs: Kb
 
 
 def test_filters_choose_among_them(home: Home, failed: list[int], kbjobs: Kbjobs) -> None:
+    ends = [job.finished_at or "" for job in JobManager(home).get_job_history()]
+    wait_until(lambda: now_text() > max(ends))  # times are of whole seconds
     assert kbjobs("retry", "--all-failed", "--source", "b", "--days", "0").stderr == "Nothing to retry.\n"
     assert kbjobs("retry", "--all-failed", "--type", "metadata").stderr == "Nothing to retry.\n"
     assert "there is no job type" in kbjobs("retry", "--all-failed", "--type", "step", check=4).stderr
