@@ -159,7 +159,7 @@ class ThreadSupervisor(Supervisor):
         os.close(self._signal_write)
 
     def _install_signals(self) -> None:
-        """The pipe is there; a handler of the whole process calls ``end``."""
+        """The pipe is there; ``Daemons.kill`` calls ``end``."""
 
     def _spawn(self, job: Job, run_id: str) -> Any:
         started = ThreadWorker(self.home, job, run_id)
