@@ -137,7 +137,7 @@ class ThreadSupervisor(Supervisor):
     def _serve_in_thread(self) -> None:
         try:
             self.run(self._ready.set)
-        except BaseException as error:  # told by start
+        except BaseException as error:  # told by start, or by join
             self._failure = error
         finally:
             self._ready.set()
@@ -157,6 +157,8 @@ class ThreadSupervisor(Supervisor):
         assert not left, f"still at work: {left}"
         os.close(self._signal_read)
         os.close(self._signal_write)
+        if self._failure is not None:  # after its start, of which ``start`` has told
+            raise self._failure
 
     def _install_signals(self) -> None:
         """The pipe is there; ``Daemons.kill`` calls ``end``."""
