@@ -2,7 +2,8 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
-WORKERS ?= 2
+# A test waits a third of its time: three at once keep two cores at work.
+WORKERS ?= 3
 
 # What a change of most modules is tried with at the desk: no daemon, no model, no torch, no real input.
 FAST := tests/chains tests/content tests/embedding tests/scanning tests/store tests/tagging tests/vectors \
@@ -16,7 +17,7 @@ FACTOR ?= 10
 
 help:
 	@echo "make demo      install what it needs, without torch, then index a small source and search it"
-	@echo "make test      install, then try each promise once (twelve minutes); COVERAGE=90, as CI asks for, counts branches too"
+	@echo "make test      install, then try each promise once (ten minutes); COVERAGE=90, as CI asks for, counts branches too"
 	@echo "make test-fast the tests without daemon, model, torch and real input (two minutes)"
 	@echo "make test-all  all tests, a shard after the other; SHARD=faults runs that one"
 	@echo "make test-slow the long counts: 300 random kills, FACTOR=10 times the examples (half an hour)"

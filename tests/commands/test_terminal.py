@@ -14,7 +14,7 @@ from kbjobs.api import JobManager
 from kbjobs.settings import Home
 from kbjobs.store.transitions import Status
 from tests.commands.conftest import OpenTerminal
-from tests.conftest import Kbjobs, wait_until
+from tests.conftest import Kbjobs, rest_full, wait_until
 
 pytestmark = pytest.mark.usefixtures("minilm")
 
@@ -25,7 +25,7 @@ def completed(home: Home, job_id: int = 1) -> bool:
     return JobManager(home).get_status(job_id).status is Status.COMPLETED
 
 
-@pytest.mark.parametrize("columns", [80, 132])
+@pytest.mark.parametrize("columns", rest_full([80, 132], 80))
 def test_bars_show_type_source_percentage_rate_and_time_left(slow: str, terminal: OpenTerminal, columns: int) -> None:
     shown = terminal("run", "index-offline", slow, columns=columns)
     shown.read_until(r"index-offline slow [━╸╺ ]{12}\s+\d+% [\d,.]+/s [\d.]+s left embedding: \d+/")
@@ -144,6 +144,7 @@ def test_a_vanished_terminal_does_not_hurt_the_job(home: Home, slow: str, termin
     assert JobManager(home).get_status(1).attempt == 1
 
 
+@pytest.mark.full
 def test_a_vanished_terminal_under_nohup(home: Home, slow: str, terminal: OpenTerminal) -> None:
     """The follower outlives its terminal, cannot write any more, and the job does not mind."""
     with hangup(signal.SIG_IGN):

@@ -189,6 +189,7 @@ def test_a_worker_that_has_ended_since_its_job_was_read_is_not_dead(manager: Job
     assert not manager.is_worker_dead(job)
 
 
+@pytest.mark.full
 def test_a_submit_that_is_skipped_has_the_dead_job_go_on(manager: JobManager, kill: Kill, kbjobs: Kbjobs) -> None:
     job = kill()
     again = ("run", "steps", "a", "--count", 40, "--seconds", 0.05, "--if-active", "skip")

@@ -61,7 +61,7 @@ def test_an_empty_file(hub: HubServer, tmp_path: Path) -> None:
     assert (tmp_path / NAME).read_bytes() == b""
 
 
-@pytest.mark.parametrize("known", KNOWN)
+@pytest.mark.parametrize("known", rest_full(KNOWN, KNOWN[0]))
 def test_a_broken_connection_goes_on_where_it_broke(hub: HubServer, tmp_path: Path, known: dict[str, Any]) -> None:
     hub.faults[NAME] = [Fault(cut_after=1_000_000), Fault(cut_after=1_000_000)]
     assert fetch_file(wanted(hub, **known), tmp_path / NAME).sha256 == SHA256

@@ -68,7 +68,7 @@ def test_it_is_drawn_and_turned(wiki: Path, scheme: Scheme, is_light: bool, flag
 
 
 @pytest.mark.parametrize("scheme", rest_full(["light", "dark"], "light"))
-@pytest.mark.parametrize("flags", [[], WITHOUT_WEBGL])
+@pytest.mark.parametrize("flags", rest_full([[], WITHOUT_WEBGL], WITHOUT_WEBGL))
 def test_lines_for_links_are_seen(wiki: Path, scheme: Scheme, flags: list[str]) -> None:
     with read(wiki, scheme, flags) as reader:
         without = reader.measure(reader.shot())[0]

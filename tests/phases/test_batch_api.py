@@ -22,7 +22,7 @@ from kbjobs.sources import register, verify
 from kbjobs.store.batches import list_batches
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
-from tests.conftest import write_pages
+from tests.conftest import rest_full, write_pages
 from tests.phases.test_index_offline import ledger_vectors
 from tests.phases.test_index_online import context, index, ledger_texts
 from tests.servers.openai_batches import Answer
@@ -399,7 +399,7 @@ def test_a_batch_larger_than_the_queue_is_made_smaller(home: Home, docs: Path, o
 # -- answers that are lost ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [0, 500, 429])
+@pytest.mark.parametrize("status", rest_full([0, 500, 429], 0))
 @pytest.mark.parametrize(
     ("method", "path"),
     [

@@ -374,6 +374,7 @@ def test_long_texts_are_cut(home: Home, tmp_path: Path, pinecone: PineconeServer
     assert numbers(sync(home)) == (0, 0, 0, 4)
 
 
+@pytest.mark.full
 def test_what_is_shown_late(home: Home, wiki: SourceFolder, pinecone: PineconeServer) -> None:
     pinecone.lag = 2.0
     job = sync(home)
