@@ -92,12 +92,12 @@ import json, sys, time
 from pathlib import Path
 from libzim.reader import Archive
 from kbjobs.content.reading import extract_page
-from kbjobs.content.zim_child import EntryOrder, FileParts
+from kbjobs.content.zim_service import EntryOrder, FileParts
 
 begun = time.perf_counter()
 archive = Archive(Path(sys.argv[1]))
 documents = 0
-for number, _ in EntryOrder(FileParts(sys.argv[1:]), archive.all_entry_count, b"C").walk(0):
+for number, _ in EntryOrder(FileParts([Path(sys.argv[1])]), archive.all_entry_count, b"C").walk(0):
     entry = archive._get_entry_by_id(number)
     if not entry.is_redirect and (item := entry.get_item()).mimetype == "text/html":
         extract_page(entry.path, bytes(item.content), ".html")

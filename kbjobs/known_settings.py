@@ -147,6 +147,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("languages_max_mb", 2048, "largest language pack that is unpacked", 1, 1_000_000),
     Setting("grace_seconds", 10.0, "seconds from SIGTERM to SIGKILL when a job is cancelled", 0, 3600),
     Setting("stall_after", 300.0, "seconds without a heartbeat before a worker is killed", 5, 86400),
+    Setting(
+        "document_seconds",
+        30.0,
+        "seconds of processor time that reading a document may take, and one more for each MB of it",
+        1,
+        3600,
+    ),
     Setting("on_finish", (), "command that the daemon runs after each job, as a list of words; in config.toml alone"),
     Setting("on_finish_seconds", 60.0, "seconds after which that command is killed, with all it has started", 1, 3600),
     Setting(

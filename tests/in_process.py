@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -34,10 +35,11 @@ from kbjobs.embedding import choose
 from kbjobs.embedding.base import Embedder
 from kbjobs.embedding.choose import load_folder
 from kbjobs.embedding.model_folder import ModelFolder
+from kbjobs.scanning.reading_pool import ReadingService
 from kbjobs.settings import Home
 from kbjobs.store.jobs import Job
-from kbjobs.vectors import chroma_child, chroma_process
-from kbjobs.vectors.collection import ApartError
+from kbjobs.system.child_process import UNLIMITED, ChildError, ChildLost, ChildProcess, Limits, Program
+from kbjobs.vectors.chroma_service import ChromaService
 
 START_SECONDS = 30.0
 END_SECONDS = 60.0
@@ -205,28 +207,63 @@ class Daemons:
             supervisor.join()
 
 
-class ChromaService:
-    """What stands for Chroma's process: its own service, asked directly."""
+class DirectChild:
+    """What stands for a child process whose service crashes nobody: the service, asked directly."""
 
-    def __init__(self) -> None:
-        self.service = chroma_child._Service()
+    count = 0
 
-    def end(self) -> str:
+    def __init__(self, program: Program) -> None:
+        module, _, name = program.service.partition(":")
+        self.service = getattr(import_module(module), name)(*program.given)
+        DirectChild.count += 1
+        self.pid = -DirectChild.count
+
+    stdin = stdout = None
+
+    def wait(self, seconds: float = 0) -> int:
+        """It has ended."""
+        return 0
+
+    def kill(self) -> None:
         """Let go of what a process would let go of at its end."""
-        for number in list(self.service._opened):
-            self.service.close(number)
-        return "ended"
+        if isinstance(self.service, ChromaService):
+            for number in list(self.service._opened):
+                self.service.close(number)
+
+    @staticmethod
+    def ask(child: ChildProcess, method: str, *given: object, limits: Limits = UNLIMITED) -> Any:
+        """Stands for ``ChildProcess.ask``."""
+        if child._program.service not in DIRECT:
+            return ask_child(child, method, *given, limits=limits)
+        with child._turn:
+            try:
+                DirectChild.start(child)
+                return getattr(child._process.service, method)(*given)  # type: ignore[union-attr]
+            except Exception as error:
+                raise ChildError(type(error).__name__, str(error)) from error
+
+    @staticmethod
+    def stream(child: ChildProcess, method: str, *given: object, limits: Limits = UNLIMITED) -> Iterator[Any]:
+        """Stands for ``ChildProcess.stream``."""
+        if child._program.service not in DIRECT:
+            yield from stream_from_child(child, method, *given, limits=limits)
+            return
+        for answer in DirectChild.ask(child, method, *given):
+            if child._is_stopped:
+                raise ChildLost("it was stopped")
+            yield answer
+
+    @staticmethod
+    def start(child: ChildProcess) -> None:
+        """Stands for ``ChildProcess.start``."""
+        if child._program.service not in DIRECT:
+            start_child(child)
+        elif child._process is None:
+            child._process = DirectChild(child._program)  # type: ignore[assignment]
 
 
-def ask_service(self: Any, process: ChromaService, operation: str, *given: object) -> Any:
-    """What the process would answer; stands for ``ChromaProcess.ask``."""
-    with self._turn:
-        if process is not self._process:
-            raise chroma_process._GoneError("the Chroma process that had it open has ended")
-        try:
-            return getattr(process.service, operation)(*given)
-        except Exception as error:
-            raise ApartError(f"{type(error).__name__}: {error}") from error
+DIRECT = frozenset(f"{service.__module__}:{service.__name__}" for service in (ChromaService, ReadingService))
+ask_child, stream_from_child, start_child = ChildProcess.ask, ChildProcess.stream, ChildProcess.start
 
 
 def stop_thread() -> NoReturn:
@@ -256,9 +293,8 @@ def threads_for_processes(patch: pytest.MonkeyPatch, keeps_models: bool = True) 
         patch.setattr(module, "stop_at_once", stop_thread)
     patch.setattr(launching, "_start", daemons.start)
     patch.setattr(os, "kill", daemons.kill)
-    patch.setattr(chroma_process, "_start", ChromaService)
-    patch.setattr(chroma_process, "_end", ChromaService.end)
-    patch.setattr(chroma_process.ChromaProcess, "ask", ask_service)
+    for name in ("ask", "stream", "start"):
+        patch.setattr(ChildProcess, name, getattr(DirectChild, name))
     try:
         yield
     finally:

@@ -56,7 +56,8 @@ FLOORS = [
     {"settings"},
     {"known_settings"},
     {"config_file"},
-    {"crashpoints", "errors", "mounts", "retry_after", "version", "wording"},
+    {"net"},
+    {"crashpoints", "errors", "mounts", "retry_after", "system", "version", "wording"},
 ]
 NEIGHBOURS = {("indexing", "scanning")}
 HEAVY = {

@@ -31,7 +31,7 @@ from kbjobs.content.html_tags import (
     codes,
 )
 from kbjobs.content.main_content import Doubt, Survey, drop_link_lists, find_main, survey_body
-from kbjobs.content.nesting import refuse_deep_nesting
+from kbjobs.content.nesting import prepare_page
 from kbjobs.content.readable import drop_line_numbers, has_line_numbers, read_lines, read_listing, write_formulas
 
 _SITE_HEADER_DEPTH = 3  # a <header> so near the top of <body> is the site's, deeper it is an article's
@@ -55,7 +55,7 @@ def extract_html(page: bytes, *, is_xml: bool = False) -> Extract:
     References are those of the main content only. ``is_xml`` says that ``<div/>`` closes itself.
     Raises TooDeeplyNested for a page made to keep the parser busy.
     """
-    refuse_deep_nesting(page)
+    page = prepare_page(page)
     if is_xml:
         page = _SELF_CLOSED.sub(rb"<\1\2></\1>", page)
     tree = LexborHTMLParser(page)

@@ -1,4 +1,4 @@
-"""A guard before the HTML parser: pages nested so deep that parsing them would take minutes."""
+"""A guard before the HTML parser: what is left out, or refused, of pages made to keep it busy for minutes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,52 @@ _FEW_TAGS = 30_000
 _WORK_LIMIT = 500_000_000  # sum of the depths at every tag; about 1 s, and a page is parsed up to three times
 
 
+MOST_ATTRIBUTES = 1_000
+"""Of one tag. lexbor compares each with all before it: 80,000 take 37 s, 1,000 a few milliseconds (measured)."""
+
+MOST_TAGS = 2_000_000
+"""Of one page; the longest pages of manuals have some hundred thousand."""
+
+_LONG_TAG = 2 * MOST_ATTRIBUTES  # bytes; an attribute is a letter and a space at least
+_BETWEEN = re.compile(rb"[\s/]+[^\s/]|\"[^\"]*\"?|'[^']*'?")
+_OPENING = re.compile(rb"<[a-zA-Z]")
+
+
 class TooDeeplyNested(ValueError):
     """The page's tags are nested so deep that parsing would take minutes."""
 
 
-def refuse_deep_nesting(page: bytes) -> None:
+def prepare_page(page: bytes) -> bytes:
+    """The page without attributes beyond :data:`MOST_ATTRIBUTES` and tags beyond :data:`MOST_TAGS`.
+
+    It takes time in proportion to the page's length. A page may be written so that more get through: its parser has a
+    limit of time as well. Raises TooDeeplyNested for a page that would take all of that.
+    """
+    if page.count(b"<") > MOST_TAGS:
+        page = page[: len(page) - len(page.split(b"<", MOST_TAGS + 1)[-1]) - 1]
+    # A tag ends at ">", mostly. A long one has a whole window of half its length without that.
+    window = _LONG_TAG // 2
+    if any(page.find(b">", start, start + window) < 0 for start in range(0, len(page) - window, window)):
+        pieces = page.split(b">")
+        page = b">".join([piece if len(piece) <= _LONG_TAG else _cut_attributes(piece) for piece in pieces])
+    _refuse_deep_nesting(page)
+    return page
+
+
+def _cut_attributes(piece: bytes) -> bytes:
+    """What stands before a ``>``, without the attributes that its tag has too many of."""
+    opening = _OPENING.search(piece)
+    if opening is None:
+        return piece
+    count = 0
+    for found in _BETWEEN.finditer(piece, opening.end()):
+        count += found[0][:1] not in b"\"'"
+        if count > MOST_ATTRIBUTES:
+            return piece[: found.start()]
+    return piece
+
+
+def _refuse_deep_nesting(page: bytes) -> None:
     """Raise TooDeeplyNested for a page made to keep the parser busy; pages with few tags are not looked at."""
     if len(page) > _FEW_TAGS * len(b"<b>") and page.count(b"<") > _FEW_TAGS and estimate_work(page) > _WORK_LIMIT:
         raise TooDeeplyNested("tags are nested too deep: parsing them would take minutes")

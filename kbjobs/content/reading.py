@@ -31,6 +31,9 @@ SIZE_LIMIT = 32 * 2**20
 PDF_SIZE_LIMIT = 256 * 2**20
 """Largest PDF read, in bytes: pictures take most of it."""
 
+DOCUMENT_SECONDS = 30.0
+"""Processor time that reading a document may take, beside a second for each MB of it."""
+
 LINK_LIMIT = 1_000
 """Most links kept of one document."""
 
@@ -53,6 +56,11 @@ class Addresses:
     url: str
     page_url: str
     base_url: str | None
+
+
+def most_seconds(size: int, least: float = DOCUMENT_SECONDS) -> float:
+    """Most processor time that reading a document of so many bytes may take."""
+    return least + size / 1_000_000
 
 
 def read_document(
@@ -237,9 +245,9 @@ def _too_large(size: int, limit: int) -> str:
 def _extract(page: bytes, suffix: str) -> Extract:
     # ISO 32000 wants %PDF- at the very beginning; readers look for it in the first 1,024 bytes.
     if _PDF_MARK in page[: 1024 if suffix in PDF_SUFFIXES else len(_PDF_MARK)]:
-        from kbjobs.content.pdf_child import read_pdf
+        from kbjobs.content.pdf import extract_pdf
 
-        return read_pdf(page)
+        return extract_pdf(page)
     text = decode_page(page)
     if suffix in HTML_SUFFIXES or _HTML_BEGIN.match(text):
         from kbjobs.content.html import extract_html

@@ -1,31 +1,23 @@
 """What a ZIM file says: its header and its entries, in the order in which they lie in the file.
 
-libzim reads it in a process of its own (`zim_child`). What crashes or hangs there is one entry that could not be read;
-the others go on. Memory does not grow with the file, in neither process.
+libzim reads it in a process of its own (:mod:`kbjobs.content.zim_service`). What crashes or hangs there is one entry
+that could not be read; the others go on. Memory does not grow with the file, in neither process.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import json
 import os
 import re
-import select
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from kbjobs.content import zim_child
 from kbjobs.content.language import read_tag
-from kbjobs.content.zim_child import FRAME, TEXT_LIMIT
 from kbjobs.content.zim_parts import ZimError, check_parts, find_parts, is_zim
+from kbjobs.content.zim_service import MEMORY_LIMIT, TEXT_LIMIT, ZimService
+from kbjobs.system.child_process import ChildError, ChildLost, ChildProcess, Limits, Program
 
 __all__ = [
     "ZimError",
@@ -38,6 +30,9 @@ __all__ = [
     "parse_counter",
     "parse_languages",
 ]
+
+SERVICE = f"{ZimService.__module__}:{ZimService.__name__}"
+"""What runs in the reading process."""
 
 TEXT_TYPES = frozenset({"text/html", "application/xhtml+xml", "text/plain"})
 """The types whose data are read unless others are asked for."""
@@ -56,18 +51,7 @@ MOST_LOSSES_IN_A_ROW = 10
 CHECK_SPEED = 10 * 2**20
 """Slowest disk that a check waits for, in bytes a second."""
 
-_HEAD_LIMIT = 64 * TEXT_LIMIT
-_PIPE_SIZE = 2**20
 _COUNT = re.compile(r"(.*)=\s*([0-9]{1,12})\s*\Z", re.DOTALL)
-
-
-class _Lost(Exception):
-    """The reading process is gone; ``is_hang`` says that it had to be ended."""
-
-    def __init__(self, reason: str, *, is_hang: bool) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.is_hang = is_hang
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,20 +132,28 @@ class ZimFile:
     Args:
         path: of the file.
         timeout: seconds without a heartbeat after which the reading process counts as hung.
+        check: is called while that is waited for; what it raises ends the process.
 
     Raises ZimError where it cannot be opened. To be closed: it is a context manager.
     """
 
-    def __init__(self, path: str | os.PathLike[str], timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], timeout: float = TIMEOUT, check: Callable[[], None] | None = None
+    ) -> None:
         self.path, self._parts = find_parts(Path(path))
-        self._timeout = timeout
-        self._child: subprocess.Popen[bytes] | None = None
-        self._buffer = bytearray()
-        self._poll = select.poll()
+        # Processor time: it holds, and a hang ends, even when this process is gone.
+        self._limits = Limits(2 * timeout + 1, timeout, check)
         self._turn = 0
-        self._is_idle = False  # and can be asked
         check_parts(self.path, self._parts)
-        self.header = _read_header(self.path, self._start())
+        self._child = ChildProcess(Program(SERVICE, (self.path, self._parts), MEMORY_LIMIT), "libzim's process")
+        try:
+            self.header = _read_header(self.path, self._child.ask("header", limits=self._limits))
+        except (ChildError, ChildLost) as error:
+            self._child.stop()
+            raise ZimError(f"{self.path}: cannot be opened: {_explain(error)}") from error
+        except BaseException:
+            self._child.stop()
+            raise
 
     def __enter__(self) -> ZimFile:
         return self
@@ -174,12 +166,12 @@ class ZimFile:
     def close(self) -> None:
         """End the reading process. An iteration that is still going on ends with a ZimError."""
         self._turn += 1
-        self._stop()
+        self._child.stop()
 
     @property
     def pid(self) -> int | None:
         """The id of the reading process, None where there is none now."""
-        return self._child.pid if self._child else None
+        return self._child.pid
 
     def entries(
         self,
@@ -201,165 +193,65 @@ class ZimFile:
         Raises ZimError where the reading process ends again and again.
         """
         self._turn += 1
-        return self._read_entries(self._turn, start, sorted(wanted), size_limit, sample)
+        return self._read_entries(self._turn, start, frozenset(wanted), size_limit, sample)
 
     def check(self) -> bool | None:
         """Whether the file is as it was made; None without a checksum, or where the check did not end in time."""
         self._turn += 1
+        seconds = self._limits.patience + self.header.filesize / CHECK_SPEED
         try:
-            self._ask({"do": "check"})
-            head, _ = self._receive(self._timeout + self.header.filesize / CHECK_SPEED)
-        except (_Lost, ZimError):
-            self._stop()
+            found: bool | None = self._child.ask("check", limits=replace(self._limits, seconds=seconds, wait=seconds))
+        except (ChildError, ChildLost):
             return None
-        self._is_idle = True
-        answer = head.get("check")
-        return None if answer is None else bool(answer)
+        return found
 
     def _read_entries(
-        self, turn: int, start: int, wanted: list[str], size_limit: int, sample: int | None
+        self, turn: int, start: int, wanted: frozenset[str], size_limit: int, sample: int | None
     ) -> Iterator[ZimItem | ZimRedirect | ZimFailure]:
-        request = {"do": "entries", "wanted": wanted, "limit": size_limit, "sample": sample}
-        request["seconds"] = 2 * self._timeout + 1
         place, retried, losses, in_a_row = start, -1, 0, 0
-        is_asked = False
         while True:
-            if turn != self._turn:
-                raise ZimError(f"{self.path}: closed, or read anew, while it was read")
             try:
-                if not is_asked:
-                    self._ask(request | {"start": place})
-                    is_asked = True
-                head, data = self._receive(self._timeout)
-            except _Lost as loss:
-                self._stop()
-                is_asked = False
+                for head, data in self._child.stream("entries", place, wanted, size_limit, sample, limits=self._limits):
+                    place, in_a_row = head["at"] + 1, 0
+                    if (entry := _read_entry(head, data)) is not None:
+                        yield entry
+                        if turn != self._turn:
+                            raise ZimError(f"{self.path}: closed, or read anew, while it was read")
+                return
+            except ChildError as error:
+                raise ZimError(f"{self.path}: cannot be opened: {_explain(error)}") from error
+            except ChildLost as loss:
+                if turn != self._turn:
+                    raise ZimError(f"{self.path}: closed, or read anew, while it was read") from loss
                 losses, in_a_row = losses + 1, in_a_row + 1
                 if losses > MOST_LOSSES or in_a_row > MOST_LOSSES_IN_A_ROW:
                     raise ZimError(f"{self.path}: given up after {losses} failures of libzim: {loss.reason}") from loss
                 # It may have been ended from outside, for want of memory: the entry gets a second try.
-                if not loss.is_hang and retried != place:
+                if not loss.is_late and retried != place:
                     retried = place
                     continue
                 place += 1
-                yield ZimFailure(f"entry {place - 1:,} in the order of reading", loss.reason, is_named=False)
-                continue
-            if "end" in head:
-                self._is_idle = True
-                return
-            if "at" not in head:  # a heartbeat
-                continue
-            place, in_a_row = head["at"] + 1, 0
-            if "reason" in head:
-                is_named = head["path"] is not None
-                path = head["path"] if is_named else f"entry {head['number']:,}"
-                yield ZimFailure(path, head["reason"], head["is_content"], is_named)
-            elif "target" in head:
-                yield ZimRedirect(head["path"], head["target"])
-            elif "mimetype" in head:
-                content = data if "has_data" in head else None
-                yield ZimItem(head["path"], head["title"], head["mimetype"], head["size"], content)
+                yield ZimFailure(f"entry {place - 1:,} in the order of reading", _explain(loss), is_named=False)
 
-    def _start(self) -> dict[str, Any]:
-        """Start the reading process and return what it says of the file."""
-        # As a file and with -P: the code of this version, and no module from the folder the caller is in.
-        command = [sys.executable, "-P", zim_child.__file__, str(self.path), *map(str, self._parts)]
-        self._child = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
-        )
-        self._poll = select.poll()
-        self._poll.register(self._stdout, select.POLLIN)
-        with contextlib.suppress(OSError):  # the system may allow less
-            fcntl.fcntl(self._stdout, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
-        try:
-            head, _ = self._receive(self._timeout)
-            if "error" in head:
-                raise ZimError(f"{self.path}: cannot be opened: {head['error']}")
-        except _Lost as loss:
-            self._stop()
-            raise ZimError(f"{self.path}: cannot be opened: {loss.reason}") from loss
-        except BaseException:
-            self._stop()
-            raise
-        self._is_idle = True
-        header: dict[str, Any] = head["header"]
-        return header
 
-    @property
-    def _stdout(self) -> int:
-        if self._child is None or self._child.stdout is None:
-            raise _Lost("the reading process is gone", is_hang=False)
-        return self._child.stdout.fileno()
+def _read_entry(head: dict[str, Any], data: bytes) -> ZimItem | ZimRedirect | ZimFailure | None:
+    """What a frame of the reading process says; None of what is no content, and whole."""
+    if "reason" in head:
+        is_named = head["path"] is not None
+        path = head["path"] if is_named else f"entry {head['number']:,}"
+        return ZimFailure(path, head["reason"], head["is_content"], is_named)
+    if "target" in head:
+        return ZimRedirect(head["path"], head["target"])
+    if "mimetype" in head:
+        content = data if "has_data" in head else None
+        return ZimItem(head["path"], head["title"], head["mimetype"], head["size"], content)
+    return None
 
-    def _ask(self, request: dict[str, Any]) -> None:
-        if not self._is_idle:  # it may be busy with an older request
-            self._stop()
-            self._start()
-        self._is_idle = False
-        if self._child is None or self._child.stdin is None:
-            raise _Lost("the reading process is gone", is_hang=False)
-        try:
-            self._child.stdin.write(json.dumps(request).encode() + b"\n")
-            self._child.stdin.flush()
-        except OSError as error:
-            raise self._tell_end() from error
 
-    def _receive(self, seconds: float) -> tuple[dict[str, Any], bytes]:
-        """The next frame; raises _Lost where the process has ended or says nothing for so long."""
-        self._fill(FRAME.size, seconds)
-        head_size, data_size = FRAME.unpack_from(self._buffer)
-        if head_size > _HEAD_LIMIT:
-            raise _Lost("libzim's process answered nonsense", is_hang=False)
-        middle = FRAME.size + head_size
-        end = middle + data_size
-        self._fill(end, seconds)
-        with memoryview(self._buffer) as view:
-            text, data = bytes(view[FRAME.size : middle]), bytes(view[middle:end])
-        del self._buffer[:end]  # moves no bytes: a bytearray drops its beginning by a pointer
-        try:
-            head: dict[str, Any] = json.loads(text.decode("ascii"))
-        except ValueError as error:
-            raise _Lost("libzim's process answered nonsense", is_hang=False) from error
-        return head, data
-
-    def _fill(self, size: int, seconds: float) -> None:
-        while len(self._buffer) < size:
-            deadline = time.monotonic() + seconds
-            while not self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                if time.monotonic() >= deadline:
-                    raise _Lost(f"libzim did not come back within {seconds:g} s", is_hang=True)
-            piece = os.read(self._stdout, max(_PIPE_SIZE, size - len(self._buffer)))
-            if not piece:
-                raise self._tell_end()
-            self._buffer += piece
-
-    def _tell_end(self) -> _Lost:
-        code: int | None = None
-        if self._child is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                code = self._child.wait(5)
-        if code is not None and -code == signal.SIGPROF:
-            return _Lost("libzim did not come back", is_hang=True)
-        if code is not None and code < 0:
-            return _Lost(f"libzim crashed ({signal.strsignal(-code)})", is_hang=False)
-        return _Lost(f"libzim's process ended (exit code {code})", is_hang=False)
-
-    def _stop(self) -> None:
-        child, self._child = self._child, None
-        self._is_idle = False
-        if child is None:
-            return
-        child.kill()
-        child.wait()
-        for pipe in (child.stdin, child.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-        self._buffer = bytearray()
+def _explain(error: ChildError | ChildLost) -> str:
+    if isinstance(error, ChildError):
+        return error.message if error.kind == "ValueError" else str(error)
+    return "libzim did not come back in time" if error.is_late else error.reason
 
 
 def _read_header(path: Path, head: dict[str, Any]) -> ZimHeader:

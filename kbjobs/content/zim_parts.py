@@ -7,7 +7,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from kbjobs.content.zim_child import ZIM_HEADER
+from kbjobs.content.zim_service import ZIM_HEADER
 
 MAGIC = (72173914).to_bytes(4, "little")
 """What a ZIM file begins with."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -15,10 +15,13 @@ from typing import Any, Literal
 from kbjobs.content.document import Block, clean_blocks, clean_title
 from kbjobs.content.language import READ_CHARACTERS, detect_language
 from kbjobs.content.metadata import cut
+from kbjobs.content.reading import DOCUMENT_SECONDS, most_seconds
 from kbjobs.content.zim import TEXT_TYPES, ZimFailure, ZimFile, ZimHeader, ZimItem, ZimRedirect
+from kbjobs.system.child_process import ChildError, ChildLost, ChildProcess, Limits, Program
 
 ContentType = Literal["website", "video", "pdf", "images", "mixed", "empty"]
 Checksum = Literal["good", "bad", "none", "not checked"]
+Text = tuple[str, list[Block]]
 
 SCAN_LIMIT = 5_000
 """Most entries read; of a larger file a sample of so many, spread evenly, stands for the whole."""
@@ -118,6 +121,7 @@ class ZimReport:
 @dataclass
 class _Tally:
     minimum: int
+    read: Callable[[ZimItem], Text]
     entries: int = 0
     redirects: int = 0
     counts: Counter[str] = field(default_factory=Counter)
@@ -133,9 +137,7 @@ class _Tally:
     def add(self, entry: ZimItem | ZimRedirect | ZimFailure) -> None:
         self.entries += not isinstance(entry, ZimFailure) or entry.is_content
         if isinstance(entry, ZimFailure):
-            self.damaged_count += 1
-            if len(self.damaged) < DAMAGED_SHOWN:
-                self.damaged.append(entry)
+            self._note_failure(entry)
         elif isinstance(entry, ZimRedirect):
             self.redirects += 1
         else:
@@ -153,8 +155,18 @@ class _Tally:
         names = [name for name in self.counts if name.startswith(starts)]
         return sum(self.counts[name] for name in names), sum(self.sizes[name] for name in names)
 
+    def _note_failure(self, failure: ZimFailure) -> None:
+        self.damaged_count += 1
+        if len(self.damaged) < DAMAGED_SHOWN:
+            self.damaged.append(failure)
+
     def _add_page(self, item: ZimItem) -> None:
-        title, blocks = read_text(item)
+        try:
+            title, blocks = self.read(item)
+        except (ChildLost, ChildError) as error:
+            is_late = isinstance(error, ChildLost) and error.is_late
+            self._note_failure(ZimFailure(item.path, "reading it takes too much time" if is_late else str(error)))
+            title, blocks = "", []
         length = sum(len(block.text) for block in blocks)
         self.lengths.append(length)
         if length < max(1, self.minimum):
@@ -175,6 +187,8 @@ def inspect_zim(
     scan_limit: int = SCAN_LIMIT,
     min_text_length: int = MIN_TEXT_LENGTH,
     check: bool | None = None,
+    stop: Callable[[], None] | None = None,
+    patience: float = DOCUMENT_SECONDS,
 ) -> ZimReport:
     """Look into a ZIM file.
 
@@ -183,17 +197,28 @@ def inspect_zim(
         scan_limit: most entries read; of a larger file so many are, spread evenly.
         min_text_length: fewest characters of text with which a page counts as indexable.
         check: whether to verify the checksum, for which all of the file is read; None does up to `CHECK_LIMIT`.
+        stop: is called now and then; what it raises ends the look.
+        patience: the setting ``document_seconds``.
 
     Raises ZimError where the file cannot be opened.
     """
-    tally = _Tally(min_text_length)
-    with ZimFile(path) as file:
-        header = file.header
-        is_sampled = header.all_entry_count > scan_limit
-        for entry in file.entries(sample=scan_limit if is_sampled else None):
-            tally.add(entry)
-        checksum = _check(file, check)
-        opened = file.path
+    child = ChildProcess(Program(f"{PageService.__module__}:{PageService.__name__}"), "its reader")
+
+    def read(item: ZimItem) -> Text:
+        text: Text = child.ask("read", item, limits=Limits(most_seconds(len(item.data or b""), patience), check=stop))
+        return text
+
+    tally = _Tally(min_text_length, read)
+    try:
+        with ZimFile(path, check=stop) as file:
+            header = file.header
+            is_sampled = header.all_entry_count > scan_limit
+            for entry in file.entries(sample=scan_limit if is_sampled else None):
+                tally.add(entry)
+            checksum = _check(file, check)
+            opened = file.path
+    finally:
+        child.stop()
     content_type, reason = _judge(tally)
     return ZimReport(
         header=header,
@@ -219,7 +244,15 @@ def inspect_zim(
     )
 
 
-def read_text(item: ZimItem) -> tuple[str, list[Block]]:
+class PageService:
+    """What runs in the process that reads the pages."""
+
+    def read(self, item: ZimItem) -> Text:
+        """As :func:`read_text`."""
+        return read_text(item)
+
+
+def read_text(item: ZimItem) -> Text:
     """Title and text of a page; no text where it has none, is too large or is no text after all."""
     from kbjobs.content.encoding import decode_page
     from kbjobs.content.html import extract_html

@@ -21,9 +21,9 @@ from pathlib import Path
 
 from kbjobs.crashpoints import crash_point
 from kbjobs.downloads.hashing import Content, measure_file
-from kbjobs.downloads.patience import PATIENCE, Patience
-from kbjobs.downloads.requesting import Answer, AwayError, RefusedError, get
 from kbjobs.errors import DownloadError, UnavailableError
+from kbjobs.net.patience import PATIENCE, Patience
+from kbjobs.net.requesting import Answer, AwayError, RefusedError, get
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def fetch_file(
     Args:
         wanted: what.
         target: where it goes, by way of ``target.part`` in the same folder.
-        token: for servers that want to know who asks; see :func:`kbjobs.downloads.requesting.get`.
+        token: for servers that want to know who asks; see :func:`kbjobs.net.requesting.get`.
         progress: is told bytes that are here, and those of the whole where known, several times a second.
         check: is called several times a second, also while waiting; an exception of it ends the download, and what
             has come is kept.

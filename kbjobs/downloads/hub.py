@@ -18,10 +18,10 @@ from urllib.parse import quote, urljoin
 
 from kbjobs.credentials import find_secret
 from kbjobs.downloads.fetching import Wanted
-from kbjobs.downloads.patience import PATIENCE, Patience
-from kbjobs.downloads.requesting import AwayError, RefusedError, get, is_same_origin, may_carry_token, read_all
 from kbjobs.embedding.catalogue import KNOWN_MODELS
 from kbjobs.errors import DownloadError, KbjobsError, MissingRequirementError, NotFoundError
+from kbjobs.net.patience import PATIENCE, Patience
+from kbjobs.net.requesting import AwayError, RefusedError, get, is_same_origin, may_carry_token, read_all
 from kbjobs.settings import Home, Settings
 
 ENDPOINT = "https://huggingface.co"

@@ -15,10 +15,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from kbjobs.downloads.fetching import Wanted, fetch_file
-from kbjobs.downloads.requesting import RefusedError
 from kbjobs.errors import DownloadError, NotFoundError
 from kbjobs.languages.naming import ENGLISH, name_of
 from kbjobs.languages.packs import Pair, is_code
+from kbjobs.net.requesting import RefusedError
 from kbjobs.settings import Home, Settings
 
 MAX_BYTES = 8 * 1024 * 1024

@@ -13,11 +13,11 @@ from kbjobs.crashpoints import crash_point
 from kbjobs.downloads.fetching import Fetched, Wanted, fetch_file
 from kbjobs.downloads.language_archive import unpack
 from kbjobs.downloads.language_index import Offer, choose, fetch_index
-from kbjobs.downloads.requesting import RefusedError
 from kbjobs.errors import ConflictError, DownloadError, KbjobsError, TransientError
 from kbjobs.languages.keeping import begin_folder, first_seen, locked, publish, remove_older
 from kbjobs.languages.naming import ENGLISH
 from kbjobs.languages.packs import DamagedPackError, Pack, Pair, Record, find_pack, size_of
+from kbjobs.net.requesting import RefusedError
 from kbjobs.settings import Home
 
 STEP = 1024 * 1024

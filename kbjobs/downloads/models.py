@@ -14,12 +14,12 @@ from kbjobs.downloads.fetching import SPARE_BYTES, fetch_file, one_at_a_time
 from kbjobs.downloads.hub import Hub, HubFile, HubModel
 from kbjobs.downloads.model_files import MODULES, choose_small, choose_weights, find_safetensors
 from kbjobs.downloads.publishing import publish_folder
-from kbjobs.downloads.requesting import RefusedError
 from kbjobs.embedding.catalogue import find_hub_id, find_known, find_model
 from kbjobs.embedding.identity import model_key, reading_hash, weights_hash
 from kbjobs.embedding.model_folder import ModelFolder, read_model_folder
 from kbjobs.embedding.model_note import NOTE_FILE, ModelNote, read_note, write_note
 from kbjobs.errors import DownloadError, KbjobsError, MissingRequirementError, UnavailableError
+from kbjobs.net.requesting import RefusedError
 from kbjobs.store.atomic_file import read_json, write_json
 
 MAIN = "main"

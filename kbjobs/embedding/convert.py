@@ -1,16 +1,11 @@
-"""``python -m kbjobs.embedding.convert``: what needs torch or much memory, in a process of its own.
+"""What needs torch or much memory to make a model ready, done in a process of its own.
 
 Writes the transformer as OpenVINO IR, built or converted, and reference vectors of the parity set, as asked, into a
-folder that the caller renames when this has succeeded. The worker that waits for it never imports
-torch, and if that worker dies, this ends too.
+folder that the caller renames when this has succeeded. The worker that waits for it never imports torch.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
-import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -23,9 +18,6 @@ from kbjobs.embedding.openvino_engine import import_openvino
 from kbjobs.embedding.parity import PARITY_TEXTS
 from kbjobs.embedding.sentence_transformers_engine import SentenceTransformersEmbedder
 
-EXIT_NOT_CONVERTIBLE = 3
-"""The model cannot be built, or OpenVINO cannot convert it; trying again would give the same."""
-
 WAYS = ("graph", "onnx", "torch")
 """How the IR can be made, the best way first."""
 
@@ -33,46 +25,36 @@ REFERENCE_FILE = "reference.npy"
 IR_FILE = "model.xml"
 
 
-def main() -> int:
-    """Read the arguments, embed the parity set, make the IR. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m kbjobs.embedding.convert", description=__doc__)
-    parser.add_argument("name")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("target", type=Path, help="an existing folder to write into")
-    parser.add_argument("--reference", action="store_true", help="embed the parity set with sentence-transformers")
-    parser.add_argument("--ir", choices=WAYS, help="how to make the IR: of the weights, the ONNX file, or by torch")
-    arguments = parser.parse_args()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    folder = read_model_folder(arguments.name, arguments.folder, "")
-    needs_torch = arguments.reference or arguments.ir == "torch"
-    embedder = SentenceTransformersEmbedder(folder, "", device="cpu") if needs_torch else None
-    if embedder is not None and arguments.reference:
-        np.save(arguments.target / REFERENCE_FILE, embedder.embed(PARITY_TEXTS))
-    if arguments.ir is None:
-        return 0
-    openvino = import_openvino()
-    try:
-        if embedder is not None and arguments.ir == "torch":
-            model = _trace(embedder.transformer, folder, openvino)
-        elif arguments.ir == "onnx":
-            model = openvino.Core().read_model(str(folder.onnx))
-        else:
-            model = build_graph(folder)
-    except Exception as error:  # noqa: BLE001  (openvino raises many kinds)
-        sys.stderr.write(f"{error}\n")
-        return EXIT_NOT_CONVERTIBLE
-    openvino.save_model(model, str(arguments.target / IR_FILE), compress_to_fp16=True)
-    return 0
+class NotConvertible(Exception):
+    """The model cannot be built, or OpenVINO cannot convert it; trying again would give the same."""
 
 
-def _end_with_parent() -> None:
-    """Wait for the other end of the standard input to be closed, which a dead parent does too."""
-    try:
-        while os.read(0, 4096):
-            pass
-    except OSError:
-        pass
-    os._exit(1)
+class ConversionService:
+    """What runs in that process."""
+
+    def convert(self, name: str, path: Path, target: Path, way: str | None, has_reference: bool) -> None:
+        """Embed the parity set with sentence-transformers, where asked for, and make the IR in a way, if one is given.
+
+        Raises NotConvertible.
+        """
+        folder = read_model_folder(name, path, "")
+        needs_torch = has_reference or way == "torch"
+        embedder = SentenceTransformersEmbedder(folder, "", device="cpu") if needs_torch else None
+        if embedder is not None and has_reference:
+            np.save(target / REFERENCE_FILE, embedder.embed(PARITY_TEXTS))
+        if way is None:
+            return
+        openvino = import_openvino()
+        try:
+            if embedder is not None and way == "torch":
+                model = _trace(embedder.transformer, folder, openvino)
+            elif way == "onnx":
+                model = openvino.Core().read_model(str(folder.onnx))
+            else:
+                model = build_graph(folder)
+        except Exception as error:  # openvino raises many kinds
+            raise NotConvertible(str(error)) from error
+        openvino.save_model(model, str(target / IR_FILE), compress_to_fp16=True)
 
 
 def _trace(transformer: Any, folder: ModelFolder, openvino: Any) -> Any:
@@ -95,7 +77,3 @@ def _trace(transformer: Any, folder: ModelFolder, openvino: Any) -> Any:
     warnings.simplefilter("ignore")
     with torch.no_grad():
         return openvino.convert_model(HiddenState().eval(), example_input=example)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,10 +7,7 @@ beside and renamed, so that it is whole or not there. Whoever builds holds the m
 from __future__ import annotations
 
 import logging
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -19,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kbjobs.embedding.convert import EXIT_NOT_CONVERTIBLE, IR_FILE, REFERENCE_FILE, WAYS
+from kbjobs.embedding.convert import IR_FILE, REFERENCE_FILE, WAYS, ConversionService, NotConvertible
 from kbjobs.embedding.engines import check_runnable, has_openvino, has_torch, why_not_built
 from kbjobs.embedding.identity import file_hash
 from kbjobs.embedding.model_folder import ModelFolder
@@ -31,14 +28,21 @@ from kbjobs.embedding.sentence_transformers_engine import OFFLINE_ENVIRONMENT
 from kbjobs.embedding.token_embedder import TokenEmbedder
 from kbjobs.errors import KbjobsError
 from kbjobs.store.atomic_file import read_json, write_json
+from kbjobs.system.child_process import ChildError, ChildLost, ChildProcess, Limits, Program
 
 log = logging.getLogger(__name__)
 
 _FORMAT = 2  # 2: weights in fp16, half the memory; the parity check covers it
 _MANIFEST = "manifest.json"
 _BUILDING = ".building-"
-_LONGEST_CONVERSION = 1800.0  # seconds; a large model on a slow disk takes one minute
+_LIMITS = Limits(wait=1800.0)  # a large model on a slow disk takes one minute
 _SENTENCE_TRANSFORMERS = "sentence-transformers"
+_CONVERSION = Program(
+    f"{ConversionService.__module__}:{ConversionService.__name__}",
+    memory=None,
+    variables=tuple(OFFLINE_ENVIRONMENT.items()),
+    is_heard=True,
+)
 
 
 class NotConvertibleError(KbjobsError):
@@ -135,7 +139,7 @@ def _make_ir(folder: ModelFolder, building: Path, by_torch: bool) -> str | None:
         if not _is_open(way, folder):
             continue
         try:
-            _run_conversion(folder, building, ["--ir", way, *["--reference"] * (way == "torch")])
+            _run_conversion(folder, building, way, has_reference=way == "torch")
         except NotConvertibleError as error:
             log.warning("%s has no OpenVINO model by way of %s: %s", folder.name, way, error.message)
             reason = error
@@ -176,7 +180,7 @@ def _make_reference(folder: ModelFolder, weights: str, building: Path, way: str 
         return _SENTENCE_TRANSFORMERS, 0.0
     if way != "graph" and has_torch() and folder.has_safetensors:
         if way != "torch":
-            _run_conversion(folder, building, ["--reference"])
+            _run_conversion(folder, building, None, has_reference=True)
         return _SENTENCE_TRANSFORMERS, 0.0
     embedder: TokenEmbedder
     if folder.onnx is not None:
@@ -190,46 +194,19 @@ def _make_reference(folder: ModelFolder, weights: str, building: Path, way: str 
     return embedder.engine, seconds
 
 
-def _run_conversion(folder: ModelFolder, building: Path, steps: list[str]) -> None:
-    command = [sys.executable, "-m", "kbjobs.embedding.convert", folder.name, str(folder.path), str(building)]
-    command += steps
-    log.info("preparing %s for this machine, which happens once: %s", folder.name, " ".join(steps))
-    home = str(Path(__file__).resolve().parents[2])
-    search_path = os.pathsep.join(part for part in (home, os.environ.get("PYTHONPATH")) if part)
-    # The pipe on its standard input tells the child when this process is gone.
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env={**os.environ, **OFFLINE_ENVIRONMENT, "PYTHONPATH": search_path},
-        text=True,
-        errors="replace",
-    ) as process:
-        try:
-            code, messages = _wait(process)
-        except BaseException:
-            process.kill()
-            raise
-    if code == 0:
-        return
-    last_lines = "\n".join(messages.strip().splitlines()[-5:])
-    if code == EXIT_NOT_CONVERTIBLE:
-        raise NotConvertibleError(last_lines)
-    raise KbjobsError(f"converting {folder.name} failed with exit code {code}: {last_lines}")
-
-
-def _wait(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Read the error messages to their end, without closing the child's standard input before."""
-    import threading
-
-    timer = threading.Timer(_LONGEST_CONVERSION, process.kill)
-    timer.start()
+def _run_conversion(folder: ModelFolder, building: Path, way: str | None, has_reference: bool) -> None:
+    log.info("preparing %s for this machine, which happens once: %s", folder.name, way or "reference vectors")
+    child = ChildProcess(_CONVERSION, "the process that converts it")
     try:
-        messages = process.stderr.read() if process.stderr else ""
-        return process.wait(), messages
+        child.ask("convert", folder.name, folder.path, building, way, has_reference, limits=_LIMITS)
+    except ChildError as error:
+        if error.kind == NotConvertible.__name__:
+            raise NotConvertibleError(error.message) from error
+        raise KbjobsError(f"converting {folder.name} failed: {error}") from error
+    except ChildLost as loss:
+        raise KbjobsError(f"converting {folder.name} failed: {loss.reason}") from loss
     finally:
-        timer.cancel()
+        child.stop()
 
 
 def _made_for(folder: ModelFolder, weights: str) -> dict[str, object]:

@@ -129,7 +129,7 @@ class Changes:
             self._shares = choose_sample(changed, self._options.sample)
             chosen = [file for file in changed if file.key in self._shares]
         size = sum(file.size for file in chosen)
-        for batch, outcomes in read_all(self._reader(), self._batch(chosen), size >= MUCH):
+        for batch, outcomes in read_all(self._reader(), self._batch(chosen), size >= MUCH, self._context.check):
             yield [outcome for outcome in outcomes if isinstance(outcome, Read)]
             self._done += len(batch)
             for outcome in outcomes:
@@ -162,7 +162,8 @@ class Changes:
 
     def _reader(self) -> Reader:
         describes, keeps_text = self._options.describes, self._options.keeps_text
-        return Reader(self._source.id, self._source.base_url, self._titles.site, describes, keeps_text)
+        patience = self._context.settings.number("document_seconds")
+        return Reader(self._source.id, self._source.base_url, self._titles.site, describes, keeps_text, patience)
 
     def _batch(self, files: Sequence[FoundFile]) -> Iterator[list[Task]]:
         for start in range(0, len(files), READ_BATCH):
@@ -186,14 +187,15 @@ class Changes:
         failures, nameless = len(self._scan.failed), self._nameless
         seen: set[str] = set()
         try:
-            with ZimFile(archive.path) as zim:
+            with ZimFile(archive.path, check=self._context.check) as zim:
                 entries = zim.header.article_count or zim.header.entry_count
                 self._total += entries
                 if self._options.sample is not None:
                     self._share = max(1.0, zim.header.all_entry_count / self._options.sample)
                 self._titles.learn(archive.key, lambda: sample_archive(zim))
                 batches = self._batch_entries(archive, zim, signature, seen)
-                for _, outcomes in read_all(self._reader(), batches, entries >= MANY and not is_partial):
+                is_large = entries >= MANY and not is_partial
+                for _, outcomes in read_all(self._reader(), batches, is_large, self._context.check):
                     read = self._choose(outcomes, seen)
                     self._on_progress(self._done, max(self._total, self._done))
                     if read:

@@ -1,6 +1,6 @@
 """Reading one document after the other: what a reader is given and what it gives back.
 
-The same reader works in this process and in others (:mod:`kbjobs.scanning.reading_pool`).
+It works in processes of their own (:mod:`kbjobs.scanning.reading_pool`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from kbjobs.content.document import Document, EmptyDocument, UnreadableDocument
 from kbjobs.content.files import FoundFile
 from kbjobs.content.metadata import Metadata, read_metadata
-from kbjobs.content.reading import Addresses, extract_page, make_document, read_document
+from kbjobs.content.reading import DOCUMENT_SECONDS, Addresses, extract_page, make_document, most_seconds, read_document
 from kbjobs.content.titles import SiteTitles
 
 SETTLED_NS = 2_000_000_000
@@ -66,7 +66,7 @@ class Reader:
     """Reads the documents of a source.
 
     ``titles`` are what its pages repeat in theirs; ``describes`` says whether metadata are wanted, ``keeps_text``
-    whether the text is, once they are read.
+    whether the text is, once they are read; ``patience`` is the setting ``document_seconds``.
     """
 
     source_id: str
@@ -74,6 +74,11 @@ class Reader:
     titles: SiteTitles
     describes: bool
     keeps_text: bool
+    patience: float = DOCUMENT_SECONDS
+
+    def seconds(self, task: Task) -> float:
+        """Most processor time that reading the document may take."""
+        return most_seconds(len(task.data) if isinstance(task, Entry) else task.size, self.patience)
 
     def read(self, task: Task) -> Read | Unread:
         """The document of a file or an entry, or why there is none."""

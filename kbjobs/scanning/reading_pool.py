@@ -1,22 +1,17 @@
-"""Several documents read at once, each process with a batch of its own; given back in the order in which they came."""
+"""Documents are read in processes of their own, several at once, and given back in the order in which they came."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import pickle
-import signal
-import subprocess
-import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from queue import SimpleQueue
 
 from kbjobs.embedding.cores import count_usable_cores
 from kbjobs.errors import KbjobsError
-from kbjobs.scanning import reading_child
 from kbjobs.scanning.reading import Read, Reader, Task, Unread
+from kbjobs.system.child_process import LOOK, ChildError, ChildLost, ChildProcess, Limits, Program
+from kbjobs.system.child_service import limit_time
 
 MOST_PROCESSES = 8
 """One process writes what all others read: more than so many wait for it."""
@@ -27,122 +22,109 @@ MOST_LOSSES = 10
 Outcomes = list[Read | Unread]
 
 
-def read_all(reader: Reader, batches: Iterable[list[Task]], is_large: bool) -> Iterator[tuple[list[Task], Outcomes]]:
+def read_all(
+    reader: Reader, batches: Iterable[list[Task]], is_large: bool, check: Callable[[], None]
+) -> Iterator[tuple[list[Task], Outcomes]]:
     """Read batches of tasks; each comes with its outcomes, in order.
 
-    A process is started for each core where there is much to read: ``is_large`` says so. A document whose reading
-    crashes or hangs costs its process, and is named among the outcomes.
+    A process is started for each core where there is much to read, as ``is_large`` says, else one. A document whose
+    reading crashes, or takes more time than it may, costs its process, and is named among the outcomes.
+
+    What ``check`` raises ends the reading, also in the middle of a document.
     """
-    processes = min(count_usable_cores(), MOST_PROCESSES)
-    if not is_large or processes == 1:
-        for batch in batches:
-            yield batch, [reader.read(task) for task in batch]
-        return
+    processes = min(count_usable_cores(), MOST_PROCESSES) if is_large else 1
+    # One batch more than there are processes: each has its next one at once. Where there is little to read none is made
+    # before the one before it was given: whoever makes them may count.
+    ahead = processes if is_large else 0
     waiting: deque[tuple[list[Task], Future[Outcomes]]] = deque()
-    children: SimpleQueue[_Child] = SimpleQueue()
-    started = [_Child(reader) for _ in range(processes)]
-    for child in started:
-        children.put(child)
+    idle: SimpleQueue[_BatchReader] = SimpleQueue()
+    started = [_BatchReader(reader) for _ in range(processes)]
+    for one in started:
+        idle.put(one)
 
     def read(batch: list[Task]) -> Outcomes:
-        child = children.get()
+        one = idle.get()
         try:
-            return child.read(batch)
+            return one.read(batch)
         finally:
-            children.put(child)
+            idle.put(one)
+
+    def take() -> tuple[list[Task], Outcomes]:
+        batch, future = waiting.popleft()
+        while not wait([future], LOOK).done:
+            check()
+        return batch, future.result()
 
     pool = ThreadPoolExecutor(processes, "reading")
     try:
         for batch in batches:
             waiting.append((batch, pool.submit(read, batch)))
-            # One batch more than there are processes: each has its next one at once.
-            if len(waiting) > processes:
-                done, future = waiting.popleft()
-                yield done, future.result()
+            if len(waiting) > ahead:
+                yield take()
         while waiting:
-            done, future = waiting.popleft()
-            yield done, future.result()
+            yield take()
     finally:
-        for child in started:  # first, so that no thread waits for an answer that nobody wants
-            child.stop()
+        for one in started:  # first, so that no thread waits for an answer that nobody wants
+            one.stop()
         pool.shutdown(cancel_futures=True)
 
 
-class _Child:
-    """A reading process, started when it is first needed and anew when it is gone."""
+class ReadingService:
+    """What runs in the process: reads a batch, one document after the other."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._process: subprocess.Popen[bytes] | None = None
-        self._losses = 0
+
+    def read(self, batch: Sequence[Task]) -> Iterator[Read | Unread]:
+        """The outcome of each, or this process ends by the time that it takes."""
+        for task in batch:
+            limit_time(self._reader.seconds(task))
+            yield self._reader.read(task)
+
+
+class _BatchReader:
+    """Reads batches in a process, whatever becomes of that."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        service = f"{ReadingService.__module__}:{ReadingService.__name__}"
+        self._child = ChildProcess(Program(service, (reader,)), "its reader")
+        self._losses = 0  # in a row
         self._is_stopped = False
 
     def read(self, batch: list[Task]) -> Outcomes:
-        """The outcomes of a batch; where that ends the process, of one task after the other."""
-        try:
-            return self._ask(batch)
-        except (OSError, EOFError, pickle.UnpicklingError):
-            self._end()
+        """The outcomes of a batch."""
         outcomes: Outcomes = []
-        for task in batch:
+        is_second_try = False
+        while len(outcomes) < len(batch):
+            tasks = batch[len(outcomes) :]
+            limits = Limits(max(map(self._reader.seconds, tasks)))
             try:
-                outcomes += self._ask([task])
-                self._losses = 0
-            except (OSError, EOFError, pickle.UnpicklingError) as error:
-                reason = self._end()
+                for outcome in self._child.stream("read", tasks, limits=limits):
+                    outcomes.append(outcome)
+                    self._losses, is_second_try = 0, False
+            except (ChildError, ChildLost) as error:
+                loss = error if isinstance(error, ChildLost) else ChildLost(f"its reader failed: {error}")
+                if len(outcomes) == len(batch):
+                    break
+                task = batch[len(outcomes)]
+                # It may have been ended from outside, for want of memory: the document gets a second try.
+                if not loss.is_late and not is_second_try and not self._is_stopped:
+                    is_second_try = True
+                    continue
+                is_second_try = False
                 self._losses += 1
                 if self._is_stopped or self._losses > MOST_LOSSES:
                     raise KbjobsError(
-                        f"the process that reads documents ended {self._losses} times in a row: {reason}",
+                        f"the process that reads documents ended {self._losses} times in a row: {loss.reason}",
                         "Check that enough memory is free; the job's log shows what was read last.",
-                    ) from error
+                    ) from loss
+                seconds = self._reader.seconds(task)
+                reason = f"reading it takes more than {seconds:.0f} s" if loss.is_late else loss.reason
                 outcomes.append(Unread(task.key, reason))
         return outcomes
 
     def stop(self) -> None:
         """End the process, whatever it does."""
         self._is_stopped = True
-        self._end()
-
-    def _ask(self, batch: list[Task]) -> Outcomes:
-        if self._process is None:
-            self._start()
-        process = self._process
-        if process is None or process.stdin is None or process.stdout is None:
-            raise EOFError
-        pickle.dump(batch, process.stdin, protocol=pickle.HIGHEST_PROTOCOL)
-        process.stdin.flush()
-        outcomes: Outcomes = pickle.load(process.stdout)  # noqa: S301 — from our own process
-        return outcomes
-
-    def _start(self) -> None:
-        if self._is_stopped:
-            return
-        # With -P: the code of this version, and no module from the folder the caller is in.
-        program = f"import sys; sys.path[:] = sys.argv[1:]; from {reading_child.__name__} import main; main()"
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", program, *sys.path],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
-        )
-        if self._process.stdin is not None:
-            pickle.dump(self._reader, self._process.stdin)
-
-    def _end(self) -> str:
-        """End the process, if it has not ended; say why it has."""
-        process, self._process = self._process, None
-        if process is None:
-            return "its reader could not be started"
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(0 if self._is_stopped else 1)
-        process.kill()
-        code = process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-        if -code == signal.SIGPROF:
-            return f"reading it took more than {reading_child.SECONDS} s"
-        return f"its reader crashed ({signal.strsignal(-code)})" if code < 0 else f"its reader ended (exit code {code})"
+        self._child.stop()

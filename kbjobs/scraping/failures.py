@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import httpx
 
-from kbjobs.scraping.guard import PrivateAddressError
+from kbjobs.net.addresses import PrivateAddressError
 from kbjobs.scraping.web_urls import without_password
 
 

@@ -14,9 +14,11 @@ from typing import Any, Self
 
 import httpx
 
+from kbjobs.net.addresses import PrivateAddressError
 from kbjobs.scraping.failures import FetchError, explain
-from kbjobs.scraping.guard import Guard, PrivateAddressError
+from kbjobs.scraping.guard import Guard
 from kbjobs.scraping.pacing import Pace
+from kbjobs.scraping.parsing import Parser
 from kbjobs.scraping.transport import make_transport
 from kbjobs.scraping.unpacking import ENCODINGS, BombError, Unpacker
 from kbjobs.scraping.web_urls import host_of, is_web_url
@@ -89,6 +91,7 @@ class Fetcher:
         pace: how often a host may be asked; as often as it comes if not given.
         proxy: URL of an HTTP or SOCKS proxy.
         limits: of time.
+        parser: what answers are read with, which ends with this.
         ssl_context: whom to trust; the authorities of certifi if not given.
     Raises:
         ValueError: the proxy is no URL of a known kind.
@@ -102,6 +105,7 @@ class Fetcher:
         *,
         proxy: str | None = None,
         limits: Limits | None = None,
+        parser: Parser | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         # httpx tells of every request, with the whole URL, which may carry a password.
@@ -109,6 +113,7 @@ class Fetcher:
         self.user_agent = user_agent
         self.pace = pace or Pace(0)
         self.limits = limits or Limits()
+        self.parser = parser or Parser()
         self._guard = guard or Guard()
         self._client = httpx.AsyncClient(
             headers={"User-Agent": user_agent, "Accept-Encoding": "gzip, deflate"},
@@ -122,6 +127,7 @@ class Fetcher:
         return self
 
     async def __aexit__(self, *error: Any) -> None:
+        self.parser.stop()
         await self._client.__aexit__(*error)
 
     async def get(

@@ -11,56 +11,15 @@ import asyncio
 import socket
 import time
 from collections.abc import Collection, Iterable
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpcore
 
-# IANA has given out nothing else of IPv6 as global unicast (RFC 4291, 2.4; registry ipv6-address-space).
-GLOBAL_UNICAST = IPv6Network("2000::/3")
-# An IPv4 address in its last 32 bits: NAT64 (RFC 6052). Its local-use prefix 64:ff9b:1::/48 (RFC 8215) is private.
-NAT64 = IPv6Network("64:ff9b::/96")
+from kbjobs.net.addresses import PrivateAddressError, is_private, is_private_name
+
 MOST_ADDRESSES = 4
 """How many addresses of a name are tried; they share the time for connecting."""
-
-
-class PrivateAddressError(Exception):
-    """A host is at an address that is not of the public internet."""
-
-    def __init__(self, host: str, address: str) -> None:
-        super().__init__(host, address)
-        self.host = host
-        self.address = address
-
-
-def is_private(address: str) -> bool:
-    """Whether an IP address is anything but a public one of a single host: private, loopback, shared, multicast …
-
-    An IPv6 address that carries an IPv4 one (mapped, 6to4, NAT64) is what that is.
-
-    Args:
-        address: of either version, as text; an IPv6 one may have a scope.
-    Raises:
-        ValueError: it is none.
-    """
-    parsed = ip_address(address)
-    if isinstance(parsed, IPv6Address):
-        carried = parsed.ipv4_mapped or parsed.sixtofour
-        if parsed in NAT64:
-            carried = IPv4Address(int(parsed) & 0xFFFF_FFFF)
-        if carried is None:
-            return parsed not in GLOBAL_UNICAST or not parsed.is_global
-        parsed = carried
-    return not parsed.is_global or parsed.is_multicast or parsed.is_reserved
-
-
-def is_private_name(host: str) -> bool:
-    """Whether a host is a private address as it is written, or ``localhost`` (RFC 6761, 6.3); nothing is looked up."""
-    try:
-        return is_private(host.strip("[]"))
-    except ValueError:
-        return host.rstrip(".").rpartition(".")[2].lower() == "localhost"
 
 
 async def look_up(host: str, port: int) -> list[str]:

@@ -8,21 +8,40 @@ from urllib.parse import urljoin
 
 from selectolax.lexbor import LexborHTMLParser
 
-from kbjobs.content.nesting import TooDeeplyNested, refuse_deep_nesting
-from kbjobs.scraping.addresses import normalise
+from kbjobs.content.nesting import TooDeeplyNested, prepare_page
+from kbjobs.scraping.addresses import normalise, site_of
 
 MOST_LINKS = 2_000
 """Most links of one page that are followed."""
 
+REDIRECTING = 1.0
+"""Seconds of a meta refresh up to which it is a redirect; a longer one is a link."""
+
+_ROBOT = "kbjobs"
+_REFRESH = re.compile(
+    r"\s*([0-9]{1,6})(?:\.[0-9]*)?\s*[;,]\s*(?:url\s*=\s*)?(['\"]?)(.{1,2000})", re.IGNORECASE | re.DOTALL
+)
 _ASSETS = (("img", "src"), ("source", "src"), ("video", "poster"), ("input", "src"))
 _IN_STYLE = re.compile(r"""url\(\s*["']?([^"')\s]{1,2000})|@import\s+["']([^"']{1,2000})""", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What robots may do with a page."""
+
+    may_follow: bool = True
+    may_keep: bool = True
+
+
+EVERYTHING = Rules()
 
 
 @dataclass(frozen=True, slots=True)
 class PageLinks:
     """The addresses of a page, in one form and each once: ``links``, ``assets`` (pictures and styles), ``canonical``.
 
-    ``may_follow`` and ``may_keep`` are what its robots meta allows.
+    ``may_follow`` and ``may_keep`` are what its robots meta and its X-Robots-Tag allow; ``moved_to`` is where it sends
+    its readers at once.
     """
 
     links: tuple[str, ...] = ()
@@ -30,32 +49,58 @@ class PageLinks:
     canonical: str = ""
     may_follow: bool = True
     may_keep: bool = True
+    moved_to: str = ""
 
 
-def read_links(page: str, url: str) -> PageLinks:
-    """The addresses of an HTML page that was found at ``url``. Of one that is nested too deeply there are none."""
-    data = page.encode("utf-8", "replace")
+def read_rules(tokens: str) -> Rules:
+    """What a robots meta says, as ``noindex, nofollow``."""
+    words = set(re.split(r"[\s,]+", tokens.lower()))
+    return Rules(not words & {"nofollow", "none"}, not words & {"noindex", "none"})
+
+
+def read_robots_tag(value: str) -> Rules:
+    """What an X-Robots-Tag says to us: ``noindex`` to all, ``otherbot: noindex`` to another (Google, robots meta tag
+    specifications)."""
+    said = []
+    robot = ""
+    for part in value.split(","):
+        name, mark, rest = part.strip().partition(":")
+        if mark and not re.match(r"unavailable_after|max-", name, re.IGNORECASE):
+            robot, part = name.strip().lower(), rest
+        if robot in ("", _ROBOT):
+            said.append(part)
+    return read_rules(",".join(said))
+
+
+def read_links(page: str, url: str, header: Rules = EVERYTHING) -> PageLinks:
+    """The addresses of an HTML page that was found at ``url``. Of one that is nested too deeply there are none.
+
+    ``header`` is what its X-Robots-Tag allows.
+    """
     try:
-        refuse_deep_nesting(data)
+        data = prepare_page(page.encode("utf-8", "replace"))
     except TooDeeplyNested:
-        return PageLinks()
+        return PageLinks(may_follow=header.may_follow, may_keep=header.may_keep)
     tree = LexborHTMLParser(data)
     base = find_base(tree, url)
-    rules = " ".join(
-        (node.attributes.get("content") or "").lower() for node in tree.css("meta[name=robots i], meta[name=kbjobs i]")
+    rules = read_rules(
+        ",".join(node.attributes.get("content") or "" for node in tree.css("meta[name=robots i], meta[name=kbjobs i]"))
     )
     canonical = ""
     if (node := tree.css_first("link[rel~=canonical i][href]")) is not None:
         canonical = normalise(node.attributes.get("href") or "", base) or ""
-    links: dict[str, None] = {}
-    for node in tree.css("a[href], area[href], frame[src], link[rel~=next i][href]"):
+    seconds, target = _read_refresh(tree, base)
+    links: dict[str, None] = {} if not target else {target: None}
+    for node in tree.css("a[href], area[href], frame[src], iframe[src], link[rel~=next i][href]"):
         attributes = node.attributes
         if "nofollow" in (attributes.get("rel") or "").lower():
             continue
-        if found := normalise(attributes.get("href") or attributes.get("src") or "", base):
-            links[found] = None
-            if len(links) == MOST_LINKS:
-                break
+        found = normalise(attributes.get("href") or attributes.get("src") or "", base)
+        if not found or (node.tag == "iframe" and site_of(found) != site_of(url)):
+            continue
+        links[found] = None
+        if len(links) == MOST_LINKS:
+            break
     assets: dict[str, None] = {}
     for tag, name in _ASSETS:
         for node in tree.css(f"{tag}[{name}]"):
@@ -64,9 +109,23 @@ def read_links(page: str, url: str) -> PageLinks:
     for node in tree.css("link[rel~=stylesheet i][href]"):
         if found := normalise(node.attributes.get("href") or "", base):
             assets[found] = None
-    may_follow = "nofollow" not in rules and "none" not in rules.split()
-    may_keep = "noindex" not in rules and "none" not in rules.split()
-    return PageLinks(tuple(links), tuple(assets)[:MOST_LINKS], canonical, may_follow, may_keep)
+    return PageLinks(
+        tuple(links),
+        tuple(assets)[:MOST_LINKS],
+        canonical,
+        header.may_follow and rules.may_follow,
+        header.may_keep and rules.may_keep,
+        target if seconds <= REDIRECTING else "",
+    )
+
+
+def _read_refresh(tree: LexborHTMLParser, base: str) -> tuple[float, str]:
+    """After how many seconds a page sends its readers elsewhere, and where to; '' where it does not."""
+    for node in tree.css("meta[http-equiv=refresh i][content]"):
+        if found := _REFRESH.match(node.attributes.get("content") or ""):
+            address = found[3].partition(found[2])[0] if found[2] else found[3]
+            return float(found[1]), normalise(address.strip(), base) or ""
+    return 0.0, ""
 
 
 def read_style_links(style: str, url: str) -> tuple[str, ...]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import re
 from urllib.parse import urlsplit
 
 from protego import Protego
 
 from kbjobs.scraping.failures import FetchError
 from kbjobs.scraping.fetching import Fetcher, Reply
+from kbjobs.scraping.parsing import ParseError
 from kbjobs.scraping.web_urls import is_web_url
 
 MOST_BYTES = 512 * 1024
@@ -17,6 +19,13 @@ LONGEST_CRAWL_DELAY = 60.0
 """Seconds. A site that asks for more would take days; mostly it means milliseconds or an empty site."""
 MOST_RULES = 2_000_000
 """Robots named times rules given: as many may be held, if all the rules are for all the robots."""
+_LINE = re.compile(
+    r"\s*(?:(?P<agent>user[- ]?agent)|(?P<rule>allow|dis+al+ow|diasllow|disallaw)|(?P<delay>crawl[- ]delay)"
+    r"|(?P<sitemap>site-?maps?))(?:\s*:\s*|\s+|\s*\Z)(?P<value>.*)",
+    re.IGNORECASE,
+)
+"""A line that says something, also where the colon is missing; the misspellings are those that Protego knows."""
+_TOKEN = re.compile(r"[A-Za-z_-]+")  # RFC 9309, 2.2.1
 BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
@@ -39,7 +48,7 @@ class Robots:
         """Empty, or what of the file is not followed as it stands there."""
         # The product token comes first and is all that counts (RFC 9309, 2.2.1); a comment may name other robots.
         self._agent = user_agent.partition("/")[0].strip()
-        self._rules = Protego.parse(text)
+        self._rules = Protego.parse(write_plainly(text))
         asked = self._rules.crawl_delay(self._agent) or 0.0
         self.crawl_delay = min(asked, LONGEST_CRAWL_DELAY)
         """Seconds between two requests that the site asks for; 0 where it asks for none."""
@@ -75,7 +84,13 @@ async def fetch_robots(fetcher: Fetcher, url: str) -> Robots:
     text = decode_robots(reply)
     if count_rules(text) > MOST_RULES:
         return Robots("", fetcher.user_agent, f"robots.txt cannot be read: {place} has too many rules")
-    return Robots(text, fetcher.user_agent)
+    try:
+        robots: Robots = await fetcher.parser.ask("robots", text, fetcher.user_agent, size=len(text))
+    except ParseError as error:
+        return Robots(
+            "", fetcher.user_agent, f"robots.txt cannot be read: {place}: {error}", "robots.txt cannot be read"
+        )
+    return robots
 
 
 def decode_robots(reply: Reply) -> str:
@@ -86,6 +101,36 @@ def decode_robots(reply: Reply) -> str:
         # It was cut, and half of a rule may be the rule "everything".
         text = text.rpartition("\n")[0]
     return "" if text.lstrip().startswith("<") else text
+
+
+def write_plainly(text: str) -> str:
+    """A robots.txt in the form in which Protego reads it as RFC 9309 wants it read.
+
+    What is no rule does not end a group (2.2): Crawl-delay, which comes from outside the standard, gets groups of its
+    own at the end. A robot is named by its product token alone: ``Foo Bar`` and ``Foo/1.0`` name Foo (2.2.1).
+    """
+    lines: list[str] = []
+    delays: list[str] = []
+    agents: list[str] = []
+    has_rules = False
+    for line in text.splitlines():
+        found = _LINE.match(line.partition("#")[0].rstrip())
+        if found is None:
+            continue
+        value = found["value"]
+        if found["agent"]:
+            agents, has_rules = [] if has_rules else agents, False
+            token = _TOKEN.match(value)
+            agents.append("*" if value.startswith("*") else token[0] if token else "-")  # "-" names nobody
+            lines.append(f"User-agent: {agents[-1]}")
+        elif found["rule"]:
+            has_rules = True
+            lines.append(f"{'Allow' if found['rule'].lower() == 'allow' else 'Disallow'}: {value}")
+        elif found["delay"]:
+            delays += [*(f"User-agent: {agent}" for agent in agents), f"Crawl-delay: {value}"]
+        else:
+            lines.append(f"Sitemap: {value}")
+    return "\n".join([*lines, *delays])
 
 
 def count_rules(text: str) -> int:

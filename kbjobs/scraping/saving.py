@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from selectolax.lexbor import LexborHTMLParser
 
-from kbjobs.content.nesting import TooDeeplyNested, refuse_deep_nesting
+from kbjobs.content.nesting import TooDeeplyNested, prepare_page
 from kbjobs.scraping.addresses import normalise, site_of
 from kbjobs.scraping.links import find_base
 from kbjobs.store.sources import RESERVED
@@ -136,12 +136,10 @@ def relink(text: str, file: str, files: Mapping[str, str]) -> str:
 
 def _parse(text: str) -> LexborHTMLParser | None:
     """The tree of a page; None where it is nested too deeply to be read."""
-    data = text.encode("utf-8", "replace")
     try:
-        refuse_deep_nesting(data)
+        return LexborHTMLParser(prepare_page(text.encode("utf-8", "replace")))
     except TooDeeplyNested:
         return None
-    return LexborHTMLParser(data)
 
 
 def _find_canonical(text: str) -> str:

@@ -20,8 +20,9 @@ from kbjobs.scraping.guard import Guard, find_private_hosts
 from kbjobs.scraping.mediawiki.finding import Wiki
 from kbjobs.scraping.mediawiki.scraping import crawl_wiki, find_wiki
 from kbjobs.scraping.pacing import Pace
+from kbjobs.scraping.parsing import ParseError, Parser
 from kbjobs.scraping.robots import Robots, fetch_robots
-from kbjobs.scraping.saving import relink, save
+from kbjobs.scraping.saving import save
 from kbjobs.scraping.sitemaps import find_urls
 from kbjobs.scraping.waiting import watched
 from kbjobs.store.clocks import now_text
@@ -90,6 +91,7 @@ def scrape_site(context: Context, request: Request, remembered: dict[str, Any]) 
         crawl = asyncio.run(
             _with_fetcher(context, request, lambda fetcher: _crawl(context, request, frontier, fetcher))
         )
+        _drop_doubles(context, frontier, crawl)
         removed = _remove_gone(context, frontier, request.allow_delete)
         _relink_pages(context, frontier)
         frontier.end()
@@ -113,7 +115,8 @@ async def _with_fetcher(context: Context, request: Request, work: Callable[[Fetc
             "requests go through a proxy: kbjobs cannot see to it that none reaches a private address, the proxy has to"
         )
     guard = Guard(await find_private_hosts([request.url]))
-    async with Fetcher(agent, guard, Pace(request.options.delay), proxy=proxy or None) as fetcher:
+    parser = Parser(context.settings.number("document_seconds"))
+    async with Fetcher(agent, guard, Pace(request.options.delay), proxy=proxy or None, parser=parser) as fetcher:
         return await work(fetcher)
 
 
@@ -123,7 +126,7 @@ async def _crawl(context: Context, request: Request, frontier: Frontier, fetcher
     )
     if not frontier.fact("sitemap read"):
         context.progress(0, 0, "pages", "reading robots.txt", eta_matters=False)
-        robots = await watched(context, crawl.robots_of(request.url))
+        robots = await watched(context, crawl.visitor.robots_of(request.url))
         if robots.problem:
             raise KbjobsError(robots.problem, NO_SITE if robots.cause else UNREADABLE_ROBOTS)
         if robots.note:
@@ -164,7 +167,7 @@ async def _find_wiki(
         return None
     frontier.set_fact("wiki", {"url": request.url, "api": "" if wiki is None else wiki.api})
     if wiki is None and reply is not None:
-        crawl.take(reply)
+        crawl.visitor.known = reply
     return wiki
 
 
@@ -238,6 +241,29 @@ def _advise(causes: dict[str, int]) -> str:
     return "Check that it opens in a browser; kbjobs logs JOB shows more."
 
 
+def _drop_doubles(context: Context, frontier: Frontier, crawl: Crawl) -> None:
+    """Drop pages that say that they are another page, where both have the same main text."""
+    doubles = frontier.doubles()
+    if not doubles:
+        return
+    pages = context.source.pages
+    parser = Parser(context.settings.number("document_seconds"))
+    try:
+        for double in doubles:
+            paths = pages / double.file, pages / double.canonical_file
+            try:
+                size = sum(path.stat().st_size for path in paths)
+                is_same = parser.ask_now("have_same_text", *paths, size=size, check=context.check)
+            except (ParseError, FileNotFoundError) as error:
+                context.log.warning("%s is kept beside %s: %s", double.file, double.canonical, error)
+                continue
+            if is_same:
+                frontier.drop_double(double)
+                crawl.tally.saved = max(0, crawl.tally.saved - 1)
+    finally:
+        parser.stop()
+
+
 def _remove_gone(context: Context, frontier: Frontier, allow_delete: bool) -> int:
     """Remove the files of addresses that are no longer there; raises KbjobsError where they are too many."""
     gone = frontier.gone()
@@ -258,6 +284,15 @@ def _remove_gone(context: Context, frontier: Frontier, allow_delete: bool) -> in
 def _relink_pages(context: Context, frontier: Frontier) -> None:
     """Let the links of pages lead to the files of others."""
     files = dict(frontier.files())
+    parser = Parser(context.settings.number("document_seconds"))
+    try:
+        parser.ask_now("use_files", files, size=0, check=context.check)
+        _relink_files(context, parser, files)
+    finally:
+        parser.stop()
+
+
+def _relink_files(context: Context, parser: Parser, files: dict[str, str]) -> None:
     for number, file in enumerate(files.values()):
         if number % 50 == 0:
             context.progress(number, len(files), "pages", "linking pages to each other", (0.98, 1.0), eta_matters=False)
@@ -268,7 +303,12 @@ def _relink_pages(context: Context, frontier: Frontier) -> None:
             text = path.read_bytes().decode("utf-8", "replace")
         except FileNotFoundError:  # taken away by somebody; the next run fetches it again
             continue
-        linked = relink(text, file, files)
+        try:
+            linked = parser.ask_now("relink", text, file, size=len(text), check=context.check)
+        except ParseError as error:
+            context.log.warning("the links of %s still lead to the web: %s", file, error)
+            parser.ask_now("use_files", files, size=0, check=context.check)  # of the next process
+            continue
         if linked != text:
             save(path, linked.encode("utf-8", "replace"))
             crash_point("scrape.linked")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -136,8 +135,8 @@ async def _fetch_sitemap(fetcher: Fetcher, url: str, may_ask: Callable[[str], bo
         reply = await fetcher.get(url, is_allowed=may_ask, most=MOST_BYTES)
         if reply.status != 200:
             raise ValueError(f"the server answers {reply.status}")
-        # Fifty megabytes of XML take a second, in which other requests go on.
-        return await asyncio.to_thread(read_sitemap, reply.body)
+        sitemap: Sitemap = await fetcher.parser.ask("sitemap", reply.body, size=len(reply.body))
+        return sitemap
     except FetchError as error:
         problems.append(f"A sitemap cannot be read: {error.message}")
     except ValueError as error:

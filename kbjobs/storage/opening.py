@@ -18,6 +18,7 @@ from kbjobs.errors import UsageError
 from kbjobs.settings import Home, Settings
 from kbjobs.storage.bucket import Bucket
 from kbjobs.storage.folder import FolderBucket
+from kbjobs.storage.web import WebBucket
 
 SCHEMES = ("file", "s3", "gs", "az", "https", "http")
 RETRIES = {"max_retries": 4, "retry_timeout": timedelta(seconds=60)}
@@ -88,6 +89,8 @@ def open_bucket(home: Home, settings: Settings, address: Address) -> Bucket:
     """Open the store at an address. Nothing is asked of it yet."""
     if address.path is not None:
         return FolderBucket(address.path)
+    if not address.is_writable:
+        return WebBucket(address.url)
     from obstore.store import from_url
 
     from kbjobs.storage.remote import RemoteBucket
@@ -98,7 +101,7 @@ def open_bucket(home: Home, settings: Settings, address: Address) -> Bucket:
     is_anonymous = not secret and not settings.integer("cloud.instance_credentials")
     if address.scheme == "s3":
         config |= _place_of_s3(home, settings)
-    if is_anonymous and not address.scheme.startswith("http"):
+    if is_anonymous:
         config["skip_signature"] = "true"
     endpoint = urlsplit(config.get("endpoint") or address.url)
     if endpoint.scheme == "http":
@@ -108,9 +111,7 @@ def open_bucket(home: Home, settings: Settings, address: Address) -> Bucket:
                 "Give an address that begins with https:.",
             )
         client["allow_http"] = True
-    options: dict[str, Any] = {"client_options": client, "retry_config": RETRIES}
-    if not address.scheme.startswith("http"):
-        options["config"] = config
+    options: dict[str, Any] = {"client_options": client, "retry_config": RETRIES, "config": config}
     store = from_url(address.url, **options)
     return RemoteBucket(address.url, store, secret, tell_credentials(address.scheme))
 

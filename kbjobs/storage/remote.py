@@ -1,4 +1,4 @@
-"""A store that obstore reaches: S3 and what speaks like it, Google Cloud Storage, Azure, and web servers to read from.
+"""A store that obstore reaches: S3 and what speaks like it, Google Cloud Storage, Azure.
 
 Facts of obstore 0.12: a create whose reply was lost is repeated and answers that the object is there, though it is our
 own; a write above 5 MiB goes in several parts, which a kill leaves behind and obstore cannot list, so that none is

@@ -22,6 +22,7 @@ QUEUED, SAVED, SAME, SKIPPED, FAILED, GONE = "queued", "saved", "same", "skipped
 """What an address is: to be fetched; a file; another address's page; no page, or not to be fetched; not to be had; no
 longer there."""
 
+_CANONICAL = "canonical "  # begins the name of a fact: by an id, the address that its page says is its own
 LISTED = "listed"
 """The cause of a wiki's page that is queued because the wiki lists it."""
 
@@ -59,7 +60,10 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What came of an address: its state, why, and what is to be known when it is fetched again."""
+    """What came of an address: its state, why, and what is to be known when it is fetched again.
+
+    ``canonical`` is the address that the page says is its own, '' for none or this one.
+    """
 
     id: int
     state: str
@@ -68,6 +72,17 @@ class Fetched:
     etag: str = ""
     last_modified: str = ""
     body_hash: str = ""
+    canonical: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Double:
+    """A page that says it is another's, which was saved too: their ids, addresses and files."""
+
+    id: int
+    file: str
+    canonical: str
+    canonical_file: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +95,11 @@ class Counts:
     def of(self, state: str) -> int:
         """How many are in a state."""
         return self.states.get(state, 0)
+
+    @property
+    def total(self) -> int:
+        """How many are known."""
+        return sum(self.states.values())
 
 
 _SCHEMA = """
@@ -149,6 +169,7 @@ class Frontier:
                 "UPDATE urls SET state = 'queued', cause = '', tries = 0, retry_at = 0"
                 " WHERE page = 0 OR state <> 'gone'"
             )
+            self._connection.execute("DELETE FROM facts WHERE name LIKE ?", (f"{_CANONICAL}%",))
             self.set_fact("open", True)
 
     def go_on(self) -> None:
@@ -204,6 +225,8 @@ class Frontier:
                 (fetched.state, fetched.cause, fetched.file, fetched.etag, fetched.last_modified, fetched.body_hash,
                  fetched.id),
             )  # fmt: skip
+            if fetched.canonical:
+                self.set_fact(f"{_CANONICAL}{fetched.id}", fetched.canonical)
             self._add(links, depth, False)
             self._add(assets, depth, True)
 
@@ -305,6 +328,26 @@ class Frontier:
             (body_hash, but),
         ).fetchone()
         return None if row is None else str(row[0])
+
+    def doubles(self) -> list[Double]:
+        """Pages that were saved in this run and say that they are another page that was."""
+        claims = self._connection.execute("SELECT name, value FROM facts WHERE name LIKE ?", (f"{_CANONICAL}%",))
+        found = []
+        for name, value in claims.fetchall():
+            row = self._connection.execute(
+                "SELECT page.id, page.file, other.url, other.file FROM urls page, urls other WHERE page.id = ?"
+                " AND other.url = ? AND page.id <> other.id AND page.state = 'saved' AND other.state = 'saved'",
+                (int(name.removeprefix(_CANONICAL)), json.loads(value)),
+            ).fetchone()
+            if row is not None:
+                found.append(Double(*row))
+        return found
+
+    def drop_double(self, double: Double) -> None:
+        """Take a page for the other that it says it is."""
+        self._connection.execute(
+            "UPDATE urls SET state = 'same', cause = ? WHERE id = ?", (f"the same as {double.canonical}", double.id)
+        )
 
     def has_file(self, file: str, but: int) -> bool:
         """Whether another address has a file of that name, in capitals or not."""

@@ -8,17 +8,18 @@ nor ends it by a crash.
 from __future__ import annotations
 
 import contextlib
-import os
-import pickle
-import subprocess
-import sys
-import threading
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kbjobs.vectors import chroma_child
+from kbjobs.system.child_process import ChildError, ChildLost, ChildProcess, Limits, Program
+from kbjobs.vectors.chroma_service import ChromaService
 from kbjobs.vectors.collection import ApartError, Collection, asking, check_directory
+
+LIMITS = Limits(3600.0)
+"""Of an answer of Chroma's: opening and searching a large collection for the first time reads all of it."""
+
+_PROGRAM = Program(f"{ChromaService.__module__}:{ChromaService.__name__}", memory=None, is_heard=True)
 
 
 class _GoneError(ApartError):
@@ -26,60 +27,53 @@ class _GoneError(ApartError):
 
 
 class ChromaProcess:
-    """Opens collections of directories in another process, which is started at once and anew when it is gone.
-
-    To be made and closed in a thread that outlives its use: the process is killed when that thread ends.
-    """
+    """Opens collections of directories in another process, which is started at once and anew when it is gone."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        self._turn = threading.Lock()
+        self._child = ChildProcess(_PROGRAM, "the Chroma process")
         with contextlib.suppress(OSError):  # told when it is used
-            self._process = _start()
+            self._child.start()
+
+    @property
+    def pid(self) -> int | None:
+        """The id of the process, None where there is none now."""
+        return self._child.pid
 
     def open(self, path: Path, create: bool = False) -> Collection:
         """As :func:`kbjobs.vectors.collection.open_directory`."""
         check_directory(path, create)
         ask = asking(path)
-        process, (number, batch) = ask(partial(self._open, path, create))
-        opened = _Opened(self, process, number)
+        number, batch, pid = ask(partial(self._open, path, create))
+        opened = _Opened(self, pid, number)
         return Collection(str(path), opened, batch, ask, opened.close)
 
     def close(self) -> None:
         """End the process. What was written and closed is on the disk."""
-        process, self._process = self._process, None
-        if process is not None:
-            _end(process)
+        self._child.stop()
 
-    def _open(self, path: Path, create: bool) -> tuple[subprocess.Popen[bytes], tuple[int, int]]:
-        with self._turn:
-            if self._process is None:
-                self._process = _start()
-            process = self._process
-        return process, self.ask(process, "open", path, create)
+    def _open(self, path: Path, create: bool) -> tuple[int, int, int | None]:
+        return *self._ask("open", path, create), self.pid
 
-    def ask(self, process: subprocess.Popen[bytes], operation: str, *given: object) -> Any:
+    def ask(self, pid: int | None, operation: str, *given: object) -> Any:
         """What the process answers, if it still is the one that is asked. Raises ApartError."""
-        with self._turn:
-            if process is not self._process or process.stdin is None or process.stdout is None:
-                raise _GoneError("the Chroma process that had it open has ended")
-            try:
-                pickle.dump((operation, given), process.stdin, protocol=pickle.HIGHEST_PROTOCOL)
-                process.stdin.flush()
-                is_done, answer = pickle.load(process.stdout)  # noqa: S301 — from our own process
-            except (OSError, EOFError, pickle.UnpicklingError) as error:
-                self._process = None
-                raise _GoneError(f"the Chroma process that had it open has ended ({_end(process)})") from error
-        if not is_done:
-            raise ApartError(answer)
-        return answer
+        if pid != self.pid:
+            raise _GoneError("the Chroma process that had it open has ended")
+        return self._ask(operation, *given)
+
+    def _ask(self, operation: str, *given: object) -> Any:
+        try:
+            return self._child.ask(operation, *given, limits=LIMITS)
+        except ChildLost as loss:
+            raise _GoneError(f"the Chroma process that had it open has ended ({loss.reason})") from loss
+        except ChildError as error:
+            raise ApartError(f"{error.kind}: {error.message}") from error
 
 
 class _Opened:
     """Stands for Chroma's own collection in the other process: has those of its methods that are used."""
 
-    def __init__(self, owner: ChromaProcess, process: subprocess.Popen[bytes], number: int) -> None:
-        self._ask = partial(owner.ask, process)
+    def __init__(self, owner: ChromaProcess, pid: int | None, number: int) -> None:
+        self._ask = partial(owner.ask, pid)
         self._number = number
 
     def __getattr__(self, method: str) -> Any:
@@ -92,27 +86,3 @@ class _Opened:
         """Let go of it; where the process is gone, so is its hold. Raises ApartError where Chroma fails at it."""
         with contextlib.suppress(_GoneError):
             self._ask("close", self._number)
-
-
-def _start() -> subprocess.Popen[bytes]:
-    # With -P: the code of this version, and no module from the folder the caller is in.
-    program = f"import sys; sys.path[:] = sys.argv[1:]; from {chroma_child.__name__} import main; main()"
-    return subprocess.Popen(
-        [sys.executable, "-P", "-c", program, *sys.path],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
-    )
-
-
-def _end(process: subprocess.Popen[bytes]) -> str:
-    """End a process, if it has not ended; say how it did."""
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(0)
-    process.kill()
-    code = process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with contextlib.suppress(OSError):
-                pipe.close()
-    return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -8,7 +8,7 @@ import pytest
 
 from kbjobs.content.document import KINDS, SAYS_NOTHING, About
 from kbjobs.content.html import extract_html
-from kbjobs.content.pdf_child import read_pdf
+from kbjobs.content.pdf import extract_pdf
 from kbjobs.content.reading import Addresses, extract_page, make_document
 from tests.content.pdfs import make_pdf, set_lines
 
@@ -124,7 +124,7 @@ def test_markdown() -> None:
 
 def test_pdf() -> None:
     more = b"/Author (Ann; Bo) /Subject (How to boil) /Keywords (water, fire) /CreationDate (D:20240517)"
-    found = read_pdf(make_pdf([set_lines("Boil the water for one minute.")], "Water", information=more)).about
+    found = extract_pdf(make_pdf([set_lines("Boil the water for one minute.")], "Water", information=more)).about
     assert found == About("How to boil", "2024-05-17", ("Ann", "Bo"), ("water", "fire"), "pdf")
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from kbjobs.content.zim_child import ZIM_HEADER
+from kbjobs.content.zim_service import ZIM_HEADER
 from tests.conftest import ROOT
 
 ZIMS = ROOT.parent / "shared" / "data" / "zim"

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from kbjobs.crashpoints import VARIABLE
-from kbjobs.downloads import requesting
 from kbjobs.downloads.fetching import Wanted, fetch_file
-from kbjobs.downloads.requesting import RefusedError, may_carry_token
 from kbjobs.errors import DownloadError, JobCancelled, TransientError, UnavailableError
+from kbjobs.net import requesting
+from kbjobs.net.requesting import RefusedError, may_carry_token
 from tests.conftest import FACTOR, ROOT, fill_disk, rest_full, wait_until
 from tests.servers.hub_server import Fault, HubServer
 from tests.servers.site_server import Page, SiteServer, make_certificate

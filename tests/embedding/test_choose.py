@@ -181,9 +181,9 @@ def test_a_damaged_cache_is_made_again(
     conversions = []
     real = prepared_model._run_conversion
 
-    def count(folder: ModelFolder, building: Path, steps: list[str]) -> None:
-        conversions.append(steps)
-        real(folder, building, steps)
+    def count(folder: ModelFolder, building: Path, way: str | None, has_reference: bool) -> None:
+        conversions.append(way)
+        real(folder, building, way, has_reference)
 
     monkeypatch.setattr(prepared_model, "_run_conversion", count)
     monkeypatch.setattr(trial, "_SECONDS", 0.01)

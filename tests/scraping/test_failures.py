@@ -9,8 +9,8 @@ import ssl
 import httpx
 import pytest
 
+from kbjobs.net.addresses import PrivateAddressError
 from kbjobs.scraping.failures import explain
-from kbjobs.scraping.guard import PrivateAddressError
 
 URL = "http://example.org/a"
 

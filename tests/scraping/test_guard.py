@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import httpcore
 import pytest
 
+from kbjobs.net.addresses import PrivateAddressError, is_private, is_private_name
 from kbjobs.scraping import guard
-from kbjobs.scraping.guard import Guard, PrivateAddressError, find_private_hosts, is_private, is_private_name
+from kbjobs.scraping.guard import Guard, find_private_hosts
 from tests.servers.site_server import SiteServer
 
 PRIVATE = """

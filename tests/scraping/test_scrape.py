@@ -227,7 +227,7 @@ def test_all_who_wait_for_a_robots_txt_are_told_that_it_cannot_be_read(home: Hom
         async with Fetcher("kbjobs", Guard(["127.0.0.1"])) as fetcher:
             one = crawl.Crawl(context(home, "site"), Frontier(tmp_path / "scrape.db"), fetcher,
                               Scope(frozenset()), options, tmp_path, "")  # fmt: skip
-            robots = await asyncio.gather(*(one.robots_of(f"{url}/{number}") for number in range(3)))
+            robots = await asyncio.gather(*(one.visitor.robots_of(f"{url}/{number}") for number in range(3)))
         return [each.problem for each in robots]
 
     with SiteServer({"/robots.txt": Page("", 503)}) as server:

@@ -12,8 +12,9 @@ import h2.events
 import httpx
 import pytest
 
+from kbjobs.net.addresses import PrivateAddressError
 from kbjobs.scraping.failures import FetchError
-from kbjobs.scraping.guard import Guard, PrivateAddressError
+from kbjobs.scraping.guard import Guard
 from kbjobs.scraping.transport import make_transport
 from tests.scraping.conftest import fetcher_for
 from tests.servers.site_server import SiteServer, make_certificate

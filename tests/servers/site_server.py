@@ -83,7 +83,12 @@ class SiteServer:
     """The server; answers from its construction until :meth:`close`."""
 
     def __init__(
-        self, pages: Mapping[str, Answer] | None = None, *, certificate: Path | None = None, port: int = 0
+        self,
+        pages: Mapping[str, Answer] | None = None,
+        *,
+        certificate: Path | None = None,
+        port: int = 0,
+        host: str = "127.0.0.1",
     ) -> None:
         # The caller's own: a test changes what is served.
         self.pages = {} if pages is None else cast("dict[str, Answer]", pages)
@@ -101,14 +106,14 @@ class SiteServer:
         class Handler(_Handler):
             site = server
 
-        self.http = _Server(("127.0.0.1", port), Handler)
+        self.http = _Server((host, port), Handler)
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate)
             # The handshake is the handler's thread's, so that a client that gives up does not stop the server.
             self.http.socket = context.wrap_socket(self.http.socket, server_side=True, do_handshake_on_connect=False)
         self.port: int = self.http.server_address[1]
-        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.port}"
+        self.url = f"{'https' if certificate else 'http'}://{host}:{self.port}"
         threading.Thread(target=self.http.serve_forever, args=(0.05,), daemon=True).start()
 
     def paths(self) -> list[str]:

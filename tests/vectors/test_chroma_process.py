@@ -40,8 +40,8 @@ def record(number: int) -> Record:
 
 
 def pid_of(chroma: ChromaProcess) -> int:
-    assert chroma._process is not None
-    return chroma._process.pid
+    assert chroma.pid is not None
+    return chroma.pid
 
 
 def is_alive(pid: int) -> bool:
@@ -100,7 +100,7 @@ def test_a_killed_process_is_named_and_replaced(chroma: ChromaProcess, tmp_path:
     collection = chroma.open(tmp_path / "c", create=True)
     collection.upsert([record(1)])
     os.kill(pid_of(chroma), signal.SIGKILL)
-    with pytest.raises(CollectionError, match=r"ended \(signal 9\)"):
+    with pytest.raises(CollectionError, match=r"ended \(.* crashed \(Killed\)\)"):
         collection.upsert([record(2)])
     with pytest.raises(CollectionError, match="has ended"):
         collection.count()
@@ -133,7 +133,7 @@ from pathlib import Path
 from kbjobs.vectors.chroma_process import ChromaProcess
 chroma = ChromaProcess()
 collection = chroma.open(Path(sys.argv[1]), create=True)
-print(chroma._process.pid, flush=True)
+print(chroma.pid, flush=True)
 time.sleep(100)
 """
 

@@ -9,7 +9,7 @@ from urllib.parse import urljoin, urlsplit
 from selectolax.lexbor import LexborHTMLParser
 
 from kbjobs.content.encoding import NotText, decode_page
-from kbjobs.content.nesting import TooDeeplyNested, refuse_deep_nesting
+from kbjobs.content.nesting import TooDeeplyNested, prepare_page
 from kbjobs.errors import KbjobsError
 from kbjobs.scraping.addresses import Scope, normalise, site_of
 from kbjobs.scraping.failures import FetchError
@@ -44,8 +44,7 @@ def find_apis(reply: Reply) -> list[str]:
     if urlsplit(reply.url).path.endswith("/api.php"):
         return [reply.url.partition("?")[0]]
     try:
-        page = decode_page(reply.body, reply.charset).encode("utf-8", "replace")
-        refuse_deep_nesting(page)
+        page = prepare_page(decode_page(reply.body, reply.charset).encode("utf-8", "replace"))
     except (NotText, TooDeeplyNested):
         return []
     head = LexborHTMLParser(page).head

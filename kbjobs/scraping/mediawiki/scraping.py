@@ -12,8 +12,9 @@ from kbjobs.scraping.crawl import Crawl
 from kbjobs.scraping.failures import FetchError
 from kbjobs.scraping.fetching import Fetcher, Reply
 from kbjobs.scraping.mediawiki.api import WikiApi
-from kbjobs.scraping.mediawiki.finding import Wiki, describe_wiki, find_apis, refuse_other_server
+from kbjobs.scraping.mediawiki.finding import Wiki, describe_wiki, refuse_other_server
 from kbjobs.scraping.mediawiki.listing import PageList
+from kbjobs.scraping.parsing import ParseError
 from kbjobs.scraping.waiting import watched
 from kbjobs.store.frontier import Frontier
 
@@ -40,7 +41,7 @@ async def find_wiki(
         places = [url.partition("?")[0]]
     else:
         reply = await fetcher.get(url, is_allowed=scope.is_on_site)
-        places = find_apis(reply) if reply.status == 200 else []
+        places = await _find_apis(fetcher, reply) if reply.status == 200 else []
     reasons = []
     for place in filter(scope.is_on_site, places):
         try:
@@ -53,6 +54,14 @@ async def find_wiki(
     if reasons:
         warn(f"it is a MediaWiki, but it is read as any site: {reasons[0]}")
     return None, reply
+
+
+async def _find_apis(fetcher: Fetcher, reply: Reply) -> list[str]:
+    try:
+        found: list[str] = await fetcher.parser.ask("apis", reply, size=len(reply.body))
+    except ParseError as error:
+        raise FetchError(reply.url, "cannot be read", str(error)) from error
+    return found
 
 
 async def crawl_wiki(

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from kbjobs.downloads.requesting import AwayError
 from kbjobs.errors import TransientError
+from kbjobs.net.requesting import AwayError
 
 log = logging.getLogger(__name__)
 

@@ -1,30 +1,19 @@
-"""The process in which libzim runs, so that its crash or hang takes nobody else down.
-
-Started as a file with the path of a ZIM file. It first answers with the header or an error, then with what is asked for
-on its input, one JSON object a line; the end of its input is its own. An answer is made of frames: the lengths of head
-and data, the head as JSON, the data as they are. It imports nothing of the package: it need not be installed for it.
-"""
+"""What libzim says of a ZIM file: runs in a process of its own, so that its crash or hang takes nobody else down."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import resource
-import signal
 import struct
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from kbjobs.system.child_service import beat
 
 if TYPE_CHECKING:
     import numpy as np
     from libzim.reader import Archive
-
-FRAME = struct.Struct(">II")
-"""What a frame begins with: the lengths of head and data, in bytes."""
 
 ZIM_HEADER = struct.Struct("<IHH16sIIQQQQIIQ")
 """The head of a ZIM file (https://wiki.openzim.org/wiki/ZIM_file_format); the last field is where its checksum is."""
@@ -58,7 +47,7 @@ _METADATA = (
 class FileParts:
     """A ZIM file's bytes, be it whole or split, without libzim."""
 
-    def __init__(self, paths: Sequence[str]) -> None:
+    def __init__(self, paths: Sequence[Path]) -> None:
         self._parts: list[tuple[int, int, int]] = []
         self.size = 0
         for path in paths:
@@ -90,7 +79,6 @@ class EntryOrder:
         self._shift = max(0, int(head[5]).bit_length() - 16)
         self._count = count
         self._content = content
-        self.beat: Callable[[], None] = lambda: None
         self._beaten = time.monotonic()
 
     def walk(self, start: int) -> Iterator[tuple[int, int]]:
@@ -151,7 +139,7 @@ class EntryOrder:
 
     def _beat_in_time(self) -> None:
         if time.monotonic() - self._beaten > BEAT:
-            self.beat()
+            beat()
             self._beaten = time.monotonic()
 
     def _bucket(self, clusters: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -186,61 +174,53 @@ class EntryOrder:
         return kinds, clusters
 
 
-def main() -> None:
-    """Open the file, then answer what is asked until nobody asks."""
-    path, *parts = sys.argv[1:]
-    descriptor = os.dup(1)
-    os.dup2(2, 1)  # what a library prints is no frame
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's to answer; its end is seen at the pipes
-    signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT, MEMORY_LIMIT))
-    try:
-        from libzim.reader import Archive, set_cluster_cache_max_size
-
-        set_cluster_cache_max_size(CLUSTER_CACHE)
-        archive = Archive(Path(path))
-        header = read_header(archive)
-        bytes_of = FileParts(parts or [path])
-    except ImportError:
-        send(descriptor, {"error": "it takes libzim to read it: pip install libzim"})
-        return
-    except UnicodeDecodeError as error:  # libzim's message holds a damaged name, and the binding cannot decode it
-        send(descriptor, {"error": tell(ValueError(error.object.decode("utf-8", "backslashreplace")))})
-        return
-    except Exception as error:  # noqa: BLE001 - whatever libzim says of a damaged file
-        send(descriptor, {"error": tell(error)})
-        return
-    send(descriptor, {"header": header})
-    content = b"C" if header["has_new_namespaces"] else b"AIJ"
-    for line in sys.stdin.buffer:
-        request = json.loads(line)
-        if request["do"] == "check":
-            send(descriptor, {"check": check(archive)})
-        else:
-            order = EntryOrder(bytes_of, header["all_entry_count"], content)
-            send_entries(descriptor, archive, order, request)
+Found = tuple[dict[str, Any], bytes]
 
 
-def send_entries(descriptor: int, archive: Archive, order: EntryOrder, request: dict[str, Any]) -> None:
-    """Send a frame for each entry. The place is told with it: the caller goes on from there after a crash."""
-    start, sample, wanted = request["start"], request["sample"], frozenset(request["wanted"])
-    order.beat = lambda: send(descriptor, {})
-    chosen = order.walk(start) if sample is None else order.sample(start, sample)
-    for place, (number, kind) in enumerate(chosen, start):
-        # Processor time: waiting for the reader costs none, and a hang ends even when the caller is gone.
-        signal.setitimer(signal.ITIMER_PROF, request["seconds"])
-        head, data = read_entry(archive, number, kind, wanted, request["limit"])
-        head["at"] = place
-        send(descriptor, head, data)
-    signal.setitimer(signal.ITIMER_PROF, 0)
-    send(descriptor, {"end": True})
+class ZimService:
+    """An open ZIM file.
+
+    Args:
+        path: of the file.
+        parts: the files that it is made of.
+
+    Raises ValueError with what libzim says where it cannot be opened.
+    """
+
+    def __init__(self, path: Path, parts: Sequence[Path]) -> None:
+        try:
+            from libzim.reader import Archive, set_cluster_cache_max_size
+
+            set_cluster_cache_max_size(CLUSTER_CACHE)
+            self._archive = Archive(path)
+            self._header = read_header(self._archive)
+            self._bytes = FileParts(parts)
+        except ImportError as error:
+            raise ValueError("it takes libzim to read it: pip install libzim") from error
+        except UnicodeDecodeError as error:  # libzim's message holds a damaged name, and the binding cannot decode it
+            raise ValueError(tell(ValueError(error.object.decode("utf-8", "backslashreplace")))) from error
+        except Exception as error:  # whatever libzim says of a damaged file
+            raise ValueError(tell(error)) from error
+
+    def header(self) -> dict[str, Any]:
+        """What the file says of itself."""
+        return self._header
+
+    def check(self) -> bool | None:
+        """Whether the file is as it was made; None where it has no checksum to say so."""
+        return check(self._archive)
+
+    def entries(self, start: int, wanted: frozenset[str], limit: int, sample: int | None) -> Iterator[Found]:
+        """Head and data of each entry; its place is told with it: the caller goes on from there after a crash."""
+        content = b"C" if self._header["has_new_namespaces"] else b"AIJ"
+        order = EntryOrder(self._bytes, self._header["all_entry_count"], content)
+        chosen = order.walk(start) if sample is None else order.sample(start, sample)
+        for place, (number, kind) in enumerate(chosen, start):
+            head, data = read_entry(self._archive, number, kind, wanted, limit)
+            yield head | {"at": place}, data
 
 
-def read_entry(
-    archive: Archive, number: int, kind: int, wanted: frozenset[str], limit: int
-) -> tuple[dict[str, Any], bytes | memoryview]:
+def read_entry(archive: Archive, number: int, kind: int, wanted: frozenset[str], limit: int) -> Found:
     """Head and data of an entry. Of what is no content, only damage is told; of some damaged ones no path is known."""
     path = None
     try:
@@ -259,7 +239,7 @@ def read_entry(
         head = {"path": path, "title": entry.title[:TEXT_LIMIT], "mimetype": mimetype, "size": size}
         if mimetype in wanted and size <= limit:
             data = item.content
-            return head | {"has_data": True}, data
+            return head | {"has_data": True}, bytes(data)
         return head, b""
     except Exception as error:  # noqa: BLE001 - whatever libzim says of a damaged entry
         return {"path": path, "number": number, "reason": tell(error), "is_content": kind != _OTHER}, b""
@@ -319,21 +299,3 @@ def check(archive: Archive) -> bool | None:
 def tell(error: Exception) -> str:
     """The reason in one line."""
     return " ".join((str(error) or type(error).__name__).split())[:500]
-
-
-def send(descriptor: int, head: dict[str, Any], data: bytes | memoryview = b"") -> None:
-    """Write a frame; ends the process where nobody reads it any more."""
-    text = json.dumps(head).encode()
-    first = FRAME.pack(len(text), len(data)) + text
-    try:
-        written = os.writev(descriptor, [first, data])
-        if written < len(first) + len(data):
-            rest = memoryview(first + bytes(data))[written:]
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
-    except BrokenPipeError:
-        os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from kbjobs.errors import DownloadError, KbjobsError, MissingRequirementError, NotFoundError
+from kbjobs.net.addresses import PrivateAddressError, is_private, is_private_name
 from kbjobs.retry_after import read_retry_after
 from kbjobs.version import VERSION
 
@@ -28,6 +29,7 @@ IDLE_SECONDS = 30.0
 """Without a byte for so long, a connection is given up."""
 _LOOK_SECONDS = 0.25  # how often a request to stop is looked for
 _MAX_REDIRECTS = 5
+_MOST_ADDRESSES = 4  # of a name are tried
 _MAX_ASIDE = 64 * 1024  # bytes that are read of a body that is an error's
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PASSING = (408, 425, 429, 500, 502, 503, 504, 509, 520, 521, 522, 523, 524, 529)
@@ -118,7 +120,8 @@ def get(url: str, headers: Mapping[str, str] | None = None, token: str | None = 
     """Ask for something and follow its redirects.
 
     The token is sent only by https or on the loopback, and no further once another host is in the way. An answer that
-    came by https is not followed to where it can be read or changed on its way, nor from outside to a private address.
+    came by https is not followed to where it can be read or changed on its way. No answer is followed to a private
+    address, judged by the one that is connected to; but on the host of ``url`` itself, where that is at such a one.
 
     Args:
         url: http or https.
@@ -131,13 +134,14 @@ def get(url: str, headers: Mapping[str, str] | None = None, token: str | None = 
     """
     first = _split(url)
     parts, here = first, url
+    private_host: str | None = first.hostname  # may be at a private address: it was named by who asks
     for _ in range(_MAX_REDIRECTS + 1):
         sent = {"User-Agent": f"kbjobs/{VERSION}", "Accept-Encoding": "identity", **(headers or {})}
         if _origin(parts) != _origin(first) or not may_carry_token(here):
             token = None
         if token:
             sent["Authorization"] = f"Bearer {token}"
-        connection = _connect(parts)
+        connection = _make_connection(parts, may_be_private=parts.hostname == private_host)
         try:
             with _network(here):
                 connection.connect()
@@ -147,10 +151,17 @@ def get(url: str, headers: Mapping[str, str] | None = None, token: str | None = 
                 connection.request("GET", _target(parts), headers=sent)
                 response = connection.getresponse()
             location = response.headers.get("Location")
+            if not connection.is_private and parts is first:
+                private_host = None  # nor is it later on: a name may have another address by then
             if response.status not in _REDIRECTS or not location:
                 _check_status(here, response)
                 yield Answer(here, response, wire)
                 return
+        except PrivateAddressError as error:
+            told = error.host if error.host == error.address else f"{error.host} ({error.address})"
+            raise DownloadError(
+                f"{_shown(url)} leads to {told}, a private address; it is not followed", "Check the address."
+            ) from error
         finally:
             connection.close()
         before, here = parts, _join(here, location)
@@ -246,11 +257,57 @@ def _target(parts: SplitResult) -> str:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-def _connect(parts: SplitResult) -> http.client.HTTPConnection:
-    host = parts.hostname or ""
-    if parts.scheme == "https":
-        return http.client.HTTPSConnection(host, parts.port, timeout=CONNECT_SECONDS, context=_trust())
-    return http.client.HTTPConnection(host, parts.port, timeout=CONNECT_SECONDS)
+class _Connection(http.client.HTTPConnection):
+    """Connects to an address that was looked at: a look-up before would prove nothing (DNS rebinding)."""
+
+    def __init__(self, parts: SplitResult, *, may_be_private: bool) -> None:
+        default = 443 if parts.scheme == "https" else 80
+        super().__init__(parts.hostname or "", parts.port or default, timeout=CONNECT_SECONDS)
+        self.default_port = default  # of the Host header
+        self._is_encrypted, self._may_be_private = parts.scheme == "https", may_be_private
+        self.is_private = False
+        """Whether it is connected to a private address."""
+
+    def connect(self) -> None:
+        """Raises PrivateAddressError, and what sockets raise."""
+        if not self._may_be_private and is_private_name(self.host):
+            raise PrivateAddressError(self.host, self.host)
+        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        self.is_private = any(is_private(str(entry[4][0])) for entry in found)
+        if not self._may_be_private:
+            for entry in found:
+                if is_private(str(entry[4][0])):
+                    raise PrivateAddressError(self.host, str(entry[4][0]))
+        self.sock = _open_socket(found[:_MOST_ADDRESSES])
+        if self._is_encrypted:
+            self.sock = _trust().wrap_socket(self.sock, server_hostname=self.host)
+
+
+def _make_connection(parts: SplitResult, *, may_be_private: bool) -> _Connection:
+    try:
+        return _Connection(parts, may_be_private=may_be_private)
+    except http.client.InvalidURL as error:
+        raise DownloadError(
+            f"the address {_shown(parts.geturl())} cannot be used: {error}", "Check the address."
+        ) from error
+
+
+def _open_socket(found: list[Any]) -> socket.socket:
+    """A connection to the first of some addresses that answers; they share the time."""
+    for left, (family, kind, protocol, _, address) in zip(range(len(found), 0, -1), found, strict=True):
+        opened = socket.socket(family, kind, protocol)
+        try:
+            opened.settimeout(CONNECT_SECONDS / len(found))
+            opened.connect(address)
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            opened.settimeout(CONNECT_SECONDS)
+        except OSError:
+            opened.close()
+            if left == 1:
+                raise
+        else:
+            return opened
+    raise socket.gaierror(socket.EAI_NONAME, "no address")
 
 
 def _trust() -> ssl.SSLContext:
@@ -274,25 +331,14 @@ def _check_status(url: str, response: http.client.HTTPResponse) -> None:
 def _check_redirect(before: SplitResult, after: SplitResult, url: str) -> None:
     """Raise DownloadError where a redirect must not be followed."""
     if before.scheme == "https" and after.scheme != "https":
-        reason = f"leads to {after.netloc} without encryption"
-    elif _is_private(after.hostname or "") and not _is_private(before.hostname or ""):
-        reason = f"leads to {after.hostname}, a private address"
-    else:
-        return
-    raise DownloadError(f"{url} {reason}; it is not followed", "Check the address.")
+        raise DownloadError(
+            f"{url} leads to {after.netloc} without encryption; it is not followed", "Check the address."
+        )
 
 
 def _is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
-def _is_private(host: str) -> bool:
-    """Whether a host is, as it is written, an address that only this machine or its network can reach."""
-    try:
-        return not ip_address(host).is_global
     except ValueError:
         return host.lower() == "localhost"
 

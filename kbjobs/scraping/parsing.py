@@ -1,0 +1,53 @@
+"""Whatever a site sends is parsed in a process of its own: what a hostile answer breaks or holds up, it does there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from kbjobs.content.reading import DOCUMENT_SECONDS, most_seconds
+from kbjobs.system.child_process import ChildError, ChildLost, ChildProcess, Limits, Program
+
+SERVICE = "kbjobs.scraping.parsing_service:ParsingService"
+"""By name: it is made of what asks for it."""
+
+
+class ParseError(ValueError):
+    """What a site sent cannot be parsed; the message says why. ``is_late``: it takes too much time."""
+
+    def __init__(self, message: str, *, is_late: bool = False) -> None:
+        super().__init__(message)
+        self.is_late = is_late
+
+
+class Parser:
+    """Asks the process that parses, which is started when it is first needed.
+
+    Args:
+        patience: the setting ``document_seconds``.
+    """
+
+    def __init__(self, patience: float = DOCUMENT_SECONDS) -> None:
+        self._patience = patience
+        self._child = ChildProcess(Program(SERVICE), "the process that reads it")
+
+    def stop(self) -> None:
+        """End the process, whatever it does."""
+        self._child.stop()
+
+    async def ask(self, method: str, *given: object, size: int) -> Any:
+        """What a method of the service makes of so many bytes. Raises ParseError."""
+        return await asyncio.to_thread(self.ask_now, method, *given, size=size)
+
+    def ask_now(self, method: str, *given: object, size: int, check: Callable[[], None] | None = None) -> Any:
+        """The same; what ``check`` raises ends it."""
+        limits = Limits(most_seconds(size, self._patience), check=check)
+        try:
+            return self._child.ask(method, *given, limits=limits)
+        except ChildLost as loss:
+            if loss.is_late:
+                raise ParseError(f"reading it takes more than {limits.seconds:.0f} s", is_late=True) from loss
+            raise ParseError(loss.reason) from loss
+        except ChildError as error:
+            raise ParseError(error.message if error.kind == "ValueError" else str(error)) from error

@@ -1,0 +1,76 @@
+"""What parses the answers of a site, in a process of its own (:mod:`kbjobs.scraping.parsing`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from kbjobs.content.encoding import NotText, decode_page
+from kbjobs.content.html import extract_html
+from kbjobs.scraping.fetching import Reply
+from kbjobs.scraping.links import PageLinks, read_links, read_robots_tag, read_style_links
+from kbjobs.scraping.mediawiki.finding import find_apis
+from kbjobs.scraping.robots import Robots
+from kbjobs.scraping.saving import HTML_TYPES, relink, write_page
+from kbjobs.scraping.sitemaps import Sitemap, read_sitemap
+
+NO_LINKS = PageLinks()
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedPage:
+    """A page's addresses, and its bytes as they are kept: None where they are no text, or are kept as they came."""
+
+    found: PageLinks = NO_LINKS
+    copy: bytes | None = None
+    is_empty: bool = False
+
+
+class ParsingService:
+    """Each method parses one answer."""
+
+    def __init__(self) -> None:
+        self._files: Mapping[str, str] = {}
+
+    def page(self, reply: Reply, kind: str, url: str, wants_copy: bool) -> ParsedPage:
+        """The addresses of a page or a style sheet that was found at ``url``, and its copy where that is wanted."""
+        rules = read_robots_tag(reply.headers.get("x-robots-tag", ""))
+        if kind in HTML_TYPES or kind == "text/css":
+            with suppress(NotText):
+                text = decode_page(reply.body, reply.charset)
+                if kind == "text/css":
+                    return ParsedPage(PageLinks(assets=read_style_links(text, url)))
+                copy = write_page(text, url).encode("utf-8", "replace") if wants_copy else None
+                return ParsedPage(read_links(text, url, rules), copy, is_empty=not text.strip())
+        found = PageLinks(may_follow=rules.may_follow, may_keep=rules.may_keep)
+        return ParsedPage(found, is_empty=kind in HTML_TYPES or not reply.body.strip())
+
+    def have_same_text(self, page: Path, other: Path) -> bool:
+        """Whether two kept pages have the same main text."""
+        return _read_main_text(page) == _read_main_text(other)
+
+    def apis(self, reply: Reply) -> list[str]:
+        """As :func:`kbjobs.scraping.mediawiki.finding.find_apis`."""
+        return find_apis(reply)
+
+    def sitemap(self, body: bytes) -> Sitemap:
+        """As :func:`kbjobs.scraping.sitemaps.read_sitemap`."""
+        return read_sitemap(body)
+
+    def robots(self, text: str, user_agent: str) -> Robots:
+        """The rules of a robots.txt."""
+        return Robots(text, user_agent)
+
+    def use_files(self, files: Mapping[str, str]) -> None:
+        """Take the files of addresses, to which :meth:`relink` lets links lead."""
+        self._files = files
+
+    def relink(self, text: str, file: str) -> str:
+        """As :func:`kbjobs.scraping.saving.relink`."""
+        return relink(text, file, self._files)
+
+
+def _read_main_text(page: Path) -> list[str]:
+    return [block.text for block in extract_html(page.read_bytes()).blocks]

@@ -1,0 +1,140 @@
+"""A visit to one address: what robots.txt says of it, the request, and what its page says."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urljoin
+
+from kbjobs.context import Context
+from kbjobs.scraping.addresses import Scope, normalise, site_of
+from kbjobs.scraping.failures import FetchError
+from kbjobs.scraping.fetching import Fetcher, Reply
+from kbjobs.scraping.mediawiki.api import WikiApi
+from kbjobs.scraping.mediawiki.reading import read_page
+from kbjobs.scraping.parsing import ParseError
+from kbjobs.scraping.parsing_service import ParsedPage
+from kbjobs.scraping.robots import Robots, fetch_robots
+from kbjobs.scraping.saving import PAGE_TYPES, SUFFIXES
+from kbjobs.scraping.waiting import watched
+from kbjobs.scraping.web_urls import host_of
+from kbjobs.store.frontier import Address
+
+FORBIDDEN = "robots.txt forbids it"
+LEFT_OUT = "left out by --include or --exclude"  # of what was fetched before these were given
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """An answer, and what was parsed of it: None where it is no page that is wanted.
+
+    ``is_new`` says that it is not what its file holds.
+    """
+
+    reply: Reply
+    url: str
+    kind: str
+    body_hash: str = ""
+    is_new: bool = True
+    page: ParsedPage | None = None
+
+
+Fetch = Arrived | FetchError
+
+
+class Visitor:
+    """Fetches addresses, and has their pages parsed.
+
+    Args:
+        context: the request to stop.
+        fetcher: what fetches.
+        scope: which addresses may be fetched.
+        pages: the folder of the files.
+    """
+
+    def __init__(self, context: Context, fetcher: Fetcher, scope: Scope, pages: Path) -> None:
+        self._context, self._fetcher, self._scope, self._pages = context, fetcher, scope, pages
+        self.wiki: WikiApi | None = None
+        """Through which the pages of a wiki are read."""
+        self.known: Reply | None = None
+        """A page that was fetched already: its address is not asked for again."""
+        self.last_had = ""
+        """The address that was had last."""
+        self._robots: dict[str, asyncio.Future[Robots]] = {}
+
+    async def fetch(self, address: Address) -> Fetch:
+        """What an address has, fetched and parsed."""
+        reply = await self._ask(address)
+        if isinstance(reply, FetchError):
+            return reply
+        url, kind = normalise(reply.url) or address.url, reply.media_type or "text/html"
+        kinds = SUFFIXES if address.is_asset else PAGE_TYPES
+        if not 200 <= reply.status < 300 or url != address.url or kind not in kinds:
+            return Arrived(reply, url, kind)
+        body_hash = hashlib.sha256(reply.body).hexdigest()
+        is_new = body_hash != address.body_hash or not (self._pages / address.file).is_file()
+        try:
+            page = await self._fetcher.parser.ask("page", reply, kind, url, is_new, size=len(reply.body))
+        except ParseError as error:
+            return FetchError(address.url, "takes too long to read" if error.is_late else "cannot be read", str(error))
+        return Arrived(reply, url, kind, body_hash, is_new, page)
+
+    async def _ask(self, address: Address) -> Reply | FetchError:
+        host = host_of(address.url)
+        try:
+            robots = await self.robots_of(address.url)
+            if robots.problem:
+                # A subdomain may be none for good. Without the site itself all waits.
+                lasting = "" if site_of(address.url) in self._scope.hosts else robots.cause
+                cause = lasting or "robots.txt cannot be read"
+                return FetchError(address.url, cause, robots.problem, is_temporary=not lasting)
+            if not robots.allows(address.url):
+                return FetchError(address.url, FORBIDDEN)
+            if (address.depth or address.page) and not address.is_asset and not self._scope.has(address.url):
+                return FetchError(address.url, LEFT_OUT)
+            if address.page and self.wiki is not None:
+                return await read_page(self.wiki, address)
+            if self.known is not None and address.url == (self.known.moved_from or (self.known.url,))[0]:
+                reply, self.known = self.known, None
+                return reply
+
+            def may_follow(target: str) -> bool:
+                if host_of(target) == host and not robots.allows(target):
+                    raise FetchError(target, FORBIDDEN)
+                return self._scope.is_on_site(target)
+
+            # A page that somebody has taken away is fetched whole.
+            is_there = bool(address.file) and (self._pages / address.file).exists()
+            known = (address.etag, address.last_modified) if is_there else ("", "")
+            reply = await self._fetcher.get(address.url, *known, may_follow)
+        except FetchError as error:
+            return error
+        if reply.status in (429, 503):
+            self._fetcher.pace.slow_down(host, reply.headers.get("retry-after", ""))
+        else:
+            self._fetcher.pace.recovered(host)
+        return reply
+
+    async def robots_of(self, url: str) -> Robots:
+        """The rules of an address's host, fetched once a run; what it asks for of the pace is kept from then on."""
+        host = host_of(url)
+        if host not in self._robots:
+            self._robots[host] = asyncio.ensure_future(fetch_robots(self._fetcher, url))
+        robots = await self._robots[host]
+        if robots.problem and not robots.cause:
+            self._robots.pop(host, None)  # the next address asks again; several may have waited for this answer
+        self._fetcher.pace.set_crawl_delay(host, robots.crawl_delay)
+        return robots
+
+    async def still_answers(self, url: str) -> bool:
+        """Whether the site gives what it gave last, or its robots.txt: then it is only some pages that it does not."""
+        place = self.last_had or urljoin(url, "/robots.txt")
+        try:
+            if self.wiki is not None:
+                await watched(self._context, self.wiki.ask(action="query", meta="siteinfo"))
+            reply = await watched(self._context, self._fetcher.get(place, most=0, cuts=True))
+        except FetchError:
+            return False
+        return reply.status < 500 and reply.status != 429

@@ -1,0 +1,1 @@
+"""What kbjobs asks of the operating system: child processes."""

@@ -1,0 +1,342 @@
+"""Child processes: where foreign bytes are parsed and native libraries work, for a process that must go on living.
+
+All are started, asked and ended here. A child is a Python of its own:
+
+- started with ``-P`` and the search path of its parent: the code of this version, and nothing from the current folder;
+- with few variables of the environment: no secret is in a process that reads what strangers wrote;
+- with a limit of memory, and one of processor time for each answer, which holds where nobody waits any more;
+- killed by the kernel when its parent ends, however that ends.
+
+Requests and answers are frames: eight bytes that tell the length, then a pickle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import queue
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from kbjobs.system import child_service
+from kbjobs.system.child_service import ANSWER, BEAT, END, FAILURE, HEAD
+
+MEMORY_LIMIT = 3 * 2**30
+"""Most memory of a child that reads documents, in bytes."""
+
+WAITING = 4
+"""How many times the processor time that an answer may take its parent waits for it: the machine may be busy."""
+
+PATIENCE = 30.0
+"""Seconds that its parent waits beyond that, for a disk or for a child that starts."""
+
+LOOK = 0.1
+"""Seconds between two looks whether the answer is still wanted."""
+
+_PIPE_SIZE = 2**20
+_VARIABLES = (
+    "HOME", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ", "USER",
+    "XDG_CACHE_HOME", "MALLOC_ARENA_MAX", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX",
+    "KBJOBS_CRASH_AT", "KBJOBS_HOME", "KBJOBS_RUN_ID",
+)  # fmt: skip
+"""What a child is given of its parent's environment."""
+
+
+class ChildLost(Exception):
+    """The child has ended, or was ended, before it gave its answer. ``is_late``: it took more time than it may."""
+
+    def __init__(self, reason: str, *, is_late: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.is_late = is_late
+
+
+class ChildError(Exception):
+    """What was asked for has failed in the child, which lives on. ``kind`` is the name of the exception there."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(f"{kind}: {message}" if message else kind)
+        self.kind, self.message = kind, message
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long an answer may take.
+
+    ``seconds`` of processor time, None for as long as it takes; ``wait`` are the seconds that its parent waits, which
+    follow from them. ``check`` is called now and then meanwhile; what it raises ends the child.
+    """
+
+    seconds: float | None = None
+    wait: float | None = None
+    check: Callable[[], None] | None = None
+
+    @property
+    def patience(self) -> float:
+        """Seconds that the parent waits for each answer."""
+        if self.wait is not None:
+            return self.wait
+        return float("inf") if self.seconds is None else WAITING * self.seconds + PATIENCE
+
+
+UNLIMITED = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What a child is: a class, made there with what is given, whose methods are then asked for.
+
+    ``service`` is its module and name as ``package.module:Class``; ``memory`` the most memory in bytes, None for no
+    limit; ``variables`` are added to its environment; ``is_heard`` says that what it writes to its standard error is
+    the parent's.
+    """
+
+    service: str
+    given: tuple[object, ...] = ()
+    memory: int | None = MEMORY_LIMIT
+    variables: tuple[tuple[str, str], ...] = (("OPENBLAS_NUM_THREADS", "1"), ("OMP_NUM_THREADS", "1"))
+    is_heard: bool = False
+
+
+class ChildProcess:
+    """A child that is started when it is first asked, and anew when it is gone. One request at a time.
+
+    Args:
+        program: what it is.
+        name: what it is called where its end is told: "its reader".
+    """
+
+    def __init__(self, program: Program, name: str) -> None:
+        self._program, self._name = program, name
+        self._process: subprocess.Popen[bytes] | None = None
+        self._turn = threading.RLock()
+        self._buffer = bytearray()
+        self._is_stopped = False
+        self._streaming: object | None = None  # stands for a stream that has not come to its end
+
+    @property
+    def pid(self) -> int | None:
+        """The id of the process, None where there is none now."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start it already, while there is nothing to ask for. Raises OSError."""
+        with self._turn:
+            if self._process is None and not self._is_stopped:
+                self._process = _start(self._program)
+                self._buffer = bytearray()
+
+    def ask(self, method: str, *given: object, limits: Limits = UNLIMITED) -> Any:
+        """What a method of the service returns for what it is given.
+
+        Raises ChildLost where the child ended or took too long, ChildError where the method has failed.
+        """
+        with self._turn:
+            try:
+                self._request(method, given, limits, is_stream=False)
+                state, answer = self._receive(limits)
+            except BaseException:
+                self._reap()  # it may be busy with what nobody waits for any more
+                raise
+        if state == FAILURE:
+            raise ChildError(*answer)
+        return answer
+
+    def stream(self, method: str, *given: object, limits: Limits = UNLIMITED) -> Iterator[Any]:
+        """What a method of the service yields; the limits hold for each of it. Otherwise as :meth:`ask`.
+
+        A request that comes before its end ends it with ChildLost.
+        """
+        with self._turn:
+            try:
+                self._request(method, given, limits, is_stream=True)
+            except BaseException:
+                self._reap()
+                raise
+            mine = self._streaming = object()
+        while True:
+            with self._turn:
+                if self._streaming is not mine:
+                    raise ChildLost(f"{self._name} was asked for something else")
+                try:
+                    state, answer = self._receive(limits)
+                except BaseException:
+                    self._reap()
+                    raise
+                if state != ANSWER:
+                    self._streaming = None
+            if state == FAILURE:
+                raise ChildError(*answer)
+            if state == END:
+                return
+            yield answer
+
+    def stop(self) -> None:
+        """End it for good, whatever it does and whoever waits for it."""
+        self._is_stopped = True
+        self.end()
+
+    def end(self) -> None:
+        """End it; the next request starts another."""
+        process = self._process
+        if process is not None:
+            process.kill()  # whoever waits for an answer lets go of it
+            with self._turn:
+                if process is self._process:
+                    self._reap()
+
+    def _request(self, method: str, given: tuple[object, ...], limits: Limits, *, is_stream: bool) -> None:
+        if self._streaming is not None:
+            self._reap()
+        try:
+            self.start()
+        except OSError as error:
+            raise ChildLost(f"{self._name} could not be started: {error.strerror or error}") from error
+        request = pickle.dumps((method, given, limits.seconds, is_stream), pickle.HIGHEST_PROTOCOL)
+        self._exchange(HEAD.pack(len(request)) + request, 0, limits)
+
+    def _receive(self, limits: Limits) -> tuple[int, Any]:
+        self._exchange(b"", HEAD.size, limits)
+        end = HEAD.size + HEAD.unpack_from(self._buffer)[0]
+        self._exchange(b"", end, limits)
+        with memoryview(self._buffer) as view, view[HEAD.size : end] as frame:
+            try:
+                state, answer = pickle.loads(frame)  # noqa: S301 — from our own process
+            except (pickle.UnpicklingError, EOFError, ValueError, LookupError) as error:
+                raise ChildLost(f"{self._name} answered nonsense") from error
+        del self._buffer[:end]  # moves no bytes: a bytearray drops its beginning by a pointer
+        return self._receive(limits) if state == BEAT else (state, answer)
+
+    def _exchange(self, request: bytes, wanted: int, limits: Limits) -> None:
+        """Send the request, then wait until so many bytes of the answer have come."""
+        process = self._process
+        if process is None or process.stdin is None or process.stdout is None:
+            raise ChildLost(f"{self._name} was stopped")
+        left, reader, writer = memoryview(request), process.stdout.fileno(), process.stdin.fileno()
+        poll = select.poll()
+        poll.register(*((writer, select.POLLOUT) if left else (reader, select.POLLIN)))
+        deadline = time.monotonic() + limits.patience
+        while left or len(self._buffer) < wanted:
+            if self._is_stopped:
+                raise ChildLost(f"{self._name} was stopped")
+            if limits.check is not None:
+                limits.check()
+            wait = min(deadline - time.monotonic(), 60.0 if limits.check is None else LOOK)
+            if not poll.poll(max(0.0, wait) * 1000):
+                if time.monotonic() >= deadline:
+                    process.kill()
+                    raise ChildLost(f"{self._name} gave no answer in time", is_late=True)
+            elif left:
+                try:
+                    left = left[os.write(writer, left[:_PIPE_SIZE]) :]
+                except BlockingIOError:
+                    continue
+                except BrokenPipeError:
+                    raise self._tell_end() from None
+            else:
+                piece = os.read(reader, max(_PIPE_SIZE, wanted - len(self._buffer)))
+                if not piece:
+                    raise self._tell_end()
+                self._buffer += piece
+
+    def _tell_end(self) -> ChildLost:
+        process = self._process
+        if process is None or self._is_stopped:
+            return ChildLost(f"{self._name} was stopped")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)  # its pipes are closed a moment before it can be waited for
+        process.kill()
+        code = process.wait()
+        if -code == signal.SIGPROF:
+            return ChildLost("it takes too much time to read", is_late=True)
+        if code < 0:
+            return ChildLost(f"{self._name} crashed ({signal.strsignal(-code)})")
+        return ChildLost(f"{self._name} ended (exit code {code})")
+
+    def _reap(self) -> None:
+        process, self._process, self._streaming = self._process, None, None
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+
+# -- starting --------------------------------------------------------------------------------------
+
+
+class _Starter:
+    """Starts all children of this process, in a thread that lasts as long as it does.
+
+    The kernel sends the signal of the parent's death when the thread ends that made the child.
+    """
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self._wanted: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
+        threading.Thread(target=self._work, name="children", daemon=True).start()
+
+    def run(self, start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+        """What ``start`` returns or raises."""
+        started: Future[subprocess.Popen[bytes]] = Future()
+        self._wanted.put((start, started))
+        return started.result()
+
+    def _work(self) -> None:
+        while True:
+            start, started = self._wanted.get()
+            try:
+                started.set_result(start())
+            except BaseException as error:  # noqa: BLE001 — raised where it was asked for
+                started.set_exception(error)
+            del start, started
+
+
+_starter: _Starter | None = None
+_starter_lock = threading.Lock()
+
+
+def start_lasting(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    """A process that is killed when this one ends, if it asks for that; the arguments are those of Popen."""
+    global _starter
+    with _starter_lock:
+        if _starter is None or _starter.owner != os.getpid():
+            _starter = _Starter()
+        starter = _starter
+    return starter.run(lambda: subprocess.Popen(command, **options))
+
+
+def _start(program: Program) -> subprocess.Popen[bytes]:
+    bootstrap = (
+        f"import sys; sys.path[:] = sys.argv[2:]; from {child_service.__name__} import serve; serve(int(sys.argv[1]))"
+    )
+    process = start_lasting(
+        [sys.executable, "-P", "-c", bootstrap, str(os.getpid()), *sys.path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=None if program.is_heard else subprocess.DEVNULL,
+        env=make_environment() | dict(program.variables),
+    )
+    assert process.stdin is not None  # noqa: S101 — it is a pipe
+    first = pickle.dumps((program.service, program.given, program.memory), pickle.HIGHEST_PROTOCOL)
+    with contextlib.suppress(BrokenPipeError):  # told at the first request
+        os.write(process.stdin.fileno(), HEAD.pack(len(first)) + first)
+    os.set_blocking(process.stdin.fileno(), False)
+    return process
+
+
+def make_environment() -> dict[str, str]:
+    """The part of this process's environment that a child is given."""
+    return {name: os.environ[name] for name in _VARIABLES if name in os.environ}

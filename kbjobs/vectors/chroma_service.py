@@ -1,0 +1,47 @@
+"""Chroma at work on directories, for a process that has other things to compute meanwhile."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+class ChromaService:
+    """Collections are opened, asked and closed, by number."""
+
+    def __init__(self) -> None:
+        import chromadb  # noqa: F401 — half a second, while the caller has nothing to write yet
+
+        self._opened: dict[int, tuple[Any, Callable[[], None], int]] = {}
+        self._newest = 0
+
+    def open(self, path: Path, create: bool) -> tuple[int, int]:
+        """Open a directory's collection: its number, and how many records it takes at once."""
+        from kbjobs.vectors.collection import open_chroma
+
+        # Held until this process ends, however it ends: who comes after it waits for its last write.
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            found, batch, close = open_chroma(path, create)
+        except BaseException:
+            os.close(lock)
+            raise
+        self._newest += 1
+        self._opened[self._newest] = (found, close, lock)
+        return self._newest, batch
+
+    def ask(self, number: int, method: str, named: dict[str, Any]) -> Any:
+        """What a method of Chroma's collection gives."""
+        return getattr(self._opened[number][0], method)(**named)
+
+    def close(self, number: int) -> None:
+        """Let go of a collection and of its directory."""
+        _, close, lock = self._opened.pop(number)
+        try:
+            close()
+        finally:
+            os.close(lock)
