@@ -62,6 +62,7 @@ def verify_pack(pack: Pack) -> None:
         for record in reader.files():
             for _ in reader.contents(record):
                 pass
+        reader.roots()
 
 
 def _check_known(pack: Pack, name: str, doc_ids: Iterable[str]) -> None:

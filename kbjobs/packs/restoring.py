@@ -64,11 +64,7 @@ def restore_backup(pack: Pack, folder: Path, check: Callable[[], None] = lambda:
                 f"cannot write {record.name} into {folder}: {error.strerror}", "Check that it is writable for you."
             ) from error
     os.sync()  # once: after each of many pages it would take minutes
-    roots = [folder / os.fsdecode(reader.path_of(name)) for name in backup.roots]
-    for name, root in zip(backup.roots, roots, strict=True):
-        if not os.path.lexists(root):
-            raise reader.damaged(name, "is to be a root of the source, and no file is in it")
-    return roots
+    return [folder / os.fsdecode(root) for root in reader.roots()]
 
 
 class BackupReader:
@@ -79,23 +75,47 @@ class BackupReader:
         self._backup = backup
         self._number = -1
         self._part = b""
+        self._files: set[bytes] = set()
+        self._folders: set[bytes] = set()
 
     def files(self) -> Iterator[FileRecord]:
-        """The files; their names are checked, and their sizes added up. Raises DamagedPackError."""
+        """The files; their names are checked, and their sizes added up. Raises DamagedPackError.
+
+        It is all that an installation asks of them: a pack that was verified can be installed.
+        """
         folded: set[bytes] = set()
         size = 0
         for record in self._pack.files():
-            self.path_of(record.name)
+            path = self.path_of(record.name)
             name = fold_name(record.name)
             if name in folded and not self._backup.case_sensitive:
                 raise self.damaged(record.name, "differs from another name in nothing but case")
             folded.add(name)
+            self._add(record.name, path)
             size += record.size
             if size > self._backup.bytes:
                 break
             yield record
         if size != self._backup.bytes:
             raise self.damaged("files", f"do not have the {self._backup.bytes:,} bytes of the manifest together")
+
+    def _add(self, name: str, path: bytes) -> None:
+        steps = path.split(b"/")
+        above = {b"/".join(steps[:count]) for count in range(1, len(steps))}
+        if path in self._files or path in self._folders or above & self._files:
+            raise self.damaged(name, "stands where another file or folder is")
+        self._files.add(path)
+        self._folders |= above
+
+    def roots(self) -> list[bytes]:
+        """The relative paths of the source's roots, once all files were read. Raises DamagedPackError."""
+        found = []
+        for name in self._backup.roots:
+            path = self.path_of(name)
+            if path not in self._files and path not in self._folders:
+                raise self.damaged(name, "is to be a root of the source, and no file is in it")
+            found.append(path)
+        return found
 
     def path_of(self, name: str) -> bytes:
         """The relative path that a name stands for. Raises DamagedPackError for one that no file of a source has.

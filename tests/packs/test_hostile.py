@@ -471,9 +471,11 @@ def test_a_name_that_leads_elsewhere(forger: Forger, tmp_path: Path, name: str) 
 
 def test_a_root_that_leads_elsewhere(forger: Forger, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    for root in ("pages/1/../..", "pages/2/nothing", "/etc"):
+    for root in ("pages/1/../..", "pages/2/nothing", "/etc", "../x"):
         forger.values["backup"]["roots"] = [root]
-        with open_pack(forger.write()) as pack, pytest.raises(DamagedPackError, match=r"root|no name"):
+        place = forger.write()
+        assert re.search("root|no name", refusal(place))
+        with open_pack(place) as pack, pytest.raises(DamagedPackError, match=r"root|no name"):
             restore_backup(pack, tmp_path / "out")
         for path in (tmp_path / "out").iterdir():
             path.rename(tmp_path / f"was-{root.replace('/', '-')}")
@@ -498,8 +500,14 @@ def test_the_same_name_quoted_otherwise_overwrites_nothing(forger: Forger, tmp_p
     first = forger.lines(backup["files"])[0]
     forger.change(backup["files"], lambda records: records.insert(0, {**first, "name": "pages/1/pages/%70age0.html"}))
     backup |= {"bytes": backup["bytes"] + first["size"], "case_sensitive": True}
+    refuse_both(forger.write(), tmp_path, "stands where another file")
+
+
+def refuse_both(place: str, tmp_path: Path, told: str) -> None:
+    """What an installation refuses is refused by a look at the pack too."""
+    assert told in refusal(place)
     (tmp_path / "out").mkdir()
-    with open_pack(forger.write()) as pack, pytest.raises(DamagedPackError, match="stands where another file"):
+    with open_pack(place) as pack, pytest.raises(DamagedPackError, match=told):
         restore_backup(pack, tmp_path / "out")
 
 
@@ -509,9 +517,15 @@ def test_a_file_below_a_file(forger: Forger, tmp_path: Path) -> None:
     below = {**first, "name": first["name"] + "/x.html"}
     forger.change(backup["files"], lambda records: records.insert(1, below))
     backup["bytes"] += first["size"]
-    (tmp_path / "out").mkdir()
-    with open_pack(forger.write()) as pack, pytest.raises(DamagedPackError, match="stands where another file"):
-        restore_backup(pack, tmp_path / "out")
+    refuse_both(forger.write(), tmp_path, "stands where another file")
+
+
+def test_a_file_in_the_place_of_a_folder(forger: Forger, tmp_path: Path) -> None:
+    backup = forger.values["backup"]
+    first = forger.lines(backup["files"])[0]
+    forger.change(backup["files"], lambda records: records.insert(0, {**first, "name": "pages/1/pages"}))
+    backup["bytes"] += first["size"]
+    refuse_both(forger.write(), tmp_path, "stands where another file")
 
 
 def test_a_folder_that_was_there_is_not_written_into(forger: Forger, tmp_path: Path) -> None:
