@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from kbjobs.content.language import count_as_one
 from kbjobs.errors import (
     KbjobsError,
     MissingRequirementError,
@@ -14,8 +15,10 @@ from kbjobs.errors import (
     UnavailableError,
 )
 from kbjobs.registering import Described, edit, register
+from kbjobs.scanning.enumerating import read_left_out
 from kbjobs.searching.hits import Hit, Query
 from kbjobs.settings import Home, Settings
+from kbjobs.store.frontier import Frontier
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.locks import lock_registered
 from kbjobs.store.metadata import count_filtered, count_languages, list_documents
@@ -40,6 +43,7 @@ __all__ = [
     "list_half_deleted",
     "list_ids",
     "list_indexes",
+    "list_left_out",
     "measure",
     "rebuild",
     "register",
@@ -51,6 +55,7 @@ __all__ = [
 
 OnDamaged = Callable[[str, KbjobsError], None]
 LOCK_SECONDS = 1.0
+MOST_LEFT_OUT = 10_000  # addresses of a scrape
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,15 @@ class Verification:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An address or a file that became no document, and why; ``is_failure``: it was to become one."""
+
+    is_failure: bool
+    place: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rebuilt:
     """A collection that was built anew from the ledger."""
 
@@ -171,7 +185,8 @@ def describe(home: Home, source_id: str) -> SourceState:
             )
             for row in ledger.models()
         )
-        return SourceState(source, ledger.count_documents(), models, count_filtered(ledger), count_languages(ledger))
+        languages = count_as_one(count_languages(ledger))
+        return SourceState(source, ledger.count_documents(), models, count_filtered(ledger), languages)
     finally:
         ledger.close()
 
@@ -231,6 +246,20 @@ def documents(home: Home, source_id: str) -> Iterator[dict[str, Any]]:
         yield from list_documents(ledger)
     finally:
         ledger.close()
+
+
+def list_left_out(home: Home, source_id: str) -> list[LeftOut]:
+    """What of a source became no document, and why: addresses of its scrape, files, entries of archives."""
+    folder = SourceFolder(home.sources, source_id)
+    folder.read()
+    found: list[tuple[str, str, str]] = []
+    if folder.frontier.exists():
+        with closing(Frontier(folder.frontier)) as frontier:
+            found += frontier.left_out(MOST_LEFT_OUT)
+    if folder.ledger.exists():
+        with closing(Ledger(folder.ledger)) as ledger:
+            found += read_left_out(ledger)
+    return [LeftOut(state == "failed", place, reason) for state, place, reason in found]
 
 
 def list_ids(home: Home) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,7 +48,7 @@ JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 @app.callback()
 def sources() -> None:
-    """Register, edit, list, show, tag, relocate, verify, rebuild, compact and remove sources.
+    """Register, edit, list, show, tag, relocate, verify, rebuild, compact and remove sources; what was skipped.
 
     Example:  kbjobs sources add wiki ./pages --base-url https://wiki.example.org/
     """
@@ -282,6 +283,23 @@ def documents(
         print_table(("language", "published", "type", "title", "path"), rows)
     else:
         say(f"No document is known yet. Next: kbjobs run metadata {source_id}")
+
+
+@app.command()
+def skipped(source_id: ID, as_json: JSON = False) -> None:
+    """List what of a source became no document, and why: addresses of its scrape, files, entries of archives.
+
+    Example:  kbjobs sources skipped wiki
+    """
+    found = front.list_left_out(current_home(), source_id)
+    if as_json:
+        print_json([asdict(one) for one in found])
+    elif found:
+        print_table(("reason", "address or file"), [(one.reason, one.place) for one in found])
+        counts = Counter(one.reason for one in found)
+        say("; ".join(f"{count:,} {reason}" for reason, count in counts.most_common(10)))
+    else:
+        say(f"Nothing of source {source_id} was left out.")
 
 
 @app.command()

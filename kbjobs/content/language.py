@@ -5,7 +5,8 @@ Tags are those of BCP 47 in lower case, with the two-letter code where a languag
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,6 +25,9 @@ READ_CHARACTERS = 1_500
 """Most of a text that is looked at; takes about 0.7 milliseconds."""
 
 MAX_FILTER_LANGUAGES = 50
+
+MOST_LANGUAGES = 50
+"""Languages that a count names: a page may claim any."""
 
 # ISO 639-2: not a language, or not one that a reader could be asked for.
 _NO_LANGUAGE = frozenset({"und", "mul", "zxx", "mis", "root", "x", "i"})
@@ -83,6 +87,20 @@ def detect_language(text: str) -> str | None:
     """The language of a text, or None where the detector is not sure."""
     found = detect(text)
     return found.tag if found is not None and found.is_sure else None
+
+
+def without_region(tag: str) -> str:
+    """The language that a tag names, with its script if it names one: ``en`` for ``en-us``, ``zh-hans``."""
+    language, *others = tag.split("-")
+    return "-".join([language, *(one for one in others[:1] if len(one) == 4 and one.isalpha())])
+
+
+def count_as_one(counts: Mapping[str, int]) -> dict[str, int]:
+    """Numbers by tag, those of one language together, the largest first; of :data:`MOST_LANGUAGES` at most."""
+    together = Counter[str]()
+    for tag, count in counts.items():
+        together[without_region(tag)] += count
+    return dict(sorted(together.items(), key=lambda item: (-item[1], item[0]))[:MOST_LANGUAGES])
 
 
 def can_be_told(tag: str) -> bool:

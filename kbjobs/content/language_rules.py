@@ -68,6 +68,12 @@ def weigh(document: Document) -> Evidence:
     detected = detect(text[:GLANCE] if claims else text)
     if detected is not None and claims and len(text) > GLANCE and not are_alike(detected.tag, claims[0].tag):
         detected = detect(text)
+    if claims and (detected is None or not detected.is_sure):
+        # A title page or a list of names tells little; what stands in the middle may.
+        middle = _start_of(document, READ_CHARACTERS, skip=sum(len(block.text) for block in document.blocks) // 2)
+        further = detect(middle)
+        if further is not None and _contradicts(further, len(middle), claims[0]):
+            detected, text = further, middle
     contradicted = [claim for claim in claims if detected is not None and _contradicts(detected, len(text), claim)]
     return Evidence(claims, detected, tuple(contradicted))
 
@@ -136,12 +142,18 @@ def _names_in(document: Document) -> Iterator[tuple[str, str]]:
         yield "title", _OWN_NAMES[found[1]]
 
 
-def _start_of(document: Document, limit: int) -> str:
-    """The first ``limit`` characters of a document's text; without listings, where there is anything else."""
+def _start_of(document: Document, limit: int, skip: int = 0) -> str:
+    """The first ``limit`` characters of a document's text; without listings, where there is anything else.
+
+    Blocks within the first ``skip`` characters are left out.
+    """
     for with_listings in (False, True):
         pieces: list[str] = []
-        length = 0
+        length = passed = 0
         for block in document.blocks:
+            passed += len(block.text)
+            if passed <= skip:
+                continue
             if with_listings or "\n" not in block.text:  # line breaks are kept in listings only
                 pieces.append(block.text[:limit])
                 length += len(pieces[-1]) + 1

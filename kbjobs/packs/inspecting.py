@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from kbjobs.content.language import count_as_one
 from kbjobs.packs.damage import DamagedPackError
 from kbjobs.packs.manifest import MANIFEST
 from kbjobs.packs.reading import Pack
@@ -23,8 +24,8 @@ def describe_pack(pack: Pack) -> dict[str, Any]:
         "tags": manifest.source.tags,
         "version": pack.version,
         "format": f"{manifest.format}.{manifest.minor}",
-        "language": next(iter(_by_count(manifest.languages)), None),
-        "languages": _by_count(manifest.languages),
+        "language": next(iter(count_as_one(manifest.languages)), None),
+        "languages": count_as_one(manifest.languages),
         "documents": manifest.documents.records - manifest.filtered,
         "filtered": manifest.filtered,
         "links": manifest.links.records,
@@ -76,7 +77,3 @@ def _check_known(pack: Pack, name: str, doc_ids: Iterable[str]) -> None:
             raise DamagedPackError(
                 pack.place.label, MANIFEST, f"({name}) has the document {doc_id}, which is not there"
             )
-
-
-def _by_count(languages: dict[str, int]) -> dict[str, int]:
-    return dict(sorted(languages.items(), key=lambda item: (-item[1], item[0])))

@@ -13,10 +13,10 @@ from kbjobs.content.files import FoundFile, quote_key
 from kbjobs.content.reading import Addresses, check_web_url
 from kbjobs.content.titles import read_title
 from kbjobs.context import Context
-from kbjobs.scanning.enumerating import Enumerated, Known, Scan, add_vanished
+from kbjobs.scanning.enumerating import Enumerated, Facts, Known, Scan, add_vanished
 from kbjobs.scanning.reading import Entry, Read, Reader, Task, Unread
 from kbjobs.scanning.reading_pool import Outcomes, read_all
-from kbjobs.scanning.titles import SAMPLE, Facts, TitleRules, sample_titles
+from kbjobs.scanning.titles import SAMPLE, TitleRules, sample_titles
 
 if TYPE_CHECKING:
     from kbjobs.content.zim import ZimFailure, ZimFile, ZimHeader, ZimItem
@@ -147,6 +147,8 @@ class Changes:
         """Note which archives were read whole, once what they have lost is removed."""
         for name, value in self._read_whole:
             self._facts.set_fact(name, value)
+        if not self._options.is_partial:
+            self._scan.remember(self._facts)
         if self._options.scope.limit is None:
             self._titles.finish()
 

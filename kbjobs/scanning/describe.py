@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kbjobs.content.language import parse_filter
+from kbjobs.content.language import count_as_one, parse_filter
 from kbjobs.context import Context, PhaseResult
 from kbjobs.crashpoints import crash_point
 from kbjobs.scanning.changes import Changes, Comparison, Options, Scope
@@ -52,7 +52,7 @@ def describe_source(context: Context, language_filter: str | None, force: bool, 
         publish_words(context.source, ledger)
         links = store.count_links(ledger)
         documents = ledger.count_documents() + filtered
-        languages = store.count_languages(ledger)
+        languages = count_as_one(store.count_languages(ledger))
         counts = {
             "documents": documents,
             "new": scan.new,

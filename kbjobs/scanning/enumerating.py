@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,11 @@ from kbjobs.context import Context
 from kbjobs.errors import KbjobsError, UsageError
 from kbjobs.store.sources import MAX_REMOVED, Source
 from kbjobs.wording import counted
+
+MOST_REMEMBERED = 10_000
+"""Of what was left out."""
+
+_LEFT_OUT = "left out"
 
 
 class Known(Protocol):
@@ -27,6 +33,23 @@ class Known(Protocol):
     def has_file(self) -> bool:
         """Whether it was read here; of one that came with a pack no file was seen yet."""
         ...
+
+
+class Facts(Protocol):
+    """Where is remembered what was learned of a source."""
+
+    def fact(self, name: str) -> str | None:
+        """As the ledger's."""
+        ...
+
+    def set_fact(self, name: str, value: str | None) -> None:
+        """As the ledger's."""
+        ...
+
+
+def read_left_out(facts: Facts) -> list[tuple[str, str, str]]:
+    """What the last whole scan has left out: "failed" or "skipped", its path, and why."""
+    return [(kind, path, reason) for kind, path, reason in json.loads(facts.fact(_LEFT_OUT) or "[]")]
 
 
 @dataclass(slots=True)
@@ -45,6 +68,11 @@ class Scan:
     failed: list[tuple[str, str]] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     vanished: list[str] = field(default_factory=list)
+
+    def remember(self, facts: Facts) -> None:
+        """Keep what was left out, and why, for :func:`read_left_out`."""
+        left = [*(("failed", *one) for one in self.failed), *(("skipped", *one) for one in self.skipped)]
+        facts.set_fact(_LEFT_OUT, json.dumps(left[:MOST_REMEMBERED], ensure_ascii=False) if left else None)
 
     def tell_beside(self) -> str:
         """For a summary, behind the number of what could not be read: how much of it is no document, or nothing."""

@@ -15,9 +15,8 @@ from kbjobs.crashpoints import crash_point
 from kbjobs.embedding.online_models import find_online
 from kbjobs.scanning.changes import Changes, Comparison, Options, Scope
 from kbjobs.scanning.describing import Describing
-from kbjobs.scanning.enumerating import Scan, enumerate_source
+from kbjobs.scanning.enumerating import Facts, Scan, enumerate_source
 from kbjobs.scanning.reading import Read
-from kbjobs.scanning.titles import Facts
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import ChunkLike, DocumentLike, KnownDocument, StoredChunk
 from kbjobs.store.sources import Source

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
 
 from kbjobs.content.files import HTML_SUFFIXES, FoundFile
 from kbjobs.content.titles import HEAD_LIMIT, SiteTitles, find_repeated, read_title
+from kbjobs.scanning.enumerating import Facts
 
 SAMPLE = 60
 """Most pages whose titles are looked at, spread evenly over those that are to be read."""
@@ -16,18 +16,6 @@ LATER_SAMPLE = 20
 """Least titles from which more is learned once a source was read: a few new pages may be a chapter's."""
 
 _FACT = "site titles"
-
-
-class Facts(Protocol):
-    """Where is remembered what was learned of a source."""
-
-    def fact(self, name: str) -> str | None:
-        """As the ledger's."""
-        ...
-
-    def set_fact(self, name: str, value: str | None) -> None:
-        """As the ledger's."""
-        ...
 
 
 class TitleRules:

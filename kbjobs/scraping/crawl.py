@@ -316,7 +316,7 @@ class Crawl:
         done, queued, failed = pages.of(SAVED) + pages.of(SAME) + in_hand, pages.of(QUEUED), pages.of(FAILED)
         queued = max(0, queued - in_hand)
         self._outlook.note(pages.total - pages.of(QUEUED), pages.total)
-        total = min(self._options.page_limit, done + self._outlook.expect(queued))
+        total = min(self._options.page_limit, done + self._outlook.expect(queued, in_hand))
         rate = self.tally.fetched / max(0.001, now - self.tally.began)
         told = f"{done:,} fetched, {queued:,} queued, {failed:,} failed, {rate:.1f}/s"
         if is_waiting:

@@ -30,12 +30,15 @@ class Outlook:
         if not self._seen or read > self._seen[-1][0]:
             self._seen.append((read, known))
 
-    def expect(self, queued: int) -> float:
-        """How many pages are still to come when so many are queued; infinite where no end is in sight."""
-        if not self._may_grow or not queued:
+    def expect(self, queued: int, in_hand: int = 0) -> float:
+        """How many pages are still to come when so many are queued; infinite where no end is in sight.
+
+        Those ``in_hand`` have come, and may bring others too.
+        """
+        if not self._may_grow or not queued + in_hand:
             return queued
         if not self._seen or self._seen[-1][0] < LEAST:
             return float("inf")
         (first, known), (last, known_now) = self._seen[0], self._seen[-1]
         growth = (known_now - known) / max(1, last - first)
-        return queued / (1 - growth) if growth < MOST_GROWTH else float("inf")
+        return (queued + growth * in_hand) / (1 - growth) if growth < MOST_GROWTH else float("inf")

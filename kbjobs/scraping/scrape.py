@@ -31,7 +31,7 @@ from kbjobs.store.sources import MAX_REMOVED, Source
 from kbjobs.wording import counted, duration
 
 MOST_SITEMAP_URLS = 500_000
-SHOWN_FAILURES = 100
+SHOWN_LEFT_OUT = 200
 LEADING = ("max_depth", "follow_links", "include_assets", "allow_subdomains", "include", "exclude", "wiki")
 """Parameters of scrape on which it depends which links are followed."""
 
@@ -251,15 +251,18 @@ def _drop_doubles(context: Context, frontier: Frontier, crawl: Crawl) -> None:
     try:
         for double in doubles:
             paths = pages / double.file, pages / double.canonical_file
+            if not paths[1].exists():
+                continue
             try:
-                size = sum(path.stat().st_size for path in paths)
-                is_same = parser.ask_now("have_same_text", *paths, size=size, check=context.check)
-            except (ParseError, FileNotFoundError) as error:
+                size = sum(path.stat().st_size for path in paths if path.exists())
+                if paths[0].exists() and not parser.ask_now("have_same_text", *paths, size=size, check=context.check):
+                    continue
+            except ParseError as error:
                 context.log.warning("%s is kept beside %s: %s", double.file, double.canonical, error)
                 continue
-            if is_same:
-                frontier.drop_double(double)
-                crawl.tally.saved = max(0, crawl.tally.saved - 1)
+            paths[0].unlink(missing_ok=True)
+            frontier.drop_double(double)
+            crawl.tally.saved = max(0, crawl.tally.saved - 1)
     finally:
         parser.stop()
 
@@ -317,8 +320,11 @@ def _relink_files(context: Context, parser: Parser, files: dict[str, str]) -> No
 def _summarise(context: Context, frontier: Frontier, crawl: Crawl, removed: int) -> PhaseResult:
     pages, assets = frontier.count(), frontier.count(assets=True)
     failed = pages.of(FAILED)
-    for url, cause in frontier.failures(SHOWN_FAILURES):
-        context.log.warning("not fetched: %s: %s", url, cause)
+    for state, url, cause in frontier.left_out(SHOWN_LEFT_OUT):
+        if state == FAILED:
+            context.log.warning("not fetched: %s: %s", url, cause)
+        else:
+            context.log.info("skipped: %s: %s", url, cause)
     counts = {
         "pages": pages.of(SAVED),
         "saved": crawl.tally.saved,
@@ -339,6 +345,9 @@ def _summarise(context: Context, frontier: Frontier, crawl: Crawl, removed: int)
         summary += f"; {counted(assets.of(SAVED), 'picture or style', 'pictures and styles')}"
     if pages.of("queued"):
         summary += f"; {counted(pages.of('queued'), 'address', 'addresses')} more beyond --page-limit"
+    if skipped := frontier.causes(SKIPPED):
+        causes = ", ".join(f"{count:,} {cause}" for cause, count in list(skipped.items())[:4])
+        summary += f"; {pages.of(SKIPPED):,} skipped: {causes}"
     if failed:
         causes = ", ".join(f"{count:,} {cause}" for cause, count in list(frontier.causes(FAILED).items())[:4])
         summary += f"; {failed:,} could not be fetched: {causes}"

@@ -344,9 +344,10 @@ class Frontier:
         return found
 
     def drop_double(self, double: Double) -> None:
-        """Take a page for the other that it says it is."""
+        """Take a page, whose file is removed, for the other that it says it is."""
         self._connection.execute(
-            "UPDATE urls SET state = 'same', cause = ? WHERE id = ?", (f"the same as {double.canonical}", double.id)
+            "UPDATE urls SET state = 'same', cause = ?, file = '' WHERE id = ?",
+            (f"the same as {double.canonical}", double.id),
         )
 
     def has_file(self, file: str, but: int) -> bool:
@@ -398,9 +399,10 @@ class Frontier:
         )
         return dict(map(tuple, rows))
 
-    def failures(self, most: int) -> list[tuple[str, str]]:
-        """Addresses that could not be had, each with the cause."""
+    def left_out(self, most: int) -> list[tuple[str, str, str]]:
+        """Addresses that became no page: "failed" or "skipped", each with the address and the cause."""
         rows = self._connection.execute(
-            "SELECT url, cause FROM urls WHERE state = 'failed' ORDER BY id LIMIT ?", (most,)
+            "SELECT state, url, cause FROM urls WHERE state IN ('failed', 'skipped') ORDER BY state, cause, id LIMIT ?",
+            (most,),
         )
-        return [(row[0], row[1]) for row in rows]
+        return [(row[0], row[1], row[2]) for row in rows]

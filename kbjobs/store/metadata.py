@@ -12,7 +12,7 @@ from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import FROM_PACK, DocumentLike
 
 LINK_PAGE = 5_000  # links compared and committed together
-SHOWN_LANGUAGES = 50  # a page may claim any language; a summary names the most frequent
+MOST_TAGS = 1_000  # a page may claim any language
 UNKNOWN = "unknown"
 _SETTLED = "links resolved"
 _COLUMNS = (
@@ -166,10 +166,10 @@ def count_filtered(ledger: Ledger) -> int:
 
 
 def count_languages(ledger: Ledger) -> dict[str, int]:
-    """How many documents each language has, the most frequent first; ``unknown`` where it is not known."""
+    """How many documents have each language's tag, the most frequent first; ``unknown`` where it is not known."""
     rows = ledger.connection.execute(
         "SELECT coalesce(language, ?), count(*) FROM metadata GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?",
-        (UNKNOWN, SHOWN_LANGUAGES),
+        (UNKNOWN, MOST_TAGS),
     )
     return dict(rows.fetchall())
 

