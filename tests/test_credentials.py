@@ -40,3 +40,11 @@ def test_a_damaged_file_is_told_without_its_content(home: Home, text: str) -> No
 def test_only_names_that_look_secret_are_told() -> None:
     environ = {"OPENAI_API_KEY": "x", "HF_TOKEN": "y", "EMPTY_KEY": "", "PATH": "/bin", "keyboard_key": "z"}
     assert names_in_environment(environ) == ["HF_TOKEN", "OPENAI_API_KEY"]
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o666])
+def test_secrets_that_others_can_read_are_refused(home: Home, mode: int) -> None:
+    set_secret(home, "OPENAI_API_KEY", "sk-stored")
+    home.secrets_file.chmod(mode)
+    with pytest.raises(UnavailableError, match="can be read by others"):
+        stored_secrets(home)

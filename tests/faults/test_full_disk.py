@@ -13,6 +13,7 @@ import pytest
 
 from kbjobs.api import JobManager
 from kbjobs.daemon.launching import is_running, stop_daemon
+from kbjobs.daemon.worker import _write
 from kbjobs.errors import ExitCode, KbjobsError
 from kbjobs.settings import Home
 from kbjobs.sources import register
@@ -168,3 +169,16 @@ def test_status_where_temporary_files_lie_on_the_full_disk_too(
     manager = JobManager(full_home)
     assert [job.status for job in manager.get_active_jobs()] == [Status.PENDING]
     manager.close()
+
+
+def test_the_end_of_a_job_finds_the_room_that_was_kept_for_it(small_disk: Path, full_home: Home) -> None:
+    with contextlib.closing(Queue(full_home.state_file)) as opened:
+        opened.connection.execute("PRAGMA wal_autocheckpoint = 0")
+        submit(opened)
+        opened.claim("r1")
+        fill_to_the_last_byte(small_disk)
+        with pytest.raises(sqlite3.Error) as caught:
+            finish(opened)
+        assert is_disk_full(caught.value)
+        _write(full_home, lambda: finish(opened))
+        assert opened.get(1).status is Status.COMPLETED
