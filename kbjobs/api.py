@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from kbjobs.chains.forecasting import Forecast
     from kbjobs.chains.planning import Planned
     from kbjobs.phases.base import JobType, Plan
+    from kbjobs.store.jobs import NewJob
     from kbjobs.store.phase_state import PhaseState
 
 RECOVERY_SECONDS = 30.0  # for a daemon to find that a worker is dead
@@ -162,6 +163,7 @@ class JobManager(JobController):
         """Queue planned jobs, all or none, and start the daemon where none runs. Raises DuplicateJobError."""
         self.home.prepare()
         new = [one.job for one in planned]
+        self._reach(new)
         try:
             jobs = self._opened().submit_all(new)
         except DuplicateJobError:
@@ -295,6 +297,18 @@ class JobManager(JobController):
             if is_there_again
             else f"Register a new one with kbjobs sources add {source_id} PATH, then submit a new job for it.",
         )
+
+    def _reach(self, jobs: Sequence[NewJob]) -> None:
+        """Ask once for each kind of phase whether what it needs elsewhere is there. Raises what that raises."""
+        from kbjobs.phases.registry import job_type
+
+        asked = set()
+        for phase in (phase for job in jobs for phase in job.phases):
+            kind = job_type(phase.job)
+            params = kind.params.model_validate(phase.params)
+            if (kind.name, repr(params)) not in asked:
+                asked.add((kind.name, repr(params)))
+                kind.reach(self.home, self.settings, params)
 
     def _has_ended(self, job_id: int) -> bool:
         try:

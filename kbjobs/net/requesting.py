@@ -116,7 +116,14 @@ class Answer:
 
 
 @contextmanager
-def get(url: str, headers: Mapping[str, str] | None = None, token: str | None = None) -> Iterator[Answer]:
+def get(
+    url: str,
+    headers: Mapping[str, str] | None = None,
+    token: str | None = None,
+    *,
+    own_headers: Mapping[str, str] | None = None,
+    connect_seconds: float = CONNECT_SECONDS,
+) -> Iterator[Answer]:
     """Ask for something and follow its redirects.
 
     The token is sent only by https or on the loopback, and no further once another host is in the way. An answer that
@@ -127,6 +134,8 @@ def get(url: str, headers: Mapping[str, str] | None = None, token: str | None = 
         url: http or https.
         headers: sent with each request.
         token: for the header ``Authorization``.
+        own_headers: sent as the token is, which they may hold.
+        connect_seconds: for the connection.
     Raises:
         AwayError: there is no answer, or one that asks to come again.
         RefusedError: the answer is no.
@@ -138,10 +147,11 @@ def get(url: str, headers: Mapping[str, str] | None = None, token: str | None = 
     for _ in range(_MAX_REDIRECTS + 1):
         sent = {"User-Agent": f"kbjobs/{VERSION}", "Accept-Encoding": "identity", **(headers or {})}
         if _origin(parts) != _origin(first) or not may_carry_token(here):
-            token = None
+            token, own_headers = None, None
+        sent |= own_headers or {}
         if token:
             sent["Authorization"] = f"Bearer {token}"
-        connection = _make_connection(parts, may_be_private=parts.hostname == private_host)
+        connection = _make_connection(parts, connect_seconds, may_be_private=parts.hostname == private_host)
         try:
             with _network(here):
                 connection.connect()
@@ -260,9 +270,9 @@ def _target(parts: SplitResult) -> str:
 class _Connection(http.client.HTTPConnection):
     """Connects to an address that was looked at: a look-up before would prove nothing (DNS rebinding)."""
 
-    def __init__(self, parts: SplitResult, *, may_be_private: bool) -> None:
+    def __init__(self, parts: SplitResult, seconds: float, *, may_be_private: bool) -> None:
         default = 443 if parts.scheme == "https" else 80
-        super().__init__(parts.hostname or "", parts.port or default, timeout=CONNECT_SECONDS)
+        super().__init__(parts.hostname or "", parts.port or default, timeout=seconds)
         self.default_port = default  # of the Host header
         self._is_encrypted, self._may_be_private = parts.scheme == "https", may_be_private
         self.is_private = False
@@ -278,29 +288,29 @@ class _Connection(http.client.HTTPConnection):
             for entry in found:
                 if is_private(str(entry[4][0])):
                     raise PrivateAddressError(self.host, str(entry[4][0]))
-        self.sock = _open_socket(found[:_MOST_ADDRESSES])
+        self.sock = _open_socket(found[:_MOST_ADDRESSES], self.timeout or CONNECT_SECONDS)
         if self._is_encrypted:
             self.sock = _trust().wrap_socket(self.sock, server_hostname=self.host)
 
 
-def _make_connection(parts: SplitResult, *, may_be_private: bool) -> _Connection:
+def _make_connection(parts: SplitResult, seconds: float, *, may_be_private: bool) -> _Connection:
     try:
-        return _Connection(parts, may_be_private=may_be_private)
+        return _Connection(parts, seconds, may_be_private=may_be_private)
     except http.client.InvalidURL as error:
         raise DownloadError(
             f"the address {_shown(parts.geturl())} cannot be used: {error}", "Check the address."
         ) from error
 
 
-def _open_socket(found: list[Any]) -> socket.socket:
+def _open_socket(found: list[Any], seconds: float) -> socket.socket:
     """A connection to the first of some addresses that answers; they share the time."""
     for left, (family, kind, protocol, _, address) in zip(range(len(found), 0, -1), found, strict=True):
         opened = socket.socket(family, kind, protocol)
         try:
-            opened.settimeout(CONNECT_SECONDS / len(found))
+            opened.settimeout(seconds / len(found))
             opened.connect(address)
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            opened.settimeout(CONNECT_SECONDS)
+            opened.settimeout(seconds)
         except OSError:
             opened.close()
             if left == 1:

@@ -86,6 +86,10 @@ def no_other_sources(params: Any) -> tuple[str, ...]:
     return ()
 
 
+def reach_nothing(home: Home, settings: Settings, params: Any) -> None:
+    """What a type needs that asks for nothing elsewhere."""
+
+
 def fill_nothing(home: Home, settings: Settings, params: Any) -> Plan:
     """The plan of a type whose parameters are complete as they are given."""
     return Plan(params)
@@ -97,6 +101,8 @@ class JobType:
 
     ``fill`` checks what the phase will need whatever the source is (a model, a package) and fills the defaults;
     ``plan`` does that and checks the source and the disk, at submit. Both raise a KbjobsError and must stay light.
+    ``reach`` asks at the submit itself whether what the job needs elsewhere is there: it raises a KbjobsError where it
+    is known not to be, within seconds, and says nothing where nobody answers.
     ``run`` does the work in the worker. ``secrets`` are the names of the credentials without which it cannot run.
     ``advise`` names what in the state of the source makes the phase pointless or costly, given the planned parameters
     and the types that run before it in the same chain; it only reads, and must stay light. ``foresee`` says what the
@@ -121,6 +127,7 @@ class JobType:
     plan: Callable[[Home, Settings, SourceFolder, Any], Plan]
     run: Callable[[Context, Any], PhaseResult]
     fill: Callable[[Home, Settings, Any], Plan] = fill_nothing
+    reach: Callable[[Home, Settings, Any], None] = reach_nothing
     advise: Callable[[Home, Settings, SourceFolder, Any, Sequence[str]], list[str]] = no_advice
     foresee: Callable[[Home, Settings, SourceFolder, Any, Earlier], Outlook] = foresee_nothing
     weight: float = 50.0

@@ -6,13 +6,11 @@ language filter follow once all are read, each of them the same however often it
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import Field
 
 from kbjobs.context import Context, PhaseResult
-from kbjobs.errors import NotFoundError
 from kbjobs.phases.base import Earlier, JobType, Outlook, Params, Plan
+from kbjobs.phases.source_checks import check_folders
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 
@@ -31,12 +29,7 @@ class MetadataParams(Params):
 
 def plan(home: Home, settings: Settings, source: SourceFolder, params: MetadataParams) -> Plan:
     """Check the source's folders and the filter, which is given its usual form."""
-    for root in source.read().paths:
-        if not Path(root).exists():
-            raise NotFoundError(
-                f"{root}, a folder of source {source.id!r}, is not there",
-                "Mount the disk or restore the folder, then run the same again. Nothing was changed.",
-            )
+    check_folders(source)
     if params.language_filter is None:
         return Plan(params)
     from kbjobs.content.language import parse_filter

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from kbjobs.context import Context, PhaseResult
+from kbjobs.credentials import find_secret
 from kbjobs.embedding.online_models import TEXT_EMBEDDING_3_SMALL
 from kbjobs.errors import MissingRequirementError
 from kbjobs.phases.base import JobType, Params, Plan
 from kbjobs.prices import Price
 from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
-from kbjobs.vectors.pinecone_target import PINECONE_KEY, read_target
+from kbjobs.vectors.pinecone_target import PINECONE_KEY, read_target, refuse_missing_index
 
 if TYPE_CHECKING:
     from kbjobs.vectors.pinecone_index import PineconeIndex
@@ -69,6 +70,13 @@ def check_source(settings: Settings, source: SourceFolder, namespace: str | None
     return read_target(settings, source.id, namespace).namespace
 
 
+def reach(home: Home, settings: Settings, params: PineconeSyncParams) -> None:
+    """Refuse an index that is not there and is not to be made, where that can be asked from here."""
+    key = find_secret(home, PINECONE_KEY)
+    if key and not params.create_index and not params.dry_run:
+        refuse_missing_index(key, read_target(settings, "any").index)
+
+
 def run(context: Context, params: PineconeSyncParams) -> PhaseResult:
     """Send what differs, or tell what would be sent."""
     if params.dry_run:
@@ -103,6 +111,7 @@ JOB_TYPE = JobType(
     params=PineconeSyncParams,
     fill=fill,
     plan=plan,
+    reach=reach,
     run=run,
     weight=20.0,
     after=("index_online",),

@@ -21,11 +21,18 @@ MIN_FREE_BYTES = 64 * 1024 * 1024
 def check_folders(source: SourceFolder) -> None:
     """Raise NotFoundError where a folder of the source is not there."""
     for root in source.read().paths:
-        if not Path(root).exists():
+        if Path(root).exists():
+            continue
+        if source.read_pack() and source.path in Path(root).parents:
             raise NotFoundError(
-                f"{root}, a folder of source {source.id!r}, is not there",
-                "Mount the disk or restore the folder, then run the same again. Nothing was changed.",
+                f"source {source.id!r} was installed from a pack without its files",
+                f"kbjobs run install-source {source.id} --include-backup brings them, if the pack has them."
+                " What it has is searched as it is.",
             )
+        raise NotFoundError(
+            f"{root}, a folder of source {source.id!r}, is not there",
+            "Mount the disk or restore the folder, then run the same again. Nothing was changed.",
+        )
 
 
 def check_disk(home: Home, source: SourceFolder, recut: str | None = None) -> None:

@@ -17,7 +17,8 @@ from kbjobs.scraping.crawl import Crawl, CrawlOptions
 from kbjobs.scraping.failures import FetchError
 from kbjobs.scraping.fetching import Fetcher
 from kbjobs.scraping.guard import Guard, find_private_hosts
-from kbjobs.scraping.mediawiki.finding import Wiki
+from kbjobs.scraping.mediawiki.api import WikiApi
+from kbjobs.scraping.mediawiki.finding import Wiki, count_pages
 from kbjobs.scraping.mediawiki.scraping import crawl_wiki, find_wiki
 from kbjobs.scraping.pacing import Pace
 from kbjobs.scraping.parsing import ParseError, Parser
@@ -195,7 +196,8 @@ async def _tell_plan(context: Context, request: Request, fetcher: Fetcher) -> Ph
         with suppress(FetchError):  # of an address that cannot be had no more is told than of a page
             wiki, _ = await find_wiki(fetcher, request.url, request.scope, context.log.warning)
             if wiki is not None:
-                return _tell_wiki(request, wiki, delay)
+                api = WikiApi(fetcher, wiki.api, request.scope.is_on_site)
+                return _tell_wiki(request, wiki, delay, await count_pages(api, wiki, request.options.page_limit))
     found: list[str] = []
     for sitemap in [request.sitemap] if request.sitemap else robots.sitemaps:
         urls, _ = await find_urls(fetcher, sitemap, request.scope.is_on_site, MOST_SITEMAP_URLS)
@@ -219,14 +221,15 @@ async def _tell_plan(context: Context, request: Request, fetcher: Fetcher) -> Ph
     return PhaseResult(counts, summary)
 
 
-def _tell_wiki(request: Request, wiki: Wiki, delay: float) -> PhaseResult:
-    pages = min(request.options.page_limit, wiki.pages)
+def _tell_wiki(request: Request, wiki: Wiki, delay: float, pages: int) -> PhaseResult:
+    """``pages`` were counted up to the page limit."""
+    more = " or more" if pages == request.options.page_limit else ""
     counts = {
         "wiki": wiki.name, "license": wiki.license, "api": wiki.api, "pages_of_wiki": wiki.pages, "would_fetch": pages,
         "crawl_delay": delay, "is_allowed": True,
     }  # fmt: skip
     summary = (
-        f"a MediaWiki, {wiki.name} ({wiki.license or 'no licence given'}), which counts {counted(wiki.pages, 'page')};"
+        f"a MediaWiki, {wiki.name} ({wiki.license or 'no licence given'}), with {counted(pages, 'page')}{more};"
         f" at most {counted(request.options.page_limit, 'page')}, one each {delay:g} s:"
         f" {counted(pages, 'page')} in about {duration(pages * delay)}"
     )

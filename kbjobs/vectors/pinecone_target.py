@@ -12,7 +12,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from kbjobs.errors import MissingRequirementError, UsageError
+from kbjobs.errors import KbjobsError, MissingRequirementError, NotFoundError, UsageError
+from kbjobs.net.requesting import AwayError, RefusedError, get
 from kbjobs.settings import Settings
 
 PINECONE_KEY = "PINECONE_API_KEY"
@@ -22,6 +23,10 @@ CONTROLLER = "PINECONE_CONTROLLER_HOST"
 DEFAULT_CONTROLLER = "https://api.pinecone.io"
 SET_KEY = f"Store a key with kbjobs config set-secret {PINECONE_KEY} (it is read from stdin)."
 METRIC = "cosine"
+API_VERSION = "2026-07"
+"""Of the service, as the package pinecone asks for it."""
+REACH_SECONDS = 5.0
+"""For a connection, at a submit: it is not to wait for a service that is away."""
 
 _INDEX = re.compile(r"[a-z0-9]([a-z0-9-]{0,43}[a-z0-9])?")
 _MAX_NAMESPACE = 512
@@ -73,6 +78,24 @@ def check_pinecone_key(key: str | None) -> str:
     if not key.isascii() or not key.isprintable() or " " in key:
         raise MissingRequirementError(f"{PINECONE_KEY} is not a key: it has characters that no key has", SET_KEY)
     return key
+
+
+def refuse_missing_index(key: str, index: str) -> None:
+    """Raise NotFoundError where the service says that there is no such index; nothing where it says nothing.
+
+    The path and the headers are those of its API reference, "Describe an index".
+    """
+    headers = {"Api-Key": check_pinecone_key(key), "X-Pinecone-API-Version": API_VERSION}
+    try:
+        with get(f"{controller_url()}/indexes/{index}", own_headers=headers, connect_seconds=REACH_SECONDS):
+            return
+    except RefusedError as error:
+        if error.status == 404:
+            raise NotFoundError(
+                f"there is no Pinecone index {index!r}", "--create-index makes it, or correct pinecone.index."
+            ) from error
+    except (AwayError, KbjobsError):
+        return  # whoever goes on is told by the job itself, and by doctor
 
 
 def controller_url() -> str:

@@ -87,6 +87,18 @@ def test_from_a_web_server(home: Home, other: Home, tmp_path: Path) -> None:
         server.server_close()
 
 
+def test_without_its_files_an_index_job_says_how_they_come(
+    home: Home, other: Home, tmp_path: Path, kbjobs: Kbjobs, minilm: Path
+) -> None:
+    folder = make_source(other, tmp_path)
+    upload(other, folder, str(tmp_path / "store"), include_backup=True)
+    kbjobs("run", "install-source", "wiki", "--from", tmp_path / "store")
+    for job in ("index-offline", "metadata"):
+        told = kbjobs("run", job, "wiki", check=4).stderr
+        assert "was installed from a pack without its files" in told
+        assert "kbjobs run install-source wiki --include-backup" in told
+
+
 def test_an_update_keeps_what_the_pack_does_not_have(home: Home, other: Home, tmp_path: Path, kbjobs: Kbjobs) -> None:
     folder = make_source(other, tmp_path)
     upload(other, folder, str(tmp_path / "store"))

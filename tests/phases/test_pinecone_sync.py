@@ -191,8 +191,6 @@ def test_a_cleared_collection_changes_nothing(home: Home, wiki: SourceFolder, pi
 
 def test_create_index(home: Home, wiki: SourceFolder, pinecone: PineconeServer) -> None:
     pinecone.indexes.clear()
-    job = sync(home)
-    assert job.exit_code == 4 and "--create-index" in str(job.error)
     dry = sync(home, "pinecone_sync_dry")
     assert numbers(dry) == (10, 0, 0, 0) and "--create-index makes it" in str(dry.message)
     pinecone.readies_after = 1.0
@@ -200,6 +198,18 @@ def test_create_index(home: Home, wiki: SourceFolder, pinecone: PineconeServer) 
     assert job.exit_code == 0 and pinecone.indexes["kb"].dimension == 1536
     check_equal(pinecone, wiki)
     assert sync(home, create_index=True, namespace="again").exit_code == 0
+
+
+def test_an_index_that_is_not_there_is_refused_at_the_submit(
+    home: Home, wiki: SourceFolder, pinecone: PineconeServer, kbjobs: Kbjobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del pinecone.indexes["kb"]
+    told = kbjobs("run", "pinecone-sync", "wiki", check=4).stderr
+    assert "there is no Pinecone index 'kb'" in told and "--create-index" in told
+    assert read_json(kbjobs("history", "--json")) == []
+    monkeypatch.setenv("PINECONE_CONTROLLER_HOST", "http://127.0.0.1:9")  # nobody answers: the job will tell
+    kbjobs("run", "pinecone-sync", "wiki", "--detach")
+    assert len(read_json(kbjobs("history", "--json"))) == 1
 
 
 @pytest.mark.parametrize("wrong", [{"dimension": 768}, {"metric": "dotproduct"}])
@@ -225,7 +235,7 @@ def test_the_host_is_asked_for_once_and_again_when_it_has_moved(
     for _ in range(2):
         assert sync(home).exit_code == 0
     described = [path for path, _ in pinecone.requests if path == "GET /indexes/kb"]
-    assert len(described) == 1
+    assert len(described) == 3  # by each submit, and by the first job
     (host,) = json.loads(home.pinecone_hosts.read_text()).values()
     assert host == f"{pinecone.url}/data/kb" and home.pinecone_hosts.stat().st_mode & 0o077 == 0
     # The index was made anew elsewhere; where it was nobody answers.
@@ -272,7 +282,7 @@ REFUSALS: dict[str, tuple[Fault, int, str]] = {
     ),
     "forbidden": (Fault("/vectors/upsert", 403, "forbidden"), 6, "refuses PINECONE_API_KEY with status 403"),
     "storage": (Fault("/vectors/upsert", 403, "You've reached the max storage allowed; upgrade your plan"), 6, "plan"),
-    "payment": (Fault("/indexes/kb", 402, "Payment required"), 6, "plan"),
+    "payment": (Fault("/indexes/kb", 402, "Payment required", times=2), 6, "plan"),  # the submit asks too
     "refused": (Fault("/vectors/upsert", 400, "Bad vector"), 1, "Bad vector"),
     "away": (Fault("/vectors/upsert", 500, times=99), 7, "fails (status 500)"),
 }  # fmt: skip

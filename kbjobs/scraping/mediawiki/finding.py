@@ -27,8 +27,8 @@ TEXT_LIMIT = 500
 class Wiki:
     """What a wiki says of itself.
 
-    ``namespaces`` are the numbers of those that hold its content; ``pages`` how many of these it counts; ``server`` the
-    host of its addresses.
+    ``namespaces`` are the numbers of those that hold its content; ``pages`` is what its statistics count in them;
+    ``server`` the host of its addresses.
     """
 
     api: str
@@ -85,6 +85,26 @@ async def describe_wiki(api: WikiApi) -> Wiki:
         count if type(count) is int else 0,
         server,
     )
+
+
+async def count_pages(api: WikiApi, wiki: Wiki, most: int) -> int:
+    """How many pages a wiki would list, counted up to ``most``: its own statistics leave out those without a link.
+
+    Raises as :func:`describe_wiki`.
+    """
+    count = 0
+    for namespace in wiki.namespaces:
+        question = {"action": "query", "list": "allpages", "apnamespace": namespace, "aplimit": "max"}
+        mark: dict[str, str] = {}
+        while count < most:
+            answer = await api.ask_patiently(**question, apfilterredir="nonredirects", **mark)
+            listed = _object(answer, "query").get("allpages")
+            count += len(listed) if isinstance(listed, list) else 0
+            following = {str(name): str(value) for name, value in _object(answer, "continue").items()}
+            if not following or following == mark or not listed:
+                break
+            mark = following
+    return min(count, most)
 
 
 def refuse_other_server(wiki: Wiki, scope: Scope) -> None:

@@ -311,8 +311,10 @@ def test_the_command_tells_of_a_wiki(home: Home, kbjobs: Kbjobs, wiki: WikiServe
     dry = kbjobs("run", "scrape", "site", "--url", wiki.url, "--dry-run")
     told = dry.stderr + dry.stdout
     assert re.search(
-        r"a MediaWiki, Test Wiki \(CC BY-SA 4\.0\), which counts 1[12] pages; at most 100 pages, one each 0\.5 s", told
+        r"a MediaWiki, Test Wiki \(CC BY-SA 4\.0\), with 12 pages; at most 100 pages, one each 0\.5 s", told
     )
+    few = kbjobs("run", "scrape", "site", "--url", wiki.url, "--dry-run", "--page-limit", "5")
+    assert "with 5 pages or more; at most 5 pages" in few.stderr + few.stdout
     assert not SourceFolder(home.sources, "site").manifest.exists()
     run = kbjobs("run", "scrape", "site", "--url", wiki.url, "--request-delay", "0", "--progress", "plain")
     assert "12 pages: 12 saved, 0 unchanged" in run.stdout + run.stderr
