@@ -20,7 +20,7 @@ help:
 	@echo "make test      install, then try each promise once (ten minutes); COVERAGE=90, as CI asks for, counts branches too"
 	@echo "make test-fast the tests without daemon, model, torch and real input (two minutes)"
 	@echo "make test-all  all tests, a shard after the other; SHARD=faults runs that one"
-	@echo "make test-slow the long counts: 300 random kills, FACTOR=10 times the examples (half an hour)"
+	@echo "make test-slow the long counts: 300 random kills, 30 power cuts (as root), FACTOR=10 times the examples"
 	@echo "make install   only install into .venv; VENV=.venv-3.13 PYTHON=python3.13 for another Python"
 	@echo "make install-all  the same with all that can be installed with kbjobs, torch and Ray too"
 	@echo "make requirements  pin the newest packages that fit in tests/requirements*.txt"
@@ -90,6 +90,7 @@ test-slow: install-all
 	@sh tests/real/fetch_inputs.sh
 	KBJOBS_TEST_FACTOR=$(FACTOR) $(PYTEST) -p no:randomly --timeout 3600 -m long
 	$(BIN)/python bench/chaos.py --kills 300 --huey-kills 0
+	$(BIN)/python bench/power_cuts.py --cuts 15
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check
@@ -103,7 +104,7 @@ format: $(VENV)/.installed
 
 bench: $(VENV)/.all
 	@sh tests/real/fetch_inputs.sh
-	for script in bench/bench_*.py bench/chaos.py; do echo; echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	for script in bench/bench_*.py bench/chaos.py bench/power_cuts.py; do echo; echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 requirements:
 	PYTHON=$(PYTHON) sh tests/pin_requirements.sh

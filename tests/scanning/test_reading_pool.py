@@ -6,8 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,37 @@ def test_no_process_outlives_its_parent(tmp_path: Path) -> None:
     parent.wait()
     parent.stdout.close()
     wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), 20)
+
+
+QUOTED = "<p " + " ".join(f"a{number}='>'" for number in range(120_000)) + ">The kettle sings.</p>"
+"""A parser takes a minute for it: each attribute looks like the end of the tag, and is compared with all before it."""
+
+
+def test_a_document_that_takes_too_long_is_named_and_the_next_one_is_read() -> None:
+    tasks: list[Task] = [entry("one"), replace(entry("long"), data=QUOTED.encode()), entry("two")]
+    patient = replace(READER, patience=1.0)
+    ((_, outcomes),) = read_all(patient, [tasks], False, go_on)
+    assert [isinstance(one, Read) for one in outcomes] == [True, False, True]
+    assert outcomes[1] == Unread("long", f"reading it takes more than {patient.seconds(tasks[1]):.0f} s")
+
+
+class Stop(Exception):
+    """Raised by a check."""
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_a_wish_to_stop_is_heard_in_the_middle_of_a_document(is_large: bool) -> None:
+    others = children_of(os.getpid())
+    asked = time.monotonic() + 1.0
+
+    def check() -> None:
+        if time.monotonic() > asked:
+            raise Stop
+
+    with pytest.raises(Stop):
+        list(read_all(READER, [[replace(entry("long"), data=QUOTED.encode())]], is_large, check))
+    assert time.monotonic() - asked < 2
+    assert children_of(os.getpid()) <= others
 
 
 def children_of(pid: int) -> set[int]:
