@@ -8,7 +8,7 @@ WINDOW = 50
 """Pages from which it is judged how many new addresses a page brings."""
 
 LEAST = 5
-"""Pages that must have been read before that is judged at all."""
+"""Pages between the first look and the last, before that is judged at all."""
 
 MOST_GROWTH = 0.95
 """New addresses a page from which on no end is in sight but the page limit."""
@@ -37,8 +37,8 @@ class Outlook:
         """
         if not self._may_grow or not queued + in_hand:
             return queued
-        if not self._seen or self._seen[-1][0] < LEAST:
+        if not self._seen or self._seen[-1][0] - self._seen[0][0] < LEAST:
             return float("inf")
         (first, known), (last, known_now) = self._seen[0], self._seen[-1]
-        growth = (known_now - known) / max(1, last - first)
+        growth = (known_now - known) / (last - first)
         return (queued + growth * in_hand) / (1 - growth) if growth < MOST_GROWTH else float("inf")

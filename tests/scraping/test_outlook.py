@@ -21,6 +21,8 @@ from tests.servers.site_server import Answer, Page, SiteServer
 def test_pages_bring_others() -> None:
     outlook = Outlook(may_grow=True)
     assert outlook.expect(3) == float("inf")  # nothing is known yet
+    outlook.note(0, 1)
+    assert outlook.expect(1) == float("inf")
     for read in range(1, 30):
         outlook.note(read, 3 * read)
     assert outlook.expect(60) == float("inf")
