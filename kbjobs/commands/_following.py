@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -57,6 +57,15 @@ class ProgressMode(StrEnum):
     NONE = "none"
 
 
+QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")]
+PROGRESS = Annotated[ProgressMode, typer.Option(help="How progress is shown.")]
+
+
+def choose_mode(as_json: bool, quiet: bool, progress: ProgressMode = ProgressMode.AUTO) -> ProgressMode:
+    """What ``--json``, ``--quiet`` and ``--progress`` ask for together."""
+    return ProgressMode.JSON if as_json else ProgressMode.NONE if quiet else progress
+
+
 def follow(
     manager: JobManager, job_ids: Sequence[int], mode: ProgressMode, revive: bool, seconds: float = math.inf
 ) -> int:
@@ -97,18 +106,18 @@ def say_held(manager: JobManager, ids: Sequence[int]) -> None:
             say(f"job {job_id}: {tell_held(held[job_id])}")
 
 
-def follow_again(manager: JobManager, done: Done, detach: bool, as_json: bool) -> None:
+def follow_again(manager: JobManager, done: Done, detach: bool, mode: ProgressMode) -> None:
     """Follow jobs that were put back in the queue, or only say so; ends with the worst exit code."""
     ids = [job.id for job in done.jobs]
     if not ids or detach:
-        if as_json:
+        if mode is ProgressMode.JSON:
             for job in done.jobs:
                 print(json.dumps({"event": "queued", "job": job.as_dict()}, ensure_ascii=False))
-        elif ids:
+        elif ids and mode is not ProgressMode.NONE:
             say(f"queued: {' '.join(str(job_id) for job_id in ids)}")
             say_held(manager, ids)
         raise typer.Exit(done.code)
-    code = follow(manager, ids, ProgressMode.JSON if as_json else ProgressMode.AUTO, revive=True)
+    code = follow(manager, ids, mode, revive=True)
     raise typer.Exit(code if code == ExitCode.CTRL_C or not done.errors else worst([code, done.code]))
 
 
