@@ -20,6 +20,7 @@ from kbjobs.commands._render import (
     describe_phase,
     describe_rate,
     describe_time_left,
+    describe_window,
     is_terminal,
     open_console,
     percentage,
@@ -203,7 +204,7 @@ def _describe(event: JobEvent) -> str:
     job = event.job
     if event.event == "queued":
         standing = "queued" if job.status is Status.PENDING else job.status
-        return f"{title(job)} is {standing}"
+        return ", ".join(filter(None, (f"{title(job)} is {standing}", describe_window(job))))
     if event.pause is not None:
         return tell_held(event.pause)
     if event.event == "retry":
@@ -234,7 +235,7 @@ def _show_bars(events: Iterator[JobEvent], jobs: Sequence[Job]) -> list[Job]:
         lines = _Lines(bars, console.width, bar_width)
         for event in events:
             job = event.job
-            detail = tell_held(event.pause) if event.pause is not None else describe_counts(job) or str(job.status)
+            detail = tell_held(event.pause) if event.pause is not None else _describe_now(job)
             lines.show(str(job.id), job.progress, _job_fields(job), detail)
             if has_phases:
                 for index, phase in enumerate(job.phases):
@@ -248,6 +249,13 @@ def _show_bars(events: Iterator[JobEvent], jobs: Sequence[Job]) -> list[Job]:
         _say_ended_phases(job, set())
         _print_summary(job)
     return ended
+
+
+def _describe_now(job: Job) -> str:
+    """What a job does, or what it waits for."""
+    if job.status is Status.PENDING:
+        return ", ".join(filter(None, (job.message or str(job.status), describe_window(job))))
+    return describe_counts(job) or str(job.status)
 
 
 BAR_TEXTS = ("title", "done", "rate", "left", "detail")

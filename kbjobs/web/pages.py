@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -50,6 +51,7 @@ _templates.filters["duration"] = duration
 _templates.filters["languages"] = tell_languages
 _templates.filters["dashed"] = lambda name: str(name).replace("_", "-")
 _templates.filters["when"] = lambda moment: "—" if moment is None else str(moment).replace("T", " ").replace("Z", "")
+_templates.filters["moment"] = lambda moment: f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
 _templates.filters["percent"] = lambda share: f"{math.floor(share * 10) / 10:g} %"
 
 
