@@ -237,7 +237,7 @@ def test_saved_is_said_of_what_is_on_the_screen_alone(home: Home, slow: SlowApi)
         press(page, "Save")
     type_description(page, "two")
     writes.pop().continue_()
-    expect(page.locator("#told")).to_contain_text("what was changed since is not")
+    expect(page.locator("#told")).to_contain_text("later changes are not in the file")
     expect(page.locator("#file")).to_have_text("night.toml, changed")
     assert 'description = "one"' in (home.chains / "night.toml").read_text()
     page.unroute("**/api/chains/night")
@@ -288,6 +288,24 @@ def test_a_click_and_a_key_reach_what_they_were_meant_for_after_a_field_was_chan
     assert 'name = "vectors"' in text
     assert "weight = 5\n" in text
     assert "retries = 3" in text
+
+
+def test_an_answer_during_a_click_does_not_take_its_button_away(slow: SlowApi) -> None:
+    page = slow.page
+    page.locator("[data-add=index_offline]").click()
+    type_source(page, "wiki")
+    page.locator("#source").press("Enter")
+    expect(page.locator("#toml")).to_have_value(re.compile("wiki"))
+    up = page.get_by_role("button", name="Move up phase 2, Index (Offline)")
+    for number, button in enumerate((page.get_by_role("button", name="Remove source wiki"), up)):
+        page.locator("#phase-weight").fill(str(number + 3))
+        button.hover()
+        with page.expect_response(TYPED):
+            page.mouse.down()
+        expect(page.locator("#toml")).to_have_value(re.compile(f"weight = {number + 3}"))
+        page.mouse.up()
+    expect(page.locator("#phases li:nth-child(1) .pick")).to_have_text("1 Index (Offline)")
+    expect(page.locator("#toml")).not_to_have_value(re.compile("wiki"))
 
 
 def test_each_tab_has_its_own_draft(home: Home, slow: SlowApi) -> None:

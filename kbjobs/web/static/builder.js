@@ -72,19 +72,22 @@ function write() {
 }
 
 function sync() {
-  return (sending ??= send().finally(() => { sending = null; $("toml").readOnly = false; }));
+  return (sending ??= send());
 }
 
 async function send() {
-  $("toml").readOnly = true; // it is about to be written anew
-  while (isBehind) {
-    const sent = turn;
-    try {
-      const found = await ask("POST", `${API}/edit`, { toml: base.toml, draft: state.draft, origins: base.origins });
-      if (sent === turn) settle(found.toml);
-    } catch (error) {
-      if (sent === turn) throw error;
+  $("toml").readOnly = true; // it is about to be rewritten
+  try {
+    while (isBehind) {
+      const sent = turn;
+      const found = await ask("POST", `${API}/edit`, { toml: base.toml, draft: state.draft, origins: base.origins }).catch((error) => ({ error }));
+      if (sent !== turn) continue;
+      if (found.error) throw found.error;
+      settle(found.toml);
     }
+  } finally {
+    sending = null;
+    $("toml").readOnly = false;
   }
 }
 
@@ -182,13 +185,13 @@ async function readText() {
   }
 }
 
-// What an action begins with: the text says all that is on the page, or nothing is done.
+// Every action begins here: the text says all that is on the page, or nothing is done.
 async function settled() {
   await gather();
   while (isBehind) await sync();
 }
 
-// What is typed and cannot be read is given up.
+// Discards text that cannot be read.
 function drop() {
   clearTimeout(pause);
   isUnread = false;
@@ -197,7 +200,7 @@ function drop() {
   showText();
   show();
   keep();
-  say("What was typed last could not be read, and is undone.");
+  say("What could not be read is discarded.");
 }
 
 const undo = () => gather().then(() => step(past, future), drop);
@@ -309,7 +312,7 @@ async function save() {
   try {
     const { version } = await ask("PUT", `/api/chains/${name}`, { toml, version: name === file.name ? file.version : null });
     Object.assign(file, { name, version, text: toml });
-    say(isSaved() ? `Saved as ${name}.toml in chains/ of the home.` : `Saved as it was at the click; what was changed since is not.`);
+    say(isSaved() ? `Saved as ${name}.toml in chains/ of the home.` : `Saved as it was at the click; later changes are not in the file.`);
     keep();
     showHead();
   } catch (error) {
@@ -573,10 +576,13 @@ function showHead() {
   if (!typed.has($("resumable"))) $("resumable").checked = state.draft.resumable !== false;
   $("delete").hidden = !state.file.name;
   $("redo").disabled = !future.length;
+  showFile();
+}
+
+function showSources() {
   const first = phases()[0], makes = first && typeOf(first) && typeOf(first).makes_source;
   $("source").placeholder = makes ? "id, also of a new source" : "id";
   $("sources").replaceChildren(...sourcesOf(state.draft).map((id) => el("button", { type: "button", "aria-label": `Remove source ${id}`, onclick: () => after(() => setSources(sourcesOf(state.draft).filter((one) => one !== id))) }, `${id} ×`)));
-  showFile();
 }
 
 // Whether the file says what is on the page, down to the last letter that was typed.
@@ -614,13 +620,13 @@ function addSource() {
 
 function show() {
   showHead();
+  showSources();
   showPhases();
   showForm();
   showFindings();
 }
 
-// After a field was left, the page is drawn anew once that event is over, and not between the two halves of a click: what
-// is drawn anew has no focus and is not clicked.
+// After a field is left, the page is redrawn once that event is over, and not within a click: that would miss its button.
 let soon = null, pressed = 0;
 function showSoon() {
   clearTimeout(soon);
@@ -686,7 +692,7 @@ async function begin() {
   $("toml").value = kept.text ?? state.toml;
   show();
   typeAgain(kept.typed || []);
-  if (isBehind) sync().catch(complain); else later();
+  if (isBehind && !isUnread) sync().catch(complain); else later();
   const source = new URLSearchParams(location.search).get("source");
   if (source && !sourcesOf(state.draft).length) setSources([source]);
   document.body.dataset.ready = "yes";
