@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
 from kbjobs.settings import Home
-from tests.conftest import wait_until
+from tests.conftest import rest_full, wait_until
 
 TYPED = re.compile(r"/api/job-builder/(edit|parse)$")
 ACTIONS = {"Save": "/api/chains/", "Run": "/run", "Validate": "/validate", "Price and time": "/forecast"}
@@ -98,8 +98,11 @@ def is_of(address: str, word: str, request: Request) -> bool:
     return address in request.url and word in (request.post_data or "")
 
 
-@pytest.mark.parametrize("action", ACTIONS)
-@pytest.mark.parametrize("way", WAYS)
+PAIRS = [(way, action) for action in ACTIONS for way in WAYS]
+EVERYDAY = [pair for pair in PAIRS if pair[1] == "Save" or pair[0] is type_description]
+
+
+@pytest.mark.parametrize(("way", "action"), rest_full(PAIRS, *EVERYDAY))
 def test_an_action_takes_what_was_typed_just_before_it(
     home: Home, slow: SlowApi, way: Callable[[Page, str], None], action: str
 ) -> None:
@@ -249,6 +252,10 @@ def test_saved_is_said_of_what_is_on_the_screen_alone(home: Home, slow: SlowApi)
     expect(page.locator("#told")).to_have_text("")
     expect(page.locator("#file")).to_have_text("night.toml, changed")
     expect(page.locator("#command")).to_have_text("kbjobs chain night.toml")
+    press(page, "Save")
+    expect(page.locator("#told")).to_have_text("Saved as night.toml in chains/ of the home.")
+    page.get_by_role("button", name="Duplicate phase 1, Metadata").click()
+    expect(page.locator("#told")).to_have_text("")
 
 
 def test_what_is_changed_while_a_chain_is_opened_is_changed_in_it(slow: SlowApi) -> None:

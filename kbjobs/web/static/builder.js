@@ -67,7 +67,7 @@ function edit(change, isTyped) {
 function write() {
   turn++;
   isBehind = true;
-  keep();
+  touch();
   sync().catch(complain);
 }
 
@@ -483,16 +483,19 @@ function showFindings() {
 
 // ---- the form of a phase -----------------------------------------------------------------------------
 
+function assign(table, key, value) {
+  if (value === undefined) delete table[key]; else table[key] = value;
+}
+
+// The text may have taken the phase away while a field of it was typed in.
 function set(index, key, value) {
-  edit((draft) => { if (value === undefined) delete draft.phase[index][key]; else draft.phase[index][key] = value; }, true);
+  edit((draft) => draft.phase[index] && assign(draft.phase[index], key, value), true);
 }
 
 function setParam(index, key, value) {
-  edit((draft) => {
-    const params = { ...(draft.phase[index].params || {}) };
-    if (value === undefined) delete params[key]; else params[key] = value;
-    if (Object.keys(params).length) draft.phase[index].params = params; else delete draft.phase[index].params;
-  }, true);
+  const params = { ...((phases()[index] || {}).params || {}) };
+  assign(params, key, value);
+  set(index, "params", Object.keys(params).length ? params : undefined);
 }
 
 // What a JSON Schema of a parameter asks for: `type` is that of one field of the form.
@@ -641,7 +644,7 @@ function wire() {
     const words = $("filter").value.toLowerCase();
     document.querySelectorAll(".palette li").forEach((one) => { one.hidden = !one.textContent.toLowerCase().includes(words) && !one.firstChild.title.toLowerCase().includes(words); });
   });
-  const top = (id, key, value) => watch($(id), () => edit((draft) => { const now = value($(id)); if (now === undefined) delete draft[key]; else draft[key] = now; }, true));
+  const top = (id, key, value) => watch($(id), () => edit((draft) => assign(draft, key, value($(id))), true));
   top("name", "name", (input) => input.value.trim() || undefined);
   top("description", "description", (input) => input.value.trim() || undefined);
   top("resumable", "resumable", (input) => (input.checked ? undefined : false));
