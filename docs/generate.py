@@ -1,7 +1,7 @@
 """Writes the tables that stand in the documents, from the code: ``python docs/generate.py`` (``make docs``).
 
-``docs/commands.md`` is generated whole; in ``docs/operating.md`` the table of settings. A test compares them with the
-code.
+``docs/commands.md`` and the schema of the examples' chain files are generated whole; in ``docs/operating.md`` the
+table of settings. A test compares them with the code.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import typer
 
+from kbjobs.chains.file.drafting import SCHEMA_FILE, schema_text
 from kbjobs.chains.file.reading import read_built_in_chains
 from kbjobs.cli import app
 from kbjobs.commands._submitting import SUBMIT_PANEL
@@ -20,6 +21,7 @@ from kbjobs.known_settings import SETTINGS
 from kbjobs.phases.registry import job_types
 
 DOCS = Path(__file__).resolve().parent
+EXAMPLES = DOCS.parent / "examples" / "chains"
 BEGIN, END = "<!-- generated: settings -->", "<!-- end -->"
 HEAD = """\
 # Commands
@@ -137,6 +139,7 @@ def main() -> None:
     (DOCS / "commands.md").write_text(describe_commands())
     operating = DOCS / "operating.md"
     operating.write_text(with_settings(operating.read_text()))
+    (EXAMPLES / SCHEMA_FILE).write_text(schema_text())
 
 
 if __name__ == "__main__":

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+MOST_LANGUAGES = 8
+
 
 def counted(number: int, noun: str, plural: str = "") -> str:
     """A number with its noun: 1 document, 2 documents, 1,200 passages.
@@ -17,6 +21,13 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 def agreeing(number: int, noun: str, one: str, more: str) -> str:
     """A number with its noun and a verb that agrees: 1 job waits, 2 jobs wait."""
     return f"{counted(number, noun)} {one if number == 1 else more}"
+
+
+def tell_languages(counts: Mapping[str, int]) -> str:
+    """How many documents are in which language: "en 1,200, de 3"; of many languages the first, and how many more."""
+    told = [f"{code or 'unknown'} {count:,}" for code, count in counts.items()]
+    rest = len(told) - MOST_LANGUAGES
+    return ", ".join([*told[:MOST_LANGUAGES], f"{rest} more"] if rest > 0 else told)
 
 
 def sentence(text: str) -> str:

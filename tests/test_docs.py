@@ -32,6 +32,12 @@ def test_commands_and_settings_are_those_of_the_code(generate: ModuleType) -> No
     assert generate.BEGIN in operating and operating == generate.with_settings(operating)
 
 
+def test_the_schema_that_the_examples_name_is_there_and_that_of_the_code(generate: ModuleType) -> None:
+    for path in generate.EXAMPLES.glob("*.toml"):
+        named = path.read_text().splitlines()[0].removeprefix("#:schema ")
+        assert (path.parent / named).read_text() == generate.schema_text(), path
+
+
 def test_the_readme_is_short_and_begins_with_both_commands() -> None:
     text = (ROOT / "README.md").read_text()
     assert len(text.split()) <= MOST_WORDS

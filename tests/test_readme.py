@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
+from kbjobs.api import JobManager
 from kbjobs.cli import app
 from kbjobs.daemon.launching import is_running, stop_daemon
+from kbjobs.errors import ExitCode
 from kbjobs.settings import Home
 from kbjobs.sources import register
-from tests.conftest import ROOT, write_pages
+from kbjobs.store.queue import Queue
+from kbjobs.store.runs import RunEnd
+from kbjobs.store.transitions import Event, Status
+from tests.conftest import MODEL, ROOT, Kbjobs, wait_until, write_pages
 
 README = "\n".join(path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))))
 TROUBLES = (ROOT / "docs" / "troubleshooting.md").read_text()
@@ -29,6 +36,22 @@ CRON_LINES = [found["command"] for found in CRON_LINE.finditer(README)]
 # -- cron --------------------------------------------------------------------------------------------
 
 
+def home_of(user: Path) -> Home:
+    """Where platformdirs puts it, without XDG_DATA_HOME."""
+    return Home(user / ".local" / "share" / "kbjobs")
+
+
+def interrupt_job(home: Home) -> None:
+    """A job on the source wiki has reached its time limit."""
+    manager = JobManager(home)
+    chain = manager.find_chain("index_offline", {"model": MODEL})
+    with closing(Queue(home.state_file)) as queue:
+        job = queue.submit(manager.plan(chain, "wiki").job)
+        queue.claim("the run")
+        end = RunEnd(Event.EXPIRE, ExitCode.TIME_LIMIT, "time limit reached")
+        queue.finish(job.id, "the run", end, reason="time_limit")
+
+
 @pytest.fixture
 def user(tmp_path: Path, engines: Path) -> Iterator[Path]:
     """The home folder of a user with kbjobs in ~/kbjobs, and the source wiki in the home that cron's jobs find."""
@@ -36,7 +59,7 @@ def user(tmp_path: Path, engines: Path) -> Iterator[Path]:
     program = folder / "kbjobs" / ".venv" / "bin" / "kbjobs"
     program.parent.mkdir(parents=True)
     program.symlink_to(Path(sys.executable).with_name("kbjobs"))
-    home = Home(folder / ".local" / "share" / "kbjobs")  # where platformdirs puts it, without XDG_DATA_HOME
+    home = home_of(folder)
     home.prepare()
     home.engines.symlink_to(engines)
     register(home, "wiki", [write_pages(tmp_path / "pages", 3)])
@@ -54,6 +77,9 @@ def test_there_is_a_cron_line() -> None:
 def test_a_cron_line_runs_as_cron_runs_it(user: Path, line: str) -> None:
     """With nothing in its environment but what cron sets; a percent sign would end the line there (crontab(5))."""
     assert "%" not in line
+    home = home_of(user)
+    if "resume" in line:
+        interrupt_job(home)
     environment = (f"HOME={user}", "LOGNAME=user", "PATH=/usr/bin:/bin", "SHELL=/bin/sh")
     ended = subprocess.run(
         ["env", "-i", *environment, "/bin/sh", "-c", line],
@@ -65,7 +91,43 @@ def test_a_cron_line_runs_as_cron_runs_it(user: Path, line: str) -> None:
         check=False,
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")  # cron mails what is printed
-    assert (user / ".local" / "share" / "kbjobs" / "state.db").exists()
+    assert [(job.id, job.status) for job in JobManager(home).get_job_history()] == [(1, Status.COMPLETED)]
+
+
+# -- kills -------------------------------------------------------------------------------------------
+
+
+def kill_lines(document: str) -> list[str]:
+    """What is typed in a document to kill a worker, then the daemon with the next one."""
+    lines = re.findall(r"^\$ (daemon=.*|p?kill -9 .*)$", (ROOT / document).read_text(), re.MULTILINE)
+    assert [line.split()[0].partition("=")[0] for line in lines] == ["daemon", "pkill", "kill"]
+    return lines
+
+
+@pytest.mark.processes
+@pytest.mark.usefixtures("test_types")
+@pytest.mark.parametrize("document", ["README.md", "docs/operating.md"])
+def test_the_lines_that_kill_hit_one_home_alone(
+    home: Home, kbjobs: Kbjobs, tmp_path: Path, document: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_daemon, kill_worker, kill_both = kill_lines(document)
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    register(home, "a", [write_pages(tmp_path / "a", 1)])
+    other = Home(tmp_path / "other")
+    manager = JobManager(home)
+    job = manager.submit("steps", "a", count=400, seconds=0.05)
+    try:
+        kbjobs("daemon", "start", env={**os.environ, "KBJOBS_HOME": str(other.path)})
+        wait_until(lambda: manager.get_status(job).progress > 0)
+        subprocess.run(["sh", "-c", f"{find_daemon}\n{kill_worker}"], check=True)
+        wait_until(lambda: manager.get_status(job).attempt == 2 and manager.get_status(job).status is Status.RUNNING)
+        assert is_running(home)
+        subprocess.run(["sh", "-c", f"{find_daemon}\n{kill_both}"], check=True)
+        wait_until(lambda: not is_running(home))
+        assert "its worker is dead" in kbjobs("status").stdout
+        assert is_running(other)
+    finally:
+        stop_daemon(other, now=True, seconds=30)
 
 
 # -- commands ----------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import io
 import os
+import re
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -113,8 +114,12 @@ def say_error(error: KbjobsError) -> None:
         print_message(error.hint)
 
 
+# Control characters but line feeds, line and paragraph separators, what turns the direction of the text around it (the
+# overrides, embeddings and isolates of Unicode Standard Annex 9), and lone surrogates. Joiners and marks stay: words of
+# Persian and many an emoji are spelled with them.
+_UNSAFE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
 def printable(text: str) -> str:
-    """The text without control characters (but line feeds) and lone surrogates: safe on any terminal."""
-    return "".join(
-        character if character == "\n" or character.isprintable() else repr(character)[1:-1] for character in text
-    )
+    """The text with an escape for each character that can do harm on a terminal."""
+    return _UNSAFE.sub(lambda found: repr(found[0])[1:-1], text)

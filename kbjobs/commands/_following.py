@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,7 @@ from kbjobs.commands._render import (
     describe_phase,
     describe_rate,
     describe_time_left,
+    describe_window,
     is_terminal,
     open_console,
     percentage,
@@ -55,6 +56,15 @@ class ProgressMode(StrEnum):
     PLAIN = "plain"
     JSON = "json"
     NONE = "none"
+
+
+QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")]
+PROGRESS = Annotated[ProgressMode, typer.Option(help="How progress is shown.")]
+
+
+def choose_mode(as_json: bool, quiet: bool, progress: ProgressMode = ProgressMode.AUTO) -> ProgressMode:
+    """What ``--json``, ``--quiet`` and ``--progress`` ask for together."""
+    return ProgressMode.JSON if as_json else ProgressMode.NONE if quiet else progress
 
 
 def follow(
@@ -97,18 +107,18 @@ def say_held(manager: JobManager, ids: Sequence[int]) -> None:
             say(f"job {job_id}: {tell_held(held[job_id])}")
 
 
-def follow_again(manager: JobManager, done: Done, detach: bool, as_json: bool) -> None:
+def follow_again(manager: JobManager, done: Done, detach: bool, mode: ProgressMode) -> None:
     """Follow jobs that were put back in the queue, or only say so; ends with the worst exit code."""
     ids = [job.id for job in done.jobs]
     if not ids or detach:
-        if as_json:
+        if mode is ProgressMode.JSON:
             for job in done.jobs:
                 print(json.dumps({"event": "queued", "job": job.as_dict()}, ensure_ascii=False))
-        elif ids:
+        elif ids and mode is not ProgressMode.NONE:
             say(f"queued: {' '.join(str(job_id) for job_id in ids)}")
             say_held(manager, ids)
         raise typer.Exit(done.code)
-    code = follow(manager, ids, ProgressMode.JSON if as_json else ProgressMode.AUTO, revive=True)
+    code = follow(manager, ids, mode, revive=True)
     raise typer.Exit(code if code == ExitCode.CTRL_C or not done.errors else worst([code, done.code]))
 
 
@@ -194,7 +204,7 @@ def _describe(event: JobEvent) -> str:
     job = event.job
     if event.event == "queued":
         standing = "queued" if job.status is Status.PENDING else job.status
-        return f"{title(job)} is {standing}"
+        return ", ".join(filter(None, (f"{title(job)} is {standing}", describe_window(job))))
     if event.pause is not None:
         return tell_held(event.pause)
     if event.event == "retry":
@@ -225,7 +235,7 @@ def _show_bars(events: Iterator[JobEvent], jobs: Sequence[Job]) -> list[Job]:
         lines = _Lines(bars, console.width, bar_width)
         for event in events:
             job = event.job
-            detail = tell_held(event.pause) if event.pause is not None else describe_counts(job) or str(job.status)
+            detail = tell_held(event.pause) if event.pause is not None else _describe_now(job)
             lines.show(str(job.id), job.progress, _job_fields(job), detail)
             if has_phases:
                 for index, phase in enumerate(job.phases):
@@ -239,6 +249,13 @@ def _show_bars(events: Iterator[JobEvent], jobs: Sequence[Job]) -> list[Job]:
         _say_ended_phases(job, set())
         _print_summary(job)
     return ended
+
+
+def _describe_now(job: Job) -> str:
+    """What a job does, or what it waits for."""
+    if job.status is Status.PENDING:
+        return ", ".join(filter(None, (job.message or str(job.status), describe_window(job))))
+    return describe_counts(job) or str(job.status)
 
 
 BAR_TEXTS = ("title", "done", "rate", "left", "detail")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any
@@ -12,10 +13,12 @@ from typing import IO, TYPE_CHECKING, Any
 import typer
 
 from kbjobs.commands._errors import print_message, printable
+from kbjobs.commands._times import show_moment
 from kbjobs.errors import ExitCode, KbjobsError
 from kbjobs.store.jobs import Job
 from kbjobs.store.pauses import Pause
 from kbjobs.store.phase_state import PhaseState
+from kbjobs.store.transitions import Status
 from kbjobs.wording import duration
 
 if TYPE_CHECKING:
@@ -114,8 +117,20 @@ def job_row(job: Job, is_dead: bool = False, pause: Pause | None = None) -> tupl
     detail = (job.error or job.message).split("\n")[0] if job.has_ended else describe_phase(job)
     detail = f"{DEAD}; kbjobs resume {job.id} goes on with it" if is_dead else detail
     detail = f"waits for {pause.remedy}" if pause is not None else detail
+    if job.status is Status.PENDING:
+        detail = ", ".join(filter(None, (detail, describe_window(job))))
     taken = duration(job.duration) if job.attempt else "—"
     return (str(job.id), job.type.replace("_", "-"), source_of(job), str(job.status), share, taken, detail)
+
+
+def describe_window(job: Job) -> str:
+    """Before when a waiting job does not begin, and until when it or a running one may work; '' for no limit."""
+    parts = []
+    if job.status is Status.PENDING and job.not_before is not None and job.not_before > time.time():
+        parts.append(f"not before {show_moment(job.not_before)}")
+    if job.until is not None and not job.has_ended:
+        parts.append(f"until {show_moment(job.until)}")
+    return ", ".join(parts)
 
 
 def source_of(job: Job) -> str:

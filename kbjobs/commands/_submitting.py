@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kbjobs.commands._following import ProgressMode, follow, say_held
+from kbjobs.commands._following import ProgressMode, choose_mode, follow, say_held
 from kbjobs.commands._forecast import show_forecast
 from kbjobs.commands._render import JOB_COLUMNS, DamagedSources, job_row, print_table, say
 from kbjobs.commands._reports import show_report
@@ -183,8 +183,7 @@ def submit(
         if damaged is not None:
             damaged.end()
         return
-    mode = ProgressMode.JSON if as_json else ProgressMode.NONE if quiet else options["progress"]
-    code = _follow_to_end(manager, jobs, mode)
+    code = _follow_to_end(manager, jobs, choose_mode(as_json, quiet, options["progress"]))
     if finish is not None and code == ExitCode.DONE:
         for job in jobs:
             finish(manager.get_status(job.id))

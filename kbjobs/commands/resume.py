@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kbjobs.api import get_job_manager
-from kbjobs.commands._following import follow_again
+from kbjobs.commands._following import PROGRESS, QUIET, ProgressMode, choose_mode, follow_again
 from kbjobs.commands._render import say
 from kbjobs.commands._several import do_to_all
 from kbjobs.commands._times import parse_duration, read_moments
@@ -33,13 +33,15 @@ def resume(
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return at once.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
+    quiet: QUIET = False,
+    progress: PROGRESS = ProgressMode.AUTO,
 ) -> None:
     """Go on with jobs that failed, were cancelled or interrupted, or whose worker is dead, and follow them.
 
     They go on from what is saved, with the limits they had and those given here. Of several jobs, one that cannot go
     on does not stop the others; the exit code is the worst.
 
-    Example:  kbjobs resume --all --until 06:00
+    Example:  kbjobs resume --all --until 06:00 --quiet
     """
     if bool(jobs) == every:
         raise UsageError("name jobs, or give --all", "For example: kbjobs resume 12")
@@ -48,8 +50,9 @@ def resume(
     manager = get_job_manager()
     ids = jobs or [job.id for job in manager.get_resumable_jobs()]
     if not ids:
-        say("Nothing to resume.")
+        if not quiet:
+            say("Nothing to resume.")
         return
     wanted = None if changes == LimitChanges() else changes
     done = do_to_all(ids, lambda on_error: manager.resume_each(ids, on_error, wanted))
-    follow_again(manager, done, detach, as_json)
+    follow_again(manager, done, detach, choose_mode(as_json, quiet, progress))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kbjobs.api import get_job_manager
-from kbjobs.commands._following import follow_again
+from kbjobs.commands._following import PROGRESS, QUIET, ProgressMode, choose_mode, follow_again
 from kbjobs.commands._render import say
 from kbjobs.commands._several import do_to_all
 from kbjobs.errors import UsageError
@@ -33,6 +33,8 @@ def retry(
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return at once.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
+    quiet: QUIET = False,
+    progress: PROGRESS = ProgressMode.AUTO,
 ) -> None:
     """Run ended jobs, or those whose worker is dead, again from the start, under their ids, and follow them.
 
@@ -51,6 +53,8 @@ def retry(
     manager.check_filters(job_type, source)
     ids = jobs or [job.id for job in manager.get_failed_jobs(job_type, source, days)]
     if not ids:
-        say("Nothing to retry.")
+        if not quiet:
+            say("Nothing to retry.")
         return
-    follow_again(manager, do_to_all(ids, lambda on_error: manager.retry_each(ids, on_error)), detach, as_json)
+    done = do_to_all(ids, lambda on_error: manager.retry_each(ids, on_error))
+    follow_again(manager, done, detach, choose_mode(as_json, quiet, progress))

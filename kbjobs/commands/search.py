@@ -71,6 +71,10 @@ def search(
 
     Every passage is compared. Without words, on a terminal, it is a prompt.
 
+    Hits are numbered by their rank. By default that is fused: a passage's place by meaning and its place by words count
+    alike. The cosine is the similarity by meaning alone (1 is the same), so it may rise from one hit to the next; it
+    orders the hits of --mode vectors. "words only" marks a passage that was found by its words alone.
+
     A damaged source is named and the others are searched; then it exits 3.
 
     Example:  kbjobs search wiki "how long to boil water" -k 5
@@ -113,9 +117,9 @@ def _show(hits: list[Hit]) -> None:
         say("Nothing was found.")
     for hit in hits:
         passage = " ".join(hit.text.removeprefix(hit.title).split())
-        score = "words" if hit.score is None else f"{hit.score:.3f}"
+        score = "words only" if hit.score is None else f"cosine {hit.score:.3f}"
         more = f"  +{hit.more} more" if hit.more else ""
-        _print_marked(f"{hit.rank:>2}. {score}  {printable(hit.title)}  [{hit.source}]{more}", hit)
+        _print_marked(f"{hit.rank:>2}. {printable(hit.title)}  [{hit.source}]  {score}{more}", hit)
         if hit.url:  # an entry of an archive may have no address
             print(f"    {printable(hit.url)}")
         _print_marked(f"    {printable(passage[:SHOWN])}{'…' if len(passage) > SHOWN else ''}", hit)

@@ -17,7 +17,7 @@ from kbjobs.commands._asking import NO_INPUT, YES, ask_unless
 from kbjobs.commands._render import DamagedSources, print_json, print_table, say
 from kbjobs.commands._upkeep import compact, rebuild, verify
 from kbjobs.settings import current_home
-from kbjobs.wording import counted
+from kbjobs.wording import counted, tell_languages
 
 
 class SourcesGroup(TyperGroup):
@@ -238,7 +238,7 @@ def show(source_id: ID, as_json: JSON = False) -> None:
     if state.filtered:
         rows.append(("filtered", f"{state.filtered:,} more documents, left out by their language"))
     if state.languages:
-        rows.append(("languages", ", ".join(f"{name} {count:,}" for name, count in list(state.languages.items())[:8])))
+        rows.append(("languages", tell_languages(state.languages)))
     rows += [
         (
             "model",

@@ -14,6 +14,7 @@ from kbjobs.commands._render import (
     PHASE_COLUMNS,
     age,
     describe_phase,
+    describe_window,
     job_row,
     phase_row,
     print_json,
@@ -94,6 +95,7 @@ def _show_job(manager: JobManager, job_id: int, as_json: bool) -> None:
             "parameters",
             ", ".join(f"{name}={value}" for name, value in job.params.items() if value is not None),
         ),
+        ("limits", describe_window(job)),
         ("created", f"{job.created_at} ({age(job.created_at)})"),
         ("time", duration(job.duration)),
     ]

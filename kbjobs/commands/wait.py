@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kbjobs.api import get_job_manager
-from kbjobs.commands._following import ProgressMode, follow
+from kbjobs.commands._following import QUIET, ProgressMode, choose_mode, follow
 from kbjobs.commands._times import parse_duration
 
 app = typer.Typer(add_completion=False)
@@ -17,7 +17,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def wait(
     jobs: Annotated[list[int], typer.Argument(help="Ids of the jobs.", show_default=False)],
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")] = False,
+    quiet: QUIET = False,
     timeout: Annotated[str | None, typer.Option(help="Wait at most this long: 90s, 2h.", metavar="DURATION")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
 ) -> None:
@@ -33,5 +33,5 @@ def wait(
     manager = get_job_manager()
     for job in jobs:
         manager.get_status(job)
-    mode = ProgressMode.JSON if as_json else ProgressMode.NONE if quiet else ProgressMode.PLAIN
+    mode = choose_mode(as_json, quiet, ProgressMode.PLAIN)
     raise typer.Exit(follow(manager, list(dict.fromkeys(jobs)), mode, revive=True, seconds=seconds))

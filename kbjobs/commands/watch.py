@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kbjobs.api import get_job_manager
-from kbjobs.commands._following import ProgressMode, follow
+from kbjobs.commands._following import PROGRESS, ProgressMode, choose_mode, follow
 from kbjobs.commands._render import say
 
 app = typer.Typer(add_completion=False)
@@ -17,7 +17,7 @@ app = typer.Typer(add_completion=False)
 def watch(
     job: Annotated[int | None, typer.Argument(help="Default: all live jobs.", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
-    progress: Annotated[ProgressMode, typer.Option(help="How progress is shown.")] = ProgressMode.AUTO,
+    progress: PROGRESS = ProgressMode.AUTO,
 ) -> None:
     """Live progress; leaving it never touches the job.
 
@@ -30,5 +30,4 @@ def watch(
         return
     if not manager.get_daemon().running and not all(one.has_ended for one in jobs):
         say("No daemon runs, so nothing will happen: kbjobs daemon start, or kbjobs wait JOB.")
-    mode = ProgressMode.JSON if as_json else progress
-    raise typer.Exit(follow(manager, [one.id for one in jobs], mode, revive=False))
+    raise typer.Exit(follow(manager, [one.id for one in jobs], choose_mode(as_json, False, progress), revive=False))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import stat
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -79,6 +81,8 @@ class OpenVinoEmbedder(TokenEmbedder):
                 "CACHE_MODE": "OPTIMIZE_SIZE",
             },
         )
+        if compiled_dir is not None:
+            _close_to_others(compiled_dir)
         self._inputs = [port.any_name for port in compiled.inputs]
         self._output = _find_hidden_state(compiled)
         self._compiled: openvino.CompiledModel | None = compiled
@@ -121,6 +125,14 @@ class OpenVinoEmbedder(TokenEmbedder):
     def close(self) -> None:
         """Free the model."""
         self._compiled, self._idle = None, SimpleQueue()
+
+
+def _close_to_others(folder: Path) -> None:
+    """OpenVINO lets the group read what it has compiled, whatever the umask."""
+    for file in folder.glob("*"):
+        with contextlib.suppress(OSError):  # another process may be replacing it
+            if stat.S_IMODE(file.stat().st_mode) & 0o077:
+                file.chmod(0o600)
 
 
 def _find_hidden_state(compiled: openvino.CompiledModel) -> int:

@@ -38,7 +38,7 @@ class QueryModel:
 
                 return OpenAIEmbedder(online, find_secret(home, OPENAI_KEY), retries=RETRIES, timeout=TIMEOUT_SECONDS)
 
-            return cls(online.name, online.key, True, connect, "index-online {}")
+            return cls(online.name, online.key, True, connect, index_command(online.name))
         from kbjobs.embedding.catalogue import find_model
         from kbjobs.embedding.choose import load_embedder
         from kbjobs.embedding.identity import model_key, weights_hash
@@ -49,7 +49,16 @@ class QueryModel:
         def load() -> Embedder:
             return load_embedder(name, home.models, home.engines, settings.text("engine"))
 
-        return cls(found.name, key, False, load, f"index-offline {{}} --model {found.name}")
+        return cls(found.name, key, False, load, index_command(found.name))
+
+
+def index_command(model: str | None) -> str:
+    """The job that indexes with a model, on the source that takes the place of {}; None: with that of the settings."""
+    from kbjobs.embedding.online_models import find_online
+
+    if model is None:
+        return "index-offline {}"
+    return "index-online {}" if find_online(model) else f"index-offline {{}} --model {model}"
 
 
 def candidates(indexed: Mapping[str, Mapping[str, str]], preferred: str) -> list[str]:

@@ -18,7 +18,7 @@ from kbjobs.errors import KbjobsError, NotFoundError, UnavailableError, UsageErr
 from kbjobs.searching.found import Answer, Forms, Found
 from kbjobs.searching.hits import Hit, Mode
 from kbjobs.searching.index import Index, Near, Numbered, WordIndex
-from kbjobs.searching.models import QueryModel, candidates, names_of
+from kbjobs.searching.models import QueryModel, candidates, index_command, names_of
 from kbjobs.settings import Home, Settings
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.locks import try_lock
@@ -178,11 +178,12 @@ class Searcher:
     ) -> tuple[QueryModel | None, NDArray[float32] | None]:
         """The model and the query's vector; None where the answer is to be of words alone."""
         names = candidates(indexed, self._settings.text("model"))
-        if not names and mode != "vectors" and model is None and self._any_words(indexed):
-            return None, None
+        if not names:
+            if mode != "vectors" and model is None and self._any_words(indexed):
+                return None, None
+            # Whether the model is on this machine matters to the command that makes the index, and not yet here.
+            raise self._not_indexed(sources, indexed, None, model)
         if mode == "words":
-            if not names:
-                raise self._not_indexed(sources, indexed, None)
             return None, None
         if model is not None:
             chosen = QueryModel.find(model, self._home, self._settings)
@@ -200,9 +201,6 @@ class Searcher:
             if problem is not None:
                 self._notice(f"{problem.message}: searched with {chosen.name} instead.")
             return chosen, vector
-        if not names:
-            wanted = QueryModel.find(self._settings.text("model"), self._home, self._settings)
-            raise self._not_indexed(sources, indexed, wanted)
         assert problem is not None  # noqa: S101 — else one was returned
         if mode == "vectors":
             raise problem
@@ -317,16 +315,18 @@ class Searcher:
             self._on_notice(text)
 
     def _not_indexed(
-        self, sources: Sequence[str], indexed: Mapping[str, Mapping[str, str]], model: QueryModel | None
+        self,
+        sources: Sequence[str],
+        indexed: Mapping[str, Mapping[str, str]],
+        model: QueryModel | None,
+        wanted: str | None = None,
     ) -> NotFoundError:
         what = f"source {sources[0]!r} has no" if len(sources) == 1 else "no source has an"
-        command = model.index_command if model is not None else "index-offline {}"
+        command = model.index_command if model is not None else index_command(wanted)
         hint = f"kbjobs run {command.format(sources[0] if len(sources) == 1 else 'SOURCE')}"
         there = names_of(indexed.values())
-        if model is None:
+        if model is None or not there:
             return NotFoundError(f"{what} index yet", hint)
-        if not there:
-            return NotFoundError(f"{what} index of {model.name}", hint)
         return NotFoundError(
             f"{what} index of {model.name}; there is one of {', '.join(there)}",
             f"Search with --model {there[0]}, or index it: {hint}",

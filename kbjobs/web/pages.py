@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -23,7 +24,7 @@ from kbjobs.store.jobs import Job
 from kbjobs.store.sources import is_source_id
 from kbjobs.store.transitions import Status
 from kbjobs.web.problems import STATUSES
-from kbjobs.wording import duration
+from kbjobs.wording import duration, tell_languages
 
 SHOWN = 100  # jobs of one list; of more it is said how many
 FILTERS = ("type", "source", "status", "text", "days")
@@ -47,8 +48,10 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 _templates.filters["duration"] = duration
+_templates.filters["languages"] = tell_languages
 _templates.filters["dashed"] = lambda name: str(name).replace("_", "-")
 _templates.filters["when"] = lambda moment: "—" if moment is None else str(moment).replace("T", " ").replace("Z", "")
+_templates.filters["moment"] = lambda moment: f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
 _templates.filters["percent"] = lambda share: f"{math.floor(share * 10) / 10:g} %"
 
 

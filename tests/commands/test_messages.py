@@ -13,12 +13,13 @@ import pytest
 from kbjobs.api import JobManager
 from kbjobs.chains.progress import Past, Progress
 from kbjobs.cli import COMMANDS
+from kbjobs.commands._errors import printable
 from kbjobs.commands._following import summary
 from kbjobs.commands._render import job_row
 from kbjobs.errors import ExitCode
 from kbjobs.settings import Home
 from kbjobs.sources import register
-from kbjobs.wording import agreeing, counted
+from kbjobs.wording import agreeing, counted, tell_languages
 from tests.commands.conftest import OpenTerminal
 from tests.conftest import Kbjobs, phase_state, read_json, wait_ended, write_pages
 
@@ -31,6 +32,27 @@ def manager(home: Home, tmp_path: Path) -> Iterator[JobManager]:
     opened = JobManager(home)
     yield opened
     opened.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("family \U0001f468\u200d\U0001f469\u200d\U0001f467", "family \U0001f468\u200d\U0001f469\u200d\U0001f467"),
+        ("10\xa0km, soft\xadhyphen, mark\u200f", "10\xa0km, soft\xadhyphen, mark\u200f"),
+        ("a\nb\tc\x1b[31m\x9b\x7f", "a\nb\\tc\\x1b[31m\\x9b\\x7f"),
+        ("\u202etxt.exe\u202c \u2066x\u2069", "\\u202etxt.exe\\u202c \\u2066x\\u2069"),
+        ("line\u2028break, half\udce9", "line\\u2028break, half\\udce9"),
+    ],
+)
+def test_only_what_harms_a_terminal_is_escaped(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_languages_end_in_no_comma_and_none_is_silently_missing() -> None:
+    counts = {"en": 1200, "de": 3, "": 2, "fr": 1}
+    assert tell_languages(counts) == "en 1,200, de 3, unknown 2, fr 1"
+    assert tell_languages({f"l{number}": 1 for number in range(11)}).endswith(", l7 1, 3 more")
 
 
 @pytest.mark.parametrize(

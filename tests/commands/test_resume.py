@@ -57,3 +57,18 @@ def test_all_are_those_that_failed_or_were_interrupted(
     manager = JobManager(home)
     assert [manager.get_status(number).timeout for number in (2, 3)] == [3600.0, 3600.0]
     assert [manager.get_status(number).attempt for number in (1, 2, 3, 4)] == [1, 2, 2, 1]
+
+
+def test_quiet_says_only_what_is_wrong_and_progress_is_that_of_run(home: Home, source: str, kbjobs: Kbjobs) -> None:
+    for options in (["--quiet"], ["--quiet", "--progress", "plain"]):
+        nothing = kbjobs("resume", "--all", *options)
+        assert (nothing.stdout, nothing.stderr) == ("", "")
+    kbjobs("run", "steps", source, "--count", "2", "--fail", "--quiet", check=1)
+    broken = kbjobs("resume", "1", "--quiet", check=1)
+    assert "the source is broken" in broken.stderr
+    assert "started" not in broken.stderr
+    assert "started" in kbjobs("resume", "1", "--progress", "plain", check=1).stderr
+    assert '"event": "finished"' in kbjobs("resume", "1", "--progress", "json", check=1).stdout
+    (SourceFolder(home.sources, source).path / "mended").touch()
+    mended = kbjobs("resume", "--all", "--quiet")
+    assert (mended.stdout, mended.stderr) == ("", "")

@@ -48,6 +48,20 @@ def test_detached_and_of_several_the_worst_code(home: Home, source: str, kbjobs:
     assert JobManager(home).get_status(1).attempt == 2
 
 
+def test_quiet_says_only_what_is_wrong_and_progress_is_that_of_run(home: Home, source: str, kbjobs: Kbjobs) -> None:
+    nothing = kbjobs("retry", "--all-failed", "--quiet")
+    assert (nothing.stdout, nothing.stderr) == ("", "")
+    kbjobs("run", "steps", source, "--count", "1", "--quiet")
+    again = kbjobs("retry", "1", "--quiet")
+    assert (again.stdout, again.stderr) == ("", "")
+    told = kbjobs("retry", "1", "--quiet", "--detach")
+    assert (told.stdout, told.stderr) == ("", "")
+    kbjobs("wait", "1", "--quiet")
+    assert "attempt 4 started" in kbjobs("retry", "1", "--progress", "plain").stderr
+    silent = kbjobs("retry", "1", "--progress", "none")
+    assert (silent.stdout, silent.stderr) == ("", "")
+
+
 def test_a_live_job_is_refused(home: Home, source: str, kbjobs: Kbjobs) -> None:
     JobManager(home).submit("steps", source, count=600, seconds=0.05)
     refused = kbjobs("retry", "1", check=5)

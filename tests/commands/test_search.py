@@ -155,13 +155,27 @@ def test_help(kbjobs: Kbjobs) -> None:
 
 def test_an_empty_home(home: Home, kbjobs: Kbjobs) -> None:
     for arguments, words in (
-        (["water"], "no source has an index of"),
+        (["water"], "no source has an index yet"),
         (["wiki", "water"], "there is no source 'wiki'"),
     ):
         refused = kbjobs("search", *arguments, check=4)
         assert (refused.stdout, words in refused.stderr) == ("", True)
     assert "Put the words in quotes" in kbjobs("search", "wiki", "boil", "water", check=2).stderr
     assert not home.state_file.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("--mode", "vectors"), ("--mode", "words"), ("--model", "all-mpnet-base-v2")]
+)
+def test_a_source_without_an_index_is_what_is_missing_and_not_the_model(
+    small: str, kbjobs: Kbjobs, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.delenv("KBJOBS_MODEL")  # that of the settings is not on this machine
+    model = f" {' '.join(arguments)}" if "--model" in arguments else ""
+    refused = kbjobs("search", small, "kettle", *arguments, check=4)
+    assert refused.stderr == f"Error: source 'small' has no index yet\nkbjobs run index-offline small{model}\n"
+    refused = kbjobs("search", "kettle", *arguments, check=4)
+    assert refused.stderr == f"Error: no source has an index yet\nkbjobs run index-offline SOURCE{model}\n"
 
 
 @pytest.mark.usefixtures("kitchen")
@@ -182,7 +196,7 @@ def test_a_prompt_answers_again_and_again(terminal: OpenTerminal) -> None:
     opened = terminal("search", "--source", "tea")
     opened.read_until("search> ")
     opened.type(b"kettle\n")
-    opened.read_until(r"1\. \d\.\d+ +Page")
+    opened.read_until(r"1\. Page.*cosine \d\.\d+")
     opened.type(b'"NEAR(\n')
     opened.read_until(r"(?s)1\. .*1\. ")
     opened.type(b"\n")

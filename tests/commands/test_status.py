@@ -10,7 +10,7 @@ from kbjobs.api import JobManager
 from kbjobs.daemon.launching import is_running
 from kbjobs.settings import Home
 from kbjobs.store.queue import Queue
-from tests.commands.conftest import check_help
+from tests.commands.conftest import OpenTerminal, check_help
 from tests.conftest import Kbjobs, read_json, wait_until
 
 
@@ -74,3 +74,22 @@ def test_an_unknown_job(past: Queue, kbjobs: Kbjobs, job: str, code: int) -> Non
 def test_a_damaged_state(home: Home, kbjobs: Kbjobs) -> None:
     home.state_file.write_bytes(b"garbage " * 2000)
     assert "state.db is damaged" in kbjobs("status", "--json", check=7).stderr
+
+
+NIGHT = "not before 2099-01-31 22:00, until 2099-02-01 06:00"
+
+
+@pytest.mark.processes
+def test_the_moments_of_a_job_that_waits_are_told_wherever_it_is(
+    past: Queue, kbjobs: Kbjobs, terminal: OpenTerminal
+) -> None:
+    kbjobs("edit", "5", "--not-before", "2099-01-31 22:00", "--until", "2099-02-01 06:00")
+    assert kbjobs("status").stdout.splitlines()[0].endswith(f"\t{NIGHT}")
+    assert f"limits\t{NIGHT}\n" in kbjobs("status", "5").stdout
+    assert f"limits\t{NIGHT}\n" not in kbjobs("status", "4").stdout
+    assert f"job 5: steps later is queued, {NIGHT}\n" in kbjobs("wait", "5", "--timeout", "0.1s", check=8).stderr
+    watching = terminal("watch", "5", columns=120)
+    watching.read_until(NIGHT)
+    watching.type(b"\x03")
+    kbjobs("pause")
+    assert kbjobs("status").stdout.splitlines()[0].endswith(f"\twaits for kbjobs unpause, {NIGHT}")

@@ -206,6 +206,16 @@ def test_damaged_compiled_files_do_no_harm(damage: object, own_cache: Path) -> N
 
 
 @pytest.mark.usefixtures("no_conversion")
+def test_compiled_files_are_closed_to_the_group(own_cache: Path) -> None:
+    """OpenVINO itself makes them readable for it."""
+    shutil.rmtree(own_cache / KEY / "compiled")
+    load(own_cache)
+    compiled = list((own_cache / KEY / "compiled").rglob("*.blob"))
+    assert compiled
+    assert not [file for file in compiled if file.stat().st_mode & 0o077]
+
+
+@pytest.mark.usefixtures("no_conversion")
 @pytest.mark.parametrize("content", rest_full(["", "{", "[]", '{"valid_for": 1}'], "{"))
 def test_a_torn_choice_is_made_again(content: str, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "_SECONDS", 0.01)

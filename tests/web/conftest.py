@@ -18,7 +18,8 @@ import httpx
 import pytest
 
 from kbjobs.settings import Home
-from tests.conftest import real_input
+from kbjobs.sources import register
+from tests.conftest import real_input, write_pages
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -126,6 +127,7 @@ class Seen:
 def page(browser: Browser, builder: Builder) -> Iterator[Page]:
     """A page on the builder, let in by its token. At its end nothing has gone wrong, and nobody else was asked."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(15_000)
     opened = context.new_page()
     seen = Seen([], [])
     opened.on("pageerror", lambda error: seen.problems.append(str(error)))
@@ -138,3 +140,12 @@ def page(browser: Browser, builder: Builder) -> Iterator[Page]:
     assert not [one for one in seen.problems if "Failed to load resource" not in one], seen.problems
     foreign = [one for one in seen.addresses if not one.startswith((builder.base, "data:", "blob:"))]
     assert not foreign
+
+
+@pytest.fixture
+def compose(home: Home, page: Page, builder: Builder, tmp_path: Path) -> Page:
+    """The builder's page, on a home with a source "wiki"."""
+    register(home, "wiki", [write_pages(tmp_path / "pages", 4)])
+    page.goto(f"{builder.base}/builder")
+    page.wait_for_selector("body[data-ready]")
+    return page

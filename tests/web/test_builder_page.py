@@ -11,21 +11,12 @@ from playwright.sync_api import Page, expect
 
 from kbjobs.api import JobManager
 from kbjobs.settings import Home
-from kbjobs.sources import describe, register
-from tests.conftest import Kbjobs, write_pages
+from kbjobs.sources import describe
+from tests.conftest import Kbjobs
 from tests.web.conftest import Builder
 
 OFFLINE = ["metadata", "index_offline", "suggest_tags"]
 pytestmark = pytest.mark.usefixtures("minilm")
-
-
-@pytest.fixture
-def compose(home: Home, page: Page, builder: Builder, tmp_path: Path) -> Page:
-    """The builder's page, on a home with a source "wiki"."""
-    register(home, "wiki", [write_pages(tmp_path / "pages", 4)])
-    page.goto(f"{builder.base}/builder")
-    page.wait_for_selector("body[data-ready]")
-    return page
 
 
 def toml(page: Page) -> dict[str, object]:
@@ -47,13 +38,6 @@ def expect_jobs(page: Page, wanted: list[str]) -> None:
     phases = "".join(f'{phase}{other}job = "{job}"{other}' for job in wanted)
     expect(page.locator("#toml")).to_have_value(re.compile(f"^{other}{phases}$", re.DOTALL))
     assert jobs_of(page) == wanted
-
-
-@pytest.fixture
-def page(page: Page) -> Page:
-    """With a short patience."""
-    page.set_default_timeout(15_000)
-    return page
 
 
 def test_by_clicks_from_an_empty_page_to_the_end_of_the_job(

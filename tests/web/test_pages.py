@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from kbjobs.api import JobManager
 from kbjobs.settings import Home
 from kbjobs.sources import register
+from kbjobs.store.jobs import Limits
 from tests.conftest import ROOT, Kbjobs, real_input, rest_full, wait_ended, wait_until, write_pages
 from tests.servers.line import HOST, Line
 from tests.web.conftest import Builder, running
@@ -142,6 +145,19 @@ def test_what_strangers_wrote_is_shown_as_text(page: Page, builder: Builder, fil
     expect(page.locator(".error")).to_contain_text("<img src=x")
     page.goto(f"{builder.base}/search?words=steam")
     expect(page.locator(".hits")).to_contain_text("onerror")
+
+
+def test_the_moments_of_a_job_that_waits_are_told(
+    home: Home, builder: Builder, tmp_path: Path, test_types: None
+) -> None:
+    register(home, "wiki", [write_pages(tmp_path / "pages", 1)])
+    night = datetime(2099, 1, 31, 22, tzinfo=UTC).timestamp()
+    manager = JobManager(home)
+    manager.enqueue([manager.plan(manager.find_chain("steps", {}), "wiki", 0, Limits(night, night + 8 * 3600))])
+    with builder.client() as client:
+        for path in ("/jobs", "/jobs/1", "/history"):
+            text = " ".join(re.sub("<[^>]*>", "", client.get(path).text).split())
+            assert "not before 2099-01-31 22:00 UTC until 2099-02-01 06:00 UTC" in text, path
 
 
 def test_the_lists_are_there_without_scripts(browser: Browser, builder: Builder, filled: JobManager) -> None:

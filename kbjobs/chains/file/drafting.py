@@ -43,6 +43,11 @@ def draft_chain(name: str, jobs: Sequence[str]) -> str:
     return text
 
 
+def schema_text() -> str:
+    """The text of :data:`SCHEMA_FILE`."""
+    return json.dumps(chain_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
 def write_chain(folder: Path, name: str, text: str) -> list[Path]:
     """Write the file, and the schema beside it where there is none; returns what was written.
 
@@ -54,7 +59,7 @@ def write_chain(folder: Path, name: str, text: str) -> list[Path]:
         if not _write_new(target, text):
             raise UsageError(f"{target} is there already", "Choose another name, or remove it; nothing was changed.")
         schema = folder / SCHEMA_FILE
-        written = _write_new(schema, json.dumps(chain_schema(), indent=2, ensure_ascii=False) + "\n")
+        written = _write_new(schema, schema_text())
     except OSError as error:
         raise UnavailableError(
             f"{error.filename or target} cannot be written: {error.strerror}", "Go to a folder of yours, or use --home."

@@ -5,16 +5,19 @@ const API = "/api/job-builder";
 const STORE = "kbjobs-draft";
 const NAME = /^[a-z][a-z0-9_-]{0,63}$/;
 const MOST_UNDO = 100;
+const PAUSE_MS = 400;
+const MOST_PRESS_MS = 1000;
 
 let types = {}; // by name
-let state = empty(); // { toml, draft, version, isSaved }
+let state = empty();
 let selected = -1;
 let findings = [];
 let past = [], future = [];
-let turn = 0; // of the last change: an answer to an earlier one is of no use any more
+let turn = 0; // counts the changes: an answer to an earlier one is of no use any more
 
+// `toml` is the text that the server has written or read last; `file` is what is known of the chain's file in the home.
 function empty() {
-  return { toml: "", draft: { phase: [] }, version: null, saved: "" };
+  return { toml: "", draft: {}, file: { name: "", version: null, text: null } };
 }
 
 function el(tag, attributes = {}, ...children) {
@@ -42,41 +45,63 @@ const copy = (value) => JSON.parse(JSON.stringify(value));
 // `change` alters a copy of the draft. `base` is the text that the server has written last, and for each phase of the
 // draft which one of that text it comes from: changes may come faster than answers.
 let base = { toml: "", origins: [] };
+let isBehind = false; // the text does not say yet what the form says
+let sending = null; // the request that makes it say so: one at a time, the next one carries whatever has changed since
 
-async function edit(change) {
+function edit(change, isTyped) {
   const draft = copy(state.draft);
   if (!Array.isArray(draft.phase)) draft.phase = [];
   draft.phase.forEach((phase, index) => { phase._from = base.origins[index] ?? null; });
-  remember();
   change(draft);
-  base.origins = draft.phase.map((phase) => phase._from ?? null);
+  const origins = draft.phase.map((phase) => phase._from ?? null);
   draft.phase.forEach((phase) => delete phase._from);
   if (!draft.phase.length) delete draft.phase;
+  if (JSON.stringify(draft) === JSON.stringify(state.draft)) return;
+  remember();
+  base.origins = origins;
   state = { ...state, draft };
-  show();
-  return sync();
+  write();
+  if (isTyped) showSoon(); else show();
 }
 
-async function sync() {
-  const mine = ++turn;
+function write() {
+  turn++;
+  isBehind = true;
+  touch();
+  sync().catch(complain);
+}
+
+function sync() {
+  return (sending ??= send());
+}
+
+async function send() {
+  $("toml").readOnly = true; // it is about to be rewritten
   try {
-    const found = await ask("POST", `${API}/edit`, { toml: base.toml, draft: state.draft, origins: base.origins });
-    if (mine === turn) settle(found.toml);
-  } catch (error) {
-    if (mine === turn) tell(error.message);
+    while (isBehind) {
+      const sent = turn;
+      const found = await ask("POST", `${API}/edit`, { toml: base.toml, draft: state.draft, origins: base.origins }).catch((error) => ({ error }));
+      if (sent !== turn) continue;
+      if (found.error) throw found.error;
+      settle(found.toml);
+    }
+  } finally {
+    sending = null;
+    $("toml").readOnly = false;
   }
 }
 
 function settle(toml) {
+  isBehind = isUnread = false;
   state.toml = toml;
   base = { toml, origins: phases().map((_, index) => index) };
-  if (document.activeElement !== $("toml")) $("toml").value = toml;
+  showText();
   keep();
   showHead();
   later();
 }
 
-const snapshot = () => copy({ draft: state.draft, base });
+const snapshot = () => ({ ...copy({ draft: state.draft, base }), file: state.file });
 
 function remember() {
   past.push(snapshot());
@@ -89,32 +114,140 @@ function step(from, to) {
   to.push(snapshot());
   const before = from.pop();
   base = before.base;
-  state = { ...state, draft: before.draft };
+  state = { ...state, draft: before.draft, file: before.file };
   selected = Math.min(selected, phases().length - 1);
+  write();
   show();
-  return sync();
 }
 
-async function readText(toml) {
-  const mine = ++turn;
-  try {
-    const { draft } = await ask("POST", `${API}/parse`, { toml });
-    if (mine !== turn) return;
+// ---- what is typed -------------------------------------------------------------------------------
+
+// Fields whose text is not in the draft yet. A field's `commit` puts it there, or throws what is wrong with it.
+const typed = new Set();
+let isUnread = false; // the box of the text says something else than `state.toml`
+let reading = null, pause = null;
+
+function watch(input, commit) {
+  input.commit = commit;
+  input.addEventListener("input", () => { input.setCustomValidity(""); typed.add(input); touch(); });
+  input.addEventListener("change", () => gather().catch((error) => complain(error, error.input === input)));
+  return input;
+}
+
+function check(input, name) {
+  if (!input.checkValidity()) throw Object.assign(new Error(`${name}: ${input.validationMessage}`), { input });
+}
+
+const partOf = (input) => (input.type === "checkbox" ? "checked" : "value");
+const typedValues = () => [...typed].map((input) => [input.id, input[partOf(input)]]);
+
+function typeAgain(values) {
+  for (const [id, value] of values) {
+    const input = $(id);
+    if (!input) continue;
+    input[partOf(input)] = value;
+    typed.add(input);
+  }
+  showFile();
+}
+
+// Puts all that was typed into the draft: first the text, then the fields.
+async function gather() {
+  await reading;
+  await (reading ??= readText().finally(() => { reading = null; }));
+  let problem = null;
+  for (const input of typed) {
+    try {
+      input.commit();
+      typed.delete(input);
+    } catch (error) {
+      problem ??= error;
+    }
+  }
+  showFile();
+  keep();
+  if (problem) throw problem;
+}
+
+async function readText() {
+  clearTimeout(pause);
+  while (isUnread) {
+    const toml = $("toml").value;
+    const found = await ask("POST", `${API}/parse`, { toml }).catch((error) => ({ error }));
+    if ($("toml").value !== toml) continue;
+    if (found.error) throw new Error(`TOML: ${found.error.message}`);
     remember();
-    state = { ...state, draft, toml };
-    base = { toml, origins: phases().map((_, index) => index) };
+    turn++;
+    state = { ...state, draft: found.draft };
     selected = Math.min(selected, phases().length - 1);
-    show();
-    keep();
-    later();
-  } catch (error) {
-    if (mine !== turn) return;
-    tell(`TOML: ${error.message}`);
+    settle(toml);
+    showSoon();
   }
 }
 
+// Every action begins here: the text says all that is on the page, or nothing is done.
+async function settled() {
+  await gather();
+  while (isBehind) await sync();
+}
+
+// Discards text that cannot be read.
+function drop() {
+  clearTimeout(pause);
+  isUnread = false;
+  typed.clear();
+  shown = {};
+  showText();
+  show();
+  keep();
+  say("What could not be read is discarded.");
+}
+
+const undo = () => gather().then(() => step(past, future), drop);
+const redo = () => after(() => step(future, past));
+
+// A change by a click or a key comes after what was typed before it.
+function after(change) {
+  return gather().then(change).catch((error) => complain(error, true));
+}
+
+async function act(name, action) {
+  try {
+    await settled();
+  } catch (error) {
+    complain(error, true);
+    say(`${name} was not done. ${error.message}`);
+    return;
+  }
+  try {
+    await action();
+  } catch (error) {
+    complain(error);
+  }
+}
+
+function complain(error, isAsked) {
+  say(error.message);
+  if (isAsked && error.input) error.input.reportValidity();
+}
+
+// A message that holds until something is changed.
+let said = "";
+function say(text) {
+  said = text;
+  tell(text);
+}
+
+function touch() {
+  if (said && $("told").textContent === said) say("");
+  showFile();
+  keep();
+}
+
+// A draft belongs to its tab, which has it again after a reload or a crash.
 function keep() {
-  localStorage.setItem(STORE, JSON.stringify({ ...state, selected }));
+  const text = isUnread ? $("toml").value : null;
+  sessionStorage.setItem(STORE, JSON.stringify({ state, base, selected, isBehind, text, typed: typedValues() }));
 }
 
 // ---- asking the server what it makes of it ---------------------------------------------------------
@@ -122,20 +255,18 @@ function keep() {
 let timer = null;
 function later() {
   clearTimeout(timer);
-  timer = setTimeout(() => validate(false), 400);
+  timer = setTimeout(() => validate(false), PAUSE_MS);
 }
 
 async function validate(isAsked) {
-  if (!phases().length) { findings = []; show(); return true; }
+  const toml = state.toml;
+  if (!phases().length) { findings = []; showFindings(); if (isAsked) say("There is no phase yet."); return; }
   try {
-    const found = await ask("POST", `${API}/validate`, { toml: state.toml });
-    findings = found.findings;
-    showFindings();
-    if (isAsked) tell(found.valid ? (findings.length ? `Valid, ${findings.length} to consider.` : "Valid.") : `${findings.filter((one) => one.severity === "error").length} to mend.`);
-    return found.valid;
+    const found = await ask("POST", `${API}/validate`, { toml });
+    if (toml === state.toml) { findings = found.findings; showFindings(); }
+    if (isAsked) say(found.valid ? (found.findings.length ? `Valid, ${found.findings.length} to consider.` : "Valid.") : `${found.findings.filter((one) => one.severity === "error").length} to mend.`);
   } catch (error) {
-    if (isAsked) tell(error.message);
-    return false;
+    if (isAsked) say(error.message);
   }
 }
 
@@ -146,7 +277,7 @@ async function forecast() {
     $("outlook").replaceChildren(...forecasts.map(showForecast));
   } catch (error) {
     $("outlook").textContent = "";
-    tell(error.message);
+    throw error;
   }
 }
 
@@ -166,65 +297,85 @@ function showForecast(one) {
 }
 
 async function run() {
-  $("run").disabled = true;
   try {
     const found = await ask("POST", `${API}/run`, { toml: state.toml, resume: $("resume").checked });
     location.href = found.jobs.length === 1 ? `/jobs/${found.id}` : "/jobs";
   } catch (error) {
-    tell(error.message);
+    say(error.message);
     await validate(false);
   }
-  $("run").disabled = false;
 }
 
 async function save() {
-  const name = plain(state.draft.name);
-  if (!NAME.test(name)) { tell("Give the chain a name: a–z, 0–9, '-' and '_', a letter first."); $("name").focus(); return; }
-  const version = name === state.saved ? state.version : null;
+  const { toml, file } = state, name = plain(state.draft.name);
+  if (!NAME.test(name)) { say("Give the chain a name: a–z, 0–9, '-' and '_', a letter first."); $("name").focus(); return; }
   try {
-    const found = await ask("PUT", `/api/chains/${name}`, { toml: state.toml, version });
-    state = { ...state, version: found.version, saved: name, clean: state.toml };
-    tell(`Saved as ${name}.toml in chains/ of the home.`);
+    const { version } = await ask("PUT", `/api/chains/${name}`, { toml, version: name === file.name ? file.version : null });
+    Object.assign(file, { name, version, text: toml });
+    say(isSaved() ? `Saved as ${name}.toml in chains/ of the home.` : `Saved as it was at the click; later changes are not in the file.`);
     keep();
-    show();
+    showHead();
   } catch (error) {
-    tell(error.status === 409 ? `${error.message} What is here stays here.` : error.message);
+    say(error.status === 409 ? `${error.message} What is here stays here.` : error.message);
   }
 }
 
 async function removeChain() {
-  if (!confirm(`Delete ${state.saved}.toml from chains/? What is here stays here.`)) return;
-  try {
-    await ask("DELETE", `/api/chains/${state.saved}`);
-    tell(`${state.saved}.toml is deleted.`);
-    state = { ...state, version: null, saved: "" };
-    keep();
-    show();
-  } catch (error) {
-    tell(error.message);
-  }
+  const { file } = state;
+  if (!confirm(`Delete ${file.name}.toml from chains/? What is here stays here.`)) return;
+  await ask("DELETE", `/api/chains/${file.name}`);
+  say(`${file.name}.toml is deleted.`);
+  Object.assign(file, empty().file);
+  keep();
+  showHead();
+}
+
+// Another chain takes the place of this one. What is changed before it is there is changed in it.
+function load(work) {
+  const loading = work().then(replaceAll);
+  reading = loading.catch(() => {}).finally(() => { reading = null; });
+  return loading;
 }
 
 async function open(name) {
-  try {
-    const found = await ask("GET", `/api/chains/${name}`);
-    replaceAll({ toml: found.toml, draft: found.draft || { phase: [] }, version: found.version, saved: found.origin === "home" ? found.name : "", clean: found.toml });
-    if (found.draft === null) { $("text-details").open = true; readText(found.toml); }
-    tell(found.origin === "home" ? "" : `${name} is built in: saved, it becomes a chain of yours that takes its place.`);
-  } catch (error) {
-    tell(error.message);
-  }
+  const found = await ask("GET", `/api/chains/${name}`);
+  const isHome = found.origin === "home";
+  say(isHome ? "" : `${name} is built in: saved, it becomes a chain of yours that takes its place.`);
+  if (found.draft === null) $("text-details").open = true;
+  return { toml: found.toml, draft: found.draft, file: isHome ? { name: found.name, version: found.version, text: found.toml } : empty().file };
 }
 
+async function importFile() {
+  const file = $("import-file").files[0], toml = file.size > 256 * 1024 ? null : await file.text();
+  $("import-file").value = "";
+  if (toml === null) throw new Error(`${file.name} is larger than 256 KB: no chain file.`);
+  const { draft } = await ask("POST", `${API}/parse`, { toml }).catch((error) => { throw new Error(`${file.name}: ${error.message}`); });
+  return { ...empty(), toml, draft };
+}
+
+function exportFile() {
+  const url = URL.createObjectURL(new Blob([state.toml], { type: "application/toml" }));
+  el("a", { href: url, download: `${plain(state.draft.name) || "chain"}.toml` }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
+}
+
+function copyCommand() {
+  return navigator.clipboard.writeText($("command").textContent).then(() => say("Copied."), () => say("The browser does not allow it: select the command and copy it."));
+}
+
+// `next` without a draft is a text that cannot be read.
 function replaceAll(next) {
   remember();
   turn++;
-  state = next;
+  state = next.draft ? next : { ...empty(), file: next.file };
   selected = phases().length ? 0 : -1;
   $("outlook").textContent = "";
-  $("toml").value = state.toml;
-  show();
   settle(state.toml);
+  show();
+  if (next.draft) return;
+  $("toml").value = next.toml;
+  isUnread = true;
+  touch();
 }
 
 // ---- phases --------------------------------------------------------------------------------------
@@ -277,21 +428,21 @@ function showPhases() {
     const small = (text, name, act, off, part) => el("button", { type: "button", class: `${part} small`, "aria-label": `${name} phase ${index + 1}, ${labelOf(phase)}`, title: name, disabled: off, onclick: act }, text);
     const row = el("div", { class: "row" },
       el("span", { class: "grip", "aria-hidden": "true" }, "≡"),
-      el("button", { type: "button", class: "pick", "aria-pressed": String(index === selected), onclick: () => { selected = index; keep(); show(); } }, label),
+      el("button", { type: "button", class: "pick", "aria-pressed": String(index === selected), onclick: () => after(() => { selected = index; keep(); show(); }) }, label),
       el("span", { class: "number" }, `${share.toFixed(0)} %`),
-      small("↑", "Move up", () => move(index, index - 1, "up"), index === 0, "up"),
-      small("↓", "Move down", () => move(index, index + 1, "down"), index === phases().length - 1, "down"),
-      small("Duplicate", "Duplicate", () => duplicate(index), false, "twin"),
-      small("×", "Remove", () => remove(index), false, "gone"));
+      small("↑", "Move up", () => after(() => move(index, index - 1, "up")), index === 0, "up"),
+      small("↓", "Move down", () => after(() => move(index, index + 1, "down")), index === phases().length - 1, "down"),
+      small("Duplicate", "Duplicate", () => after(() => duplicate(index)), false, "twin"),
+      small("×", "Remove", () => after(() => remove(index)), false, "gone"));
     const item = el("li", { draggable: "true", "aria-current": index === selected ? "true" : null }, row);
     item.addEventListener("dragstart", (event) => { dragged = index; event.dataTransfer.effectAllowed = "move"; event.dataTransfer.setData("text/plain", label); });
     item.addEventListener("dragover", (event) => { if (dragged >= 0) { event.preventDefault(); item.classList.add("over"); } });
     item.addEventListener("dragleave", () => item.classList.remove("over"));
-    item.addEventListener("drop", (event) => { event.preventDefault(); const from = dragged; dragged = -1; move(from, index); });
+    item.addEventListener("drop", (event) => { event.preventDefault(); const from = dragged; dragged = -1; after(() => move(from, index)); });
     item.addEventListener("dragend", () => { dragged = -1; document.querySelectorAll(".over").forEach((one) => one.classList.remove("over")); });
     item.addEventListener("keydown", (event) => {
-      if (event.altKey && (event.key === "ArrowUp" || event.key === "ArrowDown")) { event.preventDefault(); move(index, index + (event.key === "ArrowUp" ? -1 : 1)); }
-      else if (event.key === "Delete" && event.target.matches("button")) { event.preventDefault(); remove(index); }
+      if (event.altKey && (event.key === "ArrowUp" || event.key === "ArrowDown")) { event.preventDefault(); after(() => move(index, index + (event.key === "ArrowUp" ? -1 : 1))); }
+      else if (event.key === "Delete" && event.target.matches("button")) { event.preventDefault(); after(() => remove(index)); }
     });
     return item;
   }));
@@ -323,8 +474,8 @@ function showFindings() {
     const text = [one.message, one.expected ? `expected ${one.expected}` : "", one.hint || ""].filter(Boolean).join("; ");
     const place = one.phase === null ? (one.line ? `line ${one.line}: ` : "") : "";
     const shown = el("p", { class: `finding ${one.severity}` }, place + text);
-    if (one.fix && one.fix.add) shown.append(" ", el("button", { type: "button", class: "fix", onclick: () => add(one.fix.add, one.phase) }, `Add ${types[one.fix.add] ? types[one.fix.add].label : one.fix.add} before`));
-    if (one.fix && one.fix.move !== null) shown.append(" ", el("button", { type: "button", class: "fix", onclick: () => move(one.fix.move, one.phase) }, `Move ${labelOf(phases()[one.fix.move] || {})} up`));
+    if (one.fix && one.fix.add) shown.append(" ", el("button", { type: "button", class: "fix", onclick: () => after(() => add(one.fix.add, one.phase)) }, `Add ${types[one.fix.add] ? types[one.fix.add].label : one.fix.add} before`));
+    if (one.fix && one.fix.move !== null) shown.append(" ", el("button", { type: "button", class: "fix", onclick: () => after(() => move(one.fix.move, one.phase)) }, `Move ${labelOf(phases()[one.fix.move] || {})} up`));
     const row = one.phase === null ? null : $("phases").children[one.phase];
     (row || $("findings")).append(shown);
   }
@@ -332,16 +483,19 @@ function showFindings() {
 
 // ---- the form of a phase -----------------------------------------------------------------------------
 
+function assign(table, key, value) {
+  if (value === undefined) delete table[key]; else table[key] = value;
+}
+
+// The text may have taken the phase away while a field of it was typed in.
 function set(index, key, value) {
-  edit((draft) => { if (value === undefined) delete draft.phase[index][key]; else draft.phase[index][key] = value; });
+  edit((draft) => draft.phase[index] && assign(draft.phase[index], key, value), true);
 }
 
 function setParam(index, key, value) {
-  edit((draft) => {
-    const params = { ...(draft.phase[index].params || {}) };
-    if (value === undefined) delete params[key]; else params[key] = value;
-    if (Object.keys(params).length) draft.phase[index].params = params; else delete draft.phase[index].params;
-  });
+  const params = { ...((phases()[index] || {}).params || {}) };
+  assign(params, key, value);
+  set(index, "params", Object.keys(params).length ? params : undefined);
 }
 
 // What a JSON Schema of a parameter asks for: `type` is that of one field of the form.
@@ -352,43 +506,53 @@ function shapeOf(schema) {
   return { ...one, kind };
 }
 
-function field(id, label, shape, value, onSet) {
+function field(id, label, shape, value, set) {
+  const onSet = (now) => { set(now); shown.key = formKey(); };
   const hint = shape.description || "";
   const help = hint ? el("span", { class: "help", id: `${id}-help` }, hint) : null;
   const about = { id, "aria-describedby": hint ? `${id}-help` : null };
   const unset = shape.default === undefined || shape.default === null ? "default" : `default (${shape.default})`;
   let input;
   if (shape.kind === "boolean" && shape.default === false) {
-    input = el("input", { ...about, type: "checkbox", checked: value === true, onchange: () => onSet(input.checked ? true : undefined) });
+    input = watch(el("input", { ...about, type: "checkbox", checked: value === true }), () => onSet(input.checked ? true : undefined));
     return el("div", {}, el("label", { class: "check" }, input, label), help);
   }
   if (shape.kind === "boolean" || shape.kind === "enum") {
     const options = shape.kind === "enum" ? shape.enum : [true, false];
     const named = (one) => (one === true ? "yes" : one === false ? "no" : String(one));
-    input = el("select", { ...about, onchange: () => onSet(input.value === "" ? undefined : options[Number(input.value)]) },
-      el("option", { value: "" }, unset), ...options.map((one, index) => el("option", { value: String(index), selected: one === value }, named(one))));
+    input = watch(el("select", about, el("option", { value: "" }, unset), ...options.map((one, index) => el("option", { value: String(index), selected: one === value }, named(one)))),
+      () => onSet(input.value === "" ? undefined : options[Number(input.value)]));
   } else if (shape.kind === "lines" || shape.kind === "json") {
-    input = el("textarea", { ...about, rows: "3", onchange: () => {
+    input = watch(el("textarea", { ...about, rows: "3" }), () => {
       if (!input.value.trim()) return onSet(undefined);
       if (shape.kind === "lines") return onSet(input.value.split("\n").map((line) => line.trim()).filter(Boolean));
-      try { input.setCustomValidity(""); onSet(JSON.parse(input.value)); } catch { input.setCustomValidity("This is not JSON."); input.reportValidity(); }
-    } });
+      let found;
+      try { found = JSON.parse(input.value); } catch { input.setCustomValidity("This is not JSON."); }
+      check(input, label);
+      onSet(found);
+    });
     input.value = value === undefined ? "" : shape.kind === "lines" && Array.isArray(value) ? value.join("\n") : JSON.stringify(value);
   } else {
     const isNumber = shape.kind !== "string";
-    input = el("input", { ...about, type: isNumber ? "number" : "text", placeholder: unset, step: shape.kind === "integer" ? "1" : isNumber ? "any" : null,
-      min: shape.minimum !== undefined ? String(shape.minimum) : null, max: shape.maximum !== undefined ? String(shape.maximum) : null,
-      onchange: () => { if (input.reportValidity()) onSet(input.value === "" ? undefined : isNumber ? Number(input.value) : input.value); } });
+    input = watch(el("input", { ...about, type: isNumber ? "number" : "text", placeholder: unset, step: shape.kind === "integer" ? "1" : isNumber ? "any" : null,
+      min: shape.minimum !== undefined ? String(shape.minimum) : null, max: shape.maximum !== undefined ? String(shape.maximum) : null }),
+    () => { check(input, label); onSet(input.value === "" ? undefined : isNumber ? Number(input.value) : input.value); });
     input.value = value === undefined ? "" : String(value);
   }
   return el("label", {}, label, input, help);
 }
 
+let shown = {}; // what the form shows: a field that somebody is in is not made anew without need
+const formKey = () => JSON.stringify([selected, phases()[selected]]);
+
 function showForm() {
-  const phase = phases()[selected];
+  if (shown.key === formKey()) return;
+  const phase = phases()[selected], isSame = shown.index === selected;
+  shown = { index: selected, key: formKey() };
   const form = $("form");
   if (!phase) { $("form-title").textContent = "Phase"; form.replaceChildren(el("p", {}, "Choose a phase to see its parameters.")); return; }
-  const focused = form.contains(document.activeElement) ? document.activeElement.id : "";
+  const focused = form.contains(document.activeElement) ? document.activeElement.id : "", values = typedValues();
+  [...typed].filter((input) => form.contains(input)).forEach((input) => typed.delete(input));
   const kind = typeOf(phase), index = selected, params = phase.params || {};
   $("form-title").textContent = `Phase ${index + 1}: ${labelOf(phase)}`;
   const fields = kind ? Object.entries(kind.schema.properties || {}).map(([name, schema]) => field(`param-${name}`, name.replaceAll("_", " "), shapeOf(schema), params[name], (value) => setParam(index, name, value))) : [];
@@ -396,31 +560,50 @@ function showForm() {
   form.replaceChildren(
     kind ? el("p", { class: "help" }, kind.description) : el("p", { class: "error" }, `There is no job type ${phase.job}.`),
     ...fields,
-    ...unknown.map((name) => el("p", { class: "error" }, `${name} is no parameter of it. `, el("button", { type: "button", onclick: () => setParam(index, name, undefined) }, `Remove ${name}`))),
+    ...unknown.map((name) => el("p", { class: "error" }, `${name} is no parameter of it. `, el("button", { type: "button", onclick: () => after(() => setParam(index, name, undefined)) }, `Remove ${name}`))),
     field("phase-name", "name", { kind: "string", description: "What the phase is called; default: the job's name." }, phase.name, (value) => set(index, "name", value)),
     field("phase-weight", "weight", { kind: "number", minimum: 0, maximum: 1000000, default: kind ? kind.weight : undefined, description: "Its share of the progress, in proportion to the others." }, phase.weight, (value) => set(index, "weight", value)),
     field("phase-on_error", "on error", { kind: "enum", enum: ["stop", "continue"], default: "stop", description: "What a failure does: stop the chain, or continue with the next phase." }, phase.on_error, (value) => set(index, "on_error", value)),
     field("phase-retries", "retries", { kind: "integer", minimum: 0, maximum: 100, description: "How often a transient error is tried again." }, phase.retries, (value) => set(index, "retries", value)));
+  if (isSame) typeAgain(values.filter(([id]) => form.contains($(id))));
   if (focused && $(focused)) $(focused).focus();
 }
 
 // ---- the whole ---------------------------------------------------------------------------------------
 
 function showHead() {
-  const put = (id, value) => { if (document.activeElement !== $(id)) $(id).value = value; };
+  const put = (id, value) => { if (!typed.has($(id))) $(id).value = value; };
   put("name", state.draft.name || "");
   put("description", state.draft.description || "");
-  $("resumable").checked = state.draft.resumable !== false;
-  $("file").textContent = state.saved ? `${state.saved}.toml${state.clean === state.toml ? "" : ", changed"}` : "new chain, not saved";
-  $("delete").hidden = !state.saved;
-  $("undo").disabled = !past.length;
+  put("source", "");
+  if (!typed.has($("resumable"))) $("resumable").checked = state.draft.resumable !== false;
+  $("delete").hidden = !state.file.name;
   $("redo").disabled = !future.length;
+  showFile();
+}
+
+function showSources() {
   const first = phases()[0], makes = first && typeOf(first) && typeOf(first).makes_source;
   $("source").placeholder = makes ? "id, also of a new source" : "id";
-  $("sources").replaceChildren(...sourcesOf(state.draft).map((id) => el("button", { type: "button", "aria-label": `Remove source ${id}`, onclick: () => setSources(sourcesOf(state.draft).filter((one) => one !== id)) }, `${id} ×`)));
-  const isClean = state.saved && state.clean === state.toml;
-  const name = isClean ? state.saved.replaceAll("_", "-") : `${plain(state.draft.name) || "chain"}.toml`;
-  $("command").textContent = `kbjobs chain ${name}${$("resume").checked ? " --resume" : ""}`;
+  $("sources").replaceChildren(...sourcesOf(state.draft).map((id) => el("button", { type: "button", "aria-label": `Remove source ${id}`, onclick: () => after(() => setSources(sourcesOf(state.draft).filter((one) => one !== id))) }, `${id} ×`)));
+}
+
+// Whether the file says what is on the page, down to the last letter that was typed.
+const isSaved = () => state.file.name !== "" && !typed.size && !isBehind && state.file.text === (isUnread ? $("toml").value : state.toml);
+
+function showFile() {
+  const { name } = state.file;
+  $("file").textContent = name ? `${name}.toml${isSaved() ? "" : ", changed"}` : "new chain, not saved";
+  $("undo").disabled = !past.length && !typed.size && !isUnread;
+  const said = isSaved() ? name.replaceAll("_", "-") : `${plain(state.draft.name) || "chain"}.toml`;
+  $("command").textContent = `kbjobs chain ${said}${$("resume").checked ? " --resume" : ""}`;
+}
+
+function showText() {
+  const box = $("toml"), at = box.selectionStart;
+  if (isUnread || box.value === state.toml) return;
+  box.value = state.toml;
+  box.setSelectionRange(at, at);
 }
 
 function setSources(ids) {
@@ -429,74 +612,71 @@ function setSources(ids) {
     delete draft.sources;
     if (ids.length === 1) draft.source = ids[0];
     if (ids.length > 1) draft.sources = ids;
-  });
+  }, true);
 }
 
 function addSource() {
   const id = $("source").value.trim();
-  if (!id) return;
   $("source").value = "";
-  setSources([...new Set([...sourcesOf(state.draft), id])]);
+  if (id) setSources([...new Set([...sourcesOf(state.draft), id])]);
 }
 
 function show() {
   showHead();
+  showSources();
   showPhases();
   showForm();
   showFindings();
 }
 
+// After a field is left, the page is redrawn once that event is over, and not within a click: that would miss its button.
+let soon = null, pressed = 0;
+function showSoon() {
+  clearTimeout(soon);
+  soon = setTimeout(() => (Date.now() - pressed < MOST_PRESS_MS ? showSoon() : show()), 20);
+}
+
 function wire() {
-  document.querySelectorAll("[data-add]").forEach((button) => button.addEventListener("click", () => add(button.dataset.add)));
-  document.querySelectorAll("[data-open]").forEach((button) => button.addEventListener("click", () => open(button.dataset.open)));
+  const on = (id, act) => $(id).addEventListener("click", act);
+  document.querySelectorAll("[data-add]").forEach((button) => button.addEventListener("click", () => after(() => add(button.dataset.add))));
+  document.querySelectorAll("[data-open]").forEach((button) => button.addEventListener("click", () => act("Open", () => load(() => open(button.dataset.open)).then(gather))));
   $("filter").addEventListener("input", () => {
     const words = $("filter").value.toLowerCase();
     document.querySelectorAll(".palette li").forEach((one) => { one.hidden = !one.textContent.toLowerCase().includes(words) && !one.firstChild.title.toLowerCase().includes(words); });
   });
-  const top = (id, key, value) => $(id).addEventListener("change", () => edit((draft) => { const now = value($(id)); if (now === undefined) delete draft[key]; else draft[key] = now; }));
+  const top = (id, key, value) => watch($(id), () => edit((draft) => assign(draft, key, value($(id))), true));
   top("name", "name", (input) => input.value.trim() || undefined);
   top("description", "description", (input) => input.value.trim() || undefined);
   top("resumable", "resumable", (input) => (input.checked ? undefined : false));
-  $("add-source").addEventListener("click", addSource);
-  $("source").addEventListener("keydown", (event) => { if (event.key === "Enter") { event.preventDefault(); addSource(); } });
-  $("undo").addEventListener("click", () => step(past, future));
-  $("redo").addEventListener("click", () => step(future, past));
-  $("new").addEventListener("click", () => replaceAll(empty()));
-  $("validate").addEventListener("click", () => validate(true));
-  $("forecast").addEventListener("click", forecast);
-  $("save").addEventListener("click", save);
-  $("delete").addEventListener("click", removeChain);
-  $("run").addEventListener("click", run);
-  $("resume").addEventListener("change", showHead);
-  $("copy").addEventListener("click", () => navigator.clipboard.writeText($("command").textContent).then(() => tell("Copied."), () => tell("The browser does not allow it: select the command and copy it.")));
-  $("export").addEventListener("click", () => {
-    const url = URL.createObjectURL(new Blob([state.toml], { type: "application/toml" }));
-    el("a", { href: url, download: `${plain(state.draft.name) || "chain"}.toml` }).click();
-    setTimeout(() => URL.revokeObjectURL(url), 1000);
-  });
-  $("import").addEventListener("click", () => $("import-file").click());
-  $("import-file").addEventListener("change", async () => {
-    const file = $("import-file").files[0];
-    $("import-file").value = "";
-    if (!file) return;
-    if (file.size > 256 * 1024) { tell(`${file.name} is larger than 256 KB: no chain file.`); return; }
-    const toml = await file.text();
-    try {
-      const { draft } = await ask("POST", `${API}/parse`, { toml });
-      replaceAll({ toml, draft, version: null, saved: "" });
-    } catch (error) {
-      tell(`${file.name}: ${error.message}`);
-    }
-  });
-  let typing = null;
-  $("toml").addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(() => readText($("toml").value), 400); });
+  watch($("source"), addSource);
+  on("add-source", () => after(() => {}));
+  $("source").addEventListener("keydown", (event) => { if (event.key === "Enter") { event.preventDefault(); after(() => {}); } });
+  on("undo", undo);
+  on("redo", redo);
+  on("new", () => act("New", () => replaceAll(empty())));
+  on("validate", () => act("Validate", () => validate(true)));
+  on("forecast", () => act("Price and time", forecast));
+  let saving = Promise.resolve(); // one after the other: the second click is not refused for what the first has written
+  on("save", () => { saving = saving.then(() => act("Save", save)); });
+  on("delete", () => { saving = saving.then(() => act("Delete", removeChain)); });
+  on("run", () => { $("run").disabled = true; act("Run", run).finally(() => { $("run").disabled = false; }); });
+  $("resume").addEventListener("change", showFile);
+  on("copy", () => act("Copy", copyCommand));
+  on("export", () => act("Export", exportFile));
+  on("import", () => $("import-file").click());
+  $("import-file").addEventListener("change", () => act("Import", () => load(importFile)));
+  $("toml").addEventListener("input", () => { isUnread = true; touch(); clearTimeout(pause); pause = setTimeout(() => gather().catch(complain), PAUSE_MS); });
+  $("toml").addEventListener("change", () => gather().catch(complain));
+  addEventListener("pagehide", keep);
+  document.addEventListener("pointerdown", () => { pressed = Date.now(); }, true);
+  for (const end of ["click", "pointercancel"]) document.addEventListener(end, () => { pressed = 0; }, true);
   $("form").addEventListener("submit", (event) => event.preventDefault());
   document.addEventListener("keydown", (event) => {
     const isText = event.target.matches("textarea, input:not([type=checkbox])");
     if (!isText && event.key === "?") tell("Alt+↑ and Alt+↓ move a phase, Delete removes it, Ctrl+Z undoes, Ctrl+Shift+Z does it again.");
     if (isText || !(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z") return;
     event.preventDefault();
-    if (event.shiftKey) step(future, past); else step(past, future);
+    if (event.shiftKey) redo(); else undo();
   });
 }
 
@@ -508,17 +688,14 @@ async function begin() {
     tell(error.message);
     return;
   }
-  try {
-    const kept = JSON.parse(localStorage.getItem(STORE) || "null");
-    if (kept && typeof kept.toml === "string" && kept.draft) { selected = kept.selected ?? -1; delete kept.selected; state = { ...empty(), ...kept }; }
-  } catch {
-    localStorage.removeItem(STORE);
-  }
+  const kept = JSON.parse(sessionStorage.getItem(STORE)) || {};
+  if (kept.state) ({ state, base, selected, isBehind } = kept);
+  isUnread = typeof kept.text === "string";
   wire();
-  $("toml").value = state.toml;
-  base = { toml: state.toml, origins: phases().map((_, index) => index) };
+  $("toml").value = kept.text ?? state.toml;
   show();
-  later();
+  typeAgain(kept.typed || []);
+  if (isBehind && !isUnread) sync().catch(complain); else later();
   const source = new URLSearchParams(location.search).get("source");
   if (source && !sourcesOf(state.draft).length) setSources([source]);
   document.body.dataset.ready = "yes";
