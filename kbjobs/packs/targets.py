@@ -15,7 +15,8 @@ from kbjobs.crashpoints import crash_point
 from kbjobs.packs.manifest import MANIFEST, Manifest, manifest_name, name_version
 from kbjobs.packs.parts import SealedPart
 from kbjobs.storage.bucket import Bucket
-from kbjobs.storage.folder import sync_folder, writing
+from kbjobs.storage.folder import writing
+from kbjobs.system.files import sync_folder
 
 FILE_SUFFIX = ".kbpack"
 """What a pack in one file is called."""

@@ -16,6 +16,7 @@ from kbjobs.errors import UnavailableError
 from kbjobs.storage.bucket import Content, Entry, NoObjectError
 from kbjobs.store.connection import is_disk_full
 from kbjobs.store.locks import try_lock
+from kbjobs.system.files import sync_folder
 
 UNFINISHED = ".part-"
 """Begins the name of a file that is being written."""
@@ -185,12 +186,3 @@ def writing(path: Path) -> Iterator[None]:
 
 def _unreadable(path: Path, error: OSError) -> UnavailableError:
     return UnavailableError(f"cannot read {path}: {error.strerror}", "Check its permissions.")
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename last (fsync(2))."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,1 +1,1 @@
-"""What kbjobs asks of the operating system: child processes."""
+"""What kbjobs asks of the operating system: child processes, files that last."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kbjobs.crashpoints import crash_point
 from kbjobs.errors import UnavailableError
+from kbjobs.system.files import sync_folder, sync_tree
 from kbjobs.vectors.collection import Collection, OpenDirectory, open_directory
 from kbjobs.vectors.exact import MATRIX, MENDING
 
@@ -83,6 +84,7 @@ class WorkingCopy:
                 self.building.mkdir(mode=0o700, parents=True)
             else:
                 shutil.copytree(self.live, self._copying, ignore=self._leave_out)
+                sync_tree(self._copying)
                 crash_point("copy.before_rename")
                 self._copying.rename(self.building)
                 crash_point("copy.renamed")
@@ -123,10 +125,12 @@ class WorkingCopy:
     def publish(self) -> None:
         """Put the closed and verified working copy in the place of the live collection."""
         crash_point("publish.before")
+        sync_tree(self.building)
         if self.live.exists():
             self.live.rename(self._old)
             crash_point("publish.between_renames")
         self.building.rename(self.live)
+        sync_folder(self.live.parent)
         crash_point("publish.renamed")
         if self._old.exists():
             shutil.rmtree(self._old)
