@@ -253,6 +253,8 @@ class JobManager(JobController):
         for job, is_dead in found:
             try:
                 self.home.prepare()
+                if not job.has_ended:  # it is to go on, also where it need not be resumed
+                    self._wake()
                 now = self._recovered(job) if is_dead else job
                 if not is_dead or ends_first or now.has_ended:
                     now = self._opened().resume(job.id, changes, from_start)
@@ -264,7 +266,6 @@ class JobManager(JobController):
 
     def _recovered(self, job: Job) -> Job:
         """The job once a daemon has found that its worker is dead. Raises UnavailableError where none does."""
-        self._wake()
         deadline = time.monotonic() + RECOVERY_SECONDS
         queue = self._existing(job.id)
         while (now := queue.get(job.id)).run_id == job.run_id:

@@ -133,5 +133,5 @@ def run() -> None:
     from kbjobs.daemon.supervisor import Supervisor
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    if Supervisor(current_home()).run():  # a newer program was installed: go on as that
+    if Supervisor(current_home(), is_service=True).run():  # a newer program was installed: go on as that
         os.execv(sys.executable, [sys.executable, "-P", "-m", "kbjobs", "daemon", "run"])

@@ -12,7 +12,6 @@ import select
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -24,9 +23,11 @@ from kbjobs.crashpoints import crash_point
 from kbjobs.credentials import names_in_environment
 from kbjobs.daemon.deletions import finish_deletions
 from kbjobs.daemon.finishing import Finishing
+from kbjobs.daemon.guard import mark_guarded
 from kbjobs.daemon.handover import give_start_lock, keep_start_lock
-from kbjobs.daemon.processes import RUN_VARIABLE, kill_processes_of_run, processes_of_run
+from kbjobs.daemon.processes import kill_processes_of_run, processes_of_run
 from kbjobs.daemon.replacements import settle_replacements
+from kbjobs.daemon.spawning import start_worker
 from kbjobs.daemon.waking import WakePipe
 from kbjobs.errors import ConflictError
 from kbjobs.settings import Home, Settings
@@ -59,8 +60,10 @@ class Child:
 class Supervisor:
     """The daemon's loop over one home."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, is_service: bool = False) -> None:
+        """``is_service``: a service manager starts it again where it dies, so that its workers need not."""
         self.home = home
+        self._is_guarded = not is_service
         self.settings = Settings(home)
         self._children: dict[str, Child] = {}
         self._told_to_stop: dict[str, float] = {}  # run id -> when SIGTERM was sent, monotonic
@@ -99,6 +102,7 @@ class Supervisor:
             self._queue.describe_daemon(os.getpid(), VERSION, names_in_environment(), has_command)
             crash_point("daemon.described")
             log.info("daemon %d of kbjobs %s serves %s", os.getpid(), VERSION, self.home.path)
+            mark_guarded(self.home, self._is_guarded)
             give_start_lock(self.home)
             on_ready()
             self._sweep_locks()
@@ -138,6 +142,7 @@ class Supervisor:
         while True:
             if not self._state_is_ours():
                 log.error("%s was removed or replaced: the daemon and its workers end", self.home.state_file)
+                mark_guarded(self.home, False)
                 for run_id in list(self._children):
                     kill_processes_of_run(run_id)
                 return
@@ -168,6 +173,8 @@ class Supervisor:
 
     def _tick(self) -> float:
         """Do all that is to be done now; returns how long to wait, 0 when the daemon may end."""
+        if self._stopping:
+            mark_guarded(self.home, False)
         self._reap_children()
         running = self._recover(self._queue.running())
         self._kill_stalled(running)
@@ -233,34 +240,8 @@ class Supervisor:
         return job
 
     def _spawn(self, job: Job, run_id: str) -> subprocess.Popen[bytes]:
-        """Start the worker: a session and process group of its own, its output in the attempt's log."""
-        path = self.home.log_file(job.id, job.attempt)
-        descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        # Two arenas of glibc's malloc (mallopt(3)) and not eight a core: about 35 MB less for the same speed.
-        # -P: what lies in the working directory is data, never a module.
-        worker = [sys.executable, "-P", "-m", "kbjobs.daemon.worker", str(self.home.path), str(job.id)]
-        try:
-            return subprocess.Popen(
-                [*self._niceness(), *worker],
-                stdin=subprocess.DEVNULL,
-                stdout=descriptor,
-                stderr=descriptor,
-                start_new_session=True,
-                cwd=self.home.path,
-                env={"MALLOC_ARENA_MAX": "2", **os.environ, RUN_VARIABLE: run_id},
-            )
-        finally:
-            os.close(descriptor)
-
-    def _niceness(self) -> list[str]:
-        """The commands in front of a worker's that make it give way to others."""
-        command = []
-        if self.settings.integer("nice"):
-            command += ["nice", "-n", str(self.settings.integer("nice"))]
-        classes = {"best-effort": "2", "idle": "3"}  # ionice(1)
-        if self.settings.text("ionice") in classes:
-            command += ["ionice", "-c", classes[self.settings.text("ionice")]]
-        return command
+        """Start the worker's process."""
+        return start_worker(self.home, self.settings, job, run_id)
 
     # -- watching and recovering ------------------------------------------------------------------
 

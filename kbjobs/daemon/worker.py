@@ -26,6 +26,7 @@ from kbjobs.context import Context
 from kbjobs.crashpoints import crash_point
 from kbjobs.daemon.processes import RUN_VARIABLE
 from kbjobs.daemon.progress_writer import LOST, ProgressWriter, stop_at_once
+from kbjobs.daemon.reviving import DaemonGuard
 from kbjobs.daemon.waking import nudge
 from kbjobs.errors import ExitCode, JobCancelled, JobInterrupted, JobWaits, KbjobsError, TransientError
 from kbjobs.phases.registry import job_type
@@ -310,7 +311,9 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     home, job_id, run_id = Home(Path(sys.argv[1])), int(sys.argv[2]), os.environ[RUN_VARIABLE]
-    sys.exit(run_job(home, job_id, run_id, stop))
+    with DaemonGuard(home):
+        status = run_job(home, job_id, run_id, stop)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def test_who_submits_while_a_daemon_hands_over_waits_for_the_next(
         hold.touch()
         supervisor = package / "daemon" / "supervisor.py"
         is_held = f"sys.argv[1:] == ['daemon', 'run'] and os.path.exists({str(hold)!r})"
-        supervisor.write_text(f"{supervisor.read_text()}\nwhile {is_held}:\n    time.sleep(0.01)\n")
+        supervisor.write_text(f"{supervisor.read_text()}\nimport sys\nwhile {is_held}:\n    time.sleep(0.01)\n")
         upgrade(package)
         os.kill(process.pid, signal.SIGCHLD)  # wakes it
         wait_until(lambda: not is_running(home))
