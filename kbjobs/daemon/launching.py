@@ -17,11 +17,12 @@ from pathlib import Path
 from kbjobs.daemon.guard import is_service, mark_guarded
 from kbjobs.daemon.processes import daemon_environment
 from kbjobs.errors import KbjobsError, UnavailableError
-from kbjobs.settings import Home
-from kbjobs.store.locks import is_locked, try_lock
+from kbjobs.settings import Home, Settings
+from kbjobs.store.locks import is_held_by, is_locked, try_lock
 from kbjobs.store.snapshot import open_to_read
 
 START_SECONDS = 30.0
+MARGIN_SECONDS = 20.0  # beyond the grace, for the kernel and the disk to finish what was killed
 NOBODY = -1
 LOG_BYTES, LOG_FILES = 1_000_000, 3
 
@@ -113,6 +114,11 @@ def _read_answer(descriptor: int) -> str | None:
         os.close(descriptor)
 
 
+def stop_seconds(home: Home) -> float:
+    """How long a daemon takes to stop, at most: its jobs have the grace to come to a checkpoint."""
+    return Settings(home).number("grace_seconds") + MARGIN_SECONDS
+
+
 def stop_daemon(home: Home, now: bool, seconds: float) -> bool:
     """Stop the daemon and wait until it has ended; returns False where none ran.
 
@@ -145,26 +151,12 @@ def _find_daemon(home: Home) -> int:
         queue.close()
     if described is None:
         raise UnavailableError("the daemon has not recorded its process", "Try again in a second.")
-    if not _holds(described.pid, home.daemon_lock):
+    if not is_held_by(described.pid, home.daemon_lock):
         raise UnavailableError(
             f"the lock of the daemon is held by another process than the one recorded ({described.pid})",
             "A restore may be at work, or the daemon is just starting: try again in a moment.",
         )
     return described.pid
-
-
-def _holds(pid: int, lock: Path) -> bool:
-    """Whether a process has the lock's file open: a recorded PID may be another program's by now."""
-    try:
-        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
-    except OSError:
-        return False
-    held = lock.resolve()
-    for descriptor in descriptors:
-        with contextlib.suppress(OSError):  # it may be closed meanwhile
-            if descriptor.readlink() == held:
-                return True
-    return False
 
 
 def log_to_file(path: Path) -> None:

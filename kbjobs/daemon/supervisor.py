@@ -26,6 +26,7 @@ from kbjobs.daemon.finishing import Finishing
 from kbjobs.daemon.guard import mark_guarded
 from kbjobs.daemon.handover import give_start_lock, keep_start_lock
 from kbjobs.daemon.processes import kill_processes_of_run, processes_of_run
+from kbjobs.daemon.programs import Program
 from kbjobs.daemon.replacements import settle_replacements
 from kbjobs.daemon.spawning import start_worker
 from kbjobs.daemon.waking import WakePipe
@@ -35,6 +36,7 @@ from kbjobs.store.connection import is_disk_full
 from kbjobs.store.jobs import Job
 from kbjobs.store.locks import is_locked, try_lock
 from kbjobs.store.queue import Queue, StaleWorkerError
+from kbjobs.store.runs import REPLACED, STOPPED
 from kbjobs.store.state import STATE_VERSION
 from kbjobs.version import VERSION, installed_version
 
@@ -69,6 +71,7 @@ class Supervisor:
         self._told_to_stop: dict[str, float] = {}  # run id -> when SIGTERM was sent, monotonic
         self._stopping = False
         self._kill_now = False
+        self._program = Program()
         self._is_superseded = False  # a newer program was installed, or has written the state
         self._overdue: dict[str, float] = {}  # run id -> when its limit of time was seen to have passed, monotonic
         self._beats: dict[str, tuple[int, float]] = {}  # run id -> last heartbeat, and when it was seen first
@@ -181,7 +184,7 @@ class Supervisor:
         wait = self._stop_workers(running)
         wait = min(wait, self._end_idlers({job.run_id for job in running}))
         if self._stopping or self._notices_newer_program():
-            if running or self._children:
+            if running or self._children or (self._program.is_being_replaced() and not self._stopping):
                 return min(wait, ADOPTED_SECONDS)
             return self._end_commands()
         for job_id in self._queue.expire_pending():
@@ -212,13 +215,17 @@ class Supervisor:
                 self._finishing.kill_all("the daemon stopped")
         return wait if self._finishing.is_busy else 0.0
 
-    def _notices_newer_program(self) -> bool:
-        """Whether this process is to start no job any more: its workers would be of a program that it does not know."""
+    def _notices_newer_program(self, at_once: bool = False) -> bool:
+        """Whether this process is to start no job any more: its workers would be of a program that it does not know.
+
+        ``at_once``: notice it also if that was looked at a moment ago.
+        """
         if not self._is_superseded:
-            installed, state = installed_version(), self._queue.state_version()
-            if installed != VERSION or state > STATE_VERSION:
+            state = self._queue.state_version()
+            if self._program.is_replaced(at_once) or state > STATE_VERSION:
                 self._is_superseded = True
-                log.info("kbjobs %s (state format %d) takes over once the running jobs have ended", installed, state)
+                told = "kbjobs %s (state format %d) takes over once the running jobs have ended"
+                log.info(told, installed_version(), state)
         return self._is_superseded
 
     # -- starting ---------------------------------------------------------------------------------
@@ -312,10 +319,11 @@ class Supervisor:
 
     def _record_death(self, job_id: int, run_id: str, reason: str) -> None:
         crash_point("daemon.before_recovery")
-        if self._stopping and not self._queue.get(job_id).cancel_requested:
+        is_replaced = self._notices_newer_program(at_once=True)
+        if (self._stopping or is_replaced) and not self._queue.get(job_id).cancel_requested:
             with contextlib.suppress(StaleWorkerError):  # it gave the job back by itself
-                self._queue.release(job_id, run_id)
-                log.info("job %d goes back to the queue", job_id)
+                self._queue.release(job_id, run_id, REPLACED if is_replaced else STOPPED)
+                log.info("job %d goes back to the queue: %s", job_id, reason)
             return
         job = self._queue.record_death(job_id, run_id, reason, self.settings.integer("max_deaths"))
         crash_point("daemon.recovered")

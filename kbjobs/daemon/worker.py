@@ -25,22 +25,26 @@ from kbjobs.chains.runner import ChainResult, Phase, run_chain
 from kbjobs.context import Context
 from kbjobs.crashpoints import crash_point
 from kbjobs.daemon.processes import RUN_VARIABLE
+from kbjobs.daemon.programs import Program
 from kbjobs.daemon.progress_writer import LOST, ProgressWriter, stop_at_once
+from kbjobs.daemon.retiring import start_successor
 from kbjobs.daemon.reviving import DaemonGuard
 from kbjobs.daemon.waking import nudge
 from kbjobs.errors import ExitCode, JobCancelled, JobInterrupted, JobWaits, KbjobsError, TransientError
 from kbjobs.phases.registry import job_type
 from kbjobs.settings import Home, Settings
 from kbjobs.store import history
-from kbjobs.store.connection import explain, is_disk_full
+from kbjobs.store.connection import NewerFormatError, explain, is_disk_full
 from kbjobs.store.jobs import Job
 from kbjobs.store.locks import try_lock
 from kbjobs.store.phase_state import PhaseState, PhaseStatus, first_open
 from kbjobs.store.queue import Queue, StaleWorkerError
-from kbjobs.store.runs import RunEnd
+from kbjobs.store.runs import REPLACED, RunEnd
 from kbjobs.store.sources import SourceFolder
+from kbjobs.store.state import STATE_VERSION, OlderDaemonError
 from kbjobs.store.transitions import Event
 
+STOPPED_SECONDS = 60.0  # for an older daemon to be stopped, which stops its workers
 LOCK_SECONDS = 1.0  # between two looks whether to stop waiting for the source
 
 log = logging.getLogger("kbjobs.worker")
@@ -53,6 +57,7 @@ def run_job(home: Home, job_id: int, run_id: str, stop: threading.Event) -> int:
         log.error("run %s is already being worked on", run_id)
         return LOST
     crash_point("worker.locked")
+    program = Program()
     queue = Queue(home.state_file)
     try:
         job = queue.get(job_id)
@@ -68,7 +73,7 @@ def run_job(home: Home, job_id: int, run_id: str, stop: threading.Event) -> int:
         finally:
             writer.stop()
         crash_point("worker.before_finish")
-        _write(home, partial(_record, home, queue, job, run_id, outcome, writer))
+        _write(home, partial(_record, home, queue, job, run_id, outcome, writer, program))
         crash_point("worker.finished")
     finally:
         queue.close()
@@ -259,7 +264,16 @@ def backoff(first: float, retried: int) -> float:
     return min(first * 2.0**retried, 3600.0) * random.uniform(0.5, 1.5)  # noqa: S311 — no secret
 
 
-def _record(home: Home, queue: Queue, job: Job, run_id: str, outcome: _Outcome, writer: ProgressWriter) -> None:
+def _is_mixed(error: BaseException, queue: Queue, program: Program) -> bool:
+    """Whether a job failed because a newer program lies on the disk, or has written the files, by now."""
+    if isinstance(error, NewerFormatError):
+        return queue.state_version() > STATE_VERSION or program.is_replaced(at_once=True)
+    return program.is_to_blame(error)
+
+
+def _record(
+    home: Home, queue: Queue, job: Job, run_id: str, outcome: _Outcome, writer: ProgressWriter, program: Program
+) -> None:
     phases = outcome.progress.snapshot() if outcome.progress is not None else None
     error = outcome.error
     finish = partial(queue.finish, job.id, run_id, duration=writer.duration)
@@ -280,6 +294,9 @@ def _record(home: Home, queue: Queue, job: Job, run_id: str, outcome: _Outcome, 
         else:
             queue.release(job.id, run_id)
             log.info("stopped by the daemon, or for a pause; the job waits in the queue")
+    elif _is_mixed(error, queue, program):
+        queue.release(job.id, run_id, REPLACED)
+        log.warning("kbjobs was replaced while the job ran, which goes on with the newer one: %s", error)
     elif isinstance(error, JobWaits):
         queue.wait(job.id, run_id, error.seconds, error.message, writer.duration)
         log.info("%s; the place in the queue is given to others for %.0f s", error.message, error.seconds)
@@ -311,8 +328,14 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     home, job_id, run_id = Home(Path(sys.argv[1])), int(sys.argv[2]), os.environ[RUN_VARIABLE]
-    with DaemonGuard(home):
-        status = run_job(home, job_id, run_id, stop)
+    try:
+        with DaemonGuard(home):
+            status = run_job(home, job_id, run_id, stop)
+    except OlderDaemonError as error:  # it has started a worker of the program that took its own's place
+        log.warning("%s: it is replaced, and the job goes on then", error.message)
+        start_successor(home)
+        stop.wait(STOPPED_SECONDS)
+        status = LOST
     sys.exit(status)
 
 

@@ -16,6 +16,10 @@ from kbjobs.errors import KbjobsError, UnavailableError
 BUSY_SECONDS = 30.0
 
 
+class NewerFormatError(UnavailableError):
+    """A file was written by a newer program."""
+
+
 def connect(path: Path, version: int, migrate: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
     """Open ``path`` in WAL mode, creating or migrating it to ``version``.
 
@@ -32,7 +36,7 @@ def connect(path: Path, version: int, migrate: Callable[[sqlite3.Connection], No
     try:
         found = _version(connection)
         if found > version:
-            raise UnavailableError(
+            raise NewerFormatError(
                 f"{path} was written by a newer kbjobs (format {found}, this program knows {version})",
                 "Upgrade kbjobs. The file was not touched.",
             )

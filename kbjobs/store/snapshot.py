@@ -11,10 +11,13 @@ import os
 import shutil
 import sqlite3
 import tempfile
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 from kbjobs.errors import UnavailableError
 from kbjobs.store.queue import Queue
+from kbjobs.store.state import OlderDaemonError
 
 MEMORY = "/dev/shm"  # noqa: S108 — what is made in it is private and has a name of its own
 _UNWRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
@@ -26,10 +29,7 @@ class Snapshot(Queue):
     def __init__(self, path: Path) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="kbjobs-state-", dir=_memory())
         try:
-            for suffix in ("", "-wal"):
-                source = path.with_name(path.name + suffix)
-                if source.exists():
-                    shutil.copyfile(source, Path(self._folder.name, source.name))
+            _copy(path, Path(self._folder.name, path.name))
             super().__init__(Path(self._folder.name, path.name))
         except BaseException:
             self._folder.cleanup()
@@ -47,10 +47,25 @@ def open_to_read(path: Path) -> Queue | None:
         return None
     try:
         return Queue(path)
+    except OlderDaemonError:  # it goes on with the file as it is: only the copy gets the newer format
+        return Snapshot(path)
     except UnavailableError as error:
         if not _is_unwritable(error.__cause__):
             raise
         return Snapshot(path)
+
+
+def _copy(path: Path, copy: Path) -> None:
+    """Copy a database: as of one moment where SQLite can read it, else as it lies there."""
+    try:
+        address = f"file:{quote(str(path))}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+    except sqlite3.Error:
+        for suffix in ("", "-wal"):
+            file = path.with_name(path.name + suffix)
+            if file.exists():
+                shutil.copyfile(file, copy.with_name(file.name))
 
 
 def _memory() -> str | None:

@@ -24,7 +24,7 @@ from kbjobs.store.queue import Queue
 from kbjobs.store.state import STATE_VERSION
 from kbjobs.store.transitions import Status
 from kbjobs.version import VERSION
-from tests.conftest import ROOT, Kbjobs, read_json, wait_until, write_pages
+from tests.conftest import ROOT, Kbjobs, read_json, wait_ended, wait_until, write_pages
 
 NEWER = "99.0.0"
 
@@ -82,6 +82,77 @@ def test_a_daemon_in_the_foreground_hands_over_too(manager: JobManager, home: Ho
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+
+
+def pull(package: Path, module: str, text: str) -> None:
+    """Change a module as ``git pull`` does: in place, under the same version."""
+    file = package / module
+    file.write_text(f"{file.read_text()}\n{text}\n")
+
+
+def test_a_pull_under_a_daemon_is_noticed(manager: JobManager, package: Path) -> None:
+    manager.submit("steps", "a", count=1)
+    wait_until(lambda: not manager.get_active_jobs())
+    before = manager.get_daemon()
+    pull(package, "wording.py", "# changed")
+    os.kill(before.pid or 0, signal.SIGCHLD)  # wakes it
+
+    def is_another() -> bool:
+        os.kill(before.pid or 0, signal.SIGCHLD)
+        return manager.get_daemon().started_at != before.started_at and manager.get_daemon().running
+
+    wait_until(is_another, interval=0.2)
+    assert (manager.get_daemon().version, manager.get_daemon().pid) == (VERSION, before.pid)
+    assert manager.home.daemon_log.read_text().count(" serves ") == 2
+
+
+USES_A_NAME_THAT_MOVED = """
+import time
+from pathlib import Path
+
+def work(hold):
+    import kbjobs.wording
+    Path(hold).touch()
+    while Path(hold).exists():
+        time.sleep(0.01)
+    from kbjobs.wording import ADDED
+    return {"found": ADDED}
+"""
+
+
+def test_a_job_that_fails_on_a_module_that_moved_goes_on_with_the_newer_program(
+    manager: JobManager, package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KBJOBS_MAX_DEATHS", "1")
+    (package.parent / "moving.py").write_text(USES_A_NAME_THAT_MOVED)
+    monkeypatch.syspath_prepend(str(package.parent))
+    import moving  # type: ignore[import-not-found]
+
+    hold = tmp_path / "hold"
+    job_id = manager.submit("moving", "a", moving.work, str(hold))
+    wait_until(hold.exists)
+    pull(package, "wording.py", "ADDED = 7")
+    hold.unlink()
+    wait_until(hold.exists)  # its second attempt
+    hold.unlink()
+    job = wait_ended(manager, job_id)
+    assert (job.exit_code, job.attempt, job.result) == (0, 2, {"found": 7})
+    first, second = manager.get_attempts(job_id)
+    assert (first.outcome, first.error, second.outcome) == ("requeue", "kbjobs was replaced under it", "complete")
+    assert "cannot import name 'ADDED'" in manager.log_file(job, 1).read_text()
+
+
+def test_a_worker_that_dies_under_another_program_is_not_counted(
+    manager: JobManager, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KBJOBS_MAX_DEATHS", "1")
+    job_id = manager.submit("steps", "a", count=20, seconds=0.05, misbehave="deaf")
+    job = wait_until(lambda: (one := manager.get_status(job_id)).pid and one.phase and one)
+    pull(package, "daemon/worker.py", "# changed")
+    os.kill(job.pid, signal.SIGKILL)
+    wait_until(lambda: manager.get_status(job_id).attempt == 2)
+    assert [one.outcome for one in manager.get_attempts(job_id)] == ["requeue", None]
+    manager.cancel(job_id)
 
 
 def submit_one(home: Home) -> int:
