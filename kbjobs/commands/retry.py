@@ -53,4 +53,4 @@ def retry(
     if not ids:
         say("Nothing to retry.")
         return
-    follow_again(manager, do_to_all(ids, lambda on_error: manager.retry_each(ids, on_error)), detach, as_json)
+    follow_again(manager, do_to_all(ids, lambda on_error: manager.retry_each(ids, on_error, say)), detach, as_json)

@@ -18,7 +18,7 @@ from kbjobs.indexing.batch_state import state_name
 from kbjobs.indexing.batches import Batches, Batching
 from kbjobs.indexing.bought import Bought
 from kbjobs.indexing.collection_writer import CollectionWriter
-from kbjobs.indexing.cutting import IndexOptions, choose_profile
+from kbjobs.indexing.cutting import IndexOptions, choose_profile, describe_recut
 from kbjobs.indexing.embedding_batches import BatchEmbedding
 from kbjobs.indexing.spans import EMBED, SCAN, STORE
 from kbjobs.scanning.changes import Scope
@@ -67,6 +67,8 @@ def run_index(
         model = ledger.model(embedder.model_key, embedder.name, embedder.dimension, profile)
         indexed = collections.of(ledger, model, profile, embedder.model_key)
         if before is not None and before != cut_for:
+            if recut := describe_recut(ledger, embedder.name):
+                context.log.info("%s", recut)
             # Hardly a record stays: the old ones are not worth a copy.
             _begin_anew(indexed)
         forcing = f"force {embedder.model_key} {context.job_id}" if options.force else None
