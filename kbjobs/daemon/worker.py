@@ -69,7 +69,7 @@ def run_job(home: Home, job_id: int, run_id: str, stop: threading.Event) -> int:
         writer = ProgressWriter(home, job, run_id)
         writer.start()
         try:
-            outcome = _work(home, queue, job, run_id, writer, stop)
+            outcome = _work(home, queue, job, run_id, writer, program, stop)
         finally:
             writer.stop()
         crash_point("worker.before_finish")
@@ -92,7 +92,9 @@ class _Outcome:
         self.error: BaseException | None = None
 
 
-def _work(home: Home, queue: Queue, job: Job, run_id: str, writer: ProgressWriter, stop: threading.Event) -> _Outcome:
+def _work(
+    home: Home, queue: Queue, job: Job, run_id: str, writer: ProgressWriter, program: Program, stop: threading.Event
+) -> _Outcome:
     outcome = _Outcome()
 
     def is_stopping() -> bool:
@@ -122,8 +124,8 @@ def _work(home: Home, queue: Queue, job: Job, run_id: str, writer: ProgressWrite
             crash_point("worker.source_locked")
             if is_read and source is not None and source.manifest.exists():
                 source.update_manifest()
-            can_retry = partial(_can_retry, job)
-            outcome.result = run_chain(phases, run.progress, run.make_context, run.end_phase, can_retry, log)
+            passes = partial(_passes, job, queue, program)
+            outcome.result = run_chain(phases, run.progress, run.make_context, run.end_phase, passes, log)
     except StaleWorkerError:
         stop_at_once()
     except (Exception, SystemExit) as error:  # noqa: BLE001 — recorded and shown, whatever it is
@@ -262,6 +264,11 @@ def backoff(first: float, retried: int) -> float:
     The jitter keeps jobs that met the same outage from coming back together.
     """
     return min(first * 2.0**retried, 3600.0) * random.uniform(0.5, 1.5)  # noqa: S311 — no secret
+
+
+def _passes(job: Job, queue: Queue, program: Program, index: int, error: BaseException) -> bool:
+    """Whether the phase is to be tried again after an error."""
+    return (isinstance(error, TransientError) and _can_retry(job, index)) or _is_mixed(error, queue, program)
 
 
 def _is_mixed(error: BaseException, queue: Queue, program: Program) -> bool:
