@@ -27,6 +27,7 @@ from kbjobs.daemon.guard import mark_guarded
 from kbjobs.daemon.handover import give_start_lock, keep_start_lock
 from kbjobs.daemon.processes import kill_processes_of_run, processes_of_run
 from kbjobs.daemon.programs import Program
+from kbjobs.daemon.progress_writer import DISK_FULL
 from kbjobs.daemon.replacements import settle_replacements
 from kbjobs.daemon.spawning import start_worker
 from kbjobs.daemon.waking import WakePipe
@@ -260,8 +261,7 @@ class Supervisor:
             # Its whole group first: a child of the worker may still write to the source.
             for pid in kill_processes_of_run(child.run_id):
                 log.warning("job %d: process %d was left over and is killed", child.job_id, pid)
-            reason = f"worker was killed by signal {-status}" if status < 0 else f"worker ended with status {status}"
-            self._record_death(child.job_id, child.run_id, reason)
+            self._record_death(child.job_id, child.run_id, _describe_end(status))
             del self._children[child.run_id]
             self._forget(child.run_id)
 
@@ -382,3 +382,10 @@ class Supervisor:
         elif job.pid is not None and job.pid in processes_of_run(job.run_id or ""):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(job.pid, signal.SIGTERM)
+
+
+def _describe_end(status: int) -> str:
+    """Why a worker ended that has left no word, by its exit status."""
+    if status == DISK_FULL:
+        return "the disk of the home is full, and its worker could not record anything"
+    return f"worker was killed by signal {-status}" if status < 0 else f"worker ended with status {status}"

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kbjobs.chains.progress import Past, Progress
 from kbjobs.chains.runner import ChainResult, Phase, run_chain
@@ -26,11 +26,19 @@ from kbjobs.context import Context
 from kbjobs.crashpoints import crash_point
 from kbjobs.daemon.processes import RUN_VARIABLE
 from kbjobs.daemon.programs import Program
-from kbjobs.daemon.progress_writer import LOST, ProgressWriter, stop_at_once
+from kbjobs.daemon.progress_writer import DISK_FULL, LOST, ProgressWriter, stop_at_once
 from kbjobs.daemon.retiring import start_successor
 from kbjobs.daemon.reviving import DaemonGuard
 from kbjobs.daemon.waking import nudge
-from kbjobs.errors import ExitCode, JobCancelled, JobInterrupted, JobWaits, KbjobsError, TransientError
+from kbjobs.errors import (
+    ExitCode,
+    JobCancelled,
+    JobInterrupted,
+    JobWaits,
+    KbjobsError,
+    TransientError,
+    UnavailableError,
+)
 from kbjobs.phases.registry import job_type
 from kbjobs.settings import Home, Settings
 from kbjobs.store import history
@@ -49,6 +57,8 @@ LOCK_SECONDS = 1.0  # between two looks whether to stop waiting for the source
 
 log = logging.getLogger("kbjobs.worker")
 
+Written = TypeVar("Written")
+
 
 def run_job(home: Home, job_id: int, run_id: str, stop: threading.Event) -> int:
     """Run a claimed job to its end, or to a checkpoint once ``stop`` is set; returns the process's exit status."""
@@ -58,16 +68,16 @@ def run_job(home: Home, job_id: int, run_id: str, stop: threading.Event) -> int:
         return LOST
     crash_point("worker.locked")
     program = Program()
-    queue = Queue(home.state_file)
+    queue = _write(home, partial(Queue, home.state_file))
     try:
         job = queue.get(job_id)
         if job.run_id != run_id:
             log.error("run %s of job %d has ended", run_id, job_id)
             return LOST
-        queue.set_pid(job_id, run_id, os.getpid())
+        _write(home, partial(queue.set_pid, job_id, run_id, os.getpid()))
         crash_point("worker.named")
         writer = ProgressWriter(home, job, run_id)
-        writer.start()
+        _write(home, writer.start)
         try:
             outcome = _work(home, queue, job, run_id, writer, program, stop)
         finally:
@@ -185,15 +195,19 @@ class _Run:
         crash_point("source.ended")
 
 
-def _write(home: Home, write: Callable[[], None]) -> None:
+def _write(home: Home, write: Callable[[], Written]) -> Written:
     """Write what must not be lost to a full disk: the home's reserve is given up for it."""
     try:
-        write()
-    except sqlite3.Error as error:
-        if not is_disk_full(error):
+        return write()
+    except (sqlite3.Error, UnavailableError) as error:
+        if not _finds_disk_full(error):
             raise
         home.give_up_reserve()
-        write()
+        return write()
+
+
+def _finds_disk_full(error: BaseException) -> bool:
+    return is_disk_full(error) or is_disk_full(error.__cause__)
 
 
 def _running_index(phases: Sequence[PhaseState]) -> int:
@@ -343,6 +357,11 @@ def main() -> None:
         start_successor(home)
         stop.wait(STOPPED_SECONDS)
         status = LOST
+    except (sqlite3.Error, OSError, UnavailableError) as error:
+        if not _finds_disk_full(error):
+            raise
+        log.error("the disk of %s is full: nothing can be recorded", home.path)
+        status = DISK_FULL
     sys.exit(status)
 
 

@@ -27,9 +27,9 @@ class Snapshot(Queue):
     """A copy of the state, to be read only: nothing that is written to it is kept."""
 
     def __init__(self, path: Path) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="kbjobs-state-", dir=_memory())
+        self._folder = tempfile.TemporaryDirectory(prefix="kbjobs-state-", dir=find_memory())
         try:
-            _copy(path, Path(self._folder.name, path.name))
+            copy_database(path, Path(self._folder.name, path.name))
             super().__init__(Path(self._folder.name, path.name))
         except BaseException:
             self._folder.cleanup()
@@ -50,12 +50,12 @@ def open_to_read(path: Path) -> Queue | None:
     except OlderDaemonError:  # it goes on with the file as it is: only the copy gets the newer format
         return Snapshot(path)
     except UnavailableError as error:
-        if not _is_unwritable(error.__cause__):
+        if not is_unwritable(error.__cause__):
             raise
         return Snapshot(path)
 
 
-def _copy(path: Path, copy: Path) -> None:
+def copy_database(path: Path, copy: Path) -> None:
     """Copy a database: as of one moment where SQLite can read it, else as it lies there."""
     try:
         address = f"file:{quote(str(path))}?mode=ro"
@@ -68,12 +68,13 @@ def _copy(path: Path, copy: Path) -> None:
                 shutil.copyfile(file, copy.with_name(file.name))
 
 
-def _memory() -> str | None:
+def find_memory() -> str | None:
     """A folder in memory (shm_overview(7)), where there is one: that for temporary files may be on the full disk."""
     return MEMORY if os.access(MEMORY, os.W_OK | os.X_OK) else None
 
 
-def _is_unwritable(error: BaseException | None) -> bool:
+def is_unwritable(error: BaseException | None) -> bool:
+    """Whether a database cannot be opened because nothing can be written beside it."""
     if isinstance(error, sqlite3.Error):
         return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _UNWRITABLE
     return isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EDQUOT)
