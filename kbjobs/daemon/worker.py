@@ -265,6 +265,12 @@ def _explain(error: BaseException, home: Path) -> KbjobsError | None:
     """What a person is told; None for what nobody expected."""
     if isinstance(error, KbjobsError):
         return error
+    if isinstance(error, MemoryError) or "can't start new thread" in str(error):  # as Python says of either limit
+        return UnavailableError(
+            "there is too little memory for the job, or it may have too few threads",
+            "Free some memory, run fewer jobs at once (kbjobs config set workers 1), or raise the limits under which"
+            " the daemon was started (ulimit -v, ulimit -u) and restart it.",
+        )
     if isinstance(error, sqlite3.Error) or is_disk_full(error):
         return explain(error, Path(getattr(error, "filename", None) or home))  # type: ignore[arg-type]
     if isinstance(error, OSError) and error.filename:
