@@ -1,14 +1,19 @@
-"""Starting the process of a worker."""
+"""Starting the process of a worker, and telling how it ended."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 from kbjobs.daemon.processes import OWN_VARIABLES, RUN_VARIABLE
+from kbjobs.daemon.progress_writer import DISK_FULL
 from kbjobs.settings import Home, Settings
 from kbjobs.store.jobs import Job
+
+LAST_BYTES, LAST_CHARACTERS = 4096, 200
 
 
 def start_worker(home: Home, settings: Settings, job: Job, run_id: str) -> subprocess.Popen[bytes]:
@@ -29,6 +34,28 @@ def start_worker(home: Home, settings: Settings, job: Job, run_id: str) -> subpr
         )
     finally:
         os.close(descriptor)
+
+
+def describe_end(status: int, log: Path) -> str:
+    """Why a worker ended that has left no word: by its exit status, and what it or a library said last."""
+    if status < 0:
+        return f"worker was killed by signal {-status}"
+    if status == DISK_FULL:
+        return "the disk of the home is full, and its worker could not record anything"
+    said = _last_line(log)
+    return f"worker ended with status {status}" + (f": {said}" if said else "")
+
+
+def _last_line(log: Path) -> str:
+    """The last line of a log, unless it is one of the worker's own news."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_BYTES))
+            lines = file.read().decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return "" if re.match(r"\d{4}-\d\d-\d\d [\d:,]+ (DEBUG|INFO) ", last) else last[:LAST_CHARACTERS]
 
 
 def _environment(run_id: str) -> dict[str, str]:

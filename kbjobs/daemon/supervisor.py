@@ -17,6 +17,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 from kbjobs.crashpoints import crash_point
@@ -27,9 +28,8 @@ from kbjobs.daemon.guard import mark_guarded
 from kbjobs.daemon.handover import give_start_lock, keep_start_lock
 from kbjobs.daemon.processes import kill_processes_of_run, processes_of_run
 from kbjobs.daemon.programs import Program
-from kbjobs.daemon.progress_writer import DISK_FULL
 from kbjobs.daemon.replacements import settle_replacements
-from kbjobs.daemon.spawning import start_worker
+from kbjobs.daemon.spawning import describe_end, start_worker
 from kbjobs.daemon.waking import WakePipe
 from kbjobs.errors import ConflictError
 from kbjobs.settings import Home, Settings
@@ -58,6 +58,7 @@ class Child:
     job_id: int
     run_id: str
     process: subprocess.Popen[bytes]
+    log: Path
 
 
 class Supervisor:
@@ -243,7 +244,7 @@ class Supervisor:
             self._record_death(job.id, run_id, f"its worker could not be started: {error}")
             return None
         crash_point("daemon.started_worker")
-        self._children[run_id] = Child(job.id, run_id, process)
+        self._children[run_id] = Child(job.id, run_id, process, self.home.log_file(job.id, job.attempt))
         log.info("job %d attempt %d: worker %d started", job.id, job.attempt, process.pid)
         return job
 
@@ -261,7 +262,7 @@ class Supervisor:
             # Its whole group first: a child of the worker may still write to the source.
             for pid in kill_processes_of_run(child.run_id):
                 log.warning("job %d: process %d was left over and is killed", child.job_id, pid)
-            self._record_death(child.job_id, child.run_id, _describe_end(status))
+            self._record_death(child.job_id, child.run_id, describe_end(status, child.log))
             del self._children[child.run_id]
             self._forget(child.run_id)
 
@@ -382,10 +383,3 @@ class Supervisor:
         elif job.pid is not None and job.pid in processes_of_run(job.run_id or ""):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(job.pid, signal.SIGTERM)
-
-
-def _describe_end(status: int) -> str:
-    """Why a worker ended that has left no word, by its exit status."""
-    if status == DISK_FULL:
-        return "the disk of the home is full, and its worker could not record anything"
-    return f"worker was killed by signal {-status}" if status < 0 else f"worker ended with status {status}"
