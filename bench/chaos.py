@@ -107,6 +107,39 @@ def run_campaign(home: Home, kills: int, seed: int) -> Outcome:
     return outcome
 
 
+def run_unattended(home: Home, kills: int, seed: int) -> Outcome:
+    """Queue all jobs, kill the daemon alone so many times, and let all jobs end: nobody runs a command meanwhile."""
+    generator = random.Random(seed)
+    manager = JobManager(home)
+    for number in range(SOURCES):
+        SourceFolder(home.sources, f"s{number}").write(Source(f"s{number}", ("/",)))
+    outcome = Outcome()
+    submitted = []
+    for number in range(2 * kills + SOURCES):
+        params = {"count": STEPS, "seconds": 2 * STEP_SECONDS, "number": number}
+        submitted.append(manager.submit_job("steps", f"s{number % SOURCES}", params).id)
+    killed = 0.0
+    victim: int | None = None
+    deadline = time.monotonic() + 60 * len(submitted)
+    while not all(manager.get_status(job_id).has_ended for job_id in submitted) and time.monotonic() < deadline:
+        time.sleep(0.01)
+        daemon = manager.get_daemon().pid
+        if daemon in (None, victim):
+            continue
+        if victim is not None:
+            outcome.recoveries.append(time.monotonic() - killed)
+            victim = None
+        if outcome.kills["daemon"] < kills:
+            time.sleep(generator.uniform(0.0, 1.0))
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(daemon, signal.SIGKILL)
+            victim, killed = daemon, time.monotonic()
+            outcome.kills["daemon"] += 1
+    _count(home, manager, submitted, outcome)
+    manager.close()
+    return outcome
+
+
 def _strike(manager: JobManager, job: Job, victim: str, waiting: dict[int, tuple[int, float]]) -> None:
     # The process may have ended between the look and the blow; only a blow that met it is waited for.
     with contextlib.suppress(ProcessLookupError):
@@ -234,13 +267,15 @@ def main() -> None:
     """Print one line each; exit 1 where anything was lost, doubled or met."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=300)
+    parser.add_argument("--unattended", action="store_true", help="kill the daemon alone, and run no command meanwhile")
     parser.add_argument("--huey-kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kbjobs-chaos-") as folder, chaos_home(Path(folder)) as home:
-        ours = run_campaign(home, options.kills, options.seed)
+        campaign = run_unattended if options.unattended else run_campaign
+        ours = campaign(home, options.kills, options.seed)
     print(ours.report("kbjobs"), flush=True)
-    if options.huey_kills:
+    if options.huey_kills and not options.unattended:
         print(run_huey(options.huey_kills, options.seed).report("huey"))
     sys.exit(1 if ours.lost or ours.doubled or ours.missing or ours.meetings else 0)
 

@@ -41,6 +41,13 @@ RECOVERY_SECONDS = 30.0  # for a daemon to find that a worker is dead
 OnError = Callable[[int, KbjobsError], None]
 """Called with the id of a job, one of several, to which something cannot be done, and why."""
 
+OnNote = Callable[[str], None]
+"""Called with what a person should know before jobs go on."""
+
+
+def _ignore(note: str) -> None:
+    """Told nobody."""
+
 
 class JobManager(JobController):
     """Jobs of one home. Opening it writes nothing; a submit creates what is missing."""
@@ -187,17 +194,26 @@ class JobManager(JobController):
         """
         return self.resume_each([job_id], _refuse, changes)[0]
 
-    def resume_each(self, job_ids: Iterable[int], on_error: OnError, changes: LimitChanges | None = None) -> list[Job]:
-        """Resume several jobs; ``on_error`` is told of each that cannot go on, and the others do."""
-        return self._again(job_ids, on_error, changes, from_start=False)
+    def resume_each(
+        self,
+        job_ids: Iterable[int],
+        on_error: OnError,
+        changes: LimitChanges | None = None,
+        on_note: OnNote = _ignore,
+    ) -> list[Job]:
+        """Resume several jobs; ``on_error`` is told of each that cannot go on, and the others do.
+
+        ``on_note`` is told, before a job goes on, what a person should know of it, as what it will embed again.
+        """
+        return self._again(job_ids, on_error, on_note, changes, from_start=False)
 
     def retry(self, job_id: int) -> Job:
         """Put an ended job, or one whose worker is dead, back in the queue under its id, to run from the start."""
         return self.retry_each([job_id], _refuse)[0]
 
-    def retry_each(self, job_ids: Iterable[int], on_error: OnError) -> list[Job]:
-        """Retry several jobs; ``on_error`` is told of each that cannot run again, and the others do."""
-        return self._again(job_ids, on_error, None, from_start=True)
+    def retry_each(self, job_ids: Iterable[int], on_error: OnError, on_note: OnNote = _ignore) -> list[Job]:
+        """Retry several jobs; ``on_error`` and ``on_note`` as of :meth:`resume_each`."""
+        return self._again(job_ids, on_error, on_note, None, from_start=True)
 
     def prune(self, days: float, dry_run: bool = False) -> list[Job]:
         """Forget jobs that ended more than ``days`` days ago, with their logs; returns them.
@@ -234,7 +250,12 @@ class JobManager(JobController):
     # -- inside -----------------------------------------------------------------------------------
 
     def _again(
-        self, job_ids: Iterable[int], on_error: OnError, changes: LimitChanges | None, from_start: bool
+        self,
+        job_ids: Iterable[int],
+        on_error: OnError,
+        on_note: OnNote,
+        changes: LimitChanges | None,
+        from_start: bool,
     ) -> list[Job]:
         # Recovery would begin at the checkpoint, with the limits it had: where that is not asked for, a job is to end.
         ends_first = from_start or changes is not None
@@ -243,18 +264,22 @@ class JobManager(JobController):
         for job_id in dict.fromkeys(job_ids):
             try:
                 job = self._writable(job_id).get(job_id)
-                self._check_again(job, from_start)
+                notes = self._check_again(job, from_start)
                 (changes or LimitChanges()).applied(job)
                 is_dead = self.is_worker_dead(job)
                 if is_dead and ends_first:
                     self.cancel(job_id)
                 found.append((job, is_dead))
+                for note in notes:
+                    on_note(note)
             except KbjobsError as error:
                 on_error(job_id, error)
         queued = []
         for job, is_dead in found:
             try:
                 self.home.prepare()
+                if not job.has_ended:  # it is to go on, also where it need not be resumed
+                    self._wake()
                 now = self._recovered(job) if is_dead else job
                 if not is_dead or ends_first or now.has_ended:
                     now = self._opened().resume(job.id, changes, from_start)
@@ -266,7 +291,6 @@ class JobManager(JobController):
 
     def _recovered(self, job: Job) -> Job:
         """The job once a daemon has found that its worker is dead. Raises UnavailableError where none does."""
-        self._wake()
         deadline = time.monotonic() + RECOVERY_SECONDS
         queue = self._existing(job.id)
         while (now := queue.get(job.id)).run_id == job.run_id:
@@ -277,14 +301,14 @@ class JobManager(JobController):
             time.sleep(POLL_SECONDS)
         return now
 
-    def _check_again(self, job: Job, from_start: bool) -> None:
-        """Check what the phases that are still to run will need. Raises as :meth:`plan` does."""
+    def _check_again(self, job: Job, from_start: bool) -> tuple[str, ...]:
+        """Check what the phases that are still to run will need; returns the notes. Raises as :meth:`plan` does."""
         from kbjobs.chains.planning import check_phases
 
         if job.source_deleted_at is not None and job.source is not None:
             self._refuse_deleted(job, job.source)
         phases = job.phases if from_start else [phase for phase in job.phases if not phase.is_completed]
-        check_phases(self.home, self.settings, phases, job.source, self._require_secrets)
+        return check_phases(self.home, self.settings, phases, job.source, self._require_secrets)
 
     def _refuse_deleted(self, job: Job, source_id: str) -> None:
         """Raise ConflictError: a source of that id, where there is one, is another one than that of the job."""

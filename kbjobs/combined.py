@@ -102,7 +102,7 @@ def run_combined_job(
     try:
         if found is None:
             keep()
-        run_chain(runs, progress, make_context, keep, lambda index: False, log)
+        run_chain(runs, progress, make_context, keep, lambda index, error: False, log)
     except JobCancelled:
         keep()
         outcome = {"success": False, "status": "cancelled", "message": "cancelled"}

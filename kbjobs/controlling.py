@@ -7,6 +7,7 @@ import sqlite3
 from kbjobs.asking import JobReader
 from kbjobs.crashpoints import crash_point
 from kbjobs.daemon.launching import ensure_daemon
+from kbjobs.daemon.retiring import open_queue
 from kbjobs.daemon.waking import nudge
 from kbjobs.errors import UnavailableError, UsageError
 from kbjobs.store import pauses
@@ -103,7 +104,7 @@ class JobController(JobReader):
         """The state, to be written."""
         if self._queue is None or isinstance(self._queue, Snapshot):
             self.close()
-            self._queue = Queue(self.home.state_file)
+            self._queue = open_queue(self.home)
         return self._queue
 
     def _writable(self, job_id: int) -> Queue:

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from kbjobs.daemon.guard import mark_guarded
 from kbjobs.errors import ConflictError
 from kbjobs.settings import Home
 from kbjobs.store.ends import forget_ends
@@ -43,6 +44,7 @@ def restore(home: Home, file: Path, replace: bool) -> Restored:
                 f"the home is in use: {in_use[0]} is locked",
                 "Wait for the worker or command, or end it; then try again.",
             )
+        mark_guarded(home, False)  # no worker is to start a daemon in between
         names = restore_backup(home, file, replace)
         if home.state_file.exists():
             with closing(Queue(home.state_file)) as queue:

@@ -122,6 +122,11 @@ class Home:
         return self.path / "locks" / "start.lock"
 
     @property
+    def guard_mark(self) -> Path:
+        """There while the workers are to start a daemon when they find none."""
+        return self.path / "locks" / "guarded"
+
+    @property
     def chains_lock(self) -> Path:
         """Held while a chain file of the home is written."""
         return self.path / "locks" / "chains.lock"

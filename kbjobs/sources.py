@@ -22,6 +22,7 @@ from kbjobs.store.frontier import Frontier
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.locks import lock_registered
 from kbjobs.store.metadata import count_filtered, count_languages, list_documents
+from kbjobs.store.reading import open_ledger
 from kbjobs.store.removal import Removal, list_unfinished
 from kbjobs.store.sources import Source, SourceFolder, check_source_id, list_source_ids
 from kbjobs.vectors.chroma_places import name_store
@@ -171,7 +172,7 @@ def describe(home: Home, source_id: str) -> SourceState:
     source = folder.read()
     if not folder.ledger.exists():
         return SourceState(source, 0, ())
-    ledger = Ledger(folder.ledger)
+    ledger = open_ledger(folder.ledger)
     try:
         models = tuple(
             ModelState(
@@ -198,7 +199,7 @@ def list_indexes(home: Home, source_id: str) -> list[IndexState]:
     if not folder.ledger.exists():
         return []
     found = []
-    with closing(Ledger(folder.ledger)) as ledger:
+    with closing(open_ledger(folder.ledger)) as ledger:
         for row in ledger.models():
             passages = ledger.count_texts(row.profile)
             missing = len(ledger.missing_texts(row.id, row.profile))
@@ -241,7 +242,7 @@ def documents(home: Home, source_id: str) -> Iterator[dict[str, Any]]:
     folder.read()
     if not folder.ledger.exists():
         return
-    ledger = Ledger(folder.ledger)
+    ledger = open_ledger(folder.ledger)
     try:
         yield from list_documents(ledger)
     finally:

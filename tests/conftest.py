@@ -22,6 +22,7 @@ import pytest
 from kbjobs.api import JobManager
 from kbjobs.crashpoints import VARIABLE as CRASH_VARIABLE
 from kbjobs.daemon.launching import is_running, stop_daemon
+from kbjobs.daemon.processes import kill_processes_of_run
 from kbjobs.known_settings import SETTINGS
 from kbjobs.settings import HOME_VARIABLE, Home
 from kbjobs.store.jobs import Job
@@ -81,6 +82,9 @@ def home(
     keeps_models = ROOT / "tests/embedding" not in request.path.parents  # how they are loaded is tried there
     with nullcontext() if has_processes(request) else threads_for_processes(monkeypatch, keeps_models):
         yield home
+    if not is_running(home):  # a worker that is left would start one
+        for lock in home.worker_lock("*").parent.glob(home.worker_lock("*").name):
+            kill_processes_of_run(lock.stem.removeprefix("run-"))
     if is_running(home):
         stop_daemon(home, now=True, seconds=30)
 

@@ -43,6 +43,12 @@ def test_a_home_in_use_is_refused_and_left_as_it_is(home: Home, archive: Path, p
     assert restore(home, archive, replace=True).files == 1
 
 
+def test_no_worker_starts_a_daemon_afterwards(home: Home, archive: Path) -> None:
+    home.guard_mark.touch()  # of a daemon that was killed
+    restore(home, archive, replace=True)
+    assert not home.guard_mark.exists()
+
+
 def test_what_was_not_in_the_backup_is_told(home: Home, archive: Path) -> None:
     restored = restore(home, archive, replace=True)
     assert restored.missing == {"wiki": [SourceFolder(home.sources, "wiki").pages / "1" / "pages"]}

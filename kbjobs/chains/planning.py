@@ -116,12 +116,13 @@ def _resources(chain: Chain, source_id: str | None, entries: Sequence[PhaseState
 
 def check_phases(
     home: Home, settings: Settings, phases: Iterable[PhaseState], source_id: str | None, require: Require
-) -> None:
+) -> tuple[str, ...]:
     """Check what phases that are to run again will need, as :func:`plan_job` does before they run first.
 
-    Raises what the plan of a phase raises.
+    Returns what a person should know before they do. Raises what the plan of a phase raises.
     """
     source = None if source_id is None else SourceFolder(home.sources, source_id)
+    notes: list[str] = []
     for phase in phases:
         kind = job_type(phase.job)
         try:
@@ -131,7 +132,10 @@ def check_phases(
                 f"phase {phase.name}: {kind.command} has other parameters now: {_first_problem(error)}",
                 "Submit the job again.",
             ) from error
-        require(kind, kind.plan(home, settings, source, params))  # type: ignore[arg-type]
+        planned = kind.plan(home, settings, source, params)  # type: ignore[arg-type]
+        require(kind, planned)
+        notes += planned.notes
+    return tuple(notes)
 
 
 def _first_problem(error: ValueError) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from kbjobs.chains.progress import Progress
 from kbjobs.context import Context, PhaseResult
-from kbjobs.errors import JobCancelled, JobWaits, KbjobsError, TransientError
+from kbjobs.errors import JobCancelled, JobWaits, KbjobsError
 from kbjobs.phases.base import JobType, Params
 from kbjobs.store.jobs import plain
 from kbjobs.store.phase_state import OnError, PhaseState, PhaseStatus
@@ -65,13 +65,13 @@ def run_chain(
     progress: Progress,
     make_context: Callable[[int, Phase], Context],
     on_end: Callable[[], None],
-    can_retry: Callable[[int], bool],
+    passes: Callable[[int, BaseException], bool],
     log: logging.Logger,
 ) -> ChainResult:
     """Run the phases that have not ended yet, in order.
 
-    An error or a stop in one ends the chain and is raised, unless the phase says to go on and, where the error
-    passes, ``can_retry`` says that the phase is not to be tried again; JobWaits is no error, and raised in any case.
+    An error or a stop in one ends the chain and is raised, unless the phase says to go on. An error that ``passes``, so
+    that the phase is to be tried again, is raised in any case; so is JobWaits, which is no error.
     ``on_end`` is called when a phase other than the last has ended, to put that on record before the next begins.
     """
     for index, phase in enumerate(phases):
@@ -91,7 +91,7 @@ def run_chain(
             if isinstance(error, JobCancelled) and (context is None or context.is_stopping()):
                 progress.end(index, replace(entry, status=PhaseStatus.CANCELLED))
                 raise
-            if isinstance(error, TransientError) and can_retry(index):
+            if passes(index, error):
                 raise
             progress.end(index, replace(entry, status=PhaseStatus.FAILED, error=_first_line(error)))
             if phase.on_error == "stop":

@@ -172,8 +172,8 @@ def submit(
         daemon = manager.get_daemon()
         if not quiet and daemon.version not in (None, VERSION):
             say(
-                f"The daemon still is that of kbjobs {daemon.version}; jobs begin once {VERSION} has taken over:"
-                " kbjobs daemon restart does that now."
+                f"The daemon is still that of kbjobs {daemon.version}. If {VERSION} was installed in its place, that"
+                " takes over before the job begins; else the old one runs it. kbjobs daemon restart replaces it now."
             )
     except KeyboardInterrupt:
         say("\nInterrupted while submitting; kbjobs status shows whether the job was queued.")

@@ -12,11 +12,10 @@ import typer
 
 from kbjobs.api import get_job_manager
 from kbjobs.commands._render import age, print_json, say
-from kbjobs.daemon.launching import ensure_daemon, stop_daemon
-from kbjobs.settings import Settings, current_home
+from kbjobs.daemon.launching import ensure_daemon, stop_daemon, stop_seconds
+from kbjobs.settings import current_home
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
-MARGIN_SECONDS = 20.0  # beyond the grace, for the kernel and the disk to finish what was killed
 
 # The workers get SIGTERM from the daemon, which waits for their checkpoints; hence KillMode=mixed.
 UNIT = """\
@@ -79,7 +78,7 @@ def stop(now: NOW = False, as_json: JSON = False) -> None:
 
 def _stop(now: bool) -> bool:
     home = current_home()
-    return stop_daemon(home, now, Settings(home).number("grace_seconds") + MARGIN_SECONDS)
+    return stop_daemon(home, now, stop_seconds(home))
 
 
 @app.command()
@@ -133,5 +132,5 @@ def run() -> None:
     from kbjobs.daemon.supervisor import Supervisor
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    if Supervisor(current_home()).run():  # a newer program was installed: go on as that
+    if Supervisor(current_home(), is_service=True).run():  # a newer program was installed: go on as that
         os.execv(sys.executable, [sys.executable, "-P", "-m", "kbjobs", "daemon", "run"])

@@ -54,5 +54,5 @@ def resume(
             say("Nothing to resume.")
         return
     wanted = None if changes == LimitChanges() else changes
-    done = do_to_all(ids, lambda on_error: manager.resume_each(ids, on_error, wanted))
+    done = do_to_all(ids, lambda on_error: manager.resume_each(ids, on_error, wanted, say))
     follow_again(manager, done, detach, choose_mode(as_json, quiet, progress))

@@ -56,5 +56,5 @@ def retry(
         if not quiet:
             say("Nothing to retry.")
         return
-    done = do_to_all(ids, lambda on_error: manager.retry_each(ids, on_error))
+    done = do_to_all(ids, lambda on_error: manager.retry_each(ids, on_error, say))
     follow_again(manager, done, detach, choose_mode(as_json, quiet, progress))

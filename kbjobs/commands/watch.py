@@ -19,7 +19,7 @@ def watch(
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
     progress: PROGRESS = ProgressMode.AUTO,
 ) -> None:
-    """Live progress; leaving it never touches the job.
+    """Live progress; leaving it never touches the job. Starts the daemon where none runs.
 
     Example:  kbjobs watch 12
     """
@@ -28,6 +28,5 @@ def watch(
     if not jobs:
         say("Nothing runs and nothing waits.")
         return
-    if not manager.get_daemon().running and not all(one.has_ended for one in jobs):
-        say("No daemon runs, so nothing will happen: kbjobs daemon start, or kbjobs wait JOB.")
-    raise typer.Exit(follow(manager, [one.id for one in jobs], choose_mode(as_json, False, progress), revive=False))
+    is_live = not all(one.has_ended for one in jobs)
+    raise typer.Exit(follow(manager, [one.id for one in jobs], choose_mode(as_json, False, progress), revive=is_live))

@@ -11,15 +11,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from kbjobs.daemon.processes import FINISH_VARIABLE
+from kbjobs.daemon.guard import is_service, mark_guarded
+from kbjobs.daemon.processes import daemon_environment
 from kbjobs.errors import KbjobsError, UnavailableError
-from kbjobs.settings import Home
-from kbjobs.store.locks import is_locked, try_lock
+from kbjobs.settings import Home, Settings
+from kbjobs.store.locks import is_held_by, is_locked, try_lock
 from kbjobs.store.snapshot import open_to_read
 
 START_SECONDS = 30.0
+MARGIN_SECONDS = 20.0  # beyond the grace, for the kernel and the disk to finish what was killed
 NOBODY = -1
 LOG_BYTES, LOG_FILES = 1_000_000, 3
 
@@ -32,21 +35,34 @@ def is_running(home: Home) -> bool:
     return is_locked(home.daemon_lock)
 
 
-def ensure_daemon(home: Home) -> bool:
+def ensure_daemon(home: Home, is_wanted: Callable[[], bool] = lambda: True) -> bool:
     """Start a detached daemon where none runs; returns whether one was started.
 
-    Raises UnavailableError with what the daemon said where it cannot start.
+    ``is_wanted`` is asked when nobody else can start or stop one. Raises UnavailableError with what the daemon said
+    where it cannot start.
     """
     if is_running(home):
         return False
-    lock = try_lock(home.start_lock, START_SECONDS)
-    if lock is None:
-        raise UnavailableError("another command has been starting the daemon for too long", f"See {home.daemon_log}.")
-    try:
-        if is_running(home):
+    with _nobody_else_starts(home):
+        if is_running(home) or not is_wanted():
             return False
         _start(home)
         return True
+
+
+@contextlib.contextmanager
+def _nobody_else_starts(home: Home) -> Iterator[None]:
+    """Hold the start lock. Raises UnavailableError where another process keeps it."""
+    try:
+        lock = try_lock(home.start_lock, START_SECONDS)
+    except OSError:  # on a read-only disk nobody can start a daemon; one that runs can be stopped
+        yield
+        return
+    if lock is None:
+        message = "another process has been starting or stopping the daemon for too long"
+        raise UnavailableError(message, f"See {home.daemon_log}.")
+    try:
+        yield
     finally:
         lock.release()
 
@@ -62,8 +78,7 @@ def _start(home: Home) -> None:
             start_new_session=True,
             pass_fds=(tell,),
             cwd="/",
-            # A command that is run after a job may start one, and must not take it with it.
-            env={name: value for name, value in os.environ.items() if name != FINISH_VARIABLE},
+            env=daemon_environment(),
         )
     finally:
         os.close(tell)
@@ -99,28 +114,26 @@ def _read_answer(descriptor: int) -> str | None:
         os.close(descriptor)
 
 
+def stop_seconds(home: Home) -> float:
+    """How long a daemon takes to stop, at most: its jobs have the grace to come to a checkpoint."""
+    return Settings(home).number("grace_seconds") + MARGIN_SECONDS
+
+
 def stop_daemon(home: Home, now: bool, seconds: float) -> bool:
     """Stop the daemon and wait until it has ended; returns False where none ran.
 
     Its jobs stop at a checkpoint and go back to pending; with ``now`` they are killed first.
     """
-    if not is_running(home):
+    if not (is_running(home) or home.guard_mark.exists() or is_locked(home.start_lock)):
         return False
-    queue = open_to_read(home.state_file)
-    described = queue.daemon() if queue is not None else None
-    if queue is not None:
-        queue.close()
-    if described is None:
-        raise UnavailableError("the daemon has not recorded its process", "Try again in a second.")
-    pid = described.pid
-    if not _holds(pid, home.daemon_lock):
-        raise UnavailableError(
-            f"the lock of the daemon is held by another process than the one recorded ({pid})",
-            "A restore may be at work, or the daemon is just starting: try again in a moment.",
-        )
-    with contextlib.suppress(ProcessLookupError):  # it may be ending by itself
-        os.kill(pid, signal.SIGQUIT if now else signal.SIGTERM)
-        os.kill(pid, signal.SIGCONT)  # a stopped process would not hear it
+    with _nobody_else_starts(home):  # a daemon that is just starting is stopped too
+        mark_guarded(home, False)  # before anything ends: no worker is to start another
+        if not is_running(home):
+            return False
+        pid = _find_daemon(home)
+        with contextlib.suppress(ProcessLookupError):  # it may be ending by itself
+            os.kill(pid, signal.SIGQUIT if now else signal.SIGTERM)
+            os.kill(pid, signal.SIGCONT)  # a stopped process would not hear it
     deadline = time.monotonic() + seconds
     # A process that is not our child cannot be waited for; its lock can.
     while is_running(home):
@@ -130,18 +143,20 @@ def stop_daemon(home: Home, now: bool, seconds: float) -> bool:
     return True
 
 
-def _holds(pid: int, lock: Path) -> bool:
-    """Whether a process has the lock's file open: a recorded PID may be another program's by now."""
-    try:
-        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
-    except OSError:
-        return False
-    held = lock.resolve()
-    for descriptor in descriptors:
-        with contextlib.suppress(OSError):  # it may be closed meanwhile
-            if descriptor.readlink() == held:
-                return True
-    return False
+def _find_daemon(home: Home) -> int:
+    """The process of the daemon that runs. Raises UnavailableError where that is not certain."""
+    queue = open_to_read(home.state_file)
+    described = queue.daemon() if queue is not None else None
+    if queue is not None:
+        queue.close()
+    if described is None:
+        raise UnavailableError("the daemon has not recorded its process", "Try again in a second.")
+    if not is_held_by(described.pid, home.daemon_lock):
+        raise UnavailableError(
+            f"the lock of the daemon is held by another process than the one recorded ({described.pid})",
+            "A restore may be at work, or the daemon is just starting: try again in a moment.",
+        )
+    return described.pid
 
 
 def log_to_file(path: Path) -> None:
@@ -173,7 +188,7 @@ def main() -> None:
     try:
         home.prepare()
         log_to_file(home.daemon_log)
-        supervisor = Supervisor(home)
+        supervisor = Supervisor(home, is_service())
     except (KbjobsError, OSError) as error:
         say(_explain(error))
         sys.exit(1)

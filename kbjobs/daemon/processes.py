@@ -9,6 +9,16 @@ from pathlib import Path
 
 RUN_VARIABLE = "KBJOBS_RUN_ID"
 FINISH_VARIABLE = "KBJOBS_FINISH_ID"  # the same of a command that is run after a job
+OWN_VARIABLES = "KBJOBS_OWN_VARIABLES"  # names of the variables that a worker has and its daemon has not
+
+
+def daemon_environment() -> dict[str, str]:
+    """The environment for a daemon that this process starts: without what belongs to a worker or a command after a job.
+
+    A daemon that carried the mark of either would be killed with it.
+    """
+    own = {RUN_VARIABLE, FINISH_VARIABLE, OWN_VARIABLES, *os.environ.get(OWN_VARIABLES, "").split()}
+    return {name: value for name, value in os.environ.items() if name not in own}
 
 
 def processes_of_run(run_id: str, proc: Path = Path("/proc"), variable: str = RUN_VARIABLE) -> list[int]:

@@ -14,6 +14,7 @@ from kbjobs.store.jobs import Job, Report
 from kbjobs.store.queue import Queue, StaleWorkerError
 
 WRITE_SECONDS = 0.3  # between two writes of progress, and two looks at the request to cancel or to pause
+DISK_FULL = 73  # exit status of a worker that could not record anything
 LOST = 70  # exit status of a worker whose run was ended by someone else
 
 log = logging.getLogger("kbjobs.worker")

@@ -12,21 +12,24 @@ import select
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 from kbjobs.crashpoints import crash_point
 from kbjobs.credentials import names_in_environment
 from kbjobs.daemon.deletions import finish_deletions
 from kbjobs.daemon.finishing import Finishing
+from kbjobs.daemon.guard import mark_guarded
 from kbjobs.daemon.handover import give_start_lock, keep_start_lock
-from kbjobs.daemon.processes import RUN_VARIABLE, kill_processes_of_run, processes_of_run
+from kbjobs.daemon.processes import kill_processes_of_run, processes_of_run
+from kbjobs.daemon.programs import Program
 from kbjobs.daemon.replacements import settle_replacements
+from kbjobs.daemon.spawning import describe_end, start_worker
 from kbjobs.daemon.waking import WakePipe
 from kbjobs.errors import ConflictError
 from kbjobs.settings import Home, Settings
@@ -34,6 +37,7 @@ from kbjobs.store.connection import is_disk_full
 from kbjobs.store.jobs import Job
 from kbjobs.store.locks import is_locked, try_lock
 from kbjobs.store.queue import Queue, StaleWorkerError
+from kbjobs.store.runs import REPLACED, STOPPED
 from kbjobs.store.state import STATE_VERSION
 from kbjobs.version import VERSION, installed_version
 
@@ -54,18 +58,22 @@ class Child:
     job_id: int
     run_id: str
     process: subprocess.Popen[bytes]
+    log: Path
 
 
 class Supervisor:
     """The daemon's loop over one home."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, is_service: bool = False) -> None:
+        """``is_service``: a service manager starts it again where it dies, so that its workers need not."""
         self.home = home
+        self._is_guarded = not is_service
         self.settings = Settings(home)
         self._children: dict[str, Child] = {}
         self._told_to_stop: dict[str, float] = {}  # run id -> when SIGTERM was sent, monotonic
         self._stopping = False
         self._kill_now = False
+        self._program = Program()
         self._is_superseded = False  # a newer program was installed, or has written the state
         self._overdue: dict[str, float] = {}  # run id -> when its limit of time was seen to have passed, monotonic
         self._beats: dict[str, tuple[int, float]] = {}  # run id -> last heartbeat, and when it was seen first
@@ -99,6 +107,7 @@ class Supervisor:
             self._queue.describe_daemon(os.getpid(), VERSION, names_in_environment(), has_command)
             crash_point("daemon.described")
             log.info("daemon %d of kbjobs %s serves %s", os.getpid(), VERSION, self.home.path)
+            mark_guarded(self.home, self._is_guarded)
             give_start_lock(self.home)
             on_ready()
             self._sweep_locks()
@@ -138,6 +147,7 @@ class Supervisor:
         while True:
             if not self._state_is_ours():
                 log.error("%s was removed or replaced: the daemon and its workers end", self.home.state_file)
+                mark_guarded(self.home, False)
                 for run_id in list(self._children):
                     kill_processes_of_run(run_id)
                 return
@@ -168,13 +178,15 @@ class Supervisor:
 
     def _tick(self) -> float:
         """Do all that is to be done now; returns how long to wait, 0 when the daemon may end."""
+        if self._stopping:
+            mark_guarded(self.home, False)
         self._reap_children()
         running = self._recover(self._queue.running())
         self._kill_stalled(running)
         wait = self._stop_workers(running)
         wait = min(wait, self._end_idlers({job.run_id for job in running}))
         if self._stopping or self._notices_newer_program():
-            if running or self._children:
+            if running or self._children or (self._program.is_being_replaced() and not self._stopping):
                 return min(wait, ADOPTED_SECONDS)
             return self._end_commands()
         for job_id in self._queue.expire_pending():
@@ -205,13 +217,17 @@ class Supervisor:
                 self._finishing.kill_all("the daemon stopped")
         return wait if self._finishing.is_busy else 0.0
 
-    def _notices_newer_program(self) -> bool:
-        """Whether this process is to start no job any more: its workers would be of a program that it does not know."""
+    def _notices_newer_program(self, at_once: bool = False) -> bool:
+        """Whether this process is to start no job any more: its workers would be of a program that it does not know.
+
+        ``at_once``: notice it also if that was looked at a moment ago.
+        """
         if not self._is_superseded:
-            installed, state = installed_version(), self._queue.state_version()
-            if installed != VERSION or state > STATE_VERSION:
+            state = self._queue.state_version()
+            if self._program.is_replaced(at_once) or state > STATE_VERSION:
                 self._is_superseded = True
-                log.info("kbjobs %s (state format %d) takes over once the running jobs have ended", installed, state)
+                told = "kbjobs %s (state format %d) takes over once the running jobs have ended"
+                log.info(told, installed_version(), state)
         return self._is_superseded
 
     # -- starting ---------------------------------------------------------------------------------
@@ -228,39 +244,13 @@ class Supervisor:
             self._record_death(job.id, run_id, f"its worker could not be started: {error}")
             return None
         crash_point("daemon.started_worker")
-        self._children[run_id] = Child(job.id, run_id, process)
+        self._children[run_id] = Child(job.id, run_id, process, self.home.log_file(job.id, job.attempt))
         log.info("job %d attempt %d: worker %d started", job.id, job.attempt, process.pid)
         return job
 
     def _spawn(self, job: Job, run_id: str) -> subprocess.Popen[bytes]:
-        """Start the worker: a session and process group of its own, its output in the attempt's log."""
-        path = self.home.log_file(job.id, job.attempt)
-        descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        # Two arenas of glibc's malloc (mallopt(3)) and not eight a core: about 35 MB less for the same speed.
-        # -P: what lies in the working directory is data, never a module.
-        worker = [sys.executable, "-P", "-m", "kbjobs.daemon.worker", str(self.home.path), str(job.id)]
-        try:
-            return subprocess.Popen(
-                [*self._niceness(), *worker],
-                stdin=subprocess.DEVNULL,
-                stdout=descriptor,
-                stderr=descriptor,
-                start_new_session=True,
-                cwd=self.home.path,
-                env={"MALLOC_ARENA_MAX": "2", **os.environ, RUN_VARIABLE: run_id},
-            )
-        finally:
-            os.close(descriptor)
-
-    def _niceness(self) -> list[str]:
-        """The commands in front of a worker's that make it give way to others."""
-        command = []
-        if self.settings.integer("nice"):
-            command += ["nice", "-n", str(self.settings.integer("nice"))]
-        classes = {"best-effort": "2", "idle": "3"}  # ionice(1)
-        if self.settings.text("ionice") in classes:
-            command += ["ionice", "-c", classes[self.settings.text("ionice")]]
-        return command
+        """Start the worker's process."""
+        return start_worker(self.home, self.settings, job, run_id)
 
     # -- watching and recovering ------------------------------------------------------------------
 
@@ -272,8 +262,7 @@ class Supervisor:
             # Its whole group first: a child of the worker may still write to the source.
             for pid in kill_processes_of_run(child.run_id):
                 log.warning("job %d: process %d was left over and is killed", child.job_id, pid)
-            reason = f"worker was killed by signal {-status}" if status < 0 else f"worker ended with status {status}"
-            self._record_death(child.job_id, child.run_id, reason)
+            self._record_death(child.job_id, child.run_id, describe_end(status, child.log))
             del self._children[child.run_id]
             self._forget(child.run_id)
 
@@ -331,10 +320,11 @@ class Supervisor:
 
     def _record_death(self, job_id: int, run_id: str, reason: str) -> None:
         crash_point("daemon.before_recovery")
-        if self._stopping and not self._queue.get(job_id).cancel_requested:
+        is_replaced = self._notices_newer_program(at_once=True)
+        if (self._stopping or is_replaced) and not self._queue.get(job_id).cancel_requested:
             with contextlib.suppress(StaleWorkerError):  # it gave the job back by itself
-                self._queue.release(job_id, run_id)
-                log.info("job %d goes back to the queue", job_id)
+                self._queue.release(job_id, run_id, REPLACED if is_replaced else STOPPED)
+                log.info("job %d goes back to the queue: %s", job_id, reason)
             return
         job = self._queue.record_death(job_id, run_id, reason, self.settings.integer("max_deaths"))
         crash_point("daemon.recovered")

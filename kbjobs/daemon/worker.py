@@ -18,31 +18,46 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kbjobs.chains.progress import Past, Progress
 from kbjobs.chains.runner import ChainResult, Phase, run_chain
 from kbjobs.context import Context
 from kbjobs.crashpoints import crash_point
 from kbjobs.daemon.processes import RUN_VARIABLE
-from kbjobs.daemon.progress_writer import LOST, ProgressWriter, stop_at_once
+from kbjobs.daemon.programs import Program
+from kbjobs.daemon.progress_writer import DISK_FULL, LOST, ProgressWriter, stop_at_once
+from kbjobs.daemon.retiring import start_successor
+from kbjobs.daemon.reviving import DaemonGuard
 from kbjobs.daemon.waking import nudge
-from kbjobs.errors import ExitCode, JobCancelled, JobInterrupted, JobWaits, KbjobsError, TransientError
+from kbjobs.errors import (
+    ExitCode,
+    JobCancelled,
+    JobInterrupted,
+    JobWaits,
+    KbjobsError,
+    TransientError,
+    UnavailableError,
+)
 from kbjobs.phases.registry import job_type
 from kbjobs.settings import Home, Settings
 from kbjobs.store import history
-from kbjobs.store.connection import explain, is_disk_full
+from kbjobs.store.connection import NewerFormatError, explain, is_disk_full
 from kbjobs.store.jobs import Job
 from kbjobs.store.locks import try_lock
 from kbjobs.store.phase_state import PhaseState, PhaseStatus, first_open
 from kbjobs.store.queue import Queue, StaleWorkerError
-from kbjobs.store.runs import RunEnd
+from kbjobs.store.runs import REPLACED, RunEnd
 from kbjobs.store.sources import SourceFolder
+from kbjobs.store.state import STATE_VERSION, OlderDaemonError
 from kbjobs.store.transitions import Event
 
+STOPPED_SECONDS = 60.0  # for an older daemon to be stopped, which stops its workers
 LOCK_SECONDS = 1.0  # between two looks whether to stop waiting for the source
 
 log = logging.getLogger("kbjobs.worker")
+
+Written = TypeVar("Written")
 
 
 def run_job(home: Home, job_id: int, run_id: str, stop: threading.Event) -> int:
@@ -52,22 +67,23 @@ def run_job(home: Home, job_id: int, run_id: str, stop: threading.Event) -> int:
         log.error("run %s is already being worked on", run_id)
         return LOST
     crash_point("worker.locked")
-    queue = Queue(home.state_file)
+    program = Program()
+    queue = _write(home, partial(Queue, home.state_file))
     try:
         job = queue.get(job_id)
         if job.run_id != run_id:
             log.error("run %s of job %d has ended", run_id, job_id)
             return LOST
-        queue.set_pid(job_id, run_id, os.getpid())
+        _write(home, partial(queue.set_pid, job_id, run_id, os.getpid()))
         crash_point("worker.named")
         writer = ProgressWriter(home, job, run_id)
-        writer.start()
+        _write(home, writer.start)
         try:
-            outcome = _work(home, queue, job, run_id, writer, stop)
+            outcome = _work(home, queue, job, run_id, writer, program, stop)
         finally:
             writer.stop()
         crash_point("worker.before_finish")
-        _write(home, partial(_record, home, queue, job, run_id, outcome, writer))
+        _write(home, partial(_record, home, queue, job, run_id, outcome, writer, program))
         crash_point("worker.finished")
     finally:
         queue.close()
@@ -86,7 +102,9 @@ class _Outcome:
         self.error: BaseException | None = None
 
 
-def _work(home: Home, queue: Queue, job: Job, run_id: str, writer: ProgressWriter, stop: threading.Event) -> _Outcome:
+def _work(
+    home: Home, queue: Queue, job: Job, run_id: str, writer: ProgressWriter, program: Program, stop: threading.Event
+) -> _Outcome:
     outcome = _Outcome()
 
     def is_stopping() -> bool:
@@ -116,8 +134,8 @@ def _work(home: Home, queue: Queue, job: Job, run_id: str, writer: ProgressWrite
             crash_point("worker.source_locked")
             if is_read and source is not None and source.manifest.exists():
                 source.update_manifest()
-            can_retry = partial(_can_retry, job)
-            outcome.result = run_chain(phases, run.progress, run.make_context, run.end_phase, can_retry, log)
+            passes = partial(_passes, job, queue, program)
+            outcome.result = run_chain(phases, run.progress, run.make_context, run.end_phase, passes, log)
     except StaleWorkerError:
         stop_at_once()
     except (Exception, SystemExit) as error:  # noqa: BLE001 — recorded and shown, whatever it is
@@ -177,15 +195,19 @@ class _Run:
         crash_point("source.ended")
 
 
-def _write(home: Home, write: Callable[[], None]) -> None:
+def _write(home: Home, write: Callable[[], Written]) -> Written:
     """Write what must not be lost to a full disk: the home's reserve is given up for it."""
     try:
-        write()
-    except sqlite3.Error as error:
-        if not is_disk_full(error):
+        return write()
+    except (sqlite3.Error, UnavailableError) as error:
+        if not _finds_disk_full(error):
             raise
         home.give_up_reserve()
-        write()
+        return write()
+
+
+def _finds_disk_full(error: BaseException) -> bool:
+    return is_disk_full(error) or is_disk_full(error.__cause__)
 
 
 def _running_index(phases: Sequence[PhaseState]) -> int:
@@ -243,6 +265,12 @@ def _explain(error: BaseException, home: Path) -> KbjobsError | None:
     """What a person is told; None for what nobody expected."""
     if isinstance(error, KbjobsError):
         return error
+    if isinstance(error, MemoryError) or "can't start new thread" in str(error):  # as Python says of either limit
+        return UnavailableError(
+            "there is too little memory for the job, or it may have too few threads",
+            "Free some memory, run fewer jobs at once (kbjobs config set workers 1), or raise the limits under which"
+            " the daemon was started (ulimit -v, ulimit -u) and restart it.",
+        )
     if isinstance(error, sqlite3.Error) or is_disk_full(error):
         return explain(error, Path(getattr(error, "filename", None) or home))  # type: ignore[arg-type]
     if isinstance(error, OSError) and error.filename:
@@ -258,7 +286,21 @@ def backoff(first: float, retried: int) -> float:
     return min(first * 2.0**retried, 3600.0) * random.uniform(0.5, 1.5)  # noqa: S311 — no secret
 
 
-def _record(home: Home, queue: Queue, job: Job, run_id: str, outcome: _Outcome, writer: ProgressWriter) -> None:
+def _passes(job: Job, queue: Queue, program: Program, index: int, error: BaseException) -> bool:
+    """Whether the phase is to be tried again after an error."""
+    return (isinstance(error, TransientError) and _can_retry(job, index)) or _is_mixed(error, queue, program)
+
+
+def _is_mixed(error: BaseException, queue: Queue, program: Program) -> bool:
+    """Whether a job failed because a newer program lies on the disk, or has written the files, by now."""
+    if isinstance(error, NewerFormatError):
+        return queue.state_version() > STATE_VERSION or program.is_replaced(at_once=True)
+    return program.is_to_blame(error)
+
+
+def _record(
+    home: Home, queue: Queue, job: Job, run_id: str, outcome: _Outcome, writer: ProgressWriter, program: Program
+) -> None:
     phases = outcome.progress.snapshot() if outcome.progress is not None else None
     error = outcome.error
     finish = partial(queue.finish, job.id, run_id, duration=writer.duration)
@@ -279,6 +321,9 @@ def _record(home: Home, queue: Queue, job: Job, run_id: str, outcome: _Outcome, 
         else:
             queue.release(job.id, run_id)
             log.info("stopped by the daemon, or for a pause; the job waits in the queue")
+    elif _is_mixed(error, queue, program):
+        queue.release(job.id, run_id, REPLACED)
+        log.warning("kbjobs was replaced while the job ran, which goes on with the newer one: %s", error)
     elif isinstance(error, JobWaits):
         queue.wait(job.id, run_id, error.seconds, error.message, writer.duration)
         log.info("%s; the place in the queue is given to others for %.0f s", error.message, error.seconds)
@@ -310,7 +355,20 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     home, job_id, run_id = Home(Path(sys.argv[1])), int(sys.argv[2]), os.environ[RUN_VARIABLE]
-    sys.exit(run_job(home, job_id, run_id, stop))
+    try:
+        with DaemonGuard(home):
+            status = run_job(home, job_id, run_id, stop)
+    except OlderDaemonError as error:  # it has started a worker of the program that took its own's place
+        log.warning("%s: it is replaced, and the job goes on then", error.message)
+        start_successor(home)
+        stop.wait(STOPPED_SECONDS)
+        status = LOST
+    except (sqlite3.Error, OSError, UnavailableError) as error:
+        if not _finds_disk_full(error):
+            raise
+        log.error("the disk of %s is full: nothing can be recorded", home.path)
+        status = DISK_FULL
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from kbjobs.embedding.base import Embedder
 from kbjobs.embedding.catalogue import find_known, find_model
 from kbjobs.embedding.engines import RAY, check_engine, has_openvino, has_torch, suggest_engine
 from kbjobs.embedding.identity import model_key, weights_hash
+from kbjobs.embedding.memory import ShortOfMemoryError, is_short_of_memory, tells_of_memory
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.embedding.parity import PARITY_TEXTS, agrees
 from kbjobs.embedding.prepared_model import (
@@ -57,7 +58,16 @@ def load_embedder(name: str, models_dir: Path, cache_dir: Path, engine: str = "a
 
 
 def load_folder(folder: ModelFolder, cache_dir: Path, engine: str = "auto") -> Embedder:
-    """Load a model whose folder is known, as :func:`load_embedder` does."""
+    """Load a model whose folder is known, as :func:`load_embedder` does. Raises ShortOfMemoryError."""
+    try:
+        return _load_folder(folder, cache_dir, engine)
+    except Exception as error:
+        if is_short_of_memory(error):
+            raise ShortOfMemoryError(folder.name) from error
+        raise
+
+
+def _load_folder(folder: ModelFolder, cache_dir: Path, engine: str) -> Embedder:
     weights = weights_hash(folder, cache_dir)
     key = model_key(folder, weights)
     _warn_of_other_weights(folder, weights)
@@ -120,8 +130,11 @@ class _LightChoice:
                 embedder = self._open_chosen()
                 if embedder is not None:
                     return embedder
-                write_trial(self.model_dir, self.folder, self.weights, self._measure())
-        except MissingRequirementError:
+                trial = self._measure()
+                if _ran_out_of_memory(trial):  # that says nothing of the engines: the next load tries them again
+                    raise ShortOfMemoryError(self.folder.name)
+                write_trial(self.model_dir, self.folder, self.weights, trial)
+        except (MissingRequirementError, ShortOfMemoryError):
             raise
         except (KbjobsError, OSError) as error:
             return self._fall_back(str(error))
@@ -133,7 +146,7 @@ class _LightChoice:
     def _open_chosen(self) -> Embedder | None:
         """Open the fastest engine that has passed; None if none was measured or its files are damaged."""
         trial = read_trial(self.model_dir, self.folder, self.weights)
-        if trial is None:
+        if trial is None or _ran_out_of_memory(trial):
             return None
         chosen = trial.choose(self.engine)
         if chosen is None:
@@ -149,8 +162,10 @@ class _LightChoice:
             if agrees(embedder, prepared.reference):
                 return embedder
             reason = "its vectors are not those measured before"
-        except Exception as error:  # noqa: BLE001  (an engine's library raises many kinds)
-            reason = str(error)
+        except Exception as error:
+            if is_short_of_memory(error):
+                raise
+            reason = str(error)  # an engine's library raises many kinds
         log.warning("%s with %s: %s; preparing it again", self.folder.name, chosen, reason)
         return None
 
@@ -177,6 +192,8 @@ class _LightChoice:
         return run_trial(self.folder, self.key, prepared, self.model_dir)
 
     def _fall_back(self, reason: str) -> Embedder:
+        if tells_of_memory(reason):
+            raise ShortOfMemoryError(self.folder.name)
         if self.engine != "auto":
             raise UsageError(
                 f"the engine {self.engine} cannot run {self.folder.name}: {reason}", suggest_engine("auto")
@@ -193,6 +210,11 @@ class _LightChoice:
             )
         log.warning("%s runs with sentence-transformers, slowly: %s", self.folder.name, reason)
         return SentenceTransformersEmbedder(self.folder, self.key)
+
+
+def _ran_out_of_memory(trial: Trial) -> bool:
+    """Whether no engine could run because memory was short."""
+    return trial.choose("auto") is None and tells_of_memory(trial.describe())
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from kbjobs.content.document import CUTTING_VERSION
 from kbjobs.content.tokens import TokenCounter
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.profiles import OlderCut, Profile, find_older_cut, profile_of
+from kbjobs.wording import agreeing, counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,17 @@ def choose_profile(
     if options.keeps_cut and not options.recut and current is not None and current.is_older_than(newest):
         return current
     return newest
+
+
+def describe_recut(ledger: Ledger, model: str) -> str:
+    """Why a job embeds more than was left to do: the passages are cut anew. '' where no older version has cut them."""
+    older = find_older_cut(ledger, model, CUTTING_VERSION)
+    if older is None:
+        return ""
+    return (
+        f"the passages were cut by an older version: {agreeing(older.documents, 'document', 'is', 'are')} cut anew,"
+        f" and about {counted(older.passages, 'passage')} ({counted(older.tokens, 'token')}) embedded"
+    )
 
 
 def find_kept(ledger: Ledger, model: str) -> OlderCut | None:

@@ -18,7 +18,7 @@ from kbjobs.indexing.batch_state import state_name
 from kbjobs.indexing.batches import Batches, Batching
 from kbjobs.indexing.bought import Bought
 from kbjobs.indexing.collection_writer import CollectionWriter
-from kbjobs.indexing.cutting import IndexOptions, choose_profile
+from kbjobs.indexing.cutting import IndexOptions, choose_profile, describe_recut
 from kbjobs.indexing.embedding_batches import BatchEmbedding
 from kbjobs.indexing.spans import EMBED, SCAN, STORE
 from kbjobs.scanning.changes import Scope
@@ -63,10 +63,12 @@ def run_index(
         tokens = counter_of(embedder.tokenizer)
         cut_for = choose_profile(ledger, embedder.model_key, tokens, embedder.max_tokens, options)
         profile = ledger.profile(cut_for.name)
-        before = profile_of(ledger, embedder.model_key)
+        former = profile_of(ledger, embedder.model_key)
         model = ledger.model(embedder.model_key, embedder.name, embedder.dimension, profile)
         indexed = collections.of(ledger, model, profile, embedder.model_key)
-        if before is not None and before != cut_for:
+        if former is not None and former != cut_for:
+            if recut := describe_recut(ledger, embedder.name):
+                context.log.info("%s", recut)
             # Hardly a record stays: the old ones are not worth a copy.
             _begin_anew(indexed)
         forcing = f"force {embedder.model_key} {context.job_id}" if options.force else None
@@ -85,6 +87,7 @@ def run_index(
         publish_words(context.source, ledger, profile)
         del chunker, tokens  # tens of MB, before the engine needs them
         bought = Bought.read(ledger, embedder, context.job_id)
+        earlier = bought.texts
         find_missing = partial(ledger.missing_texts, model, profile, newer_than, scan.vanished)
         failed_chunks = _embed(context, indexed, embedder, find_missing, bought, batching)
         if scan.vanished:
@@ -124,9 +127,10 @@ def run_index(
     finally:
         collections.close()
         ledger.close()
+    before = f" ({earlier:,} of them in earlier attempts)" if earlier else ""
     summary = (
         f"{counted(documents, 'document')} ({scan.new} new, {scan.changed} changed, {len(scan.vanished)} deleted),"
-        f" {counted(chunks, 'passage')}: {bought.texts:,} embedded, {counts['reused']:,} reused"
+        f" {counted(chunks, 'passage')}: {bought.texts:,} embedded{before}, {counts['reused']:,} reused"
     )
     if failed:
         summary += f"; {failed:,} could not be processed (see the log){scan.tell_beside()}"

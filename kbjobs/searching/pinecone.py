@@ -14,8 +14,8 @@ from kbjobs.errors import NotFoundError, UsageError
 from kbjobs.searching.hits import Hit, Mode
 from kbjobs.searching.models import RETRIES, TIMEOUT_SECONDS, QueryModel
 from kbjobs.settings import Home, Settings
-from kbjobs.store.ledger import Ledger
 from kbjobs.store.passages import Filter
+from kbjobs.store.reading import open_ledger
 from kbjobs.store.sources import SourceFolder, list_source_ids
 from kbjobs.vectors.pinecone_places import noted_namespace
 from kbjobs.vectors.pinecone_target import PINECONE_KEY, read_target
@@ -111,7 +111,7 @@ class PineconeSearcher:
     def _noted(self, folder: SourceFolder) -> str | None:
         if not folder.ledger.exists():
             return None
-        with closing(Ledger(folder.ledger)) as ledger:
+        with closing(open_ledger(folder.ledger)) as ledger:
             return noted_namespace(ledger, self._target.index)
 
     def _index(self, namespace: str) -> PineconeIndex:

@@ -23,6 +23,7 @@ from kbjobs.settings import Home, Settings
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.locks import try_lock
 from kbjobs.store.passages import Filter
+from kbjobs.store.reading import open_ledger
 from kbjobs.store.sources import SourceFolder, list_source_ids
 from kbjobs.vectors.publishing import WorkingCopy
 
@@ -356,7 +357,7 @@ def _changed_at(path: Path) -> int | None:
 def _models_of(folder: SourceFolder) -> dict[str, str]:
     if not folder.ledger.exists():
         return {}
-    ledger = Ledger(folder.ledger)
+    ledger = open_ledger(folder.ledger)
     try:
         return {row.key: row.name for row in ledger.models() if WorkingCopy(folder.vectors / row.key).is_there()}
     finally:

@@ -16,6 +16,10 @@ from kbjobs.errors import KbjobsError, UnavailableError
 BUSY_SECONDS = 30.0
 
 
+class NewerFormatError(UnavailableError):
+    """A file was written by a newer program."""
+
+
 def connect(path: Path, version: int, migrate: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
     """Open ``path`` in WAL mode, creating or migrating it to ``version``.
 
@@ -32,7 +36,7 @@ def connect(path: Path, version: int, migrate: Callable[[sqlite3.Connection], No
     try:
         found = _version(connection)
         if found > version:
-            raise UnavailableError(
+            raise NewerFormatError(
                 f"{path} was written by a newer kbjobs (format {found}, this program knows {version})",
                 "Upgrade kbjobs. The file was not touched.",
             )
@@ -56,8 +60,34 @@ def connect(path: Path, version: int, migrate: Callable[[sqlite3.Connection], No
     return connection
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+def connect_read_only(path: Path, version: int) -> sqlite3.Connection | None:
+    """Open a file that cannot be written, or beside which nothing can be; None where it has another format.
+
+    Raises sqlite3.Error where SQLite can read it neither with its write-ahead log nor, where none is there, without.
+    """
+    # sqlite.org/wal.html, "Read-Only Databases". Without a log nobody is writing to the file.
+    log = path.with_name(path.name + "-wal")
+    has_log = log.exists() and log.stat().st_size > 0
+    for option in ("mode=ro",) if has_log else ("mode=ro", "immutable=1"):
+        connection = _open(f"file:{quote(str(path))}?{option}")
+        try:
+            is_ours = _version(connection) == version
+        except sqlite3.Error as error:
+            connection.close()
+            failure = error
+            continue
+        if is_ours:
+            return connection
+        connection.close()
+        return None
+    raise failure
+
+
+def _open(path: Path | str) -> sqlite3.Connection:
+    """Open a file, or what an address names."""
+    connection = sqlite3.connect(
+        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=isinstance(path, str)
+    )
     connection.row_factory = sqlite3.Row
     return connection
 

@@ -51,9 +51,10 @@ def _migrate(connection: sqlite3.Connection) -> None:
 class Ledger:
     """One ``source.db``. Writers hold the source's lock."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection | None = None) -> None:
+        """``connection``: one that is open already, to a file of this format."""
         self.path = path
-        self.connection = connect(path, LEDGER_VERSION, _migrate)
+        self.connection = connection or connect(path, LEDGER_VERSION, _migrate)
 
     def close(self) -> None:
         """Close the file."""

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from kbjobs.errors import ConflictError, NotFoundError
 from kbjobs.store.sources import SourceFolder
 
-__all__ = ["is_locked", "lock_registered", "lock_source", "new_lock", "try_lock"]
+__all__ = ["is_held_by", "is_locked", "lock_registered", "lock_source", "new_lock", "try_lock"]
 
 
 def new_lock(path: Path) -> FileLock:
@@ -66,4 +66,18 @@ def is_locked(path: Path) -> bool:
         return True
     finally:
         os.close(descriptor)
+    return False
+
+
+def is_held_by(pid: int, lock: Path) -> bool:
+    """Whether a process has the lock's file open: a recorded PID may be another program's by now."""
+    try:
+        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
+    held = lock.resolve()
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):  # it may be closed meanwhile
+            if descriptor.readlink() == held:
+                return True
     return False

@@ -18,6 +18,10 @@ from kbjobs.store.transitions import Event, Status, after
 
 PAUSED = "paused; what was done is kept"  # the message of a job that stopped for a pause
 
+# Why a job goes back to the queue, where its worker did not die of itself: for its attempt, and its message.
+STOPPED = ("daemon stopped", "waits for the daemon")
+REPLACED = ("kbjobs was replaced under it", "waits for the newer kbjobs")
+
 _GET = f"SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?"
 
 
@@ -241,13 +245,16 @@ class Runs:
             self._leave(job_id, run_id, replace(end, error=reason), deaths, more, died_at=row["beat_at"])
             return self.get(job_id)
 
-    def release(self, job_id: int, run_id: str) -> None:
-        """Give a running job back to the queue: its worker stopped because the daemon stops, or for a pause."""
+    def release(self, job_id: int, run_id: str, why: tuple[str, str] = STOPPED) -> None:
+        """Give a running job back to the queue: its worker stopped for a pause, or else ``why`` says for what.
+
+        That is no death of its worker.
+        """
         with transaction(self.connection):
             deaths, is_paused = self.connection.execute(
                 "SELECT deaths, pause_requested FROM jobs WHERE id = ?", (job_id,)
             ).fetchone()
-            message, reason = (PAUSED, "paused") if is_paused else ("waits for the daemon", "daemon stopped")
+            reason, message = ("paused", PAUSED) if is_paused else why
             self._leave(job_id, run_id, RunEnd(Event.REQUEUE, None, message, reason), deaths)
 
     def _keep_attempt(self, job_id: int, run_id: str, event: Event, error: str | None, died_at: str | None) -> None:

@@ -11,10 +11,13 @@ import os
 import shutil
 import sqlite3
 import tempfile
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 from kbjobs.errors import UnavailableError
 from kbjobs.store.queue import Queue
+from kbjobs.store.state import OlderDaemonError
 
 MEMORY = "/dev/shm"  # noqa: S108 — what is made in it is private and has a name of its own
 _UNWRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
@@ -24,12 +27,9 @@ class Snapshot(Queue):
     """A copy of the state, to be read only: nothing that is written to it is kept."""
 
     def __init__(self, path: Path) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="kbjobs-state-", dir=_memory())
+        self._folder = tempfile.TemporaryDirectory(prefix="kbjobs-state-", dir=find_memory())
         try:
-            for suffix in ("", "-wal"):
-                source = path.with_name(path.name + suffix)
-                if source.exists():
-                    shutil.copyfile(source, Path(self._folder.name, source.name))
+            copy_database(path, Path(self._folder.name, path.name))
             super().__init__(Path(self._folder.name, path.name))
         except BaseException:
             self._folder.cleanup()
@@ -47,18 +47,34 @@ def open_to_read(path: Path) -> Queue | None:
         return None
     try:
         return Queue(path)
+    except OlderDaemonError:  # it goes on with the file as it is: only the copy gets the newer format
+        return Snapshot(path)
     except UnavailableError as error:
-        if not _is_unwritable(error.__cause__):
+        if not is_unwritable(error.__cause__):
             raise
         return Snapshot(path)
 
 
-def _memory() -> str | None:
+def copy_database(path: Path, copy: Path) -> None:
+    """Copy a database: as of one moment where SQLite can read it, else as it lies there."""
+    try:
+        address = f"file:{quote(str(path))}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+    except sqlite3.Error:
+        for suffix in ("", "-wal"):
+            file = path.with_name(path.name + suffix)
+            if file.exists():
+                shutil.copyfile(file, copy.with_name(file.name))
+
+
+def find_memory() -> str | None:
     """A folder in memory (shm_overview(7)), where there is one: that for temporary files may be on the full disk."""
     return MEMORY if os.access(MEMORY, os.W_OK | os.X_OK) else None
 
 
-def _is_unwritable(error: BaseException | None) -> bool:
+def is_unwritable(error: BaseException | None) -> bool:
+    """Whether a database cannot be opened because nothing can be written beside it."""
     if isinstance(error, sqlite3.Error):
         return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _UNWRITABLE
     return isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EDQUOT)

@@ -6,6 +6,7 @@ restored elsewhere; the program sees them absolute, in the home in force.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -138,12 +139,19 @@ class SourceFolder:
 
     def write(self, source: Source) -> None:
         """Write the manifest whole or not at all. What somebody else has put into it stays."""
+        is_new = not self.path.exists()
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         values = {**asdict(source), "paths": list(source.paths)}
         for name in ("tags", "suggested_tags", "rejected_tags"):
             if not values[name]:
                 del values[name]
-        self._save({**(self._load() if self.manifest.exists() else {}), **values})
+        try:
+            self._save({**(self._load() if self.manifest.exists() else {}), **values})
+        except OSError:
+            if is_new:
+                with contextlib.suppress(OSError):
+                    self.path.rmdir()
+            raise
 
     def fill(self, values: dict[str, str]) -> None:
         """Set what the manifest does not say yet; all else stays as it stands there now."""
@@ -256,12 +264,16 @@ class SourceFolder:
         values = {**values, "paths": self._portable_paths(values)}
         unfinished = self.manifest.with_suffix(".part")
         descriptor = os.open(unfinished, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(values, file, indent=2)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(self.manifest)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(values, file, indent=2)
+                file.write("\n")
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(self.manifest)
+        except OSError as error:  # a full disk: a write does not name its file
+            unfinished.unlink(missing_ok=True)
+            raise OSError(error.errno, error.strerror, str(self.manifest)) from error
 
 
 def list_sources(sources: Path, on_damaged: Callable[[str, KbjobsError], None] | None = None) -> list[Source]:

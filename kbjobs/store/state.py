@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
+from kbjobs.errors import UnavailableError
+from kbjobs.settings import Home
 from kbjobs.store.connection import connect
 
 STATE_VERSION = 5
@@ -28,8 +31,29 @@ def set_durability(connection: sqlite3.Connection, level: str) -> None:
     connection.executescript(f"PRAGMA synchronous = {level}")
 
 
+class OlderDaemonError(UnavailableError):
+    """The state has an older format, and a daemon serves it that does not know the newer one."""
+
+
 def _migrate(connection: sqlite3.Connection) -> None:
     from kbjobs.store import migrations
 
     path = Path(connection.execute("PRAGMA database_list").fetchone()[2])
+    _refuse_under_daemon(connection, path)
     migrations.apply_migrations(connection, path, migrations.STATE)
+
+
+def _refuse_under_daemon(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise OlderDaemonError where another process serves this state as its daemon, by its record and its lock."""
+    from kbjobs.store.locks import is_held_by, is_locked
+
+    lock = Home(path.parent).daemon_lock
+    if not connection.execute("PRAGMA user_version").fetchone()[0] or not is_locked(lock):
+        return
+    found = connection.execute("SELECT pid, version FROM daemon").fetchone()
+    if found is None or found[0] == os.getpid() or not is_held_by(found[0], lock):
+        return
+    raise OlderDaemonError(
+        f"the daemon of kbjobs {found[1]} (process {found[0]}) serves {path} and does not know its newer format",
+        "Stop it with kbjobs daemon stop, then run the same again. Nothing was changed.",
+    )

@@ -11,6 +11,7 @@ from kbjobs.errors import MissingRequirementError
 from kbjobs.settings import Home, Settings
 from kbjobs.store import publishing as store
 from kbjobs.store.ledger import Ledger
+from kbjobs.store.reading import open_ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.vectors.chroma_address import address_of, read_address
 from kbjobs.vectors.chroma_places import place_of
@@ -127,7 +128,7 @@ def open_published(home: Home, settings: Settings, source: SourceFolder, key: st
             yield collection
         return
     try:
-        with closing(Ledger(source.ledger)) as ledger:
+        with closing(open_ledger(source.ledger)) as ledger:
             copies = copies_where_published(home, settings, source, ledger, key, Waiting())
             with closing(copies), copies.open_live() as collection:
                 yield collection

@@ -67,7 +67,7 @@ class Run:
                 self.progress,
                 lambda index, phase: Stub(index, stopping),  # type: ignore[arg-type,return-value]
                 lambda: self.recorded.append(self.statuses),
-                lambda index: can_retry,
+                lambda index, error: can_retry and isinstance(error, TransientError),
                 logging.getLogger("test"),
             )
         except (Exception, SystemExit) as error:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 
 from kbjobs.api import JobManager
-from kbjobs.daemon.launching import is_running
+from kbjobs.daemon.launching import is_running, stop_daemon
 from kbjobs.settings import Home
+from kbjobs.store.jobs import Limits
 from kbjobs.store.queue import Queue
 from tests.commands.conftest import check_help
-from tests.commands.test_following import start
 from tests.conftest import Kbjobs
 
 
@@ -39,11 +40,8 @@ def test_all_live_jobs_are_watched_to_their_end(home: Home, source: str, kbjobs:
     assert "job 1 steps a: completed in" in kbjobs("watch").stdout
 
 
-def test_without_a_daemon_it_says_that_nothing_will_happen(past: Queue, home: Home) -> None:
-    watching = start("watch", "5")
-    assert watching.stderr is not None
-    assert "No daemon runs, so nothing will happen" in watching.stderr.readline()
-    assert watching.poll() is None
-    watching.kill()
-    watching.communicate()
-    assert not is_running(home)
+def test_a_daemon_is_started_where_none_runs(home: Home, source: str, kbjobs: Kbjobs) -> None:
+    job_id = JobManager(home).submit_job("steps", source, {}, limits=Limits(not_before=time.time() + 2)).id
+    stop_daemon(home, now=True, seconds=20)
+    assert "completed in" in kbjobs("watch", str(job_id)).stdout
+    assert is_running(home)

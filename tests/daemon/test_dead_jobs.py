@@ -195,3 +195,19 @@ def test_a_submit_that_is_skipped_has_the_dead_job_go_on(manager: JobManager, ki
     again = ("run", "steps", "a", "--count", 40, "--seconds", 0.05, "--if-active", "skip")
     assert f"job {job.id}; nothing was queued" in kbjobs(*again).stderr
     assert wait_ended(manager, job.id).exit_code == 0
+
+
+def test_what_a_worker_said_last_is_told(
+    manager: JobManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kbjobs: Kbjobs
+) -> None:
+    """A library that ends the process, as one does that finds no memory."""
+    says = "    sys.stderr.write('no memory for 3 buffers\\n')\n    sys.stderr.flush()\n    os._exit(1)\n"
+    (tmp_path / "ending.py").write_text(f"import os, sys\n\ndef work():\n{says}")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("KBJOBS_MAX_DEATHS", "1")
+    import ending  # type: ignore[import-not-found]
+
+    job_id = manager.submit("ending", "a", ending.work)
+    assert wait_ended(manager, job_id).status is Status.INTERRUPTED
+    assert "worker ended with status 1: no memory for 3 buffers" in kbjobs("status", job_id).stdout

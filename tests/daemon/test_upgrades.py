@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,14 +18,17 @@ import pytest
 
 from kbjobs.api import JobManager
 from kbjobs.daemon.launching import is_running
+from kbjobs.daemon.processes import RUN_VARIABLE
+from kbjobs.daemon.progress_writer import LOST
+from kbjobs.errors import UnavailableError
 from kbjobs.settings import Home
 from kbjobs.sources import register
 from kbjobs.store.locks import is_locked
 from kbjobs.store.queue import Queue
-from kbjobs.store.state import STATE_VERSION
+from kbjobs.store.state import STATE_VERSION, OlderDaemonError
 from kbjobs.store.transitions import Status
 from kbjobs.version import VERSION
-from tests.conftest import ROOT, Kbjobs, read_json, wait_until, write_pages
+from tests.conftest import ROOT, Kbjobs, known, read_json, wait_ended, wait_until, write_pages
 
 NEWER = "99.0.0"
 
@@ -84,6 +88,77 @@ def test_a_daemon_in_the_foreground_hands_over_too(manager: JobManager, home: Ho
         assert process.wait(30) == 0
 
 
+def pull(package: Path, module: str, text: str) -> None:
+    """Change a module as ``git pull`` does: in place, under the same version."""
+    file = package / module
+    file.write_text(f"{file.read_text()}\n{text}\n")
+
+
+def test_a_pull_under_a_daemon_is_noticed(manager: JobManager, package: Path) -> None:
+    manager.submit("steps", "a", count=1)
+    wait_until(lambda: not manager.get_active_jobs())
+    before = manager.get_daemon()
+    pull(package, "wording.py", "# changed")
+    os.kill(before.pid or 0, signal.SIGCHLD)  # wakes it
+
+    def is_another() -> bool:
+        os.kill(before.pid or 0, signal.SIGCHLD)
+        return manager.get_daemon().started_at != before.started_at and manager.get_daemon().running
+
+    wait_until(is_another, interval=0.2)
+    assert (manager.get_daemon().version, manager.get_daemon().pid) == (VERSION, before.pid)
+    assert manager.home.daemon_log.read_text().count(" serves ") == 2
+
+
+USES_A_NAME_THAT_MOVED = """
+import time
+from pathlib import Path
+
+def work(hold):
+    import kbjobs.wording
+    Path(hold).touch()
+    while Path(hold).exists():
+        time.sleep(0.01)
+    from kbjobs.wording import ADDED
+    return {"found": ADDED}
+"""
+
+
+def test_a_job_that_fails_on_a_module_that_moved_goes_on_with_the_newer_program(
+    manager: JobManager, package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KBJOBS_MAX_DEATHS", "1")
+    (package.parent / "moving.py").write_text(USES_A_NAME_THAT_MOVED)
+    monkeypatch.syspath_prepend(str(package.parent))
+    import moving  # type: ignore[import-not-found]
+
+    hold = tmp_path / "hold"
+    job_id = manager.submit("moving", "a", moving.work, str(hold))
+    wait_until(hold.exists)
+    pull(package, "wording.py", "ADDED = 7")
+    hold.unlink()
+    wait_until(hold.exists)  # its second attempt
+    hold.unlink()
+    job = wait_ended(manager, job_id)
+    assert (job.exit_code, job.attempt, job.result) == (0, 2, {"found": 7})
+    first, second = manager.get_attempts(job_id)
+    assert (first.outcome, first.error, second.outcome) == ("requeue", "kbjobs was replaced under it", "complete")
+    assert "cannot import name 'ADDED'" in manager.log_file(job, 1).read_text()
+
+
+def test_a_worker_that_dies_under_another_program_is_not_counted(
+    manager: JobManager, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KBJOBS_MAX_DEATHS", "1")
+    job_id = manager.submit("steps", "a", count=20, seconds=0.05, misbehave="deaf")
+    job = wait_until(lambda: (one := manager.get_status(job_id)).pid and one.phase and one)
+    pull(package, "daemon/worker.py", "# changed")
+    os.kill(job.pid, signal.SIGKILL)
+    wait_until(lambda: manager.get_status(job_id).attempt == 2)
+    assert [one.outcome for one in manager.get_attempts(job_id)] == ["requeue", None]
+    manager.cancel(job_id)
+
+
 def submit_one(home: Home) -> int:
     with contextlib.closing(JobManager(home)) as own:
         return own.submit("steps", "a", count=1)
@@ -99,7 +174,7 @@ def test_who_submits_while_a_daemon_hands_over_waits_for_the_next(
         hold.touch()
         supervisor = package / "daemon" / "supervisor.py"
         is_held = f"sys.argv[1:] == ['daemon', 'run'] and os.path.exists({str(hold)!r})"
-        supervisor.write_text(f"{supervisor.read_text()}\nwhile {is_held}:\n    time.sleep(0.01)\n")
+        supervisor.write_text(f"{supervisor.read_text()}\nimport sys\nwhile {is_held}:\n    time.sleep(0.01)\n")
         upgrade(package)
         os.kill(process.pid, signal.SIGCHLD)  # wakes it
         wait_until(lambda: not is_running(home))
@@ -127,6 +202,90 @@ def test_a_state_that_a_newer_program_has_migrated_is_left_to_it(manager: JobMan
     os.kill(manager.get_daemon().pid or 0, signal.SIGCHLD)  # wakes it
     wait_until(lambda: f"state format {STATE_VERSION + 1}" in home.daemon_log.read_text())
     wait_until(lambda: not is_running(home))  # what is installed here cannot serve that state either
+
+
+OLDER_DAEMON = """
+import fcntl, os, signal, sys
+lock = open(sys.argv[1], "a")
+fcntl.flock(lock, fcntl.LOCK_EX)
+signal.signal(signal.SIGTERM, signal.SIG_IGN if sys.argv[2] == "deaf" else lambda number, frame: sys.exit(0))
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+@pytest.fixture(params=["obedient"])
+def older(request: pytest.FixtureRequest, home: Home) -> Iterator[subprocess.Popen[str]]:
+    """What looks like the daemon of a version that does not hand over, under a state of its format."""
+    home.prepare()
+    shutil.copy(ROOT / "tests" / "frozen" / "state-2.db", home.state_file)
+    home.state_file.chmod(0o600)
+    process = subprocess.Popen(
+        [sys.executable, "-c", OLDER_DAEMON, str(home.daemon_lock), request.param], stdout=subprocess.PIPE, text=True
+    )
+    assert known(process.stdout).readline()
+    with contextlib.closing(sqlite3.connect(home.state_file)) as state, state:
+        state.execute("DELETE FROM daemon")
+        state.execute("INSERT INTO daemon VALUES (1, ?, '0.1.0', '2026-01-01T00:00:00Z', '[]')", (process.pid,))
+    yield process
+    process.kill()
+    process.wait()
+    known(process.stdout).close()
+
+
+def format_of(home: Home) -> int:
+    with contextlib.closing(sqlite3.connect(home.state_file)) as state:
+        return int(state.execute("PRAGMA user_version").fetchone()[0])
+
+
+def test_who_only_reads_leaves_an_older_daemon_and_its_state_alone(
+    home: Home, older: subprocess.Popen[str], kbjobs: Kbjobs
+) -> None:
+    assert "kbjobs 0.1.0" in kbjobs("status").stderr
+    assert read_json(kbjobs("status", "6", "--json"))["status"] == "pending"
+    assert (format_of(home), older.poll(), is_running(home)) == (2, None, True)
+
+
+def test_an_older_daemon_is_stopped_before_the_state_is_migrated(
+    home: Home, older: subprocess.Popen[str], kbjobs: Kbjobs
+) -> None:
+    cancelled = kbjobs("cancel", "6")
+    assert f"the daemon of kbjobs 0.1.0 (process {older.pid}) serves {home.state_file}" in cancelled.stderr
+    assert "stopping it" in cancelled.stderr
+    assert older.wait(30) == 0
+    assert format_of(home) == STATE_VERSION
+    with contextlib.closing(JobManager(home)) as manager:
+        assert (manager.get_daemon().running, manager.get_daemon().version) == (True, VERSION)
+
+
+@pytest.mark.parametrize("older", ["deaf"], indirect=True)
+def test_nothing_is_migrated_under_an_older_daemon_that_does_not_stop(
+    home: Home, older: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kbjobs.daemon.launching.MARGIN_SECONDS", 0.2)
+    monkeypatch.setenv("KBJOBS_GRACE_SECONDS", "0")
+    with contextlib.closing(JobManager(home)) as manager, pytest.raises(UnavailableError) as refused:
+        manager.cancel(6)
+    assert "cannot be stopped" in refused.value.message
+    assert "kbjobs daemon stop --now" in refused.value.hint
+    assert (format_of(home), older.poll()) == (2, None)
+    with pytest.raises(OlderDaemonError):  # nor by anything else that would write
+        Queue(home.state_file)
+
+
+def test_a_worker_under_an_older_daemon_has_it_replaced(
+    home: Home, older: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = subprocess.Popen(
+        [sys.executable, "-P", "-m", "kbjobs.daemon.worker", str(home.path), "6"],
+        env={**os.environ, RUN_VARIABLE: "run-of-an-older-daemon"},
+        stderr=subprocess.DEVNULL,
+    )
+    assert older.wait(30) == 0
+    wait_until(lambda: is_running(home) and format_of(home) == STATE_VERSION)
+    worker.terminate()  # as the older daemon does when it stops
+    assert worker.wait(30) == LOST
 
 
 CHAIN = """name = "nightly"

@@ -18,6 +18,7 @@ from kbjobs.embedding import choose, engines, prepared_model, trial
 from kbjobs.embedding.catalogue import find_model
 from kbjobs.embedding.choose import load_embedder
 from kbjobs.embedding.identity import weights_hash
+from kbjobs.embedding.memory import ShortOfMemoryError
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.embedding.parity import PARITY_TEXTS
 from kbjobs.errors import ExitCode, KbjobsError, MissingRequirementError, UsageError
@@ -356,6 +357,38 @@ def test_a_wrong_engine_is_measured_as_wrong(own_cache: Path, monkeypatch: pytes
 
 
 @pytest.mark.usefixtures("no_torch")
+@pytest.mark.parametrize("told", ["Can not create file mapping, err=Cannot allocate memory", "std::bad_alloc"])
+def test_too_little_memory_is_told_and_says_nothing_of_the_engines(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch, told: str
+) -> None:
+    def fail(*_arguments: object) -> None:
+        raise RuntimeError(told)
+
+    shutil.rmtree(own_cache / KEY)
+    with monkeypatch.context() as patch:
+        patch.setattr(trial, "open_light_engine", fail)
+        patch.setattr(choose, "open_light_engine", fail)
+        for _ in range(2):
+            with pytest.raises(ShortOfMemoryError, match="too little memory to load all-MiniLM-L6-v2") as caught:
+                load(own_cache)
+            assert "ulimit -v" in caught.value.hint
+            assert "pip install" not in caught.value.hint
+    assert load(own_cache).startswith("openvino")  # with enough of it, the engines are measured
+
+
+def test_too_little_memory_for_an_engine_that_was_chosen(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object) -> None:
+        raise MemoryError
+
+    before = state(own_cache)
+    with monkeypatch.context() as patch:
+        patch.setattr(choose, "open_light_engine", fail)
+        with pytest.raises(ShortOfMemoryError):
+            load(own_cache)
+    load(own_cache)
+    assert state(own_cache) == before  # nothing was prepared anew
+
+
 def test_without_torch_and_onnx_the_way_out_is_named(tmp_path: Path) -> None:
     make_small_model(tmp_path / "small", act="gelu_new")
     with pytest.raises(MissingRequirementError, match="its activation is 'gelu_new'") as caught:

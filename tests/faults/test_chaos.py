@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from kbjobs.settings import Home
-from tests.conftest import ROOT
+from tests.conftest import ROOT, rest_full
 
 pytestmark = pytest.mark.processes
 
@@ -35,3 +35,14 @@ def test_nothing_is_lost_or_doubled(home: Home, monkeypatch: pytest.MonkeyPatch)
     assert sum(outcome.kills.values()) >= 25
     assert (outcome.lost, outcome.doubled, outcome.missing, outcome.meetings) == (0, 0, 0, 0), outcome
     assert max(outcome.recoveries) < 5
+
+
+@pytest.mark.usefixtures("test_types")
+@pytest.mark.parametrize("kills", rest_full((5, 50), 5))
+def test_a_daemon_that_is_killed_alone_comes_back(home: Home, monkeypatch: pytest.MonkeyPatch, kills: int) -> None:
+    monkeypatch.setenv("KBJOBS_MAX_DEATHS", "1000")
+    home.prepare()
+    outcome = load_chaos().run_unattended(home, kills, seed=7)
+    assert outcome.kills["daemon"] == kills
+    assert (outcome.lost, outcome.doubled, outcome.missing, outcome.meetings) == (0, 0, 0, 0), outcome
+    assert max(outcome.recoveries) < 10

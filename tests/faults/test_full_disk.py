@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,10 +20,23 @@ from kbjobs.settings import Home
 from kbjobs.sources import register
 from kbjobs.store.connection import explain, is_disk_full
 from kbjobs.store.jobs import NewJob, Report
+from kbjobs.store.ledger import Ledger
 from kbjobs.store.queue import Queue
+from kbjobs.store.reading import LedgerCopy, open_ledger
 from kbjobs.store.runs import RunEnd
+from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Event, Status
-from tests.conftest import Kbjobs, fill_disk, phase_state, read_json, wait_until, write_pages
+from tests.conftest import (
+    Kbjobs,
+    copy_pages,
+    fill_disk,
+    known,
+    phase_state,
+    read_json,
+    rest_full,
+    wait_until,
+    write_pages,
+)
 
 BIG = "x" * 200_000  # more than the pages that the write-ahead log has to spare
 
@@ -182,3 +196,91 @@ def test_the_end_of_a_job_finds_the_room_that_was_kept_for_it(small_disk: Path, 
         assert is_disk_full(caught.value)
         _write(full_home, lambda: finish(opened))
         assert opened.get(1).status is Status.COMPLETED
+
+
+@pytest.fixture
+def indexed(full_home: Home, engines: Path, python_docs: Path, minilm: None) -> Home:
+    """The home on the small disk with the source ``docs``, of twelve real pages; models are prepared elsewhere."""
+    full_home.engines.symlink_to(engines)
+    register(full_home, "docs", [copy_pages(python_docs, full_home.path.parent / "docs", 12)])
+    return full_home
+
+
+def leave_log(ledger: Path) -> None:
+    """Leave a ledger as a kill and a reboot do: with its write-ahead log, and no memory that is shared."""
+    log, kept = ledger.with_name("source.db-wal"), ledger.with_name("kept")
+    with contextlib.closing(Ledger(ledger)) as opened:
+        opened.set_fact("colour", "blue")
+        for file, copy in ((ledger, "db"), (log, "wal")):
+            shutil.copy(file, kept.with_suffix(f".{copy}"))
+    kept.with_suffix(".db").replace(ledger)
+    kept.with_suffix(".wal").replace(log)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("disk", ["full", "full, with a log", "read-only"])
+def test_sources_are_read_and_searched(small_disk: Path, indexed: Home, kbjobs: Kbjobs, disk: str) -> None:
+    kbjobs("run", "index-offline", "docs")
+    kbjobs("daemon", "stop")
+    ledger = SourceFolder(indexed.sources, "docs").ledger
+    commands = (("sources", "list"), ("sources", "show", "docs"), ("search", "docs", "abstract base classes"))
+    before = [kbjobs(*command).stdout for command in commands]
+    if disk == "full, with a log":
+        leave_log(ledger)
+    if disk == "read-only":
+        subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    else:
+        fill_to_the_last_byte(small_disk)
+    assert [kbjobs(*command).stdout for command in commands] == before
+    opened = open_ledger(ledger)
+    assert opened.fact("colour") == ("blue" if disk == "full, with a log" else None)
+    assert isinstance(opened, LedgerCopy) == (disk == "full, with a log")
+    opened.close()
+
+
+def test_a_source_that_finds_no_room_is_not_there(small_disk: Path, full_home: Home, kbjobs: Kbjobs) -> None:
+    pages = write_pages(small_disk / "more", 1)
+    fill_to_the_last_byte(small_disk)
+    refused = kbjobs("sources", "add", "more", pages, check=7)
+    folder = full_home.sources / "more"
+    assert f"{folder / 'manifest.json'}: No space left on device" in refused.stderr
+    assert not folder.exists()
+    manifest = (full_home.sources / "a" / "manifest.json").read_text()
+    kbjobs("sources", "edit", "a", "--name", "Another", check=7)
+    assert [path.name for path in (full_home.sources / "a").iterdir() if path.name != ".lock"] == ["manifest.json"]
+    assert (full_home.sources / "a" / "manifest.json").read_text() == manifest
+
+
+@pytest.mark.processes
+def test_what_was_embedded_before_the_disk_was_full_is_kept(small_disk: Path, indexed: Home, kbjobs: Kbjobs) -> None:
+    manager = JobManager(indexed)
+    job_id = manager.submit("index_offline", "docs")
+    ledger = SourceFolder(indexed.sources, "docs").ledger
+
+    def vectors() -> int:
+        with contextlib.closing(open_ledger(ledger)) as opened:
+            return int(opened.connection.execute("SELECT coalesce(max(id), 0) FROM vectors").fetchone()[0])
+
+    wait_until(lambda: (phase := manager.get_status(job_id).phase) and phase.unit == "chunks" and phase.current, 60)
+    fill_to_the_last_byte(small_disk)
+    kbjobs("wait", job_id, check=7)
+    failed = manager.get_status(job_id)
+    assert "is full" in failed.message
+    committed = vectors()
+    assert failed.phase is None or 0 < failed.phase.current <= committed
+    (small_disk / "last").unlink()
+    resumed = kbjobs("resume", str(job_id)).stdout
+    result = known(manager.get_status(job_id).result)
+    assert vectors() == result["embedded"]  # none was embedded twice
+    assert f"{result['embedded']} embedded ({committed} of them in earlier attempts)" in resumed
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("free", rest_full((8192, 12288, 65536), 8192))
+def test_an_upload_without_room_says_so(small_disk: Path, full_home: Home, kbjobs: Kbjobs, free: int) -> None:
+    kbjobs("run", "metadata", "a")
+    fill_disk(small_disk, free)
+    ended = kbjobs("run", "upload", "a", check=None)
+    assert ended.returncode in (0, 7)  # 0: the reserve was enough
+    assert ("is full" in ended.stderr) == (ended.returncode == 7)
+    assert "worker ended with status" not in ended.stderr

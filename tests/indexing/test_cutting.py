@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from kbjobs.phases.index_offline import IndexOfflineParams
 from kbjobs.settings import Home
 from kbjobs.sources import describe, register, verify
 from kbjobs.store.ledger import Ledger
+from kbjobs.store.phase_state import dump_phases
+from kbjobs.store.queue import Queue
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import MODEL, Kbjobs, copy_pages, read_json
 from tests.phases.test_index_offline import context
@@ -49,6 +52,23 @@ def pages(home: Home, tmp_path: Path, python_docs: Path) -> Path:
     folder = copy_pages(python_docs, tmp_path / "pages", 6, "tutorial")
     register(home, "docs", [folder])
     return folder
+
+
+def test_a_resumed_job_says_before_that_it_cuts_anew(home: Home, pages: Path, kbjobs: Kbjobs) -> None:
+    kbjobs("run", "index-offline", "docs", "--quiet")
+    make_older(home, "docs")
+    with closing(Queue(home.state_file)) as queue:  # as an older version has left it
+        [phase] = queue.get(1).phases
+        queue.connection.execute(
+            "UPDATE jobs SET status = 'interrupted', exit_code = 10, phases = ?", (dump_phases([phase.restarted()]),)
+        )
+    resumed = kbjobs("resume", "1")
+    note, first = resumed.stderr.splitlines()[:2]
+    assert "cut by an older version; this job cuts its 6 documents anew" in note
+    assert "tokens) are embedded, about" in note
+    assert "index-offline docs is queued" in first
+    assert "the passages were cut by an older version: 6 documents are cut anew" in kbjobs("logs", "1").stdout
+    assert "older version" not in kbjobs("retry", "1").stderr
 
 
 def test_a_local_model_cuts_an_older_source_anew_and_says_so(home: Home, pages: Path, kbjobs: Kbjobs) -> None:

@@ -36,7 +36,7 @@ def watch_fsync(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     fsync = os.fsync
 
     def watch(descriptor: int) -> None:
-        flushed.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        flushed.append(Path(f"/proc/self/fd/{descriptor}").readlink())
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", watch)
