@@ -25,6 +25,7 @@ import pytest
 
 from kbjobs.cli import app
 from kbjobs.commands._errors import run_app
+from kbjobs.content.zim_report import PageService
 from kbjobs.crashpoints import VARIABLE as CRASH_VARIABLE
 from kbjobs.daemon import launching, progress_writer, worker
 from kbjobs.daemon.progress_writer import LOST
@@ -36,6 +37,7 @@ from kbjobs.embedding.base import Embedder
 from kbjobs.embedding.choose import load_folder
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.scanning.reading_pool import ReadingService
+from kbjobs.scraping.parsing_service import ParsingService
 from kbjobs.settings import Home
 from kbjobs.store.jobs import Job
 from kbjobs.system.child_process import UNLIMITED, ChildError, ChildLost, ChildProcess, Limits, Program
@@ -262,7 +264,10 @@ class DirectChild:
             child._process = DirectChild(child._program)  # type: ignore[assignment]
 
 
-DIRECT = frozenset(f"{service.__module__}:{service.__name__}" for service in (ChromaService, ReadingService))
+DIRECT = frozenset(
+    f"{service.__module__}:{service.__name__}"
+    for service in (ChromaService, PageService, ParsingService, ReadingService)
+)
 ask_child, stream_from_child, start_child = ChildProcess.ask, ChildProcess.stream, ChildProcess.start
 
 

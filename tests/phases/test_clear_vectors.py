@@ -70,7 +70,7 @@ def test_cleared_and_indexed_again_for_nothing(home: Home, indexed: Path) -> Non
     }  # fmt: skip
     assert "5 vectors stay in the ledger: indexing again embeds nothing" in result.summary
     assert list(indexed.iterdir()) == []
-    with pytest.raises(NotFoundError, match="no index of"):
+    with pytest.raises(NotFoundError, match="has no index yet"):
         search(home, Settings(home), Query("kettle", "docs", 5))
     found = verify(home, "docs")
     assert (found.ok, found.cleared) == (True, ("all-MiniLM-L6-v2",))

@@ -18,6 +18,8 @@ from tests.phases.test_index_offline import context
 from tests.scraping.test_scrape import files_of, page, scrape_site
 from tests.servers.site_server import Answer, Page, SiteServer
 
+pytestmark = pytest.mark.processes
+
 ATTRIBUTES = "<p " + " ".join(f"a{number}=1" for number in range(300_000)) + ">The kettle sings.</p>"
 # Each value ends what looks like a tag: all of them reach the parser, which compares each with all before it.
 QUOTED = "<p " + " ".join(f"a{number}='>'" for number in range(120_000)) + ">The kettle sings.</p>"
