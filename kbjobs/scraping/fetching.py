@@ -19,6 +19,7 @@ from kbjobs.scraping.failures import FetchError, explain
 from kbjobs.scraping.guard import Guard
 from kbjobs.scraping.pacing import Pace
 from kbjobs.scraping.parsing import Parser
+from kbjobs.scraping.reply import MAX_ASIDE, Reply
 from kbjobs.scraping.transport import make_transport
 from kbjobs.scraping.unpacking import ENCODINGS, BombError, Unpacker
 from kbjobs.scraping.web_urls import host_of, is_web_url
@@ -26,8 +27,6 @@ from kbjobs.scraping.web_urls import host_of, is_web_url
 MAX_BODY = 32 * 1024 * 1024
 """Bytes of a body, unpacked."""
 MAX_REDIRECTS = 10
-MAX_ASIDE = 64 * 1024
-"""Bytes that are read of a body that is not the page: of a redirect or an error."""
 MAX_COOKIES = 500
 """Then all are forgotten: a site that sets a new one with each page would fill the memory."""
 MAX_COOKIE_BYTES = 4096
@@ -51,27 +50,6 @@ class Limits:
     least_rate: float = 1024.0
     slow_for: float = 20.0
     """How long a body may come at less than the least rate, on average from its begin."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What a server has answered, after its redirects."""
-
-    url: str
-    """Where it was found."""
-    status: int
-    headers: dict[str, str]
-    """By names in lower case; several of one name are joined by a comma."""
-    body: bytes
-    """Unpacked. Of an error (a status of 300 or more) only the first :data:`MAX_ASIDE` bytes."""
-    media_type: str = ""
-    """In lower case, without parameters; empty where there is none."""
-    charset: str = ""
-    """Of the Content-Type, as it is written there; empty where there is none."""
-    moved_from: tuple[str, ...] = ()
-    """The URLs that led here by a redirect, the one that was asked for first."""
-    named: str = ""
-    """A URL after which its file is named, where that of the page tells less."""
 
 
 def allow_all(url: str) -> bool:

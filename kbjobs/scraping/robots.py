@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import codecs
 import re
-from urllib.parse import urlsplit
 
 from protego import Protego
 
-from kbjobs.scraping.failures import FetchError
-from kbjobs.scraping.fetching import Fetcher, Reply
-from kbjobs.scraping.parsing import ParseError
+from kbjobs.scraping.reply import Reply
 from kbjobs.scraping.web_urls import is_web_url
 
 MOST_BYTES = 512 * 1024
@@ -60,37 +57,6 @@ class Robots:
     def allows(self, url: str) -> bool:
         """Whether a URL of the host may be asked for."""
         return not self.problem and bool(self._rules.can_fetch(url, self._agent))
-
-
-async def fetch_robots(fetcher: Fetcher, url: str) -> Robots:
-    """The robots.txt for a URL: of its scheme, host and port. It is followed to other hosts too.
-
-    Where there is none (a status of 4xx, or redirects without an end) everything is allowed. Where it cannot be read
-    (5xx, no answer) nothing is (RFC 9309, 2.3.1). A 429 says "not now", not "there is none": nothing is allowed.
-    """
-    parts = urlsplit(url)
-    place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/robots.txt"
-    try:
-        reply = await fetcher.get(place, most=MOST_BYTES, cuts=True)
-    except FetchError as error:
-        if error.cause in ("too many redirects", "redirect loop"):
-            return Robots("", fetcher.user_agent)
-        cause = "" if error.is_temporary else error.cause
-        return Robots("", fetcher.user_agent, f"robots.txt cannot be read: {error.message}", cause)
-    if reply.status == 429 or reply.status >= 500:
-        return Robots("", fetcher.user_agent, f"robots.txt cannot be read: {place} answers {reply.status}")
-    if reply.status != 200:
-        return Robots("", fetcher.user_agent)
-    text = decode_robots(reply)
-    if count_rules(text) > MOST_RULES:
-        return Robots("", fetcher.user_agent, f"robots.txt cannot be read: {place} has too many rules")
-    try:
-        robots: Robots = await fetcher.parser.ask("robots", text, fetcher.user_agent, size=len(text))
-    except ParseError as error:
-        return Robots(
-            "", fetcher.user_agent, f"robots.txt cannot be read: {place}: {error}", "robots.txt cannot be read"
-        )
-    return robots
 
 
 def decode_robots(reply: Reply) -> str:

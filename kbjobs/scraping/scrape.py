@@ -22,9 +22,9 @@ from kbjobs.scraping.mediawiki.finding import Wiki, count_pages
 from kbjobs.scraping.mediawiki.scraping import crawl_wiki, find_wiki
 from kbjobs.scraping.pacing import Pace
 from kbjobs.scraping.parsing import ParseError, Parser
-from kbjobs.scraping.robots import Robots, fetch_robots
+from kbjobs.scraping.robots import Robots
 from kbjobs.scraping.saving import save
-from kbjobs.scraping.sitemaps import find_urls
+from kbjobs.scraping.site_files import fetch_robots, find_urls
 from kbjobs.scraping.waiting import watched
 from kbjobs.store.clocks import now_text
 from kbjobs.store.frontier import FAILED, SAME, SAVED, SKIPPED, Frontier

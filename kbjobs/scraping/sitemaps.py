@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 from xml.parsers import expat
 
-from kbjobs.scraping.failures import FetchError
-from kbjobs.scraping.fetching import Fetcher
 from kbjobs.scraping.unpacking import unpack
-from kbjobs.scraping.web_urls import is_web_url, without_password
+from kbjobs.scraping.web_urls import is_web_url
 
 MOST_BYTES = 50 * 1024 * 1024
 MOST_URLS = 50_000
 """In one file. Both limits are the protocol's, the bytes those of the unpacked file."""
-MOST_FILES = 1000
-"""Sitemaps of an index that are asked for."""
 MOST_DEPTH = 50
 """Elements inside one another, so that a file of nothing but opening tags fills no memory."""
 ENTRIES = {"urlset": "url", "sitemapindex": "sitemap", "rss": "item", "RDF": "item", "feed": "entry"}
@@ -127,62 +121,3 @@ class _Reading:
 
     def _is_in_entry(self) -> bool:
         return bool(self._path) and self._path[-1] == self._entry_name
-
-
-async def _fetch_sitemap(fetcher: Fetcher, url: str, may_ask: Callable[[str], bool], problems: list[str]) -> Sitemap:
-    """What is at the URL; an empty sitemap where it cannot be read, which ``problems`` is told."""
-    try:
-        reply = await fetcher.get(url, is_allowed=may_ask, most=MOST_BYTES)
-        if reply.status != 200:
-            raise ValueError(f"the server answers {reply.status}")
-        sitemap: Sitemap = await fetcher.parser.ask("sitemap", reply.body, size=len(reply.body))
-        return sitemap
-    except FetchError as error:
-        problems.append(f"A sitemap cannot be read: {error.message}")
-    except ValueError as error:
-        problems.append(f"A sitemap cannot be read: {url}: {error}")
-    return Sitemap()
-
-
-async def find_urls(
-    fetcher: Fetcher, url: str, is_allowed: Callable[[str], bool], most: int
-) -> tuple[list[tuple[str, str]], list[str]]:
-    """The pages that a sitemap lists, and those of the sitemaps that it lists, one level deep as the protocol has it.
-
-    Args:
-        fetcher: asks for them.
-        url: of the sitemap.
-        is_allowed: whether a page is wanted. A sitemap on another host than ``url`` is asked for only if it is allowed.
-        most: pages at most.
-    Returns:
-        Pages with the dates of their last change, each once; and what could not be read, a sentence each.
-    """
-    pages: dict[str, str] = {}
-    problems: list[str] = []
-    host = urlsplit(url).hostname
-
-    def may_ask(other: str) -> bool:
-        return urlsplit(other).hostname == host or is_allowed(other)
-
-    async def read(place: str) -> Sitemap:
-        sitemap = await _fetch_sitemap(fetcher, place, may_ask, problems)
-        if sitemap.is_cut:
-            problems.append(f"A sitemap has more than {MOST_URLS:,} entries, the rest was not read: {place}")
-        for page, date in sitemap.urls:
-            if len(pages) < most and is_allowed(page):
-                pages.setdefault(page, date)
-        return sitemap
-
-    first = await read(url)
-    others = [other for other in dict.fromkeys(first.sitemaps) if may_ask(other) and other != url]
-    problems += [f"A sitemap on another host is not read: {other}" for other in first.sitemaps if not may_ask(other)][
-        :1
-    ]
-    if len(others) > MOST_FILES:
-        problems.append(f"An index lists {len(others):,} sitemaps, {MOST_FILES:,} of them are read: {url}")
-    for other in others[:MOST_FILES]:
-        if len(pages) >= most:
-            break
-        if (await read(other)).sitemaps:
-            problems.append(f"An index inside an index is not followed: {other}")
-    return list(pages.items()), [without_password(problem) for problem in problems]

@@ -10,8 +10,9 @@ import pytest
 
 from kbjobs.scraping import crawl, fetching
 from kbjobs.scraping.failures import FetchError
-from kbjobs.scraping.fetching import Fetcher, Limits, Reply
+from kbjobs.scraping.fetching import Fetcher, Limits
 from kbjobs.scraping.guard import Guard
+from kbjobs.scraping.reply import Reply
 from tests.servers.site_server import SiteServer
 
 AGENT = "kbjobs-test/1.0 (+mailto:test@example.org)"

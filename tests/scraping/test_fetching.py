@@ -18,8 +18,9 @@ import pytest
 
 from kbjobs.scraping import fetching
 from kbjobs.scraping.failures import FetchError
-from kbjobs.scraping.fetching import MAX_ASIDE, MAX_REDIRECTS, Limits, Reply, read_content_type
+from kbjobs.scraping.fetching import MAX_REDIRECTS, Limits, read_content_type
 from kbjobs.scraping.pacing import Pace
+from kbjobs.scraping.reply import MAX_ASIDE, Reply
 from tests.scraping.conftest import AGENT, fail, fetcher_for, get
 from tests.servers.site_server import Page, Request, SiteServer, make_certificate
 

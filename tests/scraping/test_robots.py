@@ -8,7 +8,8 @@ import time
 import pytest
 
 from kbjobs.scraping.fetching import Limits
-from kbjobs.scraping.robots import MOST_BYTES, Robots, fetch_robots
+from kbjobs.scraping.robots import MOST_BYTES, Robots
+from kbjobs.scraping.site_files import fetch_robots
 from tests.scraping.conftest import AGENT, fetcher_for
 from tests.servers.site_server import Page, SiteServer
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 import pytest
 
 from kbjobs.scraping import sitemaps
-from kbjobs.scraping.sitemaps import MOST_BYTES, MOST_URLS, Sitemap, find_urls, read_sitemap
+from kbjobs.scraping.site_files import find_urls
+from kbjobs.scraping.sitemaps import MOST_BYTES, MOST_URLS, Sitemap, read_sitemap
 from tests.scraping.conftest import fetcher_for
 from tests.servers.site_server import Page, SiteServer
 

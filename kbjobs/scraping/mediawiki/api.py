@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 
 from kbjobs.errors import KbjobsError
 from kbjobs.scraping.failures import FetchError
-from kbjobs.scraping.fetching import Fetcher, Reply
+from kbjobs.scraping.fetching import Fetcher
+from kbjobs.scraping.reply import Reply
 from kbjobs.scraping.web_urls import host_of
 
 MAX_LAG = 5

@@ -1,23 +1,15 @@
-"""Whether a site is a MediaWiki, where its API is, and what it says of itself."""
+"""What a MediaWiki says of itself."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
-from selectolax.lexbor import LexborHTMLParser
-
-from kbjobs.content.encoding import NotText, decode_page
-from kbjobs.content.nesting import TooDeeplyNested, prepare_page
 from kbjobs.errors import KbjobsError
 from kbjobs.scraping.addresses import Scope, normalise, site_of
 from kbjobs.scraping.failures import FetchError
-from kbjobs.scraping.fetching import Reply
 from kbjobs.scraping.mediawiki.api import WikiApi
-
-USUAL_PLACES = ("/w/api.php", "/api.php", "/wiki/api.php")
-"""Below the host (Manual:Short URL)."""
 
 TEXT_LIMIT = 500
 """Characters of a name or a licence."""
@@ -37,27 +29,6 @@ class Wiki:
     namespaces: tuple[int, ...]
     pages: int
     server: str
-
-
-def find_apis(reply: Reply) -> list[str]:
-    """Where the API of a wiki may be, of which a page was fetched; nothing where it is no MediaWiki's."""
-    if urlsplit(reply.url).path.endswith("/api.php"):
-        return [reply.url.partition("?")[0]]
-    try:
-        page = prepare_page(decode_page(reply.body, reply.charset).encode("utf-8", "replace"))
-    except (NotText, TooDeeplyNested):
-        return []
-    head = LexborHTMLParser(page).head
-    if head is None:
-        return []
-    found = []
-    # Really Simple Discovery: its address is that of the API with ?action=rsd.
-    for node in head.css("link[rel=EditURI i][href]"):
-        found.append(_join(reply.url, (node.attributes.get("href") or "").partition("?")[0]))
-    generators = [node.attributes.get("content") or "" for node in head.css("meta[name=generator i]")]
-    if any(generator.startswith("MediaWiki") for generator in generators):
-        found += [_join(reply.url, place) for place in USUAL_PLACES]
-    return [url for url in dict.fromkeys(found) if url is not None and url.endswith("/api.php")]
 
 
 async def describe_wiki(api: WikiApi) -> Wiki:
@@ -124,10 +95,3 @@ def _object(values: dict[str, Any], name: str) -> dict[str, Any]:
 def _text(values: dict[str, Any], name: str) -> str:
     value = values.get(name)
     return value.strip()[:TEXT_LIMIT] if isinstance(value, str) else ""
-
-
-def _join(base: str, reference: str) -> str | None:
-    try:
-        return normalise(urljoin(base, reference))
-    except ValueError:
-        return None

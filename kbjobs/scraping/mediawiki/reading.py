@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from kbjobs.scraping.failures import FetchError
-from kbjobs.scraping.fetching import Reply
 from kbjobs.scraping.mediawiki.api import WikiApi, WikiError
+from kbjobs.scraping.reply import Reply
 from kbjobs.store.frontier import Address
 
 MOST_CATEGORIES = 200

@@ -10,11 +10,12 @@ from kbjobs.errors import KbjobsError
 from kbjobs.scraping.addresses import Scope
 from kbjobs.scraping.crawl import Crawl
 from kbjobs.scraping.failures import FetchError
-from kbjobs.scraping.fetching import Fetcher, Reply
+from kbjobs.scraping.fetching import Fetcher
 from kbjobs.scraping.mediawiki.api import WikiApi
 from kbjobs.scraping.mediawiki.finding import Wiki, describe_wiki, refuse_other_server
 from kbjobs.scraping.mediawiki.listing import PageList
 from kbjobs.scraping.parsing import ParseError
+from kbjobs.scraping.reply import Reply
 from kbjobs.scraping.waiting import watched
 from kbjobs.store.frontier import Frontier
 

@@ -1,0 +1,107 @@
+"""The files of a site that are asked for beside its pages: robots.txt and sitemaps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from kbjobs.scraping.failures import FetchError
+from kbjobs.scraping.fetching import Fetcher
+from kbjobs.scraping.parsing import ParseError
+from kbjobs.scraping.robots import MOST_BYTES as MOST_BYTES_OF_ROBOTS
+from kbjobs.scraping.robots import MOST_RULES, Robots, count_rules, decode_robots
+from kbjobs.scraping.sitemaps import MOST_BYTES, MOST_URLS, Sitemap
+from kbjobs.scraping.web_urls import without_password
+
+MOST_FILES = 1000
+"""Sitemaps of an index that are asked for."""
+
+
+async def fetch_robots(fetcher: Fetcher, url: str) -> Robots:
+    """The robots.txt for a URL: of its scheme, host and port. It is followed to other hosts too.
+
+    Where there is none (a status of 4xx, or redirects without an end) everything is allowed. Where it cannot be read
+    (5xx, no answer) nothing is (RFC 9309, 2.3.1). A 429 says "not now", not "there is none": nothing is allowed.
+    """
+    parts = urlsplit(url)
+    place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/robots.txt"
+    try:
+        reply = await fetcher.get(place, most=MOST_BYTES_OF_ROBOTS, cuts=True)
+    except FetchError as error:
+        if error.cause in ("too many redirects", "redirect loop"):
+            return Robots("", fetcher.user_agent)
+        cause = "" if error.is_temporary else error.cause
+        return Robots("", fetcher.user_agent, f"robots.txt cannot be read: {error.message}", cause)
+    if reply.status == 429 or reply.status >= 500:
+        return Robots("", fetcher.user_agent, f"robots.txt cannot be read: {place} answers {reply.status}")
+    if reply.status != 200:
+        return Robots("", fetcher.user_agent)
+    text = decode_robots(reply)
+    if count_rules(text) > MOST_RULES:
+        return Robots("", fetcher.user_agent, f"robots.txt cannot be read: {place} has too many rules")
+    try:
+        robots: Robots = await fetcher.parser.ask("robots", text, fetcher.user_agent, size=len(text))
+    except ParseError as error:
+        return Robots(
+            "", fetcher.user_agent, f"robots.txt cannot be read: {place}: {error}", "robots.txt cannot be read"
+        )
+    return robots
+
+
+async def _fetch_sitemap(fetcher: Fetcher, url: str, may_ask: Callable[[str], bool], problems: list[str]) -> Sitemap:
+    """What is at the URL; an empty sitemap where it cannot be read, which ``problems`` is told."""
+    try:
+        reply = await fetcher.get(url, is_allowed=may_ask, most=MOST_BYTES)
+        if reply.status != 200:
+            raise ValueError(f"the server answers {reply.status}")
+        sitemap: Sitemap = await fetcher.parser.ask("sitemap", reply.body, size=len(reply.body))
+        return sitemap
+    except FetchError as error:
+        problems.append(f"A sitemap cannot be read: {error.message}")
+    except ValueError as error:
+        problems.append(f"A sitemap cannot be read: {url}: {error}")
+    return Sitemap()
+
+
+async def find_urls(
+    fetcher: Fetcher, url: str, is_allowed: Callable[[str], bool], most: int
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """The pages that a sitemap lists, and those of the sitemaps that it lists, one level deep as the protocol has it.
+
+    Args:
+        fetcher: asks for them.
+        url: of the sitemap.
+        is_allowed: whether a page is wanted. A sitemap on another host than ``url`` is asked for only if it is allowed.
+        most: pages at most.
+    Returns:
+        Pages with the dates of their last change, each once; and what could not be read, a sentence each.
+    """
+    pages: dict[str, str] = {}
+    problems: list[str] = []
+    host = urlsplit(url).hostname
+
+    def may_ask(other: str) -> bool:
+        return urlsplit(other).hostname == host or is_allowed(other)
+
+    async def read(place: str) -> Sitemap:
+        sitemap = await _fetch_sitemap(fetcher, place, may_ask, problems)
+        if sitemap.is_cut:
+            problems.append(f"A sitemap has more than {MOST_URLS:,} entries, the rest was not read: {place}")
+        for page, date in sitemap.urls:
+            if len(pages) < most and is_allowed(page):
+                pages.setdefault(page, date)
+        return sitemap
+
+    first = await read(url)
+    others = [other for other in dict.fromkeys(first.sitemaps) if may_ask(other) and other != url]
+    problems += [f"A sitemap on another host is not read: {other}" for other in first.sitemaps if not may_ask(other)][
+        :1
+    ]
+    if len(others) > MOST_FILES:
+        problems.append(f"An index lists {len(others):,} sitemaps, {MOST_FILES:,} of them are read: {url}")
+    for other in others[:MOST_FILES]:
+        if len(pages) >= most:
+            break
+        if (await read(other)).sitemaps:
+            problems.append(f"An index inside an index is not followed: {other}")
+    return list(pages.items()), [without_password(problem) for problem in problems]
