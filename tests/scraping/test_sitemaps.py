@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from kbjobs.scraping import sitemaps
+from kbjobs.scraping import site_files
 from kbjobs.scraping.site_files import find_urls
 from kbjobs.scraping.sitemaps import MOST_BYTES, MOST_URLS, Sitemap, read_sitemap
 from tests.scraping.conftest import fetcher_for
@@ -181,7 +181,7 @@ def test_sitemaps_of_other_hosts_are_not_asked_for(site: SiteServer) -> None:
 
 
 def test_an_index_of_many_sitemaps(site: SiteServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sitemaps, "MOST_FILES", 3)
+    monkeypatch.setattr(site_files, "MOST_FILES", 3)
     site.pages["/sitemap.xml"] = index(*(f"{site.url}/{number}.xml" for number in range(10)))
     _, problems = find(f"{site.url}/sitemap.xml")
     assert len(site.requests) == 4
