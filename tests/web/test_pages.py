@@ -292,3 +292,25 @@ def test_what_is_paused_is_told_with_what_ends_it(home: Home, builder: Builder, 
         shown = client.get("/jobs").text
     assert "The queue is paused since" in shown and "<code>kbjobs unpause</code>" in shown
     assert "Source wiki is paused since" in shown and "<code>kbjobs unpause --source wiki</code>" in shown
+
+
+def test_news_during_a_click_do_not_take_its_button_away(
+    home: Home, page: Page, builder: Builder, filled: JobManager
+) -> None:
+    page.goto(f"{builder.base}/jobs")
+    page.on("dialog", lambda dialog: dialog.accept())
+    expect(page.locator("#running")).to_be_visible()
+    button = page.get_by_role("button", name="Retry all failed")
+    box = button.bounding_box()
+    assert box is not None
+    page.evaluate("document.querySelector('#main > *').id = 'before-the-news'")
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.evaluate("const pressed = Date.now(); Date.real = Date.now; Date.now = () => pressed")  # however long it takes
+    with page.expect_response(f"{builder.base}/jobs"):
+        filled.submit("metadata", "wiki")
+    assert page.locator("#before-the-news").count() == 1
+    page.mouse.up()
+    page.evaluate("Date.now = Date.real")
+    expect(page.locator("#told")).to_contain_text("1 done.")
+    expect(page.locator("#before-the-news")).to_have_count(0)

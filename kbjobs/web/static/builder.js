@@ -1,12 +1,11 @@
 // The builder: a draft is the tables of a chain file. The form changes the draft, the server writes it into the text.
-const { ask, tell, span } = window.kbjobs;
+const { ask, tell, span, isPressed } = window.kbjobs;
 const $ = (id) => document.getElementById(id);
 const API = "/api/job-builder";
 const STORE = "kbjobs-draft";
 const NAME = /^[a-z][a-z0-9_-]{0,63}$/;
 const MOST_UNDO = 100;
 const PAUSE_MS = 400;
-const MOST_PRESS_MS = 1000;
 
 let types = {}; // by name
 let state = empty();
@@ -629,11 +628,11 @@ function show() {
   showFindings();
 }
 
-// After a field is left, the page is redrawn once that event is over, and not within a click: that would miss its button.
-let soon = null, pressed = 0;
+// After a field is left, the page is redrawn once that event is over.
+let soon = null;
 function showSoon() {
   clearTimeout(soon);
-  soon = setTimeout(() => (Date.now() - pressed < MOST_PRESS_MS ? showSoon() : show()), 20);
+  soon = setTimeout(() => (isPressed() ? showSoon() : show()), 20);
 }
 
 function wire() {
@@ -668,8 +667,6 @@ function wire() {
   $("toml").addEventListener("input", () => { isUnread = true; touch(); clearTimeout(pause); pause = setTimeout(() => gather().catch(complain), PAUSE_MS); });
   $("toml").addEventListener("change", () => gather().catch(complain));
   addEventListener("pagehide", keep);
-  document.addEventListener("pointerdown", () => { pressed = Date.now(); }, true);
-  for (const end of ["click", "pointercancel"]) document.addEventListener(end, () => { pressed = 0; }, true);
   $("form").addEventListener("submit", (event) => event.preventDefault());
   document.addEventListener("keydown", (event) => {
     const isText = event.target.matches("textarea, input:not([type=checkbox])");

@@ -59,6 +59,12 @@ function refresh() {
   timer = setTimeout(replace, Math.max(0, last + REFRESH_MS - Date.now()));
 }
 
+// Within a click nothing is replaced.
+let pressed = 0;
+const isPressed = () => Date.now() - pressed < 1000;
+for (const one of ["pointerdown", "click", "pointercancel"])
+  document.addEventListener(one, () => { pressed = one === "pointerdown" ? Date.now() : 0; }, true);
+
 async function replace() {
   wanted = false;
   last = Date.now();
@@ -69,6 +75,7 @@ async function replace() {
     const main = $("main"), fresh = page.getElementById("main");
     const focused = document.activeElement, id = focused && main.contains(focused) ? focused.id : "";
     const isTyping = main.contains(focused) && !focused.closest("form") && ["INPUT", "SELECT", "TEXTAREA"].includes(focused.tagName);
+    if (isPressed()) { wanted = true; return; }
     if (isPaused || isTyping || !fresh) return;
     $("daemon").replaceChildren(...page.getElementById("daemon").childNodes);
     const log = $("log"), freshLog = fresh.querySelector("#log");
@@ -205,4 +212,4 @@ document.querySelectorAll(".state.running").forEach((one) => {
 });
 if ($("log")) readLog(Number($("log").dataset.log));
 listen();
-window.kbjobs = { ask, tell, span };
+window.kbjobs = { ask, tell, span, isPressed };
