@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,10 +76,7 @@ class FolderBucket:
         if there is None:
             return False
         if there.size > most:
-            raise UnavailableError(
-                f"{self.root / name} has more than {most:,} bytes",
-                "It was not read. Check the address of the store, or upload the source again.",
-            )
+            raise refuse_size(str(self.root / name), most)
         with writing(path):
             shutil.copyfile(self.root / name, path)
         return True
@@ -186,3 +183,28 @@ def writing(path: Path) -> Iterator[None]:
 
 def _unreadable(path: Path, error: OSError) -> UnavailableError:
     return UnavailableError(f"cannot read {path}: {error.strerror}", "Check its permissions.")
+
+
+def write_pieces(pieces: Iterable[bytes], path: Path, most: int, what: str) -> None:
+    """Write what comes in pieces into a file.
+
+    Raises UnavailableError, which names ``what``, where it has more than ``most`` bytes; the file is removed then.
+    """
+    size = 0
+    with path.open("wb") as file:
+        for piece in pieces:
+            size += len(piece)
+            if size > most:
+                break
+            file.write(piece)
+    if size > most:
+        path.unlink()
+        raise refuse_size(what, most)
+
+
+def refuse_size(what: str, most: int) -> UnavailableError:
+    """The error for an object that is larger than it may be."""
+    return UnavailableError(
+        f"{what} has more than {most:,} bytes",
+        "It was not read. Check the address of the store, or upload the source again.",
+    )

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from kbjobs.errors import KbjobsError, MissingRequirementError, NotFoundError, TransientError, UnavailableError
 from kbjobs.storage.bucket import Content, Entry
-from kbjobs.storage.folder import writing
+from kbjobs.storage.folder import write_pieces, writing
 
 PROBES = "probes/"
 """Where it is tried whether a store keeps conditions."""
@@ -84,20 +84,8 @@ class RemoteBucket:
         """As :meth:`Bucket.save`."""
 
         def fetch() -> bool:
-            answer = self._store.get(name)
-            size = 0
-            with path.open("wb") as file:
-                for chunk in answer.stream(min_chunk_size=1 << 20):
-                    size += len(chunk)
-                    if size > most:
-                        break
-                    file.write(chunk)
-            if size > most:
-                path.unlink()
-                raise UnavailableError(
-                    f"{self.label}/{name} has more than {most:,} bytes",
-                    "It was not read. Check the address of the store, or upload the source again.",
-                )
+            pieces = self._store.get(name).stream(min_chunk_size=1 << 20)
+            write_pieces(pieces, path, most, f"{self.label}/{name}")
             return True
 
         with writing(path):

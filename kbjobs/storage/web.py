@@ -14,7 +14,7 @@ from kbjobs.errors import DownloadError, UnavailableError
 from kbjobs.net.patience import Patience
 from kbjobs.net.requesting import Answer, AwayError, RefusedError, get
 from kbjobs.storage.bucket import Content, Entry
-from kbjobs.storage.folder import writing
+from kbjobs.storage.folder import write_pieces, writing
 
 PATIENCE = 60.0
 """Seconds without an answer after which the server is given up for now."""
@@ -62,19 +62,7 @@ class WebBucket:
         """As :meth:`Bucket.save`."""
 
         def fetch(answer: Answer) -> bool:
-            size = 0
-            with path.open("wb") as file:
-                for piece in _pieces(answer):
-                    size += len(piece)
-                    if size > most:
-                        break
-                    file.write(piece)
-            if size > most:
-                path.unlink()
-                raise UnavailableError(
-                    f"{self.label}/{name} has more than {most:,} bytes",
-                    "It was not read. Check the address of the store, or upload the source again.",
-                )
+            write_pieces(_pieces(answer), path, most, f"{self.label}/{name}")
             return True
 
         with writing(path):
