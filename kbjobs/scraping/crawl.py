@@ -131,6 +131,8 @@ class Crawl:
                 self._top_up(flying)
                 if not flying:
                     if not await self._wait_for_work():
+                        self._reported = 0.0  # how it ended is told, however short ago it was told how far it is
+                        self._report(0)
                         return
                     continue
                 address, task = flying[0]
