@@ -18,9 +18,9 @@ from pathlib import Path
 import httpx
 from measuring import KBJOBS, temporary_home
 
-from kbjobs.api import JobManager
 from kbjobs.daemon.launching import stop_daemon
-from kbjobs.sources import register
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register
 from kbjobs.store.jobs import Limits
 
 STREAMS = 10

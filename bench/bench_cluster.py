@@ -31,9 +31,9 @@ from measuring import MINILM, PYTHON_DOCS, ROOT
 
 sys.path.insert(0, str(ROOT))
 
+from kbjobs.config.home import HOME_VARIABLE, Home
 from kbjobs.embedding.choose import load_embedder
-from kbjobs.registering import register
-from kbjobs.settings import HOME_VARIABLE, Home
+from kbjobs.sources.registration import register
 from tests.servers.ray_cluster import RayCluster
 
 OVERHEAD_BAR, ACTORS_BAR, MEMORY_BAR = 1.25, 7.0, 200.0

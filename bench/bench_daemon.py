@@ -11,9 +11,9 @@ from pathlib import Path
 
 from measuring import temporary_home
 
-from kbjobs.api import JobManager
 from kbjobs.daemon.launching import ensure_daemon
-from kbjobs.sources import register
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register
 
 IDLE_SECONDS = 60.0
 ROUNDS = 15

@@ -29,14 +29,14 @@ from measuring import ROOT, packaged_minilm, run_script
 
 sys.path.insert(0, str(ROOT))
 
-from kbjobs.downloads.fetching import Wanted, fetch_file
+from kbjobs.downloads.file_download import Wanted, fetch_file
 
 SIZE, ROUNDS, KILLS = 400_000_000, 5, 30
 
 FETCH = """
 import sys
 from pathlib import Path
-from kbjobs.downloads.fetching import Wanted, fetch_file
+from kbjobs.downloads.file_download import Wanted, fetch_file
 print(fetch_file(Wanted(sys.argv[1], int(sys.argv[2]), sys.argv[3]), Path(sys.argv[4])).sha256)
 """
 LOAD = """

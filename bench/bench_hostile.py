@@ -32,8 +32,8 @@ import json, logging, sys, tempfile, time
 from pathlib import Path
 from kbjobs.context import Context
 from kbjobs.phases import index_offline, metadata
-from kbjobs.registering import register
-from kbjobs.settings import Home, Settings
+from kbjobs.sources.registration import register
+from kbjobs.config.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 
 class Silent:
@@ -61,8 +61,8 @@ from pathlib import Path
 from kbjobs.context import Context
 from kbjobs.errors import JobCancelled
 from kbjobs.phases import metadata
-from kbjobs.registering import register
-from kbjobs.settings import Home, Settings
+from kbjobs.sources.registration import register
+from kbjobs.config.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 
 class Silent:

@@ -63,8 +63,8 @@ model.embed = counting
 kbjobs.embedding.choose.load_embedder = lambda *_: model
 from kbjobs.context import Context
 from kbjobs.phases import index_offline
-from kbjobs.registering import register
-from kbjobs.settings import Home, Settings
+from kbjobs.sources.registration import register
+from kbjobs.config.settings import Home, Settings
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 home = Home(folder / "home")

@@ -32,14 +32,14 @@ from pathlib import Path
 from cutting import cut_both, describe, read_documents
 from measuring import MINILM, PYTHON_DOCS, packaged_minilm, run_script, temporary_home
 
-from kbjobs.api import JobManager
 from kbjobs.content.chunking import Chunker
-from kbjobs.content.files import FoundFile, find_files
-from kbjobs.content.reading import read_document
-from kbjobs.embedding.catalogue import find_model
+from kbjobs.content.document_reading import read_document
+from kbjobs.content.source_files import FoundFile, find_files
 from kbjobs.embedding.choose import load_embedder
+from kbjobs.embedding.model_catalogue import find_model
 from kbjobs.embedding.token_embedder import load_tokenizer
-from kbjobs.sources import register
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 

@@ -22,16 +22,17 @@ from pathlib import Path
 import numpy as np
 from measuring import KBJOBS, MINILM, PYTHON_DOCS, publish_source, temporary_home, wall_seconds
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.content.chunking import Chunk, Chunker
 from kbjobs.content.document import Document
-from kbjobs.content.files import FoundFile, find_files
-from kbjobs.content.reading import read_document
-from kbjobs.embedding.catalogue import find_model
+from kbjobs.content.document_reading import read_document
+from kbjobs.content.source_files import FoundFile, find_files
 from kbjobs.embedding.choose import load_embedder
 from kbjobs.embedding.identity import model_key, weights_hash
+from kbjobs.embedding.model_catalogue import find_model
 from kbjobs.embedding.token_embedder import load_tokenizer
-from kbjobs.searching.searcher import Searcher
-from kbjobs.settings import Home, Settings
+from kbjobs.retrieval.searcher import Searcher
 from kbjobs.store.ledger_rows import IndexedModel
 
 QUERIES = [

@@ -26,11 +26,11 @@ from typing import Any
 import numpy as np
 from measuring import PYTHON_DOCS, run_script, temporary_home
 
+from kbjobs.config.home import Home
 from kbjobs.content.chunking import Chunk
 from kbjobs.content.document import Document
-from kbjobs.mapping.packing import Points, pack_numbers, pack_texts
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.maps.point_encoding import Points, pack_numbers, pack_texts
+from kbjobs.services.sources import register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.metadata import resolve_links
 from kbjobs.store.sources import SourceFolder
@@ -49,7 +49,7 @@ DRAW = """
 import json, logging, resource, sys, time
 from kbjobs.context import Context
 from kbjobs.phases.visualisation import VisualisationParams, run
-from kbjobs.settings import Settings, current_home
+from kbjobs.config.settings import Settings, current_home
 from kbjobs.store.sources import SourceFolder
 
 class Silent:

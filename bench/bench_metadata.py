@@ -19,17 +19,17 @@ from pathlib import Path
 from measuring import PYTHON_DOCS, ROOT, temporary_home
 from selectolax.lexbor import LexborHTMLParser
 
+from kbjobs.config.settings import Settings
 from kbjobs.content.document import Document
-from kbjobs.content.files import FoundFile, find_files
+from kbjobs.content.document_reading import extract_page
 from kbjobs.content.html import extract_html
 from kbjobs.content.language import are_alike, can_be_told, read_tag
 from kbjobs.content.language_rules import decide_language, weigh
-from kbjobs.content.reading import extract_page
+from kbjobs.content.source_files import FoundFile, find_files
 from kbjobs.context import Context
 from kbjobs.phases import metadata
-from kbjobs.registering import register
-from kbjobs.scanning.languages import judge
-from kbjobs.settings import Settings
+from kbjobs.scanning.source_languages import judge
+from kbjobs.sources.registration import register
 from kbjobs.store.sources import SourceFolder
 
 HANDBOOK, UDHR = ROOT / ".cache" / "handbook", ROOT / ".cache" / "udhr"

@@ -73,8 +73,8 @@ import json, logging, sys
 from pathlib import Path
 from kbjobs.context import Context
 from kbjobs.phases import index_online
-from kbjobs.registering import register
-from kbjobs.settings import Home, Settings
+from kbjobs.sources.registration import register
+from kbjobs.config.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 home = Home(Path(sys.argv[1]))
 home.prepare()

@@ -16,14 +16,15 @@ from bench_search import CRANFIELD, CUT, MODES, ndcg, read_gains, read_records, 
 from cutting import cut_both, describe, read_documents
 from measuring import MINILM, PYTHON_DOCS, publish_source, temporary_home
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.content.chunking import Chunk
 from kbjobs.content.document import Document
-from kbjobs.embedding.base import Embedder
-from kbjobs.embedding.catalogue import find_model
 from kbjobs.embedding.choose import load_embedder
+from kbjobs.embedding.embedder import Embedder
+from kbjobs.embedding.model_catalogue import find_model
 from kbjobs.embedding.token_embedder import load_tokenizer
-from kbjobs.searching.searcher import Searcher
-from kbjobs.settings import Home, Settings
+from kbjobs.retrieval.searcher import Searcher
 from kbjobs.store.ledger_rows import IndexedModel
 
 PAGES = 60  # of the Python library reference

@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 from measuring import ROOT, run_script
 
+from kbjobs.config.home import Home
 from kbjobs.content.chunking import Chunk
 from kbjobs.embedding.online_models import TEXT_EMBEDDING_3_SMALL as MODEL
-from kbjobs.registering import register
-from kbjobs.settings import Home
+from kbjobs.sources.registration import register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 
@@ -89,7 +89,7 @@ from pathlib import Path
 import pinecone, httpx, orjson
 from kbjobs.context import Context
 from kbjobs.phases import pinecone_sync
-from kbjobs.settings import Home, Settings
+from kbjobs.config.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 
 class Silent:

@@ -24,6 +24,7 @@ from typing import Any
 from bench_indexing import choose_pages
 from measuring import MINILM, temporary_home
 
+from kbjobs.config.settings import Settings
 from kbjobs.content.chunking import Chunker
 from kbjobs.context import Context
 from kbjobs.embedding.choose import load_embedder
@@ -32,13 +33,12 @@ from kbjobs.indexing import pipeline
 from kbjobs.indexing.collection_writer import CollectionWriter
 from kbjobs.indexing.cutting import IndexOptions
 from kbjobs.indexing.embedding_batches import BatchEmbedding
-from kbjobs.registering import register
-from kbjobs.settings import Settings
+from kbjobs.sources.registration import register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.vectors import sync
 from kbjobs.vectors.collection import Collection
-from kbjobs.vectors.publishing import WorkingCopy
+from kbjobs.vectors.collection_swap import WorkingCopy
 
 BAR = 0.95
 """Of the bare engine's speed, while passages are embedded."""

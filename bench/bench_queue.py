@@ -19,9 +19,9 @@ from pathlib import Path
 from chaos import TYPES
 from measuring import KBJOBS, compare, temporary_home, wall_seconds
 
-from kbjobs.api import JobManager
+from kbjobs.config.home import HOME_VARIABLE, Home
 from kbjobs.errors import ExitCode
-from kbjobs.settings import HOME_VARIABLE, Home
+from kbjobs.services.jobs import JobManager
 from kbjobs.store.jobs import NewJob
 from kbjobs.store.queue import Queue
 from kbjobs.store.runs import RunEnd

@@ -25,6 +25,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from measuring import temporary_home
 
+from kbjobs.config.home import Home, current_home
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context
 from kbjobs.errors import JobCancelled
 from kbjobs.indexing.clear import clear_source
@@ -32,13 +34,12 @@ from kbjobs.indexing.cutting import IndexOptions
 from kbjobs.indexing.pipeline import run_index
 from kbjobs.phases.delete_source import DeleteSourceParams
 from kbjobs.phases.delete_source import run as delete_source
-from kbjobs.searching.index import Index
-from kbjobs.settings import Home, Settings, current_home
-from kbjobs.sources import register, verify
+from kbjobs.retrieval.open_index import Index
+from kbjobs.services.sources import register, verify
 from kbjobs.store.passages import Filter
 from kbjobs.store.sources import SourceFolder
+from kbjobs.vectors.collection_swap import WorkingCopy
 from kbjobs.vectors.indexed import open_published
-from kbjobs.vectors.publishing import WorkingCopy
 
 SOURCE, MODEL, DIMENSION = "large", "bench-0", 384
 SIZES = (1_000, 10_000, 100_000)

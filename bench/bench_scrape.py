@@ -47,7 +47,7 @@ from pathlib import Path
 from kbjobs.context import Context
 import kbjobs.scraping.scrape  # as Scrapy, loaded before the time counts
 from kbjobs.phases import scrape
-from kbjobs.settings import Home, Settings
+from kbjobs.config.settings import Home, Settings
 from kbjobs.store.frontier import Frontier
 from kbjobs.store.sources import SourceFolder
 url, folder, queued, limit = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])

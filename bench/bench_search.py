@@ -30,11 +30,12 @@ import numpy as np
 from measuring import KBJOBS, MINILM, ROOT, packaged_minilm, temporary_home, wall_seconds
 from peers import PEERS
 
-from kbjobs.api import JobManager
-from kbjobs.registering import register
-from kbjobs.searching.hits import Mode
-from kbjobs.searching.searcher import Searcher
-from kbjobs.settings import Home, Settings, current_home
+from kbjobs.config.home import Home, current_home
+from kbjobs.config.settings import Settings
+from kbjobs.retrieval.hits import Mode
+from kbjobs.retrieval.searcher import Searcher
+from kbjobs.services.jobs import JobManager
+from kbjobs.sources.registration import register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 

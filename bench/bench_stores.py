@@ -29,14 +29,15 @@ from measuring import ROOT
 
 sys.path.insert(0, str(ROOT))
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.content.document import document_id
 from kbjobs.context import Context
+from kbjobs.object_storage.folder import FolderBucket
+from kbjobs.object_storage.remote import RemoteBucket
 from kbjobs.packs.receiving import receive
 from kbjobs.packs.uploading import upload
-from kbjobs.settings import Home, Settings
-from kbjobs.sources import rebuild
-from kbjobs.storage.folder import FolderBucket
-from kbjobs.storage.remote import RemoteBucket
+from kbjobs.services.sources import rebuild
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from tests.packs.sources import Cut, Page, make_source
@@ -165,8 +166,8 @@ def write_passages(folder: SourceFolder) -> None:
 
 def compare_install(work: Path, rounds: int) -> None:
     """Measure install-source beside building the collection."""
-    from kbjobs.packs.building import PackBuilder
-    from kbjobs.stores import add_pack
+    from kbjobs.packs.pack_building import PackBuilder
+    from kbjobs.services.packs import add_pack
 
     home = Home(work / "home50k")
     home.prepare()

@@ -16,8 +16,8 @@ from pathlib import Path
 from bench_scale import SOURCE, Clock, DrawingEmbedder, index
 from measuring import temporary_home
 
-from kbjobs.registering import register
-from kbjobs.settings import Home
+from kbjobs.config.home import Home
+from kbjobs.sources.registration import register
 
 BAR = 5.0
 """Seconds for the scan of 100,000 unchanged files."""

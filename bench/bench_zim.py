@@ -64,8 +64,8 @@ import json, logging, re, resource, sys, tempfile, time
 from pathlib import Path
 from kbjobs.context import Context
 from kbjobs.phases import metadata
-from kbjobs.registering import register
-from kbjobs.settings import Home, Settings
+from kbjobs.sources.registration import register
+from kbjobs.config.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 
 class Silent:
@@ -91,7 +91,7 @@ LOOP = """
 import json, sys, time
 from pathlib import Path
 from libzim.reader import Archive
-from kbjobs.content.reading import extract_page
+from kbjobs.content.document_reading import extract_page
 from kbjobs.content.zim_service import EntryOrder, FileParts
 
 begun = time.perf_counter()

@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kbjobs.api import JobManager
+from kbjobs.config.home import HOME_VARIABLE, Home
 from kbjobs.daemon.launching import ensure_daemon, is_running, stop_daemon
-from kbjobs.settings import HOME_VARIABLE, Home
+from kbjobs.services.jobs import JobManager
 from kbjobs.store.jobs import Job
 from kbjobs.store.sources import Source, SourceFolder
 from kbjobs.store.transitions import Status

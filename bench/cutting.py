@@ -11,8 +11,8 @@ from former_chunking import FormerChunker
 
 from kbjobs.content.chunking import Chunk, Chunker
 from kbjobs.content.document import Document
-from kbjobs.content.files import FoundFile, find_files
-from kbjobs.content.reading import read_document
+from kbjobs.content.document_reading import read_document
+from kbjobs.content.source_files import FoundFile, find_files
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from kbjobs.embedding.catalogue import find_known, find_model
 from kbjobs.embedding.identity import weights_hash
+from kbjobs.embedding.model_catalogue import find_known, find_model
 from kbjobs.embedding.parity import PARITY_TEXTS
 from kbjobs.embedding.references import FOLDER, describe_reading
 from kbjobs.embedding.sentence_transformers_engine import SentenceTransformersEmbedder
-from kbjobs.store.atomic_file import read_json, write_json
+from kbjobs.system.atomic_files import read_json, write_json
 
 
 def main() -> None:

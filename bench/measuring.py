@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 import kbjobs
+from kbjobs.config.home import HOME_VARIABLE, Home
 from kbjobs.content.chunking import Chunk
 from kbjobs.content.document import Document
 from kbjobs.daemon.launching import stop_daemon
-from kbjobs.registering import register
-from kbjobs.settings import HOME_VARIABLE, Home
+from kbjobs.sources.registration import register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import IndexedModel
 from kbjobs.store.sources import SourceFolder

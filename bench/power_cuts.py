@@ -36,11 +36,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from kbjobs.api import JobManager  # noqa: E402
+from kbjobs.config.home import Home  # noqa: E402
 from kbjobs.daemon.launching import is_running, stop_daemon  # noqa: E402
 from kbjobs.errors import ConflictError, KbjobsError  # noqa: E402
-from kbjobs.registering import register  # noqa: E402
-from kbjobs.settings import Home  # noqa: E402
+from kbjobs.services.jobs import JobManager  # noqa: E402
+from kbjobs.sources.registration import register  # noqa: E402
 from kbjobs.store.queue import DuplicateJobError  # noqa: E402
 from tests.servers.openai_server import KEY, OpenAIServer  # noqa: E402
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import typer
 
+from kbjobs.chains.file.chain_reading import read_built_in_chains
 from kbjobs.chains.file.drafting import SCHEMA_FILE, schema_text
-from kbjobs.chains.file.reading import read_built_in_chains
 from kbjobs.cli import app
 from kbjobs.commands._submitting import SUBMIT_PANEL
-from kbjobs.known_settings import SETTINGS
+from kbjobs.config.registry import SETTINGS
 from kbjobs.phases.registry import job_types
 
 DOCS = Path(__file__).resolve().parent

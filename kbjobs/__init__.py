@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 from kbjobs.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from kbjobs.answering import search
-    from kbjobs.api import JobManager, get_job_manager
-    from kbjobs.combined import (
+    from kbjobs.services.function_jobs import (
         Checkpoint,
         JobPhase,
         cleanup_stale_checkpoints,
@@ -19,6 +17,8 @@ if TYPE_CHECKING:
         run_combined_job,
         save_checkpoint,
     )
+    from kbjobs.services.jobs import JobManager, get_job_manager
+    from kbjobs.services.search import search
 
 __all__ = [
     "Checkpoint",
@@ -39,15 +39,15 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Load the front door on first use, so that importing a submodule stays cheap."""
     if name in ("JobManager", "get_job_manager"):
-        from kbjobs import api
+        from kbjobs.services import jobs
 
-        return getattr(api, name)
+        return getattr(jobs, name)
     if name == "search":
-        from kbjobs import answering
+        from kbjobs.services import search
 
-        return answering.search
+        return search.search
     if name in __all__:
-        from kbjobs import combined
+        from kbjobs.services import function_jobs
 
-        return getattr(combined, name)
+        return getattr(function_jobs, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from kbjobs.credentials import find_secret
+from kbjobs.config.home import Home
+from kbjobs.config.secrets import find_secret
+from kbjobs.config.settings import Settings
 from kbjobs.errors import JobCancelled, UsageError
-from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 
 

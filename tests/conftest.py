@@ -19,14 +19,14 @@ from typing import Any, TypeVar
 import hypothesis
 import pytest
 
-from kbjobs.api import JobManager
-from kbjobs.crashpoints import VARIABLE as CRASH_VARIABLE
+from kbjobs.config.home import HOME_VARIABLE, Home
+from kbjobs.config.registry import SETTINGS
 from kbjobs.daemon.launching import is_running, stop_daemon
 from kbjobs.daemon.processes import kill_processes_of_run
-from kbjobs.known_settings import SETTINGS
-from kbjobs.settings import HOME_VARIABLE, Home
+from kbjobs.services.jobs import JobManager
 from kbjobs.store.jobs import Job
 from kbjobs.store.phase_state import PhaseState
+from kbjobs.system.crashpoints import VARIABLE as CRASH_VARIABLE
 from tests.in_process import run_command, threads_for_processes
 from tests.servers.hub_server import HubServer
 from tests.servers.languages_server import LanguagesServer

@@ -25,22 +25,22 @@ import pytest
 
 from kbjobs.cli import app
 from kbjobs.commands._errors import run_app
+from kbjobs.config.home import Home
 from kbjobs.content.zim_report import PageService
-from kbjobs.crashpoints import VARIABLE as CRASH_VARIABLE
 from kbjobs.daemon import launching, progress_writer, worker
 from kbjobs.daemon.progress_writer import LOST
 from kbjobs.daemon.supervisor import Supervisor
-from kbjobs.daemon.waking import nudge
+from kbjobs.daemon.wake_pipe import nudge
 from kbjobs.daemon.worker import run_job
 from kbjobs.embedding import choose
-from kbjobs.embedding.base import Embedder
 from kbjobs.embedding.choose import load_folder
+from kbjobs.embedding.embedder import Embedder
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.scanning.reading_pool import ReadingService
 from kbjobs.scraping.parsing_service import ParsingService
-from kbjobs.settings import Home
 from kbjobs.store.jobs import Job
 from kbjobs.system.child_process import UNLIMITED, ChildError, ChildLost, ChildProcess, Limits, Program
+from kbjobs.system.crashpoints import VARIABLE as CRASH_VARIABLE
 from kbjobs.vectors.chroma_service import ChromaService
 
 START_SECONDS = 30.0

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.settings import Home
-from kbjobs.sources import verify
+from kbjobs.config.home import Home
+from kbjobs.services.sources import verify
 from tests.conftest import ROOT, Kbjobs, read_json
 
 FOLDER = "/tmp/kbjobs-frozen"  # in which they were made

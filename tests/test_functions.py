@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from kbjobs import JobManager
+from kbjobs.config.home import Home
 from kbjobs.errors import ConflictError, UsageError
-from kbjobs.settings import Home
 from kbjobs.store.transitions import Status
 from tests.conftest import wait_ended, wait_until, write_pages
 

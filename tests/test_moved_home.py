@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from kbjobs.config.home import HOME_VARIABLE, Home
 from kbjobs.daemon.launching import is_running, stop_daemon
-from kbjobs.restoring import restore
-from kbjobs.settings import HOME_VARIABLE, Home
-from kbjobs.sources import register
+from kbjobs.services.backup import restore
+from kbjobs.services.sources import register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import Kbjobs, read_json, write_pages

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.settings import Home
+from kbjobs.config.home import Home
 from tests.conftest import Kbjobs, write_pages
 from tests.servers.site_server import SiteServer
 from tests.web.conftest import running

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 import typer
 
-from kbjobs.api import JobManager
 from kbjobs.cli import app
+from kbjobs.config.home import Home
 from kbjobs.daemon.launching import is_running, stop_daemon
 from kbjobs.errors import ExitCode
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register
 from kbjobs.store.queue import Queue
 from kbjobs.store.runs import RunEnd
 from kbjobs.store.transitions import Event, Status

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from kbjobs.cli import COMMANDS
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.config.home import Home
+from kbjobs.services.sources import register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import ROOT, write_pages
@@ -26,38 +26,30 @@ FLOORS = [
     {"commands"},
     {"web"},
     {"kbjobs"},
-    {"composing"},
-    {"api", "combined"},
-    {"controlling", "models"},
-    {"answering", "asking", "doctor", "following", "relocating", "sources", "stores"},
-    {"filters", "registering", "restoring"},
-    {"daemon"},
-    {"chains.file"},
+    {"services"},
+    {"chains.file", "daemon"},
     {"chains"},
     {"phases"},
     {
-        "deleting",
         "downloads",
         "indexing",
-        "mapping",
+        "maps",
         "packs",
+        "retrieval",
         "scanning",
         "scraping",
-        "searching",
+        "sources",
         "tagging",
-        "translating",
+        "translation",
     },
     {"context"},
-    {"storage", "vectors"},
+    {"object_storage", "vectors"},
     {"embedding", "languages"},
-    {"content"},
     {"store"},
-    {"credentials", "prices"},
-    {"settings"},
-    {"known_settings"},
-    {"config_file"},
+    {"content"},
+    {"config"},
     {"net"},
-    {"crashpoints", "errors", "mounts", "retry_after", "system", "version", "wording"},
+    {"errors", "formatting", "system", "version"},
 ]
 NEIGHBOURS = {("indexing", "scanning")}
 HEAVY = {
@@ -226,7 +218,7 @@ def test_the_daemon_loads_nothing_heavy() -> None:
 
 
 def test_a_submit_loads_no_library_of_the_worker() -> None:
-    loaded = loaded_modules("import kbjobs.cli, kbjobs.commands.run, kbjobs.api")
+    loaded = loaded_modules("import kbjobs.cli, kbjobs.commands.run, kbjobs.services.jobs")
     assert not loaded & (HEAVY - {"pydantic"})
 
 
@@ -250,7 +242,8 @@ def test_a_plan_and_its_advice_are_light(tmp_path: Path, home: Home, module: str
     loaded = loaded_modules(
         f"from kbjobs.phases.{module} import *\n"
         f"from kbjobs.phases import {module} as kind\n"
-        f"from kbjobs.settings import Home, Settings, current_home\n"
+        f"from kbjobs.config.home import current_home\n"
+        f"from kbjobs.config.settings import Settings\n"
         f"home = current_home(); settings = Settings(home); source = SourceFolder(home.sources, 'docs')\n"
         f"planned = kind.plan(home, settings, source, kind.{params})\n"
         f"kind.JOB_TYPE.advise(home, settings, source, planned.params, ())"

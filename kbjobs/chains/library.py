@@ -6,8 +6,8 @@ import contextlib
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from kbjobs.config.home import Home
 from kbjobs.errors import NotFoundError
-from kbjobs.settings import Home
 
 TEMPLATES = Path(__file__).with_name("templates")
 SUFFIX = ".toml"

@@ -8,15 +8,16 @@ from dataclasses import dataclass, field, replace
 from kbjobs.chains.chain import Chain, ChainPhase
 from kbjobs.chains.library import WITHOUT_KEY
 from kbjobs.chains.progress import shares_of
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.errors import KbjobsError, MissingRequirementError, NotFoundError, UsageError
+from kbjobs.formatting import counted
 from kbjobs.phases.base import JobType, Plan
 from kbjobs.phases.registry import job_type
-from kbjobs.settings import Home, Settings
 from kbjobs.store.checkpoints import Checkpoint
 from kbjobs.store.jobs import Limits, NewJob
 from kbjobs.store.phase_state import PhaseState, fingerprint, first_open
 from kbjobs.store.sources import SourceFolder
-from kbjobs.wording import counted
 
 Require = Callable[[JobType, Plan], None]
 

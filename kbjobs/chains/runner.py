@@ -11,10 +11,10 @@ from typing import Any
 from kbjobs.chains.progress import Progress
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import JobCancelled, JobWaits, KbjobsError
+from kbjobs.formatting import counted
 from kbjobs.phases.base import JobType, Params
 from kbjobs.store.jobs import plain
 from kbjobs.store.phase_state import OnError, PhaseState, PhaseStatus
-from kbjobs.wording import counted
 
 RESULT_LIMIT = 64 * 1024  # characters of JSON: it is written with every report of progress
 

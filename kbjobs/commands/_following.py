@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kbjobs.api import JobManager
 from kbjobs.commands._errors import discard, printable
 from kbjobs.commands._render import (
     describe_counts,
@@ -32,12 +31,13 @@ from kbjobs.commands._render import (
 )
 from kbjobs.commands._several import Done
 from kbjobs.errors import ExitCode, worst
-from kbjobs.following import JobEvent
+from kbjobs.formatting import duration
+from kbjobs.services.job_events import JobEvent
+from kbjobs.services.jobs import JobManager
 from kbjobs.store.jobs import Job
 from kbjobs.store.pauses import Pause
 from kbjobs.store.phase_state import PhaseState, PhaseStatus
 from kbjobs.store.transitions import Status
-from kbjobs.wording import duration
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kbjobs.commands._render import print_json, print_table, say
+from kbjobs.config.prices import format_dollars
 from kbjobs.errors import worst
-from kbjobs.prices import format_dollars
-from kbjobs.wording import duration
+from kbjobs.formatting import duration
 
 if TYPE_CHECKING:
     from kbjobs.chains.chain import Chain
-    from kbjobs.chains.forecasting import Forecast, PhaseForecast
+    from kbjobs.chains.forecast import Forecast, PhaseForecast
 
 DRY_RUN = Annotated[
     bool,
@@ -29,7 +29,7 @@ COLUMNS = ("phase", "documents", "passages", "to embed", "tokens", "USD", "time"
 
 def show_forecast(chain: Chain, sources: Sequence[str | None], as_json: bool, code: int) -> None:
     """Print what the chain would do on each source. Exits with the worst of ``code`` and those of refused submits."""
-    from kbjobs.api import get_job_manager
+    from kbjobs.services.jobs import get_job_manager
 
     manager = get_job_manager()
     found = [manager.forecast(chain, source) for source in dict.fromkeys(sources)]

@@ -12,7 +12,7 @@ from kbjobs.commands._render import say
 from kbjobs.store.jobs import Job
 
 if TYPE_CHECKING:
-    from kbjobs.api import JobManager
+    from kbjobs.services.jobs import JobManager
 
 DISPLAYS = ("WAYLAND_DISPLAY", "DISPLAY")
 OPENER = "xdg-open"

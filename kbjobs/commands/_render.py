@@ -15,11 +15,11 @@ import typer
 from kbjobs.commands._errors import print_message, printable
 from kbjobs.commands._times import show_moment
 from kbjobs.errors import ExitCode, KbjobsError
+from kbjobs.formatting import duration
 from kbjobs.store.jobs import Job
 from kbjobs.store.pauses import Pause
 from kbjobs.store.phase_state import PhaseState
 from kbjobs.store.transitions import Status
-from kbjobs.wording import duration
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,7 +8,7 @@ from typing import Any
 
 from kbjobs.commands._errors import printable
 from kbjobs.commands._render import open_console, print_table
-from kbjobs.settings import current_home
+from kbjobs.config.home import current_home
 
 BAR = 30  # characters of the longest bar of a histogram
 MOST_TYPES = 12

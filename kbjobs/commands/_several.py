@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from kbjobs.api import OnError
 from kbjobs.commands._errors import say_error
 from kbjobs.errors import ExitCode, KbjobsError, worst
+from kbjobs.services.jobs import OnError
 from kbjobs.store.jobs import Job
 
 

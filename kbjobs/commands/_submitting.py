@@ -15,17 +15,17 @@ from kbjobs.commands._forecast import show_forecast
 from kbjobs.commands._render import JOB_COLUMNS, DamagedSources, job_row, print_table, say
 from kbjobs.commands._reports import show_report
 from kbjobs.commands._times import parse_duration, read_moments
+from kbjobs.config.home import current_home
 from kbjobs.errors import ExitCode, NotFoundError, UsageError, worst
-from kbjobs.settings import current_home
+from kbjobs.formatting import counted
 from kbjobs.store.jobs import HIGHEST_PRIORITY, Job, Limits
 from kbjobs.store.queue import DuplicateJobError
 from kbjobs.version import VERSION
-from kbjobs.wording import counted
 
 if TYPE_CHECKING:
-    from kbjobs.api import JobManager
     from kbjobs.chains.chain import Chain
     from kbjobs.chains.planning import Planned
+    from kbjobs.services.jobs import JobManager
 
 SUBMIT_PANEL = "Submit"
 
@@ -153,7 +153,7 @@ def submit(
     With ``damaged`` the sources are all that there are: how many jobs that makes is told, and one that was left out
     shows in the exit code.
     """
-    from kbjobs.api import get_job_manager
+    from kbjobs.services.jobs import get_job_manager
 
     manager = get_job_manager()
     quiet, as_json = options["quiet"], options["as_json"]
@@ -224,7 +224,7 @@ def _choose_sources(named: Sequence[str | None], all_sources: bool, damaged: Dam
         raise UsageError(told, "Name a source, or give --all-sources. Nothing was queued.")
     if named:
         return list(named)
-    from kbjobs.sources import describe_all
+    from kbjobs.services.sources import describe_all
 
     found: list[str | None] = [state.source.id for state in describe_all(current_home(), damaged)]
     if not found:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kbjobs import sources as front
 from kbjobs.commands._render import DamagedSources, print_json, print_table, say
+from kbjobs.config.home import current_home
 from kbjobs.errors import ExitCode, KbjobsError, UsageError
-from kbjobs.settings import current_home
-from kbjobs.wording import counted
+from kbjobs.formatting import counted
+from kbjobs.services import sources as front
 
 if TYPE_CHECKING:
     from kbjobs.indexing.compact import Compacted

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from kbjobs.commands._render import print_json, say
+from kbjobs.config.home import current_home
 from kbjobs.errors import ExitCode
-from kbjobs.settings import current_home
+from kbjobs.formatting import counted
 from kbjobs.store.backup import create_backup
-from kbjobs.wording import counted
 
 app = typer.Typer(add_completion=False)
 

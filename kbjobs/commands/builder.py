@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 
 from kbjobs.commands._render import print_json, say
+from kbjobs.config.home import current_home
 from kbjobs.errors import MissingRequirementError, UsageError
-from kbjobs.settings import current_home
 
 app = typer.Typer(add_completion=False)
 NEEDED = ("starlette", "uvicorn", "jinja2", "sse_starlette", "tomlkit")

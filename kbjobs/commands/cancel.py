@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from kbjobs.api import get_job_manager
 from kbjobs.commands._render import print_json, say
 from kbjobs.commands._several import do_to_each
 from kbjobs.errors import UsageError
+from kbjobs.services.jobs import get_job_manager
 from kbjobs.store.transitions import Status
 
 app = typer.Typer(add_completion=False)

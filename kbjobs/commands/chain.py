@@ -10,7 +10,7 @@ import typer
 from kbjobs.commands._forecast import DRY_RUN
 from kbjobs.commands._render import say
 from kbjobs.commands._submitting import ALL_SOURCES, SUBMIT_OPTIONS, submit_to_each, with_options
-from kbjobs.settings import current_home
+from kbjobs.config.home import current_home
 
 app = typer.Typer(add_completion=False)
 
@@ -24,7 +24,7 @@ SOURCE = Annotated[
 
 
 def _chain(**values: Any) -> None:
-    from kbjobs.chains.file.reading import read_chain_with_warnings
+    from kbjobs.chains.file.chain_reading import read_chain_with_warnings
     from kbjobs.chains.library import find_chain_file
 
     found, warnings = read_chain_with_warnings(find_chain_file(current_home(), values["file"]))

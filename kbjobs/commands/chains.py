@@ -10,14 +10,14 @@ import typer
 
 from kbjobs.commands._errors import printable
 from kbjobs.commands._render import print_json, print_table, say
+from kbjobs.config.home import Home, current_home
 from kbjobs.errors import ExitCode, NotFoundError, worst
-from kbjobs.settings import Home, current_home
-from kbjobs.wording import counted
+from kbjobs.formatting import counted
 
 if TYPE_CHECKING:
     from kbjobs.chains.chain import Chain
     from kbjobs.chains.diagnostics import Diagnostic
-    from kbjobs.chains.file.reading import ChainFile
+    from kbjobs.chains.file.chain_reading import ChainFile
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
@@ -37,7 +37,7 @@ def list_chains(as_json: JSON = False) -> None:
 
     Example:  kbjobs chains list
     """
-    from kbjobs.composing import list_chains as list_found
+    from kbjobs.services.chain_files import list_chains as list_found
 
     found = list_found(current_home())
     if as_json:
@@ -63,7 +63,7 @@ def show(
 
     Example:  kbjobs chains show generate-source > mine.toml
     """
-    from kbjobs.chains.file.reading import examine_chain
+    from kbjobs.chains.file.chain_reading import examine_chain
     from kbjobs.chains.library import find_chain_file
 
     path = find_chain_file(current_home(), name)
@@ -98,7 +98,7 @@ def validate(
     Example:  kbjobs chains validate nightly.toml --source wiki
     """
     from kbjobs.chains.diagnostics import Diagnostic, render
-    from kbjobs.chains.file.reading import examine_chain
+    from kbjobs.chains.file.chain_reading import examine_chain
     from kbjobs.chains.library import find_chain_file
 
     home = current_home()
@@ -130,8 +130,8 @@ def validate(
 
 def _look_at_state(home: Home, chain: Chain, named: list[str] | None) -> list[Diagnostic]:
     """What a submit would say of the sources that the option or the file names, in its order; of none, of any."""
-    from kbjobs.api import JobManager
-    from kbjobs.composing import look_at_state
+    from kbjobs.services.chain_files import look_at_state
+    from kbjobs.services.jobs import JobManager
 
     return look_at_state(JobManager(home), chain, named or ())
 

@@ -9,9 +9,10 @@ import typer
 
 from kbjobs.commands._asking import NO_INPUT
 from kbjobs.commands._render import print_json, print_table, say
-from kbjobs.credentials import MAX_BYTES, set_secret
+from kbjobs.config.home import current_home
+from kbjobs.config.secrets import MAX_BYTES, set_secret
+from kbjobs.config.settings import Settings, SettingValue
 from kbjobs.errors import UsageError
-from kbjobs.settings import Settings, SettingValue, current_home
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 

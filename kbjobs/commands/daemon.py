@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from kbjobs.api import get_job_manager
 from kbjobs.commands._render import age, print_json, say
+from kbjobs.config.home import current_home
 from kbjobs.daemon.launching import ensure_daemon, stop_daemon, stop_seconds
-from kbjobs.settings import current_home
+from kbjobs.services.jobs import get_job_manager
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 

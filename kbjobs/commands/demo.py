@@ -13,9 +13,9 @@ from typing import Annotated
 import typer
 
 from kbjobs.commands._render import say
+from kbjobs.config.home import HOME_VARIABLE, Home
 from kbjobs.daemon.launching import stop_daemon
 from kbjobs.errors import NotFoundError
-from kbjobs.settings import HOME_VARIABLE, Home
 
 app = typer.Typer(add_completion=False)
 

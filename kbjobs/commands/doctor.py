@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from kbjobs.commands._render import print_json, print_table
-from kbjobs.doctor import examine
+from kbjobs.config.home import current_home
 from kbjobs.errors import ExitCode
-from kbjobs.settings import current_home
+from kbjobs.services.doctor import examine
 
 app = typer.Typer(add_completion=False)
 

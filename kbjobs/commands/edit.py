@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from kbjobs.api import get_job_manager
 from kbjobs.commands._render import print_json, say
 from kbjobs.commands._times import read_moments, show_moment
+from kbjobs.services.jobs import get_job_manager
 from kbjobs.store.edits import Changes
 from kbjobs.store.jobs import HIGHEST_PRIORITY
 

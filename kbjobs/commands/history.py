@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from kbjobs.api import get_job_manager
 from kbjobs.commands._render import JOB_COLUMNS, age, job_row, print_json, print_table, say
+from kbjobs.services.jobs import get_job_manager
 from kbjobs.store.transitions import Status
 
 MAX_DAYS = 36500  # the clock does not go back for ever

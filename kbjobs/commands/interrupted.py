@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from kbjobs.api import JobManager, get_job_manager
 from kbjobs.commands._render import DEAD, age, percentage, print_json, print_table, say, source_of
 from kbjobs.commands._several import do_to_each
+from kbjobs.services.jobs import JobManager, get_job_manager
 from kbjobs.store.jobs import Job
 
 app = typer.Typer(add_completion=False)

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from kbjobs.commands._render import print_json, print_table, say
+from kbjobs.config.home import current_home
+from kbjobs.config.settings import Settings
 from kbjobs.errors import ExitCode
-from kbjobs.settings import Settings, current_home
-from kbjobs.wording import counted
+from kbjobs.formatting import counted
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -42,7 +43,7 @@ def list_languages(
 
     Example:  kbjobs languages list --available
     """
-    from kbjobs.languages.packs import DamagedPackError, list_packs
+    from kbjobs.languages.language_packs import DamagedPackError, list_packs
 
     home = current_home()
     damaged: list[DamagedPackError] = []
@@ -89,8 +90,8 @@ def remove(
 
     Example:  kbjobs languages remove en --from Spanish
     """
-    from kbjobs.languages.keeping import remove_packs
-    from kbjobs.languages.naming import find_code
+    from kbjobs.languages.installation import remove_packs
+    from kbjobs.languages.language_names import find_code
 
     removed = remove_packs(current_home(), find_code(language), None if source is None else find_code(source))
     if as_json:

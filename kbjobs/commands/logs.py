@@ -12,11 +12,11 @@ from typing import Annotated
 
 import typer
 
-from kbjobs.api import JobManager, get_job_manager
 from kbjobs.commands._errors import printable
 from kbjobs.commands._render import say
 from kbjobs.errors import ExitCode
-from kbjobs.following import POLL_SECONDS
+from kbjobs.services.job_events import POLL_SECONDS
+from kbjobs.services.jobs import JobManager, get_job_manager
 
 app = typer.Typer(add_completion=False)
 

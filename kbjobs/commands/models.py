@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from kbjobs import models as front
 from kbjobs.commands._render import DamagedSources, print_json, print_table, say
-from kbjobs.settings import current_home
-from kbjobs.wording import counted
+from kbjobs.config.home import current_home
+from kbjobs.formatting import counted
+from kbjobs.services import models as front
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 

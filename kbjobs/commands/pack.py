@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from kbjobs import stores
 from kbjobs.commands._render import print_json, print_table, say
+from kbjobs.config.home import current_home
 from kbjobs.errors import ExitCode
-from kbjobs.settings import current_home
-from kbjobs.wording import agreeing, counted
+from kbjobs.formatting import agreeing, counted
+from kbjobs.services import packs
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -44,7 +44,7 @@ def build(
 
     Example:  kbjobs pack build wiki /media/stick/wiki.kbpack --include-backup
     """
-    from kbjobs.packs.building import PackBuilder
+    from kbjobs.packs.pack_building import PackBuilder
     from kbjobs.packs.targets import FILE_SUFFIX, FileTarget, write_pack
     from kbjobs.store.sources import SourceFolder
 
@@ -54,7 +54,7 @@ def build(
             with FileTarget(target) as file:
                 written = write_pack(builder, file)
         else:
-            written = stores.add_pack(home, builder, target)
+            written = packs.add_pack(home, builder, target)
     if as_json:
         print_json(written.as_dict())
     else:
@@ -91,9 +91,9 @@ def prune(
     seconds = 0.0 if grace == "0" else parse_duration(grace)
     home = current_home()
     if rebuild_catalogue:
-        sources = stores.rebuild_catalogue(home, where)
+        sources = packs.rebuild_catalogue(home, where)
         say(f"The catalogue of {where} names {counted(sources, 'source')}.")
-    pruned = stores.prune(home, where, timedelta(seconds=seconds), dry_run)
+    pruned = packs.prune(home, where, timedelta(seconds=seconds), dry_run)
     if as_json:
         print_json(pruned.as_dict())
         return
@@ -128,7 +128,7 @@ def inspect(
     """
     from kbjobs.packs.inspecting import describe_pack, verify_pack
 
-    with stores.open_named(current_home(), where, source_id) as opened:
+    with packs.open_named(current_home(), where, source_id) as opened:
         if verify:
             verify_pack(opened)
         described = describe_pack(opened)

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from kbjobs.api import get_job_manager
 from kbjobs.commands._render import print_json, say
+from kbjobs.formatting import agreeing, sentence
+from kbjobs.services.jobs import get_job_manager
 from kbjobs.store.pauses import Held
-from kbjobs.wording import agreeing, sentence
 
 app = typer.Typer(add_completion=False)
 

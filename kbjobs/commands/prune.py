@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from kbjobs.api import get_job_manager
 from kbjobs.commands._render import JOB_COLUMNS, job_row, print_json, print_table, say
-from kbjobs.wording import counted
+from kbjobs.formatting import counted
+from kbjobs.services.jobs import get_job_manager
 
 app = typer.Typer(add_completion=False)
 

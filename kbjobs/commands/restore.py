@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from kbjobs.commands._render import say
-from kbjobs.restoring import restore as put_back
-from kbjobs.settings import Settings, current_home
-from kbjobs.wording import agreeing
+from kbjobs.config.home import current_home
+from kbjobs.config.settings import Settings
+from kbjobs.formatting import agreeing
+from kbjobs.services.backup import restore as put_back
 
 app = typer.Typer(add_completion=False)
 

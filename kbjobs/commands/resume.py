@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from kbjobs.api import get_job_manager
 from kbjobs.commands._following import PROGRESS, QUIET, ProgressMode, choose_mode, follow_again
 from kbjobs.commands._render import say
 from kbjobs.commands._several import do_to_all
 from kbjobs.commands._times import parse_duration, read_moments
 from kbjobs.errors import UsageError
+from kbjobs.services.jobs import get_job_manager
 from kbjobs.store.jobs import LimitChanges
 
 app = typer.Typer(add_completion=False)

@@ -16,7 +16,7 @@ import typer
 from pydantic.fields import FieldInfo
 from typer.core import TyperGroup
 
-from kbjobs.chains.file.reading import read_chain
+from kbjobs.chains.file.chain_reading import read_chain
 from kbjobs.chains.library import built_in_names, find_built_in
 from kbjobs.commands._asking import NO_INPUT, ask_for_id
 from kbjobs.commands._forecast import DRY_RUN
@@ -165,8 +165,8 @@ def _deleting_command(kind: JobType, example: str) -> Callable[..., None]:
     """The command of a type that ends a source: where the id is not given once more, it is asked for."""
 
     def command(**values: Any) -> None:
-        from kbjobs.api import get_job_manager
-        from kbjobs.sources import tell_deletion
+        from kbjobs.services.jobs import get_job_manager
+        from kbjobs.services.sources import tell_deletion
 
         manager, source = get_job_manager(), values["source"]
         params = {field: values[field] for field in kind.params.model_fields}
@@ -189,7 +189,7 @@ def _file_command(kind: JobType) -> Callable[..., None]:
     fields = {name: field for name, field in kind.params.model_fields.items() if name != "path"}
 
     def command(**values: Any) -> None:
-        from kbjobs.api import get_job_manager
+        from kbjobs.services.jobs import get_job_manager
 
         target, source = values["target"], values.get("source")
         params = {field: values[field] for field in fields if values[field] is not None}
@@ -217,7 +217,7 @@ def _named_command(kind: JobType) -> Callable[..., None]:
     fields = {field: declared for field, declared in kind.params.model_fields.items() if field != name}
 
     def command(**values: Any) -> None:
-        from kbjobs.api import get_job_manager
+        from kbjobs.services.jobs import get_job_manager
 
         params = {field: value for field in fields if (value := values[_name_in_python(field)]) is not None}
         submit(get_job_manager().find_chain(kind.name, {name: values[name], **params}), [None], values)
@@ -235,7 +235,7 @@ def _several_command(kind: JobType) -> Callable[..., None]:
     fields = {name: field for name, field in kind.params.model_fields.items() if name != "sources"}
 
     def command(**values: Any) -> None:
-        from kbjobs.api import get_job_manager
+        from kbjobs.services.jobs import get_job_manager
 
         manager, names = get_job_manager(), list(dict.fromkeys(values["source"] or ()))
         if values["open"] and values["detach"]:
@@ -261,7 +261,7 @@ def _chain_command(chain: Chain, description: str) -> Callable[..., None]:
     """The command of a built-in chain."""
 
     def command(**values: Any) -> None:
-        from kbjobs.api import get_job_manager
+        from kbjobs.services.jobs import get_job_manager
 
         submit_to_each(get_job_manager().find_chain(chain.name, {}), _named(values), values, values["dry_run"])
 
@@ -276,7 +276,7 @@ def _command(
     name: str, description: str, fields: Mapping[str, FieldInfo], examples: Sequence[str] = ()
 ) -> Callable[..., None]:
     def command(**values: Any) -> None:
-        from kbjobs.api import get_job_manager
+        from kbjobs.services.jobs import get_job_manager
 
         params = {field: value for field in fields if (value := values[_name_in_python(field)]) is not None}
         params |= {

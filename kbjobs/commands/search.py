@@ -13,13 +13,14 @@ import typer
 from kbjobs.commands._asking import NO_INPUT
 from kbjobs.commands._errors import printable, say_error
 from kbjobs.commands._render import DamagedSources, is_terminal, open_console, print_json, say
+from kbjobs.config.home import current_home
+from kbjobs.config.settings import Settings
 from kbjobs.errors import KbjobsError, UsageError
-from kbjobs.settings import Settings, current_home
 
 if TYPE_CHECKING:
-    from kbjobs.searching.hits import Hit
-    from kbjobs.searching.pinecone import PineconeSearcher
-    from kbjobs.searching.searcher import Searcher
+    from kbjobs.retrieval.hits import Hit
+    from kbjobs.retrieval.pinecone_search import PineconeSearcher
+    from kbjobs.retrieval.searcher import Searcher
     from kbjobs.store.passages import Filter
 
 
@@ -84,7 +85,7 @@ def search(
     given = list(words or [])
     if len(given) > 2:
         raise UsageError("too many arguments", 'Put the words in quotes: kbjobs search wiki "boil water".')
-    from kbjobs.searching.searcher import Searcher
+    from kbjobs.retrieval.searcher import Searcher
     from kbjobs.store.passages import Filter
 
     home = current_home()
@@ -92,7 +93,7 @@ def search(
     damaged = DamagedSources()
     which = Filter(language.lower() if language else None, path)
     if store is SearchStore.PINECONE:
-        from kbjobs.searching.pinecone import PineconeSearcher
+        from kbjobs.retrieval.pinecone_search import PineconeSearcher
 
         opened: Searcher | PineconeSearcher = PineconeSearcher(home, Settings(home), say)
     else:

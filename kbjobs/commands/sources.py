@@ -11,13 +11,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from kbjobs import sources as front
-from kbjobs import stores
 from kbjobs.commands._asking import NO_INPUT, YES, ask_unless
 from kbjobs.commands._render import DamagedSources, print_json, print_table, say
 from kbjobs.commands._upkeep import compact, rebuild, verify
-from kbjobs.settings import current_home
-from kbjobs.wording import counted, tell_languages
+from kbjobs.config.home import current_home
+from kbjobs.formatting import counted, tell_languages
+from kbjobs.services import packs
+from kbjobs.services import sources as front
 
 
 class SourcesGroup(TyperGroup):
@@ -135,7 +135,7 @@ def relocate(
 
     Example:  kbjobs sources relocate wiki /mnt/old/wiki /srv/wiki
     """
-    from kbjobs.relocating import relocate as move
+    from kbjobs.sources.relocation import relocate as move
 
     moved = move(current_home(), source_id, old, new)
     if as_json:
@@ -192,7 +192,7 @@ def list_all(
 
 
 def _list_remote(where: str | None, as_json: bool) -> None:
-    rows = stores.list_remote(current_home(), where)
+    rows = packs.list_remote(current_home(), where)
     if as_json:
         print_json(rows)
         return

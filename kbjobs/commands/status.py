@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from kbjobs.api import JobManager, get_job_manager
 from kbjobs.commands._render import (
     DEAD,
     JOB_COLUMNS,
@@ -22,9 +21,10 @@ from kbjobs.commands._render import (
     say,
     title,
 )
+from kbjobs.formatting import duration, sentence
+from kbjobs.services.jobs import JobManager, get_job_manager
 from kbjobs.store.jobs import Job
 from kbjobs.store.pauses import Pause
-from kbjobs.wording import duration, sentence
 
 RECENT = 10  # ended jobs that are shown beside the live ones
 

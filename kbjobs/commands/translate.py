@@ -13,9 +13,9 @@ from typing import Annotated, Any
 import typer
 
 from kbjobs.commands._render import print_json, say
+from kbjobs.config.home import current_home
 from kbjobs.errors import UsageError
-from kbjobs.settings import current_home
-from kbjobs.storage.folder import writing
+from kbjobs.object_storage.folder import writing
 
 app = typer.Typer(add_completion=False)
 
@@ -45,9 +45,9 @@ def translate(
 
     Example:  kbjobs logs 12 | kbjobs translate - --from en --to sw
     """
-    from kbjobs.languages.naming import find_code
-    from kbjobs.translating.reading import open_text
-    from kbjobs.translating.translate import TextTranslator, find_route
+    from kbjobs.languages.language_names import find_code
+    from kbjobs.translation.text_input import open_text
+    from kbjobs.translation.translate import TextTranslator, find_route
 
     route = find_route(current_home(), find_code(source), find_code(target))
     facts = {

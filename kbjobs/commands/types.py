@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kbjobs.chains.file.reading import read_built_in_chains
+from kbjobs.chains.file.chain_reading import read_built_in_chains
 from kbjobs.commands._render import print_json, print_table
 from kbjobs.phases.registry import job_types
 

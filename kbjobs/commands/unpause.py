@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from kbjobs.api import get_job_manager
 from kbjobs.commands._render import print_json, say
-from kbjobs.wording import sentence
+from kbjobs.formatting import sentence
+from kbjobs.services.jobs import get_job_manager
 
 app = typer.Typer(add_completion=False)
 

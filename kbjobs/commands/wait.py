@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from kbjobs.api import get_job_manager
 from kbjobs.commands._following import QUIET, ProgressMode, choose_mode, follow
 from kbjobs.commands._times import parse_duration
+from kbjobs.services.jobs import get_job_manager
 
 app = typer.Typer(add_completion=False)
 

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from kbjobs.api import get_job_manager
 from kbjobs.commands._following import PROGRESS, ProgressMode, choose_mode, follow
 from kbjobs.commands._render import say
+from kbjobs.services.jobs import get_job_manager
 
 app = typer.Typer(add_completion=False)
 

@@ -12,7 +12,7 @@ from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING
 
 from kbjobs.content.document import Block, Document
-from kbjobs.content.packing import Cut, Unit, pack
+from kbjobs.content.passage_cuts import Cut, Unit, pack
 from kbjobs.content.tokens import TokenCounter, counter_of
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """What names the language of a document, and which of that is believed.
 
 A rule counts only where it names a real language and the text does not clearly contradict it. Which rules a source as
-a whole belies is found out in :mod:`kbjobs.scanning.languages`.
+a whole belies is found out in :mod:`kbjobs.scanning.source_languages`.
 """
 
 from __future__ import annotations

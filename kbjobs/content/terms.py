@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from kbjobs.content import words as searched
+from kbjobs.content import search_words as searched
 from kbjobs.content.unspaced import grow, is_pair, split_unspaced
 
 MIN_LETTERS, MAX_LETTERS = 3, 30

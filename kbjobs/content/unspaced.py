@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-from kbjobs.content.words import is_unspaced
+from kbjobs.content.search_words import is_unspaced
 
 ALWAYS = 0.75  # of its occurrences with the same neighbour: the neighbour belongs to the word
 FEWEST = 3  # occurrences that say so

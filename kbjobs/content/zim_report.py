@@ -13,9 +13,9 @@ from random import Random
 from typing import Any, Literal
 
 from kbjobs.content.document import Block, clean_blocks, clean_title
+from kbjobs.content.document_metadata import cut
+from kbjobs.content.document_reading import DOCUMENT_SECONDS, most_seconds
 from kbjobs.content.language import READ_CHARACTERS, detect_language
-from kbjobs.content.metadata import cut
-from kbjobs.content.reading import DOCUMENT_SECONDS, most_seconds
 from kbjobs.content.zim import TEXT_TYPES, ZimFailure, ZimFile, ZimHeader, ZimItem, ZimRedirect
 from kbjobs.system.child_process import ChildError, ChildLost, ChildProcess, Limits, Program
 

@@ -6,11 +6,11 @@ import logging
 import sqlite3
 from contextlib import closing
 
+from kbjobs.config.home import Home
 from kbjobs.errors import KbjobsError
-from kbjobs.settings import Home
-from kbjobs.store.ending import end_idle_source
 from kbjobs.store.queue import Queue
-from kbjobs.store.removal import list_unfinished
+from kbjobs.store.source_deletion import list_unfinished
+from kbjobs.store.source_history import end_idle_source
 
 log = logging.getLogger("kbjobs.daemon")
 

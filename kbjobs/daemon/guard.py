@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from kbjobs.settings import Home
+from kbjobs.config.home import Home
 
 
 def mark_guarded(home: Home, is_guarded: bool) -> None:

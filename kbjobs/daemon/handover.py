@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import os
 
-from kbjobs.settings import Home
+from kbjobs.config.home import Home
 
 VARIABLE = "KBJOBS_START_LOCK"
 """Tells the newer program by which open file the start lock is kept."""

@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.daemon.guard import is_service, mark_guarded
 from kbjobs.daemon.processes import daemon_environment
 from kbjobs.errors import KbjobsError, UnavailableError
-from kbjobs.settings import Home, Settings
 from kbjobs.store.locks import is_held_by, is_locked, try_lock
 from kbjobs.store.snapshot import open_to_read
 

@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 from typing import NoReturn
 
-from kbjobs.settings import Home
+from kbjobs.config.home import Home
 from kbjobs.store.jobs import Job, Report
 from kbjobs.store.queue import Queue, StaleWorkerError
 

@@ -6,10 +6,10 @@ import contextlib
 import logging
 import os
 
+from kbjobs.config.home import Home
 from kbjobs.errors import KbjobsError
-from kbjobs.settings import Home
 from kbjobs.store.locks import try_lock
-from kbjobs.store.replacing import Replacement, list_unsettled
+from kbjobs.store.source_swap import Replacement, list_unsettled
 
 log = logging.getLogger("kbjobs.daemon")
 

@@ -20,25 +20,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from kbjobs.crashpoints import crash_point
-from kbjobs.credentials import names_in_environment
+from kbjobs.config.home import Home
+from kbjobs.config.secrets import names_in_environment
+from kbjobs.config.settings import Settings
 from kbjobs.daemon.deletions import finish_deletions
-from kbjobs.daemon.finishing import Finishing
+from kbjobs.daemon.finish_hooks import Finishing
 from kbjobs.daemon.guard import mark_guarded
 from kbjobs.daemon.handover import give_start_lock, keep_start_lock
 from kbjobs.daemon.processes import kill_processes_of_run, processes_of_run
 from kbjobs.daemon.programs import Program
 from kbjobs.daemon.replacements import settle_replacements
-from kbjobs.daemon.spawning import describe_end, start_worker
-from kbjobs.daemon.waking import WakePipe
+from kbjobs.daemon.wake_pipe import WakePipe
+from kbjobs.daemon.worker_process import describe_end, start_worker
 from kbjobs.errors import ConflictError
-from kbjobs.settings import Home, Settings
 from kbjobs.store.connection import is_disk_full
 from kbjobs.store.jobs import Job
 from kbjobs.store.locks import is_locked, try_lock
 from kbjobs.store.queue import Queue, StaleWorkerError
 from kbjobs.store.runs import REPLACED, STOPPED
 from kbjobs.store.state import STATE_VERSION
+from kbjobs.system.crashpoints import crash_point
 from kbjobs.version import VERSION, installed_version
 
 IDLE_SECONDS = 30.0  # between two looks when nothing runs and nobody nudged

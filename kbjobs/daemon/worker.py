@@ -22,14 +22,15 @@ from typing import Any, TypeVar
 
 from kbjobs.chains.progress import Past, Progress
 from kbjobs.chains.runner import ChainResult, Phase, run_chain
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context
-from kbjobs.crashpoints import crash_point
+from kbjobs.daemon.legacy_daemon import start_successor
 from kbjobs.daemon.processes import RUN_VARIABLE
 from kbjobs.daemon.programs import Program
 from kbjobs.daemon.progress_writer import DISK_FULL, LOST, ProgressWriter, stop_at_once
-from kbjobs.daemon.retiring import start_successor
-from kbjobs.daemon.reviving import DaemonGuard
-from kbjobs.daemon.waking import nudge
+from kbjobs.daemon.revival import DaemonGuard
+from kbjobs.daemon.wake_pipe import nudge
 from kbjobs.errors import (
     ExitCode,
     JobCancelled,
@@ -40,7 +41,6 @@ from kbjobs.errors import (
     UnavailableError,
 )
 from kbjobs.phases.registry import job_type
-from kbjobs.settings import Home, Settings
 from kbjobs.store import history
 from kbjobs.store.connection import NewerFormatError, explain, is_disk_full
 from kbjobs.store.jobs import Job
@@ -51,6 +51,7 @@ from kbjobs.store.runs import REPLACED, RunEnd
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.state import STATE_VERSION, OlderDaemonError
 from kbjobs.store.transitions import Event
+from kbjobs.system.crashpoints import crash_point
 
 STOPPED_SECONDS = 60.0  # for an older daemon to be stopped, which stops its workers
 LOCK_SECONDS = 1.0  # between two looks whether to stop waiting for the source

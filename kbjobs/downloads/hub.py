@@ -16,13 +16,14 @@ from difflib import get_close_matches
 from typing import Any
 from urllib.parse import quote, urljoin
 
-from kbjobs.credentials import find_secret
-from kbjobs.downloads.fetching import Wanted
-from kbjobs.embedding.catalogue import KNOWN_MODELS
+from kbjobs.config.home import Home
+from kbjobs.config.secrets import find_secret
+from kbjobs.config.settings import Settings
+from kbjobs.downloads.file_download import Wanted
+from kbjobs.embedding.model_catalogue import KNOWN_MODELS
 from kbjobs.errors import DownloadError, KbjobsError, MissingRequirementError, NotFoundError
-from kbjobs.net.patience import PATIENCE, Patience
+from kbjobs.net.backoff import PATIENCE, Patience
 from kbjobs.net.requesting import AwayError, RefusedError, get, is_same_origin, may_carry_token, read_all
-from kbjobs.settings import Home, Settings
 
 ENDPOINT = "https://huggingface.co"
 TOKEN = "HF_TOKEN"  # noqa: S105 — the name of the secret
@@ -88,7 +89,7 @@ class Hub:
         Raises:
             NotFoundError: the hub does not know it.
             MissingRequirementError: it is not open to who asks.
-            TransientError, DownloadError: as :func:`kbjobs.downloads.fetching.fetch_file`.
+            TransientError, DownloadError: as :func:`kbjobs.downloads.file_download.fetch_file`.
         """
         content, _ = self._ask(hub_id, revision, f"/api/models/{quote(hub_id)}/revision/{quote(revision, safe='')}")
         commit = content.get("sha") if isinstance(content, dict) else None

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from kbjobs.errors import UnavailableError
-from kbjobs.languages.packs import BPE, METADATA, MODEL, SENTENCEPIECE, WEIGHTS, DamagedPackError, Pair
+from kbjobs.languages.language_packs import BPE, METADATA, MODEL, SENTENCEPIECE, WEIGHTS, DamagedPackError, Pair
 from kbjobs.store.connection import is_disk_full
 
 MAX_FILES = 10_000

@@ -14,12 +14,13 @@ from difflib import get_close_matches
 from typing import Any
 from urllib.parse import urlsplit
 
-from kbjobs.downloads.fetching import Wanted, fetch_file
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
+from kbjobs.downloads.file_download import Wanted, fetch_file
 from kbjobs.errors import DownloadError, NotFoundError
-from kbjobs.languages.naming import ENGLISH, name_of
-from kbjobs.languages.packs import Pair, is_code
+from kbjobs.languages.language_names import ENGLISH, name_of
+from kbjobs.languages.language_packs import Pair, is_code
 from kbjobs.net.requesting import RefusedError
-from kbjobs.settings import Home, Settings
 
 MAX_BYTES = 8 * 1024 * 1024
 """Of an index; that of 2026 has 32 KB."""

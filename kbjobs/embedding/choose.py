@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kbjobs.embedding.base import Embedder
-from kbjobs.embedding.catalogue import find_known, find_model
+from kbjobs.embedding.embedder import Embedder
 from kbjobs.embedding.engines import RAY, check_engine, has_openvino, has_torch, suggest_engine
 from kbjobs.embedding.identity import model_key, weights_hash
 from kbjobs.embedding.memory import ShortOfMemoryError, is_short_of_memory, tells_of_memory
+from kbjobs.embedding.model_catalogue import find_known, find_model
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.embedding.parity import PARITY_TEXTS, agrees
 from kbjobs.embedding.prepared_model import (
@@ -41,7 +41,7 @@ def load_embedder(name: str, models_dir: Path, cache_dir: Path, engine: str = "a
     and never import torch, unless torch is the engine.
 
     Args:
-        name: as :func:`kbjobs.embedding.catalogue.find_model` takes it.
+        name: as :func:`kbjobs.embedding.model_catalogue.find_model` takes it.
         models_dir: where kbjobs keeps downloaded models.
         cache_dir: where converted models and measurements are kept; may be deleted at any time.
         engine: one of :data:`kbjobs.embedding.engines.ENGINES`; ``ray`` is what is best on this machine, since

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 
-from kbjobs.embedding.catalogue import KNOWN_MODELS, find_known, is_safe_name
+from kbjobs.embedding.model_catalogue import KNOWN_MODELS, find_known, is_safe_name
 from kbjobs.embedding.online_models import find_online
 from kbjobs.errors import NotFoundError, UsageError
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from kbjobs.embedding.base import GivenUpError
+from kbjobs.embedding.embedder import GivenUpError
 from kbjobs.embedding.online_models import OPENAI_KEY, SET_KEY, check_base_url, check_key
 from kbjobs.embedding.rate_limits import InterruptedTurn, RateLimits, Turn, read_wait
 from kbjobs.errors import KbjobsError, MissingRequirementError, TransientError

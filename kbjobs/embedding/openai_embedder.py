@@ -13,7 +13,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from kbjobs.embedding.base import EmbeddingError
+from kbjobs.embedding.embedder import EmbeddingError
 from kbjobs.embedding.online_models import OnlineModel
 from kbjobs.embedding.openai_client import (
     AT_ONCE,
@@ -39,7 +39,7 @@ REFUSED_IN_A_ROW = 25  # single texts refused, with none accepted, after which i
 
 
 class OpenAIEmbedder:
-    """An :class:`~kbjobs.embedding.base.Embedder` that asks the OpenAI API, or what ``OPENAI_BASE_URL`` names."""
+    """An :class:`~kbjobs.embedding.embedder.Embedder` that asks the OpenAI API, or what ``OPENAI_BASE_URL`` names."""
 
     engine = "openai"
     max_tokens = PASSAGE_TOKENS
@@ -99,7 +99,7 @@ class OpenAIEmbedder:
         return Cl100kTokens()
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """As :meth:`kbjobs.embedding.base.Embedder.embed`, by one request.
+        """As :meth:`kbjobs.embedding.embedder.Embedder.embed`, by one request.
 
         Raises:
             EmbeddingError: the API refuses a text, or gave it no usable vector.
@@ -119,16 +119,16 @@ class OpenAIEmbedder:
         return vectors
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
-        """As :meth:`kbjobs.embedding.base.Embedder.embed_query`; the model has no query prompt."""
+        """As :meth:`kbjobs.embedding.embedder.Embedder.embed_query`; the model has no query prompt."""
         row: NDArray[np.float32] = self.embed([self.tokenizer.cut(text, MAX_INPUT_TOKENS)])[0]
         return row
 
     def leaves_time(self) -> bool:
-        """As :meth:`kbjobs.embedding.base.Embedder.leaves_time`: while the API's limits are waited for."""
+        """As :meth:`kbjobs.embedding.embedder.Embedder.leaves_time`: while the API's limits are waited for."""
         return self._client.limits.is_throttled
 
     def interrupt(self) -> None:
-        """As :meth:`kbjobs.embedding.base.Embedder.interrupt`."""
+        """As :meth:`kbjobs.embedding.embedder.Embedder.interrupt`."""
         self._client.interrupt()
 
     def close(self) -> None:

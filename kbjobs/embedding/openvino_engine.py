@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kbjobs.embedding.base import LOCAL_COMMIT_TOKENS
 from kbjobs.embedding.cores import count_usable_cores
+from kbjobs.embedding.embedder import LOCAL_COMMIT_TOKENS
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.embedding.token_embedder import Batch, TokenEmbedder
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kbjobs.embedding.base import Embedder
+from kbjobs.embedding.embedder import Embedder
 
 MINIMUM_COSINE = 0.999
 """Below this an engine is not used (bf16 reaches 0.9999, int8 0.85 to 0.99)."""

@@ -27,7 +27,7 @@ from kbjobs.embedding.references import find_reference
 from kbjobs.embedding.sentence_transformers_engine import OFFLINE_ENVIRONMENT
 from kbjobs.embedding.token_embedder import TokenEmbedder
 from kbjobs.errors import KbjobsError
-from kbjobs.store.atomic_file import read_json, write_json
+from kbjobs.system.atomic_files import read_json, write_json
 from kbjobs.system.child_process import ChildError, ChildLost, ChildProcess, Limits, Program
 
 log = logging.getLogger(__name__)

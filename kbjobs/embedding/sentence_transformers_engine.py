@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kbjobs.embedding.base import LOCAL_COMMIT_TOKENS, UNLIMITED, EmbeddingError
 from kbjobs.embedding.cores import count_usable_cores
+from kbjobs.embedding.embedder import LOCAL_COMMIT_TOKENS, UNLIMITED, EmbeddingError
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.embedding.pooling import find_unusable, lengths_of
 from kbjobs.embedding.token_embedder import load_tokenizer
@@ -34,7 +34,7 @@ OFFLINE_ENVIRONMENT = {
 
 
 class SentenceTransformersEmbedder:
-    """An :class:`~kbjobs.embedding.base.Embedder` that is a SentenceTransformer."""
+    """An :class:`~kbjobs.embedding.embedder.Embedder` that is a SentenceTransformer."""
 
     engine = "sentence-transformers"
     commit_tokens = LOCAL_COMMIT_TOKENS
@@ -90,20 +90,20 @@ class SentenceTransformersEmbedder:
         return self._model[0].auto_model
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed passages; see :meth:`kbjobs.embedding.base.Embedder.embed`."""
+        """Embed passages; see :meth:`kbjobs.embedding.embedder.Embedder.embed`."""
         return self._encode(list(texts), self._folder.passage_prompt)
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
-        """Embed a search query; see :meth:`kbjobs.embedding.base.Embedder.embed_query`."""
+        """Embed a search query; see :meth:`kbjobs.embedding.embedder.Embedder.embed_query`."""
         row: NDArray[np.float32] = self._encode([text], self._folder.query_prompt)[0]
         return row
 
     def leaves_time(self) -> bool:
-        """As :meth:`kbjobs.embedding.base.Embedder.leaves_time`: writing a collection costs it little."""
+        """As :meth:`kbjobs.embedding.embedder.Embedder.leaves_time`: writing a collection costs it little."""
         return True
 
     def interrupt(self) -> None:
-        """As :meth:`kbjobs.embedding.base.Embedder.interrupt`; there are no other threads."""
+        """As :meth:`kbjobs.embedding.embedder.Embedder.interrupt`; there are no other threads."""
 
     def close(self) -> None:
         """Free the model."""

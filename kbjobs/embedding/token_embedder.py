@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from kbjobs.embedding.base import LOCAL_COMMIT_TOKENS, UNLIMITED, EmbeddingError
-from kbjobs.embedding.batches import plan_batches
+from kbjobs.embedding.embedder import LOCAL_COMMIT_TOKENS, UNLIMITED, EmbeddingError
 from kbjobs.embedding.measured import CHUNK_TOKENS
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.embedding.pooling import find_unusable, lengths_of, pool
+from kbjobs.embedding.text_batches import plan_batches
 
 if TYPE_CHECKING:
     import tokenizers
@@ -34,7 +34,7 @@ Ahead = tuple[Sequence[int], NDArray[np.int64]]
 
 
 class TokenEmbedder(ABC):
-    """An :class:`~kbjobs.embedding.base.Embedder` whose engine only has to run the transformer."""
+    """An :class:`~kbjobs.embedding.embedder.Embedder` whose engine only has to run the transformer."""
 
     batch_tokens = 2048
     """Padded tokens of one batch: 8 texts of 256."""
@@ -79,11 +79,11 @@ class TokenEmbedder(ABC):
         """Free the model."""
 
     def leaves_time(self) -> bool:
-        """As :meth:`kbjobs.embedding.base.Embedder.leaves_time`: writing a collection costs it little."""
+        """As :meth:`kbjobs.embedding.embedder.Embedder.leaves_time`: writing a collection costs it little."""
         return True
 
     def interrupt(self) -> None:  # noqa: B027 — an engine may have nothing to do
-        """As :meth:`kbjobs.embedding.base.Embedder.interrupt`; there are no other threads."""
+        """As :meth:`kbjobs.embedding.embedder.Embedder.interrupt`; there are no other threads."""
 
     @property
     def tokenizer(self) -> tokenizers.Tokenizer:
@@ -91,7 +91,7 @@ class TokenEmbedder(ABC):
         return load_tokenizer(self._folder)  # loaded for each caller: it takes some 15 MB while it lives
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed passages; see :meth:`kbjobs.embedding.base.Embedder.embed`."""
+        """Embed passages; see :meth:`kbjobs.embedding.embedder.Embedder.embed`."""
         prompt = self._folder.passage_prompt
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         for start in range(0, len(texts), _SORTED_TOGETHER):
@@ -100,7 +100,7 @@ class TokenEmbedder(ABC):
         return vectors
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
-        """Embed a search query; see :meth:`kbjobs.embedding.base.Embedder.embed_query`."""
+        """Embed a search query; see :meth:`kbjobs.embedding.embedder.Embedder.embed_query`."""
         vectors = np.empty((1, self.dimension), dtype=np.float32)
         self._embed_part([self._folder.query_prompt + text], vectors, 0)
         row: NDArray[np.float32] = vectors[0]

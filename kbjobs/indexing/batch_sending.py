@@ -14,14 +14,22 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kbjobs.context import Context
-from kbjobs.crashpoints import crash_point
 from kbjobs.embedding.batch_lines import write_request
 from kbjobs.embedding.openai_batches import MAX_BYTES, MAX_REQUESTS, BatchClient, NoBatchApiError, Sent
 from kbjobs.embedding.openai_client import RefusedRequestError
 from kbjobs.errors import TransientError
-from kbjobs.store.batches import OpenBatch, close_batch, list_batches, note_asking, note_batch, note_file, open_batch
+from kbjobs.store.api_batches import (
+    OpenBatch,
+    close_batch,
+    list_batches,
+    note_asking,
+    note_batch,
+    note_file,
+    open_batch,
+)
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import MissingText
+from kbjobs.system.crashpoints import crash_point
 
 TRIES = 5
 """How often a batch is tried to be made, after errors that may pass."""

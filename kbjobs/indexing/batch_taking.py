@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from kbjobs.context import Context
-from kbjobs.crashpoints import crash_point
 from kbjobs.embedding.batch_lines import Line, Outcome, read_line
 from kbjobs.embedding.online_models import OPENAI_KEY, SET_KEY
 from kbjobs.embedding.openai_batches import LINE_BYTES, BatchClient, Sent
@@ -17,10 +16,11 @@ from kbjobs.embedding.openai_embedder import REFUSED_IN_A_ROW
 from kbjobs.errors import KbjobsError, MissingRequirementError
 from kbjobs.indexing.batch_sending import BatchSender
 from kbjobs.indexing.batch_state import BatchState
-from kbjobs.indexing.bought import Bought
-from kbjobs.store.batches import OpenBatch, give_up_texts, take_vectors, texts_of
+from kbjobs.indexing.usage import Bought
+from kbjobs.store.api_batches import OpenBatch, give_up_texts, take_vectors, texts_of
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import IndexedModel
+from kbjobs.system.crashpoints import crash_point
 
 COMMIT = 500
 """Vectors that are committed together."""

@@ -7,14 +7,14 @@ from functools import partial
 from pathlib import Path
 
 from kbjobs.context import Context, PhaseResult
-from kbjobs.crashpoints import crash_point
-from kbjobs.store import clearing as store
+from kbjobs.formatting import agreeing, counted
+from kbjobs.store import vector_clearing as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.vacuum import free_space
+from kbjobs.system.crashpoints import crash_point
 from kbjobs.vectors.chroma_server import Waiting
+from kbjobs.vectors.collection_swap import WorkingCopy, disk_bytes
 from kbjobs.vectors.indexed import copies_where_published
-from kbjobs.vectors.publishing import WorkingCopy, disk_bytes
-from kbjobs.wording import agreeing, counted
 
 VECTORS = (0.5, 1.0)
 

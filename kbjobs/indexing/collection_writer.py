@@ -9,8 +9,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from kbjobs.crashpoints import crash_point
 from kbjobs.store.ledger_rows import Record
+from kbjobs.system.crashpoints import crash_point
 from kbjobs.vectors.chroma_server import ServerAwayError
 from kbjobs.vectors.collection import BATCH
 from kbjobs.vectors.indexed import Indexed

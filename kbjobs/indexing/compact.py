@@ -7,15 +7,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kbjobs.crashpoints import crash_point
 from kbjobs.store.frontier import Frontier
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.passages import compact_file
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.vacuum import vacuum
+from kbjobs.system.crashpoints import crash_point
+from kbjobs.vectors.collection_swap import WorkingCopy, disk_bytes
 from kbjobs.vectors.exact import MENDING
 from kbjobs.vectors.indexed import Collections
-from kbjobs.vectors.publishing import WorkingCopy, disk_bytes
 from kbjobs.vectors.sync import settle_and_publish
 
 MIN_CHURN = 0.1  # deleted records, as a share of those there are, for which a collection is built anew

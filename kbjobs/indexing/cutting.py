@@ -7,9 +7,9 @@ from pathlib import Path
 
 from kbjobs.content.document import CUTTING_VERSION
 from kbjobs.content.tokens import TokenCounter
+from kbjobs.formatting import agreeing, counted
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.profiles import OlderCut, Profile, find_older_cut, profile_of
-from kbjobs.wording import agreeing, counted
 
 
 @dataclass(frozen=True, slots=True)

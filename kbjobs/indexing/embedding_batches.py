@@ -9,9 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from kbjobs.context import Context
-from kbjobs.crashpoints import crash_point
-from kbjobs.embedding.base import Embedder, EmbeddingError, GivenUpError
+from kbjobs.embedding.embedder import Embedder, EmbeddingError, GivenUpError
 from kbjobs.store.ledger_rows import MissingText
+from kbjobs.system.crashpoints import crash_point
 
 if TYPE_CHECKING:
     from numpy import float32

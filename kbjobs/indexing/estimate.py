@@ -10,9 +10,9 @@ from kbjobs.content.tokens import TokenCounter
 from kbjobs.context import Context
 from kbjobs.indexing.cutting import IndexOptions, choose_profile
 from kbjobs.scanning.changes import Scope
-from kbjobs.scanning.enumerating import Scan
+from kbjobs.scanning.enumeration import Scan
 from kbjobs.scanning.scan import Cutting, scan_source
-from kbjobs.store.batches import texts_out
+from kbjobs.store.api_batches import texts_out
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import ChunkLike, DocumentLike, KnownDocument, StoredChunk
 

@@ -13,17 +13,17 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from kbjobs.config.prices import Price
 from kbjobs.context import Context, PhaseResult
-from kbjobs.crashpoints import crash_point
 from kbjobs.embedding.online_models import OnlineModel
 from kbjobs.errors import KbjobsError, MissingRequirementError
+from kbjobs.formatting import agreeing, counted
 from kbjobs.indexing.pinecone_progress import SyncProgress
-from kbjobs.prices import Price
-from kbjobs.store import publishing as store
+from kbjobs.store import publication as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import IndexedModel
+from kbjobs.system.crashpoints import crash_point
 from kbjobs.vectors.chroma_places import OWNER, owner_of
-from kbjobs.vectors.pinecone_asking import GivenUpError, UnknownIndexError
 from kbjobs.vectors.pinecone_diff import (
     MAX_DELETED,
     PineconeDiff,
@@ -43,7 +43,7 @@ from kbjobs.vectors.pinecone_records import (
     write_record,
     write_units,
 )
-from kbjobs.wording import agreeing, counted
+from kbjobs.vectors.pinecone_requests import GivenUpError, UnknownIndexError
 
 LIST, SEND, DELETE, VERIFY = (0.0, 0.1), (0.1, 0.9), (0.9, 0.95), (0.95, 1.0)
 MANY = 2000  # records from which on a listing is asked for in sixteen parts at once

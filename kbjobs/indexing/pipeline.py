@@ -12,23 +12,24 @@ from numpy.typing import NDArray
 from kbjobs.content.chunking import Chunker
 from kbjobs.content.tokens import counter_of
 from kbjobs.context import Context, PhaseResult
-from kbjobs.crashpoints import crash_point
-from kbjobs.embedding.base import Embedder
+from kbjobs.embedding.embedder import Embedder
+from kbjobs.formatting import counted
+from kbjobs.indexing.batch_jobs import Batches, Batching
 from kbjobs.indexing.batch_state import state_name
-from kbjobs.indexing.batches import Batches, Batching
-from kbjobs.indexing.bought import Bought
 from kbjobs.indexing.collection_writer import CollectionWriter
 from kbjobs.indexing.cutting import IndexOptions, choose_profile, describe_recut
 from kbjobs.indexing.embedding_batches import BatchEmbedding
 from kbjobs.indexing.spans import EMBED, SCAN, STORE
+from kbjobs.indexing.usage import Bought
 from kbjobs.scanning.changes import Scope
 from kbjobs.scanning.describing import Describing
 from kbjobs.scanning.scan import Cutting, scan_source
-from kbjobs.scanning.words import publish_words
-from kbjobs.store.batches import has_batches
+from kbjobs.scanning.word_index import publish_words
+from kbjobs.store.api_batches import has_batches
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import MissingText
 from kbjobs.store.profiles import adopt, profile_of
+from kbjobs.system.crashpoints import crash_point
 from kbjobs.vectors.chroma_server import Waiting
 from kbjobs.vectors.collection import CollectionError
 from kbjobs.vectors.indexed import Collections, Indexed
@@ -40,7 +41,6 @@ from kbjobs.vectors.sync import (
     note_verified,
     settle_and_publish,
 )
-from kbjobs.wording import counted
 
 
 def run_index(

@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 from kbjobs.errors import DownloadError, KbjobsError, MissingRequirementError, NotFoundError
 from kbjobs.net.addresses import PrivateAddressError, is_private, is_private_name
-from kbjobs.retry_after import read_retry_after
+from kbjobs.net.retry_after import read_retry_after
 from kbjobs.version import VERSION
 
 PIECE = 512 * 1024

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import unquote_to_bytes
 
-from kbjobs.content.files import FoundFile, find_files, name_roots, parts_of, quote_key
+from kbjobs.content.source_files import FoundFile, find_files, name_roots, parts_of, quote_key
 from kbjobs.errors import ConflictError, UnavailableError
 from kbjobs.store.sources import Source, SourceFolder
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from kbjobs.content.language import count_as_one
+from kbjobs.packs.backup_unpacking import BackupReader
 from kbjobs.packs.damage import DamagedPackError
 from kbjobs.packs.manifest import MANIFEST
-from kbjobs.packs.reading import Pack
-from kbjobs.packs.restoring import BackupReader
+from kbjobs.packs.pack_reading import Pack
 
 
 def describe_pack(pack: Pack) -> dict[str, Any]:

@@ -14,20 +14,20 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, unquote_to_bytes
 
-from kbjobs.content.files import name_roots, quote_key
-from kbjobs.crashpoints import crash_point
+from kbjobs.content.source_files import name_roots, quote_key
 from kbjobs.errors import ConflictError, UsageError
+from kbjobs.packs.backup_unpacking import restore_backup
 from kbjobs.packs.damage import DamagedPackError
-from kbjobs.packs.reading import Pack
+from kbjobs.packs.pack_reading import Pack
 from kbjobs.packs.records import DocumentRecord
-from kbjobs.packs.restoring import restore_backup
 from kbjobs.store.clocks import now_text
 from kbjobs.store.ledger import Ledger
-from kbjobs.store.merging import Merged, carry_facts, merge_ledger
-from kbjobs.store.removal import Removal
-from kbjobs.store.replacing import Replacement, link_files
+from kbjobs.store.ledger_merge import Merged, carry_facts, merge_ledger
+from kbjobs.store.pack_import import LedgerFiller, MissingDocument, open_new
+from kbjobs.store.source_deletion import Removal
+from kbjobs.store.source_swap import Replacement, link_files
 from kbjobs.store.sources import Source, SourceFolder
-from kbjobs.store.unpacking import LedgerFiller, MissingDocument, open_new
+from kbjobs.system.crashpoints import crash_point
 from kbjobs.vectors.indexed import Indexed
 from kbjobs.vectors.sync import settle_and_publish
 

@@ -13,10 +13,10 @@ from typing import IO, Protocol
 from urllib.parse import unquote, urlsplit
 
 from kbjobs.errors import NotFoundError, UnavailableError, UsageError
+from kbjobs.object_storage.bucket import Bucket, NoObjectError
+from kbjobs.object_storage.folder import FolderBucket
 from kbjobs.packs.damage import DamagedPackError
 from kbjobs.packs.manifest import MANIFEST, MAX_MANIFEST, MAX_PART
-from kbjobs.storage.bucket import Bucket, NoObjectError
-from kbjobs.storage.folder import FolderBucket
 
 MAX_MEMBERS = 100_000
 """Most members of a pack in one file."""

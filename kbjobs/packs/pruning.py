@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kbjobs.errors import ConflictError, UnavailableError
-from kbjobs.packs.catalogue import (
+from kbjobs.object_storage.bucket import Bucket
+from kbjobs.packs.manifest import MAX_MANIFEST, Manifest, name_version, read_manifest
+from kbjobs.packs.pack_catalogue import (
     CATALOGUE,
     Catalogue,
     PackEntry,
@@ -17,9 +19,7 @@ from kbjobs.packs.catalogue import (
     read_catalogue,
     version_name,
 )
-from kbjobs.packs.manifest import MAX_MANIFEST, Manifest, name_version, read_manifest
 from kbjobs.packs.uploading import MARKERS
-from kbjobs.storage.bucket import Bucket
 
 BATCH = 500
 """Objects that are deleted before it is looked again whether an upload has begun."""

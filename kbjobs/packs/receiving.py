@@ -9,25 +9,25 @@ from functools import partial
 from pathlib import Path
 
 from kbjobs.context import Context, PhaseResult
-from kbjobs.embedding.catalogue import find_model
 from kbjobs.embedding.identity import model_key, weights_hash
+from kbjobs.embedding.model_catalogue import find_model
 from kbjobs.embedding.online_models import find_online
 from kbjobs.errors import KbjobsError, UsageError
-from kbjobs.packs import former
-from kbjobs.packs.catalogue import CATALOGUE, find_version, version_name
-from kbjobs.packs.fetching import FETCH, fetch_pack
+from kbjobs.formatting import counted
+from kbjobs.object_storage.bucket import Bucket
+from kbjobs.object_storage.folder import FolderBucket
+from kbjobs.packs import legacy_import
 from kbjobs.packs.installing import Installed, Mode, install_pack
 from kbjobs.packs.manifest import manifest_name
+from kbjobs.packs.pack_catalogue import CATALOGUE, find_version, version_name
+from kbjobs.packs.pack_download import FETCH, fetch_pack
+from kbjobs.packs.pack_reading import Pack, open_pack
 from kbjobs.packs.places import StorePlace
-from kbjobs.packs.reading import Pack, open_pack
 from kbjobs.packs.targets import StoreTarget, write_pack
-from kbjobs.storage.bucket import Bucket
-from kbjobs.storage.folder import FolderBucket
 from kbjobs.store.ledger import Ledger
 from kbjobs.vectors.chroma_server import Waiting
 from kbjobs.vectors.indexed import Collections
 from kbjobs.vectors.sync import settle_and_publish
-from kbjobs.wording import counted
 
 BUILD = (0.5, 0.98)
 PUBLISH = (0.98, 1.0)
@@ -71,7 +71,9 @@ def receive(
 
 def _find_former(bucket: Bucket, source_id: str) -> str | None:
     """Where in a store the files of a folder of the system before kbjobs lie; None where there are none."""
-    return next((prefix for prefix in (f"{source_id}/", "") if bucket.find(prefix + former.MANIFEST) is not None), None)
+    return next(
+        (prefix for prefix in (f"{source_id}/", "") if bucket.find(prefix + legacy_import.MANIFEST) is not None), None
+    )
 
 
 def _receive_former(
@@ -89,12 +91,12 @@ def _receive_former(
         fetched = bucket.root / prefix
     else:
         fetched.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for number, name in enumerate(former.FILES):
-            context.progress(number, len(former.FILES), "files", f"fetching {name}", FETCH)
-            bucket.save(prefix + name, fetched / name, former.MAX_BYTES)
+        for number, name in enumerate(legacy_import.FILES):
+            context.progress(number, len(legacy_import.FILES), "files", f"fetching {name}", FETCH)
+            bucket.save(prefix + name, fetched / name, legacy_import.MAX_BYTES)
     find_key = partial(_find_key, context)
     store = FolderBucket(folder)
-    with former.FormerFolder(fetched, context.source.id, find_key, context.check) as builder:
+    with legacy_import.FormerFolder(fetched, context.source.id, find_key, context.check) as builder:
         written = write_pack(builder, StoreTarget(store))
     with Pack(StorePlace(store, manifest_name(context.source.id, written.version))) as pack:
         result = _install(context, pack, bucket.label, False, mode)

@@ -11,11 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from kbjobs.crashpoints import crash_point
+from kbjobs.object_storage.bucket import Bucket
+from kbjobs.object_storage.folder import writing
 from kbjobs.packs.manifest import MANIFEST, Manifest, manifest_name, name_version
 from kbjobs.packs.parts import SealedPart
-from kbjobs.storage.bucket import Bucket
-from kbjobs.storage.folder import writing
+from kbjobs.system.crashpoints import crash_point
 from kbjobs.system.files import sync_folder
 
 FILE_SUFFIX = ".kbpack"

@@ -15,16 +15,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from kbjobs.context import Context, PhaseResult
-from kbjobs.crashpoints import crash_point
 from kbjobs.errors import KbjobsError, UnavailableError
-from kbjobs.packs.building import PackBuilder
-from kbjobs.packs.catalogue import Version, describe_version, publish_version, version_name
+from kbjobs.formatting import agreeing, counted
+from kbjobs.object_storage.bucket import Bucket
+from kbjobs.object_storage.upload_targets import note_store
 from kbjobs.packs.manifest import Part
+from kbjobs.packs.pack_building import PackBuilder
+from kbjobs.packs.pack_catalogue import Version, describe_version, publish_version, version_name
 from kbjobs.packs.parts import SealedPart
-from kbjobs.storage.bucket import Bucket
-from kbjobs.storage.noted import note_store
 from kbjobs.store.ledger import Ledger
-from kbjobs.wording import agreeing, counted
+from kbjobs.system.crashpoints import crash_point
 
 AT_ONCE = 6
 """Parts on their way at the same time: of 20 MiB each they are what a kill sends again, and what is in memory."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from kbjobs.context import Context
-from kbjobs.crashpoints import crash_point
-from kbjobs.packs.catalogue import (
+from kbjobs.object_storage.bucket import Bucket
+from kbjobs.packs.pack_catalogue import (
     Catalogue,
     change_catalogue,
     change_without_conditions,
     list_manifests,
     read_catalogue,
 )
-from kbjobs.storage.bucket import Bucket
+from kbjobs.system.crashpoints import crash_point
 
 
 def withdraw(context: Context, bucket: Bucket) -> None:

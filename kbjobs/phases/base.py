@@ -8,8 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
-from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 
 

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.dimensions import DIMENSIONS, Dimension, list_dimensions
 from kbjobs.embedding.online_models import find_online
 from kbjobs.errors import KbjobsError, UsageError
+from kbjobs.formatting import counted
 from kbjobs.phases.base import JobType, Params, Plan
-from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
-from kbjobs.wording import counted
 
 if TYPE_CHECKING:
     from kbjobs.store.ledger import Ledger
@@ -61,7 +62,7 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: ClearVect
 
 def _local_dimension(home: Home, settings: Settings) -> int:
     """The dimension of the local model in the settings; a known model need not be on this machine."""
-    from kbjobs.embedding.catalogue import find_known, find_model
+    from kbjobs.embedding.model_catalogue import find_known, find_model
 
     name = settings.text("model")
     known = find_known(name)

@@ -10,15 +10,16 @@ from pathlib import Path
 
 from pydantic import Field
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.online_models import TEXT_EMBEDDING_3_SMALL
 from kbjobs.errors import ConflictError, UsageError
+from kbjobs.object_storage.store_address import missing_credentials, open_bucket, read_address
+from kbjobs.object_storage.upload_targets import noted_stores
 from kbjobs.phases.base import JobType, Params, Plan
-from kbjobs.settings import Home, Settings
-from kbjobs.storage.noted import noted_stores
-from kbjobs.storage.opening import missing_credentials, open_bucket, read_address
 from kbjobs.store.ledger import Ledger
-from kbjobs.store.removal import Removal
+from kbjobs.store.source_deletion import Removal
 from kbjobs.store.sources import SourceFolder, list_sources
 from kbjobs.vectors.pinecone_places import noted_target
 from kbjobs.vectors.pinecone_target import PINECONE_KEY, Target
@@ -88,7 +89,7 @@ def _check_confirmed(source: SourceFolder, params: DeleteSourceParams) -> None:
 
 def run(context: Context, params: DeleteSourceParams) -> PhaseResult:
     """Delete the source."""
-    from kbjobs.deleting.delete import delete_source
+    from kbjobs.sources.deletion import delete_source
 
     _check_confirmed(context.source, params)
     if params.cloud and context.source.ledger.is_file():  # once it is hidden that was done

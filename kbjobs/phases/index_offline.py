@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.dimensions import LOCAL_DIMENSIONS, LocalDimension, list_dimensions
 from kbjobs.embedding.engines import Engine
 from kbjobs.errors import KbjobsError, UsageError
+from kbjobs.formatting import counted, duration
 from kbjobs.phases.base import Earlier, JobType, Outlook, Params, Plan
 from kbjobs.phases.source_checks import (
     advise_index,
@@ -27,12 +30,10 @@ from kbjobs.phases.source_checks import (
     purges,
     tell_recut,
 )
-from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
-from kbjobs.wording import counted, duration
 
 if TYPE_CHECKING:
-    from kbjobs.embedding.base import Embedder
+    from kbjobs.embedding.embedder import Embedder
     from kbjobs.store.profiles import OlderCut
 
 
@@ -59,8 +60,8 @@ def fill(home: Home, settings: Settings, params: IndexOfflineParams) -> Plan:
 
     The engine is not filled in: it is no part of the vectors' key, and another setting makes no other job.
     """
-    from kbjobs.embedding.catalogue import check_model
     from kbjobs.embedding.engines import check_engine
+    from kbjobs.embedding.model_catalogue import check_model
 
     name = params.model
     if name is None:
@@ -102,8 +103,8 @@ def fill_address(settings: Settings, engine: str | None, given: str | None) -> s
 
 def _fill_absent(home: Home, settings: Settings, name: str, params: IndexOfflineParams) -> Plan | None:
     """The plan of a job that fetches its model; None where the model is here."""
-    from kbjobs.embedding.catalogue import check_model
     from kbjobs.embedding.downloadable import check_downloadable
+    from kbjobs.embedding.model_catalogue import check_model
 
     try:
         check_model(name, home.models)
@@ -163,13 +164,13 @@ def foresee(
 ) -> Outlook:
     """What would be embedded, judged by a sample, and how long that takes at the speed measured on this machine."""
     from kbjobs.content.tokens import HuggingFaceTokens
-    from kbjobs.embedding.catalogue import check_model
     from kbjobs.embedding.engines import RAY
     from kbjobs.embedding.identity import model_key, weights_hash
     from kbjobs.embedding.measured import measured_speed
+    from kbjobs.embedding.model_catalogue import check_model
     from kbjobs.embedding.token_embedder import load_tokenizer
     from kbjobs.indexing.cutting import IndexOptions
-    from kbjobs.indexing.outlook import foresee_index
+    from kbjobs.indexing.index_forecast import foresee_index
 
     assert params.model is not None  # noqa: S101 — filled in by plan()
     try:
@@ -221,7 +222,7 @@ def run(context: Context, params: IndexOfflineParams) -> PhaseResult:
 
 def fetch_model(context: Context, name: str) -> None:
     """Fetch the model if it is not here; the rest of the job is shown from its begin afterwards."""
-    from kbjobs.downloads.models import Span, ensure_model
+    from kbjobs.downloads.model_download import Span, ensure_model
 
     ensure_model(context, name, Span(0.0, 0.0))
 
@@ -230,7 +231,7 @@ def load_engine(context: Context, model: str, engine: str | None, ray_address: s
     """The model, loaded: here, or on a Ray cluster."""
     from kbjobs.embedding.choose import load_embedder
     from kbjobs.embedding.cluster.address import find_address
-    from kbjobs.embedding.cluster.embedder import open_cluster
+    from kbjobs.embedding.cluster.cluster_embedder import open_cluster
     from kbjobs.embedding.engines import RAY
 
     def tell(doing: str) -> None:

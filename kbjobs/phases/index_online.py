@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from kbjobs.config.home import Home
+from kbjobs.config.prices import BATCH_SHARE, Price, bought_price, format_dollars
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.online_models import OPENAI_KEY, TEXT_EMBEDDING_3_SMALL
+from kbjobs.formatting import counted
 from kbjobs.phases.base import Earlier, JobType, Outlook, Params, Plan
 from kbjobs.phases.source_checks import (
     advise_index,
@@ -24,10 +28,7 @@ from kbjobs.phases.source_checks import (
     purges,
     tell_recut,
 )
-from kbjobs.prices import BATCH_SHARE, Price, bought_price, format_dollars
-from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
-from kbjobs.wording import counted
 
 if TYPE_CHECKING:
     from kbjobs.indexing.cutting import IndexOptions
@@ -90,7 +91,7 @@ def foresee(
     """What would be bought, judged by a sample; --dry-run of the type itself counts it exactly."""
     from kbjobs.embedding.openai_embedder import PASSAGE_TOKENS
     from kbjobs.embedding.openai_tokens import Cl100kTokens
-    from kbjobs.indexing.outlook import foresee_index
+    from kbjobs.indexing.index_forecast import foresee_index
 
     options = replace(_options(params), force=params.force or purges(earlier, MODEL.dimension))
     found = foresee_index(home, settings, source, MODEL.key, Cl100kTokens(), PASSAGE_TOKENS, options)
@@ -115,7 +116,7 @@ def run(context: Context, params: IndexOnlineParams) -> PhaseResult:
         return _estimate(context, params)
     from kbjobs.embedding.openai_batches import BatchClient
     from kbjobs.embedding.openai_embedder import OpenAIEmbedder
-    from kbjobs.indexing.batches import Batching, look_again, was_waiting
+    from kbjobs.indexing.batch_jobs import Batching, look_again, was_waiting
     from kbjobs.indexing.cutting import tell_kept
 
     batching = Batching(lambda: BatchClient(MODEL, context.secret(OPENAI_KEY)), params.batch_api)

@@ -10,12 +10,13 @@ from typing import Any, Literal
 
 from pydantic import Field, create_model
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import ConflictError
+from kbjobs.object_storage.store_address import Address, open_bucket, read_address
 from kbjobs.phases.base import JobType, Params, Plan
 from kbjobs.phases.source_checks import check_store
-from kbjobs.settings import Home, Settings
-from kbjobs.storage.opening import Address, open_bucket, read_address
 from kbjobs.store.sources import SourceFolder
 
 

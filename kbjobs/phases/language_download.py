@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import Field, create_model
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.phases.base import JobType, Params, Plan
-from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 
 
@@ -49,7 +50,7 @@ LanguageDownloadParams = create_model(
 
 def fill(home: Home, settings: Settings, params: _Params) -> Plan:
     """Find the codes of the languages. Nothing is asked of the network."""
-    from kbjobs.languages.naming import check_direction, find_code
+    from kbjobs.languages.language_names import check_direction, find_code
 
     code = find_code(params.code)
     source = None if params.source is None else find_code(params.source)
@@ -64,7 +65,7 @@ def plan(home: Home, settings: Settings, source: SourceFolder | None, params: _P
 
 def run(context: Context, params: _Params) -> PhaseResult:
     """Fetch them."""
-    from kbjobs.downloads.language_packs import download_languages
+    from kbjobs.downloads.language_download import download_languages
 
     return download_languages(context, params.code, params.source, params.force)
 

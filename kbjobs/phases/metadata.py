@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.phases.base import Earlier, JobType, Outlook, Params, Plan
 from kbjobs.phases.source_checks import check_folders
-from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 
 
@@ -39,7 +40,7 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: MetadataP
 
 def foresee(home: Home, settings: Settings, source: SourceFolder, params: MetadataParams, earlier: Earlier) -> Outlook:
     """How many documents there are, and are to be read."""
-    from kbjobs.scanning.outlook import count_documents
+    from kbjobs.scanning.scan_forecast import count_documents
 
     total, changed = count_documents(source)
     steps = total if params.force else changed

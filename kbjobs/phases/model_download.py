@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.phases.base import JobType, Params, Plan
-from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 
 FETCHING = 0.9  # of the phase; the rest is preparing it
@@ -39,7 +40,7 @@ def plan(home: Home, settings: Settings, source: SourceFolder | None, params: Mo
 
 def run(context: Context, params: ModelDownloadParams) -> PhaseResult:
     """Fetch the model, and prepare it."""
-    from kbjobs.downloads.models import Span, download_model, result_of
+    from kbjobs.downloads.model_download import Span, download_model, result_of
     from kbjobs.embedding.choose import load_embedder
 
     folder, size = download_model(context, params.model, params.revision, params.force, Span(0.0, FETCHING))

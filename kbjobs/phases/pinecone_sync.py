@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from kbjobs.config.home import Home
+from kbjobs.config.prices import Price
+from kbjobs.config.secrets import find_secret
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
-from kbjobs.credentials import find_secret
 from kbjobs.embedding.online_models import TEXT_EMBEDDING_3_SMALL
 from kbjobs.errors import MissingRequirementError
 from kbjobs.phases.base import JobType, Params, Plan
-from kbjobs.prices import Price
-from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 from kbjobs.vectors.pinecone_target import PINECONE_KEY, read_target, refuse_missing_index
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.phases import pinecone_sync
 from kbjobs.phases.base import JobType, Params, Plan
-from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 from kbjobs.vectors.pinecone_target import PINECONE_KEY
 

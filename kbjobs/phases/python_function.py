@@ -1,6 +1,6 @@
 """A Python function as a phase: named so that a worker can import it, called with what it accepts.
 
-Not in the list of job types: :meth:`kbjobs.api.JobManager.submit` queues it where it is given a function.
+Not in the list of job types: :meth:`kbjobs.services.jobs.JobManager.submit` queues it where it is given a function.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from typing import Any
 
 from pydantic import Field
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import JobCancelled, MissingRequirementError, UsageError
 from kbjobs.phases.base import JobType, Params, Plan
-from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 
 PERCENT_STEPS = 1000  # the units in which a percentage is passed on

@@ -9,10 +9,11 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import ConflictError, UsageError
 from kbjobs.phases.base import Earlier, JobType, Outlook, Params, Plan
-from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 
 
@@ -51,7 +52,7 @@ DEFAULTS = {
 
 def plan(home: Home, settings: Settings, source: SourceFolder, params: ScrapeParams) -> Plan:
     """Check the addresses and the patterns; what is not given is what it was before."""
-    from kbjobs.scraping.addresses import check_patterns, normalise
+    from kbjobs.scraping.site_scope import check_patterns, normalise
 
     remembered = {name: value for name, value in source.read_scrape().items() if name in ScrapeParams.model_fields}
     if source.manifest.exists() and not remembered:

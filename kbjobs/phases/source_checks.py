@@ -6,14 +6,15 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.content.document import CUTTING_VERSION
 from kbjobs.errors import KbjobsError, NotFoundError, UnavailableError
+from kbjobs.formatting import counted
 from kbjobs.phases.base import Advice, Earlier
-from kbjobs.settings import Home, Settings
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.profiles import OlderCut, find_older_cut
 from kbjobs.store.sources import SourceFolder
-from kbjobs.wording import counted
 
 MIN_FREE_BYTES = 64 * 1024 * 1024
 

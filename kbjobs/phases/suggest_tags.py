@@ -10,12 +10,13 @@ from typing import Literal
 
 from pydantic import Field
 
+from kbjobs.config.home import Home
+from kbjobs.config.prices import Price, format_dollars
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.online_models import OPENAI_KEY
 from kbjobs.errors import MissingRequirementError
 from kbjobs.phases.base import Advice, Earlier, JobType, Outlook, Params, Plan
-from kbjobs.prices import Price, format_dollars
-from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 
 INDEXES = ("index_online", "index_offline")
@@ -69,8 +70,8 @@ def fill(home: Home, settings: Settings, params: SuggestTagsParams) -> Plan:
 
 
 def _find_model(home: Home, settings: Settings, params: SuggestTagsParams, may_be_missing: bool) -> str | None:
-    from kbjobs.embedding.catalogue import check_model
     from kbjobs.embedding.engines import check_engine
+    from kbjobs.embedding.model_catalogue import check_model
 
     try:
         model = check_model(params.model if params.model is not None else settings.text("model"), home.models)
@@ -121,7 +122,7 @@ def advise(
     """Say where there is nothing to judge by, or nothing new."""
     from kbjobs.phases.source_checks import has_metadata
     from kbjobs.store.ledger import Ledger
-    from kbjobs.tagging.state import current_state, is_current
+    from kbjobs.tagging.suggestion_state import current_state, is_current
     from kbjobs.tagging.vocabulary import load_vocabulary
 
     is_fed = any(name in earlier for name in ("metadata", *INDEXES))

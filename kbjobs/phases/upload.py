@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import MissingRequirementError, UsageError
+from kbjobs.object_storage.store_address import Address, missing_credentials, open_bucket, read_address
 from kbjobs.phases.base import JobType, Params, Plan
-from kbjobs.settings import Home, Settings
-from kbjobs.storage.opening import Address, missing_credentials, open_bucket, read_address
 from kbjobs.store.sources import SourceFolder
 
 

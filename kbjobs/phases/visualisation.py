@@ -11,11 +11,12 @@ from typing import Literal
 
 from pydantic import Field
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.dimensions import DIMENSIONS, Dimension, list_dimensions
 from kbjobs.errors import MissingRequirementError, UsageError
 from kbjobs.phases.base import Advice, JobType, Params, Plan
-from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder, check_source_id, list_source_ids
 
 INDEXES = ("index_online", "index_offline")
@@ -90,7 +91,7 @@ def list_worked_on(params: VisualisationParams) -> tuple[str, ...]:
 
 def run(context: Context, params: VisualisationParams) -> PhaseResult:
     """Draw it."""
-    from kbjobs.mapping.drawing import MapRequest, draw_map
+    from kbjobs.maps.drawing import MapRequest, draw_map
 
     own = () if context.folder is None else (context.folder.id,)
     sources = (*own, *list_worked_on(params))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from kbjobs.content.files import ARCHIVE_MAGIC
+from kbjobs.content.source_files import ARCHIVE_MAGIC
 from kbjobs.errors import NotFoundError, UsageError
 from kbjobs.store.sources import SourceFolder, is_source_id
 

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from kbjobs.config.home import Home
+from kbjobs.config.prices import Price, bought_price
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.engines import Engine
 from kbjobs.embedding.online_models import OPENAI_KEY, TEXT_EMBEDDING_3_SMALL
@@ -19,14 +22,12 @@ from kbjobs.phases import index_offline
 from kbjobs.phases.base import JobType, Params, Plan
 from kbjobs.phases.source_checks import check_disk, check_folders, check_store
 from kbjobs.phases.zim_files import CHECK_DOWNLOAD, check_zim, name_source, zims_of
-from kbjobs.prices import Price, bought_price
-from kbjobs.settings import Home, Settings
 from kbjobs.store.clocks import now_text
 from kbjobs.store.sources import Source, SourceFolder
 
 if TYPE_CHECKING:
     from kbjobs.content.zim import ZimHeader
-    from kbjobs.embedding.base import Embedder
+    from kbjobs.embedding.embedder import Embedder
 
 
 class ZimIndexParams(Params):
@@ -101,7 +102,7 @@ def run(context: Context, params: ZimIndexParams) -> PhaseResult:
     """Register the file where it is not a source yet, and index it."""
     from kbjobs.content.zim import ZimError, ZimFile
     from kbjobs.embedding.openai_batches import BatchClient
-    from kbjobs.indexing.batches import Batching
+    from kbjobs.indexing.batch_jobs import Batching
     from kbjobs.indexing.cutting import IndexOptions
     from kbjobs.indexing.pipeline import run_index
     from kbjobs.scanning.changes import MIN_TEXT_FACT

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import KbjobsError, UsageError
 from kbjobs.phases.base import JobType, Params, Plan
 from kbjobs.phases.zim_files import CHECK_DOWNLOAD, check_zim, zims_of
-from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 
 

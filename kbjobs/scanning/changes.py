@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from kbjobs.content.document import document_id
-from kbjobs.content.files import FoundFile, quote_key
-from kbjobs.content.reading import Addresses, check_web_url
+from kbjobs.content.document_reading import Addresses, check_web_url
+from kbjobs.content.source_files import FoundFile, quote_key
 from kbjobs.content.titles import read_title
 from kbjobs.context import Context
-from kbjobs.scanning.enumerating import Enumerated, Facts, Known, Scan, add_vanished
-from kbjobs.scanning.reading import Entry, Read, Reader, Task, Unread
+from kbjobs.scanning.enumeration import Enumerated, Facts, Known, Scan, add_vanished
+from kbjobs.scanning.file_reading import Entry, Read, Reader, Task, Unread
 from kbjobs.scanning.reading_pool import Outcomes, read_all
-from kbjobs.scanning.titles import SAMPLE, TitleRules, sample_titles
+from kbjobs.scanning.title_samples import SAMPLE, TitleRules, sample_titles
 
 if TYPE_CHECKING:
     from kbjobs.content.zim import ZimFailure, ZimFile, ZimHeader, ZimItem

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from kbjobs.content.language import count_as_one, parse_filter
 from kbjobs.context import Context, PhaseResult
-from kbjobs.crashpoints import crash_point
+from kbjobs.formatting import counted
 from kbjobs.scanning.changes import Changes, Comparison, Options, Scope
 from kbjobs.scanning.describing import described, metadata_state
-from kbjobs.scanning.enumerating import Scan, enumerate_source
+from kbjobs.scanning.enumeration import Scan, enumerate_source
+from kbjobs.scanning.finalization import settle
 from kbjobs.scanning.scan import name_pipeline, paid_profiles
-from kbjobs.scanning.settling import settle
-from kbjobs.scanning.words import publish_words
+from kbjobs.scanning.word_index import publish_words
 from kbjobs.store import metadata as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.metadata import KnownMetadata
-from kbjobs.wording import counted
+from kbjobs.system.crashpoints import crash_point
 
 READ, SETTLE = (0.0, 0.9), (0.9, 1.0)
 

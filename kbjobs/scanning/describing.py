@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from kbjobs.content.document import Document
+from kbjobs.content.document_metadata import METADATA_VERSION, Metadata
 from kbjobs.content.language import parse_filter
-from kbjobs.content.metadata import METADATA_VERSION, Metadata
 from kbjobs.context import Context
-from kbjobs.crashpoints import crash_point
-from kbjobs.scanning.enumerating import Enumerated
-from kbjobs.scanning.reading import Read
-from kbjobs.scanning.settling import settle
+from kbjobs.scanning.enumeration import Enumerated
+from kbjobs.scanning.file_reading import Read
+from kbjobs.scanning.finalization import settle
 from kbjobs.store import metadata as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.metadata import KnownMetadata
 from kbjobs.store.sources import Source
+from kbjobs.system.crashpoints import crash_point
 
 
 def metadata_state(pipeline: str) -> str:

@@ -9,7 +9,7 @@ from queue import SimpleQueue
 
 from kbjobs.embedding.cores import count_usable_cores
 from kbjobs.errors import KbjobsError
-from kbjobs.scanning.reading import Read, Reader, Task, Unread
+from kbjobs.scanning.file_reading import Read, Reader, Task, Unread
 from kbjobs.system.child_process import LOOK, ChildError, ChildLost, ChildProcess, Limits, Program
 from kbjobs.system.child_service import limit_time
 

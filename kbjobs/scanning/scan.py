@@ -11,15 +11,15 @@ from typing import Protocol
 from kbjobs.content.chunking import Chunker
 from kbjobs.content.document import EXTRACTION_VERSION, READING_VERSION, Document
 from kbjobs.context import Context
-from kbjobs.crashpoints import crash_point
 from kbjobs.embedding.online_models import find_online
 from kbjobs.scanning.changes import Changes, Comparison, Options, Scope
 from kbjobs.scanning.describing import Describing
-from kbjobs.scanning.enumerating import Facts, Scan, enumerate_source
-from kbjobs.scanning.reading import Read
+from kbjobs.scanning.enumeration import Facts, Scan, enumerate_source
+from kbjobs.scanning.file_reading import Read
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import ChunkLike, DocumentLike, KnownDocument, StoredChunk
 from kbjobs.store.sources import Source
+from kbjobs.system.crashpoints import crash_point
 
 
 class DocumentStore(Facts, Protocol):

@@ -14,19 +14,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kbjobs.context import Context
-from kbjobs.crashpoints import crash_point
 from kbjobs.errors import KbjobsError
-from kbjobs.scraping.addresses import Scope
+from kbjobs.formatting import duration
+from kbjobs.scraping.crawl_forecast import Outlook
 from kbjobs.scraping.failures import FetchError
-from kbjobs.scraping.fetching import Fetcher
+from kbjobs.scraping.job_wait import LOOK
 from kbjobs.scraping.links import MOST_LINKS, PageLinks
-from kbjobs.scraping.mediawiki.api import WikiApi
-from kbjobs.scraping.outlook import Outlook
-from kbjobs.scraping.saving import name_file, save
+from kbjobs.scraping.mediawiki.wiki_api import WikiApi
+from kbjobs.scraping.page_fetch import Fetcher
+from kbjobs.scraping.page_saving import name_file, save
+from kbjobs.scraping.site_scope import Scope
 from kbjobs.scraping.visit import FORBIDDEN, LEFT_OUT, Arrived, Fetch, Visitor
-from kbjobs.scraping.waiting import LOOK
 from kbjobs.store.frontier import FAILED, GONE, QUEUED, SAME, SAVED, SKIPPED, Address, Fetched, Frontier
-from kbjobs.wording import duration
+from kbjobs.system.crashpoints import crash_point
 
 MOST_TRIES = 5
 """How often an address is tried that cannot be had for the moment."""

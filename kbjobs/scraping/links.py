@@ -9,7 +9,7 @@ from urllib.parse import urljoin
 from selectolax.lexbor import LexborHTMLParser
 
 from kbjobs.content.nesting import TooDeeplyNested, prepare_page
-from kbjobs.scraping.addresses import normalise, site_of
+from kbjobs.scraping.site_scope import normalise, site_of
 
 MOST_LINKS = 2_000
 """Most links of one page that are followed."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from kbjobs.content.reading import DOCUMENT_SECONDS, most_seconds
+from kbjobs.content.document_reading import DOCUMENT_SECONDS, most_seconds
 from kbjobs.system.child_process import ChildError, ChildLost, ChildProcess, Limits, Program
 
 SERVICE = "kbjobs.scraping.parsing_service:ParsingService"

@@ -10,10 +10,10 @@ from pathlib import Path
 from kbjobs.content.encoding import NotText, decode_page
 from kbjobs.content.html import extract_html
 from kbjobs.scraping.links import PageLinks, read_links, read_robots_tag, read_style_links
-from kbjobs.scraping.mediawiki.discovery import find_apis
+from kbjobs.scraping.mediawiki.wiki_discovery import find_apis
+from kbjobs.scraping.page_saving import HTML_TYPES, relink, write_page
 from kbjobs.scraping.reply import Reply
 from kbjobs.scraping.robots import Robots
-from kbjobs.scraping.saving import HTML_TYPES, relink, write_page
 from kbjobs.scraping.sitemaps import Sitemap, read_sitemap
 
 NO_LINKS = PageLinks()
@@ -52,7 +52,7 @@ class ParsingService:
         return _read_main_text(page) == _read_main_text(other)
 
     def apis(self, reply: Reply) -> list[str]:
-        """As :func:`kbjobs.scraping.mediawiki.discovery.find_apis`."""
+        """As :func:`kbjobs.scraping.mediawiki.wiki_discovery.find_apis`."""
         return find_apis(reply)
 
     def sitemap(self, body: bytes) -> Sitemap:
@@ -68,7 +68,7 @@ class ParsingService:
         self._files = files
 
     def relink(self, text: str, file: str) -> str:
-        """As :func:`kbjobs.scraping.saving.relink`."""
+        """As :func:`kbjobs.scraping.page_saving.relink`."""
         return relink(text, file, self._files)
 
 

@@ -10,26 +10,26 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from kbjobs.context import Context, PhaseResult
-from kbjobs.crashpoints import crash_point
 from kbjobs.errors import KbjobsError
-from kbjobs.scraping.addresses import Scope, normalise, site_of
+from kbjobs.formatting import counted, duration
+from kbjobs.scraping.address_guard import Guard, find_private_hosts
 from kbjobs.scraping.crawl import Crawl, CrawlOptions
 from kbjobs.scraping.failures import FetchError
-from kbjobs.scraping.fetching import Fetcher
-from kbjobs.scraping.guard import Guard, find_private_hosts
-from kbjobs.scraping.mediawiki.api import WikiApi
-from kbjobs.scraping.mediawiki.finding import Wiki, count_pages
-from kbjobs.scraping.mediawiki.scraping import crawl_wiki, find_wiki
-from kbjobs.scraping.pacing import Pace
+from kbjobs.scraping.job_wait import watched
+from kbjobs.scraping.mediawiki.wiki_api import WikiApi
+from kbjobs.scraping.mediawiki.wiki_info import Wiki, count_pages
+from kbjobs.scraping.mediawiki.wiki_scrape import crawl_wiki, find_wiki
+from kbjobs.scraping.page_fetch import Fetcher
+from kbjobs.scraping.page_saving import save
 from kbjobs.scraping.parsing import ParseError, Parser
 from kbjobs.scraping.robots import Robots
-from kbjobs.scraping.saving import save
 from kbjobs.scraping.site_files import fetch_robots, find_urls
-from kbjobs.scraping.waiting import watched
+from kbjobs.scraping.site_scope import Scope, normalise, site_of
+from kbjobs.scraping.throttle import Pace
 from kbjobs.store.clocks import now_text
 from kbjobs.store.frontier import FAILED, SAME, SAVED, SKIPPED, Frontier
 from kbjobs.store.sources import MAX_REMOVED, Source
-from kbjobs.wording import counted, duration
+from kbjobs.system.crashpoints import crash_point
 
 MOST_SITEMAP_URLS = 500_000
 SHOWN_LEFT_OUT = 200

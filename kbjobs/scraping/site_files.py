@@ -6,7 +6,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from kbjobs.scraping.failures import FetchError
-from kbjobs.scraping.fetching import Fetcher
+from kbjobs.scraping.page_fetch import Fetcher
 from kbjobs.scraping.parsing import ParseError
 from kbjobs.scraping.robots import MOST_BYTES as MOST_BYTES_OF_ROBOTS
 from kbjobs.scraping.robots import MOST_RULES, Robots, count_rules, decode_robots

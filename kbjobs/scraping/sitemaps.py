@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
-from kbjobs.scraping.unpacking import unpack
+from kbjobs.scraping.decompression import unpack
 from kbjobs.scraping.web_urls import is_web_url
 
 MOST_BYTES = 50 * 1024 * 1024

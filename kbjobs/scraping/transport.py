@@ -7,7 +7,7 @@ import ssl
 import httpcore
 import httpx
 
-from kbjobs.scraping.guard import Guard
+from kbjobs.scraping.address_guard import Guard
 
 CONNECTIONS = 64
 """Open at the same time, over all hosts."""

@@ -9,18 +9,18 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 from kbjobs.context import Context
-from kbjobs.scraping.addresses import Scope, normalise, site_of
 from kbjobs.scraping.failures import FetchError
-from kbjobs.scraping.fetching import Fetcher
-from kbjobs.scraping.mediawiki.api import WikiApi
-from kbjobs.scraping.mediawiki.reading import read_page
+from kbjobs.scraping.job_wait import watched
+from kbjobs.scraping.mediawiki.wiki_api import WikiApi
+from kbjobs.scraping.mediawiki.wiki_reading import read_page
+from kbjobs.scraping.page_fetch import Fetcher
+from kbjobs.scraping.page_saving import PAGE_TYPES, SUFFIXES
 from kbjobs.scraping.parsing import ParseError
 from kbjobs.scraping.parsing_service import ParsedPage
 from kbjobs.scraping.reply import Reply
 from kbjobs.scraping.robots import Robots
-from kbjobs.scraping.saving import PAGE_TYPES, SUFFIXES
 from kbjobs.scraping.site_files import fetch_robots
-from kbjobs.scraping.waiting import watched
+from kbjobs.scraping.site_scope import Scope, normalise, site_of
 from kbjobs.scraping.web_urls import host_of
 from kbjobs.store.frontier import Address
 

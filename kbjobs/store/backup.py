@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import IO, Any, Literal
 from urllib.parse import quote
 
+from kbjobs.config.home import Home
 from kbjobs.errors import KbjobsError, NotFoundError, UnavailableError, UsageError
-from kbjobs.settings import Home
 from kbjobs.store.clocks import now_text
 from kbjobs.store.connection import explain, is_disk_full
 from kbjobs.store.ledger import LEDGER_VERSION

@@ -17,10 +17,10 @@ from kbjobs.store import checkpoints, clocks
 from kbjobs.store.checkpoints import Checkpoint
 from kbjobs.store.claims import Claims
 from kbjobs.store.connection import explain, transaction
-from kbjobs.store.ending import refuse_beside_end
 from kbjobs.store.jobs import JOB_COLUMNS, Job, LimitChanges, NewJob, job_from_row, job_key, outcome_of
 from kbjobs.store.phase_state import PhaseState, dump_phases, fingerprint, reopened
 from kbjobs.store.runs import Runs, StaleWorkerError
+from kbjobs.store.source_history import refuse_beside_end
 from kbjobs.store.state import open_state, set_durability
 from kbjobs.store.transitions import Event, InvalidTransition, Status, after, before
 

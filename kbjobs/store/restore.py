@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from kbjobs.config.home import Home
 from kbjobs.errors import ConflictError, NotFoundError, UnavailableError
-from kbjobs.settings import Home
 from kbjobs.store.backup import FORMAT, HEAD_NAME, INDEX_NAME, MAX_INDEX_BYTES, find_damage, is_allowed, open_tar
 from kbjobs.store.connection import is_disk_full
 from kbjobs.store.ledger import LEDGER_VERSION

@@ -11,9 +11,9 @@ from typing import Any
 from kbjobs.errors import ExitCode, NotFoundError
 from kbjobs.store import checkpoints, clocks
 from kbjobs.store.connection import transaction
-from kbjobs.store.ending import end_source_in_run
 from kbjobs.store.jobs import JOB_COLUMNS, Job, Report, job_from_row, plain
 from kbjobs.store.phase_state import PhaseState, dump_phases, fingerprint, open_phases, reopened
+from kbjobs.store.source_history import end_source_in_run
 from kbjobs.store.transitions import Event, Status, after
 
 PAUSED = "paused; what was done is kept"  # the message of a job that stopped for a pause

@@ -6,8 +6,8 @@ import os
 import sqlite3
 from pathlib import Path
 
+from kbjobs.config.home import Home
 from kbjobs.errors import UnavailableError
-from kbjobs.settings import Home
 from kbjobs.store.connection import connect
 
 STATE_VERSION = 5

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kbjobs.store.tagging import TaggedDocument
-from kbjobs.tagging.names import clean_tag, fold_tag
+from kbjobs.store.tag_rows import TaggedDocument
+from kbjobs.tagging.tag_names import clean_tag, fold_tag
 from kbjobs.tagging.vocabulary import Vocabulary
 
 MAX_NOVEL = 5

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from kbjobs.content.terms import key_terms
 from kbjobs.context import Context
-from kbjobs.embedding.base import Embedder, EmbeddingError
-from kbjobs.store import tagging as store
+from kbjobs.embedding.embedder import Embedder, EmbeddingError
+from kbjobs.store import tag_rows as store
 from kbjobs.store.ledger import Ledger
-from kbjobs.store.tagging import TaggedDocument
+from kbjobs.store.tag_rows import TaggedDocument
 from kbjobs.tagging.sampling import folder_of
 from kbjobs.tagging.suggestion import EVIDENCE, make_tag
 from kbjobs.tagging.vectors import document_vectors

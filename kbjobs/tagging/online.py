@@ -10,20 +10,20 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from kbjobs.config.prices import Price
 from kbjobs.context import Context
-from kbjobs.crashpoints import crash_point
 from kbjobs.embedding.online_models import OPENAI_KEY
 from kbjobs.embedding.openai_client import BadAnswerError, OpenAIClient, RefusedRequestError
 from kbjobs.errors import JobCancelled, MissingRequirementError, TransientError
-from kbjobs.prices import Price
+from kbjobs.formatting import counted
 from kbjobs.store.ledger import Ledger
-from kbjobs.store.tagging import TaggedDocument
+from kbjobs.store.tag_rows import TaggedDocument
+from kbjobs.system.crashpoints import crash_point
 from kbjobs.tagging.answers import FoundTag, UnusableAnswerError, check_answer
 from kbjobs.tagging.limits import ANSWER_TOKENS, SAMPLE, TRIES
 from kbjobs.tagging.prompt import Prompt, make_prompt
 from kbjobs.tagging.sampling import find_topics, take_sample
 from kbjobs.tagging.vocabulary import Vocabulary
-from kbjobs.wording import counted
 
 PRICE = "tags_price"
 MAX_CLUSTERED = 5_000  # documents whose topics are told apart; the ids are hashes, so they are a random sample

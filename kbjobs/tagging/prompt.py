@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from kbjobs.embedding.openai_tokens import Cl100kTokens
-from kbjobs.store import tagging as store
+from kbjobs.store import tag_rows as store
 from kbjobs.store.ledger import Ledger
-from kbjobs.store.tagging import TaggedDocument
+from kbjobs.store.tag_rows import TaggedDocument
 from kbjobs.tagging.answers import MAX_NOVEL, answer_schema
 from kbjobs.tagging.limits import ANSWER_TOKENS, DOCUMENT_TOKENS
-from kbjobs.tagging.names import MAX_CHARACTERS
+from kbjobs.tagging.tag_names import MAX_CHARACTERS
 from kbjobs.tagging.vocabulary import Vocabulary
 
 PATH_CHARACTERS = 100

@@ -9,7 +9,7 @@ from typing import Any
 
 from kbjobs.errors import NotFoundError, UsageError
 from kbjobs.store.sources import Source
-from kbjobs.tagging.names import fold_tag
+from kbjobs.tagging.tag_names import fold_tag
 
 
 @dataclass(frozen=True, slots=True)

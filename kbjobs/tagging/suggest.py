@@ -6,18 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kbjobs.config.prices import Price, format_dollars
 from kbjobs.context import Context, PhaseResult
-from kbjobs.crashpoints import crash_point
 from kbjobs.errors import KbjobsError, MissingRequirementError
-from kbjobs.prices import Price, format_dollars
-from kbjobs.store import tagging as store
+from kbjobs.formatting import counted
+from kbjobs.store import tag_rows as store
 from kbjobs.store.ledger import Ledger
-from kbjobs.store.tagging import TaggedDocument
-from kbjobs.tagging.names import fold_tag
-from kbjobs.tagging.state import current_state, is_current
+from kbjobs.store.tag_rows import TaggedDocument
+from kbjobs.system.crashpoints import crash_point
 from kbjobs.tagging.suggestion import EVIDENCE, make_tag
+from kbjobs.tagging.suggestion_state import current_state, is_current
+from kbjobs.tagging.tag_names import fold_tag
 from kbjobs.tagging.vocabulary import BUILT_IN, Vocabulary, load_vocabulary
-from kbjobs.wording import counted
 
 
 @dataclass(frozen=True, slots=True)

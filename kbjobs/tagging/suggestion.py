@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kbjobs.store.tagging import TaggedDocument
+from kbjobs.store.tag_rows import TaggedDocument
 
 EVIDENCE = 3
 """Documents named for a tag, at most."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kbjobs.context import Context
-from kbjobs.store import tagging as store
+from kbjobs.store import tag_rows as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import IndexedModel
 

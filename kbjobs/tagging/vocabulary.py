@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.errors import NotFoundError, UsageError
-from kbjobs.settings import Home, Settings
-from kbjobs.tagging.names import clean_tag, fold_tag
 from kbjobs.tagging.preparedness import CATEGORIES, CATEGORIES_VERSION, OTHER_FIELDS, Category
+from kbjobs.tagging.tag_names import clean_tag, fold_tag
 
 SETTING = "tags_vocabulary"
 MAX_BYTES = 256 * 1024

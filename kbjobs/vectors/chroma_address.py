@@ -6,9 +6,10 @@ import ipaddress
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
-from kbjobs.credentials import find_secret
+from kbjobs.config.home import Home
+from kbjobs.config.secrets import find_secret
+from kbjobs.config.settings import Settings
 from kbjobs.errors import UsageError
-from kbjobs.settings import Home, Settings
 
 CHROMA_TOKEN = "CHROMA_TOKEN"  # noqa: S105 — the name of a secret
 BEARER = "authorization"  # the header whose value is written "Bearer TOKEN"

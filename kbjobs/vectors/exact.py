@@ -12,11 +12,11 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from kbjobs.content.words import fold_text
-from kbjobs.crashpoints import crash_point
-from kbjobs.store import publishing as store
+from kbjobs.content.search_words import fold_text
+from kbjobs.store import publication as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.passages import PassageFile, PassageWriter
+from kbjobs.system.crashpoints import crash_point
 from kbjobs.vectors.matrix import open_matrix, seal_matrix, write_matrix
 from kbjobs.vectors.wanted import WITHOUT_MATRIX, Wanted, read_wanted
 

@@ -7,19 +7,20 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.errors import MissingRequirementError
-from kbjobs.settings import Home, Settings
-from kbjobs.store import publishing as store
+from kbjobs.store import publication as store
 from kbjobs.store.ledger import Ledger
-from kbjobs.store.reading import open_ledger
+from kbjobs.store.ledger_copy import open_ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.vectors.chroma_address import address_of, read_address
 from kbjobs.vectors.chroma_places import place_of
 from kbjobs.vectors.chroma_process import ChromaProcess
 from kbjobs.vectors.chroma_server import ChromaServer, ForeignCollectionError, ServerAwayError, Waiting
 from kbjobs.vectors.collection import Collection, CollectionError, OpenDirectory, open_directory
+from kbjobs.vectors.collection_swap import WorkingCopy
 from kbjobs.vectors.hnsw_files import DATABASE
-from kbjobs.vectors.publishing import WorkingCopy
 from kbjobs.vectors.server_copies import ServerCopies
 from kbjobs.vectors.wanted import Wanted, read_wanted
 

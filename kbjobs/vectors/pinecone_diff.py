@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from kbjobs.store import publishing as store
+from kbjobs.store import publication as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.vectors.pinecone_records import name_record, passage_of
 

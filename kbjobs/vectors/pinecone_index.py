@@ -14,19 +14,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kbjobs.crashpoints import crash_point
 from kbjobs.errors import UnavailableError, UsageError
-from kbjobs.store.atomic_file import read_json, write_json
-from kbjobs.vectors.pinecone_asking import (
+from kbjobs.system.atomic_files import read_json, write_json
+from kbjobs.system.crashpoints import crash_point
+from kbjobs.vectors.pinecone_records import PineconeRecord, write_units
+from kbjobs.vectors.pinecone_requests import (
     Asking,
     PineconeAwayError,
     RefusedRequestError,
     TooLargeError,
     UnknownIndexError,
 )
-from kbjobs.vectors.pinecone_pace import Pace
-from kbjobs.vectors.pinecone_records import PineconeRecord, write_units
 from kbjobs.vectors.pinecone_target import METRIC, Target, check_host, check_pinecone_key, controller_url
+from kbjobs.vectors.pinecone_throttle import Pace
 
 TIMEOUT = 60.0  # seconds for one answer
 AT_ONCE = 16

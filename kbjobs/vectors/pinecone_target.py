@@ -12,9 +12,9 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from kbjobs.config.settings import Settings
 from kbjobs.errors import KbjobsError, MissingRequirementError, NotFoundError, UsageError
 from kbjobs.net.requesting import AwayError, RefusedError, get
-from kbjobs.settings import Settings
 
 PINECONE_KEY = "PINECONE_API_KEY"
 """The secret with which Pinecone is asked."""

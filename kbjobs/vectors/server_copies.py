@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kbjobs.crashpoints import crash_point
 from kbjobs.store.ledger import Ledger
+from kbjobs.system.crashpoints import crash_point
 from kbjobs.vectors.chroma_places import forget_place, name_collection, note_place, owner_of
 from kbjobs.vectors.chroma_server import ChromaServer
 from kbjobs.vectors.collection import Collection
+from kbjobs.vectors.collection_swap import WorkingCopy
 from kbjobs.vectors.exact import PASSAGES
-from kbjobs.vectors.publishing import WorkingCopy
 
 MAX_IN_PLACE = 0.1
 """Changed records, as a share of those there are, up to which a collection on a server is changed where it is."""

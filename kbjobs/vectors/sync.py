@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from kbjobs.store import publishing as store
+from kbjobs.store import publication as store
 from kbjobs.store.ledger_rows import Record
 from kbjobs.vectors.chroma_places import forget_place
 from kbjobs.vectors.collection import NEAR, PAGE, Collection, CollectionError
+from kbjobs.vectors.collection_swap import WorkingCopy, check_room
 from kbjobs.vectors.exact import MATRIX, PASSAGES, read_state, write_exact
 from kbjobs.vectors.indexed import Indexed
-from kbjobs.vectors.publishing import WorkingCopy, check_room
 from kbjobs.vectors.server_copies import MAX_IN_PLACE
 from kbjobs.vectors.wanted import Wanted
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from kbjobs.store import publishing as store
+from kbjobs.store import publication as store
 from kbjobs.store.connection import check_integrity
 from kbjobs.store.ledger_rows import Record
 from kbjobs.vectors.chroma_server import UnknownCollectionError

@@ -16,7 +16,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from kbjobs.settings import Home
+from kbjobs.config.home import Home
 from kbjobs.web.endpoint import Endpoint
 from kbjobs.web.endpoints import builder, chains, jobs, sources
 from kbjobs.web.events import Hub

@@ -14,9 +14,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from kbjobs.api import JobManager
+from kbjobs.config.home import Home
 from kbjobs.errors import KbjobsError
-from kbjobs.settings import Home
+from kbjobs.services.jobs import JobManager
 from kbjobs.web.problems import problem_of, refuse
 
 

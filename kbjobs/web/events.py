@@ -11,9 +11,9 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
-from kbjobs.api import JobManager
+from kbjobs.config.home import Home
 from kbjobs.errors import KbjobsError
-from kbjobs.settings import Home
+from kbjobs.services.jobs import JobManager
 from kbjobs.store.jobs import Job
 from kbjobs.store.transitions import Status
 

@@ -15,16 +15,16 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from kbjobs import composing, sources
-from kbjobs.api import JobManager
+from kbjobs.config.home import Home
 from kbjobs.errors import KbjobsError, UsageError
+from kbjobs.formatting import duration, tell_languages
 from kbjobs.phases.registry import job_types
-from kbjobs.settings import Home
+from kbjobs.services import chain_files, sources
+from kbjobs.services.jobs import JobManager
 from kbjobs.store.jobs import Job
 from kbjobs.store.sources import is_source_id
 from kbjobs.store.transitions import Status
 from kbjobs.web.problems import STATUSES
-from kbjobs.wording import duration, tell_languages
 
 SHOWN = 100  # jobs of one list; of more it is said how many
 FILTERS = ("type", "source", "status", "text", "days")
@@ -115,7 +115,7 @@ def history(request: Request, manager: JobManager) -> dict[str, Any]:
         "is_filtered": any(given[name] for name in FILTERS if name != "days"),
         "statuses": [str(one) for one in Status],
         "types": sorted(
-            {*(one.name for one in job_types()), *(one["name"] for one in composing.list_chains(manager.home))}
+            {*(one.name for one in job_types()), *(one["name"] for one in chain_files.list_chains(manager.home))}
         ),
         "source_ids": sources.list_ids(manager.home),
         "query": urlencode({name: value for name, value in given.items() if value}),
@@ -129,7 +129,7 @@ def builder(request: Request, manager: JobManager) -> dict[str, Any]:
         by_category.setdefault(one.category, []).append(one)
     return {
         "categories": by_category,
-        "chains": composing.list_chains(manager.home),
+        "chains": chain_files.list_chains(manager.home),
         "source_ids": sources.list_ids(manager.home),
     }
 

@@ -11,8 +11,8 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from kbjobs.config.home import Home
 from kbjobs.errors import UnavailableError, UsageError
-from kbjobs.settings import Home
 from kbjobs.web.app import Access, make_app
 from kbjobs.web.events import Hub
 from kbjobs.web.guard import LOOPBACK

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from kbjobs.chains.library import TEMPLATES, built_in_names, find_chain_file, list_chain_files
+from kbjobs.config.home import Home
 from kbjobs.errors import NotFoundError
-from kbjobs.settings import Home
 
 
 @pytest.fixture(autouse=True)

@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
-from kbjobs.api import JobManager
 from kbjobs.chains.chain import Chain, ChainPhase
 from kbjobs.chains.planning import check_phases
-from kbjobs.combined import Checkpoint, save_checkpoint
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.errors import ConflictError, ExitCode, KbjobsError, MissingRequirementError, NotFoundError, UsageError
 from kbjobs.phases.base import JobType
 from kbjobs.phases.registry import job_type
-from kbjobs.settings import Home, Settings
-from kbjobs.sources import register
+from kbjobs.services.function_jobs import Checkpoint, save_checkpoint
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register
 from kbjobs.store.jobs import Limits
 from kbjobs.store.phase_state import PhaseStatus
 from tests.conftest import phase_state, write_pages

@@ -18,9 +18,9 @@ from typing import IO
 
 import pytest
 
+from kbjobs.config.home import Home
 from kbjobs.errors import ExitCode
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.services.sources import register
 from kbjobs.store.jobs import NewJob
 from kbjobs.store.queue import Queue
 from kbjobs.store.runs import RunEnd

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.api import JobManager
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.config.home import Home
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register
 from kbjobs.store.sources import SourceFolder
 from tests.commands.test_help import COMMANDS
 from tests.conftest import Kbjobs, write_pages

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.config.home import Home
+from kbjobs.services.sources import register
 from kbjobs.store.sources import SourceFolder
 from tests.commands.conftest import OpenTerminal, Terminal
 from tests.conftest import wait_until, write_pages

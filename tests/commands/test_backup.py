@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.config.home import Home
+from kbjobs.services.sources import register
 from kbjobs.store.backup import NEVER_IN_IT
 from kbjobs.store.queue import Queue
 from kbjobs.store.sources import SourceFolder

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.config.home import Home
+from kbjobs.services.sources import register
 from tests.commands.conftest import OpenTerminal, check_help
 from tests.conftest import Kbjobs, read_json, wait_until, write_pages
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.api import JobManager
+from kbjobs.config.home import Home
 from kbjobs.errors import ExitCode
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register
 from tests.conftest import MODEL, Kbjobs, read_json, write_pages
 from tests.servers.openai_server import OpenAIServer
 

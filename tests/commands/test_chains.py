@@ -10,8 +10,8 @@ import pytest
 from jsonschema import Draft7Validator
 
 from kbjobs.chains.library import TEMPLATES, built_in_names
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.config.home import Home
+from kbjobs.services.sources import register
 from tests.commands.conftest import check_help
 from tests.conftest import Kbjobs, read_json, write_pages
 

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from kbjobs.credentials import stored_secrets
-from kbjobs.known_settings import SETTINGS
-from kbjobs.settings import Home
+from kbjobs.config.home import Home
+from kbjobs.config.registry import SETTINGS
+from kbjobs.config.secrets import stored_secrets
 from tests.commands.conftest import check_help
 from tests.conftest import MODEL, Kbjobs, read_json
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.api import JobManager
+from kbjobs.config.home import Home
 from kbjobs.daemon.launching import is_running
-from kbjobs.settings import Home
+from kbjobs.services.jobs import JobManager
 from kbjobs.store.locks import try_lock
 from kbjobs.store.queue import Queue
 from kbjobs.store.transitions import Status

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.settings import Home
+from kbjobs.config.home import Home
 from tests.commands.conftest import check_help
 from tests.conftest import ROOT, Kbjobs
 

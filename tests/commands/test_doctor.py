@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from kbjobs.credentials import set_secret
-from kbjobs.settings import Home
+from kbjobs.config.home import Home
+from kbjobs.config.secrets import set_secret
 from kbjobs.store.queue import Queue
 from kbjobs.store.sources import SourceFolder
 from tests.commands.conftest import check_help

@@ -6,8 +6,8 @@ from datetime import datetime
 
 import pytest
 
-from kbjobs.api import JobManager
-from kbjobs.settings import Home
+from kbjobs.config.home import Home
+from kbjobs.services.jobs import JobManager
 from kbjobs.store.queue import Queue
 from kbjobs.store.transitions import Status
 from tests.commands.conftest import check_help

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from kbjobs.api import JobManager
 from kbjobs.commands._following import ProgressMode, follow
-from kbjobs.following import JobEvent
-from kbjobs.settings import Home
+from kbjobs.config.home import Home
+from kbjobs.services.job_events import JobEvent
+from kbjobs.services.jobs import JobManager
 from kbjobs.store.jobs import Job, RunningPhase
 from kbjobs.store.transitions import Status
 from tests.conftest import Kbjobs, known, read_json, wait_until

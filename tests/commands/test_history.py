@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from kbjobs.config.home import Home
 from kbjobs.daemon.launching import is_running
-from kbjobs.settings import Home
 from kbjobs.store.queue import Queue
 from tests.commands.conftest import PAST, check_help
 from tests.conftest import Kbjobs, read_json

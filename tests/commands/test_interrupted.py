@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kbjobs.settings import Home
+from kbjobs.config.home import Home
 from kbjobs.store.queue import Queue
 from tests.commands.conftest import check_help
 from tests.conftest import Kbjobs, read_json

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kbjobs.settings import Home
+from kbjobs.config.home import Home
 from tests.conftest import Kbjobs, read_json
 from tests.languages.packs import put_hollow
 from tests.servers.languages_server import INDEX, LanguagesServer

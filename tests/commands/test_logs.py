@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from kbjobs.api import JobManager
+from kbjobs.config.home import Home
 from kbjobs.daemon.launching import is_running
 from kbjobs.errors import ExitCode
-from kbjobs.settings import Home
+from kbjobs.services.jobs import JobManager
 from kbjobs.store.jobs import NewJob
 from kbjobs.store.queue import Queue
 from kbjobs.store.runs import RunEnd

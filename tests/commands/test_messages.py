@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from kbjobs.api import JobManager
 from kbjobs.chains.progress import Past, Progress
 from kbjobs.cli import COMMANDS
 from kbjobs.commands._errors import printable
 from kbjobs.commands._following import summary
 from kbjobs.commands._render import job_row
+from kbjobs.config.home import Home
 from kbjobs.errors import ExitCode
-from kbjobs.settings import Home
-from kbjobs.sources import register
-from kbjobs.wording import agreeing, counted, tell_languages
+from kbjobs.formatting import agreeing, counted, tell_languages
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register
 from tests.commands.conftest import OpenTerminal
 from tests.conftest import Kbjobs, phase_state, read_json, wait_ended, write_pages
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.api import JobManager
-from kbjobs.embedding.catalogue import KNOWN_MODELS
+from kbjobs.config.home import Home
+from kbjobs.embedding.model_catalogue import KNOWN_MODELS
 from kbjobs.errors import ExitCode
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register
 from tests.conftest import Kbjobs, read_json, wait_until, write_pages
 from tests.servers.hub_server import HubServer
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.settings import Home
-from kbjobs.sources import Described
+from kbjobs.config.home import Home
+from kbjobs.services.sources import Described
 from kbjobs.store.sources import SourceFolder
 from tests.commands.conftest import check_help
 from tests.conftest import Kbjobs, copy_pages, read_json

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kbjobs.combined import Checkpoint, load_checkpoint, save_checkpoint
-from kbjobs.settings import Home
+from kbjobs.config.home import Home
+from kbjobs.services.function_jobs import Checkpoint, load_checkpoint, save_checkpoint
 from kbjobs.store.phase_state import PhaseStatus
 from kbjobs.store.queue import Queue
 from tests.commands.conftest import check_help, put_job

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.settings import Home
+from kbjobs.config.home import Home
 from kbjobs.store.jobs import NewJob
 from kbjobs.store.queue import Queue
 from tests.conftest import Kbjobs, phase_state, read_json

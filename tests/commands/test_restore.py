@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from kbjobs.config.home import Home
 from kbjobs.daemon.launching import ensure_daemon
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.services.sources import register
 from kbjobs.store.backup import create_backup
 from kbjobs.store.queue import Queue
 from tests.commands.conftest import check_help

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from kbjobs.api import JobManager
+from kbjobs.config.home import Home
 from kbjobs.daemon.launching import is_running
-from kbjobs.settings import Home
+from kbjobs.services.jobs import JobManager
 from tests.commands.conftest import check_help
 from tests.conftest import Kbjobs
 

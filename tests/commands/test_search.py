@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.api import JobManager
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.errors import UsageError
-from kbjobs.settings import Home, Settings
-from kbjobs.sources import Described, Query, register, search
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import Described, Query, register, search
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.locks import lock_source
 from kbjobs.store.sources import SourceFolder

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from kbjobs.config.home import Home
 from kbjobs.errors import ExitCode
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.services.sources import register
 from kbjobs.store.locks import lock_source
 from kbjobs.store.sources import SourceFolder
 from tests.commands.conftest import check_help

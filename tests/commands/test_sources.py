@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from kbjobs.config.home import Home
 from kbjobs.daemon.launching import is_running, stop_daemon
-from kbjobs.settings import Home
-from kbjobs.sources import describe, register
+from kbjobs.services.sources import describe, register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.locks import lock_source
 from kbjobs.store.sources import SourceFolder

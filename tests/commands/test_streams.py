@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.api import JobManager
-from kbjobs.settings import Home
-from kbjobs.sources import Described, register
+from kbjobs.config.home import Home
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import Described, register
 from kbjobs.store.transitions import Status
 from tests.conftest import Kbjobs, rest_full, wait_until, write_pages
 
@@ -114,9 +114,9 @@ def test_unexpected_errors_have_no_traceback_unless_asked(
     breaking = tmp_path / "breaking"
     breaking.mkdir()
     (breaking / "sitecustomize.py").write_text(
-        "import kbjobs.api\n"
+        "import kbjobs.services.jobs\n"
         "def get_status(self, job_id): raise ZeroDivisionError('by \\x1b[31m nothing')\n"
-        "kbjobs.api.JobManager.get_status = get_status\n"
+        "kbjobs.services.jobs.JobManager.get_status = get_status\n"
     )
     monkeypatch.setenv("PYTHONPATH", f"{breaking}:{os.environ.get('PYTHONPATH', '')}")
     ended = kbjobs("status", "1", check=1)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.api import JobManager
-from kbjobs.settings import Home
+from kbjobs.config.home import Home
+from kbjobs.services.jobs import JobManager
 from kbjobs.store.transitions import Status
 from tests.commands.conftest import OpenTerminal
 from tests.conftest import Kbjobs, rest_full, wait_until

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.settings import Home
+from kbjobs.config.home import Home
 from tests.conftest import Kbjobs, fill_disk, read_json
 from tests.languages.packs import put_pack
 from tests.servers.language_packs import shout

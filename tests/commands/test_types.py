@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from kbjobs.chains.library import built_in_names
+from kbjobs.config.home import Home
 from kbjobs.phases.names import INTERNAL, NAMES
-from kbjobs.settings import Home
 from tests.commands.conftest import check_help
 from tests.conftest import Kbjobs, read_json
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kbjobs.api import JobManager
+from kbjobs.config.home import Home
 from kbjobs.daemon.launching import is_running
-from kbjobs.settings import Home
+from kbjobs.services.jobs import JobManager
 from kbjobs.store.queue import Queue
 from tests.commands.conftest import check_help
 from tests.conftest import Kbjobs, read_json, wait_ended

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import time
 
-from kbjobs.api import JobManager
+from kbjobs.config.home import Home
 from kbjobs.daemon.launching import is_running, stop_daemon
-from kbjobs.settings import Home
+from kbjobs.services.jobs import JobManager
 from kbjobs.store.jobs import Limits
 from kbjobs.store.queue import Queue
 from tests.commands.conftest import check_help

@@ -10,8 +10,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from kbjobs.content.document import Document
-from kbjobs.content.files import FoundFile, find_files
-from kbjobs.content.reading import read_document
+from kbjobs.content.document_reading import read_document
+from kbjobs.content.source_files import FoundFile, find_files
 
 Read = Callable[..., Document]
 """Writes bytes or text to a file and reads it as a document."""

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from kbjobs.content.document import KINDS, SAYS_NOTHING, About
+from kbjobs.content.document_reading import Addresses, extract_page, make_document
 from kbjobs.content.html import extract_html
-from kbjobs.content.pdf import extract_pdf
-from kbjobs.content.reading import Addresses, extract_page, make_document
+from kbjobs.content.pdf_reading import extract_pdf
 from tests.content.pdfs import make_pdf, set_lines
 
 

@@ -159,8 +159,8 @@ def test_too_small_a_window_is_refused(minilm_tokenizer: Tokenizer) -> None:
 
 
 def test_python_documentation_is_whole_and_well_filled(minilm_tokenizer: Tokenizer, python_docs: Path) -> None:
-    from kbjobs.content.files import FoundFile, find_files
-    from kbjobs.content.reading import read_document
+    from kbjobs.content.document_reading import read_document
+    from kbjobs.content.source_files import FoundFile, find_files
 
     pages = [file for file in find_files([python_docs / "library"]) if isinstance(file, FoundFile)][::8]
     documents = [read_document(page, "s") for page in pages]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kbjobs.content.document import Document
-from kbjobs.content.files import FoundFile, find_files
+from kbjobs.content.document_reading import read_document
 from kbjobs.content.html import extract_html
 from kbjobs.content.language import (
     are_alike,
@@ -22,7 +22,7 @@ from kbjobs.content.language import (
 )
 from kbjobs.content.language_codes import NAMES
 from kbjobs.content.language_rules import decide_language, weigh
-from kbjobs.content.reading import read_document
+from kbjobs.content.source_files import FoundFile, find_files
 from kbjobs.errors import UsageError
 from tests.content.pdfs import make_pdf, set_lines
 

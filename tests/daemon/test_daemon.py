@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.api import JobManager
+from kbjobs.config.home import Home
 from kbjobs.daemon.launching import ensure_daemon, is_running, stop_daemon
 from kbjobs.daemon.processes import RUN_VARIABLE, kill_processes_of_run, processes_of_run
-from kbjobs.settings import Home
-from kbjobs.sources import register, verify
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register, verify
 from kbjobs.store.jobs import Job
 from kbjobs.store.locks import is_locked
 from kbjobs.store.queue import Queue

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.api import JobManager
+from kbjobs.config.home import Home
 from kbjobs.daemon.launching import is_running
 from kbjobs.errors import ConflictError
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register
 from kbjobs.store.jobs import Job, LimitChanges, Limits
 from kbjobs.store.transitions import Status
 from tests.conftest import Kbjobs, known, read_json, wait_ended, wait_until, write_pages

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.api import JobManager
+from kbjobs.config.home import Home
 from kbjobs.daemon.deletions import finish_deletions
 from kbjobs.daemon.launching import ensure_daemon
-from kbjobs.doctor import CHECKS
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.services.doctor import CHECKS
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register
 from kbjobs.store.checkpoints import Checkpoint
 from kbjobs.store.queue import Queue
-from kbjobs.store.removal import Removal, list_unfinished
+from kbjobs.store.source_deletion import Removal, list_unfinished
 from tests.conftest import phase_state, wait_until, write_pages
 
 

@@ -14,13 +14,13 @@ from unittest.mock import Mock
 
 import pytest
 
-from kbjobs.api import JobManager
+from kbjobs.config.home import Home
 from kbjobs.context import Context
 from kbjobs.daemon.launching import ensure_daemon, is_running
 from kbjobs.daemon.processes import processes_of_run
 from kbjobs.errors import ConflictError, MissingRequirementError, UnavailableError
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register
 from kbjobs.store.jobs import Job, Limits
 from kbjobs.store.locks import lock_source
 from kbjobs.store.sources import SourceFolder

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs import following
-from kbjobs.api import JobManager
+from kbjobs.config.home import Home
 from kbjobs.daemon.launching import is_running, stop_daemon
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.services import job_events
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register
 from kbjobs.store.jobs import Job
 from kbjobs.store.transitions import Status
 from tests.conftest import is_alive, wait_ended, wait_until, write_pages
@@ -91,7 +91,7 @@ def test_a_job_goes_on_from_its_checkpoint(home: Home, manager: JobManager) -> N
 
 
 def test_a_follower_says_it_again_and_again(home: Home, manager: JobManager, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "HELD_SECONDS", 0.2)
+    monkeypatch.setattr(job_events, "HELD_SECONDS", 0.2)
     manager.pause()
     job_id = manager.submit("steps", "a", count=1)
     seen: list[str] = []

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kbjobs.config.home import Home
 from kbjobs.daemon.launching import ensure_daemon
 from kbjobs.daemon.replacements import settle_replacements
-from kbjobs.settings import Home
-from kbjobs.sources import list_ids, register
+from kbjobs.services.sources import list_ids, register
 from kbjobs.store.locks import try_lock
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import wait_until, write_pages

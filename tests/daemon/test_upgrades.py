@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.api import JobManager
+from kbjobs.config.home import Home
 from kbjobs.daemon.launching import is_running
 from kbjobs.daemon.processes import RUN_VARIABLE
 from kbjobs.daemon.progress_writer import LOST
 from kbjobs.errors import UnavailableError
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register
 from kbjobs.store.locks import is_locked
 from kbjobs.store.queue import Queue
 from kbjobs.store.state import STATE_VERSION, OlderDaemonError
@@ -115,11 +115,11 @@ import time
 from pathlib import Path
 
 def work(hold):
-    import kbjobs.wording
+    import kbjobs.formatting
     Path(hold).touch()
     while Path(hold).exists():
         time.sleep(0.01)
-    from kbjobs.wording import ADDED
+    from kbjobs.formatting import ADDED
     return {"found": ADDED}
 """
 

@@ -17,7 +17,7 @@ import pytest
 from kbjobs.downloads import language_archive
 from kbjobs.downloads.language_archive import unpack
 from kbjobs.errors import JobCancelled, KbjobsError, UnavailableError
-from kbjobs.languages.packs import DamagedPackError, Pair
+from kbjobs.languages.language_packs import DamagedPackError, Pair
 from tests.conftest import FACTOR
 from tests.servers.language_packs import pack_members, zip_up
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.downloads.language_index import MAX_BYTES, Offer, choose, fetch_index, order_of, read_index
 from kbjobs.errors import DownloadError, KbjobsError, NotFoundError, TransientError
-from kbjobs.languages.packs import Pair
-from kbjobs.settings import Home, Settings
+from kbjobs.languages.language_packs import Pair
 from tests.servers.languages_server import INDEX, LanguagesServer
 
 URL = "https://index.example/index.json"

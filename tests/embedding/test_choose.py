@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from kbjobs.embedding import choose, engines, prepared_model, trial
-from kbjobs.embedding.catalogue import find_model
 from kbjobs.embedding.choose import load_embedder
 from kbjobs.embedding.identity import weights_hash
 from kbjobs.embedding.memory import ShortOfMemoryError
+from kbjobs.embedding.model_catalogue import find_model
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.embedding.parity import PARITY_TEXTS
 from kbjobs.errors import ExitCode, KbjobsError, MissingRequirementError, UsageError

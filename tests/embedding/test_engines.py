@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from kbjobs.embedding.base import Embedder, EmbeddingError
-from kbjobs.embedding.catalogue import find_model
 from kbjobs.embedding.choose import load_embedder
+from kbjobs.embedding.embedder import Embedder, EmbeddingError
 from kbjobs.embedding.identity import weights_hash
+from kbjobs.embedding.model_catalogue import find_model
 from kbjobs.embedding.openvino_engine import OpenVinoEmbedder
 from kbjobs.embedding.parity import PARITY_TEXTS
 from kbjobs.embedding.pooling import pool

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from kbjobs.config.registry import SETTINGS
 from kbjobs.embedding import engines
-from kbjobs.embedding.catalogue import KNOWN_MODELS, find_model
 from kbjobs.embedding.dimensions import DIMENSIONS, LOCAL_DIMENSIONS, list_dimensions
 from kbjobs.embedding.engines import ENGINES, check_engine
+from kbjobs.embedding.model_catalogue import KNOWN_MODELS, find_model
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.errors import KbjobsError, MissingRequirementError, UsageError
-from kbjobs.known_settings import SETTINGS
 
 from .conftest import MINILM
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kbjobs.embedding.base import EmbeddingError
+from kbjobs.embedding.embedder import EmbeddingError
 from kbjobs.embedding.online_models import TEXT_EMBEDDING_3_SMALL, check_key, find_online
 from kbjobs.embedding.openai_client import BadAnswerError
 from kbjobs.embedding.openai_embedder import OpenAIEmbedder, read_vectors

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from kbjobs.embedding import choose, engines, prepared_model, trial
-from kbjobs.embedding.base import Embedder
 from kbjobs.embedding.choose import load_embedder
+from kbjobs.embedding.embedder import Embedder
 from kbjobs.embedding.openvino_engine import has_bf16
 from kbjobs.embedding.parity import PARITY_TEXTS, compare
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kbjobs.embedding.catalogue import KNOWN_MODELS, find_model
 from kbjobs.embedding.identity import weights_hash
+from kbjobs.embedding.model_catalogue import KNOWN_MODELS, find_model
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.embedding.parity import PARITY_SET, PARITY_TEXTS, compare
 from kbjobs.embedding.references import FOLDER, find_reference

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from kbjobs.embedding import choose, prepared_model, trial
-from kbjobs.embedding.catalogue import find_model
 from kbjobs.embedding.choose import load_embedder, review_choice
 from kbjobs.embedding.identity import weights_hash
+from kbjobs.embedding.model_catalogue import find_model
 from kbjobs.embedding.openvino_engine import OpenVinoEmbedder, has_bf16
 from kbjobs.embedding.token_embedder import TokenEmbedder
 from kbjobs.embedding.trial import Measurement, Trial

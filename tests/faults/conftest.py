@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from kbjobs.api import JobManager
-from kbjobs.settings import HOME_VARIABLE, Home
-from kbjobs.sources import Described, register
+from kbjobs.config.home import HOME_VARIABLE, Home
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import Described, register
 from kbjobs.store.queue import Queue
 from tests.conftest import wait_ended, write_pages
 from tests.in_process import threads_for_processes

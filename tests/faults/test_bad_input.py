@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kbjobs.settings import Home
+from kbjobs.config.home import Home
 from tests.conftest import MODEL, Kbjobs, fill_disk, read_json, write_pages
 
 pytestmark = pytest.mark.usefixtures("minilm")

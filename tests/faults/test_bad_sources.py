@@ -15,15 +15,16 @@ from types import ModuleType
 
 import pytest
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.content import zim as zim_module
-from kbjobs.content.files import FileSearch, SkippedFile
+from kbjobs.content.source_files import FileSearch, SkippedFile
 from kbjobs.content.zim import SIZE_LIMIT
 from kbjobs.context import PhaseResult
 from kbjobs.errors import KbjobsError
 from kbjobs.phases import metadata, zim_index, zim_inspect
 from kbjobs.phases.metadata import MetadataParams
-from kbjobs.settings import Home, Settings
-from kbjobs.sources import register, verify
+from kbjobs.services.sources import register, verify
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import FACTOR, Kbjobs, fill_disk, read_json, real_input, rest_full, write_pages
@@ -254,7 +255,7 @@ with Creator(Path(sys.argv[1])).config_indexing(False, "eng").config_nbworkers(1
 MEASURED = """
 import re, resource, sys
 from pathlib import Path
-from kbjobs.settings import Home
+from kbjobs.config.settings import Home
 from tests.faults.test_bad_sources import describe
 assert describe(Home(Path(sys.argv[1]))).counts["failed"] == 1
 print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.api import JobManager
 from kbjobs.chains.library import find_built_in
-from kbjobs.crashpoints import VARIABLE
+from kbjobs.config.home import Home
 from kbjobs.daemon.launching import stop_daemon
-from kbjobs.settings import Home
-from kbjobs.sources import register, verify
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register, verify
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
+from kbjobs.system.crashpoints import VARIABLE
 from tests.conftest import rest_full, write_pages
 from tests.faults.test_crash_points import finish
 from tests.phases.test_index_offline import ledger_vectors

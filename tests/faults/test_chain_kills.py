@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from kbjobs.api import JobManager
 from kbjobs.chains.chain import Chain, ChainPhase
-from kbjobs.crashpoints import VARIABLE
+from kbjobs.config.home import Home
 from kbjobs.phases.registry import job_type
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register
 from kbjobs.store.jobs import Job
 from kbjobs.store.transitions import Status
+from kbjobs.system.crashpoints import VARIABLE
 from tests.conftest import known, rest_full, wait_ended, wait_until, write_pages
 
 pytestmark = [pytest.mark.usefixtures("test_types"), pytest.mark.processes]

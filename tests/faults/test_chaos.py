@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from kbjobs.settings import Home
+from kbjobs.config.home import Home
 from tests.conftest import ROOT, rest_full
 
 pytestmark = pytest.mark.processes

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.api import JobManager
-from kbjobs.crashpoints import VARIABLE
+from kbjobs.config.home import Home
 from kbjobs.daemon.launching import stop_daemon
-from kbjobs.settings import Home
+from kbjobs.services.jobs import JobManager
 from kbjobs.store.transitions import Status
+from kbjobs.system.crashpoints import VARIABLE
 from tests.faults.test_crash_points import finish
 from tests.phases.test_pinecone_sync import check_equal, make_online
 from tests.servers.pinecone_server import PineconeServer

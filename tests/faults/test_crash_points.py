@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from kbjobs.api import JobManager
-from kbjobs.crashpoints import POINTS, VARIABLE
+from kbjobs.config.home import Home
 from kbjobs.daemon.launching import ensure_daemon, is_running
 from kbjobs.daemon.processes import processes_of_run
-from kbjobs.settings import Home
-from kbjobs.sources import Verification, register, verify
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import Verification, register, verify
 from kbjobs.store.history import list_attempts, list_jobs
 from kbjobs.store.jobs import Job
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.queue import Queue
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
+from kbjobs.system.crashpoints import POINTS, VARIABLE
 from tests.conftest import ROOT, rest_full, run_process, wait_until, write_pages
 from tests.faults.conftest import PAGES, copy_home, run_undisturbed
 

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.api import JobManager
-from kbjobs.crashpoints import VARIABLE
+from kbjobs.config.home import Home
 from kbjobs.daemon.launching import is_running, stop_daemon
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register
 from kbjobs.store.queue import Queue
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
+from kbjobs.system.crashpoints import VARIABLE
 from tests.conftest import FACTOR, Kbjobs, read_json, wait_until, write_pages
 from tests.faults.test_crash_points import finish
 from tests.faults.test_full_disk import fill_to_the_last_byte

@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.api import JobManager
+from kbjobs.config.home import Home
 from kbjobs.daemon.launching import is_running, stop_daemon
 from kbjobs.daemon.worker import _write
 from kbjobs.errors import ExitCode, KbjobsError
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register
 from kbjobs.store.connection import explain, is_disk_full
 from kbjobs.store.jobs import NewJob, Report
 from kbjobs.store.ledger import Ledger
+from kbjobs.store.ledger_copy import LedgerCopy, open_ledger
 from kbjobs.store.queue import Queue
-from kbjobs.store.reading import LedgerCopy, open_ledger
 from kbjobs.store.runs import RunEnd
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Event, Status

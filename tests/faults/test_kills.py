@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kbjobs.api import JobManager
+from kbjobs.config.home import Home
 from kbjobs.daemon.launching import ensure_daemon, is_running, stop_daemon
-from kbjobs.settings import Home
-from kbjobs.sources import register, verify
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register, verify
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status

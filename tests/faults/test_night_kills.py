@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.api import JobManager
-from kbjobs.crashpoints import VARIABLE
+from kbjobs.config.home import Home
 from kbjobs.daemon.launching import ensure_daemon, is_running
 from kbjobs.daemon.processes import processes_of_run
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register
 from kbjobs.store.queue import Queue
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
+from kbjobs.system.crashpoints import VARIABLE
 from tests.conftest import FACTOR, wait_ended, wait_until, write_pages
 from tests.job_types.kbjobs_test_types import open_ledger
 

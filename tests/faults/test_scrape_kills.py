@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from kbjobs.api import JobManager
-from kbjobs.crashpoints import VARIABLE
+from kbjobs.config.home import Home
 from kbjobs.daemon.launching import stop_daemon
 from kbjobs.scraping.crawl import AT_ONCE, AT_ONCE_OF_WIKI
-from kbjobs.settings import Home
-from kbjobs.sources import documents
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import documents
 from kbjobs.store.transitions import Status
+from kbjobs.system.crashpoints import VARIABLE
 from tests.conftest import FACTOR, rest_full
 from tests.faults.test_crash_points import finish
 from tests.faults.test_kills import calm, kill_randomly, run_to_end

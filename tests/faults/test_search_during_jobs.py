@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.api import JobManager
-from kbjobs.crashpoints import VARIABLE
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.daemon.launching import stop_daemon
 from kbjobs.errors import NotFoundError
-from kbjobs.searching.searcher import Searcher
-from kbjobs.settings import Home, Settings
-from kbjobs.sources import register, verify
+from kbjobs.retrieval.searcher import Searcher
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register, verify
+from kbjobs.system.crashpoints import VARIABLE
 from tests.conftest import rest_full, wait_ended, wait_until, write_pages
 
 pytestmark = pytest.mark.usefixtures("minilm")

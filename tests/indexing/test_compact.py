@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.crashpoints import VARIABLE
+from kbjobs.config.home import Home
 from kbjobs.errors import UnavailableError
-from kbjobs.settings import Home
-from kbjobs.sources import compact, describe, register, verify
+from kbjobs.services.sources import compact, describe, register, verify
 from kbjobs.store import vacuum
 from kbjobs.store.frontier import Frontier
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.locks import lock_source
 from kbjobs.store.passages import PassageFile, PassageWriter
-from kbjobs.store.publishing import passage_languages, passages_of
+from kbjobs.store.publication import passage_languages, passages_of
 from kbjobs.store.sources import SourceFolder
+from kbjobs.system.crashpoints import VARIABLE
+from kbjobs.vectors.collection_swap import WorkingCopy
 from kbjobs.vectors.indexed import Indexed
-from kbjobs.vectors.publishing import WorkingCopy
 from kbjobs.vectors.sync import settle_and_publish
 from tests.conftest import Kbjobs, fill_disk, read_json, write_pages
 from tests.vectors.test_sync import DIMENSION, fill, found_texts, put

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from kbjobs.config.home import Home
 from kbjobs.embedding.online_models import TEXT_EMBEDDING_3_SMALL
 from kbjobs.errors import JobCancelled
 from kbjobs.phases import index_offline
 from kbjobs.phases.index_offline import IndexOfflineParams
-from kbjobs.settings import Home
-from kbjobs.sources import describe, register, verify
+from kbjobs.services.sources import describe, register, verify
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.phase_state import dump_phases
 from kbjobs.store.queue import Queue

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kbjobs.embedding.base import GivenUpError
+from kbjobs.embedding.embedder import GivenUpError
 from kbjobs.errors import MissingRequirementError
 from kbjobs.indexing.embedding_batches import BatchEmbedding
 from kbjobs.store.ledger_rows import MissingText

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kbjobs.embedding.base import Embedder, EmbeddingError
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.embedding.choose import load_embedder
+from kbjobs.embedding.embedder import Embedder, EmbeddingError
 from kbjobs.errors import JobCancelled
 from kbjobs.indexing.cutting import IndexOptions
 from kbjobs.indexing.pipeline import run_index
-from kbjobs.settings import Home, Settings
-from kbjobs.sources import Described, Query, register, search, verify
+from kbjobs.services.sources import Described, Query, register, search, verify
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import MODEL, copy_pages, write_pages

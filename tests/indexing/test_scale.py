@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kbjobs.config.home import Home
 from kbjobs.context import PhaseResult
 from kbjobs.indexing.cutting import IndexOptions
 from kbjobs.indexing.pipeline import run_index
-from kbjobs.settings import Home
-from kbjobs.sources import rebuild, register, verify
+from kbjobs.services.sources import rebuild, register, verify
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.vectors.collection import open_directory

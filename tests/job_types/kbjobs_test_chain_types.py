@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.phases.base import JobType, Params, Plan
-from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 
 

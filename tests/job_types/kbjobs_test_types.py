@@ -17,10 +17,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import KbjobsError, TransientError
 from kbjobs.phases.base import JobType, Params, Plan
-from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kbjobs.languages.keeping import begin_folder, locked, publish
-from kbjobs.languages.packs import Pack, Pair, Record, find_pack, size_of
-from kbjobs.settings import Home
+from kbjobs.config.home import Home
+from kbjobs.languages.installation import begin_folder, locked, publish
+from kbjobs.languages.language_packs import Pack, Pair, Record, find_pack, size_of
 from tests.servers.language_packs import pack_members
 
 

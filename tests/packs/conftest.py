@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import zstandard
 
-from kbjobs.packs.building import PackBuilder
+from kbjobs.config.home import Home
+from kbjobs.object_storage.folder import FolderBucket
 from kbjobs.packs.manifest import Manifest
+from kbjobs.packs.pack_building import PackBuilder
 from kbjobs.packs.parts import seal
 from kbjobs.packs.targets import StoreTarget, Written, write_pack
-from kbjobs.settings import Home
-from kbjobs.storage.folder import FolderBucket
 from kbjobs.store.sources import SourceFolder
 from tests.packs.sources import make_source
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from kbjobs.config.home import Home
 from kbjobs.content.document import About, document_id
-from kbjobs.registering import NOT_DESCRIBED, Described, register
-from kbjobs.settings import Home
+from kbjobs.sources.registration import NOT_DESCRIBED, Described, register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.metadata import put_metadata
 from kbjobs.store.sources import SourceFolder

@@ -13,14 +13,14 @@ from typing import Any
 
 import zstandard
 
-from kbjobs.packs import backup_parts, fields, json_lines, manifest, parts, restoring
-from kbjobs.packs.building import PackBuilder
+from kbjobs.config.home import Home
+from kbjobs.packs import backup_parts, backup_unpacking, fields, json_lines, manifest, parts
+from kbjobs.packs.backup_unpacking import restore_backup
 from kbjobs.packs.inspecting import describe_pack, verify_pack
-from kbjobs.packs.reading import open_pack
-from kbjobs.packs.restoring import restore_backup
+from kbjobs.packs.pack_building import PackBuilder
+from kbjobs.packs.pack_reading import open_pack
 from kbjobs.packs.targets import FileTarget, write_pack
-from kbjobs.settings import Home
-from kbjobs.sources import Described
+from kbjobs.services.sources import Described
 from tests.conftest import ROOT
 from tests.packs.sources import make_source, page, texts_of, vector_of
 
@@ -147,8 +147,8 @@ def test_the_numbers_of_the_document_are_those_of_the_program() -> None:
     assert f"cut into pieces of {backup_parts.PIECE >> 20} MiB" in text
     assert f"at most {json_lines.MAX_LINE >> 20} MiB long" in text
     assert f"an object may have {json_lines.MAX_FIELDS} fields" in text
-    assert f"each has 1 to {restoring.MAX_STEP} bytes" in text
-    assert f"at most {restoring.MAX_PATH:,} bytes unquoted" in text
+    assert f"each has 1 to {backup_unpacking.MAX_STEP} bytes" in text
+    assert f"at most {backup_unpacking.MAX_PATH:,} bytes unquoted" in text
 
 
 def test_where_a_table_is_cut_is_as_the_document_says() -> None:

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kbjobs.config.home import Home
 from kbjobs.errors import KbjobsError
 from kbjobs.packs.inspecting import describe_pack, verify_pack
-from kbjobs.packs.reading import open_pack
+from kbjobs.packs.pack_reading import open_pack
 from kbjobs.packs.vector_rows import read_rows
-from kbjobs.settings import Home
 from tests.conftest import FACTOR
 from tests.packs.conftest import Forger, build
 from tests.packs.sources import make_source

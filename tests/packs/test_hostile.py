@@ -19,12 +19,12 @@ import zstandard
 from numpy.lib import format as npy
 
 from kbjobs.errors import ExitCode, KbjobsError, NotFoundError, UnavailableError, UsageError
-from kbjobs.packs.building import PackBuilder
+from kbjobs.packs.backup_unpacking import restore_backup
 from kbjobs.packs.damage import DamagedPackError
 from kbjobs.packs.inspecting import verify_pack
 from kbjobs.packs.manifest import MAX_MANIFEST, MAX_PART
-from kbjobs.packs.reading import open_pack
-from kbjobs.packs.restoring import restore_backup
+from kbjobs.packs.pack_building import PackBuilder
+from kbjobs.packs.pack_reading import open_pack
 from kbjobs.packs.targets import FileTarget, write_pack
 from kbjobs.store.sources import SourceFolder
 from tests.packs.conftest import Forger

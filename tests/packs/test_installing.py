@@ -11,19 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.content.files import find_files
-from kbjobs.crashpoints import VARIABLE
+from kbjobs.config.home import Home
+from kbjobs.content.source_files import find_files
 from kbjobs.errors import ConflictError, JobCancelled, NotFoundError, UnavailableError
 from kbjobs.packs.damage import DamagedPackError
 from kbjobs.packs.installing import Installed, Mode, install_pack
-from kbjobs.packs.reading import open_pack
+from kbjobs.packs.pack_reading import open_pack
 from kbjobs.packs.targets import Written
-from kbjobs.settings import Home
-from kbjobs.sources import Described, describe, documents, register, verify
-from kbjobs.store import replacing
+from kbjobs.services.sources import Described, describe, documents, register, verify
+from kbjobs.store import source_swap
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.locks import is_locked, lock_source
 from kbjobs.store.sources import SourceFolder
+from kbjobs.system.crashpoints import VARIABLE
 from tests.conftest import Kbjobs, fill_disk, rest_full, write_pages
 from tests.packs.conftest import Forger, build, place_of
 from tests.packs.sources import fill, make_source, page
@@ -220,7 +220,7 @@ def test_a_kill_leaves_the_old_one_or_the_new_one(
     install(home, tmp_path / "store", old, include_backup, mode="replace")
     program = (
         "import sys\nfrom pathlib import Path\nfrom kbjobs.store import replacing\n"
-        "from kbjobs.packs.installing import install_pack\nfrom kbjobs.packs.reading import open_pack\n"
+        "from kbjobs.packs.installing import install_pack\nfrom kbjobs.packs.pack_reading import open_pack\n"
         # A file system that cannot exchange folders is not to be had without a disk of its own.
         f"if not {exchanges}: replacing._exchange = lambda one, other: False\n"
         f"with open_pack(sys.argv[1]) as pack: install_pack(pack, Path(sys.argv[2]), {include_backup})"
@@ -230,7 +230,7 @@ def test_a_kill_leaves_the_old_one_or_the_new_one(
     assert subprocess.run(command, env=environment, check=False).returncode == -9
     if point == "install.between_renames":
         assert not folder.manifest.exists()
-        replacing.Replacement(folder).settle()
+        source_swap.Replacement(folder).settle()
     is_new = point in ("install.renamed", "install.done")
     assert describe(home, "wiki").documents == (6 if is_new else 5)
     assert folder.read_pack()["version"] == (new if is_new else old).version

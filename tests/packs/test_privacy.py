@@ -12,13 +12,13 @@ import pytest
 import zstandard
 from pydantic import BaseModel
 
-from kbjobs.known_settings import SETTINGS
+from kbjobs.config.home import Home
+from kbjobs.config.registry import SETTINGS
 from kbjobs.packs import manifest, records
 from kbjobs.packs.public import public_base, public_model, public_url
-from kbjobs.settings import Home
-from kbjobs.sources import Described
+from kbjobs.services.sources import Described
 from kbjobs.store.ledger import Ledger
-from kbjobs.store.packing import PACKED_FACTS
+from kbjobs.store.pack_export import PACKED_FACTS
 from kbjobs.store.sources import Source
 from tests.packs.conftest import build
 from tests.packs.sources import fill, make_source, page

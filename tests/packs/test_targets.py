@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.crashpoints import VARIABLE
+from kbjobs.config.home import HOME_VARIABLE, Home
 from kbjobs.errors import NotFoundError, UnavailableError
-from kbjobs.packs.building import PackBuilder
 from kbjobs.packs.inspecting import verify_pack
-from kbjobs.packs.reading import open_pack
+from kbjobs.packs.pack_building import PackBuilder
+from kbjobs.packs.pack_reading import open_pack
 from kbjobs.packs.targets import FileTarget, write_pack
-from kbjobs.settings import HOME_VARIABLE, Home
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
+from kbjobs.system.crashpoints import VARIABLE
 from tests.conftest import Kbjobs, fill_disk, read_json, rest_full
 from tests.packs.conftest import build, place_of
 from tests.packs.sources import make_source

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kbjobs.config.home import Home
 from kbjobs.context import PhaseResult
 from kbjobs.embedding.openai_client import BadAnswerError
 from kbjobs.errors import ExitCode, JobCancelled, JobWaits, MissingRequirementError, TransientError
 from kbjobs.phases import index_online
 from kbjobs.phases.index_online import IndexOnlineParams
-from kbjobs.settings import Home
-from kbjobs.sources import register, verify
-from kbjobs.store.batches import list_batches
+from kbjobs.services.sources import register, verify
+from kbjobs.store.api_batches import list_batches
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import rest_full, write_pages
@@ -103,7 +103,7 @@ def test_what_is_much_goes_out_in_several_batches(
     home: Home, docs: Path, openai_api: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small_batches(monkeypatch, 25)
-    monkeypatch.setattr("kbjobs.indexing.batches.MAX_OPEN", 2)
+    monkeypatch.setattr("kbjobs.indexing.batch_jobs.MAX_OPEN", 2)
     openai_api.desk.is_slow = True
     with pytest.raises(JobWaits, match="waiting for 2 batches"):
         index(home, batch_api=True)
@@ -597,7 +597,7 @@ def test_a_batch_that_the_server_does_not_know_is_not_bought_again_at_once(
             index(home, batch_api=batch_api)
         assert "OPENAI_BASE_URL" in caught.value.hint
     assert openai_api.sold_texts == []
-    monkeypatch.setattr("kbjobs.indexing.batches.FORGET_SECONDS", 0.0)
+    monkeypatch.setattr("kbjobs.indexing.batch_jobs.FORGET_SECONDS", 0.0)
     assert index(home).counts["embedded"] == 60
     assert len(batches) == 1
     assert len(openai_api.sold_texts) == 60

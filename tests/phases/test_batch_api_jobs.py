@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.api import JobManager
+from kbjobs.config.home import Home
 from kbjobs.daemon.launching import is_running
 from kbjobs.errors import ExitCode
-from kbjobs.settings import Home
-from kbjobs.sources import register, verify
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register, verify
 from kbjobs.store import clocks
 from kbjobs.store.history import list_attempts
 from kbjobs.store.jobs import Job, Limits

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.api import JobManager
-from kbjobs.crashpoints import POINTS, VARIABLE
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.config.home import Home
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
+from kbjobs.system.crashpoints import POINTS, VARIABLE
 from tests.conftest import FACTOR, rest_full, write_pages
 from tests.phases.test_batch_api import check
 from tests.servers.openai_server import OpenAIServer

@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.context import PhaseResult
 from kbjobs.errors import JobCancelled, MissingRequirementError, NotFoundError, UsageError
 from kbjobs.phases import clear_vectors
 from kbjobs.phases.clear_vectors import ClearVectorsParams
-from kbjobs.settings import Home, Settings
-from kbjobs.sources import Query, Verification, describe, rebuild, register, search, verify
-from kbjobs.store import clearing
+from kbjobs.services.sources import Query, Verification, describe, rebuild, register, search, verify
+from kbjobs.store import vector_clearing
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
-from kbjobs.vectors.publishing import WorkingCopy
+from kbjobs.vectors.collection_swap import WorkingCopy
 from tests.conftest import Kbjobs, write_pages
 from tests.phases.test_index_offline import context, index, ledger_vectors, titles
 
@@ -115,7 +116,7 @@ def test_purge_deletes_what_was_embedded_and_frees_the_file(home: Home, indexed:
 
 def test_a_purge_that_is_stopped_goes_on(home: Home, indexed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add_other_model(home, 30)
-    monkeypatch.setattr(clearing, "BATCH", 10)
+    monkeypatch.setattr(vector_clearing, "BATCH", 10)
     ledger = Ledger(SourceFolder(home.sources, "docs").ledger)
     other = next(row.id for row in ledger.models() if row.key == OTHER)
     with pytest.raises(JobCancelled):

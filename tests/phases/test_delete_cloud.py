@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.api import JobManager
-from kbjobs.crashpoints import VARIABLE
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.daemon.launching import stop_daemon
-from kbjobs.packs.catalogue import read_catalogue
-from kbjobs.settings import Home, Settings
-from kbjobs.sources import tell_deletion
-from kbjobs.storage.opening import open_bucket, read_address
+from kbjobs.object_storage.store_address import open_bucket, read_address
+from kbjobs.packs.pack_catalogue import read_catalogue
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import tell_deletion
 from kbjobs.store.sources import SourceFolder
+from kbjobs.system.crashpoints import VARIABLE
 from tests.conftest import Kbjobs
 from tests.faults.test_crash_points import finish
 from tests.phases.test_pinecone_sync import make_online, sync

@@ -10,19 +10,20 @@ from typing import Any
 
 import pytest
 
-from kbjobs.api import JobManager
-from kbjobs.chains.file.finding import find_chain
+from kbjobs.chains.file.chain_lookup import find_chain
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import ConflictError, JobCancelled, NotFoundError, UsageError
 from kbjobs.phases import delete_source
 from kbjobs.phases.delete_source import DeleteSourceParams
-from kbjobs.searching import searcher
-from kbjobs.searching.searcher import Searcher
-from kbjobs.settings import Home, Settings
-from kbjobs.sources import Described, describe_all, register
+from kbjobs.retrieval import searcher
+from kbjobs.retrieval.searcher import Searcher
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import Described, describe_all, register
 from kbjobs.store.checkpoints import Checkpoint
 from kbjobs.store.queue import DuplicateJobError, Queue
-from kbjobs.store.removal import Removal
+from kbjobs.store.source_deletion import Removal
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
 from tests.conftest import phase_state, wait_ended, wait_until, write_pages

@@ -15,15 +15,16 @@ from typing import Any
 
 import pytest
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding import engines, trial
 from kbjobs.embedding.choose import load_embedder
 from kbjobs.errors import KbjobsError, MissingRequirementError, NotFoundError, UsageError
 from kbjobs.phases import index_offline
 from kbjobs.phases.index_offline import IndexOfflineParams
-from kbjobs.scanning.enumerating import TooManyRemovedError
-from kbjobs.settings import Home, Settings
-from kbjobs.sources import Query, Rebuilt, Verification, describe, rebuild, register, search, verify
+from kbjobs.scanning.enumeration import TooManyRemovedError
+from kbjobs.services.sources import Query, Rebuilt, Verification, describe, rebuild, register, search, verify
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import MODEL, write_pages

@@ -15,17 +15,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kbjobs.api import JobManager
+from kbjobs.config.home import Home
+from kbjobs.config.secrets import set_secret
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
-from kbjobs.credentials import set_secret
 from kbjobs.embedding.openai_client import BadAnswerError
 from kbjobs.embedding.openai_embedder import REQUEST_TEXTS
 from kbjobs.embedding.rate_limits import FIRST_AT_ONCE
 from kbjobs.errors import ExitCode, JobCancelled, KbjobsError, MissingRequirementError, TransientError
 from kbjobs.phases import index_online
 from kbjobs.phases.index_online import IndexOnlineParams
-from kbjobs.settings import Home, Settings
-from kbjobs.sources import Query, Rebuilt, describe, rebuild, register, search, verify
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import Query, Rebuilt, describe, rebuild, register, search, verify
 from kbjobs.store.jobs import Limits
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder

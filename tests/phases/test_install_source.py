@@ -17,16 +17,16 @@ from typing import Any
 
 import pytest
 
-from kbjobs.api import JobManager
-from kbjobs.crashpoints import VARIABLE
+from kbjobs.config.home import Home
 from kbjobs.daemon.launching import stop_daemon
 from kbjobs.errors import ConflictError, NotFoundError
-from kbjobs.packs.catalogue import read_catalogue
-from kbjobs.settings import Home
-from kbjobs.sources import describe, documents, register, verify
+from kbjobs.packs.pack_catalogue import read_catalogue
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import describe, documents, register, verify
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
+from kbjobs.system.crashpoints import VARIABLE
 from tests.conftest import FACTOR, Kbjobs, read_json, rest_full, write_pages
 from tests.faults.test_crash_points import finish
 from tests.packs.sources import DIMENSION, make_source

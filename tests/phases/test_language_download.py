@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from kbjobs.api import JobManager
-from kbjobs.chains.file.reading import read_chain
+from kbjobs.chains.file.chain_reading import read_chain
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
-from kbjobs.crashpoints import VARIABLE
 from kbjobs.daemon.processes import processes_of_run
-from kbjobs.downloads import language_packs
-from kbjobs.downloads.language_packs import download_languages
+from kbjobs.downloads import language_download
+from kbjobs.downloads.language_download import download_languages
 from kbjobs.errors import (
     ConflictError,
     DownloadError,
@@ -31,11 +31,12 @@ from kbjobs.errors import (
     UnavailableError,
     UsageError,
 )
-from kbjobs.languages.packs import DamagedPackError, Pair, find_pack, list_packs
+from kbjobs.languages.language_packs import DamagedPackError, Pair, find_pack, list_packs
 from kbjobs.phases.language_download import LanguageDownloadParams, fill
-from kbjobs.settings import Home, Settings
+from kbjobs.services.jobs import JobManager
 from kbjobs.store.queue import Queue
 from kbjobs.store.transitions import Status
+from kbjobs.system.crashpoints import VARIABLE
 from tests.conftest import FACTOR, Kbjobs, fill_disk, rest_full, wait_ended, wait_until
 from tests.faults.test_crash_points import finish
 from tests.languages.packs import put_hollow
@@ -150,14 +151,14 @@ def test_the_second_link_is_taken_where_the_first_is_gone(home: Home, languages_
 def test_the_next_link_is_taken_where_a_server_is_away(
     home: Home, languages_server: LanguagesServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(language_packs, "PATIENCE_WITH_OTHERS", 0.2)
+    monkeypatch.setattr(language_download, "PATIENCE_WITH_OTHERS", 0.2)
     path = languages_server.offer("en", "es")
     with LanguagesServer() as gone:
         away = f"{gone.url}/x"
     languages_server.index[0]["links"] = [away, languages_server.url + path]
     download(home, "es")
     assert names(home) == ["en_es"]
-    monkeypatch.setattr(language_packs, "PATIENCE", 0.2)
+    monkeypatch.setattr(language_download, "PATIENCE", 0.2)
     languages_server.index[0]["links"] = [away, f"{languages_server.url}/gone"]
     with pytest.raises(TransientError, match="English to Spanish cannot be fetched"):  # a later try may succeed
         download(home, "es", force=True)

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.context import PhaseResult
 from kbjobs.errors import JobCancelled, NotFoundError, UsageError
 from kbjobs.phases import metadata
 from kbjobs.phases.metadata import MetadataParams
-from kbjobs.scanning.enumerating import TooManyRemovedError
-from kbjobs.settings import Home, Settings
-from kbjobs.sources import Described, describe, register, verify
+from kbjobs.scanning.enumeration import TooManyRemovedError
+from kbjobs.services.sources import Described, describe, register, verify
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import Kbjobs, copy_pages, read_json, write_pages

@@ -12,16 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.api import JobManager
-from kbjobs.crashpoints import POINTS, VARIABLE
-from kbjobs.embedding.catalogue import find_model
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
+from kbjobs.embedding.model_catalogue import find_model
 from kbjobs.errors import ExitCode, NotFoundError, UsageError
 from kbjobs.phases.model_download import JOB_TYPE, ModelDownloadParams, fill
-from kbjobs.settings import Home, Settings
-from kbjobs.sources import register
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
+from kbjobs.system.crashpoints import POINTS, VARIABLE
 from tests.conftest import FACTOR, MODEL, ROOT, Kbjobs, read_json, wait_until, write_pages
 from tests.faults.test_crash_points import finish
 from tests.servers.hub_server import Fault, HubServer

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from kbjobs.config.home import Home
 from kbjobs.errors import JobCancelled
-from kbjobs.settings import Home
-from kbjobs.sources import register, verify
+from kbjobs.services.sources import register, verify
 from tests.conftest import rest_full, write_pages
 from tests.phases.test_index_offline import ledger_vectors
 from tests.phases.test_index_online import index

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from kbjobs.config.home import Home
 from kbjobs.errors import ExitCode
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.services.sources import register
 from tests.conftest import ROOT, Kbjobs, read_json, write_pages
 
 TEXT = (ROOT / "docs" / "architecture.md").read_text()

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.content.files import FoundFile, find_files
+from kbjobs.config.home import Home
+from kbjobs.content.source_files import FoundFile, find_files
 from kbjobs.content.titles import NO_SITE
-from kbjobs.scanning.reading import Reader, Unread
+from kbjobs.scanning.file_reading import Reader, Unread
 from kbjobs.scanning.reading_pool import read_all
-from kbjobs.settings import Home
-from kbjobs.sources import register, verify
+from kbjobs.services.sources import register, verify
 from tests.conftest import Kbjobs
 from tests.content.pdfs import make_pdf, set_lines
 

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kbjobs.api import JobManager
-from kbjobs.crashpoints import POINTS, VARIABLE
+from kbjobs.config.home import Home
 from kbjobs.daemon.launching import stop_daemon
 from kbjobs.embedding.online_models import TEXT_EMBEDDING_3_SMALL as MODEL
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register
 from kbjobs.store.jobs import Job
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
+from kbjobs.system.crashpoints import POINTS, VARIABLE
 from tests.conftest import FACTOR, Kbjobs, read_json, rest_full, wait_until, write_pages
 from tests.faults.test_crash_points import finish
 from tests.packs.sources import Page, fill, page

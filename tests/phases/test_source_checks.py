@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.phases.registry import job_type
 from kbjobs.phases.source_checks import advise_metadata, has_metadata
-from kbjobs.settings import Home, Settings
-from kbjobs.sources import register
+from kbjobs.services.sources import register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import write_pages

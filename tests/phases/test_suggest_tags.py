@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.context import PhaseResult
 from kbjobs.errors import MissingRequirementError, UsageError
 from kbjobs.phases import suggest_tags
 from kbjobs.phases.suggest_tags import SuggestTagsParams
-from kbjobs.settings import Home, Settings
-from kbjobs.sources import Described, register
+from kbjobs.services.sources import Described, register
 from kbjobs.store.sources import SourceFolder
 from kbjobs.tagging import local as tagging
 from kbjobs.tagging.preparedness import CATEGORIES

@@ -13,16 +13,17 @@ from typing import Any
 
 import pytest
 
-from kbjobs.api import JobManager
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import ExitCode, JobCancelled, KbjobsError, MissingRequirementError, TransientError
 from kbjobs.phases import suggest_tags
 from kbjobs.phases.suggest_tags import SuggestTagsParams
-from kbjobs.settings import Home, Settings
-from kbjobs.sources import Described, register
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import Described, register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
-from kbjobs.store.tagging import kept_documents
+from kbjobs.store.tag_rows import kept_documents
 from kbjobs.store.transitions import Status
 from tests.conftest import MODEL, ROOT, Kbjobs, read_json, wait_until, write_pages
 from tests.phases.test_index_offline import Silent, context, index

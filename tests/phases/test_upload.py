@@ -15,19 +15,20 @@ from typing import Any
 
 import pytest
 
-from kbjobs.api import JobManager
-from kbjobs.crashpoints import VARIABLE
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.daemon.launching import stop_daemon
 from kbjobs.errors import ConflictError, UnavailableError
-from kbjobs.packs.catalogue import CATALOGUE, read_catalogue
+from kbjobs.object_storage.bucket import Bucket
+from kbjobs.object_storage.store_address import open_bucket, read_address
 from kbjobs.packs.inspecting import verify_pack
+from kbjobs.packs.pack_catalogue import CATALOGUE, read_catalogue
+from kbjobs.packs.pack_reading import open_pack
 from kbjobs.packs.pruning import prune
-from kbjobs.packs.reading import open_pack
-from kbjobs.settings import Home, Settings
-from kbjobs.storage.bucket import Bucket
-from kbjobs.storage.opening import open_bucket, read_address
+from kbjobs.services.jobs import JobManager
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
+from kbjobs.system.crashpoints import VARIABLE
 from tests.conftest import FACTOR, Kbjobs, read_json, rest_full
 from tests.faults.test_crash_points import finish
 from tests.packs.sources import make_source

@@ -12,20 +12,21 @@ from typing import Any
 
 import pytest
 
-from kbjobs.api import JobManager
-from kbjobs.crashpoints import VARIABLE
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.errors import MissingRequirementError, NotFoundError, UsageError
 from kbjobs.phases import visualisation
 from kbjobs.phases.visualisation import JOB_TYPE, VisualisationParams, advise, plan
-from kbjobs.settings import Home, Settings
-from kbjobs.sources import register
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register
 from kbjobs.store.locks import lock_source
 from kbjobs.store.queue import Queue
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
+from kbjobs.system.crashpoints import VARIABLE
 from tests.conftest import Kbjobs, read_json, wait_ended, wait_until, write_pages
 from tests.faults.test_crash_points import finish
-from tests.mapping.maps import fill_map, mixed_documents
+from tests.maps.maps import fill_map, mixed_documents
 
 POINTS = ["map.before_rename", "map.points_renamed", "map.page_renamed"]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from kbjobs.config.home import Home
 from kbjobs.phases.zim_files import name_source
-from kbjobs.settings import Home
-from kbjobs.sources import describe, register, verify
+from kbjobs.services.sources import describe, register, verify
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import Kbjobs, real_input

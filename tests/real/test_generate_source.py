@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.api import JobManager
-from kbjobs.content.files import FoundFile, find_files
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
+from kbjobs.content.source_files import FoundFile, find_files
 from kbjobs.daemon.launching import ensure_daemon, is_running
 from kbjobs.embedding.openai_embedder import REQUEST_TEXTS
-from kbjobs.settings import Home, Settings
-from kbjobs.sources import Query, describe, register, search, verify
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import Query, describe, register, search, verify
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status

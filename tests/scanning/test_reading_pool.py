@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.content.files import FoundFile, find_files
-from kbjobs.content.reading import Addresses
+from kbjobs.content.document_reading import Addresses
+from kbjobs.content.source_files import FoundFile, find_files
 from kbjobs.content.titles import NO_SITE
 from kbjobs.errors import KbjobsError
 from kbjobs.scanning import reading_pool
-from kbjobs.scanning.reading import Entry, Read, Reader, Task, Unread
+from kbjobs.scanning.file_reading import Entry, Read, Reader, Task, Unread
 from kbjobs.scanning.reading_pool import read_all
 from tests.conftest import ROOT, wait_until, write_pages
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from kbjobs.config.home import Home
 from kbjobs.content.chunking import Chunker
-from kbjobs.embedding.catalogue import find_model
+from kbjobs.embedding.model_catalogue import find_model
 from kbjobs.embedding.token_embedder import load_tokenizer
 from kbjobs.scanning.changes import Scope
-from kbjobs.scanning.enumerating import Scan, TooManyRemovedError
+from kbjobs.scanning.enumeration import Scan, TooManyRemovedError
 from kbjobs.scanning.scan import Cutting, scan_source
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.services.sources import register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import MODEL, write_pages

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from kbjobs.scraping import crawl, fetching
+from kbjobs.scraping import crawl, page_fetch
+from kbjobs.scraping.address_guard import Guard
 from kbjobs.scraping.failures import FetchError
-from kbjobs.scraping.fetching import Fetcher, Limits
-from kbjobs.scraping.guard import Guard
+from kbjobs.scraping.page_fetch import Fetcher, Limits
 from kbjobs.scraping.reply import Reply
 from tests.servers.site_server import SiteServer
 
@@ -29,7 +29,7 @@ def site() -> Iterator[SiteServer]:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scrapes that give up early, so that what is slow or fails costs a test no time."""
-    monkeypatch.setattr(fetching, "Limits", lambda: Limits(connect=1, idle=0.3, whole=1, slow_for=0.2))
+    monkeypatch.setattr(page_fetch, "Limits", lambda: Limits(connect=1, idle=0.3, whole=1, slow_for=0.2))
     monkeypatch.setattr(crawl, "FIRST_WAIT", 0.01)
     monkeypatch.setattr(crawl, "MOST_TRIES", 2)
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from kbjobs.config.home import Home
 from kbjobs.scraping.links import read_links, read_robots_tag
-from kbjobs.settings import Home
 from tests.conftest import Kbjobs
 from tests.scraping.test_scrape import files_of, page, scrape_site
 from tests.servers.site_server import Answer, Page, SiteServer

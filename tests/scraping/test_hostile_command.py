@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from kbjobs.config.home import Home
 from kbjobs.errors import ExitCode
-from kbjobs.scraping import guard
-from kbjobs.settings import Home
+from kbjobs.scraping import address_guard
 from tests.conftest import Kbjobs, fill_disk, wait_until
 from tests.scraping.test_scrape import files_of, page, scrape_site, tree
 from tests.servers.site_server import Answer, Page, Request, SiteServer, make_certificate
@@ -149,7 +149,7 @@ def test_a_host_is_never_asked_sooner_than_it_was_said(home: Home, monkeypatch: 
         await asyncio.sleep(next(connecting))
         return [host]
 
-    monkeypatch.setattr(guard, "look_up", look_up)
+    monkeypatch.setattr(address_guard, "look_up", look_up)
     close = {"Connection": "close"}
     pages: dict[str, Answer] = {
         "/": page("Start", "/a", "/b", "/old", "/gone", "/out", "/picture"), "/a": page("A", "/c", headers=close),

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.errors import JobCancelled, KbjobsError
 from kbjobs.phases import scrape
 from kbjobs.phases.scrape import ScrapeParams
-from kbjobs.scraping import crawl, guard
-from kbjobs.settings import Home, Settings
-from kbjobs.sources import documents
+from kbjobs.scraping import address_guard, crawl
+from kbjobs.services.sources import documents
 from kbjobs.store.sources import RESERVED, SourceFolder
 from tests.phases.test_index_offline import context
 from tests.phases.test_metadata import describe_pages
@@ -92,7 +93,7 @@ def test_hosts_in_any_alphabet(home: Home, monkeypatch: pytest.MonkeyPatch) -> N
         assert host == "xn--bcher-kva.test"
         return ["127.0.0.1"]
 
-    monkeypatch.setattr(guard, "look_up", look_up)
+    monkeypatch.setattr(address_guard, "look_up", look_up)
     with SiteServer({"/a": page("A"), "/b": page("B"), "/c": page("C")}) as server:
         links = [
             f"http://BÜCHER.test:{server.port}/a",
@@ -232,7 +233,7 @@ def test_a_name_that_is_lost_between_two_attempts_fails_no_page(home: Home, monk
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return known[host]
 
-    monkeypatch.setattr(guard, "look_up", look_up)
+    monkeypatch.setattr(address_guard, "look_up", look_up)
     monkeypatch.setattr(crawl, "MOST_TRIES", 5)  # as it is: fewer would be used up before the site is taken for down
     with SiteServer(tree(60)) as server:
         stop_scrape(home, f"http://site.test:{server.port}", lambda: len(server.requests) > 30, max_depth=9)

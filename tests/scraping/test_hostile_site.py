@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.errors import JobCancelled, KbjobsError
 from kbjobs.phases import scrape
 from kbjobs.phases.scrape import ScrapeParams
-from kbjobs.scraping import crawl, guard
-from kbjobs.scraping.addresses import MOST_EQUAL_SEGMENTS, URL_LIMIT
+from kbjobs.scraping import address_guard, crawl
 from kbjobs.scraping.links import MOST_LINKS
+from kbjobs.scraping.site_scope import MOST_EQUAL_SEGMENTS, URL_LIMIT
 from kbjobs.scraping.sitemaps import MOST_URLS
-from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 from tests.phases.test_index_offline import context
 from tests.scraping.test_scrape import files_of, page, scrape_site
@@ -187,7 +188,7 @@ def test_a_subdomain_at_a_private_address_is_refused_at_once(home: Home, monkeyp
     async def look_up(host: str, port: int) -> list[str]:
         return addresses[host]
 
-    monkeypatch.setattr(guard, "look_up", look_up)
+    monkeypatch.setattr(address_guard, "look_up", look_up)
     monkeypatch.setattr(crawl, "FIRST_WAIT", 4.0)
     with SiteServer() as server:
         start = f"http://site.test:{server.port}"
@@ -366,7 +367,7 @@ def test_a_site_of_few_pages_that_dies_is_waited_for(home: Home, monkeypatch: py
     monkeypatch.setattr(crawl, "FIRST_WAIT", 0.01)
     pages = {"/": page("Start", "/a", "/b", "/c"), "/a": page("A"), "/b": page("B"), "/c": page("C")}
     with SiteServer({**pages, **{path: Page(status=503) for path in ("/a", "/b", "/c")}}) as server:
-        monkeypatch.setattr("kbjobs.scraping.pacing.LONGEST_BACKOFF", 0.01)
+        monkeypatch.setattr("kbjobs.scraping.throttle.LONGEST_BACKOFF", 0.01)
         server.pages["/"] = [pages["/"], Page(status=503)]
         with pytest.raises(crawl.SiteDown, match="gives no answer any more"):
             scrape_site(home, server.url)

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import pytest
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.errors import JobCancelled
 from kbjobs.phases import scrape
 from kbjobs.phases.scrape import ScrapeParams
 from kbjobs.scraping import parsing
 from kbjobs.scraping.parsing_service import ParsingService
-from kbjobs.settings import Home, Settings
 from kbjobs.store.sources import SourceFolder
 from tests.phases.test_index_offline import context
 from tests.scraping.test_scrape import files_of, page, scrape_site

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from kbjobs.scraping.fetching import Limits
+from kbjobs.scraping.page_fetch import Limits
 from kbjobs.scraping.robots import MOST_BYTES, Robots
 from kbjobs.scraping.site_files import fetch_robots
 from tests.scraping.conftest import AGENT, fetcher_for

@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.context import PhaseResult
 from kbjobs.errors import ConflictError, JobCancelled, KbjobsError, UsageError
 from kbjobs.phases import scrape
 from kbjobs.phases.scrape import ScrapeParams
 from kbjobs.scraping import crawl
-from kbjobs.scraping.addresses import Scope
-from kbjobs.scraping.fetching import Fetcher
-from kbjobs.scraping.guard import Guard
-from kbjobs.settings import Home, Settings
-from kbjobs.sources import documents, register
+from kbjobs.scraping.address_guard import Guard
+from kbjobs.scraping.page_fetch import Fetcher
+from kbjobs.scraping.site_scope import Scope
+from kbjobs.services.sources import documents, register
 from kbjobs.store.frontier import Frontier
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import Kbjobs, write_pages

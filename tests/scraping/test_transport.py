@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from kbjobs.net.addresses import PrivateAddressError
+from kbjobs.scraping.address_guard import Guard
 from kbjobs.scraping.failures import FetchError
-from kbjobs.scraping.guard import Guard
 from kbjobs.scraping.transport import make_transport
 from tests.scraping.conftest import fetcher_for
 from tests.servers.site_server import SiteServer, make_certificate

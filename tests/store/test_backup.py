@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
+from kbjobs.config.home import Home
 from kbjobs.errors import ConflictError, KbjobsError, NotFoundError, UnavailableError, UsageError
-from kbjobs.settings import Home
-from kbjobs.sources import register, verify
+from kbjobs.services.sources import register, verify
 from kbjobs.store.backup import NEVER_IN_IT, create_backup
 from kbjobs.store.jobs import NewJob
 from kbjobs.store.ledger import Ledger

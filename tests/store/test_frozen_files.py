@@ -11,10 +11,10 @@ from sqlite_utils import Database
 
 from kbjobs.errors import UnavailableError
 from kbjobs.store import migrations
-from kbjobs.store.batches import close_batch, list_batches, open_batch, texts_out
+from kbjobs.store.api_batches import close_batch, list_batches, open_batch, texts_out
 from kbjobs.store.connection import connect
-from kbjobs.store.ends import take_end
 from kbjobs.store.history import list_attempts, list_jobs
+from kbjobs.store.job_ends import take_end
 from kbjobs.store.ledger import LEDGER_VERSION, Ledger
 from kbjobs.store.metadata import known_metadata
 from kbjobs.store.migrations import apply_migrations

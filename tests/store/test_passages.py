@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.content.words import fold_text
+from kbjobs.content.search_words import fold_text
 from kbjobs.store.passages import Filter, Passage, PassageFile, PassageWriter
 
 WORDS = ["the", "of", "water", "filter", "stove", "map", "rope", "tent"]

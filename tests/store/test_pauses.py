@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from kbjobs.errors import ExitCode
-from kbjobs.store.ending import end_source
 from kbjobs.store.history import list_attempts
 from kbjobs.store.jobs import Job, Limits, NewJob
 from kbjobs.store.pauses import end_pause, held_jobs, list_pauses, put_pause
 from kbjobs.store.queue import Queue
 from kbjobs.store.runs import RunEnd
+from kbjobs.store.source_history import end_source
 from kbjobs.store.transitions import Event, Status
 from tests.conftest import phase_state
 

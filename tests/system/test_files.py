@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kbjobs.system.files import sync_tree
-from kbjobs.vectors.publishing import WorkingCopy
+from kbjobs.vectors.collection_swap import WorkingCopy
 
 
 def test_every_file_and_folder_is_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kbjobs.store.tagging import TaggedDocument
+from kbjobs.store.tag_rows import TaggedDocument
 from kbjobs.tagging.answers import MAX_NOVEL, FoundTag, UnusableAnswerError, answer_schema, check_answer
 from kbjobs.tagging.limits import most_tokens
 from kbjobs.tagging.vocabulary import BUILT_IN

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from kbjobs.embedding.openai_tokens import Cl100kTokens
-from kbjobs.store import tagging
-from kbjobs.store.tagging import TaggedDocument
+from kbjobs.store import tag_rows
+from kbjobs.store.tag_rows import TaggedDocument
 from kbjobs.tagging import prompt as prompts
 from kbjobs.tagging.limits import DOCUMENT_TOKENS, TRIES, most_tokens
 from kbjobs.tagging.preparedness import Category
@@ -26,7 +26,7 @@ def make(
     def texts(ledger: Any, doc_ids: Any) -> Iterator[tuple[str, str]]:
         return ((doc_id, text) for doc_id in doc_ids)
 
-    monkeypatch.setattr(tagging, "document_texts", texts)
+    monkeypatch.setattr(tag_rows, "document_texts", texts)
     return prompts.make_prompt(LEDGER, [EVIL] * count, "gpt-4o-mini", vocabulary)
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from kbjobs.store.tagging import TaggedDocument
+from kbjobs.store.tag_rows import TaggedDocument
 from kbjobs.tagging.sampling import MAX_TOPICS, allot, find_topics, folder_of, take_sample
 
 

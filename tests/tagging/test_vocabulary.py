@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.errors import NotFoundError, UsageError
-from kbjobs.settings import Home, Settings
-from kbjobs.tagging.names import clean_tag
 from kbjobs.tagging.preparedness import CATEGORIES, OTHER_FIELDS
+from kbjobs.tagging.tag_names import clean_tag
 from kbjobs.tagging.vocabulary import BUILT_IN, Vocabulary, load_vocabulary
 
 BOATS = '[[category]]\ntag = "boats"\ndescription = "Building and sailing boats."\n'

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.errors import ExitCode, JobCancelled, MissingRequirementError, UsageError
-from kbjobs.settings import Home, Settings
 from kbjobs.store.ledger import Ledger
 from kbjobs.vectors import chroma_server
 from kbjobs.vectors.chroma_address import Address, read_address

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.errors import KbjobsError, MissingRequirementError, UsageError
-from kbjobs.settings import Home, Settings
 from kbjobs.store.ledger_rows import PushedPassage
-from kbjobs.vectors.pinecone_asking import GivenUpError, PineconeAwayError, TooLargeError, UnknownIndexError
 from kbjobs.vectors.pinecone_index import PineconeIndex
 from kbjobs.vectors.pinecone_records import PineconeRecord, write_record
+from kbjobs.vectors.pinecone_requests import GivenUpError, PineconeAwayError, TooLargeError, UnknownIndexError
 from kbjobs.vectors.pinecone_target import Target, check_host, check_pinecone_key, read_target
 from tests.conftest import wait_until
 from tests.servers.pinecone_server import Fault, PineconeServer

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from kbjobs.store.ledger_rows import PushedPassage
 from kbjobs.vectors.pinecone_diff import WantedRecords, compare_records
-from kbjobs.vectors.pinecone_pace import SECOND, Pace
 from kbjobs.vectors.pinecone_records import (
     MAX_METADATA,
     Packing,
@@ -24,6 +23,7 @@ from kbjobs.vectors.pinecone_records import (
     write_record,
     write_units,
 )
+from kbjobs.vectors.pinecone_throttle import SECOND, Pace
 
 PASSAGE = PushedPassage("a" * 32, "doc", "a/b.html", "en-gb", "Tea", "https://x.example/b", "Tea\nBoil it.", b"")
 

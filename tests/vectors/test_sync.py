@@ -15,8 +15,8 @@ import pytest
 
 from kbjobs.store.ledger import Ledger
 from kbjobs.vectors.collection import open_directory
+from kbjobs.vectors.collection_swap import WorkingCopy
 from kbjobs.vectors.indexed import Indexed
-from kbjobs.vectors.publishing import WorkingCopy
 from kbjobs.vectors.sync import settle_and_publish
 from kbjobs.vectors.verifying import Finding, verify
 

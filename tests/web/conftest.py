@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.config.home import Home
+from kbjobs.services.sources import register
 from tests.conftest import real_input, write_pages
 
 if TYPE_CHECKING:

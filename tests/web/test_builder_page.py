@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from kbjobs.api import JobManager
-from kbjobs.settings import Home
-from kbjobs.sources import describe
+from kbjobs.config.home import Home
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import describe
 from tests.conftest import Kbjobs
 from tests.web.conftest import Builder
 

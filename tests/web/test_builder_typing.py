@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
-from kbjobs.settings import Home
+from kbjobs.config.home import Home
 from tests.conftest import rest_full, wait_until
 
 TYPED = re.compile(r"/api/job-builder/(edit|parse)$")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from kbjobs.settings import Home
+from kbjobs.config.home import Home
 from kbjobs.store.jobs import NewJob
 from kbjobs.store.queue import Queue
 from kbjobs.web.events import Event, Hub

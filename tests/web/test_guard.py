@@ -10,11 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from kbjobs.api import JobManager
-from kbjobs.credentials import set_secret
+from kbjobs.config.home import Home
+from kbjobs.config.secrets import set_secret
 from kbjobs.errors import ExitCode
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register
 from tests.conftest import Kbjobs, wait_until, write_pages
 from tests.web.conftest import Builder, running
 

@@ -8,9 +8,9 @@ from typing import Any
 import hypothesis
 import pytest
 
-from kbjobs.api import JobManager
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.config.home import Home
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register
 from kbjobs.web.app import ENDPOINTS
 from kbjobs.web.openapi import describe_api
 from tests.conftest import FACTOR, write_pages

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from kbjobs.api import JobManager
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.config.home import Home
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register
 from kbjobs.store.jobs import Limits
 from tests.conftest import ROOT, Kbjobs, real_input, rest_full, wait_ended, wait_until, write_pages
 from tests.servers.line import HOST, Line

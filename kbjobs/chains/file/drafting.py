@@ -7,9 +7,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from kbjobs.chains.file.building import is_name
+from kbjobs.chains.file.chain_building import is_name
+from kbjobs.chains.file.chain_reading import parse_chain
 from kbjobs.chains.file.model import NAME_EXPECTED
-from kbjobs.chains.file.reading import parse_chain
 from kbjobs.chains.file.schema import chain_schema
 from kbjobs.errors import UnavailableError, UsageError
 from kbjobs.phases.registry import is_taken, job_type

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kbjobs.chains.file.reading import MAX_BYTES
+from kbjobs.chains.file.chain_reading import MAX_BYTES
 from kbjobs.chains.file.syntax import parse
 from kbjobs.errors import UsageError
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kbjobs.chains.file.building import job_spellings
+from kbjobs.chains.file.chain_building import job_spellings
 from kbjobs.chains.file.model import ChainTable
 from kbjobs.embedding.online_models import TEXT_EMBEDDING_3_SMALL
 from kbjobs.phases.base import JobType
@@ -31,7 +31,7 @@ _OF_VALUES = frozenset({"enum", "examples", "required", "type", "const", "defaul
 
 
 def chain_schema() -> dict[str, Any]:
-    """A JSON Schema (draft 7) that accepts what :func:`kbjobs.chains.file.reading.read_chain` accepts.
+    """A JSON Schema (draft 7) that accepts what :func:`kbjobs.chains.file.chain_reading.read_chain` accepts.
 
     It cannot say: that names of phases and ids of sources differ, that some phase takes each default, that a
     required parameter (or the dimension of a former name) is given here or there, which orders conflict, and that the

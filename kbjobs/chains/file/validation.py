@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from kbjobs.chains.diagnostics import Diagnostic, Path
 from kbjobs.chains.file.model import NAME_EXPECTED
-from kbjobs.chains.file.wording import choices, cut, describe, did_you_mean, resolve, schema_at, show
+from kbjobs.chains.file.parameter_errors import choices, cut, describe, did_you_mean, resolve, schema_at, show
 
 MAX_DEPTH = 32
 MAX_FOUND = 1000  # mistakes of one kind that are looked at: a person reads the first

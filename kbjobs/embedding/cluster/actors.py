@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from numpy import float32
     from numpy.typing import NDArray
 
-    from kbjobs.embedding.base import Embedder
-    from kbjobs.embedding.cluster.shipping import Parcel, Reception
+    from kbjobs.embedding.cluster.model_transfer import Parcel, Reception
+    from kbjobs.embedding.embedder import Embedder
     from kbjobs.embedding.model_folder import ModelFolder
 
     Vectors = NDArray[float32]
@@ -91,9 +91,9 @@ class EmbeddingActor:
     def look(self, cores: int) -> Sight:
         """Say what the node is like; with how many cores the model may compute."""
         try:
-            from kbjobs.embedding.cluster.shipping import Reception
+            from kbjobs.config.home import current_home
+            from kbjobs.embedding.cluster.model_transfer import Reception
             from kbjobs.embedding.cores import limit_cores
-            from kbjobs.settings import current_home
 
             limit_cores(cores)
             self._reception = Reception(self.parcel, current_home())
@@ -130,8 +130,8 @@ class EmbeddingActor:
             return Proof(refusal=_say(error))
 
     def _prove(self, key: str, reference: Vectors) -> Proof:
+        from kbjobs.config.home import current_home
         from kbjobs.embedding.parity import MINIMUM_COSINE, PARITY_TEXTS, compare
-        from kbjobs.settings import current_home
 
         assert self._folder is not None  # noqa: S101
         embedder = self.load(self._folder, current_home().engines)
@@ -148,7 +148,7 @@ class EmbeddingActor:
 
     def embed(self, texts: Sequence[str]) -> Vectors | Failure:
         """Embed a block: float32 of shape (len(texts), dimension), or why not."""
-        from kbjobs.embedding.base import EmbeddingError
+        from kbjobs.embedding.embedder import EmbeddingError
 
         try:
             vectors: Vectors = self._embedder.embed(texts)

@@ -6,8 +6,8 @@ import os
 import re
 from collections.abc import Mapping
 
+from kbjobs.config.settings import Settings
 from kbjobs.errors import UsageError
-from kbjobs.settings import Settings
 
 RAY_ADDRESS = "RAY_ADDRESS"
 LOCAL = "local"

@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from kbjobs.embedding.cluster.connection import Connection, Tell
-from kbjobs.embedding.cluster.seats import (
+from kbjobs.embedding.cluster.actor_slots import (
     BLOCKS_AT_ONCE,
     DEATHS,
     LOOK_SECONDS,
@@ -26,8 +25,9 @@ from kbjobs.embedding.cluster.seats import (
     Work,
     start_actor,
 )
+from kbjobs.embedding.cluster.ray_connection import Connection, Tell
 from kbjobs.errors import JobInterrupted, KbjobsError
-from kbjobs.wording import counted
+from kbjobs.formatting import counted
 
 log = logging.getLogger(__name__)
 

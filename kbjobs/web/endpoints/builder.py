@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from kbjobs import composing
 from kbjobs.chains.diagnostics import Diagnostic
 from kbjobs.errors import KbjobsError
 from kbjobs.phases.base import JobType
 from kbjobs.phases.registry import job_types
+from kbjobs.services import chain_files
 from kbjobs.store.jobs import Limits
 from kbjobs.web.endpoint import Asked, Body, Endpoint
 
@@ -57,7 +57,7 @@ def show_schemas(asked: Asked) -> Any:
     return {
         "types": [describe_type(kind) for kind in job_types()],
         "categories": list(dict.fromkeys(kind.category for kind in job_types())),
-        "chains": composing.list_chains(asked.home),
+        "chains": chain_files.list_chains(asked.home),
     }
 
 
@@ -77,7 +77,7 @@ def validate(asked: Asked) -> Any:
     """What a submit would refuse, and advice, each tied to its phase."""
     body: Checked = asked.body
     try:
-        found = composing.check_text(asked.manager, body.toml, body.sources)
+        found = chain_files.check_text(asked.manager, body.toml, body.sources)
     except KbjobsError as error:  # a source that is not there
         found = [Diagnostic("state", error.message, hint=error.hint, exit_code=error.exit_code)]
     findings = [describe_finding(one) for one in found]
@@ -96,7 +96,7 @@ def describe_finding(one: Diagnostic) -> dict[str, Any]:
 def forecast(asked: Asked) -> Any:
     """What the chain would do on each source: documents, passages, tokens, price, minutes. Nothing is queued."""
     body: Checked = asked.body
-    chain = composing.read_chain_text(body.toml)
+    chain = chain_files.read_chain_text(body.toml)
     sources = body.sources or chain.sources or (None,)
     return {"forecasts": [asked.manager.forecast(chain, source).as_dict() for source in dict.fromkeys(sources)]}
 
@@ -104,7 +104,7 @@ def forecast(asked: Asked) -> Any:
 def run(asked: Asked) -> Any:
     """Submit the chain as a combined job with checkpoints, one for each source."""
     body: Submitted = asked.body
-    chain = composing.read_chain_text(body.toml)
+    chain = chain_files.read_chain_text(body.toml)
     limits = Limits(body.not_before, body.until, body.timeout, body.retries)
     sources = dict.fromkeys(body.sources or chain.sources or (None,))
     planned = [asked.manager.plan(chain, source, body.priority, limits, body.resume) for source in sources]
@@ -119,13 +119,13 @@ def run(asked: Asked) -> Any:
 def edit(asked: Asked) -> Any:
     """The text that says what the draft says; its comments are kept."""
     body: Edited = asked.body
-    return {"toml": composing.write_draft(body.toml, body.draft, body.origins)}
+    return {"toml": chain_files.write_draft(body.toml, body.draft, body.origins)}
 
 
 def parse(asked: Asked) -> Any:
     """What a text says, as tables."""
     body: Parsed = asked.body
-    return {"draft": composing.read_draft(body.toml)}
+    return {"draft": chain_files.read_draft(body.toml)}
 
 
 _BUILDER = "/api/job-builder"

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from kbjobs import composing
+from kbjobs.services import chain_files
 from kbjobs.web.endpoint import Asked, Body, Endpoint
 from kbjobs.web.endpoints.builder import ChainText
 
@@ -20,12 +20,12 @@ class Saved(Body):
 
 def list_chains(asked: Asked) -> Any:
     """Every chain that can be run by its name."""
-    return {"chains": composing.list_chains(asked.home)}
+    return {"chains": chain_files.list_chains(asked.home)}
 
 
 def show_chain(asked: Asked) -> Any:
     """A chain's text and what it says."""
-    found = composing.open_chain(asked.home, asked.path["name"])
+    found = chain_files.open_chain(asked.home, asked.path["name"])
     return {
         "name": found.name, "origin": found.origin, "toml": found.text, "draft": found.draft, "version": found.version,
     }  # fmt: skip
@@ -34,12 +34,12 @@ def show_chain(asked: Asked) -> Any:
 def save_chain(asked: Asked) -> Any:
     """Write it into chains/ of the home."""
     name, body = asked.path["name"], asked.body
-    return {"name": name, "version": composing.save_chain(asked.home, name, body.toml, body.version)}
+    return {"name": name, "version": chain_files.save_chain(asked.home, name, body.toml, body.version)}
 
 
 def delete_chain(asked: Asked) -> Any:
     """Remove it from chains/ of the home."""
-    composing.delete_chain(asked.home, asked.path["name"])
+    chain_files.delete_chain(asked.home, asked.path["name"])
     return {"deleted": asked.path["name"]}
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from kbjobs import sources
 from kbjobs.errors import KbjobsError
+from kbjobs.services import sources
 from kbjobs.web.endpoint import Asked, Body, Endpoint, Query
 
 Name = Annotated[str, Field(max_length=200)]

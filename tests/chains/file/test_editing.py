@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kbjobs.chains.file.chain_saving import delete_chain, save_chain, version_of
 from kbjobs.chains.file.editing import edit_text, read_document
-from kbjobs.chains.file.saving import delete_chain, save_chain, version_of
 from kbjobs.chains.library import TEMPLATES
+from kbjobs.config.home import Home
 from kbjobs.errors import ConflictError, NotFoundError, UsageError
-from kbjobs.settings import Home
 from tests.conftest import ROOT
 
 EXAMPLES = sorted((ROOT / "examples" / "chains").glob("*.toml"))

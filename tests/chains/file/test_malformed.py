@@ -15,7 +15,14 @@ from pathlib import Path
 import pytest
 
 from kbjobs.chains.diagnostics import MAX_KEPT
-from kbjobs.chains.file.reading import MAX_BYTES, ChainFileError, examine_chain, examine_text, parse_chain, read_chain
+from kbjobs.chains.file.chain_reading import (
+    MAX_BYTES,
+    ChainFileError,
+    examine_chain,
+    examine_text,
+    parse_chain,
+    read_chain,
+)
 from kbjobs.errors import ExitCode, NotFoundError
 
 FOLDER = Path(__file__).with_name("malformed")

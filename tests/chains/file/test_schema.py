@@ -17,7 +17,7 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
 from kbjobs.chains.diagnostics import Diagnostic
-from kbjobs.chains.file.building import build, job_spellings
+from kbjobs.chains.file.chain_building import build, job_spellings
 from kbjobs.chains.file.schema import chain_schema
 from kbjobs.chains.library import TEMPLATES
 from kbjobs.phases.registry import job_types

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.chains.file.reading import examine_chain, read_chain
+from kbjobs.chains.file.chain_reading import examine_chain, read_chain
 from kbjobs.chains.library import TEMPLATES, built_in_names
 from tests.conftest import ROOT
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from kbjobs.config.home import Home
 from kbjobs.daemon.launching import is_running
-from kbjobs.settings import Home
 from tests.conftest import MODEL
 from tests.servers.ray_cluster import RayCluster, need_namespaces
 

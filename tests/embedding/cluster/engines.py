@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from kbjobs.embedding.base import Embedder, EmbeddingError
 from kbjobs.embedding.cluster.actors import load_best
+from kbjobs.embedding.embedder import Embedder, EmbeddingError
 from kbjobs.embedding.identity import model_key, weights_hash
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.embedding.parity import PARITY_TEXTS

@@ -15,15 +15,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+from kbjobs.config.home import Home, current_home
+from kbjobs.config.settings import Settings
 from kbjobs.context import Context
-from kbjobs.embedding.base import Embedder
 from kbjobs.embedding.choose import load_embedder
-from kbjobs.embedding.cluster.embedder import open_cluster
-from kbjobs.embedding.cluster.seats import BLOCKS_AT_ONCE
+from kbjobs.embedding.cluster.actor_slots import BLOCKS_AT_ONCE
+from kbjobs.embedding.cluster.cluster_embedder import open_cluster
+from kbjobs.embedding.embedder import Embedder
 from kbjobs.errors import KbjobsError
 from kbjobs.indexing.cutting import IndexOptions
 from kbjobs.indexing.pipeline import run_index
-from kbjobs.settings import Home, Settings, current_home
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import MODEL
 from tests.embedding.cluster import engines

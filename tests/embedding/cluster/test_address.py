@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
 from kbjobs.embedding.cluster.address import LOCAL, check_address, find_address, split_address
 from kbjobs.errors import UsageError
-from kbjobs.settings import Home, Settings
 
 
 def test_the_nearest_word_counts(home: Home) -> None:

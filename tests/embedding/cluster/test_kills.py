@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.settings import Home
-from kbjobs.sources import register, verify
+from kbjobs.config.home import Home
+from kbjobs.services.sources import register, verify
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import FACTOR, MODEL, copy_pages, wait_until
 from tests.embedding.cluster.conftest import add_node
-from tests.embedding.cluster.test_embedder import compare_vectors, read_notes
+from tests.embedding.cluster.test_cluster_embedder import compare_vectors, read_notes
 from tests.phases.test_index_offline import index, ledger_vectors, vectors_written
 from tests.servers.ray_cluster import RayCluster
 

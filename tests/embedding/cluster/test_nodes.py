@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.embedding.catalogue import find_model
-from kbjobs.embedding.cluster.shipping import pack_model
-from kbjobs.settings import Home
-from kbjobs.sources import register, verify
+from kbjobs.config.home import Home
+from kbjobs.embedding.cluster.model_transfer import pack_model
+from kbjobs.embedding.model_catalogue import find_model
+from kbjobs.services.sources import register, verify
 from tests.conftest import wait_until, write_pages
 from tests.embedding.cluster.conftest import InCluster
-from tests.embedding.cluster.test_embedder import read_notes
+from tests.embedding.cluster.test_cluster_embedder import read_notes
 from tests.servers.ray_cluster import ROOT, RayCluster, need_namespaces
 
 pytestmark = [pytest.mark.full, pytest.mark.slow]

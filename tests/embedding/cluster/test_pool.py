@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 
 from kbjobs.embedding.cluster import pool as pool_module
-from kbjobs.embedding.cluster.actors import Sight, describe_versions
-from kbjobs.embedding.cluster.pool import Pool, Room, plan_seats
-from kbjobs.embedding.cluster.seats import (
+from kbjobs.embedding.cluster.actor_slots import (
     ActorDied,
     Closing,
     ClusterLost,
@@ -22,6 +20,8 @@ from kbjobs.embedding.cluster.seats import (
     _compare_versions,
     _sort,
 )
+from kbjobs.embedding.cluster.actors import Sight, describe_versions
+from kbjobs.embedding.cluster.pool import Pool, Room, plan_seats
 from kbjobs.errors import JobCancelled, JobInterrupted, KbjobsError
 from tests.conftest import wait_until
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kbjobs.embedding.base import EmbeddingError, GivenUpError
+from kbjobs.embedding.cluster.actor_slots import ActorDied, Closing, NodeDied
 from kbjobs.embedding.cluster.actors import Failure
-from kbjobs.embedding.cluster.embedder import ClusterEmbedder
-from kbjobs.embedding.cluster.seats import ActorDied, Closing, NodeDied
+from kbjobs.embedding.cluster.cluster_embedder import ClusterEmbedder
+from kbjobs.embedding.embedder import EmbeddingError, GivenUpError
 from kbjobs.errors import KbjobsError
 
 Answer = Callable[[Sequence[str]], Any]

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from kbjobs.config.home import Home
 from kbjobs.errors import KbjobsError
-from kbjobs.scraping.mediawiki import api, listing
-from kbjobs.settings import Home
-from kbjobs.sources import documents
+from kbjobs.scraping.mediawiki import wiki_api, wiki_listing
+from kbjobs.services.sources import documents
 from kbjobs.store.frontier import Frontier
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import Kbjobs
@@ -142,18 +142,18 @@ def test_changes_that_were_forgotten_are_found_in_the_list(home: Home, wiki: Wik
 @pytest.mark.full
 def test_the_list_is_continued(home: Home, wiki: WikiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wiki gives its pages in batches, and of a batch some properties later."""
-    ask = api.WikiApi.ask
+    ask = wiki_api.WikiApi.ask
     batches = []
 
-    async def ask_for_few(self: api.WikiApi, **parameters: Any) -> dict[str, Any]:
+    async def ask_for_few(self: wiki_api.WikiApi, **parameters: Any) -> dict[str, Any]:
         for name in ("gaplimit", "rclimit"):
             if parameters.get(name) == "max":
                 parameters[name] = 2
                 batches.append(name)
         return await ask(self, **parameters)
 
-    monkeypatch.setattr(api.WikiApi, "ask", ask_for_few)
-    monkeypatch.setattr(listing, "_TITLES_AT_ONCE", 2)
+    monkeypatch.setattr(wiki_api.WikiApi, "ask", ask_for_few)
+    monkeypatch.setattr(wiki_listing, "_TITLES_AT_ONCE", 2)
     assert scrape_site(home, wiki.url).counts["pages"] == 12
     assert batches.count("gaplimit") >= 6
     wiki.write({f"Knot {number}": "New." for number in range(5)})
@@ -178,13 +178,15 @@ def test_what_was_listed_before_is_not_taken_for_gone(
     home: Home, wiki: WikiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The list is read on from where it was: what stands before that is not in what comes now."""
-    ask = api.WikiApi.ask
+    ask = wiki_api.WikiApi.ask
 
-    async def ask_for_few(self: api.WikiApi, **parameters: Any) -> dict[str, Any]:
+    async def ask_for_few(self: wiki_api.WikiApi, **parameters: Any) -> dict[str, Any]:
         return await ask(self, **parameters | ({"gaplimit": 4} if "gaplimit" in parameters else {}))
 
-    monkeypatch.setattr(api.WikiApi, "ask", ask_for_few)
-    monkeypatch.setattr(listing, "OVERLAP", -timedelta(seconds=30))  # that the pages are new is not looked at again
+    monkeypatch.setattr(wiki_api.WikiApi, "ask", ask_for_few)
+    monkeypatch.setattr(
+        wiki_listing, "OVERLAP", -timedelta(seconds=30)
+    )  # that the pages are new is not looked at again
     assert scrape_site(home, wiki.url, page_limit=2).counts["pages"] == 2
     counts = scrape_site(home, page_limit=100).counts
     assert (counts["pages"], counts["saved"], counts["unchanged"]) == (12, 10, 2)
@@ -205,19 +207,19 @@ def test_patterns(home: Home, wiki: WikiServer) -> None:
 def test_a_wiki_that_lags_is_left_alone(home: Home, wiki: WikiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite lags by minus one second: what may lag by minus two is refused, with JSON, a status of 200 and a wait."""
     slowed: list[str] = []
-    slow_down = api.WikiApi.ask
+    slow_down = wiki_api.WikiApi.ask
 
-    async def ask(self: api.WikiApi, **parameters: Any) -> dict[str, Any]:
-        monkeypatch.setattr(api, "MAX_LAG", -2 if len(slowed) < 2 else 5)
+    async def ask(self: wiki_api.WikiApi, **parameters: Any) -> dict[str, Any]:
+        monkeypatch.setattr(wiki_api, "MAX_LAG", -2 if len(slowed) < 2 else 5)
         try:
             return await slow_down(self, **parameters)
-        except api.WikiError as error:
+        except wiki_api.WikiError as error:
             slowed.append(error.code)
             raise
 
-    monkeypatch.setattr(api, "FIRST_WAIT", 0.01)
-    monkeypatch.setattr("kbjobs.retry_after.LONGEST_REST", 0.2)
-    monkeypatch.setattr(api.WikiApi, "ask", ask)
+    monkeypatch.setattr(wiki_api, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr("kbjobs.net.retry_after.LONGEST_REST", 0.2)
+    monkeypatch.setattr(wiki_api.WikiApi, "ask", ask)
     counts = scrape_site(home, wiki.url).counts
     assert slowed == ["maxlag", "maxlag"]
     assert (counts["pages"], counts["failed"]) == (12, 0)
@@ -225,18 +227,18 @@ def test_a_wiki_that_lags_is_left_alone(home: Home, wiki: WikiServer, monkeypatc
 
 @pytest.mark.full
 def test_a_page_that_lags_is_asked_for_again(home: Home, wiki: WikiServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    parse = api.WikiApi.ask
+    parse = wiki_api.WikiApi.ask
     refused: list[int] = []
 
-    async def ask(self: api.WikiApi, **parameters: Any) -> dict[str, Any]:
+    async def ask(self: wiki_api.WikiApi, **parameters: Any) -> dict[str, Any]:
         if parameters["action"] == "parse" and len(refused) < 3:
             refused.append(1)
             parameters["maxlag"] = -2
         return await parse(self, **parameters)
 
-    monkeypatch.setattr("kbjobs.retry_after.LONGEST_REST", 0.2)
+    monkeypatch.setattr("kbjobs.net.retry_after.LONGEST_REST", 0.2)
     monkeypatch.setattr("kbjobs.scraping.crawl.FIRST_WAIT", 0.01)
-    monkeypatch.setattr(api.WikiApi, "ask", ask)
+    monkeypatch.setattr(wiki_api.WikiApi, "ask", ask)
     assert scrape_site(home, wiki.url).counts["pages"] == 12
     assert len(refused) == 3
 
@@ -251,15 +253,15 @@ def test_a_private_wiki(home: Home, wiki: WikiServer) -> None:
 def test_a_page_that_vanishes_after_it_was_listed(
     home: Home, wiki: WikiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    extend = listing.PageList.extend
+    extend = wiki_listing.PageList.extend
 
-    async def extend_then_delete(self: listing.PageList, count: int) -> None:
+    async def extend_then_delete(self: wiki_listing.PageList, count: int) -> None:
         await extend(self, count)
         if not (wiki.folder / "gone").exists():
             wiki.delete("Knot 2")
             (wiki.folder / "gone").touch()
 
-    monkeypatch.setattr(listing.PageList, "extend", extend_then_delete)
+    monkeypatch.setattr(wiki_listing.PageList, "extend", extend_then_delete)
     counts = scrape_site(home, wiki.url).counts
     assert (counts["pages"], counts["failed"]) == (11, 0)
     assert "Knot_2.html" not in files_of(home)

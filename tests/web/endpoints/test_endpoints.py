@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kbjobs.api import JobManager
-from kbjobs.composing import check_text, read_draft, write_draft
-from kbjobs.settings import Home
-from kbjobs.sources import register
+from kbjobs.config.home import Home
+from kbjobs.services.chain_files import check_text, read_draft, write_draft
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register
 from tests.conftest import Kbjobs, read_json, wait_ended, wait_until, write_pages
 from tests.web.conftest import Builder, running
 
@@ -211,7 +211,7 @@ def test_a_builder_that_is_killed_leaves_jobs_and_daemon_alone(home: Home, wiki:
 @pytest.mark.parametrize("path", MALFORMED, ids=lambda path: path.stem)
 def test_page_and_command_line_agree_on_malformed_chains(home: Home, path: Path, test_types: None) -> None:
     """What the page's validation says is what ``chains validate`` says of the same text."""
-    from kbjobs.chains.file.reading import examine_text
+    from kbjobs.chains.file.chain_reading import examine_text
 
     try:
         text = path.read_text()

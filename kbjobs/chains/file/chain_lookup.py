@@ -1,0 +1,63 @@
+"""From a name and parameters to a chain: a job type as a chain of one, or a chain file of that name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from kbjobs.chains.chain import Chain, single
+from kbjobs.chains.file.chain_reading import read_chain
+from kbjobs.chains.library import find_chain_file, list_chain_files
+from kbjobs.config.home import Home
+from kbjobs.errors import UsageError
+from kbjobs.phases.base import JobType, Params
+from kbjobs.phases.names import resolve_name, stands_for_two
+from kbjobs.phases.registry import is_taken, job_type
+
+
+def find_chain(home: Home, name: str, params: dict[str, Any]) -> Chain:
+    """A job type with its parameters, which are checked, as a chain of one; or a chain of that name.
+
+    A chain takes no parameters: its file says them. Raises UsageError, NotFoundError.
+    """
+    plain = resolve_name(name, params.get("dimension"))
+    dimension = params.get("dimension") if stands_for_two(name) else None
+    if not is_taken(plain) and any(listed.name == plain for listed in list_chain_files(home)):
+        if set(params) - ({"dimension"} if stands_for_two(name) else set()):
+            raise UsageError(f"the chain {name} takes no parameters", "They stand in its file: kbjobs chains show.")
+        chain = read_chain(find_chain_file(home, plain))
+        return chain if dimension is None else _with_dimension(chain, dimension)
+    kind = job_type(plain if stands_for_two(name) else name)
+    if dimension is not None and "dimension" not in kind.params.model_fields:
+        params = {key: value for key, value in params.items() if key != "dimension"}
+    checked = validated(kind, params)
+    if kind.dry_type and params.get("dry_run"):
+        kind = job_type(kind.dry_type)
+        known = kind.params.model_fields
+        checked = validated(kind, {key: value for key, value in params.items() if key in known})
+    return single(kind, checked)
+
+
+def _with_dimension(chain: Chain, dimension: int) -> Chain:
+    """The chain with the dimension in each phase that takes one."""
+    phases = [
+        replace(phase, params=phase.params.model_copy(update={"dimension": dimension}))
+        if "dimension" in phase.job_type.params.model_fields
+        else phase
+        for phase in chain.phases
+    ]
+    return replace(chain, phases=tuple(phases))
+
+
+def validated(kind: JobType, params: dict[str, Any]) -> Params:
+    """The parameters of a type. Raises UsageError."""
+    from pydantic import ValidationError
+
+    try:
+        return kind.params.model_validate(params)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc']) or 'parameters'}: {problem['msg']}"
+            for problem in error.errors()
+        )
+        raise UsageError(f"{kind.command}: {problems}", f"See kbjobs run {kind.command} --help.") from None

@@ -1,0 +1,1 @@
+"""The home and what is configured in it: paths, settings, secrets, prices."""

@@ -1,0 +1,195 @@
+"""The home: the folder that holds everything, and every path in it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from kbjobs.errors import UnavailableError
+from kbjobs.system.mounts import MOUNT_TABLE, find_file_system
+
+HOME_VARIABLE = "KBJOBS_HOME"
+# Given up when the disk is full, so that the end of the job that met it can still be recorded.
+RESERVE_BYTES = 512 * 1024
+
+# File systems on which SQLite's WAL (shared memory) and kernel file locks cannot be trusted.
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "9p", "ceph", "glusterfs", "lustre", "beegfs"}
+    | {"fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.rclone", "fuse.cephfs", "fuse.davfs"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where everything lives. Files are 0600 and folders 0700."""
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        """User settings."""
+        return self.path / "config.toml"
+
+    @property
+    def secrets_file(self) -> Path:
+        """Keys that workers read (0600)."""
+        return self.path / "secrets.toml"
+
+    @property
+    def state_file(self) -> Path:
+        """The queue, history and checkpoints (SQLite)."""
+        return self.path / "state.db"
+
+    @property
+    def daemon_log(self) -> Path:
+        """What the daemon says."""
+        return self.path / "daemon.log"
+
+    @property
+    def daemon_lock(self) -> Path:
+        """Held by the running daemon for its whole life."""
+        return self.path / "locks" / "daemon.lock"
+
+    @property
+    def start_lock(self) -> Path:
+        """Held by a client while it starts the daemon, so that fifty submits start one."""
+        return self.path / "locks" / "start.lock"
+
+    @property
+    def guard_mark(self) -> Path:
+        """There while the workers are to start a daemon when they find none."""
+        return self.path / "locks" / "guarded"
+
+    @property
+    def chains_lock(self) -> Path:
+        """Held while a chain file of the home is written."""
+        return self.path / "locks" / "chains.lock"
+
+    @property
+    def wake_pipe(self) -> Path:
+        """A FIFO: one byte wakes the daemon."""
+        return self.path / "locks" / "wake"
+
+    @property
+    def logs(self) -> Path:
+        """One log per job and attempt."""
+        return self.path / "logs"
+
+    @property
+    def models(self) -> Path:
+        """Local models, one folder each."""
+        return self.path / "models"
+
+    @property
+    def engines(self) -> Path:
+        """Converted models and the measured choice of engine; can be deleted at any time."""
+        return self.path / "engines"
+
+    @property
+    def sources(self) -> Path:
+        """One folder per source."""
+        return self.path / "sources"
+
+    @property
+    def pinecone_hosts(self) -> Path:
+        """Where the indexes of Pinecone are; can be deleted at any time."""
+        return self.path / "pinecone.json"
+
+    @property
+    def packs(self) -> Path:
+        """The store that packs go to where no other is named."""
+        return self.path / "packs"
+
+    @property
+    def visualisation(self) -> Path:
+        """The maps of sources: a page and its points each."""
+        return self.path / "visualisation"
+
+    @property
+    def languages(self) -> Path:
+        """Language packs, one folder each."""
+        return self.path / "languages"
+
+    @property
+    def downloads(self) -> Path:
+        """What is being fetched, until it is in its place."""
+        return self.path / "downloads"
+
+    @property
+    def chains(self) -> Path:
+        """The user's own chain files."""
+        return self.path / "chains"
+
+    @property
+    def reserve(self) -> Path:
+        """Space set aside for the moment when the disk is full."""
+        return self.path / "locks" / "reserve"
+
+    def map_page(self, source: str | None) -> Path:
+        """The page of the map of a source, None for that of several; its points lie beside it, as .json.
+
+        No source's id begins with "_": a source that is called as the map of several has a file of its own.
+        """
+        several = "map"
+        name = several if source is None else f"_{several}" if source == several else source
+        return self.visualisation / f"{name}.html"
+
+    def worker_lock(self, run_id: str) -> Path:
+        """Held by a worker for its whole life."""
+        return self.path / "locks" / f"run-{run_id}.lock"
+
+    def log_file(self, job_id: int, attempt: int) -> Path:
+        """The log of one attempt of one job; never overwritten."""
+        return self.logs / f"{job_id}-{attempt}.log"
+
+    def prepare(self) -> None:
+        """Create the folders. Raises UnavailableError where the home cannot be used."""
+        refuse_network_home(self.path)
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self.logs, self.sources, self.daemon_lock.parent):
+                folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise UnavailableError(
+                f"the home {self.path} cannot be written: {error.strerror}",
+                f"Make it writable, or set {HOME_VARIABLE} to a folder of yours on a local disk.",
+            ) from error
+        self.fill_reserve()
+
+    def fill_reserve(self) -> None:
+        """Set the reserve aside where it is not; a disk that has no room for it now is no error."""
+        try:
+            descriptor = os.open(self.reserve, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        except OSError:  # it is there, or cannot be
+            return
+        try:
+            os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
+        except OSError:
+            self.reserve.unlink()
+        finally:
+            os.close(descriptor)
+
+    def give_up_reserve(self) -> None:
+        """Free the reserve, to write a last word on a full disk."""
+        self.reserve.unlink(missing_ok=True)
+
+
+def current_home() -> Home:
+    """The home named by ``KBJOBS_HOME``, else the platform's data folder."""
+    named = os.environ.get(HOME_VARIABLE)
+    if named:
+        return Home(Path(named).expanduser().absolute())
+    from platformdirs import user_data_path
+
+    return Home(user_data_path("kbjobs"))
+
+
+def refuse_network_home(path: Path, mount_table: Path = MOUNT_TABLE) -> None:
+    """Raise UnavailableError when ``path`` lies on a network file system, as far as the mount table tells."""
+    kind = find_file_system(path, mount_table)
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise UnavailableError(
+            f"the home {path} is on a network file system ({kind}), where SQLite and file locks are not safe",
+            f"Set {HOME_VARIABLE} to a folder on a local disk.",
+        )

@@ -1,0 +1,70 @@
+"""Secrets: where a worker finds them, and their names. A value is never shown, logged or put into the state."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+
+from kbjobs.config.home import Home
+from kbjobs.errors import UnavailableError, UsageError
+
+SECRET_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+# What the daemon tells of its environment: names that end like those of credentials do.
+_LOOKS_SECRET = re.compile(r"[A-Z][A-Z0-9_]*_(KEY|KEY_ID|TOKEN|SECRET|PASSWORD|CREDENTIALS)")
+MAX_BYTES = 64 * 1024
+
+
+def names_in_environment(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Names of variables that look like credentials and are not empty."""
+    return sorted(name for name, value in environ.items() if value and _LOOKS_SECRET.fullmatch(name))
+
+
+def stored_secrets(home: Home) -> dict[str, str]:
+    """What ``secrets.toml`` holds. Refused where others may read it; raises UnavailableError."""
+    path = home.secrets_file
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_mode & 0o077:
+                raise UnavailableError(f"{path} can be read by others", f"chmod 600 {path}, and replace its secrets.")
+            values = tomllib.load(file)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UnavailableError(f"cannot read {path}: {error.strerror}", "Check its permissions.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        # The error's own text may quote the line, and with it a secret.
+        raise UnavailableError(f"{path} is not valid TOML", 'Each line reads NAME = "value".') from None
+    wrong = [name for name, value in values.items() if not isinstance(value, str)]
+    if wrong:
+        raise UnavailableError(f"{path}: {wrong[0]} is not a text", 'Each line reads NAME = "value".')
+    return {name: str(value) for name, value in values.items()}
+
+
+def set_secret(home: Home, name: str, value: str) -> None:
+    """Write a secret, replacing the file whole or not at all."""
+    if not SECRET_NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} is not the name of a secret", "It is written like OPENAI_API_KEY: A–Z, 0–9 and underscores."
+        )
+    value = value.strip()
+    if not value or len(value) > MAX_BYTES or not value.isprintable():
+        raise UsageError(f"the value of {name} is empty, too long or not one line of text", "It is read from stdin.")
+    values = {**stored_secrets(home), name: value}
+    home.prepare()
+    unfinished = home.secrets_file.with_suffix(".part")
+    unfinished.unlink(missing_ok=True)
+    descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        # A JSON string without escapes beyond \" and \\ is a TOML string.
+        file.writelines(f"{key} = {json.dumps(text, ensure_ascii=False)}\n" for key, text in sorted(values.items()))
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(home.secrets_file)
+
+
+def find_secret(home: Home, name: str, environ: Mapping[str, str] = os.environ) -> str | None:
+    """The secret as a worker sees it: its environment, which is the daemon's, then ``secrets.toml``."""
+    return environ.get(name) or stored_secrets(home).get(name)

@@ -1,0 +1,183 @@
+"""The command that an operator has run after each job (the setting ``on_finish``), at most once for each end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from kbjobs.config.home import HOME_VARIABLE, Home
+from kbjobs.config.settings import Settings
+from kbjobs.daemon.processes import FINISH_VARIABLE, kill_group, kill_processes_of_run, processes_of_run
+from kbjobs.store.job_ends import End, close_end, forget_ends, list_taken, take_end
+from kbjobs.store.queue import Queue
+from kbjobs.system.crashpoints import crash_point
+
+AT_ONCE = 4  # commands that run at the same time: many jobs may end together
+IDLE_SECONDS = 30.0
+ADOPTED_SECONDS = 0.5  # between two looks at one of a former daemon, whose end nobody tells us
+
+log = logging.getLogger("kbjobs.daemon")
+
+
+@dataclass(slots=True)
+class Command:
+    """A command that runs for an end, until ``deadline`` (monotonic); one of a former daemon has no ``process``."""
+
+    end: End
+    deadline: float
+    process: subprocess.Popen[bytes] | None = None
+    was_seen: bool = False
+    killed_for: str = ""
+
+    def status(self) -> int | None:
+        """How it ended, negative by a signal, 0 where that is not known; None while it runs. It stays a zombie."""
+        if self.process is None:
+            is_there = bool(processes_of_run(self.end.token, variable=FINISH_VARIABLE))
+            self.was_seen = self.was_seen or is_there
+            return None if is_there else 0
+        found = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if found is None:
+            return None
+        return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+    def told(self, status: int) -> str:
+        """What is to be said of its end; '' where all is well."""
+        if self.killed_for:
+            return f"was killed: {self.killed_for}"
+        if self.process is None:
+            if self.was_seen:
+                return "ended while no daemon watched it: with what status is not known"
+            return "may not have run: the daemon died just then, and it is not run again"
+        if status:
+            return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        return ""
+
+    def kill(self) -> None:
+        """SIGKILL to its group, and to whatever of it has left the group."""
+        if self.process is not None:
+            kill_group(self.process.pid)  # not reaped yet, so the number is still its own
+        kill_processes_of_run(self.end.token, FINISH_VARIABLE)
+
+
+class Finishing:
+    """Runs the command for the ends of jobs that the state has noted. The daemon's loop never waits for one.
+
+    An end is taken before its command is started, and a taken one is never started again: a daemon that is killed in
+    between costs this command, but no message is sent twice. The next daemon says so in the job's log.
+    """
+
+    def __init__(self, home: Home, settings: Settings, queue: Queue) -> None:
+        self._home, self._queue = home, queue
+        self._words = settings.words("on_finish")
+        self._seconds = settings.number("on_finish_seconds")
+        if not self._words:
+            forget_ends(queue.connection)
+        self._running = [
+            Command(end, time.monotonic() + self._seconds - end.age) for end in list_taken(queue.connection)
+        ]
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any command runs."""
+        return bool(self._running)
+
+    def tick(self, may_start: bool = True) -> float:
+        """Reap, kill what is late, and start what is due; returns the seconds to the next look."""
+        for command in list(self._running):
+            self._look_at(command)
+        while may_start and self._words and len(self._running) < AT_ONCE:
+            end = take_end(self._queue.connection)
+            if end is None:
+                break
+            crash_point("finish.taken")
+            self._start(end)
+        return min((self._wait_for(one) for one in self._running), default=IDLE_SECONDS)
+
+    def kill_all(self, reason: str) -> None:
+        """Kill what runs; its end is met by the next tick."""
+        for command in self._running:
+            command.killed_for = command.killed_for or reason
+            command.kill()
+
+    def _wait_for(self, command: Command) -> float:
+        if command.process is None or command.killed_for:
+            return ADOPTED_SECONDS
+        return max(0.01, command.deadline - time.monotonic())
+
+    def _look_at(self, command: Command) -> None:
+        status = command.status()
+        if status is None:
+            if time.monotonic() >= command.deadline:
+                command.killed_for = command.killed_for or f"it ran longer than on_finish_seconds ({self._seconds:g})"
+                command.kill()
+            return
+        command.kill()  # what it has left running
+        crash_point("finish.ended")
+        close_end(self._queue.connection, command.end)
+        crash_point("finish.closed")
+        if told := command.told(status):
+            self._tell(command.end, told)
+        if command.process is not None:
+            command.process.wait()
+        self._running.remove(command)
+
+    def _start(self, end: End) -> None:
+        output = self._open_log(end)
+        try:
+            process = subprocess.Popen(
+                self._words,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                cwd=self._home.path,
+                env=os.environ | self._describe(end),
+            )
+        except OSError as error:
+            self._tell(end, f"cannot be started: {error.filename or self._words[0]}: {error.strerror}")
+            close_end(self._queue.connection, end)
+            return
+        finally:
+            os.close(output)
+        crash_point("finish.started")
+        self._running.append(Command(end, time.monotonic() + self._seconds, process))
+
+    def _describe(self, end: End) -> dict[str, str]:
+        """The end of the job as the command's environment."""
+        return {
+            HOME_VARIABLE: str(self._home.path),
+            FINISH_VARIABLE: end.token,
+            "KBJOBS_JOB_ID": str(end.job_id),
+            "KBJOBS_JOB_TYPE": end.type,
+            "KBJOBS_JOB_SOURCE": end.source or "",
+            "KBJOBS_JOB_STATUS": str(end.status),
+            "KBJOBS_JOB_EXIT_CODE": str(end.exit_code),
+            "KBJOBS_JOB_SUMMARY": end.summary.replace("\0", " "),  # no environment holds one
+        }
+
+    def _log_file(self, end: End) -> Path:
+        return self._home.log_file(end.job_id, end.attempt)
+
+    def _open_log(self, end: End) -> int:
+        """The log of the job's attempt; where none can be written, as on a full disk, the command still runs."""
+        try:
+            flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+            return os.open(self._log_file(end), flags, 0o600)
+        except OSError as error:
+            log.warning("job %d: its log cannot be written: %s", end.job_id, error.strerror)
+            return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+
+    def _tell(self, end: End, what: str) -> None:
+        """Say in the daemon's log and the job's what became of the command."""
+        log.warning("job %d: on_finish %s", end.job_id, what)
+        output = self._open_log(end)
+        try:
+            os.write(output, f"{time.strftime('%Y-%m-%d %H:%M:%S')} WARNING on_finish {what}\n".encode())
+        except OSError as error:  # a full disk, say: it stands in the daemon's log
+            log.warning("job %d: its log cannot be written: %s", end.job_id, error.strerror)
+        finally:
+            os.close(output)

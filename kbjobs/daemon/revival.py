@@ -1,0 +1,83 @@
+"""A worker that finds no daemon starts one: jobs that wait, and workers that die later, need it."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from contextlib import closing
+
+from kbjobs.config.home import Home
+from kbjobs.daemon.guard import is_service
+from kbjobs.daemon.launching import ensure_daemon, is_running
+from kbjobs.errors import KbjobsError
+from kbjobs.store.queue import Queue
+
+LOOK_SECONDS = 3.0  # between two looks at the daemon's lock
+LONGEST_SECONDS = 60.0  # the same after a daemon that could not start; doubles up to this
+LAST_SECONDS = 3.0  # for the daemon to start the next worker, which then looks
+LAST_LOOK_SECONDS = 0.05
+
+log = logging.getLogger("kbjobs.worker")
+
+
+class DaemonGuard:
+    """A thread of a worker that looks whether the daemon lives, and starts one where it does not.
+
+    Used as a context. At its end it looks until the worker of another job does, or until no job waits: a daemon that
+    dies between two workers would leave nobody who could start another.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._inode = self._state_inode()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="daemon-guard", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        pause = LOOK_SECONDS
+        while not self._ended.wait(pause):
+            pause = LOOK_SECONDS if self._look() else min(2 * pause, LONGEST_SECONDS)
+        deadline = time.monotonic() + LAST_SECONDS
+        while self._look() and self._is_last() and time.monotonic() < deadline:
+            time.sleep(LAST_LOOK_SECONDS)
+
+    def _look(self) -> bool:
+        """Start a daemon where one is needed; returns False where none could be started."""
+        try:
+            if is_running(self._home) or is_service() or not self._is_wanted():
+                return True
+            if ensure_daemon(self._home, self._is_wanted):
+                log.info("no daemon ran: one was started")
+        except (KbjobsError, OSError) as error:
+            log.warning("no daemon runs, and none could be started: %s", error)
+            return False
+        return True
+
+    def _is_last(self) -> bool:
+        """Whether jobs wait for a daemon, and no other worker looks whether it lives."""
+        if not self._is_wanted():
+            return False
+        try:
+            with closing(Queue(self._home.state_file)) as queue:
+                return queue.count_pending() > 0 and not any(job.pid for job in queue.running())
+        except (KbjobsError, sqlite3.Error):
+            return False
+
+    def _is_wanted(self) -> bool:
+        # Never in a home that was deleted, or under a state that was put in the place of another.
+        return self._home.guard_mark.exists() and self._state_inode() == self._inode
+
+    def _state_inode(self) -> int | None:
+        try:
+            return self._home.state_file.stat().st_ino
+        except FileNotFoundError:
+            return None

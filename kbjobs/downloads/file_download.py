@@ -1,0 +1,351 @@
+"""A file from the network: it goes on after a kill where it stopped, is checked, and is whole or not there.
+
+Beside the file grows ``NAME.part``, and ``NAME.part.json`` says of what it is a part. A part is used again where the
+hash of the whole is known (a mixture would be found out) or where the server proves by If-Range that the file is still
+the same (RFC 9110, 13.1.5); otherwise it is started again.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+from kbjobs.downloads.hashing import Content, measure_file
+from kbjobs.errors import DownloadError, UnavailableError
+from kbjobs.net.backoff import PATIENCE, Patience
+from kbjobs.net.requesting import Answer, AwayError, RefusedError, get
+from kbjobs.system.crashpoints import crash_point
+
+log = logging.getLogger(__name__)
+
+SPARE_BYTES = 16 * 1024 * 1024
+"""What must be free on the disk beside the file: the job's end has to be written too."""
+_TELL_SECONDS = 0.2
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be fetched, and what is known of it beforehand."""
+
+    url: str
+    size: int | None = None
+    """In bytes."""
+    sha256: str | None = None
+    """In hex."""
+    git_sha1: str | None = None
+    """In hex, of a blob of git; needs the size (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects)."""
+    most: int | None = None
+    """Bytes it may have, where the size is not known."""
+
+    @property
+    def has_hash(self) -> bool:
+        """Whether a mixture of two files would be found out."""
+        return self.sha256 is not None or self.git_size is not None
+
+    @property
+    def git_size(self) -> int | None:
+        """The size, where git's hash is to be computed; None where not."""
+        return self.size if self.git_sha1 is not None else None
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What has come."""
+
+    size: int
+    """In bytes."""
+    sha256: str
+    """In hex, as computed here."""
+
+
+def fetch_file(
+    wanted: Wanted,
+    target: Path,
+    *,
+    token: str | None = None,
+    progress: Callable[[int, int | None], None] = lambda done, total: None,
+    check: Callable[[], None] = lambda: None,
+    patience: float = PATIENCE,
+) -> Fetched:
+    """Fetch a file to ``target``; one that is there and is as it should be is not fetched again.
+
+    Of two calls for one target, in whatever processes, the second waits and takes what the first has fetched. The file
+    is safe from a power cut once :func:`kbjobs.downloads.folder_swap.publish_folder` has put its folder in place.
+
+    Args:
+        wanted: what.
+        target: where it goes, by way of ``target.part`` in the same folder.
+        token: for servers that want to know who asks; see :func:`kbjobs.net.requesting.get`.
+        progress: is told bytes that are here, and those of the whole where known, several times a second.
+        check: is called several times a second, also while waiting; an exception of it ends the download, and what
+            has come is kept.
+        patience: seconds without a new byte after which the server is given up.
+    Raises:
+        RefusedError: the server says no; its ``explain()`` is an error for a person.
+        TransientError: it does not answer, or not to the end; what has come is kept.
+        DownloadError: what it sends is not what was wanted.
+        UnavailableError: the disk is full, or cannot be written; what has come is kept.
+    """
+    with _disk(target), one_at_a_time(target, check) as has_waited:
+        if target.exists() and (wanted.has_hash or has_waited):
+            found = measure_file(target, check, wanted.git_size)
+            if not _find_fault(wanted, found):
+                return Fetched(found.size, found.sha256.hexdigest())
+        return _Download(wanted, target, token, progress, check, patience).run()
+
+
+@contextmanager
+def one_at_a_time(path: Path, check: Callable[[], None] = lambda: None) -> Iterator[bool]:
+    """Hold the lock ``path.lock``, which the kernel frees at death. Gives whether it had to be waited for.
+
+    ``check`` is called while waiting, and may raise.
+    """
+    from filelock import FileLock, Timeout
+
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = FileLock(path.with_name(f"{path.name}.lock"), mode=0o600)
+    has_waited = False
+    while True:
+        try:
+            lock.acquire(timeout=0 if not has_waited else 0.25, poll_interval=0.05)
+            break
+        except Timeout:
+            if not has_waited:
+                log.info("waiting for another process that fetches %s", path.name)
+            has_waited = True
+            check()
+    try:
+        yield has_waited
+    finally:
+        lock.release()
+
+
+class _Download:
+    """One call of :func:`fetch_file` that has the lock."""
+
+    def __init__(
+        self,
+        wanted: Wanted,
+        target: Path,
+        token: str | None,
+        progress: Callable[[int, int | None], None],
+        check: Callable[[], None],
+        patience: float,
+    ) -> None:
+        self.wanted, self.target, self.token = wanted, target, token
+        self.progress, self.check, self.patience = progress, check, patience
+        self.part = target.with_name(f"{target.name}.part")
+        self.note = target.with_name(f"{target.name}.part.json")
+        self.validator = ""
+        self.content = Content(wanted.git_size)
+        self.told = 0.0
+
+    def run(self) -> Fetched:
+        self._take_up()
+        is_resumed = self.content.size > 0
+        while True:
+            self._fetch()
+            fault = _find_fault(self.wanted, self.content)
+            if not fault:
+                break
+            self._start_again()
+            if not is_resumed:
+                raise DownloadError(
+                    f"{self.wanted.url} is not the file that was announced: {fault}",
+                    "What came was thrown away. Run the same again; if that does not help, report it to its publisher.",
+                )
+            log.warning("%s is not the file that was announced: %s; fetching it from the start", self.wanted.url, fault)
+            is_resumed = False
+        self._publish()
+        return Fetched(self.content.size, self.content.sha256.hexdigest())
+
+    def _take_up(self) -> None:
+        """Go on from the part that is here, if it is one of what is wanted now."""
+        note = _read_note(self.note)
+        is_same = note.get("hash") == self._hash() if self.wanted.has_hash else note.get("url") == self.wanted.url
+        self.validator = str(note.get("validator", ""))
+        if not self.part.exists():
+            return
+        if not is_same or not (self.wanted.has_hash or self.validator):
+            self._start_again()
+            return
+        self.content = measure_file(self.part, self.check, self.wanted.git_size)
+        if self.wanted.size is not None and self.content.size > self.wanted.size:
+            self._start_again()
+
+    def _hash(self) -> str | None:
+        return self.wanted.sha256 or self.wanted.git_sha1
+
+    def _start_again(self) -> None:
+        self.part.unlink(missing_ok=True)
+        self.content, self.validator = Content(self.wanted.git_size), ""
+
+    def _fetch(self) -> None:
+        """Bring the part to its end, with patience."""
+        patience = Patience(self.wanted.url, self.patience, self.check)
+        while self.wanted.size is None or self.content.size < self.wanted.size or self.wanted.size == 0:
+            before = self.content.size
+            try:
+                with get(self.wanted.url, self._range(), self.token) as answer:
+                    self._take(answer)
+                return
+            except RefusedError as error:
+                if error.status != 416 or not before:
+                    raise
+                self._start_again()  # the file has become shorter than the part
+            except AwayError as error:
+                patience.rest(error, has_come_on=self.content.size > before, here=self.content.size)
+
+    def _range(self) -> dict[str, str]:
+        if not self.content.size:
+            return {}
+        headers = {"Range": f"bytes={self.content.size}-"}
+        return headers if self.wanted.has_hash else {**headers, "If-Range": self.validator}
+
+    def _take(self, answer: Answer) -> None:
+        """Write what an answer brings behind the part."""
+        if answer.headers.get("content-encoding", "identity").lower() != "identity":
+            raise DownloadError(f"{self.wanted.url} is sent compressed, which was not asked for", "Try again later.")
+        total = self._check_place(answer)
+        self._check_room(total)
+        with self.part.open("ab", buffering=0) as file, self.content.in_background() as add:
+            for piece in answer.pieces(self.check):
+                view = memoryview(piece)
+                while view:
+                    view = view[file.write(view) :]
+                add(piece)
+                crash_point("download.received")
+                self._check_size(total)
+                self._tell(total)
+        if total is not None and self.content.size < total:
+            raise AwayError("broke off")
+        self._tell(total, must=True)
+
+    def _check_place(self, answer: Answer) -> int | None:
+        """Make the part end where the answer begins. Returns the size of the whole, None where nobody knows it."""
+        declared = answer.headers.get("content-length", "")
+        if answer.status == 206:
+            place = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
+            if place is None or int(place[1]) != self.content.size:
+                self._start_again()
+                raise AwayError("sends another part than was asked for")
+            total = int(place[3]) if place[3] != "*" else self.wanted.size
+        else:
+            if self.content.size:
+                log.info(
+                    "%s is fetched from its start again: it was changed, or its server cannot send the rest alone",
+                    self.wanted.url,
+                )
+            self._start_again()
+            total = int(declared) if declared.isdecimal() else self.wanted.size
+            self.validator = _strong_validator(answer.headers)
+            self._write_note()
+        if total is not None and self.wanted.size is not None and total != self.wanted.size:
+            raise DownloadError(
+                f"{self.wanted.url} has {total:,} bytes, it should have {self.wanted.size:,}",
+                "Run the same again; if that does not help, report it to its publisher.",
+            )
+        return total
+
+    def _write_note(self) -> None:
+        note = {"url": self.wanted.url, "hash": self._hash(), "validator": self.validator}
+        unfinished = self.note.with_suffix(".new")
+        unfinished.write_text(json.dumps(note), encoding="utf-8")
+        unfinished.replace(self.note)
+        crash_point("download.noted")
+
+    def _check_room(self, total: int | None) -> None:
+        needed = max((total or 0) - self.content.size, 0) + SPARE_BYTES
+        free = shutil.disk_usage(self.target.parent).free
+        if free < needed:
+            raise UnavailableError(
+                f"{free / 1e6:,.0f} MB are free on the disk of {self.target.parent}, {self.target.name} needs"
+                f" {needed / 1e6:,.0f} MB",
+                "Free some space, or move the home to a larger disk. What has come is kept.",
+            )
+
+    def _check_size(self, total: int | None) -> None:
+        limits = [limit for limit in (total, self.wanted.size, self.wanted.most) if limit is not None]
+        if limits and self.content.size > min(limits):
+            self._start_again()
+            raise DownloadError(
+                f"{self.wanted.url} sends more than {min(limits):,} bytes",
+                "What came was thrown away. Check the address, then run the same again.",
+            )
+
+    def _tell(self, total: int | None, must: bool = False) -> None:
+        now = time.monotonic()
+        if must or now - self.told >= _TELL_SECONDS:
+            self.told = now
+            self.progress(self.content.size, total)
+
+    def _publish(self) -> None:
+        """Give the part its name."""
+        self.part.touch()  # an empty file has had no first byte
+        crash_point("download.checked")
+        self.part.replace(self.target)
+        crash_point("download.renamed")
+        self.note.unlink(missing_ok=True)
+
+
+def _find_fault(wanted: Wanted, content: Content) -> str:
+    """What is wrong with what has come; empty where nothing is."""
+    if wanted.size is not None and content.size != wanted.size:
+        return f"it has {content.size:,} bytes, {wanted.size:,} were announced"
+    if wanted.sha256 is not None and content.sha256.hexdigest() != wanted.sha256.lower():
+        return f"its sha256 is {content.sha256.hexdigest()}, {wanted.sha256} was announced"
+    if wanted.git_sha1 and content.git and content.git.hexdigest() != wanted.git_sha1.lower():
+        return f"its hash in git is {content.git.hexdigest()}, {wanted.git_sha1} was announced"
+    return ""
+
+
+def _read_note(file: Path) -> dict[str, object]:
+    try:
+        note = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def _strong_validator(headers: Mapping[str, str]) -> str:
+    """What proves in an If-Range that a file is the same: a strong ETag, or a date a minute older than the answer's.
+
+    Empty where there is none (RFC 9110, 8.8.1 and 8.8.2.2).
+    """
+    etag = headers.get("etag", "")
+    if re.fullmatch(r'"[\x21\x23-\x7e]{1,1000}"', etag):
+        return etag
+    if etag:
+        return ""  # a weak one must not be used, nor a date in its place
+    with suppress(ValueError, TypeError):
+        changed, sent = (parsedate_to_datetime(headers[name]) for name in ("last-modified", "date") if name in headers)
+        if (sent - changed).total_seconds() >= 60:
+            return headers["last-modified"]
+    return ""
+
+
+@contextmanager
+def _disk(target: Path) -> Iterator[None]:
+    """Turns a disk that is full, or cannot be written, into UnavailableError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise UnavailableError(
+                f"the disk of {target.parent} is full",
+                "Free some space and run the same again: what has come is kept.",
+            ) from error
+        raise UnavailableError(
+            f"{error.filename or target} cannot be written: {error.strerror}", "Check its permissions."
+        ) from error

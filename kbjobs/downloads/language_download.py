@@ -1,0 +1,192 @@
+"""Language packs are fetched, checked against what was seen of them first, unpacked and put into the home."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kbjobs.config.home import Home
+from kbjobs.context import Context, PhaseResult
+from kbjobs.downloads.file_download import Fetched, Wanted, fetch_file
+from kbjobs.downloads.language_archive import unpack
+from kbjobs.downloads.language_index import Offer, choose, fetch_index
+from kbjobs.errors import ConflictError, DownloadError, KbjobsError, TransientError
+from kbjobs.languages.installation import begin_folder, first_seen, locked, publish, remove_older
+from kbjobs.languages.language_names import ENGLISH
+from kbjobs.languages.language_packs import DamagedPackError, Pack, Pair, Record, find_pack, size_of
+from kbjobs.net.requesting import RefusedError
+from kbjobs.system.crashpoints import crash_point
+
+STEP = 1024 * 1024
+"""Bytes that are safe on disk and count as a step."""
+PATIENCE, PATIENCE_WITH_OTHERS = 120.0, 20.0
+"""Seconds without a byte after which a server is given up; sooner where the index names another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What became of one pack: the pack, and whether it was fetched or was here already."""
+
+    pack: Pack
+    is_new: bool
+
+
+def download_languages(context: Context, code: str, source: str | None, force: bool) -> PhaseResult:
+    """Fetch the newest packs for a language; what is here in that version is left alone.
+
+    Args:
+        context: of the job.
+        code: of the language.
+        source: of the language to translate from; None: from and to English.
+        force: fetch again what is here, and take a pack that was changed under its version.
+    Raises:
+        KbjobsError: there is no such pack, or it cannot be fetched or used.
+    """
+    context.progress(0, 0, "bytes", "reading the index of language packs", eta_matters=False)
+    offers = choose(fetch_index(context.home, context.settings, context.check), code, source)
+    steps = []
+    for number, offer in enumerate(offers):
+        span = (number / len(offers), (number + 1) / len(offers))
+        steps.append(_bring(context, offer, force, span))
+        context.saved(1)
+    return _result(steps, _list_missing(offers, code) if source is None else [])
+
+
+def _list_missing(offers: Sequence[Offer], code: str) -> list[Pair]:
+    """The directions between English and a language that the index does not have."""
+    there = {offer.pair for offer in offers}
+    return [pair for pair in (Pair(ENGLISH, code), Pair(code, ENGLISH)) if pair not in there]
+
+
+def _bring(context: Context, offer: Offer, force: bool, span: tuple[float, float]) -> Step:
+    """Have a pack in the home."""
+    pair = offer.pair
+
+    def wait() -> None:
+        context.progress(0, 0, "bytes", f"waiting for another job that fetches {pair}", span, eta_matters=False)
+
+    with locked(context.home, pair, wait):
+        remove_older(context.home, pair)
+        here = _find_whole(context.home, pair)
+        if here is not None and here.record.version == offer.version and not force:
+            _forget_others(None, context.home, pair)
+            return Step(here, is_new=False)
+        file = context.home.downloads / f"{pair.name}.{offer.version}.argosmodel"
+        _forget_others(file, context.home, pair)
+        fetched, url = _fetch(context, offer, file, span, force)
+        crash_point("language.fetched")
+        _compare(context, offer, fetched, force, file)
+        built = begin_folder(context.home, pair)
+        context.progress(0, 0, "bytes", f"unpacking {pair}", (span[1], span[1]), eta_matters=False)
+        try:
+            said = unpack(file, built, pair, context.settings.integer("languages_max_mb") << 20, context.check)
+        except DamagedPackError:
+            file.unlink()  # it would be as damaged the next time
+            remove_older(context.home, pair)
+            raise
+        if said.version != offer.version:
+            context.log.warning(
+                "the index names version %s of %s, but the pack itself says %r", offer.version, pair, said.version
+            )
+        record = Record(
+            version=offer.version,
+            sha256=fetched.sha256,
+            size=fetched.size,
+            unpacked=size_of(built),
+            url=url,
+            fetched_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            licence=said.licence,
+            target_prefix=said.target_prefix,
+        )
+        place = publish(context.home, pair, built, record)
+        file.unlink()
+        return Step(Pack(pair, place, record), is_new=True)
+
+
+def _find_whole(home: Home, pair: Pair) -> Pack | None:
+    """The pack that is here; None for one that is damaged, too: it is fetched again."""
+    try:
+        return find_pack(home, pair)
+    except DamagedPackError:
+        return None
+
+
+def _forget_others(file: Path | None, home: Home, pair: Pair) -> None:
+    """Remove what was fetched for a direction before and is not the beginning of this file."""
+    for other in home.downloads.glob(f"{pair.name}.*.argosmodel*"):
+        if file is None or not other.name.startswith(file.name):
+            other.unlink(missing_ok=True)
+
+
+def _fetch(context: Context, offer: Offer, file: Path, span: tuple[float, float], force: bool) -> tuple[Fetched, str]:
+    """Fetch a pack from the first place that has it; also returns that place."""
+    if file.exists() and not force:  # whole: a kill came between fetching and unpacking
+        with file.open("rb") as stream:
+            return Fetched(file.stat().st_size, hashlib.file_digest(stream, "sha256").hexdigest()), offer.links[0]
+
+    told = 0
+
+    def tell(done: int, total: int | None) -> None:
+        nonlocal told
+        if done - told >= STEP:  # a worker that dies after it has come further
+            told = done
+            context.saved(1)
+        context.progress(done, total or 0, "bytes", f"fetching {offer.pair}", span)
+
+    most = context.settings.integer("languages_max_mb") << 20
+    failed: list[KbjobsError] = []
+    for link in offer.links:
+        is_last = link == offer.links[-1]
+        try:
+            return fetch_file(
+                Wanted(link, most=most),
+                file,
+                progress=tell,
+                check=context.check,
+                patience=PATIENCE if is_last else PATIENCE_WITH_OTHERS,
+            ), link
+        except RefusedError as error:
+            failed.append(error.explain())
+        except (DownloadError, TransientError) as error:
+            failed.append(error)
+        context.log.warning("%s", failed[-1].message)
+    # One that may pass is the one to tell: the job can be tried again.
+    chosen = next((one for one in failed if isinstance(one, TransientError)), failed[0])
+    chosen.message = f"the language pack {offer.pair} cannot be fetched: {chosen.message}"
+    chosen.args = (chosen.message,)
+    raise chosen
+
+
+def _compare(context: Context, offer: Offer, fetched: Fetched, force: bool, file: Path) -> None:
+    """Raise ConflictError where a version is not what it was when it was first seen."""
+    seen = first_seen(context.home, offer.pair, offer.version)
+    if seen is None or seen == fetched.sha256:
+        return
+    told = f"sha256 {fetched.sha256}, when it was first fetched here it had {seen}"
+    if force:
+        context.log.warning("version %s of %s now has %s; taken by --force", offer.version, offer.pair, told)
+        return
+    file.unlink()
+    raise ConflictError(
+        f"version {offer.version} of the language pack {offer.pair} was changed: it has {told}",
+        "A version should never change. Ask those who publish the index; if that is as it should be:"
+        f" {offer.pair.command} --force",
+    )
+
+
+def _result(steps: Sequence[Step], missing: Sequence[Pair]) -> PhaseResult:
+    new = [step.pack for step in steps if step.is_new]
+    kept = [step.pack for step in steps if not step.is_new]
+    counts = {
+        # A home can be moved: no path of it is kept in the state.
+        "packs": [{**step.pack.pair.as_dict(), **asdict(step.pack.record), "fetched": step.is_new} for step in steps],
+        "bytes": sum(pack.record.size for pack in new),
+        "missing": [pair.as_dict() for pair in missing],
+    }
+    told = [f"{pack.pair} {pack.record.version} ({pack.record.size / 1e6:,.1f} MB)" for pack in new]
+    told += [f"{pack.pair} {pack.record.version} is here already" for pack in kept]
+    told += [f"the index has none from {pair}" for pair in missing]
+    return PhaseResult(counts, "; ".join(told))

@@ -1,0 +1,226 @@
+"""A seat is a place for one actor on one node: who sits there is started, proven, and replaced when it dies."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kbjobs.embedding.cluster.actors import EmbeddingActor, Failure, Load, Sight, describe_versions
+from kbjobs.embedding.cluster.model_transfer import Parcel, read_parts
+from kbjobs.embedding.model_folder import ModelFolder
+
+if TYPE_CHECKING:
+    from numpy import float32
+    from numpy.typing import NDArray
+
+    Vectors = NDArray[float32]
+
+log = logging.getLogger(__name__)
+
+BLOCKS_AT_ONCE = 2  # of an actor: one is embedded while the next is on its way
+LOOK_SECONDS = 0.2
+ANSWER_SECONDS = 900.0  # within which whatever an actor is asked must be answered: the slowest is preparing a model
+DEATHS = 3  # of actors at their start, one after the other, after which a seat is given up
+_PARTS_AT_ONCE = 2
+_NODE_DIED = "its node has died"  # what ray.exceptions.ActorDiedError says of it; it has no field for it
+_OWNER_DIED = "its owner has died"
+
+
+class ActorDied(Exception):
+    """An actor ended, or was ended, without an answer."""
+
+
+class NodeDied(ActorDied):
+    """The node of an actor is gone."""
+
+
+class ClusterLost(Exception):
+    """The cluster has forgotten this process, or does not answer any more."""
+
+
+class Closing(Exception):
+    """The pool is being closed; what was asked for is not needed any more."""
+
+
+@dataclass
+class Node:
+    """A node of the cluster that can embed."""
+
+    id: str
+    address: str
+    spare: list[tuple[float, int]] = field(default_factory=list)
+    """CPUs and GPUs of seats that it has room for."""
+    is_alive: bool = True
+    shipping: threading.Lock = field(default_factory=threading.Lock)
+    """Held while one of its actors takes the model in, or finds that it is there."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all actors are given."""
+
+    parcel: Parcel
+    reference: Vectors
+    load: Load
+
+    @property
+    def folder(self) -> ModelFolder:
+        """The model here."""
+        return self.parcel.folder
+
+
+@dataclass
+class Seat:
+    """One place. ``state`` is starting, ready or gone."""
+
+    number: int
+    node: Node
+    cpus: float
+    gpus: int
+    actor: Any = None
+    state: str = "starting"
+    engine: str = ""
+    refusal: str = ""
+    """Why it is gone, where that is a matter of its node."""
+    blocks: int = 0
+    """On their way to it, or being embedded there."""
+    is_reserved: bool = False
+    """For a block that is to be alone on it."""
+    is_reached: bool = False
+    """Whether the actor has answered once: before, it may be waiting for free CPUs."""
+    deaths: int = 0
+    died: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"actor {self.number} on {self.node.address}"
+
+
+class Caller:
+    """Asks actors, and waits for answers as long as it makes sense to."""
+
+    def __init__(self, ray: Any, is_closing: Callable[[], bool], heard: Callable[[], None]) -> None:
+        self.ray = ray
+        self._is_closing = is_closing
+        self._heard = heard
+
+    def call(self, method: Any, *arguments: Any) -> Any:
+        """The answer of an actor's method. Raises as :meth:`wait`."""
+        return self.wait(self.begin(method, *arguments))
+
+    def begin(self, method: Any, *arguments: Any) -> Future[Any]:
+        """Ask, and do not wait."""
+        future: Future[Any] = method.remote(*arguments).future()
+        return future
+
+    def wait(self, future: Future[Any], seconds: float = ANSWER_SECONDS) -> Any:
+        """The answer.
+
+        Raises:
+            ActorDied, NodeDied: there will be none.
+            ClusterLost: this process is no part of the cluster any more.
+            Closing: it is not needed any more.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                answer = future.result(timeout=LOOK_SECONDS)
+            except TimeoutError:
+                if self._is_closing():
+                    raise Closing from None
+                if time.monotonic() > deadline:
+                    raise ActorDied(f"no answer within {seconds:.0f} s") from None
+            except self.ray.exceptions.RayError as error:
+                raise _sort(error) from error
+            else:
+                self._heard()
+                return answer
+
+
+def _sort(error: Exception) -> Exception:
+    text = str(error)
+    if _OWNER_DIED in text:
+        return ClusterLost("the cluster counts this machine's node as dead")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    reason = next((line for line in lines if line.startswith("The actor is dead because")), lines[-1] if lines else "")
+    return (NodeDied if _NODE_DIED in text else ActorDied)(reason[:300])
+
+
+def start_actor(caller: Caller, seat: Seat, work: Work) -> None:
+    """Start an actor on the seat, have the model there, and let it prove parity.
+
+    Sets the seat's ``refusal`` where the node cannot be used. Raises as :meth:`Caller.wait`.
+    """
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    seat.is_reached = False
+    seat.actor = (
+        caller.ray.remote(EmbeddingActor)
+        .options(
+            num_cpus=seat.cpus,
+            num_gpus=seat.gpus,
+            max_restarts=0,
+            max_task_retries=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(seat.node.id, soft=False),
+        )
+        .remote(work.parcel, work.load)
+    )
+    sight: Sight = caller.call(seat.actor.look, max(1, int(seat.cpus)))
+    seat.is_reached = True
+    if refusal := sight.refusal or _compare_versions(seat, sight):
+        seat.refusal = refusal
+        return
+    if not sight.has_model and (refusal := _ship(caller, seat, work.parcel)):
+        seat.refusal = refusal
+        return
+    proof = caller.call(seat.actor.prove, work.parcel.key, work.reference)
+    seat.refusal, seat.engine = proof.refusal, proof.engine
+    if not proof.refusal:
+        log.info("%s (process %d): %s, parity %.5f", seat.name, sight.pid, proof.engine, proof.cosine)
+
+
+def _compare_versions(seat: Seat, sight: Sight) -> str:
+    """Tell which versions differ from those here; returns why the node cannot be used."""
+    here = describe_versions()
+    if sight.versions["kbjobs"] != here["kbjobs"]:
+        return f"it runs kbjobs {sight.versions['kbjobs']}, not {here['kbjobs']}; a PYTHONPATH there may lead to it"
+    others = [
+        f"{name} {sight.versions.get(name, 'missing')} (here {found})"
+        for name, found in here.items()
+        if sight.versions.get(name) != found
+    ]
+    versions = ", ".join(f"{name} {found}" for name, found in sight.versions.items())
+    log.info("%s: %s", seat.name, versions)
+    if others:
+        log.warning("%s has other versions: %s; parity decides whether it is used", seat.name, ", ".join(others))
+    return ""
+
+
+def _ship(caller: Caller, seat: Seat, parcel: Parcel) -> str:
+    """Send the model to the seat's node, where no other seat has had it sent; returns what went wrong."""
+    with seat.node.shipping:
+        if not caller.call(seat.actor.begin):
+            return ""
+        log.info("sending %s (%.0f MB) to %s", parcel.folder.name, parcel.size / 1e6, seat.node.address)
+        sent: deque[Future[Any]] = deque()
+        for name, part in read_parts(parcel):
+            sent.append(caller.begin(seat.actor.take, name, part))
+            if len(sent) >= _PARTS_AT_ONCE:
+                caller.wait(sent.popleft())
+        while sent:
+            caller.wait(sent.popleft())
+        refusal: str = caller.call(seat.actor.finish)
+        return refusal
+
+
+def embed_block(caller: Caller, seat: Seat, texts: Sequence[str]) -> Vectors | Failure:
+    """The vectors of a block from a seat's actor, or why it has none. Raises as :meth:`Caller.wait`."""
+    answer: Vectors | Failure = caller.call(seat.actor.embed, list(texts))
+    return answer

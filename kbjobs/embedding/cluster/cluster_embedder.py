@@ -1,0 +1,223 @@
+"""What the pipeline sees of a cluster: a model that takes many calls at a time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kbjobs.config.home import Home
+from kbjobs.config.secrets import find_secret
+from kbjobs.config.settings import Settings
+from kbjobs.embedding.choose import read_reference
+from kbjobs.embedding.cluster.actor_slots import (
+    BLOCKS_AT_ONCE,
+    ActorDied,
+    Closing,
+    ClusterLost,
+    NodeDied,
+    Work,
+    embed_block,
+)
+from kbjobs.embedding.cluster.actors import Failure, Load, load_best
+from kbjobs.embedding.cluster.address import RAY_AUTH_TOKEN
+from kbjobs.embedding.cluster.model_transfer import pack_model
+from kbjobs.embedding.cluster.pool import Pool, Room
+from kbjobs.embedding.cluster.ray_connection import Connection, Tell, connect
+from kbjobs.embedding.embedder import LOCAL_COMMIT_TOKENS, UNLIMITED, EmbeddingError, GivenUpError
+from kbjobs.embedding.model_catalogue import find_model
+from kbjobs.embedding.model_folder import ModelFolder
+from kbjobs.embedding.token_embedder import load_tokenizer
+
+if TYPE_CHECKING:
+    import tokenizers
+
+log = logging.getLogger(__name__)
+
+_FATAL = 2  # deaths of an actor that was alone with a text, after which the text is the cause
+_FATAL_TEXTS = 5  # in a row, with none embedded in between: then it is not the texts
+
+
+class ClusterEmbedder:
+    """An :class:`~kbjobs.embedding.embedder.Embedder` whose calls are served by the actors of a pool.
+
+    A block whose actor dies is tried again, text by text and alone on an actor, so that a text that kills is known by
+    its second death; the death of a node says nothing about a text.
+    """
+
+    commit_tokens = LOCAL_COMMIT_TOKENS
+    commit_texts = UNLIMITED
+    pads = True
+    is_free = True
+    tokens_bought = 0
+
+    def __init__(self, folder: ModelFolder, connection: Connection, pool: Pool) -> None:
+        self.name = folder.name
+        self.dimension = folder.dimension
+        self.max_tokens = folder.max_tokens
+        self.model_key = pool.work.parcel.key
+        self._folder = folder
+        self._connection = connection
+        self._pool = pool
+        self._fatal = 0
+        self._counting = threading.Lock()
+
+    @property
+    def in_flight(self) -> int:
+        """As of :class:`~kbjobs.embedding.embedder.Embedder`: it follows the nodes that join and leave."""
+        return BLOCKS_AT_ONCE * max(1, self._pool.actors)
+
+    @property
+    def engine(self) -> str:
+        """``ray`` and the engines of its actors."""
+        return f"ray ({', '.join(self._pool.engines())})"
+
+    @property
+    def ready(self) -> int:
+        """How many actors are ready now."""
+        return self._pool.ready
+
+    @property
+    def tokenizer(self) -> tokenizers.Tokenizer:
+        """The model's tokenizer without truncation or padding, for counting tokens."""
+        return load_tokenizer(self._folder)
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed passages; see :meth:`kbjobs.embedding.embedder.Embedder.embed`.
+
+        Raises:
+            EmbeddingError: a text gave no vector, or has killed the process that embedded it.
+            JobInterrupted: the cluster has gone away.
+            KbjobsError: no node can be used.
+            GivenUpError: after :meth:`interrupt`.
+        """
+        try:
+            answer = self._send(texts)
+        except Closing:
+            raise GivenUpError("a block was given up") from None
+        except ActorDied as error:
+            log.warning("%d texts are tried again one by one: %s", len(texts), error)
+            return self._embed_singly(texts)
+        if isinstance(answer, Failure):
+            if answer.index is not None:
+                raise EmbeddingError(answer.index, answer.reason)
+            return self._embed_singly(texts)
+        return answer
+
+    def embed_query(self, text: str) -> NDArray[np.float32]:
+        """Embed a search query; see :meth:`kbjobs.embedding.embedder.Embedder.embed_query`."""
+        with self._pool.take() as seat:
+            vector: NDArray[np.float32] = self._pool.caller.call(seat.actor.embed_query, text)
+        return vector
+
+    def leaves_time(self) -> bool:
+        """As :meth:`kbjobs.embedding.embedder.Embedder.leaves_time`: it is embedded elsewhere."""
+        return True
+
+    def interrupt(self) -> None:
+        """As :meth:`kbjobs.embedding.embedder.Embedder.interrupt`."""
+        self._pool.stop()
+
+    def close(self) -> None:
+        """End the actors, and take leave of the cluster."""
+        self._pool.close()
+        self._connection.close()
+
+    def _send(self, texts: Sequence[str], *, alone: bool = False) -> NDArray[np.float32] | Failure:
+        """The vectors of a block, from whichever actor; of one whose node dies, from another.
+
+        Raises:
+            ActorDied: the actor died, or could not go on.
+            Closing: it was not begun.
+        """
+        while True:
+            with self._pool.take(alone=alone) as seat:
+                actor = seat.actor
+                try:
+                    answer = embed_block(self._pool.caller, seat, texts)
+                except (ActorDied, ClusterLost) as error:
+                    self._pool.bury(seat, actor, error)
+                    if not isinstance(error, ActorDied):
+                        self._pool.check()
+                    elif not isinstance(error, NodeDied):
+                        raise
+                    continue
+                except Closing:
+                    self._pool.check()
+                    raise
+                if isinstance(answer, Failure) and answer.index is None:
+                    died = ActorDied(answer.reason)
+                    self._pool.bury(seat, actor, died)
+                    raise died
+            with self._counting:
+                self._fatal = 0
+            return answer
+
+    def _embed_singly(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        reasons: dict[int, str] = {}
+        for index, text in enumerate(texts):
+            try:
+                answer = self._send_alone(text)
+            except Closing:
+                raise GivenUpError("a block was given up") from None
+            if isinstance(answer, Failure):
+                reasons[index] = answer.reason
+            else:
+                vectors[index] = answer[0]
+        if reasons:
+            first = min(reasons)
+            raise EmbeddingError(first, reasons[first], vectors, sorted(reasons), reasons)
+        return vectors
+
+    def _send_alone(self, text: str) -> NDArray[np.float32] | Failure:
+        for _ in range(_FATAL):
+            try:
+                return self._send([text], alone=True)
+            except ActorDied as error:
+                last = error
+        with self._counting:
+            self._fatal += 1
+            if self._fatal >= _FATAL_TEXTS:
+                self._pool.give_up(
+                    f"the actors die whatever they are given: {last}",
+                    "Look at the memory of the nodes and at Ray's logs there (/tmp/ray/session_latest/logs).",
+                )
+        self._pool.check()
+        return Failure(f"the process that embeds it dies each time: {last}")
+
+
+def open_cluster(
+    home: Home, settings: Settings, model: str, address: str, tell: Tell, load: Load = load_best
+) -> ClusterEmbedder:
+    """Reach or start a cluster, and have the model loaded on it.
+
+    Args:
+        home: where the model was found, and what is prepared of it.
+        settings: how much of the cluster is taken, and how long it is waited for.
+        model: its name.
+        address: of the cluster, or ``local``.
+        tell: told what is being done, and asked whether to go on.
+        load: what loads the model on a node.
+
+    Raises:
+        NotFoundError, MissingRequirementError: the model or ray is missing, or of another version than the cluster's.
+        JobInterrupted: the cluster is not there, or has no room.
+        KbjobsError: no node can be used.
+    """
+    room = Room(settings.integer("ray.actors"), settings.integer("ray.cpus"), settings.number("ray.wait"))
+    folder = find_model(model, home.models)
+    work = Work(pack_model(folder, home.engines), read_reference(folder, home.engines), load)
+    connection = connect(address, find_secret(home, RAY_AUTH_TOKEN), room.wait, tell)
+    pool = Pool(connection, work, room)
+    try:
+        pool.open(tell)
+        return ClusterEmbedder(folder, connection, pool)
+    except BaseException:
+        pool.close()
+        connection.close()
+        raise

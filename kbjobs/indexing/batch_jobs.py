@@ -1,0 +1,303 @@
+"""Embedding by the Batch API: what is missing goes out, the job gives its place to others, and looks again.
+
+All that must not be lost is in the ledger (see :mod:`kbjobs.store.api_batches`), whichever job has sent it: any run of
+the same source and model takes what open batches have brought, and buys nothing that is out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+from kbjobs.context import Context
+from kbjobs.embedding.embedder import Embedder
+from kbjobs.embedding.openai_batches import MAX_ENQUEUED, MAX_REQUESTS, BatchClient, NoBatchApiError, Sent
+from kbjobs.embedding.openai_client import ADD_MONEY, is_out_of_money
+from kbjobs.errors import JobWaits, MissingRequirementError, TransientError
+from kbjobs.formatting import counted
+from kbjobs.indexing.batch_sending import LOOK_SECONDS, BatchSender
+from kbjobs.indexing.batch_state import BatchState
+from kbjobs.indexing.batch_taking import BatchTaker
+from kbjobs.indexing.spans import EMBED, SEND
+from kbjobs.indexing.usage import Bought
+from kbjobs.store.api_batches import OpenBatch, has_batches, list_batches, texts_out
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.ledger_rows import IndexedModel, MissingText
+
+BATCH_TOKENS = 1_000_000
+"""Tokens of a batch, at most: a cent. The queue of a new account holds three of them, and what fails is small."""
+
+MAX_OPEN = 50
+MAX_REFUSALS = 3
+LIMIT_SECONDS = 86_400.0  # for which the account's limit of tokens is believed
+TOKEN_LIMIT = "token_limit_exceeded"  # noqa: S105 — the code with which a batch fails whose tokens find no room
+FORGET_SECONDS = 2 * 86_400.0
+"""After which a batch that the server does not know is given up: its window of a day is long over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """How a run is to go about batches: ``connect`` opens the API, ``sends`` is whether what is missing goes there."""
+
+    connect: Callable[[], BatchClient]
+    sends: bool
+
+
+class Batches:
+    """The batches of one model in one run. A context: connections are closed at its end."""
+
+    def __init__(
+        self, context: Context, ledger: Ledger, model: IndexedModel, embedder: Embedder, bought: Bought, how: Batching
+    ) -> None:
+        self._context, self._ledger, self._model, self.sends = context, ledger, model, how.sends
+        self._first = context.settings.number("batch_poll_seconds")
+        self._state = BatchState.read(ledger, model.key, context.job_id)
+        self._client = how.connect()
+        self._sender = BatchSender(context, ledger, self._client, model.key, model.name, self._first)
+        self._taker = BatchTaker(context, ledger, model, self._client, self._sender, self._state, bought)
+        self._under_way: dict[str, Sent] = {}
+        self._has_ended = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="batches", daemon=True)
+        self._has_changed = False  # whether the last look has found anything but batches that are still under way
+
+    def __enter__(self) -> Self:
+        self._watcher.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._has_ended.set()
+        self._watcher.join()
+        self._client.close()
+        if isinstance(error, TransientError):
+            self._context.check()  # it was given up because the job is to stop
+
+    def _watch(self) -> None:
+        """Let no request wait to be repeated where the job is to stop."""
+        while not self._has_ended.wait(LOOK_SECONDS):
+            if self._context.is_stopping():
+                self._client.interrupt()
+                return
+
+    @property
+    def failed(self) -> set[str]:
+        """Hashes of the texts that could not be embedded."""
+        return self._state.failed
+
+    # -- in ---------------------------------------------------------------------------------------
+
+    def collect(self) -> None:
+        """Look at all that is out, and take what has ended.
+
+        Raises:
+            MissingRequirementError: key, money or the server of the batches is missing.
+            TransientError: the API cannot be asked now, or gives nothing back.
+            KbjobsError: it refuses the batches.
+        """
+        self._find_unsent()
+        self._under_way, self._has_changed = {}, False
+        for batch in list_batches(self._ledger, self._model.key):
+            self._context.check()
+            if batch.batch is None:
+                self._has_changed = True
+                continue
+            sent = self._client.retrieve(batch.batch)
+            if sent is not None and sent.is_under_way:
+                self._under_way[batch.key] = sent
+                continue
+            self._has_changed = True
+            if sent is None:
+                self._give_up_unknown(batch)
+            elif sent.status == "failed":
+                self._take_failure(batch, sent)
+            else:
+                self._take(batch, sent)
+
+    def _take(self, batch: OpenBatch, sent: Sent) -> None:
+        before = self._state.failures
+        gained = self._taker.take(batch, sent)
+        self._context.log.info("batch %s is %s: %d vectors", sent.id, sent.status, gained)
+        if gained or not batch.texts or self._state.failures > before:
+            self._state.refusals = self._state.holds = 0
+        else:
+            self._count_refusal(f"batch {sent.id} is {sent.status} and has brought nothing")
+
+    def _take_failure(self, batch: OpenBatch, sent: Sent) -> None:
+        """A batch that failed as a whole has embedded nothing: its texts are missing again."""
+        codes = {code for code, _ in sent.problems}
+        says = "".join(self._client.quote(message) for _, message in sent.problems[:1])
+        if TOKEN_LIMIT in codes:
+            self._learn_limit(batch, " ".join(message for _, message in sent.problems))
+            self._state.hold(self._first)
+            self._state.save(self._ledger)
+        self._taker.tidy(batch, sent)
+        if TOKEN_LIMIT in codes:
+            self._context.log.warning("the account's queue is full%s; the passages are sent again later", says)
+        elif is_out_of_money(*codes):
+            raise MissingRequirementError(f"the account of the OpenAI API is out of money{says}", ADD_MONEY)
+        else:
+            self._count_refusal(f"batch {sent.id} failed ({', '.join(sorted(codes)) or 'no reason given'}){says}")
+
+    def _count_refusal(self, what: str) -> None:
+        self._context.log.warning("%s; its passages are sent again", what)
+        self._state.refusals += 1
+        is_too_often = self._state.refusals >= MAX_REFUSALS
+        if is_too_often:
+            self._state.refusals = 0
+        self._state.save(self._ledger)
+        if is_too_often:
+            raise TransientError(
+                f"{MAX_REFUSALS} batches in a row brought no vectors; the last: {what}",
+                "What was bought is kept. Run the same again later, or without --batch-api.",
+            )
+
+    def _find_unsent(self) -> None:
+        """Find out which batches were made whose names could not be noted any more."""
+        batches = list_batches(self._ledger, self._model.key)
+        unsent = [batch for batch in batches if batch.batch is None]
+        asked = [batch for batch in unsent if batch.asked_at is not None]
+        found: dict[str, Sent] = {}
+        if asked:
+            self._sender.settle(max(batch.asked_at or 0.0 for batch in asked))
+            try:
+                found = self._client.find([batch.key for batch in asked], min(batch.made_at for batch in asked))
+            except NoBatchApiError:
+                for batch in asked:
+                    self._give_up_unknown(batch)
+                return
+        for batch in unsent:
+            if batch.key in found:
+                self._sender.note(batch, found[batch.key])
+            elif not self.sends:
+                if batch.file is not None:
+                    self._client.delete(batch.file, self._context.log)
+                self._sender.forget(batch.key)
+
+    def _give_up_unknown(self, batch: OpenBatch) -> None:
+        """The server does not know a batch: it is another one, or another key, or it was very long ago."""
+        if time.time() - batch.made_at < FORGET_SECONDS:
+            since = datetime.fromtimestamp(batch.made_at).astimezone()
+            raise MissingRequirementError(
+                f"the server does not know batch {batch.batch or batch.key} of this source,"
+                f" sent {since:%Y-%m-%d %H:%M}",
+                "Use the key, the project and the OPENAI_BASE_URL that it was sent with: what it has embedded is paid"
+                f" for. From {since + timedelta(seconds=FORGET_SECONDS):%Y-%m-%d %H:%M} on it is given up.",
+            )
+        self._context.log.warning("batch %s is unknown to the server: given up", batch.batch or batch.key)
+        self._sender.forget(batch.key)
+
+    # -- out --------------------------------------------------------------------------------------
+
+    def without_out(self, missing: Sequence[MissingText]) -> list[MissingText]:
+        """The texts that no batch is out for, and that have not failed in one for good."""
+        out = texts_out(self._ledger, self._model.key)
+        return [text for text in missing if text.text_hash not in out and text.text_hash not in self.failed]
+
+    def send(self, missing: Sequence[MissingText]) -> None:
+        """Send what is missing and not out, as much as there is room for.
+
+        Raises:
+            NoBatchApiError, RefusedRequestError, TransientError: as of BatchSender.send.
+        """
+        for batch in list_batches(self._ledger, self._model.key):
+            if batch.batch is None:
+                self._note_sent(batch.key, self._sender.send(batch))
+        left = self.without_out(missing)
+        count = len(left)
+        while left and (room := self._room()):
+            batch = self._sender.plan(left, room)
+            left = left[batch.texts :]
+            self._note_sent(batch.key, self._sender.send(batch))
+            self._context.progress(count - len(left), count, "chunks", "sending batches", SEND, eta_matters=False)
+
+    def _note_sent(self, key: str, sent: Sent | None) -> None:
+        self._state.looks = 0
+        if sent is not None:
+            self._under_way[key] = sent
+
+    def _room(self) -> float:
+        """Tokens that the next batch may have; 0 where none is to be sent now."""
+        batches = list_batches(self._ledger, self._model.key)
+        texts, tokens = sum(batch.texts for batch in batches), sum(batch.tokens for batch in batches)
+        if self._state.is_held() or len(batches) >= MAX_OPEN or texts + MAX_REQUESTS > MAX_ENQUEUED:
+            return 0.0
+        limit, since = json.loads(self._ledger.fact(self._limit_fact) or "[null, 0]")
+        if limit is None or time.time() - since > LIMIT_SECONDS:
+            return BATCH_TOKENS
+        # The API counts a little otherwise. With nothing out something is sent in any case.
+        room = limit * 0.95 - tokens
+        return min(BATCH_TOKENS, room if batches else max(room, 1.0)) if room > limit / 4 or not batches else 0.0
+
+    @property
+    def _limit_fact(self) -> str:
+        return f"batch limit {self._model.key}"
+
+    def _learn_limit(self, batch: OpenBatch, message: str) -> None:
+        """Keep below the limit that the failure names: "Limit: 3,000,000 enqueued tokens"; else below half of this."""
+        found = re.search(r"Limit: ([0-9][0-9,]{0,20}) enqueued tokens", message)
+        others = len(list_batches(self._ledger, self._model.key)) > 1
+        if found:
+            limit = max(1, int(found[1].replace(",", "")))
+        elif not others:
+            limit = max(1, batch.tokens // 2)
+        else:
+            return
+        self._ledger.set_fact(self._limit_fact, json.dumps([limit, time.time()]))
+
+    # -- waiting ----------------------------------------------------------------------------------
+
+    def wait(self, missing: Sequence[MissingText], total: int) -> None:
+        """Raise JobWaits where texts that are missing are out, or are still to be sent."""
+        out = texts_out(self._ledger, self._model.key)
+        keys = {out[text.text_hash] for text in missing if text.text_hash in out}
+        has_more = self.sends and bool(self.without_out(missing))
+        if keys or has_more:
+            self._give_way({"done": total - len(missing), "total": total, "batches": len(keys), "has_more": has_more})
+
+    def wait_on(self, noted: dict[str, Any]) -> None:
+        """Raise JobWaits again where it was raised before, with what was noted, and nothing has happened since."""
+        if not self._has_changed and (self._state.is_held() or not noted["has_more"]):
+            self._give_way(noted)
+
+    def _give_way(self, noted: dict[str, Any]) -> None:
+        pause = self._state.pause(self._first)
+        self._state.save(self._ledger)
+        done = noted["done"] + sum(sent.completed for sent in self._under_way.values())
+        look = datetime.now().astimezone() + timedelta(seconds=pause)
+        what = counted(noted["batches"], "batch", "batches") if noted["batches"] else "room in the account's queue"
+        message = f"waiting for {what}, next look at {look:%H:%M:%S}"
+        self._context.save_checkpoint(noted)
+        self._context.progress(min(done, noted["total"]), noted["total"], "chunks", message, EMBED, eta_matters=False)
+        raise JobWaits(message, pause)
+
+
+def was_waiting(context: Context) -> bool:
+    """Whether the phase has raised JobWaits before, and goes on."""
+    return isinstance(context.checkpoint, dict) and "batches" in context.checkpoint
+
+
+def look_again(context: Context, embedder: Embedder, how: Batching) -> None:
+    """Go on with a job that was waiting, without reading the source: raise JobWaits where it is to wait on.
+
+    Raises:
+        JobWaits: all batches are still under way.
+        KbjobsError: as of :meth:`Batches.collect`.
+    """
+    ledger = Ledger(context.source.ledger)
+    try:
+        model = next((model for model in ledger.models() if model.key == embedder.model_key), None)
+        if model is None or not has_batches(ledger, model.key):
+            return
+        with Batches(context, ledger, model, embedder, Bought.read(ledger, embedder, context.job_id), how) as batches:
+            batches.collect()
+            batches.wait_on(context.checkpoint)
+    finally:
+        ledger.close()

@@ -1,0 +1,175 @@
+"""Putting language packs into the home and taking them away, and remembering what was seen of each version first.
+
+``languages/seen/en_es.json`` keeps the hash that each version had when it was first fetched: the index tells none. It
+stays when a pack is removed. Whoever changes the packs of a direction holds its lock.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from kbjobs.config.home import Home
+from kbjobs.errors import ConflictError, NotFoundError, UnavailableError, UsageError
+from kbjobs.languages.language_names import ENGLISH, name_of
+from kbjobs.languages.language_packs import RECORD, DamagedPackError, Pair, Record, list_folders, size_of
+from kbjobs.store.connection import is_disk_full
+from kbjobs.store.locks import try_lock
+from kbjobs.system.crashpoints import crash_point
+
+UNFINISHED = ".installing-"
+_LOOK_EVERY = 0.5  # seconds
+
+
+@contextmanager
+def locked(home: Home, pair: Pair, wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold the lock of a direction.
+
+    Args:
+        home: of the packs.
+        pair: the direction.
+        wait: called now and then while another process holds it, may raise; None: do not wait.
+    Raises:
+        ConflictError: another process holds it.
+    """
+    home.languages.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = home.languages / ".locks" / f"{pair.name}.lock"
+    while (lock := try_lock(path, _LOOK_EVERY)) is None:
+        if wait is None:
+            raise ConflictError(
+                f"the language pack {pair} is being fetched", "kbjobs status shows the job: wait for it, or cancel it."
+            )
+        wait()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def begin_folder(home: Home, pair: Pair) -> Path:
+    """An empty folder in which a pack is built."""
+    folder = home.languages / f"{UNFINISHED}{pair.name}"
+    _remove(folder)
+    folder.mkdir(mode=0o700, parents=True)
+    return folder
+
+
+def publish(home: Home, pair: Pair, built: Path, record: Record) -> Path:
+    """Put a pack that was built into its place, and remove the one before; returns the place."""
+    with (built / RECORD).open("w", encoding="utf-8") as file:
+        json.dump(asdict(record), file, ensure_ascii=False, indent=2)
+    os.sync()  # once: a pack has many files
+    note_seen(home, pair, record.version, record.sha256)
+    numbers = [number for found, number, _ in list_folders(home) if found == pair]
+    place = home.languages / f"{pair.name}.{max(numbers, default=0) + 1}"
+    crash_point("language.before_rename")
+    built.rename(place)
+    crash_point("language.renamed")
+    remove_older(home, pair)
+    return place
+
+
+def remove_older(home: Home, pair: Pair) -> None:
+    """Remove all packs for a direction but the newest, and what a kill has left of building one."""
+    folders = sorted((number, path) for found, number, path in list_folders(home) if found == pair)
+    for _, path in folders[:-1]:
+        _remove(path)
+    _remove(home.languages / f"{UNFINISHED}{pair.name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What was removed: directions, and the bytes that are free now."""
+
+    pairs: tuple[Pair, ...]
+    bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """As ``--json`` prints it."""
+        return {"removed": [{"from": pair.source, "to": pair.target} for pair in self.pairs], "bytes": self.bytes}
+
+
+def remove_packs(home: Home, code: str, source: str | None = None) -> Removed:
+    """Remove the packs from and to a language; with ``source`` only that from there to it.
+
+    Raises:
+        NotFoundError: none is here.
+        ConflictError: one is being fetched; nothing was removed of it.
+        UsageError: English is named alone, from and to which nearly all lead.
+    """
+    if code == ENGLISH and source is None:
+        raise UsageError(
+            "nearly all language packs lead from or to English", "Name the other language, or give --from."
+        )
+    there = sorted({pair for pair, _, _ in list_folders(home)})
+    wanted = [
+        pair for pair in there if (code in (pair.source, pair.target) if source is None else pair == Pair(source, code))
+    ]
+    if not wanted:
+        which = f"{Pair(source, code)}" if source else f"for {name_of(code)} ({code})"
+        raise NotFoundError(f"there is no language pack {which}", "kbjobs languages list shows what is here.")
+    freed = 0
+    for pair in wanted:
+        with locked(home, pair):
+            for found, _, path in list(list_folders(home)):
+                if found == pair:
+                    freed += size_of(path)
+                    _remove(path)
+            _remove(home.languages / f"{UNFINISHED}{pair.name}")
+    return Removed(tuple(wanted), freed)
+
+
+def first_seen(home: Home, pair: Pair, version: str) -> str | None:
+    """The sha256 that a version had when it was first fetched here; None for one that never was."""
+    found = _read_seen(home, pair).get(version)
+    return found if isinstance(found, str) else None
+
+
+def note_seen(home: Home, pair: Pair, version: str, sha256: str) -> None:
+    """Keep the hash of a version."""
+    path = _seen_file(home, pair)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".new")
+    with unfinished.open("w", encoding="utf-8") as file:
+        json.dump({**_read_seen(home, pair), version: sha256}, file, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+
+
+def _seen_file(home: Home, pair: Pair) -> Path:
+    return home.languages / "seen" / f"{pair.name}.json"
+
+
+def _read_seen(home: Home, pair: Pair) -> dict[str, Any]:
+    path = _seen_file(home, pair)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        found = error
+    if not isinstance(found, dict):
+        raise DamagedPackError(
+            f"{path}, which keeps the hashes of language packs, cannot be read",
+            "Remove it; the next download then trusts what it fetches.",
+        )
+    return found
+
+
+def _remove(path: Path) -> None:
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        what = "the disk is full" if is_disk_full(error) else error.strerror
+        raise UnavailableError(
+            f"cannot remove {path}: {what}", "Remove it by hand; nothing in it is needed."
+        ) from error

@@ -1,0 +1,180 @@
+"""The documents of sources with one vector each, from their ledgers.
+
+The vectors go to a file without a name, which is gone with the process: of 200,000 documents they take 300 MB.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kbjobs.context import Context
+from kbjobs.errors import KbjobsError
+from kbjobs.maps.foreign_texts import SNIPPET, TITLE, clean, cut, safe_url
+from kbjobs.store import map_rows as store
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.ledger_rows import IndexedModel
+from kbjobs.store.tag_rows import passage_vectors
+
+READ = 4_096  # vectors read at a time
+BLOCK = 4_096  # documents computed with at a time; part of what makes sums the same on every run
+
+
+@dataclass(frozen=True, slots=True)
+class MappedSource:
+    """A source that is drawn: the model whose vectors are taken, and the state of what is shown of it."""
+
+    id: str
+    name: str
+    ledger: Path
+    model: IndexedModel
+    state: str
+
+
+@dataclass(slots=True)
+class Documents:
+    """The documents that have a vector, in the order of their vectors; ``sources`` are numbers of sources."""
+
+    ids: list[str] = field(default_factory=list)
+    titles: list[str] = field(default_factory=list)
+    urls: list[str] = field(default_factory=list)
+    snippets: list[str] = field(default_factory=list)
+    languages: list[str] = field(default_factory=list)
+    sources: list[int] = field(default_factory=list)
+    left_out: int = 0
+    """Documents without a vector."""
+
+
+class VectorFile:
+    """Vectors of one dimension, written once and read in blocks as often as is needed."""
+
+    def __init__(self, folder: Path, dimension: int) -> None:
+        self._file: BinaryIO = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        self.dimension, self.count = dimension, 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def add(self, rows: NDArray[np.float32]) -> None:
+        """Append rows."""
+        self._file.write(rows.astype("<f4").tobytes())
+        self.count += len(rows)
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        """All rows from the first, a block at a time."""
+        self._file.seek(0)
+        while content := self._file.read(BLOCK * self.dimension * 4):
+            yield np.frombuffer(content, "<f4").reshape(-1, self.dimension)
+
+
+def choose_model(indexes: Sequence[tuple[str, Sequence[IndexedModel]]], preferred: str) -> str | None:
+    """The key of the model to draw sources by: the one that most have, of such the preferred one, else the newest.
+
+    Args:
+        indexes: sources with the models of which they have vectors, in the order of their first use.
+        preferred: the name of the model that searches use.
+    """
+    counts = Counter(model.key for _, models in indexes for model in models)
+    names = {model.key: model.name for _, models in indexes for model in models}
+    newest = {model.key: model.id for _, models in indexes for model in models}
+    return max(counts, key=lambda key: (counts[key], names[key] == preferred, newest[key], key), default=None)
+
+
+def gather(context: Context, sources: Sequence[MappedSource], vectors: VectorFile, span: float) -> Documents:
+    """Read the documents of the sources, and write the vector of each: the direction of the mean of its passages'.
+
+    ``span`` is the part of the phase, from its start, that this takes.
+    """
+    documents = Documents()
+    sizes = []
+    for source in sources:
+        ledger = Ledger(source.ledger)
+        try:
+            sizes.append(store.count_mapped(ledger, source.model.id, source.model.profile))
+        finally:
+            ledger.close()
+    done, total = 0, sum(sizes)
+    for number, source in enumerate(sources):
+        ledger = Ledger(source.ledger)
+        try:
+            told = store.mapped_documents(ledger, source.model.profile)
+            one = next(told, None)
+            for ids, rows, read in _means(ledger, source):
+                kept: list[int] = []
+                for row, doc_id in enumerate(ids):
+                    while one is not None and one.doc_id < doc_id:
+                        documents.left_out += 1
+                        one = next(told, None)
+                    if one is None or one.doc_id != doc_id:
+                        continue
+                    if np.isfinite(rows[row, 0]):
+                        kept.append(row)
+                        _add(documents, one, number)
+                    else:
+                        documents.left_out += 1
+                    one = next(told, None)
+                vectors.add(rows[kept])
+                done += read
+                context.progress(done, total, "chunks", f"reading {source.id}", (0.0, span))
+            documents.left_out += sum(1 for _ in told) + (one is not None)
+        finally:
+            ledger.close()
+    return documents
+
+
+def _add(documents: Documents, one: store.MappedDocument, source: int) -> None:
+    title = clean(one.title, TITLE)
+    snippet = clean(one.snippet, SNIPPET + len(title) + 1)
+    documents.ids.append(one.doc_id)
+    documents.titles.append(title or one.doc_id)
+    documents.urls.append(safe_url(one.url))
+    documents.snippets.append(cut(snippet.removeprefix(title).lstrip(), SNIPPET))
+    documents.languages.append(clean(one.language, 20))
+    documents.sources.append(source)
+
+
+def _means(ledger: Ledger, source: MappedSource) -> Iterator[tuple[list[str], NDArray[np.float32], int]]:
+    """Ids of documents in order, their vectors (not a number where none can be told), and how many were read."""
+    model = source.model
+    pairs = passage_vectors(ledger, model.id, model.profile)
+    begun: tuple[str, NDArray[np.float64]] | None = None
+    while batch := list(islice(pairs, READ)):
+        content = b"".join(vector for _, vector in batch)
+        if len(content) != 4 * model.dimension * len(batch):
+            raise KbjobsError(
+                f"the ledger of {source.id} has vectors of {model.name} that are not of {model.dimension} dimensions",
+                f"Embed them again: kbjobs run clear-vectors {source.id} --dimension {model.dimension} --purge,"
+                " then index the source again.",
+            )
+        rows = np.frombuffer(content, "<f4").reshape(-1, model.dimension).astype(np.float64)
+        ids = [doc_id for doc_id, _ in batch]
+        starts = [0, *(row for row in range(1, len(ids)) if ids[row] != ids[row - 1])]
+        sums = np.add.reduceat(rows, starts, axis=0)
+        names = [ids[start] for start in starts]
+        if begun is not None:
+            if begun[0] == names[0]:
+                sums[0] += begun[1]
+            else:
+                names.insert(0, begun[0])
+                sums = np.concatenate([begun[1][None], sums])
+        begun = (names[-1], sums[-1])
+        yield names[:-1], _directions(sums[:-1]), len(batch)
+    if begun is not None:
+        yield [begun[0]], _directions(begun[1][None]), 0
+
+
+def _directions(sums: NDArray[np.float64]) -> NDArray[np.float32]:
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    usable = np.isfinite(lengths) & (lengths > 0)
+    return np.where(usable, sums / np.where(usable, lengths, 1.0), np.nan).astype(np.float32)

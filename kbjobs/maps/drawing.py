@@ -1,0 +1,271 @@
+"""Drawing the map of sources: their ledgers are read, what they hold is placed in space, and two files are written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from kbjobs.context import Context, PhaseResult
+from kbjobs.embedding.dimensions import LOCAL_DIMENSIONS
+from kbjobs.errors import KbjobsError, MissingRequirementError
+from kbjobs.formatting import counted
+from kbjobs.maps.clustering import find_clusters
+from kbjobs.maps.document_vectors import Documents, MappedSource, VectorFile, choose_model, gather
+from kbjobs.maps.foreign_texts import clean
+from kbjobs.maps.labels import label_clusters
+from kbjobs.maps.map_files import MapFiles, write_page, write_points
+from kbjobs.maps.map_links import StrongestLinks
+from kbjobs.maps.map_page import page_version, render
+from kbjobs.maps.point_encoding import Points, pack_numbers, pack_texts
+from kbjobs.maps.projection import (
+    FEWEST_FOR_UMAP,
+    Components,
+    fit_into_cube,
+    one_thread,
+    principal_components,
+    reduce_by_umap,
+)
+from kbjobs.store import map_rows as store
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.ledger_rows import IndexedModel
+from kbjobs.store.phase_state import hash_json
+from kbjobs.store.sources import SourceFolder
+
+FORMAT = 1  # of the points' file
+READING, REDUCING, PARTING, LINKING = 0.6, 0.8, 0.9, 0.95  # parts of the phase at whose end each is done
+
+
+@dataclass(frozen=True, slots=True)
+class MapRequest:
+    """What is to be drawn: the ids of sources, how, and by models of which dimension (None: of any).
+
+    ``is_of_one``: the map is that of a source, and lies under its name.
+    """
+
+    sources: tuple[str, ...]
+    is_of_one: bool
+    method: str = "pca"
+    dimension: int | None = None
+
+
+def draw_map(context: Context, request: MapRequest) -> PhaseResult:
+    """Draw the map and write it, unless it lies there already."""
+    sources, left = _find_sources(context, request)
+    for reason in left:
+        context.log.warning("left out: %s", reason)
+    folder = context.home.visualisation
+    folder.mkdir(mode=0o700, exist_ok=True)
+    files = MapFiles(context.home.map_page(sources[0].id if request.is_of_one else None))
+    model = sources[0].model
+    state = hash_json(
+        [FORMAT, page_version(), request.method, model.key, [[one.id, one.name, one.state] for one in sources], left]
+    )
+    if files.are_of(state):
+        return _result(context, files, {"unchanged": True, "sources": [one.id for one in sources]}, left, "unchanged")
+    with VectorFile(folder, model.dimension) as vectors, one_thread():
+        documents = gather(context, sources, vectors, READING)
+        if not documents.ids:
+            raise MissingRequirementError(
+                _lacking(request, f"usable vectors of {model.name}"), _advice(request, model.dimension)
+            )
+        context.progress(0, 1, "steps", "finding the axes", (READING, REDUCING))
+        components = principal_components(vectors.blocks, vectors.count, model.dimension)
+        method = request.method if vectors.count >= FEWEST_FOR_UMAP else "pca"
+        placed = reduce_by_umap(components.rows) if method == "umap" else components.rows
+        context.progress(0, 1, "steps", "finding clusters", (REDUCING, PARTING))
+        points, labels, rows = _arrange(documents, placed, components)
+        context.progress(0, 1, "steps", "following links", (PARTING, LINKING))
+        links = _find_links(context, sources, points, rows)
+    context.progress(0, 1, "steps", "writing", (LINKING, 1.0))
+    languages = sorted(set(documents.languages))
+    facts = {
+        "state": state,
+        "format": FORMAT,
+        "title": _title(sources, request),
+        "method": method,
+        "model": model.name,
+        "dimension": model.dimension,
+        "explained_variance": list(components.shares[:3]) if method == "pca" else None,
+        "sources": [{"id": one.id, "name": one.name} for one in sources],
+        "clusters": labels,
+        "languages": languages,
+        "documents": len(points.ids),
+        "without_vectors": documents.left_out,
+        "left_out": left,
+    }
+    page = render(
+        str(facts["title"]), state, {**facts, "links": len(links)}, pack_numbers(points, links), pack_texts(points)
+    )
+    write_points(files, facts, _tell(points, sources, languages, links))
+    write_page(files, page)
+    counts = {
+        "unchanged": False,
+        "sources": [one.id for one in sources],
+        "documents": len(points.ids),
+        "without_vectors": documents.left_out,
+        "clusters": len(labels),
+        "links": len(links),
+        "model": model.name,
+        "dimension": model.dimension,
+        "method": method,
+        "explained_variance": facts["explained_variance"],
+    }
+    told = f"{counted(len(points.ids), 'document')} of {counted(len(sources), 'source')}"
+    told += f", {counted(len(labels), 'cluster')}, {counted(len(links), 'link')}, by {model.name}"
+    if method != request.method:
+        told += f"; by principal components, as UMAP needs {FEWEST_FOR_UMAP} documents"
+    if documents.left_out:
+        told += f"; {counted(documents.left_out, 'document')} without a vector left out"
+    return _result(context, files, counts, left, told)
+
+
+def _result(context: Context, files: MapFiles, counts: dict[str, Any], left: Sequence[str], told: str) -> PhaseResult:
+    where = {
+        "html": files.page.relative_to(context.home.path).as_posix(),
+        "json": files.points.relative_to(context.home.path).as_posix(),
+    }
+    told += "".join(f"; left out: {reason}" for reason in left)
+    return PhaseResult({**where, **counts, "left_out": list(left)}, f"{told}; {where['html']}")
+
+
+def _find_sources(context: Context, request: MapRequest) -> tuple[list[MappedSource], list[str]]:
+    """The sources that can be drawn together, and why others cannot. Raises MissingRequirementError where none can."""
+    indexes: list[tuple[str, list[IndexedModel]]] = []
+    left: list[str] = []
+    for source_id in request.sources:
+        folder = SourceFolder(context.home.sources, source_id)
+        try:
+            folder.read()
+        except KbjobsError as error:
+            if request.is_of_one:
+                raise
+            left.append(error.message)
+            continue
+        indexes.append((source_id, _with_ledger(folder, lambda ledger: _usable_models(ledger, request.dimension), [])))
+    key = choose_model(indexes, context.settings.text("model"))
+    if key is None:
+        of = f" of dimension {request.dimension}" if request.dimension else ""
+        raise MissingRequirementError(_lacking(request, f"vectors{of}"), _advice(request, request.dimension))
+    found = []
+    for source_id, models in indexes:
+        model = next((model for model in models if model.key == key), None)
+        folder = SourceFolder(context.home.sources, source_id)
+        if model is None:
+            of = ", ".join(sorted({f"{one.name} ({one.dimension})" for one in models})) or "none"
+            left.append(f"{source_id} has no vectors of the model that most sources have (it has {of})")
+            continue
+        state = _with_ledger(folder, partial(_state_of, model), "")
+        name = clean(folder.read().name, 60) or source_id
+        found.append(MappedSource(source_id, name, folder.ledger, model, state))
+        context.check()
+    return found, left
+
+
+def _with_ledger(folder: SourceFolder, ask: Callable[[Ledger], Any], otherwise: Any) -> Any:
+    if not folder.ledger.exists():
+        return otherwise
+    ledger = Ledger(folder.ledger)
+    try:
+        return ask(ledger)
+    finally:
+        ledger.close()
+
+
+def _usable_models(ledger: Ledger, dimension: int | None) -> list[IndexedModel]:
+    return [model for model in ledger.models(dimension) if store.has_mapped(ledger, model.id, model.profile)]
+
+
+def _state_of(model: IndexedModel, ledger: Ledger) -> str:
+    return store.mapping_state(ledger, model.id, model.profile)
+
+
+def _lacking(request: MapRequest, what: str) -> str:
+    if request.is_of_one:
+        return f"source {request.sources[0]!r} has no {what}"
+    return f"none of the sources {', '.join(request.sources)} has {what}"
+
+
+def _advice(request: MapRequest, dimension: int | None) -> str:
+    if dimension is None:
+        return f"Index it first: kbjobs run index-offline {request.sources[0]}"
+    if dimension in LOCAL_DIMENSIONS:
+        return f"Index it first: kbjobs run index-offline {request.sources[0]} --dimension {dimension}"
+    return f"Index it first: kbjobs run index-online {request.sources[0]}"
+
+
+def _title(sources: Sequence[MappedSource], request: MapRequest) -> str:
+    if request.is_of_one or len(sources) <= 3:
+        return ", ".join(one.name for one in sources)
+    return counted(len(sources), "source")
+
+
+def _arrange(documents: Documents, placed: np.ndarray, components: Components) -> tuple[Points, list[str], np.ndarray]:
+    """The points in the order of the page, the labels of their clusters, and the components of each point.
+
+    Addresses that begin alike come after each other: so they take less.
+    """
+    clusters = find_clusters(components.rows)
+    order = sorted(
+        range(len(documents.ids)),
+        key=lambda row: (documents.sources[row], documents.urls[row], documents.titles[row], documents.ids[row]),
+    )
+    numbers = {name: number for number, name in enumerate(sorted(set(documents.languages)))}
+
+    def ordered(column: Sequence[str]) -> list[str]:
+        return [column[row] for row in order]
+
+    points = Points(
+        places=fit_into_cube(placed)[order],
+        clusters=clusters[order],
+        sources=np.array(documents.sources, np.int64)[order],
+        languages=np.array([numbers[name] for name in documents.languages], np.int64)[order],
+        ids=ordered(documents.ids),
+        titles=ordered(documents.titles),
+        urls=ordered(documents.urls),
+        snippets=ordered(documents.snippets),
+    )
+    told = (
+        (int(cluster), f"{title} {snippet}")
+        for cluster, title, snippet in zip(points.clusters, points.titles, points.snippets, strict=True)
+    )
+    return points, label_clusters(told, int(clusters.max()) + 1), components.rows[order]
+
+
+def _find_links(context: Context, sources: Sequence[MappedSource], points: Points, rows: np.ndarray) -> np.ndarray:
+    links = StrongestLinks(rows)
+    for number, source in enumerate(sources):
+        first, last = np.searchsorted(points.sources, [number, number + 1])
+        # The same page may be in two sources under one id.
+        numbers = {points.ids[row]: row for row in range(first, last)}
+        ledger = Ledger(source.ledger)
+        try:
+            for page in store.internal_links(ledger):
+                links.take(page, numbers)
+                context.check()
+        finally:
+            ledger.close()
+    return links.found()
+
+
+def _tell(
+    points: Points, sources: Sequence[MappedSource], languages: Sequence[str], links: np.ndarray
+) -> Iterator[dict[str, Any]]:
+    linked = Counter(links.ravel().tolist())
+    for row, (x, y, z) in enumerate(np.round(points.places, 5).tolist()):
+        yield {
+            "x": x,
+            "y": y,
+            "z": z,
+            "id": points.ids[row],
+            "title": points.titles[row],
+            "url": points.urls[row],
+            "source": sources[int(points.sources[row])].id,
+            "cluster": int(points.clusters[row]),
+            "language": languages[int(points.languages[row])],
+            "links": linked[row],
+        }

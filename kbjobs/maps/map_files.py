@@ -1,0 +1,76 @@
+"""Where maps lie, and how they get there: whole, or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kbjobs.system.crashpoints import crash_point
+
+HEAD = 4_096  # bytes at whose end a file must have told its state
+
+
+@dataclass(frozen=True, slots=True)
+class MapFiles:
+    """The page of a map, an HTML file, and its points, a JSON file beside it."""
+
+    page: Path
+
+    @property
+    def points(self) -> Path:
+        """The JSON file."""
+        return self.page.with_suffix(".json")
+
+    def are_of(self, state: str) -> bool:
+        """Whether both files are there and show that state."""
+        return all(_tells(path, state) for path in (self.page, self.points))
+
+
+def _tells(path: Path, state: str) -> bool:
+    try:
+        with path.open("rb") as file:
+            return f'"{state}"'.encode() in file.read(HEAD)
+    except OSError:
+        return False
+
+
+def write_page(files: MapFiles, content: str) -> None:
+    """Put the page in place."""
+    _write(files.page, [content])
+    crash_point("map.page_renamed")
+
+
+def write_points(files: MapFiles, facts: Mapping[str, Any], points: Iterable[Mapping[str, Any]]) -> None:
+    """Put the points in place: a JSON object with the facts and a list ``points``, one a line."""
+    _write(files.points, _lines(facts, points))
+    crash_point("map.points_renamed")
+
+
+def _lines(facts: Mapping[str, Any], points: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+    yield json.dumps(facts, ensure_ascii=False)[:-1] + ', "points": ['
+    separator = "\n"
+    for point in points:
+        yield separator + json.dumps(point, ensure_ascii=False)
+        separator = ",\n"
+    yield "\n]}\n"
+
+
+def _write(path: Path, parts: Iterable[str]) -> None:
+    # Always of the same name, so that what a kill leaves is written over and never adds up.
+    unfinished = path.with_name(f".{path.name}.part")
+    unfinished.unlink(missing_ok=True)
+    try:
+        descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", buffering=1 << 20) as file:
+            file.writelines(parts)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    crash_point("map.before_rename")
+    unfinished.replace(path)

@@ -1,0 +1,121 @@
+"""Bringing a pack from a store to this machine, several parts at a time; what is here already is not fetched."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import threading
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+
+from kbjobs.context import Context
+from kbjobs.errors import UnavailableError
+from kbjobs.formatting import counted
+from kbjobs.object_storage.bucket import Bucket
+from kbjobs.object_storage.folder import FolderBucket
+from kbjobs.packs.damage import DamagedPackError
+from kbjobs.packs.manifest import MAX_MANIFEST, Manifest, Part, name_version, read_manifest
+from kbjobs.packs.places import StorePlace
+from kbjobs.system.crashpoints import crash_point
+
+AT_ONCE = 8
+"""Parts on their way at the same time: of 20 MiB each they are what a kill fetches again, and what is in memory."""
+FETCH = (0.0, 0.5)
+
+
+def fetch_pack(context: Context, bucket: Bucket, name: str, with_backup: bool, folder: Path) -> StorePlace:
+    """Bring a pack here.
+
+    Args:
+        context: of the job.
+        bucket: the store that has it.
+        name: of its manifest there.
+        with_backup: whether its files are wanted too.
+        folder: where it goes: a store of its own, kept until the pack is installed.
+    Raises:
+        DamagedPackError: a part is missing, or is not what the manifest says.
+        UnavailableError: there is no room.
+    """
+    if isinstance(bucket, FolderBucket):
+        return StorePlace(bucket, name)  # it lies on this machine, and is checked as it is read
+    content = bucket.read(name, MAX_MANIFEST)
+    if content is None:
+        raise DamagedPackError(bucket.label, name, "is missing")
+    if len(content.data) > MAX_MANIFEST:
+        raise DamagedPackError(bucket.label, name, f"has more than {MAX_MANIFEST:,} bytes")
+    if name_version(content.data) != name.split("/")[2]:
+        raise DamagedPackError(bucket.label, name, "was changed: its hash is another one")
+    manifest = read_manifest(content.data, bucket.label, name)
+    here = FolderBucket(folder, is_durable=False)
+    parts = {part.sha256: part for part in manifest.parts(with_backup)}
+    missing = [part for part in parts.values() if not _is_here(here, part)]
+    _check_room(folder, manifest, sum(part.size for part in missing), with_backup)
+    _fetch_all(context, bucket, here, missing, sum(part.size for part in parts.values()))
+    here.put(name, content.data)
+    crash_point("install.fetched")
+    return StorePlace(here, name)
+
+
+def _is_here(here: FolderBucket, part: Part) -> bool:
+    """Whether a part came before; a power cut may have left something else under its name."""
+    content = here.read(part.name, part.size)
+    return content is not None and hashlib.sha256(content.data).hexdigest() == part.sha256
+
+
+def _fetch_all(context: Context, bucket: Bucket, here: FolderBucket, missing: list[Part], total: int) -> None:
+    done = total - sum(part.size for part in missing)
+    running: dict[Future[None], Part] = {}
+    waiting = iter(missing)
+    stopping = threading.Event()
+
+    def tell() -> None:
+        told = f"fetching {counted(len(missing), 'part')} of {bucket.label}"
+        context.progress(done, max(total, 1), "bytes", told, FETCH)
+
+    tell()
+    with ThreadPoolExecutor(AT_ONCE, "fetch") as pool:
+        try:
+            while True:
+                while len(running) < AT_ONCE and (part := next(waiting, None)) is not None:
+                    running[pool.submit(_fetch, bucket, here, part, stopping)] = part
+                if not running:
+                    return
+                ended, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    done += running.pop(future).size
+                    future.result()
+                context.saved(len(ended))
+                tell()
+        except BaseException:
+            stopping.set()
+            for future in running:
+                future.cancel()
+            raise
+
+
+def _fetch(bucket: Bucket, here: FolderBucket, part: Part, stopping: threading.Event) -> None:
+    if stopping.is_set():
+        return
+    content = bucket.read(part.name, part.size)
+    if content is None:
+        raise DamagedPackError(bucket.label, part.name, "is missing")
+    if len(content.data) != part.size or hashlib.sha256(content.data).hexdigest() != part.sha256:
+        raise DamagedPackError(bucket.label, part.name, "is not what the manifest says: its size or sha256 is another")
+    here.put(part.name, content.data)
+    crash_point("install.part")
+
+
+def _check_room(folder: Path, manifest: Manifest, to_fetch: int, with_backup: bool) -> None:
+    """Raise UnavailableError where the disk has no room for the parts and for what is made of them."""
+    unpacked = sum(part.unpacked for part in manifest.parts(with_backup=False))
+    vectors = sum(4 * model.dimension * model.vectors for model in manifest.models)
+    backup = manifest.backup.bytes if manifest.backup is not None and with_backup else 0
+    # Texts stand in the ledger, in Chroma and in the file of words; vectors in the ledger, in Chroma and the matrix.
+    needed = to_fetch + 4 * unpacked + 2 * vectors + backup
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise UnavailableError(
+            f"{free / 1e6:,.0f} MB are free on the disk of {there}, this pack needs about {needed / 1e6:,.0f} MB",
+            "Free some space, or move the home to a larger disk. Nothing was changed.",
+        )

@@ -1,0 +1,217 @@
+"""The published index of one source and model, open for searching."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kbjobs.errors import UnavailableError
+from kbjobs.store.passages import DESCRIBED, Entry, Filter, Passage, PassageFile
+from kbjobs.store.sources import SourceFolder
+from kbjobs.vectors.collection_swap import WorkingCopy
+from kbjobs.vectors.exact import MATRIX, PASSAGES
+from kbjobs.vectors.wanted import WITHOUT_MATRIX
+
+if TYPE_CHECKING:
+    from numpy import float32
+    from numpy.typing import NDArray
+
+    from kbjobs.vectors.collection import Collection
+
+LANGUAGES = 8  # of a source, in whose stemmed forms a query's words are looked up
+FILTERED = 10  # times as many records are asked of Chroma where only some documents count
+_CHROMA = threading.Lock()  # it keeps what is open in one place for the whole process
+SWAPS = 5  # of an index under a search that are put up with
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A passage and how well it fits: a cosine, or BM25."""
+
+    passage: Entry
+    score: float
+
+
+Near = tuple[int | str | Passage, float]
+"""A vector with its cosine to the query's. It is named by its row of the matrix; by Chroma by the id of a record, or
+where an index has no passages of its own by all that Chroma keeps of one."""
+Numbered = tuple[int, float]
+"""The number of a passage in its file, with its BM25."""
+
+
+class Index:
+    """What a job has published last. ``damage`` says why it cannot be searched exactly, where it is to be.
+
+    ``is_gone`` where there is none any more: a job has cleared it since it was seen.
+    An index that an older version has published has no passages of its own: Chroma answers, for vectors alone. So it
+    does for one that is too large for a matrix.
+    """
+
+    def __init__(self, copies: WorkingCopy, open_collection: Callable[[], AbstractContextManager[Collection]]) -> None:
+        self.is_gone = False
+        self._copies = copies
+        self._open_collection = open_collection
+        self._file: PassageFile | None = None
+        self._matrix: NDArray[float32] | None = None
+        self._languages: tuple[str, ...] | None = None
+        for _ in range(SWAPS):
+            self.path = copies.readable()
+            self._inode = _inode(self.path)
+            self.damage = ""
+            self._open()
+            if self._inode is not None and self._inode == _inode(self.path):
+                return
+            self.close()
+        self.is_gone = not copies.is_there()
+        if not self.is_gone:
+            raise UnavailableError(
+                f"the index {copies.live} was replaced again and again during the search", "Search once more."
+            )
+
+    def _open(self) -> None:
+        from kbjobs.vectors.matrix import open_matrix
+
+        if not ((self.path / PASSAGES).exists() or (self.path / MATRIX).exists()):
+            return
+        try:
+            self._file = PassageFile(self.path / PASSAGES)
+            if not self._file.state.endswith(WITHOUT_MATRIX):
+                self._matrix = open_matrix(self.path / MATRIX, self._file.state)
+        except (OSError, sqlite3.Error, ValueError, TypeError) as error:
+            self.damage = str(error)
+            self.close()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether no job has put another one in its place."""
+        return self._inode is not None and self._inode == _inode(self._copies.readable())
+
+    def close(self) -> None:
+        """Let go of the files."""
+        if self._file is not None:
+            self._file.close()
+        self._file = self._matrix = None
+
+    def languages(self) -> tuple[str, ...]:
+        """The languages of most of its passages."""
+        if self._languages is None:  # what is published does not change
+            self._languages = () if self._file is None else self._file.languages(LANGUAGES)
+        return self._languages
+
+    def nearest(self, vector: NDArray[float32], count: int, which: Filter) -> Sequence[Near]:
+        """The vectors nearest to one of unit length, best first; every cosine is computed.
+
+        Each has a passage that counts.
+
+        Raises CollectionError where only Chroma could answer, and cannot.
+        """
+        if self._file is None or self._matrix is None:
+            return self._ask_chroma(vector, count, which)
+        from kbjobs.vectors.matrix import nearest
+
+        rows = self._file.vectors_of(which) if which else None
+        return nearest(self._matrix, vector, count, rows)
+
+    def passages_near(self, near: Sequence[Near], which: Filter) -> list[Scored]:
+        """The passages of vectors that :meth:`nearest` gave, in their order."""
+        names: list[Any] = [name for name, _ in near]
+        entries: Mapping[Any, Sequence[Entry]]
+        if self._file is None:
+            entries = {passage: [passage] for passage in names}
+        elif self._matrix is None:
+            entries = self._file.of_records(names, which)
+        else:
+            entries = self._file.of_vectors(names, which)
+        return [Scored(entry, score) for name, (_, score) in zip(names, near, strict=True) for entry in entries[name]]
+
+    def by_words(self, words: Sequence[str], count: int, which: Filter) -> list[Numbered]:
+        """As :meth:`PassageFile.by_words`."""
+        return [] if self._file is None else self._file.by_words(words, count, which)
+
+    def passages_with(self, numbered: Sequence[Numbered]) -> list[Scored]:
+        """The passages of numbers that :meth:`by_words` gave, best first."""
+        return [] if self._file is None else _passages_with(self._file, numbered)
+
+    def read(self, entries: Sequence[Entry]) -> list[Passage]:
+        """The passages with their texts, in any order."""
+        known = [one for one in entries if isinstance(one, Passage)]
+        return known if self._file is None else self._file.read([one.id for one in entries])
+
+    def _ask_chroma(self, vector: NDArray[float32], count: int, which: Filter) -> Sequence[Near]:
+        from kbjobs.vectors.collection import CollectionError
+
+        path = self._copies.readable()
+        wanted = count * FILTERED if which else count
+        with _CHROMA:
+            try:
+                with self._open_collection() as collection:
+                    hits = collection.query(vector, wanted)
+            except CollectionError:
+                if self.is_current and path == self._copies.readable():
+                    raise
+                with self._open_collection() as collection:  # a job has put another one in its place
+                    hits = collection.query(vector, wanted)
+        if self._file is not None:
+            there = self._file.of_records([hit.id for hit in hits], which)
+            return [(hit.id, hit.score) for hit in hits if hit.id in there][:count]
+        return [
+            (Passage(hit.id, hit.doc_id, None, "", "", None, hit.title, hit.url, hit.text), hit.score) for hit in hits
+        ]
+
+
+class WordIndex:
+    """The words of a source that has no index yet, but whose documents are known. Raises ValueError, sqlite3.Error."""
+
+    damage = ""
+    is_gone = False
+
+    def __init__(self, source: SourceFolder) -> None:
+        self._path = source.words
+        self._inode = _inode(self._path)
+        self._file = PassageFile(self._path)
+        self._languages = self._file.languages(LANGUAGES)
+        of = "titles, headings and beginnings" if self._file.state.startswith(DESCRIBED) else "passages"
+        self.notice = f"{source.id} has no index yet: searched by the words of its {of}."
+
+    @property
+    def is_current(self) -> bool:
+        """Whether no job has put another one in its place."""
+        return self._inode == _inode(self._path)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    def languages(self) -> tuple[str, ...]:
+        """As :meth:`Index.languages`."""
+        return self._languages
+
+    def by_words(self, words: Sequence[str], count: int, which: Filter) -> list[Numbered]:
+        """As :meth:`PassageFile.by_words`."""
+        return self._file.by_words(words, count, which)
+
+    def passages_with(self, numbered: Sequence[Numbered]) -> list[Scored]:
+        """As :meth:`Index.passages_with`."""
+        return _passages_with(self._file, numbered)
+
+    def read(self, entries: Sequence[Entry]) -> list[Passage]:
+        """As :meth:`Index.read`."""
+        return self._file.read([one.id for one in entries])
+
+
+def _passages_with(file: PassageFile, numbered: Sequence[Numbered]) -> list[Scored]:
+    entries = file.of_numbers([number for number, _ in numbered])
+    found = [Scored(entry, score) for number, score in numbered for entry in entries[number]]
+    return sorted(found, key=lambda one: (-one.score, one.passage.doc_id, one.passage.id))
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,150 @@
+"""What the sources have found, made one list of hits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import TypeVar
+
+from kbjobs.content.search_words import find_matches
+from kbjobs.retrieval.fusion import fuse
+from kbjobs.retrieval.hits import Hit, Mode
+from kbjobs.retrieval.open_index import Index, Near, Numbered, Scored, WordIndex
+from kbjobs.store.passages import Entry, Filter, Passage
+
+Key = tuple[str, str]  # a source, and a passage or a document of it
+Forms = list[tuple[str, ...]]  # of each word of a query
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a source has found: vectors, and numbers of passages with their BM25. No passage is looked up yet."""
+
+    index: Index | WordIndex
+    forms: Forms
+    near: Sequence[Near]
+    numbered: Sequence[Numbered]
+
+    def passages_near(self, near: Sequence[Near], which: Filter) -> list[Scored]:
+        """As :meth:`Index.passages_near`."""
+        return self.index.passages_near(near, which) if isinstance(self.index, Index) else []
+
+
+class Found:
+    """Gathers the answers of all sources; reads passages only once it is known which count.
+
+    Args:
+        depth: how many passages of each ranking count.
+        which: which documents count.
+    """
+
+    def __init__(self, depth: int, which: Filter) -> None:
+        self._depth, self._which = depth, which
+        self._answers: dict[str, Answer] = {}
+
+    def add(self, source_id: str, answer: Answer) -> None:
+        """What a source has found."""
+        self._answers[source_id] = answer
+
+    def hits(self, count: int, model: str | None, mode: Mode, passages: bool) -> list[Hit]:
+        """The best ``count``: one a document, its best passage, or with ``passages`` all of them.
+
+        Documents are ranked by the best passage that each ranking has of them: it need not be the same one.
+
+        Args:
+            model: what has embedded the query, None where nothing has.
+            mode: how it was to be looked for.
+        """
+        rankings = [self._rank_by_vectors(), self._rank_by_words()]
+        used: Mode = "hybrid" if all(rankings) else "vectors" if model is not None and mode != "words" else "words"
+        documents_of = {key: (key[0], one.passage.doc_id) for ranking in rankings for key, one in ranking}
+        order = fuse([[key for key, _ in ranking] for ranking in rankings])
+        more: dict[Key, int] = {}
+        if not passages:
+            best: dict[Key, Key] = {}
+            for key in order:
+                document = documents_of[key]
+                best.setdefault(document, key)
+                more[document] = more.get(document, -1) + 1
+            documents = fuse([list(dict.fromkeys(documents_of[key] for key, _ in ranking)) for ranking in rankings])
+            order = [best[document] for document in documents]
+        found = {key: one for ranking in reversed(rankings) for key, one in ranking}
+        shown = {key: found[key].passage for key in order[:count]}
+        cosines = {key: one.score for key, one in rankings[0]}
+        cosines |= self._more_cosines({key: entry for key, entry in shown.items() if key not in cosines})
+        read = self._read(shown)
+        return [
+            self._hit(rank, key, read[key], cosines.get(key), model, used, more)
+            for rank, key in enumerate(shown, start=1)
+        ]
+
+    def _rank_by_vectors(self) -> list[tuple[Key, Scored]]:
+        best = self._best({name: answer.near for name, answer in self._answers.items()})
+        return self._rank({name: self._answers[name].passages_near(near, self._which) for name, near in best.items()})
+
+    def _rank_by_words(self) -> list[tuple[Key, Scored]]:
+        best = self._best({name: answer.numbered for name, answer in self._answers.items()})
+        return self._rank({name: self._answers[name].index.passages_with(ones) for name, ones in best.items()})
+
+    def _best(self, found: Mapping[str, Sequence[tuple[Item, float]]]) -> dict[str, list[tuple[Item, float]]]:
+        """What may be among the best of all sources; of each at least one passage counts."""
+        scores = sorted((score for ones in found.values() for _, score in ones), reverse=True)
+        least = scores[: self._depth][-1] if scores else 0.0
+        best = {name: list(takewhile(lambda one: one[1] >= least, ones)) for name, ones in found.items()}
+        return {name: ones for name, ones in best.items() if ones}
+
+    def _rank(self, scored: Mapping[str, Iterable[Scored]]) -> list[tuple[Key, Scored]]:
+        ranking = [((source_id, one.passage.id), one) for source_id, found in scored.items() for one in found]
+        return sorted(ranking, key=lambda pair: -pair[1].score)[: self._depth]
+
+    def _more_cosines(self, entries: Mapping[Key, Entry]) -> dict[Key, float]:
+        """Of the passages that their source has found by vectors, though others have found better ones."""
+        found: dict[Key, float] = {}
+        for source_id, of_source in _by_source(entries).items():
+            answer = self._answers[source_id]
+            rows = {name for name, _ in answer.near}
+            if any(entry.vector is None or entry.vector in rows for entry in of_source):
+                near = answer.passages_near(answer.near, self._which)[: self._depth]
+                found |= {(source_id, one.passage.id): one.score for one in near}
+        return found
+
+    def _read(self, entries: Mapping[Key, Entry]) -> dict[Key, Passage]:
+        return {
+            (source_id, passage.id): passage
+            for source_id, of_source in _by_source(entries).items()
+            for passage in self._answers[source_id].index.read(of_source)
+        }
+
+    def _hit(
+        self,
+        rank: int,
+        key: Key,
+        passage: Passage,
+        cosine: float | None,
+        model: str | None,
+        used: Mode,
+        more: dict[Key, int],
+    ) -> Hit:
+        source_id = key[0]
+        return Hit(
+            rank,
+            None if cosine is None else round(cosine, 4),
+            source_id,
+            passage.doc_id,
+            passage.title,
+            passage.url,
+            passage.text,
+            model,
+            used,
+            tuple(find_matches(passage.text, passage.language, self._answers[source_id].forms)),
+            more.get((source_id, passage.doc_id), 0),
+        )
+
+
+def _by_source(entries: Mapping[Key, Entry]) -> dict[str, list[Entry]]:
+    found: dict[str, list[Entry]] = {}
+    for (source_id, _), entry in entries.items():
+        found.setdefault(source_id, []).append(entry)
+    return found

@@ -1,0 +1,365 @@
+"""Answering queries over one source, several, or all: what is opened and loaded stays so for the next one."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
+from kbjobs.content.search_words import fold_query
+from kbjobs.embedding.cores import count_usable_cores
+from kbjobs.errors import KbjobsError, NotFoundError, UnavailableError, UsageError
+from kbjobs.retrieval.hits import Hit, Mode
+from kbjobs.retrieval.open_index import Index, Near, Numbered, WordIndex
+from kbjobs.retrieval.query_model import QueryModel, candidates, index_command, names_of
+from kbjobs.retrieval.results import Answer, Forms, Found
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.ledger_copy import open_ledger
+from kbjobs.store.locks import try_lock
+from kbjobs.store.passages import Filter
+from kbjobs.store.sources import SourceFolder, list_source_ids
+from kbjobs.vectors.collection_swap import WorkingCopy
+
+if TYPE_CHECKING:
+    from numpy import float32
+    from numpy.typing import NDArray
+
+    from kbjobs.embedding.embedder import Embedder
+    from kbjobs.vectors.collection import Collection
+
+OnDamaged = Callable[[str, KbjobsError], None]
+DEPTH = 100  # passages of each ranking that are fused, at least
+DEPTH_OF_HIT = 10  # … and for each hit that is asked for: a document has several
+MAX_COUNT = 1_000_000
+MAX_WORDS = 200  # different words of a query that are looked up
+
+
+class Searcher:
+    """Searches the sources of a home. Use as a context manager.
+
+    ``on_notice`` is told what was used where that is not what was asked for; ``on_damaged`` the id of each source that
+    cannot be searched, and why, where not that one alone was asked for.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        settings: Settings,
+        on_notice: Callable[[str], None] = lambda text: None,
+        on_damaged: OnDamaged = lambda source_id, error: None,
+    ) -> None:
+        self._home, self._settings = home, settings
+        self._on_notice, self._on_damaged = on_notice, on_damaged
+        self._told: set[str] = set()
+        self._indexes: dict[tuple[str, str], Index | WordIndex] = {}
+        self._embedders: dict[str, Embedder] = {}
+        self._models: dict[str, tuple[tuple[int | None, ...], dict[str, str]]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of models and files."""
+        for index in self._indexes.values():
+            index.close()
+        for embedder in self._embedders.values():
+            embedder.close()
+        self._indexes, self._embedders = {}, {}
+
+    def search(
+        self,
+        words: str,
+        sources: Sequence[str] = (),
+        count: int = 10,
+        model: str | None = None,
+        mode: Mode = "hybrid",
+        which: Filter | None = None,
+        passages: bool = False,
+    ) -> list[Hit]:
+        """The best passages for the words, one a document, or all of them with ``passages``.
+
+        Args:
+            words: what is looked for; any text.
+            sources: ids; none for all.
+            count: how many hits.
+            model: its name; by default the one that the sources were indexed with.
+            mode: by vectors and words, or by one of them.
+            which: which documents count.
+            passages: a document may be there several times.
+
+        Raises:
+            UsageError: there is nothing to look for, or a count that is none.
+            NotFoundError, MissingRequirementError: no such source, model or index.
+            UnavailableError: an index cannot be read.
+        """
+        _check(words, count)
+        which = which or Filter()
+        indexed = self._find_indexed(sources)
+        chosen, vector = self._embed(words, indexed, model, mode, sources)
+        depth = min(MAX_COUNT, max(DEPTH, DEPTH_OF_HIT * count))
+        opened = self._open_all(indexed, chosen, sources)
+        forms = {languages: _fold(words, languages) for languages in {one.languages() for one in opened.values()}}
+
+        def ask(source_id: str) -> Answer:
+            index = opened[source_id]
+            of_words = forms[index.languages()]
+            has_model = chosen is not None and chosen.key in indexed[source_id]
+            near: Sequence[Near] = ()
+            numbered: Sequence[Numbered] = ()
+            if vector is not None and has_model and isinstance(index, Index):
+                near = index.nearest(vector, depth, which)
+            if mode != "vectors":
+                numbered = index.by_words(list(dict.fromkeys(chain(*of_words))), depth, which)
+            return Answer(index, of_words, near, numbered)
+
+        found = Found(depth, which)
+        with ThreadPoolExecutor(count_usable_cores()) as pool:
+            asked = {source_id: pool.submit(ask, source_id) for source_id in opened}
+        for source_id, answer in asked.items():
+            try:
+                found.add(source_id, answer.result())
+            except UnavailableError as error:
+                self._tell_damaged(source_id, error, sources)
+        name = chosen.name if chosen is not None and vector is not None else None
+        return found.hits(count, name, mode, passages)
+
+    def embed(self, words: str, model: str) -> NDArray[float32]:
+        """The vector of a query: float32 of unit length."""
+        return self._embed_with(QueryModel.find(model, self._home, self._settings), words)
+
+    def _find_indexed(self, sources: Sequence[str]) -> dict[str, dict[str, str]]:
+        """For each source the models that it has an index of: their names by their keys."""
+        found: dict[str, dict[str, str]] = {}
+        for source_id in dict.fromkeys(sources) or list_source_ids(self._home.sources):
+            folder = SourceFolder(self._home.sources, source_id)
+            try:
+                found[source_id] = self._models_of(folder)
+            except UnavailableError as error:
+                self._tell_damaged(source_id, error, sources)
+            except NotFoundError:
+                if sources:
+                    raise
+        return found
+
+    def _tell_damaged(self, source_id: str, error: UnavailableError, sources: Sequence[str]) -> None:
+        """Raise what is wrong with a source that alone was asked for, else tell of it."""
+        if len(sources) == 1:
+            raise error
+        self._on_damaged(source_id, error)
+
+    def _models_of(self, folder: SourceFolder) -> dict[str, str]:
+        """The names of a source's models by key; looked up again once one of its files has changed."""
+        files = (folder.manifest, folder.ledger, Path(f"{folder.ledger}-wal"), folder.vectors)
+        state = tuple(_changed_at(path) for path in files)
+        known = self._models.get(folder.id)
+        if known is None or known[0] != state:
+            folder.read()
+            known = self._models[folder.id] = (state, _models_of(folder))
+        return known[1]
+
+    def _embed(
+        self,
+        words: str,
+        indexed: Mapping[str, Mapping[str, str]],
+        model: str | None,
+        mode: Mode,
+        sources: Sequence[str],
+    ) -> tuple[QueryModel | None, NDArray[float32] | None]:
+        """The model and the query's vector; None where the answer is to be of words alone."""
+        names = candidates(indexed, self._settings.text("model"))
+        if not names:
+            if mode != "vectors" and model is None and self._any_words(indexed):
+                return None, None
+            # Whether the model is on this machine matters to the command that makes the index, and not yet here.
+            raise self._not_indexed(sources, indexed, None, model)
+        if mode == "words":
+            return None, None
+        if model is not None:
+            chosen = QueryModel.find(model, self._home, self._settings)
+            self._require(chosen, indexed, sources)
+            return chosen, self._embed_with(chosen, words)
+        problem: KbjobsError | None = None
+        for name in names:
+            try:
+                chosen = QueryModel.find(name, self._home, self._settings)
+                self._require(chosen, indexed, sources)
+                vector = self._embed_with(chosen, words)
+            except KbjobsError as error:
+                problem = problem or error
+                continue
+            if problem is not None:
+                self._notice(f"{problem.message}: searched with {chosen.name} instead.")
+            return chosen, vector
+        assert problem is not None  # noqa: S101 — else one was returned
+        if mode == "vectors":
+            raise problem
+        self._notice(f"{problem.message}: searched by words alone.")
+        return None, None
+
+    def _any_words(self, source_ids: Iterable[str]) -> bool:
+        return any(SourceFolder(self._home.sources, source_id).words.exists() for source_id in source_ids)
+
+    def _embed_with(self, model: QueryModel, words: str) -> NDArray[float32]:
+        if model.key not in self._embedders:
+            self._embedders[model.key] = model.load()
+        return self._embedders[model.key].embed_query(words)
+
+    def _require(self, model: QueryModel, indexed: Mapping[str, Mapping[str, str]], sources: Sequence[str]) -> None:
+        """Raise NotFoundError where no source has an index of the model; name those that have others."""
+        if not any(model.key in models for models in indexed.values()):
+            raise self._not_indexed(sources, indexed, model)
+        for source_id, models in indexed.items():
+            if models and model.key not in models:
+                names = ", ".join(sorted(set(models.values())))
+                self._notice(f"{source_id} is indexed with {names} and not with {model.name}: searched by words alone.")
+
+    def _open_all(
+        self, indexed: Mapping[str, Mapping[str, str]], chosen: QueryModel | None, sources: Sequence[str]
+    ) -> dict[str, Index | WordIndex]:
+        """The index of each source that has one to search."""
+        opened: dict[str, Index | WordIndex] = {}
+        cleared = 0  # since it was looked which sources have an index
+        for source_id, models in indexed.items():
+            try:
+                index = self._open(source_id, models, chosen)
+            except UnavailableError as error:
+                self._tell_damaged(source_id, error, sources)
+                continue
+            if index is not None and index.is_gone:
+                cleared += 1
+            elif index is not None:
+                opened[source_id] = index
+        if cleared and not opened:
+            raise self._not_indexed(sources, {}, chosen)
+        return opened
+
+    def _open(self, source_id: str, models: Mapping[str, str], chosen: QueryModel | None) -> Index | WordIndex | None:
+        """The index to search: the chosen model's, else any for its words; None where there is nothing."""
+        folder = SourceFolder(self._home.sources, source_id)
+        if not models and not folder.words.exists():
+            return None
+        key = "" if not models else chosen.key if chosen is not None and chosen.key in models else next(iter(models))
+        index = self._indexes.get((source_id, key))
+        if index is None or not index.is_current:
+            if index is not None:
+                index.close()
+            index = self._indexes[source_id, key] = self._open_anew(folder, key)
+        return index
+
+    def _open_anew(self, folder: SourceFolder, key: str) -> Index | WordIndex:
+        if not key:
+            try:
+                words = WordIndex(folder)
+            except (sqlite3.Error, ValueError, TypeError) as error:
+                raise UnavailableError(
+                    f"the word index of source {folder.id} cannot be read ({error})",
+                    f"Remove {folder.words}, then run the job that indexed the source again.",
+                ) from error
+            self._notice(words.notice)
+            return words
+        copies = WorkingCopy(folder.vectors / key)
+        open_collection = partial(self._open_collection, folder, key)
+        index = Index(copies, open_collection)
+        if not index.damage:
+            return index
+        problem = self._mend(folder, key, index.path)
+        if not problem:
+            self._notice(f"the index of {folder.id} was damaged ({index.damage}): built again from the ledger.")
+            return Index(copies, open_collection)
+        self._notice(
+            f"{folder.id} is searched with Chroma, not exactly: {index.damage}; {problem}."
+            f" kbjobs sources rebuild {folder.id} mends it."
+        )
+        return index
+
+    def _open_collection(self, folder: SourceFolder, key: str) -> AbstractContextManager[Collection]:
+        from kbjobs.vectors.indexed import open_published
+
+        return open_published(self._home, self._settings, folder, key)
+
+    def _mend(self, folder: SourceFolder, key: str, path: Path) -> str:
+        """Write a damaged exact index anew from the ledger; returns what stands in the way, or nothing."""
+        from kbjobs.vectors.exact import mend_exact
+
+        try:
+            lock = try_lock(folder.lock, 0)
+            if lock is None:
+                return "a job is at work on it"
+            try:
+                ledger = Ledger(folder.ledger)
+                try:
+                    (row,) = (row for row in ledger.models() if row.key == key)
+                    mend_exact(ledger, row.id, row.profile, path)
+                finally:
+                    ledger.close()
+            finally:
+                lock.release()
+        except (OSError, sqlite3.Error, ValueError, LookupError, KbjobsError) as error:
+            return f"it cannot be mended ({error})"
+        return ""
+
+    def _notice(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._on_notice(text)
+
+    def _not_indexed(
+        self,
+        sources: Sequence[str],
+        indexed: Mapping[str, Mapping[str, str]],
+        model: QueryModel | None,
+        wanted: str | None = None,
+    ) -> NotFoundError:
+        what = f"source {sources[0]!r} has no" if len(sources) == 1 else "no source has an"
+        command = model.index_command if model is not None else index_command(wanted)
+        hint = f"kbjobs run {command.format(sources[0] if len(sources) == 1 else 'SOURCE')}"
+        there = names_of(indexed.values())
+        if model is None or not there:
+            return NotFoundError(f"{what} index yet", hint)
+        return NotFoundError(
+            f"{what} index of {model.name}; there is one of {', '.join(there)}",
+            f"Search with --model {there[0]}, or index it: {hint}",
+        )
+
+
+def _fold(words: str, languages: Iterable[str]) -> Forms:
+    return fold_query(words, languages)[:MAX_WORDS]
+
+
+def _check(words: str, count: int) -> None:
+    if not words.strip():
+        raise UsageError("there is nothing to search for", 'Give some words: kbjobs search "boil water".')
+    if any("\ud800" <= character <= "\udfff" for character in words):  # how Python gives bytes that are no text
+        raise UsageError("the words are not valid UTF-8", "Is the terminal set to another character set?")
+    if not 1 <= count <= MAX_COUNT:
+        raise UsageError(f"{count} is not a number of hits", f"Choose one from 1 to {MAX_COUNT:,}.")
+
+
+def _changed_at(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _models_of(folder: SourceFolder) -> dict[str, str]:
+    if not folder.ledger.exists():
+        return {}
+    ledger = open_ledger(folder.ledger)
+    try:
+        return {row.key: row.name for row in ledger.models() if WorkingCopy(folder.vectors / row.key).is_there()}
+    finally:
+        ledger.close()

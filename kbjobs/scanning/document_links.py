@@ -1,0 +1,40 @@
+"""Which documents of a source the links of its documents lead to."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from kbjobs.content.document import document_id
+from kbjobs.content.link_targets import address_key, addresses_of
+from kbjobs.context import Context
+from kbjobs.scanning.changes import archive_address
+from kbjobs.scanning.enumeration import Enumerated
+from kbjobs.store import metadata as store
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.sources import Source
+
+_REMEMBERED = 20_000  # addresses: most links of a site lead to the same few pages
+
+
+def resolve_links(context: Context, source: Source, ledger: Ledger, found: Enumerated) -> None:
+    """Find the document of each link: by the place of its file first, then by the address a page claims."""
+    urls = dict(store.document_urls(ledger))
+    documents: dict[str, str] = {}
+    for file in found.files:
+        doc_id = document_id(source.id, file.key)
+        if doc_id in urls:
+            for address in addresses_of(file, source.base_url):
+                documents.setdefault(address_key(address), doc_id)
+    for archive in found.archives:  # whose entries may have no address of their own
+        prefix = f"{archive.key}/"
+        for doc_id, path in ledger.document_paths():
+            if path.startswith(prefix):
+                documents.setdefault(address_key(archive_address(archive, path[len(prefix) :])), doc_id)
+    for doc_id, url in urls.items():
+        documents.setdefault(address_key(url), doc_id)
+
+    @lru_cache(_REMEMBERED)
+    def find(url: str) -> str | None:
+        return documents.get(address_key(url))
+
+    store.resolve_links(ledger, find, context.check)

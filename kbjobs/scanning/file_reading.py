@@ -1,0 +1,111 @@
+"""Reading one document after the other: what a reader is given and what it gives back.
+
+It works in processes of their own (:mod:`kbjobs.scanning.reading_pool`).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from kbjobs.content.document import Document, EmptyDocument, UnreadableDocument
+from kbjobs.content.document_metadata import Metadata, read_metadata
+from kbjobs.content.document_reading import (
+    DOCUMENT_SECONDS,
+    Addresses,
+    extract_page,
+    make_document,
+    most_seconds,
+    read_document,
+)
+from kbjobs.content.source_files import FoundFile
+from kbjobs.content.titles import SiteTitles
+
+SETTLED_NS = 2_000_000_000
+"""A file written within this time of its look at may be written again within the clock's grain, with the same size and
+times; its signature is not trusted. Two seconds is the coarsest grain in use (FAT)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An archive's entry to read: its key, its bytes, and what suffix a file of its type has.
+
+    ``name`` is its title where the page has none; ``signature`` is that of the archive; ``language`` what it says
+    that its entries are in.
+    """
+
+    key: str
+    data: bytes
+    suffix: str
+    name: str
+    signature: str
+    addresses: Addresses
+    language: str
+
+
+Task = FoundFile | Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A document with the signature of its file ('' where that is not to be trusted), and its metadata if wanted.
+
+    ``characters`` is how long its text is, also where that was not kept.
+    """
+
+    document: Document
+    signature: str
+    characters: int
+    metadata: Metadata | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What could not be read, and why; ``is_empty`` says that it can, but has no word."""
+
+    key: str
+    reason: str
+    is_empty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads the documents of a source.
+
+    ``titles`` are what its pages repeat in theirs; ``describes`` says whether metadata are wanted, ``keeps_text``
+    whether the text is, once they are read; ``patience`` is the setting ``document_seconds``.
+    """
+
+    source_id: str
+    base_url: str | None
+    titles: SiteTitles
+    describes: bool
+    keeps_text: bool
+    patience: float = DOCUMENT_SECONDS
+
+    def seconds(self, task: Task) -> float:
+        """Most processor time that reading the document may take."""
+        return most_seconds(len(task.data) if isinstance(task, Entry) else task.size, self.patience)
+
+    def read(self, task: Task) -> Read | Unread:
+        """The document of a file or an entry, or why there is none."""
+        signature = task.signature
+        try:
+            if isinstance(task, Entry):
+                document = self._read_entry(task)
+            else:
+                signature = signature if time.time_ns() - SETTLED_NS > task.mtime_ns else ""
+                document = read_document(task, self.source_id, self.base_url, self.titles)
+        except UnreadableDocument as error:
+            return Unread(error.key, error.reason, isinstance(error, EmptyDocument))
+        except MemoryError:
+            return Unread(task.key, "it takes too much memory to read")
+        metadata = read_metadata(document) if self.describes else None
+        characters = sum(len(block.text) for block in document.blocks)
+        return Read(document if self.keeps_text else document.without_text(), signature, characters, metadata)
+
+    def _read_entry(self, entry: Entry) -> Document:
+        extract = extract_page(entry.key, entry.data, entry.suffix)
+        return make_document(
+            self.source_id, entry.key, extract, entry.name, entry.addresses, entry.language, self.titles
+        )

@@ -1,0 +1,71 @@
+"""Learning from a sample what the pages of a source repeat in their titles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+
+from kbjobs.content.source_files import HTML_SUFFIXES, FoundFile
+from kbjobs.content.titles import HEAD_LIMIT, SiteTitles, find_repeated, read_title
+from kbjobs.scanning.enumeration import Facts
+
+SAMPLE = 60
+"""Most pages whose titles are looked at, spread evenly over those that are to be read."""
+
+LATER_SAMPLE = 20
+"""Least titles from which more is learned once a source was read: a few new pages may be a chapter's."""
+
+_FACT = "site titles"
+
+
+class TitleRules:
+    """What is known of a source's titles, kept in its ledger. ``site`` is what a title is freed from.
+
+    A run that goes on where another was cut short learns nothing anew of the same files: it reads the rest of them by
+    the same rules. Of a source that was first read by a version without rules its titles stay as they are: another
+    title makes other passages, which may have been paid for.
+
+    Args:
+        facts: the ledger.
+        is_new: whether the source has no document yet, or all are to be read again.
+    """
+
+    def __init__(self, facts: Facts, is_new: bool) -> None:
+        self._facts = facts
+        stored = facts.fact(_FACT)
+        self._is_used = stored is not None or is_new
+        prefixes, suffixes, self._begun = json.loads(stored) if stored else ((), (), [])
+        self.site = SiteTitles(tuple(prefixes), tuple(suffixes))
+        self._least = LATER_SAMPLE if stored and not is_new else 0
+
+    def learn(self, place: str, sample: Callable[[], Iterable[str]]) -> None:
+        """Learn from the titles of some pages, unless that was begun: of the files (''), or of an archive."""
+        if not self._is_used or place in self._begun:
+            return
+        titles = list(filter(None, sample()))
+        if len(titles) >= self._least:
+            self.site = self.site.joined(find_repeated(titles))
+        self._begun.append(place)
+        self._write()
+
+    def finish(self) -> None:
+        """Note that all was read: what changes later may tell more."""
+        if self._begun:
+            self._begun = []
+            self._write()
+
+    def _write(self) -> None:
+        self._facts.set_fact(_FACT, json.dumps([*self.site, self._begun], ensure_ascii=False))
+
+
+def sample_titles(files: Sequence[FoundFile]) -> list[str]:
+    """The titles of some HTML pages."""
+    pages = [file for file in files if file.path.suffix.lower() in HTML_SUFFIXES]
+    titles = []
+    for file in pages[:: max(1, len(pages) // SAMPLE)][:SAMPLE]:
+        try:
+            with file.path.open("rb") as page:
+                titles.append(read_title(page.read(HEAD_LIMIT)))
+        except OSError:  # it is named once it is read
+            continue
+    return titles

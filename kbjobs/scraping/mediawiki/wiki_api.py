@@ -1,0 +1,126 @@
+"""One question to a wiki's API, and what is wrong with its answer: errors come as JSON, mostly with a status of 200."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+from kbjobs.errors import KbjobsError
+from kbjobs.scraping.failures import FetchError
+from kbjobs.scraping.page_fetch import Fetcher
+from kbjobs.scraping.reply import Reply
+from kbjobs.scraping.web_urls import host_of
+
+MAX_LAG = 5
+"""Seconds that the wiki's databases may lag behind; then it is left alone for a while (API:Etiquette)."""
+
+MOST_TRIES = 6
+FIRST_WAIT = 2.0
+"""Seconds before the second try of a list, doubled each time; a Retry-After is kept beside it."""
+
+_PASSING = ("maxlag", "ratelimited", "readonly", "readonly-maintenance", "timeouterror", "toomanyvalues-backoff")
+_CLOSED = ("readapidenied", "permissiondenied")
+_MISSING = ("nosuchpageid", "missingtitle", "nosuchrevid", "missingcontent-pageid", "missingcontent-revid")
+
+
+class WikiError(FetchError):
+    """The wiki has answered that it does not do what it was asked.
+
+    Args:
+        code: its name for that, as ``missingtitle``.
+    """
+
+    def __init__(self, url: str, code: str, detail: str) -> None:
+        is_temporary = code in _PASSING or code.startswith("internal_api_error")
+        super().__init__(url, f"the wiki says {code}", detail, is_temporary=is_temporary)
+        self.code = code
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is no such page."""
+        return self.code in _MISSING
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether only its users may read the wiki."""
+        return self.code in _CLOSED
+
+
+class WikiApi:
+    """The API of one wiki.
+
+    Args:
+        fetcher: what asks.
+        url: of its api.php.
+        is_on_site: whether a URL that a redirect leads to may be asked for.
+    """
+
+    def __init__(self, fetcher: Fetcher, url: str, is_on_site: Callable[[str], bool]) -> None:
+        self.url = url
+        self._fetcher, self._is_on_site = fetcher, is_on_site
+
+    async def ask(self, **parameters: Any) -> dict[str, Any]:
+        """The answer to one question.
+
+        Raises:
+            WikiError: it answers that it does not do that.
+            FetchError: there is no answer, or it is not one of this API.
+        """
+        query = urlencode({"format": "json", "formatversion": 2, "maxlag": MAX_LAG, **parameters})
+        reply = await self._fetcher.get(f"{self.url}?{query}", is_allowed=self._is_on_site)
+        answer = _read_json(reply)
+        host, after = host_of(self.url), reply.headers.get("retry-after", "")
+        if error := answer.get("error"):
+            code, info = (str(error.get(name, ""))[:200] for name in ("code", "info"))
+            failure = WikiError(self.url, code, info)
+            if failure.is_temporary:
+                self._fetcher.pace.slow_down(host, after)
+            raise failure
+        if reply.status in (429, 503):
+            self._fetcher.pace.slow_down(host, after)
+        if reply.status != 200 or not answer:
+            cause = f"HTTP {reply.status}" if reply.status != 200 else "broken reply"
+            raise FetchError(
+                self.url, cause, "no answer of a MediaWiki", is_temporary=reply.status == 429 or reply.status >= 500
+            )
+        self._fetcher.pace.recovered(host)
+        return answer
+
+    async def ask_patiently(self, **parameters: Any) -> dict[str, Any]:
+        """The answer to a question without which a run cannot go on: what may pass is waited for.
+
+        Raises:
+            KbjobsError: it did not pass, or only the wiki's users may read it.
+            FetchError: as :meth:`ask`, of what cannot pass.
+        """
+        for tries in range(MOST_TRIES):
+            try:
+                return await self.ask(**parameters)
+            except FetchError as error:
+                if isinstance(error, WikiError) and error.is_closed:
+                    raise KbjobsError(
+                        f"only its users may read the wiki of {self.url} ({error.code})", "Ask those who run the wiki."
+                    ) from error
+                if not error.is_temporary:
+                    raise
+                if tries == MOST_TRIES - 1:
+                    raise KbjobsError(
+                        f"the wiki gives no answer any more: {error.message}",
+                        "Once it answers again, go on with kbjobs resume JOB, or run the same again.",
+                    ) from error
+            await asyncio.sleep(FIRST_WAIT * 2**tries)
+        raise AssertionError("unreachable")
+
+
+def _read_json(reply: Reply) -> dict[str, Any]:
+    """The object that a reply holds; an empty one where it holds none."""
+    try:
+        answer = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(answer, dict) or not isinstance(answer.get("error", {}), dict):
+        return {}
+    return answer

@@ -1,0 +1,97 @@
+"""What a MediaWiki says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urljoin
+
+from kbjobs.errors import KbjobsError
+from kbjobs.scraping.failures import FetchError
+from kbjobs.scraping.mediawiki.wiki_api import WikiApi
+from kbjobs.scraping.site_scope import Scope, normalise, site_of
+
+TEXT_LIMIT = 500
+"""Characters of a name or a licence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wiki:
+    """What a wiki says of itself.
+
+    ``namespaces`` are the numbers of those that hold its content; ``pages`` is what its statistics count in them;
+    ``server`` the host of its addresses.
+    """
+
+    api: str
+    name: str
+    license: str
+    namespaces: tuple[int, ...]
+    pages: int
+    server: str
+
+
+async def describe_wiki(api: WikiApi) -> Wiki:
+    """What a wiki says of itself.
+
+    Raises:
+        KbjobsError: it gives no answer any more, or only its users may read it.
+        FetchError: it has no API.
+    """
+    answer = await api.ask_patiently(action="query", meta="siteinfo", siprop="general|namespaces|rightsinfo|statistics")
+    query = answer.get("query")
+    query = query if isinstance(query, dict) else {}
+    general, rights = _object(query, "general"), _object(query, "rightsinfo")
+    spaces = [one for one in _object(query, "namespaces").values() if isinstance(one, dict) and one.get("content")]
+    numbers = sorted(one["id"] for one in spaces if type(one.get("id")) is int)
+    server = normalise(urljoin(api.url, _text(general, "server")))
+    if not numbers or server is None:
+        raise FetchError(api.url, "broken reply", "no answer of a MediaWiki")
+    count = _object(query, "statistics").get("articles")
+    return Wiki(
+        api.url,
+        _text(general, "sitename"),
+        _text(rights, "text") or _text(rights, "url"),
+        tuple(numbers),
+        count if type(count) is int else 0,
+        server,
+    )
+
+
+async def count_pages(api: WikiApi, wiki: Wiki, most: int) -> int:
+    """How many pages a wiki would list, counted up to ``most``: its own statistics leave out those without a link.
+
+    Raises as :func:`describe_wiki`.
+    """
+    count = 0
+    for namespace in wiki.namespaces:
+        question = {"action": "query", "list": "allpages", "apnamespace": namespace, "aplimit": "max"}
+        mark: dict[str, str] = {}
+        while count < most:
+            answer = await api.ask_patiently(**question, apfilterredir="nonredirects", **mark)
+            listed = _object(answer, "query").get("allpages")
+            count += len(listed) if isinstance(listed, list) else 0
+            following = {str(name): str(value) for name, value in _object(answer, "continue").items()}
+            if not following or following == mark or not listed:
+                break
+            mark = following
+    return min(count, most)
+
+
+def refuse_other_server(wiki: Wiki, scope: Scope) -> None:
+    """Raise KbjobsError where the addresses of a wiki are of another host than that which is scraped."""
+    if not scope.is_on_site(wiki.server):
+        raise KbjobsError(
+            f"the wiki's pages are at {site_of(wiki.server)}, which is another site",
+            f"Give that address: --url {wiki.server}",
+        )
+
+
+def _object(values: dict[str, Any], name: str) -> dict[str, Any]:
+    value = values.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _text(values: dict[str, Any], name: str) -> str:
+    value = values.get(name)
+    return value.strip()[:TEXT_LIMIT] if isinstance(value, str) else ""

@@ -1,0 +1,250 @@
+"""Which pages a wiki has, and which of them have changed since: into the frontier.
+
+A wiki is listed once; later its recent changes tell which titles to look at, edited, new, moved or deleted. What became
+of a title is asked of the wiki, not worked out from the events. Where the changes do not reach back to the last look,
+the wiki is listed again. A stop at any moment costs one answer: the frontier holds how far the list was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeGuard
+from urllib.parse import quote
+
+from kbjobs.scraping.failures import FetchError
+from kbjobs.scraping.mediawiki.wiki_api import WikiApi
+from kbjobs.scraping.site_scope import Scope, normalise
+from kbjobs.store.frontier import Frontier, Listed
+from kbjobs.system.crashpoints import crash_point
+
+OVERLAP = timedelta(minutes=10)
+"""Changes are asked for from a little before the last look: a wiki's copies lag behind one another."""
+
+MOST_CHANGES = 200_000
+"""More events since the last look take longer than another list of all pages."""
+
+MOST_ANSWERS = 50_000
+"""Answers of one list: of a wiki without end, or one that goes round in circles."""
+
+FIRST_PLACE = {"namespace": 0, "next": None, "ended": False, "since": None}
+"""Where the list of pages begins: the index of a namespace, the wiki's mark of the next batch, the time it began."""
+
+_TITLES_AT_ONCE, _TITLES_LENGTH = 50, 4_000  # what a query may have, and what a URL may be long
+_INFO = {"action": "query", "prop": "info|revisions", "inprop": "url", "rvprop": "ids|timestamp"}
+
+
+class PageList:
+    """The pages of one wiki in one frontier.
+
+    Args:
+        api: of the wiki.
+        frontier: where its pages are noted.
+        namespaces: the numbers of those that are wanted.
+        scope: which addresses are.
+        has_file: whether a file is still where it was put.
+        report: told how many pages are known, from time to time.
+    """
+
+    def __init__(
+        self,
+        api: WikiApi,
+        frontier: Frontier,
+        namespaces: tuple[int, ...],
+        scope: Scope,
+        has_file: Callable[[str], bool],
+        report: Callable[[int], None],
+    ) -> None:
+        self.unchanged = 0
+        """Pages that were seen to be as they were."""
+        self._api, self._frontier, self._namespaces = api, frontier, namespaces
+        self._scope, self._has_file, self._report = scope, has_file, report
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether all pages were listed."""
+        return bool(self._place()["ended"])
+
+    async def update(self) -> None:
+        """Note what has changed since the last look, once in a run; or that the list is to be read anew."""
+        if self._frontier.fact("wiki looked"):
+            return
+        since = self._frontier.fact("wiki since")
+        known = self._frontier.forget_missing(self._has_file)
+        now, changed = await self._changes_since(since) if since else (await self._now(), None)
+        if changed is None:
+            # What is known already counts from this look on only when the list has come to its end.
+            self._frontier.set_fact("wiki since", None if known else now)
+            self._frontier.set_fact("wiki list", {**FIRST_PLACE, "since": now})
+        else:
+            for titles in _chunks(changed):
+                pages = await self._collect({**_INFO, "titles": titles})
+                self._note(pages)
+                crash_point("scrape.wiki_change")
+            self.unchanged += self._frontier.keep_unchanged()
+            self._frontier.set_fact("wiki since", now)
+        self._frontier.set_fact("wiki looked", True)
+
+    async def extend(self, count: int) -> None:
+        """Read the list of pages on until so many are to be had, or to its end."""
+        place = self._place()
+        for _ in range(MOST_ANSWERS):
+            if place["ended"] or self._frontier.listed() >= count:
+                return
+            number = place["namespace"]
+            question = {
+                **_INFO, "generator": "allpages", "gapnamespace": self._namespaces[number],
+                "gapfilterredir": "nonredirects", "gaplimit": "max",
+            }  # fmt: skip
+            pages, after = await self._collect_step(question, place["next"])
+            self._note(pages)
+            if after is not None and after == place["next"]:
+                raise FetchError(self._api.url, "broken reply", "its list of pages goes round in circles")
+            if after is None:
+                number += 1
+            place |= {"namespace": number, "next": after, "ended": number >= len(self._namespaces)}
+            if place["ended"] and self._frontier.fact("wiki since") is None:
+                # It was read from its beginning in this run: what it does not name is gone.
+                self._frontier.drop_unlisted()
+                self._frontier.set_fact("wiki since", place["since"])
+            self._frontier.set_fact("wiki list", place)
+            crash_point("scrape.wiki_list")
+            self._report(self._frontier.listed())
+        raise FetchError(self._api.url, "broken reply", "its list of pages has no end")
+
+    def _place(self) -> dict[str, Any]:
+        """How far the list was read."""
+        place = self._frontier.fact("wiki list")
+        return dict(place) if isinstance(place, dict) else dict(FIRST_PLACE)
+
+    def _note(self, pages: Iterable[dict[str, Any]]) -> None:
+        there, gone = [], []
+        for page in pages:
+            url = normalise(str(page.get("fullurl", "")))
+            if url is None or not self._scope.has(url) or page.get("ns") not in self._namespaces:
+                continue
+            listed = _read_page(page, url)
+            if listed is None:
+                gone.append(url)
+            else:
+                there.append(listed)
+        self.unchanged += self._frontier.list_pages(there, gone)
+
+    async def _now(self) -> str:
+        """The time by the wiki's clock."""
+        answer = await self._api.ask_patiently(action="query", curtimestamp=1)
+        return _read_time(answer)
+
+    async def _changes_since(self, since: str) -> tuple[str, list[str] | None]:
+        """The wiki's time, and the titles that something happened to since; None where that is not known."""
+        oldest = await self._api.ask_patiently(
+            action="query", list="recentchanges", rcdir="newer", rclimit=1, rcprop="timestamp", curtimestamp=1
+        )
+        now = _read_time(oldest)
+        first = next(iter(_items(oldest, "recentchanges")), None)
+        if first is None or str(first.get("timestamp", "")) > since:
+            return now, None  # what happened before it may have been forgotten
+        titles: dict[str, None] = {}
+        events = 0
+        question = {
+            "action": "query", "list": "recentchanges", "rcdir": "newer", "rcstart": _earlier(since), "rclimit": "max",
+            "rctype": "edit|new|log", "rcprop": "title|timestamp|loginfo",
+        }  # fmt: skip
+        async for answer in self._continue(question):
+            for event in _items(answer, "recentchanges"):
+                events += 1
+                parameters = event.get("logparams")
+                moved = parameters.get("target_title") if isinstance(parameters, dict) else None
+                titles |= {title: None for title in (event.get("title"), moved) if _is_title(title)}
+            self._report(self._frontier.listed())
+            if events > MOST_CHANGES:
+                return now, None
+        return now, list(titles)
+
+    async def _continue(self, question: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        after: dict[str, Any] = {}
+        for _ in range(MOST_ANSWERS):
+            answer = await self._api.ask_patiently(**question, **after)
+            yield answer
+            following = answer.get("continue")
+            if not isinstance(following, dict) or not following:
+                return
+            if following == after:
+                raise FetchError(self._api.url, "broken reply", "its answers go round in circles")
+            after = following
+        raise FetchError(self._api.url, "broken reply", "its answers have no end")
+
+    async def _collect(self, question: dict[str, Any]) -> list[dict[str, Any]]:
+        """All pages of a question, each with all that its several answers told of it."""
+        pages, after = await self._collect_step(question, None)
+        while after is not None:
+            more, after = await self._collect_step(question, after)
+            pages += more
+        return pages
+
+    async def _collect_step(
+        self, question: dict[str, Any], after: dict[str, Any] | None
+    ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+        """The pages of one batch, and where the next one begins; None at the end."""
+        found: dict[str, dict[str, Any]] = {}
+        async for answer in self._continue({**question, **(after or {})}):
+            for page in _items(answer, "pages"):
+                found.setdefault(str(page.get("title")), {}).update(page)
+            following = answer.get("continue")
+            # Properties of a batch may come in several answers; only then it is complete (API:Continue).
+            if answer.get("batchcomplete") or not isinstance(following, dict):
+                return list(found.values()), following if isinstance(following, dict) and following else None
+        return list(found.values()), None
+
+
+def _read_page(page: dict[str, Any], url: str) -> Listed | None:
+    """What the list says of a page; None of one that is not there, is a redirect, or is told of in a strange way."""
+    number, revision = page.get("pageid"), page.get("lastrevid")
+    if page.get("missing") or page.get("invalid") or page.get("redirect"):
+        return None
+    if type(number) is not int or type(revision) is not int or not 0 < number < 2**63:
+        return None
+    revisions = page.get("revisions")
+    latest = revisions[0] if isinstance(revisions, list) and revisions and isinstance(revisions[0], dict) else {}
+    return Listed(url, number, str(revision), str(latest.get("timestamp", ""))[:40])
+
+
+def _items(answer: dict[str, Any], name: str) -> Iterator[dict[str, Any]]:
+    query = answer.get("query")
+    items = query.get(name) if isinstance(query, dict) else None
+    yield from (one for one in items if isinstance(one, dict)) if isinstance(items, list) else ()
+
+
+def _is_title(title: object) -> TypeGuard[str]:
+    return isinstance(title, str) and 0 < len(title) < 500 and "|" not in title
+
+
+def _chunks(titles: list[str]) -> Iterator[str]:
+    """Titles as one parameter each time, as many as a query may have."""
+    chunk: list[str] = []
+    length = 0
+    for title in titles:
+        size = len(quote(title)) + 3
+        if chunk and (len(chunk) == _TITLES_AT_ONCE or length + size > _TITLES_LENGTH):
+            yield "|".join(chunk)
+            chunk, length = [], 0
+        chunk.append(title)
+        length += size
+    if chunk:
+        yield "|".join(chunk)
+
+
+def _read_time(answer: dict[str, Any]) -> str:
+    """The wiki's time in an answer, as ISO 8601 in UTC; ours where it tells none."""
+    try:
+        return _write_time(datetime.fromisoformat(str(answer.get("curtimestamp"))).astimezone(UTC))
+    except ValueError:
+        return _write_time(datetime.now(UTC))
+
+
+def _earlier(time: str) -> str:
+    return _write_time(datetime.fromisoformat(time) - OVERLAP)
+
+
+def _write_time(time: datetime) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,251 @@
+"""One request: its redirects, its limits, and what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import httpx
+
+from kbjobs.net.addresses import PrivateAddressError
+from kbjobs.scraping.address_guard import Guard
+from kbjobs.scraping.decompression import ENCODINGS, BombError, Unpacker
+from kbjobs.scraping.failures import FetchError, explain
+from kbjobs.scraping.parsing import Parser
+from kbjobs.scraping.reply import MAX_ASIDE, Reply
+from kbjobs.scraping.throttle import Pace
+from kbjobs.scraping.transport import make_transport
+from kbjobs.scraping.web_urls import host_of, is_web_url
+
+MAX_BODY = 32 * 1024 * 1024
+"""Bytes of a body, unpacked."""
+MAX_REDIRECTS = 10
+MAX_COOKIES = 500
+"""Then all are forgotten: a site that sets a new one with each page would fill the memory."""
+MAX_COOKIE_BYTES = 4096
+"""Of those that are sent with a request; then all are forgotten too: servers refuse long headers."""
+MAX_VALIDATOR = 1024
+"""Characters of an ETag that is sent back."""
+REDIRECTS = (301, 302, 303, 307, 308)
+# What a server may send gzip as without saying so, because a page is what it meant.
+PAGE_TYPES = re.compile(r"text/|application/(xhtml\+xml|xml|json|rss\+xml|atom\+xml)$|$")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a request may take, in seconds, and how slow it may be, in bytes a second."""
+
+    connect: float = 10.0
+    idle: float = 20.0
+    """Between two pieces of an answer."""
+    whole: float = 120.0
+    """From connecting to the last byte, for each request of a chain of redirects."""
+    least_rate: float = 1024.0
+    slow_for: float = 20.0
+    """How long a body may come at less than the least rate, on average from its begin."""
+
+
+def allow_all(url: str) -> bool:
+    """Every URL may be asked for."""
+    return True
+
+
+class Fetcher:
+    """Asks for pages; an async context manager, which keeps connections and cookies until it is left.
+
+    It knows nothing of proxies, certificates or passwords of the environment. Every request waits for its turn, also
+    those of redirects and of robots.txt; the time in which it waits does not count for its limits.
+
+    Args:
+        user_agent: how it calls itself: a product token, then whom to write to.
+        guard: the addresses it may connect to; public ones if not given.
+        pace: how often a host may be asked; as often as it comes if not given.
+        proxy: URL of an HTTP or SOCKS proxy.
+        limits: of time.
+        parser: what answers are read with, which ends with this.
+        ssl_context: whom to trust; the authorities of certifi if not given.
+    Raises:
+        ValueError: the proxy is no URL of a known kind.
+    """
+
+    def __init__(
+        self,
+        user_agent: str,
+        guard: Guard | None = None,
+        pace: Pace | None = None,
+        *,
+        proxy: str | None = None,
+        limits: Limits | None = None,
+        parser: Parser | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        # httpx tells of every request, with the whole URL, which may carry a password.
+        logging.getLogger("httpx").setLevel(logging.WARNING)
+        self.user_agent = user_agent
+        self.pace = pace or Pace(0)
+        self.limits = limits or Limits()
+        self.parser = parser or Parser()
+        self._guard = guard or Guard()
+        self._client = httpx.AsyncClient(
+            headers={"User-Agent": user_agent, "Accept-Encoding": "gzip, deflate"},
+            timeout=httpx.Timeout(self.limits.idle, connect=self.limits.connect, pool=None),
+            transport=make_transport(self._guard, ssl_context or httpx.create_ssl_context(trust_env=False), proxy),
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        self.parser.stop()
+        await self._client.__aexit__(*error)
+
+    async def get(
+        self,
+        url: str,
+        etag: str = "",
+        last_modified: str = "",
+        is_allowed: Callable[[str], bool] = allow_all,
+        *,
+        most: int = MAX_BODY,
+        cuts: bool = False,
+    ) -> Reply:
+        """Ask for a page and follow its redirects.
+
+        Args:
+            url: http or https.
+            etag: of the reply that came from this very URL before; with it, an unchanged page gives a status of 304.
+            last_modified: the same. Where the URL now redirects, both are not sent on: they are of another page.
+            is_allowed: whether a URL that a redirect leads to may be asked for.
+            most: bytes the body may have.
+            cuts: whether a longer body is cut there instead of refused.
+        Raises:
+            FetchError: there is no reply, or none that may be followed or kept. An error status is a reply.
+        """
+        validators = {"If-None-Match": etag, "If-Modified-Since": last_modified}
+        headers = {name: value for name, value in validators.items() if can_be_sent(value)}
+        moved_from: list[str] = []
+        asked = set()
+        while True:
+            request = self._make_request(url, headers)
+            # A page that redirects to itself with a cookie wants to know whether it comes back.
+            question = (str(request.url), request.headers.get("cookie"))
+            if question in asked:
+                raise FetchError(moved_from[0], "redirect loop", f"back to {url}")
+            asked.add(question)
+            reply = await self._send(request, url, most, cuts)
+            location = reply.headers.get("location", "")
+            if reply.status not in REDIRECTS or not location:
+                return replace(reply, moved_from=tuple(moved_from))
+            moved_from.append(url)
+            url = find_target(request.url, location)
+            if len(moved_from) > MAX_REDIRECTS:
+                raise FetchError(moved_from[0], "too many redirects", f"more than {MAX_REDIRECTS}")
+            if not is_allowed(url):
+                raise FetchError(moved_from[0], "leaves the site", f"redirects to {url}")
+            headers = {}
+
+    def _make_request(self, url: str, headers: dict[str, str]) -> httpx.Request:
+        if len(self._client.cookies.jar) > MAX_COOKIES:
+            self._client.cookies.clear()
+        try:
+            request = self._client.build_request("GET", url, headers=headers)
+            if len(request.headers.get("cookie", "")) > MAX_COOKIE_BYTES:
+                self._client.cookies.clear()
+                request = self._client.build_request("GET", url, headers=headers)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise FetchError(url, "not a usable URL", str(error)) from error
+        if not is_web_url(str(request.url)):
+            raise FetchError(url, "not a usable URL", "neither http nor https with a host")
+        return request
+
+    async def _send(self, request: httpx.Request, url: str, most: int, cuts: bool) -> Reply:
+        try:
+            self._guard.check_name(request.url.host)
+            async with self.pace.turn(host_of(str(request.url))) as turn:
+
+                async def mark_start(event: str, facts: dict[str, Any]) -> None:
+                    if event.endswith("send_request_headers.started"):
+                        turn.mark_start()
+
+                request.extensions["trace"] = mark_start
+                async with asyncio.timeout(self.limits.whole):
+                    response = await self._client.send(request, stream=True)
+                    try:
+                        return await self._read(response, url, most, cuts)
+                    finally:
+                        await response.aclose()
+        except TimeoutError as error:
+            detail = str(error) or f"more than {self.limits.whole:g} s"
+            raise FetchError(url, "too slow", detail, is_temporary=True) from error
+        except (httpx.HTTPError, httpx.InvalidURL, PrivateAddressError, OSError) as error:
+            # httpx looks at where a redirect leads even if it is not to follow it: hence an invalid URL.
+            raise explain(error, url) from error
+
+    async def _read(self, response: httpx.Response, url: str, most: int, cuts: bool) -> Reply:
+        headers = dict(response.headers.items())
+        media_type, charset = read_content_type(headers.get("content-type", ""))
+        encoding = headers.get("content-encoding", "").strip().lower().replace("identity", "")
+        if encoding not in ENCODINGS:
+            raise FetchError(url, "broken reply", f"in an encoding that was not asked for: {encoding}")
+        if response.status_code >= 300:
+            most, cuts = MAX_ASIDE, True
+        declared = headers.get("content-length", "")
+        if not cuts and declared.isdecimal() and int(declared) > most:
+            raise FetchError(url, "body too large", f"{int(declared):,} bytes")
+        unpacker = Unpacker(encoding, guesses=PAGE_TYPES.match(media_type) is not None)
+        try:
+            body = await self._read_body(response, unpacker, most, cuts)
+        except BombError as error:
+            raise FetchError(url, "body too large", str(error)) from error
+        except ValueError as error:
+            raise FetchError(url, "broken reply", str(error), is_temporary=True) from error
+        return Reply(url, response.status_code, headers, body, media_type, charset)
+
+    async def _read_body(self, response: httpx.Response, unpacker: Unpacker, most: int, cuts: bool) -> bytes:
+        body = bytearray()
+        began = time.monotonic()
+        async for piece in response.aiter_raw():
+            for part in unpacker.feed(piece):
+                body += part
+                if len(body) > most and cuts:
+                    return bytes(body[:most])
+                if len(body) > most:
+                    raise BombError(f"more than {most:,} bytes")
+            elapsed = time.monotonic() - began
+            if elapsed > self.limits.slow_for and response.num_bytes_downloaded < elapsed * self.limits.least_rate:
+                raise TimeoutError(f"less than {self.limits.least_rate:g} bytes a second")
+        return bytes(body) + unpacker.finish()
+
+
+def can_be_sent(validator: str) -> bool:
+    """Whether a request may carry a validator: a server may have sent any bytes, and as many as it liked."""
+    return 0 < len(validator) <= MAX_VALIDATOR and validator.isascii() and validator.isprintable()
+
+
+def find_target(url: httpx.URL, location: str) -> str:
+    """Where a redirect leads, without its fragment.
+
+    Raises:
+        FetchError: to no web URL.
+    """
+    with contextlib.suppress(httpx.InvalidURL, ValueError):
+        target = str(url.join(location).copy_with(fragment=None))
+        if is_web_url(target):
+            return target
+    raise FetchError(str(url), "broken reply", f"redirects to {location[:200]!r}")
+
+
+def read_content_type(value: str) -> tuple[str, str]:
+    """Media type and charset of a Content-Type, each empty where it is not there."""
+    media_type, _, parameters = value.partition(";")
+    charset = re.search(r"charset\s*=\s*[\"']?\s*([^\s\"';,]+)", parameters, re.IGNORECASE)
+    return media_type.strip().lower(), charset[1] if charset else ""

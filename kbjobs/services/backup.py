@@ -1,0 +1,60 @@
+"""The front door to a restore: nothing may use the home while a backup takes its place."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from kbjobs.config.home import Home
+from kbjobs.daemon.guard import mark_guarded
+from kbjobs.errors import ConflictError
+from kbjobs.store.job_ends import forget_ends
+from kbjobs.store.locks import is_locked, try_lock
+from kbjobs.store.queue import Queue
+from kbjobs.store.restore import restore_backup
+from kbjobs.store.sources import list_sources
+
+LOCK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore has done: how many files it put back, and by source the paths in the home that were not in it."""
+
+    files: int
+    missing: dict[str, list[Path]]
+
+
+def restore(home: Home, file: Path, replace: bool) -> Restored:
+    """Put a backup into the home, after all of it was checked.
+
+    Raises ConflictError where a daemon, a worker or a command uses the home, or where it holds something and
+    ``replace`` is not given; what `restore_backup` raises for a file that cannot be used.
+    """
+    home.prepare()
+    lock = try_lock(home.daemon_lock, LOCK_SECONDS)
+    if lock is None:
+        raise ConflictError("a daemon serves this home", "Stop it first: kbjobs daemon stop.")
+    try:
+        locks = (*home.daemon_lock.parent.glob("run-*.lock"), *home.sources.glob("*/.lock"))
+        in_use = [path for path in locks if is_locked(path)]
+        if in_use:
+            raise ConflictError(
+                f"the home is in use: {in_use[0]} is locked",
+                "Wait for the worker or command, or end it; then try again.",
+            )
+        mark_guarded(home, False)  # no worker is to start a daemon in between
+        names = restore_backup(home, file, replace)
+        if home.state_file.exists():
+            with closing(Queue(home.state_file)) as queue:
+                # The commands for them ran, or will, in the home that was backed up.
+                forget_ends(queue.connection, also_taken=True)
+    finally:
+        lock.release()
+    missing = {}
+    for source in list_sources(home.sources, lambda source_id, error: None):
+        absent = [path for path in map(Path, source.paths) if path.is_relative_to(home.path) and not path.exists()]
+        if absent:
+            missing[source.id] = absent
+    return Restored(len(names), missing)

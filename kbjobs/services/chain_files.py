@@ -1,0 +1,137 @@
+"""The front door to chain files: list, read, check, forecast, save and delete them; submit what is not saved.
+
+A draft is what a chain file says, as the tables of its TOML; it need not be a chain yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kbjobs.chains.diagnostics import Diagnostic
+from kbjobs.config.home import Home
+from kbjobs.errors import KbjobsError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from kbjobs.chains.chain import Chain
+    from kbjobs.chains.file.chain_reading import ChainFile
+    from kbjobs.services.jobs import JobManager
+
+UNNAMED = "unsaved_chain"
+"""What a chain is called in the queue whose draft has no name yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedChain:
+    """A chain file: its ``text``, the ``draft`` that the text says (None where it is no TOML), and its version.
+
+    ``version`` tells what was read from what is there later; None for a built-in chain, which cannot be overwritten.
+    """
+
+    name: str
+    origin: str
+    text: str
+    draft: dict[str, Any] | None
+    version: str | None
+
+
+def list_chains(home: Home) -> list[dict[str, Any]]:
+    """Every chain that can be run by its name, as ``kbjobs chains list --json`` prints it; broken ones too."""
+    from kbjobs.chains.file.chain_reading import examine_chain
+    from kbjobs.chains.library import list_chain_files
+
+    found = []
+    for listed in list_chain_files(home):
+        file = examine_chain(listed.path)
+        said = file.chain.as_dict() if file.chain else {"error": file.render()}
+        about = {"origin": listed.origin, "path": str(listed.path), "broken": file.has_errors}
+        found.append(about | said | {"name": listed.name})
+    return found
+
+
+def open_chain(home: Home, name: str) -> SavedChain:
+    """The chain of that name, of the home or built in; never a file elsewhere. Raises NotFoundError."""
+    from kbjobs.chains.file.chain_reading import examine_chain
+    from kbjobs.chains.file.chain_saving import version_of
+    from kbjobs.chains.file.editing import read_document
+    from kbjobs.chains.library import list_chain_files
+
+    wanted = name.replace("-", "_")
+    for listed in list_chain_files(home):
+        if listed.name == wanted:
+            text = examine_chain(listed.path).text
+            try:
+                draft: dict[str, Any] | None = read_document(text)
+            except UsageError:
+                draft = None
+            version = version_of(text) if listed.origin == "home" else None
+            return SavedChain(listed.name, listed.origin, text, draft, version)
+    raise NotFoundError(f"there is no chain {name!r}", "kbjobs chains list shows them.")
+
+
+def read_draft(text: str) -> dict[str, Any]:
+    """The tables of a chain file's text. Raises UsageError where it is no TOML."""
+    from kbjobs.chains.file.editing import read_document
+
+    return read_document(text)
+
+
+def write_draft(text: str, draft: Mapping[str, Any], origins: Sequence[int | None] = ()) -> str:
+    """The text that says what the draft says; as :func:`kbjobs.chains.file.editing.edit_text`."""
+    from kbjobs.chains.file.editing import edit_text
+
+    return edit_text(text, draft, origins)
+
+
+def save_chain(home: Home, name: str, text: str, before: str | None) -> str:
+    """Save a chain in the home, and return its version; as :func:`kbjobs.chains.file.chain_saving.save_chain`."""
+    from kbjobs.chains.file import chain_saving
+
+    chain_saving.save_chain(home, name, text, before)
+    return chain_saving.version_of(text)
+
+
+def delete_chain(home: Home, name: str) -> None:
+    """Remove a chain file of the home. Raises NotFoundError."""
+    from kbjobs.chains.file import chain_saving
+
+    chain_saving.delete_chain(home, name)
+
+
+def check_text(manager: JobManager, text: str, sources: Sequence[str] = ()) -> list[Diagnostic]:
+    """Everything that ``kbjobs chains validate`` would say of a text, for these sources or those that it names."""
+    file = _examine(text)
+    return list(file.diagnostics) + look_at_state(manager, file.chain, sources)
+
+
+def look_at_state(manager: JobManager, chain: Chain | None, named: Sequence[str] = ()) -> list[Diagnostic]:
+    """What a submit would say of the sources that are named, or that the chain names, in their order; of none, of any.
+
+    Raises NotFoundError where one that is ``named`` is not there, and the chain does not make it.
+    """
+    if chain is None:
+        return []
+    more: list[Diagnostic] = []
+    for source_id in named or chain.sources or (None,):
+        try:
+            more += manager.check_chain(chain, source_id)
+        except KbjobsError as error:
+            if named or source_id is None:
+                raise
+            path = ("source",) if chain.sources == (source_id,) else ("sources", chain.sources.index(source_id))
+            more.append(Diagnostic("state", error.message, hint=error.hint, path=path, exit_code=error.exit_code))
+    return more
+
+
+def read_chain_text(text: str) -> Chain:
+    """The chain that a text declares. Raises ChainFileError, a UsageError, with all its mistakes."""
+    from kbjobs.chains.file.chain_reading import parse_chain
+
+    return parse_chain(text, "the chain", UNNAMED)
+
+
+def _examine(text: str) -> ChainFile:
+    from kbjobs.chains.file.chain_reading import examine_text
+
+    return examine_text(text, "the chain", UNNAMED)

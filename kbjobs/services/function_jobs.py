@@ -1,0 +1,250 @@
+"""Combined jobs of Python functions, run in the caller's process by the runner that the daemon's workers use."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from kbjobs.chains.progress import Progress
+from kbjobs.chains.runner import Phase, run_chain
+from kbjobs.config.home import current_home
+from kbjobs.config.settings import Settings
+from kbjobs.context import Context, PhaseResult
+from kbjobs.errors import JobCancelled, UsageError
+from kbjobs.formatting import counted
+from kbjobs.phases.base import JobType, Params, Plan
+from kbjobs.phases.python_function import FunctionCall
+from kbjobs.store.checkpoints import Checkpoint
+from kbjobs.store.jobs import Report
+from kbjobs.store.phase_state import PhaseState, fingerprint, reopened
+from kbjobs.store.queue import Queue
+from kbjobs.store.snapshot import open_to_read
+
+__all__ = [
+    "Checkpoint",
+    "JobPhase",
+    "cleanup_stale_checkpoints",
+    "delete_checkpoint",
+    "get_interrupted_jobs",
+    "load_checkpoint",
+    "run_combined_job",
+    "save_checkpoint",
+]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class JobPhase:
+    """One phase: a function, its share of the whole, and what it is called with.
+
+    Beside ``args`` and ``kwargs`` it gets ``progress_callback(current, total, message)`` and ``cancel_checker()``
+    where it accepts them.
+    """
+
+    name: str
+    func: Callable[..., Any]
+    weight: float = 50
+    args: Sequence[Any] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+def run_combined_job(
+    phases: Sequence[JobPhase],
+    progress_callback: Callable[[int, int, str], Any] | None,
+    cancel_checker: Callable[[], bool] | None,
+    source_id: str | None = None,
+    job_type: str | None = None,
+    resume: bool = False,
+) -> dict[str, Any]:
+    """Run functions one after the other with weighted progress, here and now.
+
+    Args:
+        phases: at least one.
+        progress_callback: is told ``(percent, 100, message)``.
+        cancel_checker: asked whether to stop, before each phase and whenever a function asks.
+        source_id, job_type: where ``job_type`` is given, a checkpoint is kept under both until the job succeeds.
+        resume: skip the phases that the checkpoint says are done.
+
+    Returns:
+        ``success``, ``status`` ("success", "cancelled", or None for a failure), ``phases_completed`` and
+        ``phases_skipped`` (counts), ``phase_results`` (``[{"phase", "index", "result"}]``), ``message``, ``resumed``;
+        on failure also ``current_phase`` (its index), ``phase_name``, ``error``.
+
+    Raises:
+        UsageError: there is no phase, a weight is no number of 0 or more, or the phases are not those of the
+            checkpoint that is to be resumed.
+    """
+    _check(phases)
+    entries = [_entry(phase) for phase in phases]
+    found = _find_checkpoint(job_type, source_id) if resume else None
+    if found is not None:
+        entries = _take_up(entries, found)
+    skipped = sum(entry.is_completed for entry in entries)
+    home, caller = current_home(), _Caller(progress_callback, cancel_checker)
+    progress = Progress(entries, caller.tell, lambda steps: None)
+
+    def keep() -> None:
+        if job_type is not None:
+            save_checkpoint(Checkpoint(source_id, job_type, progress.snapshot()))
+        progress.tell()
+
+    def make_context(index: int, phase: Phase) -> Context:
+        if caller.is_stopping():
+            raise JobCancelled("stopped between two phases")
+        return Context(home, Settings(home), None, 0, progress, caller.is_stopping, log)
+
+    runs = [Phase(_function_type(phase), Params()) for phase in phases]
+    outcome: dict[str, Any]
+    try:
+        if found is None:
+            keep()
+        run_chain(runs, progress, make_context, keep, lambda index, error: False, log)
+    except JobCancelled:
+        keep()
+        outcome = {"success": False, "status": "cancelled", "message": "cancelled"}
+    except (Exception, SystemExit) as error:  # noqa: BLE001 — told in the result, whatever a function raises
+        keep()
+        outcome = {"success": False, "status": None, **_tell_failure(progress, error)}
+    else:
+        if job_type is not None:
+            delete_checkpoint(source_id, job_type)
+        progress.tell()
+        outcome = {"success": True, "status": "success", "message": f"{counted(len(phases), 'phase')} done"}
+    reached = Checkpoint(source_id, job_type or "", progress.snapshot())
+    return {
+        **outcome,
+        "phases_completed": reached.phases_completed,
+        "phase_results": reached.phase_results,
+        "resumed": found is not None,
+        "phases_skipped": skipped,
+    }
+
+
+class _Caller:
+    """Who runs a combined job: is told how far it is, and asked whether to stop."""
+
+    def __init__(
+        self, progress_callback: Callable[[int, int, str], Any] | None, cancel_checker: Callable[[], bool] | None
+    ) -> None:
+        self._progress_callback, self._cancel_checker = progress_callback, cancel_checker
+        self._wants_stop = False
+
+    def tell(self, report: Report) -> None:
+        """Tell how far the job is."""
+        if self._progress_callback is not None:
+            name = report.phase.name if report.phase else ""
+            self._progress_callback(int(report.progress), 100, report.message or name)
+
+    def is_stopping(self) -> bool:
+        """Whether to stop; once it was said, that stands."""
+        self._wants_stop = self._wants_stop or (self._cancel_checker is not None and bool(self._cancel_checker()))
+        return self._wants_stop
+
+
+def _check(phases: Sequence[JobPhase]) -> None:
+    if not phases:
+        raise UsageError("a combined job needs a phase", "Pass at least one JobPhase.")
+    for phase in phases:
+        if not isinstance(phase.weight, int | float) or not 0 <= phase.weight < float("inf"):
+            raise UsageError(f"phase {phase.name}: its weight is {phase.weight}", "Give a number of 0 or more.")
+
+
+def _take_up(entries: Sequence[PhaseState], found: Checkpoint) -> list[PhaseState]:
+    """The phases, with those passed over that the checkpoint says are done."""
+    if found.fingerprint != fingerprint(entries):
+        raise UsageError(
+            f"the phases of {found.job_type} are not those of its checkpoint: they were"
+            f" {', '.join(one.name for one in found.phases)}",
+            "Call it without resume=True, or with the phases it had.",
+        )
+    return [
+        replace(saved, is_skipped=True) if saved.is_completed else entry
+        for entry, saved in zip(entries, reopened(found.phases, also_passed=True), strict=True)
+    ]
+
+
+def _tell_failure(progress: Progress, error: BaseException) -> dict[str, Any]:
+    """Which phase failed, and why."""
+    index, failed = next((n, entry) for n, entry in enumerate(progress.snapshot()) if not entry.is_completed)
+    text = f"{type(error).__name__}: {error}"
+    return {
+        "message": f"phase {failed.name} failed: {text}",
+        "current_phase": index,
+        "phase_name": failed.name,
+        "error": str(error) or text,
+    }
+
+
+def _entry(phase: JobPhase) -> PhaseState:
+    """A phase as it stands in a checkpoint; arguments that are no JSON values are told by their text."""
+    name = f"{getattr(phase.func, '__module__', '')}:{getattr(phase.func, '__qualname__', repr(phase.func))}"
+    params = json.loads(
+        json.dumps(
+            {"function": name, "args": list(phase.args), "kwargs": phase.kwargs},
+            default=lambda value: type(value).__qualname__,
+        )
+    )
+    return PhaseState(phase.name, "python_function", params, phase.weight)
+
+
+def _function_type(phase: JobPhase) -> JobType:
+    def plan(*_: Any) -> Plan:
+        return Plan(Params())
+
+    def run(context: Context, params: Params) -> PhaseResult:
+        return PhaseResult(FunctionCall(context, phase.func).run(phase.args, phase.kwargs), f"{phase.name} is done")
+
+    return JobType(phase.name, phase.name, "", "functions", "call", Params, plan, run, needs_source=False)
+
+
+def _find_checkpoint(job_type: str | None, source_id: str | None) -> Checkpoint | None:
+    return None if job_type is None else load_checkpoint(source_id, job_type)
+
+
+def save_checkpoint(checkpoint: Checkpoint) -> None:
+    """Put a checkpoint in the place of the one there is for its source and job type."""
+    home = current_home()
+    home.prepare()
+    with closing(Queue(home.state_file)) as queue:
+        queue.save_checkpoint(checkpoint)
+
+
+def load_checkpoint(source_id: str | None, job_type: str) -> Checkpoint | None:
+    """The checkpoint of a job type on a source, None where there is none."""
+    queue = open_to_read(current_home().state_file)
+    if queue is None:
+        return None
+    with closing(queue):
+        return queue.load_checkpoint(source_id, job_type)
+
+
+def delete_checkpoint(source_id: str | None, job_type: str) -> bool:
+    """Forget a checkpoint; returns whether there was one."""
+    path = current_home().state_file
+    if not path.exists():
+        return False
+    with closing(Queue(path)) as queue:
+        return queue.delete_checkpoint(source_id, job_type)
+
+
+def get_interrupted_jobs() -> list[Checkpoint]:
+    """The checkpoints from which a job can go on, the latest first; not those of jobs that are pending or running."""
+    queue = open_to_read(current_home().state_file)
+    if queue is None:
+        return []
+    with closing(queue):
+        return queue.load_resumable_checkpoints()
+
+
+def cleanup_stale_checkpoints(max_age_days: float = 7) -> int:
+    """Forget checkpoints older than that of jobs that have ended; returns how many."""
+    path = current_home().state_file
+    if not path.exists():
+        return 0
+    with closing(Queue(path)) as queue:
+        return len(queue.delete_stale_checkpoints(max_age_days))

@@ -1,0 +1,124 @@
+"""Following jobs: what happens to them, told as events."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from kbjobs.config.home import Home
+from kbjobs.daemon.launching import ensure_daemon
+from kbjobs.errors import TimeLimitError, UnavailableError
+from kbjobs.formatting import agreeing, duration
+from kbjobs.store.jobs import Job
+from kbjobs.store.pauses import Pause, held_jobs
+from kbjobs.store.queue import Queue
+from kbjobs.store.transitions import Status
+
+POLL_SECONDS = 0.1
+REVIVE_SECONDS = 1.0  # between two looks whether the daemon of a followed job still lives
+
+HELD_SECONDS = 60.0  # between two events that say that a job is held
+
+EventName = Literal["queued", "held", "started", "phase", "progress", "retry", "finished"]
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """Something that happened to a followed job, and the job as it stands; ``pause`` is what holds one that is held."""
+
+    event: EventName
+    job: Job
+    pause: Pause | None = None
+
+
+def follow_jobs(
+    home: Home, queue: Queue, job_ids: Sequence[int], revive: bool, seconds: float = math.inf
+) -> Iterator[JobEvent]:
+    """What happens to the jobs until all have ended. ``revive``: start a daemon where it has died.
+
+    Raises TimeLimitError where they have not ended within ``seconds``.
+    """
+    before: dict[int, Job] = {}
+    holds = _Holds()
+    deadline = time.monotonic() + seconds
+    version, next_look = (-1, -1), 0.0
+    inode = home.state_file.stat().st_ino
+    while True:
+        if not home.state_file.exists() or home.state_file.stat().st_ino != inode:
+            raise UnavailableError(f"{home.state_file} was removed or replaced", "See kbjobs status.")
+        if revive and time.monotonic() >= next_look:
+            ensure_daemon(home)
+            next_look = time.monotonic() + REVIVE_SECONDS
+        if (current := queue.changes()) != version or not before:
+            version = current
+            for job_id in job_ids:
+                job = queue.get(job_id)
+                yield from _events(before.get(job_id), job)
+                before[job_id] = job
+            if all(job.has_ended for job in before.values()):
+                return
+            holds.held = held_jobs(queue.connection, job_ids)
+        yield from holds.events(before)
+        if time.monotonic() >= deadline:
+            raise _too_long([job.id for job in before.values() if not job.has_ended], seconds)
+        # SQLite has no way to be woken by another process's write.
+        time.sleep(POLL_SECONDS)
+
+
+class _Holds:
+    """Tells that jobs wait for an unpause: when that begins, each minute while it lasts, and when it is over."""
+
+    def __init__(self) -> None:
+        self.held: dict[int, Pause] = {}
+        self._next: dict[int, float] = {}  # when to tell of a job again, monotonic
+
+    def events(self, jobs: Mapping[int, Job]) -> Iterator[JobEvent]:
+        """What is to be told now of the jobs, by their ids."""
+        now = time.monotonic()
+        for job_id in self._next.keys() - self.held.keys():
+            del self._next[job_id]
+            if jobs[job_id].status is Status.PENDING:
+                yield JobEvent("queued", jobs[job_id])
+        for job_id, pause in self.held.items():
+            if now >= self._next.get(job_id, now):
+                self._next[job_id] = now + HELD_SECONDS
+                yield JobEvent("held", jobs[job_id], pause)
+
+
+def _too_long(ids: Sequence[int], seconds: float) -> TimeLimitError:
+    names = " ".join(map(str, ids))
+    told = agreeing(len(ids), "job", "has", "have")
+    return TimeLimitError(
+        f"after {duration(seconds)} {told} not ended: {names}",
+        f"What is queued or runs goes on; kbjobs wait {names} waits again, kbjobs status shows how it stands.",
+    )
+
+
+def _events(before: Job | None, job: Job) -> Iterator[JobEvent]:
+    """What must have happened between two looks at a job; short lives are told whole."""
+    if before is None and not job.has_ended:
+        yield JobEvent("queued", job)
+    seen = before.attempt if before is not None else job.attempt - (job.status is Status.RUNNING)
+    was_running = before is not None and before.status is Status.RUNNING
+    if was_running and (job.attempt > seen or (job.status is Status.PENDING and not job.is_waiting)):
+        yield JobEvent("retry", job)
+    if job.attempt > seen:
+        yield JobEvent("started", job)
+    if job.has_ended:
+        if before is None or not before.has_ended:
+            yield JobEvent("finished", job)
+    elif job.status is Status.RUNNING or job.is_waiting:
+        yield from _progress_events(before, job)
+
+
+def _progress_events(before: Job | None, job: Job) -> Iterator[JobEvent]:
+    name = job.phase.name if job.phase else None
+    if name is not None and (before is None or before.phase is None or before.phase.name != name):
+        yield JobEvent("phase", job)
+    elif before is not None:
+        shown = (before.progress, before.message, before.phase)
+        if shown != (job.progress, job.message, job.phase):
+            yield JobEvent("progress", job)

@@ -1,0 +1,253 @@
+"""The front door to local models: which are here, what they are, who needs them, and taking one away."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kbjobs.config.home import Home
+from kbjobs.embedding.downloadable import check_downloadable
+from kbjobs.embedding.identity import model_key, weights_hash
+from kbjobs.embedding.local_models import folder_size, list_present, tell_place
+from kbjobs.embedding.measured import MEASURED_FILE
+from kbjobs.embedding.model_catalogue import KNOWN_MODELS, fetch_command, find_hub_id, find_known, find_model
+from kbjobs.errors import ConflictError, KbjobsError, NotFoundError, UsageError
+from kbjobs.services.job_queries import JobReader
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.sources import SourceFolder, list_source_ids
+from kbjobs.system.atomic_files import read_json
+
+OnDamaged = Callable[[str, KbjobsError], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """A model, here or only known. Of one that is not here, what nobody knows yet is None or empty."""
+
+    name: str
+    hub_id: str
+    here: bool
+    place: str = ""
+    """``home``, ``package`` or ``hub cache``."""
+    path: str = ""
+    size: int | None = None
+    """Bytes."""
+    dimension: int | None = None
+    window: int | None = None
+    """Tokens."""
+    pooling: str = ""
+    query_prompt: str = ""
+    passage_prompt: str = ""
+    licence: str = ""
+    revision: str = ""
+    """As it was asked for; empty of a model that kbjobs has not downloaded."""
+    commit: str = ""
+    key: str = ""
+    """Of its vectors in ledgers."""
+    engine: str = ""
+    """What runs it on this machine, where that was measured."""
+    sources: tuple[str, ...] = ()
+    """Those that are indexed with it."""
+    command: str = ""
+    """What fetches it, of one that is not here or not whole."""
+    problem: str = ""
+    """What is wrong with its files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What has gone: the model's name, its folder, and bytes with what was made of it."""
+
+    name: str
+    path: str
+    bytes: int
+
+
+def list_models(home: Home, on_damaged: OnDamaged) -> list[ModelState]:
+    """The models that are here, then those that are known and not here. ``on_damaged`` is told of sources left out."""
+    uses = _list_uses(home, on_damaged)
+    present = list_present(home.models)
+    missing = [model.name for model in KNOWN_MODELS if model.name not in present]
+    return [*(_describe(home, name, uses) for name in present), *(_describe_missing(name, uses) for name in missing)]
+
+
+def show_model(home: Home, name: str, on_damaged: OnDamaged) -> ModelState:
+    """One model, here or only known.
+
+    Raises:
+        NotFoundError: nobody knows it.
+    """
+    uses = _list_uses(home, on_damaged)
+    try:
+        return _state(home, name, uses)
+    except NotFoundError:
+        raise
+    except KbjobsError as error:
+        known = find_known(name)
+        return _describe_missing(known.name if known else name, uses, error)
+
+
+def find_path(home: Home, name: str) -> Path:
+    """The folder of a model. Raises as :func:`kbjobs.embedding.model_catalogue.find_model`."""
+    return find_model(name, home.models).path
+
+
+def remove_model(home: Home, name: str, force: bool, on_damaged: OnDamaged) -> Removed:
+    """Take a model out of the home, with what was made of it for this machine, and what is left of a download.
+
+    Args:
+        home: where it is.
+        name: of the model.
+        force: also where an index needs it; its queries then find only words.
+        on_damaged: told of sources that cannot be read, and so may need it.
+    Raises:
+        NotFoundError, MissingRequirementError: it is not here.
+        UsageError: it is not in the home.
+        ConflictError: a job or an index needs it, or it is being downloaded.
+    """
+    known = find_known(name)
+    folders = [home.models / part for part in dict.fromkeys([known.name, known.hub_id] if known else [name.strip()])]
+    staging = home.downloads / "models" / find_hub_id(name).replace("/", "--")
+    if not known and name.startswith(("/", ".", "~")):
+        raise UsageError(f"{name} is a folder of your own", "Delete it yourself. Nothing was changed.")
+    there = [folder for folder in folders if folder.is_dir() and folder.is_relative_to(home.models)]
+    if not there:
+        check_downloadable(name)
+    _refuse_busy(home, name)
+    if not there and not staging.exists():
+        found = find_model(name, home.models)  # raises where it is nowhere
+        where = tell_place(found.path, home.models)
+        raise UsageError(
+            f"{found.name} is not in the home but in {'a Python package' if where == 'package' else 'the hub cache'},"
+            f" {found.path}",
+            "Remove it with what has put it there. Nothing was changed.",
+        )
+    state = _describe(home, name, _list_uses(home, on_damaged)) if there else None
+    if state is not None and state.sources and not force:
+        raise ConflictError(
+            f"{state.name} is needed to search {', '.join(state.sources)}",
+            "Index these with another model, or give --force: a search of them then finds words alone."
+            " Nothing was changed.",
+        )
+    return _remove(home, state.name if state else name, [*there, *[staging] * staging.exists()], state)
+
+
+def _remove(home: Home, name: str, folders: list[Path], state: ModelState | None) -> Removed:
+    from kbjobs.store.locks import try_lock
+
+    lock = try_lock(home.downloads / "models" / f"{find_hub_id(name).replace('/', '--')}.lock", 1.0)
+    if lock is None:
+        raise ConflictError(f"{name} is being downloaded", "kbjobs status shows the job: wait for it, or cancel it.")
+    try:
+        made = [home.engines / state.key] if state and state.place == "home" else []
+        gone = sum(folder_size(folder) for folder in (*folders, *made) if folder.is_dir())
+        for folder in (*folders, *made):
+            _delete(folder, home.downloads / "models")
+        for folder in folders:
+            if folder.parent.parent == home.models and not any(folder.parent.iterdir()):
+                folder.parent.rmdir()  # that of an organisation
+    finally:
+        lock.release()
+    return Removed(name, str(folders[0]), gone)
+
+
+def _delete(folder: Path, trash: Path) -> None:
+    """Delete a folder; a kill in the middle leaves nothing that looks like a model."""
+    if not folder.exists():
+        return
+    trash.mkdir(parents=True, exist_ok=True, mode=0o700)
+    hidden = trash / f".removed-{folder.name}"
+    shutil.rmtree(hidden, ignore_errors=True)
+    folder.rename(hidden)
+    shutil.rmtree(hidden)
+
+
+def _refuse_busy(home: Home, name: str) -> None:
+    """Raise ConflictError where a job that runs or waits needs the model."""
+    wanted = find_hub_id(name)
+    with closing(JobReader(home)) as reader:
+        for job in reader.get_active_jobs():
+            for phase in job.phases:
+                model = phase.params.get("model")
+                if isinstance(model, str) and find_hub_id(model) == wanted and not phase.has_ended:
+                    raise ConflictError(
+                        f"job {job.id} ({job.type.replace('_', '-')}) needs the model {name}",
+                        f"Wait for it, or cancel it: kbjobs cancel {job.id}. Nothing was changed.",
+                    )
+
+
+def _list_uses(home: Home, on_damaged: OnDamaged) -> list[tuple[str, str, str]]:
+    """Source, key and name of each model that a source is indexed with."""
+    return list(_read_uses(home, on_damaged))
+
+
+def _read_uses(home: Home, on_damaged: OnDamaged) -> Iterator[tuple[str, str, str]]:
+    for source_id in list_source_ids(home.sources):
+        file = SourceFolder(home.sources, source_id).ledger
+        if not file.exists():
+            continue
+        try:
+            with closing(Ledger(file)) as ledger:
+                rows = [row for row in ledger.models() if not row.is_cleared]
+        except KbjobsError as error:
+            on_damaged(source_id, error)
+            continue
+        yield from ((source_id, row.key, row.name) for row in rows)
+
+
+def _describe(home: Home, name: str, uses: list[tuple[str, str, str]]) -> ModelState:
+    """A model that is here, whole or not."""
+    try:
+        return _state(home, name, uses)
+    except KbjobsError as error:
+        return _describe_missing(name, uses, error)
+
+
+def _state(home: Home, name: str, uses: list[tuple[str, str, str]]) -> ModelState:
+    folder = find_model(name, home.models)
+    known = find_known(name)
+    key = model_key(folder, weights_hash(folder, home.engines))
+    measured: dict[str, Any] = read_json(home.engines / key / MEASURED_FILE) or {}
+    note = folder.note
+    return ModelState(
+        folder.name,
+        note.hub_id if note else find_hub_id(name),
+        here=True,
+        place=tell_place(folder.path, home.models),
+        path=str(folder.path),
+        size=folder_size(folder.path),
+        dimension=folder.dimension,
+        window=folder.max_tokens,
+        pooling=folder.pooling,
+        query_prompt=folder.query_prompt,
+        passage_prompt=folder.passage_prompt,
+        licence=(note.licence if note else "") or (known.licence if known else ""),
+        revision=note.revision if note else "",
+        commit=note.commit if note else "",
+        key=key,
+        engine=str(measured.get("chosen") or ""),
+        sources=tuple(sorted({source for source, used, _ in uses if used == key})),
+    )
+
+
+def _describe_missing(name: str, uses: list[tuple[str, str, str]], error: KbjobsError | None = None) -> ModelState:
+    known = find_known(name)
+    names = {name, known.hub_id} if known else {name}
+    return ModelState(
+        name,
+        find_hub_id(name),
+        here=False,
+        dimension=known.dimension if known else None,
+        window=known.max_tokens if known else None,
+        pooling=known.pooling if known else "",
+        query_prompt=known.query_prompt if known else "",
+        passage_prompt=known.passage_prompt if known else "",
+        licence=known.licence if known else "",
+        sources=tuple(sorted({source for source, _, called in uses if called in names})),
+        command=fetch_command(name),
+        problem=error.message if error else "",
+    )

@@ -1,0 +1,147 @@
+"""The front door to stores of packs: what is in one, and what nothing in it needs any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
+from kbjobs.errors import KbjobsError, NotFoundError, UsageError
+from kbjobs.object_storage.store_address import open_bucket, read_address
+from kbjobs.store.sources import SourceFolder
+
+if TYPE_CHECKING:
+    from kbjobs.object_storage.bucket import Bucket
+    from kbjobs.packs.pack_building import PackBuilder
+    from kbjobs.packs.pack_reading import Pack
+    from kbjobs.packs.pruning import Pruned
+    from kbjobs.packs.targets import Written
+
+
+@contextmanager
+def opened(home: Home, where: str) -> Iterator[Bucket]:
+    """The store at an address."""
+    bucket = open_bucket(home, Settings(home), read_address(where))
+    try:
+        yield bucket
+    finally:
+        bucket.close()
+
+
+def find_store(home: Home, where: str | None) -> str:
+    """The address of the store that sources come from: what is given, else the settings', else that in the home."""
+    settings = Settings(home)
+    return where or settings.text("packs.from") or settings.text("packs.to") or str(home.packs)
+
+
+def list_remote(home: Home, where: str | None = None) -> list[dict[str, Any]]:
+    """The newest version of each source in a store; ``here`` tells what this home has of it.
+
+    ``here`` is one of "no", "this version", "another version" and "not from a pack".
+
+    Raises NotFoundError where the store has no catalogue.
+    """
+    from kbjobs.packs.pack_catalogue import CATALOGUE, as_rows, read_catalogue
+
+    address = find_store(home, where)
+    with opened(home, address) as bucket:
+        catalogue, _ = read_catalogue(bucket)
+        if catalogue is None:
+            raise NotFoundError(
+                f"{bucket.label} has no {CATALOGUE}: it is no store of packs, or nothing was uploaded yet",
+                "kbjobs run upload SOURCE --to URL",
+            )
+    return [{**row, "here": _tell_here(home, row)} for row in as_rows(catalogue)]
+
+
+def _tell_here(home: Home, row: dict[str, Any]) -> str:
+    try:
+        folder = SourceFolder(home.sources, row["source"])
+        folder.read()
+        installed = folder.read_pack().get("version")
+    except NotFoundError:
+        return "no"
+    except KbjobsError:  # a damaged manifest
+        return "not from a pack"
+    if installed is None:
+        return "not from a pack"
+    return "this version" if installed == row["version"] else "another version"
+
+
+def add_pack(home: Home, builder: PackBuilder, folder: Path) -> Written:
+    """Write a pack into a store in a local folder, and put it into its catalogue."""
+    from datetime import UTC, datetime
+
+    from kbjobs.packs.pack_catalogue import describe_version, publish_version, version_name
+    from kbjobs.packs.targets import StoreTarget, write_pack
+
+    with opened(home, str(folder)) as bucket:
+        written = write_pack(builder, StoreTarget(bucket))
+        version = describe_version(written.manifest, datetime.now(UTC))
+        keep = Settings(home).integer("packs.keep")
+        dropped = publish_version(bucket, written.manifest, version, keep, keeps_conditions=True)
+        bucket.delete([version_name(written.manifest.source.id, one) for one in dropped])
+    return written
+
+
+def open_named(home: Home, where: str, source_id: str | None = None) -> Pack:
+    """The pack that a user names: in a file, by its manifest, or in a store; to be used as a context."""
+    from kbjobs.packs.pack_catalogue import CATALOGUE
+    from kbjobs.packs.pack_reading import open_pack
+
+    address = read_address(where)
+    if address.path is not None and not (address.path / CATALOGUE).exists():
+        if source_id is not None:
+            raise NotFoundError(f"{where} has no {CATALOGUE}: it is no store of packs", "Leave out the source.")
+        return open_pack(where)
+    return _open_in_store(home, where, source_id)
+
+
+def _open_in_store(home: Home, where: str, source_id: str | None) -> Pack:
+    """A pack in a store: the one that the address names, else the newest of the source.
+
+    Raises NotFoundError, UsageError where it is not told which.
+    """
+    from kbjobs.packs.manifest import MANIFEST
+    from kbjobs.packs.pack_catalogue import find_version, read_catalogue, version_name
+    from kbjobs.packs.pack_reading import Pack
+    from kbjobs.packs.places import StorePlace
+
+    store, found, name = where.rstrip("/").partition("/packs/")
+    steps = name.removesuffix(f"/{MANIFEST}").split("/")
+    is_named = bool(found) and len(steps) == 2 and source_id is None
+    bucket = open_bucket(home, Settings(home), read_address(store if is_named else where))
+    try:
+        if is_named:
+            return Pack(StorePlace(bucket, f"packs/{steps[0]}/{steps[1]}/{MANIFEST}"))
+        if source_id is None:
+            catalogue, _ = read_catalogue(bucket)
+            names = [pack.source for pack in catalogue.packs] if catalogue is not None else []
+            if len(names) != 1:
+                told = f"It has {', '.join(names[:20])}." if names else "It has none."
+                raise UsageError(f"{bucket.label} is a store: name the source of the pack, too", told)
+            source_id = names[0]
+        return Pack(StorePlace(bucket, version_name(source_id, find_version(bucket, source_id))))
+    except BaseException:
+        bucket.close()
+        raise
+
+
+def prune(home: Home, where: str, grace: timedelta, dry_run: bool) -> Pruned:
+    """Remove from a store what nothing needs and is older than the grace time."""
+    from kbjobs.packs.pruning import prune as prune_store
+
+    with opened(home, where) as bucket:
+        return prune_store(bucket, grace, dry_run)
+
+
+def rebuild_catalogue(home: Home, where: str) -> int:
+    """Write the catalogue of a store anew from its packs; returns how many sources it names."""
+    from kbjobs.packs.pruning import rebuild_catalogue as rebuild
+
+    with opened(home, where) as bucket:
+        return len(rebuild(bucket).packs)

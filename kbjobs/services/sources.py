@@ -1,0 +1,392 @@
+"""The front door to sources: register, edit, show, verify, rebuild, compact, search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
+from kbjobs.content.language import count_as_one
+from kbjobs.errors import (
+    KbjobsError,
+    MissingRequirementError,
+    NotFoundError,
+    UnavailableError,
+)
+from kbjobs.retrieval.hits import Hit, Query
+from kbjobs.scanning.enumeration import read_left_out
+from kbjobs.sources.registration import Described, edit, register
+from kbjobs.store.frontier import Frontier
+from kbjobs.store.ledger import Ledger
+from kbjobs.store.ledger_copy import open_ledger
+from kbjobs.store.locks import lock_registered
+from kbjobs.store.metadata import count_filtered, count_languages, list_documents
+from kbjobs.store.source_deletion import Removal, list_unfinished
+from kbjobs.store.sources import Source, SourceFolder, check_source_id, list_source_ids
+from kbjobs.vectors.chroma_places import name_store
+
+if TYPE_CHECKING:
+    from kbjobs.indexing.compact import Compacted
+    from kbjobs.tagging.review import Review
+
+__all__ = [
+    "Described",
+    "Query",
+    "SourceState",
+    "Verification",
+    "compact",
+    "describe",
+    "describe_all",
+    "documents",
+    "edit",
+    "list_half_deleted",
+    "list_ids",
+    "list_indexes",
+    "list_left_out",
+    "measure",
+    "rebuild",
+    "register",
+    "review_tags",
+    "search",
+    "tell_deletion",
+    "verify",
+]
+
+OnDamaged = Callable[[str, KbjobsError], None]
+LOCK_SECONDS = 1.0
+MOST_LEFT_OUT = 10_000  # addresses of a scrape
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """What a ledger holds for a model: passages and vectors; ``cleared``: its collection is gone on purpose.
+
+    ``store`` is the address of the Chroma server that the collection lies on, '' of one in the home.
+    """
+
+    model: str
+    key: str
+    dimension: int
+    chunks: int
+    vectors: int
+    cleared: bool
+    store: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexState:
+    """An index: of a model, how many different passages there are, and how many of them have a vector or none.
+
+    ``store``: "home" or the address of a Chroma server; None where the collection was cleared.
+    """
+
+    model: str
+    key: str
+    dimension: int
+    passages: int
+    indexed: int
+    missing: int
+    store: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where a collection and its ledger differ: of which model, how, which record, and what exactly.
+
+    ``problem`` is one of the kinds of :data:`kbjobs.vectors.verifying.Problem`; of ``outdated`` the record is a file.
+    """
+
+    model: str
+    problem: str
+    record: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """A source's collections compared with its ledger: ``checked`` passages; ``cleared`` names models without one."""
+
+    source: str
+    checked: int
+    drift: tuple[Difference, ...]
+    cleared: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether they hold the same."""
+        return not self.drift
+
+    def as_dict(self) -> dict[str, Any]:
+        """As the JSON that ``--json`` prints."""
+        return {"ok": self.ok, **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An address or a file that became no document, and why; ``is_failure``: it was to become one."""
+
+    is_failure: bool
+    place: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """A collection that was built anew from the ledger."""
+
+    model: str
+    dimension: int
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """A source with what its ledger holds: documents, and passages and vectors by model.
+
+    ``documents`` are without those that a language filter has marked, which are counted in ``filtered``;
+    ``languages`` counts all whose metadata was read.
+    """
+
+    source: Source
+    documents: int
+    models: tuple[ModelState, ...]
+    filtered: int = 0
+    languages: dict[str, int] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As the JSON that ``--json`` prints."""
+        return {
+            **asdict(self.source),
+            "documents": self.documents,
+            "filtered": self.filtered,
+            "languages": self.languages,
+            "models": [asdict(model) for model in self.models],
+        }
+
+
+def describe(home: Home, source_id: str) -> SourceState:
+    """A source and what its ledger holds."""
+    folder = SourceFolder(home.sources, source_id)
+    source = folder.read()
+    if not folder.ledger.exists():
+        return SourceState(source, 0, ())
+    ledger = open_ledger(folder.ledger)
+    try:
+        models = tuple(
+            ModelState(
+                row.name,
+                row.key,
+                row.dimension,
+                ledger.count_chunks(row.profile),
+                ledger.count_vectors(row.id),
+                cleared=bool(row.is_cleared) and not (folder.vectors / row.key).exists(),
+                store=name_store(ledger, row.key),
+            )
+            for row in ledger.models()
+        )
+        languages = count_as_one(count_languages(ledger))
+        return SourceState(source, ledger.count_documents(), models, count_filtered(ledger), languages)
+    finally:
+        ledger.close()
+
+
+def list_indexes(home: Home, source_id: str) -> list[IndexState]:
+    """The indexes of a source, one for each model. Raises NotFoundError."""
+    folder = SourceFolder(home.sources, source_id)
+    folder.read()
+    if not folder.ledger.exists():
+        return []
+    found = []
+    with closing(open_ledger(folder.ledger)) as ledger:
+        for row in ledger.models():
+            passages = ledger.count_texts(row.profile)
+            missing = len(ledger.missing_texts(row.id, row.profile))
+            is_cleared = bool(row.is_cleared) and not (folder.vectors / row.key).exists()
+            server = name_store(ledger, row.key)
+            store = None if is_cleared else server or "home"
+            found.append(IndexState(row.name, row.key, row.dimension, passages, passages - missing, missing, store))
+    return found
+
+
+def measure(home: Home, source_id: str) -> int:
+    """Bytes that a source's ledger and indexes take on the disk of the home; its own files are not counted."""
+    folder = SourceFolder(home.sources, check_source_id(source_id))
+    files = [folder.ledger, *folder.vectors.rglob("*")]
+    total = 0
+    for file in files:
+        try:
+            total += file.lstat().st_size
+        except FileNotFoundError:  # of an index that is just being built
+            continue
+    return total
+
+
+def describe_all(home: Home, on_damaged: OnDamaged) -> list[SourceState]:
+    """All sources by id; of one whose manifest or ledger cannot be used, ``on_damaged`` is told its id and why."""
+    states = []
+    for source_id in list_source_ids(home.sources):
+        try:
+            states.append(describe(home, source_id))
+        except NotFoundError:  # removed since
+            continue
+        except UnavailableError as error:
+            on_damaged(source_id, error)
+    return states
+
+
+def documents(home: Home, source_id: str) -> Iterator[dict[str, Any]]:
+    """What is known of each document of a source, by path; nothing of a source that no job has read yet."""
+    folder = SourceFolder(home.sources, source_id)
+    folder.read()
+    if not folder.ledger.exists():
+        return
+    ledger = open_ledger(folder.ledger)
+    try:
+        yield from list_documents(ledger)
+    finally:
+        ledger.close()
+
+
+def list_left_out(home: Home, source_id: str) -> list[LeftOut]:
+    """What of a source became no document, and why: addresses of its scrape, files, entries of archives."""
+    folder = SourceFolder(home.sources, source_id)
+    folder.read()
+    found: list[tuple[str, str, str]] = []
+    if folder.frontier.exists():
+        with closing(Frontier(folder.frontier)) as frontier:
+            found += frontier.left_out(MOST_LEFT_OUT)
+    if folder.ledger.exists():
+        with closing(Ledger(folder.ledger)) as ledger:
+            found += read_left_out(ledger)
+    return [LeftOut(state == "failed", place, reason) for state, place, reason in found]
+
+
+def list_ids(home: Home) -> list[str]:
+    """The ids of all registered sources, also of damaged ones."""
+    return list_source_ids(home.sources)
+
+
+def tell_deletion(home: Home, source_id: str, keep_files: bool) -> str:
+    """What a deletion of a source would take, and what it would leave, for people."""
+    from kbjobs.sources.deletion import find_facts, tell_contents, tell_untouched
+
+    facts = find_facts(Removal(home.sources, source_id), keep_files)
+    kept = [f"kept: what else lies in {facts.kept}"] if facts.kept else []
+    told = [f"{source_id}: {tell_contents(facts)}, {facts.freed_bytes / 1e6:,.1f} MB, are to be deleted for good"]
+    return "; ".join([*told, *kept, *tell_untouched(facts)]) + "."
+
+
+def review_tags(
+    home: Home, source_id: str, accept: Sequence[str] = (), reject: Sequence[str] = (), accept_all: bool = False
+) -> Review:
+    """The tags of a source, after some that were suggested are taken over or rejected; with none named only the tags.
+
+    Raises ConflictError while a job works on the source, and what :func:`kbjobs.tagging.review.review` raises; the
+    manifest is then as it was.
+    """
+    from kbjobs.tagging.review import Review, review
+
+    folder = SourceFolder(home.sources, source_id)
+    source = folder.read()
+    if not (accept or reject or accept_all):
+        return Review(source)
+    with lock_registered(folder, LOCK_SECONDS):
+        source = folder.read()
+        reviewed = review(source, accept, reject, accept_all)
+        if reviewed.source != source:
+            folder.write_decided_tags(reviewed.source)
+    return reviewed
+
+
+def list_half_deleted(home: Home) -> list[tuple[str, str]]:
+    """The sources whose deletion has begun and not ended: the id, and where the rest lies."""
+    return [(removal.source.id, str(removal.hidden)) for removal in list_unfinished(home.sources)]
+
+
+def verify(home: Home, source_id: str) -> Verification:
+    """Compare each of a source's collections with its ledger."""
+    from kbjobs.vectors.indexed import Collections
+    from kbjobs.vectors.verifying import verify as verify_collection
+
+    folder = _indexed_folder(home, source_id)
+    drift: list[Difference] = []
+    cleared: list[str] = []
+    with (
+        lock_registered(folder, LOCK_SECONDS),
+        closing(Collections(home, Settings(home), folder)) as collections,
+        closing(Ledger(folder.ledger)) as ledger,
+    ):
+        checked = 0
+        for row in ledger.models():
+            indexed = collections.of(ledger, row.id, row.profile, row.key)
+            if row.is_cleared and not indexed.copies.is_there():
+                cleared.append(row.name)
+                continue
+            found = verify_collection(indexed, sample=200)
+            drift.extend(Difference(row.name, one.problem, one.record, one.detail) for one in found)
+            if not {"absent", "damaged"} & {one.problem for one in found}:
+                checked += ledger.count_chunks(row.profile)
+    return Verification(source_id, checked, tuple(drift), tuple(cleared))
+
+
+def rebuild(home: Home, source_id: str) -> list[Rebuilt]:
+    """Build a source's collections anew from the ledger, beside the old ones, and swap. No model is loaded.
+
+    A collection that was cleared is built again too: its vectors are still there.
+    """
+    from kbjobs.vectors.indexed import Collections
+    from kbjobs.vectors.sync import settle_and_publish
+
+    folder = _indexed_folder(home, source_id)
+    rebuilt = []
+    with (
+        lock_registered(folder, LOCK_SECONDS),
+        closing(Collections(home, Settings(home), folder)) as collections,
+        closing(Ledger(folder.ledger)) as ledger,
+    ):
+        for row in ledger.models():
+            records = settle_and_publish(collections.of(ledger, row.id, row.profile, row.key), needs_fresh=True)
+            rebuilt.append(Rebuilt(row.name, row.dimension, records))
+    return rebuilt
+
+
+def compact(home: Home, source_id: str) -> Compacted:
+    """Give back what a source takes on the disk and does not need.
+
+    Raises ConflictError while a job of the source runs, UnavailableError where the disk has no room for it.
+    """
+    from kbjobs.indexing.compact import compact_source
+    from kbjobs.vectors.indexed import Collections
+
+    folder = SourceFolder(home.sources, check_source_id(source_id))
+    folder.read()
+    with lock_registered(folder, LOCK_SECONDS), closing(Collections(home, Settings(home), folder)) as collections:
+        return compact_source(folder, collections)
+
+
+def search(
+    home: Home,
+    settings: Settings,
+    query: Query,
+    on_notice: Callable[[str], None] = lambda text: None,
+    on_damaged: OnDamaged = lambda source_id, error: None,
+) -> list[Hit]:
+    """One search, as :meth:`Searcher.search` does it."""
+    from kbjobs.retrieval.searcher import Searcher
+
+    with Searcher(home, settings, on_notice, on_damaged) as searcher:
+        sources = () if query.source_id is None else (query.source_id,)
+        return searcher.search(query.words, sources, query.count, query.model, query.mode)
+
+
+def _indexed_folder(home: Home, source_id: str) -> SourceFolder:
+    folder = SourceFolder(home.sources, check_source_id(source_id))
+    folder.read()
+    if not folder.ledger.exists():
+        raise MissingRequirementError(
+            f"source {source_id!r} was never indexed", f"kbjobs run index-offline {source_id}"
+        )
+    return folder

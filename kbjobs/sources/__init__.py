@@ -1,0 +1,1 @@
+"""Sources as a user has them: registered, moved, deleted."""

@@ -1,0 +1,127 @@
+"""A whole source put into the place of another in one step: whoever looks sees the old one, or the new one.
+
+The new one is built under a hidden name beside, ``.installing-ID``. Where the file system cannot exchange two folders,
+the old one is renamed to ``.replaced-ID`` first; ``settle`` finishes what a kill has cut short between the two.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+from pathlib import Path
+
+from kbjobs.errors import UnavailableError
+from kbjobs.store.connection import is_disk_full
+from kbjobs.store.sources import SourceFolder, is_source_id
+from kbjobs.system.crashpoints import crash_point
+
+INSTALLING = ".installing-"
+REPLACED = ".replaced-"
+
+_AT_FDCWD = -100  # rename(2)
+_RENAME_EXCHANGE = 2
+
+
+class Replacement:
+    """The replacement of one source. All methods but ``folder`` need the source's lock."""
+
+    def __init__(self, live: SourceFolder) -> None:
+        self._live = live
+        sources = live.path.parent
+        self._new = sources / (INSTALLING + live.id)
+        self._old = sources / (REPLACED + live.id)
+
+    @property
+    def folder(self) -> SourceFolder:
+        """The folder in which the new source is built."""
+        return self._live.under(self._new)
+
+    def settle(self) -> None:
+        """Finish what a kill has cut short: an old source goes back where no new one has taken its place."""
+        if self._old.exists() and not os.path.lexists(self._live.manifest):
+            if self._live.path.exists():
+                self._live.lock.unlink(missing_ok=True)  # made by whoever has taken it
+                self._live.path.rmdir()
+            self._old.rename(self._live.path)
+        for leftover in (self._new, self._old):
+            _remove(leftover)
+
+    def begin(self) -> SourceFolder:
+        """An empty folder to build the new source in."""
+        self.settle()
+        self._new.mkdir(mode=0o700, parents=True)
+        return self.folder
+
+    def publish(self) -> None:
+        """Put what was built into the place of the source, and remove what was there."""
+        os.sync()  # once: after each of many files it would take minutes
+        if self._live.lock.exists():
+            # Who holds the lock of the old one holds that of the new one: it is the same file.
+            self._new.joinpath(self._live.lock.name).unlink(missing_ok=True)
+            os.link(self._live.lock, self._new / self._live.lock.name)
+        crash_point("install.before_rename")
+        if not self._live.path.exists():
+            self._new.rename(self._live.path)
+        elif not _exchange(self._new, self._live.path):
+            self._live.path.rename(self._old)
+            crash_point("install.between_renames")
+            self._new.rename(self._live.path)
+        crash_point("install.renamed")
+        for leftover in (self._new, self._old):
+            _remove(leftover)
+        crash_point("install.done")
+
+
+def list_unsettled(sources: Path) -> list[SourceFolder]:
+    """The sources whose replacement was cut short, or is at work."""
+    if not sources.is_dir():
+        return []
+    names = {
+        entry.name.removeprefix(prefix) for prefix in (INSTALLING, REPLACED) for entry in sources.glob(f"{prefix}*")
+    }
+    return [SourceFolder(sources, name) for name in sorted(names) if is_source_id(name)]
+
+
+def link_files(live: SourceFolder, new: SourceFolder) -> None:
+    """Give the files of a source a second name in the folder of its successor; what the program makes is left out."""
+    made = {live.ledger.name, live.manifest.name, live.lock.name, live.words.name, live.vectors.name}
+
+    def leave_out(folder: str, names: list[str]) -> set[str]:
+        is_top = Path(folder) == live.path
+        return {name for name in names if is_top and (name in made or name.startswith(f"{live.ledger.name}-"))}
+
+    try:
+        shutil.copytree(live.path, new.path, symlinks=True, ignore=leave_out, copy_function=os.link, dirs_exist_ok=True)
+    except (OSError, shutil.Error) as error:
+        raise UnavailableError(f"the files of {live.path} cannot be linked: {error}", "Nothing was changed.") from error
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two folders (rename(2), RENAME_EXCHANGE); False where the file system or the C library cannot."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:
+        return False
+    if rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EOPNOTSUPP):
+        return False
+    raise OSError(code, os.strerror(code), os.fspath(one))
+
+
+def _remove(path: Path) -> None:
+    if not os.path.lexists(path):
+        return
+    try:
+        if path.is_symlink():
+            path.unlink()
+        else:
+            shutil.rmtree(path)
+    except OSError as error:
+        what = "the disk is full" if is_disk_full(error) else error.strerror
+        raise UnavailableError(
+            f"cannot remove {path}: {what}", "Remove it by hand; nothing in it is needed."
+        ) from error

@@ -1,0 +1,117 @@
+"""Translating a text of any length: through which packs, and piece by piece with bounded memory.
+
+Paragraphs, white space, tags and code stay as they are. A sentence that is broken by a tag is translated in the parts
+between, because a model would lose or move what it does not know.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from kbjobs.config.home import Home
+from kbjobs.errors import MissingRequirementError, UsageError
+from kbjobs.languages.language_names import ENGLISH, name_of
+from kbjobs.languages.language_packs import Pack, Pair, find_pack
+from kbjobs.translation.engine import BATCH, Translator, check_packages
+from kbjobs.translation.markup import split_markup
+from kbjobs.translation.sentences import split_sentences, unwrap, wrap_like
+from kbjobs.translation.text_blocks import read_blocks
+
+AT_ONCE = 4 * BATCH
+"""Sentences that are gathered before they are computed: those of like length are then computed together."""
+
+
+def find_route(home: Home, source: str, target: str) -> list[Pack]:
+    """The packs that lead from a language to another: one, or two by way of English.
+
+    Raises:
+        UsageError: both are the same.
+        MissingRequirementError: a pack is not here; the hint is the command that fetches it.
+        DamagedPackError: one that is here cannot be used.
+    """
+    if source == target:
+        raise UsageError(f"the text is to be translated from {name_of(source)} to itself", "Name two languages.")
+    direct = Pair(source, target)
+    pairs = [direct]
+    found = find_pack(home, direct)
+    if found is not None:
+        return [found]
+    if ENGLISH not in (source, target):
+        pairs = [Pair(source, ENGLISH), Pair(ENGLISH, target)]
+    packs = [find_pack(home, pair) for pair in pairs]
+    missing = [pair for pair, pack in zip(pairs, packs, strict=True) if pack is None]
+    if missing:
+        wanted = missing[0] if len(missing) == 1 else direct
+        raise MissingRequirementError(
+            f"no language pack here translates {direct}"
+            if wanted == direct
+            else f"no language pack here translates {direct}: that {wanted} is missing",
+            wanted.command,
+        )
+    return [pack for pack in packs if pack is not None]
+
+
+class TextTranslator:
+    """Translates texts by the packs of a route, which it loads. Raises as :class:`Translator`."""
+
+    def __init__(self, route: list[Pack]) -> None:
+        check_packages()
+        self.route = route
+        self._steps = [Translator(pack) for pack in route]
+
+    def translate(self, pieces: Iterable[str]) -> Iterator[str]:
+        """A text that comes in pieces, translated, in pieces; as many sentences as :data:`AT_ONCE` are in memory."""
+        gathered: list[str | _Open] = []
+        count = 0
+        for block in read_blocks(pieces):
+            if block.is_kept:
+                gathered.append(block.text)
+            else:
+                parts = list(_open_paragraph(block.text))
+                gathered += parts
+                count += sum(isinstance(part, _Open) for part in parts)
+            if count >= AT_ONCE or len(gathered) > 20 * AT_ONCE:
+                yield self._close(gathered)
+                gathered, count = [], 0
+        if gathered:
+            yield self._close(gathered)
+
+    def _close(self, gathered: list[str | _Open]) -> str:
+        wanted = list(dict.fromkeys(part.sentence for part in gathered if isinstance(part, _Open)))
+        texts = wanted
+        for step in self._steps:
+            texts = step.translate(texts)
+        translated = dict(zip(wanted, texts, strict=True))
+        return "".join(part if isinstance(part, str) else part.close(translated[part.sentence]) for part in gathered)
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A sentence that waits for its translation."""
+
+    original: str
+    has_entities: bool
+
+    @property
+    def sentence(self) -> str:
+        return unwrap(self.original)
+
+    def close(self, translated: str) -> str:
+        told = wrap_like(self.original, translated)
+        return html.escape(told, quote=False) if self.has_entities else told
+
+
+def _open_paragraph(paragraph: str) -> Iterator[str | _Open]:
+    for piece in split_markup(paragraph):
+        if piece.is_kept:
+            yield piece.text
+            continue
+        for sentence in split_sentences(piece.text):
+            if sentence.gap:
+                yield sentence.gap
+            if any(character.isalpha() for character in sentence.text):
+                yield _Open(sentence.text, piece.has_entities)
+            elif sentence.text:
+                yield html.escape(sentence.text, quote=False) if piece.has_entities else sentence.text

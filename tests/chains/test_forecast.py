@@ -1,0 +1,35 @@
+"""The time of a phase in a forecast: at the pace of its last run, or what that took."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from kbjobs.chains.chain import ChainPhase
+from kbjobs.chains.forecast import _seconds
+from kbjobs.phases.base import Outlook
+from kbjobs.phases.registry import job_type
+from kbjobs.store.phase_state import PhaseState
+from tests.conftest import phase_state
+
+KIND = job_type("metadata")
+PHASE = ChainPhase(KIND, "metadata", KIND.params(), 100.0)
+LAST = replace(phase_state("metadata", "metadata"), seconds=8.0, rate=50.0, unit="documents")
+
+
+@pytest.mark.parametrize(
+    ("outlook", "last", "seconds"),
+    [
+        (Outlook(seconds=3.0), LAST, 3.0),  # as the phase says itself
+        (Outlook(steps=100, unit="documents"), LAST, 2.0),
+        (Outlook(steps=100, unit="documents"), None, None),  # it never ran here
+        (Outlook(steps=100, unit="passages"), LAST, None),  # another unit has another pace
+        (Outlook(), LAST, 8.0),
+        (Outlook(is_exact=False), LAST, None),
+        (Outlook(steps=0, unit="documents"), replace(LAST, rate=None), 8.0),  # it ran, too short to have a pace
+        (Outlook(steps=100, unit="documents"), replace(LAST, rate=None), None),
+    ],
+)
+def test_the_seconds_of_a_phase(outlook: Outlook, last: PhaseState | None, seconds: float | None) -> None:
+    assert _seconds(PHASE, outlook, last) == seconds
