@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +190,7 @@ def make_chunk(text: str) -> Chunk:
 def write_pages(home: Home, numbers: range, vectors: np.ndarray, word: str = "water") -> None:
     """Write pages with their passages and vectors into the ledger."""
     chunks = {number: make_chunk(make_text(number, word)) for number in numbers}
-    with closing(Ledger(SourceFolder(home.sources, "docs").ledger)) as ledger:
+    with Ledger(SourceFolder(home.sources, "docs").ledger) as ledger:
         profile = ledger.profile("bench 512 1")
         model = ledger.model(MODEL.key, MODEL.name, MODEL.dimension, profile)
         pages: list[tuple[Page, str, list[Chunk]]] = [(page("docs", n), "", [chunks[n]]) for n in numbers]

@@ -140,7 +140,7 @@ def write_passages(folder: SourceFolder) -> None:
     drawn = np.random.default_rng(1)
     centres = drawn.normal(size=(500, DIMENSION))
     words = [f"word{number}" for number in range(20_000)]
-    with closing(Ledger(folder.ledger)) as ledger:
+    with Ledger(folder.ledger) as ledger:
         ledger.delete_documents([doc_id for doc_id, _ in ledger.document_paths()])
         profile = ledger.profile("tokens 256 2")
         model = ledger.model("synthetic-0123456789ab", "synthetic", DIMENSION, profile)

@@ -9,7 +9,6 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ def interrupt_job(home: Home) -> None:
     """A job on the source wiki has reached its time limit."""
     manager = JobManager(home)
     chain = manager.find_chain("index_offline", {"model": MODEL})
-    with closing(Queue(home.state_file)) as queue:
+    with Queue(home.state_file) as queue:
         job = queue.submit(manager.plan(chain, "wiki").job)
         queue.claim("the run")
         end = RunEnd(Event.EXPIRE, ExitCode.TIME_LIMIT, "time limit reached")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from kbjobs.commands._errors import say_error
 from kbjobs.errors import ExitCode, KbjobsError, worst
-from kbjobs.services.jobs import OnError
+from kbjobs.services.job_actions import OnError
 from kbjobs.store.jobs import Job
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from contextlib import closing
 
 from kbjobs.config.home import Home
 from kbjobs.errors import KbjobsError
@@ -19,8 +18,8 @@ def finish_deletions(home: Home) -> None:
     """Remove the rest of each deleted source on which no job waits or works. What goes wrong is logged."""
     for removal in list_unfinished(home.sources):
         try:
-            with closing(Queue(home.state_file)) as queue:
-                if not end_idle_source(queue.connection, removal.source.id):
+            with Queue(home.state_file) as queue:
+                if not end_idle_source(queue, removal.source.id):
                     continue
             removal.finish()
             log.info("what was left of the deleted source %s is removed", removal.source.id)

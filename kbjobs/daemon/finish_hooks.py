@@ -75,10 +75,8 @@ class Finishing:
         self._words = settings.words("on_finish")
         self._seconds = settings.number("on_finish_seconds")
         if not self._words:
-            forget_ends(queue.connection)
-        self._running = [
-            Command(end, time.monotonic() + self._seconds - end.age) for end in list_taken(queue.connection)
-        ]
+            forget_ends(queue)
+        self._running = [Command(end, time.monotonic() + self._seconds - end.age) for end in list_taken(queue)]
 
     @property
     def is_busy(self) -> bool:
@@ -90,7 +88,7 @@ class Finishing:
         for command in list(self._running):
             self._look_at(command)
         while may_start and self._words and len(self._running) < AT_ONCE:
-            end = take_end(self._queue.connection)
+            end = take_end(self._queue)
             if end is None:
                 break
             crash_point("finish.taken")
@@ -117,7 +115,7 @@ class Finishing:
             return
         command.kill()  # what it has left running
         crash_point("finish.ended")
-        close_end(self._queue.connection, command.end)
+        close_end(self._queue, command.end)
         crash_point("finish.closed")
         if told := command.told(status):
             self._tell(command.end, told)
@@ -139,7 +137,7 @@ class Finishing:
             )
         except OSError as error:
             self._tell(end, f"cannot be started: {error.filename or self._words[0]}: {error.strerror}")
-            close_end(self._queue.connection, end)
+            close_end(self._queue, end)
             return
         finally:
             os.close(output)

@@ -6,7 +6,6 @@ import logging
 import sqlite3
 import threading
 import time
-from contextlib import closing
 
 from kbjobs.config.home import Home
 from kbjobs.daemon.guard import is_service
@@ -67,7 +66,7 @@ class DaemonGuard:
         if not self._is_wanted():
             return False
         try:
-            with closing(Queue(self._home.state_file)) as queue:
+            with Queue(self._home.state_file) as queue:
                 return queue.count_pending() > 0 and not any(job.pid for job in queue.running())
         except (KbjobsError, sqlite3.Error):
             return False

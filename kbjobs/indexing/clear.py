@@ -45,7 +45,7 @@ def clear_source(context: Context, dimension: int | None, purge: bool) -> PhaseR
                 for row in rows:
                     counts["vectors_deleted"] += _purge(context, ledger, row.id)
                     crash_point("purge.deleted")
-                freed = free_space(ledger.connection, ledger.path)
+                freed = free_space(ledger)
                 is_freed = freed > 0
                 counts["freed_bytes"] += freed
                 crash_point("purge.freed")

@@ -69,7 +69,7 @@ def compact_source(source: SourceFolder, collections: Collections) -> Compacted:
             for _, indexed in found:
                 _remove_leftovers(indexed.copies)
             crash_point("compact.removed")
-            vacuum(ledger.connection, ledger.path)
+            vacuum(ledger)
             crash_point("compact.vacuumed")
             for row, indexed in found:
                 churn = ledger.churn(row.id)

@@ -6,7 +6,6 @@ An exact count reads everything (:mod:`kbjobs.indexing.estimate`). Nothing is wr
 from __future__ import annotations
 
 import logging
-from contextlib import closing
 from dataclasses import dataclass
 
 from kbjobs.config.home import Home
@@ -79,7 +78,7 @@ def foresee_index(
     ledger = Ledger(folder.ledger) if folder.ledger.exists() else None
     if ledger is None:
         return _look(context, None, model_key, tokens, max_tokens, options)
-    with closing(ledger):
+    with ledger:
         return _look(context, ledger, model_key, tokens, max_tokens, options)
 
 

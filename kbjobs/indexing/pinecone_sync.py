@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -79,7 +79,7 @@ class _Source:
 
 def sync(context: Context, index: PineconeIndex, model: OnlineModel, options: SyncOptions) -> PhaseResult:
     """Send what is new or changed and delete what is gone. The caller holds the source's lock."""
-    with closing(Ledger(context.source.ledger)) as ledger:
+    with Ledger(context.source.ledger) as ledger:
         source = _read(context, ledger, model, owner_of(ledger))
         if options.create:
             _create(context, index)
@@ -109,7 +109,7 @@ def sync(context: Context, index: PineconeIndex, model: OnlineModel, options: Sy
 
 def remove_records(context: Context, index: PineconeIndex) -> int:
     """Delete all records of the source's ledger from the namespace; returns how many there were."""
-    with closing(Ledger(context.source.ledger)) as ledger:
+    with Ledger(context.source.ledger) as ledger:
         owner = ledger.fact(OWNER)
     if owner is None:
         return 0
@@ -126,7 +126,7 @@ def remove_records(context: Context, index: PineconeIndex) -> int:
 
 def estimate_sync(context: Context, index: PineconeIndex, model: OnlineModel) -> PhaseResult:
     """What :func:`sync` would do and what it would cost; nothing is written, there or here."""
-    with closing(Ledger(context.source.ledger)) as ledger:
+    with Ledger(context.source.ledger) as ledger:
         # Without a name nothing of this ledger can be there.
         source = _read(context, ledger, model, ledger.fact(OWNER) or NOBODY)
         try:

@@ -145,7 +145,7 @@ def _publish(context: Context) -> None:
     with closing(Collections(context.home, context.settings, context.source, waiting)) as collections:
         if collections.server is None:
             return
-        with closing(Ledger(context.source.ledger)) as ledger:
+        with Ledger(context.source.ledger) as ledger:
             for row in ledger.models():
                 settle_and_publish(collections.of(ledger, row.id, row.profile, row.key), False, tell)
 

@@ -10,7 +10,7 @@ import secrets
 import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -77,7 +77,7 @@ def upload(context: Context, bucket: Bucket, include_backup: bool, keep: int, dr
             dropped = publish_version(bucket, manifest, version, keep, keeps_conditions, context.check)
             crash_point("upload.published")
         bucket.delete([version_name(manifest.source.id, one) for one in dropped])
-        with closing(Ledger(context.source.ledger)) as ledger:
+        with Ledger(context.source.ledger) as ledger:
             note_store(ledger, bucket.label, context.home.path)
         return _result(context, bucket, builder, sent, version, dry_run=False, keeps_conditions=keeps_conditions)
 

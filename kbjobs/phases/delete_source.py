@@ -56,7 +56,7 @@ def _needed(home: Home, settings: Settings, source: SourceFolder) -> tuple[str, 
     """The credentials for where else the source lies."""
     if not source.ledger.is_file():
         return ()
-    with closing(Ledger(source.ledger)) as ledger:
+    with Ledger(source.ledger) as ledger:
         names = [PINECONE_KEY] if noted_target(ledger) is not None else []
         for address in noted_stores(ledger, home.path):
             names += missing_credentials(read_address(address), settings)
@@ -103,7 +103,7 @@ def _leave_cloud(context: Context) -> None:
     from kbjobs.packs.withdrawing import withdraw
     from kbjobs.vectors.pinecone_index import PineconeIndex
 
-    with closing(Ledger(context.source.ledger)) as ledger:
+    with Ledger(context.source.ledger) as ledger:
         target, stores = noted_target(ledger), noted_stores(ledger, context.home.path)
     if target is not None:
         place = Target(*target, context.settings.text("pinecone.cloud"), context.settings.text("pinecone.region"))

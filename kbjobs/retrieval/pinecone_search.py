@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -112,7 +111,7 @@ class PineconeSearcher:
     def _noted(self, folder: SourceFolder) -> str | None:
         if not folder.ledger.exists():
             return None
-        with closing(open_ledger(folder.ledger)) as ledger:
+        with open_ledger(folder.ledger) as ledger:
             return noted_namespace(ledger, self._target.index)
 
     def _index(self, namespace: str) -> PineconeIndex:

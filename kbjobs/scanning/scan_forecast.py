@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 
 from kbjobs.content.document import document_id
@@ -21,7 +20,7 @@ def count_documents(folder: SourceFolder) -> tuple[int, int]:
     source = folder.read()
     known: dict[str, KnownDocument] = {}
     if folder.ledger.exists():
-        with closing(Ledger(folder.ledger)) as ledger:
+        with Ledger(folder.ledger) as ledger:
             known = ledger.known_documents(0)  # no profile has this number: what was cut does not matter
     pipeline = name_pipeline(source)
     current = {doc_id: one.signature for doc_id, one in known.items() if one.pipeline == pipeline}

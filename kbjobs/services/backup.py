@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,9 +46,9 @@ def restore(home: Home, file: Path, replace: bool) -> Restored:
         mark_guarded(home, False)  # no worker is to start a daemon in between
         names = restore_backup(home, file, replace)
         if home.state_file.exists():
-            with closing(Queue(home.state_file)) as queue:
+            with Queue(home.state_file) as queue:
                 # The commands for them ran, or will, in the home that was backed up.
-                forget_ends(queue.connection, also_taken=True)
+                forget_ends(queue, also_taken=True)
     finally:
         lock.release()
     missing = {}

@@ -133,7 +133,7 @@ def _check_daemon(home: Home) -> Iterator[Finding]:
     if queue is None:
         yield Finding("daemon", "ok", "nothing was submitted yet")
         return
-    with closing(queue):
+    with queue:
         waiting = len(queue.running()) + queue.count_pending()
         described = queue.daemon()
     if not is_running(home):
@@ -157,8 +157,8 @@ def _check_pauses(home: Home) -> Iterator[Finding]:
     queue = open_to_read(home.state_file)
     if queue is None:
         return
-    with closing(queue):
-        for pause in list_pauses(queue.connection):
+    with queue:
+        for pause in list_pauses(queue):
             yield Finding("pause", "note", f"{pause.what} is paused since {pause.since}", pause.remedy)
 
 
@@ -175,7 +175,7 @@ def _check_leftovers(home: Home) -> Iterator[Finding]:
     queue = open_to_read(home.state_file)
     known = set()
     if queue is not None:
-        with closing(queue):
+        with queue:
             known = {job.run_id for job in queue.running()}
     strays = [(pid, run) for pid, run in _processes_of_home(home) if run not in known]
     for pid, run in strays:
@@ -252,7 +252,7 @@ def _configured(home: Home) -> list[_Configured]:
     found = []
     queue = open_to_read(home.state_file)
     if queue is not None:
-        with closing(queue):
+        with queue:
             jobs = [*active_jobs(queue), *resumable_jobs(queue)]
         found = [
             _Configured(f"job {job.id}", job_type(phase.job), phase.params)
@@ -308,7 +308,7 @@ def _check_secrets(home: Home) -> Iterator[Finding]:
     queue = open_to_read(home.state_file)
     described = None
     if queue is not None:
-        with closing(queue):
+        with queue:
             described = queue.daemon()
     running = is_running(home) and described is not None
     visible = stored | set(described.secrets if running and described else names_in_environment())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -210,7 +209,7 @@ def save_checkpoint(checkpoint: Checkpoint) -> None:
     """Put a checkpoint in the place of the one there is for its source and job type."""
     home = current_home()
     home.prepare()
-    with closing(Queue(home.state_file)) as queue:
+    with Queue(home.state_file) as queue:
         queue.save_checkpoint(checkpoint)
 
 
@@ -219,7 +218,7 @@ def load_checkpoint(source_id: str | None, job_type: str) -> Checkpoint | None:
     queue = open_to_read(current_home().state_file)
     if queue is None:
         return None
-    with closing(queue):
+    with queue:
         return queue.load_checkpoint(source_id, job_type)
 
 
@@ -228,7 +227,7 @@ def delete_checkpoint(source_id: str | None, job_type: str) -> bool:
     path = current_home().state_file
     if not path.exists():
         return False
-    with closing(Queue(path)) as queue:
+    with Queue(path) as queue:
         return queue.delete_checkpoint(source_id, job_type)
 
 
@@ -237,7 +236,7 @@ def get_interrupted_jobs() -> list[Checkpoint]:
     queue = open_to_read(current_home().state_file)
     if queue is None:
         return []
-    with closing(queue):
+    with queue:
         return queue.load_resumable_checkpoints()
 
 
@@ -246,5 +245,5 @@ def cleanup_stale_checkpoints(max_age_days: float = 7) -> int:
     path = current_home().state_file
     if not path.exists():
         return 0
-    with closing(Queue(path)) as queue:
+    with Queue(path) as queue:
         return len(queue.delete_stale_checkpoints(max_age_days))

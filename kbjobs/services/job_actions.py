@@ -1,115 +1,213 @@
-"""What is done to jobs that wait or run: they are cancelled, paused, let go on, changed."""
+"""What is done to jobs: submitted, cancelled, paused, resumed, forgotten."""
 
 from __future__ import annotations
 
-import sqlite3
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from kbjobs.daemon.launching import ensure_daemon
-from kbjobs.daemon.legacy_daemon import open_queue
 from kbjobs.daemon.wake_pipe import nudge
-from kbjobs.errors import UnavailableError, UsageError
-from kbjobs.services.job_queries import JobReader
-from kbjobs.store import pauses
-from kbjobs.store.connection import explain, is_disk_full
-from kbjobs.store.edits import Changes, edit_job
-from kbjobs.store.jobs import Job
+from kbjobs.errors import ConflictError, KbjobsError, UnavailableError
+from kbjobs.services.job_events import POLL_SECONDS
+from kbjobs.services.job_plans import secrets_check
+from kbjobs.services.job_state import JobState
+from kbjobs.store import history, pauses
+from kbjobs.store.connection import is_disk_full
+from kbjobs.store.jobs import Job, LimitChanges
 from kbjobs.store.pauses import Held, Pause
-from kbjobs.store.queue import Queue
-from kbjobs.store.snapshot import Snapshot
-from kbjobs.store.sources import check_source_id
+from kbjobs.store.queue import DuplicateJobError
+from kbjobs.store.sources import SourceFolder
 from kbjobs.system.crashpoints import crash_point
 
+if TYPE_CHECKING:
+    from kbjobs.chains.planning import Planned
+    from kbjobs.store.jobs import NewJob
 
-class JobController(JobReader):
-    """The jobs of one home, to be looked at and acted on."""
+RECOVERY_SECONDS = 30.0  # for a daemon to find that a worker is dead
 
-    def cancel(self, job_id: int) -> Job:
-        """Record the request to cancel; a pending job is cancelled at once, a running one stops shortly.
+OnError = Callable[[int, KbjobsError], None]
+"""Called with the id of a job, one of several, to which something cannot be done, and why."""
 
-        Where the disk is full, the space that is set aside for this is given up.
-        """
+OnNote = Callable[[str], None]
+"""Called with what a person should know before jobs are resumed."""
+
+
+def refuse(job_id: int, error: KbjobsError) -> None:
+    """An ``OnError`` for one job: the first error ends the call."""
+    raise error
+
+
+def ignore(note: str) -> None:
+    """An ``OnNote`` for callers that show nothing."""
+
+
+def enqueue(state: JobState, planned: Sequence[Planned]) -> list[Job]:
+    """Queue planned jobs, all or none, and make sure that a daemon runs. Raises DuplicateJobError."""
+    state.home.prepare()
+    new = [one.job for one in planned]
+    _reach(state, new)
+    try:
+        jobs = state.opened().submit_all(new)
+    except DuplicateJobError:
+        state.wake()  # after a reboot nobody else might: the job that is there already is to be resumed
+        raise
+    except UnavailableError as error:
+        # What frees the disk must be possible on a full one.
+        if not (is_disk_full(error.__cause__) and any(one.ends_source for one in new)):
+            raise
+        state.home.give_up_reserve()
+        jobs = state.opened().submit_all(new)
+    crash_point("submit.committed")
+    state.wake()
+    return jobs
+
+
+def _reach(state: JobState, jobs: Sequence[NewJob]) -> None:
+    """Ask once for each kind of phase whether what it needs elsewhere is there. Raises what that raises."""
+    from kbjobs.phases.registry import job_type
+
+    asked = set()
+    for phase in (phase for job in jobs for phase in job.phases):
+        kind = job_type(phase.job)
+        params = kind.params.model_validate(phase.params)
+        if (kind.name, repr(params)) not in asked:
+            asked.add((kind.name, repr(params)))
+            kind.reach(state.home, state.settings, params)
+
+
+def cancel(state: JobState, job_id: int) -> Job:
+    """Record the request to cancel a job; on a full disk the space that is set aside for this is given up."""
+    try:
+        job = state.writable(job_id).cancel(job_id)
+    except UnavailableError as error:
+        if not is_disk_full(error.__cause__):
+            raise
+        state.home.give_up_reserve()
+        job = state.writable(job_id).cancel(job_id)
+    nudge(state.home.wake_pipe)
+    return job
+
+
+def pause(state: JobState, source_id: str | None, stop_running: bool) -> Held:
+    """Hold the jobs of a source, None for all; with ``stop_running`` those that run stop at a checkpoint."""
+    state.home.prepare()
+    held = pauses.put_pause(state.opened(), source_id, stop_running)
+    crash_point("pause.committed")
+    if held.stopping:
+        state.wake()  # a worker that does not stop by itself is for the daemon
+    return held
+
+
+def unpause(state: JobState, source_id: str | None) -> Pause | None:
+    """Release the jobs of a source, None for all; returns the pause that was, None if there was none."""
+    if state.readable() is None:
+        return None
+    queue = state.opened()
+    ended = pauses.end_pause(queue, source_id)
+    crash_point("pause.ended")
+    if ended is not None and (queue.count_pending() or queue.running()):
+        state.wake()
+    return ended
+
+
+def prune(state: JobState, days: float, dry_run: bool) -> list[Job]:
+    """Forget a few hundred jobs that ended more than ``days`` days ago, with their logs; returns them."""
+    queue = state.readable()
+    if queue is None:
+        return []
+    jobs = history.old_jobs(queue, days)
+    if not dry_run and jobs:
+        history.delete_jobs(state.opened(), jobs)
+        for job in jobs:
+            for attempt in range(job.attempt + 1):  # 0: what on_finish said of one that never began
+                state.home.log_file(job.id, attempt).unlink(missing_ok=True)
+    return jobs
+
+
+def run_again(
+    state: JobState,
+    job_ids: Iterable[int],
+    changes: LimitChanges | None,
+    from_start: bool,
+    on_error: OnError,
+    on_note: OnNote,
+) -> list[Job]:
+    """Put ended jobs, or ones with a dead worker, back in the queue under their ids; returns those that are queued.
+
+    Args:
+        state: of the home.
+        job_ids: of the jobs.
+        changes: new limits, None to keep those that the jobs had.
+        from_start: retry from the beginning instead of resuming.
+        on_error: called for each job that cannot be queued; the others are.
+        on_note: called before anything is queued, with what a person should know.
+    """
+    # All are looked at before the first is queued: the daemon that is woken for it recovers the others too.
+    found: list[tuple[Job, bool]] = []
+    for job_id in dict.fromkeys(job_ids):
         try:
-            job = self._writable(job_id).cancel(job_id)
-        except UnavailableError as error:
-            if not is_disk_full(error.__cause__):
-                raise
-            self.home.give_up_reserve()
-            job = self._writable(job_id).cancel(job_id)
-        nudge(self.home.wake_pipe)
-        return job
-
-    def discard(self, job_id: int) -> Job:
-        """Do not go on with a job that failed or was interrupted: it counts as cancelled, its checkpoint is forgotten.
-
-        What its phases have done is kept. Raises ConflictError where it runs, waits or has succeeded.
-        """
-        job = self._writable(job_id).get(job_id)
-        if self.is_worker_dead(job):
-            return self.cancel(job_id)  # the daemon ends it once it has found that
-        return self._opened().discard(job_id)
-
-    def pause(self, source_id: str | None = None, stop_running: bool = False) -> Held:
-        """Hold the jobs of a source, or all: none begins until :meth:`unpause`, whatever daemon runs.
-
-        Those that run go on; with ``stop_running`` they stop at a checkpoint and go back to the queue. Raises
-        NotFoundError where nobody knows the source.
-        """
-        if source_id is not None:
-            self.check_filters(source_id=check_source_id(source_id))
-        self.home.prepare()
-        queue = self._opened()
+            job = state.writable(job_id).get(job_id)
+            notes = _check_again(state, job, from_start)
+            (changes or LimitChanges()).applied(job)
+            is_dead = state.is_worker_dead(job)
+            if is_dead and (from_start or changes is not None):
+                cancel(state, job_id)  # recovery would begin at the checkpoint, with the limits that the job had
+            found.append((job, is_dead))
+            for note in notes:
+                on_note(note)
+        except KbjobsError as error:
+            on_error(job_id, error)
+    queued = []
+    for job, is_dead in found:
         try:
-            held = pauses.put_pause(queue.connection, source_id, stop_running)
-        except sqlite3.Error as error:
-            raise explain(error, queue.path) from error
-        crash_point("pause.committed")
-        if held.stopping:
-            self._wake()  # a worker that does not stop by itself is for the daemon
-        return held
+            queued.append(_queue_again(state, job, is_dead, changes, from_start))
+        except KbjobsError as error:
+            on_error(job.id, error)
+    return queued
 
-    def unpause(self, source_id: str | None = None) -> Pause | None:
-        """Let the jobs of a source, or all, go on; returns the pause that was, None where there was none.
 
-        Sources that were paused by themselves stay so.
-        """
-        if source_id is not None:
-            self.check_filters(source_id=check_source_id(source_id))
-        if self._readable() is None:
-            return None
-        queue = self._opened()
-        try:
-            pause = pauses.end_pause(queue.connection, source_id)
-        except sqlite3.Error as error:
-            raise explain(error, queue.path) from error
-        crash_point("pause.ended")
-        if pause is not None and (queue.count_pending() or queue.running()):
-            self._wake()
-        return pause
+def _queue_again(state: JobState, job: Job, is_dead: bool, changes: LimitChanges | None, from_start: bool) -> Job:
+    state.home.prepare()
+    if not job.has_ended:  # a daemon is needed even if the job need not be resumed
+        state.wake()
+    now = _await_recovery(state, job) if is_dead else job
+    if not is_dead or from_start or changes is not None or now.has_ended:
+        now = state.opened().resume(job.id, changes, from_start)
+        state.wake()
+    return now
 
-    def edit(self, job_id: int, changes: Changes) -> Job:
-        """Change the priority, moments or retries of a job that waits, and return it.
 
-        Raises NotFoundError; ConflictError where it runs or has ended; UsageError where nothing is to be changed, or
-        the job would have to end before it may begin.
-        """
-        if not changes:
-            raise UsageError("nothing is to be changed", f"For example: kbjobs edit {job_id} --priority 5")
-        job = edit_job(self._writable(job_id), job_id, changes)
-        nudge(self.home.wake_pipe)
-        return job
+def _await_recovery(state: JobState, job: Job) -> Job:
+    """The job once a daemon has found that its worker is dead. Raises UnavailableError if none does in time."""
+    deadline = time.monotonic() + RECOVERY_SECONDS
+    queue = state.existing(job.id)
+    while (now := queue.get(job.id)).run_id == job.run_id:
+        if time.monotonic() > deadline:
+            raise UnavailableError(
+                f"job {job.id} was not recovered within {RECOVERY_SECONDS:.0f} s", f"See {state.home.daemon_log}."
+            )
+        time.sleep(POLL_SECONDS)
+    return now
 
-    # -- inside -----------------------------------------------------------------------------------
 
-    def _opened(self) -> Queue:
-        """The state, to be written."""
-        if self._queue is None or isinstance(self._queue, Snapshot):
-            self.close()
-            self._queue = open_queue(self.home)
-        return self._queue
+def _check_again(state: JobState, job: Job, from_start: bool) -> tuple[str, ...]:
+    """Check what the remaining phases will need, as a submit does; returns the notes."""
+    from kbjobs.chains.planning import check_phases
 
-    def _writable(self, job_id: int) -> Queue:
-        return self._opened() if self.home.state_file.exists() else self._existing(job_id)
+    if job.source_deleted_at is not None and job.source is not None:
+        _refuse_deleted(state, job, job.source)
+    phases = job.phases if from_start else [phase for phase in job.phases if not phase.is_completed]
+    return check_phases(state.home, state.settings, phases, job.source, secrets_check(state))
 
-    def _wake(self) -> None:
-        if not ensure_daemon(self.home):
-            nudge(self.home.wake_pipe)
+
+def _refuse_deleted(state: JobState, job: Job, source_id: str) -> None:
+    """Raise ConflictError: a source of that id, if there is one, is not the one that the job was for."""
+    is_there_again = SourceFolder(state.home.sources, source_id).manifest.exists()
+    if job.ends_source and not is_there_again:
+        return  # what is left of the source is still to be deleted
+    raise ConflictError(
+        f"job {job.id} was for a source {source_id!r} that was deleted on {job.source_deleted_at}",
+        "The source of that id is a new one: submit a new job for it."
+        if is_there_again
+        else f"Register a new one with kbjobs sources add {source_id} PATH, then submit a new job for it.",
+    )

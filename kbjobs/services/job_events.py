@@ -60,7 +60,7 @@ def follow_jobs(
                 before[job_id] = job
             if all(job.has_ended for job in before.values()):
                 return
-            holds.held = held_jobs(queue.connection, job_ids)
+            holds.held = held_jobs(queue, job_ids)
         yield from holds.events(before)
         if time.monotonic() >= deadline:
             raise _too_long([job.id for job in before.values() if not job.has_ended], seconds)

@@ -1,56 +1,63 @@
-"""The front door: commands and Python callers submit, ask and cancel through it and through nothing else."""
+"""The jobs of a home: what a command, a page or a Python caller asks of them and does to them."""
 
 from __future__ import annotations
 
 import math
-import os
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
-from kbjobs.config.secrets import names_in_environment, stored_secrets
-from kbjobs.errors import (
-    ConflictError,
-    KbjobsError,
-    MissingRequirementError,
-    NotFoundError,
-    UnavailableError,
-    UsageError,
-)
-from kbjobs.services.job_actions import JobController
-from kbjobs.services.job_events import POLL_SECONDS, JobEvent, follow_jobs
-from kbjobs.store import history
+from kbjobs.config.home import Home, current_home
+from kbjobs.config.settings import Settings
+from kbjobs.daemon.launching import is_running
+from kbjobs.daemon.wake_pipe import nudge
+from kbjobs.embedding.dimensions import DIMENSIONS
+from kbjobs.errors import UsageError
+from kbjobs.phases.names import known_names
+from kbjobs.services import job_actions, job_plans, job_queries
+from kbjobs.services.job_actions import OnError, OnNote
+from kbjobs.services.job_events import JobEvent, follow_jobs
+from kbjobs.services.job_queries import DaemonState
+from kbjobs.services.job_state import JobState
+from kbjobs.store import history, pauses
 from kbjobs.store.checkpoints import Checkpoint
-from kbjobs.store.connection import is_disk_full
+from kbjobs.store.edits import Changes, edit_job
+from kbjobs.store.history import Attempt, JobFilter
 from kbjobs.store.jobs import Job, LimitChanges, Limits
-from kbjobs.store.queue import DuplicateJobError
-from kbjobs.store.sources import SourceFolder, check_source_id
-from kbjobs.system.crashpoints import crash_point
+from kbjobs.store.pauses import Held, Pause
+from kbjobs.store.sources import check_source_id
+from kbjobs.store.transitions import Status
 
 if TYPE_CHECKING:
     from kbjobs.chains.chain import Chain
     from kbjobs.chains.diagnostics import Diagnostic
     from kbjobs.chains.forecast import Forecast
     from kbjobs.chains.planning import Planned
-    from kbjobs.phases.base import JobType, Plan
-    from kbjobs.store.jobs import NewJob
-    from kbjobs.store.phase_state import PhaseState
-
-RECOVERY_SECONDS = 30.0  # for a daemon to find that a worker is dead
-
-OnError = Callable[[int, KbjobsError], None]
-"""Called with the id of a job, one of several, to which something cannot be done, and why."""
-
-OnNote = Callable[[str], None]
-"""Called with what a person should know before jobs go on."""
 
 
-def _ignore(note: str) -> None:
-    """Told nobody."""
+class JobManager:
+    """Jobs of one home. Opening it writes nothing; a submit creates what is missing. A context that closes it."""
 
+    def __init__(self, home: Home | None = None) -> None:
+        self.home = home or current_home()
+        self._state = JobState(self.home)
 
-class JobManager(JobController):
-    """Jobs of one home. Opening it writes nothing; a submit creates what is missing."""
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self._state.settings
+
+    def close(self) -> None:
+        """Close the state."""
+        self._state.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- submit -----------------------------------------------------------------------------------
 
     def submit(
         self,
@@ -60,14 +67,20 @@ class JobManager(JobController):
         *args: Any,
         **kwargs: Any,
     ) -> int:
-        """Queue a job and return its id; the daemon is started where none runs.
+        """Queue a job and return its id; a daemon is started if none runs.
 
-        Without ``func``, ``job_type`` is a registered type or a chain, and ``kwargs`` are the parameters. With it,
-        ``func`` is a callable that a worker can import, a function of a module; it is called with ``args`` and
-        ``kwargs``, which are JSON values, and where it accepts them with ``progress_callback`` and
-        ``cancel_checker``; ``job_type`` is then the label under which the job waits, runs and is listed, whatever it
-        is. What the job will need is checked first.
-        Raises UsageError, NotFoundError, ConflictError, MissingRequirementError, UnavailableError.
+        What the job will need is checked first.
+
+        Args:
+            job_type: a registered type or a chain; with ``func`` any label under which the job is listed.
+            source_id: id of the source, None for a job that is not about one.
+            func: a function of a module that a worker can import. It gets ``progress_callback`` and
+                ``cancel_checker`` if it accepts them.
+            args: positional arguments of ``func``, JSON values.
+            kwargs: parameters of the type or the chain, or keyword arguments of ``func``; JSON values.
+
+        Raises:
+            UsageError, NotFoundError, ConflictError, MissingRequirementError, UnavailableError: as a command would end.
         """
         if func is None:
             if args:
@@ -92,12 +105,21 @@ class JobManager(JobController):
     ) -> Job:
         """Queue a job of a registered type, or a chain, and return it.
 
-        Raises DuplicateJobError, a ConflictError that names the job, where the same job is pending or running.
+        Args:
+            name: of the type or chain.
+            source_id: id of the source, None for a job that is not about one.
+            params: of the type or chain.
+            priority: higher runs first.
+            limits: when it may run, for how long, how often it is retried.
+            resume: take up the checkpoint of an earlier job.
+
+        Raises:
+            DuplicateJobError: the same job is pending or running; a ConflictError that names it.
         """
         return self.enqueue([self.plan(self.find_chain(name, params), source_id, priority, limits, resume)])[0]
 
     def find_chain(self, name: str, params: dict[str, Any]) -> Chain:
-        """A job type with its parameters as a chain of one, or a chain of that name.
+        """A chain of that name, or a job type with its parameters as a chain of one.
 
         Raises UsageError, NotFoundError.
         """
@@ -113,253 +135,241 @@ class JobManager(JobController):
         limits: Limits | None = None,
         resume: bool = False,
     ) -> Planned:
-        """Check what every phase of a job will need, and fill in the defaults. Nothing is queued."""
-        from kbjobs.chains.planning import Terms, plan_job
+        """Check what every phase of a job will need, and fill in the defaults; arguments as of submit_job."""
+        from kbjobs.chains.planning import Terms
 
-        if source_id is not None:
-            check_source_id(source_id)
-        checkpoint = self.get_checkpoint(chain.name, source_id)
-        if checkpoint is not None and not resume and not self._has_ended(checkpoint.job_id):
-            checkpoint = None  # of a job that is at work: it is not left aside
-        terms = Terms(priority, limits or Limits(), resume)
-        planned = plan_job(self.home, self.settings, chain, source_id, checkpoint, terms, self._require_secrets)
-        if (queue := self._readable()) is not None:
-            queue.refuse_beside_end(planned.job)  # and again with the row itself: others submit meanwhile
-        return planned
+        return job_plans.plan(self._state, chain, source_id, Terms(priority, limits or Limits(), resume))
 
     def check_chain(self, chain: Chain, source_id: str | None = None) -> list[Diagnostic]:
         """What a submit of the chain would refuse, and advice; without a source, what holds for any.
 
-        Nothing is queued. Raises NotFoundError where the source is not there.
+        Raises NotFoundError if the source does not exist.
         """
-        from kbjobs.chains.advice import check_needs, check_on_source
-
-        if source_id is None:
-            return check_needs(self.home, self.settings, chain, self._require_secrets)
-        folder = SourceFolder(self.home.sources, check_source_id(source_id))
-        if chain.phases[0].job_type.makes_source and not folder.manifest.exists():
-            return check_needs(self.home, self.settings, chain, self._require_secrets)
-        folder.read()
-        return check_on_source(self.home, self.settings, chain, source_id, self.plan)
+        return job_plans.check_chain(self._state, chain, source_id)
 
     def forecast(self, chain: Chain, source_id: str | None = None) -> Forecast:
         """What a chain is expected to do on a source: documents, passages, tokens, price and time of each phase.
 
-        It takes seconds: what is new is judged by a sample. Nothing is queued or written. What a submit would refuse
-        for want of a credential is told with it. Raises as :meth:`plan` does otherwise.
+        It takes seconds: what is new is estimated from a sample. Nothing is queued or written. A missing credential is
+        part of the forecast. Raises as :meth:`plan` does otherwise.
         """
-        from kbjobs.chains.forecast import Forecast, forecast
-        from kbjobs.chains.planning import plan_job
-
-        refusal: KbjobsError | None = None
-        try:
-            planned = self.plan(chain, source_id)
-        except MissingRequirementError as error:
-            # Only a key may be missing: that of the model or the package would be met again.
-            refusal = error
-            planned = plan_job(self.home, self.settings, chain, source_id, None)
-        queue = self._readable()
-
-        def last_runs(types: Collection[str]) -> dict[str, PhaseState]:
-            return {} if queue is None else history.last_runs(queue, types, source_id)
-
-        phases = forecast(self.home, self.settings, chain, planned.job.phases, source_id, last_runs)
-        return Forecast(chain.name, source_id, phases, planned.notes, refusal)
+        return job_plans.forecast_chain(self._state, chain, source_id)
 
     def enqueue(self, planned: Sequence[Planned]) -> list[Job]:
-        """Queue planned jobs, all or none, and start the daemon where none runs. Raises DuplicateJobError."""
-        self.home.prepare()
-        new = [one.job for one in planned]
-        self._reach(new)
-        try:
-            jobs = self._opened().submit_all(new)
-        except DuplicateJobError:
-            self._wake()  # after a reboot nobody else might: the job that is there already is to go on
-            raise
-        except UnavailableError as error:
-            # What frees the disk must be possible on a full one.
-            if not (is_disk_full(error.__cause__) and any(one.ends_source for one in new)):
-                raise
-            self.home.give_up_reserve()
-            jobs = self._opened().submit_all(new)
-        crash_point("submit.committed")
-        self._wake()
-        return jobs
+        """Queue planned jobs, all or none, and start a daemon if none runs. Raises DuplicateJobError."""
+        return job_actions.enqueue(self._state, planned)
+
+    # -- ask --------------------------------------------------------------------------------------
+
+    def get_status(self, job_id: int) -> Job:
+        """One job; raises NotFoundError."""
+        return self._state.existing(job_id).get(job_id)
+
+    def get_active_jobs(self, source_id: str | None = None) -> list[Job]:
+        """Running jobs, then pending ones in the order in which they will start."""
+        queue = self._state.readable()
+        return [] if queue is None else history.active_jobs(queue, source_id)
+
+    def get_job_history(
+        self,
+        limit: int = 50,
+        max_age_days: float | None = 7,
+        job_type: str | None = None,
+        source_id: str | None = None,
+        status: Status | None = None,
+        text: str | None = None,
+    ) -> list[Job]:
+        """Jobs, the newest first.
+
+        Args:
+            limit: how many at most.
+            max_age_days: only those submitted within the last days, None for all.
+            job_type: only those of a type; a former name finds them too.
+            source_id: only those of a source.
+            status: only those with this status.
+            text: only those whose error or message contains it, in any case.
+        """
+        queue = self._state.readable()
+        if queue is None:
+            return []
+        types = None if job_type is None else known_names(job_type)
+        return history.list_jobs(queue, JobFilter(limit, max_age_days, types, source_id, status, text))
+
+    def get_just_ended_jobs(self, limit: int, days: float = 1) -> list[Job]:
+        """Jobs that ended within the last days, the latest first."""
+        queue = self._state.readable()
+        return [] if queue is None else history.just_ended(queue, limit, days)
+
+    def get_failed_jobs(
+        self, job_type: str | None = None, source_id: str | None = None, days: float | None = None
+    ) -> list[Job]:
+        """Failed jobs whose work has not been done since; as :func:`kbjobs.services.job_queries.find_failed`."""
+        return job_queries.find_failed(self._state, job_type, source_id, days)
+
+    def get_resumable_jobs(self) -> list[Job]:
+        """Jobs that can be resumed: failed, interrupted, or with a dead worker."""
+        return job_queries.find_resumable(self._state)
+
+    def get_attempts(self, job_id: int) -> list[Attempt]:
+        """Every attempt of a job: number, times, outcome, error."""
+        return history.list_attempts(self._state.existing(job_id), job_id)
+
+    def get_checkpoint(self, chain: str, source_id: str | None) -> Checkpoint | None:
+        """How far a chain has come on a source, None if it has succeeded or never ran."""
+        queue = self._state.readable()
+        return None if queue is None else queue.load_checkpoint(source_id, chain)
+
+    def get_pauses(self) -> list[Pause]:
+        """What is paused: the whole queue first, then sources."""
+        queue = self._state.readable()
+        return [] if queue is None else pauses.list_pauses(queue)
+
+    def get_held_jobs(self) -> dict[int, Pause]:
+        """The ids of waiting jobs that a pause holds, each with the pause."""
+        queue = self._state.readable()
+        return {} if queue is None else pauses.held_jobs(queue)
+
+    def get_dimension_status(self) -> dict[int, dict[str, Any]]:
+        """For each dimension: ``busy``, and the running job that works on it, its source and operation."""
+        return job_queries.describe_dimensions(self.get_active_jobs())
+
+    def is_dimension_busy(self, dimension: int) -> bool:
+        """Whether a running job works on vectors of that dimension. Raises UsageError if there is no such dimension."""
+        status = self.get_dimension_status()
+        if dimension not in status:
+            raise UsageError(f"{dimension} is not a dimension", f"Choose one of {', '.join(map(str, DIMENSIONS))}.")
+        return bool(status[dimension]["busy"])
+
+    def get_available_dimensions(self) -> list[int]:
+        """The dimensions on which no running job works."""
+        return [dimension for dimension, status in self.get_dimension_status().items() if not status["busy"]]
+
+    def get_daemon(self) -> DaemonState:
+        """Whether the daemon runs, and its pid, version and start if it does."""
+        return job_queries.describe_daemon(self._state)
+
+    def is_daemon_running(self) -> bool:
+        """Whether a daemon serves this home; cheaper than :meth:`get_daemon`."""
+        return is_running(self.home)
+
+    def get_version(self) -> tuple[int, ...] | None:
+        """A value that changes with every write to the state; as :meth:`JobState.version`."""
+        return self._state.version()
+
+    def check_filters(self, job_type: str | None = None, source_id: str | None = None) -> None:
+        """Raise NotFoundError if a filter names a type or a source that never was."""
+        if job_type is not None:
+            job_queries.check_type(self.home, self._state.readable(), job_type)
+        if source_id is not None:
+            job_queries.check_source(self.home, self._state.readable(), source_id)
+
+    def log_file(self, job: Job, attempt: int | None = None) -> Path:
+        """The log of an attempt, by default the newest. Raises NotFoundError if the attempt has not begun."""
+        return job_queries.find_log(self.home, job, attempt)
+
+    def is_worker_dead(self, job: Job) -> bool:
+        """Whether a job is running by its status alone: its worker has ended without a word."""
+        return self._state.is_worker_dead(job)
+
+    def as_dict(self, job: Job) -> dict[str, Any]:
+        """The job as JSON, with whether its worker is dead, which its row does not tell."""
+        return {**job.as_dict(), "worker_is_dead": self.is_worker_dead(job)}
+
+    def follow(self, job_ids: Sequence[int], revive: bool, seconds: float = math.inf) -> Iterator[JobEvent]:
+        """What happens to the jobs until all have ended. ``revive``: start a daemon if it has died.
+
+        Raises TimeLimitError if they have not ended within ``seconds``.
+        """
+        if not job_ids:
+            return iter(())
+        return follow_jobs(self.home, self._state.writable(job_ids[0]), job_ids, revive, seconds)
+
+    # -- act --------------------------------------------------------------------------------------
+
+    def cancel(self, job_id: int) -> Job:
+        """Request that a job be cancelled; a pending one is at once, a running one stops shortly."""
+        return job_actions.cancel(self._state, job_id)
+
+    def discard(self, job_id: int) -> Job:
+        """Give up a job that failed or was interrupted: it counts as cancelled, its checkpoint is forgotten.
+
+        What its phases have done is kept. Raises ConflictError if it runs, waits or has succeeded.
+        """
+        job = self._state.writable(job_id).get(job_id)
+        if self.is_worker_dead(job):
+            return self.cancel(job_id)  # the daemon ends it once it has found that
+        return self._state.opened().discard(job_id)
+
+    def pause(self, source_id: str | None = None, stop_running: bool = False) -> Held:
+        """Hold the jobs of a source, or all: none begins until :meth:`unpause`, whatever daemon runs.
+
+        Running jobs finish; with ``stop_running`` they stop at a checkpoint and go back to the queue. Raises
+        NotFoundError for an unknown source.
+        """
+        if source_id is not None:
+            self.check_filters(source_id=check_source_id(source_id))
+        return job_actions.pause(self._state, source_id, stop_running)
+
+    def unpause(self, source_id: str | None = None) -> Pause | None:
+        """Release the jobs of a source, or all; returns the pause that was, None if there was none.
+
+        Sources that were paused by themselves stay paused.
+        """
+        if source_id is not None:
+            self.check_filters(source_id=check_source_id(source_id))
+        return job_actions.unpause(self._state, source_id)
+
+    def edit(self, job_id: int, changes: Changes) -> Job:
+        """Change the priority, times or retries of a job that waits, and return it.
+
+        Raises NotFoundError; ConflictError if it runs or has ended; UsageError if nothing would change, or the job
+        would have to end before it may begin.
+        """
+        if not changes:
+            raise UsageError("nothing is to be changed", f"For example: kbjobs edit {job_id} --priority 5")
+        job = edit_job(self._state.writable(job_id), job_id, changes)
+        nudge(self.home.wake_pipe)
+        return job
 
     def resume(self, job_id: int, changes: LimitChanges | None = None) -> Job:
         """Put an ended job back in the queue under its id, to go on from what is saved.
 
         What its phases will need is checked first, as by a submit. A job whose worker is dead, because daemon and
-        worker were killed or the machine went down, goes on by itself once a daemon runs: that is waited for.
+        worker were killed or the machine went down, is resumed by the next daemon: that is waited for.
         """
-        return self.resume_each([job_id], _refuse, changes)[0]
+        return self.resume_each([job_id], job_actions.refuse, changes)[0]
 
     def resume_each(
         self,
         job_ids: Iterable[int],
         on_error: OnError,
         changes: LimitChanges | None = None,
-        on_note: OnNote = _ignore,
+        on_note: OnNote = job_actions.ignore,
     ) -> list[Job]:
-        """Resume several jobs; ``on_error`` is told of each that cannot go on, and the others do.
-
-        ``on_note`` is told, before a job goes on, what a person should know of it, as what it will embed again.
-        """
-        return self._again(job_ids, on_error, on_note, changes, from_start=False)
+        """Resume several jobs; as :func:`kbjobs.services.job_actions.run_again`."""
+        return job_actions.run_again(self._state, job_ids, changes, False, on_error, on_note)
 
     def retry(self, job_id: int) -> Job:
         """Put an ended job, or one whose worker is dead, back in the queue under its id, to run from the start."""
-        return self.retry_each([job_id], _refuse)[0]
+        return self.retry_each([job_id], job_actions.refuse)[0]
 
-    def retry_each(self, job_ids: Iterable[int], on_error: OnError, on_note: OnNote = _ignore) -> list[Job]:
-        """Retry several jobs; ``on_error`` and ``on_note`` as of :meth:`resume_each`."""
-        return self._again(job_ids, on_error, on_note, None, from_start=True)
+    def retry_each(self, job_ids: Iterable[int], on_error: OnError, on_note: OnNote = job_actions.ignore) -> list[Job]:
+        """Retry several jobs; as :func:`kbjobs.services.job_actions.run_again`."""
+        return job_actions.run_again(self._state, job_ids, None, True, on_error, on_note)
 
     def prune(self, days: float, dry_run: bool = False) -> list[Job]:
         """Forget jobs that ended more than ``days`` days ago, with their logs; returns them.
 
         At most a few hundred in one call, so that nothing waits long for it; call again while it returns any.
         """
-        queue = self._readable()
-        if queue is None:
-            return []
-        jobs = history.old_jobs(queue, days)
-        if not dry_run and jobs:
-            history.delete_jobs(self._opened(), jobs)
-            for job in jobs:
-                for attempt in range(job.attempt + 1):  # 0: what on_finish said of one that never began
-                    self.home.log_file(job.id, attempt).unlink(missing_ok=True)
-        return jobs
+        return job_actions.prune(self._state, days, dry_run)
 
     def prune_checkpoints(self, days: float, dry_run: bool = False) -> list[Checkpoint]:
         """Forget checkpoints older than ``days`` days, of jobs that have ended; returns them."""
-        queue = self._readable()
+        queue = self._state.readable()
         if queue is None:
             return []
-        return (queue if dry_run else self._opened()).delete_stale_checkpoints(days, dry_run)
-
-    def follow(self, job_ids: Sequence[int], revive: bool, seconds: float = math.inf) -> Iterator[JobEvent]:
-        """What happens to the jobs until all have ended. ``revive``: start a daemon where it has died.
-
-        Raises TimeLimitError where they have not ended within ``seconds``.
-        """
-        if not job_ids:
-            return iter(())
-        return follow_jobs(self.home, self._writable(job_ids[0]), job_ids, revive, seconds)
-
-    # -- inside -----------------------------------------------------------------------------------
-
-    def _again(
-        self,
-        job_ids: Iterable[int],
-        on_error: OnError,
-        on_note: OnNote,
-        changes: LimitChanges | None,
-        from_start: bool,
-    ) -> list[Job]:
-        # Recovery would begin at the checkpoint, with the limits it had: where that is not asked for, a job is to end.
-        ends_first = from_start or changes is not None
-        # All are looked at before the first goes on: the daemon that is woken for it recovers the others too.
-        found: list[tuple[Job, bool]] = []
-        for job_id in dict.fromkeys(job_ids):
-            try:
-                job = self._writable(job_id).get(job_id)
-                notes = self._check_again(job, from_start)
-                (changes or LimitChanges()).applied(job)
-                is_dead = self.is_worker_dead(job)
-                if is_dead and ends_first:
-                    self.cancel(job_id)
-                found.append((job, is_dead))
-                for note in notes:
-                    on_note(note)
-            except KbjobsError as error:
-                on_error(job_id, error)
-        queued = []
-        for job, is_dead in found:
-            try:
-                self.home.prepare()
-                if not job.has_ended:  # it is to go on, also where it need not be resumed
-                    self._wake()
-                now = self._recovered(job) if is_dead else job
-                if not is_dead or ends_first or now.has_ended:
-                    now = self._opened().resume(job.id, changes, from_start)
-                    self._wake()
-                queued.append(now)
-            except KbjobsError as error:
-                on_error(job.id, error)
-        return queued
-
-    def _recovered(self, job: Job) -> Job:
-        """The job once a daemon has found that its worker is dead. Raises UnavailableError where none does."""
-        deadline = time.monotonic() + RECOVERY_SECONDS
-        queue = self._existing(job.id)
-        while (now := queue.get(job.id)).run_id == job.run_id:
-            if time.monotonic() > deadline:
-                raise UnavailableError(
-                    f"job {job.id} was not recovered within {RECOVERY_SECONDS:.0f} s", f"See {self.home.daemon_log}."
-                )
-            time.sleep(POLL_SECONDS)
-        return now
-
-    def _check_again(self, job: Job, from_start: bool) -> tuple[str, ...]:
-        """Check what the phases that are still to run will need; returns the notes. Raises as :meth:`plan` does."""
-        from kbjobs.chains.planning import check_phases
-
-        if job.source_deleted_at is not None and job.source is not None:
-            self._refuse_deleted(job, job.source)
-        phases = job.phases if from_start else [phase for phase in job.phases if not phase.is_completed]
-        return check_phases(self.home, self.settings, phases, job.source, self._require_secrets)
-
-    def _refuse_deleted(self, job: Job, source_id: str) -> None:
-        """Raise ConflictError: a source of that id, where there is one, is another one than that of the job."""
-        is_there_again = SourceFolder(self.home.sources, source_id).manifest.exists()
-        if job.ends_source and not is_there_again:
-            return  # what is left of the source is still to go
-        raise ConflictError(
-            f"job {job.id} was for a source {source_id!r} that was deleted on {job.source_deleted_at}",
-            "The source of that id is a new one: submit a new job for it."
-            if is_there_again
-            else f"Register a new one with kbjobs sources add {source_id} PATH, then submit a new job for it.",
-        )
-
-    def _reach(self, jobs: Sequence[NewJob]) -> None:
-        """Ask once for each kind of phase whether what it needs elsewhere is there. Raises what that raises."""
-        from kbjobs.phases.registry import job_type
-
-        asked = set()
-        for phase in (phase for job in jobs for phase in job.phases):
-            kind = job_type(phase.job)
-            params = kind.params.model_validate(phase.params)
-            if (kind.name, repr(params)) not in asked:
-                asked.add((kind.name, repr(params)))
-                kind.reach(self.home, self.settings, params)
-
-    def _has_ended(self, job_id: int) -> bool:
-        try:
-            return self.get_status(job_id).has_ended
-        except NotFoundError:  # it was forgotten, or none wrote it
-            return True
-
-    def _require_secrets(self, kind: JobType, plan: Plan) -> None:
-        """Refuse a job whose worker would not have a key, even where this process has it."""
-        needed = kind.secrets if plan.secrets is None else plan.secrets
-        if not needed:
-            return
-        daemon = self.get_daemon()
-        visible = set(stored_secrets(self.home))
-        visible.update(daemon.secrets if daemon.running else names_in_environment())
-        for name in needed:
-            if name not in visible:
-                here = " This shell has it, but the daemon was started without it." if os.environ.get(name) else ""
-                raise MissingRequirementError(
-                    f"{kind.command} needs {name}, and its worker would not have it.{here}",
-                    f"Hand it over with kbjobs config set-secret {name}"
-                    + (", or kbjobs daemon restart from this shell." if here else "."),
-                )
-
-
-def _refuse(job_id: int, error: KbjobsError) -> None:
-    raise error
+        return (queue if dry_run else self._state.opened()).delete_stale_checkpoints(days, dry_run)
 
 
 def get_job_manager() -> JobManager:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from kbjobs.embedding.local_models import folder_size, list_present, tell_place
 from kbjobs.embedding.measured import MEASURED_FILE
 from kbjobs.embedding.model_catalogue import KNOWN_MODELS, fetch_command, find_hub_id, find_known, find_model
 from kbjobs.errors import ConflictError, KbjobsError, NotFoundError, UsageError
-from kbjobs.services.job_queries import JobReader
+from kbjobs.services.jobs import JobManager
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder, list_source_ids
 from kbjobs.system.atomic_files import read_json
@@ -169,7 +168,7 @@ def _delete(folder: Path, trash: Path) -> None:
 def _refuse_busy(home: Home, name: str) -> None:
     """Raise ConflictError where a job that runs or waits needs the model."""
     wanted = find_hub_id(name)
-    with closing(JobReader(home)) as reader:
+    with JobManager(home) as reader:
         for job in reader.get_active_jobs():
             for phase in job.phases:
                 model = phase.params.get("model")
@@ -191,7 +190,7 @@ def _read_uses(home: Home, on_damaged: OnDamaged) -> Iterator[tuple[str, str, st
         if not file.exists():
             continue
         try:
-            with closing(Ledger(file)) as ledger:
+            with Ledger(file) as ledger:
                 rows = [row for row in ledger.models() if not row.is_cleared]
         except KbjobsError as error:
             on_damaged(source_id, error)

@@ -200,7 +200,7 @@ def list_indexes(home: Home, source_id: str) -> list[IndexState]:
     if not folder.ledger.exists():
         return []
     found = []
-    with closing(open_ledger(folder.ledger)) as ledger:
+    with open_ledger(folder.ledger) as ledger:
         for row in ledger.models():
             passages = ledger.count_texts(row.profile)
             missing = len(ledger.missing_texts(row.id, row.profile))
@@ -256,10 +256,10 @@ def list_left_out(home: Home, source_id: str) -> list[LeftOut]:
     folder.read()
     found: list[tuple[str, str, str]] = []
     if folder.frontier.exists():
-        with closing(Frontier(folder.frontier)) as frontier:
+        with Frontier(folder.frontier) as frontier:
             found += frontier.left_out(MOST_LEFT_OUT)
     if folder.ledger.exists():
-        with closing(Ledger(folder.ledger)) as ledger:
+        with Ledger(folder.ledger) as ledger:
             found += read_left_out(ledger)
     return [LeftOut(state == "failed", place, reason) for state, place, reason in found]
 
@@ -317,7 +317,7 @@ def verify(home: Home, source_id: str) -> Verification:
     with (
         lock_registered(folder, LOCK_SECONDS),
         closing(Collections(home, Settings(home), folder)) as collections,
-        closing(Ledger(folder.ledger)) as ledger,
+        Ledger(folder.ledger) as ledger,
     ):
         checked = 0
         for row in ledger.models():
@@ -345,7 +345,7 @@ def rebuild(home: Home, source_id: str) -> list[Rebuilt]:
     with (
         lock_registered(folder, LOCK_SECONDS),
         closing(Collections(home, Settings(home), folder)) as collections,
-        closing(Ledger(folder.ledger)) as ledger,
+        Ledger(folder.ledger) as ledger,
     ):
         for row in ledger.models():
             records = settle_and_publish(collections.of(ledger, row.id, row.profile, row.key), needs_fresh=True)

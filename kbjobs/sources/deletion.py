@@ -98,7 +98,7 @@ def list_cloud(there: SourceFolder) -> list[str]:
     if not there.ledger.is_file():
         return []
     try:
-        with closing(Ledger(there.ledger)) as ledger:
+        with Ledger(there.ledger) as ledger:
             target = noted_target(ledger)
             records = [f"records in Pinecone's {target[0]}/{target[1]}"] if target is not None else []
             return [*records, *(f"packs in {address}" for address in noted_stores(ledger, there.path.parent.parent))]
@@ -149,7 +149,7 @@ def _places(there: SourceFolder) -> list[tuple[str, str, str]]:
     if not there.ledger.is_file():
         return []
     try:
-        with closing(Ledger(there.ledger)) as ledger:
+        with Ledger(there.ledger) as ledger:
             return list_places(ledger)
     except (KbjobsError, sqlite3.Error):
         return []
@@ -174,7 +174,7 @@ def _remove_from_servers(context: Context, removal: Removal) -> list[str]:
     for place in _places(there):
         key, url, _ = place
         is_configured = url == context.settings.text("vectors.chroma").rstrip("/")
-        with closing(Ledger(there.ledger)) as ledger:
+        with Ledger(there.ledger) as ledger:
             patience = waiting if is_configured else Waiting()
             copies = copies_where_published(context.home, context.settings, there, ledger, key, patience)
             try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -77,7 +76,7 @@ def _count(folder: SourceFolder, source: Source) -> tuple[int, int]:
     from kbjobs.content.source_files import FoundFile, find_files
 
     keys = {entry.key for entry in find_files([Path(path) for path in source.paths]) if isinstance(entry, FoundFile)}
-    with closing(Ledger(folder.ledger)) as ledger:
+    with Ledger(folder.ledger) as ledger:
         known = [key for _, key in ledger.document_paths()]
     # Of an archive the documents' keys begin with that of the file.
     return len(known), sum(key in keys or _in_archive(key, keys) for key in known)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 from typing import Any
 
 from kbjobs.errors import ExitCode
 from kbjobs.store import clocks
 from kbjobs.store.connection import transaction
+from kbjobs.store.database import Database
 from kbjobs.store.jobs import JOB_COLUMNS, Job, job_from_row
 from kbjobs.store.pauses import NOT_HELD
 from kbjobs.store.state import set_durability
@@ -43,10 +43,9 @@ def _clocks() -> dict[str, Any]:
     return {"wall": time.time(), "boot": clocks.boot_id(), "boottime": clocks.since_boot()}
 
 
-class Claims:
+class Claims(Database):
     """The next job for a daemon, and what it needs to know of those that run and wait."""
 
-    connection: sqlite3.Connection
     durability: str
 
     def claim(self, run_id: str) -> Job | None:

@@ -210,6 +210,15 @@ def _code(error: BaseException | None) -> int:
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Raise what SQLite says of a file as the error that tells a person what it means."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise explain(error, path) from error
+
+
 def explain(error: Exception, path: Path) -> KbjobsError:
     """The UnavailableError that tells a person what an SQLite or OS error on ``path`` means."""
     text = str(error)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kbjobs.store.connection import connect, transaction
+from kbjobs.store.database import Database
 from kbjobs.store.vacuum import vacuum
 
 FRONTIER_VERSION = 1
@@ -127,33 +128,28 @@ def _migrate(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA user_version = {FRONTIER_VERSION}")
 
 
-class Frontier:
+class Frontier(Database):
     """One ``scrape.db``. Its writer holds the source's lock."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._connection = connect(path, FRONTIER_VERSION, _migrate)
+        super().__init__(path, connect(path, FRONTIER_VERSION, _migrate))
         # A fetch that is lost with the power is fetched again; a page a second need not wait for the disk.
-        self._connection.execute("PRAGMA synchronous = NORMAL")
-
-    def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
+        self.connection.execute("PRAGMA synchronous = NORMAL")
 
     def vacuum(self) -> None:
         """As :func:`kbjobs.store.vacuum.vacuum`."""
-        vacuum(self._connection, self._path)
+        vacuum(self)
 
     # -- a run ------------------------------------------------------------------------------------
 
     def fact(self, name: str) -> Any:
         """A remembered JSON value; None where there is none."""
-        row = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        row = self.connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return None if row is None else json.loads(row[0])
 
     def set_fact(self, name: str, value: Any) -> None:
         """Remember a JSON value."""
-        self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value)))
+        self.connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value)))
 
     @property
     def is_open(self) -> bool:
@@ -162,35 +158,35 @@ class Frontier:
 
     def begin(self, whole: bool = False) -> None:
         """Begin a run: all addresses are to be fetched once more; ``whole``: also those that have not changed."""
-        with transaction(self._connection):
+        with transaction(self.connection):
             if whole:
-                self._connection.execute("UPDATE urls SET etag = '', last_modified = ''")
-            self._connection.execute(
+                self.connection.execute("UPDATE urls SET etag = '', last_modified = ''")
+            self.connection.execute(
                 "UPDATE urls SET state = 'queued', cause = '', tries = 0, retry_at = 0"
                 " WHERE page = 0 OR state <> 'gone'"
             )
-            self._connection.execute("DELETE FROM facts WHERE name LIKE ?", (f"{_CANONICAL}%",))
+            self.connection.execute("DELETE FROM facts WHERE name LIKE ?", (f"{_CANONICAL}%",))
             self.set_fact("open", True)
 
     def go_on(self) -> None:
         """Go on with a run: what was waiting for another try is tried at once."""
-        self._connection.execute("UPDATE urls SET retry_at = 0, tries = 0 WHERE state = 'queued' AND tries > 0")
+        self.connection.execute("UPDATE urls SET retry_at = 0, tries = 0 WHERE state = 'queued' AND tries > 0")
 
     def end(self) -> None:
         """End the run. What is still queued waits for the next one."""
-        with transaction(self._connection):
+        with transaction(self.connection):
             # A wiki names its pages: one that is gone is not asked for again.
-            self._connection.execute("DELETE FROM urls WHERE page <> 0 AND state = 'gone' AND file = ''")
+            self.connection.execute("DELETE FROM urls WHERE page <> 0 AND state = 'gone' AND file = ''")
             self.set_fact("open", False)
 
     # -- addresses --------------------------------------------------------------------------------
 
     def add(self, urls: Iterable[str], depth: int, is_asset: bool = False) -> int:
         """Queue addresses that are not known yet; returns how many those were."""
-        before = self._connection.total_changes
-        with transaction(self._connection):
+        before = self.connection.total_changes
+        with transaction(self.connection):
             self._add(urls, depth, is_asset)
-        return self._connection.total_changes - before
+        return self.connection.total_changes - before
 
     def next(self, count: int, now: float, wants_assets: bool, but: Sequence[int] = ()) -> list[Address]:
         """The next addresses to fetch, pages first.
@@ -202,7 +198,7 @@ class Frontier:
             but: ids of those that are being fetched.
         """
         marks = ",".join("?" * len(but))
-        rows = self._connection.execute(
+        rows = self.connection.execute(
             "SELECT id, url, depth, asset, tries, etag, last_modified, body_hash, file, page FROM urls"
             " INDEXED BY queued_urls"
             f" WHERE state = 'queued' AND retry_at <= ? AND asset <= ? AND id NOT IN ({marks})"
@@ -213,13 +209,13 @@ class Frontier:
 
     def next_moment(self) -> float | None:
         """When the first of the queued may be fetched, in seconds since 1970; None where nothing is queued."""
-        row = self._connection.execute("SELECT min(retry_at) FROM urls WHERE state = 'queued'").fetchone()
+        row = self.connection.execute("SELECT min(retry_at) FROM urls WHERE state = 'queued'").fetchone()
         return None if row[0] is None else float(row[0])
 
     def put(self, fetched: Fetched, links: Iterable[str] = (), assets: Iterable[str] = (), depth: int = 0) -> None:
         """Note what came of an address, and queue what it leads to, ``depth`` being that of its links."""
-        with transaction(self._connection):
-            self._connection.execute(
+        with transaction(self.connection):
+            self.connection.execute(
                 "UPDATE urls SET state = ?, cause = ?, file = ?, etag = ?, last_modified = ?, body_hash = ?"
                 " WHERE id = ?",
                 (fetched.state, fetched.cause, fetched.file, fetched.etag, fetched.last_modified, fetched.body_hash,
@@ -232,12 +228,12 @@ class Frontier:
 
     def put_off(self, address: int, cause: str, until: float) -> None:
         """Leave an address queued, for another try at a moment (seconds since 1970)."""
-        self._connection.execute(
+        self.connection.execute(
             "UPDATE urls SET tries = tries + 1, cause = ?, retry_at = ? WHERE id = ?", (cause, until, address)
         )
 
     def _add(self, urls: Iterable[str], depth: int, is_asset: bool) -> None:
-        self._connection.executemany(
+        self.connection.executemany(
             "INSERT OR IGNORE INTO urls (url, depth, asset, state) VALUES (?, ?, ?, 'queued')",
             [(url, depth, int(is_asset)) for url in urls],
         )
@@ -254,38 +250,38 @@ class Frontier:
             How many of the queued turned out to be as they were.
         """
         unchanged = 0
-        with transaction(self._connection):
+        with transaction(self.connection):
             for one in there:
-                row = self._connection.execute(
+                row = self.connection.execute(
                     "SELECT id, state, etag, file FROM urls WHERE url = ?", (one.url,)
                 ).fetchone()
                 if row is None:
-                    self._connection.execute(
+                    self.connection.execute(
                         "INSERT INTO urls (url, depth, state, cause, page, last_modified)"
                         " VALUES (?, 0, 'queued', ?, ?, ?)",
                         (one.url, LISTED, one.page, one.modified),
                     )
                 elif row[2] == one.revision and row[3]:
                     unchanged += row[1] == QUEUED
-                    self._connection.execute(
+                    self.connection.execute(
                         "UPDATE urls SET state = 'saved', cause = '', page = ? WHERE id = ?", (one.page, row[0])
                     )
                 else:
-                    self._connection.execute(
+                    self.connection.execute(
                         "UPDATE urls SET state = 'queued', cause = ?, etag = '', last_modified = ?, page = ?,"
                         " tries = 0, retry_at = 0 WHERE id = ?",
                         (LISTED, one.modified, one.page, row[0]),
                     )
             for url in gone:
-                self._connection.execute("DELETE FROM urls WHERE url = ? AND page <> 0 AND file = ''", (url,))
-                self._connection.execute(
+                self.connection.execute("DELETE FROM urls WHERE url = ? AND page <> 0 AND file = ''", (url,))
+                self.connection.execute(
                     "UPDATE urls SET state = 'gone', cause = 'deleted or moved' WHERE url = ? AND page <> 0", (url,)
                 )
         return unchanged
 
     def listed(self) -> int:
         """How many pages of a wiki were listed in this run and are to be had, or are as they were."""
-        row = self._connection.execute(
+        row = self.connection.execute(
             "SELECT count(*) FROM urls"
             " WHERE page <> 0 AND (state IN ('saved', 'same') OR state = 'queued' AND cause = ?)",
             (LISTED,),
@@ -294,35 +290,35 @@ class Frontier:
 
     def keep_unchanged(self) -> int:
         """Take pages of a wiki that nothing was said of for what they were; returns how many those are."""
-        return self._connection.execute(
+        return self.connection.execute(
             "UPDATE urls SET state = 'saved'"
             " WHERE page <> 0 AND state = 'queued' AND cause = '' AND file <> '' AND etag <> ''"
         ).rowcount
 
     def drop_unlisted(self) -> None:
         """Take pages of a wiki that its whole list does not name for gone."""
-        self._connection.execute(
+        self.connection.execute(
             "UPDATE urls SET state = 'gone', cause = 'not listed' WHERE page <> 0 AND state = 'queued' AND cause = ''"
         )
 
     def forget_missing(self, is_there: Callable[[str], bool]) -> int:
         """Forget the revision of a wiki's pages whose file was taken away; returns how many are left that are known."""
-        rows = self._connection.execute("SELECT id, file FROM urls WHERE page <> 0 AND file <> ''").fetchall()
+        rows = self.connection.execute("SELECT id, file FROM urls WHERE page <> 0 AND file <> ''").fetchall()
         missing = [(row[0],) for row in rows if not is_there(row[1])]
-        with transaction(self._connection):
-            self._connection.executemany("UPDATE urls SET etag = '' WHERE id = ?", missing)
+        with transaction(self.connection):
+            self.connection.executemany("UPDATE urls SET etag = '' WHERE id = ?", missing)
         return len(rows) - len(missing)
 
     # -- what is known ----------------------------------------------------------------------------
 
     def find(self, url: str) -> tuple[int, str, str] | None:
         """Id, state and body hash of an address; None for one that was never seen."""
-        row = self._connection.execute("SELECT id, state, body_hash FROM urls WHERE url = ?", (url,)).fetchone()
+        row = self.connection.execute("SELECT id, state, body_hash FROM urls WHERE url = ?", (url,)).fetchone()
         return None if row is None else (row[0], row[1], row[2])
 
     def find_body(self, body_hash: str, but: int) -> str | None:
         """The address of another page that was saved with the same body in this run."""
-        row = self._connection.execute(
+        row = self.connection.execute(
             "SELECT url FROM urls WHERE body_hash = ? AND state = 'saved' AND id <> ? AND asset = 0"
             " ORDER BY id LIMIT 1",
             (body_hash, but),
@@ -331,10 +327,10 @@ class Frontier:
 
     def doubles(self) -> list[Double]:
         """Pages that were saved in this run and say that they are another page that was."""
-        claims = self._connection.execute("SELECT name, value FROM facts WHERE name LIKE ?", (f"{_CANONICAL}%",))
+        claims = self.connection.execute("SELECT name, value FROM facts WHERE name LIKE ?", (f"{_CANONICAL}%",))
         found = []
         for name, value in claims.fetchall():
-            row = self._connection.execute(
+            row = self.connection.execute(
                 "SELECT page.id, page.file, other.url, other.file FROM urls page, urls other WHERE page.id = ?"
                 " AND other.url = ? AND page.id <> other.id AND page.state = 'saved' AND other.state = 'saved'",
                 (int(name.removeprefix(_CANONICAL)), json.loads(value)),
@@ -345,55 +341,55 @@ class Frontier:
 
     def drop_double(self, double: Double) -> None:
         """Take a page, whose file is removed, for the other that it says it is."""
-        self._connection.execute(
+        self.connection.execute(
             "UPDATE urls SET state = 'same', cause = ?, file = '' WHERE id = ?",
             (f"the same as {double.canonical}", double.id),
         )
 
     def has_file(self, file: str, but: int) -> bool:
         """Whether another address has a file of that name, in capitals or not."""
-        row = self._connection.execute(
+        row = self.connection.execute(
             "SELECT 1 FROM urls WHERE lower(file) = lower(?) AND file <> '' AND id <> ?", (file, but)
         ).fetchone()
         return row is not None
 
     def files(self) -> Iterator[tuple[str, str]]:
         """Pairs of address and file of all that have one."""
-        for row in self._connection.execute("SELECT url, file FROM urls WHERE file <> '' ORDER BY id"):
+        for row in self.connection.execute("SELECT url, file FROM urls WHERE file <> '' ORDER BY id"):
             yield row[0], row[1]
 
     def gone(self) -> list[tuple[int, str]]:
         """Ids and files of those that are no longer there, or are another's page now."""
-        rows = self._connection.execute(
+        rows = self.connection.execute(
             "SELECT id, file FROM urls WHERE file <> '' AND state IN ('gone', 'same', 'skipped') ORDER BY id"
         )
         return [(row[0], row[1]) for row in rows]
 
     def forget_files(self, ids: Sequence[int]) -> None:
         """Note that addresses have no file any more."""
-        with transaction(self._connection):
-            self._connection.executemany("UPDATE urls SET file = '' WHERE id = ?", [(one,) for one in ids])
+        with transaction(self.connection):
+            self.connection.executemany("UPDATE urls SET file = '' WHERE id = ?", [(one,) for one in ids])
 
     def count(self, assets: bool = False) -> Counts:
         """How many pages, or assets, are in which state."""
-        rows = self._connection.execute(
+        rows = self.connection.execute(
             "SELECT state, count(*) FROM urls WHERE asset = ? GROUP BY state", (int(assets),)
         ).fetchall()
-        waiting = self._connection.execute(
+        waiting = self.connection.execute(
             "SELECT count(*) FROM urls WHERE asset = ? AND state = 'queued' AND tries > 0", (int(assets),)
         ).fetchone()[0]
         return Counts(dict(map(tuple, rows)), int(waiting))
 
     def count_moved(self) -> int:
         """How many pages are another's because they lead there, and were no page of their own."""
-        row = self._connection.execute(
+        row = self.connection.execute(
             "SELECT count(*) FROM urls WHERE state = 'same' AND asset = 0 AND cause <> ''"
         ).fetchone()
         return int(row[0])
 
     def causes(self, state: str) -> dict[str, int]:
         """How many addresses are in a state for which cause, the most frequent first."""
-        rows = self._connection.execute(
+        rows = self.connection.execute(
             "SELECT cause, count(*) FROM urls WHERE state = ? AND cause <> '' GROUP BY cause ORDER BY 2 DESC, 1",
             (state,),
         )
@@ -401,7 +397,7 @@ class Frontier:
 
     def left_out(self, most: int) -> list[tuple[str, str, str]]:
         """Addresses that became no page: "failed" or "skipped", each with the address and the cause."""
-        rows = self._connection.execute(
+        rows = self.connection.execute(
             "SELECT state, url, cause FROM urls WHERE state IN ('failed', 'skipped') ORDER BY state, cause, id LIMIT ?",
             (most,),
         )

@@ -28,32 +28,40 @@ def active_jobs(queue: Queue, source: str | None = None) -> list[Job]:
     return running + [job_from_row(row) for row in queue.connection.execute(pending, values)]
 
 
-def list_jobs(
-    queue: Queue,
-    limit: int = 50,
-    days: float | None = None,
-    types: Sequence[str] | None = None,
-    source: str | None = None,
-    status: Status | None = None,
-    text: str | None = None,
-) -> list[Job]:
-    """Jobs, the newest first; ``text`` is part of their error or message, in any case of ASCII letters."""
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs are listed: the newest ``limit`` that match all that is not None.
+
+    ``days``: submitted within the last days; ``text``: part of the error or message, in any case of ASCII letters.
+    """
+
+    limit: int = 50
+    days: float | None = None
+    types: Sequence[str] | None = None
+    source: str | None = None
+    status: Status | None = None
+    text: str | None = None
+
+
+def list_jobs(queue: Queue, wanted: JobFilter = JobFilter()) -> list[Job]:
+    """The jobs that match, the newest first."""
     conditions, values = ["1"], list[Any]()
-    if days is not None:
+    if wanted.days is not None:
         conditions.append("created_at >= ?")
-        values.append(_days_ago(days))
-    if types is not None:
-        conditions.append(f"type IN ({','.join('?' * len(types))})")
-        values.extend(types)
-    for column, value in (("source", source), ("status", status)):
+        values.append(_days_ago(wanted.days))
+    if wanted.types is not None:
+        conditions.append(f"type IN ({','.join('?' * len(wanted.types))})")
+        values.extend(wanted.types)
+    for column, value in (("source", wanted.source), ("status", wanted.status)):
         if value is not None:
             conditions.append(f"{column} = ?")
             values.append(value)
-    if text:
+    if wanted.text:
         conditions.append("instr(lower(coalesce(error, '') || char(10) || coalesce(message, '')), lower(?))")
-        values.append(text)
+        values.append(wanted.text)
     rows = queue.connection.execute(
-        f"SELECT {JOB_COLUMNS} FROM jobs WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?", (*values, limit)
+        f"SELECT {JOB_COLUMNS} FROM jobs WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?",
+        (*values, wanted.limit),
     )
     return [job_from_row(row) for row in rows]
 

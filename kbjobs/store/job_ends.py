@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from kbjobs.store import clocks
 from kbjobs.store.connection import transaction
+from kbjobs.store.database import Database
 from kbjobs.store.transitions import Status
 
 
@@ -38,41 +39,41 @@ class End:
 _COLUMNS = "e.id, job_id, e.attempt, type, source, e.status, e.exit_code, summary, token"
 
 
-def take_end(connection: sqlite3.Connection) -> End | None:
+def take_end(state: Database) -> End | None:
     """The next end that nobody has taken, which is taken by this; None where there is none."""
-    if connection.execute("SELECT 1 FROM ends WHERE token IS NULL LIMIT 1").fetchone() is None:
+    if state.connection.execute("SELECT 1 FROM ends WHERE token IS NULL LIMIT 1").fetchone() is None:
         return None  # asked often: without the write lock
-    with transaction(connection):
+    with transaction(state.connection):
         token = uuid.uuid4().hex
-        connection.execute(
+        state.connection.execute(
             "UPDATE ends SET token = ?, taken_at = ?, taken_boot = ?"
             " WHERE id = (SELECT min(id) FROM ends WHERE token IS NULL)",
             (token, clocks.since_boot(), clocks.boot_id()),
         )
-        row = connection.execute(
+        row = state.connection.execute(
             f"SELECT {_COLUMNS} FROM ends AS e JOIN jobs AS j ON j.id = job_id WHERE token = ?", (token,)
         ).fetchone()
     return None if row is None else _end(row, 0.0)
 
 
-def list_taken(connection: sqlite3.Connection) -> list[End]:
+def list_taken(state: Database) -> list[End]:
     """The ends whose commands have not ended, as far as is known. After a reboot they are as old as can be."""
     now, boot = clocks.since_boot(), clocks.boot_id()
-    rows = connection.execute(
+    rows = state.connection.execute(
         f"SELECT {_COLUMNS}, taken_at, taken_boot FROM ends AS e JOIN jobs AS j ON j.id = job_id"
         " WHERE token IS NOT NULL ORDER BY e.id"
     )
     return [_end(row, now - row["taken_at"] if row["taken_boot"] == boot else math.inf) for row in rows]
 
 
-def close_end(connection: sqlite3.Connection, end: End) -> None:
+def close_end(state: Database, end: End) -> None:
     """Forget an end: its command has ended, or cannot run."""
-    connection.execute("DELETE FROM ends WHERE id = ?", (end.id,))
+    state.connection.execute("DELETE FROM ends WHERE id = ?", (end.id,))
 
 
-def forget_ends(connection: sqlite3.Connection, also_taken: bool = False) -> None:
+def forget_ends(state: Database, also_taken: bool = False) -> None:
     """Forget the ends for which no command is to run any more."""
-    connection.execute("DELETE FROM ends" + ("" if also_taken else " WHERE token IS NULL"))
+    state.connection.execute("DELETE FROM ends" + ("" if also_taken else " WHERE token IS NULL"))
 
 
 def _end(row: sqlite3.Row, age: float) -> End:

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from kbjobs.store.connection import connect, transaction
+from kbjobs.store.database import Database
 from kbjobs.store.ledger_rows import (
     ChunkLike,
     DocumentLike,
@@ -48,17 +49,12 @@ def _migrate(connection: sqlite3.Connection) -> None:
     migrations.apply_migrations(connection, path, migrations.LEDGER)
 
 
-class Ledger:
+class Ledger(Database):
     """One ``source.db``. Writers hold the source's lock."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection | None = None) -> None:
         """``connection``: one that is open already, to a file of this format."""
-        self.path = path
-        self.connection = connection or connect(path, LEDGER_VERSION, _migrate)
-
-    def close(self) -> None:
-        """Close the file."""
-        self.connection.close()
+        super().__init__(path, connection or connect(path, LEDGER_VERSION, _migrate))
 
     # -- documents and chunks ---------------------------------------------------------------------
 

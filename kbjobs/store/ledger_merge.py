@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +71,7 @@ def merge_ledger(ledger: Ledger, old: Path, facts: Sequence[str]) -> Merged:
 
 def carry_facts(ledger: Ledger, old: Path, facts: Sequence[str]) -> None:
     """Take over facts of an older ledger whose names begin so, and nothing else."""
-    with closing(Ledger(old)) as there:
+    with Ledger(old) as there:
         found = there.connection.execute("SELECT name, value FROM facts").fetchall()
     for name, value in found:
         if name.startswith(tuple(facts)):

@@ -8,7 +8,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from kbjobs.store import clocks
-from kbjobs.store.connection import transaction
+from kbjobs.store.connection import explained, transaction
+from kbjobs.store.database import Database
 
 # Of the job in row j and the pause in row p. A job over several sources is one of each of them.
 _IS_OF_SOURCE = "EXISTS (SELECT 1 FROM json_each(j.resources) WHERE value = 'source:' || p.source)"
@@ -55,24 +56,24 @@ class Held:
     stopping: tuple[int, ...]
 
 
-def put_pause(connection: sqlite3.Connection, source: str | None, stop_running: bool) -> Held:
+def put_pause(state: Database, source: str | None, stop_running: bool) -> Held:
     """Hold the jobs of a source, or all: no daemon claims one from now on. A pause that is there stays as it was.
 
     ``stop_running``: those that run are to stop at a checkpoint, and go back to the queue.
     """
-    with transaction(connection):
-        is_new = connection.execute(
+    with explained(state.path), transaction(state.connection):
+        is_new = state.connection.execute(
             "INSERT INTO pauses (source, since) VALUES (?, ?) ON CONFLICT DO NOTHING", (source or "", clocks.now_text())
         ).rowcount
         if stop_running:
-            connection.execute(
+            state.connection.execute(
                 f"UPDATE jobs SET pause_requested = 1 WHERE id IN ({_OF_PAUSE}) AND status = 'running'",
                 (source or "",),
             )
-        rows = connection.execute(
+        rows = state.connection.execute(
             f"SELECT id, status, pause_requested FROM jobs WHERE id IN ({_OF_PAUSE}) ORDER BY id", (source or "",)
         ).fetchall()
-        [pause] = [one for one in list_pauses(connection) if one.source == source]
+        [pause] = [one for one in list_pauses(state) if one.source == source]
     return Held(
         pause,
         bool(is_new),
@@ -82,36 +83,36 @@ def put_pause(connection: sqlite3.Connection, source: str | None, stop_running: 
     )
 
 
-def end_pause(connection: sqlite3.Connection, source: str | None) -> Pause | None:
+def end_pause(state: Database, source: str | None) -> Pause | None:
     """Let the jobs of a source, or all, go on; returns the pause that was, None where there was none.
 
     A job that has not stopped yet need not, unless another pause is there.
     """
-    with transaction(connection):
-        row = connection.execute(
+    with explained(state.path), transaction(state.connection):
+        row = state.connection.execute(
             "DELETE FROM pauses WHERE source = ? RETURNING source, since", (source or "",)
         ).fetchone()
-        connection.execute(
+        state.connection.execute(
             f"UPDATE jobs AS j SET pause_requested = 0 WHERE pause_requested = 1 AND {NOT_HELD}"
             " AND id IN (SELECT job_id FROM locks)"
         )
     return None if row is None else _pause(row)
 
 
-def list_pauses(connection: sqlite3.Connection) -> list[Pause]:
+def list_pauses(state: Database) -> list[Pause]:
     """All pauses, that of the whole queue first."""
-    return [_pause(row) for row in connection.execute("SELECT source, since FROM pauses ORDER BY source")]
+    return [_pause(row) for row in state.connection.execute("SELECT source, since FROM pauses ORDER BY source")]
 
 
-def held_jobs(connection: sqlite3.Connection, ids: Collection[int] | None = None) -> dict[int, Pause]:
+def held_jobs(state: Database, ids: Collection[int] | None = None) -> dict[int, Pause]:
     """The waiting jobs, of those with the ids or of all, that a pause holds, each with it.
 
     Where that of the whole queue and that of a source do, it is the first.
     """
-    pauses = list_pauses(connection)
+    pauses = list_pauses(state)
     if not pauses:
         return {}
-    rows = connection.execute(
+    rows = state.connection.execute(
         # With min(), the other columns are of the row that has it (sqlite.org/lang_select.html, 2.5).
         "SELECT j.id, min(p.source) AS source, p.since FROM jobs AS j JOIN pauses AS p"
         f" ON p.source = '' OR {_IS_OF_SOURCE} WHERE j.status = 'pending'"

@@ -83,13 +83,8 @@ class Queue(Claims, Runs):
     """The queue and history in ``state.db``. One object per process and thread of control."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.connection = open_state(path)
+        super().__init__(path, open_state(path))
         self.durability = "FULL"
-
-    def close(self) -> None:
-        """Close the file."""
-        self.connection.close()
 
     def relax_durability(self) -> None:
         """Let writes be lost with the power, though not with the process: for progress, which is soon written again."""

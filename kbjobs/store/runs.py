@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from kbjobs.errors import ExitCode, NotFoundError
 from kbjobs.store import checkpoints, clocks
 from kbjobs.store.connection import transaction
+from kbjobs.store.database import Database
 from kbjobs.store.jobs import JOB_COLUMNS, Job, Report, job_from_row, plain
 from kbjobs.store.phase_state import PhaseState, dump_phases, fingerprint, open_phases, reopened
 from kbjobs.store.source_history import end_source_in_run
@@ -45,10 +45,8 @@ class RunEnd:
 _CANCELLED = RunEnd(Event.CANCEL, ExitCode.CANCELLED, "cancelled")
 
 
-class Runs:
+class Runs(Database):
     """The writes of running jobs. Each names its run, and changes nothing where that run has ended."""
-
-    connection: sqlite3.Connection
 
     def get(self, job_id: int) -> Job:
         """The job; raises NotFoundError."""

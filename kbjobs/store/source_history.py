@@ -11,6 +11,7 @@ from urllib.parse import quote
 from kbjobs.errors import ConflictError
 from kbjobs.store import checkpoints, clocks
 from kbjobs.store.connection import transaction
+from kbjobs.store.database import Database
 from kbjobs.store.jobs import JOB_COLUMNS, job_from_row
 
 
@@ -64,12 +65,14 @@ def end_source(connection: sqlite3.Connection, source: str) -> None:
     )
 
 
-def end_idle_source(connection: sqlite3.Connection, source: str) -> bool:
+def end_idle_source(state: Database, source: str) -> bool:
     """The same for a source whose deletion no job goes on with; returns False where one does, or any job is live."""
-    with transaction(connection):
-        live = connection.execute("SELECT 1 FROM jobs WHERE source = ? AND finished_at IS NULL", (source,)).fetchone()
+    with transaction(state.connection):
+        live = state.connection.execute(
+            "SELECT 1 FROM jobs WHERE source = ? AND finished_at IS NULL", (source,)
+        ).fetchone()
         if live is None:
-            end_source(connection, source)
+            end_source(state.connection, source)
     return live is None
 
 

@@ -9,20 +9,21 @@ from pathlib import Path
 
 from kbjobs.errors import UnavailableError
 from kbjobs.store.connection import explain
+from kbjobs.store.database import Database
 
 WORTH_FREEING = 0.1  # share of a file that must be unused before a job writes it anew, unasked
 MARGIN_BYTES = 16 * 1024 * 1024
 
 
-def free_space(connection: sqlite3.Connection, path: Path) -> int:
+def free_space(file: Database) -> int:
     """As :func:`vacuum`, where it is worth the time; 0 where too little is unused, or free on the disk."""
     try:
-        return vacuum(connection, path, WORTH_FREEING)
+        return vacuum(file, WORTH_FREEING)
     except UnavailableError:
         return 0
 
 
-def vacuum(connection: sqlite3.Connection, path: Path, least: float = 0.0) -> int:
+def vacuum(file: Database, least: float = 0.0) -> int:
     """Give a file's unused space back to the disk; returns how many bytes.
 
     SQLite can only write the file anew: what is left is copied once into a temporary file and once into the log, so
@@ -31,6 +32,7 @@ def vacuum(connection: sqlite3.Connection, path: Path, least: float = 0.0) -> in
 
     Raises UnavailableError where the disk has no room for it, or fills up: the file is then as it was.
     """
+    connection, path = file.connection, file.path
     try:
         # So that the file is as large as its content says.
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

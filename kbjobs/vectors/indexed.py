@@ -129,7 +129,7 @@ def open_published(home: Home, settings: Settings, source: SourceFolder, key: st
             yield collection
         return
     try:
-        with closing(open_ledger(source.ledger)) as ledger:
+        with open_ledger(source.ledger) as ledger:
             copies = copies_where_published(home, settings, source, ledger, key, Waiting())
             with closing(copies), copies.open_live() as collection:
                 yield collection

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,7 +83,7 @@ class Endpoint:
 
     def _do(self, home: Home, path: dict[str, Any], query: Query, body: Body | None) -> Response:
         try:
-            with closing(JobManager(home)) as manager:
+            with JobManager(home) as manager:
                 found = self.answer(Asked(home, manager, path, query, body))
         except KbjobsError as error:
             return problem_of(error)

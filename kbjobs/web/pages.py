@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -192,7 +191,7 @@ def _page(path: str, name: str, view: View) -> Route:
 
 def _render(request: Request, name: str, view: View) -> Response:
     home: Home = request.app.state.home
-    with closing(JobManager(home)) as manager:
+    with JobManager(home) as manager:
         about = {
             "page": name,
             "home": str(home.path),

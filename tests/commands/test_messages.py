@@ -76,7 +76,7 @@ def test_a_job_without_a_source_has_no_gap_in_its_title(manager: JobManager) -> 
 
 def test_nothing_is_at_100_percent_before_its_end(manager: JobManager, kbjobs: Kbjobs) -> None:
     job = wait_ended(manager, manager.submit("steps", "a", count=1, fail=True))
-    manager._opened().connection.execute("UPDATE jobs SET progress = 99.96 WHERE id = ?", (job.id,))
+    manager._state.opened().connection.execute("UPDATE jobs SET progress = 99.96 WHERE id = ?", (job.id,))
     assert "\t99%\t" in kbjobs("interrupted").stdout
     assert "99.9%" in kbjobs("status", job.id).stdout
     assert read_json(kbjobs("status", job.id, "--json"))["progress"] < 100

@@ -247,7 +247,7 @@ def test_a_killed_daemon_leaves_its_command_to_the_next(
     configure('echo $$ >>"$TOLD"; exec sleep 600', seconds=3)
     job = manager.submit("steps", "a", count=0)
     pid = int(lines(told, 1)[0])
-    [end] = list_taken((queue := Queue(home.state_file)).connection)
+    [end] = list_taken(queue := Queue(home.state_file))
     queue.close()
     assert processes_of_run(end.token, variable=FINISH_VARIABLE) == [pid]
     os.kill(manager.get_daemon().pid or 0, signal.SIGKILL)

@@ -133,8 +133,8 @@ def test_a_worker_that_comes_back_changes_nothing(manager: JobManager) -> None:
     assert job.pid is not None
     assert job.run_id is not None
     os.kill(job.pid, signal.SIGSTOP)
-    assert manager._queue is not None
-    manager._queue.record_death(job_id, job.run_id, "said to be dead", 99)
+    assert manager._state._queue is not None
+    manager._state._queue.record_death(job_id, job.run_id, "said to be dead", 99)
     os.kill(job.pid, signal.SIGCONT)
     wait_until(lambda: not is_alive(job.pid or 0))
     done = wait_ended(manager, job_id)

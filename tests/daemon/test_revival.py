@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -152,7 +151,7 @@ def test_no_daemon_is_started_under_another_state(home: Home, monkeypatch: pytes
 
 def test_a_daemon_that_cannot_start_is_told(home: Home, caplog: pytest.LogCaptureFixture) -> None:
     home.prepare()
-    with closing(Queue(home.state_file)) as queue:
+    with Queue(home.state_file) as queue:
         queue.connection.execute("PRAGMA user_version = 999")
     home.guard_mark.touch()
     assert not DaemonGuard(home)._look()

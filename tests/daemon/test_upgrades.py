@@ -160,7 +160,7 @@ def test_a_worker_that_dies_under_another_program_is_not_counted(
 
 
 def submit_one(home: Home) -> int:
-    with contextlib.closing(JobManager(home)) as own:
+    with JobManager(home) as own:
         return own.submit("steps", "a", count=1)
 
 
@@ -255,7 +255,7 @@ def test_an_older_daemon_is_stopped_before_the_state_is_migrated(
     assert "stopping it" in cancelled.stderr
     assert older.wait(30) == 0
     assert format_of(home) == STATE_VERSION
-    with contextlib.closing(JobManager(home)) as manager:
+    with JobManager(home) as manager:
         assert (manager.get_daemon().running, manager.get_daemon().version) == (True, VERSION)
 
 
@@ -265,7 +265,7 @@ def test_nothing_is_migrated_under_an_older_daemon_that_does_not_stop(
 ) -> None:
     monkeypatch.setattr("kbjobs.daemon.launching.MARGIN_SECONDS", 0.2)
     monkeypatch.setenv("KBJOBS_GRACE_SECONDS", "0")
-    with contextlib.closing(JobManager(home)) as manager, pytest.raises(UnavailableError) as refused:
+    with JobManager(home) as manager, pytest.raises(UnavailableError) as refused:
         manager.cancel(6)
     assert "cannot be stopped" in refused.value.message
     assert "kbjobs daemon stop --now" in refused.value.hint

@@ -186,7 +186,7 @@ def test_status_where_temporary_files_lie_on_the_full_disk_too(
 
 
 def test_the_end_of_a_job_finds_the_room_that_was_kept_for_it(small_disk: Path, full_home: Home) -> None:
-    with contextlib.closing(Queue(full_home.state_file)) as opened:
+    with Queue(full_home.state_file) as opened:
         opened.connection.execute("PRAGMA wal_autocheckpoint = 0")
         submit(opened)
         opened.claim("r1")
@@ -209,7 +209,7 @@ def indexed(full_home: Home, engines: Path, python_docs: Path, minilm: None) -> 
 def leave_log(ledger: Path) -> None:
     """Leave a ledger as a kill and a reboot do: with its write-ahead log, and no memory that is shared."""
     log, kept = ledger.with_name("source.db-wal"), ledger.with_name("kept")
-    with contextlib.closing(Ledger(ledger)) as opened:
+    with Ledger(ledger) as opened:
         opened.set_fact("colour", "blue")
         for file, copy in ((ledger, "db"), (log, "wal")):
             shutil.copy(file, kept.with_suffix(f".{copy}"))
@@ -258,7 +258,7 @@ def test_what_was_embedded_before_the_disk_was_full_is_kept(small_disk: Path, in
     ledger = SourceFolder(indexed.sources, "docs").ledger
 
     def vectors() -> int:
-        with contextlib.closing(open_ledger(ledger)) as opened:
+        with open_ledger(ledger) as opened:
             return int(opened.connection.execute("SELECT coalesce(max(id), 0) FROM vectors").fetchone()[0])
 
     wait_until(lambda: (phase := manager.get_status(job_id).phase) and phase.unit == "chunks" and phase.current, 60)

@@ -190,12 +190,12 @@ def test_a_disk_that_fills_up_meanwhile_leaves_the_file_as_it_was(
     monkeypatch.setattr(vacuum, "_check_room", lambda path, content: None)
     filler = fill_disk(small_disk, 2_000_000)
     with pytest.raises(UnavailableError, match="is full"):
-        vacuum.vacuum(ledger.connection, ledger.path)
-    assert vacuum.free_space(ledger.connection, ledger.path) == 0
+        vacuum.vacuum(ledger)
+    assert vacuum.free_space(ledger) == 0
     assert ledger.connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
     assert ledger.count_vectors(model) == 30
     filler.unlink()
-    assert vacuum.vacuum(ledger.connection, ledger.path) > 4_000_000
+    assert vacuum.vacuum(ledger) > 4_000_000
     ledger.close()
 
 
@@ -209,9 +209,9 @@ def test_the_room_on_both_disks_is_asked_for(small_disk: Path, tmp_path: Path, m
     monkeypatch.setenv("SQLITE_TMPDIR", str(small_disk))
     fill_disk(small_disk, 1_000_000)
     with pytest.raises(UnavailableError, match=f"free on the disk of {small_disk}"):
-        vacuum.vacuum(ledger.connection, ledger.path)
+        vacuum.vacuum(ledger)
     monkeypatch.delenv("SQLITE_TMPDIR")
-    assert vacuum.vacuum(ledger.connection, ledger.path) > 400_000
+    assert vacuum.vacuum(ledger) > 400_000
     ledger.close()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -57,7 +56,7 @@ def pages(home: Home, tmp_path: Path, python_docs: Path) -> Path:
 def test_a_resumed_job_says_before_that_it_cuts_anew(home: Home, pages: Path, kbjobs: Kbjobs) -> None:
     kbjobs("run", "index-offline", "docs", "--quiet")
     make_older(home, "docs")
-    with closing(Queue(home.state_file)) as queue:  # as an older version has left it
+    with Queue(home.state_file) as queue:  # as an older version has left it
         [phase] = queue.get(1).phases
         queue.connection.execute(
             "UPDATE jobs SET status = 'interrupted', exit_code = 10, phases = ?", (dump_phases([phase.restarted()]),)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,7 +64,7 @@ def fill_map(
     if not folder.manifest.exists():
         home.prepare()
         register(home, source, [write_pages(home.path.parent / f"pages-{source}", 1)])
-    with closing(Ledger(folder.ledger)) as ledger:
+    with Ledger(folder.ledger) as ledger:
         profile = ledger.profile(f"{model} 1")
         row = ledger.model(f"{model}-0", model, dimension, profile)
         cuts = {}

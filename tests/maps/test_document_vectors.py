@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from tests.phases.test_index_offline import context
 
 
 def mapped(folder: SourceFolder) -> MappedSource:
-    with closing(Ledger(folder.ledger)) as ledger:
+    with Ledger(folder.ledger) as ledger:
         return MappedSource(folder.id, folder.id, folder.ledger, ledger.models()[0], "")
 
 
@@ -50,7 +49,7 @@ def test_the_means_are_the_same_however_many_are_read_at_a_time(
 
 def test_documents_without_a_usable_vector_are_counted(home: Home, tmp_path: Path) -> None:
     folder = make_source(home, tmp_path, count=6)
-    with closing(Ledger(folder.ledger)) as ledger:
+    with Ledger(folder.ledger) as ledger:
         execute = ledger.connection.execute
         execute("DELETE FROM chunks WHERE doc_id = ?", (page("wiki", 0).doc_id,))
         execute("UPDATE documents SET filtered = 1 WHERE doc_id = ?", (page("wiki", 1).doc_id,))
@@ -70,7 +69,7 @@ def test_documents_without_a_usable_vector_are_counted(home: Home, tmp_path: Pat
 
 def test_a_vector_of_another_length_is_refused(home: Home, tmp_path: Path) -> None:
     folder = make_source(home, tmp_path)
-    with closing(Ledger(folder.ledger)) as ledger:
+    with Ledger(folder.ledger) as ledger:
         ledger.connection.execute("UPDATE vectors SET vector = x'00000000'")
     with VectorFile(tmp_path, DIMENSION) as vectors, pytest.raises(KbjobsError, match="not of 8 dimensions") as caught:
         gather(context(home, "wiki"), [mapped(folder)], vectors, 1.0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +71,7 @@ def test_unchanged_ledgers_are_not_drawn_again(home: Home, monkeypatch: pytest.M
         "UPDATE vectors SET id = id + 1000",
     )
     for change in changes:
-        with closing(Ledger(folder.ledger)) as ledger:
+        with Ledger(folder.ledger) as ledger:
             ledger.connection.execute(change)
         assert not draw_source(home, "wiki").counts["unchanged"], change
         assert draw_source(home, "wiki").counts["unchanged"], change
@@ -91,7 +90,7 @@ def test_a_few_documents_have_a_map(home: Home, count: int) -> None:
 
 def test_identical_vectors_have_a_map(home: Home) -> None:
     folder = fill_map(home, "wiki", mixed_documents("wiki", 12))
-    with closing(Ledger(folder.ledger)) as ledger:
+    with Ledger(folder.ledger) as ledger:
         ledger.connection.execute("UPDATE vectors SET vector = (SELECT vector FROM vectors LIMIT 1)")
     draw_source(home, "wiki")
     found = points_of(home, "wiki")

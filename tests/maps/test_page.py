@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -229,7 +228,7 @@ def test_hostile_texts_are_shown_and_do_nothing(home: Home) -> None:
     folder = fill_map(home, "wiki", documents)
     manifest = json.loads(folder.manifest.read_text())
     folder.manifest.write_text(json.dumps({**manifest, "name": "</script><img src=x onerror=alert(1)>"}))
-    with closing(Ledger(folder.ledger)) as ledger:
+    with Ledger(folder.ledger) as ledger:
         ledger.connection.execute("UPDATE metadata SET language = '<b>x</b>'")
     draw_source(home, "wiki")
     with read(page_of(home, "wiki")) as reader:
@@ -274,7 +273,7 @@ def test_addresses_and_texts_come_back_as_they_were_packed(home: Home) -> None:
     titles = ["Water stove 1", "Water stove 1", "Water 1", "Water 2", "𝒳 Title", "日本語", "x", "$& $1", "no address"]
     documents = [titled("wiki", number, title) for number, title in enumerate(titles)]
     folder = fill_map(home, "wiki", documents)
-    with closing(Ledger(folder.ledger)) as ledger:
+    with Ledger(folder.ledger) as ledger:
         for number, url in enumerate(urls):
             ledger.connection.execute("UPDATE documents SET url = ? WHERE path = ?", (url, f"page{number}.html"))
     draw_source(home, "wiki")

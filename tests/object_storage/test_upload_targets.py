@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 
 from kbjobs.object_storage.upload_targets import note_store, noted_stores
@@ -11,7 +10,7 @@ from kbjobs.store.ledger import Ledger
 
 def test_a_store_in_the_home_moves_with_it(tmp_path: Path) -> None:
     home, moved = tmp_path / "home", tmp_path / "moved"
-    with closing(Ledger(tmp_path / "source.db")) as ledger:
+    with Ledger(tmp_path / "source.db") as ledger:
         for address in (str(home / "packs"), "s3://bucket/packs", "/srv/packs", str(home / "packs")):
             note_store(ledger, address, home)
         assert noted_stores(ledger, moved) == [str(moved / "packs"), "s3://bucket/packs", "/srv/packs"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,7 +83,7 @@ def texts_of(one: Page, count: int = 2) -> list[Cut]:
 
 def fill(folder: SourceFolder, pages: Sequence[Page], model: str = MODEL, dimension: int = DIMENSION) -> None:
     """Write pages with their passages and vectors into a source's ledger."""
-    with closing(Ledger(folder.ledger)) as ledger:
+    with Ledger(folder.ledger) as ledger:
         profile = ledger.profile(PROFILE)
         row = ledger.model(model, model.rpartition("-")[0], dimension, profile)
         pipeline = "2.3 https://user:pipeline-secret@wiki.example.org/"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from contextlib import closing
 from copy import deepcopy
 from pathlib import Path
 
@@ -55,7 +54,7 @@ def install(
 
 def rows(folder: SourceFolder) -> dict[str, list[tuple[object, ...]]]:
     """All that both homes have to know alike."""
-    with closing(Ledger(folder.ledger)) as ledger:
+    with Ledger(folder.ledger) as ledger:
         execute = ledger.connection.execute
         found = {
             "documents": execute(
@@ -77,7 +76,7 @@ def rows(folder: SourceFolder) -> dict[str, list[tuple[object, ...]]]:
 
 def test_what_comes_out_is_what_went_in(home: Home, other: Home, tmp_path: Path) -> None:
     folder = make_source(home, tmp_path, described=Described("Wiki", "CC0", "https://wiki.example.org/"))
-    with closing(Ledger(folder.ledger)) as ledger:
+    with Ledger(folder.ledger) as ledger:
         ledger.set_fact("site titles", '[[], [" | Wiki"], []]')
     written = build(folder, tmp_path / "store")
     installed = install(other, tmp_path / "store", written)
@@ -90,7 +89,7 @@ def test_what_comes_out_is_what_went_in(home: Home, other: Home, tmp_path: Path)
     assert copy.read_pack() == {"version": written.version}
     assert verify(other, "wiki").ok
     assert verify(other, "wiki").checked == 10
-    with closing(Ledger(copy.ledger)) as ledger:
+    with Ledger(copy.ledger) as ledger:
         assert ledger.fact("site titles") == '[[], [" | Wiki"], []]'
     assert sorted(path.name for path in other.sources.iterdir()) == ["wiki"]
     modes = {path.stat().st_mode & 0o077 for path in other.sources.rglob("*") if "vectors" not in path.parts}
@@ -105,7 +104,7 @@ def test_a_pack_of_what_was_installed_is_the_same_pack(
     folder = make_source(home, tmp_path, described=Described(base_url=base_url))
     pages = [page("wiki", number, base_url or f"file://{tmp_path}/pages/") for number in range(5)]
     fill(folder, pages)
-    with closing(Ledger(folder.ledger)) as ledger:
+    with Ledger(folder.ledger) as ledger:
         ledger.connection.execute("UPDATE documents SET filtered = 1 WHERE doc_id = ?", (pages[2].doc_id,))
     written = build(folder, tmp_path / "store", include_backup)
     install(other, tmp_path / "store", written, include_backup)
@@ -273,7 +272,7 @@ def test_links_to_what_is_not_there(forger: Forger, other: Home) -> None:
     )
     with open_pack(forger.write()) as pack:
         install_pack(pack, other.sources)
-    with closing(Ledger(SourceFolder(other.sources, "wiki").ledger)) as ledger:
+    with Ledger(SourceFolder(other.sources, "wiki").ledger) as ledger:
         links = ledger.connection.execute("SELECT url, target FROM links ORDER BY doc_id").fetchall()
     assert [tuple(row)[1] is None for row in links].count(True) >= 1
     assert len(links) == len(forger.lines(forger.values["links"])) - 1

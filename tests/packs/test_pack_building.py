@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +81,7 @@ def test_the_same_state_gives_the_same_bytes(home: Home, tmp_path: Path) -> None
     first = parts_of(folder, include_backup=True)
     assert parts_of(folder, include_backup=True) == first
     fill(folder, [page("wiki", 7), page("wiki", 1)])
-    with closing(Ledger(folder.ledger)) as ledger:
+    with Ledger(folder.ledger) as ledger:
         ledger.delete_documents([page("wiki", 7).doc_id])
         ledger.connection.execute("VACUUM")
     for path in (tmp_path / "pages").iterdir():
@@ -106,7 +105,7 @@ def test_a_pack_is_of_one_moment_while_jobs_write(wiki: SourceFolder, tmp_path: 
         for number, sealed in enumerate(builder.parts(), 100):
             parts.append(sealed.data)
             fill(wiki, [page("wiki", number), page("wiki", 3, title=f"Changed {number}")])
-            with closing(Ledger(wiki.ledger)) as ledger:
+            with Ledger(wiki.ledger) as ledger:
                 ledger.delete_documents([page("wiki", number - 99).doc_id])
         assert (parts, builder.manifest.encode()) == before
     assert parts_of(wiki) != before
@@ -114,7 +113,7 @@ def test_a_pack_is_of_one_moment_while_jobs_write(wiki: SourceFolder, tmp_path: 
 
 def test_what_is_filtered_has_no_passages(wiki: SourceFolder, tmp_path: Path) -> None:
     first = sorted(page("wiki", number).doc_id for number in range(5))[0]
-    with closing(Ledger(wiki.ledger)) as ledger:
+    with Ledger(wiki.ledger) as ledger:
         ledger.connection.execute("UPDATE documents SET filtered = 1 WHERE doc_id = ?", (first,))
     pack = read(wiki, tmp_path / "store")
     verify_pack(pack)
@@ -127,7 +126,7 @@ def test_what_is_filtered_has_no_passages(wiki: SourceFolder, tmp_path: Path) ->
 
 def test_models_that_share_a_profile_share_its_passages(wiki: SourceFolder, tmp_path: Path) -> None:
     fill(wiki, [page("wiki", number) for number in range(5)], "other-0123456789ab", 16)
-    with closing(Ledger(wiki.ledger)) as ledger:
+    with Ledger(wiki.ledger) as ledger:
         cleared = ledger.model("cleared-0123456789ab", "cleared", 8, ledger.profile("tokens 512 2"))
         ledger.put_vectors(cleared, [("0" * 32, vector_of("0" * 32))])
         ledger.connection.execute("UPDATE models SET cleared = 1 WHERE id = ?", (cleared,))
@@ -139,7 +138,7 @@ def test_models_that_share_a_profile_share_its_passages(wiki: SourceFolder, tmp_
 
 
 def test_a_source_that_was_not_embedded(wiki: SourceFolder, tmp_path: Path) -> None:
-    with closing(Ledger(wiki.ledger)) as ledger:
+    with Ledger(wiki.ledger) as ledger:
         ledger.connection.execute("DELETE FROM vectors")
     pack = read(wiki, tmp_path / "store")
     verify_pack(pack)
@@ -167,7 +166,7 @@ def test_what_cannot_be_packed(home: Home, tmp_path: Path) -> None:
 def test_a_ledger_that_holds_what_cannot_be_read_again(
     wiki: SourceFolder, tmp_path: Path, statement: str, told: str
 ) -> None:
-    with closing(Ledger(wiki.ledger)) as ledger:
+    with Ledger(wiki.ledger) as ledger:
         ledger.connection.execute(statement)
     with pytest.raises(UnavailableError, match=told) as refused:
         build(wiki, tmp_path / "store")
@@ -303,7 +302,7 @@ WIDE = "wide-0123456789ab"
 
 def many(folder: SourceFolder, count: int, dimension: int = 256) -> None:
     """Many documents of two large passages each: tables of several parts."""
-    with closing(Ledger(folder.ledger)) as ledger:
+    with Ledger(folder.ledger) as ledger:
         profile = ledger.profile("tokens 256 2")
         model = ledger.model(WIDE, "wide", dimension, profile)
         random = np.random.default_rng(1)
@@ -333,7 +332,7 @@ def test_a_small_change_changes_few_parts(home: Home, tmp_path: Path) -> None:
     sizes = [part.unpacked for part in first.manifest.parts()]
     assert max(sizes) < MOST + TARGET
     fill_again = page("wiki", 777, title="Changed", content_hash="c" * 64)
-    with closing(Ledger(folder.ledger)) as ledger:
+    with Ledger(folder.ledger) as ledger:
         profile = ledger.profile("tokens 256 2")
         cuts = [type(cut)(cut.ordinal, f"{cut.text} changed", 9) for cut in texts_of(fill_again, 5)]
         ledger.put_documents(profile, "2.3 x", [(fill_again, "", cuts)])

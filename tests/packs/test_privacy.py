@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 
@@ -132,7 +131,7 @@ MADE = {
 
 def test_somebody_decided_about_every_column(home: Home) -> None:
     home.prepare()
-    with closing(Ledger(home.path / "source.db")) as ledger:
+    with Ledger(home.path / "source.db") as ledger:
         tables = ledger.connection.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
         )
@@ -184,7 +183,7 @@ def test_nothing_private_is_in_a_pack(home: Home, tmp_path: Path, base: str, inc
             ),
         ],
     )
-    with closing(Ledger(folder.ledger)) as ledger:
+    with Ledger(folder.ledger) as ledger:
         key = "own-model-0123456789ab"
         ledger.model(key, f"{tmp_path}/path-secret/own-model", 8, ledger.profile("tokens 256 2"))
         row = ledger.models()[-1].id

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -85,7 +84,7 @@ def test_files_are_private(wiki: SourceFolder, tmp_path: Path) -> None:
 
 
 def test_an_error_leaves_nothing_of_the_file(wiki: SourceFolder, tmp_path: Path) -> None:
-    with closing(Ledger(wiki.ledger)) as ledger:
+    with Ledger(wiki.ledger) as ledger:
         ledger.connection.execute("UPDATE vectors SET vector = zeroblob(32)")
     target = tmp_path / "wiki.kbpack"
     target.write_text("an earlier one")

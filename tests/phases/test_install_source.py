@@ -11,7 +11,6 @@ import shutil
 import signal
 import threading
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +103,7 @@ def test_an_update_keeps_what_the_pack_does_not_have(home: Home, other: Home, tm
     upload(other, folder, str(tmp_path / "store"))
     kbjobs("run", "install-source", "wiki", "--from", tmp_path / "store")
     here = SourceFolder(home.sources, "wiki")
-    with closing(Ledger(here.ledger)) as ledger:
+    with Ledger(here.ledger) as ledger:
         # Vectors of another model, which cost money, and a document of this home's own.
         (row,) = ledger.models()
         model = ledger.model("bought-0123456789ab", "bought", DIMENSION, row.profile)
@@ -115,7 +114,7 @@ def test_an_update_keeps_what_the_pack_does_not_have(home: Home, other: Home, tm
     here.manifest.write_text(json.dumps({**values, "tags": ["mine"]}))
     manifest = json.loads(folder.manifest.read_text())
     folder.manifest.write_text(json.dumps({**manifest, "name": "newer name", "tags": ["theirs"]}))
-    with closing(Ledger(folder.ledger)) as ledger:
+    with Ledger(folder.ledger) as ledger:
         gone = [row[0] for row in ledger.connection.execute("SELECT doc_id FROM documents ORDER BY doc_id LIMIT 1")]
         ledger.delete_documents(gone)
     upload(other, folder, str(tmp_path / "store"))

@@ -347,7 +347,7 @@ def test_kills_at_any_byte(
 
 
 def kill_worker(manager: JobManager, job_id: int) -> None:
-    with contextlib.closing(Queue(manager.home.state_file)) as queue:
+    with Queue(manager.home.state_file) as queue:
         run = wait_until(lambda: next((job.run_id for job in queue.running() if job.id == job_id), None))
     for pid in wait_until(lambda: processes_of_run(run)):
         with contextlib.suppress(ProcessLookupError):

@@ -7,7 +7,6 @@ import os
 import random
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -196,7 +195,7 @@ def test_a_missing_model_names_the_command(hub: HubServer, wiki: SourceFolder, k
 def test_an_index_fetches_its_model(home: Home, hub: HubServer, wiki: SourceFolder, kbjobs: Kbjobs) -> None:
     ended = kbjobs("run", "index-offline", "wiki", "--model", SMALL, "--download")
     assert "3 passages: 3 embedded" in ended.stdout
-    with closing(Ledger(wiki.ledger)) as ledger:
+    with Ledger(wiki.ledger) as ledger:
         assert [model.name for model in ledger.models()] == [SMALL]
     hits = read_json(kbjobs("search", "wiki", "kettle", "--model", SMALL, "--json"))
     assert len(hits) == 3
@@ -224,6 +223,6 @@ def test_a_chain_fetches_its_model_and_indexes(
         f'[[phase]]\njob = "index_offline"\nparams = {{ model = "{SMALL}", download = true }}\n'
     )
     kbjobs("chain", str(chain))
-    with closing(Ledger(wiki.ledger)) as ledger:
+    with Ledger(wiki.ledger) as ledger:
         assert [model.name for model in ledger.models()] == [SMALL]
     assert MODEL != SMALL

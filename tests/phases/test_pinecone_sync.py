@@ -8,7 +8,6 @@ import random
 import signal
 import threading
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +50,7 @@ def wiki(home: Home, tmp_path: Path) -> SourceFolder:
 
 def expected(folder: SourceFolder) -> dict[tuple[str, str, str], bytes]:
     """What the ledger holds, told by document, URL and text: the vectors."""
-    with closing(Ledger(folder.ledger)) as ledger:
+    with Ledger(folder.ledger) as ledger:
         rows = ledger.connection.execute(
             "SELECT c.doc_id, d.url, c.text, v.vector FROM chunks c JOIN documents d USING (doc_id)"
             " JOIN vectors v ON v.text_hash = c.text_hash AND v.model = (SELECT id FROM models WHERE key = ?)",
@@ -104,7 +103,7 @@ def test_only_what_changed_is_sent(home: Home, tmp_path: Path, pinecone: Pinecon
     pages[1] = page("wiki", 1, title="Another title")
     pages[3] = page("wiki", 3, path="elsewhere/page3.html")
     write_online(folder, [pages[1], pages[3], pages[60]])
-    with closing(Ledger(folder.ledger)) as ledger:
+    with Ledger(folder.ledger) as ledger:
         ledger.delete_documents([pages[2].doc_id])
         (model,) = ledger.models()
         (text_hash,) = ledger.connection.execute(
@@ -159,7 +158,7 @@ def test_namespaces_and_owners(
     theirs = make_online(second, tmp_path / "2", pages=2)
     job = sync(second, namespace="shared")
     assert job.result is not None and job.result["others"] == 16 and not pinecone.deleted
-    with closing(Ledger(theirs.ledger)) as ledger:
+    with Ledger(theirs.ledger) as ledger:
         ledger.delete_documents([page("wiki", 0).doc_id, page("wiki", 1).doc_id])
     assert numbers(sync(second, namespace="shared", allow_delete=True)) == (0, 0, 4, 0)
     assert len(pinecone.held("shared")) == 16
@@ -171,7 +170,7 @@ def test_namespaces_and_owners(
 
 def test_a_large_deletion_asks(home: Home, wiki: SourceFolder, pinecone: PineconeServer) -> None:
     sync(home)
-    with closing(Ledger(wiki.ledger)) as ledger:
+    with Ledger(wiki.ledger) as ledger:
         ledger.delete_documents([page("wiki", number).doc_id for number in range(2)])
     writes = pinecone.writes
     job = sync(home)
@@ -441,7 +440,7 @@ def test_a_kill_at_each_point(
     else:
         sync(home, allow_delete=True)
         write_online(wiki, [page("wiki", number, title=f"New {number}") for number in range(2, 7)])
-        with closing(Ledger(wiki.ledger)) as ledger:
+        with Ledger(wiki.ledger) as ledger:
             ledger.delete_documents([page("wiki", 0).doc_id])
     marker = tmp_path / "killed"
     monkeypatch.setenv(VARIABLE, f"{point}:{marker}")

@@ -6,7 +6,6 @@ import json
 import os
 import stat
 import subprocess
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +120,7 @@ def test_a_job_over_several_sources_holds_each_of_them(home: Home) -> None:
     assert both.resources == ("source:a", "source:b", "type:visualisation")
     assert one.resources == ("source:b",) == JOB_TYPE.resources("b", VisualisationParams())
     assert all_of_them.resources == ("source:a", "source:b", "source:c", "type:visualisation")
-    with closing(Queue(home.state_file)) as queue:
+    with Queue(home.state_file) as queue:
         first, second, third, _ = queue.submit_all([both, one, other, all_of_them])
         claimed = [queue.claim(f"run-{number}") for number in range(3)]
         assert [job and job.id for job in claimed] == [first.id, third.id, None]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
@@ -48,7 +47,7 @@ def vectors(home: Home, dimension: int) -> int:
     path = SourceFolder(home.sources, "docs").ledger
     if not path.exists():
         return 0
-    with closing(Ledger(path)) as ledger:
+    with Ledger(path) as ledger:
         return sum(ledger.count_vectors(row.id) for row in ledger.models() if row.dimension == dimension)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -60,14 +59,14 @@ def test_what_was_not_in_the_backup_is_told(home: Home, archive: Path) -> None:
 def test_an_end_that_was_still_to_be_told_is_not_told_again(home: Home, tmp_path: Path) -> None:
     """The command for it ran, or will, in the home that was backed up."""
     home.prepare()
-    with closing(Queue(home.state_file)) as queue:
+    with Queue(home.state_file) as queue:
         queue.describe_daemon(1, "0", runs_on_finish=True)
         job = queue.submit(NewJob("t", "wiki", {}, (phase_state(),), ("source:wiki",)))
         queue.cancel(job.id)
     create_backup(home, tmp_path / "c.tar", with_pages=False)
-    with closing(Queue(home.state_file)) as queue:
-        assert take_end(queue.connection) is not None
+    with Queue(home.state_file) as queue:
+        assert take_end(queue) is not None
     restore(home, tmp_path / "c.tar", replace=True)
-    with closing(Queue(home.state_file)) as queue:
-        assert take_end(queue.connection) is None
+    with Queue(home.state_file) as queue:
+        assert take_end(queue) is None
         assert queue.get(job.id).has_ended

@@ -11,7 +11,7 @@ from kbjobs.chains.library import built_in_names
 from kbjobs.config.home import Home
 from kbjobs.errors import NotFoundError
 from kbjobs.phases.names import LEGACY, NAMES
-from kbjobs.services.job_filters import check_source, check_type
+from kbjobs.services.job_queries import check_source, check_type
 from kbjobs.services.sources import register
 from kbjobs.store.jobs import NewJob
 from kbjobs.store.queue import Queue

@@ -8,7 +8,7 @@ import pytest
 
 from kbjobs.config.home import Home
 from kbjobs.errors import ExitCode, NotFoundError, UsageError
-from kbjobs.services.job_queries import JobReader
+from kbjobs.services.jobs import JobManager
 from kbjobs.store.jobs import NewJob
 from kbjobs.store.queue import Queue
 from kbjobs.store.runs import RunEnd
@@ -25,8 +25,8 @@ def queue(home: Home) -> Iterator[Queue]:
 
 
 @pytest.fixture
-def reader(home: Home, queue: Queue) -> Iterator[JobReader]:
-    opened = JobReader(home)
+def reader(home: Home, queue: Queue) -> Iterator[JobManager]:
+    opened = JobManager(home)
     yield opened
     opened.close()
 
@@ -36,7 +36,7 @@ def submit(queue: Queue, source: str, kind: str = "index_offline", dimension: in
     return queue.submit(new).id
 
 
-def test_former_names_find_the_jobs_of_both_types(queue: Queue, reader: JobReader) -> None:
+def test_former_names_find_the_jobs_of_both_types(queue: Queue, reader: JobManager) -> None:
     offline, online = submit(queue, "a"), submit(queue, "b", "index_online", 1536)
     submit(queue, "c", "metadata", None)
     assert [job.id for job in reader.get_job_history(job_type="index")] == [online, offline]
@@ -44,7 +44,7 @@ def test_former_names_find_the_jobs_of_both_types(queue: Queue, reader: JobReade
     assert reader.get_job_history(job_type="reindex") == []
 
 
-def test_live_jobs_are_in_the_order_in_which_they_start(queue: Queue, reader: JobReader) -> None:
+def test_live_jobs_are_in_the_order_in_which_they_start(queue: Queue, reader: JobManager) -> None:
     first, second = submit(queue, "a"), submit(queue, "b")
     queue.claim("run")
     urgent = queue.submit(NewJob("metadata", "c", {}, (phase_state(),), (), priority=5)).id
@@ -52,7 +52,7 @@ def test_live_jobs_are_in_the_order_in_which_they_start(queue: Queue, reader: Jo
     assert [job.id for job in reader.get_active_jobs("b")] == [second]
 
 
-def test_a_dimension_is_busy_while_a_job_runs_on_it(queue: Queue, reader: JobReader) -> None:
+def test_a_dimension_is_busy_while_a_job_runs_on_it(queue: Queue, reader: JobManager) -> None:
     submit(queue, "a")
     assert reader.get_available_dimensions() == [384, 768, 1024, 1536]  # it only waits
     queue.claim("run")
@@ -64,7 +64,7 @@ def test_a_dimension_is_busy_while_a_job_runs_on_it(queue: Queue, reader: JobRea
     assert "384, 768, 1024, 1536" in caught.value.hint
 
 
-def test_logs_are_those_of_attempts(home: Home, queue: Queue, reader: JobReader) -> None:
+def test_logs_are_those_of_attempts(home: Home, queue: Queue, reader: JobManager) -> None:
     job_id = submit(queue, "a")
     with pytest.raises(NotFoundError, match="job 1 has no log of attempt 0") as caught:
         reader.log_file(reader.get_status(job_id))
@@ -77,7 +77,7 @@ def test_logs_are_those_of_attempts(home: Home, queue: Queue, reader: JobReader)
     assert caught.value.hint == "It has had 1 attempt."
 
 
-def test_a_job_without_its_worker_is_dead_and_can_be_resumed(queue: Queue, reader: JobReader) -> None:
+def test_a_job_without_its_worker_is_dead_and_can_be_resumed(queue: Queue, reader: JobManager) -> None:
     """Nobody holds the lock of its run, and no daemon is there to start it."""
     job_id = submit(queue, "a")
     assert not reader.is_worker_dead(reader.get_status(job_id))

@@ -151,8 +151,10 @@ def test_the_same_job_twice_is_a_conflict_and_an_ended_one_cannot_be_cancelled(h
 def test_history_is_filtered(home: Home, source: str, tmp_path: Path) -> None:
     manager = JobManager(home)
     register(home, "y", [write_pages(tmp_path / "y", 1)])
+    manager.pause()  # so that both are there when they are asked for
     first, second = manager.submit("index_offline", source), manager.submit("index_offline", "y")
     assert [job.id for job in manager.get_active_jobs("y")] == [second]
+    manager.unpause()
     list(manager.follow([first, second], revive=True))
     assert [job.id for job in manager.get_job_history()] == [second, first]
     assert [job.id for job in manager.get_job_history(limit=1)] == [second]

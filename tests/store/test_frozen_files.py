@@ -146,9 +146,9 @@ def test_state_5(tmp_path: Path) -> None:
     shutil.copy(FROZEN / "state-5.db", path)
     path.chmod(0o600)
     queue = Queue(path)
-    assert list_pauses(queue.connection) == [Pause("waiting", "2026-11-26T01:00:00Z")]
-    assert held_jobs(queue.connection) == {6: Pause("waiting", "2026-11-26T01:00:00Z")}
-    end = take_end(queue.connection)
+    assert list_pauses(queue) == [Pause("waiting", "2026-11-26T01:00:00Z")]
+    assert held_jobs(queue) == {6: Pause("waiting", "2026-11-26T01:00:00Z")}
+    end = take_end(queue)
     assert end is not None
     assert (end.job_id, end.attempt, end.source, end.status, end.exit_code, end.summary) == (
         2, 1, "failed", Status.FAILED, 1, "it failed"

@@ -34,7 +34,7 @@ def submit(queue: Queue, source: str = "a", until: float | None = None) -> int:
 
 
 def take_all(queue: Queue) -> list[End]:
-    return list(iter(lambda: take_end(queue.connection), None))
+    return list(iter(lambda: take_end(queue), None))
 
 
 def run(queue: Queue, event: Event, code: ExitCode) -> None:
@@ -80,7 +80,7 @@ def test_every_way_to_end_is_noted_once(queue: Queue, way: str) -> None:
     act(queue)
     found = [(end.attempt, end.status, end.exit_code, end.summary) for end in take_all(queue)]
     assert found == ([] if expected is None else [expected])
-    assert take_end(queue.connection) is None
+    assert take_end(queue) is None
 
 
 def test_an_end_is_that_which_was_whatever_becomes_of_the_job(queue: Queue) -> None:
@@ -105,24 +105,24 @@ def test_nothing_is_noted_where_no_command_is_to_run(tmp_path: Path) -> None:
     queue.describe_daemon(1, "0")
     queue.cancel(submit(queue))
     queue.describe_daemon(1, "0", runs_on_finish=True)
-    assert take_end(queue.connection) is None
+    assert take_end(queue) is None
     queue.close()
 
 
 def test_a_taken_end_is_known_until_it_is_closed(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     for source in "ab":
         queue.cancel(submit(queue, source))
-    first = take_end(queue.connection)
+    first = take_end(queue)
     assert first is not None
-    [known] = list_taken(queue.connection)
+    [known] = list_taken(queue)
     assert (known.id, known.token, known.age < 60) == (first.id, first.token, True)
     monkeypatch.setattr(clocks, "boot_id", lambda: "another boot")
-    assert list_taken(queue.connection)[0].age == float("inf")
-    forget_ends(queue.connection)
-    assert take_end(queue.connection) is None
-    assert len(list_taken(queue.connection)) == 1
-    close_end(queue.connection, first)
-    assert list_taken(queue.connection) == []
+    assert list_taken(queue)[0].age == float("inf")
+    forget_ends(queue)
+    assert take_end(queue) is None
+    assert len(list_taken(queue)) == 1
+    close_end(queue, first)
+    assert list_taken(queue) == []
 
 
 def test_a_job_that_is_forgotten_takes_its_end_with_it(queue: Queue) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from kbjobs.errors import ConflictError, ExitCode, UsageError
 from kbjobs.store import clocks
-from kbjobs.store.history import delete_jobs, list_attempts, list_jobs, old_jobs
+from kbjobs.store.history import JobFilter, delete_jobs, list_attempts, list_jobs, old_jobs
 from kbjobs.store.jobs import LimitChanges, Limits, NewJob, Report
 from kbjobs.store.phase_state import PhaseStatus
 from kbjobs.store.queue import DuplicateJobError, Queue
@@ -203,7 +203,7 @@ def test_pruning_is_bounded_and_keeps_what_lives_or_is_young(queue: Queue) -> No
     assert delete_jobs(queue, old_jobs(queue, 30, limit=15)) == 15
     assert delete_jobs(queue, old_jobs(queue, 30)) == 5
     assert old_jobs(queue, 30) == []
-    left = [job.id for job in list_jobs(queue, 100)]
+    left = [job.id for job in list_jobs(queue, JobFilter(100))]
     assert left == [alive.id, *range(30, 20, -1)]
     assert [row[0] for row in queue.connection.execute("SELECT job_id FROM attempts")] == [30]
 

@@ -101,7 +101,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1), source=st.sampled_from([None, *SOURCES]), stop_running=st.booleans())
     def pause(self, which: int, source: str | None, stop_running: bool) -> None:
-        held = put_pause(self.queues[which].connection, source, stop_running)
+        held = put_pause(self.queues[which], source, stop_running)
         assert held.is_new == (source not in self.pauses)
         self.pauses.add(source)
         meant = [job for job in self.jobs.values() if job.lives and source in (None, job.source)]
@@ -112,7 +112,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1), source=st.sampled_from([None, *SOURCES]))
     def unpause(self, which: int, source: str | None) -> None:
-        ended = end_pause(self.queues[which].connection, source)
+        ended = end_pause(self.queues[which], source)
         assert (ended is not None) == (source in self.pauses)
         self.pauses.discard(source)
         for job in self.jobs.values():
@@ -333,7 +333,7 @@ class QueueMachine(RuleBasedStateMachine):
             if job.status is Status.RUNNING:
                 assert row["deaths"] == job.deaths
         waiting = {job.id for job in self.jobs.values() if job.status is Status.PENDING and self.is_held(job)}
-        assert held_jobs(self.queues[0].connection).keys() == waiting
+        assert held_jobs(self.queues[0]).keys() == waiting
         ended = {job.id for job in self.jobs.values() if not job.lives}
         self.ends += len(ended - self.ended)
         self.ended = ended

@@ -167,7 +167,7 @@ def test_a_foreign_collection_is_left_alone(indexed: Indexed, chroma: ChromaProc
 @pytest.mark.full
 def test_two_homes_with_a_source_of_one_name(indexed: Indexed, tmp_path: Path, chroma: ChromaProcess) -> None:
     fill(indexed)
-    with closing(Ledger(tmp_path / "other.db")) as ledger:
+    with Ledger(tmp_path / "other.db") as ledger:
         profile = ledger.profile("tokens 16 1")
         model = ledger.model("tiny-abc", "tiny", DIMENSION, profile)
         other = replace(indexed, ledger=ledger, model=model, profile=profile, live=tmp_path / "other" / "tiny-abc")

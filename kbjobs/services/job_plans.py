@@ -1,0 +1,113 @@
+"""What a job would do, before it is queued: checked, planned, forecast. Nothing is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from kbjobs.config.secrets import names_in_environment, stored_secrets
+from kbjobs.errors import KbjobsError, MissingRequirementError, NotFoundError
+from kbjobs.services.job_queries import describe_daemon
+from kbjobs.services.job_state import JobState
+from kbjobs.store import history
+from kbjobs.store.sources import SourceFolder, check_source_id
+
+if TYPE_CHECKING:
+    from kbjobs.chains.chain import Chain
+    from kbjobs.chains.diagnostics import Diagnostic
+    from kbjobs.chains.forecast import Forecast
+    from kbjobs.chains.planning import Planned, Require, Terms
+    from kbjobs.phases.base import JobType, Plan
+    from kbjobs.store.phase_state import PhaseState
+
+
+def plan(state: JobState, chain: Chain, source_id: str | None, terms: Terms) -> Planned:
+    """Check what every phase of a job will need, and fill in the defaults.
+
+    Raises UsageError, NotFoundError, ConflictError, MissingRequirementError, UnavailableError.
+    """
+    from kbjobs.chains.planning import plan_job
+
+    if source_id is not None:
+        check_source_id(source_id)
+    queue = state.readable()
+    checkpoint = None if queue is None else queue.load_checkpoint(source_id, chain.name)
+    if checkpoint is not None and not terms.resume and not _has_ended(state, checkpoint.job_id):
+        checkpoint = None  # of a job that is at work: it is not left aside
+    planned = plan_job(state.home, state.settings, chain, source_id, checkpoint, terms, secrets_check(state))
+    if queue is not None:
+        queue.refuse_beside_end(planned.job)  # and again with the row itself: others submit meanwhile
+    return planned
+
+
+def check_chain(state: JobState, chain: Chain, source_id: str | None) -> list[Diagnostic]:
+    """What a submit of the chain would refuse, and advice; without a source, what holds for any.
+
+    Raises NotFoundError if the source does not exist.
+    """
+    from kbjobs.chains.advice import check_needs, check_on_source
+    from kbjobs.chains.planning import Terms
+
+    if source_id is None:
+        return check_needs(state.home, state.settings, chain, secrets_check(state))
+    folder = SourceFolder(state.home.sources, check_source_id(source_id))
+    if chain.phases[0].job_type.makes_source and not folder.manifest.exists():
+        return check_needs(state.home, state.settings, chain, secrets_check(state))
+    folder.read()
+    return check_on_source(
+        state.home, state.settings, chain, source_id, lambda part, name: plan(state, part, name, Terms())
+    )
+
+
+def forecast_chain(state: JobState, chain: Chain, source_id: str | None) -> Forecast:
+    """What each phase of a chain is expected to do on a source; a missing credential is part of the answer."""
+    from kbjobs.chains.forecast import Forecast, forecast
+    from kbjobs.chains.planning import Terms, plan_job
+
+    refusal: KbjobsError | None = None
+    try:
+        planned = plan(state, chain, source_id, Terms())
+    except MissingRequirementError as error:
+        # Only a key may be missing: that of the model or the package would be met again.
+        refusal = error
+        planned = plan_job(state.home, state.settings, chain, source_id, None)
+    queue = state.readable()
+
+    def last_runs(types: Collection[str]) -> dict[str, PhaseState]:
+        return {} if queue is None else history.last_runs(queue, types, source_id)
+
+    phases = forecast(state.home, state.settings, chain, planned.job.phases, source_id, last_runs)
+    return Forecast(chain.name, source_id, phases, planned.notes, refusal)
+
+
+def secrets_check(state: JobState) -> Require:
+    """A check of a phase that raises MissingRequirementError if its worker would not have a key.
+
+    The worker's environment is the daemon's, whatever this process has.
+    """
+
+    def require(kind: JobType, needs: Plan) -> None:
+        wanted = kind.secrets if needs.secrets is None else needs.secrets
+        if not wanted:
+            return
+        daemon = describe_daemon(state)
+        visible = set(stored_secrets(state.home))
+        visible.update(daemon.secrets if daemon.running else names_in_environment())
+        for name in wanted:
+            if name not in visible:
+                here = " This shell has it, but the daemon was started without it." if os.environ.get(name) else ""
+                raise MissingRequirementError(
+                    f"{kind.command} needs {name}, and its worker would not have it.{here}",
+                    f"Hand it over with kbjobs config set-secret {name}"
+                    + (", or kbjobs daemon restart from this shell." if here else "."),
+                )
+
+    return require
+
+
+def _has_ended(state: JobState, job_id: int) -> bool:
+    try:
+        return state.existing(job_id).get(job_id).has_ended
+    except NotFoundError:  # it was forgotten, or none wrote it
+        return True
