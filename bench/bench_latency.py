@@ -32,6 +32,7 @@ from kbjobs.embedding.choose import load_embedder
 from kbjobs.embedding.identity import model_key, weights_hash
 from kbjobs.embedding.model_catalogue import find_model
 from kbjobs.embedding.token_embedder import load_tokenizer
+from kbjobs.retrieval.hits import Query
 from kbjobs.retrieval.searcher import Searcher
 from kbjobs.store.ledger_rows import IndexedModel
 
@@ -84,10 +85,10 @@ def warm(home: Home, sources: Sequence[str], rounds: int) -> float:
     """Median milliseconds of an answer of an open searcher."""
     times = []
     with Searcher(home, Settings(home)) as searcher:
-        searcher.search(QUERIES[0], sources)
+        searcher.search(Query(QUERIES[0], tuple(sources)))
         for query in QUERIES * rounds:
             begun = time.perf_counter()
-            searcher.search(query, sources)
+            searcher.search(Query(query, tuple(sources)))
             times.append(1000 * (time.perf_counter() - begun))
     return statistics.median(times)
 

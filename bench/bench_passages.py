@@ -24,6 +24,7 @@ from kbjobs.embedding.choose import load_embedder
 from kbjobs.embedding.embedder import Embedder
 from kbjobs.embedding.model_catalogue import find_model
 from kbjobs.embedding.token_embedder import load_tokenizer
+from kbjobs.retrieval.hits import Query
 from kbjobs.retrieval.searcher import Searcher
 from kbjobs.store.ledger_rows import IndexedModel
 
@@ -67,7 +68,7 @@ def main() -> None:
                     continue
                 with Searcher(home, Settings(home)) as searcher:
                     for mode in MODES:
-                        found = [searcher.search(query, [source], CUT, mode=mode) for query in queries]
+                        found = [searcher.search(Query(query, (source,), CUT, mode=mode)) for query in queries]
                         ranked = [[numbers[hit.doc_id] for hit in hits] for hits in found]
                         score = statistics.mean(
                             ndcg(one, gains[position]) for position, one in enumerate(ranked, start=1)

@@ -32,7 +32,7 @@ from peers import PEERS
 
 from kbjobs.config.home import Home, current_home
 from kbjobs.config.settings import Settings
-from kbjobs.retrieval.hits import Mode
+from kbjobs.retrieval.hits import Mode, Query
 from kbjobs.retrieval.searcher import Searcher
 from kbjobs.services.jobs import JobManager
 from kbjobs.sources.registration import register
@@ -121,7 +121,7 @@ def search_published(
     found, times = [], []
     for query in queries:
         begun = time.perf_counter()
-        hits = searcher.search(query, [SOURCE], CUT, mode=mode)
+        hits = searcher.search(Query(query, (SOURCE,), CUT, mode=mode))
         times.append(1000 * (time.perf_counter() - begun))
         found.append([numbers[hit.doc_id] for hit in hits])
     return found, statistics.median(times)
@@ -136,7 +136,7 @@ def recall_of(searcher: Searcher, queries: list[str]) -> float:
     ledger.close()
     shares = []
     for query in queries:
-        hits = searcher.search(query, [SOURCE], CUT, mode="vectors", passages=True)
+        hits = searcher.search(Query(query, (SOURCE,), CUT, mode="vectors", passages=True))
         least = np.sort(vectors @ searcher.embed(query, MINILM))[-CUT]
         shares.append(sum(hit.score is not None and hit.score >= round(float(least), 4) for hit in hits) / CUT)
     return statistics.mean(shares)
@@ -204,7 +204,7 @@ def main() -> None:
         rows = ledger.connection.execute("SELECT doc_id, text FROM chunks ORDER BY id").fetchall()
         ledger.close()
         with Searcher(home, Settings(home)) as searcher:
-            searcher.search(queries[0])  # loads the model
+            searcher.search(Query(queries[0]))  # loads the model
             ours = {mode: search_published(searcher, mode, queries, numbers) for mode in MODES}
             recall = recall_of(searcher, queries)
         cold = statistics.median(wall_seconds([*KBJOBS, "search", SOURCE, queries[0]]) for _ in range(COLD_ROUNDS))

@@ -166,15 +166,13 @@ def write_passages(folder: SourceFolder) -> None:
 
 def compare_install(work: Path, rounds: int) -> None:
     """Measure install-source beside building the collection."""
-    from kbjobs.packs.pack_building import PackBuilder
-    from kbjobs.services.packs import add_pack
+    from kbjobs.services.packs import build
 
     home = Home(work / "home50k")
     home.prepare()
     folder = make_source(home, work / "large", "large")
     write_passages(folder)
-    with PackBuilder(SourceFolder(home.sources, "large")) as builder:
-        add_pack(home, builder, work / "store")
+    build(home, "large", work / "store", include_backup=False)
     installs, rebuilds = [], []
     for number in range(rounds):
         rebuilds.append(seconds(lambda: rebuild(home, "large")))

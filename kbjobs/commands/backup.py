@@ -11,7 +11,7 @@ from kbjobs.commands._render import print_json, say
 from kbjobs.config.home import current_home
 from kbjobs.errors import ExitCode
 from kbjobs.formatting import counted
-from kbjobs.store.backup import create_backup
+from kbjobs.services.backup import create_backup
 
 app = typer.Typer(add_completion=False)
 

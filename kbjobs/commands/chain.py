@@ -24,10 +24,9 @@ SOURCE = Annotated[
 
 
 def _chain(**values: Any) -> None:
-    from kbjobs.chains.file.chain_reading import read_chain_with_warnings
-    from kbjobs.chains.library import find_chain_file
+    from kbjobs.services.chain_files import read_chain_with_warnings
 
-    found, warnings = read_chain_with_warnings(find_chain_file(current_home(), values["file"]))
+    found, warnings = read_chain_with_warnings(current_home(), values["file"])
     if warnings and not values["quiet"]:
         say(warnings)
     of_file = [] if values["all_sources"] else found.sources or [None]

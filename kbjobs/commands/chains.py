@@ -63,13 +63,11 @@ def show(
 
     Example:  kbjobs chains show generate-source > mine.toml
     """
-    from kbjobs.chains.file.chain_reading import examine_chain
-    from kbjobs.chains.library import find_chain_file
+    from kbjobs.services.chain_files import read_file
 
-    path = find_chain_file(current_home(), name)
-    found = examine_chain(path)
+    found = read_file(current_home(), name)
     if as_json and found.chain is not None:
-        print_json({**found.chain.as_dict(), "path": str(path)})
+        print_json({**found.chain.as_dict(), "path": found.origin})
         return
     if not as_json:
         text = found.text.rstrip("\n")
@@ -98,15 +96,14 @@ def validate(
     Example:  kbjobs chains validate nightly.toml --source wiki
     """
     from kbjobs.chains.diagnostics import Diagnostic, render
-    from kbjobs.chains.file.chain_reading import examine_chain
-    from kbjobs.chains.library import find_chain_file
+    from kbjobs.services.chain_files import read_file
 
     home = current_home()
     codes: list[int] = []
     told: list[dict[str, Any]] = []
     for name in files:
         try:
-            found = examine_chain(find_chain_file(home, name))
+            found = read_file(home, name)
         except NotFoundError as error:
             codes.append(error.exit_code)
             missing = Diagnostic("file", error.message, hint=error.hint)
@@ -149,7 +146,7 @@ def schema() -> None:
 
     Example:  kbjobs chains schema > chain.schema.json
     """
-    from kbjobs.chains.file.schema import chain_schema
+    from kbjobs.services.chain_files import chain_schema
 
     print_json(chain_schema())
 
@@ -166,13 +163,12 @@ def new(
 
     Example:  kbjobs chains new nightly --job index-offline
     """
-    from kbjobs.chains.file.drafting import draft_chain, write_chain
+    from kbjobs.services.chain_files import write_new_chain
 
-    text = draft_chain(name, job or ["index-offline"])
     home = current_home()
     if in_home:
         home.prepare()
-    for path in write_chain(home.chains if in_home else Path(), name, text):
+    for path in write_new_chain(home.chains if in_home else Path(), name, job or ["index-offline"]):
         print(path)
     target = name if in_home else f"{name}.toml"
     say(f"Fill it in, then: kbjobs chains validate {target}")

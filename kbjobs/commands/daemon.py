@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from dataclasses import asdict
 from typing import Annotated
@@ -12,27 +11,10 @@ import typer
 
 from kbjobs.commands._render import age, print_json, say
 from kbjobs.config.home import current_home
-from kbjobs.daemon.launching import ensure_daemon, stop_daemon, stop_seconds
+from kbjobs.services import daemon_control
 from kbjobs.services.jobs import get_job_manager
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
-
-# The workers get SIGTERM from the daemon, which waits for their checkpoints; hence KillMode=mixed.
-UNIT = """\
-[Unit]
-Description=kbjobs: the long jobs behind a knowledge base
-
-[Service]
-Environment="KBJOBS_HOME={home}"
-ExecStart="{python}" -P -m kbjobs daemon run
-KillMode=mixed
-TimeoutStopSec=90
-Restart=on-failure
-RestartSec=5
-
-[Install]
-WantedBy=default.target
-"""
 
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 NOW = Annotated[bool, typer.Option("--now", help="Kill the workers instead of waiting for a checkpoint.")]
@@ -54,9 +36,7 @@ def start(as_json: JSON = False) -> None:
 
     Example:  kbjobs daemon start
     """
-    home = current_home()
-    home.prepare()
-    is_started = ensure_daemon(home)
+    is_started = daemon_control.start(current_home())
     if as_json:
         print_json({"started": is_started, **asdict(get_job_manager().get_daemon())})
     else:
@@ -69,16 +49,11 @@ def stop(now: NOW = False, as_json: JSON = False) -> None:
 
     Example:  kbjobs daemon stop
     """
-    is_stopped = _stop(now)
+    is_stopped = daemon_control.stop(current_home(), now)
     if as_json:
         print_json({"stopped": is_stopped, "running": False})
     else:
         say("The daemon has ended." if is_stopped else "No daemon runs.")
-
-
-def _stop(now: bool) -> bool:
-    home = current_home()
-    return stop_daemon(home, now, stop_seconds(home))
 
 
 @app.command()
@@ -90,7 +65,7 @@ def restart(now: NOW = False, as_json: JSON = False) -> None:
     if not as_json:
         stop(now)
     else:
-        _stop(now)
+        daemon_control.stop(current_home(), now)
     start(as_json)
 
 
@@ -115,12 +90,7 @@ def unit() -> None:
 
     Example:  kbjobs daemon unit > ~/.config/systemd/user/kbjobs.service
     """
-    print(UNIT.format(home=_escaped(str(current_home().path)), python=_escaped(sys.executable)), end="")
-
-
-def _escaped(text: str) -> str:
-    """The text as it stands between the quotes of a unit file (systemd.syntax(7))."""
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    print(daemon_control.describe_unit(current_home()), end="")
 
 
 @app.command()
@@ -129,8 +99,5 @@ def run() -> None:
 
     Example:  kbjobs daemon run
     """
-    from kbjobs.daemon.supervisor import Supervisor
-
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    if Supervisor(current_home(), is_service=True).run():  # a newer program was installed: go on as that
-        os.execv(sys.executable, [sys.executable, "-P", "-m", "kbjobs", "daemon", "run"])
+    daemon_control.run(current_home())

@@ -14,8 +14,8 @@ import typer
 
 from kbjobs.commands._render import say
 from kbjobs.config.home import HOME_VARIABLE, Home
-from kbjobs.daemon.launching import stop_daemon
 from kbjobs.errors import NotFoundError
+from kbjobs.services import daemon_control
 
 app = typer.Typer(add_completion=False)
 
@@ -66,7 +66,7 @@ def demo(
                 if ended.returncode:
                     raise typer.Exit(ended.returncode)
         finally:
-            stop_daemon(Home(Path(folder)), now=True, seconds=STOP_SECONDS)
+            daemon_control.stop(Home(Path(folder)), now=True, seconds=STOP_SECONDS)
     say("\nNext: kbjobs sources add wiki PATH, then kbjobs run index-offline wiki.")
 
 

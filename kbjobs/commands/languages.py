@@ -8,14 +8,12 @@ import typer
 
 from kbjobs.commands._render import print_json, print_table, say
 from kbjobs.config.home import current_home
-from kbjobs.config.settings import Settings
 from kbjobs.errors import ExitCode
 from kbjobs.formatting import counted
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
-INDEX_SECONDS = 20.0  # that a person waits for an index that does not answer
 
 
 @app.callback()
@@ -43,19 +41,13 @@ def list_languages(
 
     Example:  kbjobs languages list --available
     """
-    from kbjobs.languages.language_packs import DamagedPackError, list_packs
+    from kbjobs.services.languages import DamagedPackError, list_offers, list_packs
 
     home = current_home()
     damaged: list[DamagedPackError] = []
     packs = list_packs(home, damaged)
     if available:
-        from kbjobs.downloads.language_index import fetch_index
-
-        here = {pack.pair: pack.record.version for pack in packs}
-        offers = [
-            {**offer.as_dict(), "here": here.get(pair)}
-            for pair, offer in sorted(fetch_index(home, Settings(home), patience=INDEX_SECONDS).items())
-        ]
+        offers = list_offers(home)
         if as_json:
             print_json(offers)
         else:
@@ -90,10 +82,9 @@ def remove(
 
     Example:  kbjobs languages remove en --from Spanish
     """
-    from kbjobs.languages.installation import remove_packs
-    from kbjobs.languages.language_names import find_code
+    from kbjobs.services.languages import remove as remove_packs
 
-    removed = remove_packs(current_home(), find_code(language), None if source is None else find_code(source))
+    removed = remove_packs(current_home(), language, source)
     if as_json:
         print_json(removed.as_dict())
         return

@@ -44,17 +44,7 @@ def build(
 
     Example:  kbjobs pack build wiki /media/stick/wiki.kbpack --include-backup
     """
-    from kbjobs.packs.pack_building import PackBuilder
-    from kbjobs.packs.targets import FILE_SUFFIX, FileTarget, write_pack
-    from kbjobs.store.sources import SourceFolder
-
-    home = current_home()
-    with PackBuilder(SourceFolder(home.sources, source_id), include_backup) as builder:
-        if target.suffix == FILE_SUFFIX:
-            with FileTarget(target) as file:
-                written = write_pack(builder, file)
-        else:
-            written = packs.add_pack(home, builder, target)
+    written, unseen = packs.build(current_home(), source_id, target, include_backup)
     if as_json:
         print_json(written.as_dict())
     else:
@@ -62,9 +52,9 @@ def build(
             f"{target}: {source_id}, version {written.version[:12]}, {written.manifest.size / 1e6:,.1f} MB in"
             f" {counted(written.parts, 'part')}, {written.new_bytes / 1e6:,.1f} MB written."
         )
-    for key, reason in builder.unseen:
+    for key, reason in unseen:
         say(f"Not in it: {key}: {reason}")
-    if builder.unseen:
+    if unseen:
         raise typer.Exit(ExitCode.PARTIAL)
 
 
@@ -126,12 +116,7 @@ def inspect(
 
     Example:  kbjobs pack inspect s3://their-bucket/packs wiki
     """
-    from kbjobs.packs.inspecting import describe_pack, verify_pack
-
-    with packs.open_named(current_home(), where, source_id) as opened:
-        if verify:
-            verify_pack(opened)
-        described = describe_pack(opened)
+    described = packs.inspect(current_home(), where, source_id, verify)
     if as_json:
         print_json({**described, "verified": verify})
         return

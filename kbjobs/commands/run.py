@@ -16,8 +16,7 @@ import typer
 from pydantic.fields import FieldInfo
 from typer.core import TyperGroup
 
-from kbjobs.chains.file.chain_reading import read_chain
-from kbjobs.chains.library import built_in_names, find_built_in
+from kbjobs.chains.library import built_in_names
 from kbjobs.commands._asking import NO_INPUT, ask_for_id
 from kbjobs.commands._forecast import DRY_RUN
 from kbjobs.commands._opening import show_page
@@ -34,6 +33,7 @@ from kbjobs.errors import UsageError
 from kbjobs.phases.base import JobType
 from kbjobs.phases.names import INTERNAL, LEGACY, stands_for_two
 from kbjobs.phases.registry import is_taken, job_type, job_types
+from kbjobs.services.chain_files import built_in_chain
 
 if TYPE_CHECKING:
     from kbjobs.chains.chain import Chain
@@ -78,7 +78,7 @@ class JobTypeGroup(TyperGroup):
             told = " or ".join(name.replace("_", "-") for name in LEGACY[wanted])
             single.command(cmd_name)(_command(wanted, f"A name of former times: {told}, by --dimension.", chosen))
         elif wanted in built_in_names():
-            chain = read_chain(find_built_in(wanted))
+            chain = built_in_chain(wanted)
             hint = f"Its phases: kbjobs chains show {cmd_name}."
             single.command(cmd_name, short_help=chain.description, rich_help_panel="Combined jobs")(
                 _chain_command(chain, f"{chain.description}\n\n{hint}")

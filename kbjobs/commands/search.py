@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -14,14 +15,12 @@ from kbjobs.commands._asking import NO_INPUT
 from kbjobs.commands._errors import printable, say_error
 from kbjobs.commands._render import DamagedSources, is_terminal, open_console, print_json, say
 from kbjobs.config.home import current_home
-from kbjobs.config.settings import Settings
 from kbjobs.errors import KbjobsError, UsageError
 
 if TYPE_CHECKING:
-    from kbjobs.retrieval.hits import Hit
+    from kbjobs.retrieval.hits import Hit, Query
     from kbjobs.retrieval.pinecone_search import PineconeSearcher
     from kbjobs.retrieval.searcher import Searcher
-    from kbjobs.store.passages import Filter
 
 
 class SearchStore(StrEnum):
@@ -85,26 +84,29 @@ def search(
     given = list(words or [])
     if len(given) > 2:
         raise UsageError("too many arguments", 'Put the words in quotes: kbjobs search wiki "boil water".')
-    from kbjobs.retrieval.searcher import Searcher
+    from kbjobs.retrieval.hits import Query
+    from kbjobs.services.search import open_pinecone_searcher, open_searcher
     from kbjobs.store.passages import Filter
 
     home = current_home()
     sources = [*([given[0]] if len(given) == 2 else []), *(source or [])]
     damaged = DamagedSources()
     which = Filter(language.lower() if language else None, path)
-    if store is SearchStore.PINECONE:
-        from kbjobs.retrieval.pinecone_search import PineconeSearcher
 
-        opened: Searcher | PineconeSearcher = PineconeSearcher(home, Settings(home), say)
+    def query(text: str) -> Query:
+        return Query(text, tuple(sources), count, model, mode.value, which, passages)
+
+    if store is SearchStore.PINECONE:
+        opened: Searcher | PineconeSearcher = open_pinecone_searcher(home, say)
     else:
-        opened = Searcher(home, Settings(home), say, damaged)
+        opened = open_searcher(home, say, damaged)
     with opened as searcher:
         if not given:
             if no_input or not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
                 raise UsageError("there is nothing to search for", 'Give some words: kbjobs search "boil water".')
-            _prompt(searcher, sources, count, model, mode, which, passages)
+            _prompt(searcher, query)
             return
-        hits = searcher.search(given[-1], sources, count, model, mode.value, which, passages)
+        hits = searcher.search(query(given[-1]))
         if as_json:
             print_json([asdict(hit) for hit in hits])
         else:
@@ -139,15 +141,7 @@ def _print_marked(line: str, hit: Hit) -> None:
     open_console(sys.stdout).print(text, soft_wrap=True)
 
 
-def _prompt(
-    searcher: Searcher | PineconeSearcher,
-    sources: list[str],
-    count: int,
-    model: str | None,
-    mode: SearchMode,
-    which: Filter,
-    passages: bool,
-) -> None:
+def _prompt(searcher: Searcher | PineconeSearcher, query: Callable[[str], Query]) -> None:
     """Ask for words until there are none; a number opens the address of that hit."""
     import webbrowser
 
@@ -165,7 +159,7 @@ def _prompt(
             webbrowser.open(hits[int(line) - 1].url)
             continue
         try:
-            hits = searcher.search(line, sources, count, model, mode.value, which, passages)
+            hits = searcher.search(query(line))
         except KbjobsError as error:
             say_error(error)
         else:

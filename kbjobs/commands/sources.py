@@ -135,9 +135,7 @@ def relocate(
 
     Example:  kbjobs sources relocate wiki /mnt/old/wiki /srv/wiki
     """
-    from kbjobs.sources.relocation import relocate as move
-
-    moved = move(current_home(), source_id, old, new)
+    moved = front.relocate(current_home(), source_id, old, new)
     if as_json:
         print_json({**asdict(moved.source), "documents": moved.documents, "there": moved.there})
         return
@@ -220,7 +218,7 @@ def show(source_id: ID, as_json: JSON = False) -> None:
 
     Example:  kbjobs sources show wiki
     """
-    from kbjobs.tagging.review import list_suggestions
+    from kbjobs.services.tags import list_suggestions
 
     state = front.describe(current_home(), source_id)
     if as_json:
@@ -264,7 +262,9 @@ def documents(
 
     Example:  kbjobs sources documents wiki --json | jq -r 'select(.published > "2024") | .url'
     """
-    found = front.documents(current_home(), source_id)
+    from kbjobs.services.documents import documents as list_documents
+
+    found = list_documents(current_home(), source_id)
     if as_json:
         for document in found:
             print(json.dumps(document, ensure_ascii=False))
@@ -291,7 +291,9 @@ def skipped(source_id: ID, as_json: JSON = False) -> None:
 
     Example:  kbjobs sources skipped wiki
     """
-    found = front.list_left_out(current_home(), source_id)
+    from kbjobs.services.documents import list_left_out
+
+    found = list_left_out(current_home(), source_id)
     if as_json:
         print_json([asdict(one) for one in found])
     elif found:
@@ -325,9 +327,9 @@ def tags(
 
     Example:  kbjobs sources tags wiki --accept water --accept "first aid" --reject boiling
     """
-    from kbjobs.tagging.review import list_suggestions
+    from kbjobs.services.tags import list_suggestions, review_tags
 
-    reviewed = front.review_tags(current_home(), source_id, accept or (), reject or (), accept_all)
+    reviewed = review_tags(current_home(), source_id, accept or (), reject or (), accept_all)
     if as_json:
         print_json(reviewed.as_dict())
         return

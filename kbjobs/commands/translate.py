@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,8 +11,6 @@ import typer
 
 from kbjobs.commands._render import print_json, say
 from kbjobs.config.home import current_home
-from kbjobs.errors import UsageError
-from kbjobs.object_storage.folder import writing
 
 app = typer.Typer(add_completion=False)
 
@@ -45,20 +40,19 @@ def translate(
 
     Example:  kbjobs logs 12 | kbjobs translate - --from en --to sw
     """
-    from kbjobs.languages.language_names import find_code
-    from kbjobs.translation.text_input import open_text
-    from kbjobs.translation.translate import TextTranslator, find_route
+    from kbjobs.services.translation import open_text, translator, writing_text
 
-    route = find_route(current_home(), find_code(source), find_code(target))
+    found = translator(current_home(), source, target)
+    route = found.route
     facts = {
         "from": route[0].pair.source,
         "to": route[-1].pair.target,
         "packs": [{"from": pack.pair.source, "to": pack.pair.target, "version": pack.record.version} for pack in route],
     }
     with open_text(text) as pieces:
-        translated = TextTranslator(route).translate(pieces)
+        translated = found.translate(pieces)
         if output is not None:
-            with _written(output) as write:
+            with writing_text(output) as write:
                 for piece in translated:
                     write(piece)
             if as_json:
@@ -85,19 +79,3 @@ def _stream_json(facts: dict[str, Any], pieces: Iterable[str]) -> None:
     for piece in pieces:
         print(json.dumps(piece, ensure_ascii=False)[1:-1], end="", flush=True)
     print('"}')
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[Callable[[str], object]]:
-    """Gives what writes to a text file, which gets its name when it is whole. Raises UnavailableError, UsageError."""
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder", "Name a file.")
-    with writing(path):
-        descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-                yield file.write
-            Path(unfinished).replace(path)
-        except BaseException:
-            Path(unfinished).unlink(missing_ok=True)
-            raise

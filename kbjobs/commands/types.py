@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from kbjobs.chains.file.chain_reading import read_built_in_chains
 from kbjobs.commands._render import print_json, print_table
 from kbjobs.phases.registry import job_types
+from kbjobs.services.chain_files import built_in_chains
 
 app = typer.Typer(add_completion=False)
 
@@ -21,7 +21,7 @@ def types(as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout."
     """
     kinds = job_types()
     if as_json:
-        chains = read_built_in_chains()
+        chains = built_in_chains()
         print_json([kind.as_dict() for kind in kinds] + [chain.as_type() for chain in chains])
         return
     rows = [
@@ -42,6 +42,6 @@ def types(as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout."
             " → ".join(phase.job_type.command for phase in chain.phases),
             chain.description,
         )
-        for chain in read_built_in_chains()
+        for chain in built_in_chains()
     ]
     print_table(("type", "label", "category", "options", ""), rows)

@@ -5,22 +5,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from kbjobs.store.passages import Filter
+
 Mode = Literal["hybrid", "vectors", "words"]
 MODES: tuple[str, ...] = get_args(Mode)
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is looked for: ``count`` hits for the words, in one source or (None) in all.
+    """What is looked for.
 
-    ``model`` is the name of the one whose vectors are compared; None for that which the sources were indexed with.
+    Args:
+        words: any text.
+        sources: ids; none for all sources.
+        count: how many hits, from 1.
+        model: its name; None for the one that the sources were indexed with.
+        mode: by vectors and words, or by one of them.
+        which: which documents count.
+        passages: a document may be among the hits several times.
     """
 
     words: str
-    source_id: str | None = None
+    sources: tuple[str, ...] = ()
     count: int = 10
     model: str | None = None
     mode: Mode = "hybrid"
+    which: Filter = Filter()
+    passages: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from kbjobs.config.settings import Settings
 from kbjobs.content.search_words import find_matches, fold_query
 from kbjobs.embedding.online_models import TEXT_EMBEDDING_3_SMALL
 from kbjobs.errors import NotFoundError, UsageError
-from kbjobs.retrieval.hits import Hit, Mode
+from kbjobs.retrieval.hits import Hit, Query
 from kbjobs.retrieval.query_model import RETRIES, TIMEOUT_SECONDS, QueryModel
 from kbjobs.store.ledger_copy import open_ledger
 from kbjobs.store.passages import Filter
@@ -53,16 +53,7 @@ class PineconeSearcher:
         if self._embedder is not None:
             self._embedder.close()
 
-    def search(
-        self,
-        words: str,
-        sources: Sequence[str] = (),
-        count: int = 10,
-        model: str | None = None,
-        mode: Mode = "hybrid",
-        which: Filter | None = None,
-        passages: bool = False,
-    ) -> list[Hit]:
+    def search(self, query: Query) -> list[Hit]:
         """As :meth:`kbjobs.retrieval.searcher.Searcher.search`, by vectors alone.
 
         Raises:
@@ -70,9 +61,9 @@ class PineconeSearcher:
             NotFoundError: no such source or index, or nothing was ever sent there.
             MissingRequirementError, TransientError: a key is missing or refused; a service does not answer.
         """
-        which = which or Filter()
-        _check(words, count, model, mode, which)
-        namespaces = self._find_namespaces(sources)
+        words, count, which = query.words, query.count, query.which
+        _check(query)
+        namespaces = self._find_namespaces(query.sources)
         for namespace in namespaces.values():
             self._index(namespace)  # a key that is missing is told before a query is paid for
         if self._embedder is None:
@@ -87,7 +78,7 @@ class PineconeSearcher:
                 self._on_notice(f"{index.target} has nothing of {source_id}: kbjobs run pinecone-sync {source_id}")
             found.extend((source_id, match) for match in matches)
         found.sort(key=lambda one: -one[1].score)
-        return _make_hits(words, found, count, passages)
+        return _make_hits(words, found, count, query.passages)
 
     def _find_namespaces(self, sources: Sequence[str]) -> dict[str, str]:
         """Where each source is: where it was last sent to; one that is named and never was, where it would be."""
@@ -129,16 +120,17 @@ class PineconeSearcher:
         return self._indexes[namespace]
 
 
-def _check(words: str, count: int, model: str | None, mode: Mode, which: Filter) -> None:
-    if not words.strip():
+def _check(query: Query) -> None:
+    count, model = query.count, query.model
+    if not query.words.strip():
         raise UsageError("there is nothing to search for", 'Give some words: kbjobs search "boil water".')
     if not 1 <= count <= MAX_HITS:
         raise UsageError(f"{count} is not a number of hits for Pinecone", f"Choose one from 1 to {MAX_HITS:,}.")
     if model is not None and model.strip().casefold() != MODEL.name:
         raise UsageError(f"Pinecone has vectors of {MODEL.name}, not of {model}", "Leave --model out.")
-    if mode == "words":
+    if query.mode == "words":
         raise UsageError("Pinecone compares vectors, not words", "Leave --mode or --store out.")
-    if which.path is not None:
+    if query.which.path is not None:
         raise UsageError(
             "Pinecone cannot tell documents by the beginning of their path", "Leave --path or --store out."
         )

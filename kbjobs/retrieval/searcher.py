@@ -17,14 +17,13 @@ from kbjobs.config.settings import Settings
 from kbjobs.content.search_words import fold_query
 from kbjobs.embedding.cores import count_usable_cores
 from kbjobs.errors import KbjobsError, NotFoundError, UnavailableError, UsageError
-from kbjobs.retrieval.hits import Hit, Mode
+from kbjobs.retrieval.hits import Hit, Query
 from kbjobs.retrieval.open_index import Index, Near, Numbered, WordIndex
 from kbjobs.retrieval.query_model import QueryModel, candidates, index_command, names_of
 from kbjobs.retrieval.results import Answer, Forms, Found
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_copy import open_ledger
 from kbjobs.store.locks import try_lock
-from kbjobs.store.passages import Filter
 from kbjobs.store.sources import SourceFolder, list_source_ids
 from kbjobs.vectors.collection_swap import WorkingCopy
 
@@ -79,39 +78,21 @@ class Searcher:
             embedder.close()
         self._indexes, self._embedders = {}, {}
 
-    def search(
-        self,
-        words: str,
-        sources: Sequence[str] = (),
-        count: int = 10,
-        model: str | None = None,
-        mode: Mode = "hybrid",
-        which: Filter | None = None,
-        passages: bool = False,
-    ) -> list[Hit]:
-        """The best passages for the words, one a document, or all of them with ``passages``.
-
-        Args:
-            words: what is looked for; any text.
-            sources: ids; none for all.
-            count: how many hits.
-            model: its name; by default the one that the sources were indexed with.
-            mode: by vectors and words, or by one of them.
-            which: which documents count.
-            passages: a document may be there several times.
+    def search(self, query: Query) -> list[Hit]:
+        """The best passages for the words of a query.
 
         Raises:
             UsageError: there is nothing to look for, or a count that is none.
             NotFoundError, MissingRequirementError: no such source, model or index.
             UnavailableError: an index cannot be read.
         """
-        _check(words, count)
-        which = which or Filter()
+        _check(query.words, query.count)
+        sources, which = query.sources, query.which
         indexed = self._find_indexed(sources)
-        chosen, vector = self._embed(words, indexed, model, mode, sources)
-        depth = min(MAX_COUNT, max(DEPTH, DEPTH_OF_HIT * count))
+        chosen, vector = self._embed(query, indexed)
+        depth = min(MAX_COUNT, max(DEPTH, DEPTH_OF_HIT * query.count))
         opened = self._open_all(indexed, chosen, sources)
-        forms = {languages: _fold(words, languages) for languages in {one.languages() for one in opened.values()}}
+        forms = {languages: _fold(query.words, languages) for languages in {one.languages() for one in opened.values()}}
 
         def ask(source_id: str) -> Answer:
             index = opened[source_id]
@@ -121,7 +102,7 @@ class Searcher:
             numbered: Sequence[Numbered] = ()
             if vector is not None and has_model and isinstance(index, Index):
                 near = index.nearest(vector, depth, which)
-            if mode != "vectors":
+            if query.mode != "vectors":
                 numbered = index.by_words(list(dict.fromkeys(chain(*of_words))), depth, which)
             return Answer(index, of_words, near, numbered)
 
@@ -134,7 +115,7 @@ class Searcher:
             except UnavailableError as error:
                 self._tell_damaged(source_id, error, sources)
         name = chosen.name if chosen is not None and vector is not None else None
-        return found.hits(count, name, mode, passages)
+        return found.hits(query.count, name, query.mode, query.passages)
 
     def embed(self, words: str, model: str) -> NDArray[float32]:
         """The vector of a query: float32 of unit length."""
@@ -171,14 +152,10 @@ class Searcher:
         return known[1]
 
     def _embed(
-        self,
-        words: str,
-        indexed: Mapping[str, Mapping[str, str]],
-        model: str | None,
-        mode: Mode,
-        sources: Sequence[str],
+        self, query: Query, indexed: Mapping[str, Mapping[str, str]]
     ) -> tuple[QueryModel | None, NDArray[float32] | None]:
-        """The model and the query's vector; None where the answer is to be of words alone."""
+        """The model and the query's vector; None if only words are to be compared."""
+        words, sources, model, mode = query.words, query.sources, query.model, query.mode
         names = candidates(indexed, self._settings.text("model"))
         if not names:
             if mode != "vectors" and model is None and self._any_words(indexed):

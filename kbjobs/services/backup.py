@@ -1,4 +1,4 @@
-"""The front door to a restore: nothing may use the home while a backup takes its place."""
+"""Backup of a home, and its restore: nothing may use the home while a backup takes its place."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from pathlib import Path
 from kbjobs.config.home import Home
 from kbjobs.daemon.guard import mark_guarded
 from kbjobs.errors import ConflictError
+from kbjobs.store.backup import create_backup
 from kbjobs.store.job_ends import forget_ends
 from kbjobs.store.locks import is_locked, try_lock
 from kbjobs.store.queue import Queue
 from kbjobs.store.restore import restore_backup
 from kbjobs.store.sources import list_sources
+
+__all__ = ["Restored", "create_backup", "restore"]
 
 LOCK_SECONDS = 1.0
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kbjobs.chains.diagnostics import Diagnostic
@@ -68,6 +69,51 @@ def open_chain(home: Home, name: str) -> SavedChain:
             version = version_of(text) if listed.origin == "home" else None
             return SavedChain(listed.name, listed.origin, text, draft, version)
     raise NotFoundError(f"there is no chain {name!r}", "kbjobs chains list shows them.")
+
+
+def read_file(home: Home, name: str) -> ChainFile:
+    """A chain file by its path or its chain's name, with everything that is wrong in it. Raises NotFoundError."""
+    from kbjobs.chains.file.chain_reading import examine_chain
+    from kbjobs.chains.library import find_chain_file
+
+    return examine_chain(find_chain_file(home, name))
+
+
+def read_chain_with_warnings(home: Home, name: str) -> tuple[Chain, str]:
+    """The chain of a file that can be run, and its warnings as one text. Raises NotFoundError, ChainFileError."""
+    from kbjobs.chains.file import chain_reading
+    from kbjobs.chains.library import find_chain_file
+
+    return chain_reading.read_chain_with_warnings(find_chain_file(home, name))
+
+
+def built_in_chains() -> list[Chain]:
+    """The chains that come with kbjobs, by name."""
+    from kbjobs.chains.file.chain_reading import read_built_in_chains
+
+    return read_built_in_chains()
+
+
+def built_in_chain(name: str) -> Chain:
+    """One of the chains that come with kbjobs."""
+    from kbjobs.chains.file.chain_reading import read_chain
+    from kbjobs.chains.library import find_built_in
+
+    return read_chain(find_built_in(name))
+
+
+def chain_schema() -> dict[str, Any]:
+    """The JSON Schema of chain files, for an editor."""
+    from kbjobs.chains.file import schema
+
+    return schema.chain_schema()
+
+
+def write_new_chain(folder: Path, name: str, jobs: Sequence[str]) -> list[Path]:
+    """Write a new chain file with a phase for each job, and the schema beside it; returns both paths."""
+    from kbjobs.chains.file.drafting import draft_chain, write_chain
+
+    return write_chain(folder, name, draft_chain(name, jobs))
 
 
 def read_draft(text: str) -> dict[str, Any]:

@@ -72,7 +72,41 @@ def _tell_here(home: Home, row: dict[str, Any]) -> str:
     return "this version" if installed == row["version"] else "another version"
 
 
-def add_pack(home: Home, builder: PackBuilder, folder: Path) -> Written:
+def build(home: Home, source_id: str, target: Path, include_backup: bool) -> tuple[Written, list[tuple[str, str]]]:
+    """Write a source into a pack: a file, or a store in a local folder.
+
+    Args:
+        home: that the source is in.
+        source_id: of the source.
+        target: a file that ends in ``.kbpack``, else the folder of a store.
+        include_backup: with the source's files.
+
+    Returns:
+        What was written, and the files that could not be read, each with the reason.
+    """
+    from kbjobs.packs.pack_building import PackBuilder
+    from kbjobs.packs.targets import FILE_SUFFIX, FileTarget, write_pack
+
+    with PackBuilder(SourceFolder(home.sources, source_id), include_backup) as builder:
+        if target.suffix == FILE_SUFFIX:
+            with FileTarget(target) as file:
+                written = write_pack(builder, file)
+        else:
+            written = _add_to_store(home, builder, target)
+        return written, list(builder.unseen)
+
+
+def inspect(home: Home, where: str, source_id: str | None, verify: bool) -> dict[str, Any]:
+    """What a pack says of itself; with ``verify`` after all of it was read and checked. Raises DamagedPackError."""
+    from kbjobs.packs.inspecting import describe_pack, verify_pack
+
+    with open_named(home, where, source_id) as pack:
+        if verify:
+            verify_pack(pack)
+        return describe_pack(pack)
+
+
+def _add_to_store(home: Home, builder: PackBuilder, folder: Path) -> Written:
     """Write a pack into a store in a local folder, and put it into its catalogue."""
     from datetime import UTC, datetime
 

@@ -1,12 +1,58 @@
-"""Search, for Python callers."""
+"""Search: over the home, or over what pinecone-sync has sent to Pinecone."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from kbjobs.config.home import current_home
+from kbjobs.config.home import Home, current_home
 from kbjobs.config.settings import Settings
-from kbjobs.retrieval.hits import MODES, Hit, Mode
+from kbjobs.errors import KbjobsError, UsageError
+from kbjobs.retrieval.hits import MODES, Hit, Mode, Query
+
+if TYPE_CHECKING:
+    from kbjobs.retrieval.pinecone_search import PineconeSearcher
+    from kbjobs.retrieval.searcher import Searcher
+
+OnNotice = Callable[[str], None]
+"""Called with what a person should know of a search."""
+
+OnDamaged = Callable[[str, KbjobsError], None]
+"""Called with the id of a source that cannot be searched, and why."""
+
+
+def _ignore_notice(notice: str) -> None:
+    """Nobody is told."""
+
+
+def _ignore_damaged(source_id: str, error: KbjobsError) -> None:
+    """Nobody is told."""
+
+
+def open_searcher(
+    home: Home, on_notice: OnNotice = _ignore_notice, on_damaged: OnDamaged = _ignore_damaged
+) -> Searcher:
+    """What searches the sources of a home, as a context. Of a damaged source ``on_damaged`` is told."""
+    from kbjobs.retrieval.searcher import Searcher
+
+    return Searcher(home, Settings(home), on_notice, on_damaged)
+
+
+def open_pinecone_searcher(home: Home, on_notice: OnNotice) -> PineconeSearcher:
+    """What searches the namespaces of Pinecone, as a context."""
+    from kbjobs.retrieval.pinecone_search import PineconeSearcher
+
+    return PineconeSearcher(home, Settings(home), on_notice)
+
+
+def search_home(home: Home, query: Query, notices: list[str]) -> list[Hit]:
+    """Search the sources of a home; what a person should know of it, and who was left out, goes to ``notices``."""
+
+    def note(source_id: str, error: KbjobsError) -> None:
+        notices.append(f"Left out: source {source_id}: {error.message}")
+
+    with open_searcher(home, notices.append, note) as searcher:
+        return searcher.search(query)
 
 
 def search(
@@ -28,12 +74,8 @@ def search(
     Raises:
         UsageError, NotFoundError, MissingRequirementError, UnavailableError: as the command would end.
     """
-    from kbjobs.errors import UsageError
-    from kbjobs.retrieval.searcher import Searcher
-
     if mode not in MODES:
         raise UsageError(f"{mode!r} is not a mode", f"Choose one of {', '.join(MODES)}.")
     sources = () if source is None else (source,) if isinstance(source, str) else tuple(source)
-    home = current_home()
-    with Searcher(home, Settings(home)) as searcher:
-        return searcher.search(words, sources, count, model, mode)
+    with open_searcher(current_home()) as searcher:
+        return searcher.search(Query(words, sources, count, model, mode))

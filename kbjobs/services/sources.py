@@ -1,8 +1,8 @@
-"""The front door to sources: register, edit, show, verify, rebuild, compact, search."""
+"""Sources: register, edit, relocate, show, verify, rebuild, compact."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,48 +16,40 @@ from kbjobs.errors import (
     NotFoundError,
     UnavailableError,
 )
-from kbjobs.retrieval.hits import Hit, Query
-from kbjobs.scanning.enumeration import read_left_out
 from kbjobs.sources.registration import Described, edit, register
-from kbjobs.store.frontier import Frontier
+from kbjobs.sources.relocation import relocate
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_copy import open_ledger
 from kbjobs.store.locks import lock_registered
-from kbjobs.store.metadata import count_filtered, count_languages, list_documents
+from kbjobs.store.metadata import count_filtered, count_languages
 from kbjobs.store.source_deletion import Removal, list_unfinished
 from kbjobs.store.sources import Source, SourceFolder, check_source_id, list_source_ids
 from kbjobs.vectors.chroma_places import name_store
 
 if TYPE_CHECKING:
     from kbjobs.indexing.compact import Compacted
-    from kbjobs.tagging.review import Review
 
 __all__ = [
     "Described",
-    "Query",
     "SourceState",
     "Verification",
     "compact",
     "describe",
     "describe_all",
-    "documents",
     "edit",
     "list_half_deleted",
     "list_ids",
     "list_indexes",
-    "list_left_out",
     "measure",
     "rebuild",
     "register",
-    "review_tags",
-    "search",
+    "relocate",
     "tell_deletion",
     "verify",
 ]
 
 OnDamaged = Callable[[str, KbjobsError], None]
 LOCK_SECONDS = 1.0
-MOST_LEFT_OUT = 10_000  # addresses of a scrape
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +114,6 @@ class Verification:
     def as_dict(self) -> dict[str, Any]:
         """As the JSON that ``--json`` prints."""
         return {"ok": self.ok, **asdict(self)}
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """An address or a file that became no document, and why; ``is_failure``: it was to become one."""
-
-    is_failure: bool
-    place: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,33 +220,6 @@ def describe_all(home: Home, on_damaged: OnDamaged) -> list[SourceState]:
     return states
 
 
-def documents(home: Home, source_id: str) -> Iterator[dict[str, Any]]:
-    """What is known of each document of a source, by path; nothing of a source that no job has read yet."""
-    folder = SourceFolder(home.sources, source_id)
-    folder.read()
-    if not folder.ledger.exists():
-        return
-    ledger = open_ledger(folder.ledger)
-    try:
-        yield from list_documents(ledger)
-    finally:
-        ledger.close()
-
-
-def list_left_out(home: Home, source_id: str) -> list[LeftOut]:
-    """What of a source became no document, and why: addresses of its scrape, files, entries of archives."""
-    folder = SourceFolder(home.sources, source_id)
-    folder.read()
-    found: list[tuple[str, str, str]] = []
-    if folder.frontier.exists():
-        with Frontier(folder.frontier) as frontier:
-            found += frontier.left_out(MOST_LEFT_OUT)
-    if folder.ledger.exists():
-        with Ledger(folder.ledger) as ledger:
-            found += read_left_out(ledger)
-    return [LeftOut(state == "failed", place, reason) for state, place, reason in found]
-
-
 def list_ids(home: Home) -> list[str]:
     """The ids of all registered sources, also of damaged ones."""
     return list_source_ids(home.sources)
@@ -277,28 +233,6 @@ def tell_deletion(home: Home, source_id: str, keep_files: bool) -> str:
     kept = [f"kept: what else lies in {facts.kept}"] if facts.kept else []
     told = [f"{source_id}: {tell_contents(facts)}, {facts.freed_bytes / 1e6:,.1f} MB, are to be deleted for good"]
     return "; ".join([*told, *kept, *tell_untouched(facts)]) + "."
-
-
-def review_tags(
-    home: Home, source_id: str, accept: Sequence[str] = (), reject: Sequence[str] = (), accept_all: bool = False
-) -> Review:
-    """The tags of a source, after some that were suggested are taken over or rejected; with none named only the tags.
-
-    Raises ConflictError while a job works on the source, and what :func:`kbjobs.tagging.review.review` raises; the
-    manifest is then as it was.
-    """
-    from kbjobs.tagging.review import Review, review
-
-    folder = SourceFolder(home.sources, source_id)
-    source = folder.read()
-    if not (accept or reject or accept_all):
-        return Review(source)
-    with lock_registered(folder, LOCK_SECONDS):
-        source = folder.read()
-        reviewed = review(source, accept, reject, accept_all)
-        if reviewed.source != source:
-            folder.write_decided_tags(reviewed.source)
-    return reviewed
 
 
 def list_half_deleted(home: Home) -> list[tuple[str, str]]:
@@ -365,21 +299,6 @@ def compact(home: Home, source_id: str) -> Compacted:
     folder.read()
     with lock_registered(folder, LOCK_SECONDS), closing(Collections(home, Settings(home), folder)) as collections:
         return compact_source(folder, collections)
-
-
-def search(
-    home: Home,
-    settings: Settings,
-    query: Query,
-    on_notice: Callable[[str], None] = lambda text: None,
-    on_damaged: OnDamaged = lambda source_id, error: None,
-) -> list[Hit]:
-    """One search, as :meth:`Searcher.search` does it."""
-    from kbjobs.retrieval.searcher import Searcher
-
-    with Searcher(home, settings, on_notice, on_damaged) as searcher:
-        sources = () if query.source_id is None else (query.source_id,)
-        return searcher.search(query.words, sources, query.count, query.model, query.mode)
 
 
 def _indexed_folder(home: Home, source_id: str) -> SourceFolder:

@@ -18,8 +18,11 @@ from kbjobs.config.home import Home
 from kbjobs.errors import KbjobsError, UsageError
 from kbjobs.formatting import duration, tell_languages
 from kbjobs.phases.registry import job_types
+from kbjobs.retrieval.hits import Query
 from kbjobs.services import chain_files, sources
 from kbjobs.services.jobs import JobManager
+from kbjobs.services.search import search_home
+from kbjobs.services.tags import review_tags
 from kbjobs.store.jobs import Job
 from kbjobs.store.sources import is_source_id
 from kbjobs.store.transitions import Status
@@ -149,7 +152,7 @@ def source(request: Request, manager: JobManager) -> dict[str, Any]:
         "state": found,
         "indexes": sources.list_indexes(manager.home, name),
         "size": sources.measure(manager.home, name),
-        "suggestions": sources.review_tags(manager.home, name).as_dict()["suggested_tags"],
+        "suggestions": review_tags(manager.home, name).as_dict()["suggested_tags"],
         "has_map": manager.home.map_page(name).exists(),
         "jobs": manager.get_job_history(10, None, None, name),
     }
@@ -163,13 +166,7 @@ def search(request: Request, manager: JobManager) -> dict[str, Any]:
     hits, problem = [], ""
     if words:
         try:
-            hits = sources.search(
-                manager.home,
-                manager.settings,
-                sources.Query(words, wanted, 20),
-                notices.append,
-                lambda name, error: notices.append(f"Left out: source {name}: {error.message}"),
-            )
+            hits = search_home(manager.home, Query(words, (wanted,) if wanted else (), 20), notices)
         except KbjobsError as error:
             problem = f"{error.message} {error.hint}".strip()
     return {

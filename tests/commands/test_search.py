@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from kbjobs.config.home import Home
-from kbjobs.config.settings import Settings
 from kbjobs.errors import UsageError
+from kbjobs.retrieval.hits import Query
 from kbjobs.services.jobs import JobManager
-from kbjobs.services.sources import Described, Query, register, search
+from kbjobs.services.search import search_home
+from kbjobs.services.sources import Described, register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.locks import lock_source
 from kbjobs.store.sources import SourceFolder
@@ -133,11 +134,11 @@ def test_a_search_while_a_job_runs_sees_the_last_verified_index(
     page.write_text("<title>Volcano</title><p>Hot lava flows down from the volcano.</p>")
     manager = JobManager(home)
     job_id = manager.submit("index_offline", slow, force=True)
-    settings, seen = Settings(home), {"old": 0, "new": 0}
+    seen = {"old": 0, "new": 0}
     (live,) = SourceFolder(home.sources, slow).vectors.glob("*[0-9a-f]")
     inode = live.stat().st_ino
     while not manager.get_status(job_id).has_ended:
-        titles = {hit.title for hit in search(home, settings, Query("volcano", slow, 1000))}
+        titles = {hit.title for hit in search_home(home, Query("volcano", (slow,), 1000), [])}
         seen["new" if "Volcano" in titles else "old"] += 1
         # What is published replaces the directory: as long as it is the old one, so is the answer.
         if live.exists() and live.stat().st_ino == inode:
@@ -145,7 +146,7 @@ def test_a_search_while_a_job_runs_sees_the_last_verified_index(
         assert len(titles) == 80
     assert seen["old"] >= 3
     assert manager.get_status(job_id).exit_code == 0
-    assert search(home, settings, Query("volcano", slow, 1))[0].title == "Volcano"
+    assert search_home(home, Query("volcano", (slow,), 1), [])[0].title == "Volcano"
     # Nobody searches in a directory that is on its way out.
     assert list(live.parent.iterdir()) == [live]
 

@@ -38,7 +38,7 @@ def test_nothing_is_lost_or_doubled(home: Home, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.usefixtures("test_types")
-@pytest.mark.parametrize("kills", rest_full((5, 50), 5))
+@pytest.mark.parametrize("kills", rest_full((2, 50), 2))
 def test_a_daemon_that_is_killed_alone_comes_back(home: Home, monkeypatch: pytest.MonkeyPatch, kills: int) -> None:
     monkeypatch.setenv("KBJOBS_MAX_DEATHS", "1000")
     home.prepare()

@@ -126,8 +126,8 @@ ELSEWHERE = (
 )
 
 EVERYDAY = (
-    "submit.committed", "daemon.described", "daemon.claimed", "daemon.recovered", "worker.source_locked",
-    "worker.before_finish", "embed.committed", "collection.upserted", "documents.deleted", "publish.between_renames",
+    "submit.committed", "daemon.claimed", "daemon.recovered", "worker.source_locked", "worker.before_finish",
+    "embed.committed", "publish.between_renames",
 )  # fmt: skip
 
 
@@ -185,7 +185,7 @@ def contents(home: Home, source: str) -> dict[str, object]:
 
 @pytest.mark.parametrize(
     "point",
-    rest_full(OTHER_TYPES, "metadata.committed", "words.written", "clear.renamed", "purge.deleted", "tags.written"),
+    rest_full(OTHER_TYPES, "metadata.committed", "clear.renamed", "tags.written"),
 )
 def test_a_kill_in_the_other_types(
     home: Home, half_indexed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str

@@ -218,7 +218,7 @@ def leave_log(ledger: Path) -> None:
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("disk", ["full", "full, with a log", "read-only"])
+@pytest.mark.parametrize("disk", rest_full(("full", "full, with a log", "read-only"), "full, with a log"))
 def test_sources_are_read_and_searched(small_disk: Path, indexed: Home, kbjobs: Kbjobs, disk: str) -> None:
     kbjobs("run", "index-offline", "docs")
     kbjobs("daemon", "stop")

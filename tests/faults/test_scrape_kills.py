@@ -11,8 +11,8 @@ import pytest
 from kbjobs.config.home import Home
 from kbjobs.daemon.launching import stop_daemon
 from kbjobs.scraping.crawl import AT_ONCE, AT_ONCE_OF_WIKI
+from kbjobs.services.documents import documents
 from kbjobs.services.jobs import JobManager
-from kbjobs.services.sources import documents
 from kbjobs.store.transitions import Status
 from kbjobs.system.crashpoints import VARIABLE
 from tests.conftest import FACTOR, rest_full

@@ -16,6 +16,7 @@ from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
 from kbjobs.daemon.launching import stop_daemon
 from kbjobs.errors import NotFoundError
+from kbjobs.retrieval.hits import Query
 from kbjobs.retrieval.searcher import Searcher
 from kbjobs.services.jobs import JobManager
 from kbjobs.services.sources import register, verify
@@ -40,7 +41,7 @@ class Polling:
 
     def ask(self, searcher: Searcher, **how: object) -> Answer:
         try:
-            hits = searcher.search("giraffes at the water hole", ["a"], 5, **how)  # type: ignore[arg-type]
+            hits = searcher.search(Query("giraffes at the water hole", ("a",), 5, **how))  # type: ignore[arg-type]
         except NotFoundError:
             return None
         return tuple((hit.doc_id, hit.text, hit.score) for hit in hits)

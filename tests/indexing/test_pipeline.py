@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from kbjobs.config.home import Home
-from kbjobs.config.settings import Settings
 from kbjobs.embedding.choose import load_embedder
 from kbjobs.embedding.embedder import Embedder, EmbeddingError
 from kbjobs.errors import JobCancelled
 from kbjobs.indexing.cutting import IndexOptions
 from kbjobs.indexing.pipeline import run_index
-from kbjobs.services.sources import Described, Query, register, search, verify
+from kbjobs.retrieval.hits import Query
+from kbjobs.services.search import search_home
+from kbjobs.services.sources import Described, register, verify
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import MODEL, copy_pages, write_pages
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("minilm")
 
 def found_files(home: Home) -> set[str]:
     """The names of the files whose passages a search can give: it asks for all there are."""
-    return {Path(hit.url).name for hit in search(home, Settings(home), Query("words", "docs", 5000))}
+    return {Path(hit.url).name for hit in search_home(home, Query("words", ("docs",), 5000), [])}
 
 
 class CountingEmbedder:
@@ -99,7 +100,7 @@ def test_an_edited_python3_doc_embeds_exactly_the_new_passages(
     assert counts["reused"] == counts["chunks"] - counts["embedded"]
     assert "3 changed, 4 deleted" in result.summary
     assert "new-one" in titles(home, "Quokkas eat leaves at dusk")
-    passages = search(home, Settings(home), Query("an axolotl regrows its limbs", "docs", 3))
+    passages = search_home(home, Query("an axolotl regrows its limbs", ("docs",), 3), [])
     assert {Path(hit.url).name for hit in passages} == {page.name for page in tutorial[:3]}
     assert not names & found_files(home)
     assert verify(home, "docs").ok

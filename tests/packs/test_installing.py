@@ -17,7 +17,8 @@ from kbjobs.packs.damage import DamagedPackError
 from kbjobs.packs.installing import Installed, Mode, install_pack
 from kbjobs.packs.pack_reading import open_pack
 from kbjobs.packs.targets import Written
-from kbjobs.services.sources import Described, describe, documents, register, verify
+from kbjobs.services.documents import documents
+from kbjobs.services.sources import Described, describe, register, verify
 from kbjobs.store import source_swap
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.locks import is_locked, lock_source

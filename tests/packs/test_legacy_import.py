@@ -12,7 +12,8 @@ import pytest
 
 from kbjobs.config.home import Home
 from kbjobs.embedding.choose import load_embedder
-from kbjobs.services.sources import describe, documents, verify
+from kbjobs.services.documents import documents
+from kbjobs.services.sources import describe, verify
 from tests.conftest import Kbjobs, read_json
 from tests.servers.openai_server import OpenAIServer, make_vector
 

@@ -16,7 +16,9 @@ from kbjobs.context import PhaseResult
 from kbjobs.errors import JobCancelled, MissingRequirementError, NotFoundError, UsageError
 from kbjobs.phases import clear_vectors
 from kbjobs.phases.clear_vectors import ClearVectorsParams
-from kbjobs.services.sources import Query, Verification, describe, rebuild, register, search, verify
+from kbjobs.retrieval.hits import Query
+from kbjobs.services.search import search_home
+from kbjobs.services.sources import Verification, describe, rebuild, register, verify
 from kbjobs.store import vector_clearing
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
@@ -72,7 +74,7 @@ def test_cleared_and_indexed_again_for_nothing(home: Home, indexed: Path) -> Non
     assert "5 vectors stay in the ledger: indexing again embeds nothing" in result.summary
     assert list(indexed.iterdir()) == []
     with pytest.raises(NotFoundError, match="has no index yet"):
-        search(home, Settings(home), Query("kettle", "docs", 5))
+        search_home(home, Query("kettle", ("docs",), 5), [])
     found = verify(home, "docs")
     assert (found.ok, found.cleared) == (True, ("all-MiniLM-L6-v2",))
     assert describe(home, "docs").models[0].cleared
@@ -167,7 +169,7 @@ def test_a_half_removed_collection_is_never_taken_for_one(home: Home, indexed: P
     [live] = indexed.iterdir()
     live.rename(live.with_name(live.name + ".clearing"))
     with pytest.raises(NotFoundError):
-        search(home, Settings(home), Query("kettle", "docs", 5))
+        search_home(home, Query("kettle", ("docs",), 5), [])
     assert index(home).counts["embedded"] == 0
     assert list(indexed.iterdir()) == [live]
     assert WorkingCopy(live).readable() == live

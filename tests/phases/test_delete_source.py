@@ -18,6 +18,7 @@ from kbjobs.errors import ConflictError, JobCancelled, NotFoundError, UsageError
 from kbjobs.phases import delete_source
 from kbjobs.phases.delete_source import DeleteSourceParams
 from kbjobs.retrieval import searcher
+from kbjobs.retrieval.hits import Query
 from kbjobs.retrieval.searcher import Searcher
 from kbjobs.services.jobs import JobManager
 from kbjobs.services.sources import Described, describe_all, register
@@ -204,14 +205,14 @@ def test_a_search_goes_on_without_it_and_finds_the_new_one(
     register(home, "other", [write_pages(tmp_path / "more", 1, "Bread is baked in the oven")])
     index(home, "other")
     with Searcher(home, Settings(home)) as searching:
-        assert {hit.source for hit in searching.search("kettle", count=9)} == {"docs", "other"}
+        assert {hit.source for hit in searching.search(Query("kettle", count=9))} == {"docs", "other"}
         delete(home)
-        assert {hit.source for hit in searching.search("kettle", count=9)} == {"other"}
+        assert {hit.source for hit in searching.search(Query("kettle", count=9))} == {"other"}
         with pytest.raises(NotFoundError, match="there is no source 'docs'"):
-            searching.search("kettle", ["docs"])
+            searching.search(Query("kettle", ("docs",)))
         register(home, "docs", [write_pages(tmp_path / "new", 2, "Rain falls on the roof")])
         index(home)
-        found = searching.search("rain", ["docs"])
+        found = searching.search(Query("rain", ("docs",)))
         assert len(found) == 2 and all("Rain falls on the roof" in hit.text for hit in found)
 
 
@@ -221,7 +222,7 @@ def test_a_source_that_goes_while_all_are_searched_stops_no_search(
     index(home)
     monkeypatch.setattr(searcher, "list_source_ids", lambda sources: ["docs", "gone"])  # as it was a moment ago
     with Searcher(home, Settings(home)) as searching:
-        assert {hit.source for hit in searching.search("kettle")} == {"docs"}
+        assert {hit.source for hit in searching.search(Query("kettle"))} == {"docs"}
 
 
 def test_where_the_end_finds_no_room_before_files_are_gone_it_is_recorded_after(home: Home, docs: Path) -> None:

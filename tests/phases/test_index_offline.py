@@ -23,8 +23,10 @@ from kbjobs.embedding.choose import load_embedder
 from kbjobs.errors import KbjobsError, MissingRequirementError, NotFoundError, UsageError
 from kbjobs.phases import index_offline
 from kbjobs.phases.index_offline import IndexOfflineParams
+from kbjobs.retrieval.hits import Query
 from kbjobs.scanning.enumeration import TooManyRemovedError
-from kbjobs.services.sources import Query, Rebuilt, Verification, describe, rebuild, register, search, verify
+from kbjobs.services.search import search_home
+from kbjobs.services.sources import Rebuilt, Verification, describe, rebuild, register, verify
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import MODEL, write_pages
@@ -61,7 +63,7 @@ def index(home: Home, source: str = "docs", **params: Any) -> PhaseResult:
 
 
 def titles(home: Home, words: str, count: int = 5, source: str = "docs") -> list[str]:
-    return [hit.title for hit in search(home, Settings(home), Query(words, source, count))]
+    return [hit.title for hit in search_home(home, Query(words, (source,), count), [])]
 
 
 def vectors_written(home: Home, source: str = "docs") -> int:
@@ -208,13 +210,13 @@ def test_two_models_live_side_by_side(home: Home, tmp_path: Path) -> None:
     models = {model.model: model for model in describe(home, "docs").models}
     assert {name: model.dimension for name, model in models.items()} == {MODEL: 384, str(tiny): 32}
     for name in models:
-        [hit] = search(home, Settings(home), Query("kettle", "docs", 1, name))
+        [hit] = search_home(home, Query("kettle", ("docs",), 1, name), [])
         assert hit.model == name
     assert verify(home, "docs").checked == first["chunks"] + second["chunks"]
     (pages / "page1.html").write_text("<title>New</title><p>A telescope shows the stars.</p>")
     index(home)
     assert "New" in titles(home, "stars", 1)
-    old = search(home, Settings(home), Query("stars", "docs", 50, str(tiny)))
+    old = search_home(home, Query("stars", ("docs",), 50, str(tiny)), [])
     assert "New" not in {hit.title for hit in old}
 
 

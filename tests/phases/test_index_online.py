@@ -25,8 +25,10 @@ from kbjobs.embedding.rate_limits import FIRST_AT_ONCE
 from kbjobs.errors import ExitCode, JobCancelled, KbjobsError, MissingRequirementError, TransientError
 from kbjobs.phases import index_online
 from kbjobs.phases.index_online import IndexOnlineParams
+from kbjobs.retrieval.hits import Query
 from kbjobs.services.jobs import JobManager
-from kbjobs.services.sources import Query, Rebuilt, describe, rebuild, register, search, verify
+from kbjobs.services.search import search_home
+from kbjobs.services.sources import Rebuilt, describe, rebuild, register, verify
 from kbjobs.store.jobs import Limits
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
@@ -114,7 +116,7 @@ def test_vectors_have_length_one_and_belong_to_their_texts(home: Home, docs: Pat
 
     openai_api.alter = alter
     index(home)
-    found = search(home, Settings(home), Query("Page 37", "docs", 1))
+    found = search_home(home, Query("Page 37", ("docs",), 1), [])
     assert found[0].model == "text-embedding-3-small"
     (text_hash,) = [name for name, text in ledger_texts(home).items() if text.endswith("number 37.")]
     vector = np.frombuffer(ledger_vectors(home)[text_hash], "<f4")
@@ -434,9 +436,9 @@ def test_online_and_local_vectors_live_side_by_side(home: Home, tmp_path: Path, 
     assert index(home).counts["embedded"] == 0
     assert {model.dimension for model in describe(home, "docs").models} == {384, 1536}
     asked = len(openai_api.requests)
-    assert search(home, Settings(home), Query("kettle", "docs", 1))[0].model == "all-MiniLM-L6-v2"
+    assert search_home(home, Query("kettle", ("docs",), 1), [])[0].model == "all-MiniLM-L6-v2"
     assert len(openai_api.requests) == asked
-    [found] = search(home, Settings(home), Query("kettle", "docs", 1, "text-embedding-3-small"))
+    [found] = search_home(home, Query("kettle", ("docs",), 1, "text-embedding-3-small"), [])
     assert (found.model, len(openai_api.requests)) == ("text-embedding-3-small", asked + 1)
     assert verify(home, "docs").ok
 

@@ -20,8 +20,9 @@ from kbjobs.config.home import Home
 from kbjobs.daemon.launching import stop_daemon
 from kbjobs.errors import ConflictError, NotFoundError
 from kbjobs.packs.pack_catalogue import read_catalogue
+from kbjobs.services.documents import documents
 from kbjobs.services.jobs import JobManager
-from kbjobs.services.sources import describe, documents, register, verify
+from kbjobs.services.sources import describe, register, verify
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status

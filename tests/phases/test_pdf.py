@@ -54,6 +54,7 @@ def test_a_pdf_is_a_document_and_its_passages_name_the_page(home: Home, tmp_path
     assert json.loads(again.stdout.splitlines()[-1])["job"]["result"]["embedded"] == 0
 
 
+@pytest.mark.full  # twenty seconds of a processor
 @pytest.mark.processes
 def test_a_pdf_that_grows_in_memory_is_refused_and_harms_nobody(tmp_path: Path) -> None:
     """Forms that draw each other ten times, eight levels deep: a hundred million drawings in 4 kB."""

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from kbjobs.config.home import Home
-from kbjobs.config.settings import Settings
 from kbjobs.content.source_files import FoundFile, find_files
 from kbjobs.daemon.launching import ensure_daemon, is_running
 from kbjobs.embedding.openai_embedder import REQUEST_TEXTS
+from kbjobs.retrieval.hits import Query
 from kbjobs.services.jobs import JobManager
-from kbjobs.services.sources import Query, describe, register, search, verify
+from kbjobs.services.search import search_home
+from kbjobs.services.sources import describe, register, verify
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
@@ -92,5 +93,5 @@ def test_a_chain_that_is_killed_buys_no_more_than_was_on_its_way(manager: JobMan
     assert vectors_written(home) == vectors(home, 1536) + vectors(home, 384)  # none was written twice
     assert verify(home, "docs").ok
     assert describe(home, "docs").documents == PAGES
-    hits = search(home, Settings(home), Query("how is memory allocated", "docs", 3, "all-MiniLM-L6-v2"))
+    hits = search_home(home, Query("how is memory allocated", ("docs",), 3, "all-MiniLM-L6-v2"), [])
     assert "memory" in hits[0].text.lower()

@@ -15,7 +15,7 @@ from kbjobs.errors import JobCancelled, NotFoundError, UsageError
 from kbjobs.phases import index_offline
 from kbjobs.phases.index_offline import IndexOfflineParams
 from kbjobs.retrieval.fusion import fuse
-from kbjobs.retrieval.hits import Hit, Mode
+from kbjobs.retrieval.hits import Hit, Mode, Query
 from kbjobs.retrieval.searcher import Searcher
 from kbjobs.services.sources import rebuild, register, verify
 from kbjobs.store.locks import lock_source
@@ -74,18 +74,18 @@ def library(home: Home, tmp_path: Path) -> Path:
 
 @pytest.mark.usefixtures("library")
 def test_words_and_meaning_together(searcher: Searcher) -> None:
-    [best, *_] = searcher.search("E-4711")
+    [best, *_] = searcher.search(Query("E-4711"))
     assert (best.title, best.mode, best.matched) == ("Error codes", "hybrid", ("E", "4711"))
-    assert titles(searcher.search("how do I sterilise drinking water", count=1)) == ["Making water safe"]
-    assert titles(searcher.search("boiling", mode="words")) == ["Making water safe"]  # by its stem
-    assert titles(searcher.search("kochende", mode="words")) == ["Wasser abkochen"]
-    assert titles(searcher.search("沸かす", mode="words")) == ["水"]
+    assert titles(searcher.search(Query("how do I sterilise drinking water", count=1))) == ["Making water safe"]
+    assert titles(searcher.search(Query("boiling", mode="words"))) == ["Making water safe"]  # by its stem
+    assert titles(searcher.search(Query("kochende", mode="words"))) == ["Wasser abkochen"]
+    assert titles(searcher.search(Query("沸かす", mode="words"))) == ["水"]
 
 
 @pytest.mark.usefixtures("library")
 @pytest.mark.parametrize(("mode", "has_score"), [("vectors", True), ("words", False)])
 def test_one_way_alone(searcher: Searcher, mode: Mode, has_score: bool) -> None:
-    hits = searcher.search("water", mode=mode)
+    hits = searcher.search(Query("water", mode=mode))
     assert hits
     assert {hit.mode for hit in hits} == {mode}
     assert all((hit.score is not None) == has_score for hit in hits)
@@ -94,9 +94,9 @@ def test_one_way_alone(searcher: Searcher, mode: Mode, has_score: bool) -> None:
 
 @pytest.mark.usefixtures("library")
 def test_filters(searcher: Searcher) -> None:
-    assert titles(searcher.search("water", which=Filter(language="de"))) == ["Wasser abkochen"]
-    assert titles(searcher.search("water", which=Filter(path="pages/ja/"))) == ["水"]
-    assert searcher.search("water", which=Filter(language="fr")) == []
+    assert titles(searcher.search(Query("water", which=Filter(language="de")))) == ["Wasser abkochen"]
+    assert titles(searcher.search(Query("water", which=Filter(path="pages/ja/")))) == ["水"]
+    assert searcher.search(Query("water", which=Filter(language="fr"))) == []
 
 
 @pytest.mark.usefixtures("library")
@@ -115,14 +115,14 @@ def test_filters(searcher: Searcher) -> None:
     ],
 )
 def test_a_query_is_text_and_no_syntax(searcher: Searcher, words: str) -> None:
-    assert len(searcher.search(words)) == 5
+    assert len(searcher.search(Query(words))) == 5
 
 
 @pytest.mark.usefixtures("library")
 @pytest.mark.parametrize(("words", "count"), [("", 1), ("  ", 1), ("caf\udce9", 1), ("water", 0), ("water", 10**7)])
 def test_what_cannot_be_asked(searcher: Searcher, words: str, count: int) -> None:
     with pytest.raises(UsageError):
-        searcher.search(words, count=count)
+        searcher.search(Query(words, count=count))
 
 
 def test_one_hit_a_document_and_how_many_more(home: Home, tmp_path: Path, searcher: Searcher) -> None:
@@ -130,10 +130,10 @@ def test_one_hit_a_document_and_how_many_more(home: Home, tmp_path: Path, search
     page(tmp_path / "pages", "short", "Stars", "A telescope shows the stars.")
     register(home, "docs", [tmp_path / "pages"])
     chunks = index(home).counts["chunks"]
-    [first, second] = searcher.search("kettle")
+    [first, second] = searcher.search(Query("kettle"))
     assert (first.title, second.title, second.more) == ("Kettles", "Stars", 0)
     assert first.more == chunks - 2 > 1
-    everything = searcher.search("kettle", count=100, passages=True)
+    everything = searcher.search(Query("kettle", count=100, passages=True))
     assert len(everything) == chunks
     assert [hit.rank for hit in everything] == list(range(1, chunks + 1))
 
@@ -149,10 +149,10 @@ def test_one_page_among_very_many_alike(home: Home, tmp_path: Path, searcher: Se
     register(home, "docs", [pages])
     index(home)
     for mode in ("hybrid", "vectors", "words"):
-        answers = [searcher.search("giraffes", count=3, mode=mode) for _ in range(5)]
+        answers = [searcher.search(Query("giraffes", count=3, mode=mode)) for _ in range(5)]
         assert answers[0][0].title == "Giraffes"
         assert answers.count(answers[0]) == 5
-    assert len(searcher.search("left empty on purpose", count=600)) == 600
+    assert len(searcher.search(Query("left empty on purpose", count=600))) == 600
     assert verify(home, "docs").ok
 
 
@@ -172,48 +172,48 @@ def test_a_damaged_index_is_told_and_mended_from_the_ledger(
     home: Home, searcher: Searcher, notices: list[str], name: str, damage: object
 ) -> None:
     path = live(home) / name
-    before = searcher.search("telescope")
+    before = searcher.search(Query("telescope"))
     searcher.close()
     path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
     assert not verify(home, "docs").ok
     with lock_source(SourceFolder(home.sources, "docs").lock, "docs", 0):  # as a job does
-        assert titles(searcher.search("telescope", count=1)) == ["Galaxies"]
+        assert titles(searcher.search(Query("telescope", count=1))) == ["Galaxies"]
         assert "docs is searched with Chroma, not exactly" in notices[0]
         assert "a job is at work on it. kbjobs sources rebuild docs mends it" in notices[0]
     searcher.close()
     notices.clear()
-    assert searcher.search("telescope") == before
+    assert searcher.search(Query("telescope")) == before
     assert "the index of docs was damaged" in notices[0]
     assert notices[0].endswith("built again from the ledger.")
     assert verify(home, "docs").ok
     assert sorted(live(home).glob("mending-*")) == []
     searcher.close()
     notices.clear()
-    assert searcher.search("telescope") == before
+    assert searcher.search(Query("telescope")) == before
     assert notices == []
 
 
 @pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("name", ["passages.db", "matrix.f32"])
 def test_a_part_of_an_index_that_is_gone_is_written_again(home: Home, searcher: Searcher, name: str) -> None:
-    before = searcher.search("telescope")
+    before = searcher.search(Query("telescope"))
     searcher.close()
     (live(home) / name).unlink()
-    assert searcher.search("telescope") == before
+    assert searcher.search(Query("telescope")) == before
     assert verify(home, "docs").ok
 
 
 def test_what_is_mended_is_what_was_published_not_what_a_job_has_begun(
     home: Home, library: Path, searcher: Searcher, notices: list[str]
 ) -> None:
-    before = searcher.search("telescope")
+    before = searcher.search(Query("telescope"))
     searcher.close()
     page(library, "stars", "Galaxies", "A microscope shows small animals.")
     calls = iter(range(1))
     with pytest.raises(JobCancelled):
         index_offline.run(context(home, "docs", lambda: next(calls, None) is None), IndexOfflineParams(model=MODEL))
     (live(home) / "matrix.f32").write_bytes(b"")
-    assert searcher.search("telescope") == before
+    assert searcher.search(Query("telescope")) == before
     assert len(notices) == 1
 
 
@@ -233,11 +233,11 @@ def test_a_matrix_too_large_is_left_out_and_chroma_answers(
     with open_directory(live(home)) as collection:
         assert collection.count() == 5  # one record for each text
     for mode in ("hybrid", "vectors", "words"):
-        answers = [searcher.search("giraffes", count=3, mode=mode) for _ in range(5)]
+        answers = [searcher.search(Query("giraffes", count=3, mode=mode)) for _ in range(5)]
         assert answers[0][0].title == "Giraffes"
         assert answers.count(answers[0]) == 5
-    assert len(searcher.search("left empty on purpose", count=304, mode="vectors")) == 304
-    only = searcher.search("left empty", count=9, mode="vectors", which=Filter(path="many/animal"))
+    assert len(searcher.search(Query("left empty on purpose", count=304, mode="vectors"))) == 304
+    only = searcher.search(Query("left empty", count=9, mode="vectors", which=Filter(path="many/animal")))
     assert {hit.title for hit in only} <= {"Giraffes", "Zebras", "Lions", "Tigers"}
     assert len(only) == 4
     assert notices == []
@@ -245,7 +245,7 @@ def test_a_matrix_too_large_is_left_out_and_chroma_answers(
     (pages / "same0.html").unlink()  # the document by which the record was named
     assert index(home).counts["embedded"] == 0
     assert verify(home, "docs").ok
-    assert len(searcher.search("left empty on purpose", count=304, mode="vectors")) == 303
+    assert len(searcher.search(Query("left empty on purpose", count=304, mode="vectors"))) == 303
     monkeypatch.delenv("KBJOBS_MATRIX_MAX_MB")
     rebuild(home, "docs")
     assert (live(home) / "matrix.f32").exists()
@@ -262,30 +262,30 @@ def test_before_any_index_the_words_are_searched(
     page(pages, "tea", "Tea", "Boil the water and wait. " * 40 + "Then the kettle whistles.")
     register(home, "docs", [pages])
     with pytest.raises(NotFoundError, match=r"has (no|an) index|has an index|no source"):
-        searcher.search("telescope", ["docs"])
+        searcher.search(Query("telescope", ("docs",)))
     describe_pages(home)
-    [hit] = searcher.search("telescopes", ["docs"])
+    [hit] = searcher.search(Query("telescopes", ("docs",)))
     assert (hit.title, hit.score, hit.model, hit.mode, hit.matched) == ("Galaxies", None, None, "words", ("telescope",))
     assert notices == ["docs has no index yet: searched by the words of its titles, headings and beginnings."]
-    assert searcher.search("whistles") == []  # it stands too far down
+    assert searcher.search(Query("whistles")) == []  # it stands too far down
     with pytest.raises(NotFoundError, match=r"has (no|an) index|has an index|no source"):
-        searcher.search("telescope", mode="vectors")
+        searcher.search(Query("telescope", mode="vectors"))
     with pytest.raises(NotFoundError, match=r"has (no|an) index|has an index|no source"):
-        searcher.search("telescope", model=MODEL)
+        searcher.search(Query("telescope", model=MODEL))
     page(pages, "stars", "Galaxies", "A microscope shows small animals.")
     describe_pages(home)
-    assert searcher.search("telescope") == []
-    assert titles(searcher.search("microscope")) == ["Galaxies"]
+    assert searcher.search(Query("telescope")) == []
+    assert titles(searcher.search(Query("microscope"))) == ["Galaxies"]
 
     path = SourceFolder(home.sources, "docs").words
     before = path.stat().st_ino
     with pytest.raises(JobCancelled):  # once the pages are cut
         index_offline.run(context(home, "docs", lambda: path.stat().st_ino != before), IndexOfflineParams(model=MODEL))
-    assert titles(searcher.search("whistles")) == ["Tea"]
+    assert titles(searcher.search(Query("whistles"))) == ["Tea"]
     assert notices[-1] == "docs has no index yet: searched by the words of its passages."
     index(home)
     assert not SourceFolder(home.sources, "docs").words.exists()
-    assert searcher.search("whistles")[0].mode == "hybrid"
+    assert searcher.search(Query("whistles"))[0].mode == "hybrid"
 
 
 @pytest.mark.usefixtures("library")
@@ -294,21 +294,21 @@ def test_what_an_older_version_has_published_is_searched_as_before(
 ) -> None:
     for name in ("passages.db", "matrix.f32"):
         (live(home) / name).unlink()
-    [best, *_] = searcher.search("telescope")
+    [best, *_] = searcher.search(Query("telescope"))
     assert (best.title, best.mode, notices) == ("Galaxies", "vectors", [])
     assert verify(home, "docs").ok
     rebuild(home, "docs")
-    assert searcher.search("telescope")[0].mode == "hybrid"
+    assert searcher.search(Query("telescope"))[0].mode == "hybrid"
 
 
 def test_an_edit_changes_just_what_it_changed(home: Home, library: Path, searcher: Searcher) -> None:
     page(library, "stars", "Galaxies", "A microscope shows small animals.")
     (library / "code.html").unlink()
     index(home)
-    assert titles(searcher.search("telescope", mode="words")) == []
-    assert titles(searcher.search("E-4711", mode="words")) == []
-    assert titles(searcher.search("microscope", mode="words")) == ["Galaxies"]
-    assert titles(searcher.search("animals under a lens", count=1)) == ["Galaxies"]
+    assert titles(searcher.search(Query("telescope", mode="words"))) == []
+    assert titles(searcher.search(Query("E-4711", mode="words"))) == []
+    assert titles(searcher.search(Query("microscope", mode="words"))) == ["Galaxies"]
+    assert titles(searcher.search(Query("animals under a lens", count=1))) == ["Galaxies"]
     assert verify(home, "docs").ok
 
 
@@ -316,7 +316,7 @@ def test_a_source_that_has_no_index_yet(home: Home, tmp_path: Path, searcher: Se
     register(home, "docs", [write_pages(tmp_path / "pages", 1)])
     for mode in ("hybrid", "words"):
         with pytest.raises(NotFoundError, match="no index") as caught:
-            searcher.search("water", ["docs"], mode=mode)
+            searcher.search(Query("water", ("docs",), mode=mode))
         assert "kbjobs run index-offline docs" in caught.value.hint
 
 
@@ -337,10 +337,10 @@ def test_many_sources_are_ranked_as_if_each_passage_were_read(
         register(home, f"docs{number}", [shelf])
         index(home, f"docs{number}")
 
-    hits = searcher.search("boiled water", count=12, mode=mode, which=which, passages=True)
-    assert [searcher.search("boiled water", count=12, mode=mode, which=which, passages=True) for _ in range(3)] == (
-        [hits] * 3
-    )
+    hits = searcher.search(Query("boiled water", count=12, mode=mode, which=which, passages=True))
+    assert [
+        searcher.search(Query("boiled water", count=12, mode=mode, which=which, passages=True)) for _ in range(3)
+    ] == ([hits] * 3)
     assert [(hit.source, hit.doc_id, hit.text, hit.score) for hit in hits] == rank_all(home, searcher, mode, which)
 
 

@@ -87,7 +87,8 @@ def test_what_ends_its_process_is_named_and_the_rest_is_read() -> None:
     }  # fmt: skip
 
 
-def test_a_process_that_ends_each_time_ends_the_run() -> None:
+def test_a_process_that_ends_each_time_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading_pool, "MOST_LOSSES", 3)
     tasks: list[Task] = [entry(f"kill {number}") for number in range(60)]
     others = children_of(os.getpid())  # of other tests in this process
     with pytest.raises(KbjobsError, match="times in a row: its reader crashed"):

@@ -17,7 +17,7 @@ from kbjobs.errors import JobCancelled, KbjobsError
 from kbjobs.phases import scrape
 from kbjobs.phases.scrape import ScrapeParams
 from kbjobs.scraping import address_guard, crawl
-from kbjobs.services.sources import documents
+from kbjobs.services.documents import documents
 from kbjobs.store.sources import RESERVED, SourceFolder
 from tests.phases.test_index_offline import context
 from tests.phases.test_metadata import describe_pages

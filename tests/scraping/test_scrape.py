@@ -18,7 +18,8 @@ from kbjobs.scraping import crawl
 from kbjobs.scraping.address_guard import Guard
 from kbjobs.scraping.page_fetch import Fetcher
 from kbjobs.scraping.site_scope import Scope
-from kbjobs.services.sources import documents, register
+from kbjobs.services.documents import documents
+from kbjobs.services.sources import register
 from kbjobs.store.frontier import Frontier
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import Kbjobs, write_pages

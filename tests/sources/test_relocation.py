@@ -8,7 +8,8 @@ import pytest
 
 from kbjobs.config.home import Home
 from kbjobs.errors import NotFoundError, UsageError
-from kbjobs.services.sources import documents, register
+from kbjobs.services.documents import documents
+from kbjobs.services.sources import register
 from kbjobs.sources.relocation import relocate
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import Kbjobs, read_json, write_pages

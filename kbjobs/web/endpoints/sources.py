@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from kbjobs.errors import KbjobsError
-from kbjobs.services import sources
+from kbjobs.retrieval import hits
+from kbjobs.services import sources, tags
+from kbjobs.services.search import search_home
 from kbjobs.web.endpoint import Asked, Body, Endpoint, Query
 
 Name = Annotated[str, Field(max_length=200)]
@@ -60,7 +62,7 @@ def show_indexes(asked: Asked) -> Any:
 def review_tags(asked: Asked) -> Any:
     """Take over or reject suggested tags."""
     body: Review = asked.body
-    done = sources.review_tags(asked.home, asked.path["source"], body.accept, body.reject)
+    done = tags.review_tags(asked.home, asked.path["source"], body.accept, body.reject)
     return done.as_dict()
 
 
@@ -69,12 +71,10 @@ def search(asked: Asked) -> Any:
     query: SearchQuery = asked.query
     notices: list[str] = []
 
-    def note(source_id: str, error: KbjobsError) -> None:
-        notices.append(f"Left out: source {source_id}: {error.message}")
-
-    wanted = sources.Query(query.words, query.source or None, query.count, query.model or None, query.mode)
-    hits = sources.search(asked.home, asked.manager.settings, wanted, notices.append, note)
-    return {"hits": [asdict(hit) for hit in hits], "notices": notices}
+    only = (query.source,) if query.source else ()
+    wanted = hits.Query(query.words, only, query.count, query.model or None, query.mode)
+    found = search_home(asked.home, wanted, notices)
+    return {"hits": [asdict(hit) for hit in found], "notices": notices}
 
 
 ENDPOINTS = (

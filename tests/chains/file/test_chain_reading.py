@@ -178,21 +178,21 @@ PIECES = [
 
 
 @pytest.mark.long
-@settings(max_examples=300 * FACTOR, deadline=None)
+@settings(max_examples=120 * FACTOR, deadline=None)
 @given(st.binary(max_size=200))
 def test_random_bytes(content: bytes) -> None:
     check_anything(content)
 
 
 @pytest.mark.long
-@settings(max_examples=300 * FACTOR, deadline=None)
+@settings(max_examples=120 * FACTOR, deadline=None)
 @given(st.text(max_size=200))
 def test_random_text(content: str) -> None:
     check_anything(content)
 
 
 @pytest.mark.long
-@settings(max_examples=500 * FACTOR, deadline=None)
+@settings(max_examples=200 * FACTOR, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
 def test_random_pieces_of_toml(content: str) -> None:
     check_anything(content)
@@ -216,7 +216,7 @@ def mutated(draw: Any) -> str:
 
 @pytest.mark.slow
 @pytest.mark.long
-@settings(max_examples=500 * FACTOR, deadline=None)
+@settings(max_examples=200 * FACTOR, deadline=None)
 @given(mutated())
 def test_good_files_with_a_few_changes(content: str) -> None:
     check_anything(content)

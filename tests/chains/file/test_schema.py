@@ -280,7 +280,7 @@ def containers(value: Any) -> Iterator[Any]:
 
 @pytest.mark.slow
 @pytest.mark.long
-@settings(max_examples=400 * FACTOR, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150 * FACTOR, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(document=documents())
 def test_schema_and_model_agree_on_any_document(schema: dict[str, Any], document: dict[str, Any]) -> None:
     compare(schema, document)

@@ -14,7 +14,7 @@ import pytest
 from kbjobs.config.home import Home
 from kbjobs.errors import KbjobsError
 from kbjobs.scraping.mediawiki import wiki_api, wiki_listing
-from kbjobs.services.sources import documents
+from kbjobs.services.documents import documents
 from kbjobs.store.frontier import Frontier
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import Kbjobs

@@ -18,7 +18,7 @@ from kbjobs.config.home import Home
 from kbjobs.services.chain_files import check_text, read_draft, write_draft
 from kbjobs.services.jobs import JobManager
 from kbjobs.services.sources import register
-from tests.conftest import Kbjobs, read_json, wait_ended, wait_until, write_pages
+from tests.conftest import FACTOR, Kbjobs, read_json, wait_ended, wait_until, write_pages
 from tests.web.conftest import Builder, running
 
 MALFORMED = sorted((Path(__file__).parents[2] / "chains" / "file" / "malformed").glob("*.toml"))
@@ -232,7 +232,7 @@ PARAMS = st.dictionaries(
 )
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60 * FACTOR, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(phases=st.lists(st.tuples(JOBS, PARAMS), min_size=1, max_size=5))
 def test_page_and_command_line_agree_on_any_chain(
     home: Home, phases: list[tuple[str, dict[str, Any]]], minilm: None
