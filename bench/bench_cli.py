@@ -11,7 +11,7 @@ from measuring import KBJOBS, compare, temporary_home, wall_seconds
 from kbjobs.errors import ExitCode
 from kbjobs.store.jobs import NewJob
 from kbjobs.store.queue import Queue
-from kbjobs.store.runs import RunEnd
+from kbjobs.store.runs import RunOutcome
 from kbjobs.store.transitions import Event
 
 JOBS = 10_000
@@ -43,7 +43,9 @@ def main() -> None:
         for number in range(JOBS):
             job = queue.submit(NewJob("index_offline", f"s{number}", {}, (), (f"source:s{number}",)))
             queue.claim(f"run{number}")
-            queue.finish(job.id, f"run{number}", RunEnd(Event.COMPLETE, ExitCode.DONE, "12 documents, 40 passages"), {})
+            queue.finish(
+                job.id, f"run{number}", RunOutcome(Event.COMPLETE, ExitCode.DONE, "12 documents, 40 passages"), {}
+            )
         queue.close()
         script = Path(folder, "script.py")
         script.write_text(SCRIPT)

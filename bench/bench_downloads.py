@@ -29,7 +29,7 @@ from measuring import ROOT, packaged_minilm, run_script
 
 sys.path.insert(0, str(ROOT))
 
-from kbjobs.downloads.file_download import Wanted, fetch_file
+from kbjobs.downloads.file_download import WantedFile, fetch_file
 
 SIZE, ROUNDS, KILLS = 400_000_000, 5, 30
 
@@ -103,7 +103,7 @@ def measure_speed(server: FileServer, sha256: str, folder: Path, rounds: int) ->
     for _ in range(rounds):
         for seconds, work in (
             (curls, lambda: subprocess.run(["curl", "-sf", "-o", str(target), server.url], check=True)),
-            (ours, lambda: fetch_file(Wanted(server.url, SIZE, sha256), target)),
+            (ours, lambda: fetch_file(WantedFile(server.url, SIZE, sha256), target)),
         ):
             target.unlink(missing_ok=True)
             started = time.perf_counter()

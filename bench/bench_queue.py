@@ -24,7 +24,7 @@ from kbjobs.errors import ExitCode
 from kbjobs.services.jobs import JobManager
 from kbjobs.store.jobs import NewJob
 from kbjobs.store.queue import Queue
-from kbjobs.store.runs import RunEnd
+from kbjobs.store.runs import RunOutcome
 from kbjobs.store.sources import Source, SourceFolder
 from kbjobs.store.transitions import Event
 
@@ -53,7 +53,7 @@ def kbjobs_rate(folder: Path, synchronous: str) -> float:
         for number in range(count):
             job = queue.claim(f"run{number}")
             assert job is not None
-            queue.finish(job.id, f"run{number}", RunEnd(Event.COMPLETE, ExitCode.DONE, "done"), {})
+            queue.finish(job.id, f"run{number}", RunOutcome(Event.COMPLETE, ExitCode.DONE, "done"), {})
 
     rate = warm_rate(work)
     queue.close()
@@ -131,7 +131,7 @@ def fill_history(queue: Queue, count: int) -> None:
     """Ended jobs as they stand in the state, written in one go."""
     job = queue.submit(NewJob("noop", "old", {}, (), ("source:old",)))
     queue.claim("old")
-    queue.finish(job.id, "old", RunEnd(Event.COMPLETE, ExitCode.DONE, "done"), {"documents": 12})
+    queue.finish(job.id, "old", RunOutcome(Event.COMPLETE, ExitCode.DONE, "done"), {"documents": 12})
     columns = [row[1] for row in queue.connection.execute("PRAGMA table_info(jobs)") if row[1] != "id"]
     names = ", ".join(columns)
     queue.connection.execute(

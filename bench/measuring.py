@@ -28,7 +28,7 @@ from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import IndexedModel
 from kbjobs.store.sources import SourceFolder
 from kbjobs.vectors.indexed import Indexed
-from kbjobs.vectors.sync import settle_and_publish
+from kbjobs.vectors.sync import recover_and_publish
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON_DOCS = ROOT / ".cache" / "python-docs"
@@ -111,7 +111,7 @@ def publish_source(
     texts = {passage.text_hash: passage.text for _, passages in documents for passage in passages}
     vectors = embed(list(texts.values()))
     ledger.put_vectors(row, [(text, vector.tobytes()) for text, vector in zip(texts, vectors, strict=True)])
-    settle_and_publish(Indexed(ledger, row, profile, folder.vectors / model.key), needs_fresh=True)
+    recover_and_publish(Indexed(ledger, row, profile, folder.vectors / model.key), needs_fresh=True)
     count = ledger.count_chunks(profile)
     ledger.close()
     return count

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-MOST_LANGUAGES = 8
+MAX_LANGUAGES = 8
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
@@ -23,11 +23,11 @@ def agreeing(number: int, noun: str, one: str, more: str) -> str:
     return f"{counted(number, noun)} {one if number == 1 else more}"
 
 
-def tell_languages(counts: Mapping[str, int]) -> str:
+def format_languages(counts: Mapping[str, int]) -> str:
     """How many documents are in which language: "en 1,200, de 3"; of many languages the first, and how many more."""
     told = [f"{code or 'unknown'} {count:,}" for code, count in counts.items()]
-    rest = len(told) - MOST_LANGUAGES
-    return ", ".join([*told[:MOST_LANGUAGES], f"{rest} more"] if rest > 0 else told)
+    rest = len(told) - MAX_LANGUAGES
+    return ", ".join([*told[:MAX_LANGUAGES], f"{rest} more"] if rest > 0 else told)
 
 
 def sentence(text: str) -> str:

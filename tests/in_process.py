@@ -39,7 +39,7 @@ from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.scanning.reading_pool import ReadingService
 from kbjobs.scraping.parsing_service import ParsingService
 from kbjobs.store.jobs import Job
-from kbjobs.system.child_process import UNLIMITED, ChildError, ChildLost, ChildProcess, Limits, Program
+from kbjobs.system.child_process import UNLIMITED, ChildError, ChildLimits, ChildLost, ChildProcess, ChildProgram
 from kbjobs.system.crashpoints import VARIABLE as CRASH_VARIABLE
 from kbjobs.vectors.chroma_service import ChromaService
 
@@ -214,7 +214,7 @@ class DirectChild:
 
     count = 0
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: ChildProgram) -> None:
         module, _, name = program.service.partition(":")
         self.service = getattr(import_module(module), name)(*program.given)
         DirectChild.count += 1
@@ -233,7 +233,7 @@ class DirectChild:
                 self.service.close(number)
 
     @staticmethod
-    def ask(child: ChildProcess, method: str, *given: object, limits: Limits = UNLIMITED) -> Any:
+    def ask(child: ChildProcess, method: str, *given: object, limits: ChildLimits = UNLIMITED) -> Any:
         """Stands for ``ChildProcess.ask``."""
         if child._program.service not in DIRECT:
             return ask_child(child, method, *given, limits=limits)
@@ -245,7 +245,7 @@ class DirectChild:
                 raise ChildError(type(error).__name__, str(error)) from error
 
     @staticmethod
-    def stream(child: ChildProcess, method: str, *given: object, limits: Limits = UNLIMITED) -> Iterator[Any]:
+    def stream(child: ChildProcess, method: str, *given: object, limits: ChildLimits = UNLIMITED) -> Iterator[Any]:
         """Stands for ``ChildProcess.stream``."""
         if child._program.service not in DIRECT:
             yield from stream_from_child(child, method, *given, limits=limits)

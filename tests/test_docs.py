@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import ROOT
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-MOST_WORDS = 900
+MAX_WORDS = 900
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_the_schema_that_the_examples_name_is_there_and_that_of_the_code(generat
 
 def test_the_readme_is_short_and_begins_with_both_commands() -> None:
     text = (ROOT / "README.md").read_text()
-    assert len(text.split()) <= MOST_WORDS
+    assert len(text.split()) <= MAX_WORDS
     assert 0 < text.index("make demo") < text.index("make test") < 1500
 
 

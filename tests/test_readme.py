@@ -22,7 +22,7 @@ from kbjobs.errors import ExitCode
 from kbjobs.services.jobs import JobManager
 from kbjobs.services.sources import register
 from kbjobs.store.queue import Queue
-from kbjobs.store.runs import RunEnd
+from kbjobs.store.runs import RunOutcome
 from kbjobs.store.transitions import Event, Status
 from tests.conftest import MODEL, ROOT, Kbjobs, wait_until, write_pages
 
@@ -47,7 +47,7 @@ def interrupt_job(home: Home) -> None:
     with Queue(home.state_file) as queue:
         job = queue.submit(manager.plan(chain, "wiki").job)
         queue.claim("the run")
-        end = RunEnd(Event.EXPIRE, ExitCode.TIME_LIMIT, "time limit reached")
+        end = RunOutcome(Event.EXPIRE, ExitCode.TIME_LIMIT, "time limit reached")
         queue.finish(job.id, "the run", end, reason="time_limit")
 
 

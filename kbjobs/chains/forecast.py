@@ -10,7 +10,7 @@ from kbjobs.chains.chain import Chain, ChainPhase
 from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
 from kbjobs.errors import KbjobsError
-from kbjobs.phases.base import Outlook, Params
+from kbjobs.phases.base import Params, PhaseForecast
 from kbjobs.store.phase_state import PhaseState
 from kbjobs.store.sources import SourceFolder
 
@@ -19,13 +19,13 @@ LastRuns = Callable[[Collection[str]], Mapping[str, PhaseState]]
 
 
 @dataclass(frozen=True, slots=True)
-class PhaseForecast:
+class NamedForecast:
     """A phase with its share of the chain in percent, what it is expected to do, and the seconds it may take."""
 
     name: str
     job: str
     weight: float
-    outlook: Outlook
+    outlook: PhaseForecast
     seconds: float | None
 
     def as_dict(self) -> dict[str, Any]:
@@ -52,7 +52,7 @@ class Forecast:
 
     chain: str
     source: str | None
-    phases: tuple[PhaseForecast, ...]
+    phases: tuple[NamedForecast, ...]
     notes: tuple[str, ...] = ()
     refusal: KbjobsError | None = None
 
@@ -96,7 +96,7 @@ def forecast(
     states: Sequence[PhaseState],
     source_id: str | None,
     last_runs: LastRuns,
-) -> tuple[PhaseForecast, ...]:
+) -> tuple[NamedForecast, ...]:
     """What each phase is expected to do.
 
     Args:
@@ -113,26 +113,26 @@ def forecast(
     folder = None if source_id is None else SourceFolder(home.sources, source_id)
     is_there = folder is None or folder.manifest.exists()
     past = last_runs({phase.job_type.name for phase in chain.phases})
-    found: list[PhaseForecast] = []
+    found: list[NamedForecast] = []
     earlier: list[tuple[str, Params]] = []
     brings = ""  # the phase before that changes which documents there are
     for phase, state in zip(chain.phases, states, strict=True):
         kind, params = phase.job_type, phase.job_type.params.model_validate(state.params)
         if is_there or kind.makes_source:
-            outlook = kind.foresee(home, settings, folder, params, tuple(earlier))  # type: ignore[arg-type]
+            outlook = kind.forecast(home, settings, folder, params, tuple(earlier))  # type: ignore[arg-type]
             if brings and outlook.documents is not None:
                 outlook = replace(outlook, is_exact=False, note=f"of what is there now, before {brings}")
         else:
-            outlook = Outlook(is_exact=False, note=f"depends on what {brings} brings")
+            outlook = PhaseForecast(is_exact=False, note=f"depends on what {brings} brings")
         if kind.makes_source:
             brings = phase.name
         seconds = _seconds(phase, outlook, past.get(kind.name))
-        found.append(PhaseForecast(state.name, state.job, state.weight, outlook, seconds))
+        found.append(NamedForecast(state.name, state.job, state.weight, outlook, seconds))
         earlier.append((kind.name, params))
     return tuple(found)
 
 
-def _seconds(phase: ChainPhase, outlook: Outlook, last: PhaseState | None) -> float | None:
+def _seconds(phase: ChainPhase, outlook: PhaseForecast, last: PhaseState | None) -> float | None:
     """The time of a phase: as it says itself, else at the pace of its last run, else what that took."""
     if outlook.seconds is not None:
         return outlook.seconds

@@ -18,7 +18,7 @@ WITHOUT_KEY = {"generate_source": "generate_offline"}
 Origin = Literal["home", "built-in"]
 
 
-class Listed(NamedTuple):
+class ListedChain(NamedTuple):
     """A chain that can be run by its name."""
 
     name: str
@@ -36,18 +36,18 @@ def find_built_in(name: str) -> Path:
     return TEMPLATES / f"{name}{SUFFIX}"
 
 
-def list_chain_files(home: Home) -> list[Listed]:
+def list_chain_files(home: Home) -> list[ListedChain]:
     """The chain files of the home and the built-in ones, by name; one of the home hides a built-in one of its name.
 
     None is read: a broken one is listed too.
     """
-    found = {path.stem: Listed(path.stem, "built-in", path) for path in TEMPLATES.glob(f"*{SUFFIX}")}
+    found = {path.stem: ListedChain(path.stem, "built-in", path) for path in TEMPLATES.glob(f"*{SUFFIX}")}
     folder = home.chains
     if folder.is_dir():
         for path in sorted(folder.glob(f"*{SUFFIX}")):
             if path.is_file():
                 name = _plain(path.stem)
-                found[name] = Listed(name, "home", path)
+                found[name] = ListedChain(name, "home", path)
     return sorted(found.values())
 
 

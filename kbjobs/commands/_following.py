@@ -94,7 +94,7 @@ def follow(
     return worst(job.exit_code or 0 for job in ended)
 
 
-def tell_held(pause: Pause) -> str:
+def format_held(pause: Pause) -> str:
     """That a job waits for the end of a pause."""
     return f"{pause.what} is paused, it waits for {pause.remedy}"
 
@@ -104,7 +104,7 @@ def say_held(manager: JobManager, ids: Sequence[int]) -> None:
     held = manager.get_held_jobs()
     for job_id in ids:
         if job_id in held:
-            say(f"job {job_id}: {tell_held(held[job_id])}")
+            say(f"job {job_id}: {format_held(held[job_id])}")
 
 
 def follow_again(manager: JobManager, done: Done, detach: bool, mode: ProgressMode) -> None:
@@ -206,7 +206,7 @@ def _describe(event: JobEvent) -> str:
         standing = "queued" if job.status is Status.PENDING else job.status
         return ", ".join(filter(None, (f"{title(job)} is {standing}", describe_window(job))))
     if event.pause is not None:
-        return tell_held(event.pause)
+        return format_held(event.pause)
     if event.event == "retry":
         return f"back in the queue, {job.message}"
     if event.event == "phase" and job.phase is not None:
@@ -235,7 +235,7 @@ def _show_bars(events: Iterator[JobEvent], jobs: Sequence[Job]) -> list[Job]:
         lines = _Lines(bars, console.width, bar_width)
         for event in events:
             job = event.job
-            detail = tell_held(event.pause) if event.pause is not None else _describe_now(job)
+            detail = format_held(event.pause) if event.pause is not None else _describe_now(job)
             lines.show(str(job.id), job.progress, _job_fields(job), detail)
             if has_phases:
                 for index, phase in enumerate(job.phases):

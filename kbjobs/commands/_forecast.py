@@ -14,7 +14,7 @@ from kbjobs.formatting import duration
 
 if TYPE_CHECKING:
     from kbjobs.chains.chain import Chain
-    from kbjobs.chains.forecast import Forecast, PhaseForecast
+    from kbjobs.chains.forecast import Forecast, NamedForecast
 
 DRY_RUN = Annotated[
     bool,
@@ -56,7 +56,7 @@ def _print(found: Forecast) -> None:
         say(f"A submit would be refused now: {found.refusal.message}{hint}")
 
 
-def _row(phase: PhaseForecast) -> tuple[Any, ...]:
+def _row(phase: NamedForecast) -> tuple[Any, ...]:
     one = phase.outlook
     about = "" if one.is_exact else "~"
     counts = [

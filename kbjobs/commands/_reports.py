@@ -11,7 +11,7 @@ from kbjobs.commands._render import open_console, print_table
 from kbjobs.config.home import current_home
 
 BAR = 30  # characters of the longest bar of a histogram
-MOST_TYPES = 12
+MAX_TYPES = 12
 
 
 def show_report(job_type: str, result: dict[str, Any] | None) -> None:
@@ -45,10 +45,10 @@ def _show_zim(result: dict[str, Any]) -> None:
         facts.append(("sampled", f"{result['entries']:,} of {result['total']:,} entries, spread evenly"))
     print_table(("", ""), [(name, value) for name, value in facts if value])
     types = [(one["mimetype"], f"{one['count']:,}", f"{one['size'] / 1e6:,.2f}") for one in result["types"]]
-    print_table(("type", "items", "MB"), types[:MOST_TYPES])
+    print_table(("type", "items", "MB"), types[:MAX_TYPES])
     _show_lengths(result["lengths"])
     languages = [(name or "unknown", f"{count:,}") for name, count in result["languages"].items()]
-    print_table(("language", "pages"), languages[:MOST_TYPES])
+    print_table(("language", "pages"), languages[:MAX_TYPES])
     print_table(("page", "begins"), [(one["title"], one["snippet"]) for one in result["samples"]])
     for one in result["damaged"]:
         print(printable(f"  damaged: {one['path']}: {one['reason']}"))

@@ -18,7 +18,7 @@ from kbjobs.commands._times import parse_duration, read_moments
 from kbjobs.config.home import current_home
 from kbjobs.errors import ExitCode, NotFoundError, UsageError, worst
 from kbjobs.formatting import counted
-from kbjobs.store.jobs import HIGHEST_PRIORITY, Job, Limits
+from kbjobs.store.jobs import MAX_PRIORITY, Job, Limits
 from kbjobs.store.queue import DuplicateJobError
 from kbjobs.version import VERSION
 
@@ -39,7 +39,7 @@ class IfActive(StrEnum):
 
 PRIORITY = Annotated[
     int,
-    typer.Option(min=-HIGHEST_PRIORITY, max=HIGHEST_PRIORITY, help="Higher runs first.", rich_help_panel=SUBMIT_PANEL),
+    typer.Option(min=-MAX_PRIORITY, max=MAX_PRIORITY, help="Higher runs first.", rich_help_panel=SUBMIT_PANEL),
 ]
 DETACH = Annotated[
     bool,

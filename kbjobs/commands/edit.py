@@ -9,8 +9,8 @@ import typer
 from kbjobs.commands._render import print_json, say
 from kbjobs.commands._times import read_moments, show_moment
 from kbjobs.services.jobs import get_job_manager
-from kbjobs.store.edits import Changes
-from kbjobs.store.jobs import HIGHEST_PRIORITY
+from kbjobs.store.edits import JobChanges
+from kbjobs.store.jobs import MAX_PRIORITY
 
 app = typer.Typer(add_completion=False)
 
@@ -21,7 +21,7 @@ NONE = "none"
 def edit(
     job: Annotated[int, typer.Argument(help="Id of the job.", show_default=False)],
     priority: Annotated[
-        int | None, typer.Option(min=-HIGHEST_PRIORITY, max=HIGHEST_PRIORITY, help="Higher runs first.")
+        int | None, typer.Option(min=-MAX_PRIORITY, max=MAX_PRIORITY, help="Higher runs first.")
     ] = None,
     not_before: Annotated[
         str | None, typer.Option(help="Do not begin before: 22:00, +2h; none: begin as soon as it can.", metavar="TIME")
@@ -44,7 +44,7 @@ def edit(
     """
     manager = get_job_manager()
     now = manager.get_status(job)
-    changes = Changes()
+    changes = JobChanges()
     if priority is not None:
         changes["priority"] = priority
     if retries is not None:

@@ -41,10 +41,10 @@ def list_languages(
 
     Example:  kbjobs languages list --available
     """
-    from kbjobs.services.languages import DamagedPackError, list_offers, list_packs
+    from kbjobs.services.languages import DamagedLanguagePackError, list_offers, list_packs
 
     home = current_home()
-    damaged: list[DamagedPackError] = []
+    damaged: list[DamagedLanguagePackError] = []
     packs = list_packs(home, damaged)
     if available:
         offers = list_offers(home)

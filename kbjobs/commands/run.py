@@ -166,14 +166,14 @@ def _deleting_command(kind: JobType, example: str) -> Callable[..., None]:
 
     def command(**values: Any) -> None:
         from kbjobs.services.jobs import get_job_manager
-        from kbjobs.services.sources import tell_deletion
+        from kbjobs.services.sources import describe_deletion
 
         manager, source = get_job_manager(), values["source"]
         params = {field: values[field] for field in kind.params.model_fields}
         if not params["confirm"]:
             # What would be refused anyway is not asked about.
             manager.plan(manager.find_chain(kind.name, {**params, "confirm": source}), source)
-            what = tell_deletion(manager.home, source, params["keep_files"])
+            what = describe_deletion(manager.home, source, params["keep_files"])
             params["confirm"] = ask_for_id(source, what, values["no_input"])
         submit(manager.find_chain(kind.name, params), [source], values)
 

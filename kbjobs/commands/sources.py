@@ -15,7 +15,7 @@ from kbjobs.commands._asking import NO_INPUT, YES, ask_unless
 from kbjobs.commands._render import DamagedSources, print_json, print_table, say
 from kbjobs.commands._upkeep import compact, rebuild, verify
 from kbjobs.config.home import current_home
-from kbjobs.formatting import counted, tell_languages
+from kbjobs.formatting import counted, format_languages
 from kbjobs.services import packs
 from kbjobs.services import sources as front
 
@@ -74,7 +74,7 @@ def add(
     Example:  kbjobs sources add wiki ./pages --name "Our wiki" --license CC-BY-SA-4.0
     """
     ask = ask_unless(yes, no_input)
-    described = front.Described(name, license_name, base_url)
+    described = front.SourceFields(name, license_name, base_url)
     source, files = front.register(current_home(), source_id, paths, described, copy, ask)
     if as_json:
         print_json({**asdict(source), "files": files})
@@ -109,7 +109,7 @@ def edit(
     Example:  kbjobs sources edit wiki --add ./more-pages --name "Our wiki"
     """
     ask = ask_unless(yes, no_input)
-    described = front.Described(name, license_name, base_url)
+    described = front.SourceFields(name, license_name, base_url)
     edited = front.edit(current_home(), source_id, add or (), drop or (), described, ask)
     if as_json:
         print_json(edited.as_dict())
@@ -236,7 +236,7 @@ def show(source_id: ID, as_json: JSON = False) -> None:
     if state.filtered:
         rows.append(("filtered", f"{state.filtered:,} more documents, left out by their language"))
     if state.languages:
-        rows.append(("languages", tell_languages(state.languages)))
+        rows.append(("languages", format_languages(state.languages)))
     rows += [
         (
             "model",

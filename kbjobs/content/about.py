@@ -9,12 +9,12 @@ from typing import Any
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from kbjobs.content.dates import read_date
-from kbjobs.content.document import MOST_AUTHORS, MOST_CATEGORIES, About, clean_description, clean_names
+from kbjobs.content.document import MAX_AUTHORS, MAX_CATEGORIES, About, clean_description, clean_names
 
-MOST_ALTERNATES = 200
+MAX_ALTERNATES = 200
 
-_MOST_TAGS = 500  # of a head
-_MOST_SCRIPTS, _SCRIPT_LIMIT, _MOST_THINGS = 10, 200_000, 100  # of JSON-LD
+_MAX_TAGS = 500  # of a head
+_MAX_SCRIPTS, _SCRIPT_LIMIT, _MAX_THINGS = 10, 200_000, 100  # of JSON-LD
 
 _DESCRIPTIONS = ("description", "og:description", "dc.description", "dcterms.description", "twitter:description")
 _DATES = (
@@ -61,12 +61,12 @@ def read_about(tree: LexborHTMLParser, page: bytes) -> About:
     main = next((thing for thing in things if _kind_of(thing)), things[0] if things else {})
     authors = [*_names(main.get("author")), *_of(metas, _AUTHORS)]
     if not authors and b'rel="author"' in page:
-        authors = [node.text() for node in tree.css("a[rel~=author]")[:MOST_AUTHORS]]
+        authors = [node.text() for node in tree.css("a[rel~=author]")[:MAX_AUTHORS]]
     categories = [*_names(main.get("articleSection")), *_of(metas, _CATEGORIES)]
     if any(
         sign in page for sign in _SIGNS_OF_CATEGORY
     ):  # a selector is tried at each element: that takes longer than all the rest
-        categories += [node.text() for node in tree.css(_CATEGORY_LINKS)[:MOST_CATEGORIES]]
+        categories += [node.text() for node in tree.css(_CATEGORY_LINKS)[:MAX_CATEGORIES]]
     if not categories:
         listed = [*_names(main.get("keywords")), *_of(metas, _KEYWORDS)]
         categories = [word for words in listed for word in words.replace(";", ",").split(",")]
@@ -78,10 +78,10 @@ def read_about(tree: LexborHTMLParser, page: bytes) -> About:
     return About(
         description=next(filter(None, map(clean_description, descriptions)), ""),
         published=published,
-        authors=clean_names(authors, MOST_AUTHORS),
-        categories=clean_names(categories, MOST_CATEGORIES),
+        authors=clean_names(authors, MAX_AUTHORS),
+        categories=clean_names(categories, MAX_CATEGORIES),
         kind=_kind_of(main) or next(filter(None, map(_find_kind, _of(metas, ("og:type", "dc.type")))), "page"),
-        alternates=tuple(alternates[:MOST_ALTERNATES]),
+        alternates=tuple(alternates[:MAX_ALTERNATES]),
     )
 
 
@@ -93,7 +93,7 @@ def _read_head(tree: LexborHTMLParser) -> tuple[dict[str, list[str]], list[tuple
     if head is None:
         return metas, alternates
     for number, node in enumerate(head.iter()):
-        if number == _MOST_TAGS:
+        if number == _MAX_TAGS:
             break
         if node.tag == "meta":
             attributes = node.attributes
@@ -115,15 +115,15 @@ def _of(metas: dict[str, list[str]], names: Iterable[str]) -> Iterator[str]:
 def _read_things(tree: LexborHTMLParser) -> Iterator[dict[str, Any]]:
     """What JSON-LD describes: schema.org's things, those of a graph too. What cannot be read is passed over."""
     found = 0
-    for script in tree.css('script[type="application/ld+json" i]')[:_MOST_SCRIPTS]:
+    for script in tree.css('script[type="application/ld+json" i]')[:_MAX_SCRIPTS]:
         try:
             waiting = [json.loads(script.text()[:_SCRIPT_LIMIT])]
         except (ValueError, RecursionError):
             continue
-        while waiting and found < _MOST_THINGS:
+        while waiting and found < _MAX_THINGS:
             value = waiting.pop(0)
             if isinstance(value, list):
-                waiting = [*value[:_MOST_THINGS], *waiting]
+                waiting = [*value[:_MAX_THINGS], *waiting]
             elif isinstance(value, dict):
                 found += 1
                 yield value
@@ -141,19 +141,19 @@ def _find_kind(name: str) -> str:
 def _texts(value: object) -> list[str]:
     """The strings of a JSON-LD value, which may be one or a list."""
     values = value if isinstance(value, list) else [value]
-    return [one for one in values[:_MOST_THINGS] if isinstance(one, str)]
+    return [one for one in values[:_MAX_THINGS] if isinstance(one, str)]
 
 
 def _names(value: object) -> list[str]:
     """The names of a JSON-LD value: strings, or things with a name."""
     values = value if isinstance(value, list) else [value]
-    named = (one.get("name") if isinstance(one, dict) else one for one in values[:_MOST_THINGS])
+    named = (one.get("name") if isinstance(one, dict) else one for one in values[:_MAX_THINGS])
     return [one for one in named if isinstance(one, str)]
 
 
 def _read_time(tree: LexborHTMLParser) -> str:
     """The first <time> that says it is the page's date, by its own marks or by what it stands in."""
-    for node in tree.css("time[datetime]")[:_MOST_THINGS]:
+    for node in tree.css("time[datetime]")[:_MAX_THINGS]:
         attributes = node.attributes
         is_own = "pubdate" in attributes or attributes.get("itemprop") == "datePublished" or _is_of_date(node)
         if is_own and (date := read_date(attributes.get("datetime") or "")):

@@ -32,7 +32,7 @@ DESCRIPTION_LIMIT = 500
 NAME_LIMIT = 120
 """Longest name of an author or a category, in characters: a longer one is none."""
 
-MOST_AUTHORS, MOST_CATEGORIES = 20, 40
+MAX_AUTHORS, MAX_CATEGORIES = 20, 40
 
 KINDS = (
     "article", "book", "collection", "course", "dataset", "discussion", "event", "faq", "how-to", "news",

@@ -58,7 +58,7 @@ class Addresses:
     base_url: str | None
 
 
-def most_seconds(size: int, least: float = DOCUMENT_SECONDS) -> float:
+def max_seconds(size: int, least: float = DOCUMENT_SECONDS) -> float:
     """Most processor time that reading a document of so many bytes may take."""
     return least + size / 1_000_000
 

@@ -26,7 +26,7 @@ READ_CHARACTERS = 1_500
 
 MAX_FILTER_LANGUAGES = 50
 
-MOST_LANGUAGES = 50
+MAX_LANGUAGES = 50
 """Languages that a count names: a page may claim any."""
 
 # ISO 639-2: not a language, or not one that a reader could be asked for.
@@ -96,11 +96,11 @@ def without_region(tag: str) -> str:
 
 
 def count_as_one(counts: Mapping[str, int]) -> dict[str, int]:
-    """Numbers by tag, those of one language together, the largest first; of :data:`MOST_LANGUAGES` at most."""
+    """Numbers by tag, those of one language together, the largest first; of :data:`MAX_LANGUAGES` at most."""
     together = Counter[str]()
     for tag, count in counts.items():
         together[without_region(tag)] += count
-    return dict(sorted(together.items(), key=lambda item: (-item[1], item[0]))[:MOST_LANGUAGES])
+    return dict(sorted(together.items(), key=lambda item: (-item[1], item[0]))[:MAX_LANGUAGES])
 
 
 def can_be_told(tag: str) -> bool:

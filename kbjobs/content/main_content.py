@@ -172,7 +172,7 @@ def survey_body(body: LexborNode, page: bytes, doubt: Doubt) -> Survey:
                 not_rows.append(node)
         if tag not in plain and ((attributes := node.attributes) or code in (MAIN, ASIDE)):
             claims.hear(node, code, attributes)
-    claims.settle()
+    claims.resolve()
     # the usual case is a search form in a menu, which goes with the menu
     dropped = {node.mem_id for node in survey.furniture}
     survey.holders = _mark_above(misplaced, dropped)
@@ -211,7 +211,7 @@ class _Claims:
             if code == MAIN or role == "main" or names[-1] in _CONTENT_IDS:
                 self._contents.append(node)
 
-    def settle(self) -> None:
+    def resolve(self) -> None:
         """Add to the furniture what is so by name, but for what holds the content."""
         holds_content = _mark_above(self._contents, set())
         self._survey.furniture += [

@@ -15,13 +15,13 @@ _FEW_TAGS = 30_000
 _WORK_LIMIT = 500_000_000  # sum of the depths at every tag; about 1 s, and a page is parsed up to three times
 
 
-MOST_ATTRIBUTES = 1_000
+MAX_ATTRIBUTES = 1_000
 """Of one tag. lexbor compares each with all before it: 80,000 take 37 s, 1,000 a few milliseconds (measured)."""
 
-MOST_TAGS = 2_000_000
+MAX_TAGS = 2_000_000
 """Of one page; the longest pages of manuals have some hundred thousand."""
 
-_LONG_TAG = 2 * MOST_ATTRIBUTES  # bytes; an attribute is a letter and a space at least
+_LONG_TAG = 2 * MAX_ATTRIBUTES  # bytes; an attribute is a letter and a space at least
 _BETWEEN = re.compile(rb"[\s/]+[^\s/]|\"[^\"]*\"?|'[^']*'?")
 _OPENING = re.compile(rb"<[a-zA-Z]")
 
@@ -31,13 +31,13 @@ class TooDeeplyNested(ValueError):
 
 
 def prepare_page(page: bytes) -> bytes:
-    """The page without attributes beyond :data:`MOST_ATTRIBUTES` and tags beyond :data:`MOST_TAGS`.
+    """The page without attributes beyond :data:`MAX_ATTRIBUTES` and tags beyond :data:`MAX_TAGS`.
 
     It takes time in proportion to the page's length. A page may be written so that more get through: its parser has a
     limit of time as well. Raises TooDeeplyNested for a page that would take all of that.
     """
-    if page.count(b"<") > MOST_TAGS:
-        page = page[: len(page) - len(page.split(b"<", MOST_TAGS + 1)[-1]) - 1]
+    if page.count(b"<") > MAX_TAGS:
+        page = page[: len(page) - len(page.split(b"<", MAX_TAGS + 1)[-1]) - 1]
     # A tag ends at ">", mostly. A long one has a whole window of half its length without that.
     window = _LONG_TAG // 2
     if any(page.find(b">", start, start + window) < 0 for start in range(0, len(page) - window, window)):
@@ -55,7 +55,7 @@ def _cut_attributes(piece: bytes) -> bytes:
     count = 0
     for found in _BETWEEN.finditer(piece, opening.end()):
         count += found[0][:1] not in b"\"'"
-        if count > MOST_ATTRIBUTES:
+        if count > MAX_ATTRIBUTES:
             return piece[: found.start()]
     return piece
 

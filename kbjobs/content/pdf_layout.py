@@ -13,7 +13,7 @@ from typing import NamedTuple
 from kbjobs.content.document import Block
 
 
-class Line(NamedTuple):
+class PageLine(NamedTuple):
     """A line as it stands on its page, in points: ``height`` from the bottom, ``size`` of its font.
 
     Its text ends with U+FFFE, U+00AD or "-" where a word goes on in the next line.
@@ -26,7 +26,7 @@ class Line(NamedTuple):
     size: float
 
 
-class Entry(NamedTuple):
+class OutlineEntry(NamedTuple):
     """An entry of the outline: ``level`` 1-6, ``page`` from 0, ``height`` in points from the bottom, if it is known."""
 
     level: int
@@ -72,10 +72,10 @@ _HYPHENS = ("-", "\u00ad", "\ufffe")
 _NOT_SECOND_HALVES = frozenset(["and", "or", "to", "und", "oder", "bis", "et", "ou"])  # "pre- and post-"
 
 
-def arrange(pages: Sequence[Sequence[Line]], outline: Sequence[Entry]) -> list[Block]:
+def arrange(pages: Sequence[Sequence[PageLine]], outline: Sequence[OutlineEntry]) -> list[Block]:
     """Return the pages' lines as paragraphs, and the outline's entries as headings, each with its page from 1."""
     kept = drop_running_heads(pages)
-    entries: dict[int, list[Entry]] = defaultdict(list)
+    entries: dict[int, list[OutlineEntry]] = defaultdict(list)
     for entry in outline:
         entries[entry.page].append(entry)
     parts: list[_Paragraph | Block] = []
@@ -91,7 +91,7 @@ def arrange(pages: Sequence[Sequence[Line]], outline: Sequence[Entry]) -> list[B
     return blocks
 
 
-def drop_running_heads(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
+def drop_running_heads(pages: Sequence[Sequence[PageLine]]) -> list[list[PageLine]]:
     """Return the pages without page numbers, and without what repeats at the edges of pages that lie near each other.
 
     Numbers count as the same. Where a place at the edge mostly holds such lines, others there are heads too: those of
@@ -113,11 +113,11 @@ def drop_running_heads(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
     return kept if 2 * _count_letters(kept) >= _count_letters(pages) else [list(lines) for lines in pages]
 
 
-def _count_letters(pages: Sequence[Sequence[Line]]) -> int:
+def _count_letters(pages: Sequence[Sequence[PageLine]]) -> int:
     return sum(len(line.text) for lines in pages for line in lines)
 
 
-def _edge_row(lines: Sequence[Line], *, at_top: bool) -> list[Line]:
+def _edge_row(lines: Sequence[PageLine], *, at_top: bool) -> list[PageLine]:
     """Return the lines that stand highest, or lowest, on a page, from left to right."""
     heights = [line.height for line in lines]
     edge = max(heights) if at_top else min(heights)
@@ -125,7 +125,7 @@ def _edge_row(lines: Sequence[Line], *, at_top: bool) -> list[Line]:
     return [line._replace(height=edge) for line in row]
 
 
-def _find_running(rows: dict[int, list[Line]]) -> set[int]:
+def _find_running(rows: dict[int, list[PageLine]]) -> set[int]:
     """Return the pages whose row is a running head or a page number."""
     texts = {index: " ".join(line.text for line in row).casefold() for index, row in rows.items()}
     masked = {index: _NUMBER.sub("#", text).split() for index, text in texts.items()}
@@ -182,7 +182,7 @@ def _tidy(text: str) -> str:
     return _LEADERS.sub(" ", text).strip()
 
 
-def _last_line(pages: Sequence[Sequence[Line]], index: int) -> Line | None:
+def _last_line(pages: Sequence[Sequence[PageLine]], index: int) -> PageLine | None:
     """Return the line that ends the page before if it is as long as a line within a paragraph."""
     if not index or not pages[index - 1]:
         return None
@@ -191,7 +191,11 @@ def _last_line(pages: Sequence[Sequence[Line]], index: int) -> Line | None:
 
 
 def _add_page(
-    parts: list[_Paragraph | Block], index: int, lines: Sequence[Line], entries: Sequence[Entry], before: Line | None
+    parts: list[_Paragraph | Block],
+    index: int,
+    lines: Sequence[PageLine],
+    entries: Sequence[OutlineEntry],
+    before: PageLine | None,
 ) -> None:
     """Add a page's paragraphs and headings to those of the pages before it."""
     headings, taken = _place_headings(lines, entries)
@@ -217,12 +221,14 @@ def _add_page(
     parts += [Block("heading", entry.level, entry.title, index + 1) for entry in headings[len(lines)]]
 
 
-def _place_headings(lines: Sequence[Line], entries: Sequence[Entry]) -> tuple[dict[int, list[Entry]], set[int]]:
+def _place_headings(
+    lines: Sequence[PageLine], entries: Sequence[OutlineEntry]
+) -> tuple[dict[int, list[OutlineEntry]], set[int]]:
     """Return the entries by the line before which each stands, and the lines that are headings themselves.
 
     An entry whose line is not found stands where the outline says, else at the page's begin.
     """
-    headings: dict[int, list[Entry]] = defaultdict(list)
+    headings: dict[int, list[OutlineEntry]] = defaultdict(list)
     taken: set[int] = set()
     if len(lines) * len(entries) > _COMPARISONS:
         headings[0] += entries
@@ -265,18 +271,18 @@ def _says(letters: str, wanted: str) -> bool:
     )
 
 
-def _distance(line: Line, entry: Entry) -> int:
+def _distance(line: PageLine, entry: OutlineEntry) -> int:
     """Return how far a line is from an entry's place, in steps of 40 points; an outline points to above its heading."""
     return 0 if entry.height is None else round(abs(line.height - entry.height) / 40)
 
 
-def _line_below(lines: Sequence[Line], entry: Entry) -> int:
+def _line_below(lines: Sequence[PageLine], entry: OutlineEntry) -> int:
     if entry.height is None:
         return 0
     return next((number for number, line in enumerate(lines) if line.height < entry.height), 0)
 
 
-def _find_margins(lines: Sequence[Line]) -> list[float]:
+def _find_margins(lines: Sequence[PageLine]) -> list[float]:
     """Return how far right the text reaches at each line: as far as any line of its part of the page."""
     widest = max((line.right for line in lines), default=0.0)
     margins: list[float] = []
@@ -289,7 +295,7 @@ def _find_margins(lines: Sequence[Line]) -> list[float]:
     return margins
 
 
-def _goes_on(line: Line, following: Line, margin: float, usual_gap: float) -> bool:
+def _goes_on(line: PageLine, following: PageLine, margin: float, usual_gap: float) -> bool:
     """Say whether a line of the same page belongs to the paragraph of the line before it."""
     if not _is_same_size(line, following):
         return False
@@ -308,7 +314,7 @@ def _goes_on(line: Line, following: Line, margin: float, usual_gap: float) -> bo
     return line.right + first_word * letter_width > margin
 
 
-def _is_same_size(line: Line, other: Line) -> bool:
+def _is_same_size(line: PageLine, other: PageLine) -> bool:
     return max(line.size, other.size) <= _OTHER_SIZE * min(line.size, other.size)
 
 

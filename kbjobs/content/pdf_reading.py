@@ -18,8 +18,8 @@ import pypdfium2.raw as pdfium
 from kbjobs.content.dates import read_date
 from kbjobs.content.document import (
     DESCRIPTION_LIMIT,
-    MOST_AUTHORS,
-    MOST_CATEGORIES,
+    MAX_AUTHORS,
+    MAX_CATEGORIES,
     TITLE_LIMIT,
     About,
     Extract,
@@ -27,7 +27,7 @@ from kbjobs.content.document import (
     clean_names,
     clean_title,
 )
-from kbjobs.content.pdf_layout import Entry, Line, arrange
+from kbjobs.content.pdf_layout import OutlineEntry, PageLine, arrange
 
 PAGE_LIMIT = 20_000
 """Most pages of a document that is read."""
@@ -128,7 +128,7 @@ def _read(document: pypdfium2.PdfDocument) -> Extract:
     count = len(document)
     if count > PAGE_LIMIT:
         raise ValueError(f"too many pages: {count:,}, the limit is {PAGE_LIMIT:,}")
-    pages: list[list[Line]] = []
+    pages: list[list[PageLine]] = []
     length = unreadable = 0
     has_pictures = False
     for index in range(count):
@@ -152,7 +152,7 @@ def _read(document: pypdfium2.PdfDocument) -> Extract:
     return Extract(_read_title(document), _read_language(document), "", blocks, [], _read_about(document))
 
 
-def _read_page(document: pypdfium2.PdfDocument, index: int) -> tuple[list[Line], bool]:
+def _read_page(document: pypdfium2.PdfDocument, index: int) -> tuple[list[PageLine], bool]:
     """Return a page's lines, and whether anything at all is drawn on it."""
     page = document[index]
     try:
@@ -168,7 +168,7 @@ def _read_page(document: pypdfium2.PdfDocument, index: int) -> tuple[list[Line],
         page.close()
 
 
-def _read_lines(textpage: pypdfium2.PdfTextPage, rotation: int) -> list[Line]:
+def _read_lines(textpage: pypdfium2.PdfTextPage, rotation: int) -> list[PageLine]:
     """Return the lines of a page. PDFium puts U+FFFE for a hyphen at the end of a line, and the next line behind it."""
     length = pdfium.FPDFText_CountChars(textpage)
     if length < 1:
@@ -182,7 +182,7 @@ def _read_lines(textpage: pypdfium2.PdfTextPage, rotation: int) -> list[Line]:
         text = _mark_false_spaces(textpage, text)
     x, y = ctypes.c_double(), ctypes.c_double()
     left, right, bottom, top = (ctypes.c_double() for _ in range(4))
-    lines: list[Line] = []
+    lines: list[PageLine] = []
     start = 0
     for piece in text.replace("\ufffe", "\ufffe\r\n").split("\r\n"):
         size = len(piece) + sum(letter > "\uffff" for letter in piece) if is_wide else len(piece)
@@ -200,7 +200,7 @@ def _read_lines(textpage: pypdfium2.PdfTextPage, rotation: int) -> list[Line]:
             finish = max(
                 _turn(left.value, bottom.value, rotation)[0], _turn(right.value, top.value, rotation)[0], begin
             )
-            lines.append(Line(words, begin, height, finish, pdfium.FPDFText_GetFontSize(textpage, first)))
+            lines.append(PageLine(words, begin, height, finish, pdfium.FPDFText_GetFontSize(textpage, first)))
         start = end if piece.endswith("\ufffe") else end + 2
     return lines
 
@@ -235,9 +235,9 @@ def _turn(x: float, y: float, rotation: int) -> tuple[float, float]:
     return ((x, y), (y, -x), (-x, -y), (-y, x))[rotation % 4]
 
 
-def _read_outline(document: pypdfium2.PdfDocument, pages: int) -> list[Entry]:
+def _read_outline(document: pypdfium2.PdfDocument, pages: int) -> list[OutlineEntry]:
     """Return the entries of the outline that lead to a page, in order. An outline may lead in circles."""
-    entries: list[Entry] = []
+    entries: list[OutlineEntry] = []
     seen: set[int] = set()
     left = _OUTLINE_BYTES
     waiting = [(pdfium.FPDFBookmark_GetFirstChild(document, None), 1)]
@@ -262,7 +262,7 @@ def _read_outline(document: pypdfium2.PdfDocument, pages: int) -> list[Entry]:
         place = pdfium.FPDFBookmark_GetDest(document, bookmark)
         page = pdfium.FPDFDest_GetDestPageIndex(document, place) if place else -1
         if title and 0 <= page < pages:
-            entries.append(Entry(min(level, 6), title, page, _height_of(place)))
+            entries.append(OutlineEntry(min(level, 6), title, page, _height_of(place)))
     return entries
 
 
@@ -286,8 +286,8 @@ def _read_about(document: pypdfium2.PdfDocument) -> About:
     return About(
         description=clean_description(_read_entry(document, b"Subject", DESCRIPTION_LIMIT)),
         published=read_date(_read_entry(document, b"CreationDate", TITLE_LIMIT)),
-        authors=clean_names(_read_entry(document, b"Author", TITLE_LIMIT).split(";"), MOST_AUTHORS),
-        categories=clean_names(keywords, MOST_CATEGORIES),
+        authors=clean_names(_read_entry(document, b"Author", TITLE_LIMIT).split(";"), MAX_AUTHORS),
+        categories=clean_names(keywords, MAX_CATEGORIES),
         kind="pdf",
     )
 

@@ -6,8 +6,8 @@ import re
 
 from kbjobs.content.dates import read_date
 from kbjobs.content.document import (
-    MOST_AUTHORS,
-    MOST_CATEGORIES,
+    MAX_AUTHORS,
+    MAX_CATEGORIES,
     About,
     Block,
     Extract,
@@ -75,8 +75,8 @@ def extract_markdown(text: str) -> Extract:
     about = About(
         description=clean_description(first.get("description", "")),
         published=read_date(first.get("date", "")),
-        authors=clean_names(fields.get("authors", ()), MOST_AUTHORS),
-        categories=clean_names(fields.get("categories", ()), MOST_CATEGORIES),
+        authors=clean_names(fields.get("authors", ()), MAX_AUTHORS),
+        categories=clean_names(fields.get("categories", ()), MAX_CATEGORIES),
         kind="text",
     )
     title = first.get("title") or reader.title

@@ -17,7 +17,7 @@ from typing import Any
 from kbjobs.content.language import read_tag
 from kbjobs.content.zim_parts import ZimError, check_parts, find_parts, is_zim
 from kbjobs.content.zim_service import MEMORY_LIMIT, TEXT_LIMIT, ZimService
-from kbjobs.system.child_process import ChildError, ChildLost, ChildProcess, Limits, Program
+from kbjobs.system.child_process import ChildError, ChildLimits, ChildLost, ChildProcess, ChildProgram
 
 __all__ = [
     "ZimError",
@@ -43,10 +43,10 @@ SIZE_LIMIT = 32 * 2**20
 TIMEOUT = 60.0
 """Seconds without a heartbeat after which the reading process counts as hung."""
 
-MOST_LOSSES = 100
-"""How often the reading process is started anew for one file; and `MOST_LOSSES_IN_A_ROW` without an entry between."""
+MAX_LOSSES = 100
+"""How often the reading process is started anew for one file; and `MAX_LOSSES_IN_A_ROW` without an entry between."""
 
-MOST_LOSSES_IN_A_ROW = 10
+MAX_LOSSES_IN_A_ROW = 10
 
 CHECK_SPEED = 10 * 2**20
 """Slowest disk that a check waits for, in bytes a second."""
@@ -142,10 +142,10 @@ class ZimFile:
     ) -> None:
         self.path, self._parts = find_parts(Path(path))
         # Processor time: it holds, and a hang ends, even when this process is gone.
-        self._limits = Limits(2 * timeout + 1, timeout, check)
+        self._limits = ChildLimits(2 * timeout + 1, timeout, check)
         self._turn = 0
         check_parts(self.path, self._parts)
-        self._child = ChildProcess(Program(SERVICE, (self.path, self._parts), MEMORY_LIMIT), "libzim's process")
+        self._child = ChildProcess(ChildProgram(SERVICE, (self.path, self._parts), MEMORY_LIMIT), "libzim's process")
         try:
             self.header = _read_header(self.path, self._child.ask("header", limits=self._limits))
         except (ChildError, ChildLost) as error:
@@ -198,7 +198,7 @@ class ZimFile:
     def check(self) -> bool | None:
         """Whether the file is as it was made; None without a checksum, or where the check did not end in time."""
         self._turn += 1
-        seconds = self._limits.patience + self.header.filesize / CHECK_SPEED
+        seconds = self._limits.wall_seconds + self.header.filesize / CHECK_SPEED
         try:
             found: bool | None = self._child.ask("check", limits=replace(self._limits, seconds=seconds, wait=seconds))
         except (ChildError, ChildLost):
@@ -224,7 +224,7 @@ class ZimFile:
                 if turn != self._turn:
                     raise ZimError(f"{self.path}: closed, or read anew, while it was read") from loss
                 losses, in_a_row = losses + 1, in_a_row + 1
-                if losses > MOST_LOSSES or in_a_row > MOST_LOSSES_IN_A_ROW:
+                if losses > MAX_LOSSES or in_a_row > MAX_LOSSES_IN_A_ROW:
                     raise ZimError(f"{self.path}: given up after {losses} failures of libzim: {loss.reason}") from loss
                 # It may have been ended from outside, for want of memory: the entry gets a second try.
                 if not loss.is_late and retried != place:

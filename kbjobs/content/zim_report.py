@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 from kbjobs.content.document import Block, clean_blocks, clean_title
 from kbjobs.content.document_metadata import cut
-from kbjobs.content.document_reading import DOCUMENT_SECONDS, most_seconds
+from kbjobs.content.document_reading import DOCUMENT_SECONDS, max_seconds
 from kbjobs.content.language import READ_CHARACTERS, detect_language
 from kbjobs.content.zim import TEXT_TYPES, ZimFailure, ZimFile, ZimHeader, ZimItem, ZimRedirect
-from kbjobs.system.child_process import ChildError, ChildLost, ChildProcess, Limits, Program
+from kbjobs.system.child_process import ChildError, ChildLimits, ChildLost, ChildProcess, ChildProgram
 
 ContentType = Literal["website", "video", "pdf", "images", "mixed", "empty"]
 Checksum = Literal["good", "bad", "none", "not checked"]
@@ -41,7 +41,7 @@ DAMAGED_SHOWN = 20
 _SNIPPET = 200
 _TITLE = 120
 _LOWER_MINIMA = (50, 20, 1)
-_MOST_LEFT_OUT = 0.1  # of the pages with text; a minimum that leaves out more is too high for this file
+_MAX_LEFT_OUT = 0.1  # of the pages with text; a minimum that leaves out more is too high for this file
 _PAGES_FOR_EACH = 5  # pages to a video or PDF from which a file is more than a collection of these
 _IMAGES_FOR_EACH = 20
 _OTHERS_SHARE = 0.02  # below it, other languages are quotations and mistakes of the detector
@@ -188,7 +188,7 @@ def inspect_zim(
     min_text_length: int = MIN_TEXT_LENGTH,
     check: bool | None = None,
     stop: Callable[[], None] | None = None,
-    patience: float = DOCUMENT_SECONDS,
+    document_seconds: float = DOCUMENT_SECONDS,
 ) -> ZimReport:
     """Look into a ZIM file.
 
@@ -198,14 +198,16 @@ def inspect_zim(
         min_text_length: fewest characters of text with which a page counts as indexable.
         check: whether to verify the checksum, for which all of the file is read; None does up to `CHECK_LIMIT`.
         stop: is called now and then; what it raises ends the look.
-        patience: the setting ``document_seconds``.
+        document_seconds: the setting ``document_seconds``.
 
     Raises ZimError where the file cannot be opened.
     """
-    child = ChildProcess(Program(f"{PageService.__module__}:{PageService.__name__}"), "its reader")
+    child = ChildProcess(ChildProgram(f"{PageService.__module__}:{PageService.__name__}"), "its reader")
 
     def read(item: ZimItem) -> Text:
-        text: Text = child.ask("read", item, limits=Limits(most_seconds(len(item.data or b""), patience), check=stop))
+        text: Text = child.ask(
+            "read", item, limits=ChildLimits(max_seconds(len(item.data or b""), document_seconds), check=stop)
+        )
         return text
 
     tally = _Tally(min_text_length, read)
@@ -339,7 +341,7 @@ def _choose_minimum(tally: _Tally) -> int:
     """The minimum asked for, or a lower one where that leaves out too many of the pages with text."""
     texts = [length for length in tally.lengths if length]
     for minimum in (tally.minimum, *(lower for lower in _LOWER_MINIMA if lower < tally.minimum)):
-        if sum(length < minimum for length in texts) <= _MOST_LEFT_OUT * len(texts):
+        if sum(length < minimum for length in texts) <= _MAX_LEFT_OUT * len(texts):
             return minimum
     return min(1, tally.minimum)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from kbjobs.config.home import HOME_VARIABLE, Home
 from kbjobs.config.settings import Settings
 from kbjobs.daemon.processes import FINISH_VARIABLE, kill_group, kill_processes_of_run, processes_of_run
-from kbjobs.store.job_ends import End, close_end, forget_ends, list_taken, take_end
+from kbjobs.store.job_ends import PendingHook, close_hook, forget_hooks, list_taken_hooks, take_hook
 from kbjobs.store.queue import Queue
 from kbjobs.system.crashpoints import crash_point
 
@@ -24,10 +24,10 @@ log = logging.getLogger("kbjobs.daemon")
 
 
 @dataclass(slots=True)
-class Command:
+class HookCommand:
     """A command that runs for an end, until ``deadline`` (monotonic); one of a former daemon has no ``process``."""
 
-    end: End
+    end: PendingHook
     deadline: float
     process: subprocess.Popen[bytes] | None = None
     was_seen: bool = False
@@ -63,7 +63,7 @@ class Command:
         kill_processes_of_run(self.end.token, FINISH_VARIABLE)
 
 
-class Finishing:
+class FinishHooks:
     """Runs the command for the ends of jobs that the state has noted. The daemon's loop never waits for one.
 
     An end is taken before its command is started, and a taken one is never started again: a daemon that is killed in
@@ -75,8 +75,10 @@ class Finishing:
         self._words = settings.words("on_finish")
         self._seconds = settings.number("on_finish_seconds")
         if not self._words:
-            forget_ends(queue)
-        self._running = [Command(end, time.monotonic() + self._seconds - end.age) for end in list_taken(queue)]
+            forget_hooks(queue)
+        self._running = [
+            HookCommand(end, time.monotonic() + self._seconds - end.age) for end in list_taken_hooks(queue)
+        ]
 
     @property
     def is_busy(self) -> bool:
@@ -88,7 +90,7 @@ class Finishing:
         for command in list(self._running):
             self._look_at(command)
         while may_start and self._words and len(self._running) < AT_ONCE:
-            end = take_end(self._queue)
+            end = take_hook(self._queue)
             if end is None:
                 break
             crash_point("finish.taken")
@@ -101,12 +103,12 @@ class Finishing:
             command.killed_for = command.killed_for or reason
             command.kill()
 
-    def _wait_for(self, command: Command) -> float:
+    def _wait_for(self, command: HookCommand) -> float:
         if command.process is None or command.killed_for:
             return ADOPTED_SECONDS
         return max(0.01, command.deadline - time.monotonic())
 
-    def _look_at(self, command: Command) -> None:
+    def _look_at(self, command: HookCommand) -> None:
         status = command.status()
         if status is None:
             if time.monotonic() >= command.deadline:
@@ -115,7 +117,7 @@ class Finishing:
             return
         command.kill()  # what it has left running
         crash_point("finish.ended")
-        close_end(self._queue, command.end)
+        close_hook(self._queue, command.end)
         crash_point("finish.closed")
         if told := command.told(status):
             self._tell(command.end, told)
@@ -123,7 +125,7 @@ class Finishing:
             command.process.wait()
         self._running.remove(command)
 
-    def _start(self, end: End) -> None:
+    def _start(self, end: PendingHook) -> None:
         output = self._open_log(end)
         try:
             process = subprocess.Popen(
@@ -137,14 +139,14 @@ class Finishing:
             )
         except OSError as error:
             self._tell(end, f"cannot be started: {error.filename or self._words[0]}: {error.strerror}")
-            close_end(self._queue, end)
+            close_hook(self._queue, end)
             return
         finally:
             os.close(output)
         crash_point("finish.started")
-        self._running.append(Command(end, time.monotonic() + self._seconds, process))
+        self._running.append(HookCommand(end, time.monotonic() + self._seconds, process))
 
-    def _describe(self, end: End) -> dict[str, str]:
+    def _describe(self, end: PendingHook) -> dict[str, str]:
         """The end of the job as the command's environment."""
         return {
             HOME_VARIABLE: str(self._home.path),
@@ -157,10 +159,10 @@ class Finishing:
             "KBJOBS_JOB_SUMMARY": end.summary.replace("\0", " "),  # no environment holds one
         }
 
-    def _log_file(self, end: End) -> Path:
+    def _log_file(self, end: PendingHook) -> Path:
         return self._home.log_file(end.job_id, end.attempt)
 
-    def _open_log(self, end: End) -> int:
+    def _open_log(self, end: PendingHook) -> int:
         """The log of the job's attempt; where none can be written, as on a full disk, the command still runs."""
         try:
             flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
@@ -169,7 +171,7 @@ class Finishing:
             log.warning("job %d: its log cannot be written: %s", end.job_id, error.strerror)
             return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
-    def _tell(self, end: End, what: str) -> None:
+    def _tell(self, end: PendingHook, what: str) -> None:
         """Say in the daemon's log and the job's what became of the command."""
         log.warning("job %d: on_finish %s", end.job_id, what)
         output = self._open_log(end)

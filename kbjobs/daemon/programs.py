@@ -10,7 +10,7 @@ LOOK_SECONDS = 2.0  # between two looks at all files; the version is looked at e
 SETTLE_SECONDS = 2.0  # without a change: a program that is still being written cannot be run
 
 
-class Program:
+class InstalledProgram:
     """The program that this process runs, as it lay on the disk when the process began."""
 
     def __init__(self) -> None:

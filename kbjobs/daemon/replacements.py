@@ -9,20 +9,20 @@ import os
 from kbjobs.config.home import Home
 from kbjobs.errors import KbjobsError
 from kbjobs.store.locks import try_lock
-from kbjobs.store.source_swap import Replacement, list_unsettled
+from kbjobs.store.source_swap import SourceSwap, list_interrupted_swaps
 
 log = logging.getLogger("kbjobs.daemon")
 
 
-def settle_replacements(home: Home) -> None:
+def recover_swaps(home: Home) -> None:
     """Settle each source that nobody works on. What goes wrong is logged."""
-    for source in list_unsettled(home.sources):
+    for source in list_interrupted_swaps(home.sources):
         try:
             lock = try_lock(source.lock, 0)
             if lock is None:
                 continue
             try:
-                Replacement(source).settle()
+                SourceSwap(source).recover()
                 if not os.path.lexists(source.manifest):
                     with contextlib.suppress(OSError):  # the lock has made the folder
                         source.lock.unlink(missing_ok=True)

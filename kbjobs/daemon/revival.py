@@ -14,7 +14,7 @@ from kbjobs.errors import KbjobsError
 from kbjobs.store.queue import Queue
 
 LOOK_SECONDS = 3.0  # between two looks at the daemon's lock
-LONGEST_SECONDS = 60.0  # the same after a daemon that could not start; doubles up to this
+MAX_SECONDS = 60.0  # the same after a daemon that could not start; doubles up to this
 LAST_SECONDS = 3.0  # for the daemon to start the next worker, which then looks
 LAST_LOOK_SECONDS = 0.05
 
@@ -44,7 +44,7 @@ class DaemonGuard:
     def _run(self) -> None:
         pause = LOOK_SECONDS
         while not self._ended.wait(pause):
-            pause = LOOK_SECONDS if self._look() else min(2 * pause, LONGEST_SECONDS)
+            pause = LOOK_SECONDS if self._look() else min(2 * pause, MAX_SECONDS)
         deadline = time.monotonic() + LAST_SECONDS
         while self._look() and self._is_last() and time.monotonic() < deadline:
             time.sleep(LAST_LOOK_SECONDS)

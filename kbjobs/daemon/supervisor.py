@@ -24,12 +24,12 @@ from kbjobs.config.home import Home
 from kbjobs.config.secrets import names_in_environment
 from kbjobs.config.settings import Settings
 from kbjobs.daemon.deletions import finish_deletions
-from kbjobs.daemon.finish_hooks import Finishing
+from kbjobs.daemon.finish_hooks import FinishHooks
 from kbjobs.daemon.guard import mark_guarded
 from kbjobs.daemon.handover import give_start_lock, keep_start_lock
 from kbjobs.daemon.processes import kill_processes_of_run, processes_of_run
-from kbjobs.daemon.programs import Program
-from kbjobs.daemon.replacements import settle_replacements
+from kbjobs.daemon.programs import InstalledProgram
+from kbjobs.daemon.replacements import recover_swaps
 from kbjobs.daemon.wake_pipe import WakePipe
 from kbjobs.daemon.worker_process import describe_end, start_worker
 from kbjobs.errors import ConflictError
@@ -74,7 +74,7 @@ class Supervisor:
         self._told_to_stop: dict[str, float] = {}  # run id -> when SIGTERM was sent, monotonic
         self._stopping = False
         self._kill_now = False
-        self._program = Program()
+        self._program = InstalledProgram()
         self._is_superseded = False  # a newer program was installed, or has written the state
         self._overdue: dict[str, float] = {}  # run id -> when its limit of time was seen to have passed, monotonic
         self._beats: dict[str, tuple[int, float]] = {}  # run id -> last heartbeat, and when it was seen first
@@ -112,9 +112,9 @@ class Supervisor:
             give_start_lock(self.home)
             on_ready()
             self._sweep_locks()
-            self._finishing = Finishing(self.home, self.settings, self._queue)
+            self._finishing = FinishHooks(self.home, self.settings, self._queue)
             # In a thread: a large source takes minutes, and jobs are not to wait for it.
-            for finish in (finish_deletions, settle_replacements):
+            for finish in (finish_deletions, recover_swaps):
                 threading.Thread(target=finish, args=(self.home,), name=finish.__name__, daemon=True).start()
             self._loop()
             if self._is_superseded and not self._stopping:
@@ -341,9 +341,9 @@ class Supervisor:
         for job in running:
             assert job.run_id is not None  # noqa: S101
             now = time.monotonic()
-            patience = self._patience(job, now)
-            if not (self._stopping or job.cancel_requested or job.pause_requested or patience <= 0):
-                wait = min(wait, patience)
+            seconds_left = self._seconds_left(job, now)
+            if not (self._stopping or job.cancel_requested or job.pause_requested or seconds_left <= 0):
+                wait = min(wait, seconds_left)
                 continue
             since = self._told_to_stop.get(job.run_id)
             if since is None:
@@ -357,7 +357,7 @@ class Supervisor:
                 wait = min(wait, grace - (now - since))
         return wait
 
-    def _patience(self, job: Job, now: float) -> float:
+    def _seconds_left(self, job: Job, now: float) -> float:
         """Seconds that a job which has passed its limit of time still has to come to a checkpoint by itself."""
         assert job.run_id is not None  # noqa: S101
         if not job.is_out_of_time():

@@ -27,7 +27,7 @@ from kbjobs.config.settings import Settings
 from kbjobs.context import Context
 from kbjobs.daemon.legacy_daemon import start_successor
 from kbjobs.daemon.processes import RUN_VARIABLE
-from kbjobs.daemon.programs import Program
+from kbjobs.daemon.programs import InstalledProgram
 from kbjobs.daemon.progress_writer import DISK_FULL, LOST, ProgressWriter, stop_at_once
 from kbjobs.daemon.revival import DaemonGuard
 from kbjobs.daemon.wake_pipe import nudge
@@ -47,7 +47,7 @@ from kbjobs.store.jobs import Job
 from kbjobs.store.locks import try_lock
 from kbjobs.store.phase_state import PhaseState, PhaseStatus, first_open
 from kbjobs.store.queue import Queue, StaleWorkerError
-from kbjobs.store.runs import REPLACED, RunEnd
+from kbjobs.store.runs import REPLACED, RunOutcome
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.state import STATE_VERSION, OlderDaemonError
 from kbjobs.store.transitions import Event
@@ -68,7 +68,7 @@ def run_job(home: Home, job_id: int, run_id: str, stop: threading.Event) -> int:
         log.error("run %s is already being worked on", run_id)
         return LOST
     crash_point("worker.locked")
-    program = Program()
+    program = InstalledProgram()
     queue = _write(home, partial(Queue, home.state_file))
     try:
         job = queue.get(job_id)
@@ -104,7 +104,13 @@ class _Outcome:
 
 
 def _work(
-    home: Home, queue: Queue, job: Job, run_id: str, writer: ProgressWriter, program: Program, stop: threading.Event
+    home: Home,
+    queue: Queue,
+    job: Job,
+    run_id: str,
+    writer: ProgressWriter,
+    program: InstalledProgram,
+    stop: threading.Event,
 ) -> _Outcome:
     outcome = _Outcome()
 
@@ -287,12 +293,12 @@ def backoff(first: float, retried: int) -> float:
     return min(first * 2.0**retried, 3600.0) * random.uniform(0.5, 1.5)  # noqa: S311 — no secret
 
 
-def _passes(job: Job, queue: Queue, program: Program, index: int, error: BaseException) -> bool:
+def _passes(job: Job, queue: Queue, program: InstalledProgram, index: int, error: BaseException) -> bool:
     """Whether the phase is to be tried again after an error."""
     return (isinstance(error, TransientError) and _can_retry(job, index)) or _is_mixed(error, queue, program)
 
 
-def _is_mixed(error: BaseException, queue: Queue, program: Program) -> bool:
+def _is_mixed(error: BaseException, queue: Queue, program: InstalledProgram) -> bool:
     """Whether a job failed because a newer program lies on the disk, or has written the files, by now."""
     if isinstance(error, NewerFormatError):
         return queue.state_version() > STATE_VERSION or program.is_replaced(at_once=True)
@@ -300,7 +306,13 @@ def _is_mixed(error: BaseException, queue: Queue, program: Program) -> bool:
 
 
 def _record(
-    home: Home, queue: Queue, job: Job, run_id: str, outcome: _Outcome, writer: ProgressWriter, program: Program
+    home: Home,
+    queue: Queue,
+    job: Job,
+    run_id: str,
+    outcome: _Outcome,
+    writer: ProgressWriter,
+    program: InstalledProgram,
 ) -> None:
     phases = outcome.progress.snapshot() if outcome.progress is not None else None
     error = outcome.error
@@ -309,14 +321,14 @@ def _record(
         result = outcome.result
         assert result is not None  # noqa: S101
         code = ExitCode.DONE if result.is_whole else ExitCode.PARTIAL
-        finish(RunEnd(Event.COMPLETE, code, result.summary), result.counts, phases=result.phases)
+        finish(RunOutcome(Event.COMPLETE, code, result.summary), result.counts, phases=result.phases)
         log.info("done: %s", result.summary)
     elif isinstance(error, JobCancelled):
         if queue.get(job.id).cancel_requested:
-            finish(RunEnd(Event.CANCEL, ExitCode.CANCELLED, "cancelled; what was done is kept"), phases=phases)
+            finish(RunOutcome(Event.CANCEL, ExitCode.CANCELLED, "cancelled; what was done is kept"), phases=phases)
             log.info("cancelled")
         elif writer.time_limit_reached.is_set():
-            end = RunEnd(Event.EXPIRE, ExitCode.TIME_LIMIT, "time limit reached; what was done is kept")
+            end = RunOutcome(Event.EXPIRE, ExitCode.TIME_LIMIT, "time limit reached; what was done is kept")
             finish(end, phases=phases, reason="time_limit")
             log.info("time limit reached")
         else:
@@ -340,7 +352,7 @@ def _record(
         event = Event.INTERRUPT if isinstance(error, JobInterrupted) else Event.FAIL
         text = (known.message if known else f"{type(error).__name__}: {error}").strip()
         hint = known.hint if known else f"The traceback is in the log: kbjobs logs {job.id}"
-        finish(RunEnd(event, code, text, f"{text}\n{hint}"), phases=phases)
+        finish(RunOutcome(event, code, text, f"{text}\n{hint}"), phases=phases)
 
 
 def main() -> None:

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
-from kbjobs.downloads.hashing import Content, measure_file
+from kbjobs.downloads.hashing import HashedContent, measure_file
 from kbjobs.errors import DownloadError, UnavailableError
-from kbjobs.net.backoff import PATIENCE, Patience
-from kbjobs.net.requesting import Answer, AwayError, RefusedError, get
+from kbjobs.net.backoff import GIVE_UP_SECONDS, Backoff
+from kbjobs.net.requesting import AwayError, RefusedError, Response, get
 from kbjobs.system.crashpoints import crash_point
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedFile:
     """What is to be fetched, and what is known of it beforehand."""
 
     url: str
@@ -60,7 +60,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Fetched:
+class DownloadedFile:
     """What has come."""
 
     size: int
@@ -70,14 +70,14 @@ class Fetched:
 
 
 def fetch_file(
-    wanted: Wanted,
+    wanted: WantedFile,
     target: Path,
     *,
     token: str | None = None,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
     check: Callable[[], None] = lambda: None,
-    patience: float = PATIENCE,
-) -> Fetched:
+    give_up_seconds: float = GIVE_UP_SECONDS,
+) -> DownloadedFile:
     """Fetch a file to ``target``; one that is there and is as it should be is not fetched again.
 
     Of two calls for one target, in whatever processes, the second waits and takes what the first has fetched. The file
@@ -90,7 +90,7 @@ def fetch_file(
         progress: is told bytes that are here, and those of the whole where known, several times a second.
         check: is called several times a second, also while waiting; an exception of it ends the download, and what
             has come is kept.
-        patience: seconds without a new byte after which the server is given up.
+        give_up_seconds: seconds without a new byte after which the server is given up.
     Raises:
         RefusedError: the server says no; its ``explain()`` is an error for a person.
         TransientError: it does not answer, or not to the end; what has come is kept.
@@ -101,8 +101,8 @@ def fetch_file(
         if target.exists() and (wanted.has_hash or has_waited):
             found = measure_file(target, check, wanted.git_size)
             if not _find_fault(wanted, found):
-                return Fetched(found.size, found.sha256.hexdigest())
-        return _Download(wanted, target, token, progress, check, patience).run()
+                return DownloadedFile(found.size, found.sha256.hexdigest())
+        return _Download(wanted, target, token, progress, check, give_up_seconds).run()
 
 
 @contextmanager
@@ -136,22 +136,22 @@ class _Download:
 
     def __init__(
         self,
-        wanted: Wanted,
+        wanted: WantedFile,
         target: Path,
         token: str | None,
         progress: Callable[[int, int | None], None],
         check: Callable[[], None],
-        patience: float,
+        give_up_seconds: float,
     ) -> None:
         self.wanted, self.target, self.token = wanted, target, token
-        self.progress, self.check, self.patience = progress, check, patience
+        self.progress, self.check, self.give_up_seconds = progress, check, give_up_seconds
         self.part = target.with_name(f"{target.name}.part")
         self.note = target.with_name(f"{target.name}.part.json")
         self.validator = ""
-        self.content = Content(wanted.git_size)
+        self.content = HashedContent(wanted.git_size)
         self.told = 0.0
 
-    def run(self) -> Fetched:
+    def run(self) -> DownloadedFile:
         self._take_up()
         is_resumed = self.content.size > 0
         while True:
@@ -168,7 +168,7 @@ class _Download:
             log.warning("%s is not the file that was announced: %s; fetching it from the start", self.wanted.url, fault)
             is_resumed = False
         self._publish()
-        return Fetched(self.content.size, self.content.sha256.hexdigest())
+        return DownloadedFile(self.content.size, self.content.sha256.hexdigest())
 
     def _take_up(self) -> None:
         """Go on from the part that is here, if it is one of what is wanted now."""
@@ -189,11 +189,11 @@ class _Download:
 
     def _start_again(self) -> None:
         self.part.unlink(missing_ok=True)
-        self.content, self.validator = Content(self.wanted.git_size), ""
+        self.content, self.validator = HashedContent(self.wanted.git_size), ""
 
     def _fetch(self) -> None:
-        """Bring the part to its end, with patience."""
-        patience = Patience(self.wanted.url, self.patience, self.check)
+        """Bring the part to its end, over several tries."""
+        backoff = Backoff(self.wanted.url, self.give_up_seconds, self.check)
         while self.wanted.size is None or self.content.size < self.wanted.size or self.wanted.size == 0:
             before = self.content.size
             try:
@@ -205,7 +205,7 @@ class _Download:
                     raise
                 self._start_again()  # the file has become shorter than the part
             except AwayError as error:
-                patience.rest(error, has_come_on=self.content.size > before, here=self.content.size)
+                backoff.pause(error, has_come_on=self.content.size > before, here=self.content.size)
 
     def _range(self) -> dict[str, str]:
         if not self.content.size:
@@ -213,7 +213,7 @@ class _Download:
         headers = {"Range": f"bytes={self.content.size}-"}
         return headers if self.wanted.has_hash else {**headers, "If-Range": self.validator}
 
-    def _take(self, answer: Answer) -> None:
+    def _take(self, answer: Response) -> None:
         """Write what an answer brings behind the part."""
         if answer.headers.get("content-encoding", "identity").lower() != "identity":
             raise DownloadError(f"{self.wanted.url} is sent compressed, which was not asked for", "Try again later.")
@@ -232,7 +232,7 @@ class _Download:
             raise AwayError("broke off")
         self._tell(total, must=True)
 
-    def _check_place(self, answer: Answer) -> int | None:
+    def _check_place(self, answer: Response) -> int | None:
         """Make the part end where the answer begins. Returns the size of the whole, None where nobody knows it."""
         declared = answer.headers.get("content-length", "")
         if answer.status == 206:
@@ -299,7 +299,7 @@ class _Download:
         self.note.unlink(missing_ok=True)
 
 
-def _find_fault(wanted: Wanted, content: Content) -> str:
+def _find_fault(wanted: WantedFile, content: HashedContent) -> str:
     """What is wrong with what has come; empty where nothing is."""
     if wanted.size is not None and content.size != wanted.size:
         return f"it has {content.size:,} bytes, {wanted.size:,} were announced"

@@ -13,7 +13,7 @@ PIECE = 2 * 1024 * 1024  # bytes read at a time from a file that is here
 _AHEAD = 8  # pieces that may wait to be hashed
 
 
-class Content:
+class HashedContent:
     """What is known of the bytes so far: how many, their sha256, and if wanted their hash as a blob of git.
 
     Args:
@@ -58,12 +58,12 @@ class Content:
             self.git.update(piece)
 
 
-def measure_file(file: Path, check: Callable[[], None] = lambda: None, git_size: int | None = None) -> Content:
-    """The hashes of a file, or a part of one, that is here; ``git_size``: as :class:`Content` takes it.
+def measure_file(file: Path, check: Callable[[], None] = lambda: None, git_size: int | None = None) -> HashedContent:
+    """The hashes of a file, or a part of one, that is here; ``git_size``: as :class:`HashedContent` takes it.
 
     ``check`` is called after each piece, and may raise.
     """
-    content = Content(git_size)
+    content = HashedContent(git_size)
     with file.open("rb", buffering=0) as stream:
         while piece := stream.read(PIECE):
             check()

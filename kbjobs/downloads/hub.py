@@ -19,10 +19,10 @@ from urllib.parse import quote, urljoin
 from kbjobs.config.home import Home
 from kbjobs.config.secrets import find_secret
 from kbjobs.config.settings import Settings
-from kbjobs.downloads.file_download import Wanted
+from kbjobs.downloads.file_download import WantedFile
 from kbjobs.embedding.model_catalogue import KNOWN_MODELS
 from kbjobs.errors import DownloadError, KbjobsError, MissingRequirementError, NotFoundError
-from kbjobs.net.backoff import PATIENCE, Patience
+from kbjobs.net.backoff import GIVE_UP_SECONDS, Backoff
 from kbjobs.net.requesting import AwayError, RefusedError, get, is_same_origin, may_carry_token, read_all
 
 ENDPOINT = "https://huggingface.co"
@@ -65,11 +65,13 @@ class Hub:
         endpoint: its address.
         token: of the account that asks; None: nobody's.
         check: called several times a second; may raise.
-        patience: seconds.
+        give_up_seconds: seconds.
     """
 
-    def __init__(self, endpoint: str, token: str | None, check: Callable[[], None], patience: float = PATIENCE) -> None:
-        self.endpoint, self.check, self.patience = endpoint.rstrip("/"), check, patience
+    def __init__(
+        self, endpoint: str, token: str | None, check: Callable[[], None], give_up_seconds: float = GIVE_UP_SECONDS
+    ) -> None:
+        self.endpoint, self.check, self.give_up_seconds = endpoint.rstrip("/"), check, give_up_seconds
         self.token = token if may_carry_token(self.endpoint) else None
         self.holds_back_token = token is not None and self.token is None
         """Whether the token is not sent because others could read it on its way."""
@@ -111,10 +113,10 @@ class Hub:
             path = link
         return found
 
-    def wanted(self, model: HubModel, file: HubFile) -> Wanted:
+    def wanted(self, model: HubModel, file: HubFile) -> WantedFile:
         """What is to be fetched for a file."""
         url = f"{self.endpoint}/{quote(model.hub_id)}/resolve/{model.commit}/{quote(file.path)}"
-        return Wanted(url, file.size, file.sha256, file.git_sha1)
+        return WantedFile(url, file.size, file.sha256, file.git_sha1)
 
     def explain(self, error: RefusedError, hub_id: str, revision: str) -> KbjobsError:
         """What a refusal of the hub means, and what to do."""
@@ -159,14 +161,14 @@ class Hub:
     def _ask(self, hub_id: str, revision: str, path: str) -> tuple[Any, str | None]:
         """The JSON at a path, and the path of its next page."""
         url = self.endpoint + path
-        patience = Patience(url, self.patience, self.check)
+        backoff = Backoff(url, self.give_up_seconds, self.check)
         while True:
             try:
                 with get(url, token=self.token) as answer:
                     body = read_all(answer, _MAX_ANSWER, self.check)
                 break
             except AwayError as error:
-                patience.rest(error)
+                backoff.pause(error)
             except RefusedError as error:
                 raise self.explain(error, hub_id, revision) from error
         try:

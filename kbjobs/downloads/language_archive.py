@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from kbjobs.errors import UnavailableError
-from kbjobs.languages.language_packs import BPE, METADATA, MODEL, SENTENCEPIECE, WEIGHTS, DamagedPackError, Pair
+from kbjobs.languages.language_packs import BPE, METADATA, MODEL, SENTENCEPIECE, WEIGHTS, DamagedLanguagePackError, Pair
 from kbjobs.store.connection import is_disk_full
 
 MAX_FILES = 10_000
@@ -201,8 +201,8 @@ def _write(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, check:
         raise _refuse(f"{info.filename!r} has {written:,} bytes, it says {info.file_size:,}")
 
 
-def _refuse(reason: str) -> DamagedPackError:
-    return DamagedPackError(
+def _refuse(reason: str) -> DamagedLanguagePackError:
+    return DamagedLanguagePackError(
         f"the language pack cannot be used: {reason}",
         "Nothing of it was kept. Report it to those who publish the index.",
     )

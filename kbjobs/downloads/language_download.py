@@ -10,19 +10,19 @@ from pathlib import Path
 
 from kbjobs.config.home import Home
 from kbjobs.context import Context, PhaseResult
-from kbjobs.downloads.file_download import Fetched, Wanted, fetch_file
+from kbjobs.downloads.file_download import DownloadedFile, WantedFile, fetch_file
 from kbjobs.downloads.language_archive import unpack
 from kbjobs.downloads.language_index import Offer, choose, fetch_index
 from kbjobs.errors import ConflictError, DownloadError, KbjobsError, TransientError
 from kbjobs.languages.installation import begin_folder, first_seen, locked, publish, remove_older
 from kbjobs.languages.language_names import ENGLISH
-from kbjobs.languages.language_packs import DamagedPackError, Pack, Pair, Record, find_pack, size_of
+from kbjobs.languages.language_packs import DamagedLanguagePackError, LanguagePack, PackRecord, Pair, find_pack, size_of
 from kbjobs.net.requesting import RefusedError
 from kbjobs.system.crashpoints import crash_point
 
 STEP = 1024 * 1024
 """Bytes that are safe on disk and count as a step."""
-PATIENCE, PATIENCE_WITH_OTHERS = 120.0, 20.0
+GIVE_UP_SECONDS, GIVE_UP_SECONDS_WITH_OTHERS = 120.0, 20.0
 """Seconds without a byte after which a server is given up; sooner where the index names another one."""
 
 
@@ -30,7 +30,7 @@ PATIENCE, PATIENCE_WITH_OTHERS = 120.0, 20.0
 class Step:
     """What became of one pack: the pack, and whether it was fetched or was here already."""
 
-    pack: Pack
+    pack: LanguagePack
     is_new: bool
 
 
@@ -83,7 +83,7 @@ def _bring(context: Context, offer: Offer, force: bool, span: tuple[float, float
         context.progress(0, 0, "bytes", f"unpacking {pair}", (span[1], span[1]), eta_matters=False)
         try:
             said = unpack(file, built, pair, context.settings.integer("languages_max_mb") << 20, context.check)
-        except DamagedPackError:
+        except DamagedLanguagePackError:
             file.unlink()  # it would be as damaged the next time
             remove_older(context.home, pair)
             raise
@@ -91,7 +91,7 @@ def _bring(context: Context, offer: Offer, force: bool, span: tuple[float, float
             context.log.warning(
                 "the index names version %s of %s, but the pack itself says %r", offer.version, pair, said.version
             )
-        record = Record(
+        record = PackRecord(
             version=offer.version,
             sha256=fetched.sha256,
             size=fetched.size,
@@ -103,14 +103,14 @@ def _bring(context: Context, offer: Offer, force: bool, span: tuple[float, float
         )
         place = publish(context.home, pair, built, record)
         file.unlink()
-        return Step(Pack(pair, place, record), is_new=True)
+        return Step(LanguagePack(pair, place, record), is_new=True)
 
 
-def _find_whole(home: Home, pair: Pair) -> Pack | None:
+def _find_whole(home: Home, pair: Pair) -> LanguagePack | None:
     """The pack that is here; None for one that is damaged, too: it is fetched again."""
     try:
         return find_pack(home, pair)
-    except DamagedPackError:
+    except DamagedLanguagePackError:
         return None
 
 
@@ -121,11 +121,15 @@ def _forget_others(file: Path | None, home: Home, pair: Pair) -> None:
             other.unlink(missing_ok=True)
 
 
-def _fetch(context: Context, offer: Offer, file: Path, span: tuple[float, float], force: bool) -> tuple[Fetched, str]:
+def _fetch(
+    context: Context, offer: Offer, file: Path, span: tuple[float, float], force: bool
+) -> tuple[DownloadedFile, str]:
     """Fetch a pack from the first place that has it; also returns that place."""
     if file.exists() and not force:  # whole: a kill came between fetching and unpacking
         with file.open("rb") as stream:
-            return Fetched(file.stat().st_size, hashlib.file_digest(stream, "sha256").hexdigest()), offer.links[0]
+            return DownloadedFile(file.stat().st_size, hashlib.file_digest(stream, "sha256").hexdigest()), offer.links[
+                0
+            ]
 
     told = 0
 
@@ -142,11 +146,11 @@ def _fetch(context: Context, offer: Offer, file: Path, span: tuple[float, float]
         is_last = link == offer.links[-1]
         try:
             return fetch_file(
-                Wanted(link, most=most),
+                WantedFile(link, most=most),
                 file,
                 progress=tell,
                 check=context.check,
-                patience=PATIENCE if is_last else PATIENCE_WITH_OTHERS,
+                give_up_seconds=GIVE_UP_SECONDS if is_last else GIVE_UP_SECONDS_WITH_OTHERS,
             ), link
         except RefusedError as error:
             failed.append(error.explain())
@@ -160,7 +164,7 @@ def _fetch(context: Context, offer: Offer, file: Path, span: tuple[float, float]
     raise chosen
 
 
-def _compare(context: Context, offer: Offer, fetched: Fetched, force: bool, file: Path) -> None:
+def _compare(context: Context, offer: Offer, fetched: DownloadedFile, force: bool, file: Path) -> None:
     """Raise ConflictError where a version is not what it was when it was first seen."""
     seen = first_seen(context.home, offer.pair, offer.version)
     if seen is None or seen == fetched.sha256:

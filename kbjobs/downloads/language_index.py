@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
-from kbjobs.downloads.file_download import Wanted, fetch_file
+from kbjobs.downloads.file_download import WantedFile, fetch_file
 from kbjobs.errors import DownloadError, NotFoundError
 from kbjobs.languages.language_names import ENGLISH, name_of
 from kbjobs.languages.language_packs import Pair, is_code
@@ -45,7 +45,7 @@ class Offer:
 
 
 def fetch_index(
-    home: Home, settings: Settings, check: Callable[[], None] = lambda: None, patience: float = 60.0
+    home: Home, settings: Settings, check: Callable[[], None] = lambda: None, give_up_seconds: float = 60.0
 ) -> dict[Pair, Offer]:
     """Fetch the index that the setting ``languages_index`` names: the newest pack of each direction.
 
@@ -53,14 +53,14 @@ def fetch_index(
         home: where the index is kept meanwhile.
         settings: in force.
         check: called several times a second; may raise.
-        patience: seconds after which a server that does not answer is given up.
+        give_up_seconds: seconds after which a server that does not answer is given up.
     Raises:
         KbjobsError: it cannot be fetched, or is none.
     """
     url = settings.text(SETTING)
     file = home.downloads / "languages-index.json"
     try:
-        fetch_file(Wanted(url, most=MAX_BYTES), file, check=check, patience=patience)
+        fetch_file(WantedFile(url, most=MAX_BYTES), file, check=check, give_up_seconds=give_up_seconds)
     except RefusedError as error:
         raise error.explain() from error
     return read_index(file.read_bytes(), url)

@@ -29,14 +29,14 @@ _SAVED_EVERY = 1 << 20  # bytes, after which a death is not one without progress
 
 
 @dataclass(frozen=True)
-class Span:
+class ProgressSpan:
     """The part of the phase that the download makes up."""
 
     start: float = 0.0
     end: float = 1.0
 
 
-def ensure_model(context: Context, name: str, span: Span) -> ModelFolder:
+def ensure_model(context: Context, name: str, span: ProgressSpan) -> ModelFolder:
     """The model, fetched from the hub if it is not here. Raises as :func:`download_model`."""
     try:
         return find_model(name, context.home.models)
@@ -46,7 +46,7 @@ def ensure_model(context: Context, name: str, span: Span) -> ModelFolder:
 
 
 def download_model(
-    context: Context, name: str, revision: str | None, force: bool, span: Span = Span()
+    context: Context, name: str, revision: str | None, force: bool, span: ProgressSpan = ProgressSpan()
 ) -> tuple[ModelFolder, int]:
     """Fetch a model; what is here already in that revision is left alone.
 
@@ -107,7 +107,7 @@ def licence_of(folder: ModelFolder) -> str:
 class _Download:
     """One download that has the lock of its model."""
 
-    def __init__(self, context: Context, name: str, target: Path, staging: Path, span: Span) -> None:
+    def __init__(self, context: Context, name: str, target: Path, staging: Path, span: ProgressSpan) -> None:
         self.context, self.name, self.target, self.staging, self.span = context, name, target, staging, span
         self.hub = Hub.of(context.home, context.settings, context.check)
         self.hub_id = find_hub_id(name)

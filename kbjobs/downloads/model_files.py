@@ -13,7 +13,7 @@ from kbjobs.errors import DownloadError, MissingRequirementError
 
 MODULES = "modules.json"
 ONNX = "onnx/model.onnx"
-_LARGEST_SMALL = 64 * 1024 * 1024  # bytes; tokenizers of many languages have 17 MB
+_MAX_SMALL = 64 * 1024 * 1024  # bytes; tokenizers of many languages have 17 MB
 _TOP = (MODULES, "config_sentence_transformers.json")
 _OF_TRANSFORMER = (
     "config.json",
@@ -43,10 +43,10 @@ def choose_small(model: HubModel, files: Mapping[str, HubFile], modules_file: Pa
         names = _OF_TRANSFORMER if number == 0 or kind == "Transformer" else ("config.json",)
         wanted += [f"{folder}/{name}" if folder else name for name in names]
     chosen = [files[name] for name in dict.fromkeys(wanted) if name in files]
-    large = [file.path for file in chosen if file.size > _LARGEST_SMALL]
+    large = [file.path for file in chosen if file.size > _MAX_SMALL]
     if large:
         raise DownloadError(
-            f"{large[0]} of {model.hub_id} has more than {_LARGEST_SMALL / 1e6:,.0f} MB, too much for such a file",
+            f"{large[0]} of {model.hub_id} has more than {_MAX_SMALL / 1e6:,.0f} MB, too much for such a file",
             "Name another --revision, or another model.",
         )
     return chosen

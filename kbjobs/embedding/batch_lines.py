@@ -37,7 +37,7 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class BatchLine:
     """A line of a file of results: whose it is, what came of it; tokens that were paid for, None where not told."""
 
     text_hash: str
@@ -55,7 +55,7 @@ def write_request(text_hash: str, text: str, model: str) -> bytes:
     return json.dumps(request, separators=(",", ":")).encode() + b"\n"
 
 
-def read_line(line: bytes, dimension: int) -> Line:
+def read_line(line: bytes, dimension: int) -> BatchLine:
     """What a line of an output or error file says, whatever a server wrote. Raises ValueError where it is none."""
     try:
         values = json.loads(line)
@@ -73,7 +73,7 @@ def read_line(line: bytes, dimension: int) -> Line:
     return _read_answer(text_hash, body, dimension)
 
 
-def _read_answer(text_hash: str, body: Any, dimension: int) -> Line:
+def _read_answer(text_hash: str, body: Any, dimension: int) -> BatchLine:
     usage = body.get("usage") if isinstance(body, dict) else None
     tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
     tokens = tokens if isinstance(tokens, int) and not isinstance(tokens, bool) and 0 <= tokens < 10**6 else None
@@ -82,13 +82,13 @@ def _read_answer(text_hash: str, body: Any, dimension: int) -> Line:
     try:
         vectors, unusable = read_vectors(SimpleNamespace(data=entries), 1, dimension)
     except BadAnswerError as error:
-        return Line(text_hash, Outcome.REFUSED, None, tokens, error.message)
+        return BatchLine(text_hash, Outcome.REFUSED, None, tokens, error.message)
     if unusable:
-        return Line(text_hash, Outcome.REFUSED, None, tokens, "the API returned zeros or no numbers")
-    return Line(text_hash, Outcome.VECTOR, vectors[0], tokens)
+        return BatchLine(text_hash, Outcome.REFUSED, None, tokens, "the API returned zeros or no numbers")
+    return BatchLine(text_hash, Outcome.VECTOR, vectors[0], tokens)
 
 
-def _read_error(text_hash: str, status: object, error: dict[str, Any]) -> Line:
+def _read_error(text_hash: str, status: object, error: dict[str, Any]) -> BatchLine:
     code, kind = error.get("code"), error.get("type")
     says = str(error.get("message") or code or f"status {status}")
     if isinstance(code, str) and code in UNDONE:
@@ -101,4 +101,4 @@ def _read_error(text_hash: str, status: object, error: dict[str, Any]) -> Line:
         outcome = Outcome.REFUSED
     else:
         outcome = Outcome.PASSING
-    return Line(text_hash, outcome, says=says)
+    return BatchLine(text_hash, outcome, says=says)

@@ -21,7 +21,7 @@ def list_present(models_dir: Path) -> list[str]:
     return sorted(found, key=lambda name: (order.index(name) if name in order else len(order), name))
 
 
-def tell_place(path: Path, models_dir: Path) -> str:
+def format_place(path: Path, models_dir: Path) -> str:
     """Where a model's folder lies: "home", "hub cache" or "package"."""
     if path.is_relative_to(models_dir):
         return "home"

@@ -32,7 +32,7 @@ LINE_BYTES = 65_536
 
 CHUNK_BYTES = 1 << 16
 MAX_PAGES = 1_000  # of a list
-LONGEST_TEXT = 1_000  # of an id or a message
+MAX_TEXT = 1_000  # of an id or a message
 ENDED = ("failed", "completed", "expired", "cancelled")
 SLACK_SECONDS = 86_400.0
 """How much this machine's clock may differ from the server's, when its list is searched back to a moment."""
@@ -274,4 +274,4 @@ def _name_of(thing: Any) -> str:
 
 
 def _text(value: object) -> str | None:
-    return value[:LONGEST_TEXT] if isinstance(value, str) and value else None
+    return value[:MAX_TEXT] if isinstance(value, str) and value else None

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from kbjobs.embedding.embedder import GivenUpError
 from kbjobs.embedding.online_models import OPENAI_KEY, SET_KEY, check_base_url, check_key
-from kbjobs.embedding.rate_limits import InterruptedTurn, RateLimits, Turn, read_wait
+from kbjobs.embedding.rate_limits import InterruptedTurn, RateLimits, RateTurn, read_wait
 from kbjobs.errors import KbjobsError, MissingRequirementError, TransientError
 
 DEFAULT_URL = "https://api.openai.com/v1"
@@ -23,7 +23,7 @@ RETRIES = 5
 AT_ONCE = 16
 """Requests at the same time, at most, unless a setting says otherwise."""
 
-FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0
+FIRST_WAIT, MAX_WAIT = 0.5, 60.0
 """Seconds before the first repetition where the server asks for none, doubled each time, and the most of it."""
 
 # Codes and types of errors that no waiting mends; they come with 429 (or 400, billing_hard_limit_reached) like a rate
@@ -169,7 +169,7 @@ class OpenAIClient:
         # Raised here, outside of the handlers: the library's exceptions quote the server, and that may quote the key.
         raise failure
 
-    def _weigh(self, error: Any, turn: Turn, tries: int) -> float | None:
+    def _weigh(self, error: Any, turn: RateTurn, tries: int) -> float | None:
         """Let the limits know of a failure; the seconds until another try, None where none helps."""
         status, headers = int(error.status_code), error.response.headers
         if is_out_of_money(error.code, error.type) or headers.get("x-should-retry") == "false":
@@ -239,7 +239,7 @@ class OpenAIClient:
 
 def _backoff(tries: int) -> float:
     # Spread, so that requests which failed together are not repeated together.
-    return min(LONGEST_WAIT, FIRST_WAIT * 2.0**tries) * random.uniform(0.75, 1.25)  # noqa: S311
+    return min(MAX_WAIT, FIRST_WAIT * 2.0**tries) * random.uniform(0.75, 1.25)  # noqa: S311
 
 
 def is_out_of_money(*names: object) -> bool:

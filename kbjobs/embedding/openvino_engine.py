@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import openvino
 
 
-MOST_STREAMS = 2
+MAX_STREAMS = 2
 """Batches computed at once. With all cores on one batch each waits for the slowest: two batches took 10 % less time on
 two cores, and lost half as much to a process that computes beside. Each takes the memory of a batch."""
 
@@ -64,7 +64,7 @@ class OpenVinoEmbedder(TokenEmbedder):
         """
         super().__init__(folder, model_key, f"openvino-{precision}")
         cores = count_usable_cores()
-        self.at_once = self.in_flight = min(cores, MOST_STREAMS)
+        self.at_once = self.in_flight = min(cores, MAX_STREAMS)
         # As much is under way, and lost with a kill, as of one call at a time.
         self.commit_tokens = LOCAL_COMMIT_TOKENS // self.in_flight
         core = import_openvino().Core()

@@ -28,16 +28,16 @@ from kbjobs.embedding.sentence_transformers_engine import OFFLINE_ENVIRONMENT
 from kbjobs.embedding.token_embedder import TokenEmbedder
 from kbjobs.errors import KbjobsError
 from kbjobs.system.atomic_files import read_json, write_json
-from kbjobs.system.child_process import ChildError, ChildLost, ChildProcess, Limits, Program
+from kbjobs.system.child_process import ChildError, ChildLimits, ChildLost, ChildProcess, ChildProgram
 
 log = logging.getLogger(__name__)
 
 _FORMAT = 2  # 2: weights in fp16, half the memory; the parity check covers it
 _MANIFEST = "manifest.json"
 _BUILDING = ".building-"
-_LIMITS = Limits(wait=1800.0)  # a large model on a slow disk takes one minute
+_LIMITS = ChildLimits(wait=1800.0)  # a large model on a slow disk takes one minute
 _SENTENCE_TRANSFORMERS = "sentence-transformers"
-_CONVERSION = Program(
+_CONVERSION = ChildProgram(
     f"{ConversionService.__module__}:{ConversionService.__name__}",
     memory=None,
     variables=tuple(OFFLINE_ENVIRONMENT.items()),

@@ -22,7 +22,7 @@ from kbjobs.net.retry_after import read_retry_after
 FIRST_AT_ONCE = 4
 """Requests at the same time before anything is known of the server."""
 
-LONGEST_LOOK = 5.0
+MAX_LOOK = 5.0
 """Seconds after which who waits for his turn looks again, whatever was reckoned."""
 
 _UNITS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -105,11 +105,11 @@ class Budget:
         lacking = min(amount, self.limit) - self.left(now)
         if lacking <= 0:
             return 0.0
-        return max(min(self.full_at - now, lacking / self.rate if self.rate else LONGEST_LOOK), 0.001)
+        return max(min(self.full_at - now, lacking / self.rate if self.rate else MAX_LOOK), 0.001)
 
 
 @dataclass(slots=True)
-class Turn:
+class RateTurn:
     """A request that may go out: how many tokens it has, and when it began."""
 
     tokens: int
@@ -134,7 +134,7 @@ class RateLimits:
         self._changed = threading.Condition()
         self._at_once = float(min(FIRST_AT_ONCE, most))
         self._grows_fast = True
-        self._running: list[Turn] = []
+        self._running: list[RateTurn] = []
         self._resumes_at = self._throttled_until = float("-inf")
         self._shrunk_at = float("-inf")
         self._probes = False
@@ -152,7 +152,7 @@ class RateLimits:
         return self._clock() < self._throttled_until
 
     @contextmanager
-    def turn(self, tokens: int) -> Iterator[Turn]:
+    def turn(self, tokens: int) -> Iterator[RateTurn]:
         """Wait until a request of so many tokens may go out; it has ended when the context is left.
 
         Raises:
@@ -160,8 +160,8 @@ class RateLimits:
         """
         with self._changed:
             while (wait := self._wait(tokens)) > 0:
-                self._changed.wait(min(wait, LONGEST_LOOK))
-            turn = Turn(tokens, self._clock())
+                self._changed.wait(min(wait, MAX_LOOK))
+            turn = RateTurn(tokens, self._clock())
             self._running.append(turn)
         self._local.turn = turn
         try:
@@ -183,7 +183,7 @@ class RateLimits:
             self._throttled_until = self._resumes_at
             return self._resumes_at - now
         if len(self._running) >= (1 if self._probes else self.at_once):
-            return LONGEST_LOOK
+            return MAX_LOOK
         # Of a request under way it is not known whether what is left was told with it or without it.
         underway = sum(turn.tokens for turn in self._running)
         waits = (
@@ -197,7 +197,7 @@ class RateLimits:
 
     def read(self, headers: Mapping[str, str]) -> None:
         """Take what an answer to this thread's request says of the limits."""
-        turn: Turn | None = getattr(self._local, "turn", None)
+        turn: RateTurn | None = getattr(self._local, "turn", None)
         with self._changed:
             now = self._clock()
             self.requests.read(headers, "requests", now)
@@ -206,7 +206,7 @@ class RateLimits:
                 turn.is_told = "x-ratelimit-remaining-tokens" in headers
             self._changed.notify_all()
 
-    def succeeded(self, turn: Turn) -> None:
+    def succeeded(self, turn: RateTurn) -> None:
         """A request was answered as it should be: more of them may run at once."""
         with self._changed:
             # One that was under way before the refusal tells nothing of what may follow it.
@@ -215,7 +215,7 @@ class RateLimits:
             self._at_once = min(float(self._most), self._at_once + step)
             self._changed.notify_all()
 
-    def refused(self, turn: Turn, wait: float) -> None:
+    def refused(self, turn: RateTurn, wait: float) -> None:
         """The server has refused a request for its rate: nothing goes out for so many seconds, then one, then more."""
         with self._changed:
             self.refusals += 1
@@ -223,12 +223,12 @@ class RateLimits:
             self._probes = True
             self._shrink(turn)
 
-    def strained(self, turn: Turn) -> None:
+    def strained(self, turn: RateTurn) -> None:
         """The server has failed or not answered: fewer requests are to run at once."""
         with self._changed:
             self._shrink(turn)
 
-    def _shrink(self, turn: Turn) -> None:
+    def _shrink(self, turn: RateTurn) -> None:
         # Requests that were under way together are one event.
         if turn.began > self._shrunk_at:
             self._shrunk_at = self._clock()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_LARGEST_HEADER = 100_000_000  # bytes; the format's own limit
+_MAX_HEADER = 100_000_000  # bytes; the format's own limit
 FLOAT_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
 """The types of number that are read as float32, with the bytes of each."""
 
@@ -48,7 +48,7 @@ def read_header(file: Path) -> dict[str, StoredTensor]:
     size = file.stat().st_size
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
-        if length >= min(size, _LARGEST_HEADER):
+        if length >= min(size, _MAX_HEADER):
             raise DamagedWeightsError("it is not as long as its header says")
         text = stream.read(length)
     try:

@@ -12,7 +12,7 @@ LENGTH_STEP = 16
 """Padded lengths are multiples of this: an engine prepares itself anew for each new shape."""
 
 _WORTHWHILE_TOKENS = 512
-_LONGEST_SHARE = 0.8
+_MAX_SHARE = 0.8
 
 
 def plan_batches(lengths: Sequence[int], window: int, batch_tokens: int) -> Iterator[tuple[list[int], int]]:
@@ -34,7 +34,7 @@ def plan_batches(lengths: Sequence[int], window: int, batch_tokens: int) -> Iter
         length = lengths[position]
         if batch:
             is_full = (len(batch) + 1) * padded > batch_tokens
-            wastes = length < _LONGEST_SHARE * padded - LENGTH_STEP
+            wastes = length < _MAX_SHARE * padded - LENGTH_STEP
             if is_full or (wastes and len(batch) * padded >= _WORTHWHILE_TOKENS):
                 yield batch, padded
                 batch = []

@@ -26,7 +26,7 @@ from kbjobs.indexing.batch_sending import LOOK_SECONDS, BatchSender
 from kbjobs.indexing.batch_state import BatchState
 from kbjobs.indexing.batch_taking import BatchTaker
 from kbjobs.indexing.spans import EMBED, SEND
-from kbjobs.indexing.usage import Bought
+from kbjobs.indexing.usage import Usage
 from kbjobs.store.api_batches import OpenBatch, has_batches, list_batches, texts_out
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import IndexedModel, MissingText
@@ -54,7 +54,7 @@ class Batches:
     """The batches of one model in one run. A context: connections are closed at its end."""
 
     def __init__(
-        self, context: Context, ledger: Ledger, model: IndexedModel, embedder: Embedder, bought: Bought, how: Batching
+        self, context: Context, ledger: Ledger, model: IndexedModel, embedder: Embedder, bought: Usage, how: Batching
     ) -> None:
         self._context, self._ledger, self._model, self.sends = context, ledger, model, how.sends
         self._first = context.settings.number("batch_poll_seconds")
@@ -166,7 +166,7 @@ class Batches:
         asked = [batch for batch in unsent if batch.asked_at is not None]
         found: dict[str, Sent] = {}
         if asked:
-            self._sender.settle(max(batch.asked_at or 0.0 for batch in asked))
+            self._sender.wait_out(max(batch.asked_at or 0.0 for batch in asked))
             try:
                 found = self._client.find([batch.key for batch in asked], min(batch.made_at for batch in asked))
             except NoBatchApiError:
@@ -296,7 +296,7 @@ def look_again(context: Context, embedder: Embedder, how: Batching) -> None:
         model = next((model for model in ledger.models() if model.key == embedder.model_key), None)
         if model is None or not has_batches(ledger, model.key):
             return
-        with Batches(context, ledger, model, embedder, Bought.read(ledger, embedder, context.job_id), how) as batches:
+        with Batches(context, ledger, model, embedder, Usage.read(ledger, embedder, context.job_id), how) as batches:
             batches.collect()
             batches.wait_on(context.checkpoint)
     finally:

@@ -49,7 +49,7 @@ class BatchSender:
         self.folder = context.source.batches
         self._is_tidy = False
 
-    def plan(self, texts: Sequence[MissingText], most_tokens: float) -> OpenBatch:
+    def plan(self, texts: Sequence[MissingText], max_tokens: float) -> OpenBatch:
         """Write down a batch of the first texts, as many as it may have; one at least. Nothing is sent."""
         if not self._is_tidy:
             self._tidy()
@@ -58,7 +58,7 @@ class BatchSender:
         unfinished.touch(mode=0o600)
         with unfinished.open("wb") as file:
             for line, text in self._lines(texts):
-                is_full = count >= MAX_REQUESTS or size + len(line) > MAX_BYTES or tokens + text.tokens > most_tokens
+                is_full = count >= MAX_REQUESTS or size + len(line) > MAX_BYTES or tokens + text.tokens > max_tokens
                 if count and is_full:
                     break
                 file.write(line)
@@ -104,7 +104,7 @@ class BatchSender:
         is_old = file is not None
         for tries in range(TRIES):
             if asked_at is not None:
-                self.settle(asked_at, 2.0**tries)
+                self.wait_out(asked_at, 2.0**tries)
                 found = self._client.find([batch.key], batch.made_at).get(batch.key)
                 if found is not None:
                     return self.note(batch, found)
@@ -158,7 +158,7 @@ class BatchSender:
         self._context.log.info("batch %s: %d passages, %d tokens", sent.id, batch.texts, batch.tokens)
         return sent
 
-    def settle(self, asked_at: float, factor: float = 1.0) -> None:
+    def wait_out(self, asked_at: float, factor: float = 1.0) -> None:
         """Wait until what was sent at a moment has surely arrived, if it ever does."""
         pause = self._settle * factor
         end = time.monotonic() + min(pause, max(0.0, asked_at + pause - time.time()))

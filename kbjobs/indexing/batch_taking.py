@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from kbjobs.context import Context
-from kbjobs.embedding.batch_lines import Line, Outcome, read_line
+from kbjobs.embedding.batch_lines import BatchLine, Outcome, read_line
 from kbjobs.embedding.online_models import OPENAI_KEY, SET_KEY
 from kbjobs.embedding.openai_batches import LINE_BYTES, BatchClient, Sent
 from kbjobs.embedding.openai_client import ADD_MONEY, BadAnswerError
@@ -16,7 +16,7 @@ from kbjobs.embedding.openai_embedder import REFUSED_IN_A_ROW
 from kbjobs.errors import KbjobsError, MissingRequirementError
 from kbjobs.indexing.batch_sending import BatchSender
 from kbjobs.indexing.batch_state import BatchState
-from kbjobs.indexing.usage import Bought
+from kbjobs.indexing.usage import Usage
 from kbjobs.store.api_batches import OpenBatch, give_up_texts, take_vectors, texts_of
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import IndexedModel
@@ -39,7 +39,7 @@ class BatchTaker:
         client: BatchClient,
         sender: BatchSender,
         state: BatchState,
-        bought: Bought,
+        bought: Usage,
     ) -> None:
         self._context, self._ledger, self._model, self._client = context, ledger, model, client
         self._sender, self._state, self._bought = sender, state, bought
@@ -56,7 +56,7 @@ class BatchTaker:
         problem: KbjobsError | None = None
         gained = 0
         if awaited:
-            refused: list[Line] = []
+            refused: list[BatchLine] = []
             gained = self._take_vectors(batch, sent, awaited, refused)
             problem = self._sort(batch, sent, awaited, refused, gained)
             self._state.looks = 0
@@ -73,7 +73,7 @@ class BatchTaker:
         crash_point("batch.deleted")
         self._sender.forget(batch.key)
 
-    def _take_vectors(self, batch: OpenBatch, sent: Sent, awaited: dict[str, int], refused: list[Line]) -> int:
+    def _take_vectors(self, batch: OpenBatch, sent: Sent, awaited: dict[str, int], refused: list[BatchLine]) -> int:
         """Commit the vectors of the output file; ``awaited`` keeps what is not in it."""
         rows: list[tuple[str, bytes]] = []
         tokens, gained = 0, 0
@@ -101,12 +101,12 @@ class BatchTaker:
         return gained
 
     def _sort(
-        self, batch: OpenBatch, sent: Sent, awaited: dict[str, int], refused: list[Line], gained: int
+        self, batch: OpenBatch, sent: Sent, awaited: dict[str, int], refused: list[BatchLine], gained: int
     ) -> KbjobsError | None:
         """Note what failed for good and what for a transient reason; returns the error with which the job is to end."""
         problem: KbjobsError | None = None
         asked = len(awaited) + len(refused)
-        transient: list[Line] = []
+        transient: list[BatchLine] = []
         for line in self._lines(batch, sent.errors, "errors", awaited):
             del awaited[line.text_hash]
             if (wanting := self._find_wanting(line, sent)) is not None:
@@ -124,7 +124,7 @@ class BatchTaker:
         self._note_failures(sent, blamed, refused, awaited)
         return problem
 
-    def _find_wanting(self, line: Line, sent: Sent) -> KbjobsError | None:
+    def _find_wanting(self, line: BatchLine, sent: Sent) -> KbjobsError | None:
         """What the account wants, money or access, where that is why a text was not embedded; else None."""
         if line.outcome is Outcome.NO_MONEY:
             says = self._client.quote(line.says)
@@ -137,7 +137,7 @@ class BatchTaker:
         return None
 
     def _note_failures(
-        self, sent: Sent, transient: list[Line], refused: list[Line], unanswered: dict[str, int]
+        self, sent: Sent, transient: list[BatchLine], refused: list[BatchLine], unanswered: dict[str, int]
     ) -> None:
         """Count in the state, and tell in the log, the passages that were not embedded."""
         log = self._context.log
@@ -155,7 +155,7 @@ class BatchTaker:
         if unanswered:
             log.warning("batch %s is %s; %d of its passages have no answer", sent.id, sent.status, len(unanswered))
 
-    def _lines(self, batch: OpenBatch, file: str | None, kind: str, awaited: dict[str, int]) -> Iterator[Line]:
+    def _lines(self, batch: OpenBatch, file: str | None, kind: str, awaited: dict[str, int]) -> Iterator[BatchLine]:
         """The lines of a file of results that answer for a text which is awaited; others are counted in the log."""
         if file is None:
             return

@@ -16,13 +16,13 @@ from kbjobs.system.crashpoints import crash_point
 from kbjobs.vectors.collection_swap import WorkingCopy, disk_bytes
 from kbjobs.vectors.exact import MENDING
 from kbjobs.vectors.indexed import Collections
-from kbjobs.vectors.sync import settle_and_publish
+from kbjobs.vectors.sync import recover_and_publish
 
 MIN_CHURN = 0.1  # deleted records, as a share of those there are, for which a collection is built anew
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class CompactedPart:
     """What a part of a source takes on the disk, in bytes: the ledger, the vectors, the frontier, the words."""
 
     name: str
@@ -35,7 +35,7 @@ class Compacted:
     """What a source took on the disk before, and takes now, in bytes; ``rebuilt`` names models."""
 
     source: str
-    parts: tuple[Part, ...]
+    parts: tuple[CompactedPart, ...]
     rebuilt: tuple[str, ...]
 
     @property
@@ -74,7 +74,7 @@ def compact_source(source: SourceFolder, collections: Collections) -> Compacted:
             for row, indexed in found:
                 churn = ledger.churn(row.id)
                 if indexed.live.exists() and churn and churn >= MIN_CHURN * ledger.count_chunks(row.profile):
-                    settle_and_publish(indexed, needs_fresh=True)
+                    recover_and_publish(indexed, needs_fresh=True)
                     rebuilt.append(row.name)
                     crash_point("compact.rebuilt")
         finally:
@@ -88,7 +88,9 @@ def compact_source(source: SourceFolder, collections: Collections) -> Compacted:
     if source.words.exists():
         compact_file(source.words)
     after = _measure(source)
-    return Compacted(source.id, tuple(Part(name, before[name], after[name]) for name in before), tuple(rebuilt))
+    return Compacted(
+        source.id, tuple(CompactedPart(name, before[name], after[name]) for name in before), tuple(rebuilt)
+    )
 
 
 def _measure(source: SourceFolder) -> dict[str, int]:

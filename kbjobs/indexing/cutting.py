@@ -54,7 +54,7 @@ def find_kept(ledger: Ledger, model: str) -> OlderCut | None:
     return None if older is None or ledger.fact(_told(older)) else older
 
 
-def tell_kept(path: Path, model: str) -> OlderCut | None:
+def find_kept_cut(path: Path, model: str) -> OlderCut | None:
     """As :func:`find_kept`, of the ledger at a path; from now on it counts as told."""
     ledger = Ledger(path)
     try:

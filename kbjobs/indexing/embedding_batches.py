@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Vectors = NDArray[float32]
 
 POLL_SECONDS = 0.2  # between two looks whether to stop, while answers are awaited
-MOST_AT_ONCE = 1_000  # calls, whatever the embedder would take
+MAX_AT_ONCE = 1_000  # calls, whatever the embedder would take
 
 Batch = list[MissingText]
 Keep = Callable[[Sequence[MissingText], "Vectors"], None]
@@ -57,7 +57,7 @@ class BatchEmbedding:
         while (batch := self._next()) is not None:
             crash_point("embed.before")
             texts = self._read(batch)
-            on_done(self._settle(batch, partial(self._embedder.embed, texts)))
+            on_done(self._commit(batch, partial(self._embedder.embed, texts)))
 
     def _next(self) -> Batch | None:
         """The next batch, made only now: its size may depend on the answers so far. None at the end."""
@@ -66,17 +66,17 @@ class BatchEmbedding:
     def _run_concurrently(self, on_done: Callable[[int], None]) -> None:
         running: dict[Future[Vectors], Batch] = {}
         # A thread is made for a call when none is idle: there are never more than calls at a time.
-        with ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="embed") as pool:
+        with ThreadPoolExecutor(MAX_AT_ONCE, thread_name_prefix="embed") as pool:
             try:
                 while True:
-                    at_once = min(self._embedder.in_flight, MOST_AT_ONCE)
+                    at_once = min(self._embedder.in_flight, MAX_AT_ONCE)
                     while len(running) < at_once and (batch := self._next()) is not None:
                         crash_point("embed.before")
                         running[pool.submit(self._embedder.embed, self._read(batch))] = batch
                     if not running:
                         return
                     for future in wait(running, POLL_SECONDS, FIRST_COMPLETED).done:
-                        on_done(self._settle(running.pop(future), future.result))
+                        on_done(self._commit(running.pop(future), future.result))
                     self._context.check()
             except BaseException as error:
                 self._embedder.interrupt()
@@ -95,21 +95,21 @@ class BatchEmbedding:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 batch = running.pop(future)
                 try:
-                    self._settle(batch, future.result)
+                    self._commit(batch, future.result)
                 except Exception as error:  # noqa: BLE001 — the next ones may be kept all the same
                     self._context.log.warning("%d texts that were on their way have no vectors: %s", len(batch), error)
                     cause = cause or (None if isinstance(error, GivenUpError) else error)
         return cause
 
-    def _settle(self, batch: Batch, result: Callable[[], Vectors]) -> int:
+    def _commit(self, batch: Batch, result: Callable[[], Vectors]) -> int:
         """Take a batch's vectors; returns how many of its texts are done with, well or not."""
         try:
             self._keep(batch, result())
         except EmbeddingError as error:
-            return self._settle_failure(batch, error)
+            return self._commit_failure(batch, error)
         return len(batch)
 
-    def _settle_failure(self, batch: Batch, error: EmbeddingError) -> int:
+    def _commit_failure(self, batch: Batch, error: EmbeddingError) -> int:
         log = self._context.log
         if error.vectors is not None:
             good = [row for row in range(len(batch)) if row not in error.unusable]

@@ -9,7 +9,7 @@ from kbjobs.content.chunking import Chunker
 from kbjobs.content.tokens import TokenCounter
 from kbjobs.context import Context
 from kbjobs.indexing.cutting import IndexOptions, choose_profile
-from kbjobs.scanning.changes import Scope
+from kbjobs.scanning.changes import ScanScope
 from kbjobs.scanning.enumeration import Scan
 from kbjobs.scanning.scan import Cutting, scan_source
 from kbjobs.store.api_batches import texts_out
@@ -98,7 +98,7 @@ def estimate_index(
             reading,
             Cutting(profile or 0, Chunker(tokens, max_tokens), keeps_cut),  # no profile has the number 0
             (0.0, 1.0),
-            Scope(options.force or options.recut, options.limit, options.allow_delete),
+            ScanScope(options.force or options.recut, options.limit, options.allow_delete),
         )
         passages = list(_passages(ledger, profile, reading))
         out: set[str] = set(texts_out(ledger, model_key)) if ledger is not None else set()

@@ -16,7 +16,7 @@ from kbjobs.context import Context
 from kbjobs.formatting import counted
 from kbjobs.indexing.cutting import IndexOptions, choose_profile
 from kbjobs.indexing.estimate import ReadOnly
-from kbjobs.scanning.changes import Changes, Comparison, Options, Scope
+from kbjobs.scanning.changes import Comparison, Options, ScanScope, SourceChanges
 from kbjobs.scanning.enumeration import Scan, enumerate_source
 from kbjobs.scanning.scan import name_pipeline
 from kbjobs.store.api_batches import texts_out
@@ -28,7 +28,7 @@ SAMPLE = 300
 
 
 @dataclass(frozen=True, slots=True)
-class IndexOutlook:
+class IndexForecast:
     """``passages`` in ``documents``, of which ``missing`` different texts, of so many ``tokens``, have no vector.
 
     ``sampled``: how many documents were read for it; ``is_exact``: whether these were all that are new or changed.
@@ -58,7 +58,7 @@ class _Quiet:
         """Nothing is saved."""
 
 
-def foresee_index(
+def forecast_index(
     home: Home,
     settings: Settings,
     folder: SourceFolder,
@@ -66,7 +66,7 @@ def foresee_index(
     tokens: TokenCounter,
     max_tokens: int,
     options: IndexOptions,
-) -> IndexOutlook:
+) -> IndexForecast:
     """What ``run_index`` with the same arguments would embed, judged by a sample of what it would read.
 
     Raises:
@@ -89,7 +89,7 @@ def _look(
     tokens: TokenCounter,
     max_tokens: int,
     options: IndexOptions,
-) -> IndexOutlook:
+) -> IndexForecast:
     source, scan = context.source.read(), Scan()
     profile = None
     if ledger is not None:
@@ -108,9 +108,11 @@ def _look(
         return True
 
     purpose = f"profile-{profile or 0} {pipeline}"
-    scope = Scope(rereads, options.limit, options.allow_delete)
+    scope = ScanScope(rereads, options.limit, options.allow_delete)
     wanted = Options(purpose, keeps_text=True, scope=scope, sample=SAMPLE)
-    changes = Changes(context, found, Comparison(known, is_current), scan, reading, wanted, lambda done, total: None)
+    changes = SourceChanges(
+        context, found, Comparison(known, is_current), scan, reading, wanted, lambda done, total: None
+    )
     have = ledger.texts_with_vectors(model_key) if ledger is not None and not options.force else set()
     if ledger is not None:
         have |= texts_out(ledger, model_key).keys()
@@ -162,9 +164,9 @@ class _Tally:
             self.missing += share
             self.tokens += share * tokens
 
-    def outlook(self) -> IndexOutlook:
+    def outlook(self) -> IndexForecast:
         """What came of it, in whole numbers."""
-        return IndexOutlook(
+        return IndexForecast(
             round(self.documents),
             round(self.passages),
             round(self.missing),

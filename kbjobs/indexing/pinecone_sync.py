@@ -43,7 +43,7 @@ from kbjobs.vectors.pinecone_records import (
     write_record,
     write_units,
 )
-from kbjobs.vectors.pinecone_requests import GivenUpError, UnknownIndexError
+from kbjobs.vectors.pinecone_requests import PineconeGivenUpError, UnknownIndexError
 
 LIST, SEND, DELETE, VERIFY = (0.0, 0.1), (0.1, 0.9), (0.9, 0.95), (0.95, 1.0)
 MANY = 2000  # records from which on a listing is asked for in sixteen parts at once
@@ -52,7 +52,7 @@ LOOK = 0.2  # seconds after which who waits looks whether the job is to stop
 READY_SECONDS = 300.0  # that a new index is waited for
 NOBODY = "nobody"  # whose records there are none of
 TYPICAL_METADATA = 1500  # bytes, where there is none to be weighed
-FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0  # seconds before the index is looked at again
+FIRST_PAUSE, MAX_PAUSE = 0.25, 15.0  # seconds before the index is looked at again
 
 Answer = TypeVar("Answer")
 
@@ -203,7 +203,7 @@ def _list(context: Context, index: PineconeIndex, source: _Source) -> tuple[set[
     with _pool(index) as pool:
         running = {pool.submit(index.list_ids, one) for one in prefixes}
         while running:
-            done = _settled(running)
+            done = _finished(running)
             running -= done
             for future in done:
                 found |= future.result()
@@ -217,10 +217,10 @@ def _send(context: Context, index: PineconeIndex, source: _Source, diff: Pinecon
     done = 0
     running: dict[Future[int], tuple[list[PineconeRecord], str | None]] = {}
 
-    def settle(least: int) -> None:
+    def collect(least: int) -> None:
         nonlocal done
         while len(running) > least:
-            for future in _settled(running):
+            for future in _finished(running):
                 batch, after = running.pop(future)
                 progress.write_units += future.result()
                 progress.pushed += len(batch)
@@ -237,10 +237,10 @@ def _send(context: Context, index: PineconeIndex, source: _Source, diff: Pinecon
         batch = next(batches, None)
         while batch is not None:
             following = next(batches, None)
-            settle(AT_ONCE - 1)
+            collect(AT_ONCE - 1)
             running[pool.submit(_upsert, index, batch)] = batch, following[0].name if following else None
             batch = following
-        settle(0)
+        collect(0)
 
 
 def _upsert(index: PineconeIndex, batch: list[PineconeRecord]) -> int:
@@ -307,18 +307,18 @@ def _pause(context: Context, seconds: float, told: str) -> float:
     while (left := until - time.monotonic()) > 0:
         context.progress(0, 1, "records", told, VERIFY, eta_matters=False)
         time.sleep(min(LOOK, left))
-    return min(LONGEST_PAUSE, 2 * seconds)
+    return min(MAX_PAUSE, 2 * seconds)
 
 
-def _settled(running: Iterable[Future[Answer]]) -> set[Future[Answer]]:
+def _finished(running: Iterable[Future[Answer]]) -> set[Future[Answer]]:
     """Those that have ended, after a moment; raises what one has raised, and of several the cause of the others."""
     ended, _ = wait(running, timeout=LOOK, return_when=FIRST_COMPLETED)
     failed = [error for future in ended if (error := future.exception()) is not None]
-    if failed and all(isinstance(error, GivenUpError) for error in failed):
+    if failed and all(isinstance(error, PineconeGivenUpError) for error in failed):
         everything, _ = wait(running)
         failed = [error for future in everything if (error := future.exception()) is not None]
     if failed:
-        raise next((error for error in failed if not isinstance(error, GivenUpError)), failed[0])
+        raise next((error for error in failed if not isinstance(error, PineconeGivenUpError)), failed[0])
     return ended
 
 

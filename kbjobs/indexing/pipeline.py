@@ -20,8 +20,8 @@ from kbjobs.indexing.collection_writer import CollectionWriter
 from kbjobs.indexing.cutting import IndexOptions, choose_profile, describe_recut
 from kbjobs.indexing.embedding_batches import BatchEmbedding
 from kbjobs.indexing.spans import EMBED, SCAN, STORE
-from kbjobs.indexing.usage import Bought
-from kbjobs.scanning.changes import Scope
+from kbjobs.indexing.usage import Usage
+from kbjobs.scanning.changes import ScanScope
 from kbjobs.scanning.describing import Describing
 from kbjobs.scanning.scan import Cutting, scan_source
 from kbjobs.scanning.word_index import publish_words
@@ -39,7 +39,7 @@ from kbjobs.vectors.sync import (
     is_exact,
     is_verified,
     note_verified,
-    settle_and_publish,
+    recover_and_publish,
 )
 
 
@@ -80,13 +80,13 @@ def run_index(
             ledger,
             Cutting(profile, chunker, options.keeps_cut and not options.recut and not options.force),
             SCAN,
-            Scope(options.force or options.recut, options.limit, options.allow_delete),
+            ScanScope(options.force or options.recut, options.limit, options.allow_delete),
             describing,
         )
         filtered = describing.finish(context, source, ledger, changes.found) if describing is not None else 0
         publish_words(context.source, ledger, profile)
         del chunker, tokens  # tens of MB, before the engine needs them
-        bought = Bought.read(ledger, embedder, context.job_id)
+        bought = Usage.read(ledger, embedder, context.job_id)
         earlier = bought.texts
         find_missing = partial(ledger.missing_texts, model, profile, newer_than, scan.vanished)
         failed_chunks = _embed(context, indexed, embedder, find_missing, bought, batching)
@@ -133,10 +133,10 @@ def run_index(
         f" {counted(chunks, 'passage')}: {bought.texts:,} embedded{before}, {counts['reused']:,} reused"
     )
     if failed:
-        summary += f"; {failed:,} could not be processed (see the log){scan.tell_beside()}"
+        summary += f"; {failed:,} could not be processed (see the log){scan.format_other_files()}"
     if filtered:
         summary += f"; {filtered:,} left out by the language filter"
-    summary += scan.tell_skipped()
+    summary += scan.format_skipped()
     return PhaseResult(counts, summary, failed)
 
 
@@ -162,7 +162,7 @@ def _embed(
     indexed: Indexed,
     embedder: Embedder,
     find_missing: Callable[[], list[MissingText]],
-    bought: Bought,
+    bought: Usage,
     batching: Batching | None,
 ) -> list[str]:
     """Embed what ``find_missing`` finds, here or by batches; returns the hashes of texts that could not be."""
@@ -186,7 +186,7 @@ def _embed(
 
 
 def _embed_missing(
-    context: Context, indexed: Indexed, embedder: Embedder, missing: Sequence[MissingText], bought: Bought
+    context: Context, indexed: Indexed, embedder: Embedder, missing: Sequence[MissingText], bought: Usage
 ) -> list[str]:
     """Embed and commit batch by batch; returns the hashes of texts that could not be embedded."""
     if not missing:
@@ -269,7 +269,7 @@ def _publish(context: Context, indexed: Indexed) -> None:
     """
     context.progress(0, 1, "records", "verifying", STORE, eta_matters=False)
     copies = indexed.copies
-    copies.settle()
+    copies.recover()
     lost: list[str] = []
     wanted = indexed.read_wanted()
     if not copies.has_begun() and copies.has_live():
@@ -291,4 +291,4 @@ def _publish(context: Context, indexed: Indexed) -> None:
     def report(done: int, total: int) -> None:
         context.progress(done, total, "records", "verifying", STORE, eta_matters=False)
 
-    settle_and_publish(indexed, needs_fresh=bool(lost), on_progress=report, wanted=wanted)
+    recover_and_publish(indexed, needs_fresh=bool(lost), on_progress=report, wanted=wanted)

@@ -10,7 +10,7 @@ from kbjobs.store.ledger import Ledger
 
 
 @dataclass
-class Bought:
+class Usage:
     """Texts that a job has embedded, and tokens that were paid for them, over all its attempts.
 
     ``batch_tokens`` were paid for by batches, for less. Of an answer that was lost on its way, or was not in the
@@ -24,7 +24,7 @@ class Bought:
     embedder: Embedder
 
     @classmethod
-    def read(cls, ledger: Ledger, embedder: Embedder, job_id: int) -> Bought:
+    def read(cls, ledger: Ledger, embedder: Embedder, job_id: int) -> Usage:
         """What earlier attempts have noted."""
         name = f"bought {embedder.model_key} {job_id}"
         texts, tokens, *more = json.loads(ledger.fact(name) or "[0, 0]")

@@ -18,7 +18,7 @@ from typing import Any
 from kbjobs.config.home import Home
 from kbjobs.errors import ConflictError, NotFoundError, UnavailableError, UsageError
 from kbjobs.languages.language_names import ENGLISH, name_of
-from kbjobs.languages.language_packs import RECORD, DamagedPackError, Pair, Record, list_folders, size_of
+from kbjobs.languages.language_packs import RECORD, DamagedLanguagePackError, PackRecord, Pair, list_folders, size_of
 from kbjobs.store.connection import is_disk_full
 from kbjobs.store.locks import try_lock
 from kbjobs.system.crashpoints import crash_point
@@ -60,7 +60,7 @@ def begin_folder(home: Home, pair: Pair) -> Path:
     return folder
 
 
-def publish(home: Home, pair: Pair, built: Path, record: Record) -> Path:
+def publish(home: Home, pair: Pair, built: Path, record: PackRecord) -> Path:
     """Put a pack that was built into its place, and remove the one before; returns the place."""
     with (built / RECORD).open("w", encoding="utf-8") as file:
         json.dump(asdict(record), file, ensure_ascii=False, indent=2)
@@ -84,7 +84,7 @@ def remove_older(home: Home, pair: Pair) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Removed:
+class RemovedPacks:
     """What was removed: directions, and the bytes that are free now."""
 
     pairs: tuple[Pair, ...]
@@ -95,7 +95,7 @@ class Removed:
         return {"removed": [{"from": pair.source, "to": pair.target} for pair in self.pairs], "bytes": self.bytes}
 
 
-def remove_packs(home: Home, code: str, source: str | None = None) -> Removed:
+def remove_packs(home: Home, code: str, source: str | None = None) -> RemovedPacks:
     """Remove the packs from and to a language; with ``source`` only that from there to it.
 
     Raises:
@@ -122,7 +122,7 @@ def remove_packs(home: Home, code: str, source: str | None = None) -> Removed:
                     freed += size_of(path)
                     _remove(path)
             _remove(home.languages / f"{UNFINISHED}{pair.name}")
-    return Removed(tuple(wanted), freed)
+    return RemovedPacks(tuple(wanted), freed)
 
 
 def first_seen(home: Home, pair: Pair, version: str) -> str | None:
@@ -156,7 +156,7 @@ def _read_seen(home: Home, pair: Pair) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         found = error
     if not isinstance(found, dict):
-        raise DamagedPackError(
+        raise DamagedLanguagePackError(
             f"{path}, which keeps the hashes of language packs, cannot be read",
             "Remove it; the next download then trusts what it fetches.",
         )

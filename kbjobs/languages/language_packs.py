@@ -31,7 +31,7 @@ _CODE = "[a-z]{2,3}(?:-[a-z0-9]{2,8}){0,2}"
 _FOLDER = re.compile(rf"({_CODE})_({_CODE})\.([1-9][0-9]{{0,8}})")
 
 
-class DamagedPackError(KbjobsError):
+class DamagedLanguagePackError(KbjobsError):
     """A language pack that is here, or was fetched, cannot be used as it is."""
 
 
@@ -63,7 +63,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class PackRecord:
     """What is written beside a pack.
 
     ``sha256`` and ``size`` (bytes) are those of the file that was fetched, ``unpacked`` the bytes it takes here.
@@ -81,12 +81,12 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Pack:
+class LanguagePack:
     """A language pack that is here."""
 
     pair: Pair
     path: Path
-    record: Record
+    record: PackRecord
 
     def as_dict(self) -> dict[str, Any]:
         """As ``--json`` prints it."""
@@ -98,19 +98,19 @@ def is_code(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch(_CODE, value) is not None
 
 
-def list_packs(home: Home, damaged: list[DamagedPackError] | None = None) -> list[Pack]:
+def list_packs(home: Home, damaged: list[DamagedLanguagePackError] | None = None) -> list[LanguagePack]:
     """The packs that can be used, by their languages; the errors of others are added to ``damaged``."""
     found = []
     for pair, path in sorted(_newest(home).items()):
         try:
             found.append(_read(pair, path))
-        except DamagedPackError as error:
+        except DamagedLanguagePackError as error:
             if damaged is not None:
                 damaged.append(error)
     return found
 
 
-def find_pack(home: Home, pair: Pair) -> Pack | None:
+def find_pack(home: Home, pair: Pair) -> LanguagePack | None:
     """The pack for a direction, None where it is not here; raises DamagedPackError."""
     path = _newest(home).get(pair)
     return None if path is None else _read(pair, path)
@@ -134,18 +134,20 @@ def _newest(home: Home) -> dict[Pair, Path]:
     return {pair: path for pair, _, path in sorted(list_folders(home))}
 
 
-def _read(pair: Pair, path: Path) -> Pack:
+def _read(pair: Pair, path: Path) -> LanguagePack:
     """The pack in a folder; raises DamagedPackError where a file is missing or its record cannot be read."""
     remedy = f"Fetch it again: {pair.command} --force"
     try:
         content = json.loads((path / RECORD).read_text(encoding="utf-8"))
-        record = Record(**{field.name: content[field.name] for field in fields(Record)})
+        record = PackRecord(**{field.name: content[field.name] for field in fields(PackRecord)})
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise DamagedPackError(f"the language pack {pair} in {path} has no record that can be read", remedy) from error
+        raise DamagedLanguagePackError(
+            f"the language pack {pair} in {path} has no record that can be read", remedy
+        ) from error
     if not (path / WEIGHTS).is_file():
-        raise DamagedPackError(f"the language pack {pair} in {path} has lost its file {WEIGHTS}", remedy)
+        raise DamagedLanguagePackError(f"the language pack {pair} in {path} has lost its file {WEIGHTS}", remedy)
     if not any((path / name).is_file() for name in (SENTENCEPIECE, BPE)):
-        raise DamagedPackError(f"the language pack {pair} in {path} has lost its file {SENTENCEPIECE}", remedy)
+        raise DamagedLanguagePackError(f"the language pack {pair} in {path} has lost its file {SENTENCEPIECE}", remedy)
     if size_of(path) != record.unpacked:
-        raise DamagedPackError(f"the files of the language pack {pair} in {path} were changed", remedy)
-    return Pack(pair, path, record)
+        raise DamagedLanguagePackError(f"the files of the language pack {pair} in {path} were changed", remedy)
+    return LanguagePack(pair, path, record)

@@ -23,7 +23,7 @@ _TABLE: dict[int, str | None] = {
     **dict.fromkeys((*range(32), *range(127, 160), 8232, 8233, *range(55296, 57344)), " "),
     **dict.fromkeys(_LEFT_OUT),
 }
-MOST_MARKS = 4  # that one letter may carry
+MAX_MARKS = 4  # that one letter may carry
 
 
 def clean(text: str, most: int) -> str:
@@ -50,7 +50,7 @@ def _thin(text: str) -> Iterator[str]:
     marks = 0
     for char in text:
         marks = marks + 1 if char in _marks() else 0
-        if marks <= MOST_MARKS:
+        if marks <= MAX_MARKS:
             yield char
 
 

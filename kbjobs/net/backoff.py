@@ -12,12 +12,12 @@ from kbjobs.net.requesting import AwayError
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 120.0
+GIVE_UP_SECONDS = 120.0
 """Seconds without a new byte after which a server is given up."""
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between two tries; doubles
+_FIRST_PAUSE, _MAX_PAUSE = 1.0, 30.0  # seconds between two tries; doubles
 
 
-class Patience:
+class Backoff:
     """The pauses between the tries of one request.
 
     Args:
@@ -26,12 +26,12 @@ class Patience:
         check: called several times a second while waiting; may raise.
     """
 
-    def __init__(self, url: str, seconds: float = PATIENCE, check: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, url: str, seconds: float = GIVE_UP_SECONDS, check: Callable[[], None] = lambda: None) -> None:
         self.url, self.seconds, self.check = url, seconds, check
         self._pause = _FIRST_PAUSE
         self._last_byte = time.monotonic()
 
-    def rest(self, error: AwayError, has_come_on: bool = False, here: int = 0) -> None:
+    def pause(self, error: AwayError, has_come_on: bool = False, here: int = 0) -> None:
         """Wait before the next try, as long as the server asks for.
 
         Args:
@@ -57,4 +57,4 @@ class Patience:
         while (left := end - time.monotonic()) > 0:
             self.check()
             time.sleep(min(left, 0.25))
-        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        self._pause = min(2 * self._pause, _MAX_PAUSE)

@@ -29,7 +29,7 @@ IDLE_SECONDS = 30.0
 """Without a byte for so long, a connection is given up."""
 _LOOK_SECONDS = 0.25  # how often a request to stop is looked for
 _MAX_REDIRECTS = 5
-_MOST_ADDRESSES = 4  # of a name are tried
+_MAX_ADDRESSES = 4  # of a name are tried
 _MAX_ASIDE = 64 * 1024  # bytes that are read of a body that is an error's
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PASSING = (408, 425, 429, 500, 502, 503, 504, 509, 520, 521, 522, 523, 524, 529)
@@ -73,7 +73,7 @@ class RefusedError(KbjobsError):
         return DownloadError(self.message, self.hint)
 
 
-class Answer:
+class Response:
     """What a server sends: a status of 200 or 206, headers, and the body in pieces."""
 
     def __init__(self, url: str, response: http.client.HTTPResponse, wire: socket.socket) -> None:
@@ -123,7 +123,7 @@ def get(
     *,
     own_headers: Mapping[str, str] | None = None,
     connect_seconds: float = CONNECT_SECONDS,
-) -> Iterator[Answer]:
+) -> Iterator[Response]:
     """Ask for something and follow its redirects.
 
     The token is sent only by https or on the loopback, and no further once another host is in the way. An answer that
@@ -165,7 +165,7 @@ def get(
                 private_host = None  # nor is it later on: a name may have another address by then
             if response.status not in _REDIRECTS or not location:
                 _check_status(here, response)
-                yield Answer(here, response, wire)
+                yield Response(here, response, wire)
                 return
         except PrivateAddressError as error:
             told = error.host if error.host == error.address else f"{error.host} ({error.address})"
@@ -191,7 +191,7 @@ def is_same_origin(url: str, other: str) -> bool:
     return _origin(_split(url)) == _origin(_split(other))
 
 
-def read_all(answer: Answer, most: int, check: Callable[[], None] = lambda: None) -> bytes:
+def read_all(answer: Response, most: int, check: Callable[[], None] = lambda: None) -> bytes:
     """A small body whole.
 
     Raises:
@@ -288,7 +288,7 @@ class _Connection(http.client.HTTPConnection):
             for entry in found:
                 if is_private(str(entry[4][0])):
                     raise PrivateAddressError(self.host, str(entry[4][0]))
-        self.sock = _open_socket(found[:_MOST_ADDRESSES], self.timeout or CONNECT_SECONDS)
+        self.sock = _open_socket(found[:_MAX_ADDRESSES], self.timeout or CONNECT_SECONDS)
         if self._is_encrypted:
             self.sock = _trust().wrap_socket(self.sock, server_hostname=self.host)
 

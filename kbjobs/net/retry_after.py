@@ -6,7 +6,7 @@ import re
 import time
 from email.utils import parsedate_to_datetime
 
-LONGEST_REST = 3600.0
+MAX_REST = 3600.0
 """Seconds: no server is waited for longer, whatever it says."""
 
 
@@ -18,9 +18,9 @@ def read_retry_after(value: str, now: float | None = None) -> float:
         now: seconds since 1970.
     """
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value.strip()):
-        return min(float(value), LONGEST_REST)
+        return min(float(value), MAX_REST)
     try:
         until = parsedate_to_datetime(value).timestamp()
     except (ValueError, OverflowError):
         return 0.0
-    return min(max(until - (time.time() if now is None else now), 0.0), LONGEST_REST)
+    return min(max(until - (time.time() if now is None else now), 0.0), MAX_REST)

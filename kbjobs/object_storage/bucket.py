@@ -13,7 +13,7 @@ from kbjobs.errors import UnavailableError
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class StoredObject:
     """A stored object: its name below the root, its size in bytes, and when it was written (UTC)."""
 
     name: str
@@ -45,11 +45,11 @@ class Bucket(Protocol):
         """Its address without credentials, for messages."""
         ...
 
-    def find(self, name: str) -> Entry | None:
+    def find(self, name: str) -> StoredObject | None:
         """The object of a name; None where there is none."""
         ...
 
-    def list(self, prefix: str) -> Iterator[Entry]:
+    def list(self, prefix: str) -> Iterator[StoredObject]:
         """The objects whose names begin with a folder, given with its slash."""
         ...
 

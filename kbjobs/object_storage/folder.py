@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kbjobs.errors import UnavailableError
-from kbjobs.object_storage.bucket import Content, Entry, NoObjectError
+from kbjobs.object_storage.bucket import Content, NoObjectError, StoredObject
 from kbjobs.store.connection import is_disk_full
 from kbjobs.store.locks import try_lock
 from kbjobs.system.files import sync_folder
@@ -33,7 +33,7 @@ class FolderBucket:
         self.root, self._is_durable = root, is_durable
         self.label = str(root)
 
-    def find(self, name: str) -> Entry | None:
+    def find(self, name: str) -> StoredObject | None:
         """As :meth:`Bucket.find`. A link is nothing that was stored."""
         try:
             found = (self.root / name).lstat()
@@ -43,9 +43,9 @@ class FolderBucket:
             raise _unreadable(self.root / name, error) from error
         if not stat.S_ISREG(found.st_mode):
             return None
-        return Entry(name, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+        return StoredObject(name, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
 
-    def list(self, prefix: str) -> Iterator[Entry]:
+    def list(self, prefix: str) -> Iterator[StoredObject]:
         """As :meth:`Bucket.list`."""
         top = self.root / prefix
         for path in sorted(top.rglob("*")) if top.is_dir() else ():

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kbjobs.errors import KbjobsError, MissingRequirementError, NotFoundError, TransientError, UnavailableError
-from kbjobs.object_storage.bucket import Content, Entry
+from kbjobs.object_storage.bucket import Content, StoredObject
 from kbjobs.object_storage.folder import write_pieces, writing
 
 PROBES = "probes/"
@@ -51,12 +51,12 @@ class RemoteBucket:
         self.label = label
         self._store, self._secret, self._hint = store, [value for value in secret if value], hint
 
-    def find(self, name: str) -> Entry | None:
+    def find(self, name: str) -> StoredObject | None:
         """As :meth:`Bucket.find`."""
         found = self._ask(lambda: self._store.head(name), "read")
-        return None if found is None else Entry(name, int(found["size"]), found["last_modified"])
+        return None if found is None else StoredObject(name, int(found["size"]), found["last_modified"])
 
-    def list(self, prefix: str) -> Iterator[Entry]:
+    def list(self, prefix: str) -> Iterator[StoredObject]:
         """As :meth:`Bucket.list`."""
         pages = iter(self._store.list(prefix))
         while True:
@@ -64,7 +64,7 @@ class RemoteBucket:
             if page is None:
                 return
             for one in page:
-                yield Entry(str(one["path"]), int(one["size"]), one["last_modified"])
+                yield StoredObject(str(one["path"]), int(one["size"]), one["last_modified"])
 
     def read(self, name: str, most: int) -> Content | None:
         """As :meth:`Bucket.read`."""

@@ -48,7 +48,7 @@ NEEDED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class StoreAddress:
     """A checked address: its scheme, and itself without credentials, which no address may hold."""
 
     scheme: str
@@ -61,13 +61,13 @@ class Address:
         return not self.scheme.startswith("http")
 
 
-def read_address(where: str) -> Address:
+def read_address(where: str) -> StoreAddress:
     """Check an address. Raises UsageError saying what one looks like."""
     if "://" not in where:
         if not where.strip() or "\0" in where:
             raise UsageError(f"{where!r} is no address of a store", _forms())
         path = Path(where).expanduser().absolute()
-        return Address("file", str(path), path)
+        return StoreAddress("file", str(path), path)
     parts = _split(where)
     if parts is None or parts.scheme not in SCHEMES or parts.fragment or parts.query:
         raise UsageError(f"{_hide(where)!r} is no address of a store", _forms())
@@ -80,13 +80,13 @@ def read_address(where: str) -> Address:
         if parts.netloc not in ("", "localhost") or "\0" in unquote(parts.path):
             raise UsageError(f"{where!r} is no folder of this machine", _forms())
         path = Path(unquote(parts.path))
-        return Address("file", str(path), path)
+        return StoreAddress("file", str(path), path)
     if not parts.hostname:
         raise UsageError(f"{where!r} names no bucket", _forms())
-    return Address(parts.scheme, where.rstrip("/"))
+    return StoreAddress(parts.scheme, where.rstrip("/"))
 
 
-def open_bucket(home: Home, settings: Settings, address: Address) -> Bucket:
+def open_bucket(home: Home, settings: Settings, address: StoreAddress) -> Bucket:
     """Open the store at an address. Nothing is asked of it yet."""
     if address.path is not None:
         return FolderBucket(address.path)
@@ -114,17 +114,17 @@ def open_bucket(home: Home, settings: Settings, address: Address) -> Bucket:
         client["allow_http"] = True
     options: dict[str, Any] = {"client_options": client, "retry_config": RETRIES, "config": config}
     store = from_url(address.url, **options)
-    return RemoteBucket(address.url, store, secret, tell_credentials(address.scheme))
+    return RemoteBucket(address.url, store, secret, format_credentials(address.scheme))
 
 
-def missing_credentials(address: Address, settings: Settings) -> tuple[str, ...]:
+def missing_credentials(address: StoreAddress, settings: Settings) -> tuple[str, ...]:
     """The names of the secrets that a job which writes there needs."""
     if settings.integer("cloud.instance_credentials"):
         return ()
     return NEEDED.get(address.scheme, ())
 
 
-def tell_credentials(scheme: str) -> str:
+def format_credentials(scheme: str) -> str:
     """How a store gets its credentials."""
     names = NEEDED.get(scheme, ())
     return "; ".join(f"kbjobs config set-secret {name}" for name in names)

@@ -18,7 +18,7 @@ def note_store(ledger: Ledger, address: str, home: Path) -> None:
         ledger.set_fact(_UPLOADED, json.dumps([*noted, told]))
 
 
-def noted_stores(ledger: Ledger, home: Path) -> list[str]:
+def upload_targets(ledger: Ledger, home: Path) -> list[str]:
     """The addresses of the stores, as they are for this home."""
     return [told if "://" in told or told.startswith("/") else str(home / told) for told in _read(ledger)]
 

@@ -11,12 +11,12 @@ from typing import NoReturn, TypeVar
 from urllib.parse import quote
 
 from kbjobs.errors import DownloadError, UnavailableError
-from kbjobs.net.backoff import Patience
-from kbjobs.net.requesting import Answer, AwayError, RefusedError, get
-from kbjobs.object_storage.bucket import Content, Entry
+from kbjobs.net.backoff import Backoff
+from kbjobs.net.requesting import AwayError, RefusedError, Response, get
+from kbjobs.object_storage.bucket import Content, StoredObject
 from kbjobs.object_storage.folder import write_pieces, writing
 
-PATIENCE = 60.0
+GIVE_UP_SECONDS = 60.0
 """Seconds without an answer after which the server is given up for now."""
 
 Found = TypeVar("Found")
@@ -32,23 +32,23 @@ class WebBucket:
     def __init__(self, label: str) -> None:
         self.label = label
 
-    def find(self, name: str) -> Entry | None:
+    def find(self, name: str) -> StoredObject | None:
         """As :meth:`Bucket.find`."""
 
-        def look(answer: Answer) -> Entry:
+        def look(answer: Response) -> StoredObject:
             length = answer.headers.get("content-length", "")
-            return Entry(name, int(length) if length.isdecimal() else 0, _read_date(answer))
+            return StoredObject(name, int(length) if length.isdecimal() else 0, _read_date(answer))
 
         return self._ask(name, look)
 
-    def list(self, prefix: str) -> Iterator[Entry]:
+    def list(self, prefix: str) -> Iterator[StoredObject]:
         """As :meth:`Bucket.list`."""
         self._refuse("list what is there")
 
     def read(self, name: str, most: int) -> Content | None:
         """As :meth:`Bucket.read`."""
 
-        def fetch(answer: Answer) -> Content:
+        def fetch(answer: Response) -> Content:
             data = bytearray()
             for piece in _pieces(answer):
                 data += piece
@@ -61,7 +61,7 @@ class WebBucket:
     def save(self, name: str, path: Path, most: int) -> bool:
         """As :meth:`Bucket.save`."""
 
-        def fetch(answer: Answer) -> bool:
+        def fetch(answer: Response) -> bool:
             write_pieces(_pieces(answer), path, most, f"{self.label}/{name}")
             return True
 
@@ -100,15 +100,15 @@ class WebBucket:
             f"{self.label} is a web server, which does not let kbjobs {what}", "Give the address of the store itself."
         )
 
-    def _ask(self, name: str, take: Callable[[Answer], Found]) -> Found | None:
+    def _ask(self, name: str, take: Callable[[Response], Found]) -> Found | None:
         url = f"{self.label}/{quote(name)}"
-        patience = Patience(url, PATIENCE)
+        backoff = Backoff(url, GIVE_UP_SECONDS)
         while True:
             try:
                 with get(url) as answer:
                     return take(answer)
             except AwayError as error:
-                patience.rest(error)
+                backoff.pause(error)
             except RefusedError as error:
                 if error.status in (404, 410):
                     return None
@@ -117,7 +117,7 @@ class WebBucket:
                 raise UnavailableError(error.message, error.hint) from error
 
 
-def _pieces(answer: Answer) -> Iterator[bytes]:
+def _pieces(answer: Response) -> Iterator[bytes]:
     """The body of an answer. Raises AwayError where it broke off."""
     size = 0
     for piece in answer.pieces(lambda: None):
@@ -128,7 +128,7 @@ def _pieces(answer: Answer) -> Iterator[bytes]:
         raise AwayError("broke off")
 
 
-def _read_date(answer: Answer) -> datetime:
+def _read_date(answer: Response) -> datetime:
     try:
         return parsedate_to_datetime(answer.headers.get("last-modified", "")).astimezone(UTC)
     except ValueError:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Generator, Iterator
 from typing import IO
 
 from kbjobs.packs.backup_files import FileList, SourceFile, open_unchanged
-from kbjobs.packs.manifest import Backup, Part
+from kbjobs.packs.manifest import PackedBackup, Part
 from kbjobs.packs.parts import SealedPart, is_cut_behind, seal
-from kbjobs.packs.records import FileRecord, Piece
+from kbjobs.packs.records import FileRecord, PackedChunk
 from kbjobs.packs.tables import TableWriter
 
 PIECE = 8 * 1024 * 1024
@@ -17,7 +17,7 @@ PIECE = 8 * 1024 * 1024
 be more requests, each with its round trip; S3 and R2 take no part below 5 MiB in their own multipart uploads."""
 
 
-def build_backup(listed: FileList, tell: Callable[[int], None]) -> Generator[SealedPart, None, Backup]:
+def build_backup(listed: FileList, tell: Callable[[int], None]) -> Generator[SealedPart, None, PackedBackup]:
     """Yields the parts of a backup, and returns what there is of it.
 
     Args:
@@ -28,7 +28,7 @@ def build_backup(listed: FileList, tell: Callable[[int], None]) -> Generator[Sea
     for file in listed.files:
         yield from builder.add(file)
     yield from builder.finish()
-    return Backup(
+    return PackedBackup(
         roots=listed.roots,
         bytes=builder.bytes,
         case_sensitive=listed.case_sensitive,
@@ -68,14 +68,14 @@ class _BackupBuilder:
 
     def _cut(self, file: SourceFile, first: bytes, rest: IO[bytes]) -> Generator[SealedPart, None, FileRecord]:
         digest = hashlib.sha256()
-        pieces: list[Piece] = []
+        pieces: list[PackedChunk] = []
         data = first
         size = 0
         while data:
             digest.update(data)
             size += len(data)
             sealed = seal(data, is_packed=False)  # large files are archives, PDFs and pictures
-            pieces.append(Piece(part=self._add_part(sealed.part), offset=0, length=len(data)))
+            pieces.append(PackedChunk(part=self._add_part(sealed.part), offset=0, length=len(data)))
             yield sealed
             data = rest.read(PIECE)
             self._tell(len(data))
@@ -90,7 +90,7 @@ class _BackupBuilder:
             yield sealed
         offset = 0
         for file, data in self._waiting:
-            pieces = [Piece(part=number, offset=offset, length=len(data))] if data else []
+            pieces = [PackedChunk(part=number, offset=offset, length=len(data))] if data else []
             offset += len(data)
             digest = hashlib.sha256(data).hexdigest()
             yield from self.table.add(FileRecord(name=file.name, size=len(data), sha256=digest, pieces=pieces))

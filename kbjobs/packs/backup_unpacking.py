@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 from kbjobs.errors import UnavailableError
 from kbjobs.packs.backup_files import fold_name
 from kbjobs.packs.damage import DamagedPackError
-from kbjobs.packs.manifest import Backup
+from kbjobs.packs.manifest import PackedBackup
 from kbjobs.packs.pack_reading import Pack
 from kbjobs.packs.records import FileRecord
 from kbjobs.store.connection import is_disk_full
@@ -70,7 +70,7 @@ def restore_backup(pack: Pack, folder: Path, check: Callable[[], None] = lambda:
 class BackupReader:
     """Reads the files of a backup in their order, each once. A part is read once, however many files are in it."""
 
-    def __init__(self, pack: Pack, backup: Backup) -> None:
+    def __init__(self, pack: Pack, backup: PackedBackup) -> None:
         self._pack = pack
         self._backup = backup
         self._number = -1

@@ -24,12 +24,12 @@ from kbjobs.store.clocks import now_text
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_merge import Merged, carry_facts, merge_ledger
 from kbjobs.store.pack_import import LedgerFiller, MissingDocument, open_new
-from kbjobs.store.source_deletion import Removal
-from kbjobs.store.source_swap import Replacement, link_files
+from kbjobs.store.source_deletion import SourceFolderDeletion
+from kbjobs.store.source_swap import SourceSwap, link_files
 from kbjobs.store.sources import Source, SourceFolder
 from kbjobs.system.crashpoints import crash_point
 from kbjobs.vectors.indexed import Indexed
-from kbjobs.vectors.sync import settle_and_publish
+from kbjobs.vectors.sync import recover_and_publish
 
 Mode = Literal["update", "replace"]
 CARRIED = ("kbjobs_owner", "on a server ", "bought ", "pinecone", "uploaded to")
@@ -87,13 +87,13 @@ def install_pack(
             f"source {live.id!r} has files of its own, those of the pack cannot lie beside them",
             "Leave out --include-backup, or give --mode replace.",
         )
-    left = Removal(sources, live.id).hidden
+    left = SourceFolderDeletion(sources, live.id).hidden
     if left is not None:
         raise ConflictError(
             f"an earlier source {live.id!r} is not wholly deleted: what is left of it lies in {left}",
             f"kbjobs run delete-source {live.id} goes on with that.",
         )
-    replacement = Replacement(live)
+    replacement = SourceSwap(live)
     folder = replacement.begin()
     merged = Merged(0, 0)
     try:
@@ -116,7 +116,7 @@ def install_pack(
                 carry_facts(filler.ledger, live.ledger, CARRIED)
             for row in filler.ledger.models():
                 indexed = Indexed(filler.ledger, row.id, row.profile, folder.vectors / row.key, max_matrix)
-                settle_and_publish(indexed, needs_fresh=True, on_progress=lambda done, total: check())
+                recover_and_publish(indexed, needs_fresh=True, on_progress=lambda done, total: check())
             filler.finish()
         written = Source(
             live.id,
@@ -132,7 +132,7 @@ def install_pack(
         crash_point("install.built")
         replacement.publish()
     except BaseException:
-        replacement.settle()
+        replacement.recover()
         raise
     manifest = pack.manifest
     return Installed(

@@ -21,7 +21,7 @@ from kbjobs.content.document import clean_text, clean_title, document_id
 from kbjobs.packs.damage import DamagedPackError
 from kbjobs.packs.fields import MINOR
 from kbjobs.packs.json_lines import load
-from kbjobs.packs.manifest import FORMAT, Block, Manifest, ModelVectors, Profile, SourceDescription, Table
+from kbjobs.packs.manifest import FORMAT, Manifest, ModelVectors, PackedBlock, PackedProfile, SourceDescription, Table
 from kbjobs.packs.parts import SealedPart, is_cut_behind, seal
 from kbjobs.packs.public import public_base, public_text, public_url
 from kbjobs.packs.records import DocumentRecord, LinkRecord, MetadataRecord, PassageRecord, TextRecord
@@ -48,7 +48,7 @@ FindKey = Callable[[str], tuple[str, str] | None]
 """Gives the name and the key of a model by the name that the folder has for it; None where it is not here."""
 
 
-class FormerFolder:
+class LegacyFolder:
     """Builds the pack of such a folder; to be used as a context.
 
     Args:
@@ -121,7 +121,7 @@ class FormerFolder:
             documents=documents,
             metadata=metadata,
             links=links,
-            profiles=[Profile(name=PROFILE, passages=passages)] if models else [],
+            profiles=[PackedProfile(name=PROFILE, passages=passages)] if models else [],
             models=models,
             backup=None,
         )
@@ -322,8 +322,8 @@ class FormerFolder:
 
     def _blocks(
         self, rows: IO[bytes], order: list[tuple[str, int]], dimension: int
-    ) -> Generator[SealedPart, None, list[Block]]:
-        blocks: list[Block] = []
+    ) -> Generator[SealedPart, None, list[PackedBlock]]:
+        blocks: list[PackedBlock] = []
         texts: list[str] = []
         vectors: list[bytes] = []
         size = 4 * dimension
@@ -337,7 +337,7 @@ class FormerFolder:
         return blocks
 
     def _block(
-        self, texts: list[str], vectors: list[bytes], dimension: int, blocks: list[Block]
+        self, texts: list[str], vectors: list[bytes], dimension: int, blocks: list[PackedBlock]
     ) -> Iterator[SealedPart]:
         from kbjobs.packs.vector_rows import write_rows
 
@@ -347,7 +347,7 @@ class FormerFolder:
         yield from writer.finish()
         sealed = seal(write_rows(vectors, dimension), is_packed=False)
         yield sealed
-        blocks.append(Block(rows=len(texts), texts=writer.table.parts[0], vectors=sealed.part))
+        blocks.append(PackedBlock(rows=len(texts), texts=writer.table.parts[0], vectors=sealed.part))
 
     def _damaged(self, name: str, what: str) -> DamagedPackError:
         return DamagedPackError(str(self._folder), name, what)

@@ -62,14 +62,14 @@ class SourceDescription(Strict):
     tags: Annotated[list[Line], Field(max_length=1_000), First]
 
 
-class Profile(Strict):
+class PackedProfile(Strict):
     """What passages were cut for, as the ledger names it, and the passages."""
 
     name: Line
     passages: Table
 
 
-class Block(Strict):
+class PackedBlock(Strict):
     """Some rows of a model's vectors: the hashes of the texts, and the vectors as an array of the same order."""
 
     rows: Annotated[int, Field(ge=1, le=MAX_PART)]
@@ -85,10 +85,10 @@ class ModelVectors(Strict):
     dimension: Annotated[int, Field(ge=1, le=65_536)]
     profile: Number
     vectors: Number
-    blocks: Annotated[list[Block], First]
+    blocks: Annotated[list[PackedBlock], First]
 
 
-class Backup(Strict):
+class PackedBackup(Strict):
     """The source's files; ``roots`` are its paths among them. ``case_sensitive``: some names differ in case only."""
 
     roots: Annotated[list[Key], Field(max_length=10_000), First]
@@ -110,9 +110,9 @@ class Manifest(Strict):
     documents: Table
     metadata: Table
     links: Table
-    profiles: Annotated[list[Profile], Field(max_length=100), First]
+    profiles: Annotated[list[PackedProfile], Field(max_length=100), First]
     models: Annotated[list[ModelVectors], Field(max_length=100), First]
-    backup: Backup | None
+    backup: PackedBackup | None
 
     def parts(self, with_backup: bool = True) -> Iterator[Part]:
         """Every part, in the order of the manifest; one that stands in it twice comes twice."""

@@ -13,7 +13,7 @@ from kbjobs.errors import MissingRequirementError, UnavailableError
 from kbjobs.packs.backup_files import list_files
 from kbjobs.packs.backup_parts import build_backup
 from kbjobs.packs.fields import MINOR, Model, parse
-from kbjobs.packs.manifest import FORMAT, Block, Manifest, ModelVectors, Profile, SourceDescription, Table
+from kbjobs.packs.manifest import FORMAT, Manifest, ModelVectors, PackedBlock, PackedProfile, SourceDescription, Table
 from kbjobs.packs.parts import SealedPart, is_cut_behind, seal
 from kbjobs.packs.public import public_base, public_model, public_text, public_url
 from kbjobs.packs.records import DocumentRecord, LinkRecord, MetadataRecord, PassageRecord, TextRecord
@@ -97,12 +97,12 @@ class PackBuilder:
         metadata = yield from self._table(MetadataRecord, map(_metadata, self._packed.metadata()))
         links = yield from self._table(LinkRecord, _links(self._packed.links()))
         numbers: dict[int, int] = {}  # of the profiles in the pack, by their ids in the ledger
-        profiles: list[Profile] = []
+        profiles: list[PackedProfile] = []
         for model in self._models:
             if model.row.profile not in numbers:
                 numbers[model.row.profile] = len(profiles)
                 passages = yield from self._table(PassageRecord, self._packed.passages(model.row.profile))
-                profiles.append(Profile(name=model.profile, passages=passages))
+                profiles.append(PackedProfile(name=model.profile, passages=passages))
         models = []
         for model in self._models:
             blocks = yield from self._blocks(model)
@@ -154,9 +154,9 @@ class PackBuilder:
         yield from writer.finish()
         return writer.table
 
-    def _blocks(self, model: PackedModel) -> Generator[SealedPart, None, list[Block]]:
+    def _blocks(self, model: PackedModel) -> Generator[SealedPart, None, list[PackedBlock]]:
         """Yields the parts of a model's vectors, and returns what there is of them."""
-        blocks: list[Block] = []
+        blocks: list[PackedBlock] = []
         texts: list[str] = []
         vectors: list[bytes] = []
         size = 4 * model.row.dimension
@@ -171,7 +171,7 @@ class PackBuilder:
         return blocks
 
     def _block(
-        self, model: PackedModel, texts: list[str], vectors: list[bytes], blocks: list[Block]
+        self, model: PackedModel, texts: list[str], vectors: list[bytes], blocks: list[PackedBlock]
     ) -> Iterator[SealedPart]:
         writer = TableWriter(self._tell, is_one_part=True)
         for text_hash in texts:
@@ -184,7 +184,7 @@ class PackBuilder:
         self._tell(len(rows))
         sealed = seal(rows, is_packed=False)  # numbers of nearly any bits: zstd takes a tenth off
         yield sealed
-        blocks.append(Block(rows=len(texts), texts=writer.table.parts[0], vectors=sealed.part))
+        blocks.append(PackedBlock(rows=len(texts), texts=writer.table.parts[0], vectors=sealed.part))
 
     def _unfit(self, what: str) -> UnavailableError:
         return UnavailableError(

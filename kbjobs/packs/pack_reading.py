@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from kbjobs.packs.damage import DamagedPackError
 from kbjobs.packs.fields import Model, parse
 from kbjobs.packs.json_lines import load, split_lines
-from kbjobs.packs.manifest import MAX_MANIFEST, ModelVectors, Part, Profile, Table, name_version, read_manifest
+from kbjobs.packs.manifest import MAX_MANIFEST, ModelVectors, PackedProfile, Part, Table, name_version, read_manifest
 from kbjobs.packs.parts import unseal
 from kbjobs.packs.places import Place, find_place
 from kbjobs.packs.records import DocumentRecord, FileRecord, LinkRecord, MetadataRecord, PassageRecord, TextRecord
@@ -70,7 +70,7 @@ class Pack:
                 raise self._damaged("links", f"has one of {link.doc_id} that leads nowhere")
             yield link
 
-    def passages(self, profile: Profile) -> Iterator[PassageRecord]:
+    def passages(self, profile: PackedProfile) -> Iterator[PassageRecord]:
         """The passages of a profile, by document and their order in it; each text has the hash that is said."""
         name = f"passages of {profile.name}"
         for passage in self._records(PassageRecord, name, profile.passages, lambda one: (one.doc_id, one.ordinal)):

@@ -27,7 +27,7 @@ from kbjobs.packs.targets import StoreTarget, write_pack
 from kbjobs.store.ledger import Ledger
 from kbjobs.vectors.chroma_server import Waiting
 from kbjobs.vectors.indexed import Collections
-from kbjobs.vectors.sync import settle_and_publish
+from kbjobs.vectors.sync import recover_and_publish
 
 BUILD = (0.5, 0.98)
 PUBLISH = (0.98, 1.0)
@@ -96,7 +96,7 @@ def _receive_former(
             bucket.save(prefix + name, fetched / name, legacy_import.MAX_BYTES)
     find_key = partial(_find_key, context)
     store = FolderBucket(folder)
-    with legacy_import.FormerFolder(fetched, context.source.id, find_key, context.check) as builder:
+    with legacy_import.LegacyFolder(fetched, context.source.id, find_key, context.check) as builder:
         written = write_pack(builder, StoreTarget(store))
     with Pack(StorePlace(store, manifest_name(context.source.id, written.version))) as pack:
         result = _install(context, pack, bucket.label, False, mode)
@@ -147,7 +147,7 @@ def _publish(context: Context) -> None:
             return
         with Ledger(context.source.ledger) as ledger:
             for row in ledger.models():
-                settle_and_publish(collections.of(ledger, row.id, row.profile, row.key), False, tell)
+                recover_and_publish(collections.of(ledger, row.id, row.profile, row.key), False, tell)
 
 
 def _result(label: str, installed: Installed, include_backup: bool) -> PhaseResult:

@@ -67,7 +67,7 @@ class TextRecord(Strict):
     text_hash: Hex32
 
 
-class Piece(Strict):
+class PackedChunk(Strict):
     """Where bytes of a file lie: the number of the part in the backup's list of data, and where in it, unpacked."""
 
     part: Number
@@ -81,4 +81,4 @@ class FileRecord(Strict):
     name: Key
     size: Number
     sha256: Hex64
-    pieces: Annotated[list[Piece], Field(max_length=200_000), First]
+    pieces: Annotated[list[PackedChunk], Field(max_length=200_000), First]

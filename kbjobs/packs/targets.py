@@ -35,7 +35,7 @@ class Builder(Protocol):
         ...
 
 
-class Target(Protocol):
+class PackTarget(Protocol):
     """What takes the parts of a pack, and after all of them its manifest."""
 
     def has(self, sealed: SealedPart) -> bool:
@@ -73,7 +73,7 @@ class Written:
         }
 
 
-def write_pack(builder: Builder, target: Target) -> Written:
+def write_pack(builder: Builder, target: PackTarget) -> Written:
     """Write a pack part by part; what is there already is not written again."""
     seen: set[str] = set()
     new_parts = new_bytes = 0

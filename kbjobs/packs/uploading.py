@@ -93,12 +93,12 @@ def _send(context: Context, bucket: Bucket, builder: PackBuilder, dry_run: bool)
                     continue
                 sent.seen.add(sealed.part.sha256)
                 while len(running) >= AT_ONCE:
-                    running = _settle(running)
+                    running = _wait_for_some(running)
                     context.check()
                 running.add(pool.submit(_put, bucket, sealed, sent, dry_run))
                 _tell(context, builder, sent)
             while running:
-                running = _settle(running)
+                running = _wait_for_some(running)
                 _tell(context, builder, sent)
         except BaseException:
             for future in running:
@@ -107,7 +107,7 @@ def _send(context: Context, bucket: Bucket, builder: PackBuilder, dry_run: bool)
     return sent
 
 
-def _settle(running: set[Future[None]]) -> set[Future[None]]:
+def _wait_for_some(running: set[Future[None]]) -> set[Future[None]]:
     """Those that still run, once one has ended or a moment has passed; raises what one has raised."""
     done, left = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
     for future in done:

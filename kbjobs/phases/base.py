@@ -46,7 +46,7 @@ class Advice(str):
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class PhaseForecast:
     """What a phase is expected to do; None is what is not known.
 
     ``passages`` are those that it works on, of which ``new`` are embedded; ``price_usd`` is at list price; ``steps``
@@ -70,11 +70,11 @@ Earlier = Sequence[tuple[str, Params]]
 """The types, with their parameters, that run before a phase in the same chain."""
 
 
-def foresee_nothing(
+def forecast_nothing(
     home: Home, settings: Settings, source: SourceFolder | None, params: Any, earlier: Earlier
-) -> Outlook:
+) -> PhaseForecast:
     """The outlook of a type that can tell nothing beforehand."""
-    return Outlook()
+    return PhaseForecast()
 
 
 def no_advice(home: Home, settings: Settings, source: SourceFolder, params: Any, earlier: Sequence[str]) -> list[str]:
@@ -106,7 +106,7 @@ class JobType:
     is known not to be, within seconds, and says nothing where nobody answers.
     ``run`` does the work in the worker. ``secrets`` are the names of the credentials without which it cannot run.
     ``advise`` names what in the state of the source makes the phase pointless or costly, given the planned parameters
-    and the types that run before it in the same chain; it only reads, and must stay light. ``foresee`` says what the
+    and the types that run before it in the same chain; it only reads, and must stay light. ``forecast`` says what the
     phase is expected to do, given the planned parameters; it may take some seconds, and writes nothing.
     ``takes_file``: in the place of a source a file may be named, for the parameter ``path``; ``name_source`` then makes
     a source's id of its path.
@@ -130,7 +130,7 @@ class JobType:
     fill: Callable[[Home, Settings, Any], Plan] = fill_nothing
     reach: Callable[[Home, Settings, Any], None] = reach_nothing
     advise: Callable[[Home, Settings, SourceFolder, Any, Sequence[str]], list[str]] = no_advice
-    foresee: Callable[[Home, Settings, SourceFolder, Any, Earlier], Outlook] = foresee_nothing
+    forecast: Callable[[Home, Settings, SourceFolder, Any, Earlier], PhaseForecast] = forecast_nothing
     weight: float = 50.0
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()

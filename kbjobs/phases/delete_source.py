@@ -16,13 +16,13 @@ from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.online_models import TEXT_EMBEDDING_3_SMALL
 from kbjobs.errors import ConflictError, UsageError
 from kbjobs.object_storage.store_address import missing_credentials, open_bucket, read_address
-from kbjobs.object_storage.upload_targets import noted_stores
+from kbjobs.object_storage.upload_targets import upload_targets
 from kbjobs.phases.base import JobType, Params, Plan
 from kbjobs.store.ledger import Ledger
-from kbjobs.store.source_deletion import Removal
+from kbjobs.store.source_deletion import SourceFolderDeletion
 from kbjobs.store.sources import SourceFolder, list_sources
-from kbjobs.vectors.pinecone_places import noted_target
-from kbjobs.vectors.pinecone_target import PINECONE_KEY, Target
+from kbjobs.vectors.pinecone_places import last_target
+from kbjobs.vectors.pinecone_target import PINECONE_KEY, PineconeTarget
 
 
 class DeleteSourceParams(Params):
@@ -41,7 +41,7 @@ class DeleteSourceParams(Params):
 
 def plan(home: Home, settings: Settings, source: SourceFolder, params: DeleteSourceParams) -> Plan:
     """Check that the source is there, or what is left of it, that nobody else needs its files, and that it is meant."""
-    removal = Removal(home.sources, source.id)
+    removal = SourceFolderDeletion(home.sources, source.id)
     if removal.hidden is None:
         if not removal.is_there:
             source.read()  # raises NotFoundError with the nearest name
@@ -57,8 +57,8 @@ def _needed(home: Home, settings: Settings, source: SourceFolder) -> tuple[str, 
     if not source.ledger.is_file():
         return ()
     with Ledger(source.ledger) as ledger:
-        names = [PINECONE_KEY] if noted_target(ledger) is not None else []
-        for address in noted_stores(ledger, home.path):
+        names = [PINECONE_KEY] if last_target(ledger) is not None else []
+        for address in upload_targets(ledger, home.path):
             names += missing_credentials(read_address(address), settings)
     return tuple(dict.fromkeys(names))
 
@@ -104,9 +104,11 @@ def _leave_cloud(context: Context) -> None:
     from kbjobs.vectors.pinecone_index import PineconeIndex
 
     with Ledger(context.source.ledger) as ledger:
-        target, stores = noted_target(ledger), noted_stores(ledger, context.home.path)
+        target, stores = last_target(ledger), upload_targets(ledger, context.home.path)
     if target is not None:
-        place = Target(*target, context.settings.text("pinecone.cloud"), context.settings.text("pinecone.region"))
+        place = PineconeTarget(
+            *target, context.settings.text("pinecone.cloud"), context.settings.text("pinecone.region")
+        )
         key = context.secret(PINECONE_KEY)
         dimension = TEXT_EMBEDDING_3_SMALL.dimension
         with closing(PineconeIndex(place, key, context.home.pinecone_hosts, dimension)) as index:

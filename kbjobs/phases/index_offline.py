@@ -20,15 +20,15 @@ from kbjobs.embedding.dimensions import LOCAL_DIMENSIONS, LocalDimension, list_d
 from kbjobs.embedding.engines import Engine
 from kbjobs.errors import KbjobsError, UsageError
 from kbjobs.formatting import counted, duration
-from kbjobs.phases.base import Earlier, JobType, Outlook, Params, Plan
+from kbjobs.phases.base import Earlier, JobType, Params, PhaseForecast, Plan
 from kbjobs.phases.source_checks import (
     advise_index,
     check_disk,
     check_folders,
     check_store,
     find_older,
+    format_recut,
     purges,
-    tell_recut,
 )
 from kbjobs.store.sources import SourceFolder
 
@@ -139,7 +139,7 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: IndexOffl
     if name is None or (older := find_older(source, name)) is None:
         return planned
     check_disk(home, source, name)
-    return replace(planned, notes=(tell_recut(source, older, _cost(home, older)),))
+    return replace(planned, notes=(format_recut(source, older, _cost(home, older)),))
 
 
 def _cost(home: Home, older: OlderCut) -> str:
@@ -159,9 +159,9 @@ def advise(
     return advise_index(source, params.model, params.force, earlier, "local", "computed again")
 
 
-def foresee(
+def forecast(
     home: Home, settings: Settings, source: SourceFolder, params: IndexOfflineParams, earlier: Earlier
-) -> Outlook:
+) -> PhaseForecast:
     """What would be embedded, judged by a sample, and how long that takes at the speed measured on this machine."""
     from kbjobs.content.tokens import HuggingFaceTokens
     from kbjobs.embedding.engines import RAY
@@ -170,7 +170,7 @@ def foresee(
     from kbjobs.embedding.model_catalogue import check_model
     from kbjobs.embedding.token_embedder import load_tokenizer
     from kbjobs.indexing.cutting import IndexOptions
-    from kbjobs.indexing.index_forecast import foresee_index
+    from kbjobs.indexing.index_forecast import forecast_index
 
     assert params.model is not None  # noqa: S101 — filled in by plan()
     try:
@@ -178,17 +178,17 @@ def foresee(
     except KbjobsError:
         if not params.download:
             raise
-        return Outlook(is_exact=False, note=f"{params.model} is fetched first; its tokenizer is not here yet")
+        return PhaseForecast(is_exact=False, note=f"{params.model} is fetched first; its tokenizer is not here yet")
     key = model_key(model, weights_hash(model, home.engines))
     options = IndexOptions(
         params.force or purges(earlier, model.dimension), params.recut, params.limit, params.allow_delete
     )
     tokens = HuggingFaceTokens(load_tokenizer(model))
-    found = foresee_index(home, settings, source, key, tokens, model.max_tokens, options)
+    found = forecast_index(home, settings, source, key, tokens, model.max_tokens, options)
     # What a cluster will do is not known before.
     speed = None if _engine(settings, params.engine) == RAY else measured_speed(home.engines, key)
     seconds = found.tokens / speed if speed else 0.0 if not found.missing else None
-    return Outlook(
+    return PhaseForecast(
         found.documents,
         found.passages,
         found.missing,
@@ -222,9 +222,9 @@ def run(context: Context, params: IndexOfflineParams) -> PhaseResult:
 
 def fetch_model(context: Context, name: str) -> None:
     """Fetch the model if it is not here; the rest of the job is shown from its begin afterwards."""
-    from kbjobs.downloads.model_download import Span, ensure_model
+    from kbjobs.downloads.model_download import ProgressSpan, ensure_model
 
-    ensure_model(context, name, Span(0.0, 0.0))
+    ensure_model(context, name, ProgressSpan(0.0, 0.0))
 
 
 def load_engine(context: Context, model: str, engine: str | None, ray_address: str | None) -> Embedder:
@@ -261,6 +261,6 @@ JOB_TYPE = JobType(
     plan=plan,
     run=run,
     advise=advise,
-    foresee=foresee,
+    forecast=forecast,
     after=("scrape", "metadata"),
 )

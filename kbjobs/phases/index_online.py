@@ -18,15 +18,15 @@ from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.online_models import OPENAI_KEY, TEXT_EMBEDDING_3_SMALL
 from kbjobs.formatting import counted
-from kbjobs.phases.base import Earlier, JobType, Outlook, Params, Plan
+from kbjobs.phases.base import Earlier, JobType, Params, PhaseForecast, Plan
 from kbjobs.phases.source_checks import (
     advise_index,
     check_disk,
     check_folders,
     check_store,
     find_older,
+    format_recut,
     purges,
-    tell_recut,
 )
 from kbjobs.store.sources import SourceFolder
 
@@ -73,7 +73,7 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: IndexOnli
         return planned
     check_disk(home, source, MODEL.name)
     cost = f"about {counted(older.tokens, 'token')} are bought, {price.describe(older.tokens)}"
-    return replace(planned, notes=(tell_recut(source, older, f"{cost}; --dry-run counts them exactly"),))
+    return replace(planned, notes=(format_recut(source, older, f"{cost}; --dry-run counts them exactly"),))
 
 
 def advise(
@@ -85,18 +85,18 @@ def advise(
     return advise_index(source, MODEL.name, params.force, earlier, "online", "bought again")
 
 
-def foresee(
+def forecast(
     home: Home, settings: Settings, source: SourceFolder, params: IndexOnlineParams, earlier: Earlier
-) -> Outlook:
+) -> PhaseForecast:
     """What would be bought, judged by a sample; --dry-run of the type itself counts it exactly."""
     from kbjobs.embedding.openai_embedder import PASSAGE_TOKENS
     from kbjobs.embedding.openai_tokens import Cl100kTokens
-    from kbjobs.indexing.index_forecast import foresee_index
+    from kbjobs.indexing.index_forecast import forecast_index
 
     options = replace(_options(params), force=params.force or purges(earlier, MODEL.dimension))
-    found = foresee_index(home, settings, source, MODEL.key, Cl100kTokens(), PASSAGE_TOKENS, options)
+    found = forecast_index(home, settings, source, MODEL.key, Cl100kTokens(), PASSAGE_TOKENS, options)
     price = _price(settings, params)
-    return Outlook(
+    return PhaseForecast(
         found.documents,
         found.passages,
         found.missing,
@@ -117,7 +117,7 @@ def run(context: Context, params: IndexOnlineParams) -> PhaseResult:
     from kbjobs.embedding.openai_batches import BatchClient
     from kbjobs.embedding.openai_embedder import OpenAIEmbedder
     from kbjobs.indexing.batch_jobs import Batching, look_again, was_waiting
-    from kbjobs.indexing.cutting import tell_kept
+    from kbjobs.indexing.cutting import find_kept_cut
 
     batching = Batching(lambda: BatchClient(MODEL, context.secret(OPENAI_KEY)), params.batch_api)
     embedder = OpenAIEmbedder(MODEL, context.secret(OPENAI_KEY), at_once=context.settings.integer("online_requests"))
@@ -134,7 +134,7 @@ def run(context: Context, params: IndexOnlineParams) -> PhaseResult:
     price = Price.read(context.settings, MODEL.price)
     tokens, paid = result.counts["tokens"], bought_price(price, result.counts)
     counts = result.counts | {"price_usd": round(paid, 8)}
-    kept = None if params.recut else tell_kept(context.source.ledger, MODEL.name)
+    kept = None if params.recut else find_kept_cut(context.source.ledger, MODEL.name)
     note = "" if kept is None else _tell_kept(kept, _price(context.settings, params))
     bought = f"; {counted(tokens, 'token')} bought, {format_dollars(paid)} USD at list price"
     if counts["batch_tokens"]:
@@ -197,8 +197,8 @@ def _estimate(context: Context, params: IndexOnlineParams) -> PhaseResult:
     if found.out:
         summary += f"; {found.out:,} more are out in batches and not bought again"
     if found.scan.failed:
-        summary += f"; {len(found.scan.failed):,} could not be processed (see the log){found.scan.tell_beside()}"
-    summary += found.scan.tell_skipped()
+        summary += f"; {len(found.scan.failed):,} could not be processed (see the log){found.scan.format_other_files()}"
+    summary += found.scan.format_skipped()
     return PhaseResult(counts, summary, len(found.scan.failed))
 
 
@@ -213,7 +213,7 @@ JOB_TYPE = JobType(
     plan=plan,
     run=run,
     advise=advise,
-    foresee=foresee,
+    forecast=forecast,
     weight=30.0,
     after=("scrape", "metadata"),
     secrets=(OPENAI_KEY,),

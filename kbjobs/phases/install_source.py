@@ -14,7 +14,7 @@ from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import ConflictError
-from kbjobs.object_storage.store_address import Address, open_bucket, read_address
+from kbjobs.object_storage.store_address import StoreAddress, open_bucket, read_address
 from kbjobs.phases.base import JobType, Params, Plan
 from kbjobs.phases.source_checks import check_store
 from kbjobs.store.sources import SourceFolder
@@ -70,7 +70,7 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: _Params) 
     return fill(home, settings, params)
 
 
-def find_origin(home: Home, settings: Settings, where: str | None) -> Address:
+def find_origin(home: Home, settings: Settings, where: str | None) -> StoreAddress:
     """The store that sources come from."""
     return read_address(where or settings.text("packs.from") or settings.text("packs.to") or str(home.packs))
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
-from kbjobs.phases.base import Earlier, JobType, Outlook, Params, Plan
+from kbjobs.phases.base import Earlier, JobType, Params, PhaseForecast, Plan
 from kbjobs.phases.source_checks import check_folders
 from kbjobs.store.sources import SourceFolder
 
@@ -38,13 +38,15 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: MetadataP
     return Plan(params.model_copy(update={"language_filter": ",".join(parse_filter(params.language_filter))}))
 
 
-def foresee(home: Home, settings: Settings, source: SourceFolder, params: MetadataParams, earlier: Earlier) -> Outlook:
+def forecast(
+    home: Home, settings: Settings, source: SourceFolder, params: MetadataParams, earlier: Earlier
+) -> PhaseForecast:
     """How many documents there are, and are to be read."""
     from kbjobs.scanning.scan_forecast import count_documents
 
     total, changed = count_documents(source)
     steps = total if params.force else changed
-    return Outlook(documents=total, steps=steps, unit="documents", note=f"{steps:,} to read")
+    return PhaseForecast(documents=total, steps=steps, unit="documents", note=f"{steps:,} to read")
 
 
 def run(context: Context, params: MetadataParams) -> PhaseResult:
@@ -63,7 +65,7 @@ JOB_TYPE = JobType(
     params=MetadataParams,
     plan=plan,
     run=run,
-    foresee=foresee,
+    forecast=forecast,
     weight=20.0,
     before=("index_online", "index_offline"),
     after=("scrape",),

@@ -40,10 +40,10 @@ def plan(home: Home, settings: Settings, source: SourceFolder | None, params: Mo
 
 def run(context: Context, params: ModelDownloadParams) -> PhaseResult:
     """Fetch the model, and prepare it."""
-    from kbjobs.downloads.model_download import Span, download_model, result_of
+    from kbjobs.downloads.model_download import ProgressSpan, download_model, result_of
     from kbjobs.embedding.choose import load_embedder
 
-    folder, size = download_model(context, params.model, params.revision, params.force, Span(0.0, FETCHING))
+    folder, size = download_model(context, params.model, params.revision, params.force, ProgressSpan(0.0, FETCHING))
     context.progress(0, 0, "bytes", f"preparing {folder.name}", (FETCHING, FETCHING), eta_matters=False)
     embedder = load_embedder(folder.name, context.home.models, context.home.engines, context.settings.text("engine"))
     embedder.close()

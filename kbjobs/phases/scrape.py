@@ -13,7 +13,7 @@ from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import ConflictError, UsageError
-from kbjobs.phases.base import Earlier, JobType, Outlook, Params, Plan
+from kbjobs.phases.base import Earlier, JobType, Params, PhaseForecast, Plan
 from kbjobs.store.sources import SourceFolder
 
 
@@ -82,18 +82,22 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: ScrapePar
     return Plan(filled)
 
 
-def foresee(home: Home, settings: Settings, source: SourceFolder, params: ScrapeParams, earlier: Earlier) -> Outlook:
+def forecast(
+    home: Home, settings: Settings, source: SourceFolder, params: ScrapeParams, earlier: Earlier
+) -> PhaseForecast:
     """At most so many pages, one after the other with the delay between: what the site answers is not known."""
     chosen = {**DEFAULTS, **params.model_dump(exclude_none=True)}
     pages = chosen["page_limit"]
     seconds = pages * chosen["request_delay"]
-    return Outlook(documents=pages, seconds=seconds, is_exact=False, note="at most; robots.txt may ask for more time")
+    return PhaseForecast(
+        documents=pages, seconds=seconds, is_exact=False, note="at most; robots.txt may ask for more time"
+    )
 
 
 def run(context: Context, params: ScrapeParams) -> PhaseResult:
     """Scrape the site."""
     from kbjobs.scraping.crawl import CrawlOptions
-    from kbjobs.scraping.scrape import Request, scrape_site, tell_plan
+    from kbjobs.scraping.scrape import Request, describe_plan, scrape_site
 
     assert params.url is not None  # noqa: S101 — filled in by plan()
     chosen = {**DEFAULTS, **params.model_dump(exclude_none=True)}
@@ -115,7 +119,7 @@ def run(context: Context, params: ScrapeParams) -> PhaseResult:
         chosen["wiki"],
     )
     if params.dry_run:
-        return tell_plan(context, request)
+        return describe_plan(context, request)
     return scrape_site(context, request, params.model_dump(exclude_none=True, exclude={"allow_delete", "dry_run"}))
 
 
@@ -132,7 +136,7 @@ JOB_TYPE = JobType(
     params=ScrapeParams,
     plan=plan,
     run=run,
-    foresee=foresee,
+    forecast=forecast,
     weight=40.0,
     before=("metadata", "index_online", "index_offline"),
     makes_source=True,

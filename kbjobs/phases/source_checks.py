@@ -74,7 +74,7 @@ def find_older(source: SourceFolder, model: str) -> OlderCut | None:
         return None
 
 
-def tell_recut(source: SourceFolder, older: OlderCut, cost: str) -> str:
+def format_recut(source: SourceFolder, older: OlderCut, cost: str) -> str:
     """Announces that a source is cut anew."""
     return (
         f"The passages of {source.id} were cut by an older version; this job cuts its"

@@ -16,7 +16,7 @@ from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.online_models import OPENAI_KEY
 from kbjobs.errors import MissingRequirementError
-from kbjobs.phases.base import Advice, Earlier, JobType, Outlook, Params, Plan
+from kbjobs.phases.base import Advice, Earlier, JobType, Params, PhaseForecast, Plan
 from kbjobs.store.sources import SourceFolder
 
 INDEXES = ("index_online", "index_offline")
@@ -44,7 +44,7 @@ def fill(home: Home, settings: Settings, params: SuggestTagsParams) -> Plan:
 
     With a provider that is asked the local model only matters where it steps in: it may be missing.
     """
-    from kbjobs.tagging.limits import most_tokens
+    from kbjobs.tagging.limits import max_tokens
     from kbjobs.tagging.vocabulary import load_vocabulary
 
     wanted = settings.text("tags_provider")
@@ -62,7 +62,7 @@ def fill(home: Home, settings: Settings, params: SuggestTagsParams) -> Plan:
         return Plan(planned)
     note = (
         f"suggest-tags sends texts of a sample of the documents to {settings.text('tags_model')} of the OpenAI API, for"
-        f" at most {format_dollars(price.of(*most_tokens(len(vocabulary.categories))))} USD at the list price of"
+        f" at most {format_dollars(price.of(*max_tokens(len(vocabulary.categories))))} USD at the list price of"
         f" {price.since}; --dry-run counts it."
         + (" Where that cannot be asked, the local model suggests." if params.fallback else "")
     )
@@ -89,18 +89,18 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: SuggestTa
     return fill(home, settings, params)
 
 
-def foresee(
+def forecast(
     home: Home, settings: Settings, source: SourceFolder, params: SuggestTagsParams, earlier: Earlier
-) -> Outlook:
+) -> PhaseForecast:
     """What a provider that is asked is sent at most, and its price."""
-    from kbjobs.tagging.limits import most_tokens
+    from kbjobs.tagging.limits import max_tokens
     from kbjobs.tagging.vocabulary import load_vocabulary
 
     if params.provider != "openai":
-        return Outlook()
-    sent, answered = most_tokens(len(load_vocabulary(home, settings).categories))
+        return PhaseForecast()
+    sent, answered = max_tokens(len(load_vocabulary(home, settings).categories))
     price = Price.read(settings, "tags_price")
-    return Outlook(
+    return PhaseForecast(
         tokens=sent + answered,
         price_usd=round(price.of(sent, answered), 8),
         is_exact=False,
@@ -157,7 +157,7 @@ JOB_TYPE = JobType(
     plan=plan,
     run=run,
     advise=advise,
-    foresee=foresee,
+    forecast=forecast,
     weight=10.0,
     after=("metadata", *INDEXES),
     examples=("kbjobs run suggest-tags wiki --provider openai --dry-run",),

@@ -12,7 +12,7 @@ from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import MissingRequirementError, UsageError
-from kbjobs.object_storage.store_address import Address, missing_credentials, open_bucket, read_address
+from kbjobs.object_storage.store_address import StoreAddress, missing_credentials, open_bucket, read_address
 from kbjobs.phases.base import JobType, Params, Plan
 from kbjobs.store.sources import SourceFolder
 
@@ -50,7 +50,7 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: UploadPar
     return fill(home, settings, params)
 
 
-def find_target(home: Home, settings: Settings, to: str | None) -> Address:
+def find_target(home: Home, settings: Settings, to: str | None) -> StoreAddress:
     """The store that packs go to."""
     address = read_address(to or settings.text("packs.to") or str(home.packs))
     if not address.is_writable:

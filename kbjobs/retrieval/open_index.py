@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kbjobs.errors import UnavailableError
-from kbjobs.store.passages import DESCRIBED, Entry, Filter, Passage, PassageFile
+from kbjobs.store.passages import DESCRIBED, Filter, Passage, PassageEntry, PassageFile
 from kbjobs.store.sources import SourceFolder
 from kbjobs.vectors.collection_swap import WorkingCopy
 from kbjobs.vectors.exact import MATRIX, PASSAGES
@@ -33,7 +33,7 @@ SWAPS = 5  # of an index under a search that are put up with
 class Scored:
     """A passage and how well it fits: a cosine, or BM25."""
 
-    passage: Entry
+    passage: PassageEntry
     score: float
 
 
@@ -120,7 +120,7 @@ class Index:
     def passages_near(self, near: Sequence[Near], which: Filter) -> list[Scored]:
         """The passages of vectors that :meth:`nearest` gave, in their order."""
         names: list[Any] = [name for name, _ in near]
-        entries: Mapping[Any, Sequence[Entry]]
+        entries: Mapping[Any, Sequence[PassageEntry]]
         if self._file is None:
             entries = {passage: [passage] for passage in names}
         elif self._matrix is None:
@@ -137,7 +137,7 @@ class Index:
         """The passages of numbers that :meth:`by_words` gave, best first."""
         return [] if self._file is None else _passages_with(self._file, numbered)
 
-    def read(self, entries: Sequence[Entry]) -> list[Passage]:
+    def read(self, entries: Sequence[PassageEntry]) -> list[Passage]:
         """The passages with their texts, in any order."""
         known = [one for one in entries if isinstance(one, Passage)]
         return known if self._file is None else self._file.read([one.id for one in entries])
@@ -199,7 +199,7 @@ class WordIndex:
         """As :meth:`Index.passages_with`."""
         return _passages_with(self._file, numbered)
 
-    def read(self, entries: Sequence[Entry]) -> list[Passage]:
+    def read(self, entries: Sequence[PassageEntry]) -> list[Passage]:
         """As :meth:`Index.read`."""
         return self._file.read([one.id for one in entries])
 

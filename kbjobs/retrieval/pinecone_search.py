@@ -17,16 +17,16 @@ from kbjobs.retrieval.query_model import RETRIES, TIMEOUT_SECONDS, QueryModel
 from kbjobs.store.ledger_copy import open_ledger
 from kbjobs.store.passages import Filter
 from kbjobs.store.sources import SourceFolder, list_source_ids
-from kbjobs.vectors.pinecone_places import noted_namespace
+from kbjobs.vectors.pinecone_places import last_namespace
 from kbjobs.vectors.pinecone_target import PINECONE_KEY, read_target
 
 if TYPE_CHECKING:
     from kbjobs.embedding.embedder import Embedder
-    from kbjobs.vectors.pinecone_index import Match, PineconeIndex
+    from kbjobs.vectors.pinecone_index import PineconeIndex, PineconeMatch
 
 MODEL = TEXT_EMBEDDING_3_SMALL
 MAX_HITS = 1000
-PASSAGES_OF_HIT, LEAST_PASSAGES, MOST_PASSAGES = 5, 50, 1000
+PASSAGES_OF_HIT, MIN_PASSAGES, MAX_PASSAGES = 5, 50, 1000
 """Passages that are asked for: so many a hit, as a document has several; an answer has at most 4 MB."""
 
 
@@ -69,8 +69,8 @@ class PineconeSearcher:
         if self._embedder is None:
             self._embedder = QueryModel.find(MODEL.name, self._home, self._settings).load()
         vector = self._embedder.embed_query(words).tolist()
-        most = min(MOST_PASSAGES, max(LEAST_PASSAGES, PASSAGES_OF_HIT * count))
-        found: list[tuple[str, Match]] = []
+        most = min(MAX_PASSAGES, max(MIN_PASSAGES, PASSAGES_OF_HIT * count))
+        found: list[tuple[str, PineconeMatch]] = []
         for source_id, namespace in namespaces.items():
             index = self._index(namespace)
             matches = index.query(vector, most, _filter(source_id, which))
@@ -103,7 +103,7 @@ class PineconeSearcher:
         if not folder.ledger.exists():
             return None
         with open_ledger(folder.ledger) as ledger:
-            return noted_namespace(ledger, self._target.index)
+            return last_namespace(ledger, self._target.index)
 
     def _index(self, namespace: str) -> PineconeIndex:
         if namespace not in self._indexes:
@@ -143,9 +143,9 @@ def _filter(source_id: str, which: Filter) -> dict[str, Any]:
     return wanted
 
 
-def _make_hits(words: str, found: Sequence[tuple[str, Match]], count: int, passages: bool) -> list[Hit]:
+def _make_hits(words: str, found: Sequence[tuple[str, PineconeMatch]], count: int, passages: bool) -> list[Hit]:
     """The best passages, one a document unless all are asked for; the same passage is never there twice."""
-    best: dict[tuple[str, ...], tuple[str, Match]] = {}
+    best: dict[tuple[str, ...], tuple[str, PineconeMatch]] = {}
     more: dict[tuple[str, ...], int] = {}
     seen: set[tuple[str, str, str]] = set()
     for source_id, match in found:
@@ -178,12 +178,12 @@ def _make_hits(words: str, found: Sequence[tuple[str, Match]], count: int, passa
     ]
 
 
-def _language(match: Match) -> str | None:
+def _language(match: PineconeMatch) -> str | None:
     languages = match.metadata.get("languages")
     return str(languages[0]) if isinstance(languages, list) and languages else None
 
 
-def _text(match: Match, field: str) -> str:
+def _text(match: PineconeMatch, field: str) -> str:
     """A text of a record's metadata: others may write there too."""
     value = match.metadata.get(field)
     return value if isinstance(value, str) else ""

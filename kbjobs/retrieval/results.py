@@ -11,7 +11,7 @@ from kbjobs.content.search_words import find_matches
 from kbjobs.retrieval.fusion import fuse
 from kbjobs.retrieval.hits import Hit, Mode
 from kbjobs.retrieval.open_index import Index, Near, Numbered, Scored, WordIndex
-from kbjobs.store.passages import Entry, Filter, Passage
+from kbjobs.store.passages import Filter, Passage, PassageEntry
 
 Key = tuple[str, str]  # a source, and a passage or a document of it
 Forms = list[tuple[str, ...]]  # of each word of a query
@@ -19,7 +19,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SourceAnswer:
     """What a source has found: vectors, and numbers of passages with their BM25. No passage is looked up yet."""
 
     index: Index | WordIndex
@@ -42,9 +42,9 @@ class Found:
 
     def __init__(self, depth: int, which: Filter) -> None:
         self._depth, self._which = depth, which
-        self._answers: dict[str, Answer] = {}
+        self._answers: dict[str, SourceAnswer] = {}
 
-    def add(self, source_id: str, answer: Answer) -> None:
+    def add(self, source_id: str, answer: SourceAnswer) -> None:
         """What a source has found."""
         self._answers[source_id] = answer
 
@@ -99,7 +99,7 @@ class Found:
         ranking = [((source_id, one.passage.id), one) for source_id, found in scored.items() for one in found]
         return sorted(ranking, key=lambda pair: -pair[1].score)[: self._depth]
 
-    def _more_cosines(self, entries: Mapping[Key, Entry]) -> dict[Key, float]:
+    def _more_cosines(self, entries: Mapping[Key, PassageEntry]) -> dict[Key, float]:
         """Of the passages that their source has found by vectors, though others have found better ones."""
         found: dict[Key, float] = {}
         for source_id, of_source in _by_source(entries).items():
@@ -110,7 +110,7 @@ class Found:
                 found |= {(source_id, one.passage.id): one.score for one in near}
         return found
 
-    def _read(self, entries: Mapping[Key, Entry]) -> dict[Key, Passage]:
+    def _read(self, entries: Mapping[Key, PassageEntry]) -> dict[Key, Passage]:
         return {
             (source_id, passage.id): passage
             for source_id, of_source in _by_source(entries).items()
@@ -143,8 +143,8 @@ class Found:
         )
 
 
-def _by_source(entries: Mapping[Key, Entry]) -> dict[str, list[Entry]]:
-    found: dict[str, list[Entry]] = {}
+def _by_source(entries: Mapping[Key, PassageEntry]) -> dict[str, list[PassageEntry]]:
+    found: dict[str, list[PassageEntry]] = {}
     for (source_id, _), entry in entries.items():
         found.setdefault(source_id, []).append(entry)
     return found

@@ -20,7 +20,7 @@ from kbjobs.errors import KbjobsError, NotFoundError, UnavailableError, UsageErr
 from kbjobs.retrieval.hits import Hit, Query
 from kbjobs.retrieval.open_index import Index, Near, Numbered, WordIndex
 from kbjobs.retrieval.query_model import QueryModel, candidates, index_command, names_of
-from kbjobs.retrieval.results import Answer, Forms, Found
+from kbjobs.retrieval.results import Forms, Found, SourceAnswer
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_copy import open_ledger
 from kbjobs.store.locks import try_lock
@@ -94,7 +94,7 @@ class Searcher:
         opened = self._open_all(indexed, chosen, sources)
         forms = {languages: _fold(query.words, languages) for languages in {one.languages() for one in opened.values()}}
 
-        def ask(source_id: str) -> Answer:
+        def ask(source_id: str) -> SourceAnswer:
             index = opened[source_id]
             of_words = forms[index.languages()]
             has_model = chosen is not None and chosen.key in indexed[source_id]
@@ -104,7 +104,7 @@ class Searcher:
                 near = index.nearest(vector, depth, which)
             if query.mode != "vectors":
                 numbered = index.by_words(list(dict.fromkeys(chain(*of_words))), depth, which)
-            return Answer(index, of_words, near, numbered)
+            return SourceAnswer(index, of_words, near, numbered)
 
         found = Found(depth, which)
         with ThreadPoolExecutor(count_usable_cores()) as pool:

@@ -13,8 +13,8 @@ from kbjobs.content.document_reading import Addresses, check_web_url
 from kbjobs.content.source_files import FoundFile, quote_key
 from kbjobs.content.titles import read_title
 from kbjobs.context import Context
-from kbjobs.scanning.enumeration import Enumerated, Facts, Known, Scan, add_vanished
-from kbjobs.scanning.file_reading import Entry, Read, Reader, Task, Unread
+from kbjobs.scanning.enumeration import Enumerated, FactStore, Known, Scan, add_vanished
+from kbjobs.scanning.file_reading import ArchiveEntry, Read, Reader, Task, Unread
 from kbjobs.scanning.reading_pool import Outcomes, read_all
 from kbjobs.scanning.title_samples import SAMPLE, TitleRules, sample_titles
 
@@ -35,7 +35,7 @@ MIN_TEXT = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class ScanScope:
     """How much of a source a scan takes up.
 
     ``reread`` reads all again; ``limit`` ends after so many documents, of which none is then removed;
@@ -60,7 +60,7 @@ class Options:
     purpose: str
     describes: bool = False
     keeps_text: bool = False
-    scope: Scope = Scope()
+    scope: ScanScope = ScanScope()
     sample: int | None = None
 
     @property
@@ -80,7 +80,7 @@ class Comparison:
     is_current: Callable[[str, str], bool]
 
 
-class Changes:
+class SourceChanges:
     """The documents that are new or may have changed. ``scan`` is told what is unchanged, cannot be read or is gone.
 
     Args:
@@ -99,7 +99,7 @@ class Changes:
         found: Enumerated,
         comparison: Comparison,
         scan: Scan,
-        facts: Facts,
+        facts: FactStore,
         options: Options,
         on_progress: Callable[[int, int], None],
     ) -> None:
@@ -164,8 +164,10 @@ class Changes:
 
     def _reader(self) -> Reader:
         describes, keeps_text = self._options.describes, self._options.keeps_text
-        patience = self._context.settings.number("document_seconds")
-        return Reader(self._source.id, self._source.base_url, self._titles.site, describes, keeps_text, patience)
+        document_seconds = self._context.settings.number("document_seconds")
+        return Reader(
+            self._source.id, self._source.base_url, self._titles.site, describes, keeps_text, document_seconds
+        )
 
     def _batch(self, files: Sequence[FoundFile]) -> Iterator[list[Task]]:
         for start in range(0, len(files), READ_BATCH):
@@ -279,10 +281,12 @@ class Changes:
                 read.append(outcome)
         return read
 
-    def _make_entry(self, archive: FoundFile, header: ZimHeader, key: str, item: ZimItem, signature: str) -> Entry:
+    def _make_entry(
+        self, archive: FoundFile, header: ZimHeader, key: str, item: ZimItem, signature: str
+    ) -> ArchiveEntry:
         base = self._source.base_url or check_web_url(header.source) or ""
         url = f"{base.rstrip('/')}/{quote(item.path)}" if base else ""
-        return Entry(
+        return ArchiveEntry(
             key,
             item.data or b"",
             PAGE_TYPES[item.mimetype],

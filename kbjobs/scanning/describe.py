@@ -5,10 +5,10 @@ from __future__ import annotations
 from kbjobs.content.language import count_as_one, parse_filter
 from kbjobs.context import Context, PhaseResult
 from kbjobs.formatting import counted
-from kbjobs.scanning.changes import Changes, Comparison, Options, Scope
+from kbjobs.scanning.changes import Comparison, Options, ScanScope, SourceChanges
 from kbjobs.scanning.describing import described, metadata_state
 from kbjobs.scanning.enumeration import Scan, enumerate_source
-from kbjobs.scanning.finalization import settle
+from kbjobs.scanning.finalization import finalize
 from kbjobs.scanning.scan import name_pipeline, paid_profiles
 from kbjobs.scanning.word_index import publish_words
 from kbjobs.store import metadata as store
@@ -38,17 +38,17 @@ def describe_source(context: Context, language_filter: str | None, force: bool, 
         def report(done: int, total: int) -> None:
             context.progress(done, total, "documents", "reading metadata", READ)
 
-        options = Options(f"metadata {state}", describes=True, scope=Scope(force, allow_delete=allow_delete))
-        changes = Changes(context, found, Comparison(known, is_current), scan, ledger, options, report)
+        options = Options(f"metadata {state}", describes=True, scope=ScanScope(force, allow_delete=allow_delete))
+        changes = SourceChanges(context, found, Comparison(known, is_current), scan, ledger, options, report)
         read = _write_changes(context, ledger, known, changes, scan, pipeline, state)
         if scan.vanished:
             context.log.info("removing %d documents that are gone", len(scan.vanished))
-            store.forget_settled(ledger)
+            store.forget_finalized(ledger)
             ledger.delete_documents(scan.vanished)
             crash_point("documents.deleted")
         changes.remember()
         context.progress(0, 1, "documents", "resolving links, settling languages", SETTLE, eta_matters=False)
-        filtered = settle(context, source, ledger, found, wanted)
+        filtered = finalize(context, source, ledger, found, wanted)
         publish_words(context.source, ledger)
         links = store.count_links(ledger)
         documents = ledger.count_documents() + filtered
@@ -81,8 +81,8 @@ def describe_source(context: Context, language_filter: str | None, force: bool, 
     if wanted is not None:
         summary += f"; {filtered:,} left out by the language filter"
     if scan.failed:
-        summary += f"; {len(scan.failed):,} could not be read (see the log){scan.tell_beside()}"
-    summary += scan.tell_skipped()
+        summary += f"; {len(scan.failed):,} could not be read (see the log){scan.format_other_files()}"
+    summary += scan.format_skipped()
     return PhaseResult(counts, summary, len(scan.failed))
 
 
@@ -90,7 +90,7 @@ def _write_changes(
     context: Context,
     ledger: Ledger,
     known: dict[str, KnownMetadata],
-    changes: Changes,
+    changes: SourceChanges,
     scan: Scan,
     pipeline: str,
     state: str,
@@ -100,7 +100,7 @@ def _write_changes(
     paid = paid_profiles(ledger)
     for documents in changes.batches():
         if not read:
-            store.forget_settled(ledger)
+            store.forget_finalized(ledger)
         store.put_metadata(ledger, pipeline, state, described(documents), paid)
         crash_point("metadata.committed")
         read += len(documents)

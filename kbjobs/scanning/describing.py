@@ -10,7 +10,7 @@ from kbjobs.content.language import parse_filter
 from kbjobs.context import Context
 from kbjobs.scanning.enumeration import Enumerated
 from kbjobs.scanning.file_reading import Read
-from kbjobs.scanning.finalization import settle
+from kbjobs.scanning.finalization import finalize
 from kbjobs.store import metadata as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.metadata import KnownMetadata
@@ -53,10 +53,10 @@ class Describing:
 
     def write(self, ledger: Ledger, pipeline: str, documents: Sequence[Read], paid: Collection[int]) -> None:
         """Write the metadata of documents, before their passages; ``paid`` as :func:`store.put_metadata`."""
-        store.forget_settled(ledger)
+        store.forget_finalized(ledger)
         store.put_metadata(ledger, pipeline, self._state, described(documents), paid)
         crash_point("metadata.committed")
 
     def finish(self, context: Context, source: Source, ledger: Ledger, found: Enumerated) -> int:
         """Once all are read: resolve links, mark what the filter leaves out; returns how many that are."""
-        return settle(context, source, ledger, found, self._wanted)
+        return finalize(context, source, ledger, found, self._wanted)

@@ -15,7 +15,7 @@ from kbjobs.errors import KbjobsError, UsageError
 from kbjobs.formatting import counted
 from kbjobs.store.sources import MAX_REMOVED, Source
 
-MOST_REMEMBERED = 10_000
+MAX_REMEMBERED = 10_000
 """Of what was left out."""
 
 _LEFT_OUT = "left out"
@@ -35,7 +35,7 @@ class Known(Protocol):
         ...
 
 
-class Facts(Protocol):
+class FactStore(Protocol):
     """Where is remembered what was learned of a source."""
 
     def fact(self, name: str) -> str | None:
@@ -47,7 +47,7 @@ class Facts(Protocol):
         ...
 
 
-def read_left_out(facts: Facts) -> list[tuple[str, str, str]]:
+def read_left_out(facts: FactStore) -> list[tuple[str, str, str]]:
     """What the last whole scan has left out: "failed" or "skipped", its path, and why."""
     return [(kind, path, reason) for kind, path, reason in json.loads(facts.fact(_LEFT_OUT) or "[]")]
 
@@ -69,16 +69,16 @@ class Scan:
     skipped: list[tuple[str, str]] = field(default_factory=list)
     vanished: list[str] = field(default_factory=list)
 
-    def remember(self, facts: Facts) -> None:
+    def remember(self, facts: FactStore) -> None:
         """Keep what was left out, and why, for :func:`read_left_out`."""
         left = [*(("failed", *one) for one in self.failed), *(("skipped", *one) for one in self.skipped)]
-        facts.set_fact(_LEFT_OUT, json.dumps(left[:MOST_REMEMBERED], ensure_ascii=False) if left else None)
+        facts.set_fact(_LEFT_OUT, json.dumps(left[:MAX_REMEMBERED], ensure_ascii=False) if left else None)
 
-    def tell_beside(self) -> str:
+    def format_other_files(self) -> str:
         """For a summary, behind the number of what could not be read: how much of it is no document, or nothing."""
         return f", {self.beside:,} of which are no pages but describe a ZIM file" if self.beside else ""
 
-    def tell_skipped(self) -> str:
+    def format_skipped(self) -> str:
         """For a summary: how much was passed over, or nothing."""
         told = f"; {counted(len(self.skipped), 'file')} skipped: links, pipes (see the log)" if self.skipped else ""
         return told + (f"; {counted(self.short, 'entry', 'entries')} with too little text" if self.short else "")

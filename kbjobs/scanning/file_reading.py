@@ -15,7 +15,7 @@ from kbjobs.content.document_reading import (
     Addresses,
     extract_page,
     make_document,
-    most_seconds,
+    max_seconds,
     read_document,
 )
 from kbjobs.content.source_files import FoundFile
@@ -27,7 +27,7 @@ times; its signature is not trusted. Two seconds is the coarsest grain in use (F
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ArchiveEntry:
     """An archive's entry to read: its key, its bytes, and what suffix a file of its type has.
 
     ``name`` is its title where the page has none; ``signature`` is that of the archive; ``language`` what it says
@@ -43,7 +43,7 @@ class Entry:
     language: str
 
 
-Task = FoundFile | Entry
+Task = FoundFile | ArchiveEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Reader:
     """Reads the documents of a source.
 
     ``titles`` are what its pages repeat in theirs; ``describes`` says whether metadata are wanted, ``keeps_text``
-    whether the text is, once they are read; ``patience`` is the setting ``document_seconds``.
+    whether the text is, once they are read; ``document_seconds`` is the setting ``document_seconds``.
     """
 
     source_id: str
@@ -81,17 +81,17 @@ class Reader:
     titles: SiteTitles
     describes: bool
     keeps_text: bool
-    patience: float = DOCUMENT_SECONDS
+    document_seconds: float = DOCUMENT_SECONDS
 
     def seconds(self, task: Task) -> float:
         """Most processor time that reading the document may take."""
-        return most_seconds(len(task.data) if isinstance(task, Entry) else task.size, self.patience)
+        return max_seconds(len(task.data) if isinstance(task, ArchiveEntry) else task.size, self.document_seconds)
 
     def read(self, task: Task) -> Read | Unread:
         """The document of a file or an entry, or why there is none."""
         signature = task.signature
         try:
-            if isinstance(task, Entry):
+            if isinstance(task, ArchiveEntry):
                 document = self._read_entry(task)
             else:
                 signature = signature if time.time_ns() - SETTLED_NS > task.mtime_ns else ""
@@ -104,7 +104,7 @@ class Reader:
         characters = sum(len(block.text) for block in document.blocks)
         return Read(document if self.keeps_text else document.without_text(), signature, characters, metadata)
 
-    def _read_entry(self, entry: Entry) -> Document:
+    def _read_entry(self, entry: ArchiveEntry) -> Document:
         extract = extract_page(entry.key, entry.data, entry.suffix)
         return make_document(
             self.source_id, entry.key, extract, entry.name, entry.addresses, entry.language, self.titles

@@ -6,15 +6,15 @@ from kbjobs.content.language import is_wanted
 from kbjobs.context import Context
 from kbjobs.scanning.document_links import resolve_links
 from kbjobs.scanning.enumeration import Enumerated
-from kbjobs.scanning.source_languages import settle_languages
+from kbjobs.scanning.source_languages import finalize_languages
 from kbjobs.store import metadata as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import Source
 from kbjobs.system.crashpoints import crash_point
 
 
-def settle(context: Context, source: Source, ledger: Ledger, found: Enumerated, wanted: list[str] | None) -> int:
-    """Resolve links, settle languages, mark what a language filter leaves out; returns how many documents that are.
+def finalize(context: Context, source: Source, ledger: Ledger, found: Enumerated, wanted: list[str] | None) -> int:
+    """Resolve links, finalize languages, mark what a language filter leaves out; returns how many documents that are.
 
     Args:
         context: the request to stop.
@@ -23,11 +23,11 @@ def settle(context: Context, source: Source, ledger: Ledger, found: Enumerated, 
         found: its files.
         wanted: the languages of the filter, None for all.
     """
-    if not store.is_settled(ledger):
+    if not store.is_finalized(ledger):
         resolve_links(context, source, ledger, found)
         crash_point("metadata.linked")
-        settle_languages(ledger, context.check)
-        store.note_settled(ledger)
+        finalize_languages(ledger, context.check)
+        store.note_finalized(ledger)
         crash_point("metadata.settled")
     filtered = store.mark_filtered(ledger, lambda tag: wanted is None or is_wanted(tag, wanted))
     crash_point("metadata.marked")

@@ -10,13 +10,13 @@ from queue import SimpleQueue
 from kbjobs.embedding.cores import count_usable_cores
 from kbjobs.errors import KbjobsError
 from kbjobs.scanning.file_reading import Read, Reader, Task, Unread
-from kbjobs.system.child_process import LOOK, ChildError, ChildLost, ChildProcess, Limits, Program
+from kbjobs.system.child_process import LOOK, ChildError, ChildLimits, ChildLost, ChildProcess, ChildProgram
 from kbjobs.system.child_service import limit_time
 
-MOST_PROCESSES = 8
+MAX_PROCESSES = 8
 """One process writes what all others read: more than so many wait for it."""
 
-MOST_LOSSES = 10
+MAX_LOSSES = 10
 """Documents in a row whose reading ends its process: then it is not the documents that are to blame."""
 
 Outcomes = list[Read | Unread]
@@ -32,7 +32,7 @@ def read_all(
 
     What ``check`` raises ends the reading, also in the middle of a document.
     """
-    processes = min(count_usable_cores(), MOST_PROCESSES) if is_large else 1
+    processes = min(count_usable_cores(), MAX_PROCESSES) if is_large else 1
     # One batch more than there are processes: each has its next one at once. Where there is little to read none is made
     # before the one before it was given: whoever makes them may count.
     ahead = processes if is_large else 0
@@ -88,7 +88,7 @@ class _BatchReader:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         service = f"{ReadingService.__module__}:{ReadingService.__name__}"
-        self._child = ChildProcess(Program(service, (reader,)), "its reader")
+        self._child = ChildProcess(ChildProgram(service, (reader,)), "its reader")
         self._losses = 0  # in a row
         self._is_stopped = False
 
@@ -98,7 +98,7 @@ class _BatchReader:
         is_second_try = False
         while len(outcomes) < len(batch):
             tasks = batch[len(outcomes) :]
-            limits = Limits(max(map(self._reader.seconds, tasks)))
+            limits = ChildLimits(max(map(self._reader.seconds, tasks)))
             try:
                 for outcome in self._child.stream("read", tasks, limits=limits):
                     outcomes.append(outcome)
@@ -114,7 +114,7 @@ class _BatchReader:
                     continue
                 is_second_try = False
                 self._losses += 1
-                if self._is_stopped or self._losses > MOST_LOSSES:
+                if self._is_stopped or self._losses > MAX_LOSSES:
                     raise KbjobsError(
                         f"the process that reads documents ended {self._losses} times in a row: {loss.reason}",
                         "Check that enough memory is free; the job's log shows what was read last.",

@@ -12,9 +12,9 @@ from kbjobs.content.chunking import Chunker
 from kbjobs.content.document import EXTRACTION_VERSION, READING_VERSION, Document
 from kbjobs.context import Context
 from kbjobs.embedding.online_models import find_online
-from kbjobs.scanning.changes import Changes, Comparison, Options, Scope
+from kbjobs.scanning.changes import Comparison, Options, ScanScope, SourceChanges
 from kbjobs.scanning.describing import Describing
-from kbjobs.scanning.enumeration import Facts, Scan, enumerate_source
+from kbjobs.scanning.enumeration import FactStore, Scan, enumerate_source
 from kbjobs.scanning.file_reading import Read
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import ChunkLike, DocumentLike, KnownDocument, StoredChunk
@@ -22,7 +22,7 @@ from kbjobs.store.sources import Source
 from kbjobs.system.crashpoints import crash_point
 
 
-class DocumentStore(Facts, Protocol):
+class DocumentStore(FactStore, Protocol):
     """What a scan compares with and writes to: a ledger, or what stands in for one where nothing is to be written."""
 
     def known_documents(self, profile: int) -> dict[str, KnownDocument]:
@@ -62,9 +62,9 @@ def scan_source(
     ledger: DocumentStore,
     cutting: Cutting,
     span: tuple[float, float],
-    scope: Scope,
+    scope: ScanScope,
     describing: Describing | None = None,
-) -> tuple[Scan, Changes]:
+) -> tuple[Scan, SourceChanges]:
     """Write new and changed documents with their chunks to the ledger; name the vanished ones, remove none.
 
     With ``describing`` their metadata are written too. The changes are to remember what was read whole, once the
@@ -91,7 +91,7 @@ def scan_source(
     purpose = f"profile-{profile}{'-described' if describing else ''} {pipeline}"
     options = Options(purpose, describing is not None, keeps_text=True, scope=scope)
     paid = paid_profiles(ledger) if isinstance(ledger, Ledger) else frozenset()
-    changes = Changes(context, found, Comparison(known, is_current), scan, ledger, options, report)
+    changes = SourceChanges(context, found, Comparison(known, is_current), scan, ledger, options, report)
     for documents in changes.batches():
         texts = [one.document for one in documents]
         # A page that says the same as before, or that only a newer version reads otherwise, keeps its passages, where

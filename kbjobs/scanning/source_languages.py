@@ -19,7 +19,7 @@ text in a thousand for another language."""
 CONFIRMING_DOCUMENTS = 2
 
 
-def settle_languages(ledger: Ledger, check: Callable[[], None]) -> None:
+def finalize_languages(ledger: Ledger, check: Callable[[], None]) -> None:
     """Decide the language of each document again, by what the source as a whole says of its names.
 
     ``check`` may raise.

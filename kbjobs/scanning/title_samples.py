@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from kbjobs.content.source_files import HTML_SUFFIXES, FoundFile
 from kbjobs.content.titles import HEAD_LIMIT, SiteTitles, find_repeated, read_title
-from kbjobs.scanning.enumeration import Facts
+from kbjobs.scanning.enumeration import FactStore
 
 SAMPLE = 60
 """Most pages whose titles are looked at, spread evenly over those that are to be read."""
@@ -30,7 +30,7 @@ class TitleRules:
         is_new: whether the source has no document yet, or all are to be read again.
     """
 
-    def __init__(self, facts: Facts, is_new: bool) -> None:
+    def __init__(self, facts: FactStore, is_new: bool) -> None:
         self._facts = facts
         stored = facts.fact(_FACT)
         self._is_used = stored is not None or is_new

@@ -18,7 +18,7 @@ import httpcore
 
 from kbjobs.net.addresses import PrivateAddressError, is_private, is_private_name
 
-MOST_ADDRESSES = 4
+MAX_ADDRESSES = 4
 """How many addresses of a name are tried; they share the time for connecting."""
 
 
@@ -51,7 +51,7 @@ async def find_private_hosts(urls: Iterable[str]) -> frozenset[str]:
     return frozenset(private)
 
 
-class Guard(httpcore.AsyncNetworkBackend):
+class AddressGuard(httpcore.AsyncNetworkBackend):
     """Connects to public addresses, and to whatever the named hosts are.
 
     Args:
@@ -95,7 +95,7 @@ class Guard(httpcore.AsyncNetworkBackend):
             for address in addresses:
                 if is_private(address):
                     raise PrivateAddressError(host, address)
-        chosen = addresses[:MOST_ADDRESSES]
+        chosen = addresses[:MAX_ADDRESSES]
         for left, address in zip(range(len(chosen), 0, -1), chosen, strict=True):
             share = max(deadline - time.monotonic(), 0.1) / left
             try:

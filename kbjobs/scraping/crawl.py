@@ -16,25 +16,25 @@ from pathlib import Path
 from kbjobs.context import Context
 from kbjobs.errors import KbjobsError
 from kbjobs.formatting import duration
-from kbjobs.scraping.crawl_forecast import Outlook
+from kbjobs.scraping.crawl_forecast import CrawlForecast
 from kbjobs.scraping.failures import FetchError
 from kbjobs.scraping.job_wait import LOOK
-from kbjobs.scraping.links import MOST_LINKS, PageLinks
+from kbjobs.scraping.links import MAX_LINKS, PageLinks
 from kbjobs.scraping.mediawiki.wiki_api import WikiApi
 from kbjobs.scraping.page_fetch import Fetcher
 from kbjobs.scraping.page_saving import name_file, save
-from kbjobs.scraping.site_scope import Scope
+from kbjobs.scraping.site_scope import SiteScope
 from kbjobs.scraping.visit import FORBIDDEN, LEFT_OUT, Arrived, Fetch, Visitor
 from kbjobs.store.frontier import FAILED, GONE, QUEUED, SAME, SAVED, SKIPPED, Address, Fetched, Frontier
 from kbjobs.system.crashpoints import crash_point
 
-MOST_TRIES = 5
+MAX_TRIES = 5
 """How often an address is tried that cannot be had for the moment."""
 
-FIRST_WAIT, LONGEST_WAIT = 2.0, 300.0
+FIRST_WAIT, MAX_WAIT = 2.0, 300.0
 """Seconds before the second try, doubled each time, and the most of it."""
 
-MOST_FAILURES = 20
+MAX_FAILURES = 20
 """Fetches in a row that fail for want of an answer: then the site is down, and its addresses wait."""
 
 CRAWLING = (0.0, 0.98)  # of the phase
@@ -93,7 +93,7 @@ class Crawl:
         context: Context,
         frontier: Frontier,
         fetcher: Fetcher,
-        scope: Scope,
+        scope: SiteScope,
         options: CrawlOptions,
         pages: Path,
         home_site: str,
@@ -104,7 +104,7 @@ class Crawl:
         self._scope, self._options, self._pages, self._home_site = scope, options, pages, home_site
         self._at_once = AT_ONCE
         self._reported = 0.0
-        self._outlook = Outlook(options.follows_links)
+        self._outlook = CrawlForecast(options.follows_links)
         self._budget = 0
         self._fetches_left = FETCHES_A_PAGE * (options.page_limit + AT_ONCE)
 
@@ -208,15 +208,15 @@ class Crawl:
     def _commit_failure(self, address: Address, cause: str, is_temporary: bool) -> None:
         if is_temporary:
             self.tally.failures_in_a_row += 1
-            is_last = address.tries + 1 >= MOST_TRIES
+            is_last = address.tries + 1 >= MAX_TRIES
             # Few that wait may all have had their tries before so many have failed.
-            if self.tally.failures_in_a_row >= (MOST_TRIES if is_last else MOST_FAILURES):
+            if self.tally.failures_in_a_row >= (MAX_TRIES if is_last else MAX_FAILURES):
                 raise SiteDown(
                     f"{self._home_site} gives no answer any more ({cause}); the addresses not yet fetched are kept",
                     "Once it answers again, go on with kbjobs resume JOB, or run the same again.",
                 )
             if not is_last:
-                wait = min(LONGEST_WAIT, FIRST_WAIT * 2**address.tries)
+                wait = min(MAX_WAIT, FIRST_WAIT * 2**address.tries)
                 self._frontier.put_off(address.id, cause, time.time() + wait)
                 return
         state = SKIPPED if cause in (FORBIDDEN, LEFT_OUT, "leaves the site") else FAILED
@@ -233,8 +233,8 @@ class Crawl:
             self._frontier.put(Fetched(address.id, SKIPPED, f"type {kind}", address.file))
             return
         found = page.found
-        if len(found.links) == MOST_LINKS:
-            self._context.log.info("%s: only its first %d links are followed", url, MOST_LINKS)
+        if len(found.links) == MAX_LINKS:
+            self._context.log.info("%s: only its first %d links are followed", url, MAX_LINKS)
         if not address.is_asset and page.is_empty:
             # What was had before is not given up for it.
             self._commit_failure(address, "binary content" if reply.body.strip() else "empty page", False)

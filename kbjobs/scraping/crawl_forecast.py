@@ -10,11 +10,11 @@ WINDOW = 50
 LEAST = 5
 """Pages between the first look and the last, before that is judged at all."""
 
-MOST_GROWTH = 0.95
+MAX_GROWTH = 0.95
 """New addresses a page from which on no end is in sight but the page limit."""
 
 
-class Outlook:
+class CrawlForecast:
     """Estimates the pages to come: each that is queued may bring others.
 
     Args:
@@ -41,4 +41,4 @@ class Outlook:
             return float("inf")
         (first, known), (last, known_now) = self._seen[0], self._seen[-1]
         growth = (known_now - known) / (last - first)
-        return (queued + growth * in_hand) / (1 - growth) if growth < MOST_GROWTH else float("inf")
+        return (queued + growth * in_hand) / (1 - growth) if growth < MAX_GROWTH else float("inf")

@@ -8,7 +8,7 @@ from typing import Any
 
 PIECE = 64 * 1024
 """Bytes that are unpacked at once."""
-MOST_RATIO = 250
+MAX_RATIO = 250
 """Pages that consist of tables come to 1:100; gzip could do 1:1032, which only empty bytes reach."""
 FREE_BYTES = 1 << 20
 """What may be unpacked at any ratio."""
@@ -75,7 +75,7 @@ class Unpacker:
             except zlib.error as error:
                 raise ValueError(f"it cannot be unpacked: {error}") from error
             self._given += len(part)
-            if self._given > max(FREE_BYTES, self._taken * MOST_RATIO):
+            if self._given > max(FREE_BYTES, self._taken * MAX_RATIO):
                 raise BombError(f"{self._taken:,} bytes become more than {self._given:,}")
             yield part
             data = self._stream.unconsumed_tail or self._stream.unused_data

@@ -11,7 +11,7 @@ from selectolax.lexbor import LexborHTMLParser
 from kbjobs.content.nesting import TooDeeplyNested, prepare_page
 from kbjobs.scraping.site_scope import normalise, site_of
 
-MOST_LINKS = 2_000
+MAX_LINKS = 2_000
 """Most links of one page that are followed."""
 
 REDIRECTING = 1.0
@@ -99,7 +99,7 @@ def read_links(page: str, url: str, header: Rules = EVERYTHING) -> PageLinks:
         if not found or (node.tag == "iframe" and site_of(found) != site_of(url)):
             continue
         links[found] = None
-        if len(links) == MOST_LINKS:
+        if len(links) == MAX_LINKS:
             break
     assets: dict[str, None] = {}
     for tag, name in _ASSETS:
@@ -111,7 +111,7 @@ def read_links(page: str, url: str, header: Rules = EVERYTHING) -> PageLinks:
             assets[found] = None
     return PageLinks(
         tuple(links),
-        tuple(assets)[:MOST_LINKS],
+        tuple(assets)[:MAX_LINKS],
         canonical,
         header.may_follow and rules.may_follow,
         header.may_keep and rules.may_keep,
@@ -131,7 +131,7 @@ def _read_refresh(tree: LexborHTMLParser, base: str) -> tuple[float, str]:
 def read_style_links(style: str, url: str) -> tuple[str, ...]:
     """The addresses of pictures and styles that a style sheet asks for."""
     found = (normalise(one[1] or one[2], url) for one in _IN_STYLE.finditer(style))
-    return tuple(dict.fromkeys(filter(None, found)))[:MOST_LINKS]
+    return tuple(dict.fromkeys(filter(None, found)))[:MAX_LINKS]
 
 
 def find_base(tree: LexborHTMLParser, url: str) -> str:

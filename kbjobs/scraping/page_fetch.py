@@ -15,12 +15,12 @@ from typing import Any, Self
 import httpx
 
 from kbjobs.net.addresses import PrivateAddressError
-from kbjobs.scraping.address_guard import Guard
+from kbjobs.scraping.address_guard import AddressGuard
 from kbjobs.scraping.decompression import ENCODINGS, BombError, Unpacker
 from kbjobs.scraping.failures import FetchError, explain
 from kbjobs.scraping.parsing import Parser
 from kbjobs.scraping.reply import MAX_ASIDE, Reply
-from kbjobs.scraping.throttle import Pace
+from kbjobs.scraping.throttle import HostThrottle
 from kbjobs.scraping.transport import make_transport
 from kbjobs.scraping.web_urls import host_of, is_web_url
 
@@ -39,7 +39,7 @@ PAGE_TYPES = re.compile(r"text/|application/(xhtml\+xml|xml|json|rss\+xml|atom\+
 
 
 @dataclass(frozen=True)
-class Limits:
+class FetchLimits:
     """How long a request may take, in seconds, and how slow it may be, in bytes a second."""
 
     connect: float = 10.0
@@ -47,7 +47,7 @@ class Limits:
     """Between two pieces of an answer."""
     whole: float = 120.0
     """From connecting to the last byte, for each request of a chain of redirects."""
-    least_rate: float = 1024.0
+    min_rate: float = 1024.0
     slow_for: float = 20.0
     """How long a body may come at less than the least rate, on average from its begin."""
 
@@ -78,21 +78,21 @@ class Fetcher:
     def __init__(
         self,
         user_agent: str,
-        guard: Guard | None = None,
-        pace: Pace | None = None,
+        guard: AddressGuard | None = None,
+        pace: HostThrottle | None = None,
         *,
         proxy: str | None = None,
-        limits: Limits | None = None,
+        limits: FetchLimits | None = None,
         parser: Parser | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         # httpx tells of every request, with the whole URL, which may carry a password.
         logging.getLogger("httpx").setLevel(logging.WARNING)
         self.user_agent = user_agent
-        self.pace = pace or Pace(0)
-        self.limits = limits or Limits()
+        self.pace = pace or HostThrottle(0)
+        self.limits = limits or FetchLimits()
         self.parser = parser or Parser()
-        self._guard = guard or Guard()
+        self._guard = guard or AddressGuard()
         self._client = httpx.AsyncClient(
             headers={"User-Agent": user_agent, "Accept-Encoding": "gzip, deflate"},
             timeout=httpx.Timeout(self.limits.idle, connect=self.limits.connect, pool=None),
@@ -221,8 +221,8 @@ class Fetcher:
                 if len(body) > most:
                     raise BombError(f"more than {most:,} bytes")
             elapsed = time.monotonic() - began
-            if elapsed > self.limits.slow_for and response.num_bytes_downloaded < elapsed * self.limits.least_rate:
-                raise TimeoutError(f"less than {self.limits.least_rate:g} bytes a second")
+            if elapsed > self.limits.slow_for and response.num_bytes_downloaded < elapsed * self.limits.min_rate:
+                raise TimeoutError(f"less than {self.limits.min_rate:g} bytes a second")
         return bytes(body) + unpacker.finish()
 
 

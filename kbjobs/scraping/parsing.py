@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from kbjobs.content.document_reading import DOCUMENT_SECONDS, most_seconds
-from kbjobs.system.child_process import ChildError, ChildLost, ChildProcess, Limits, Program
+from kbjobs.content.document_reading import DOCUMENT_SECONDS, max_seconds
+from kbjobs.system.child_process import ChildError, ChildLimits, ChildLost, ChildProcess, ChildProgram
 
 SERVICE = "kbjobs.scraping.parsing_service:ParsingService"
 """By name: it is made of what asks for it."""
@@ -25,12 +25,12 @@ class Parser:
     """Asks the process that parses, which is started when it is first needed.
 
     Args:
-        patience: the setting ``document_seconds``.
+        document_seconds: the setting ``document_seconds``.
     """
 
-    def __init__(self, patience: float = DOCUMENT_SECONDS) -> None:
-        self._patience = patience
-        self._child = ChildProcess(Program(SERVICE), "the process that reads it")
+    def __init__(self, document_seconds: float = DOCUMENT_SECONDS) -> None:
+        self._document_seconds = document_seconds
+        self._child = ChildProcess(ChildProgram(SERVICE), "the process that reads it")
 
     def stop(self) -> None:
         """End the process, whatever it does."""
@@ -42,7 +42,7 @@ class Parser:
 
     def ask_now(self, method: str, *given: object, size: int, check: Callable[[], None] | None = None) -> Any:
         """The same; what ``check`` raises ends it."""
-        limits = Limits(most_seconds(size, self._patience), check=check)
+        limits = ChildLimits(max_seconds(size, self._document_seconds), check=check)
         try:
             return self._child.ask(method, *given, limits=limits)
         except ChildLost as loss:

@@ -10,11 +10,11 @@ from protego import Protego
 from kbjobs.scraping.reply import Reply
 from kbjobs.scraping.web_urls import is_web_url
 
-MOST_BYTES = 512 * 1024
+MAX_BYTES = 512 * 1024
 """What is read; at least 500 KiB must be (RFC 9309, 2.5)."""
-LONGEST_CRAWL_DELAY = 60.0
+MAX_CRAWL_DELAY = 60.0
 """Seconds. A site that asks for more would take days; mostly it means milliseconds or an empty site."""
-MOST_RULES = 2_000_000
+MAX_RULES = 2_000_000
 """Robots named times rules given: as many may be held, if all the rules are for all the robots."""
 _LINE = re.compile(
     r"\s*(?:(?P<agent>user[- ]?agent)|(?P<rule>allow|dis+al+ow|diasllow|disallaw)|(?P<delay>crawl[- ]delay)"
@@ -47,10 +47,10 @@ class Robots:
         self._agent = user_agent.partition("/")[0].strip()
         self._rules = Protego.parse(write_plainly(text))
         asked = self._rules.crawl_delay(self._agent) or 0.0
-        self.crawl_delay = min(asked, LONGEST_CRAWL_DELAY)
+        self.crawl_delay = min(asked, MAX_CRAWL_DELAY)
         """Seconds between two requests that the site asks for; 0 where it asks for none."""
-        if asked > LONGEST_CRAWL_DELAY:
-            self.note = f"robots.txt asks for {asked:g} seconds between requests; {LONGEST_CRAWL_DELAY:g} are kept."
+        if asked > MAX_CRAWL_DELAY:
+            self.note = f"robots.txt asks for {asked:g} seconds between requests; {MAX_CRAWL_DELAY:g} are kept."
         self.sitemaps = [url for url in dict.fromkeys(self._rules.sitemaps) if is_web_url(url)]
         """URLs of sitemaps, in the order of the file."""
 
@@ -63,7 +63,7 @@ def decode_robots(reply: Reply) -> str:
     """The text of a robots.txt: UTF-8 (RFC 9309, 2.2), UTF-16 where a byte order mark says so; a web page is none."""
     encoding = next((name for bom, name in BOMS.items() if reply.body.startswith(bom)), "utf-8")
     text = reply.body.decode(encoding, errors="replace").lstrip("\ufeff")
-    if len(reply.body) == MOST_BYTES:
+    if len(reply.body) == MAX_BYTES:
         # It was cut, and half of a rule may be the rule "everything".
         text = text.rpartition("\n")[0]
     return "" if text.lstrip().startswith("<") else text

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import KbjobsError
 from kbjobs.formatting import counted, duration
-from kbjobs.scraping.address_guard import Guard, find_private_hosts
+from kbjobs.scraping.address_guard import AddressGuard, find_private_hosts
 from kbjobs.scraping.crawl import Crawl, CrawlOptions
 from kbjobs.scraping.failures import FetchError
 from kbjobs.scraping.job_wait import watched
@@ -24,14 +24,14 @@ from kbjobs.scraping.page_saving import save
 from kbjobs.scraping.parsing import ParseError, Parser
 from kbjobs.scraping.robots import Robots
 from kbjobs.scraping.site_files import fetch_robots, find_urls
-from kbjobs.scraping.site_scope import Scope, normalise, site_of
-from kbjobs.scraping.throttle import Pace
+from kbjobs.scraping.site_scope import SiteScope, normalise, site_of
+from kbjobs.scraping.throttle import HostThrottle
 from kbjobs.store.clocks import now_text
 from kbjobs.store.frontier import FAILED, SAME, SAVED, SKIPPED, Frontier
 from kbjobs.store.sources import MAX_REMOVED, Source
 from kbjobs.system.crashpoints import crash_point
 
-MOST_SITEMAP_URLS = 500_000
+MAX_SITEMAP_URLS = 500_000
 SHOWN_LEFT_OUT = 200
 LEADING = ("max_depth", "follow_links", "include_assets", "allow_subdomains", "include", "exclude", "wiki")
 """Parameters of scrape on which it depends which links are followed."""
@@ -57,11 +57,11 @@ class Request:
     """Whether a MediaWiki is read through its API. A sitemap that was given is followed instead."""
 
     @property
-    def scope(self) -> Scope:
+    def scope(self) -> SiteScope:
         """Which addresses may be fetched: of the start's site, with and without www."""
         host = site_of(self.url)
         other = host.removeprefix("www.") if host.startswith("www.") else f"www.{host}"
-        return Scope(frozenset({host, other}), self.allows_subdomains, self.include, self.exclude)
+        return SiteScope(frozenset({host, other}), self.allows_subdomains, self.include, self.exclude)
 
 
 def scrape_site(context: Context, request: Request, remembered: dict[str, Any]) -> PhaseResult:
@@ -101,7 +101,7 @@ def scrape_site(context: Context, request: Request, remembered: dict[str, Any]) 
         frontier.close()
 
 
-def tell_plan(context: Context, request: Request) -> PhaseResult:
+def describe_plan(context: Context, request: Request) -> PhaseResult:
     """What a run would fetch, as far as robots.txt and the sitemaps tell. Nothing is written."""
     return asyncio.run(_with_fetcher(context, request, lambda fetcher: _tell_plan(context, request, fetcher)))
 
@@ -115,9 +115,11 @@ async def _with_fetcher(context: Context, request: Request, work: Callable[[Fetc
         context.log.warning(
             "requests go through a proxy: kbjobs cannot see to it that none reaches a private address, the proxy has to"
         )
-    guard = Guard(await find_private_hosts([request.url]))
+    guard = AddressGuard(await find_private_hosts([request.url]))
     parser = Parser(context.settings.number("document_seconds"))
-    async with Fetcher(agent, guard, Pace(request.options.delay), proxy=proxy or None, parser=parser) as fetcher:
+    async with Fetcher(
+        agent, guard, HostThrottle(request.options.delay), proxy=proxy or None, parser=parser
+    ) as fetcher:
         return await work(fetcher)
 
 
@@ -177,7 +179,7 @@ async def _read_sitemaps(
 ) -> None:
     context.progress(0, 0, "pages", "reading sitemaps", eta_matters=False)
     for sitemap in [request.sitemap] if request.sitemap else robots.sitemaps:
-        urls, problems = await find_urls(fetcher, sitemap, request.scope.is_on_site, MOST_SITEMAP_URLS)
+        urls, problems = await find_urls(fetcher, sitemap, request.scope.is_on_site, MAX_SITEMAP_URLS)
         for problem in problems:
             context.log.warning("sitemap: %s", problem)
         normal = (normalise(page) for page, _ in urls)
@@ -200,7 +202,7 @@ async def _tell_plan(context: Context, request: Request, fetcher: Fetcher) -> Ph
                 return _tell_wiki(request, wiki, delay, await count_pages(api, wiki, request.options.page_limit))
     found: list[str] = []
     for sitemap in [request.sitemap] if request.sitemap else robots.sitemaps:
-        urls, _ = await find_urls(fetcher, sitemap, request.scope.is_on_site, MOST_SITEMAP_URLS)
+        urls, _ = await find_urls(fetcher, sitemap, request.scope.is_on_site, MAX_SITEMAP_URLS)
         found += [page for page, _ in urls]
     wanted = {url for url in map(normalise, found) if url is not None and request.scope.has(url) and robots.allows(url)}
     pages = min(request.options.page_limit, len(wanted | {request.url}))

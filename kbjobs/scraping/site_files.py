@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 from kbjobs.scraping.failures import FetchError
 from kbjobs.scraping.page_fetch import Fetcher
 from kbjobs.scraping.parsing import ParseError
-from kbjobs.scraping.robots import MOST_BYTES as MOST_BYTES_OF_ROBOTS
-from kbjobs.scraping.robots import MOST_RULES, Robots, count_rules, decode_robots
-from kbjobs.scraping.sitemaps import MOST_BYTES, MOST_URLS, Sitemap
+from kbjobs.scraping.robots import MAX_BYTES as MAX_BYTES_OF_ROBOTS
+from kbjobs.scraping.robots import MAX_RULES, Robots, count_rules, decode_robots
+from kbjobs.scraping.sitemaps import MAX_BYTES, MAX_URLS, Sitemap
 from kbjobs.scraping.web_urls import without_password
 
-MOST_FILES = 1000
+MAX_FILES = 1000
 """Sitemaps of an index that are asked for."""
 
 
@@ -26,7 +26,7 @@ async def fetch_robots(fetcher: Fetcher, url: str) -> Robots:
     parts = urlsplit(url)
     place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/robots.txt"
     try:
-        reply = await fetcher.get(place, most=MOST_BYTES_OF_ROBOTS, cuts=True)
+        reply = await fetcher.get(place, most=MAX_BYTES_OF_ROBOTS, cuts=True)
     except FetchError as error:
         if error.cause in ("too many redirects", "redirect loop"):
             return Robots("", fetcher.user_agent)
@@ -37,7 +37,7 @@ async def fetch_robots(fetcher: Fetcher, url: str) -> Robots:
     if reply.status != 200:
         return Robots("", fetcher.user_agent)
     text = decode_robots(reply)
-    if count_rules(text) > MOST_RULES:
+    if count_rules(text) > MAX_RULES:
         return Robots("", fetcher.user_agent, f"robots.txt cannot be read: {place} has too many rules")
     try:
         robots: Robots = await fetcher.parser.ask("robots", text, fetcher.user_agent, size=len(text))
@@ -51,7 +51,7 @@ async def fetch_robots(fetcher: Fetcher, url: str) -> Robots:
 async def _fetch_sitemap(fetcher: Fetcher, url: str, may_ask: Callable[[str], bool], problems: list[str]) -> Sitemap:
     """What is at the URL; an empty sitemap where it cannot be read, which ``problems`` is told."""
     try:
-        reply = await fetcher.get(url, is_allowed=may_ask, most=MOST_BYTES)
+        reply = await fetcher.get(url, is_allowed=may_ask, most=MAX_BYTES)
         if reply.status != 200:
             raise ValueError(f"the server answers {reply.status}")
         sitemap: Sitemap = await fetcher.parser.ask("sitemap", reply.body, size=len(reply.body))
@@ -86,7 +86,7 @@ async def find_urls(
     async def read(place: str) -> Sitemap:
         sitemap = await _fetch_sitemap(fetcher, place, may_ask, problems)
         if sitemap.is_cut:
-            problems.append(f"A sitemap has more than {MOST_URLS:,} entries, the rest was not read: {place}")
+            problems.append(f"A sitemap has more than {MAX_URLS:,} entries, the rest was not read: {place}")
         for page, date in sitemap.urls:
             if len(pages) < most and is_allowed(page):
                 pages.setdefault(page, date)
@@ -97,9 +97,9 @@ async def find_urls(
     problems += [f"A sitemap on another host is not read: {other}" for other in first.sitemaps if not may_ask(other)][
         :1
     ]
-    if len(others) > MOST_FILES:
-        problems.append(f"An index lists {len(others):,} sitemaps, {MOST_FILES:,} of them are read: {url}")
-    for other in others[:MOST_FILES]:
+    if len(others) > MAX_FILES:
+        problems.append(f"An index lists {len(others):,} sitemaps, {MAX_FILES:,} of them are read: {url}")
+    for other in others[:MAX_FILES]:
         if len(pages) >= most:
             break
         if (await read(other)).sitemaps:

@@ -13,10 +13,10 @@ from kbjobs.errors import UsageError
 URL_LIMIT = 2_000
 """Longest address that is followed, in characters."""
 
-MOST_PARAMETERS = 10
+MAX_PARAMETERS = 10
 """Of a query; a longer one is a form's, or a trap's."""
 
-MOST_EQUAL_SEGMENTS = 3
+MAX_EQUAL_SEGMENTS = 3
 """Of a path: one that repeats itself more often grows with each visit (a relative link that should not be)."""
 
 # Parameters that say where a visitor came from or who he is, not which page he wants.
@@ -73,12 +73,12 @@ def is_trap(url: str) -> bool:
     """Whether an address looks like one of endlessly many."""
     parts = urlsplit(url)
     segments = [segment for segment in parts.path.split("/") if segment]
-    repeats = any(segments.count(segment) > MOST_EQUAL_SEGMENTS for segment in set(segments))
-    return repeats or parts.query.count("&") >= MOST_PARAMETERS
+    repeats = any(segments.count(segment) > MAX_EQUAL_SEGMENTS for segment in set(segments))
+    return repeats or parts.query.count("&") >= MAX_PARAMETERS
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class SiteScope:
     """Which addresses a run may fetch: those of the site, of its subdomains if asked for, and of the patterns.
 
     A pattern has ``*`` and ``?``, and is compared with the path and the query, or with the whole address where it

@@ -8,10 +8,10 @@ from xml.parsers import expat
 from kbjobs.scraping.decompression import unpack
 from kbjobs.scraping.web_urls import is_web_url
 
-MOST_BYTES = 50 * 1024 * 1024
-MOST_URLS = 50_000
+MAX_BYTES = 50 * 1024 * 1024
+MAX_URLS = 50_000
 """In one file. Both limits are the protocol's, the bytes those of the unpacked file."""
-MOST_DEPTH = 50
+MAX_DEPTH = 50
 """Elements inside one another, so that a file of nothing but opening tags fills no memory."""
 ENTRIES = {"urlset": "url", "sitemapindex": "sitemap", "rss": "item", "RDF": "item", "feed": "entry"}
 """What an entry is called in a file, by its root."""
@@ -27,11 +27,11 @@ class Sitemap:
     sitemaps: list[str] = field(default_factory=list)
     """Other sitemaps, if it is an index."""
     is_cut: bool = False
-    """Whether it lists more than :data:`MOST_URLS`."""
+    """Whether it lists more than :data:`MAX_URLS`."""
 
     def add(self, kind: str, url: str, date: str) -> None:
         """Note an entry, if it is a web address."""
-        if len(self.urls) + len(self.sitemaps) >= MOST_URLS:
+        if len(self.urls) + len(self.sitemaps) >= MAX_URLS:
             self.is_cut = True
         elif not is_web_url(url):
             return
@@ -47,7 +47,7 @@ def read_sitemap(body: bytes) -> Sitemap:
     Raises:
         ValueError: it is none of these, is damaged, too large, or declares entities.
     """
-    text = unpack(body, MOST_BYTES).lstrip()
+    text = unpack(body, MAX_BYTES).lstrip()
     if is_xml(text):
         return read_xml(text)
     sitemap = Sitemap()
@@ -91,8 +91,8 @@ class _Reading:
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         name = name.rpartition(":")[2]
-        if len(self._path) == MOST_DEPTH:
-            raise ValueError(f"its elements are more than {MOST_DEPTH} deep")
+        if len(self._path) == MAX_DEPTH:
+            raise ValueError(f"its elements are more than {MAX_DEPTH} deep")
         if not self._path:
             if name not in ENTRIES:
                 raise ValueError(f"it is no sitemap: it begins with <{name}>")

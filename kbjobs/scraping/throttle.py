@@ -13,7 +13,7 @@ from kbjobs.net.retry_after import read_retry_after
 
 CONNECTIONS = 16
 """Requests to one host at the same time."""
-LONGEST_BACKOFF = 300.0
+MAX_BACKOFF = 300.0
 """Seconds: the longest rest that nobody has asked for."""
 
 
@@ -29,7 +29,7 @@ class _Host:
     refusals: int = 0
 
 
-class Turn:
+class HostTurn:
     """A request's leave to start. Until it has started, or ended, no other one of its host gets any."""
 
     def __init__(self, host: _Host, clock: Callable[[], float]) -> None:
@@ -49,7 +49,7 @@ class Turn:
             self._host.turn.release()
 
 
-class Pace:
+class HostThrottle:
     """Grants turns, host by host.
 
     Two requests to a host start at least the delay apart, or what its robots.txt asks for if that is more, however many
@@ -83,7 +83,7 @@ class Pace:
         self._host(host).crawl_delay = seconds
 
     @contextlib.asynccontextmanager
-    async def turn(self, host: str) -> AsyncIterator[Turn]:
+    async def turn(self, host: str) -> AsyncIterator[HostTurn]:
         """Wait until a request to the host may start; it has ended when the context is left.
 
         Args:
@@ -93,7 +93,7 @@ class Pace:
         async with known.places:
             # Who holds the lock starts next. The gap is counted from when it really did, not from when it was to.
             await known.turn.acquire()
-            turn = Turn(known, self._clock)
+            turn = HostTurn(known, self._clock)
             try:
                 while (wait := self.wait_for(host)) > 0:
                     await self._sleep(wait)
@@ -125,7 +125,7 @@ class Pace:
         rest = read_retry_after(retry_after)
         if known.rests_until <= now:
             # Refusals of requests that were on their way together are one.
-            backoff = min(2.0**known.refusals, LONGEST_BACKOFF)
+            backoff = min(2.0**known.refusals, MAX_BACKOFF)
             # Spread, so that clients which were refused together do not come back together.
             rest = max(rest, backoff * random.uniform(0.75, 1.25))  # noqa: S311
             known.refusals = min(known.refusals + 1, 16)

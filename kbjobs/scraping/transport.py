@@ -7,7 +7,7 @@ import ssl
 import httpcore
 import httpx
 
-from kbjobs.scraping.address_guard import Guard
+from kbjobs.scraping.address_guard import AddressGuard
 
 CONNECTIONS = 64
 """Open at the same time, over all hosts."""
@@ -18,7 +18,7 @@ IDLE_SECONDS = 15.0
 class GuardedTransport(httpx.AsyncHTTPTransport):
     """Connects through a guard, which sees each address that is connected to."""
 
-    def __init__(self, guard: Guard, ssl_context: ssl.SSLContext) -> None:
+    def __init__(self, guard: AddressGuard, ssl_context: ssl.SSLContext) -> None:
         # httpx has no parameter for the network below its pool. All its own constructor does is to make that pool;
         # without the private name its translation of httpcore's errors and streams would have to be repeated here.
         self._pool = httpcore.AsyncConnectionPool(
@@ -30,7 +30,7 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
         )
 
 
-def make_transport(guard: Guard, ssl_context: ssl.SSLContext, proxy: str | None) -> httpx.AsyncHTTPTransport:
+def make_transport(guard: AddressGuard, ssl_context: ssl.SSLContext, proxy: str | None) -> httpx.AsyncHTTPTransport:
     """The transport of a run. A proxy looks names up itself: behind it only names can be guarded, not addresses.
 
     Raises:

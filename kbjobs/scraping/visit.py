@@ -20,7 +20,7 @@ from kbjobs.scraping.parsing_service import ParsedPage
 from kbjobs.scraping.reply import Reply
 from kbjobs.scraping.robots import Robots
 from kbjobs.scraping.site_files import fetch_robots
-from kbjobs.scraping.site_scope import Scope, normalise, site_of
+from kbjobs.scraping.site_scope import SiteScope, normalise, site_of
 from kbjobs.scraping.web_urls import host_of
 from kbjobs.store.frontier import Address
 
@@ -56,7 +56,7 @@ class Visitor:
         pages: the folder of the files.
     """
 
-    def __init__(self, context: Context, fetcher: Fetcher, scope: Scope, pages: Path) -> None:
+    def __init__(self, context: Context, fetcher: Fetcher, scope: SiteScope, pages: Path) -> None:
         self._context, self._fetcher, self._scope, self._pages = context, fetcher, scope, pages
         self.wiki: WikiApi | None = None
         """Through which the pages of a wiki are read."""

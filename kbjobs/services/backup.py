@@ -9,7 +9,7 @@ from kbjobs.config.home import Home
 from kbjobs.daemon.guard import mark_guarded
 from kbjobs.errors import ConflictError
 from kbjobs.store.backup import create_backup
-from kbjobs.store.job_ends import forget_ends
+from kbjobs.store.job_ends import forget_hooks
 from kbjobs.store.locks import is_locked, try_lock
 from kbjobs.store.queue import Queue
 from kbjobs.store.restore import restore_backup
@@ -51,7 +51,7 @@ def restore(home: Home, file: Path, replace: bool) -> Restored:
         if home.state_file.exists():
             with Queue(home.state_file) as queue:
                 # The commands for them ran, or will, in the home that was backed up.
-                forget_ends(queue, also_taken=True)
+                forget_hooks(queue, also_taken=True)
     finally:
         lock.release()
     missing = {}

@@ -362,10 +362,10 @@ def _check_pinecone(home: Home) -> Iterator[Finding]:
 
 
 def _check_languages(home: Home) -> Iterator[Finding]:
-    from kbjobs.languages.language_packs import DamagedPackError, list_packs
+    from kbjobs.languages.language_packs import DamagedLanguagePackError, list_packs
     from kbjobs.translation.engine import check_packages
 
-    damaged: list[DamagedPackError] = []
+    damaged: list[DamagedLanguagePackError] = []
     packs = list_packs(home, damaged)
     for error in damaged:
         yield Finding("languages", "problem", error.message, error.hint)

@@ -21,7 +21,7 @@ from kbjobs.services.job_queries import DaemonState
 from kbjobs.services.job_state import JobState
 from kbjobs.store import history, pauses
 from kbjobs.store.checkpoints import Checkpoint
-from kbjobs.store.edits import Changes, edit_job
+from kbjobs.store.edits import JobChanges, edit_job
 from kbjobs.store.history import Attempt, JobFilter
 from kbjobs.store.jobs import Job, LimitChanges, Limits
 from kbjobs.store.pauses import Held, Pause
@@ -319,7 +319,7 @@ class JobManager:
             self.check_filters(source_id=check_source_id(source_id))
         return job_actions.unpause(self._state, source_id)
 
-    def edit(self, job_id: int, changes: Changes) -> Job:
+    def edit(self, job_id: int, changes: JobChanges) -> Job:
         """Change the priority, times or retries of a job that waits, and return it.
 
         Raises NotFoundError; ConflictError if it runs or has ended; UsageError if nothing would change, or the job

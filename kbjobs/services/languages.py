@@ -6,11 +6,11 @@ from typing import Any
 
 from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
-from kbjobs.languages.installation import Removed, remove_packs
+from kbjobs.languages.installation import RemovedPacks, remove_packs
 from kbjobs.languages.language_names import find_code
-from kbjobs.languages.language_packs import DamagedPackError, Pack, list_packs
+from kbjobs.languages.language_packs import DamagedLanguagePackError, LanguagePack, list_packs
 
-__all__ = ["DamagedPackError", "Pack", "list_offers", "list_packs", "remove"]
+__all__ = ["DamagedLanguagePackError", "LanguagePack", "list_offers", "list_packs", "remove"]
 
 INDEX_SECONDS = 20.0  # that a person waits for an index that does not answer
 
@@ -22,10 +22,10 @@ def list_offers(home: Home) -> list[dict[str, Any]]:
     here = {pack.pair: pack.record.version for pack in list_packs(home, [])}
     return [
         {**offer.as_dict(), "here": here.get(pair)}
-        for pair, offer in sorted(fetch_index(home, Settings(home), patience=INDEX_SECONDS).items())
+        for pair, offer in sorted(fetch_index(home, Settings(home), give_up_seconds=INDEX_SECONDS).items())
     ]
 
 
-def remove(home: Home, language: str, source: str | None) -> Removed:
+def remove(home: Home, language: str, source: str | None) -> RemovedPacks:
     """Remove the packs from and to a language, or only the one from ``source``; both are codes or English names."""
     return remove_packs(home, find_code(language), None if source is None else find_code(source))

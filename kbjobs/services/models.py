@@ -11,7 +11,7 @@ from typing import Any
 from kbjobs.config.home import Home
 from kbjobs.embedding.downloadable import check_downloadable
 from kbjobs.embedding.identity import model_key, weights_hash
-from kbjobs.embedding.local_models import folder_size, list_present, tell_place
+from kbjobs.embedding.local_models import folder_size, format_place, list_present
 from kbjobs.embedding.measured import MEASURED_FILE
 from kbjobs.embedding.model_catalogue import KNOWN_MODELS, fetch_command, find_hub_id, find_known, find_model
 from kbjobs.errors import ConflictError, KbjobsError, NotFoundError, UsageError
@@ -58,7 +58,7 @@ class ModelState:
 
 
 @dataclass(frozen=True, slots=True)
-class Removed:
+class RemovedModel:
     """What has gone: the model's name, its folder, and bytes with what was made of it."""
 
     name: str
@@ -95,7 +95,7 @@ def find_path(home: Home, name: str) -> Path:
     return find_model(name, home.models).path
 
 
-def remove_model(home: Home, name: str, force: bool, on_damaged: OnDamaged) -> Removed:
+def remove_model(home: Home, name: str, force: bool, on_damaged: OnDamaged) -> RemovedModel:
     """Take a model out of the home, with what was made of it for this machine, and what is left of a download.
 
     Args:
@@ -119,7 +119,7 @@ def remove_model(home: Home, name: str, force: bool, on_damaged: OnDamaged) -> R
     _refuse_busy(home, name)
     if not there and not staging.exists():
         found = find_model(name, home.models)  # raises where it is nowhere
-        where = tell_place(found.path, home.models)
+        where = format_place(found.path, home.models)
         raise UsageError(
             f"{found.name} is not in the home but in {'a Python package' if where == 'package' else 'the hub cache'},"
             f" {found.path}",
@@ -135,7 +135,7 @@ def remove_model(home: Home, name: str, force: bool, on_damaged: OnDamaged) -> R
     return _remove(home, state.name if state else name, [*there, *[staging] * staging.exists()], state)
 
 
-def _remove(home: Home, name: str, folders: list[Path], state: ModelState | None) -> Removed:
+def _remove(home: Home, name: str, folders: list[Path], state: ModelState | None) -> RemovedModel:
     from kbjobs.store.locks import try_lock
 
     lock = try_lock(home.downloads / "models" / f"{find_hub_id(name).replace('/', '--')}.lock", 1.0)
@@ -151,7 +151,7 @@ def _remove(home: Home, name: str, folders: list[Path], state: ModelState | None
                 folder.parent.rmdir()  # that of an organisation
     finally:
         lock.release()
-    return Removed(name, str(folders[0]), gone)
+    return RemovedModel(name, str(folders[0]), gone)
 
 
 def _delete(folder: Path, trash: Path) -> None:
@@ -216,7 +216,7 @@ def _state(home: Home, name: str, uses: list[tuple[str, str, str]]) -> ModelStat
         folder.name,
         note.hub_id if note else find_hub_id(name),
         here=True,
-        place=tell_place(folder.path, home.models),
+        place=format_place(folder.path, home.models),
         path=str(folder.path),
         size=folder_size(folder.path),
         dimension=folder.dimension,

@@ -16,13 +16,13 @@ from kbjobs.errors import (
     NotFoundError,
     UnavailableError,
 )
-from kbjobs.sources.registration import Described, edit, register
+from kbjobs.sources.registration import SourceFields, edit, register
 from kbjobs.sources.relocation import relocate
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_copy import open_ledger
 from kbjobs.store.locks import lock_registered
 from kbjobs.store.metadata import count_filtered, count_languages
-from kbjobs.store.source_deletion import Removal, list_unfinished
+from kbjobs.store.source_deletion import SourceFolderDeletion, list_unfinished
 from kbjobs.store.sources import Source, SourceFolder, check_source_id, list_source_ids
 from kbjobs.vectors.chroma_places import name_store
 
@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     from kbjobs.indexing.compact import Compacted
 
 __all__ = [
-    "Described",
+    "SourceFields",
     "SourceState",
     "Verification",
     "compact",
     "describe",
     "describe_all",
+    "describe_deletion",
     "edit",
     "list_half_deleted",
     "list_ids",
@@ -44,7 +45,6 @@ __all__ = [
     "rebuild",
     "register",
     "relocate",
-    "tell_deletion",
     "verify",
 ]
 
@@ -53,7 +53,7 @@ LOCK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class ModelState:
+class SourceModel:
     """What a ledger holds for a model: passages and vectors; ``cleared``: its collection is gone on purpose.
 
     ``store`` is the address of the Chroma server that the collection lies on, '' of one in the home.
@@ -135,7 +135,7 @@ class SourceState:
 
     source: Source
     documents: int
-    models: tuple[ModelState, ...]
+    models: tuple[SourceModel, ...]
     filtered: int = 0
     languages: dict[str, int] = field(default_factory=dict)
 
@@ -159,7 +159,7 @@ def describe(home: Home, source_id: str) -> SourceState:
     ledger = open_ledger(folder.ledger)
     try:
         models = tuple(
-            ModelState(
+            SourceModel(
                 row.name,
                 row.key,
                 row.dimension,
@@ -225,14 +225,14 @@ def list_ids(home: Home) -> list[str]:
     return list_source_ids(home.sources)
 
 
-def tell_deletion(home: Home, source_id: str, keep_files: bool) -> str:
+def describe_deletion(home: Home, source_id: str, keep_files: bool) -> str:
     """What a deletion of a source would take, and what it would leave, for people."""
-    from kbjobs.sources.deletion import find_facts, tell_contents, tell_untouched
+    from kbjobs.sources.deletion import find_facts, format_contents, format_untouched
 
-    facts = find_facts(Removal(home.sources, source_id), keep_files)
+    facts = find_facts(SourceFolderDeletion(home.sources, source_id), keep_files)
     kept = [f"kept: what else lies in {facts.kept}"] if facts.kept else []
-    told = [f"{source_id}: {tell_contents(facts)}, {facts.freed_bytes / 1e6:,.1f} MB, are to be deleted for good"]
-    return "; ".join([*told, *kept, *tell_untouched(facts)]) + "."
+    told = [f"{source_id}: {format_contents(facts)}, {facts.freed_bytes / 1e6:,.1f} MB, are to be deleted for good"]
+    return "; ".join([*told, *kept, *format_untouched(facts)]) + "."
 
 
 def list_half_deleted(home: Home) -> list[tuple[str, str]]:
@@ -272,7 +272,7 @@ def rebuild(home: Home, source_id: str) -> list[Rebuilt]:
     A collection that was cleared is built again too: its vectors are still there.
     """
     from kbjobs.vectors.indexed import Collections
-    from kbjobs.vectors.sync import settle_and_publish
+    from kbjobs.vectors.sync import recover_and_publish
 
     folder = _indexed_folder(home, source_id)
     rebuilt = []
@@ -282,7 +282,7 @@ def rebuild(home: Home, source_id: str) -> list[Rebuilt]:
         Ledger(folder.ledger) as ledger,
     ):
         for row in ledger.models():
-            records = settle_and_publish(collections.of(ledger, row.id, row.profile, row.key), needs_fresh=True)
+            records = recover_and_publish(collections.of(ledger, row.id, row.profile, row.key), needs_fresh=True)
             rebuilt.append(Rebuilt(row.name, row.dimension, records))
     return rebuilt
 

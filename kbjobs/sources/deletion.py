@@ -15,25 +15,25 @@ from pathlib import Path
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import JobCancelled, KbjobsError
 from kbjobs.formatting import counted
-from kbjobs.object_storage.upload_targets import noted_stores
+from kbjobs.object_storage.upload_targets import upload_targets
 from kbjobs.store.connection import is_disk_full
 from kbjobs.store.ledger import Ledger
-from kbjobs.store.source_deletion import Removal
+from kbjobs.store.source_deletion import SourceFolderDeletion
 from kbjobs.store.source_history import count_contents
 from kbjobs.store.sources import SourceFolder
 from kbjobs.system.crashpoints import crash_point
 from kbjobs.vectors.chroma_places import list_places, name_collection
 from kbjobs.vectors.chroma_server import Waiting
 from kbjobs.vectors.indexed import copies_where_published
-from kbjobs.vectors.pinecone_places import noted_target
+from kbjobs.vectors.pinecone_places import last_target
 
-MOST_PATHS = 10  # that a result names
-LONGEST_COMMAND = 2_000  # characters: it stands in the result and in a message
+MAX_PATHS = 10  # that a result names
+MAX_COMMAND = 2_000  # characters: it stands in the result and in a message
 REPORTED_EACH = 100  # files removed between two reports of progress
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class DeletionFacts:
     """What is to be told of a source that goes.
 
     ``documents`` and ``vectors`` are None where its ledger cannot be read, ``freed_bytes`` are of the disk; ``outside``
@@ -54,17 +54,17 @@ class Facts:
     again: str | None = None
 
 
-def find_facts(removal: Removal, keep_files: bool) -> Facts:
+def find_facts(removal: SourceFolderDeletion, keep_files: bool) -> DeletionFacts:
     """What a source holds, wherever its folder stands by now. What a link leads to is not looked at."""
     top = removal.hidden or removal.source.path
     takes = removal.measure(keep_files)
     if top.is_symlink():
-        return Facts(links=takes.links, outside=[str(top.resolve())])
+        return DeletionFacts(links=takes.links, outside=[str(top.resolve())])
     there = removal.source.under(top)
     documents, vectors = count_contents(there.ledger) or (None, None)
     outside, again = _find_paths(there, removal.source.path)
     is_kept = keep_files and removal.has_more_than_made()
-    return Facts(
+    return DeletionFacts(
         documents,
         vectors,
         takes.files,
@@ -90,7 +90,7 @@ def _find_paths(there: SourceFolder, folder: Path) -> tuple[list[str], str]:
     for option, value in (("--name", source.name), ("--license", source.license), ("--base-url", source.base_url)):
         command += [option, value] if value else []
     told = shlex.join(command)
-    return outside, told if len(told) <= LONGEST_COMMAND else pages
+    return outside, told if len(told) <= MAX_COMMAND else pages
 
 
 def list_cloud(there: SourceFolder) -> list[str]:
@@ -99,9 +99,9 @@ def list_cloud(there: SourceFolder) -> list[str]:
         return []
     try:
         with Ledger(there.ledger) as ledger:
-            target = noted_target(ledger)
+            target = last_target(ledger)
             records = [f"records in Pinecone's {target[0]}/{target[1]}"] if target is not None else []
-            return [*records, *(f"packs in {address}" for address in noted_stores(ledger, there.path.parent.parent))]
+            return [*records, *(f"packs in {address}" for address in upload_targets(ledger, there.path.parent.parent))]
     except (KbjobsError, sqlite3.Error):
         return []
 
@@ -114,7 +114,7 @@ def delete_source(context: Context, keep_files: bool, has_left_cloud: bool = Fal
         keep_files: whether the files that were copied or scraped stay.
         has_left_cloud: whether it was taken out of Pinecone and of stores.
     """
-    removal = Removal(context.home.sources, context.source.id)
+    removal = SourceFolderDeletion(context.home.sources, context.source.id)
     is_recorded = context.checkpoint is not None
     unreached = [] if is_recorded else _remove_from_servers(context, removal)
     if removal.hidden is None and not is_recorded and removal.is_there:
@@ -122,7 +122,7 @@ def delete_source(context: Context, keep_files: bool, has_left_cloud: bool = Fal
         removal.begin(keep_files)
     # After a kill the folder's own name tells what was asked for when it began.
     keep_files = removal.keeps_files if removal.hidden is not None else keep_files
-    facts = Facts(**context.checkpoint) if is_recorded else find_facts(removal, keep_files)
+    facts = DeletionFacts(**context.checkpoint) if is_recorded else find_facts(removal, keep_files)
     if not is_recorded:
         facts = replace(facts, outside=[*facts.outside, *unreached], cloud_left=not has_left_cloud)
         is_recorded = _record(context, facts)
@@ -140,7 +140,7 @@ def delete_source(context: Context, keep_files: bool, has_left_cloud: bool = Fal
     crash_point("delete.removed")
     if not is_recorded:
         context.end_source(asdict(facts))
-    counts = {**asdict(facts), "outside": facts.outside[:MOST_PATHS]}
+    counts = {**asdict(facts), "outside": facts.outside[:MAX_PATHS]}
     return PhaseResult(counts, summarise(facts))
 
 
@@ -160,7 +160,7 @@ def _name(source_id: str, place: tuple[str, str, str]) -> str:
     return f"{name_collection(prefix, source_id, key)} on {url}"
 
 
-def _remove_from_servers(context: Context, removal: Removal) -> list[str]:
+def _remove_from_servers(context: Context, removal: SourceFolderDeletion) -> list[str]:
     """Remove the source's collections from the servers they lie on.
 
     Returns those on a server that does not answer and is no longer that of the settings: it may be gone for good.
@@ -175,8 +175,8 @@ def _remove_from_servers(context: Context, removal: Removal) -> list[str]:
         key, url, _ = place
         is_configured = url == context.settings.text("vectors.chroma").rstrip("/")
         with Ledger(there.ledger) as ledger:
-            patience = waiting if is_configured else Waiting()
-            copies = copies_where_published(context.home, context.settings, there, ledger, key, patience)
+            allowed = waiting if is_configured else Waiting()
+            copies = copies_where_published(context.home, context.settings, there, ledger, key, allowed)
             try:
                 with closing(copies):
                     copies.remove_from_server()
@@ -192,7 +192,7 @@ def _tell_waiting(context: Context, told: str) -> None:
     context.progress(0, 0, "files", told, eta_matters=False)
 
 
-def _record(context: Context, facts: Facts) -> bool:
+def _record(context: Context, facts: DeletionFacts) -> bool:
     """Put the end of the source on record; False where the disk has no room for that before files are gone."""
     try:
         context.end_source(asdict(facts))
@@ -204,16 +204,16 @@ def _record(context: Context, facts: Facts) -> bool:
     return True
 
 
-def summarise(facts: Facts) -> str:
+def summarise(facts: DeletionFacts) -> str:
     """The result in a sentence."""
-    parts = [f"{tell_contents(facts)} deleted, {facts.freed_bytes / 1e6:,.1f} MB freed"]
+    parts = [f"{format_contents(facts)} deleted, {facts.freed_bytes / 1e6:,.1f} MB freed"]
     if facts.kept:
         parts.append(f"its files are kept in {facts.kept}; {facts.again} registers them again")
-    parts += tell_untouched(facts)
+    parts += format_untouched(facts)
     return "; ".join(parts)
 
 
-def tell_contents(facts: Facts) -> str:
+def format_contents(facts: DeletionFacts) -> str:
     """What goes, with numbers."""
     parts = [counted(facts.files, "file")]
     if facts.links:
@@ -225,15 +225,15 @@ def tell_contents(facts: Facts) -> str:
     return ", ".join(parts[:-1]) + f" and {parts[-1]}" if len(parts) > 1 else parts[0]
 
 
-def tell_untouched(facts: Facts) -> list[str]:
+def format_untouched(facts: DeletionFacts) -> list[str]:
     """What is not touched since it lies elsewhere."""
     cloud = [f"left in the cloud: {', '.join(facts.cloud)} (--cloud removes that too)"]
     return [*_tell_outside(facts), *(cloud if facts.cloud and facts.cloud_left else [])]
 
 
-def _tell_outside(facts: Facts) -> list[str]:
+def _tell_outside(facts: DeletionFacts) -> list[str]:
     if not facts.outside:
         return []
-    more = len(facts.outside) - MOST_PATHS
-    named = ", ".join(facts.outside[:MOST_PATHS]) + (f" and {more:,} more" if more > 0 else "")
+    more = len(facts.outside) - MAX_PATHS
+    named = ", ".join(facts.outside[:MAX_PATHS]) + (f" and {more:,} more" if more > 0 else "")
     return [f"not touched: {named}"]

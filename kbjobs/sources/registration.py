@@ -16,7 +16,7 @@ from kbjobs.formatting import counted
 from kbjobs.store.clocks import now_text
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.locks import lock_registered, lock_source
-from kbjobs.store.source_deletion import Removal
+from kbjobs.store.source_deletion import SourceFolderDeletion
 from kbjobs.store.sources import Source, SourceFolder
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ Ask = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Edited:
+class EditedSource:
     """A source that was changed; of its ``documents``, how many lie in the paths that were dropped."""
 
     source: Source
@@ -50,7 +50,7 @@ class Edited:
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class SourceFields:
     """What a person says of a source beside its paths; None for what is not said."""
 
     name: str | None = None
@@ -58,14 +58,14 @@ class Described:
     base_url: str | None = None
 
 
-NOT_DESCRIBED = Described()
+NOT_DESCRIBED = SourceFields()
 
 
 def register(
     home: Home,
     source_id: str,
     paths: Sequence[Path],
-    described: Described = NOT_DESCRIBED,
+    described: SourceFields = NOT_DESCRIBED,
     copy: bool = False,
     ask: Ask = lambda doubt: None,
 ) -> tuple[Source, int]:
@@ -111,9 +111,9 @@ def edit(
     source_id: str,
     add: Sequence[Path] = (),
     drop: Sequence[Path] = (),
-    described: Described = NOT_DESCRIBED,
+    described: SourceFields = NOT_DESCRIBED,
     ask: Ask = lambda doubt: None,
-) -> Edited:
+) -> EditedSource:
     """Add paths to a source, drop some, change what is said of it; what is not said stays as it is.
 
     The documents of what is dropped stay until the next job that reads the source. No other document gets another
@@ -145,7 +145,7 @@ def edit(
             _refuse_shared_urls(entry for entry in search if isinstance(entry, FoundFile))
         documents, in_dropped = _count_documents(folder, source, dropped)
         folder.write(changed)
-    return Edited(changed, documents, in_dropped)
+    return EditedSource(changed, documents, in_dropped)
 
 
 def _absolute(path: Path) -> Path:
@@ -206,7 +206,7 @@ def _refuse_existing(folder: SourceFolder) -> None:
             f"source {folder.id!r} exists already",
             f"See kbjobs sources show {folder.id}, or choose another id.",
         )
-    left = Removal(folder.path.parent, folder.id).hidden
+    left = SourceFolderDeletion(folder.path.parent, folder.id).hidden
     if left is not None:
         raise ConflictError(
             f"an earlier source {folder.id!r} is not wholly deleted: what is left of it lies in {left}",

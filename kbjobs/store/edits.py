@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kbjobs.store.queue import Queue
 
 
-class Changes(TypedDict, total=False):
+class JobChanges(TypedDict, total=False):
     """What is changed of a job; what is not there stays. Moments are seconds since 1970, None is none any more."""
 
     priority: int
@@ -23,10 +23,10 @@ class Changes(TypedDict, total=False):
     retries: int
 
 
-COLUMNS = tuple(Changes.__annotations__)
+COLUMNS = tuple(JobChanges.__annotations__)
 
 
-def edit_job(queue: Queue, job_id: int, changes: Changes) -> Job:
+def edit_job(queue: Queue, job_id: int, changes: JobChanges) -> Job:
     """Change a job that waits, and return it.
 
     Raises NotFoundError; ConflictError where it runs or has ended; UsageError where it would have to end before it may

@@ -50,7 +50,7 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedPage:
     """A page that a wiki lists: its address and number, its latest revision and when that was made (ISO 8601)."""
 
     url: str
@@ -87,7 +87,7 @@ class Double:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class FrontierCounts:
     """How many addresses of a run are in which state; ``waiting`` are those of the queued that were tried in vain."""
 
     states: dict[str, int]
@@ -240,7 +240,7 @@ class Frontier(Database):
 
     # -- pages of a wiki --------------------------------------------------------------------------
 
-    def list_pages(self, there: Iterable[Listed], gone: Iterable[str]) -> int:
+    def list_pages(self, there: Iterable[ListedPage], gone: Iterable[str]) -> int:
         """Note what a wiki says of its pages: those of another revision than before are queued.
 
         Args:
@@ -370,7 +370,7 @@ class Frontier(Database):
         with transaction(self.connection):
             self.connection.executemany("UPDATE urls SET file = '' WHERE id = ?", [(one,) for one in ids])
 
-    def count(self, assets: bool = False) -> Counts:
+    def count(self, assets: bool = False) -> FrontierCounts:
         """How many pages, or assets, are in which state."""
         rows = self.connection.execute(
             "SELECT state, count(*) FROM urls WHERE asset = ? GROUP BY state", (int(assets),)
@@ -378,7 +378,7 @@ class Frontier(Database):
         waiting = self.connection.execute(
             "SELECT count(*) FROM urls WHERE asset = ? AND state = 'queued' AND tries > 0", (int(assets),)
         ).fetchone()[0]
-        return Counts(dict(map(tuple, rows)), int(waiting))
+        return FrontierCounts(dict(map(tuple, rows)), int(waiting))
 
     def count_moved(self) -> int:
         """How many pages are another's because they lead there, and were no page of their own."""

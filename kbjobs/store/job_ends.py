@@ -18,7 +18,7 @@ from kbjobs.store.transitions import Status
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class PendingHook:
     """How an attempt of a job ended. ``attempt`` is 0 where it never began.
 
     ``token`` marks the processes of the command that is run for it; ``age`` is the seconds since it was taken.
@@ -39,7 +39,7 @@ class End:
 _COLUMNS = "e.id, job_id, e.attempt, type, source, e.status, e.exit_code, summary, token"
 
 
-def take_end(state: Database) -> End | None:
+def take_hook(state: Database) -> PendingHook | None:
     """The next end that nobody has taken, which is taken by this; None where there is none."""
     if state.connection.execute("SELECT 1 FROM ends WHERE token IS NULL LIMIT 1").fetchone() is None:
         return None  # asked often: without the write lock
@@ -56,7 +56,7 @@ def take_end(state: Database) -> End | None:
     return None if row is None else _end(row, 0.0)
 
 
-def list_taken(state: Database) -> list[End]:
+def list_taken_hooks(state: Database) -> list[PendingHook]:
     """The ends whose commands have not ended, as far as is known. After a reboot they are as old as can be."""
     now, boot = clocks.since_boot(), clocks.boot_id()
     rows = state.connection.execute(
@@ -66,17 +66,17 @@ def list_taken(state: Database) -> list[End]:
     return [_end(row, now - row["taken_at"] if row["taken_boot"] == boot else math.inf) for row in rows]
 
 
-def close_end(state: Database, end: End) -> None:
+def close_hook(state: Database, end: PendingHook) -> None:
     """Forget an end: its command has ended, or cannot run."""
     state.connection.execute("DELETE FROM ends WHERE id = ?", (end.id,))
 
 
-def forget_ends(state: Database, also_taken: bool = False) -> None:
+def forget_hooks(state: Database, also_taken: bool = False) -> None:
     """Forget the ends for which no command is to run any more."""
     state.connection.execute("DELETE FROM ends" + ("" if also_taken else " WHERE token IS NULL"))
 
 
-def _end(row: sqlite3.Row, age: float) -> End:
+def _end(row: sqlite3.Row, age: float) -> PendingHook:
     status = Status(row["status"])
     how = (status, row["exit_code"], row["summary"])
-    return End(row["id"], row["job_id"], row["attempt"], row["type"], row["source"], *how, row["token"], age)
+    return PendingHook(row["id"], row["job_id"], row["attempt"], row["type"], row["source"], *how, row["token"], age)

@@ -253,7 +253,7 @@ def _iso(moment: float | None) -> str | None:
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-HIGHEST_PRIORITY = 2**31 - 1  # and the lowest is as far below zero
+MAX_PRIORITY = 2**31 - 1  # and the lowest is as far below zero
 
 TEXT_LIMIT = 4_000  # characters of a message or an error that the state keeps; the log has it whole
 

@@ -12,7 +12,7 @@ from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import FROM_PACK, DocumentLike
 
 LINK_PAGE = 5_000  # links compared and committed together
-MOST_TAGS = 1_000  # a page may claim any language
+MAX_TAGS = 1_000  # a page may claim any language
 UNKNOWN = "unknown"
 _SETTLED = "links resolved"
 _COLUMNS = (
@@ -169,7 +169,7 @@ def count_languages(ledger: Ledger) -> dict[str, int]:
     """How many documents have each language's tag, the most frequent first; ``unknown`` where it is not known."""
     rows = ledger.connection.execute(
         "SELECT coalesce(language, ?), count(*) FROM metadata GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?",
-        (UNKNOWN, MOST_TAGS),
+        (UNKNOWN, MAX_TAGS),
     )
     return dict(rows.fetchall())
 
@@ -185,17 +185,17 @@ def document_urls(ledger: Ledger) -> Iterator[tuple[str, str]]:
         yield row[0], row[1]
 
 
-def is_settled(ledger: Ledger) -> bool:
+def is_finalized(ledger: Ledger) -> bool:
     """Whether links and languages were compared with the documents as they are."""
     return ledger.fact(_SETTLED) is not None
 
 
-def forget_settled(ledger: Ledger) -> None:
+def forget_finalized(ledger: Ledger) -> None:
     """Note, before documents change, that links and languages have to be compared again."""
     ledger.set_fact(_SETTLED, None)
 
 
-def note_settled(ledger: Ledger) -> None:
+def note_finalized(ledger: Ledger) -> None:
     """Note that links and languages were compared with the documents as they are."""
     ledger.set_fact(_SETTLED, "yes")
 

@@ -32,7 +32,7 @@ _FIRST = (
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class PackCounts:
     """How much there is: of ``documents`` some are ``filtered``; ``bytes`` of their texts and vectors, about."""
 
     documents: int
@@ -77,7 +77,7 @@ class PackedLedger:
         rows = (row for row in self._ledger.models() if not row.is_cleared and self._ledger.count_vectors(row.id))
         return sorted((PackedModel(row, names[row.profile]) for row in rows), key=lambda model: model.row.key)
 
-    def counts(self, models: list[PackedModel]) -> Counts:
+    def counts(self, models: list[PackedModel]) -> PackCounts:
         """How much of it goes into a pack."""
         documents, filtered = self._execute("SELECT count(*), coalesce(sum(filtered), 0) FROM documents").fetchone()
         texts = sum(
@@ -85,7 +85,7 @@ class PackedLedger:
             for profile in {model.row.profile for model in models}
         )
         vectors = sum(self._ledger.count_texts(one.row.profile) * one.row.dimension * 4 for one in models)
-        return Counts(documents, filtered, texts + vectors)
+        return PackCounts(documents, filtered, texts + vectors)
 
     def languages(self) -> dict[str, int]:
         """How many documents each language has, the most frequent first."""

@@ -46,7 +46,7 @@ _GIVEN = "IN (SELECT value FROM json_each(?))"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class PassageEntry:
     """A passage without its text, which is read only of what is shown.
 
     ``vector`` is the row of its vector, which equal texts share, None where it has none.
@@ -58,7 +58,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Passage(Entry):
+class Passage(PassageEntry):
     """A passage as a search result names it.
 
     ``path`` is that of its document below the source's roots; ``text`` begins with the document's title.
@@ -230,7 +230,7 @@ class PassageFile:
             raise ValueError("the rows of the vectors are not whole")
         return [row[1] for row in rows]
 
-    def of_records(self, records: Sequence[str], which: Filter) -> dict[str, list[Entry]]:
+    def of_records(self, records: Sequence[str], which: Filter) -> dict[str, list[PassageEntry]]:
         """For each of the records the passages that carry the same text, of the documents that count."""
         sql, values = which.conditions()
         return self._entries(
@@ -248,7 +248,7 @@ class PassageFile:
         )
         return [row[0] for row in rows]
 
-    def of_vectors(self, rows: Sequence[int], which: Filter) -> dict[int, list[Entry]]:
+    def of_vectors(self, rows: Sequence[int], which: Filter) -> dict[int, list[PassageEntry]]:
         """For each row of a vector the passages that carry it, of the documents that count."""
         sql, values = which.conditions()
         return self._entries(
@@ -298,7 +298,7 @@ class PassageFile:
                 self._is_telling[word] = found is not None and 2 * found[0] <= count
         return [word for word in words if self._is_telling[word]]
 
-    def of_numbers(self, numbers: Sequence[int]) -> dict[int, list[Entry]]:
+    def of_numbers(self, numbers: Sequence[int]) -> dict[int, list[PassageEntry]]:
         """The passage of each of the numbers."""
         return self._entries(f"p.id, p.record, p.doc_id, p.vector FROM passages p WHERE p.id {_GIVEN}", numbers, [])
 
@@ -309,11 +309,11 @@ class PassageFile:
         )
         return [Passage(*row) for row in rows]
 
-    def _entries(self, sql: str, given: Sequence[Name], values: Sequence[str]) -> dict[Name, list[Entry]]:
+    def _entries(self, sql: str, given: Sequence[Name], values: Sequence[str]) -> dict[Name, list[PassageEntry]]:
         """Entries by what was given of them, those of one in the order of their documents."""
-        found: dict[Name, list[Entry]] = {}
+        found: dict[Name, list[PassageEntry]] = {}
         for name, *entry in self._connection.execute(f"SELECT {sql}", [json.dumps(given), *values]):
-            found.setdefault(name, []).append(Entry(*entry))
+            found.setdefault(name, []).append(PassageEntry(*entry))
         for entries in found.values():
             if len(entries) > 1:
                 entries.sort(key=lambda one: (one.doc_id, one.id))

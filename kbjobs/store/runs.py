@@ -30,7 +30,7 @@ class StaleWorkerError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class RunEnd:
+class RunOutcome:
     """How a run ends: what happened to its job, and what of it is shown.
 
     ``exit_code`` is None where the job goes back to the queue; ``error`` is what went wrong, with its remedy.
@@ -42,7 +42,7 @@ class RunEnd:
     error: str | None = None
 
 
-_CANCELLED = RunEnd(Event.CANCEL, ExitCode.CANCELLED, "cancelled")
+_CANCELLED = RunOutcome(Event.CANCEL, ExitCode.CANCELLED, "cancelled")
 
 
 class Runs(Database):
@@ -165,7 +165,7 @@ class Runs(Database):
     def postpone(self, job_id: int, run_id: str, seconds: float, error: str, duration: float) -> None:
         """Give a running job back to the queue after a transient error, to be tried again in ``seconds``."""
         with transaction(self.connection):
-            end = RunEnd(Event.POSTPONE, None, f"tried again in {seconds:.0f} s: {error}", error)
+            end = RunOutcome(Event.POSTPONE, None, f"tried again in {seconds:.0f} s: {error}", error)
             self._leave(job_id, run_id, end)
             self.connection.execute(
                 "UPDATE jobs SET retried = retried + 1, retry_at = ?, retry_boot = ?, duration = ?"
@@ -179,7 +179,7 @@ class Runs(Database):
         Its attempt goes on then: what began stays told, and its log is written on.
         """
         with transaction(self.connection):
-            self._leave(job_id, run_id, RunEnd(Event.WAIT, None, message))
+            self._leave(job_id, run_id, RunOutcome(Event.WAIT, None, message))
             self.connection.execute(
                 "UPDATE jobs SET retry_at = ?, retry_boot = ?, duration = ? WHERE id = ? AND status = 'pending'",
                 (clocks.since_boot() + seconds, clocks.boot_id(), duration, job_id),
@@ -189,7 +189,7 @@ class Runs(Database):
         self,
         job_id: int,
         run_id: str,
-        end: RunEnd,
+        end: RunOutcome,
         result: dict[str, Any] | None = None,
         phases: Sequence[PhaseState] | None = None,
         duration: float | None = None,
@@ -230,15 +230,15 @@ class Runs(Database):
             if row["cancel_requested"]:
                 end = _CANCELLED
             elif self.get(job_id).is_out_of_time():
-                end = RunEnd(Event.EXPIRE, ExitCode.TIME_LIMIT, "time limit reached; what was done is kept")
+                end = RunOutcome(Event.EXPIRE, ExitCode.TIME_LIMIT, "time limit reached; what was done is kept")
                 more["reason"] = "time_limit"
             elif row["pause_requested"]:
-                end, deaths = RunEnd(Event.REQUEUE, None, PAUSED), 0 if has_moved else row["deaths"]
+                end, deaths = RunOutcome(Event.REQUEUE, None, PAUSED), 0 if has_moved else row["deaths"]
             elif deaths >= max_deaths:
                 message = f"its worker died {deaths} times without progress ({reason})"
-                end = RunEnd(Event.INTERRUPT, ExitCode.INTERRUPTED, message)
+                end = RunOutcome(Event.INTERRUPT, ExitCode.INTERRUPTED, message)
             else:
-                end = RunEnd(Event.REQUEUE, None, f"goes on after: {reason}")
+                end = RunOutcome(Event.REQUEUE, None, f"goes on after: {reason}")
             # It did nothing more after its last heartbeat, however late its death was found.
             self._leave(job_id, run_id, replace(end, error=reason), deaths, more, died_at=row["beat_at"])
             return self.get(job_id)
@@ -253,7 +253,7 @@ class Runs(Database):
                 "SELECT deaths, pause_requested FROM jobs WHERE id = ?", (job_id,)
             ).fetchone()
             reason, message = ("paused", PAUSED) if is_paused else why
-            self._leave(job_id, run_id, RunEnd(Event.REQUEUE, None, message, reason), deaths)
+            self._leave(job_id, run_id, RunOutcome(Event.REQUEUE, None, message, reason), deaths)
 
     def _keep_attempt(self, job_id: int, run_id: str, event: Event, error: str | None, died_at: str | None) -> None:
         # A job that an older program has claimed has its row already, and no start of the attempt in its own.
@@ -268,7 +268,7 @@ class Runs(Database):
         self,
         job_id: int,
         run_id: str,
-        end: RunEnd,
+        end: RunOutcome,
         deaths: int = 0,
         more: dict[str, Any] | None = None,
         died_at: str | None = None,

@@ -46,7 +46,7 @@ class Contents:
     links: int
 
 
-class Removal:
+class SourceFolderDeletion:
     """The removal of one source of the folder ``sources``."""
 
     def __init__(self, sources: Path, source_id: str) -> None:
@@ -210,7 +210,7 @@ class _Sweep:
             self.problem = self.problem or f"{path or error.filename} cannot be removed: {error.strerror}"
 
 
-def list_unfinished(sources: Path) -> list[Removal]:
+def list_unfinished(sources: Path) -> list[SourceFolderDeletion]:
     """The removals that have begun and not ended."""
     if not sources.is_dir():
         return []
@@ -220,7 +220,7 @@ def list_unfinished(sources: Path) -> list[Removal]:
         for prefix in (DELETING, KEEPING)
         if entry.name.startswith(prefix)
     }
-    return [Removal(sources, name) for name in sorted(names) if is_source_id(name)]
+    return [SourceFolderDeletion(sources, name) for name in sorted(names) if is_source_id(name)]
 
 
 def _list_parts(top: Path, keep_files: bool) -> list[Path]:

@@ -1,7 +1,7 @@
 """A whole source put into the place of another in one step: whoever looks sees the old one, or the new one.
 
 The new one is built under a hidden name beside, ``.installing-ID``. Where the file system cannot exchange two folders,
-the old one is renamed to ``.replaced-ID`` first; ``settle`` finishes what a kill has cut short between the two.
+the old one is renamed to ``.replaced-ID`` first; ``recover`` finishes what a kill has cut short between the two.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _AT_FDCWD = -100  # rename(2)
 _RENAME_EXCHANGE = 2
 
 
-class Replacement:
+class SourceSwap:
     """The replacement of one source. All methods but ``folder`` need the source's lock."""
 
     def __init__(self, live: SourceFolder) -> None:
@@ -38,7 +38,7 @@ class Replacement:
         """The folder in which the new source is built."""
         return self._live.under(self._new)
 
-    def settle(self) -> None:
+    def recover(self) -> None:
         """Finish what a kill has cut short: an old source goes back where no new one has taken its place."""
         if self._old.exists() and not os.path.lexists(self._live.manifest):
             if self._live.path.exists():
@@ -50,7 +50,7 @@ class Replacement:
 
     def begin(self) -> SourceFolder:
         """An empty folder to build the new source in."""
-        self.settle()
+        self.recover()
         self._new.mkdir(mode=0o700, parents=True)
         return self.folder
 
@@ -74,7 +74,7 @@ class Replacement:
         crash_point("install.done")
 
 
-def list_unsettled(sources: Path) -> list[SourceFolder]:
+def list_interrupted_swaps(sources: Path) -> list[SourceFolder]:
     """The sources whose replacement was cut short, or is at work."""
     if not sources.is_dir():
         return []

@@ -36,7 +36,7 @@ MEMORY_LIMIT = 3 * 2**30
 WAITING = 4
 """How many times the processor time that an answer may take its parent waits for it: the machine may be busy."""
 
-PATIENCE = 30.0
+WALL_MARGIN = 30.0
 """Seconds that its parent waits beyond that, for a disk or for a child that starts."""
 
 LOOK = 0.1
@@ -69,7 +69,7 @@ class ChildError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ChildLimits:
     """How long an answer may take.
 
     ``seconds`` of processor time, None for as long as it takes; ``wait`` are the seconds that its parent waits, which
@@ -81,18 +81,18 @@ class Limits:
     check: Callable[[], None] | None = None
 
     @property
-    def patience(self) -> float:
+    def wall_seconds(self) -> float:
         """Seconds that the parent waits for each answer."""
         if self.wait is not None:
             return self.wait
-        return float("inf") if self.seconds is None else WAITING * self.seconds + PATIENCE
+        return float("inf") if self.seconds is None else WAITING * self.seconds + WALL_MARGIN
 
 
-UNLIMITED = Limits()
+UNLIMITED = ChildLimits()
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class ChildProgram:
     """What a child is: a class, made there with what is given, whose methods are then asked for.
 
     ``service`` is its module and name as ``package.module:Class``; ``memory`` the most memory in bytes, None for no
@@ -115,7 +115,7 @@ class ChildProcess:
         name: what it is called where its end is told: "its reader".
     """
 
-    def __init__(self, program: Program, name: str) -> None:
+    def __init__(self, program: ChildProgram, name: str) -> None:
         self._program, self._name = program, name
         self._process: subprocess.Popen[bytes] | None = None
         self._turn = threading.RLock()
@@ -135,7 +135,7 @@ class ChildProcess:
                 self._process = _start(self._program)
                 self._buffer = bytearray()
 
-    def ask(self, method: str, *given: object, limits: Limits = UNLIMITED) -> Any:
+    def ask(self, method: str, *given: object, limits: ChildLimits = UNLIMITED) -> Any:
         """What a method of the service returns for what it is given.
 
         Raises ChildLost where the child ended or took too long, ChildError where the method has failed.
@@ -151,7 +151,7 @@ class ChildProcess:
             raise ChildError(*answer)
         return answer
 
-    def stream(self, method: str, *given: object, limits: Limits = UNLIMITED) -> Iterator[Any]:
+    def stream(self, method: str, *given: object, limits: ChildLimits = UNLIMITED) -> Iterator[Any]:
         """What a method of the service yields; the limits hold for each of it. Otherwise as :meth:`ask`.
 
         A request that comes before its end ends it with ChildLost.
@@ -194,7 +194,7 @@ class ChildProcess:
                 if process is self._process:
                     self._reap()
 
-    def _request(self, method: str, given: tuple[object, ...], limits: Limits, *, is_stream: bool) -> None:
+    def _request(self, method: str, given: tuple[object, ...], limits: ChildLimits, *, is_stream: bool) -> None:
         if self._streaming is not None:
             self._reap()
         try:
@@ -204,7 +204,7 @@ class ChildProcess:
         request = pickle.dumps((method, given, limits.seconds, is_stream), pickle.HIGHEST_PROTOCOL)
         self._exchange(HEAD.pack(len(request)) + request, 0, limits)
 
-    def _receive(self, limits: Limits) -> tuple[int, Any]:
+    def _receive(self, limits: ChildLimits) -> tuple[int, Any]:
         self._exchange(b"", HEAD.size, limits)
         end = HEAD.size + HEAD.unpack_from(self._buffer)[0]
         self._exchange(b"", end, limits)
@@ -216,7 +216,7 @@ class ChildProcess:
         del self._buffer[:end]  # moves no bytes: a bytearray drops its beginning by a pointer
         return self._receive(limits) if state == BEAT else (state, answer)
 
-    def _exchange(self, request: bytes, wanted: int, limits: Limits) -> None:
+    def _exchange(self, request: bytes, wanted: int, limits: ChildLimits) -> None:
         """Send the request, then wait until so many bytes of the answer have come."""
         process = self._process
         if process is None or process.stdin is None or process.stdout is None:
@@ -224,7 +224,7 @@ class ChildProcess:
         left, reader, writer = memoryview(request), process.stdout.fileno(), process.stdin.fileno()
         poll = select.poll()
         poll.register(*((writer, select.POLLOUT) if left else (reader, select.POLLIN)))
-        deadline = time.monotonic() + limits.patience
+        deadline = time.monotonic() + limits.wall_seconds
         while left or len(self._buffer) < wanted:
             if self._is_stopped:
                 raise ChildLost(f"{self._name} was stopped")
@@ -318,7 +318,7 @@ def start_lasting(command: list[str], **options: Any) -> subprocess.Popen[bytes]
     return starter.run(lambda: subprocess.Popen(command, **options))
 
 
-def _start(program: Program) -> subprocess.Popen[bytes]:
+def _start(program: ChildProgram) -> subprocess.Popen[bytes]:
     bootstrap = (
         f"import sys; sys.path[:] = sys.argv[2:]; from {child_service.__name__} import serve; serve(int(sys.argv[1]))"
     )

@@ -22,7 +22,7 @@ TRIES = 2
 """Answers that are paid for before tags are suggested without the API."""
 
 
-def most_tokens(categories: int, documents: int = SAMPLE) -> tuple[int, int]:
+def max_tokens(categories: int, documents: int = SAMPLE) -> tuple[int, int]:
     """Tokens that are sent and answered at most, all tries together."""
     sent = TASK_TOKENS + categories * CATEGORY_TOKENS + documents * (DOCUMENT_TOKENS + OTHER_TOKENS)
     return TRIES * sent, TRIES * ANSWER_TOKENS

@@ -49,7 +49,7 @@ class Yardstick:
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class TagMatch:
     """A document that belongs to a category, and their cosine similarity."""
 
     document: TaggedDocument
@@ -81,7 +81,7 @@ def tag_locally(
 
 def _judge(
     context: Context, ledger: Ledger, model: str, documents: Sequence[TaggedDocument], vocabulary: Vocabulary
-) -> tuple[list[Match], int, int]:
+) -> tuple[list[TagMatch], int, int]:
     """Match the documents with the categories; returns also how many were judged and how many embedded for it."""
     from kbjobs.embedding.choose import load_embedder
 
@@ -89,7 +89,7 @@ def _judge(
     try:
         yardstick = make_yardstick(embedder, vocabulary)
         by_id = {document.doc_id: document for document in documents}
-        matches: list[Match] = []
+        matches: list[TagMatch] = []
         seen: set[str] = set()
         for doc_id, vector in _model_vectors(context, ledger, embedder.model_key):
             seen.add(doc_id)
@@ -126,7 +126,7 @@ def _embed(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float32]:
     return np.concatenate(parts)
 
 
-def match(document: TaggedDocument, vector: NDArray[np.float32], yardstick: Yardstick) -> list[Match]:
+def match(document: TaggedDocument, vector: NDArray[np.float32], yardstick: Yardstick) -> list[TagMatch]:
     """The categories that a document belongs to, by its vector of unit length: none, the nearest, or a few."""
     near = yardstick.categories @ vector
     least = max(
@@ -136,7 +136,8 @@ def match(document: TaggedDocument, vector: NDArray[np.float32], yardstick: Yard
     )
     best = int(near.argmax())
     return [
-        Match(document, int(index), float(near[index]), int(index) == best) for index in np.flatnonzero(near >= least)
+        TagMatch(document, int(index), float(near[index]), int(index) == best)
+        for index in np.flatnonzero(near >= least)
     ]
 
 
@@ -146,8 +147,8 @@ def _model_vectors(context: Context, ledger: Ledger, key: str) -> Iterator[tuple
         yield from document_vectors(context, ledger, row, "comparing documents", VECTORS)
 
 
-def _category_tags(matches: Sequence[Match], judged: int, vocabulary: Vocabulary) -> list[dict[str, Any]]:
-    by_category: dict[int, list[Match]] = {}
+def _category_tags(matches: Sequence[TagMatch], judged: int, vocabulary: Vocabulary) -> list[dict[str, Any]]:
+    by_category: dict[int, list[TagMatch]] = {}
     for one in matches:
         by_category.setdefault(one.category, []).append(one)
     tags = []
@@ -162,7 +163,7 @@ def _category_tags(matches: Sequence[Match], judged: int, vocabulary: Vocabulary
 
 
 def _term_tags(
-    ledger: Ledger, documents: Sequence[TaggedDocument], matches: Sequence[Match], chosen: Sequence[str]
+    ledger: Ledger, documents: Sequence[TaggedDocument], matches: Sequence[TagMatch], chosen: Sequence[str]
 ) -> list[dict[str, Any]]:
     """The key terms. A class is what belongs to one category; of the rest, what lies in one folder."""
     by_id = {document.doc_id: document for document in documents}

@@ -32,7 +32,7 @@ LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class TagAnswer:
     """An answer that was paid for: tokens sent and answered, the tags, or why there are none."""
 
     sent: int
@@ -42,13 +42,13 @@ class Answer:
 
 
 @dataclass(slots=True)
-class Asked:
+class TagQuestion:
     """What came of asking: the tags, or why there are none; and what was paid for in all attempts of the job."""
 
     prompt: Prompt
     tags: tuple[FoundTag, ...] = ()
     problem: str = ""
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[TagAnswer] = field(default_factory=list)
 
     @property
     def sent(self) -> int:
@@ -91,7 +91,7 @@ def describe(prompt: Prompt, price: Price) -> str:
     )
 
 
-def ask_for_tags(context: Context, prompt: Prompt, vocabulary: Vocabulary, may_go_without: bool) -> Asked:
+def ask_for_tags(context: Context, prompt: Prompt, vocabulary: Vocabulary, may_go_without: bool) -> TagQuestion:
     """Ask the API for the tags of a prompt, twice where the first answer is refused, cut or invalid.
 
     Args:
@@ -102,7 +102,7 @@ def ask_for_tags(context: Context, prompt: Prompt, vocabulary: Vocabulary, may_g
         TransientError: no answer after all repetitions.
         JobCancelled: the job is to stop; an answer that was on its way is noted.
     """
-    asked = Asked(prompt, answers=_noted(context, prompt))
+    asked = TagQuestion(prompt, answers=_noted(context, prompt))
     if asked.answers:
         context.log.info("%s noted in an earlier attempt", counted(len(asked.answers), "answer"))
     try:
@@ -119,7 +119,7 @@ def ask_for_tags(context: Context, prompt: Prompt, vocabulary: Vocabulary, may_g
     return asked
 
 
-def _buy(context: Context, asked: Asked, vocabulary: Vocabulary) -> None:
+def _buy(context: Context, asked: TagQuestion, vocabulary: Vocabulary) -> None:
     """One more answer, noted."""
     client = OpenAIClient(asked.prompt.model, context.secret(OPENAI_KEY), at_once=1)
 
@@ -127,7 +127,7 @@ def _buy(context: Context, asked: Asked, vocabulary: Vocabulary) -> None:
         try:
             answer = _read(asking.result(), asked.prompt, vocabulary)
         except BadAnswerError as error:  # paid for all the same, as far as one can know
-            answer = Answer(asked.prompt.tokens, 0, problem=error.message)
+            answer = TagAnswer(asked.prompt.tokens, 0, problem=error.message)
         asked.answers.append(answer)
         context.save_checkpoint({"asked": asked.prompt.key, "answers": [asdict(one) for one in asked.answers]})
         crash_point("tags.answered")
@@ -154,7 +154,7 @@ def _buy(context: Context, asked: Asked, vocabulary: Vocabulary) -> None:
         context.log.warning("answer %d of %s: %s", len(asked.answers), asked.prompt.model, asked.answers[-1].problem)
 
 
-def _read(completion: Any, prompt: Prompt, vocabulary: Vocabulary) -> Answer:
+def _read(completion: Any, prompt: Prompt, vocabulary: Vocabulary) -> TagAnswer:
     """What an answer holds; whatever a server sends instead of one is an answer with a problem."""
     usage = getattr(completion, "usage", None)
     sent = _count(getattr(usage, "prompt_tokens", None), prompt.tokens)
@@ -162,8 +162,8 @@ def _read(completion: Any, prompt: Prompt, vocabulary: Vocabulary) -> Answer:
     try:
         tags = check_answer(_content(completion), prompt.shown, vocabulary)
     except UnusableAnswerError as error:
-        return Answer(sent, answered, problem=str(error))
-    return Answer(sent, answered, tuple(tags))
+        return TagAnswer(sent, answered, problem=str(error))
+    return TagAnswer(sent, answered, tuple(tags))
 
 
 def _content(completion: Any) -> object:
@@ -184,13 +184,13 @@ def _count(told: object, otherwise: int) -> int:
     return told if isinstance(told, int) and not isinstance(told, bool) and 0 <= told < 10**9 else otherwise
 
 
-def _noted(context: Context, prompt: Prompt) -> list[Answer]:
+def _noted(context: Context, prompt: Prompt) -> list[TagAnswer]:
     """The answers to this very prompt that an earlier attempt of the job has noted."""
     kept = context.checkpoint
     if not isinstance(kept, dict) or kept.get("asked") != prompt.key:
         return []
     return [
-        Answer(
+        TagAnswer(
             one["sent"],
             one["answered"],
             tuple(FoundTag(tag["name"], tag["kind"], tuple(tag["evidence"])) for tag in one["tags"]),

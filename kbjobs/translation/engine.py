@@ -14,7 +14,7 @@ from typing import Protocol
 
 from kbjobs.embedding.cores import count_usable_cores
 from kbjobs.errors import MissingRequirementError
-from kbjobs.languages.language_packs import BPE, MODEL, SENTENCEPIECE, DamagedPackError, Pack
+from kbjobs.languages.language_packs import BPE, MODEL, SENTENCEPIECE, DamagedLanguagePackError, LanguagePack
 from kbjobs.translation.byte_pairs import BytePairs
 
 MAX_TOKENS = 150
@@ -67,7 +67,7 @@ class _SentencePieces:
         return "".join(tokens).replace(_SPACE, " ")
 
 
-def _load_tokenizer(pack: Pack) -> Tokenizer:
+def _load_tokenizer(pack: LanguagePack) -> Tokenizer:
     file = pack.path / SENTENCEPIECE
     return _SentencePieces(file) if file.exists() else BytePairs(pack.path / BPE, pack.pair.source, pack.pair.target)
 
@@ -75,7 +75,7 @@ def _load_tokenizer(pack: Pack) -> Tokenizer:
 class Translator:
     """A pack, loaded until it is forgotten. Raises DamagedPackError, MissingRequirementError."""
 
-    def __init__(self, pack: Pack) -> None:
+    def __init__(self, pack: LanguagePack) -> None:
         check_packages()
         import ctranslate2
 
@@ -147,8 +147,8 @@ class Translator:
         written = tokens[len(prefix) :] if tokens[: len(prefix)] == prefix else tokens
         return " ".join(self._tokenizer.decode(written).split())
 
-    def _damaged(self, error: Exception) -> DamagedPackError:
-        return DamagedPackError(
+    def _damaged(self, error: Exception) -> DamagedLanguagePackError:
+        return DamagedLanguagePackError(
             f"the language pack {self.pack.pair} in {self.pack.path} cannot be used: {error}",
             f"Fetch it again: {self.pack.pair.command} --force",
         )

@@ -26,7 +26,7 @@ _BEHIND_ADDRESS = re.compile(r"[.,;:!?]+$")
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class MarkupPiece:
     """A part of a paragraph."""
 
     text: str
@@ -36,9 +36,9 @@ class Piece:
     """Whether it stood with HTML's entities (``&eacute;``), which are characters in ``text``."""
 
 
-def split_markup(paragraph: str) -> list[Piece]:
+def split_markup(paragraph: str) -> list[MarkupPiece]:
     """The parts of a paragraph, in order."""
-    pieces: list[Piece] = []
+    pieces: list[MarkupPiece] = []
     place = 0
     for found in _KEPT.finditer(paragraph):
         end = found.end()
@@ -46,16 +46,16 @@ def split_markup(paragraph: str) -> list[Piece]:
             end = found.start() + behind.start()  # of a sentence, not of the address
         if found.start() > place:
             pieces.append(_prose(paragraph[place : found.start()]))
-        pieces.append(Piece(paragraph[found.start() : end], True))
+        pieces.append(MarkupPiece(paragraph[found.start() : end], True))
         place = end
     if place < len(paragraph):
         pieces.append(_prose(paragraph[place:]))
     return pieces
 
 
-def _prose(text: str) -> Piece:
+def _prose(text: str) -> MarkupPiece:
     has_entities = _ENTITY.search(text) is not None
     plain = html.unescape(text) if has_entities else text
     if not any(character.isalpha() for character in plain):
-        return Piece(text, True)
-    return Piece(plain, False, has_entities)
+        return MarkupPiece(text, True)
+    return MarkupPiece(plain, False, has_entities)

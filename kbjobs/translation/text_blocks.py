@@ -19,7 +19,7 @@ _SENTENCE_END = re.compile(r"[.!?…]\s|[。！？।॥؟۔]")
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class TranslatedBlock:
     """A part of a text; all of them in order are the text."""
 
     text: str
@@ -27,7 +27,7 @@ class Block:
     """Whether it is left alone."""
 
 
-def read_blocks(pieces: Iterable[str]) -> Iterator[Block]:
+def read_blocks(pieces: Iterable[str]) -> Iterator[TranslatedBlock]:
     """The blocks of a text that comes in pieces of any length."""
     paragraph: list[str] = []
     size = 0
@@ -38,7 +38,7 @@ def read_blocks(pieces: Iterable[str]) -> Iterator[Block]:
             if closing is not None:
                 end = closing.search(rest)
                 kept, rest = (rest, "") if end is None else (rest[: end.end()], rest[end.end() :])
-                yield Block(kept, True)
+                yield TranslatedBlock(kept, True)
                 if end is not None:
                     closing = None
                 continue
@@ -47,24 +47,24 @@ def read_blocks(pieces: Iterable[str]) -> Iterator[Block]:
             text = rest if opening is None else rest[: opening.start()]
             is_blank = not text.strip()
             if paragraph and (opening is not None or (is_blank and is_begin) or size + len(text) > MAX_BLOCK):
-                yield Block("".join(paragraph), False)
+                yield TranslatedBlock("".join(paragraph), False)
                 paragraph, size = [], 0
             if is_blank:
                 if text:
-                    yield Block(text, True)
+                    yield TranslatedBlock(text, True)
             else:
                 paragraph.append(text)
                 size += len(text)
             rest = rest[len(text) :]
             if opening is not None:
                 if paragraph:
-                    yield Block("".join(paragraph), False)
+                    yield TranslatedBlock("".join(paragraph), False)
                     paragraph, size = [], 0
                 closing = _closing_of(opening)
-                yield Block(opening[0], True)
+                yield TranslatedBlock(opening[0], True)
                 rest = rest[len(opening[0]) :]
     if paragraph:
-        yield Block("".join(paragraph), False)
+        yield TranslatedBlock("".join(paragraph), False)
 
 
 def _find_opening(line: str, is_begin: bool) -> re.Match[str] | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from kbjobs.config.home import Home
 from kbjobs.errors import MissingRequirementError, UsageError
 from kbjobs.languages.language_names import ENGLISH, name_of
-from kbjobs.languages.language_packs import Pack, Pair, find_pack
+from kbjobs.languages.language_packs import LanguagePack, Pair, find_pack
 from kbjobs.translation.engine import BATCH, Translator, check_packages
 from kbjobs.translation.markup import split_markup
 from kbjobs.translation.sentences import split_sentences, unwrap, wrap_like
@@ -23,7 +23,7 @@ AT_ONCE = 4 * BATCH
 """Sentences that are gathered before they are computed: those of like length are then computed together."""
 
 
-def find_route(home: Home, source: str, target: str) -> list[Pack]:
+def find_route(home: Home, source: str, target: str) -> list[LanguagePack]:
     """The packs that lead from a language to another: one, or two by way of English.
 
     Raises:
@@ -56,7 +56,7 @@ def find_route(home: Home, source: str, target: str) -> list[Pack]:
 class TextTranslator:
     """Translates texts by the packs of a route, which it loads. Raises as :class:`Translator`."""
 
-    def __init__(self, route: list[Pack]) -> None:
+    def __init__(self, route: list[LanguagePack]) -> None:
         check_packages()
         self.route = route
         self._steps = [Translator(pack) for pack in route]

@@ -16,7 +16,7 @@ BEARER = "authorization"  # the header whose value is written "Bearer TOKEN"
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class ChromaAddress:
     """A server's address, the headers sent with each request, and what begins the names of its collections."""
 
     url: str
@@ -46,13 +46,13 @@ def _split(url: str) -> SplitResult | None:
     return parts
 
 
-def read_address(home: Home, settings: Settings) -> Address | None:
+def read_address(home: Home, settings: Settings) -> ChromaAddress | None:
     """The server of the settings; None where collections lie in their directories. Raises UsageError."""
     url = settings.text("vectors.chroma")
     return address_of(home, settings, url, settings.text("vectors.chroma_prefix")) if url else None
 
 
-def address_of(home: Home, settings: Settings, url: str, prefix: str) -> Address:
+def address_of(home: Home, settings: Settings, url: str, prefix: str) -> ChromaAddress:
     """A server by its address.
 
     Args:
@@ -72,7 +72,7 @@ def address_of(home: Home, settings: Settings, url: str, prefix: str) -> Address
             )
         name = settings.text("vectors.chroma_header")
         headers[name] = f"Bearer {token}" if name.lower() == BEARER else token
-    return Address(url, headers, prefix)
+    return ChromaAddress(url, headers, prefix)
 
 
 def _is_loopback(host: str) -> bool:

@@ -12,14 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kbjobs.system.child_process import ChildError, ChildLost, ChildProcess, Limits, Program
+from kbjobs.system.child_process import ChildError, ChildLimits, ChildLost, ChildProcess, ChildProgram
 from kbjobs.vectors.chroma_service import ChromaService
 from kbjobs.vectors.collection import ApartError, Collection, asking, check_directory
 
-LIMITS = Limits(3600.0)
+LIMITS = ChildLimits(3600.0)
 """Of an answer of Chroma's: opening and searching a large collection for the first time reads all of it."""
 
-_PROGRAM = Program(f"{ChromaService.__module__}:{ChromaService.__name__}", memory=None, is_heard=True)
+_PROGRAM = ChildProgram(f"{ChromaService.__module__}:{ChromaService.__name__}", memory=None, is_heard=True)
 
 
 class _GoneError(ApartError):

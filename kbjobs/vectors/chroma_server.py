@@ -17,12 +17,12 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from kbjobs.errors import ConflictError, KbjobsError, MissingRequirementError, TransientError, UnavailableError
-from kbjobs.vectors.chroma_address import CHROMA_TOKEN, Address
+from kbjobs.vectors.chroma_address import CHROMA_TOKEN, ChromaAddress
 from kbjobs.vectors.chroma_places import OWNER
 from kbjobs.vectors.collection import CONFIGURATION, Collection, CollectionError
 
 TIMEOUT = 120.0  # seconds for one answer: an upsert of 250 records takes 0.1 s, reading 100,000 ids 0.2 s
-FIRST_WAIT, LONGEST_WAIT = 0.25, 15.0
+FIRST_WAIT, MAX_WAIT = 0.25, 15.0
 LOOK = 0.2  # seconds after which who waits looks whether the job is to stop
 FULL = ("disk is full", "no space left", "disk full")
 
@@ -68,14 +68,14 @@ class ChromaServer:
         waiting: what to do while it is away.
     """
 
-    def __init__(self, address: Address, waiting: Waiting | None = None) -> None:
+    def __init__(self, address: ChromaAddress, waiting: Waiting | None = None) -> None:
         self.url, self.prefix = address.url, address.prefix
         self._address, self._headers = address, address.headers
         self._waiting = waiting or Waiting()
         self._client: Any = None
         self._batch = 0
 
-    def patient(self, waiting: Waiting) -> ChromaServer:
+    def waiting_as(self, waiting: Waiting) -> ChromaServer:
         """The same server, waited for in another way."""
         return ChromaServer(self._address, waiting)
 
@@ -207,7 +207,7 @@ class ChromaServer:
                 failure = self._explain(error)
                 if not isinstance(failure, ServerAwayError) or time.monotonic() >= until:
                     raise failure from None  # the library's exception may quote a header
-            pause = min(LONGEST_WAIT, FIRST_WAIT * 2.0**tries) * random.uniform(0.75, 1.25)  # noqa: S311
+            pause = min(MAX_WAIT, FIRST_WAIT * 2.0**tries) * random.uniform(0.75, 1.25)  # noqa: S311
             tries += 1
             wake = min(until, time.monotonic() + pause)
             while time.monotonic() < wake:

@@ -32,7 +32,7 @@ NEAR = 1e-3  # cosine distance below which a hit is the vector itself
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class Neighbour:
     """A passage found: its record id, cosine similarity, text and where it is from."""
 
     id: str
@@ -50,7 +50,7 @@ class CollectionError(UnavailableError):
 Found = TypeVar("Found")
 
 
-class Asking(Protocol):
+class CollectionReader(Protocol):
     """How Chroma is asked: what it raises is told to a person; a server that is away is asked again."""
 
     def __call__(self, work: Callable[[], Found]) -> Found:
@@ -69,7 +69,7 @@ class Collection:
     """
 
     def __init__(
-        self, place: str, collection: Any, batch: int, ask: Asking, close: Callable[[], None] = lambda: None
+        self, place: str, collection: Any, batch: int, ask: CollectionReader, close: Callable[[], None] = lambda: None
     ) -> None:
         self.place = place
         self._collection = collection
@@ -144,12 +144,12 @@ class Collection:
         for start in range(0, len(ids), self._batch):
             self._ask(partial(self._collection.delete, ids=list(ids[start : start + self._batch])))
 
-    def query(self, vector: NDArray[np.float32], count: int) -> list[Hit]:
+    def query(self, vector: NDArray[np.float32], count: int) -> list[Neighbour]:
         """The nearest records, best first."""
         found = self._query([vector], count, ["documents", "metadatas", "distances"])
         rows = zip(found["ids"][0], found["distances"][0], found["documents"][0], found["metadatas"][0], strict=True)
         return [
-            Hit(name, 1.0 - float(distance), where["doc_id"], where["title"], where["url"], text)
+            Neighbour(name, 1.0 - float(distance), where["doc_id"], where["title"], where["url"], text)
             for name, distance, text, where in rows
         ]
 
@@ -210,7 +210,7 @@ def check_directory(path: Path, create: bool = False) -> None:
         raise CollectionError(f"the vector collection in {path} is damaged: {damage}", REMEDY)
 
 
-def asking(path: Path) -> Asking:
+def asking(path: Path) -> CollectionReader:
     """How Chroma is asked of a directory.
 
     It raises many unrelated types, also from its Rust part; a person needs the directory and a remedy.

@@ -45,7 +45,7 @@ class WorkingCopy:
         """Whether there is a directory to search. A swap may end between two of the looks."""
         return self.live.exists() or self._old.exists() or self.live.exists()
 
-    def settle(self) -> None:
+    def recover(self) -> None:
         """Finish what a kill has cut short: a copy that was not whole, a swap between its two renames."""
         if self._old.exists() and not self.live.exists():
             (self.building if self.building.exists() else self._old).rename(self.live)
@@ -78,7 +78,7 @@ class WorkingCopy:
 
         Of what is written anew at each publishing nothing is copied.
         """
-        self.settle()
+        self.recover()
         if not self.building.exists():
             if empty or not self.live.exists():
                 self.building.mkdir(mode=0o700, parents=True)
@@ -94,7 +94,7 @@ class WorkingCopy:
 
     def discard(self) -> None:
         """Throw the working copy away."""
-        self.settle()
+        self.recover()
         if self.building.exists():
             shutil.rmtree(self.building)
 
@@ -104,7 +104,7 @@ class WorkingCopy:
         A directory is renamed first, so that nobody ever takes a half removed one for a collection.
         """
         freed = sum(disk_bytes(path) for path in self.directories() if path.exists())
-        self.settle()
+        self.recover()
         for path in (self.building, self.live):
             if path.exists():
                 path.rename(self._clearing)

@@ -18,14 +18,14 @@ from kbjobs.store.ledger import Ledger
 from kbjobs.store.passages import PassageFile, PassageWriter
 from kbjobs.system.crashpoints import crash_point
 from kbjobs.vectors.matrix import open_matrix, seal_matrix, write_matrix
-from kbjobs.vectors.wanted import WITHOUT_MATRIX, Wanted, read_wanted
+from kbjobs.vectors.wanted import WITHOUT_MATRIX, LedgerRecords, read_wanted
 
 MATRIX = "matrix.f32"
 PASSAGES = "passages.db"
 MENDING = "mending-"  # begins the name of a directory in which a damaged index is written anew
 
 
-def write_exact(ledger: Ledger, model: int, profile: int, directory: Path, wanted: Wanted) -> None:
+def write_exact(ledger: Ledger, model: int, profile: int, directory: Path, wanted: LedgerRecords) -> None:
     """Write the exact index of a model, with a matrix or without, into a directory that nobody reads yet."""
     rows: dict[str, int] = {}
     if not wanted.has_matrix:
@@ -47,7 +47,9 @@ def write_exact(ledger: Ledger, model: int, profile: int, directory: Path, wante
     crash_point("matrix.sealed")
 
 
-def _write_passages(ledger: Ledger, profile: int, directory: Path, rows: Mapping[str, int], wanted: Wanted) -> None:
+def _write_passages(
+    ledger: Ledger, profile: int, directory: Path, rows: Mapping[str, int], wanted: LedgerRecords
+) -> None:
     with PassageWriter(directory / PASSAGES, fold_text) as passages:
         passages.make_equal(wanted.languages, lambda ids: store.passages_of(ledger, profile, ids), wanted.state)
         passages.set_vectors(rows)

@@ -22,7 +22,7 @@ from kbjobs.vectors.collection import Collection, CollectionError, OpenDirectory
 from kbjobs.vectors.collection_swap import WorkingCopy
 from kbjobs.vectors.hnsw_files import DATABASE
 from kbjobs.vectors.server_copies import ServerCopies
-from kbjobs.vectors.wanted import Wanted, read_wanted
+from kbjobs.vectors.wanted import LedgerRecords, read_wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Indexed:
 
     def impatient(self) -> Indexed:
         """The same for those who have better things to do than to wait for a server. With connections of its own."""
-        return self if self.server is None else replace(self, server=self.server.patient(Waiting()))
+        return self if self.server is None else replace(self, server=self.server.waiting_as(Waiting()))
 
     @property
     def has_matrix(self) -> bool:
@@ -59,7 +59,7 @@ class Indexed:
         row_bytes = 4 * store.dimension(self.ledger, self.model)
         return row_bytes * self.ledger.count_texts(self.profile) <= self.max_matrix
 
-    def read_wanted(self) -> Wanted:
+    def read_wanted(self) -> LedgerRecords:
         """What the collection is to hold. A pass over the whole ledger: once for all that is done with it."""
         return read_wanted(self.ledger, self.model, self.profile, self.has_matrix)
 

@@ -19,14 +19,14 @@ from kbjobs.system.atomic_files import read_json, write_json
 from kbjobs.system.crashpoints import crash_point
 from kbjobs.vectors.pinecone_records import PineconeRecord, write_units
 from kbjobs.vectors.pinecone_requests import (
-    Asking,
     PineconeAwayError,
-    RefusedRequestError,
+    PineconeRefusedError,
+    PineconeRequests,
     TooLargeError,
     UnknownIndexError,
 )
-from kbjobs.vectors.pinecone_target import METRIC, Target, check_host, check_pinecone_key, controller_url
-from kbjobs.vectors.pinecone_throttle import Pace
+from kbjobs.vectors.pinecone_target import METRIC, PineconeTarget, check_host, check_pinecone_key, controller_url
+from kbjobs.vectors.pinecone_throttle import WriteThrottle
 
 TIMEOUT = 60.0  # seconds for one answer
 AT_ONCE = 16
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class IndexDescription:
     """What the service says of an index. ``dimension`` is None where it has no dense vectors of its own."""
 
     host: str
@@ -55,7 +55,7 @@ class Described:
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class PineconeMatch:
     """A record that a query has found."""
 
     name: str
@@ -80,7 +80,7 @@ class PineconeIndex:
 
     def __init__(
         self,
-        target: Target,
+        target: PineconeTarget,
         key: str | None,
         hosts: Path,
         dimension: int,
@@ -92,13 +92,19 @@ class PineconeIndex:
         self.target, self.dimension = target, dimension
         self._key, self._hosts, self._timeout = check_pinecone_key(key), hosts, timeout
         self._controller = controller_url()
-        self._ask = Asking(self._key, target.index, at_once, **({} if retries is None else {"retries": retries}))
+        self._ask = PineconeRequests(
+            self._key, target.index, at_once, **({} if retries is None else {"retries": retries})
+        )
         self._client: Any = None
         self._index: Any = None
         self._may_be_stale = False
         self._lock = threading.Lock()
-        self._upserts, self._upserted = Pace(UPSERTS), Pace(UPSERTED_BYTES)
-        self._deletes, self._deleted, self._lists = Pace(DELETES), Pace(DELETED_RECORDS), Pace(LISTS)
+        self._upserts, self._upserted = WriteThrottle(UPSERTS), WriteThrottle(UPSERTED_BYTES)
+        self._deletes, self._deleted, self._lists = (
+            WriteThrottle(DELETES),
+            WriteThrottle(DELETED_RECORDS),
+            WriteThrottle(LISTS),
+        )
 
     @property
     def retries(self) -> int:
@@ -118,12 +124,12 @@ class PineconeIndex:
 
     # -- the index itself -------------------------------------------------------------------------
 
-    def describe(self) -> Described:
+    def describe(self) -> IndexDescription:
         """What the service says of the index. Raises UnknownIndexError."""
         found = self._ask(lambda: self._control().indexes.describe(self.target.index))
         fields = list(found.schema.fields.values())
         dense = [field for field in fields if getattr(field, "dimension", None) is not None]
-        return Described(
+        return IndexDescription(
             check_host(found.host, "Pinecone") if found.host else "",
             int(dense[0].dimension) if len(dense) == 1 else None,
             str(dense[0].metric) if len(dense) == 1 else "",
@@ -155,7 +161,7 @@ class PineconeIndex:
         self._ask(create)
         crash_point("pinecone.created")
 
-    def check(self, described: Described) -> None:
+    def check(self, described: IndexDescription) -> None:
         """Raise UsageError where the index cannot hold our vectors, PineconeAwayError where it is not ready."""
         name = self.target.index
         if described.dimension != self.dimension or described.metric != METRIC:
@@ -274,7 +280,7 @@ class PineconeIndex:
 
         self._unless_empty(lambda: self._ask_index(send, ((self._deletes, 1), (self._deleted, len(names)))))
 
-    def query(self, vector: list[float], count: int, which: dict[str, Any]) -> list[Match]:
+    def query(self, vector: list[float], count: int, which: dict[str, Any]) -> list[PineconeMatch]:
         """The nearest records, best first, of those that the filter lets through."""
         found = self._ask_index(
             lambda index: index.query(
@@ -287,15 +293,15 @@ class PineconeIndex:
             ),
             (),
         )
-        return [Match(match.id, float(match.score), dict(match.metadata or {})) for match in found.matches]
+        return [PineconeMatch(match.id, float(match.score), dict(match.metadata or {})) for match in found.matches]
 
-    def _ask_index(self, work: Callable[[Any], Found], paces: Sequence[tuple[Pace, float]]) -> Found:
+    def _ask_index(self, work: Callable[[Any], Found], paces: Sequence[tuple[WriteThrottle, float]]) -> Found:
         """What a request to the host gives. Where it was remembered and nobody answers, the service is asked again."""
         self.open()
         was_stale = self._may_be_stale
         try:
             answer = self._ask(lambda: work(self._opened()), paces, retries=1 if was_stale else None)
-        except (PineconeAwayError, UnknownIndexError, RefusedRequestError, UnavailableError):
+        except (PineconeAwayError, UnknownIndexError, PineconeRefusedError, UnavailableError):
             if not was_stale:
                 raise
             self._may_be_stale = False
@@ -346,7 +352,7 @@ class PineconeIndex:
         self._index = index
 
 
-_NOTHING = Described("-", None, "", True, "Ready")
+_NOTHING = IndexDescription("-", None, "", True, "Ready")
 
 
 def _keep_quiet() -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 
 from kbjobs.store.ledger import Ledger
-from kbjobs.vectors.pinecone_target import Target
+from kbjobs.vectors.pinecone_target import PineconeTarget
 
 _PLACE = "pinecone"
 
 log = logging.getLogger(__name__)
 
 
-def note_place(ledger: Ledger, target: Target) -> None:
+def note_place(ledger: Ledger, target: PineconeTarget) -> None:
     """Remember where the records are from now on; the log tells of those that are left elsewhere."""
     noted = ledger.fact(_PLACE)
     if noted == str(target):
@@ -22,13 +22,13 @@ def note_place(ledger: Ledger, target: Target) -> None:
     ledger.set_fact(_PLACE, str(target))
 
 
-def noted_target(ledger: Ledger) -> tuple[str, str] | None:
+def last_target(ledger: Ledger) -> tuple[str, str] | None:
     """The index and the namespace that the source was last sent to; None where it never was."""
     name, _, namespace = (ledger.fact(_PLACE) or "").partition("/")
     return (name, namespace) if namespace else None
 
 
-def noted_namespace(ledger: Ledger, index: str) -> str | None:
+def last_namespace(ledger: Ledger, index: str) -> str | None:
     """The namespace of the index that the source was last sent to; None where it never was."""
     name, _, namespace = (ledger.fact(_PLACE) or "").partition("/")
     return namespace if name == index and namespace else None

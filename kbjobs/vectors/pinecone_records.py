@@ -166,9 +166,9 @@ class Packing:
         most_records: in a request.
     """
 
-    def __init__(self, namespace: str, most_bytes: int = MAX_BYTES, most_records: int = MAX_RECORDS) -> None:
-        self._room = most_bytes - _ENVELOPE - len(namespace)
-        self._most = most_records
+    def __init__(self, namespace: str, max_bytes: int = MAX_BYTES, max_records: int = MAX_RECORDS) -> None:
+        self._room = max_bytes - _ENVELOPE - len(namespace)
+        self._most = max_records
         self._batch: list[PineconeRecord] = []
         self._bytes = 0
 

@@ -15,10 +15,10 @@ from kbjobs.embedding.rate_limits import InterruptedTurn, RateLimits
 from kbjobs.errors import KbjobsError, MissingRequirementError, NotFoundError, TransientError, UnavailableError
 from kbjobs.net.retry_after import read_retry_after
 from kbjobs.vectors.pinecone_target import PINECONE_KEY, SET_KEY
-from kbjobs.vectors.pinecone_throttle import InterruptedPace, Pace
+from kbjobs.vectors.pinecone_throttle import InterruptedThrottle, WriteThrottle
 
 RETRIES = 5
-FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
+FIRST_WAIT, MAX_WAIT = 0.5, 30.0
 """Seconds before the first repetition where the server asks for none, doubled each time, and the most of it."""
 
 # What no waiting mends: a month's limit comes with 429, those of indexes and storage with 403 (the pages "Database
@@ -38,7 +38,7 @@ class PineconeAwayError(TransientError):
     exit_code = UnavailableError.exit_code
 
 
-class GivenUpError(TransientError):
+class PineconeGivenUpError(TransientError):
     """A request that was given up, because another has failed or the job stops."""
 
 
@@ -50,11 +50,11 @@ class TooLargeError(KbjobsError):
     """A request is larger than the service takes."""
 
 
-class RefusedRequestError(KbjobsError):
+class PineconeRefusedError(KbjobsError):
     """The service refuses what it was sent, and would again."""
 
 
-class Asking:
+class PineconeRequests:
     """How requests are sent, from any number of threads.
 
     Args:
@@ -74,7 +74,7 @@ class Asking:
     def __call__(
         self,
         work: Callable[[], Answer],
-        paces: Sequence[tuple[Pace, float]] = (),
+        paces: Sequence[tuple[WriteThrottle, float]] = (),
         retries: int | None = None,
     ) -> Answer:
         """What the work gives.
@@ -106,12 +106,12 @@ class Asking:
                     else:
                         self.limits.succeeded(turn)
                         return answer
-            except (InterruptedTurn, InterruptedPace):
-                failure = GivenUpError("the request was given up")
+            except (InterruptedTurn, InterruptedThrottle):
+                failure = PineconeGivenUpError("the request was given up")
             if wait is None or tries == most:
                 break
             if self._interrupted.wait(wait):
-                failure = GivenUpError("the request was given up")
+                failure = PineconeGivenUpError("the request was given up")
                 break
             self.retries += 1
         # Raised here, outside of the handlers: the library's exceptions quote the server, and that may quote the key.
@@ -124,7 +124,7 @@ class Asking:
 
     def _weigh(self, error: Any, turn: Any, tries: int) -> float:
         """Let the limits know of a transient failure; the seconds until another try."""
-        backoff = min(LONGEST_WAIT, FIRST_WAIT * 2.0**tries) * random.uniform(0.75, 1.25)  # noqa: S311
+        backoff = min(MAX_WAIT, FIRST_WAIT * 2.0**tries) * random.uniform(0.75, 1.25)  # noqa: S311
         headers = getattr(error, "headers", None) or {}
         asked = read_retry_after(str(headers.get("retry-after", "")))
         if getattr(error, "status_code", None) == 429:
@@ -186,7 +186,7 @@ class Asking:
                 f"Pinecone {what} (status {status}): {says}",
                 "What was sent stays. Run the same again later, or let --retries do so.",
             )
-        return RefusedRequestError(
+        return PineconeRefusedError(
             f"Pinecone refuses the request (status {status}): {says}",
             "It would refuse it again. Compare the settings pinecone.* with the index in Pinecone's console; what was"
             " sent before stays.",

@@ -33,7 +33,7 @@ _MAX_NAMESPACE = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class PineconeTarget:
     """An index and a namespace in it; ``cloud`` and ``region`` say where it is made if it is not there."""
 
     index: str
@@ -45,7 +45,7 @@ class Target:
         return f"{self.index}/{self.namespace}"
 
 
-def read_target(settings: Settings, source_id: str, namespace: str | None = None) -> Target:
+def read_target(settings: Settings, source_id: str, namespace: str | None = None) -> PineconeTarget:
     """Where a source goes: the index of the settings, and the namespace given, else of the settings, else its own.
 
     Raises:
@@ -67,7 +67,7 @@ def read_target(settings: Settings, source_id: str, namespace: str | None = None
         raise UsageError(
             f"{chosen!r} is not the name of a namespace", f"It has at most {_MAX_NAMESPACE} ASCII characters."
         )
-    return Target(index, chosen, settings.text("pinecone.cloud"), settings.text("pinecone.region"))
+    return PineconeTarget(index, chosen, settings.text("pinecone.cloud"), settings.text("pinecone.region"))
 
 
 def check_pinecone_key(key: str | None) -> str:

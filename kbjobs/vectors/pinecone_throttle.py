@@ -11,11 +11,11 @@ SECOND = 1.05
 """What counts as a second here: on their way requests may move together."""
 
 
-class InterruptedPace(Exception):
+class InterruptedThrottle(Exception):
     """The wait for a turn was given up."""
 
 
-class Pace:
+class WriteThrottle:
     """Grants at most so much within any second, to any number of threads.
 
     Args:
@@ -49,4 +49,4 @@ class Pace:
     def take(self, amount: float, interrupted: threading.Event) -> None:
         """Wait until so much may go out. Raises InterruptedPace."""
         if interrupted.wait(self.reserve(amount)):
-            raise InterruptedPace
+            raise InterruptedThrottle

@@ -46,9 +46,9 @@ class ServerCopies(WorkingCopy):
         """Whether a new one was begun beside it."""
         return self.server.has(self._building, self._owner)
 
-    def settle(self) -> None:
+    def recover(self) -> None:
         """As of directories: finish what a kill has cut short."""
-        super().settle()
+        super().recover()
         if self.server.has(self._replaced, self._owner):
             if not self.has_live():
                 self.server.rename(self._building if self.has_begun() else self._replaced, self._owner, self._name)

@@ -20,7 +20,7 @@ from kbjobs.vectors.collection_swap import WorkingCopy, check_room
 from kbjobs.vectors.exact import MATRIX, PASSAGES, read_state, write_exact
 from kbjobs.vectors.indexed import Indexed
 from kbjobs.vectors.server_copies import MAX_IN_PLACE
-from kbjobs.vectors.wanted import Wanted
+from kbjobs.vectors.wanted import LedgerRecords
 
 EXACT_SAMPLE, NEIGHBOURS = 20, 10  # vectors whose nearest records are computed exactly where Chroma answers; how many
 MIN_RECALL = 0.9  # of these that Chroma has to find
@@ -42,7 +42,7 @@ class Drift:
         return bool(self.missing or self.extra)
 
 
-def compare(wanted: Wanted, collection: Collection) -> Drift:
+def compare(wanted: LedgerRecords, collection: Collection) -> Drift:
     """What the collection lacks and what it has too much, by ids in both directions."""
     present = collection.ids()
     return Drift(missing=sorted(wanted.ids - present), extra=sorted(present - wanted.ids))
@@ -62,14 +62,14 @@ def fill(
         on_progress(done)
 
 
-def draw_records(indexed: Indexed, wanted: Wanted, size: int) -> list[Record]:
+def draw_records(indexed: Indexed, wanted: LedgerRecords, size: int) -> list[Record]:
     """A random sample of the records that the collection is to have."""
     chosen = random.sample(list(wanted.ids), min(size, len(wanted.ids)))
     pages = indexed.ledger.records(indexed.model, indexed.profile, chosen)
     return [record for page in pages for record in page]
 
 
-def find_lost(indexed: Indexed, wanted: Wanted, collection: Collection, size: int = SAMPLE) -> list[str]:
+def find_lost(indexed: Indexed, wanted: LedgerRecords, collection: Collection, size: int = SAMPLE) -> list[str]:
     """Search for a random sample by its own vectors: the ids not found, where they are more than a few."""
     sample = draw_records(indexed, wanted, size)
     unreachable = collection.unreachable(sample)
@@ -96,12 +96,12 @@ def measure_recall(indexed: Indexed, collection: Collection) -> float:
     return float(sum(min(count, one) for one in hits) / (count * len(sample)))
 
 
-def is_exact(wanted: Wanted, directory: Path) -> bool:
+def is_exact(wanted: LedgerRecords, directory: Path) -> bool:
     """Whether the directory has an exact index of what the ledger holds."""
     return read_state(directory) == wanted.state
 
 
-def find_outdated(wanted: Wanted, directory: Path) -> list[str]:
+def find_outdated(wanted: LedgerRecords, directory: Path) -> list[str]:
     """The files of the exact index that are damaged or not made of what the ledger holds.
 
     None of a directory that an older version has published, which has no exact index yet.
@@ -110,14 +110,14 @@ def find_outdated(wanted: Wanted, directory: Path) -> list[str]:
     return [] if not there or is_exact(wanted, directory) else there
 
 
-def note_verified(indexed: Indexed, wanted: Wanted) -> None:
+def note_verified(indexed: Indexed, wanted: LedgerRecords) -> None:
     """Note that what is published was just found equal to the ledger: so it is until anybody writes to either."""
     value = f"{wanted.state} {indexed.copies.describe()}"
     if indexed.ledger.fact(_verified(indexed)) != value:
         indexed.ledger.set_fact(_verified(indexed), value)
 
 
-def is_verified(indexed: Indexed, wanted: Wanted) -> bool:
+def is_verified(indexed: Indexed, wanted: LedgerRecords) -> bool:
     """Whether that was noted of the ledger and the files as they are now."""
     noted = indexed.ledger.fact(_verified(indexed))
     return noted is not None and noted == f"{wanted.state} {indexed.copies.describe()}"
@@ -127,11 +127,11 @@ def _verified(indexed: Indexed) -> str:
     return f"verified {indexed.live.name}"
 
 
-def settle_and_publish(
+def recover_and_publish(
     indexed: Indexed,
     needs_fresh: bool,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-    wanted: Wanted | None = None,
+    wanted: LedgerRecords | None = None,
 ) -> int:
     """Make the working copy equal to the ledger, verify it and put it in place; returns its number of records.
 
@@ -168,13 +168,17 @@ def settle_and_publish(
     return len(wanted.ids)
 
 
-def _build_anew(indexed: Indexed, wanted: Wanted, copies: WorkingCopy, on_progress: Callable[[int, int], None]) -> None:
+def _build_anew(
+    indexed: Indexed, wanted: LedgerRecords, copies: WorkingCopy, on_progress: Callable[[int, int], None]
+) -> None:
     copies.discard()
     copies.begin(empty=True)
     _equalise(indexed, wanted, copies, on_progress)
 
 
-def _equalise(indexed: Indexed, wanted: Wanted, copies: WorkingCopy, on_progress: Callable[[int, int], None]) -> int:
+def _equalise(
+    indexed: Indexed, wanted: LedgerRecords, copies: WorkingCopy, on_progress: Callable[[int, int], None]
+) -> int:
     """Make what was begun equal to the ledger and verify it; returns how many records were deleted from it."""
     with copies.open_building() as collection:
         drift = compare(wanted, collection)

@@ -19,11 +19,11 @@ from kbjobs.vectors.exact import PASSAGES
 from kbjobs.vectors.hnsw_files import DATABASE, find_damage
 from kbjobs.vectors.indexed import Indexed
 from kbjobs.vectors.sync import SAMPLE, compare, draw_records, find_lost, find_outdated, note_verified
-from kbjobs.vectors.wanted import Wanted
+from kbjobs.vectors.wanted import LedgerRecords
 
 COMPARED = 20_000  # records whose texts, metadata and vectors are compared; of more, a random sample of so many
 PAGE = 500  # of them at a time
-MOST_UNREADABLE = 100  # vectors that cannot be read and are looked for one by one
+MAX_UNREADABLE = 100  # vectors that cannot be read and are looked for one by one
 
 Problem = Literal["absent", "damaged", "dimension", "missing", "extra", "changed", "unreachable", "outdated"]
 """How a collection differs from its ledger: it is not there; its files are cut or torn; its vectors have another
@@ -32,7 +32,7 @@ exact index is damaged, or not made of what the ledger holds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CollectionProblem:
     """A difference: its kind; the record, or of ``outdated`` the file; what exactly."""
 
     problem: Problem
@@ -40,7 +40,7 @@ class Finding:
     detail: str = ""
 
 
-def verify(indexed: Indexed, sample: int = SAMPLE, compared: int = COMPARED) -> list[Finding]:
+def verify(indexed: Indexed, sample: int = SAMPLE, compared: int = COMPARED) -> list[CollectionProblem]:
     """Compare the live collection with the ledger.
 
     All ids are compared; texts, metadata and vectors of at most ``compared`` records; and ``sample`` records are
@@ -50,21 +50,21 @@ def verify(indexed: Indexed, sample: int = SAMPLE, compared: int = COMPARED) -> 
     live = copies.readable()
     if indexed.server is None and not (live / DATABASE).is_file():
         what = f"there is no {DATABASE} in {live}" if live.is_dir() else f"{live} is not there"
-        return [Finding("absent", None, what)]
+        return [CollectionProblem("absent", None, what)]
     wanted = indexed.read_wanted()
-    outdated = [Finding("outdated", name) for name in find_outdated(wanted, live)]
+    outdated = [CollectionProblem("outdated", name) for name in find_outdated(wanted, live)]
     if not outdated and (live / PASSAGES).exists() and (damage := _check_database(live / PASSAGES)):
-        outdated.append(Finding("outdated", PASSAGES, damage))
+        outdated.append(CollectionProblem("outdated", PASSAGES, damage))
     try:
         damage = "" if indexed.server is not None else find_damage(live) or _check_database(live / DATABASE)
         if damage:
-            return [Finding("damaged", None, f"{live}: {damage}"), *outdated]
+            return [CollectionProblem("damaged", None, f"{live}: {damage}"), *outdated]
         with copies.open_live() as collection:
             found = [*_compare(indexed, wanted, collection, sample, compared), *outdated]
     except UnknownCollectionError as error:
-        return [Finding("absent", None, error.message), *outdated]
+        return [CollectionProblem("absent", None, error.message), *outdated]
     except (CollectionError, OSError) as error:
-        return [Finding("damaged", None, str(error)), *outdated]
+        return [CollectionProblem("damaged", None, str(error)), *outdated]
     if not found and live == indexed.live:
         note_verified(indexed, wanted)  # opening it has written to it
     return found
@@ -78,24 +78,28 @@ def _check_database(path: Path) -> str:
     return "" if found == "ok" else f"{path.name}: {found}"
 
 
-def _compare(indexed: Indexed, wanted: Wanted, collection: Collection, sample: int, compared: int) -> list[Finding]:
+def _compare(
+    indexed: Indexed, wanted: LedgerRecords, collection: Collection, sample: int, compared: int
+) -> list[CollectionProblem]:
     drift = compare(wanted, collection)
-    found = [Finding("missing", name) for name in drift.missing] + [Finding("extra", name) for name in drift.extra]
+    found = [CollectionProblem("missing", name) for name in drift.missing] + [
+        CollectionProblem("extra", name) for name in drift.extra
+    ]
     right, there = store.dimension(indexed.ledger, indexed.model), collection.dimension()
     has_vectors = there in (None, right)
     if not has_vectors:
         told = f"the collection has vectors of {there} dimensions, the ledger of {right}"
-        found.append(Finding("dimension", None, told))
+        found.append(CollectionProblem("dimension", None, told))
     records = draw_records(indexed, wanted, compared)
     unreadable: list[str] = []
     for start in range(0, len(records), PAGE):
         page = records[start : start + PAGE]
         found += _compare_records(page, _read(collection, page, has_vectors, unreadable))
-    found += [Finding("unreachable", name, "its vector cannot be read") for name in unreadable]
+    found += [CollectionProblem("unreachable", name, "its vector cannot be read") for name in unreadable]
     if has_vectors and not unreadable:
         known = {*drift.missing, *(one.record for one in found)}
         lost = find_lost(indexed, wanted, collection, sample)
-        found += [Finding("unreachable", name) for name in lost if name not in known]
+        found += [CollectionProblem("unreachable", name) for name in lost if name not in known]
     return found
 
 
@@ -103,7 +107,7 @@ def _read(collection: Collection, page: Sequence[Record], has_vectors: bool, unr
     """Those of the records that the collection has. Chroma refuses a page for one vector that is lost: it is halved."""
     names = [record.id for record in page]
     try:
-        yield from list(collection.read(names, has_vectors and len(unreadable) < MOST_UNREADABLE))
+        yield from list(collection.read(names, has_vectors and len(unreadable) < MAX_UNREADABLE))
     except CollectionError:
         if not has_vectors:
             raise
@@ -116,12 +120,12 @@ def _read(collection: Collection, page: Sequence[Record], has_vectors: bool, unr
             yield from _read(collection, part, has_vectors, unreadable)
 
 
-def _compare_records(right: Sequence[Record], there: Iterator[Record]) -> Iterator[Finding]:
+def _compare_records(right: Sequence[Record], there: Iterator[Record]) -> Iterator[CollectionProblem]:
     by_id = {record.id: record for record in right}
     for record in there:
         wrong = _tell_difference(by_id[record.id], record)
         if wrong:
-            yield Finding("changed", record.id, ", ".join(wrong))
+            yield CollectionProblem("changed", record.id, ", ".join(wrong))
 
 
 def _tell_difference(right: Record, there: Record) -> list[str]:

@@ -14,7 +14,7 @@ WITHOUT_MATRIX = " without a matrix"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class LedgerRecords:
     """The language of each passage that is searched, by its record's id, as one reading of the ledger has found them.
 
     ``firsts`` are the first record of each text, of which alone a collection has a vector that is published without a
@@ -37,7 +37,7 @@ class Wanted:
         return self.firsts is None
 
 
-def read_wanted(ledger: Ledger, model: int, profile: int, has_matrix: bool) -> Wanted:
+def read_wanted(ledger: Ledger, model: int, profile: int, has_matrix: bool) -> LedgerRecords:
     """Read it. It is good for as long as the source's lock is held and nothing is written."""
     languages: dict[str, str | None] = {}
     newest = 0
@@ -53,5 +53,5 @@ def read_wanted(ledger: Ledger, model: int, profile: int, has_matrix: bool) -> W
     # The newest vector of these passages, not of the model: an unfinished job may have bought some for others.
     state = f"{digest.hexdigest()[:32]} {newest}"
     if has_matrix:
-        return Wanted(languages, None, state)
-    return Wanted(languages, frozenset(firsts), state + WITHOUT_MATRIX)
+        return LedgerRecords(languages, None, state)
+    return LedgerRecords(languages, frozenset(firsts), state + WITHOUT_MATRIX)

@@ -19,8 +19,8 @@ from starlette.types import ASGIApp
 from kbjobs.config.home import Home
 from kbjobs.web.endpoint import Endpoint
 from kbjobs.web.endpoints import builder, chains, jobs, sources
-from kbjobs.web.events import Hub
-from kbjobs.web.guard import LOOPBACK, Guard
+from kbjobs.web.events import EventHub
+from kbjobs.web.guard import LOOPBACK, RequestGuard
 from kbjobs.web.openapi import describe_api
 from kbjobs.web.pages import PAGES
 from kbjobs.web.problems import refuse
@@ -32,7 +32,7 @@ GRACE_SECONDS = 0.5  # for a stream to end by itself when the server stops
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may ask, and for what: see :class:`kbjobs.web.guard.Guard`."""
+    """Who may ask, and for what: see :class:`kbjobs.web.guard.RequestGuard`."""
 
     token: str
     port: int
@@ -40,7 +40,7 @@ class Access:
     read_only: bool = False
 
 
-def make_app(home: Home, hub: Hub, access: Access) -> ASGIApp:
+def make_app(home: Home, hub: EventHub, access: Access) -> ASGIApp:
     """The application of a home, whose events ``hub`` hands on."""
     app = Starlette(
         routes=[
@@ -55,7 +55,7 @@ def make_app(home: Home, hub: Hub, access: Access) -> ASGIApp:
     app.state.home = home
     app.state.hub = hub
     app.state.read_only = access.read_only
-    return Guard(app, access.token, access.port, access.hosts, access.read_only)
+    return RequestGuard(app, access.token, access.port, access.hosts, access.read_only)
 
 
 async def _serve_events(request: Request) -> Response:

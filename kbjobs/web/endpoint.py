@@ -25,18 +25,18 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Query(BaseModel):
+class QueryParams(BaseModel):
     """What stands behind the ? of an address, as text; nothing else than is declared."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class NoQuery(Query):
+class NoQuery(QueryParams):
     """Nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Call:
     """A request that was checked: the home, its jobs, what the path names, the query and the body."""
 
     home: Home
@@ -57,8 +57,8 @@ class Endpoint:
     method: str
     path: str
     summary: str
-    answer: Callable[[Asked], Any]
-    query: type[Query] = NoQuery
+    answer: Callable[[Call], Any]
+    query: type[QueryParams] = NoQuery
     body: type[Body] | None = None
     status: int = 200
     errors: tuple[int, ...] = ()
@@ -81,10 +81,10 @@ class Endpoint:
         home: Home = request.app.state.home
         return await run_in_threadpool(self._do, home, dict(request.path_params), query, body)
 
-    def _do(self, home: Home, path: dict[str, Any], query: Query, body: Body | None) -> Response:
+    def _do(self, home: Home, path: dict[str, Any], query: QueryParams, body: Body | None) -> Response:
         try:
             with JobManager(home) as manager:
-                found = self.answer(Asked(home, manager, path, query, body))
+                found = self.answer(Call(home, manager, path, query, body))
         except KbjobsError as error:
             return problem_of(error)
         return found if isinstance(found, Response) else JSONResponse(found, self.status)

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class LiveEvent:
     """Something that happened. ``hello`` and ``reset`` say that what came before is not known here: to look anew."""
 
     id: str
@@ -37,7 +37,7 @@ class Event:
         return {"id": self.id, "event": self.name, "data": json.dumps(self.data, ensure_ascii=False)}
 
 
-class Hub:
+class EventHub:
     """Looks at the state while anybody listens, and hands on what has changed.
 
     An event's id is ``BOOT-NUMBER``: of another start of this server nothing is known.
@@ -47,9 +47,9 @@ class Hub:
         self._home = home
         self._boot = secrets.token_hex(4)
         self._number = 0
-        self._kept: deque[Event] = deque(maxlen=KEPT)
-        self._readers: set[asyncio.Queue[Event | None]] = set()
-        self._greetings: dict[asyncio.Queue[Event | None], str] = {}
+        self._kept: deque[LiveEvent] = deque(maxlen=KEPT)
+        self._readers: set[asyncio.Queue[LiveEvent | None]] = set()
+        self._greetings: dict[asyncio.Queue[LiveEvent | None], str] = {}
         self._has_looked = False
         self._seen: dict[int, tuple[Any, ...]] = {}
         self._daemon: bool | None = None
@@ -62,12 +62,12 @@ class Hub:
         for queue in self._readers:
             _put(queue, None)
 
-    async def listen(self, last_id: str | None) -> AsyncGenerator[Event]:
+    async def listen(self, last_id: str | None) -> AsyncGenerator[LiveEvent]:
         """What happened since the event of that id, then what happens.
 
         Where that is not known here it begins with a greeting, after a look: whoever looks anew then misses nothing.
         """
-        queue: asyncio.Queue[Event | None] = asyncio.Queue(WAITING)
+        queue: asyncio.Queue[LiveEvent | None] = asyncio.Queue(WAITING)
         missed = self._since(last_id) if self._has_looked and last_id is not None else None
         if missed is None:
             self._greetings[queue] = "hello" if last_id is None else "reset"
@@ -83,7 +83,7 @@ class Hub:
             self._readers.discard(queue)
             self._greetings.pop(queue, None)
 
-    def _since(self, last_id: str) -> list[Event] | None:
+    def _since(self, last_id: str) -> list[LiveEvent] | None:
         """The events since that one; None where it is not known."""
         boot, _, number = last_id.partition("-")
         oldest = int(self._kept[0].id.partition("-")[2]) if self._kept else self._number + 1
@@ -113,7 +113,7 @@ class Hub:
                     self._has_looked = True
                     while self._greetings:
                         queue, name = self._greetings.popitem()
-                        queue.put_nowait(Event(self._id(), name, {}))
+                        queue.put_nowait(LiveEvent(self._id(), name, {}))
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
             manager.close()
@@ -147,16 +147,16 @@ class Hub:
 
     def _tell(self, name: str, data: dict[str, Any]) -> None:
         self._number += 1
-        event = Event(self._id(), name, data)
+        event = LiveEvent(self._id(), name, data)
         self._kept.append(event)
         for queue in self._readers:
             if queue.full():  # a slow reader
-                _put(queue, Event(event.id, "reset", {}))
+                _put(queue, LiveEvent(event.id, "reset", {}))
             else:
                 queue.put_nowait(event)
 
 
-def _put(queue: asyncio.Queue[Event | None], event: Event | None) -> None:
+def _put(queue: asyncio.Queue[LiveEvent | None], event: LiveEvent | None) -> None:
     """Put an event in the place of all that wait."""
     while not queue.empty():
         queue.get_nowait()

@@ -44,7 +44,7 @@ HEADERS = (
 )
 
 
-class Pace:
+class RequestThrottle:
     """Lets so many pass at once, then so many a second (a token bucket)."""
 
     def __init__(self, burst: int, rate: float) -> None:
@@ -67,7 +67,7 @@ class Pace:
         return max(1, int((1 - self._left) / self._rate) + 1)
 
 
-class Guard:
+class RequestGuard:
     """Stands before the whole application.
 
     Args:
@@ -85,7 +85,7 @@ class Guard:
         self._cookie = f"kbjobs_{port}"
         self._session = secrets.token_urlsafe(32)
         self._hosts = {one for host in hosts for one in (f"{host}:{port}", *([host] if port == 80 else []))}
-        self._writes, self._wrong = Pace(*WRITES), Pace(*WRONG_TOKENS)
+        self._writes, self._wrong = RequestThrottle(*WRITES), RequestThrottle(*WRONG_TOKENS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from kbjobs.config.home import Home
 from kbjobs.errors import KbjobsError, UsageError
-from kbjobs.formatting import duration, tell_languages
+from kbjobs.formatting import duration, format_languages
 from kbjobs.phases.registry import job_types
 from kbjobs.retrieval.hits import Query
 from kbjobs.services import chain_files, sources
@@ -50,7 +50,7 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 _templates.filters["duration"] = duration
-_templates.filters["languages"] = tell_languages
+_templates.filters["languages"] = format_languages
 _templates.filters["dashed"] = lambda name: str(name).replace("_", "-")
 _templates.filters["when"] = lambda moment: "—" if moment is None else str(moment).replace("T", " ").replace("Z", "")
 _templates.filters["moment"] = lambda moment: f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"

@@ -14,16 +14,16 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from kbjobs.config.home import Home
 from kbjobs.errors import UnavailableError, UsageError
 from kbjobs.web.app import Access, make_app
-from kbjobs.web.events import Hub
+from kbjobs.web.events import EventHub
 from kbjobs.web.guard import LOOPBACK
 
 DEFAULT_PORT = 8737
 REQUEST_SECONDS = 10.0  # for a connection to say what it wants
-MOST_CONNECTIONS = 4_096
+MAX_CONNECTIONS = 4_096
 LOOPBACK_ADDRESSES = ("127.0.0.1", "::1", "localhost")
 
 
-class PatientProtocol(H11Protocol):
+class LastingProtocol(H11Protocol):
     """HTTP/1.1 that hangs up on who has not said within ten seconds what he wants: such connections are cheap."""
 
     def connection_made(self, transport: Any) -> None:
@@ -39,7 +39,7 @@ class PatientProtocol(H11Protocol):
 class _Server(uvicorn.Server):
     """Ends the streams of events first: they would be waited for."""
 
-    def __init__(self, config: uvicorn.Config, hub: Hub) -> None:
+    def __init__(self, config: uvicorn.Config, hub: EventHub) -> None:
         super().__init__(config)
         self._hub = hub
 
@@ -93,11 +93,11 @@ def serve(
     _allow_connections()
     port = int(listening.getsockname()[1])
     token = secrets.token_urlsafe(24)
-    hub = Hub(home)
+    hub = EventHub(home)
     app = make_app(home, hub, Access(token, port, (*LOOPBACK, *names), read_only))
     config = uvicorn.Config(
         app,
-        http=PatientProtocol,
+        http=LastingProtocol,
         ws="none",
         lifespan="off",
         log_level="error",
@@ -121,6 +121,6 @@ def is_loopback(host: str) -> bool:
 def _allow_connections() -> None:
     """As many open files as the system lets a program have: each connection is one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_CONNECTIONS if hard == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, hard)
+    wanted = MAX_CONNECTIONS if hard == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -8,7 +8,7 @@ import pytest
 
 from kbjobs.chains.chain import ChainPhase
 from kbjobs.chains.forecast import _seconds
-from kbjobs.phases.base import Outlook
+from kbjobs.phases.base import PhaseForecast
 from kbjobs.phases.registry import job_type
 from kbjobs.store.phase_state import PhaseState
 from tests.conftest import phase_state
@@ -21,15 +21,15 @@ LAST = replace(phase_state("metadata", "metadata"), seconds=8.0, rate=50.0, unit
 @pytest.mark.parametrize(
     ("outlook", "last", "seconds"),
     [
-        (Outlook(seconds=3.0), LAST, 3.0),  # as the phase says itself
-        (Outlook(steps=100, unit="documents"), LAST, 2.0),
-        (Outlook(steps=100, unit="documents"), None, None),  # it never ran here
-        (Outlook(steps=100, unit="passages"), LAST, None),  # another unit has another pace
-        (Outlook(), LAST, 8.0),
-        (Outlook(is_exact=False), LAST, None),
-        (Outlook(steps=0, unit="documents"), replace(LAST, rate=None), 8.0),  # it ran, too short to have a pace
-        (Outlook(steps=100, unit="documents"), replace(LAST, rate=None), None),
+        (PhaseForecast(seconds=3.0), LAST, 3.0),  # as the phase says itself
+        (PhaseForecast(steps=100, unit="documents"), LAST, 2.0),
+        (PhaseForecast(steps=100, unit="documents"), None, None),  # it never ran here
+        (PhaseForecast(steps=100, unit="passages"), LAST, None),  # another unit has another pace
+        (PhaseForecast(), LAST, 8.0),
+        (PhaseForecast(is_exact=False), LAST, None),
+        (PhaseForecast(steps=0, unit="documents"), replace(LAST, rate=None), 8.0),  # it ran, too short to have a pace
+        (PhaseForecast(steps=100, unit="documents"), replace(LAST, rate=None), None),
     ],
 )
-def test_the_seconds_of_a_phase(outlook: Outlook, last: PhaseState | None, seconds: float | None) -> None:
+def test_the_seconds_of_a_phase(outlook: PhaseForecast, last: PhaseState | None, seconds: float | None) -> None:
     assert _seconds(PHASE, outlook, last) == seconds

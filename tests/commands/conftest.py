@@ -23,7 +23,7 @@ from kbjobs.errors import ExitCode
 from kbjobs.services.sources import register
 from kbjobs.store.jobs import NewJob
 from kbjobs.store.queue import Queue
-from kbjobs.store.runs import RunEnd
+from kbjobs.store.runs import RunOutcome
 from kbjobs.store.transitions import Event
 from tests.conftest import Kbjobs, phase_state, write_pages
 
@@ -74,7 +74,9 @@ def past(home: Home) -> Iterator[Queue]:
         home.log_file(job.id, 1).write_text(f"the log of {name}\n")
         error = "the source is broken\nMend it." if event is Event.FAIL else None
         reason = "time_limit" if event is Event.EXPIRE else None
-        queue.finish(job.id, f"run of {name}", RunEnd(event, code, f"it is {name}", error), {"steps": 3}, reason=reason)
+        queue.finish(
+            job.id, f"run of {name}", RunOutcome(event, code, f"it is {name}", error), {"steps": 3}, reason=reason
+        )
     put_job(queue, "later")
     yield queue
     queue.close()

@@ -15,7 +15,7 @@ from kbjobs.errors import ExitCode
 from kbjobs.services.jobs import JobManager
 from kbjobs.store.jobs import NewJob
 from kbjobs.store.queue import Queue
-from kbjobs.store.runs import RunEnd
+from kbjobs.store.runs import RunOutcome
 from kbjobs.store.transitions import Event
 from tests.commands.conftest import check_help
 from tests.conftest import Kbjobs, read_json, wait_until
@@ -101,7 +101,7 @@ def test_a_log_is_shown_letter_by_letter_without_control_characters(queue: Queue
         file.write("水".encode()[2:] + b"\x1b[31m red \xff\n")
         assert log.stdout.readline().decode() == "水\\x1b[31m red \N{REPLACEMENT CHARACTER}\n"
         file.write("水".encode() * 100_000)
-        queue.finish(1, "run", RunEnd(Event.COMPLETE, ExitCode.DONE, "done"))
+        queue.finish(1, "run", RunOutcome(Event.COMPLETE, ExitCode.DONE, "done"))
     out, _ = log.communicate(timeout=20)
     assert log.returncode == 0
     assert out.decode() == "水" * 100_000
@@ -110,7 +110,7 @@ def test_a_log_is_shown_letter_by_letter_without_control_characters(queue: Queue
 def test_a_reader_that_leaves_ends_the_log(queue: Queue, home: Home) -> None:
     queue.claim("run")
     home.log_file(1, 1).write_text("line\n" * 50_000)
-    queue.finish(1, "run", RunEnd(Event.COMPLETE, ExitCode.DONE, "done"))
+    queue.finish(1, "run", RunOutcome(Event.COMPLETE, ExitCode.DONE, "done"))
     ended = subprocess.run(
         ["bash", "-o", "pipefail", "-c", f"{sys.executable} -m kbjobs logs 1 | head -1"],
         capture_output=True,

@@ -17,7 +17,7 @@ from kbjobs.commands._following import summary
 from kbjobs.commands._render import job_row
 from kbjobs.config.home import Home
 from kbjobs.errors import ExitCode
-from kbjobs.formatting import agreeing, counted, tell_languages
+from kbjobs.formatting import agreeing, counted, format_languages
 from kbjobs.services.jobs import JobManager
 from kbjobs.services.sources import register
 from tests.commands.conftest import OpenTerminal
@@ -51,8 +51,8 @@ def test_only_what_harms_a_terminal_is_escaped(text: str, shown: str) -> None:
 
 def test_languages_end_in_no_comma_and_none_is_silently_missing() -> None:
     counts = {"en": 1200, "de": 3, "": 2, "fr": 1}
-    assert tell_languages(counts) == "en 1,200, de 3, unknown 2, fr 1"
-    assert tell_languages({f"l{number}": 1 for number in range(11)}).endswith(", l7 1, 3 more")
+    assert format_languages(counts) == "en 1,200, de 3, unknown 2, fr 1"
+    assert format_languages({f"l{number}": 1 for number in range(11)}).endswith(", l7 1, 3 more")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kbjobs.config.home import Home
-from kbjobs.services.sources import Described
+from kbjobs.services.sources import SourceFields
 from kbjobs.store.sources import SourceFolder
 from tests.commands.conftest import check_help
 from tests.conftest import Kbjobs, copy_pages, read_json
@@ -18,7 +18,7 @@ from tests.packs.sources import make_source
 
 @pytest.fixture
 def wiki(home: Home, tmp_path: Path) -> SourceFolder:
-    return make_source(home, tmp_path, described=Described("Our wiki", "CC-BY-SA-4.0", "https://u:p@example.org/"))
+    return make_source(home, tmp_path, described=SourceFields("Our wiki", "CC-BY-SA-4.0", "https://u:p@example.org/"))
 
 
 def test_help(kbjobs: Kbjobs) -> None:

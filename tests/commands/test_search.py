@@ -16,7 +16,7 @@ from kbjobs.errors import UsageError
 from kbjobs.retrieval.hits import Query
 from kbjobs.services.jobs import JobManager
 from kbjobs.services.search import search_home
-from kbjobs.services.sources import Described, register
+from kbjobs.services.sources import SourceFields, register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.locks import lock_source
 from kbjobs.store.sources import SourceFolder
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("minilm")
 def kitchen(home: Home, tmp_path: Path, kbjobs: Kbjobs) -> None:
     """Two indexed sources of two subjects, and one that was never indexed."""
     register(
-        home, "tea", [write_pages(tmp_path / "a" / "pages", 2)], Described(base_url="https://tea.example.org/wiki/")
+        home, "tea", [write_pages(tmp_path / "a" / "pages", 2)], SourceFields(base_url="https://tea.example.org/wiki/")
     )
     register(home, "stars", [write_pages(tmp_path / "b" / "pages", 3, "The telescope shows a distant galaxy")])
     register(home, "later", [write_pages(tmp_path / "c" / "pages", 1)])

@@ -13,7 +13,7 @@ import pytest
 
 from kbjobs.config.home import Home
 from kbjobs.services.jobs import JobManager
-from kbjobs.services.sources import Described, register
+from kbjobs.services.sources import SourceFields, register
 from kbjobs.store.transitions import Status
 from tests.conftest import Kbjobs, rest_full, wait_until, write_pages
 
@@ -34,7 +34,7 @@ def shell(script: str) -> subprocess.CompletedProcess[str]:
 def test_a_reader_that_has_enough_is_no_error(home: Home, tmp_path: Path, command: str, reader: str) -> None:
     pages = [write_pages(tmp_path / "pages", 1)]
     for number in range(400):  # more than a pipe holds
-        register(home, f"s{number}", pages, Described(name="a long name " * 20))
+        register(home, f"s{number}", pages, SourceFields(name="a long name " * 20))
     ended = shell(f"{KBJOBS} {command} | {reader}")
     assert (ended.returncode, ended.stderr) == (0, "")
 
@@ -100,7 +100,7 @@ def test_names_of_any_bytes_are_printed(home: Home, tmp_path: Path, kbjobs: Kbjo
 def test_an_encoding_of_few_characters_is_no_error(
     home: Home, tmp_path: Path, kbjobs: Kbjobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    register(home, "x", [write_pages(tmp_path / "pages", 1)], Described(name="Wörter und 水 🔥"))
+    register(home, "x", [write_pages(tmp_path / "pages", 1)], SourceFields(name="Wörter und 水 🔥"))
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     [shown] = json.loads(kbjobs("sources", "list", "--json").stdout)
     assert shown["name"] == "Wörter und 水 🔥"

@@ -15,12 +15,12 @@ from kbjobs.services.jobs import JobManager
 from kbjobs.services.sources import register
 from kbjobs.store.checkpoints import Checkpoint
 from kbjobs.store.queue import Queue
-from kbjobs.store.source_deletion import Removal, list_unfinished
+from kbjobs.store.source_deletion import SourceFolderDeletion, list_unfinished
 from tests.conftest import phase_state, wait_until, write_pages
 
 
 @pytest.fixture
-def half_deleted(home: Home, tmp_path: Path) -> Removal:
+def half_deleted(home: Home, tmp_path: Path) -> SourceFolderDeletion:
     """The source docs, whose deletion has been left in the middle, with a job and a checkpoint of it."""
     register(home, "docs", [write_pages(tmp_path / "pages", 3)], copy=True)
     queue = Queue(home.state_file)
@@ -29,12 +29,12 @@ def half_deleted(home: Home, tmp_path: Path) -> Removal:
     home.prepare()
     queue.cancel(queue.submit(planned.job).id)
     queue.close()
-    removal = Removal(home.sources, "docs")
+    removal = SourceFolderDeletion(home.sources, "docs")
     removal.begin(keep_files=False)
     return removal
 
 
-def test_the_next_daemon_finishes_and_puts_the_end_on_record(home: Home, half_deleted: Removal) -> None:
+def test_the_next_daemon_finishes_and_puts_the_end_on_record(home: Home, half_deleted: SourceFolderDeletion) -> None:
     ensure_daemon(home)
     wait_until(lambda: not list(home.sources.iterdir()))
     wait_until(lambda: "what was left of the deleted source docs is removed" in home.daemon_log.read_text())
@@ -44,7 +44,7 @@ def test_the_next_daemon_finishes_and_puts_the_end_on_record(home: Home, half_de
     queue.close()
 
 
-def test_a_job_that_waits_does_it_itself(home: Home, half_deleted: Removal) -> None:
+def test_a_job_that_waits_does_it_itself(home: Home, half_deleted: SourceFolderDeletion) -> None:
     queue = Queue(home.state_file)
     queue.resume(1)
     queue.close()
@@ -53,10 +53,10 @@ def test_a_job_that_waits_does_it_itself(home: Home, half_deleted: Removal) -> N
 
 
 def test_what_cannot_be_removed_is_logged_and_stops_nobody(
-    home: Home, half_deleted: Removal, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    home: Home, half_deleted: SourceFolderDeletion, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     register(home, "second", [write_pages(tmp_path / "more", 1)])
-    second = Removal(home.sources, "second")
+    second = SourceFolderDeletion(home.sources, "second")
     second.begin(keep_files=False)
     hidden = half_deleted.hidden
     assert hidden is not None
@@ -70,7 +70,7 @@ def test_what_cannot_be_removed_is_logged_and_stops_nobody(
     assert "what is left of the deleted source docs stays" in caplog.text and "stubborn" in caplog.text
 
 
-def test_doctor_tells_of_it(home: Home, half_deleted: Removal) -> None:
+def test_doctor_tells_of_it(home: Home, half_deleted: SourceFolderDeletion) -> None:
     told = [finding for check in CHECKS for finding in check(home) if finding.check == "deleted sources"]
     assert [finding.text for finding in told] == [
         f"what is left of the deleted source docs lies in {half_deleted.hidden}"

@@ -20,7 +20,7 @@ from kbjobs.daemon.processes import FINISH_VARIABLE, processes_of_run
 from kbjobs.errors import UsageError
 from kbjobs.services.jobs import JobManager
 from kbjobs.services.sources import register
-from kbjobs.store.job_ends import list_taken
+from kbjobs.store.job_ends import list_taken_hooks
 from kbjobs.store.queue import Queue
 from tests.conftest import Kbjobs, is_alive, read_json, wait_ended, wait_until, write_pages
 
@@ -247,7 +247,7 @@ def test_a_killed_daemon_leaves_its_command_to_the_next(
     configure('echo $$ >>"$TOLD"; exec sleep 600', seconds=3)
     job = manager.submit("steps", "a", count=0)
     pid = int(lines(told, 1)[0])
-    [end] = list_taken(queue := Queue(home.state_file))
+    [end] = list_taken_hooks(queue := Queue(home.state_file))
     queue.close()
     assert processes_of_run(end.token, variable=FINISH_VARIABLE) == [pid]
     os.kill(manager.get_daemon().pid or 0, signal.SIGKILL)

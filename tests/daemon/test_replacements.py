@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kbjobs.config.home import Home
 from kbjobs.daemon.launching import ensure_daemon
-from kbjobs.daemon.replacements import settle_replacements
+from kbjobs.daemon.replacements import recover_swaps
 from kbjobs.services.sources import list_ids, register
 from kbjobs.store.locks import try_lock
 from kbjobs.store.sources import SourceFolder
@@ -40,10 +40,10 @@ def test_one_that_somebody_works_on_is_left_alone(home: Home, tmp_path: Path) ->
     lock = try_lock(folder.lock, 1)
     assert lock is not None
     try:
-        settle_replacements(home)
+        recover_swaps(home)
         assert (home.sources / ".replaced-wiki").exists()
     finally:
         lock.release()
-    settle_replacements(home)
+    recover_swaps(home)
     assert list_ids(home) == ["wiki"]
     assert not (home.sources / ".replaced-wiki").exists()

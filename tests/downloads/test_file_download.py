@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from kbjobs.downloads.file_download import Wanted, fetch_file
+from kbjobs.downloads.file_download import WantedFile, fetch_file
 from kbjobs.errors import DownloadError, JobCancelled, TransientError, UnavailableError
 from kbjobs.net import requesting
 from kbjobs.net.requesting import RefusedError, may_carry_token
@@ -38,8 +38,8 @@ def hub() -> Iterator[HubServer]:  # without a model
         yield server
 
 
-def wanted(hub: HubServer, **more: Any) -> Wanted:
-    return Wanted(f"{hub.url}/acme/words/resolve/main/{NAME}", **more)
+def wanted(hub: HubServer, **more: Any) -> WantedFile:
+    return WantedFile(f"{hub.url}/acme/words/resolve/main/{NAME}", **more)
 
 
 KNOWN = [{}, {"size": len(BODY)}, {"sha256": SHA256}, {"size": len(BODY), "git_sha1": GIT}]
@@ -78,7 +78,7 @@ def test_a_server_in_trouble_is_asked_again_when_it_wishes(hub: HubServer, tmp_p
     assert time.monotonic() - start >= 2
 
 
-def test_a_server_that_wishes_for_more_patience_than_there_is(hub: HubServer, tmp_path: Path) -> None:
+def test_a_server_that_wishes_for_more_time_than_it_gets(hub: HubServer, tmp_path: Path) -> None:
     hub.faults[NAME] = [Fault(status=429, headers={"Retry-After": "600"})]
     start = time.monotonic()
     with pytest.raises(TransientError, match=r"is busy.*left alone for 600 s") as caught:
@@ -91,7 +91,7 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     with HubServer() as gone:
         url = gone.url
     with pytest.raises(TransientError, match=r"does not answer \(connection refused\)"):
-        fetch_file(Wanted(f"{url}/{NAME}"), tmp_path / NAME, patience=0.5)
+        fetch_file(WantedFile(f"{url}/{NAME}"), tmp_path / NAME, give_up_seconds=0.5)
 
 
 def test_a_server_that_falls_silent(hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,7 @@ def stop_after(hub: HubServer, folder: Path, bytes_here: int = 1_000_000, **know
     """Fetch a part of the file, and give up."""
     hub.faults[NAME] = [Fault(cut_after=bytes_here)]
     with pytest.raises(TransientError, match=r"does not answer|broke off") as caught:
-        fetch_file(wanted(hub, **known), folder / NAME, patience=0.0)
+        fetch_file(wanted(hub, **known), folder / NAME, give_up_seconds=0.0)
     assert "goes on from there" in caught.value.hint
     assert 0 < (folder / f"{NAME}.part").stat().st_size <= bytes_here
     assert not (folder / NAME).exists()
@@ -157,9 +157,9 @@ def test_a_file_that_was_changed_meanwhile_is_not_mixed(tmp_path: Path) -> None:
 
     with SiteServer(pages) as server:
         with pytest.raises(TransientError):
-            fetch_file(Wanted(f"{server.url}/f"), tmp_path / "f", patience=0.0)
+            fetch_file(WantedFile(f"{server.url}/f"), tmp_path / "f", give_up_seconds=0.0)
         pages["/f"] = Page(other, etag='"2"')
-        fetch_file(Wanted(f"{server.url}/f"), tmp_path / "f")
+        fetch_file(WantedFile(f"{server.url}/f"), tmp_path / "f")
         assert server.requests[-1].headers.get("if-range") == '"1"'
     assert (tmp_path / "f").read_bytes() == other
 
@@ -169,9 +169,9 @@ def test_without_proof_that_it_is_the_same_a_part_is_not_used(tmp_path: Path, et
     pages: dict[str, Any] = {"/f": Page(BODY, etag=etag, reset_after=500_000)}
     with SiteServer(pages) as server:
         with pytest.raises(TransientError):
-            fetch_file(Wanted(f"{server.url}/f"), tmp_path / "f", patience=0.0)
+            fetch_file(WantedFile(f"{server.url}/f"), tmp_path / "f", give_up_seconds=0.0)
         pages["/f"] = Page(BODY, etag=etag)
-        fetch_file(Wanted(f"{server.url}/f"), tmp_path / "f")
+        fetch_file(WantedFile(f"{server.url}/f"), tmp_path / "f")
         assert "range" not in server.requests[-1].headers
     assert (tmp_path / "f").read_bytes() == BODY
 
@@ -188,7 +188,7 @@ def test_a_part_of_another_version_is_not_used(hub: HubServer, tmp_path: Path) -
 def test_a_file_that_never_ends_is_cut_off(tmp_path: Path) -> None:
     server = SiteServer({"/f": Page(b"x" * 100_000, endless=True)})
     with server, pytest.raises(DownloadError, match="sends more than 1,000,000 bytes"):
-        fetch_file(Wanted(f"{server.url}/f", most=1_000_000), tmp_path / "f")
+        fetch_file(WantedFile(f"{server.url}/f", most=1_000_000), tmp_path / "f")
     assert not (tmp_path / "f.part").exists()
 
 
@@ -237,23 +237,23 @@ def test_an_encrypted_answer_is_not_followed_into_the_open(
     certificate = make_certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "public.pem"))
     with SiteServer({"/f": Page(location=f"{hub.url}/f"), "/g": b"whole"}, certificate=certificate) as server:
-        assert fetch_file(Wanted(f"{server.url}/g"), tmp_path / "g").size == 5
+        assert fetch_file(WantedFile(f"{server.url}/g"), tmp_path / "g").size == 5
         with pytest.raises(DownloadError, match="without encryption; it is not followed"):
-            fetch_file(Wanted(f"{server.url}/f"), tmp_path / "f")
+            fetch_file(WantedFile(f"{server.url}/f"), tmp_path / "f")
         monkeypatch.delenv("SSL_CERT_FILE")
         with pytest.raises(DownloadError, match="certificate of the server is not valid"):
-            fetch_file(Wanted(f"{server.url}/f"), tmp_path / "f")
+            fetch_file(WantedFile(f"{server.url}/f"), tmp_path / "f")
 
 
 @pytest.mark.parametrize("location", ["ftp://127.0.0.1/x", "file:///etc/passwd", "http://[::", "//", "http://"])
 def test_a_redirect_to_nowhere(tmp_path: Path, location: str) -> None:
     with SiteServer({"/f": Page(location=location)}) as server, pytest.raises((DownloadError, RefusedError)):
-        fetch_file(Wanted(f"{server.url}/f"), tmp_path / "f")
+        fetch_file(WantedFile(f"{server.url}/f"), tmp_path / "f")
 
 
 def test_a_redirect_that_goes_round_in_circles(tmp_path: Path) -> None:
     with SiteServer({"/f": Page(location="/f")}) as server, pytest.raises(DownloadError, match="from one address"):
-        fetch_file(Wanted(f"{server.url}/f"), tmp_path / "f")
+        fetch_file(WantedFile(f"{server.url}/f"), tmp_path / "f")
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_a_redirect_that_goes_round_in_circles(tmp_path: Path) -> None:
 )
 def test_an_answer_that_is_none(tmp_path: Path, answer: bytes) -> None:
     with SiteServer({"/f": Page(raw=answer or b"\r\n")}) as server, pytest.raises(TransientError):
-        fetch_file(Wanted(f"{server.url}/f"), tmp_path / "f", patience=0.0)
+        fetch_file(WantedFile(f"{server.url}/f"), tmp_path / "f", give_up_seconds=0.0)
 
 
 # -- this machine -------------------------------------------------------------------------------------

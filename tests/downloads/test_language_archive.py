@@ -17,7 +17,7 @@ import pytest
 from kbjobs.downloads import language_archive
 from kbjobs.downloads.language_archive import unpack
 from kbjobs.errors import JobCancelled, KbjobsError, UnavailableError
-from kbjobs.languages.language_packs import DamagedPackError, Pair
+from kbjobs.languages.language_packs import DamagedLanguagePackError, Pair
 from tests.conftest import FACTOR
 from tests.servers.language_packs import pack_members, zip_up
 
@@ -49,7 +49,7 @@ def refuse(file: Path, folder: Path, content: bytes, match: str, most: int = MOS
     """Check that a pack is refused for this reason, and that nothing lies anywhere but in the folder."""
     file.write_bytes(content)
     before = {path for path in file.parent.rglob("*") if not path.is_relative_to(folder)}
-    with pytest.raises(DamagedPackError, match=match):
+    with pytest.raises(DamagedLanguagePackError, match=match):
         unpack(file, folder, PAIR, most)
     assert {path for path in file.parent.rglob("*") if not path.is_relative_to(folder)} == before
     assert not [path for path in folder.rglob("*") if path.is_symlink()]

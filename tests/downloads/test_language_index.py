@@ -168,18 +168,18 @@ def test_a_server_that_refuses(
 ) -> None:
     languages_server.status[INDEX] = status
     with pytest.raises(kind, match=rf"{languages_server.index_url}"):
-        fetch_index(home, Settings(home), patience=0.5)
+        fetch_index(home, Settings(home), give_up_seconds=0.5)
 
 
 def test_a_server_that_is_not_there(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     with LanguagesServer() as server:
         monkeypatch.setenv("KBJOBS_LANGUAGES_INDEX", server.index_url)
     with pytest.raises(TransientError, match="does not answer"):
-        fetch_index(home, Settings(home), patience=0.5)
+        fetch_index(home, Settings(home), give_up_seconds=0.5)
 
 
 @pytest.mark.parametrize("url", ["", "index.json", "file:///etc/passwd", "ftp://x/y", "http://[::1", "http://"])
 def test_an_address_that_is_none(home: Home, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("KBJOBS_LANGUAGES_INDEX", url)
     with pytest.raises(KbjobsError):
-        fetch_index(home, Settings(home), patience=0.5)
+        fetch_index(home, Settings(home), give_up_seconds=0.5)

@@ -109,28 +109,28 @@ def test_no_server_and_a_slow_one_are_passing_errors(openai_api: OpenAIServer) -
 
 
 def test_an_interrupted_call_is_not_tried_again(openai_api: OpenAIServer) -> None:
-    patient = OpenAIEmbedder(TEXT_EMBEDDING_3_SMALL, openai_api.key, retries=5)
+    lasting = OpenAIEmbedder(TEXT_EMBEDDING_3_SMALL, openai_api.key, retries=5)
     openai_api.gate.clear()
     openai_api.always = rate_limit(1)
     errors: list[BaseException] = []
 
     def call() -> None:
         try:
-            patient.embed(["water"])
+            lasting.embed(["water"])
         except TransientError as error:
             errors.append(error)
 
     thread = threading.Thread(target=call)
     thread.start()
     wait_until(lambda: openai_api.waiting == 1)
-    patient.interrupt()
+    lasting.interrupt()
     start = time.monotonic()
     openai_api.gate.set()
     thread.join(10)
     assert len(errors) == 1
     assert time.monotonic() - start < 1
     assert len(openai_api.requests) == 1
-    patient.close()
+    lasting.close()
 
 
 def test_a_key_is_checked_and_never_shown() -> None:

@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from kbjobs.config.home import HOME_VARIABLE, Home
 from kbjobs.services.jobs import JobManager
-from kbjobs.services.sources import Described, register
+from kbjobs.services.sources import SourceFields, register
 from kbjobs.store.queue import Queue
 from tests.conftest import wait_ended, write_pages
 from tests.in_process import threads_for_processes
@@ -31,7 +31,7 @@ def indexed_home(engines: Path, small_model: Path) -> Path:
             home.prepare()
             engines.mkdir(exist_ok=True)
             home.engines.symlink_to(engines)
-            described = Described(base_url="https://example.org/")  # the same documents in every copy
+            described = SourceFields(base_url="https://example.org/")  # the same documents in every copy
             register(home, "x", [write_pages(home.path / "pages", PAGES)], described)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("KBJOBS_MODEL", str(small_model))

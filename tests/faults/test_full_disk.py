@@ -23,7 +23,7 @@ from kbjobs.store.jobs import NewJob, Report
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_copy import LedgerCopy, open_ledger
 from kbjobs.store.queue import Queue
-from kbjobs.store.runs import RunEnd
+from kbjobs.store.runs import RunOutcome
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Event, Status
 from tests.conftest import (
@@ -67,7 +67,7 @@ def progress(queue: Queue) -> None:
 
 
 def finish(queue: Queue) -> None:
-    queue.finish(1, "r1", RunEnd(Event.COMPLETE, ExitCode.DONE, BIG), {"n": 1})
+    queue.finish(1, "r1", RunOutcome(Event.COMPLETE, ExitCode.DONE, BIG), {"n": 1})
 
 
 def requeue(queue: Queue) -> None:

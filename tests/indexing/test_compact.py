@@ -23,7 +23,7 @@ from kbjobs.store.sources import SourceFolder
 from kbjobs.system.crashpoints import VARIABLE
 from kbjobs.vectors.collection_swap import WorkingCopy
 from kbjobs.vectors.indexed import Indexed
-from kbjobs.vectors.sync import settle_and_publish
+from kbjobs.vectors.sync import recover_and_publish
 from tests.conftest import Kbjobs, fill_disk, read_json, write_pages
 from tests.vectors.test_sync import DIMENSION, fill, found_texts, put
 
@@ -50,7 +50,7 @@ def make_wasteful(home: Home, pages: Path, source: str = "x") -> None:
     with opened(home, source) as indexed:
         fill(indexed)
         indexed.ledger.delete_documents([f"doc{number}" for number in range(4)])
-        settle_and_publish(indexed, needs_fresh=False)
+        recover_and_publish(indexed, needs_fresh=False)
         assert indexed.ledger.churn(indexed.model) == 12
         unused = [(f"unused {number}", b"\0" * 40_000) for number in range(UNUSED)]
         indexed.ledger.put_vectors(indexed.model, unused)
@@ -99,7 +99,7 @@ def test_few_deleted_records_are_not_worth_a_new_collection(home: Home, tmp_path
     with opened(home) as indexed:
         fill(indexed)
         indexed.ledger.delete_documents(["doc0", "doc1", "doc2"])
-        settle_and_publish(indexed, needs_fresh=False)
+        recover_and_publish(indexed, needs_fresh=False)
         WorkingCopy(indexed.live).begin(empty=False)
         beside = indexed.live / "mending-x"
         beside.mkdir()

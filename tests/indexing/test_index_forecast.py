@@ -14,7 +14,7 @@ from kbjobs.embedding.openai_embedder import PASSAGE_TOKENS
 from kbjobs.embedding.openai_tokens import Cl100kTokens
 from kbjobs.indexing import index_forecast
 from kbjobs.indexing.cutting import IndexOptions
-from kbjobs.indexing.index_forecast import IndexOutlook, foresee_index
+from kbjobs.indexing.index_forecast import IndexForecast, forecast_index
 from kbjobs.phases import index_online
 from kbjobs.scanning.scan_forecast import count_documents
 from kbjobs.services.sources import register
@@ -24,8 +24,8 @@ from tests.content.zims import ZIMS
 from tests.servers.openai_server import OpenAIServer
 
 
-def foresee(home: Home, source: str = "docs", options: IndexOptions | None = None) -> IndexOutlook:
-    return foresee_index(
+def forecast(home: Home, source: str = "docs", options: IndexOptions | None = None) -> IndexForecast:
+    return forecast_index(
         home,
         Settings(home),
         SourceFolder(home.sources, source),
@@ -47,7 +47,7 @@ def test_a_small_source_is_counted_exactly(
 ) -> None:
     register(home, "docs", [write_pages(tmp_path / "pages", 12)])
     before = sorted(path.name for path in SourceFolder(home.sources, "docs").path.iterdir())
-    found = foresee(home)
+    found = forecast(home)
     assert sorted(path.name for path in SourceFolder(home.sources, "docs").path.iterdir()) == before
     exact = count_exactly(kbjobs)
     assert (found.documents, found.passages, found.missing, found.tokens) == (
@@ -62,15 +62,15 @@ def test_of_what_is_indexed_only_what_changed_is_read(
     pages = write_pages(tmp_path / "pages", 6)
     register(home, "docs", [pages])
     kbjobs("run", "index-online", "docs")
-    all_again = foresee(home, options=IndexOptions(force=True))
+    all_again = forecast(home, options=IndexOptions(force=True))
     assert all_again.missing == all_again.passages > 0
     for page in pages.iterdir():  # an hour ago: a file of the last two seconds is not trusted
         shutil.copystat(__file__, page)
     kbjobs("run", "index-online", "docs")
-    unchanged = foresee(home)
+    unchanged = forecast(home)
     assert (unchanged.documents, unchanged.missing, unchanged.tokens, unchanged.sampled) == (6, 0, 0, 0)
     (pages / "new.html").write_text("<html><body><p>A lamp burns oil through the long night.</p></body></html>")
-    one_more = foresee(home)
+    one_more = forecast(home)
     assert (one_more.documents, one_more.missing, one_more.sampled) == (7, 1, 1)
     assert count_documents(SourceFolder(home.sources, "docs")) == (7, 1)
 
@@ -82,11 +82,11 @@ def test_a_sample_of_pages_of_very_different_size_is_near(
     register(home, "docs", [python_docs])
     exact = count_exactly(kbjobs)
     monkeypatch.setattr(index_forecast, "SAMPLE", 60)
-    found = foresee(home)
+    found = forecast(home)
     assert not found.is_exact and found.sampled <= 62
     assert abs(found.tokens / exact["tokens"] - 1) < 0.08
     assert abs(found.passages / exact["chunks"] - 1) < 0.08
-    assert found == foresee(home)
+    assert found == forecast(home)
 
 
 def test_a_sample_of_an_archive_is_near(
@@ -96,6 +96,6 @@ def test_a_sample_of_an_archive_is_near(
     register(home, "docs", [archive])
     exact = count_exactly(kbjobs)
     monkeypatch.setattr(index_forecast, "SAMPLE", 60)  # of some 200 entries
-    found = foresee(home)
+    found = forecast(home)
     assert not found.is_exact
     assert abs(found.tokens / exact["tokens"] - 1) < 0.35, (found, exact["tokens"])

@@ -18,7 +18,7 @@ from kbjobs.indexing.cutting import IndexOptions
 from kbjobs.indexing.pipeline import run_index
 from kbjobs.retrieval.hits import Query
 from kbjobs.services.search import search_home
-from kbjobs.services.sources import Described, register, verify
+from kbjobs.services.sources import SourceFields, register, verify
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import MODEL, copy_pages, write_pages
@@ -64,7 +64,7 @@ def test_an_edited_python3_doc_embeds_exactly_the_new_passages(
     for folder in ("tutorial", "installing", "extending", "distributing"):
         if (python_docs / folder).is_dir():
             copy_pages(python_docs, pages / folder, 100, folder)
-    register(home, "docs", [pages], Described(base_url="https://docs.example.org/3/"))
+    register(home, "docs", [pages], SourceFields(base_url="https://docs.example.org/3/"))
     first = index(home).counts
     assert first["failed"] == 0
     assert first["embedded"] > 200

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from kbjobs.config.home import Home
 from kbjobs.languages.installation import begin_folder, locked, publish
-from kbjobs.languages.language_packs import Pack, Pair, Record, find_pack, size_of
+from kbjobs.languages.language_packs import LanguagePack, PackRecord, Pair, find_pack, size_of
 from tests.servers.language_packs import pack_members
 
 
-def put_pack(home: Home, source: str, target: str, version: str = "1.0", prefix: str = "") -> Pack:
+def put_pack(home: Home, source: str, target: str, version: str = "1.0", prefix: str = "") -> LanguagePack:
     """Put a pack there that translates as tests.servers.language_packs tells."""
     pair = Pair(source, target)
     with locked(home, pair):
@@ -24,7 +24,7 @@ def put_pack(home: Home, source: str, target: str, version: str = "1.0", prefix:
     return found
 
 
-def put_hollow(home: Home, source: str, target: str, version: str = "1.0", sha256: str = "ab" * 32) -> Pack:
+def put_hollow(home: Home, source: str, target: str, version: str = "1.0", sha256: str = "ab" * 32) -> LanguagePack:
     """Put a pack there that has all its files and no model in them."""
     pair = Pair(source, target)
     with locked(home, pair):
@@ -37,9 +37,9 @@ def put_hollow(home: Home, source: str, target: str, version: str = "1.0", sha25
     return found
 
 
-def record(version: str = "1.0", sha256: str = "ab" * 32, prefix: str = "", unpacked: int = 24) -> Record:
+def record(version: str = "1.0", sha256: str = "ab" * 32, prefix: str = "", unpacked: int = 24) -> PackRecord:
     """What is known of a pack."""
-    return Record(version, sha256, 10_000, unpacked, "http://127.0.0.1/x", "2026-01-01T00:00:00Z", "CC0", prefix)
+    return PackRecord(version, sha256, 10_000, unpacked, "http://127.0.0.1/x", "2026-01-01T00:00:00Z", "CC0", prefix)
 
 
 def write(path: Path, content: bytes) -> None:

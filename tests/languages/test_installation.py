@@ -11,7 +11,7 @@ import pytest
 from kbjobs.config.home import Home
 from kbjobs.errors import ConflictError, NotFoundError, UsageError
 from kbjobs.languages.installation import begin_folder, first_seen, locked, note_seen, remove_older, remove_packs
-from kbjobs.languages.language_packs import DamagedPackError, Pair, find_pack, list_folders, list_packs
+from kbjobs.languages.language_packs import DamagedLanguagePackError, Pair, find_pack, list_folders, list_packs
 from tests.languages.packs import put_hollow
 
 PAIR = Pair("en", "es")
@@ -56,7 +56,7 @@ def test_hashes_of_versions_stay(home: Home) -> None:
 def test_hashes_that_cannot_be_read_are_not_passed_over(home: Home, content: str) -> None:
     note_seen(home, PAIR, "1.0", "aa" * 32)
     (home.languages / "seen" / "en_es.json").write_text(content)
-    with pytest.raises(DamagedPackError, match=r"en_es\.json"):
+    with pytest.raises(DamagedLanguagePackError, match=r"en_es\.json"):
         first_seen(home, PAIR, "1.0")
 
 

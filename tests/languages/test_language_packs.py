@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kbjobs.config.home import Home
-from kbjobs.languages.language_packs import DamagedPackError, Pair, find_pack, is_code, list_packs
+from kbjobs.languages.language_packs import DamagedLanguagePackError, Pair, find_pack, is_code, list_packs
 from tests.languages.packs import put_hollow
 
 
@@ -34,10 +34,10 @@ def test_a_pack_that_lost_a_file_is_damaged(home: Home, lost: str) -> None:
     pack = put_hollow(home, "en", "es")
     put_hollow(home, "en", "fr")
     (pack.path / lost).unlink()
-    with pytest.raises(DamagedPackError) as caught:
+    with pytest.raises(DamagedLanguagePackError) as caught:
         find_pack(home, pack.pair)
     assert caught.value.hint.endswith("kbjobs run language-download es --from en --force")
-    damaged: list[DamagedPackError] = []
+    damaged: list[DamagedLanguagePackError] = []
     assert [one.pair.name for one in list_packs(home, damaged)] == ["en_fr"]
     assert len(damaged) == 1
 
@@ -45,7 +45,7 @@ def test_a_pack_that_lost_a_file_is_damaged(home: Home, lost: str) -> None:
 def test_a_pack_whose_files_were_cut_is_damaged(home: Home) -> None:
     pack = put_hollow(home, "en", "es")
     (pack.path / "sentencepiece.model").write_bytes(b"no")
-    with pytest.raises(DamagedPackError, match="were changed"):
+    with pytest.raises(DamagedLanguagePackError, match="were changed"):
         find_pack(home, pack.pair)
 
 
@@ -53,7 +53,7 @@ def test_a_pack_whose_files_were_cut_is_damaged(home: Home) -> None:
 def test_a_record_that_is_none_is_damage(home: Home, content: str) -> None:
     pack = put_hollow(home, "en", "es")
     (pack.path / "pack.json").write_text(content)
-    with pytest.raises(DamagedPackError, match="no record"):
+    with pytest.raises(DamagedLanguagePackError, match="no record"):
         find_pack(home, pack.pair)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kbjobs.object_storage.upload_targets import note_store, noted_stores
+from kbjobs.object_storage.upload_targets import note_store, upload_targets
 from kbjobs.store.ledger import Ledger
 
 
@@ -13,4 +13,4 @@ def test_a_store_in_the_home_moves_with_it(tmp_path: Path) -> None:
     with Ledger(tmp_path / "source.db") as ledger:
         for address in (str(home / "packs"), "s3://bucket/packs", "/srv/packs", str(home / "packs")):
             note_store(ledger, address, home)
-        assert noted_stores(ledger, moved) == [str(moved / "packs"), "s3://bucket/packs", "/srv/packs"]
+        assert upload_targets(ledger, moved) == [str(moved / "packs"), "s3://bucket/packs", "/srv/packs"]

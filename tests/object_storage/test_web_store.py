@@ -61,6 +61,6 @@ def test_it_is_not_written_to(home: Home) -> None:
 def test_what_stands_in_the_way_is_told(
     home: Home, monkeypatch: pytest.MonkeyPatch, page: Page, kind: type[KbjobsError]
 ) -> None:
-    monkeypatch.setattr(web_store, "PATIENCE", 0.0)
+    monkeypatch.setattr(web_store, "GIVE_UP_SECONDS", 0.0)
     with SiteServer({"/store/a": page}) as server, pytest.raises(kind):
         open_at(home, server.url).read("a", 100)

@@ -11,7 +11,7 @@ import numpy as np
 
 from kbjobs.config.home import Home
 from kbjobs.content.document import About, document_id
-from kbjobs.sources.registration import NOT_DESCRIBED, Described, register
+from kbjobs.sources.registration import NOT_DESCRIBED, SourceFields, register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.metadata import put_metadata
 from kbjobs.store.sources import SourceFolder
@@ -99,7 +99,7 @@ def make_source(
     tmp_path: Path,
     source: str = "wiki",
     count: int = 5,
-    described: Described = NOT_DESCRIBED,
+    described: SourceFields = NOT_DESCRIBED,
 ) -> SourceFolder:
     """A source of some pages, which lie in ``tmp_path / "pages"``."""
     home.prepare()

@@ -20,7 +20,7 @@ from kbjobs.packs.inspecting import describe_pack, verify_pack
 from kbjobs.packs.pack_building import PackBuilder
 from kbjobs.packs.pack_reading import open_pack
 from kbjobs.packs.targets import FileTarget, write_pack
-from kbjobs.services.sources import Described
+from kbjobs.services.sources import SourceFields
 from tests.conftest import ROOT
 from tests.packs.sources import make_source, page, texts_of, vector_of
 
@@ -73,7 +73,7 @@ class OtherReader:
 
 
 def test_another_program_reads_a_pack(home: Home, tmp_path: Path) -> None:
-    folder = make_source(home, tmp_path, described=Described(name="Wiki"))
+    folder = make_source(home, tmp_path, described=SourceFields(name="Wiki"))
     path = tmp_path / "wiki.kbpack"
     with PackBuilder(folder, True) as builder, FileTarget(path) as target:
         version = write_pack(builder, target).version

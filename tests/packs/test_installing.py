@@ -18,7 +18,7 @@ from kbjobs.packs.installing import Installed, Mode, install_pack
 from kbjobs.packs.pack_reading import open_pack
 from kbjobs.packs.targets import Written
 from kbjobs.services.documents import documents
-from kbjobs.services.sources import Described, describe, register, verify
+from kbjobs.services.sources import SourceFields, describe, register, verify
 from kbjobs.store import source_swap
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.locks import is_locked, lock_source
@@ -76,7 +76,7 @@ def rows(folder: SourceFolder) -> dict[str, list[tuple[object, ...]]]:
 
 
 def test_what_comes_out_is_what_went_in(home: Home, other: Home, tmp_path: Path) -> None:
-    folder = make_source(home, tmp_path, described=Described("Wiki", "CC0", "https://wiki.example.org/"))
+    folder = make_source(home, tmp_path, described=SourceFields("Wiki", "CC0", "https://wiki.example.org/"))
     with Ledger(folder.ledger) as ledger:
         ledger.set_fact("site titles", '[[], [" | Wiki"], []]')
     written = build(folder, tmp_path / "store")
@@ -102,7 +102,7 @@ def test_what_comes_out_is_what_went_in(home: Home, other: Home, tmp_path: Path)
 def test_a_pack_of_what_was_installed_is_the_same_pack(
     home: Home, other: Home, tmp_path: Path, include_backup: bool, base_url: str
 ) -> None:
-    folder = make_source(home, tmp_path, described=Described(base_url=base_url))
+    folder = make_source(home, tmp_path, described=SourceFields(base_url=base_url))
     pages = [page("wiki", number, base_url or f"file://{tmp_path}/pages/") for number in range(5)]
     fill(folder, pages)
     with Ledger(folder.ledger) as ledger:
@@ -230,7 +230,7 @@ def test_a_kill_leaves_the_old_one_or_the_new_one(
     assert subprocess.run(command, env=environment, check=False).returncode == -9
     if point == "install.between_renames":
         assert not folder.manifest.exists()
-        source_swap.Replacement(folder).settle()
+        source_swap.SourceSwap(folder).recover()
     is_new = point in ("install.renamed", "install.done")
     assert describe(home, "wiki").documents == (6 if is_new else 5)
     assert folder.read_pack()["version"] == (new if is_new else old).version

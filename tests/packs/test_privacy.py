@@ -15,7 +15,7 @@ from kbjobs.config.home import Home
 from kbjobs.config.registry import SETTINGS
 from kbjobs.packs import manifest, records
 from kbjobs.packs.public import public_base, public_model, public_url
-from kbjobs.services.sources import Described
+from kbjobs.services.sources import SourceFields
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.pack_export import PACKED_FACTS
 from kbjobs.store.sources import Source
@@ -108,14 +108,14 @@ KINDS: dict[str, type[BaseModel]] = {
     "passage": records.PassageRecord,
     "text": records.TextRecord,
     "file": records.FileRecord,
-    "piece": records.Piece,
+    "piece": records.PackedChunk,
     "part": manifest.Part,
     "table": manifest.Table,
     "source": manifest.SourceDescription,
-    "profile": manifest.Profile,
-    "block": manifest.Block,
+    "profile": manifest.PackedProfile,
+    "block": manifest.PackedBlock,
     "model": manifest.ModelVectors,
-    "backup": manifest.Backup,
+    "backup": manifest.PackedBackup,
     "manifest": manifest.Manifest,
 }
 MADE = {
@@ -172,7 +172,7 @@ def read_all(store: Path) -> bytes:
 @pytest.mark.parametrize("base", ["https://joe:base-secret@wiki.example.org/a/?token=base-secret#base-secret", ""])
 @pytest.mark.parametrize("include_backup", [False, True])
 def test_nothing_private_is_in_a_pack(home: Home, tmp_path: Path, base: str, include_backup: bool) -> None:
-    folder = make_source(home, tmp_path, described=Described(base_url=base))
+    folder = make_source(home, tmp_path, described=SourceFields(base_url=base))
     secret = "https://joe:url-secret@wiki.example.org/x?id=5&access_token=url-secret&Api-Key=url-secret#url-secret"
     fill(
         folder,

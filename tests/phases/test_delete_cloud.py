@@ -12,7 +12,7 @@ from kbjobs.daemon.launching import stop_daemon
 from kbjobs.object_storage.store_address import open_bucket, read_address
 from kbjobs.packs.pack_catalogue import read_catalogue
 from kbjobs.services.jobs import JobManager
-from kbjobs.services.sources import tell_deletion
+from kbjobs.services.sources import describe_deletion
 from kbjobs.store.sources import SourceFolder
 from kbjobs.system.crashpoints import VARIABLE
 from tests.conftest import Kbjobs
@@ -49,7 +49,7 @@ def test_without_it_they_are_named_and_stay(
     store: str,
     kbjobs: Kbjobs,
 ) -> None:
-    told = tell_deletion(home, "wiki", keep_files=False)
+    told = describe_deletion(home, "wiki", keep_files=False)
     assert "left in the cloud: records in Pinecone's kb/wiki, packs in " in told and "--cloud" in told
     ended = kbjobs("run", "delete-source", "wiki", "--confirm", "wiki")
     assert "left in the cloud: records in Pinecone's kb/wiki" in ended.stderr + ended.stdout

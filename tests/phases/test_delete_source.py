@@ -21,10 +21,10 @@ from kbjobs.retrieval import searcher
 from kbjobs.retrieval.hits import Query
 from kbjobs.retrieval.searcher import Searcher
 from kbjobs.services.jobs import JobManager
-from kbjobs.services.sources import Described, describe_all, register
+from kbjobs.services.sources import SourceFields, describe_all, register
 from kbjobs.store.checkpoints import Checkpoint
 from kbjobs.store.queue import DuplicateJobError, Queue
-from kbjobs.store.source_deletion import Removal
+from kbjobs.store.source_deletion import SourceFolderDeletion
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
 from tests.conftest import phase_state, wait_ended, wait_until, write_pages
@@ -153,7 +153,7 @@ def test_a_stop_in_the_middle_is_gone_on_with(
     ends: Ends = []
     with pytest.raises(JobCancelled):
         delete(home, ends=ends, is_stopping=lambda: True)
-    removal = Removal(home.sources, "docs")
+    removal = SourceFolderDeletion(home.sources, "docs")
     assert removal.hidden is not None and 100 <= len(list(removal.hidden.iterdir())) < 200
     with pytest.raises(ConflictError, match="is not wholly deleted"):
         register(home, "docs", [docs])
@@ -164,7 +164,7 @@ def test_a_stop_in_the_middle_is_gone_on_with(
 
 def test_the_next_run_finishes_what_is_left_and_keeps_what_was_to_be_kept(home: Home, tmp_path: Path) -> None:
     register(home, "docs", [write_pages(tmp_path / "pages", 3)], copy=True)
-    Removal(home.sources, "docs").begin(keep_files=True)
+    SourceFolderDeletion(home.sources, "docs").begin(keep_files=True)
     result = delete(home)  # a new job, which says nothing of keeping
     assert result.counts["kept"] == str(SourceFolder(home.sources, "docs").path)
     assert len(list(SourceFolder(home.sources, "docs").pages.rglob("*.html"))) == 3
@@ -179,7 +179,7 @@ def test_a_source_that_came_after_the_end_was_recorded_is_left_alone(home: Home,
 
 
 def test_kept_files_are_registered_again_and_nothing_is_lost(home: Home, tmp_path: Path, minilm: None) -> None:
-    register(home, "docs", [write_pages(tmp_path / "pages", 3)], Described(base_url="https://e.org/"), copy=True)
+    register(home, "docs", [write_pages(tmp_path / "pages", 3)], SourceFields(base_url="https://e.org/"), copy=True)
     index(home)
     before = SourceFolder(home.sources, "docs").read()
     result = delete(home, keep_files=True)
@@ -187,7 +187,7 @@ def test_kept_files_are_registered_again_and_nothing_is_lost(home: Home, tmp_pat
     assert left == ["pages"]
     assert describe_all(home, lambda source_id, error: None) == []
     assert "registers them again" in result.summary
-    register(home, "docs", [Path(path) for path in before.paths], Described(base_url="https://e.org/"))
+    register(home, "docs", [Path(path) for path in before.paths], SourceFields(base_url="https://e.org/"))
     assert index(home).counts["documents"] == 3
 
 
@@ -228,7 +228,7 @@ def test_a_source_that_goes_while_all_are_searched_stops_no_search(
 def test_where_the_end_finds_no_room_before_files_are_gone_it_is_recorded_after(home: Home, docs: Path) -> None:
     class Full(list[Any]):
         def append(self, value: Any) -> None:
-            if not self and not Removal(home.sources, "docs").hidden:
+            if not self and not SourceFolderDeletion(home.sources, "docs").hidden:
                 super().append(value)
                 return
             error = sqlite3.OperationalError("database or disk is full")

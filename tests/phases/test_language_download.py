@@ -31,7 +31,7 @@ from kbjobs.errors import (
     UnavailableError,
     UsageError,
 )
-from kbjobs.languages.language_packs import DamagedPackError, Pair, find_pack, list_packs
+from kbjobs.languages.language_packs import DamagedLanguagePackError, Pair, find_pack, list_packs
 from kbjobs.phases.language_download import LanguageDownloadParams, fill
 from kbjobs.services.jobs import JobManager
 from kbjobs.store.queue import Queue
@@ -151,14 +151,14 @@ def test_the_second_link_is_taken_where_the_first_is_gone(home: Home, languages_
 def test_the_next_link_is_taken_where_a_server_is_away(
     home: Home, languages_server: LanguagesServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(language_download, "PATIENCE_WITH_OTHERS", 0.2)
+    monkeypatch.setattr(language_download, "GIVE_UP_SECONDS_WITH_OTHERS", 0.2)
     path = languages_server.offer("en", "es")
     with LanguagesServer() as gone:
         away = f"{gone.url}/x"
     languages_server.index[0]["links"] = [away, languages_server.url + path]
     download(home, "es")
     assert names(home) == ["en_es"]
-    monkeypatch.setattr(language_download, "PATIENCE", 0.2)
+    monkeypatch.setattr(language_download, "GIVE_UP_SECONDS", 0.2)
     languages_server.index[0]["links"] = [away, f"{languages_server.url}/gone"]
     with pytest.raises(TransientError, match="English to Spanish cannot be fetched"):  # a later try may succeed
         download(home, "es", force=True)
@@ -258,7 +258,7 @@ def test_a_hostile_pack_leaves_what_was_here(
     members = pack_members("en", "fr") if lie == "codes" else {**pack_members("en", "es"), "../../../evil": b"evil"}
     languages_server.offer_file("en", "es", b"<html>" if lie == "no zip file" else zip_up(members), "2.0")
     before = {path for path in tmp_path.rglob("*") if not path.is_relative_to(home.path)}
-    with pytest.raises(DamagedPackError, match="cannot be used"):
+    with pytest.raises(DamagedLanguagePackError, match="cannot be used"):
         download(home, "es")
     assert {path for path in tmp_path.rglob("*") if not path.is_relative_to(home.path)} == before
     pack = find_pack(home, ES)

@@ -18,7 +18,7 @@ from kbjobs.errors import JobCancelled, NotFoundError, UsageError
 from kbjobs.phases import metadata
 from kbjobs.phases.metadata import MetadataParams
 from kbjobs.scanning.enumeration import TooManyRemovedError
-from kbjobs.services.sources import Described, describe, register, verify
+from kbjobs.services.sources import SourceFields, describe, register, verify
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import Kbjobs, copy_pages, read_json, write_pages
@@ -62,7 +62,7 @@ def write_languages(pages: Path) -> Path:
 def test_the_counts_of_real_pages(home: Home, tmp_path: Path, python_docs: Path) -> None:
     pages = copy_pages(python_docs, tmp_path / "html" / "tutorial", 40, "tutorial").parent
     age(pages)
-    register(home, "docs", [pages], Described(base_url="https://docs.example.org/3/"))
+    register(home, "docs", [pages], SourceFields(base_url="https://docs.example.org/3/"))
     first = describe_pages(home).counts
     number = len(list(pages.rglob("*.html")))
     assert {name: first[name] for name in ("documents", "new", "changed", "unchanged", "removed", "failed")} == {

@@ -1,4 +1,4 @@
-"""index_online at the limit that the server allows: no refusal that could be foreseen, every vector bought once."""
+"""index_online at the limit that the server allows: no refusal that could be forecast, every vector bought once."""
 
 from __future__ import annotations
 

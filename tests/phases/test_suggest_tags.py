@@ -15,7 +15,7 @@ from kbjobs.context import PhaseResult
 from kbjobs.errors import MissingRequirementError, UsageError
 from kbjobs.phases import suggest_tags
 from kbjobs.phases.suggest_tags import SuggestTagsParams
-from kbjobs.services.sources import Described, register
+from kbjobs.services.sources import SourceFields, register
 from kbjobs.store.sources import SourceFolder
 from kbjobs.tagging import local as tagging
 from kbjobs.tagging.preparedness import CATEGORIES
@@ -60,7 +60,7 @@ def test_the_categories_are_distinct_and_well_described() -> None:
 
 @pytest.mark.parametrize("prepare", [index, describe_pages])
 def test_the_example_source_gets_the_tags_of_its_folders(home: Home, prepare: Any) -> None:
-    register(home, "docs", [PREPAREDNESS], Described(base_url="https://example.org/"))
+    register(home, "docs", [PREPAREDNESS], SourceFields(base_url="https://example.org/"))
     prepare(home)
     result = suggest(home)
     found = suggested(home, "category")
@@ -90,7 +90,7 @@ def test_nothing_is_invented_for_a_source_about_something_else(home: Home, tmp_p
 
 
 def test_the_manifest_keeps_what_the_user_wrote(home: Home, kbjobs: Kbjobs) -> None:
-    register(home, "docs", [PREPAREDNESS], Described(name="Ours"))
+    register(home, "docs", [PREPAREDNESS], SourceFields(name="Ours"))
     describe_pages(home)
     manifest = SourceFolder(home.sources, "docs").manifest
     written = {**json.loads(manifest.read_text()), "tags": ["mine", "é"], "curator": {"name": "Ann", "since": [1999]}}

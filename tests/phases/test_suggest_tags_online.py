@@ -20,7 +20,7 @@ from kbjobs.errors import ExitCode, JobCancelled, KbjobsError, MissingRequiremen
 from kbjobs.phases import suggest_tags
 from kbjobs.phases.suggest_tags import SuggestTagsParams
 from kbjobs.services.jobs import JobManager
-from kbjobs.services.sources import Described, register
+from kbjobs.services.sources import SourceFields, register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.tag_rows import kept_documents
@@ -59,7 +59,7 @@ def manifest(home: Home) -> bytes:
 @pytest.fixture
 def docs(home: Home, openai_api: OpenAIServer) -> None:
     """The example source, described, without vectors."""
-    register(home, "docs", [PREPAREDNESS], Described(base_url="https://example.org/"))
+    register(home, "docs", [PREPAREDNESS], SourceFields(base_url="https://example.org/"))
     describe_pages(home)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from kbjobs.config.home import Home
 from kbjobs.services.jobs import JobManager
-from kbjobs.services.sources import Described, register
+from kbjobs.services.sources import SourceFields, register
 from tests.conftest import Kbjobs, read_json, write_pages
 from tests.faults.test_crash_points import finish
 from tests.servers.openai_server import OpenAIServer
@@ -32,7 +32,7 @@ def pinecone(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[PineconeSe
 def kitchen(home: Home, tmp_path: Path, openai_api: OpenAIServer, pinecone: PineconeServer) -> None:
     """Two sources in Pinecone, one of them in a namespace of another name, and one that was never sent."""
     register(
-        home, "tea", [write_pages(tmp_path / "a" / "pages", 3)], Described(base_url="https://tea.example.org/wiki/")
+        home, "tea", [write_pages(tmp_path / "a" / "pages", 3)], SourceFields(base_url="https://tea.example.org/wiki/")
     )
     stars = write_pages(tmp_path / "b" / "pages", 2, "The telescope shows a distant galaxy")
     (stars / "de.html").write_text(

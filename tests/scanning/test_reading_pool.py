@@ -18,7 +18,7 @@ from kbjobs.content.source_files import FoundFile, find_files
 from kbjobs.content.titles import NO_SITE
 from kbjobs.errors import KbjobsError
 from kbjobs.scanning import reading_pool
-from kbjobs.scanning.file_reading import Entry, Read, Reader, Task, Unread
+from kbjobs.scanning.file_reading import ArchiveEntry, Read, Reader, Task, Unread
 from kbjobs.scanning.reading_pool import read_all
 from tests.conftest import ROOT, wait_until, write_pages
 
@@ -46,9 +46,9 @@ def go_on() -> None:
     """Nobody wants the reading to stop."""
 
 
-def entry(key: str) -> Entry:
+def entry(key: str) -> ArchiveEntry:
     page = f"<title>{key}</title><p>The kettle sings of {key}.</p>".encode()
-    return Entry(key, page, ".html", key, "1", Addresses("", f"file:///{key}", None), "")
+    return ArchiveEntry(key, page, ".html", key, "1", Addresses("", f"file:///{key}", None), "")
 
 
 def in_batches(tasks: list[Task], size: int = 7) -> Iterator[list[Task]]:
@@ -88,7 +88,7 @@ def test_what_ends_its_process_is_named_and_the_rest_is_read() -> None:
 
 
 def test_a_process_that_ends_each_time_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading_pool, "MOST_LOSSES", 3)
+    monkeypatch.setattr(reading_pool, "MAX_LOSSES", 3)
     tasks: list[Task] = [entry(f"kill {number}") for number in range(60)]
     others = children_of(os.getpid())  # of other tests in this process
     with pytest.raises(KbjobsError, match="times in a row: its reader crashed"):
@@ -133,10 +133,10 @@ QUOTED = "<p " + " ".join(f"a{number}='>'" for number in range(120_000)) + ">The
 
 def test_a_document_that_takes_too_long_is_named_and_the_next_one_is_read() -> None:
     tasks: list[Task] = [entry("one"), replace(entry("long"), data=QUOTED.encode()), entry("two")]
-    patient = replace(READER, patience=1.0)
-    ((_, outcomes),) = read_all(patient, [tasks], False, go_on)
+    slow = replace(READER, document_seconds=1.0)
+    ((_, outcomes),) = read_all(slow, [tasks], False, go_on)
     assert [isinstance(one, Read) for one in outcomes] == [True, False, True]
-    assert outcomes[1] == Unread("long", f"reading it takes more than {patient.seconds(tasks[1]):.0f} s")
+    assert outcomes[1] == Unread("long", f"reading it takes more than {slow.seconds(tasks[1]):.0f} s")
 
 
 class Stop(Exception):

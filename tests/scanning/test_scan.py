@@ -12,7 +12,7 @@ from kbjobs.config.home import Home
 from kbjobs.content.chunking import Chunker
 from kbjobs.embedding.model_catalogue import find_model
 from kbjobs.embedding.token_embedder import load_tokenizer
-from kbjobs.scanning.changes import Scope
+from kbjobs.scanning.changes import ScanScope
 from kbjobs.scanning.enumeration import Scan, TooManyRemovedError
 from kbjobs.scanning.scan import Cutting, scan_source
 from kbjobs.services.sources import register
@@ -21,7 +21,7 @@ from kbjobs.store.sources import SourceFolder
 from tests.conftest import MODEL, write_pages
 from tests.phases.test_index_offline import context
 
-WHOLE = Scope()
+WHOLE = ScanScope()
 
 pytestmark = pytest.mark.usefixtures("minilm")
 
@@ -41,7 +41,7 @@ def scan(home: Home, ledger: Ledger) -> Callable[..., Scan]:
     profile = ledger.profile("test")
     cutting = Cutting(profile, Chunker(load_tokenizer(find_model(MODEL, home.models)), 256))
 
-    def run(scope: Scope = WHOLE) -> Scan:
+    def run(scope: ScanScope = WHOLE) -> Scan:
         source = SourceFolder(home.sources, "docs").read()
         scan, changes = scan_source(context(home, "docs"), source, ledger, cutting, (0.0, 1.0), scope)
         changes.remember()
@@ -80,7 +80,7 @@ def test_only_what_changed_is_read_again(
     monkeypatch.setattr(Chunker, "chunk_many", chunk_many)
     assert counts(scan()) == (1, 1, 5)
     assert sorted(read) == ["New", "Other", "Page 1"]
-    assert counts(scan(Scope(reread=True))) == (0, 0, 7)
+    assert counts(scan(ScanScope(reread=True))) == (0, 0, 7)
     assert ledger.count_documents() == 7
 
 
@@ -96,7 +96,7 @@ def test_what_has_vanished_is_named_and_removed_by_nobody(
     (pages / "page2.html").unlink()
     with pytest.raises(TooManyRemovedError, match="3 of the 10"):
         scan()
-    assert len(scan(Scope(allow_delete=True)).vanished) == 3
+    assert len(scan(ScanScope(allow_delete=True)).vanished) == 3
     assert ledger.count_documents() == 10
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from kbjobs.scraping import crawl, page_fetch
-from kbjobs.scraping.address_guard import Guard
+from kbjobs.scraping.address_guard import AddressGuard
 from kbjobs.scraping.failures import FetchError
-from kbjobs.scraping.page_fetch import Fetcher, Limits
+from kbjobs.scraping.page_fetch import Fetcher, FetchLimits
 from kbjobs.scraping.reply import Reply
 from tests.servers.site_server import SiteServer
 
@@ -29,21 +29,21 @@ def site() -> Iterator[SiteServer]:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scrapes that give up early, so that what is slow or fails costs a test no time."""
-    monkeypatch.setattr(page_fetch, "Limits", lambda: Limits(connect=1, idle=0.3, whole=1, slow_for=0.2))
+    monkeypatch.setattr(page_fetch, "Limits", lambda: FetchLimits(connect=1, idle=0.3, whole=1, slow_for=0.2))
     monkeypatch.setattr(crawl, "FIRST_WAIT", 0.01)
-    monkeypatch.setattr(crawl, "MOST_TRIES", 2)
+    monkeypatch.setattr(crawl, "MAX_TRIES", 2)
 
 
 def fetcher_for(*, private_hosts: tuple[str, ...] = LOOPBACK, **options: Any) -> Fetcher:
     """A fetcher that may connect to the test's site, and to the loopback by no other name."""
-    return Fetcher(AGENT, Guard(private_hosts), **options)
+    return Fetcher(AGENT, AddressGuard(private_hosts), **options)
 
 
 def get(
     url: str,
     *arguments: Any,
     private_hosts: tuple[str, ...] = LOOPBACK,
-    limits: Limits | None = None,
+    limits: FetchLimits | None = None,
     options: dict[str, Any] | None = None,
     **keywords: Any,
 ) -> Reply:

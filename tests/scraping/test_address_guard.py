@@ -11,7 +11,7 @@ import pytest
 
 from kbjobs.net.addresses import PrivateAddressError, is_private, is_private_name
 from kbjobs.scraping import address_guard
-from kbjobs.scraping.address_guard import Guard, find_private_hosts
+from kbjobs.scraping.address_guard import AddressGuard, find_private_hosts
 from tests.servers.site_server import SiteServer
 
 PRIVATE = """
@@ -41,13 +41,13 @@ def test_a_public_address(address: str) -> None:
 def test_a_name_that_is_private_whatever_is_looked_up(host: str) -> None:
     assert is_private_name(host)
     with pytest.raises(PrivateAddressError):
-        Guard().check_name(host)
+        AddressGuard().check_name(host)
 
 
 @pytest.mark.parametrize("host", ["example.org", "localhost.example.org", "8.8.8.8"])
 def test_a_name_that_must_be_looked_up(host: str) -> None:
     assert not is_private_name(host)
-    Guard().check_name(host)
+    AddressGuard().check_name(host)
 
 
 class Network(httpcore.AsyncMockBackend):
@@ -78,7 +78,7 @@ def connect(
         return next(left)
 
     monkeypatch.setattr(address_guard, "look_up", look_up)
-    guarded = Guard(private_hosts)
+    guarded = AddressGuard(private_hosts)
     guarded._network = network  # type: ignore[assignment]
     asyncio.run(guarded.connect_tcp("example.org", 80, 5))
     return asked
@@ -125,20 +125,20 @@ def test_a_look_up_takes_no_longer_than_connecting_may(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(address_guard, "look_up", look_up)
     with pytest.raises(httpcore.ConnectTimeout):
-        asyncio.run(Guard().connect_tcp("example.org", 80, 0.05))
+        asyncio.run(AddressGuard().connect_tcp("example.org", 80, 0.05))
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 70 + ".example"])
 def test_a_name_that_nobody_has(host: str) -> None:
     with pytest.raises(socket.gaierror):
-        asyncio.run(Guard().connect_tcp(host, 80, 5))
+        asyncio.run(AddressGuard().connect_tcp(host, 80, 5))
 
 
 @pytest.mark.parametrize("written", ["2130706433", "0x7f.1", "127.1", "0"])
 def test_another_way_to_write_a_private_address(written: str) -> None:
     """What the system's look-up takes for an address is checked as one."""
     with SiteServer() as server, pytest.raises(PrivateAddressError):
-        asyncio.run(Guard().connect_tcp(written, server.port, 5))
+        asyncio.run(AddressGuard().connect_tcp(written, server.port, 5))
 
 
 def test_the_private_hosts_of_start_urls() -> None:

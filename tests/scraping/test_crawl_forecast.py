@@ -12,7 +12,7 @@ from kbjobs.config.settings import Settings
 from kbjobs.phases import scrape
 from kbjobs.phases.scrape import ScrapeParams
 from kbjobs.scraping import crawl
-from kbjobs.scraping.crawl_forecast import Outlook
+from kbjobs.scraping.crawl_forecast import CrawlForecast
 from kbjobs.store.sources import SourceFolder
 from tests.phases.test_index_offline import Silent, context
 from tests.scraping.test_scrape import page, tree
@@ -20,7 +20,7 @@ from tests.servers.site_server import Answer, Page, SiteServer
 
 
 def test_pages_bring_others() -> None:
-    outlook = Outlook(may_grow=True)
+    outlook = CrawlForecast(may_grow=True)
     assert outlook.expect(3) == float("inf")  # nothing is known yet
     outlook.note(0, 1)
     assert outlook.expect(1) == float("inf")
@@ -37,7 +37,7 @@ def test_pages_bring_others() -> None:
 
 
 def test_without_links_nothing_is_to_come_but_the_queue() -> None:
-    assert Outlook(may_grow=False).expect(7) == 7
+    assert CrawlForecast(may_grow=False).expect(7) == 7
 
 
 class Recorder(Silent):

@@ -234,7 +234,7 @@ def test_a_name_that_is_lost_between_two_attempts_fails_no_page(home: Home, monk
         return known[host]
 
     monkeypatch.setattr(address_guard, "look_up", look_up)
-    monkeypatch.setattr(crawl, "MOST_TRIES", 5)  # as it is: fewer would be used up before the site is taken for down
+    monkeypatch.setattr(crawl, "MAX_TRIES", 5)  # as it is: fewer would be used up before the site is taken for down
     with SiteServer(tree(60)) as server:
         stop_scrape(home, f"http://site.test:{server.port}", lambda: len(server.requests) > 30, max_depth=9)
         lost = known.pop("site.test")

@@ -17,9 +17,9 @@ from kbjobs.errors import JobCancelled, KbjobsError
 from kbjobs.phases import scrape
 from kbjobs.phases.scrape import ScrapeParams
 from kbjobs.scraping import address_guard, crawl
-from kbjobs.scraping.links import MOST_LINKS
-from kbjobs.scraping.site_scope import MOST_EQUAL_SEGMENTS, URL_LIMIT
-from kbjobs.scraping.sitemaps import MOST_URLS
+from kbjobs.scraping.links import MAX_LINKS
+from kbjobs.scraping.site_scope import MAX_EQUAL_SEGMENTS, URL_LIMIT
+from kbjobs.scraping.sitemaps import MAX_URLS
 from kbjobs.store.sources import SourceFolder
 from tests.phases.test_index_offline import context
 from tests.scraping.test_scrape import files_of, page, scrape_site
@@ -89,7 +89,7 @@ def test_a_path_that_grows_by_its_own_links_is_left(home: Home, link: str) -> No
     with SiteServer(site("/more/", trap=trap) | {"/robots.txt": Page("", 404)}) as server:
         counts = scrape_site(home, server.url, page_limit=1_000, max_depth=1_000).counts
         deepest = [path.strip("/").split("/") for path in server.paths()]
-        assert max(path.count(part) for path in deepest for part in path if part) == MOST_EQUAL_SEGMENTS
+        assert max(path.count(part) for path in deepest for part in path if part) == MAX_EQUAL_SEGMENTS
         assert counts["pages"] == len(files_of(home)) < 20
         assert has_good(home)
 
@@ -116,7 +116,7 @@ def test_a_page_of_10_000_links(home: Home) -> None:
     with SiteServer(site("/all", trap=lambda request: page(request.path)) | {"/all": trap}) as server:
         counts = scrape_site(home, server.url, page_limit=30).counts
         assert counts["pages"] == 30
-        assert counts["queued"] == MOST_LINKS + len(GOOD) + 2 - 30
+        assert counts["queued"] == MAX_LINKS + len(GOOD) + 2 - 30
         assert has_good(home)
 
 
@@ -253,7 +253,7 @@ def test_a_length_that_is_too_short_costs_the_rest_of_that_page_only(home: Home)
 
 @pytest.mark.parametrize("bad", [Page("", 500), Page("x", reset_after=0), Page("x", declared_length=9)])
 def test_many_bad_pages_in_a_row_are_no_site_that_is_down(home: Home, bad: Page) -> None:
-    links = [f"/bad/{number}" for number in range(crawl.MOST_FAILURES * 2)]
+    links = [f"/bad/{number}" for number in range(crawl.MAX_FAILURES * 2)]
     with SiteServer(site(*links) | dict.fromkeys(links, bad)) as server:
         result = scrape_site(home, server.url)
         assert result.failed == len(links)
@@ -261,7 +261,7 @@ def test_many_bad_pages_in_a_row_are_no_site_that_is_down(home: Home, bad: Page)
 
 
 def test_a_site_that_gives_nothing_but_errors_is_down(home: Home) -> None:
-    links = [f"/bad/{number}" for number in range(crawl.MOST_FAILURES * 2)]
+    links = [f"/bad/{number}" for number in range(crawl.MAX_FAILURES * 2)]
     start: list[Answer] = [page("Start", *links), Page("", 502)]
     with SiteServer({"/": start, "*": Page("", 502), "/robots.txt": "User-agent: *\nAllow: /"}) as server:
         with pytest.raises(KbjobsError, match=r"gives no answer any more \(HTTP 502\)"):
@@ -346,8 +346,8 @@ def test_a_hostile_sitemap_costs_itself_only(home: Home, caplog: pytest.LogCaptu
 @pytest.mark.slow
 def test_sitemaps_of_200_000_addresses(home: Home, caplog: pytest.LogCaptureFixture) -> None:
     def list_pages(request: Request) -> Any:
-        first = int(request.path.removeprefix("/sitemap").removesuffix(".xml")) * MOST_URLS
-        return in_sitemap(*(f"{server.url}/p/{number}" for number in range(first, first + MOST_URLS + 1)))
+        first = int(request.path.removeprefix("/sitemap").removesuffix(".xml")) * MAX_URLS
+        return in_sitemap(*(f"{server.url}/p/{number}" for number in range(first, first + MAX_URLS + 1)))
 
     with SiteServer({"/": page("Start"), "*": lambda request: page(request.path)}) as server:
         maps = [f"/sitemap{number}.xml" for number in range(4)]
@@ -357,7 +357,7 @@ def test_sitemaps_of_200_000_addresses(home: Home, caplog: pytest.LogCaptureFixt
         began = time.monotonic()
         with caplog.at_level(logging.WARNING):
             counts = scrape_site(home, server.url, page_limit=30).counts
-        assert (counts["pages"], counts["queued"]) == (30, 4 * MOST_URLS - 29)
+        assert (counts["pages"], counts["queued"]) == (30, 4 * MAX_URLS - 29)
         assert caplog.text.count("has more than 50,000 entries, the rest was not read") == 4
         assert time.monotonic() - began < 60
 
@@ -367,7 +367,7 @@ def test_a_site_of_few_pages_that_dies_is_waited_for(home: Home, monkeypatch: py
     monkeypatch.setattr(crawl, "FIRST_WAIT", 0.01)
     pages = {"/": page("Start", "/a", "/b", "/c"), "/a": page("A"), "/b": page("B"), "/c": page("C")}
     with SiteServer({**pages, **{path: Page(status=503) for path in ("/a", "/b", "/c")}}) as server:
-        monkeypatch.setattr("kbjobs.scraping.throttle.LONGEST_BACKOFF", 0.01)
+        monkeypatch.setattr("kbjobs.scraping.throttle.MAX_BACKOFF", 0.01)
         server.pages["/"] = [pages["/"], Page(status=503)]
         with pytest.raises(crawl.SiteDown, match="gives no answer any more"):
             scrape_site(home, server.url)

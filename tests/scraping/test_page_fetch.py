@@ -18,15 +18,15 @@ import pytest
 
 from kbjobs.scraping import page_fetch
 from kbjobs.scraping.failures import FetchError
-from kbjobs.scraping.page_fetch import MAX_REDIRECTS, Limits, read_content_type
+from kbjobs.scraping.page_fetch import MAX_REDIRECTS, FetchLimits, read_content_type
 from kbjobs.scraping.reply import MAX_ASIDE, Reply
-from kbjobs.scraping.throttle import Pace
+from kbjobs.scraping.throttle import HostThrottle
 from tests.scraping.conftest import AGENT, fail, fetcher_for, get
 from tests.servers.site_server import Page, Request, SiteServer, make_certificate
 
 HTML = "<h1>Grüße</h1>" + "<p>Text of the page.</p>" * 100
 DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
-HASTY = Limits(connect=1, idle=0.3, whole=1, slow_for=0.3)
+HASTY = FetchLimits(connect=1, idle=0.3, whole=1, slow_for=0.3)
 
 
 # -- what a page is -----------------------------------------------------------------------------------
@@ -249,19 +249,21 @@ def test_a_slow_drip(site: SiteServer) -> None:
     """No pause is as long as the limit between two pieces; still it ends."""
     site.pages["/"] = Page("x" * 1000, drip=0.01)
     began = time.monotonic()
-    error = fail(f"{site.url}/", limits=Limits(slow_for=0.3))
+    error = fail(f"{site.url}/", limits=FetchLimits(slow_for=0.3))
     assert (error.cause, error.is_temporary) == ("too slow", True)
     assert time.monotonic() - began < 5
 
 
 def test_a_body_that_takes_too_long(site: SiteServer) -> None:
     site.pages["/"] = Page("x" * 1000, drip=0.01)
-    assert fail(f"{site.url}/", limits=Limits(whole=0.5, least_rate=0)).message.endswith("too slow (more than 0.5 s)")
+    assert fail(f"{site.url}/", limits=FetchLimits(whole=0.5, min_rate=0)).message.endswith(
+        "too slow (more than 0.5 s)"
+    )
 
 
 def test_headers_that_drip() -> None:
     with serving(drip_headers) as port:
-        assert fail(f"http://127.0.0.1:{port}/", limits=Limits(whole=0.5)).cause == "too slow"
+        assert fail(f"http://127.0.0.1:{port}/", limits=FetchLimits(whole=0.5)).cause == "too slow"
 
 
 def drip_headers(client: socket.socket) -> None:
@@ -472,7 +474,7 @@ def test_every_request_waits_for_its_turn(site: SiteServer) -> None:
     site.pages |= {"/a": Page(location="/b"), "/b": Page("x", delay=0.3)}
 
     async def ask() -> None:
-        async with fetcher_for(pace=Pace(0.2)) as fetcher:
+        async with fetcher_for(pace=HostThrottle(0.2)) as fetcher:
             await asyncio.gather(*(fetcher.get(f"{site.url}/a") for _ in range(4)))
 
     asyncio.run(ask())
@@ -486,7 +488,7 @@ def test_many_at_once_but_not_too_many(site: SiteServer) -> None:
     site.pages["/"] = Page("x", delay=0.02)
 
     async def ask() -> None:
-        async with fetcher_for(pace=Pace(0, connections=5)) as fetcher:
+        async with fetcher_for(pace=HostThrottle(0, connections=5)) as fetcher:
             await asyncio.gather(*(fetcher.get(f"{site.url}/?{number}") for number in range(40)))
 
     asyncio.run(ask())
@@ -496,7 +498,7 @@ def test_many_at_once_but_not_too_many(site: SiteServer) -> None:
 
 def test_a_cancelled_request_gives_its_place_back(site: SiteServer) -> None:
     async def ask() -> Reply:
-        async with fetcher_for(pace=Pace(0, connections=1)) as fetcher:
+        async with fetcher_for(pace=HostThrottle(0, connections=1)) as fetcher:
             site.gate.clear()
             task = asyncio.create_task(fetcher.get(f"{site.url}/"))
             while not site.requests:

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from kbjobs.scraping.page_fetch import Limits
-from kbjobs.scraping.robots import MOST_BYTES, Robots
+from kbjobs.scraping.page_fetch import FetchLimits
+from kbjobs.scraping.robots import MAX_BYTES, Robots
 from kbjobs.scraping.site_files import fetch_robots
 from tests.scraping.conftest import AGENT, fetcher_for
 from tests.servers.site_server import Page, SiteServer
@@ -30,7 +30,7 @@ Sitemap: https://example.org/sitemap.xml
 """
 
 
-def fetch(site: SiteServer, path: str = "/a/b?c", limits: Limits | None = None) -> Robots:
+def fetch(site: SiteServer, path: str = "/a/b?c", limits: FetchLimits | None = None) -> Robots:
     async def ask() -> Robots:
         async with fetcher_for(limits=limits) as fetcher:
             return await fetch_robots(fetcher, site.url.replace("//", "//user:secret@") + path)
@@ -79,7 +79,7 @@ def test_where_it_cannot_be_read_nothing_is_allowed(site: SiteServer, status: in
 
 def test_where_nobody_answers_nothing_is_allowed(site: SiteServer) -> None:
     site.gate.clear()
-    robots = fetch(site, limits=Limits(idle=0.2))
+    robots = fetch(site, limits=FetchLimits(idle=0.2))
     assert not robots.allows(f"{site.url}/a")
     assert robots.problem == f"robots.txt cannot be read: {site.url}/robots.txt: timeout"
 
@@ -127,7 +127,7 @@ def test_what_is_no_robots_txt_forbids_nothing(site: SiteServer, text: str) -> N
 def test_a_large_one_is_cut_at_the_end_of_a_line(site: SiteServer) -> None:
     """What is cut off may be half a rule, and half a rule forbids more than the whole."""
     start = "User-agent: *\nDisallow: /first\n"
-    filling = "#" * (MOST_BYTES - len(start) - len("\nDisallow: /"))
+    filling = "#" * (MAX_BYTES - len(start) - len("\nDisallow: /"))
     site.pages["/robots.txt"] = Page(f"{start}{filling}\nDisallow: /last\n", endless=True)
     robots = fetch(site)
     assert not robots.allows(f"{site.url}/first")

@@ -15,9 +15,9 @@ from kbjobs.errors import ConflictError, JobCancelled, KbjobsError, UsageError
 from kbjobs.phases import scrape
 from kbjobs.phases.scrape import ScrapeParams
 from kbjobs.scraping import crawl
-from kbjobs.scraping.address_guard import Guard
+from kbjobs.scraping.address_guard import AddressGuard
 from kbjobs.scraping.page_fetch import Fetcher
-from kbjobs.scraping.site_scope import Scope
+from kbjobs.scraping.site_scope import SiteScope
 from kbjobs.services.documents import documents
 from kbjobs.services.sources import register
 from kbjobs.store.frontier import Frontier
@@ -226,9 +226,9 @@ def test_a_picture_that_moved_is_no_page(home: Home) -> None:
 def test_all_who_wait_for_a_robots_txt_are_told_that_it_cannot_be_read(home: Home, tmp_path: Path) -> None:
     async def ask(url: str) -> list[str]:
         options = crawl.CrawlOptions(10, 3, 0.0, True, False)
-        async with Fetcher("kbjobs", Guard(["127.0.0.1"])) as fetcher:
+        async with Fetcher("kbjobs", AddressGuard(["127.0.0.1"])) as fetcher:
             one = crawl.Crawl(context(home, "site"), Frontier(tmp_path / "scrape.db"), fetcher,
-                              Scope(frozenset()), options, tmp_path, "")  # fmt: skip
+                              SiteScope(frozenset()), options, tmp_path, "")  # fmt: skip
             robots = await asyncio.gather(*(one.visitor.robots_of(f"{url}/{number}") for number in range(3)))
         return [each.problem for each in robots]
 

@@ -12,7 +12,7 @@ import pytest
 
 from kbjobs.scraping import site_files
 from kbjobs.scraping.site_files import find_urls
-from kbjobs.scraping.sitemaps import MOST_BYTES, MOST_URLS, Sitemap, read_sitemap
+from kbjobs.scraping.sitemaps import MAX_BYTES, MAX_URLS, Sitemap, read_sitemap
 from tests.scraping.conftest import fetcher_for
 from tests.servers.site_server import Page, SiteServer
 
@@ -114,13 +114,13 @@ def test_damaged_and_hostile_gzip() -> None:
     with pytest.raises(ValueError, match="end is missing"):
         read_sitemap(gzip.compress(URLSET.encode())[:-10])
     with pytest.raises(ValueError, match="become more than"):
-        read_sitemap(gzip.compress(b"<urlset>" + b" " * 2 * MOST_BYTES))
+        read_sitemap(gzip.compress(b"<urlset>" + b" " * 2 * MAX_BYTES))
 
 
 def test_more_urls_than_a_file_may_have() -> None:
     began = time.monotonic()
-    sitemap = read_sitemap(urlset(*(f"http://example.org/{number}" for number in range(MOST_URLS + 5))).encode())
-    assert (len(sitemap.urls), sitemap.is_cut) == (MOST_URLS, True)
+    sitemap = read_sitemap(urlset(*(f"http://example.org/{number}" for number in range(MAX_URLS + 5))).encode())
+    assert (len(sitemap.urls), sitemap.is_cut) == (MAX_URLS, True)
     assert time.monotonic() - began < 10
 
 
@@ -181,7 +181,7 @@ def test_sitemaps_of_other_hosts_are_not_asked_for(site: SiteServer) -> None:
 
 
 def test_an_index_of_many_sitemaps(site: SiteServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(site_files, "MOST_FILES", 3)
+    monkeypatch.setattr(site_files, "MAX_FILES", 3)
     site.pages["/sitemap.xml"] = index(*(f"{site.url}/{number}.xml" for number in range(10)))
     _, problems = find(f"{site.url}/sitemap.xml")
     assert len(site.requests) == 4

@@ -10,7 +10,7 @@ from email.utils import formatdate
 import pytest
 
 from kbjobs.net.retry_after import read_retry_after
-from kbjobs.scraping.throttle import LONGEST_BACKOFF, Pace
+from kbjobs.scraping.throttle import MAX_BACKOFF, HostThrottle
 
 HOST = "example.org"
 
@@ -31,11 +31,13 @@ class Clock:
         self.now = max(self.now, until)
 
 
-def pace_with(clock: Clock, delay: float, connections: int = 16) -> Pace:
-    return Pace(delay, clock, connections, clock.sleep)
+def pace_with(clock: Clock, delay: float, connections: int = 16) -> HostThrottle:
+    return HostThrottle(delay, clock, connections, clock.sleep)
 
 
-async def take_turns(pace: Pace, clock: Clock, count: int, host: str = HOST, connecting: float = 0.0) -> list[float]:
+async def take_turns(
+    pace: HostThrottle, clock: Clock, count: int, host: str = HOST, connecting: float = 0.0
+) -> list[float]:
     """When each of many callers, all there at once, was let go."""
     starts: list[float] = []
 
@@ -90,7 +92,7 @@ def test_real_time() -> None:
     """With the clock and the sleep of the event loop: the gaps hold there too."""
 
     async def ask() -> list[float]:
-        pace = Pace(0.05)
+        pace = HostThrottle(0.05)
         starts = []
         for _ in range(5):
             async with pace.turn(HOST):
@@ -120,7 +122,7 @@ def test_without_a_delay_only_so_many_at_once() -> None:
     clock = Clock()
     at_once = most = 0
 
-    async def ask(pace: Pace) -> None:
+    async def ask(pace: HostThrottle) -> None:
         nonlocal at_once, most
         async with pace.turn(HOST):
             at_once += 1
@@ -141,7 +143,7 @@ def test_who_gives_up_waiting_takes_no_turn() -> None:
     clock = Clock()
 
     async def give_up() -> list[float]:
-        pace = Pace(1000, clock, 1, asyncio.sleep)
+        pace = HostThrottle(1000, clock, 1, asyncio.sleep)
         async with pace.turn(HOST):
             pass
         waiting = [asyncio.create_task(take_turns(pace, clock, 1)) for _ in range(3)]
@@ -163,7 +165,7 @@ def test_refusals_double_the_rest() -> None:
         rests.append(pace.slow_down(HOST))
         clock.now += rests[-1]
     for number, rest in enumerate(rests):
-        usual = min(2**number, LONGEST_BACKOFF)
+        usual = min(2**number, MAX_BACKOFF)
         assert usual * 0.75 <= rest <= usual * 1.25
     pace.recovered(HOST)
     assert pace.slow_down(HOST) <= 1.25

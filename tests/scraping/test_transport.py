@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from kbjobs.net.addresses import PrivateAddressError
-from kbjobs.scraping.address_guard import Guard
+from kbjobs.scraping.address_guard import AddressGuard
 from kbjobs.scraping.failures import FetchError
 from kbjobs.scraping.transport import make_transport
 from tests.scraping.conftest import fetcher_for
@@ -25,7 +25,7 @@ def test_the_guard_sees_every_connection(site: SiteServer) -> None:
     context = httpx.create_ssl_context()
 
     async def ask() -> None:
-        async with make_transport(Guard(), context, None) as transport:
+        async with make_transport(AddressGuard(), context, None) as transport:
             await transport.handle_async_request(httpx.Request("GET", site.url))
 
     with pytest.raises(PrivateAddressError):

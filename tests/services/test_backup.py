@@ -11,7 +11,7 @@ from kbjobs.errors import ConflictError
 from kbjobs.services.backup import restore
 from kbjobs.sources.registration import register
 from kbjobs.store.backup import create_backup
-from kbjobs.store.job_ends import take_end
+from kbjobs.store.job_ends import take_hook
 from kbjobs.store.jobs import NewJob
 from kbjobs.store.locks import try_lock
 from kbjobs.store.queue import Queue
@@ -65,8 +65,8 @@ def test_an_end_that_was_still_to_be_told_is_not_told_again(home: Home, tmp_path
         queue.cancel(job.id)
     create_backup(home, tmp_path / "c.tar", with_pages=False)
     with Queue(home.state_file) as queue:
-        assert take_end(queue) is not None
+        assert take_hook(queue) is not None
     restore(home, tmp_path / "c.tar", replace=True)
     with Queue(home.state_file) as queue:
-        assert take_end(queue) is None
+        assert take_hook(queue) is None
         assert queue.get(job.id).has_ended

@@ -11,7 +11,7 @@ from kbjobs.errors import ExitCode, NotFoundError, UsageError
 from kbjobs.services.jobs import JobManager
 from kbjobs.store.jobs import NewJob
 from kbjobs.store.queue import Queue
-from kbjobs.store.runs import RunEnd
+from kbjobs.store.runs import RunOutcome
 from kbjobs.store.transitions import Event, Status
 from tests.conftest import phase_state
 
@@ -84,7 +84,7 @@ def test_a_job_without_its_worker_is_dead_and_can_be_resumed(queue: Queue, reade
     queue.claim("run")
     assert reader.is_worker_dead(reader.get_status(job_id))
     assert [job.id for job in reader.get_resumable_jobs()] == [job_id]
-    queue.finish(job_id, "run", RunEnd(Event.COMPLETE, ExitCode.DONE, "done"))
+    queue.finish(job_id, "run", RunOutcome(Event.COMPLETE, ExitCode.DONE, "done"))
     assert not reader.is_worker_dead(reader.get_status(job_id))
     assert reader.get_resumable_jobs() == []
     assert reader.get_status(job_id).status is Status.COMPLETED

@@ -15,7 +15,7 @@ import pytest
 from kbjobs.config.home import Home
 from kbjobs.content.source_files import FoundFile, find_files
 from kbjobs.errors import ConflictError, KbjobsError, NotFoundError, UnavailableError, UsageError
-from kbjobs.services.sources import Described, describe_all, register
+from kbjobs.services.sources import SourceFields, describe_all, register
 from kbjobs.store.sources import SourceFolder
 from tests.conftest import Kbjobs, read_json, write_pages
 
@@ -147,7 +147,7 @@ def test_what_a_killed_copy_left_is_cleared_and_what_was_kept_is_not(home: Home,
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ({"described": Described(base_url="ftp://x")}, UsageError),
+        ({"described": SourceFields(base_url="ftp://x")}, UsageError),
         ({"paths": [Path("nowhere")]}, NotFoundError),
         ({"source_id": "A"}, UsageError),
     ],

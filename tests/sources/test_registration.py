@@ -13,7 +13,7 @@ from kbjobs.config.home import Home
 from kbjobs.errors import ConflictError, KbjobsError, NotFoundError, UsageError
 from kbjobs.services.jobs import JobManager
 from kbjobs.sources import registration
-from kbjobs.sources.registration import Described, edit, register
+from kbjobs.sources.registration import SourceFields, edit, register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.locks import lock_source
 from kbjobs.store.sources import SourceFolder
@@ -171,7 +171,7 @@ def test_a_folder_that_took_another_place_has_the_urls_of_it(home: Home, tmp_pat
         ({"add": ["b/pages", "b/pages"]}, UsageError, "already"),
         ({"add": ["missing"]}, NotFoundError, "cannot be reached"),
         ({"add": ["empty"]}, UsageError, "there is no web page"),
-        ({"described": Described(base_url="ftp://x")}, UsageError, "not a base URL"),
+        ({"described": SourceFields(base_url="ftp://x")}, UsageError, "not a base URL"),
     ],
 )
 def test_a_refused_edit_changes_nothing(
@@ -197,7 +197,7 @@ def test_a_source_in_use_is_not_edited(home: Home, roots: list[Path]) -> None:
     register(home, "x", roots)
     folder = SourceFolder(home.sources, "x")
     with pytest.raises(ConflictError), lock_source(folder.lock, "x", 1):
-        registration.edit(home, "x", described=Described("n"))
+        registration.edit(home, "x", described=SourceFields("n"))
 
 
 # -- one base URL for two folders ----------------------------------------------------------------------
@@ -220,7 +220,7 @@ def test_two_files_of_one_url_are_refused(home: Home, roots: list[Path], kbjobs:
 def test_a_url_that_two_files_come_to_share_fails_the_second(home: Home, roots: list[Path], kbjobs: Kbjobs) -> None:
     for number in range(2):
         (roots[1] / f"page{number}.html").rename(roots[1] / f"more{number}.html")
-    register(home, "x", roots[:2], Described(base_url="https://x.example.org/"))
+    register(home, "x", roots[:2], SourceFields(base_url="https://x.example.org/"))
     assert run_metadata(home)["documents"] == 4
     (roots[1] / "page0.html").write_text("<p>It has come later")
     ended = kbjobs("run", "metadata", "x", check=3)

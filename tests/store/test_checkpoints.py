@@ -17,7 +17,7 @@ from kbjobs.store.history import list_attempts, list_jobs, resumable_jobs
 from kbjobs.store.jobs import Job, NewJob, Report
 from kbjobs.store.phase_state import PhaseState, PhaseStatus
 from kbjobs.store.queue import Queue, StaleWorkerError
-from kbjobs.store.runs import RunEnd
+from kbjobs.store.runs import RunOutcome
 from kbjobs.store.transitions import Event, Status
 from tests.conftest import ROOT, phase_state
 
@@ -50,7 +50,7 @@ def end_phase(queue: Queue, job: Job, run: str, done: int) -> None:
 
 
 def fail(queue: Queue, job: Job, run: str) -> None:
-    queue.finish(job.id, run, RunEnd(Event.FAIL, ExitCode.FAILED, "it broke", "it broke"))
+    queue.finish(job.id, run, RunOutcome(Event.FAIL, ExitCode.FAILED, "it broke", "it broke"))
 
 
 def load(queue: Queue, source: str | None = "a") -> Checkpoint | None:
@@ -75,7 +75,7 @@ def test_success_deletes_it_and_every_other_end_keeps_it(queue: Queue) -> None:
     for number, event in enumerate((Event.FAIL, Event.CANCEL, Event.EXPIRE, Event.COMPLETE)):
         job = start(queue, f"r{number}")
         end_phase(queue, job, f"r{number}", 1)
-        queue.finish(job.id, f"r{number}", RunEnd(event, ExitCode.DONE, ""))
+        queue.finish(job.id, f"r{number}", RunOutcome(event, ExitCode.DONE, ""))
         assert (load(queue) is None) == (event is Event.COMPLETE)
 
 
@@ -123,7 +123,7 @@ def test_a_job_whose_work_another_has_completed_is_not_resumed_with_all(queue: Q
     fail(queue, first, "r1")
     assert [job.id for job in resumable_jobs(queue)] == [first.id]
     second = start(queue, "r2", resumed=True)
-    queue.finish(second.id, "r2", RunEnd(Event.COMPLETE, ExitCode.DONE, ""))
+    queue.finish(second.id, "r2", RunOutcome(Event.COMPLETE, ExitCode.DONE, ""))
     assert resumable_jobs(queue) == []
     third = start(queue, "r3", resumed=True)
     fail(queue, third, "r3")
@@ -132,7 +132,7 @@ def test_a_job_whose_work_another_has_completed_is_not_resumed_with_all(queue: Q
 
 def test_nobody_deletes_the_checkpoint_of_another_job(queue: Queue) -> None:
     old = start(queue, "r1", 7, 8)
-    queue.finish(old.id, "r1", RunEnd(Event.COMPLETE, ExitCode.DONE, ""))
+    queue.finish(old.id, "r1", RunOutcome(Event.COMPLETE, ExitCode.DONE, ""))
     running = start(queue, "r2")
     end_phase(queue, running, "r2", 1)
     queue.resume(old.id, from_start=True)
@@ -140,7 +140,7 @@ def test_nobody_deletes_the_checkpoint_of_another_job(queue: Queue) -> None:
     one = start(queue, "r3", 1, 2, source=None)
     other = start(queue, "r4", 3, 4, source=None)
     end_phase(queue, other, "r4", 1)
-    queue.finish(one.id, "r3", RunEnd(Event.COMPLETE, ExitCode.DONE, ""))
+    queue.finish(one.id, "r3", RunOutcome(Event.COMPLETE, ExitCode.DONE, ""))
     assert load(queue, None) is not None
 
 
@@ -185,7 +185,7 @@ def test_texts_that_sqlite_does_not_take(queue: Queue) -> None:
     job = start(queue, "r1")
     queue.record_progress(job.id, "r1", 0, 0.0, Report(0.0, None, phases(0, summary="caf\udce9"), "caf\udce9", None))
     assert queue.get(job.id).message == "caf\\udce9"
-    queue.finish(job.id, "r1", RunEnd(Event.FAIL, ExitCode.FAILED, "x" * 10**6, "caf\udce9 " * 10**5))
+    queue.finish(job.id, "r1", RunOutcome(Event.FAIL, ExitCode.FAILED, "x" * 10**6, "caf\udce9 " * 10**5))
     ended = queue.get(job.id)
     assert len(ended.message) == len(ended.error or "") == 4000
 
@@ -232,7 +232,7 @@ def run_to(queue: Queue, event: Event, run: str, job_type: str, params: dict[str
     job = queue.submit(NewJob(job_type, "a", params, entries, (f"source:{run}",)))
     assert queue.claim(run) is not None
     code = ExitCode.DONE if event is Event.COMPLETE else ExitCode.INTERRUPTED
-    queue.finish(job.id, run, RunEnd(event, code, ""))
+    queue.finish(job.id, run, RunOutcome(event, code, ""))
     return job.id
 
 
@@ -253,7 +253,7 @@ def test_a_job_of_a_lower_id_that_completes_later_has_done_the_work(queue: Queue
     assert resumable(queue) == [first, second]
     queue.resume(first)
     assert queue.claim("r3") is not None
-    queue.finish(first, "r3", RunEnd(Event.COMPLETE, ExitCode.DONE, ""))
+    queue.finish(first, "r3", RunOutcome(Event.COMPLETE, ExitCode.DONE, ""))
     queue.connection.execute("UPDATE jobs SET finished_at = '2020-01-01T00:00:00Z' WHERE id = ?", (second,))
     assert resumable(queue) == []
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kbjobs.errors import ConflictError, NotFoundError, UsageError
-from kbjobs.store.edits import Changes, edit_job
+from kbjobs.store.edits import JobChanges, edit_job
 from kbjobs.store.jobs import Limits, NewJob
 from kbjobs.store.queue import Queue
 from tests.conftest import phase_state
@@ -31,7 +31,7 @@ def queue(tmp_path: Path) -> Iterator[Queue]:
     [{"priority": 5}, {"not_before": None}, {"until": None}, {"until": FAR + 1}, {"retries": 0}, {"not_before": 1.0},
      {"priority": -1, "not_before": FAR + 1, "until": FAR + 2, "retries": 9}],
 )  # fmt: skip
-def test_only_what_is_named_changes(queue: Queue, changes: Changes) -> None:
+def test_only_what_is_named_changes(queue: Queue, changes: JobChanges) -> None:
     before, other = queue.get(1), queue.get(2)
     after = edit_job(queue, 1, changes)
     for name in ("priority", "not_before", "until", "retries", "timeout", "status", "attempt", "phases"):

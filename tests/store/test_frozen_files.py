@@ -14,7 +14,7 @@ from kbjobs.store import migrations
 from kbjobs.store.api_batches import close_batch, list_batches, open_batch, texts_out
 from kbjobs.store.connection import connect
 from kbjobs.store.history import list_attempts, list_jobs
-from kbjobs.store.job_ends import take_end
+from kbjobs.store.job_ends import take_hook
 from kbjobs.store.ledger import LEDGER_VERSION, Ledger
 from kbjobs.store.metadata import known_metadata
 from kbjobs.store.migrations import apply_migrations
@@ -148,7 +148,7 @@ def test_state_5(tmp_path: Path) -> None:
     queue = Queue(path)
     assert list_pauses(queue) == [Pause("waiting", "2026-11-26T01:00:00Z")]
     assert held_jobs(queue) == {6: Pause("waiting", "2026-11-26T01:00:00Z")}
-    end = take_end(queue)
+    end = take_hook(queue)
     assert end is not None
     assert (end.job_id, end.attempt, end.source, end.status, end.exit_code, end.summary) == (
         2, 1, "failed", Status.FAILED, 1, "it failed"

@@ -11,10 +11,10 @@ import pytest
 from kbjobs.errors import ExitCode
 from kbjobs.store import clocks
 from kbjobs.store.history import delete_jobs
-from kbjobs.store.job_ends import End, close_end, forget_ends, list_taken, take_end
+from kbjobs.store.job_ends import PendingHook, close_hook, forget_hooks, list_taken_hooks, take_hook
 from kbjobs.store.jobs import Limits, NewJob
 from kbjobs.store.queue import Queue
-from kbjobs.store.runs import RunEnd
+from kbjobs.store.runs import RunOutcome
 from kbjobs.store.transitions import Event, Status
 from tests.conftest import phase_state
 
@@ -33,14 +33,14 @@ def submit(queue: Queue, source: str = "a", until: float | None = None) -> int:
     return queue.submit(NewJob("t", source, {}, (phase_state(),), (f"source:{source}",), limits=limits)).id
 
 
-def take_all(queue: Queue) -> list[End]:
-    return list(iter(lambda: take_end(queue), None))
+def take_all(queue: Queue) -> list[PendingHook]:
+    return list(iter(lambda: take_hook(queue), None))
 
 
 def run(queue: Queue, event: Event, code: ExitCode) -> None:
     job = submit(queue)
     queue.claim("r")
-    queue.finish(job, "r", RunEnd(event, code, f"it is {event}"))
+    queue.finish(job, "r", RunOutcome(event, code, f"it is {event}"))
 
 
 def die(queue: Queue, max_deaths: int) -> None:
@@ -80,14 +80,14 @@ def test_every_way_to_end_is_noted_once(queue: Queue, way: str) -> None:
     act(queue)
     found = [(end.attempt, end.status, end.exit_code, end.summary) for end in take_all(queue)]
     assert found == ([] if expected is None else [expected])
-    assert take_end(queue) is None
+    assert take_hook(queue) is None
 
 
 def test_an_end_is_that_which_was_whatever_becomes_of_the_job(queue: Queue) -> None:
     run(queue, Event.FAIL, ExitCode.FAILED)
     queue.resume(1)
     queue.claim("s")
-    queue.finish(1, "s", RunEnd(Event.COMPLETE, ExitCode.DONE, "done"))
+    queue.finish(1, "s", RunOutcome(Event.COMPLETE, ExitCode.DONE, "done"))
     ends = take_all(queue)
     assert [(end.attempt, end.status) for end in ends] == [(1, Status.FAILED), (2, Status.COMPLETED)]
     assert len({end.token for end in ends}) == 2
@@ -105,24 +105,24 @@ def test_nothing_is_noted_where_no_command_is_to_run(tmp_path: Path) -> None:
     queue.describe_daemon(1, "0")
     queue.cancel(submit(queue))
     queue.describe_daemon(1, "0", runs_on_finish=True)
-    assert take_end(queue) is None
+    assert take_hook(queue) is None
     queue.close()
 
 
 def test_a_taken_end_is_known_until_it_is_closed(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     for source in "ab":
         queue.cancel(submit(queue, source))
-    first = take_end(queue)
+    first = take_hook(queue)
     assert first is not None
-    [known] = list_taken(queue)
+    [known] = list_taken_hooks(queue)
     assert (known.id, known.token, known.age < 60) == (first.id, first.token, True)
     monkeypatch.setattr(clocks, "boot_id", lambda: "another boot")
-    assert list_taken(queue)[0].age == float("inf")
-    forget_ends(queue)
-    assert take_end(queue) is None
-    assert len(list_taken(queue)) == 1
-    close_end(queue, first)
-    assert list_taken(queue) == []
+    assert list_taken_hooks(queue)[0].age == float("inf")
+    forget_hooks(queue)
+    assert take_hook(queue) is None
+    assert len(list_taken_hooks(queue)) == 1
+    close_hook(queue, first)
+    assert list_taken_hooks(queue) == []
 
 
 def test_a_job_that_is_forgotten_takes_its_end_with_it(queue: Queue) -> None:

@@ -15,7 +15,7 @@ from kbjobs.store.history import JobFilter, delete_jobs, list_attempts, list_job
 from kbjobs.store.jobs import LimitChanges, Limits, NewJob, Report
 from kbjobs.store.phase_state import PhaseStatus
 from kbjobs.store.queue import DuplicateJobError, Queue
-from kbjobs.store.runs import RunEnd
+from kbjobs.store.runs import RunOutcome
 from kbjobs.store.transitions import Event, Status
 from tests.conftest import phase_state
 
@@ -84,7 +84,9 @@ def test_resume_may_give_new_limits_and_a_timeout_begins_anew(queue: Queue, cloc
     job = queue.submit(new(limits=Limits(timeout=100)))
     queue.claim("r")
     queue.record_progress(job.id, "r", 0, 100.0)
-    queue.finish(job.id, "r", RunEnd(Event.EXPIRE, ExitCode.TIME_LIMIT, "limit"), reason="time_limit", duration=100.0)
+    queue.finish(
+        job.id, "r", RunOutcome(Event.EXPIRE, ExitCode.TIME_LIMIT, "limit"), reason="time_limit", duration=100.0
+    )
     resumed = queue.resume(job.id)
     assert (resumed.timeout, resumed.timeout_from) == (100, 100.0)
     queue.cancel(job.id)
@@ -157,7 +159,7 @@ def test_retry_begins_from_the_start_and_resume_does_not(queue: Queue) -> None:
     queue.claim("r1")
     phases = (phase_state(status=PhaseStatus.COMPLETED, result={"n": 1}),)
     queue.record_progress(job.id, "r1", 7, 1.0, Report(40.0, None, phases, "", None))
-    queue.finish(job.id, "r1", RunEnd(Event.FAIL, ExitCode.FAILED, "no"), phases=phases)
+    queue.finish(job.id, "r1", RunOutcome(Event.FAIL, ExitCode.FAILED, "no"), phases=phases)
     assert queue.resume(job.id).progress == 40.0
     queue.cancel(job.id)
     retried = queue.resume(job.id, from_start=True)
@@ -168,7 +170,7 @@ def test_retry_begins_from_the_start_and_resume_does_not(queue: Queue) -> None:
 def test_a_completed_job_can_be_retried_but_not_resumed(queue: Queue) -> None:
     job = queue.submit(new())
     queue.claim("r1")
-    queue.finish(job.id, "r1", RunEnd(Event.COMPLETE, ExitCode.DONE, "done"), {"n": 1})
+    queue.finish(job.id, "r1", RunOutcome(Event.COMPLETE, ExitCode.DONE, "done"), {"n": 1})
     with pytest.raises(ConflictError, match="completed"):
         queue.resume(job.id)
     retried = queue.resume(job.id, from_start=True)
@@ -188,7 +190,7 @@ def finish_many(queue: Queue, count: int) -> None:
         queue.claim(f"r{job.id}")
         counts = {"documents": 12345, "chunks": 678901, "embedded": 678901, "model": "all-mpnet-base-v2"}
         message = "12345 documents (12345 new, 0 changed, 0 deleted), 678901 passages: 678901 embedded"
-        queue.finish(job.id, f"r{job.id}", RunEnd(Event.COMPLETE, ExitCode.DONE, message), counts)
+        queue.finish(job.id, f"r{job.id}", RunOutcome(Event.COMPLETE, ExitCode.DONE, message), counts)
 
 
 def test_pruning_is_bounded_and_keeps_what_lives_or_is_young(queue: Queue) -> None:
@@ -196,7 +198,7 @@ def test_pruning_is_bounded_and_keeps_what_lives_or_is_young(queue: Queue) -> No
     for job_id in (1, 30):
         queue.resume(job_id, from_start=True)
         queue.claim("again")
-        queue.finish(job_id, "again", RunEnd(Event.COMPLETE, ExitCode.DONE, "done"), {})
+        queue.finish(job_id, "again", RunOutcome(Event.COMPLETE, ExitCode.DONE, "done"), {})
     alive = queue.submit(new("alive"))
     queue.connection.execute("UPDATE jobs SET finished_at = '2020-01-01T00:00:00Z' WHERE id <= 20")
     assert len(old_jobs(queue, 30, limit=15)) == 15

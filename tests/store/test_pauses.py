@@ -12,7 +12,7 @@ from kbjobs.store.history import list_attempts
 from kbjobs.store.jobs import Job, Limits, NewJob
 from kbjobs.store.pauses import end_pause, held_jobs, list_pauses, put_pause
 from kbjobs.store.queue import Queue
-from kbjobs.store.runs import RunEnd
+from kbjobs.store.runs import RunOutcome
 from kbjobs.store.source_history import end_source
 from kbjobs.store.transitions import Event, Status
 from tests.conftest import phase_state
@@ -133,7 +133,7 @@ def test_a_job_that_ends_before_it_stops_has_ended(queue: Queue) -> None:
     job = submit(queue, "a")
     claim(queue, "r")
     put_pause(queue, None, stop_running=True)
-    queue.finish(job, "r", RunEnd(Event.COMPLETE, ExitCode.DONE, "done"))
+    queue.finish(job, "r", RunOutcome(Event.COMPLETE, ExitCode.DONE, "done"))
     assert (queue.get(job).status, queue.get(job).pause_requested) == (Status.COMPLETED, False)
 
 

@@ -15,7 +15,7 @@ from kbjobs.store import clocks
 from kbjobs.store.history import delete_jobs, list_attempts, old_jobs
 from kbjobs.store.jobs import Job, NewJob
 from kbjobs.store.queue import Queue, StaleWorkerError
-from kbjobs.store.runs import RunEnd
+from kbjobs.store.runs import RunOutcome
 from kbjobs.store.transitions import Event, Status
 from tests.conftest import phase_state
 
@@ -66,7 +66,7 @@ def test_a_claim_alone_is_not_synced_and_all_that_follows_is(queue: Queue, monke
     monkeypatch.setattr(clocks, "now_text", noted)
     for n, job_id in enumerate(ids):
         assert claim(queue, f"run{n}").id == job_id
-        queue.finish(job_id, f"run{n}", RunEnd(Event.COMPLETE, ExitCode.DONE, "done"))
+        queue.finish(job_id, f"run{n}", RunOutcome(Event.COMPLETE, ExitCode.DONE, "done"))
         assert (levels, level()) == ([1, 2], 2)
         levels.clear()
     assert queue.claim("none") is None
@@ -78,7 +78,7 @@ def test_one_running_job_per_source_and_a_waiting_one_blocks_nobody(queue: Queue
     assert claim(queue, "a").id == first.id
     assert claim(queue, "b").id == other.id
     assert queue.claim("c") is None
-    queue.finish(first.id, "a", RunEnd(Event.COMPLETE, ExitCode.DONE, "done"))
+    queue.finish(first.id, "a", RunOutcome(Event.COMPLETE, ExitCode.DONE, "done"))
     assert claim(queue, "c").id == second.id
     assert locks(queue) == [("source:maps", other.id), ("source:wiki", second.id)]
 
@@ -97,7 +97,7 @@ def test_the_same_job_is_refused_while_it_lives(queue: Queue) -> None:
     claim(queue, "a")
     with pytest.raises(ConflictError, match="running"):
         queue.submit(new(model="m"))
-    queue.finish(first.id, "a", RunEnd(Event.FAIL, ExitCode.FAILED, "no"))
+    queue.finish(first.id, "a", RunOutcome(Event.FAIL, ExitCode.FAILED, "no"))
     assert queue.submit(new(model="m")).id == first.id + 1
 
 
@@ -120,7 +120,7 @@ def test_a_worker_that_was_declared_dead_changes_nothing(queue: Queue) -> None:
     with pytest.raises(StaleWorkerError):
         queue.record_progress(job.id, "dead", 0, 1.0)
     with pytest.raises(StaleWorkerError):
-        queue.finish(job.id, "dead", RunEnd(Event.COMPLETE, ExitCode.DONE, "done"))
+        queue.finish(job.id, "dead", RunOutcome(Event.COMPLETE, ExitCode.DONE, "done"))
     with pytest.raises(StaleWorkerError):
         queue.release(job.id, "dead")
     assert queue.record_death(job.id, "dead", "again", max_deaths=1) is None
@@ -174,7 +174,7 @@ def test_a_pending_job_is_cancelled_at_once(queue: Queue) -> None:
 def test_an_ended_job_cannot_be_cancelled(queue: Queue) -> None:
     job = queue.submit(new())
     claim(queue, "a")
-    queue.finish(job.id, "a", RunEnd(Event.COMPLETE, ExitCode.DONE, "done"))
+    queue.finish(job.id, "a", RunOutcome(Event.COMPLETE, ExitCode.DONE, "done"))
     with pytest.raises(ConflictError, match="completed"):
         queue.cancel(job.id)
 
@@ -182,7 +182,7 @@ def test_an_ended_job_cannot_be_cancelled(queue: Queue) -> None:
 def test_resume_keeps_the_id_and_adds_an_attempt(queue: Queue) -> None:
     job = queue.submit(new())
     claim(queue, "a")
-    queue.finish(job.id, "a", RunEnd(Event.FAIL, ExitCode.FAILED, "no", "no"))
+    queue.finish(job.id, "a", RunOutcome(Event.FAIL, ExitCode.FAILED, "no", "no"))
     resumed = queue.resume(job.id)
     assert (resumed.id, resumed.status, resumed.error, resumed.exit_code) == (job.id, Status.PENDING, None, None)
     assert claim(queue, "b").attempt == 2

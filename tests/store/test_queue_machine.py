@@ -25,7 +25,7 @@ from kbjobs.store.history import list_attempts
 from kbjobs.store.jobs import Limits, NewJob
 from kbjobs.store.pauses import end_pause, held_jobs, put_pause
 from kbjobs.store.queue import DuplicateJobError, Queue, StaleWorkerError
-from kbjobs.store.runs import RunEnd
+from kbjobs.store.runs import RunOutcome
 from kbjobs.store.transitions import Event, Status
 from tests.conftest import FACTOR, phase_state
 
@@ -195,7 +195,7 @@ class QueueMachine(RuleBasedStateMachine):
         job = self.running(run)
         known = next(one for one in self.jobs.values() if run in one.runs)
         try:
-            self.queues[which].finish(known.id, run, RunEnd(event, ExitCode.DONE, ""))
+            self.queues[which].finish(known.id, run, RunOutcome(event, ExitCode.DONE, ""))
         except StaleWorkerError:
             assert job is None
             return

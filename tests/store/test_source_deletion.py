@@ -13,15 +13,15 @@ from kbjobs.config.home import Home
 from kbjobs.errors import ConflictError, KbjobsError, NotFoundError
 from kbjobs.services.sources import register
 from kbjobs.store.locks import lock_registered
-from kbjobs.store.source_deletion import Contents, Removal, list_unfinished
+from kbjobs.store.source_deletion import Contents, SourceFolderDeletion, list_unfinished
 from tests.conftest import write_pages
 
 
 @pytest.fixture
-def removal(home: Home, tmp_path: Path) -> Removal:
+def removal(home: Home, tmp_path: Path) -> SourceFolderDeletion:
     """That of the source docs, of three copied pages."""
     register(home, "docs", [write_pages(tmp_path / "pages", 3)], copy=True)
-    return Removal(home.sources, "docs")
+    return SourceFolderDeletion(home.sources, "docs")
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def beyond(tmp_path: Path) -> Path:
     return folder
 
 
-def test_all_goes_and_nothing_is_left_beside(home: Home, removal: Removal) -> None:
+def test_all_goes_and_nothing_is_left_beside(home: Home, removal: SourceFolderDeletion) -> None:
     told: list[int] = []
     assert removal.is_there and removal.hidden is None
     assert removal.measure(keep_files=False).files == 5  # manifest and lock too
@@ -46,7 +46,7 @@ def test_all_goes_and_nothing_is_left_beside(home: Home, removal: Removal) -> No
     removal.finish()  # nothing to do
 
 
-def test_what_was_copied_is_kept_under_its_path(home: Home, removal: Removal) -> None:
+def test_what_was_copied_is_kept_under_its_path(home: Home, removal: SourceFolderDeletion) -> None:
     (removal.source.path / "own.pdf").write_text("put there by the user")
     removal.source.vectors.mkdir()
     for name in ("source.db", "source.db-wal", "words.db", "scrape.db", ".lock", "vectors/x"):
@@ -62,7 +62,7 @@ def test_what_was_copied_is_kept_under_its_path(home: Home, removal: Removal) ->
 
 def test_with_nothing_to_keep_no_folder_stays(home: Home, tmp_path: Path) -> None:
     register(home, "docs", [write_pages(tmp_path / "pages", 1)])
-    removal = Removal(home.sources, "docs")
+    removal = SourceFolderDeletion(home.sources, "docs")
     removal.begin(keep_files=True)
     removal.finish()
     assert list(home.sources.iterdir()) == []
@@ -70,7 +70,9 @@ def test_with_nothing_to_keep_no_folder_stays(home: Home, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", ["pages", "vectors", "assets/deep/inside", "source.db", "manifest.part"])
 @pytest.mark.parametrize("keep_files", [False, True])
-def test_a_link_goes_and_what_it_leads_to_stays(removal: Removal, beyond: Path, name: str, keep_files: bool) -> None:
+def test_a_link_goes_and_what_it_leads_to_stays(
+    removal: SourceFolderDeletion, beyond: Path, name: str, keep_files: bool
+) -> None:
     link = removal.source.path / name
     if name == "pages":
         removal.source.pages.rename(removal.source.path / "former")
@@ -86,7 +88,7 @@ def test_a_link_goes_and_what_it_leads_to_stays(removal: Removal, beyond: Path, 
 
 @pytest.mark.parametrize("keep_files", [False, True])
 def test_a_folder_that_is_a_link_loses_the_link_alone(
-    home: Home, removal: Removal, tmp_path: Path, keep_files: bool
+    home: Home, removal: SourceFolderDeletion, tmp_path: Path, keep_files: bool
 ) -> None:
     moved = removal.source.path.rename(tmp_path / "elsewhere")
     removal.source.path.symlink_to(moved)
@@ -98,7 +100,7 @@ def test_a_folder_that_is_a_link_loses_the_link_alone(
     assert sorted((path, path.lstat().st_mtime_ns) for path in moved.rglob("*")) == before
 
 
-def test_bytes_that_another_name_keeps_are_not_counted_as_freed(removal: Removal, tmp_path: Path) -> None:
+def test_bytes_that_another_name_keeps_are_not_counted_as_freed(removal: SourceFolderDeletion, tmp_path: Path) -> None:
     (removal.source.path / "big").write_bytes(b"x" * 1_000_000)
     freed = removal.measure(keep_files=False).freed_bytes
     os.link(removal.source.path / "big", tmp_path / "big")
@@ -106,7 +108,7 @@ def test_bytes_that_another_name_keeps_are_not_counted_as_freed(removal: Removal
 
 
 @pytest.fixture
-def mounted(removal: Removal, beyond: Path) -> Iterator[Path]:
+def mounted(removal: SourceFolderDeletion, beyond: Path) -> Iterator[Path]:
     """A place deep in the source's folder where the user's folder is mounted."""
     place = removal.source.path / "pages" / "mounted"
     place.mkdir()
@@ -117,7 +119,9 @@ def mounted(removal: Removal, beyond: Path) -> Iterator[Path]:
         subprocess.run(["umount", path], capture_output=True, check=False)
 
 
-def test_what_is_mounted_in_the_folder_stops_it_before_it_begins(removal: Removal, mounted: Path, beyond: Path) -> None:
+def test_what_is_mounted_in_the_folder_stops_it_before_it_begins(
+    removal: SourceFolderDeletion, mounted: Path, beyond: Path
+) -> None:
     with pytest.raises(ConflictError, match="is a mount point in the folder of source 'docs'") as caught:
         removal.check()
     assert f"umount {mounted}" in caught.value.hint
@@ -125,7 +129,7 @@ def test_what_is_mounted_in_the_folder_stops_it_before_it_begins(removal: Remova
 
 
 @pytest.fixture
-def stubborn(removal: Removal) -> Iterator[Path]:
+def stubborn(removal: SourceFolderDeletion) -> Iterator[Path]:
     """A file that nobody can remove, not even root."""
     file = removal.source.path / "pages" / "stubborn"
     file.write_text("x")
@@ -138,7 +142,7 @@ def stubborn(removal: Removal) -> Iterator[Path]:
 
 @pytest.mark.parametrize("keep_files", [False, True])
 def test_a_file_that_cannot_be_removed_is_named_and_all_others_go(
-    home: Home, removal: Removal, stubborn: Path, keep_files: bool
+    home: Home, removal: SourceFolderDeletion, stubborn: Path, keep_files: bool
 ) -> None:
     if keep_files:
         subprocess.run(["chattr", "-i", stubborn], check=True)
@@ -159,7 +163,7 @@ def test_a_file_that_cannot_be_removed_is_named_and_all_others_go(
     assert list_unfinished(home.sources) == []
 
 
-def test_a_folder_that_came_back_is_not_overwritten_by_what_is_kept(removal: Removal) -> None:
+def test_a_folder_that_came_back_is_not_overwritten_by_what_is_kept(removal: SourceFolderDeletion) -> None:
     removal.begin(keep_files=True)
     removal.source.path.mkdir()
     (removal.source.path / "new").touch()
@@ -171,14 +175,14 @@ def test_a_folder_that_came_back_is_not_overwritten_by_what_is_kept(removal: Rem
     assert removal.source.pages.is_dir()
 
 
-def test_two_processes_may_finish_the_same_removal(removal: Removal) -> None:
+def test_two_processes_may_finish_the_same_removal(removal: SourceFolderDeletion) -> None:
     removal.begin(keep_files=True)
-    other = Removal(removal.source.path.parent, "docs")
+    other = SourceFolderDeletion(removal.source.path.parent, "docs")
     removal.finish(lambda files: other.finish() if files == 1 else None)
     assert sorted(path.name for path in removal.source.path.iterdir()) == ["pages"]
 
 
-def test_a_folder_that_cannot_be_renamed_is_left_whole(home: Home, removal: Removal) -> None:
+def test_a_folder_that_cannot_be_renamed_is_left_whole(home: Home, removal: SourceFolderDeletion) -> None:
     if subprocess.run(["chattr", "+i", home.sources], capture_output=True, check=False).returncode:
         pytest.skip("no folder can be made immutable here (it needs root, and a file system that knows it)")
     try:
@@ -190,7 +194,9 @@ def test_a_folder_that_cannot_be_renamed_is_left_whole(home: Home, removal: Remo
     assert removal.is_there and removal.hidden is None
 
 
-def test_who_waited_for_the_lock_of_a_source_that_is_gone_makes_no_folder_anew(home: Home, removal: Removal) -> None:
+def test_who_waited_for_the_lock_of_a_source_that_is_gone_makes_no_folder_anew(
+    home: Home, removal: SourceFolderDeletion
+) -> None:
     removal.begin(keep_files=False)
     removal.finish()
     with pytest.raises(NotFoundError, match="source 'docs' was deleted meanwhile"):
@@ -198,7 +204,7 @@ def test_who_waited_for_the_lock_of_a_source_that_is_gone_makes_no_folder_anew(h
     assert list(home.sources.iterdir()) == []
 
 
-def test_only_hidden_folders_of_sources_are_taken_for_removals(home: Home, removal: Removal) -> None:
+def test_only_hidden_folders_of_sources_are_taken_for_removals(home: Home, removal: SourceFolderDeletion) -> None:
     (home.sources / ".deleting-..").mkdir()
     (home.sources / ".deleting-").mkdir()
     (home.sources / ".keeping-docs").mkdir()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from kbjobs.system import child_service
-from kbjobs.system.child_process import ChildError, ChildLost, ChildProcess, Limits, Program
+from kbjobs.system.child_process import ChildError, ChildLimits, ChildLost, ChildProcess, ChildProgram
 from tests.conftest import FACTOR, ROOT, is_alive, wait_until
 
 pytestmark = pytest.mark.processes
@@ -78,8 +78,8 @@ class Service:
         return "answer"
 
 
-def program(*given: object, **options: object) -> Program:
-    return Program(f"{__name__}:Service", given, **options)  # type: ignore[arg-type]
+def program(*given: object, **options: object) -> ChildProgram:
+    return ChildProgram(f"{__name__}:Service", given, **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_a_service_that_cannot_be_made() -> None:
 def test_processor_time_is_limited(child: ChildProcess, method: str) -> None:
     began = time.monotonic()
     with pytest.raises(ChildLost) as lost:
-        child.ask(method, limits=Limits(0.5))
+        child.ask(method, limits=ChildLimits(0.5))
     assert lost.value.is_late
     assert time.monotonic() - began < 10
     assert child.ask("echo", 2) == ("a", 1, 2)  # another one is there
@@ -120,15 +120,15 @@ def test_processor_time_is_limited(child: ChildProcess, method: str) -> None:
 
 def test_waiting_is_limited(child: ChildProcess) -> None:
     with pytest.raises(ChildLost) as lost:
-        child.ask("sleep", 1000, limits=Limits(wait=0.5))
+        child.ask("sleep", 1000, limits=ChildLimits(wait=0.5))
     assert lost.value.is_late
 
 
 def test_each_of_a_stream_has_its_time(child: ChildProcess) -> None:
-    assert list(child.stream("count", 5, 0.2, limits=Limits(wait=15))) == [0, 1, 2, 3, 4]
-    assert list(child.stream("beat", 5, limits=Limits(0.6, 15))) == [5]
+    assert list(child.stream("count", 5, 0.2, limits=ChildLimits(wait=15))) == [0, 1, 2, 3, 4]
+    assert list(child.stream("beat", 5, limits=ChildLimits(0.6, 15))) == [5]
     with pytest.raises(ChildLost):
-        list(child.stream("count", 1, 1000, limits=Limits(wait=0.5)))
+        list(child.stream("count", 1, 1000, limits=ChildLimits(wait=0.5)))
 
 
 def test_a_stream_that_is_left_does_not_answer_the_next_request(child: ChildProcess) -> None:
@@ -167,7 +167,7 @@ def test_a_wish_to_stop_is_heard_in_the_middle(child: ChildProcess, method: str)
             raise Stop
 
     with pytest.raises(Stop):
-        child.ask(method, *([1000] if method == "sleep" else []), limits=Limits(100, check=check))
+        child.ask(method, *([1000] if method == "sleep" else []), limits=ChildLimits(100, check=check))
     assert time.monotonic() - asked < 2
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from kbjobs.store.tag_rows import TaggedDocument
 from kbjobs.tagging.answers import MAX_NOVEL, FoundTag, UnusableAnswerError, answer_schema, check_answer
-from kbjobs.tagging.limits import most_tokens
+from kbjobs.tagging.limits import max_tokens
 from kbjobs.tagging.vocabulary import BUILT_IN
 from tests.servers.openai_chat import find_schema_fault
 
@@ -81,4 +81,4 @@ def test_where_nothing_can_be_used_there_is_no_answer() -> None:
 
 
 def test_the_most_that_can_be_sent_grows_with_the_vocabulary() -> None:
-    assert most_tokens(17) < most_tokens(200)
+    assert max_tokens(17) < max_tokens(200)

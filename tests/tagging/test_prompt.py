@@ -12,7 +12,7 @@ from kbjobs.embedding.openai_tokens import Cl100kTokens
 from kbjobs.store import tag_rows
 from kbjobs.store.tag_rows import TaggedDocument
 from kbjobs.tagging import prompt as prompts
-from kbjobs.tagging.limits import DOCUMENT_TOKENS, TRIES, most_tokens
+from kbjobs.tagging.limits import DOCUMENT_TOKENS, TRIES, max_tokens
 from kbjobs.tagging.preparedness import Category
 from kbjobs.tagging.vocabulary import BUILT_IN, MAX_CATEGORIES, MAX_DESCRIPTION, Vocabulary
 
@@ -47,7 +47,7 @@ def test_the_most_that_is_told_at_submit_is_never_passed(monkeypatch: pytest.Mon
     large = Vocabulary(tuple(Category(f"tag {n}", described) for n in range(MAX_CATEGORIES)), ("x",), "1")
     for vocabulary in (BUILT_IN, large):
         prompt = make(monkeypatch, "水を沸かす 🔥 " * 3_000, 80, vocabulary)
-        assert TRIES * prompt.tokens <= most_tokens(len(vocabulary.categories))[0]
+        assert TRIES * prompt.tokens <= max_tokens(len(vocabulary.categories))[0]
 
 
 def test_another_request_has_another_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kbjobs.config.home import Home
-from kbjobs.languages.language_packs import DamagedPackError, find_pack
+from kbjobs.languages.language_packs import DamagedLanguagePackError, find_pack
 from kbjobs.translation.engine import MAX_TOKENS, Translator
 from tests.languages.packs import put_hollow, put_pack
 from tests.servers.language_packs import shout
@@ -52,13 +52,13 @@ def scramble(path: Path) -> None:
 def test_a_damaged_pack_is_told(home: Home, name: str, harm: Callable[[Path], object]) -> None:
     pack = put_pack(home, "en", "es")
     harm(pack.path / name)
-    with pytest.raises(DamagedPackError, match="English to Spanish") as caught:
+    with pytest.raises(DamagedLanguagePackError, match="English to Spanish") as caught:
         Translator(find_pack(home, pack.pair) or pack).translate(["water"])
     assert caught.value.hint.endswith("kbjobs run language-download es --from en --force")
 
 
 def test_a_pack_without_a_model_is_told(home: Home) -> None:
-    with pytest.raises(DamagedPackError, match="cannot be used"):
+    with pytest.raises(DamagedLanguagePackError, match="cannot be used"):
         Translator(put_hollow(home, "en", "es"))
 
 

@@ -17,7 +17,7 @@ from kbjobs.config.settings import Settings
 from kbjobs.errors import ExitCode, JobCancelled, MissingRequirementError, UsageError
 from kbjobs.store.ledger import Ledger
 from kbjobs.vectors import chroma_server
-from kbjobs.vectors.chroma_address import Address, read_address
+from kbjobs.vectors.chroma_address import ChromaAddress, read_address
 from kbjobs.vectors.chroma_server import (
     ChromaServer,
     ForeignCollectionError,
@@ -27,8 +27,8 @@ from kbjobs.vectors.chroma_server import (
     Waiting,
 )
 from kbjobs.vectors.indexed import Indexed
-from kbjobs.vectors.sync import is_verified, settle_and_publish
-from kbjobs.vectors.verifying import Finding, verify
+from kbjobs.vectors.sync import is_verified, recover_and_publish
+from kbjobs.vectors.verifying import CollectionProblem, verify
 from tests.conftest import fill_disk, rest_full
 from tests.servers.chroma_process import ChromaProcess, Proxy, free_port
 from tests.vectors.test_sync import DIMENSION, fill, put
@@ -48,7 +48,7 @@ def server(chroma: ChromaProcess) -> Iterator[ChromaServer]:
     client = chroma.client()
     for collection in client.list_collections():
         client.delete_collection(collection.name)
-    with closing(ChromaServer(Address(chroma.url))) as server:
+    with closing(ChromaServer(ChromaAddress(chroma.url))) as server:
         yield server
 
 
@@ -96,7 +96,7 @@ def test_few_changes_are_made_in_place(indexed: Indexed, chroma: ChromaProcess) 
     put(indexed, "late", ["late text"])
     indexed.ledger.delete_documents(["doc3"])
     assert not is_verified(indexed, indexed.read_wanted())
-    settle_and_publish(indexed, needs_fresh=False)
+    recover_and_publish(indexed, needs_fresh=False)
     assert chroma.client().get_collection(NAME).id == before
     assert texts(chroma) == wanted_texts(indexed)
     assert "late text" in texts(chroma) and "text 3.0" not in texts(chroma)
@@ -107,7 +107,7 @@ def test_many_changes_are_made_beside(indexed: Indexed, chroma: ChromaProcess) -
     before = chroma.client().get_collection(NAME).id
     for number in range(20):
         put(indexed, f"more{number}", [f"more {number}"])
-    settle_and_publish(indexed, needs_fresh=False)
+    recover_and_publish(indexed, needs_fresh=False)
     assert chroma.client().get_collection(NAME).id != before
     assert names(chroma) == [NAME] and texts(chroma) == wanted_texts(indexed)
 
@@ -125,7 +125,7 @@ def test_what_others_change_is_named_and_healed(indexed: Indexed, chroma: Chroma
         ("extra", "foreign"),
         ("changed", chosen[1]),
     }
-    settle_and_publish(indexed, needs_fresh=True)
+    recover_and_publish(indexed, needs_fresh=True)
     assert not verify(indexed) and texts(chroma) == wanted_texts(indexed)
 
 
@@ -133,7 +133,7 @@ def test_one_that_was_removed_is_named_and_healed(indexed: Indexed, chroma: Chro
     fill(indexed)
     chroma.client().delete_collection(NAME)
     assert [one.problem for one in verify(indexed)] == ["absent"]
-    settle_and_publish(indexed, needs_fresh=False)
+    recover_and_publish(indexed, needs_fresh=False)
     assert not verify(indexed)
 
 
@@ -145,7 +145,9 @@ def test_another_dimension_is_named(indexed: Indexed, chroma: ChromaProcess, ser
     other = chroma.client().create_collection(NAME, metadata=owner)
     ids = sorted(indexed.read_wanted().ids)
     other.add(ids=ids, embeddings=[[1.0, 2.0]] * len(ids), documents=["x"] * len(ids))
-    assert Finding("dimension", None, "the collection has vectors of 2 dimensions, the ledger of 16") in verify(indexed)
+    assert CollectionProblem(
+        "dimension", None, "the collection has vectors of 2 dimensions, the ledger of 16"
+    ) in verify(indexed)
 
 
 def test_a_foreign_collection_is_left_alone(indexed: Indexed, chroma: ChromaProcess) -> None:
@@ -159,8 +161,8 @@ def test_a_foreign_collection_is_left_alone(indexed: Indexed, chroma: ChromaProc
             copies.clear()
     assert texts(chroma) == {"theirs"}
     assert indexed.server is not None
-    other = ChromaServer(Address(indexed.server.url, prefix="mine"))
-    settle_and_publish(replace(indexed, server=other), needs_fresh=False)
+    other = ChromaServer(ChromaAddress(indexed.server.url, prefix="mine"))
+    recover_and_publish(replace(indexed, server=other), needs_fresh=False)
     assert names(chroma) == [NAME, "mine-wiki-tiny-abc"]
 
 
@@ -184,7 +186,7 @@ def test_killed_between_the_renames(indexed: Indexed, chroma: ChromaProcess, has
     client.get_collection(NAME).modify(name=f"{NAME}.old")
     if not has_building:
         client.delete_collection(f"{NAME}.building")
-    indexed.copies.settle()
+    indexed.copies.recover()
     assert names(chroma) == [NAME]
     assert client.get_collection(NAME).count() == (0 if has_building else 120)
 
@@ -200,7 +202,7 @@ def test_what_was_begun_is_gone_on_with(indexed: Indexed, chroma: ChromaProcess)
         for page in indexed.ledger.records(indexed.model, indexed.profile, ids[:4]):
             collection.upsert(page)
     begun = chroma.client().get_collection(f"{NAME}.building").id
-    settle_and_publish(indexed, needs_fresh=False)
+    recover_and_publish(indexed, needs_fresh=False)
     assert chroma.client().get_collection(NAME).id == begun
     assert len(texts(chroma)) == 10
 
@@ -224,7 +226,7 @@ def test_a_server_that_is_away_is_waited_for(indexed: Indexed, chroma: ChromaPro
     assert indexed.server is not None
     starter = threading.Thread(target=start)
     starter.start()
-    settle_and_publish(replace(indexed, server=indexed.server.patient(Waiting(60, on_wait))), needs_fresh=False)
+    recover_and_publish(replace(indexed, server=indexed.server.waiting_as(Waiting(60, on_wait))), needs_fresh=False)
     starter.join()
     assert f"waiting for the Chroma server: {chroma.url} cannot be reached" in told[0]
     assert texts(chroma) == wanted_texts(indexed)
@@ -236,10 +238,10 @@ def test_waiting_ends_with_the_job_and_after_its_time(chroma: ChromaProcess) -> 
 
     url = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(JobCancelled):
-        ChromaServer(Address(url), waiting=Waiting(60, stop)).has("abc", "me")
+        ChromaServer(ChromaAddress(url), waiting=Waiting(60, stop)).has("abc", "me")
     begun = time.monotonic()
     with pytest.raises(ServerAwayError, match="cannot be reached") as raised:
-        ChromaServer(Address(url), waiting=Waiting(1.0)).has("abc", "me")
+        ChromaServer(ChromaAddress(url), waiting=Waiting(1.0)).has("abc", "me")
     assert 1.0 <= time.monotonic() - begun < 3.0
     assert raised.value.exit_code is ExitCode.UNAVAILABLE
 
@@ -258,13 +260,13 @@ def test_lost_replies_change_nothing(indexed: Indexed, chroma: ChromaProcess, me
             return None
 
         proxy.fault = fault
-        server = ChromaServer(Address(proxy.url), waiting=Waiting(30))
+        server = ChromaServer(ChromaAddress(proxy.url), waiting=Waiting(30))
         through = replace(indexed, server=server)
         fill(through)
         put(through, "late", ["late text"])
-        settle_and_publish(through, needs_fresh=True)
+        recover_and_publish(through, needs_fresh=True)
         indexed.ledger.delete_documents(["doc3"])
-        settle_and_publish(through, needs_fresh=False)
+        recover_and_publish(through, needs_fresh=False)
         server.close()
         assert lost
     assert names(chroma) == [NAME] and texts(chroma) == wanted_texts(indexed)
@@ -282,7 +284,7 @@ def test_a_server_that_cannot_just_now_is_asked_again(indexed: Indexed, chroma: 
             return None
 
         proxy.fault = fault
-        fill(replace(indexed, server=ChromaServer(Address(proxy.url), waiting=Waiting(30))))
+        fill(replace(indexed, server=ChromaServer(ChromaAddress(proxy.url), waiting=Waiting(30))))
         assert not left[0]
     assert texts(chroma) == wanted_texts(indexed)
 
@@ -333,20 +335,20 @@ def test_what_is_no_chroma_is_named(chroma: ChromaProcess) -> None:
         with Proxy(chroma.url) as proxy:
             proxy.fault = lambda method, path, answer=(status, text): answer  # type: ignore[misc]
             with pytest.raises(MissingRequirementError, match=r"no Chroma server|status 404"):
-                ChromaServer(Address(proxy.url)).has("abc", "me")
+                ChromaServer(ChromaAddress(proxy.url)).has("abc", "me")
 
 
 def test_a_full_server_is_named_at_once(indexed: Indexed, chroma: ChromaProcess) -> None:
     with Proxy(chroma.url) as proxy:
         full = '{"error":"InternalError","message":"error returned from database: (code: 13) database or disk is full"}'
         proxy.fault = lambda method, path: (500, full) if path.endswith("/upsert") else None
-        server = ChromaServer(Address(proxy.url), waiting=Waiting(60))
+        server = ChromaServer(ChromaAddress(proxy.url), waiting=Waiting(60))
         begun = time.monotonic()
         with pytest.raises(ServerFullError, match="is full"):
             fill(replace(indexed, server=server))
         assert time.monotonic() - begun < 20
     assert indexed.ledger.count_vectors(indexed.model) == 120
-    settle_and_publish(indexed, needs_fresh=False)
+    recover_and_publish(indexed, needs_fresh=False)
     assert texts(chroma) == wanted_texts(indexed)
 
 
@@ -355,14 +357,14 @@ def test_a_server_with_a_really_full_disk(indexed: Indexed, small_disk: Path) ->
         client: Any = small.client()
         client.create_collection("warm").add(ids=["1"], embeddings=[[1.0]], documents=["x"])
         filler = fill_disk(small_disk, leave=0)
-        through = replace(indexed, server=ChromaServer(Address(small.url), waiting=Waiting(3)))
+        through = replace(indexed, server=ChromaServer(ChromaAddress(small.url), waiting=Waiting(3)))
         with pytest.raises((ServerFullError, ServerAwayError)) as raised:
             fill(through, documents=400)
         assert "full" in raised.value.message or "disk" in raised.value.message, raised.value.message
         filler.unlink()
         small.kill()  # chromadb 1.5.9 answers no write any more after a full disk
         small.start()
-        settle_and_publish(through, needs_fresh=False)
+        recover_and_publish(through, needs_fresh=False)
         assert not verify(through)
 
 

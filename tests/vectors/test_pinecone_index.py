@@ -17,8 +17,8 @@ from kbjobs.errors import KbjobsError, MissingRequirementError, UsageError
 from kbjobs.store.ledger_rows import PushedPassage
 from kbjobs.vectors.pinecone_index import PineconeIndex
 from kbjobs.vectors.pinecone_records import PineconeRecord, write_record
-from kbjobs.vectors.pinecone_requests import GivenUpError, PineconeAwayError, TooLargeError, UnknownIndexError
-from kbjobs.vectors.pinecone_target import Target, check_host, check_pinecone_key, read_target
+from kbjobs.vectors.pinecone_requests import PineconeAwayError, PineconeGivenUpError, TooLargeError, UnknownIndexError
+from kbjobs.vectors.pinecone_target import PineconeTarget, check_host, check_pinecone_key, read_target
 from tests.conftest import wait_until
 from tests.servers.pinecone_server import Fault, PineconeServer
 
@@ -34,7 +34,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[PineconeServer]:
 
 
 def opened(server: PineconeServer, tmp_path: Path, retries: int | None = None) -> PineconeIndex:
-    target = Target("kb", "wiki", "aws", "us-east-1")
+    target = PineconeTarget("kb", "wiki", "aws", "us-east-1")
     return PineconeIndex(target, server.key, tmp_path / "hosts.json", DIMENSION, retries=retries)
 
 
@@ -92,7 +92,7 @@ def test_who_waits_is_given_up(server: PineconeServer, tmp_path: Path) -> None:
     index.interrupt()
     for thread in threads:
         thread.join(10)
-    assert time.monotonic() - started < 5 and [type(error) for error in raised] == [GivenUpError] * 3
+    assert time.monotonic() - started < 5 and [type(error) for error in raised] == [PineconeGivenUpError] * 3
     index.close()
 
 

@@ -19,7 +19,7 @@ import pytest
 from kbjobs.store.ledger_rows import PushedPassage
 from kbjobs.vectors.pinecone_index import PineconeIndex
 from kbjobs.vectors.pinecone_records import PineconeRecord, name_record, record_prefix, write_record
-from kbjobs.vectors.pinecone_target import CONTROLLER, DEFAULT_CONTROLLER, Target
+from kbjobs.vectors.pinecone_target import CONTROLLER, DEFAULT_CONTROLLER, PineconeTarget
 from tests.conftest import wait_until
 
 KEY, DIMENSION = "needle-test-0123456789", 32
@@ -70,7 +70,7 @@ def index(needledb: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iter
     hosts = tmp_path / "hosts.json"
     hosts.write_text(json.dumps({f"{DEFAULT_CONTROLLER} kb": needledb}))
     assert CONTROLLER not in os.environ
-    found = PineconeIndex(Target("kb", request.node.name[:40], "aws", "x"), KEY, hosts, DIMENSION)
+    found = PineconeIndex(PineconeTarget("kb", request.node.name[:40], "aws", "x"), KEY, hosts, DIMENSION)
     yield found
     found.close()
 

@@ -23,7 +23,7 @@ from kbjobs.vectors.pinecone_records import (
     write_record,
     write_units,
 )
-from kbjobs.vectors.pinecone_throttle import SECOND, Pace
+from kbjobs.vectors.pinecone_throttle import SECOND, WriteThrottle
 
 PASSAGE = PushedPassage("a" * 32, "doc", "a/b.html", "en-gb", "Tea", "https://x.example/b", "Tea\nBoil it.", b"")
 
@@ -99,13 +99,13 @@ def test_requests_are_full_and_no_more() -> None:
         for batch in batches
     ]
     assert all(size <= 2_000_000 for size in sizes) and min(sizes[:-1]) > 2_000_000 - 21_000
-    small = Packing("n", most_records=100)
+    small = Packing("n", max_records=100)
     assert [len(b) for r in records for b in small.add(r)] == [100, 100, 100]
 
 
 def test_one_that_is_too_large_goes_alone() -> None:
     record = write_record("x", "wiki", replace(PASSAGE, vector=vector()))
-    packing = Packing("n", most_bytes=100)
+    packing = Packing("n", max_bytes=100)
     assert [b for _ in range(2) for b in packing.add(record)] == [[record]] and list(packing.rest()) == [[record]]
 
 
@@ -138,7 +138,7 @@ def test_compare(wanted: list[str], present: list[str], found: dict[str, Any]) -
 @given(amounts=st.lists(st.integers(1, 40), max_size=60), steps=st.lists(st.floats(0, 0.5), min_size=60, max_size=60))
 def test_no_more_than_the_limit_in_any_second(amounts: list[int], steps: list[float]) -> None:
     now = 0.0
-    pace = Pace(50, lambda: now)
+    pace = WriteThrottle(50, lambda: now)
     granted = []
     for amount, step in zip(amounts, steps, strict=False):
         granted.append((now + pace.reserve(amount), amount))
@@ -151,5 +151,5 @@ def test_no_more_than_the_limit_in_any_second(amounts: list[int], steps: list[fl
 
 
 def test_more_than_the_limit_goes_out_alone() -> None:
-    pace = Pace(50, lambda: 0.0)
+    pace = WriteThrottle(50, lambda: 0.0)
     assert [pace.reserve(amount) for amount in (10, 500, 10)] == [0.0, SECOND, 2 * SECOND]

@@ -17,8 +17,8 @@ from kbjobs.store.ledger import Ledger
 from kbjobs.vectors.collection import open_directory
 from kbjobs.vectors.collection_swap import WorkingCopy
 from kbjobs.vectors.indexed import Indexed
-from kbjobs.vectors.sync import settle_and_publish
-from kbjobs.vectors.verifying import Finding, verify
+from kbjobs.vectors.sync import recover_and_publish
+from kbjobs.vectors.verifying import CollectionProblem, verify
 
 DIMENSION = 16
 
@@ -69,7 +69,7 @@ def put(indexed: Indexed, name: str, texts: list[str]) -> None:
 def fill(indexed: Indexed, documents: int = 40) -> None:
     for number in range(documents):
         put(indexed, f"doc{number}", [f"text {number}.{part}" for part in range(3)])
-    settle_and_publish(indexed, needs_fresh=False)
+    recover_and_publish(indexed, needs_fresh=False)
 
 
 def found_texts(indexed: Indexed, text: str, count: int = 1) -> list[str]:
@@ -91,7 +91,7 @@ def test_a_changed_document_loses_its_old_passages_and_a_removed_one_all(indexed
     fill(indexed)
     put(indexed, "doc1", ["text 1.0", "something new"])
     indexed.ledger.delete_documents(["doc2"])
-    settle_and_publish(indexed, needs_fresh=False)
+    recover_and_publish(indexed, needs_fresh=False)
     assert not verify(indexed)
     assert found_texts(indexed, "something new") == ["something new"]
     assert found_texts(indexed, "text 1.0") == ["text 1.0"]
@@ -102,7 +102,7 @@ def test_a_changed_document_loses_its_old_passages_and_a_removed_one_all(indexed
 def test_two_documents_with_the_same_text_are_two_records(indexed: Indexed) -> None:
     put(indexed, "a", ["the same", "the same", "other"])
     put(indexed, "b", ["the same"])
-    settle_and_publish(indexed, needs_fresh=False)
+    recover_and_publish(indexed, needs_fresh=False)
     assert not verify(indexed)
     with open_directory(indexed.live) as collection:
         assert collection.count() == 4
@@ -123,8 +123,8 @@ def test_drift_is_seen_both_ways(indexed: Indexed) -> None:
         collection.delete([lost])
         record = next(indexed.ledger.records(indexed.model, indexed.profile, [lost]))[0]
         collection.upsert([type(record)("stranger", "x", "x", "x", "x", vector("x"))])
-    assert verify(indexed) == [Finding("missing", lost), Finding("extra", "stranger")]
-    settle_and_publish(indexed, needs_fresh=False)
+    assert verify(indexed) == [CollectionProblem("missing", lost), CollectionProblem("extra", "stranger")]
+    recover_and_publish(indexed, needs_fresh=False)
     assert not verify(indexed)
 
 
@@ -132,7 +132,7 @@ def test_a_rebuild_equals_the_ledger(indexed: Indexed) -> None:
     fill(indexed)
     shutil.rmtree(indexed.live)
     assert [one.problem for one in verify(indexed)] == ["absent"]
-    settle_and_publish(indexed, needs_fresh=True)
+    recover_and_publish(indexed, needs_fresh=True)
     assert not verify(indexed)
 
 
@@ -142,7 +142,7 @@ def test_a_torn_working_copy_is_built_anew(indexed: Indexed) -> None:
     indexed.copies.begin(empty=False)
     building = indexed.copies.building
     (building / "chroma.sqlite3").write_bytes(b"torn" * 1000)
-    settle_and_publish(indexed, needs_fresh=False)
+    recover_and_publish(indexed, needs_fresh=False)
     assert not verify(indexed)
     assert found_texts(indexed, "late text") == ["late text"]
 
@@ -157,7 +157,7 @@ def test_an_index_that_lost_vectors_is_noticed(indexed: Indexed) -> None:
         assert collection.count() == 120
     assert {"changed", "unreachable"} == {one.problem for one in verify(indexed, compared=30)}  # half of the 120
     WorkingCopy(indexed.live).begin(empty=False)
-    settle_and_publish(indexed, needs_fresh=False)
+    recover_and_publish(indexed, needs_fresh=False)
     assert not verify(indexed)
 
 
@@ -172,13 +172,13 @@ def test_from_a_quarter_of_churn_on_the_index_is_built_anew(indexed: Indexed) ->
     fill(indexed)
     for number in range(7):
         indexed.ledger.delete_documents([f"doc{number}"])
-        settle_and_publish(indexed, needs_fresh=False)
+        recover_and_publish(indexed, needs_fresh=False)
     put(indexed, "doc7", ["text 7.0"])
-    settle_and_publish(indexed, needs_fresh=False)
+    recover_and_publish(indexed, needs_fresh=False)
     assert indexed.ledger.churn(indexed.model) == 23
     assert count_records_ever(indexed) == 120
     indexed.ledger.delete_documents(["doc7"])
-    settle_and_publish(indexed, needs_fresh=False)
+    recover_and_publish(indexed, needs_fresh=False)
     assert indexed.ledger.churn(indexed.model) == 0
     assert count_records_ever(indexed) == 96
     assert not verify(indexed)
@@ -187,7 +187,7 @@ def test_from_a_quarter_of_churn_on_the_index_is_built_anew(indexed: Indexed) ->
 def test_an_emptied_source_has_an_empty_collection(indexed: Indexed) -> None:
     fill(indexed, 3)
     indexed.ledger.delete_documents(["doc0", "doc1", "doc2"])
-    settle_and_publish(indexed, needs_fresh=False)
+    recover_and_publish(indexed, needs_fresh=False)
     assert not verify(indexed)
     assert found_texts(indexed, "text 1.1") == []
 
@@ -218,20 +218,20 @@ class TestSwap:
         (copies.building / "state").write_text("new")
         copies.live.rename(copies.live.with_name("m.old"))
         assert (copies.readable() / "state").read_text() == "old"
-        copies.settle()
+        copies.recover()
         assert (copies.readable() / "state").read_text() == "new"
         assert [entry.name for entry in copies.live.parent.iterdir()] == ["m"]
 
     def test_killed_before_the_old_one_is_removed(self, copies: WorkingCopy) -> None:
         old = copies.live.with_name("m.old")
         old.mkdir()
-        copies.settle()
+        copies.recover()
         assert (copies.readable() / "state").read_text() == "old"
         assert not old.exists()
 
     def test_only_the_old_one_is_left(self, copies: WorkingCopy) -> None:
         copies.live.rename(copies.live.with_name("m.old"))
-        copies.settle()
+        copies.recover()
         assert (copies.readable() / "state").read_text() == "old"
 
 
@@ -244,7 +244,7 @@ def test_a_search_beside_the_writer_hurts_neither(indexed: Indexed) -> None:
         building = indexed.copies.building
         with open_directory(building, create=True):
             assert found_texts(indexed, "text 3.1") == ["text 3.1"]
-        settle_and_publish(indexed, needs_fresh=False)
+        recover_and_publish(indexed, needs_fresh=False)
         assert found_texts(indexed, f"more {number}") == [f"more {number}"]
     assert not verify(indexed)
 

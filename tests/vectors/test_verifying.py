@@ -19,8 +19,8 @@ from kbjobs.store.profiles import adopt
 from kbjobs.vectors import verifying
 from kbjobs.vectors.collection import Collection, CollectionError, open_directory
 from kbjobs.vectors.indexed import Indexed
-from kbjobs.vectors.sync import settle_and_publish
-from kbjobs.vectors.verifying import Finding, verify
+from kbjobs.vectors.sync import recover_and_publish
+from kbjobs.vectors.verifying import CollectionProblem, verify
 from tests.conftest import rest_full
 from tests.vectors.test_sync import Chunk, Document, fill, indexed, put, vector
 
@@ -59,7 +59,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     document = Document("d", "d", "https://e.org/d", "d", "en", "all", 3, ())
     ledger.put_documents(profile, "1", [(document, "signature", chunks)])
     ledger.put_vectors(source.model, [(chunk.text_hash, vector(chunk.text)) for chunk in chunks])
-    settle_and_publish(source, needs_fresh=True)
+    recover_and_publish(source, needs_fresh=True)
     assert not verify(source)
     ledger.close()
     return folder
@@ -74,7 +74,7 @@ def copied(large: Path, tmp_path: Path) -> Iterator[Indexed]:
     ledger.close()
 
 
-def kinds(found: list[Finding]) -> set[str]:
+def kinds(found: list[CollectionProblem]) -> set[str]:
     return {one.problem for one in found}
 
 
@@ -112,7 +112,7 @@ def test_a_file_that_is_cut_at_any_point_is_named_and_rebuilt(copied: Indexed, n
     file.unlink()
     assert kinds(verify(copied)) <= {"absent", "damaged", "outdated"}
     assert verify(copied)
-    settle_and_publish(copied, needs_fresh=True)
+    recover_and_publish(copied, needs_fresh=True)
     assert not verify(copied)
 
 
@@ -142,7 +142,7 @@ def test_what_another_process_has_written_is_named_one_by_one(copied: Indexed) -
         ("changed", other_title, "title"),
         ("changed", other_vector, "vector"),
     }
-    settle_and_publish(copied, needs_fresh=True)
+    recover_and_publish(copied, needs_fresh=True)
     assert not verify(copied)
 
 
@@ -168,9 +168,9 @@ def test_vectors_of_a_wrong_dimension_are_named(indexed: Indexed) -> None:
     with open_directory(indexed.live, create=True) as collection:
         collection.upsert([replace(record, vector=record.vector[:32]) for record in records])
     assert verify(indexed) == [
-        Finding("dimension", None, "the collection has vectors of 8 dimensions, the ledger of 16")
+        CollectionProblem("dimension", None, "the collection has vectors of 8 dimensions, the ledger of 16")
     ]
-    settle_and_publish(indexed, needs_fresh=False)
+    recover_and_publish(indexed, needs_fresh=False)
     assert not verify(indexed)
 
 
@@ -186,8 +186,8 @@ def test_records_whose_vectors_cannot_be_read_are_named(indexed: Indexed, monkey
         return read(self, ids, has_vectors)
 
     monkeypatch.setattr(Collection, "read", refuse)
-    assert verify(indexed) == [Finding("unreachable", chosen, "its vector cannot be read")]
-    monkeypatch.setattr(verifying, "MOST_UNREADABLE", 0)
+    assert verify(indexed) == [CollectionProblem("unreachable", chosen, "its vector cannot be read")]
+    monkeypatch.setattr(verifying, "MAX_UNREADABLE", 0)
     assert not verify(indexed)
 
 

@@ -8,16 +8,16 @@ from collections.abc import AsyncIterator
 from kbjobs.config.home import Home
 from kbjobs.store.jobs import NewJob
 from kbjobs.store.queue import Queue
-from kbjobs.web.events import Event, Hub
+from kbjobs.web.events import EventHub, LiveEvent
 
 
-async def next_of(events: AsyncIterator[Event]) -> Event:
+async def next_of(events: AsyncIterator[LiveEvent]) -> LiveEvent:
     return await asyncio.wait_for(anext(events), 10)
 
 
 def test_the_first_job_of_a_home_is_told(home: Home) -> None:
     async def follow() -> None:
-        queue, events = Queue(home.state_file), Hub(home).listen(None)
+        queue, events = Queue(home.state_file), EventHub(home).listen(None)
         assert (await next_of(events)).name == "hello"
         # What happens after the greeting is told: there was a look before it, at a home without any job.
         job = queue.submit(NewJob("steps", "wiki", {}, (), ("source:wiki",)))
@@ -30,7 +30,7 @@ def test_the_first_job_of_a_home_is_told(home: Home) -> None:
 
 def test_what_happens_while_nobody_listens_is_not_lost(home: Home) -> None:
     async def follow() -> None:
-        queue, hub = Queue(home.state_file), Hub(home)
+        queue, hub = Queue(home.state_file), EventHub(home)
         job = queue.submit(NewJob("steps", "wiki", {}, (), ("source:wiki",)))
         events = hub.listen(None)
         seen = await next_of(events)

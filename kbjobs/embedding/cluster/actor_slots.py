@@ -76,7 +76,7 @@ class Work:
 
 
 @dataclass
-class Seat:
+class ActorSlot:
     """One place. ``state`` is starting, ready or gone."""
 
     number: int
@@ -153,7 +153,7 @@ def _sort(error: Exception) -> Exception:
     return (NodeDied if _NODE_DIED in text else ActorDied)(reason[:300])
 
 
-def start_actor(caller: Caller, seat: Seat, work: Work) -> None:
+def start_actor(caller: Caller, seat: ActorSlot, work: Work) -> None:
     """Start an actor on the seat, have the model there, and let it prove parity.
 
     Sets the seat's ``refusal`` where the node cannot be used. Raises as :meth:`Caller.wait`.
@@ -186,7 +186,7 @@ def start_actor(caller: Caller, seat: Seat, work: Work) -> None:
         log.info("%s (process %d): %s, parity %.5f", seat.name, sight.pid, proof.engine, proof.cosine)
 
 
-def _compare_versions(seat: Seat, sight: Sight) -> str:
+def _compare_versions(seat: ActorSlot, sight: Sight) -> str:
     """Tell which versions differ from those here; returns why the node cannot be used."""
     here = describe_versions()
     if sight.versions["kbjobs"] != here["kbjobs"]:
@@ -203,7 +203,7 @@ def _compare_versions(seat: Seat, sight: Sight) -> str:
     return ""
 
 
-def _ship(caller: Caller, seat: Seat, parcel: Parcel) -> str:
+def _ship(caller: Caller, seat: ActorSlot, parcel: Parcel) -> str:
     """Send the model to the seat's node, where no other seat has had it sent; returns what went wrong."""
     with seat.node.shipping:
         if not caller.call(seat.actor.begin):
@@ -220,7 +220,7 @@ def _ship(caller: Caller, seat: Seat, parcel: Parcel) -> str:
         return refusal
 
 
-def embed_block(caller: Caller, seat: Seat, texts: Sequence[str]) -> Vectors | Failure:
+def embed_block(caller: Caller, seat: ActorSlot, texts: Sequence[str]) -> Vectors | Failure:
     """The vectors of a block from a seat's actor, or why it has none. Raises as :meth:`Caller.wait`."""
     answer: Vectors | Failure = caller.call(seat.actor.embed, list(texts))
     return answer

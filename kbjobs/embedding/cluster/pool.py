@@ -16,12 +16,12 @@ from kbjobs.embedding.cluster.actor_slots import (
     DEATHS,
     LOOK_SECONDS,
     ActorDied,
+    ActorSlot,
     Caller,
     Closing,
     ClusterLost,
     Node,
     NodeDied,
-    Seat,
     Work,
     start_actor,
 )
@@ -60,7 +60,7 @@ class Pool:
         self.work = work
         self._room = room
         self._changed = threading.Condition()
-        self._seats: list[Seat] = []
+        self._seats: list[ActorSlot] = []
         self._nodes: dict[str, Node] = {}
         self._is_closing = False
         self._stopped_at: float | None = None
@@ -107,7 +107,7 @@ class Pool:
         return sorted({seat.engine for seat in self._seats if seat.engine})
 
     @contextmanager
-    def take(self, *, alone: bool = False) -> Iterator[Seat]:
+    def take(self, *, alone: bool = False) -> Iterator[ActorSlot]:
         """A seat whose actor is ready, for one block; with ``alone`` no other block is there meanwhile.
 
         Raises:
@@ -126,7 +126,7 @@ class Pool:
                 seat.is_reserved = seat.is_reserved and not alone
                 self._changed.notify_all()
 
-    def bury(self, seat: Seat, actor: Any, error: Exception) -> None:
+    def bury(self, seat: ActorSlot, actor: Any, error: Exception) -> None:
         """Say that a seat's actor has died, or is to be replaced; the first who says so has it done."""
         if isinstance(error, ClusterLost):
             self._fail_lost(str(error))
@@ -165,7 +165,7 @@ class Pool:
             raise Closing
         self._changed.wait(LOOK_SECONDS)
 
-    def _find(self, alone: bool) -> Seat | None:
+    def _find(self, alone: bool) -> ActorSlot | None:
         """The ready seat with the fewest blocks, where it may take one more or is to be cleared."""
         free = [
             seat
@@ -174,7 +174,7 @@ class Pool:
         ]
         return min(free, key=lambda seat: (seat.blocks, seat.number), default=None)
 
-    def _clear(self, seat: Seat) -> bool:
+    def _clear(self, seat: ActorSlot) -> bool:
         """Reserve a seat, and wait until it has no block; False where its actor has died meanwhile."""
         seat.is_reserved = True
         try:
@@ -241,7 +241,7 @@ class Pool:
                     self._changed.notify_all()
                 log.warning("node %s has left the cluster", node.address)
         for key in sorted(alive.keys() - self._nodes.keys()):
-            if spare := plan_seats(alive[key]["Resources"], self._room.cpus):
+            if spare := plan_slots(alive[key]["Resources"], self._room.cpus):
                 self._nodes[key] = Node(key, _address(alive[key]), spare)
         nodes = [node for node in self._nodes.values() if node.is_alive]
         while not self._room.actors or self.actors < self._room.actors:
@@ -253,12 +253,12 @@ class Pool:
 
     def _add_seat(self, node: Node, cpus: float, gpus: int) -> None:
         with self._changed:
-            seat = Seat(len(self._seats) + 1, node, cpus, gpus)
+            seat = ActorSlot(len(self._seats) + 1, node, cpus, gpus)
             self._seats.append(seat)
             self._changed.notify_all()
         threading.Thread(target=self._keep, args=(seat,), name=f"ray-seat-{seat.number}", daemon=True).start()
 
-    def _keep(self, seat: Seat) -> None:
+    def _keep(self, seat: ActorSlot) -> None:
         """See to a seat's actor as long as its node serves."""
         while not self._is_closing and self._failure is None and seat.node.is_alive:
             seat.died.clear()
@@ -299,7 +299,7 @@ class Pool:
         with self._changed:
             self._changed.wait_for(lambda: not node.is_alive or self._is_closing, _DEPARTURE_SECONDS)
 
-    def _serve(self, seat: Seat) -> None:
+    def _serve(self, seat: ActorSlot) -> None:
         """Let a proven actor work until it has died."""
         if seat.deaths:
             return
@@ -315,7 +315,7 @@ class Pool:
                 return
         self._kill(seat)
 
-    def _kill(self, seat: Seat) -> None:
+    def _kill(self, seat: ActorSlot) -> None:
         if seat.actor is not None and not self._connection.is_lost:
             with contextlib.suppress(Exception):  # it may be dead, and Ray with it
                 self._connection.ray.kill(seat.actor)
@@ -347,7 +347,7 @@ class Pool:
         return all(node.id in refusing for node in self._nodes.values() if node.is_alive)
 
 
-def plan_seats(resources: dict[str, float], cpus: int) -> list[tuple[float, int]]:
+def plan_slots(resources: dict[str, float], cpus: int) -> list[tuple[float, int]]:
     """CPUs and GPUs of each actor of a node: one a GPU where it has some, else one for each ``cpus`` CPUs.
 
     A node without CPUs, as the head of a cluster may be, is to do no work.

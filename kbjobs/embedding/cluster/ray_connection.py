@@ -85,7 +85,7 @@ def connect(address: str, token: str | None, wait: float, tell: Tell) -> Connect
         JobInterrupted: the cluster is not there, or cannot be reached by this process any more.
     """
     os.environ.update(_QUIET)
-    _settle_kind(LOCAL if address == LOCAL else f"with a token {token}" if token else "without a token")
+    _fix_kind(LOCAL if address == LOCAL else f"with a token {token}" if token else "without a token")
     if address == LOCAL:
         return _start_local(tell)
     _await_head(address, wait, tell)
@@ -98,7 +98,7 @@ def connect(address: str, token: str | None, wait: float, tell: Tell) -> Connect
     return Connection(_begin(tell, address=address, runtime_env=code), address)
 
 
-def _settle_kind(kind: str) -> None:
+def _fix_kind(kind: str) -> None:
     """Keep to one kind of cluster: what Ray has read of its environment once, it does not read again."""
     _kinds.add(kind)
     if len(_kinds) > 1:

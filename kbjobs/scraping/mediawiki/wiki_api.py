@@ -17,7 +17,7 @@ from kbjobs.scraping.web_urls import host_of
 MAX_LAG = 5
 """Seconds that the wiki's databases may lag behind; then it is left alone for a while (API:Etiquette)."""
 
-MOST_TRIES = 6
+MAX_TRIES = 6
 FIRST_WAIT = 2.0
 """Seconds before the second try of a list, doubled each time; a Retry-After is kept beside it."""
 
@@ -96,7 +96,7 @@ class WikiApi:
             KbjobsError: it did not pass, or only the wiki's users may read it.
             FetchError: as :meth:`ask`, of what cannot pass.
         """
-        for tries in range(MOST_TRIES):
+        for tries in range(MAX_TRIES):
             try:
                 return await self.ask(**parameters)
             except FetchError as error:
@@ -106,7 +106,7 @@ class WikiApi:
                     ) from error
                 if not error.is_temporary:
                     raise
-                if tries == MOST_TRIES - 1:
+                if tries == MAX_TRIES - 1:
                     raise KbjobsError(
                         f"the wiki gives no answer any more: {error.message}",
                         "Once it answers again, go on with kbjobs resume JOB, or run the same again.",

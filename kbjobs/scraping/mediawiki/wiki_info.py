@@ -9,7 +9,7 @@ from urllib.parse import urljoin
 from kbjobs.errors import KbjobsError
 from kbjobs.scraping.failures import FetchError
 from kbjobs.scraping.mediawiki.wiki_api import WikiApi
-from kbjobs.scraping.site_scope import Scope, normalise, site_of
+from kbjobs.scraping.site_scope import SiteScope, normalise, site_of
 
 TEXT_LIMIT = 500
 """Characters of a name or a licence."""
@@ -78,7 +78,7 @@ async def count_pages(api: WikiApi, wiki: Wiki, most: int) -> int:
     return min(count, most)
 
 
-def refuse_other_server(wiki: Wiki, scope: Scope) -> None:
+def refuse_other_server(wiki: Wiki, scope: SiteScope) -> None:
     """Raise KbjobsError where the addresses of a wiki are of another host than that which is scraped."""
     if not scope.is_on_site(wiki.server):
         raise KbjobsError(

@@ -14,17 +14,17 @@ from urllib.parse import quote
 
 from kbjobs.scraping.failures import FetchError
 from kbjobs.scraping.mediawiki.wiki_api import WikiApi
-from kbjobs.scraping.site_scope import Scope, normalise
-from kbjobs.store.frontier import Frontier, Listed
+from kbjobs.scraping.site_scope import SiteScope, normalise
+from kbjobs.store.frontier import Frontier, ListedPage
 from kbjobs.system.crashpoints import crash_point
 
 OVERLAP = timedelta(minutes=10)
 """Changes are asked for from a little before the last look: a wiki's copies lag behind one another."""
 
-MOST_CHANGES = 200_000
+MAX_CHANGES = 200_000
 """More events since the last look take longer than another list of all pages."""
 
-MOST_ANSWERS = 50_000
+MAX_ANSWERS = 50_000
 """Answers of one list: of a wiki without end, or one that goes round in circles."""
 
 FIRST_PLACE = {"namespace": 0, "next": None, "ended": False, "since": None}
@@ -51,7 +51,7 @@ class PageList:
         api: WikiApi,
         frontier: Frontier,
         namespaces: tuple[int, ...],
-        scope: Scope,
+        scope: SiteScope,
         has_file: Callable[[str], bool],
         report: Callable[[int], None],
     ) -> None:
@@ -88,7 +88,7 @@ class PageList:
     async def extend(self, count: int) -> None:
         """Read the list of pages on until so many are to be had, or to its end."""
         place = self._place()
-        for _ in range(MOST_ANSWERS):
+        for _ in range(MAX_ANSWERS):
             if place["ended"] or self._frontier.listed() >= count:
                 return
             number = place["namespace"]
@@ -157,13 +157,13 @@ class PageList:
                 moved = parameters.get("target_title") if isinstance(parameters, dict) else None
                 titles |= {title: None for title in (event.get("title"), moved) if _is_title(title)}
             self._report(self._frontier.listed())
-            if events > MOST_CHANGES:
+            if events > MAX_CHANGES:
                 return now, None
         return now, list(titles)
 
     async def _continue(self, question: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         after: dict[str, Any] = {}
-        for _ in range(MOST_ANSWERS):
+        for _ in range(MAX_ANSWERS):
             answer = await self._api.ask_patiently(**question, **after)
             yield answer
             following = answer.get("continue")
@@ -197,7 +197,7 @@ class PageList:
         return list(found.values()), None
 
 
-def _read_page(page: dict[str, Any], url: str) -> Listed | None:
+def _read_page(page: dict[str, Any], url: str) -> ListedPage | None:
     """What the list says of a page; None of one that is not there, is a redirect, or is told of in a strange way."""
     number, revision = page.get("pageid"), page.get("lastrevid")
     if page.get("missing") or page.get("invalid") or page.get("redirect"):
@@ -206,7 +206,7 @@ def _read_page(page: dict[str, Any], url: str) -> Listed | None:
         return None
     revisions = page.get("revisions")
     latest = revisions[0] if isinstance(revisions, list) and revisions and isinstance(revisions[0], dict) else {}
-    return Listed(url, number, str(revision), str(latest.get("timestamp", ""))[:40])
+    return ListedPage(url, number, str(revision), str(latest.get("timestamp", ""))[:40])
 
 
 def _items(answer: dict[str, Any], name: str) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,7 @@ from kbjobs.scraping.mediawiki.wiki_api import WikiApi, WikiError
 from kbjobs.scraping.reply import Reply
 from kbjobs.store.frontier import Address
 
-MOST_CATEGORIES = 200
+MAX_CATEGORIES = 200
 
 _LANGUAGE = re.compile(r'\A\s*<div\b[^>]{0,500}?\slang="([A-Za-z0-9-]{1,40})"')
 _DIRECTION = re.compile(r'\A\s*<div\b[^>]{0,500}?\sdir="(ltr|rtl)"')
@@ -70,4 +70,4 @@ def _categories(page: dict[str, Any]) -> list[str]:
     found = page.get("categories")
     entries = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
     names = [str(one.get("category", "")).replace("_", " ") for one in entries if not one.get("hidden")]
-    return [name[:300] for name in names if name][:MOST_CATEGORIES]
+    return [name[:300] for name in names if name][:MAX_CATEGORIES]

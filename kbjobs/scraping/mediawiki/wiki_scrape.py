@@ -16,12 +16,12 @@ from kbjobs.scraping.mediawiki.wiki_listing import PageList
 from kbjobs.scraping.page_fetch import Fetcher
 from kbjobs.scraping.parsing import ParseError
 from kbjobs.scraping.reply import Reply
-from kbjobs.scraping.site_scope import Scope
+from kbjobs.scraping.site_scope import SiteScope
 from kbjobs.store.frontier import Frontier
 
 
 async def find_wiki(
-    fetcher: Fetcher, url: str, scope: Scope, warn: Callable[[str], None], known: str = ""
+    fetcher: Fetcher, url: str, scope: SiteScope, warn: Callable[[str], None], known: str = ""
 ) -> tuple[Wiki | None, Reply | None]:
     """The wiki that an address is a page of, None where it is no MediaWiki's; and what the address answered.
 
@@ -66,7 +66,7 @@ async def _find_apis(fetcher: Fetcher, reply: Reply) -> list[str]:
 
 
 async def crawl_wiki(
-    context: Context, frontier: Frontier, fetcher: Fetcher, scope: Scope, wiki: Wiki, count: int, crawl: Crawl
+    context: Context, frontier: Frontier, fetcher: Fetcher, scope: SiteScope, wiki: Wiki, count: int, crawl: Crawl
 ) -> None:
     """Bring the pages of a wiki into the source, at most ``count``, by a crawl that has not run yet."""
     api = WikiApi(fetcher, wiki.api, scope.is_on_site)

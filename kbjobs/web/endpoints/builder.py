@@ -12,10 +12,10 @@ from kbjobs.phases.base import JobType
 from kbjobs.phases.registry import job_types
 from kbjobs.services import chain_files
 from kbjobs.store.jobs import Limits
-from kbjobs.web.endpoint import Asked, Body, Endpoint
+from kbjobs.web.endpoint import Body, Call, Endpoint
 
-MOST_TEXT = 256 * 1024
-ChainText = Annotated[str, Field(max_length=MOST_TEXT, description="The chain file, in TOML.")]
+MAX_TEXT = 256 * 1024
+ChainText = Annotated[str, Field(max_length=MAX_TEXT, description="The chain file, in TOML.")]
 SourceIds = Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=1000)]
 Moment = Annotated[float, Field(ge=0, le=2**53, allow_inf_nan=False)]
 
@@ -38,7 +38,7 @@ class Submitted(Checked):
     retries: Annotated[int, Field(ge=0, le=100)] = 0
 
 
-class Edited(Body):
+class EditedDraft(Body):
     """A text, what it is to say, and for each phase which one of the text it comes from (null: a new one)."""
 
     toml: ChainText
@@ -52,7 +52,7 @@ class Parsed(Body):
     toml: ChainText
 
 
-def show_schemas(asked: Asked) -> Any:
+def show_schemas(asked: Call) -> Any:
     """All job types with their parameters, by category, and the chains that are there."""
     return {
         "types": [describe_type(kind) for kind in job_types()],
@@ -73,7 +73,7 @@ def describe_type(kind: JobType) -> dict[str, Any]:
     }
 
 
-def validate(asked: Asked) -> Any:
+def validate(asked: Call) -> Any:
     """What a submit would refuse, and advice, each tied to its phase."""
     body: Checked = asked.body
     try:
@@ -93,7 +93,7 @@ def describe_finding(one: Diagnostic) -> dict[str, Any]:
     return {**told, "phase": phase, "path": list(one.path), "exit_code": int(one.exit_code), "fix": fix}
 
 
-def forecast(asked: Asked) -> Any:
+def forecast(asked: Call) -> Any:
     """What the chain would do on each source: documents, passages, tokens, price, minutes. Nothing is queued."""
     body: Checked = asked.body
     chain = chain_files.read_chain_text(body.toml)
@@ -101,7 +101,7 @@ def forecast(asked: Asked) -> Any:
     return {"forecasts": [asked.manager.forecast(chain, source).as_dict() for source in dict.fromkeys(sources)]}
 
 
-def run(asked: Asked) -> Any:
+def run(asked: Call) -> Any:
     """Submit the chain as a combined job with checkpoints, one for each source."""
     body: Submitted = asked.body
     chain = chain_files.read_chain_text(body.toml)
@@ -116,13 +116,13 @@ def run(asked: Asked) -> Any:
     }
 
 
-def edit(asked: Asked) -> Any:
+def edit(asked: Call) -> Any:
     """The text that says what the draft says; its comments are kept."""
-    body: Edited = asked.body
+    body: EditedDraft = asked.body
     return {"toml": chain_files.write_draft(body.toml, body.draft, body.origins)}
 
 
-def parse(asked: Asked) -> Any:
+def parse(asked: Call) -> Any:
     """What a text says, as tables."""
     body: Parsed = asked.body
     return {"draft": chain_files.read_draft(body.toml)}
@@ -135,6 +135,6 @@ ENDPOINTS = (
     Endpoint("POST", f"{_BUILDER}/forecast", "What a chain would do, its price and time", forecast, body=Checked,
              errors=(404, 409, 424)),
     Endpoint("POST", f"{_BUILDER}/run", "Submit a chain", run, body=Submitted, status=201, errors=(404, 409, 424)),
-    Endpoint("POST", f"{_BUILDER}/edit", "Write what a form says into a text", edit, body=Edited),
+    Endpoint("POST", f"{_BUILDER}/edit", "Write what a form says into a text", edit, body=EditedDraft),
     Endpoint("POST", f"{_BUILDER}/parse", "Read a text into tables", parse, body=Parsed),
 )  # fmt: skip

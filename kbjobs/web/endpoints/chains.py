@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from kbjobs.services import chain_files
-from kbjobs.web.endpoint import Asked, Body, Endpoint
+from kbjobs.web.endpoint import Body, Call, Endpoint
 from kbjobs.web.endpoints.builder import ChainText
 
 
@@ -18,12 +18,12 @@ class Saved(Body):
     version: Annotated[str, Field(max_length=64)] | None = None
 
 
-def list_chains(asked: Asked) -> Any:
+def list_chains(asked: Call) -> Any:
     """Every chain that can be run by its name."""
     return {"chains": chain_files.list_chains(asked.home)}
 
 
-def show_chain(asked: Asked) -> Any:
+def show_chain(asked: Call) -> Any:
     """A chain's text and what it says."""
     found = chain_files.open_chain(asked.home, asked.path["name"])
     return {
@@ -31,13 +31,13 @@ def show_chain(asked: Asked) -> Any:
     }  # fmt: skip
 
 
-def save_chain(asked: Asked) -> Any:
+def save_chain(asked: Call) -> Any:
     """Write it into chains/ of the home."""
     name, body = asked.path["name"], asked.body
     return {"name": name, "version": chain_files.save_chain(asked.home, name, body.toml, body.version)}
 
 
-def delete_chain(asked: Asked) -> Any:
+def delete_chain(asked: Call) -> Any:
     """Remove it from chains/ of the home."""
     chain_files.delete_chain(asked.home, asked.path["name"])
     return {"deleted": asked.path["name"]}

@@ -8,28 +8,28 @@ from pydantic import Field
 
 from kbjobs.errors import KbjobsError, UsageError
 from kbjobs.store.transitions import Status
-from kbjobs.web.endpoint import Asked, Body, Endpoint, Query
+from kbjobs.web.endpoint import Body, Call, Endpoint, QueryParams
 
 MOST = 1_000
 ALL = 1_000_000  # jobs that a filter may match where something is done to all of them
-MOST_DAYS = 36_500
+MAX_DAYS = 36_500
 TAIL = 64 * 1024  # bytes of a log that are sent at once
 Text = Annotated[str, Field(max_length=200)]
 JobId = Annotated[int, Field(ge=1, le=2**53)]
 
 
-class JobsQuery(Query):
+class JobsQuery(QueryParams):
     """Which jobs: the filters of kbjobs history, and a text of their error or message."""
 
     type: Text | None = None
     source: Text | None = None
     status: Status | None = None
     text: Text | None = None
-    days: Annotated[float, Field(ge=0, le=MOST_DAYS, allow_inf_nan=False)] = 7
+    days: Annotated[float, Field(ge=0, le=MAX_DAYS, allow_inf_nan=False)] = 7
     limit: Annotated[int, Field(ge=1, le=MOST)] = 50
 
 
-class LogQuery(Query):
+class LogQuery(QueryParams):
     """Which log: of the newest attempt, from its end."""
 
     attempt: Annotated[int, Field(ge=1, le=2**31)] | None = None
@@ -47,15 +47,15 @@ class Several(Body):
     source: Text | None = None
     status: Literal["pending", "running", "failed", "cancelled", "interrupted"] | None = None
     text: Text | None = None
-    days: Annotated[float, Field(ge=0, le=MOST_DAYS, allow_inf_nan=False)] = 7
+    days: Annotated[float, Field(ge=0, le=MAX_DAYS, allow_inf_nan=False)] = 7
 
 
-def list_jobs(asked: Asked) -> Any:
+def list_jobs(asked: Call) -> Any:
     """Jobs that match, the newest first."""
     return {"daemon": daemon_of(asked), "jobs": [asked.manager.as_dict(job) for job in find_jobs(asked)]}
 
 
-def find_jobs(asked: Asked) -> list[Any]:
+def find_jobs(asked: Call) -> list[Any]:
     """The jobs that a query, or a body with its fields, names."""
     wanted = asked.query if isinstance(asked.query, JobsQuery) else asked.body
     kind = wanted.type.replace("-", "_") if wanted.type else None
@@ -65,13 +65,13 @@ def find_jobs(asked: Asked) -> list[Any]:
     )
 
 
-def daemon_of(asked: Asked) -> dict[str, Any]:
+def daemon_of(asked: Call) -> dict[str, Any]:
     """The daemon as the pages show it: no word of its secrets."""
     state = asked.manager.get_daemon()
     return {"running": state.running, "version": state.version, "started_at": state.started_at}
 
 
-def show_job(asked: Asked) -> Any:
+def show_job(asked: Call) -> Any:
     """Everything about a job."""
     manager, job_id = asked.manager, asked.path["job"]
     job = manager.get_status(job_id)
@@ -83,27 +83,27 @@ def show_job(asked: Asked) -> Any:
     return {**manager.as_dict(job), "attempts": attempts}
 
 
-def cancel(asked: Asked) -> Any:
+def cancel(asked: Call) -> Any:
     """Ask a job to stop."""
     return asked.manager.cancel(asked.path["job"]).as_dict()
 
 
-def resume(asked: Asked) -> Any:
+def resume(asked: Call) -> Any:
     """Go on with a job that has ended, from its checkpoint."""
     return asked.manager.resume(asked.path["job"]).as_dict()
 
 
-def retry(asked: Asked) -> Any:
+def retry(asked: Call) -> Any:
     """Run a job that has ended from the start."""
     return asked.manager.retry(asked.path["job"]).as_dict()
 
 
-def discard(asked: Asked) -> Any:
+def discard(asked: Call) -> Any:
     """Do not go on with a job; what it has done is kept."""
     return asked.manager.discard(asked.path["job"]).as_dict()
 
 
-def act_on_several(asked: Asked) -> Any:
+def act_on_several(asked: Call) -> Any:
     """Do the same to several jobs; what cannot be done to one does not stop the others."""
     body: Several = asked.body
     manager = asked.manager
@@ -136,7 +136,7 @@ def _suits(job: Any, action: str) -> bool:
     return job.has_ended and job.status is not Status.COMPLETED
 
 
-def show_log(asked: Asked) -> Any:
+def show_log(asked: Call) -> Any:
     """A part of a log, and from where to go on."""
     query: LogQuery = asked.query
     manager = asked.manager
@@ -157,7 +157,7 @@ def show_log(asked: Asked) -> Any:
     return {"job": job.id, "attempt": attempt, "offset": start + len(raw), "size": size, "text": text}
 
 
-def show_interrupted(asked: Asked) -> Any:
+def show_interrupted(asked: Call) -> Any:
     """What can be resumed, the oldest first."""
     return {"jobs": [asked.manager.as_dict(job) for job in asked.manager.get_resumable_jobs()]}
 

@@ -11,12 +11,12 @@ from kbjobs.errors import KbjobsError
 from kbjobs.retrieval import hits
 from kbjobs.services import sources, tags
 from kbjobs.services.search import search_home
-from kbjobs.web.endpoint import Asked, Body, Endpoint, Query
+from kbjobs.web.endpoint import Body, Call, Endpoint, QueryParams
 
 Name = Annotated[str, Field(max_length=200)]
 
 
-class SearchQuery(Query):
+class SearchQuery(QueryParams):
     """What kbjobs search takes."""
 
     words: Annotated[str, Field(min_length=1, max_length=2_000)]
@@ -26,14 +26,14 @@ class SearchQuery(Query):
     mode: Literal["hybrid", "vectors", "words"] = "hybrid"
 
 
-class Review(Body):
+class ReviewBody(Body):
     """Suggested tags to take over, and to reject."""
 
     accept: list[Name] = Field(default_factory=list, max_length=1000)
     reject: list[Name] = Field(default_factory=list, max_length=1000)
 
 
-def list_sources(asked: Asked) -> Any:
+def list_sources(asked: Call) -> Any:
     """All sources; of one that cannot be read, why."""
     damaged: list[dict[str, str]] = []
 
@@ -43,13 +43,13 @@ def list_sources(asked: Asked) -> Any:
     return {"sources": [one.as_dict() for one in sources.describe_all(asked.home, note)], "damaged": damaged}
 
 
-def show_source(asked: Asked) -> Any:
+def show_source(asked: Call) -> Any:
     """A source and what its ledger holds, with its map where one was drawn."""
     found = sources.describe(asked.home, asked.path["source"])
     return {**found.as_dict(), "map": asked.home.map_page(found.source.id).exists()}
 
 
-def show_indexes(asked: Asked) -> Any:
+def show_indexes(asked: Call) -> Any:
     """Per model and dimension: passages, how many of them are indexed and missing, and on which store."""
     found = sources.describe(asked.home, asked.path["source"])
     return {
@@ -59,14 +59,14 @@ def show_indexes(asked: Asked) -> Any:
     }
 
 
-def review_tags(asked: Asked) -> Any:
+def review_tags(asked: Call) -> Any:
     """Take over or reject suggested tags."""
-    body: Review = asked.body
+    body: ReviewBody = asked.body
     done = tags.review_tags(asked.home, asked.path["source"], body.accept, body.reject)
     return done.as_dict()
 
 
-def search(asked: Asked) -> Any:
+def search(asked: Call) -> Any:
     """Passages that answer the words."""
     query: SearchQuery = asked.query
     notices: list[str] = []
@@ -81,7 +81,7 @@ ENDPOINTS = (
     Endpoint("GET", "/api/sources", "All sources", list_sources),
     Endpoint("GET", "/api/sources/{source}", "One source", show_source, errors=(404,)),
     Endpoint("GET", "/api/sources/{source}/indexes", "A source's indexes", show_indexes, errors=(404,)),
-    Endpoint("POST", "/api/sources/{source}/tags", "Take over or reject suggested tags", review_tags, body=Review,
+    Endpoint("POST", "/api/sources/{source}/tags", "Take over or reject suggested tags", review_tags, body=ReviewBody,
              errors=(404, 409)),
     Endpoint("GET", "/api/search", "Search one source or all", search, SearchQuery, errors=(404, 409, 424)),
 )  # fmt: skip

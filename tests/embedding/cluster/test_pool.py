@@ -12,16 +12,16 @@ import pytest
 from kbjobs.embedding.cluster import pool as pool_module
 from kbjobs.embedding.cluster.actor_slots import (
     ActorDied,
+    ActorSlot,
     Closing,
     ClusterLost,
     Node,
     NodeDied,
-    Seat,
     _compare_versions,
     _sort,
 )
 from kbjobs.embedding.cluster.actors import Sight, describe_versions
-from kbjobs.embedding.cluster.pool import Pool, Room, plan_seats
+from kbjobs.embedding.cluster.pool import Pool, Room, plan_slots
 from kbjobs.errors import JobCancelled, JobInterrupted, KbjobsError
 from tests.conftest import wait_until
 
@@ -40,7 +40,7 @@ from tests.conftest import wait_until
     ],
 )
 def test_a_node_has_seats_for_its_cpus_or_gpus(resources: dict[str, float], seats: list[tuple[float, int]]) -> None:
-    assert plan_seats(resources, 4) == seats
+    assert plan_slots(resources, 4) == seats
 
 
 def test_the_death_of_a_node_says_nothing_about_a_text() -> None:
@@ -58,7 +58,7 @@ def test_the_death_of_a_node_says_nothing_about_a_text() -> None:
 
 
 def test_versions_that_matter_refuse_a_node_and_others_are_told(caplog: pytest.LogCaptureFixture) -> None:
-    seat = Seat(1, Node("a", "10.0.0.2"), 1.0, 0)
+    seat = ActorSlot(1, Node("a", "10.0.0.2"), 1.0, 0)
     here = describe_versions()
     caplog.set_level("INFO")
     assert _compare_versions(seat, Sight(here, 1)) == ""
@@ -77,7 +77,7 @@ class Cluster:
         self.cpus: dict[str, int] = {}
         self.started: list[str] = []
         self.killed: list[Any] = []
-        self.start: Callable[[Seat], None] = lambda seat: None
+        self.start: Callable[[ActorSlot], None] = lambda seat: None
         self.silent = threading.Event()
         self.exceptions = SimpleNamespace(RayError=RuntimeError)
 
@@ -92,7 +92,7 @@ class Cluster:
     def kill(self, actor: Any) -> None:
         self.killed.append(actor)
 
-    def start_actor(self, caller: Any, seat: Seat, work: Any) -> None:
+    def start_actor(self, caller: Any, seat: ActorSlot, work: Any) -> None:
         seat.is_reached = False
         self.started.append(seat.node.id)
         seat.actor = f"actor {len(self.started)}"
@@ -128,8 +128,8 @@ def make_pool(ray: Cluster) -> Iterator[Callable[..., Pool]]:
 MakePool = Callable[..., Pool]
 
 
-def die(error: Exception) -> Callable[[Seat], None]:
-    def start(seat: Seat) -> None:
+def die(error: Exception) -> Callable[[ActorSlot], None]:
+    def start(seat: ActorSlot) -> None:
         raise error
 
     return start
@@ -205,7 +205,7 @@ def test_a_limit_holds_when_nodes_join_and_leave(ray: Cluster, make_pool: MakePo
 def test_where_every_node_refuses_the_reasons_are_told(ray: Cluster, make_pool: MakePool) -> None:
     ray.cpus = {"a": 4, "b": 4}
 
-    def refuse(seat: Seat) -> None:
+    def refuse(seat: ActorSlot) -> None:
         seat.refusal = f"{seat.node.id} has no openvino"
 
     ray.start = refuse
@@ -227,7 +227,7 @@ def test_actors_that_die_at_their_start_are_given_up(ray: Cluster, make_pool: Ma
 def test_a_node_that_is_said_to_be_dead_is_not_refused(ray: Cluster, make_pool: MakePool) -> None:
     ray.cpus = {"a": 4, "b": 4}
 
-    def start(seat: Seat) -> None:
+    def start(seat: ActorSlot) -> None:
         if seat.node.id == "a":
             raise NodeDied("its node has died")
 

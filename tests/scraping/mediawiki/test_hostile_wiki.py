@@ -98,7 +98,7 @@ def test_a_batch_that_never_is_complete(home: Home) -> None:
 
 
 def test_a_list_without_end(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wiki_listing, "MOST_ANSWERS", 30)
+    monkeypatch.setattr(wiki_listing, "MAX_ANSWERS", 30)
     count = 0
 
     def answer(server: SiteServer, asked: dict[str, str]) -> Any:
@@ -162,7 +162,7 @@ def test_an_error_of_one_page_is_named(home: Home) -> None:
 
 def test_a_wiki_that_stops_answering_is_waited_for_and_then_left(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wiki_api, "FIRST_WAIT", 0.001)
-    monkeypatch.setattr("kbjobs.scraping.throttle.LONGEST_BACKOFF", 0.01)
+    monkeypatch.setattr("kbjobs.scraping.throttle.MAX_BACKOFF", 0.01)
     asked_for = 0
 
     def answer(server: SiteServer, asked: dict[str, str]) -> Any:
@@ -174,11 +174,11 @@ def test_a_wiki_that_stops_answering_is_waited_for_and_then_left(home: Home, mon
 
     with pytest.raises(KbjobsError, match=r"the wiki gives no answer any more: .*HTTP 503"):
         scrape_wiki(home, answer)
-    assert asked_for == wiki_api.MOST_TRIES
+    assert asked_for == wiki_api.MAX_TRIES
 
 
 def test_a_list_that_was_broken_off_goes_on_where_it_was(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wiki_api, "MOST_TRIES", 1)
+    monkeypatch.setattr(wiki_api, "MAX_TRIES", 1)
     marks = []
     is_broken = True
 
