@@ -25,12 +25,12 @@ class NamedForecast:
     name: str
     job: str
     weight: float
-    outlook: PhaseForecast
+    work: PhaseForecast
     seconds: float | None
 
     def as_dict(self) -> dict[str, Any]:
         """The phase as the JSON that ``--dry-run --json`` prints; null is what is not known."""
-        one = self.outlook
+        one = self.work
         return {
             "name": self.name,
             "job": self.job,
@@ -59,7 +59,7 @@ class Forecast:
     @property
     def price_usd(self) -> float | None:
         """Of all phases whose price is known; None where there is none."""
-        prices = [phase.outlook.price_usd for phase in self.phases if phase.outlook.price_usd is not None]
+        prices = [phase.work.price_usd for phase in self.phases if phase.work.price_usd is not None]
         return sum(prices) if prices else None
 
     @property
@@ -119,26 +119,26 @@ def forecast(
     for phase, state in zip(chain.phases, states, strict=True):
         kind, params = phase.job_type, phase.job_type.params.model_validate(state.params)
         if is_there or kind.makes_source:
-            outlook = kind.forecast(home, settings, folder, params, tuple(earlier))  # type: ignore[arg-type]
-            if brings and outlook.documents is not None:
-                outlook = replace(outlook, is_exact=False, note=f"of what is there now, before {brings}")
+            work = kind.forecast(home, settings, folder, params, tuple(earlier))  # type: ignore[arg-type]
+            if brings and work.documents is not None:
+                work = replace(work, is_exact=False, note=f"of what is there now, before {brings}")
         else:
-            outlook = PhaseForecast(is_exact=False, note=f"depends on what {brings} brings")
+            work = PhaseForecast(is_exact=False, note=f"depends on what {brings} brings")
         if kind.makes_source:
             brings = phase.name
-        seconds = _seconds(phase, outlook, past.get(kind.name))
-        found.append(NamedForecast(state.name, state.job, state.weight, outlook, seconds))
+        seconds = _seconds(phase, work, past.get(kind.name))
+        found.append(NamedForecast(state.name, state.job, state.weight, work, seconds))
         earlier.append((kind.name, params))
     return tuple(found)
 
 
-def _seconds(phase: ChainPhase, outlook: PhaseForecast, last: PhaseState | None) -> float | None:
+def _seconds(phase: ChainPhase, work: PhaseForecast, last: PhaseState | None) -> float | None:
     """The time of a phase: as it says itself, else at the pace of its last run, else what that took."""
-    if outlook.seconds is not None:
-        return outlook.seconds
+    if work.seconds is not None:
+        return work.seconds
     if last is None:
         return None
-    if outlook.steps is not None and last.rate and last.unit == outlook.unit:
-        return outlook.steps / last.rate
+    if work.steps is not None and last.rate and last.unit == work.unit:
+        return work.steps / last.rate
     # Also where nothing is left to do, and the last run was too short to have a rate.
-    return last.seconds if not outlook.steps and outlook.is_exact else None
+    return last.seconds if not work.steps and work.is_exact else None

@@ -57,7 +57,7 @@ def _print(found: Forecast) -> None:
 
 
 def _row(phase: NamedForecast) -> tuple[Any, ...]:
-    one = phase.outlook
+    one = phase.work
     about = "" if one.is_exact else "~"
     counts = [
         "—" if number is None else f"{about}{number:,}" for number in (one.documents, one.passages, one.new, one.tokens)

@@ -65,7 +65,7 @@ class Price:
         )
 
 
-def bought_price(price: Price, counts: dict[str, Any]) -> float:
+def usage_price(price: Price, counts: dict[str, Any]) -> float:
     """US dollars, at list price, for the tokens of an index job's counts, bought by batches and otherwise."""
     by_batches = counts["batch_tokens"]
     return price.of(counts["tokens"] - by_batches) + price.in_batches().of(by_batches)

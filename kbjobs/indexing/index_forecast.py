@@ -141,7 +141,7 @@ def _look(
         for doc_id, text_hash, count in ledger.passages(profile):
             if doc_id in current:
                 tally.add(text_hash, count)
-    return tally.outlook()
+    return tally.forecast()
 
 
 @dataclass(slots=True)
@@ -164,7 +164,7 @@ class _Tally:
             self.missing += share
             self.tokens += share * tokens
 
-    def outlook(self) -> IndexForecast:
+    def forecast(self) -> IndexForecast:
         """What came of it, in whole numbers."""
         return IndexForecast(
             round(self.documents),

@@ -30,7 +30,6 @@ IDLE_SECONDS = 30.0
 _LOOK_SECONDS = 0.25  # how often a request to stop is looked for
 _MAX_REDIRECTS = 5
 _MAX_ADDRESSES = 4  # of a name are tried
-_MAX_ASIDE = 64 * 1024  # bytes that are read of a body that is an error's
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PASSING = (408, 425, 429, 500, 502, 503, 504, 509, 520, 521, 522, 523, 524, 529)
 

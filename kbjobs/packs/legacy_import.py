@@ -353,11 +353,6 @@ class LegacyFolder:
         return DamagedPackError(str(self._folder), name, what)
 
 
-def is_former(folder: Path) -> bool:
-    """Whether a folder is one of these."""
-    return (folder / MANIFEST).is_file() and (folder / INDEX).is_file()
-
-
 def _path(item: str) -> str:
     """The path of a document within the source, by its id."""
     name = item if len(item) <= 500 else hashlib.sha256(item.encode("utf-8", "surrogatepass")).hexdigest()

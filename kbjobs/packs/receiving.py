@@ -57,8 +57,8 @@ def receive(
         mode: see :func:`kbjobs.packs.installing.install_pack`.
     """
     source = context.source
-    if bucket.find(CATALOGUE) is None and (prefix := _find_former(bucket, source.id)) is not None:
-        return _receive_former(context, bucket, prefix, include_backup, mode)
+    if bucket.find(CATALOGUE) is None and (prefix := _find_legacy(bucket, source.id)) is not None:
+        return _receive_legacy(context, bucket, prefix, include_backup, mode)
     chosen = find_version(bucket, source.id, version)
     folder = context.home.downloads / source.id
     place = fetch_pack(context, bucket, version_name(source.id, chosen), include_backup, folder)
@@ -69,14 +69,14 @@ def receive(
     return result
 
 
-def _find_former(bucket: Bucket, source_id: str) -> str | None:
+def _find_legacy(bucket: Bucket, source_id: str) -> str | None:
     """Where in a store the files of a folder of the system before kbjobs lie; None where there are none."""
     return next(
         (prefix for prefix in (f"{source_id}/", "") if bucket.find(prefix + legacy_import.MANIFEST) is not None), None
     )
 
 
-def _receive_former(
+def _receive_legacy(
     context: Context, bucket: Bucket, prefix: str, include_backup: bool, mode: Mode | None
 ) -> PhaseResult:
     """Make a pack of such a folder, and install it."""

@@ -73,7 +73,7 @@ Earlier = Sequence[tuple[str, Params]]
 def forecast_nothing(
     home: Home, settings: Settings, source: SourceFolder | None, params: Any, earlier: Earlier
 ) -> PhaseForecast:
-    """The outlook of a type that can tell nothing beforehand."""
+    """The forecast of a type that can tell nothing beforehand."""
     return PhaseForecast()
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from kbjobs.config.home import Home
-from kbjobs.config.prices import BATCH_SHARE, Price, bought_price, format_dollars
+from kbjobs.config.prices import BATCH_SHARE, Price, format_dollars, usage_price
 from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.online_models import OPENAI_KEY, TEXT_EMBEDDING_3_SMALL
@@ -132,7 +132,7 @@ def run(context: Context, params: IndexOnlineParams) -> PhaseResult:
         context.log.info("%d tokens bought in this attempt", embedder.tokens_bought)
         embedder.close()
     price = Price.read(context.settings, MODEL.price)
-    tokens, paid = result.counts["tokens"], bought_price(price, result.counts)
+    tokens, paid = result.counts["tokens"], usage_price(price, result.counts)
     counts = result.counts | {"price_usd": round(paid, 8)}
     kept = None if params.recut else find_kept_cut(context.source.ledger, MODEL.name)
     note = "" if kept is None else _tell_kept(kept, _price(context.settings, params))

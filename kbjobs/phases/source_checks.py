@@ -143,18 +143,6 @@ def purges(earlier: Earlier, dimension: int) -> bool:
     return False
 
 
-def count_passages(source: SourceFolder) -> tuple[int, int]:
-    """How many documents a source's ledger holds, and passages with the newest of its models."""
-    if not source.ledger.exists():
-        return 0, 0
-    ledger = Ledger(source.ledger)
-    try:
-        models = [model for model in ledger.models() if not model.is_cleared]
-        return ledger.count_documents(), ledger.count_chunks(models[-1].profile) if models else 0
-    finally:
-        ledger.close()
-
-
 def _count(source: SourceFolder, model: str) -> tuple[int, int]:
     """How many different passages the source has, cut for the model, and how many of them have their vectors."""
     if not source.ledger.exists():

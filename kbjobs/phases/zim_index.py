@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from kbjobs.config.home import Home
-from kbjobs.config.prices import Price, bought_price
+from kbjobs.config.prices import Price, usage_price
 from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.engines import Engine
@@ -133,7 +133,7 @@ def run(context: Context, params: ZimIndexParams) -> PhaseResult:
     finally:
         embedder.close()
     if params.online:
-        price = bought_price(Price.read(context.settings, TEXT_EMBEDDING_3_SMALL.price), result.counts)
+        price = usage_price(Price.read(context.settings, TEXT_EMBEDDING_3_SMALL.price), result.counts)
         result = replace(result, counts=result.counts | {"price_usd": round(price, 8)})
     return result
 

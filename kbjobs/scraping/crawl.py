@@ -104,7 +104,7 @@ class Crawl:
         self._scope, self._options, self._pages, self._home_site = scope, options, pages, home_site
         self._at_once = AT_ONCE
         self._reported = 0.0
-        self._outlook = CrawlForecast(options.follows_links)
+        self._forecast = CrawlForecast(options.follows_links)
         self._budget = 0
         self._fetches_left = FETCHES_A_PAGE * (options.page_limit + AT_ONCE)
 
@@ -317,8 +317,8 @@ class Crawl:
         self._reported = now + 20 * (time.monotonic() - now)
         done, queued, failed = pages.of(SAVED) + pages.of(SAME) + in_hand, pages.of(QUEUED), pages.of(FAILED)
         queued = max(0, queued - in_hand)
-        self._outlook.note(pages.total - pages.of(QUEUED), pages.total)
-        total = min(self._options.page_limit, done + self._outlook.expect(queued, in_hand))
+        self._forecast.note(pages.total - pages.of(QUEUED), pages.total)
+        total = min(self._options.page_limit, done + self._forecast.expect(queued, in_hand))
         rate = self.tally.fetched / max(0.001, now - self.tally.began)
         told = f"{done:,} fetched, {queued:,} queued, {failed:,} failed, {rate:.1f}/s"
         if is_waiting:

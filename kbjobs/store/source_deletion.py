@@ -72,11 +72,6 @@ class SourceFolderDeletion:
         """Whether there is such a source, be its manifest damaged or not."""
         return os.path.lexists(self.source.manifest)
 
-    @property
-    def is_link(self) -> bool:
-        """Whether the source's folder is a link to another place."""
-        return (self.hidden or self.source.path).is_symlink()
-
     def has_more_than_made(self) -> bool:
         """Whether the folder holds anything that is not of kbjobs' making."""
         top = self.hidden or self.source.path

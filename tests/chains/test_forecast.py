@@ -19,7 +19,7 @@ LAST = replace(phase_state("metadata", "metadata"), seconds=8.0, rate=50.0, unit
 
 
 @pytest.mark.parametrize(
-    ("outlook", "last", "seconds"),
+    ("work", "last", "seconds"),
     [
         (PhaseForecast(seconds=3.0), LAST, 3.0),  # as the phase says itself
         (PhaseForecast(steps=100, unit="documents"), LAST, 2.0),
@@ -31,5 +31,5 @@ LAST = replace(phase_state("metadata", "metadata"), seconds=8.0, rate=50.0, unit
         (PhaseForecast(steps=100, unit="documents"), replace(LAST, rate=None), None),
     ],
 )
-def test_the_seconds_of_a_phase(outlook: PhaseForecast, last: PhaseState | None, seconds: float | None) -> None:
-    assert _seconds(PHASE, outlook, last) == seconds
+def test_the_seconds_of_a_phase(work: PhaseForecast, last: PhaseState | None, seconds: float | None) -> None:
+    assert _seconds(PHASE, work, last) == seconds

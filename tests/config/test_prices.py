@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kbjobs.config.home import Home
-from kbjobs.config.prices import Price, bought_price, format_dollars
+from kbjobs.config.prices import Price, format_dollars, usage_price
 from kbjobs.config.settings import Settings
 from kbjobs.errors import UsageError
 
@@ -35,7 +35,7 @@ def test_batches_cost_half(home: Home) -> None:
     price = read(home, "0.02 July 2026")
     told = price.in_batches().describe(1_000_000)
     assert told == "0.01 USD at the list price of July 2026, 50% of it by the Batch API (0.01 USD per million tokens)"
-    assert bought_price(price, {"tokens": 3_000_000, "batch_tokens": 1_000_000}) == pytest.approx(0.05)
+    assert usage_price(price, {"tokens": 3_000_000, "batch_tokens": 1_000_000}) == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize("value", ["", "0.02", "cheap", "-1 July", "nan July", "July 2026 0.02", "1e9 July"])

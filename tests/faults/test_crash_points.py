@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,10 @@ from kbjobs.store.ledger import Ledger
 from kbjobs.store.queue import Queue
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
-from kbjobs.system.crashpoints import POINTS, VARIABLE
-from tests.conftest import ROOT, rest_full, run_process, wait_until, write_pages
+from kbjobs.system.crashpoints import VARIABLE
+from tests.conftest import rest_full, run_process, wait_until, write_pages
 from tests.faults.conftest import PAGES, copy_home, run_undisturbed
+from tests.faults.points import POINTS
 
 pytestmark = [pytest.mark.usefixtures("minilm"), pytest.mark.processes]
 CANCEL_ONLY = {"daemon.before_sigterm"}
@@ -45,13 +45,6 @@ OTHER_TYPES: dict[str, tuple[str, dict[str, Any]]] = {
     "tags.before_write": ("suggest_tags", {}),
     "tags.written": ("suggest_tags", {}),
 }
-
-
-def test_every_point_in_the_code_is_in_the_list() -> None:
-    found = set()
-    for path in (ROOT / "kbjobs").rglob("*.py"):
-        found.update(re.findall(r'crash_point\("([^"]+)"\)', path.read_text()))
-    assert found == set(POINTS)
 
 
 def finish(manager: JobManager, job_id: int, seconds: float = 60) -> Job:

@@ -18,8 +18,9 @@ from kbjobs.services.sources import register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
-from kbjobs.system.crashpoints import POINTS, VARIABLE
+from kbjobs.system.crashpoints import VARIABLE
 from tests.conftest import FACTOR, rest_full, write_pages
+from tests.faults.points import POINTS
 from tests.phases.test_batch_api import check
 from tests.servers.openai_server import OpenAIServer
 

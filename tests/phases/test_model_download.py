@@ -21,8 +21,9 @@ from kbjobs.services.sources import register
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
-from kbjobs.system.crashpoints import POINTS, VARIABLE
+from kbjobs.system.crashpoints import VARIABLE
 from tests.conftest import FACTOR, MODEL, ROOT, Kbjobs, read_json, wait_until, write_pages
+from tests.faults.points import POINTS
 from tests.faults.test_crash_points import finish
 from tests.servers.hub_server import Fault, HubServer
 

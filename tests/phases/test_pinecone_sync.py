@@ -23,8 +23,9 @@ from kbjobs.store.jobs import Job
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
-from kbjobs.system.crashpoints import POINTS, VARIABLE
+from kbjobs.system.crashpoints import VARIABLE
 from tests.conftest import FACTOR, Kbjobs, read_json, rest_full, wait_until, write_pages
+from tests.faults.points import POINTS
 from tests.faults.test_crash_points import finish
 from tests.packs.sources import Page, fill, page
 from tests.servers.pinecone_server import Fault, PineconeServer

@@ -20,20 +20,20 @@ from tests.servers.site_server import Answer, Page, SiteServer
 
 
 def test_pages_bring_others() -> None:
-    outlook = CrawlForecast(may_grow=True)
-    assert outlook.expect(3) == float("inf")  # nothing is known yet
-    outlook.note(0, 1)
-    assert outlook.expect(1) == float("inf")
+    forecast = CrawlForecast(may_grow=True)
+    assert forecast.expect(3) == float("inf")  # nothing is known yet
+    forecast.note(0, 1)
+    assert forecast.expect(1) == float("inf")
     for read in range(1, 30):
-        outlook.note(read, 3 * read)
-    assert outlook.expect(60) == float("inf")
+        forecast.note(read, 3 * read)
+    assert forecast.expect(60) == float("inf")
     for read in range(30, 90):
-        outlook.note(read, 87 + (read - 30) // 2)
-    assert outlook.expect(30) == pytest.approx(60, abs=2)  # each brings half a page
+        forecast.note(read, 87 + (read - 30) // 2)
+    assert forecast.expect(30) == pytest.approx(60, abs=2)  # each brings half a page
     for read in range(90, 200):
-        outlook.note(read, 200)
-    assert outlook.expect(10) == 10
-    assert outlook.expect(0) == 0
+        forecast.note(read, 200)
+    assert forecast.expect(10) == 10
+    assert forecast.expect(0) == 0
 
 
 def test_without_links_nothing_is_to_come_but_the_queue() -> None:

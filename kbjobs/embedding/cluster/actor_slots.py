@@ -1,4 +1,4 @@
-"""A seat is a place for one actor on one node: who sits there is started, proven, and replaced when it dies."""
+"""A slot is a place for one actor on one node: who sits there is started, proven, and replaced when it dies."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 BLOCKS_AT_ONCE = 2  # of an actor: one is embedded while the next is on its way
 LOOK_SECONDS = 0.2
 ANSWER_SECONDS = 900.0  # within which whatever an actor is asked must be answered: the slowest is preparing a model
-DEATHS = 3  # of actors at their start, one after the other, after which a seat is given up
+DEATHS = 3  # of actors at their start, one after the other, after which a slot is given up
 _PARTS_AT_ONCE = 2
 _NODE_DIED = "its node has died"  # what ray.exceptions.ActorDiedError says of it; it has no field for it
 _OWNER_DIED = "its owner has died"
@@ -55,7 +55,7 @@ class Node:
     id: str
     address: str
     spare: list[tuple[float, int]] = field(default_factory=list)
-    """CPUs and GPUs of seats that it has room for."""
+    """CPUs and GPUs of slots that it has room for."""
     is_alive: bool = True
     shipping: threading.Lock = field(default_factory=threading.Lock)
     """Held while one of its actors takes the model in, or finds that it is there."""
@@ -153,40 +153,40 @@ def _sort(error: Exception) -> Exception:
     return (NodeDied if _NODE_DIED in text else ActorDied)(reason[:300])
 
 
-def start_actor(caller: Caller, seat: ActorSlot, work: Work) -> None:
-    """Start an actor on the seat, have the model there, and let it prove parity.
+def start_actor(caller: Caller, slot: ActorSlot, work: Work) -> None:
+    """Start an actor on the slot, have the model there, and let it prove parity.
 
-    Sets the seat's ``refusal`` where the node cannot be used. Raises as :meth:`Caller.wait`.
+    Sets the slot's ``refusal`` where the node cannot be used. Raises as :meth:`Caller.wait`.
     """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    seat.is_reached = False
-    seat.actor = (
+    slot.is_reached = False
+    slot.actor = (
         caller.ray.remote(EmbeddingActor)
         .options(
-            num_cpus=seat.cpus,
-            num_gpus=seat.gpus,
+            num_cpus=slot.cpus,
+            num_gpus=slot.gpus,
             max_restarts=0,
             max_task_retries=0,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(seat.node.id, soft=False),
+            scheduling_strategy=NodeAffinitySchedulingStrategy(slot.node.id, soft=False),
         )
         .remote(work.parcel, work.load)
     )
-    sight: Sight = caller.call(seat.actor.look, max(1, int(seat.cpus)))
-    seat.is_reached = True
-    if refusal := sight.refusal or _compare_versions(seat, sight):
-        seat.refusal = refusal
+    sight: Sight = caller.call(slot.actor.look, max(1, int(slot.cpus)))
+    slot.is_reached = True
+    if refusal := sight.refusal or _compare_versions(slot, sight):
+        slot.refusal = refusal
         return
-    if not sight.has_model and (refusal := _ship(caller, seat, work.parcel)):
-        seat.refusal = refusal
+    if not sight.has_model and (refusal := _ship(caller, slot, work.parcel)):
+        slot.refusal = refusal
         return
-    proof = caller.call(seat.actor.prove, work.parcel.key, work.reference)
-    seat.refusal, seat.engine = proof.refusal, proof.engine
+    proof = caller.call(slot.actor.prove, work.parcel.key, work.reference)
+    slot.refusal, slot.engine = proof.refusal, proof.engine
     if not proof.refusal:
-        log.info("%s (process %d): %s, parity %.5f", seat.name, sight.pid, proof.engine, proof.cosine)
+        log.info("%s (process %d): %s, parity %.5f", slot.name, sight.pid, proof.engine, proof.cosine)
 
 
-def _compare_versions(seat: ActorSlot, sight: Sight) -> str:
+def _compare_versions(slot: ActorSlot, sight: Sight) -> str:
     """Tell which versions differ from those here; returns why the node cannot be used."""
     here = describe_versions()
     if sight.versions["kbjobs"] != here["kbjobs"]:
@@ -197,30 +197,30 @@ def _compare_versions(seat: ActorSlot, sight: Sight) -> str:
         if sight.versions.get(name) != found
     ]
     versions = ", ".join(f"{name} {found}" for name, found in sight.versions.items())
-    log.info("%s: %s", seat.name, versions)
+    log.info("%s: %s", slot.name, versions)
     if others:
-        log.warning("%s has other versions: %s; parity decides whether it is used", seat.name, ", ".join(others))
+        log.warning("%s has other versions: %s; parity decides whether it is used", slot.name, ", ".join(others))
     return ""
 
 
-def _ship(caller: Caller, seat: ActorSlot, parcel: Parcel) -> str:
-    """Send the model to the seat's node, where no other seat has had it sent; returns what went wrong."""
-    with seat.node.shipping:
-        if not caller.call(seat.actor.begin):
+def _ship(caller: Caller, slot: ActorSlot, parcel: Parcel) -> str:
+    """Send the model to the slot's node, where no other slot has had it sent; returns what went wrong."""
+    with slot.node.shipping:
+        if not caller.call(slot.actor.begin):
             return ""
-        log.info("sending %s (%.0f MB) to %s", parcel.folder.name, parcel.size / 1e6, seat.node.address)
+        log.info("sending %s (%.0f MB) to %s", parcel.folder.name, parcel.size / 1e6, slot.node.address)
         sent: deque[Future[Any]] = deque()
         for name, part in read_parts(parcel):
-            sent.append(caller.begin(seat.actor.take, name, part))
+            sent.append(caller.begin(slot.actor.take, name, part))
             if len(sent) >= _PARTS_AT_ONCE:
                 caller.wait(sent.popleft())
         while sent:
             caller.wait(sent.popleft())
-        refusal: str = caller.call(seat.actor.finish)
+        refusal: str = caller.call(slot.actor.finish)
         return refusal
 
 
-def embed_block(caller: Caller, seat: ActorSlot, texts: Sequence[str]) -> Vectors | Failure:
-    """The vectors of a block from a seat's actor, or why it has none. Raises as :meth:`Caller.wait`."""
-    answer: Vectors | Failure = caller.call(seat.actor.embed, list(texts))
+def embed_block(caller: Caller, slot: ActorSlot, texts: Sequence[str]) -> Vectors | Failure:
+    """The vectors of a block from a slot's actor, or why it has none. Raises as :meth:`Caller.wait`."""
+    answer: Vectors | Failure = caller.call(slot.actor.embed, list(texts))
     return answer

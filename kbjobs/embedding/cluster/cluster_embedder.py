@@ -110,8 +110,8 @@ class ClusterEmbedder:
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
         """Embed a search query; see :meth:`kbjobs.embedding.embedder.Embedder.embed_query`."""
-        with self._pool.take() as seat:
-            vector: NDArray[np.float32] = self._pool.caller.call(seat.actor.embed_query, text)
+        with self._pool.take() as slot:
+            vector: NDArray[np.float32] = self._pool.caller.call(slot.actor.embed_query, text)
         return vector
 
     def leaves_time(self) -> bool:
@@ -135,12 +135,12 @@ class ClusterEmbedder:
             Closing: it was not begun.
         """
         while True:
-            with self._pool.take(alone=alone) as seat:
-                actor = seat.actor
+            with self._pool.take(alone=alone) as slot:
+                actor = slot.actor
                 try:
-                    answer = embed_block(self._pool.caller, seat, texts)
+                    answer = embed_block(self._pool.caller, slot, texts)
                 except (ActorDied, ClusterLost) as error:
-                    self._pool.bury(seat, actor, error)
+                    self._pool.bury(slot, actor, error)
                     if not isinstance(error, ActorDied):
                         self._pool.check()
                     elif not isinstance(error, NodeDied):
@@ -151,7 +151,7 @@ class ClusterEmbedder:
                     raise
                 if isinstance(answer, Failure) and answer.index is None:
                     died = ActorDied(answer.reason)
-                    self._pool.bury(seat, actor, died)
+                    self._pool.bury(slot, actor, died)
                     raise died
             with self._counting:
                 self._fatal = 0

@@ -50,9 +50,9 @@ class Room:
 
 
 class Pool:
-    """All seats. A thread watches the nodes, another for each seat sees to its actor.
+    """All slots. A thread watches the nodes, another for each slot sees to its actor.
 
-    Whoever embeds takes a seat with :meth:`take`, and says with :meth:`bury` that its actor has died.
+    Whoever embeds takes a slot with :meth:`take`, and says with :meth:`bury` that its actor has died.
     """
 
     def __init__(self, connection: Connection, work: Work, room: Room) -> None:
@@ -60,7 +60,7 @@ class Pool:
         self.work = work
         self._room = room
         self._changed = threading.Condition()
-        self._seats: list[ActorSlot] = []
+        self._slots: list[ActorSlot] = []
         self._nodes: dict[str, Node] = {}
         self._is_closing = False
         self._stopped_at: float | None = None
@@ -71,7 +71,7 @@ class Pool:
     @property
     def actors(self) -> int:
         """How many actors there are, or are to be in a moment: more or fewer as nodes join and leave."""
-        return len(self._seats) - self._count("gone")
+        return len(self._slots) - self._count("gone")
 
     @property
     def ready(self) -> int:
@@ -89,10 +89,10 @@ class Pool:
         while True:
             with self._changed:
                 self._changed.wait(LOOK_SECONDS)
-                ready, seats, nodes = self._count("ready"), len(self._seats), len(self._nodes)
+                ready, slots, nodes = self._count("ready"), len(self._slots), len(self._nodes)
                 self.check()
-            places = f"{ready} of {counted(seats, 'actor')} on {counted(nodes, 'node')} ready"
-            tell(places if seats else "looking at the cluster's nodes")
+            places = f"{ready} of {counted(slots, 'actor')} on {counted(nodes, 'node')} ready"
+            tell(places if slots else "looking at the cluster's nodes")
             if ready:
                 return
 
@@ -104,38 +104,38 @@ class Pool:
 
     def engines(self) -> list[str]:
         """The engines that actors have run, by name."""
-        return sorted({seat.engine for seat in self._seats if seat.engine})
+        return sorted({slot.engine for slot in self._slots if slot.engine})
 
     @contextmanager
     def take(self, *, alone: bool = False) -> Iterator[ActorSlot]:
-        """A seat whose actor is ready, for one block; with ``alone`` no other block is there meanwhile.
+        """A slot whose actor is ready, for one block; with ``alone`` no other block is there meanwhile.
 
         Raises:
             KbjobsError: the pool has failed.
             Closing: nothing is to be begun any more.
         """
         with self._changed:
-            while (seat := self._find(alone)) is None or (alone and not self._clear(seat)):
+            while (slot := self._find(alone)) is None or (alone and not self._clear(slot)):
                 self._wait()
-            seat.blocks += 1
+            slot.blocks += 1
         try:
-            yield seat
+            yield slot
         finally:
             with self._changed:
-                seat.blocks -= 1
-                seat.is_reserved = seat.is_reserved and not alone
+                slot.blocks -= 1
+                slot.is_reserved = slot.is_reserved and not alone
                 self._changed.notify_all()
 
-    def bury(self, seat: ActorSlot, actor: Any, error: Exception) -> None:
-        """Say that a seat's actor has died, or is to be replaced; the first who says so has it done."""
+    def bury(self, slot: ActorSlot, actor: Any, error: Exception) -> None:
+        """Say that a slot's actor has died, or is to be replaced; the first who says so has it done."""
         if isinstance(error, ClusterLost):
             self._fail_lost(str(error))
         with self._changed:
-            if seat.actor is not actor or seat.state != "ready":
+            if slot.actor is not actor or slot.state != "ready":
                 return
-            seat.state = "starting"
-            seat.died.set()
-        log.warning("%s has died: %s", seat.name, error)
+            slot.state = "starting"
+            slot.died.set()
+        log.warning("%s has died: %s", slot.name, error)
 
     def give_up(self, reason: str, hint: str) -> None:
         """End all with an error."""
@@ -153,10 +153,10 @@ class Pool:
             self._is_closing = True
             self._stopped_at = self._stopped_at or time.monotonic()
             self._changed.notify_all()
-            seats = list(self._seats)
-        for seat in seats:
-            seat.died.set()
-            self._kill(seat)
+            slots = list(self._slots)
+        for slot in slots:
+            slot.died.set()
+            self._kill(slot)
 
     def _wait(self) -> None:
         """Wait until something has changed. Raises as :meth:`take`."""
@@ -166,28 +166,28 @@ class Pool:
         self._changed.wait(LOOK_SECONDS)
 
     def _find(self, alone: bool) -> ActorSlot | None:
-        """The ready seat with the fewest blocks, where it may take one more or is to be cleared."""
+        """The ready slot with the fewest blocks, where it may take one more or is to be cleared."""
         free = [
-            seat
-            for seat in self._seats
-            if seat.state == "ready" and not seat.is_reserved and (alone or seat.blocks < BLOCKS_AT_ONCE)
+            slot
+            for slot in self._slots
+            if slot.state == "ready" and not slot.is_reserved and (alone or slot.blocks < BLOCKS_AT_ONCE)
         ]
-        return min(free, key=lambda seat: (seat.blocks, seat.number), default=None)
+        return min(free, key=lambda slot: (slot.blocks, slot.number), default=None)
 
-    def _clear(self, seat: ActorSlot) -> bool:
-        """Reserve a seat, and wait until it has no block; False where its actor has died meanwhile."""
-        seat.is_reserved = True
+    def _clear(self, slot: ActorSlot) -> bool:
+        """Reserve a slot, and wait until it has no block; False where its actor has died meanwhile."""
+        slot.is_reserved = True
         try:
-            while seat.blocks and seat.state == "ready":
+            while slot.blocks and slot.state == "ready":
                 self._wait()
         except BaseException:
-            seat.is_reserved = False
+            slot.is_reserved = False
             raise
-        seat.is_reserved = seat.state == "ready"
-        return seat.is_reserved
+        slot.is_reserved = slot.state == "ready"
+        return slot.is_reserved
 
     def _count(self, state: str) -> int:
-        return sum(seat.state == state for seat in self._seats)
+        return sum(slot.state == state for slot in self._slots)
 
     def _is_over(self) -> bool:
         """Whether no answer is worth waiting for."""
@@ -218,7 +218,7 @@ class Pool:
         )
 
     def _watch_nodes(self) -> None:
-        """Look which nodes there are, again and again; give the new ones seats, and give up where none is left."""
+        """Look which nodes there are, again and again; give the new ones slots, and give up where none is left."""
         while not self._is_closing:
             try:
                 found = self._connection.ray.nodes()
@@ -249,86 +249,86 @@ class Pool:
             roomiest = max(nodes, key=lambda node: len(node.spare), default=None)
             if roomiest is None or not roomiest.spare:
                 break
-            self._add_seat(roomiest, *roomiest.spare.pop())
+            self._add_slot(roomiest, *roomiest.spare.pop())
 
-    def _add_seat(self, node: Node, cpus: float, gpus: int) -> None:
+    def _add_slot(self, node: Node, cpus: float, gpus: int) -> None:
         with self._changed:
-            seat = ActorSlot(len(self._seats) + 1, node, cpus, gpus)
-            self._seats.append(seat)
+            slot = ActorSlot(len(self._slots) + 1, node, cpus, gpus)
+            self._slots.append(slot)
             self._changed.notify_all()
-        threading.Thread(target=self._keep, args=(seat,), name=f"ray-seat-{seat.number}", daemon=True).start()
+        threading.Thread(target=self._keep, args=(slot,), name=f"ray-slot-{slot.number}", daemon=True).start()
 
-    def _keep(self, seat: ActorSlot) -> None:
-        """See to a seat's actor as long as its node serves."""
-        while not self._is_closing and self._failure is None and seat.node.is_alive:
-            seat.died.clear()
+    def _keep(self, slot: ActorSlot) -> None:
+        """See to a slot's actor as long as its node serves."""
+        while not self._is_closing and self._failure is None and slot.node.is_alive:
+            slot.died.clear()
             try:
-                start_actor(self.caller, seat, self.work)
+                start_actor(self.caller, slot, self.work)
             except Closing:
                 return
             except ClusterLost as error:
                 self._fail_lost(str(error))
                 return
             except NodeDied as error:
-                log.warning("%s: %s", seat.name, error)
-                self._await_departure(seat.node)
+                log.warning("%s: %s", slot.name, error)
+                self._await_departure(slot.node)
                 continue
             except ActorDied as error:
-                self._kill(seat)  # it may still be waiting for CPUs
-                seat.deaths += 1
-                log.warning("%s died at its start: %s", seat.name, error)
-                if seat.deaths >= DEATHS:
-                    seat.refusal = f"its actors die at their start: {error}"
+                self._kill(slot)  # it may still be waiting for CPUs
+                slot.deaths += 1
+                log.warning("%s died at its start: %s", slot.name, error)
+                if slot.deaths >= DEATHS:
+                    slot.refusal = f"its actors die at their start: {error}"
             except Exception as error:
-                log.exception("%s cannot be started", seat.name)
-                seat.refusal = f"{type(error).__name__}: {error}"
+                log.exception("%s cannot be started", slot.name)
+                slot.refusal = f"{type(error).__name__}: {error}"
             else:
-                seat.deaths = 0
-            if seat.refusal:
-                log.error("%s is not used: %s", seat.name, seat.refusal)
-                seat.node.spare.clear()
+                slot.deaths = 0
+            if slot.refusal:
+                log.error("%s is not used: %s", slot.name, slot.refusal)
+                slot.node.spare.clear()
                 break
-            self._serve(seat)
+            self._serve(slot)
         with self._changed:
-            seat.state = "gone"
+            slot.state = "gone"
             self._changed.notify_all()
-        self._kill(seat)
+        self._kill(slot)
 
     def _await_departure(self, node: Node) -> None:
         """Wait until the list of nodes says what an actor has said, so that no other is started on a dead node."""
         with self._changed:
             self._changed.wait_for(lambda: not node.is_alive or self._is_closing, _DEPARTURE_SECONDS)
 
-    def _serve(self, seat: ActorSlot) -> None:
+    def _serve(self, slot: ActorSlot) -> None:
         """Let a proven actor work until it has died."""
-        if seat.deaths:
+        if slot.deaths:
             return
         with self._changed:
-            seat.state = "ready"
+            slot.state = "ready"
             self._changed.notify_all()
             ready = self._count("ready")
         log.info("%d of %s ready", ready, counted(self.actors, "actor"))
-        while not seat.died.wait(LOOK_SECONDS):
-            if not seat.node.is_alive:
+        while not slot.died.wait(LOOK_SECONDS):
+            if not slot.node.is_alive:
                 with self._changed:
-                    seat.state = "starting"
+                    slot.state = "starting"
                 return
-        self._kill(seat)
+        self._kill(slot)
 
-    def _kill(self, seat: ActorSlot) -> None:
-        if seat.actor is not None and not self._connection.is_lost:
+    def _kill(self, slot: ActorSlot) -> None:
+        if slot.actor is not None and not self._connection.is_lost:
             with contextlib.suppress(Exception):  # it may be dead, and Ray with it
-                self._connection.ray.kill(seat.actor)
+                self._connection.ray.kill(slot.actor)
 
     def _judge(self) -> None:
-        """Give up where no seat can serve any more."""
-        seats = list(self._seats)
+        """Give up where no slot can serve any more."""
+        slots = list(self._slots)
         now = time.monotonic()
-        if any(seat.state == "ready" or (seat.state == "starting" and seat.is_reached) for seat in seats):
+        if any(slot.state == "ready" or (slot.state == "starting" and slot.is_reached) for slot in slots):
             self._reached_at = now
             return
-        refused = {seat.node.address: seat.refusal for seat in seats if seat.refusal}
-        if seats and all(seat.state == "gone" for seat in seats) and refused and self._all_alive_refuse():
+        refused = {slot.node.address: slot.refusal for slot in slots if slot.refusal}
+        if slots and all(slot.state == "gone" for slot in slots) and refused and self._all_alive_refuse():
             reasons = "; ".join(f"{address}: {reason}" for address, reason in refused.items())
             hint = "Correct that, then go on with kbjobs resume JOB."
             self._fail(KbjobsError(f"no node of the Ray cluster can be used: {reasons}", hint))
@@ -343,7 +343,7 @@ class Pool:
             )
 
     def _all_alive_refuse(self) -> bool:
-        refusing = {seat.node.id for seat in self._seats if seat.refusal}
+        refusing = {slot.node.id for slot in self._slots if slot.refusal}
         return all(node.id in refusing for node in self._nodes.values() if node.is_alive)
 
 

@@ -242,8 +242,8 @@ class _LocalFolder:
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix=_FOLDER))
-        self._caretaker = subprocess.Popen(
-            [sys.executable, "-I", str(Path(__file__).with_name("caretaker.py")), str(self.path), str(os.getpid())],
+        self._reaper = subprocess.Popen(
+            [sys.executable, "-I", str(Path(__file__).with_name("reaper.py")), str(self.path), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             env={},  # nor is it found, and killed, as what a worker has left behind
@@ -252,4 +252,4 @@ class _LocalFolder:
 
     def remove(self) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._caretaker.communicate(timeout=_END_SECONDS)
+            self._reaper.communicate(timeout=_END_SECONDS)

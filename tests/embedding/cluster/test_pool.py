@@ -27,7 +27,7 @@ from tests.conftest import wait_until
 
 
 @pytest.mark.parametrize(
-    ("resources", "seats"),
+    ("resources", "slots"),
     [
         ({"CPU": 0.0}, []),
         ({"memory": 1e9}, []),
@@ -39,8 +39,8 @@ from tests.conftest import wait_until
         ({"CPU": 2.0, "GPU": 4.0}, [(0.5, 1)] * 4),
     ],
 )
-def test_a_node_has_seats_for_its_cpus_or_gpus(resources: dict[str, float], seats: list[tuple[float, int]]) -> None:
-    assert plan_slots(resources, 4) == seats
+def test_a_node_has_slots_for_its_cpus_or_gpus(resources: dict[str, float], slots: list[tuple[float, int]]) -> None:
+    assert plan_slots(resources, 4) == slots
 
 
 def test_the_death_of_a_node_says_nothing_about_a_text() -> None:
@@ -58,15 +58,15 @@ def test_the_death_of_a_node_says_nothing_about_a_text() -> None:
 
 
 def test_versions_that_matter_refuse_a_node_and_others_are_told(caplog: pytest.LogCaptureFixture) -> None:
-    seat = ActorSlot(1, Node("a", "10.0.0.2"), 1.0, 0)
+    slot = ActorSlot(1, Node("a", "10.0.0.2"), 1.0, 0)
     here = describe_versions()
     caplog.set_level("INFO")
-    assert _compare_versions(seat, Sight(here, 1)) == ""
+    assert _compare_versions(slot, Sight(here, 1)) == ""
     assert "actor 1 on 10.0.0.2: python 3." in caplog.text
     assert "other versions" not in caplog.text
-    assert _compare_versions(seat, Sight({**here, "openvino": "2020.1"}, 1)) == ""
+    assert _compare_versions(slot, Sight({**here, "openvino": "2020.1"}, 1)) == ""
     assert f"actor 1 on 10.0.0.2 has other versions: openvino 2020.1 (here {here['openvino']}); parity" in caplog.text
-    refusal = _compare_versions(seat, Sight({**here, "kbjobs": "0.0.1"}, 1))
+    refusal = _compare_versions(slot, Sight({**here, "kbjobs": "0.0.1"}, 1))
     assert refusal.startswith(f"it runs kbjobs 0.0.1, not {here['kbjobs']}")
 
 
@@ -77,7 +77,7 @@ class Cluster:
         self.cpus: dict[str, int] = {}
         self.started: list[str] = []
         self.killed: list[Any] = []
-        self.start: Callable[[ActorSlot], None] = lambda seat: None
+        self.start: Callable[[ActorSlot], None] = lambda slot: None
         self.silent = threading.Event()
         self.exceptions = SimpleNamespace(RayError=RuntimeError)
 
@@ -92,12 +92,12 @@ class Cluster:
     def kill(self, actor: Any) -> None:
         self.killed.append(actor)
 
-    def start_actor(self, caller: Any, seat: ActorSlot, work: Any) -> None:
-        seat.is_reached = False
-        self.started.append(seat.node.id)
-        seat.actor = f"actor {len(self.started)}"
-        self.start(seat)
-        seat.is_reached = True
+    def start_actor(self, caller: Any, slot: ActorSlot, work: Any) -> None:
+        slot.is_reached = False
+        self.started.append(slot.node.id)
+        slot.actor = f"actor {len(self.started)}"
+        self.start(slot)
+        slot.is_reached = True
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ MakePool = Callable[..., Pool]
 
 
 def die(error: Exception) -> Callable[[ActorSlot], None]:
-    def start(seat: ActorSlot) -> None:
+    def start(slot: ActorSlot) -> None:
         raise error
 
     return start
@@ -152,7 +152,7 @@ def pause(seconds: float) -> None:
 
 def test_what_is_told_may_stop_the_start(ray: Cluster, make_pool: MakePool) -> None:
     ray.cpus = {"a": 4}
-    ray.start = lambda seat: pause(0.5)
+    ray.start = lambda slot: pause(0.5)
     told: list[str] = []
 
     def tell(doing: str) -> None:
@@ -176,8 +176,8 @@ def test_a_dead_actor_is_replaced_once(ray: Cluster, make_pool: MakePool) -> Non
             pool.bury(one, actor, ActorDied("killed"))
     wait_until(lambda: pool.ready == 1)
     assert len(ray.started) == 2
-    with pool.take() as seat:
-        assert seat.actor == "actor 2"
+    with pool.take() as slot:
+        assert slot.actor == "actor 2"
 
 
 def test_nodes_that_join_are_used_and_those_that_leave_are_not_missed(ray: Cluster, make_pool: MakePool) -> None:
@@ -205,8 +205,8 @@ def test_a_limit_holds_when_nodes_join_and_leave(ray: Cluster, make_pool: MakePo
 def test_where_every_node_refuses_the_reasons_are_told(ray: Cluster, make_pool: MakePool) -> None:
     ray.cpus = {"a": 4, "b": 4}
 
-    def refuse(seat: ActorSlot) -> None:
-        seat.refusal = f"{seat.node.id} has no openvino"
+    def refuse(slot: ActorSlot) -> None:
+        slot.refusal = f"{slot.node.id} has no openvino"
 
     ray.start = refuse
     with pytest.raises(KbjobsError, match="no node of the Ray cluster can be used: ") as caught:
@@ -227,8 +227,8 @@ def test_actors_that_die_at_their_start_are_given_up(ray: Cluster, make_pool: Ma
 def test_a_node_that_is_said_to_be_dead_is_not_refused(ray: Cluster, make_pool: MakePool) -> None:
     ray.cpus = {"a": 4, "b": 4}
 
-    def start(seat: ActorSlot) -> None:
-        if seat.node.id == "a":
+    def start(slot: ActorSlot) -> None:
+        if slot.node.id == "a":
             raise NodeDied("its node has died")
 
     ray.start = start
@@ -244,10 +244,10 @@ def test_without_room_or_an_answer_the_job_is_interrupted(ray: Cluster, make_poo
     with pytest.raises(JobInterrupted, match="has no room: it has no node with CPUs"):
         make_pool().open(lambda doing: None)
     ray.cpus = {"a": 4}
-    ray.start = lambda seat: pause(3)
+    ray.start = lambda slot: pause(3)
     with pytest.raises(JobInterrupted, match="has no room: no CPU of its 1 node was free"):
         make_pool().open(lambda doing: None)
-    ray.start = lambda seat: None
+    ray.start = lambda slot: None
     pool = make_pool()
     pool.open(lambda doing: None)
     ray.silent.set()
@@ -274,15 +274,15 @@ def test_a_block_that_is_to_be_alone_waits_for_that_and_keeps_others_out(ray: Cl
 
     reserved: list[bool] = []
     threads = [threading.Thread(target=take_alone), threading.Thread(target=take_late)]
-    with pool.take() as seat:
+    with pool.take() as slot:
         threads[0].start()
-        wait_until(lambda: seat.is_reserved)
+        wait_until(lambda: slot.is_reserved)
         threads[1].start()
         assert not blocks
     for thread in threads:
         thread.join(timeout=10)
     assert (blocks, reserved) == ([1], [False])
-    assert (seat.blocks, seat.is_reserved) == (0, False)
+    assert (slot.blocks, slot.is_reserved) == (0, False)
 
 
 def test_nothing_is_begun_after_a_stop(ray: Cluster, make_pool: MakePool) -> None:

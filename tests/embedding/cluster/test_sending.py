@@ -20,7 +20,7 @@ Answer = Callable[[Sequence[str]], Any]
 
 
 class Pool:
-    """One seat that is always ready; remembers what was sent, and who was buried."""
+    """One slot that is always ready; remembers what was sent, and who was buried."""
 
     def __init__(self, answer: Answer) -> None:
         self.sent: list[tuple[str, ...]] = []
@@ -44,7 +44,7 @@ class Pool:
         assert not alone or len(self.sent) > 0
         yield SimpleNamespace(actor=SimpleNamespace(embed=None), name="actor 1")
 
-    def bury(self, seat: Any, actor: Any, error: Exception) -> None:
+    def bury(self, slot: Any, actor: Any, error: Exception) -> None:
         self.buried.append(str(error))
 
     def give_up(self, reason: str, hint: str) -> None:
