@@ -36,8 +36,8 @@ SIZE, ROUNDS, KILLS = 400_000_000, 5, 30
 FETCH = """
 import sys
 from pathlib import Path
-from kbjobs.downloads.file_download import Wanted, fetch_file
-print(fetch_file(Wanted(sys.argv[1], int(sys.argv[2]), sys.argv[3]), Path(sys.argv[4])).sha256)
+from kbjobs.downloads.file_download import WantedFile, fetch_file
+print(fetch_file(WantedFile(sys.argv[1], int(sys.argv[2]), sys.argv[3]), Path(sys.argv[4])).sha256)
 """
 LOAD = """
 import json, sys, time

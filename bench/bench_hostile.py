@@ -30,6 +30,7 @@ STOP_BAR, KILL_BAR = 2.0, 1.0
 INDEX = """
 import json, logging, sys, tempfile, time
 from pathlib import Path
+from kbjobs.phases.job_type import PhaseRequest
 from kbjobs.context import Context
 from kbjobs.phases import index_offline, metadata
 from kbjobs.sources.registration import register
@@ -49,7 +50,7 @@ with tempfile.TemporaryDirectory(prefix="kbjobs-bench-") as folder:
     context = Context(home, Settings(home), source, 1, Silent(), lambda: False, logging.getLogger("bench"))
     begun = time.perf_counter()
     metadata.run(context, metadata.MetadataParams())
-    plan = index_offline.plan(home, Settings(home), source, index_offline.IndexOfflineParams())
+    plan = index_offline.plan(PhaseRequest(home, Settings(home), index_offline.IndexOfflineParams(), source))
     counts = index_offline.run(context, plan.params).counts
     seconds = time.perf_counter() - begun
     print(json.dumps({"seconds": seconds, "documents": counts["documents"], "failed": counts["failed"]}))

@@ -32,6 +32,7 @@ PAGES, CHANGED, DELETED, DOUBLED, ROUNDS = 20_000, 100, 50, 50, 5
 COUNTING = """
 import json, logging, os, sys, time
 from pathlib import Path
+from kbjobs.phases.job_type import PhaseRequest
 from kbjobs.embedding.choose import load_embedder
 folder, pages, step = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 engines = Path(sys.argv[4])
@@ -79,7 +80,7 @@ class Silent:
     def saved(self, steps): pass
 
 started = time.perf_counter()
-plan = index_offline.plan(home, Settings(home), source, index_offline.IndexOfflineParams())
+plan = index_offline.plan(PhaseRequest(home, Settings(home), index_offline.IndexOfflineParams(), source))
 context = Context(home, Settings(home), source, 1, Silent(), lambda: False, logging.getLogger("bench"))
 index_offline.run(context, plan.params)
 seconds = time.perf_counter() - started

@@ -49,7 +49,8 @@ DRAW = """
 import json, logging, resource, sys, time
 from kbjobs.context import Context
 from kbjobs.phases.visualisation import VisualisationParams, run
-from kbjobs.config.settings import Settings, current_home
+from kbjobs.config.home import current_home
+from kbjobs.config.settings import Settings
 from kbjobs.store.sources import SourceFolder
 
 class Silent:

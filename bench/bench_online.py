@@ -71,6 +71,7 @@ with Quick() as server:
 OURS = """
 import json, logging, sys
 from pathlib import Path
+from kbjobs.phases.job_type import PhaseRequest
 from kbjobs.context import Context
 from kbjobs.phases import index_online
 from kbjobs.sources.registration import register
@@ -85,7 +86,7 @@ class Silent:
     def saved(self, steps): pass
 
 source = SourceFolder(home.sources, "docs")
-plan = index_online.plan(home, Settings(home), source, index_online.IndexOnlineParams())
+plan = index_online.plan(PhaseRequest(home, Settings(home), index_online.IndexOnlineParams(), source))
 context = Context(home, Settings(home), source, 1, Silent(), lambda: False, logging.getLogger("bench"))
 index_online.run(context, plan.params)
 """

@@ -99,7 +99,7 @@ class Silent:
 home = Home(Path(sys.argv[1]))
 settings = Settings(home)
 source = SourceFolder(home.sources, "docs")
-plan = pinecone_sync.plan(home, settings, source, pinecone_sync.PineconeSyncParams.model_validate({}))
+plan = pinecone_sync.plan(Request(home, settings, pinecone_sync.PineconeSyncParams.model_validate({}), source))
 context = Context(home, settings, source, 1, Silent(), lambda: False, logging.getLogger("bench"))
 started = time.perf_counter()
 found = pinecone_sync.run(context, plan.params)

@@ -44,6 +44,7 @@ with SiteServer(pages) as server:
 OURS = """
 import json, logging, resource, sys, time
 from pathlib import Path
+from kbjobs.phases.job_type import PhaseRequest
 from kbjobs.context import Context
 import kbjobs.scraping.scrape  # as Scrapy, loaded before the time counts
 from kbjobs.phases import scrape
@@ -67,7 +68,7 @@ if queued:
     frontier.add((f"{url}/queued/{number}" for number in range(queued)), 1)
     frontier.close()
 params = scrape.ScrapeParams(url=url, request_delay=0.0, max_depth=20, page_limit=limit)
-plan = scrape.plan(home, Settings(home), source, params)
+plan = scrape.plan(PhaseRequest(home, Settings(home), params, source))
 started = time.perf_counter()
 context = Context(home, Settings(home), source, 1, Silent(), lambda: False, logging.getLogger("bench"))
 result = scrape.run(context, plan.params)

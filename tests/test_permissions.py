@@ -14,12 +14,12 @@ from tests.conftest import Kbjobs, write_pages
 from tests.servers.site_server import SiteServer
 from tests.web.conftest import running
 
-pytestmark = pytest.mark.usefixtures("minilm")
+pytestmark = [pytest.mark.processes, pytest.mark.usefixtures("minilm")]
 
 
 @pytest.fixture(autouse=True)
 def open_umask() -> Iterator[None]:
-    """The umask that hides nothing; what a command, the daemon and its workers write is made under it."""
+    """The umask that hides nothing; commands, the daemon and its workers inherit it."""
     before = os.umask(0)
     yield
     os.umask(before)

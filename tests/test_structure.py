@@ -25,7 +25,7 @@ FLOORS = [
     {"cli"},
     {"commands"},
     {"web"},
-    {"kbjobs"},
+    {"kbjobs", "plugins"},
     {"services"},
     {"chains.file", "daemon"},
     {"chains"},
@@ -49,6 +49,7 @@ FLOORS = [
     {"content"},
     {"config"},
     {"net"},
+    {"wording"},
     {"errors", "formatting", "system", "version"},
 ]
 NEIGHBOURS = {("indexing", "scanning")}
@@ -240,13 +241,15 @@ def test_a_plan_and_its_advice_are_light(tmp_path: Path, home: Home, module: str
     register(home, "docs", [write_pages(tmp_path / "pages", 1)])
     Ledger(SourceFolder(home.sources, "docs").ledger).close()
     loaded = loaded_modules(
-        f"from kbjobs.phases.{module} import *\n"
         f"from kbjobs.phases import {module} as kind\n"
+        f"from kbjobs.phases.{module} import *\n"
+        f"from kbjobs.phases.job_type import PhaseRequest\n"
+        f"from kbjobs.store.sources import SourceFolder\n"
         f"from kbjobs.config.home import current_home\n"
         f"from kbjobs.config.settings import Settings\n"
         f"home = current_home(); settings = Settings(home); source = SourceFolder(home.sources, 'docs')\n"
-        f"planned = kind.plan(home, settings, source, kind.{params})\n"
-        f"kind.JOB_TYPE.advise(home, settings, source, planned.params, ())"
+        f"request = PhaseRequest(home, settings, kind.{params}, source)\n"
+        f"kind.JOB_TYPE.advise(request.with_params(kind.JOB_TYPE.plan(request).params))"
     )
     assert not loaded & (HEAVY - {"pydantic"})
 

@@ -11,6 +11,7 @@ from kbjobs.chains.planning import Planned, Require
 from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
 from kbjobs.errors import KbjobsError
+from kbjobs.phases.job_type import Params, PhaseRequest
 from kbjobs.store.sources import SourceFolder
 
 PlanChain = Callable[[Chain, str], Planned]
@@ -28,7 +29,7 @@ def check_needs(home: Home, settings: Settings, chain: Chain, require: Require) 
     found = []
     for index, phase in enumerate(chain.phases):
         try:
-            require(phase.job_type, phase.job_type.fill(home, settings, phase.params))
+            require(phase.job_type, phase.job_type.plan(PhaseRequest(home, settings, phase.params, is_general=True)))
         except KbjobsError as error:
             found.append(_refusal(index, error.message, error))
     return found
@@ -46,7 +47,7 @@ def check_on_source(home: Home, settings: Settings, chain: Chain, source_id: str
     """
     found = []
     folder = SourceFolder(home.sources, source_id)
-    earlier: list[str] = []
+    earlier: list[tuple[str, Params]] = []
     for index, phase in enumerate(chain.phases):
         kind = phase.job_type
         alone = replace(chain, phases=(phase,), resumable=False)
@@ -55,16 +56,16 @@ def check_on_source(home: Home, settings: Settings, chain: Chain, source_id: str
         except KbjobsError as error:
             found.append(_refusal(index, _about(error.message, source_id), error))
             try:  # only a key may be missing
-                params = kind.plan(home, settings, folder, phase.params).params
+                params = kind.plan(PhaseRequest(home, settings, phase.params, folder)).params
             except KbjobsError:
-                earlier.append(kind.name)
+                earlier.append((kind.name, phase.params))
                 continue
         try:
-            said = kind.advise(home, settings, folder, params, tuple(earlier))
+            said = kind.advise(PhaseRequest(home, settings, params, folder, tuple(earlier)))
         except KbjobsError as error:
             said = [error.message]
         found += [_warning(index, _about(text, source_id), getattr(text, "add", "")) for text in said]
-        earlier.append(kind.name)
+        earlier.append((kind.name, params))
     return found
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kbjobs.errors import UsageError
-from kbjobs.phases.base import JobType, Params
+from kbjobs.phases.job_type import JobType, Params
 from kbjobs.store.phase_state import OnError
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -17,7 +17,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 class ChainPhase:
     """One phase as it was declared: ``weight`` is its share before normalising, ``retries`` None for the job's."""
 
-    job_type: JobType
+    job_type: JobType[Any]
     name: str
     params: Params
     weight: float
@@ -85,7 +85,7 @@ class Chain:
         }
 
 
-def single(job_type: JobType, params: Params) -> Chain:
+def single(job_type: JobType[Any], params: Params) -> Chain:
     """A single job as a chain of one."""
     phase = ChainPhase(job_type, job_type.name, params, 100.0)
     return Chain(job_type.name, (phase,), job_type.description, job_type.can_resume)

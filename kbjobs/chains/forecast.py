@@ -10,7 +10,7 @@ from kbjobs.chains.chain import Chain, ChainPhase
 from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
 from kbjobs.errors import KbjobsError
-from kbjobs.phases.base import Params, PhaseForecast
+from kbjobs.phases.job_type import Params, PhaseForecast, PhaseRequest
 from kbjobs.store.phase_state import PhaseState
 from kbjobs.store.sources import SourceFolder
 
@@ -118,13 +118,13 @@ def forecast(
     brings = ""  # the phase before that changes which documents there are
     for phase, state in zip(chain.phases, states, strict=True):
         kind, params = phase.job_type, phase.job_type.params.model_validate(state.params)
-        if is_there or kind.makes_source:
-            work = kind.forecast(home, settings, folder, params, tuple(earlier))  # type: ignore[arg-type]
+        if is_there or kind.target.makes_source:
+            work = kind.forecast(PhaseRequest(home, settings, params, folder, tuple(earlier)))
             if brings and work.documents is not None:
                 work = replace(work, is_exact=False, note=f"of what is there now, before {brings}")
         else:
             work = PhaseForecast(is_exact=False, note=f"depends on what {brings} brings")
-        if kind.makes_source:
+        if kind.target.makes_source:
             brings = phase.name
         seconds = _seconds(phase, work, past.get(kind.name))
         found.append(NamedForecast(state.name, state.job, state.weight, work, seconds))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from kbjobs.chains.diagnostics import Diagnostic, Fix
-from kbjobs.phases.base import JobType
+from kbjobs.phases.job_type import JobType
 
 ANYTHING = "*"
 
 
-def order_warnings(kinds: Sequence[JobType | None]) -> list[Diagnostic]:
+def order_warnings(kinds: Sequence[JobType[Any] | None]) -> list[Diagnostic]:
     """A warning for each pair of types of which the second had better come first. None is a type nobody knows.
 
     Repeated jobs are right wherever one that should come first does so once.
@@ -42,7 +43,7 @@ def order_warnings(kinds: Sequence[JobType | None]) -> list[Diagnostic]:
     return found
 
 
-def order_conflicts(kinds: Sequence[JobType | None]) -> list[Diagnostic]:
+def order_conflicts(kinds: Sequence[JobType[Any] | None]) -> list[Diagnostic]:
     """An error for each phase that may not come after an earlier one."""
     found = []
     for index, kind in enumerate(kinds):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from kbjobs.chains.chain import Chain, ChainPhase
 from kbjobs.chains.library import WITHOUT_KEY
@@ -12,14 +13,14 @@ from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
 from kbjobs.errors import KbjobsError, MissingRequirementError, NotFoundError, UsageError
 from kbjobs.formatting import counted
-from kbjobs.phases.base import JobType, Plan
+from kbjobs.phases.job_type import JobType, Params, PhaseRequest, Plan
 from kbjobs.phases.registry import job_type
 from kbjobs.store.checkpoints import Checkpoint
 from kbjobs.store.jobs import Limits, NewJob
 from kbjobs.store.phase_state import PhaseState, fingerprint, first_open
 from kbjobs.store.sources import SourceFolder
 
-Require = Callable[[JobType, Plan], None]
+Require = Callable[[JobType[Any], Plan[Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +67,17 @@ def plan_job(
     shares = shares_of([phase.weight for phase in chain.phases])
     entries: list[PhaseState] = []
     notes: list[str] = []
+    earlier: list[tuple[str, Params]] = []
     for phase, share in zip(chain.phases, shares, strict=True):
+        # Of a source that an earlier phase makes nothing can be said yet.
+        is_made = bool(entries) and source is not None and not source.manifest.exists()
+        request = PhaseRequest(home, settings, phase.params, source, tuple(earlier), is_made)
         try:
-            is_made = bool(entries) and source is not None and not source.manifest.exists()
-            entry, said = _plan_phase(home, settings, phase, share, source, require, is_made)
-            entries.append(entry)
-            notes += said
+            planned = _plan_phase(phase, request)
+            require(phase.job_type, planned)
+            earlier.append((phase.job_type.name, planned.params))
+            entries.append(_queued(phase, planned, share))
+            notes += planned.notes
         except KbjobsError as error:
             if len(chain.phases) > 1:
                 error.message = f"phase {phase.name}: {error.message}"
@@ -101,7 +107,7 @@ def plan_job(
         limits=terms.limits,
         resumable=chain.resumable,
         resumed=terms.resume and checkpoint is not None,
-        ends_source=any(phase.job_type.ends_source for phase in chain.phases),
+        ends_source=any(phase.job_type.target.ends_source for phase in chain.phases),
     )
     return Planned(job, tuple(notes))
 
@@ -133,7 +139,7 @@ def check_phases(
                 f"phase {phase.name}: {kind.command} has other parameters now: {_first_problem(error)}",
                 "Submit the job again.",
             ) from error
-        planned = kind.plan(home, settings, source, params)  # type: ignore[arg-type]
+        planned = kind.plan(PhaseRequest(home, settings, params, source))
         require(kind, planned)
         notes += planned.notes
     return tuple(notes)
@@ -159,38 +165,30 @@ def _told(chain: Chain) -> str:
 
 
 def _find_source(home: Home, chain: Chain, source_id: str | None) -> SourceFolder | None:
-    needing = [phase.name for phase in chain.phases if phase.job_type.needs_source]
-    made = chain.phases[0].job_type.makes_source
+    needing = [phase.name for phase in chain.phases if phase.job_type.target.needs_source]
+    made = chain.phases[0].job_type.target.makes_source
     if source_id is None:
         if needing:
             raise UsageError(f"{_told(chain)} needs a source", "Name one: --source ID, or source = in the chain file.")
         return None
     source = SourceFolder(home.sources, source_id)
-    reads = any(phase.job_type.reads_source for phase in chain.phases)
+    reads = any(phase.job_type.target.reads_source for phase in chain.phases)
     if reads and not (made and not source.manifest.exists()):
         source.read()
     return source
 
 
-def _plan_phase(
-    home: Home,
-    settings: Settings,
-    phase: ChainPhase,
-    share: float,
-    source: SourceFolder | None,
-    require: Require,
-    is_made: bool,
-) -> tuple[PhaseState, tuple[str, ...]]:
-    if source is None and phase.job_type.needs_source:
+def _plan_phase(phase: ChainPhase, request: PhaseRequest[Any]) -> Plan[Any]:
+    if request.folder is None and phase.job_type.target.needs_source:
         raise NotFoundError(
             f"phase {phase.name} needs a source", "Name one: --source ID, or source = in the chain file."
         )
-    if is_made:  # by an earlier phase: of the source itself nothing can be said yet
-        plan = phase.job_type.fill(home, settings, phase.params)
-    else:
-        plan = phase.job_type.plan(home, settings, source, phase.params)  # type: ignore[arg-type]
-    require(phase.job_type, plan)
-    state = PhaseState(
+    return phase.job_type.plan(request)
+
+
+def _queued(phase: ChainPhase, plan: Plan[Any], share: float) -> PhaseState:
+    """A planned phase as it stands in the queue; ``share`` is its part of the chain in percent."""
+    return PhaseState(
         phase.name,
         phase.job_type.name,
         plan.params.model_dump(),
@@ -200,7 +198,6 @@ def _plan_phase(
         retries=phase.retries,
         chosen=plan.params.model_dump(exclude_defaults=True),
     )
-    return state, plan.notes
 
 
 def _take_up(

@@ -12,7 +12,7 @@ from kbjobs.chains.progress import Progress
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import JobCancelled, JobWaits, KbjobsError
 from kbjobs.formatting import counted
-from kbjobs.phases.base import JobType, Params
+from kbjobs.phases.job_type import JobType, Params
 from kbjobs.store.jobs import plain
 from kbjobs.store.phase_state import OnError, PhaseState, PhaseStatus
 
@@ -23,7 +23,7 @@ RESULT_LIMIT = 64 * 1024  # characters of JSON: it is written with every report 
 class Phase:
     """One phase of a chain that is to run: a job type, its checked parameters, and what to do when it fails."""
 
-    job_type: JobType
+    job_type: JobType[Any]
     params: Params
     on_error: OnError = "stop"
 

@@ -30,7 +30,7 @@ from kbjobs.commands._submitting import (
 )
 from kbjobs.embedding.dimensions import DIMENSIONS, LOCAL_DIMENSIONS, Dimension, list_dimensions
 from kbjobs.errors import UsageError
-from kbjobs.phases.base import JobType
+from kbjobs.phases.job_type import JobType
 from kbjobs.phases.names import INTERNAL, LEGACY, stands_for_two
 from kbjobs.phases.registry import is_taken, job_type, job_types
 from kbjobs.services.chain_files import built_in_chain
@@ -148,20 +148,20 @@ def _read_json(name: str, text: str) -> Any:
         raise UsageError(f"--{name.replace('_', '-')} is not JSON: {error}", 'Write it like \'["a", "b"]\'.') from None
 
 
-def command_of(kind: JobType, shown_as: str = "") -> Callable[..., None]:
+def command_of(kind: JobType[Any], shown_as: str = "") -> Callable[..., None]:
     """The command that submits a job of a type; ``shown_as``: another name than that of run, in its example."""
-    if kind.takes_file:
+    if kind.target.takes_file:
         return _file_command(kind)
-    if kind.takes_sources:
+    if kind.target.takes_sources:
         return _several_command(kind)
-    if kind.named_by:
+    if kind.target.parameter:
         return _named_command(kind)
-    if kind.ends_source:
+    if kind.target.ends_source:
         return _deleting_command(kind, f"kbjobs {shown_as or f'run {kind.command}'} wiki")
     return _command(kind.name, kind.description, kind.params.model_fields, kind.examples)
 
 
-def _deleting_command(kind: JobType, example: str) -> Callable[..., None]:
+def _deleting_command(kind: JobType[Any], example: str) -> Callable[..., None]:
     """The command of a type that ends a source: where the id is not given once more, it is asked for."""
 
     def command(**values: Any) -> None:
@@ -184,7 +184,7 @@ def _deleting_command(kind: JobType, example: str) -> Callable[..., None]:
     return with_options(command, [*parameters, *SUBMIT_OPTIONS], f"{kind.description}\n\n{more}")
 
 
-def _file_command(kind: JobType) -> Callable[..., None]:
+def _file_command(kind: JobType[Any]) -> Callable[..., None]:
     """The command of a type that takes a file in the place of a source."""
     fields = {name: field for name, field in kind.params.model_fields.items() if name != "path"}
 
@@ -195,8 +195,8 @@ def _file_command(kind: JobType) -> Callable[..., None]:
         params = {field: values[field] for field in fields if values[field] is not None}
         if "/" in target or Path(target).suffix.lower().startswith(".zim") or Path(target).is_file():
             params["path"] = str(Path(target).absolute())
-            if source is None and kind.name_source is not None:
-                source = kind.name_source(params["path"])
+            if source is None and kind.target.name_source is not None:
+                source = kind.target.name_source(params["path"])
         elif source is not None:
             raise UsageError("two sources are named", f"Give the path of a file, or {target} alone.")
         else:
@@ -204,16 +204,16 @@ def _file_command(kind: JobType) -> Callable[..., None]:
         submit(get_job_manager().find_chain(kind.name, params), [source], values)
 
     parameters: list[tuple[str, Any, Any]] = [("target", TARGET, inspect.Parameter.empty)]
-    if kind.name_source is not None:
+    if kind.target.name_source is not None:
         parameters.append(("source", NEW_SOURCE, None))
     parameters += [(field, *_option(field, declared)) for field, declared in fields.items()]
     example = f"Example:  kbjobs run {kind.command} wikibooks_be_all_nopic_2017-02.zim"
     return with_options(command, [*parameters, *SUBMIT_OPTIONS], f"{kind.description}\n\n{example}")
 
 
-def _named_command(kind: JobType) -> Callable[..., None]:
+def _named_command(kind: JobType[Any]) -> Callable[..., None]:
     """The command of a type that takes one of its parameters in the place of a source."""
-    name = kind.named_by
+    name = kind.target.parameter
     fields = {field: declared for field, declared in kind.params.model_fields.items() if field != name}
 
     def command(**values: Any) -> None:
@@ -230,7 +230,7 @@ def _named_command(kind: JobType) -> Callable[..., None]:
     return with_options(command, [*parameters, *SUBMIT_OPTIONS], "\n\n".join([kind.description, *shown]))
 
 
-def _several_command(kind: JobType) -> Callable[..., None]:
+def _several_command(kind: JobType[Any]) -> Callable[..., None]:
     """The command of a type that takes several sources or none, and makes a page to be looked at."""
     fields = {name: field for name, field in kind.params.model_fields.items() if name != "sources"}
 

@@ -126,10 +126,10 @@ def _work(
         outcome.progress = Progress(job.phases, writer.report, writer.saved, job.progress, find_pasts(queue, job))
         settings = Settings(home)
         source = None if job.source is None else SourceFolder(home.sources, job.source)
-        is_read = any(phase.job_type.reads_source for phase in phases)
+        is_read = any(phase.job_type.target.reads_source for phase in phases)
         if is_read:
             assert source is not None  # noqa: S101 — the submit has seen to it
-            if not phases[0].job_type.makes_source or source.manifest.exists():
+            if not phases[0].job_type.target.makes_source or source.manifest.exists():
                 source.read()
         inner = queue.open_checkpoint(job, run_id)
         crash_point("checkpoint.opened")

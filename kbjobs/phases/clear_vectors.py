@@ -18,7 +18,7 @@ from kbjobs.embedding.dimensions import DIMENSIONS, Dimension, list_dimensions
 from kbjobs.embedding.online_models import find_online
 from kbjobs.errors import KbjobsError, UsageError
 from kbjobs.formatting import counted
-from kbjobs.phases.base import JobType, Params, Plan
+from kbjobs.phases.job_type import JobType, Params, PhaseRequest, Plan
 from kbjobs.store.sources import SourceFolder
 
 if TYPE_CHECKING:
@@ -42,22 +42,19 @@ class ClearVectorsParams(Params):
     )
 
 
-def fill(home: Home, settings: Settings, params: ClearVectorsParams) -> Plan:
-    """Fill in the dimension."""
+def plan(request: PhaseRequest[ClearVectorsParams]) -> Plan[ClearVectorsParams]:
+    """Check the source, and fill in the dimension."""
+    request.check_source()
+    params = request.params
     if params.all:
         if params.dimension is not None:
             raise UsageError("--all and --dimension were both given", "Give one of them.")
         return Plan(params)
     if params.dimension is not None:
         return Plan(params, dimension=params.dimension)
-    filled = ClearVectorsParams.model_validate({**params.model_dump(), "dimension": _local_dimension(home, settings)})
-    return Plan(filled, dimension=filled.dimension)
-
-
-def plan(home: Home, settings: Settings, source: SourceFolder, params: ClearVectorsParams) -> Plan:
-    """Check the source, and fill in the dimension."""
-    source.read()
-    return fill(home, settings, params)
+    dimension = _local_dimension(request.home, request.settings)
+    planned = ClearVectorsParams.model_validate({**params.model_dump(), "dimension": dimension})
+    return Plan(planned, dimension=dimension)
 
 
 def _local_dimension(home: Home, settings: Settings) -> int:
@@ -84,11 +81,10 @@ def run(context: Context, params: ClearVectorsParams) -> PhaseResult:
     return clear_source(context, params.dimension, params.purge)
 
 
-def advise(
-    home: Home, settings: Settings, source: SourceFolder, params: ClearVectorsParams, earlier: Sequence[str]
-) -> list[str]:
-    """Say where there is nothing to clear, and where something that was paid for would go."""
-    if any(name in INDEXES for name in earlier):
+def advise(request: PhaseRequest[ClearVectorsParams]) -> list[str]:
+    """Say if there is nothing to clear, and if something that was paid for would be deleted."""
+    source, params = request.source, request.params
+    if any(name in INDEXES for name in request.earlier_types):
         return []
     if not source.ledger.exists():
         return [_nothing(source, params)]
@@ -124,7 +120,6 @@ JOB_TYPE = JobType(
     category="indexing",
     operation="clear",
     params=ClearVectorsParams,
-    fill=fill,
     plan=plan,
     run=run,
     advise=advise,

@@ -17,7 +17,7 @@ from kbjobs.embedding.online_models import TEXT_EMBEDDING_3_SMALL
 from kbjobs.errors import ConflictError, UsageError
 from kbjobs.object_storage.store_address import missing_credentials, open_bucket, read_address
 from kbjobs.object_storage.upload_targets import upload_targets
-from kbjobs.phases.base import JobType, Params, Plan
+from kbjobs.phases.job_type import JobType, Params, PhaseRequest, Plan, Target
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.source_deletion import SourceFolderDeletion
 from kbjobs.store.sources import SourceFolder, list_sources
@@ -39,8 +39,12 @@ class DeleteSourceParams(Params):
     )
 
 
-def plan(home: Home, settings: Settings, source: SourceFolder, params: DeleteSourceParams) -> Plan:
-    """Check that the source is there, or what is left of it, that nobody else needs its files, and that it is meant."""
+def plan(request: PhaseRequest[DeleteSourceParams]) -> Plan[DeleteSourceParams]:
+    """Check that the source exists, or what is left of it, that nobody else needs its files, and that it is meant."""
+    home, params = request.home, request.params
+    if request.is_general:
+        return Plan(params)
+    source = request.source
     removal = SourceFolderDeletion(home.sources, source.id)
     if removal.hidden is None:
         if not removal.is_there:
@@ -49,7 +53,7 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: DeleteSou
             _refuse_needed(home, source)
         removal.check()
     _check_confirmed(source, params)
-    return Plan(params, secrets=_needed(home, settings, source) if params.cloud else ())
+    return Plan(params, secrets=_needed(home, request.settings, source) if params.cloud else ())
 
 
 def _needed(home: Home, settings: Settings, source: SourceFolder) -> tuple[str, ...]:
@@ -130,5 +134,5 @@ JOB_TYPE = JobType(
     weight=5.0,
     conflicts=("*",),  # nothing can come after it
     can_resume=False,
-    ends_source=True,
+    target=Target(ends_source=True),
 )

@@ -7,7 +7,6 @@ most one batch. Resuming is not a mode: a run always goes on from what the ledge
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,11 +16,12 @@ from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.dimensions import LOCAL_DIMENSIONS, LocalDimension, list_dimensions
-from kbjobs.embedding.engines import Engine
 from kbjobs.errors import KbjobsError, UsageError
 from kbjobs.formatting import counted, duration
-from kbjobs.phases.base import Earlier, JobType, Params, PhaseForecast, Plan
+from kbjobs.phases.index_parameters import IndexParams, LocalModelParams
+from kbjobs.phases.job_type import JobType, PhaseForecast, PhaseRequest, Plan, filled
 from kbjobs.phases.source_checks import (
+    Wording,
     advise_index,
     check_disk,
     check_folders,
@@ -30,32 +30,39 @@ from kbjobs.phases.source_checks import (
     format_recut,
     purges,
 )
-from kbjobs.store.sources import SourceFolder
 
 if TYPE_CHECKING:
     from kbjobs.embedding.embedder import Embedder
     from kbjobs.store.profiles import OlderCut
 
 
-class IndexOfflineParams(Params):
+class IndexOfflineParams(IndexParams, LocalModelParams):
     """Parameters of index_offline."""
 
-    model: str | None = Field(None, description="Local model; default: the setting for the dimension, or 'model'.")
     dimension: LocalDimension | None = Field(
         None, description=f"Use the model that is configured for this dimension: {list_dimensions(LOCAL_DIMENSIONS)}."
     )
-    engine: Engine | None = Field(None, description="What computes the vectors; default: the setting 'engine'.")
-    ray_address: str | None = Field(
-        None, description="Cluster of --engine ray; default: the setting ray.address, RAY_ADDRESS, or one is started."
-    )
     recut: bool = Field(False, description="Read and cut every document again, and embed what comes out new.")
     force: bool = Field(False, description="Read and embed everything again, whatever the ledger holds.")
-    limit: int | None = Field(None, ge=1, description="Index at most N documents; removes none.")
-    allow_delete: bool = Field(False, description="Go on even if more than 20 % of the source's documents are gone.")
-    download: bool = Field(False, description="Fetch the model first, where it is not here.")
 
 
-def fill(home: Home, settings: Settings, params: IndexOfflineParams) -> Plan:
+def plan(request: PhaseRequest[IndexOfflineParams]) -> Plan[IndexOfflineParams]:
+    """Check source, model and disk, and fill in the model."""
+    if request.is_general:
+        return plan_model(request)
+    home, source = request.home, request.source
+    check_folders(source)
+    planned = plan_model(request)
+    check_disk(home, source)
+    check_store(home, request.settings)
+    name = planned.params.model
+    if name is None or (older := find_older(source, name)) is None:
+        return planned
+    check_disk(home, source, name)
+    return replace(planned, notes=(format_recut(source, older, _cost(home, older)),))
+
+
+def plan_model(request: PhaseRequest[IndexOfflineParams]) -> Plan[IndexOfflineParams]:
     """Check model and engine, and fill in the model.
 
     The engine is not filled in: it is no part of the vectors' key, and another setting makes no other job.
@@ -63,20 +70,17 @@ def fill(home: Home, settings: Settings, params: IndexOfflineParams) -> Plan:
     from kbjobs.embedding.engines import check_engine
     from kbjobs.embedding.model_catalogue import check_model
 
+    home, settings, params = request.home, request.settings, request.params
     name = params.model
     if name is None:
         name = settings.text("model" if params.dimension is None else f"model_{params.dimension}")
-    if params.download and (fetched := _fill_absent(home, settings, name, params)) is not None:
+    if params.download and (fetched := _plan_absent(home, settings, name, params)) is not None:
         return fetched
     model = check_model(name, home.models)
-    if params.dimension is not None and params.dimension != model.dimension:
-        raise UsageError(
-            f"{model.name} gives {model.dimension} dimensions, not {params.dimension}",
-            "Leave out --dimension, or name a model of that dimension.",
-        )
+    _check_dimension(model.name, model.dimension, params.dimension)
     check_engine(_engine(settings, params.engine), model)
     # The model is here: a job with --download is the same as one without.
-    filled = params.model_copy(
+    planned = params.model_copy(
         update={
             "model": model.name,
             "dimension": _as_parameter(model.dimension),
@@ -84,7 +88,15 @@ def fill(home: Home, settings: Settings, params: IndexOfflineParams) -> Plan:
             "ray_address": fill_address(settings, params.engine, params.ray_address),
         }
     )
-    return Plan(filled, dimension=model.dimension)
+    return Plan(planned, dimension=model.dimension)
+
+
+def _check_dimension(model: str, dimension: int | None, wanted: int | None) -> None:
+    if wanted is not None and dimension not in (None, wanted):
+        raise UsageError(
+            f"{model} gives {dimension} dimensions, not {wanted}",
+            "Leave out --dimension, or name a model of that dimension.",
+        )
 
 
 def fill_address(settings: Settings, engine: str | None, given: str | None) -> str | None:
@@ -101,8 +113,10 @@ def fill_address(settings: Settings, engine: str | None, given: str | None) -> s
     return None
 
 
-def _fill_absent(home: Home, settings: Settings, name: str, params: IndexOfflineParams) -> Plan | None:
-    """The plan of a job that fetches its model; None where the model is here."""
+def _plan_absent(
+    home: Home, settings: Settings, name: str, params: IndexOfflineParams
+) -> Plan[IndexOfflineParams] | None:
+    """The plan of a job that fetches its model; None if the model is here."""
     from kbjobs.embedding.downloadable import check_downloadable
     from kbjobs.embedding.model_catalogue import check_model
 
@@ -112,34 +126,16 @@ def _fill_absent(home: Home, settings: Settings, name: str, params: IndexOffline
         found, dimension = check_downloadable(name)
     else:
         return None
-    if params.dimension is not None and dimension not in (None, params.dimension):
-        raise UsageError(
-            f"{found} gives {dimension} dimensions, not {params.dimension}",
-            "Leave out --dimension, or name a model of that dimension.",
-        )
+    _check_dimension(found, dimension, params.dimension)
     dimension = dimension or params.dimension
     address = fill_address(settings, params.engine, params.ray_address)
-    filled = params.model_copy(update={"model": found, "dimension": _as_parameter(dimension), "ray_address": address})
-    return Plan(filled, dimension=dimension)
+    planned = params.model_copy(update={"model": found, "dimension": _as_parameter(dimension), "ray_address": address})
+    return Plan(planned, dimension=dimension)
 
 
 def _as_parameter(dimension: int | None) -> int | None:
     """A dimension as the parameter of that name can be; None for one that no model of the settings has."""
     return dimension if dimension in LOCAL_DIMENSIONS else None
-
-
-def plan(home: Home, settings: Settings, source: SourceFolder, params: IndexOfflineParams) -> Plan:
-    """Check source, model and disk, and fill in the model."""
-    check_folders(source)
-    planned = fill(home, settings, params)
-    assert isinstance(planned.params, IndexOfflineParams)  # noqa: S101 — fill() gives back what it takes
-    check_disk(home, source)
-    check_store(home, settings)
-    name = planned.params.model
-    if name is None or (older := find_older(source, name)) is None:
-        return planned
-    check_disk(home, source, name)
-    return replace(planned, notes=(format_recut(source, older, _cost(home, older)),))
 
 
 def _cost(home: Home, older: OlderCut) -> str:
@@ -150,19 +146,16 @@ def _cost(home: Home, older: OlderCut) -> str:
     return f"about {counted(older.passages, 'passage')} ({counted(older.tokens, 'token')}) are embedded{about}"
 
 
-def advise(
-    home: Home, settings: Settings, source: SourceFolder, params: IndexOfflineParams, earlier: Sequence[str]
-) -> list[str]:
-    """Say where there is nothing to embed, or where vectors would be computed twice."""
+def advise(request: PhaseRequest[IndexOfflineParams]) -> list[str]:
+    """Say if there is nothing to embed, or if vectors would be computed twice."""
+    params = request.params
     if params.model is None:
         return []
-    return advise_index(source, params.model, params.force, earlier, "local", "computed again")
+    return advise_index(request, params.model, params.force, Wording("local", "computed again"))
 
 
-def forecast(
-    home: Home, settings: Settings, source: SourceFolder, params: IndexOfflineParams, earlier: Earlier
-) -> PhaseForecast:
-    """What would be embedded, judged by a sample, and how long that takes at the speed measured on this machine."""
+def forecast(request: PhaseRequest[IndexOfflineParams]) -> PhaseForecast:
+    """What would be embedded, estimated from a sample, and how long that takes at the speed measured here."""
     from kbjobs.content.tokens import HuggingFaceTokens
     from kbjobs.embedding.engines import RAY
     from kbjobs.embedding.identity import model_key, weights_hash
@@ -172,19 +165,19 @@ def forecast(
     from kbjobs.indexing.cutting import IndexOptions
     from kbjobs.indexing.index_forecast import forecast_index
 
-    assert params.model is not None  # noqa: S101 — filled in by plan()
+    home, settings, params = request.home, request.settings, request.params
     try:
-        model = check_model(params.model, home.models)
+        model = check_model(filled(params.model), home.models)
     except KbjobsError:
         if not params.download:
             raise
         return PhaseForecast(is_exact=False, note=f"{params.model} is fetched first; its tokenizer is not here yet")
     key = model_key(model, weights_hash(model, home.engines))
     options = IndexOptions(
-        params.force or purges(earlier, model.dimension), params.recut, params.limit, params.allow_delete
+        params.force or purges(request.earlier, model.dimension), params.recut, params.limit, params.allow_delete
     )
     tokens = HuggingFaceTokens(load_tokenizer(model))
-    found = forecast_index(home, settings, source, key, tokens, model.max_tokens, options)
+    found = forecast_index(home, settings, request.source, key, tokens, model.max_tokens, options)
     # What a cluster will do is not known before.
     speed = None if _engine(settings, params.engine) == RAY else measured_speed(home.engines, key)
     seconds = found.tokens / speed if speed else 0.0 if not found.missing else None
@@ -207,10 +200,10 @@ def run(context: Context, params: IndexOfflineParams) -> PhaseResult:
     from kbjobs.indexing.cutting import IndexOptions
     from kbjobs.indexing.pipeline import run_index
 
-    assert params.model is not None  # noqa: S101 — filled in by plan()
+    model = filled(params.model)
     if params.download:
-        fetch_model(context, params.model)
-    embedder = load_engine(context, params.model, params.engine, params.ray_address)
+        fetch_model(context, model)
+    embedder = load_engine(context, model, params.engine, params.ray_address)
     try:
         context.log.info("model %s, engine %s", embedder.model_key, embedder.engine)
         options = IndexOptions(params.force, params.recut, params.limit, params.allow_delete)
@@ -257,7 +250,6 @@ JOB_TYPE = JobType(
     category="indexing",
     operation="index",
     params=IndexOfflineParams,
-    fill=fill,
     plan=plan,
     run=run,
     advise=advise,

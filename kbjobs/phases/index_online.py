@@ -6,20 +6,20 @@ counts, and nothing that is there is bought again. A kill loses the answers that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from kbjobs.config.home import Home
 from kbjobs.config.prices import BATCH_SHARE, Price, format_dollars, usage_price
 from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.online_models import OPENAI_KEY, TEXT_EMBEDDING_3_SMALL
 from kbjobs.formatting import counted
-from kbjobs.phases.base import Earlier, JobType, Params, PhaseForecast, Plan
+from kbjobs.phases.index_parameters import IndexParams
+from kbjobs.phases.job_type import JobType, PhaseForecast, PhaseRequest, Plan
 from kbjobs.phases.source_checks import (
+    Wording,
     advise_index,
     check_disk,
     check_folders,
@@ -28,7 +28,6 @@ from kbjobs.phases.source_checks import (
     format_recut,
     purges,
 )
-from kbjobs.store.sources import SourceFolder
 
 if TYPE_CHECKING:
     from kbjobs.indexing.cutting import IndexOptions
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 MODEL = TEXT_EMBEDDING_3_SMALL
 
 
-class IndexOnlineParams(Params):
+class IndexOnlineParams(IndexParams):
     """Parameters of index_online."""
 
     force: bool = Field(False, description="Buy every vector again, whatever the ledger holds.")
@@ -50,25 +49,22 @@ class IndexOnlineParams(Params):
         description="Buy by OpenAI's Batch API: half the price, within a day; the job waits without a worker.",
     )
     dry_run: bool = Field(False, description="Only show what a run would buy: passages, tokens, list price.")
-    limit: int | None = Field(None, ge=1, description="Index at most N documents; removes none.")
-    allow_delete: bool = Field(False, description="Go on even if more than 20 % of the source's documents are gone.")
 
 
-def fill(home: Home, settings: Settings, params: IndexOnlineParams) -> Plan:
-    """A dry run asks no API: it needs no key."""
-    return Plan(params, dimension=MODEL.dimension, secrets=() if params.dry_run else None)
-
-
-def plan(home: Home, settings: Settings, source: SourceFolder, params: IndexOnlineParams) -> Plan:
-    """Check source and disk."""
+def plan(request: PhaseRequest[IndexOnlineParams]) -> Plan[IndexOnlineParams]:
+    """Check source and disk. A dry run asks no API: it needs no key."""
+    params = request.params
+    planned = Plan(params, dimension=MODEL.dimension, secrets=() if params.dry_run else None)
+    if request.is_general:
+        return planned
+    home, source = request.home, request.source
     check_folders(source)
-    planned = fill(home, settings, params)
     if params.dry_run:
         return planned
     check_disk(home, source)
-    check_store(home, settings)
+    check_store(home, request.settings)
     older = find_older(source, MODEL.name)
-    price = _price(settings, params)
+    price = _price(request.settings, params)
     if older is None or not params.recut:
         return planned
     check_disk(home, source, MODEL.name)
@@ -76,25 +72,22 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: IndexOnli
     return replace(planned, notes=(format_recut(source, older, f"{cost}; --dry-run counts them exactly"),))
 
 
-def advise(
-    home: Home, settings: Settings, source: SourceFolder, params: IndexOnlineParams, earlier: Sequence[str]
-) -> list[str]:
-    """Say where there is nothing to buy, or where vectors would be bought twice."""
-    if params.dry_run:
+def advise(request: PhaseRequest[IndexOnlineParams]) -> list[str]:
+    """Say if there is nothing to embed, or if vectors would be bought twice."""
+    if request.params.dry_run:
         return []
-    return advise_index(source, MODEL.name, params.force, earlier, "online", "bought again")
+    return advise_index(request, MODEL.name, request.params.force, Wording("online", "bought again"))
 
 
-def forecast(
-    home: Home, settings: Settings, source: SourceFolder, params: IndexOnlineParams, earlier: Earlier
-) -> PhaseForecast:
-    """What would be bought, judged by a sample; --dry-run of the type itself counts it exactly."""
+def forecast(request: PhaseRequest[IndexOnlineParams]) -> PhaseForecast:
+    """What would be bought, estimated from a sample; --dry-run of the type itself counts it exactly."""
     from kbjobs.embedding.openai_embedder import PASSAGE_TOKENS
     from kbjobs.embedding.openai_tokens import Cl100kTokens
     from kbjobs.indexing.index_forecast import forecast_index
 
-    options = replace(_options(params), force=params.force or purges(earlier, MODEL.dimension))
-    found = forecast_index(home, settings, source, MODEL.key, Cl100kTokens(), PASSAGE_TOKENS, options)
+    params, settings = request.params, request.settings
+    options = replace(_options(params), force=params.force or purges(request.earlier, MODEL.dimension))
+    found = forecast_index(request.home, settings, request.source, MODEL.key, Cl100kTokens(), PASSAGE_TOKENS, options)
     price = _price(settings, params)
     return PhaseForecast(
         found.documents,
@@ -209,7 +202,6 @@ JOB_TYPE = JobType(
     category="indexing",
     operation="index",
     params=IndexOnlineParams,
-    fill=fill,
     plan=plan,
     run=run,
     advise=advise,

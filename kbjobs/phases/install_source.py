@@ -15,9 +15,8 @@ from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import ConflictError
 from kbjobs.object_storage.store_address import StoreAddress, open_bucket, read_address
-from kbjobs.phases.base import JobType, Params, Plan
+from kbjobs.phases.job_type import JobType, Params, PhaseRequest, Plan, Target
 from kbjobs.phases.source_checks import check_store
-from kbjobs.store.sources import SourceFolder
 
 
 class _Params(Params):
@@ -48,26 +47,24 @@ _FROM: dict[str, Any] = {
         ),
     )
 }
-InstallSourceParams = create_model(
+InstallSourceParams: type[_Params] = create_model(
     "InstallSourceParams", __base__=_Params, __doc__="Parameters of install_source.", **_FROM
 )
 
 
-def fill(home: Home, settings: Settings, params: _Params) -> Plan:
-    """Fill in the store."""
-    address = find_origin(home, settings, params.origin)
-    check_store(home, settings)
+def plan(request: PhaseRequest[_Params]) -> Plan[_Params]:
+    """Check the address, and whether an existing source may be changed; fill in the store."""
+    params = request.params
+    if not request.is_general:
+        source = request.source
+        if source.manifest.exists() and params.mode is None and not source.read_pack():
+            raise ConflictError(
+                f"there is a source {source.id!r} already, which was not installed from a pack",
+                "--mode update adds the pack to it, --mode replace puts the pack in its place and removes its files.",
+            )
+    address = find_origin(request.home, request.settings, params.origin)
+    check_store(request.home, request.settings)
     return Plan(params.model_copy(update={"from": address.url}))
-
-
-def plan(home: Home, settings: Settings, source: SourceFolder, params: _Params) -> Plan:
-    """Check the address, and whether a source that is there may be changed."""
-    if source.manifest.exists() and params.mode is None and not source.read_pack():
-        raise ConflictError(
-            f"there is a source {source.id!r} already, which was not installed from a pack",
-            "--mode update adds the pack to it, --mode replace puts the pack in its place and removes its files.",
-        )
-    return fill(home, settings, params)
 
 
 def find_origin(home: Home, settings: Settings, where: str | None) -> StoreAddress:
@@ -88,18 +85,17 @@ def run(context: Context, params: _Params) -> PhaseResult:
         return receive(context, bucket, params.version, params.include_backup, params.mode)
 
 
-JOB_TYPE = JobType(
+JOB_TYPE: JobType[_Params] = JobType(
     name="install_source",
     label="Install",
     description="Make a source of a pack from a store: documents, metadata, passages, vectors; nothing is embedded.",
     category="cloud",
     operation="install",
     params=InstallSourceParams,
-    fill=fill,
     plan=plan,
     run=run,
     weight=40.0,
-    makes_source=True,
+    target=Target(makes_source=True),
     before=("metadata", "index_online", "index_offline"),
     examples=(
         "kbjobs run install-source wiki --from s3://their-bucket/packs",

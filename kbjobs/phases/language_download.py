@@ -9,11 +9,8 @@ from typing import Any
 
 from pydantic import Field, create_model
 
-from kbjobs.config.home import Home
-from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
-from kbjobs.phases.base import JobType, Params, Plan
-from kbjobs.store.sources import SourceFolder
+from kbjobs.phases.job_type import JobType, Params, PhaseRequest, Plan, Target
 
 
 class _Params(Params):
@@ -43,24 +40,20 @@ _FROM: dict[str, Any] = {
         ),
     )
 }
-LanguageDownloadParams = create_model(
+LanguageDownloadParams: type[_Params] = create_model(
     "LanguageDownloadParams", __base__=_Params, __doc__="Parameters of language_download.", **_FROM
 )
 
 
-def fill(home: Home, settings: Settings, params: _Params) -> Plan:
+def plan(request: PhaseRequest[_Params]) -> Plan[_Params]:
     """Find the codes of the languages. Nothing is asked of the network."""
     from kbjobs.languages.language_names import check_direction, find_code
 
+    params = request.params
     code = find_code(params.code)
     source = None if params.source is None else find_code(params.source)
     check_direction(code, source)
     return Plan(params.model_copy(update={"code": code, "from": source}))
-
-
-def plan(home: Home, settings: Settings, source: SourceFolder | None, params: _Params) -> Plan:
-    """As :func:`fill`: a source has no part in it."""
-    return fill(home, settings, params)
 
 
 def run(context: Context, params: _Params) -> PhaseResult:
@@ -70,19 +63,17 @@ def run(context: Context, params: _Params) -> PhaseResult:
     return download_languages(context, params.code, params.source, params.force)
 
 
-JOB_TYPE = JobType(
+JOB_TYPE: JobType[_Params] = JobType(
     name="language_download",
     label="Language Download",
     description="Fetch the language packs that kbjobs translate needs: from English to a language, and back.",
     category="maintenance",
     operation="download",
     params=LanguageDownloadParams,
-    fill=fill,
     plan=plan,
     run=run,
     weight=10.0,
-    needs_source=False,
-    named_by="code",
+    target=Target(needs_source=False, parameter="code"),
     examples=(
         "kbjobs run language-download es",
         "kbjobs run language-download English --from Spanish",

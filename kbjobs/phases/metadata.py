@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from kbjobs.config.home import Home
-from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
-from kbjobs.phases.base import Earlier, JobType, Params, PhaseForecast, Plan
+from kbjobs.phases.job_type import JobType, Params, PhaseForecast, PhaseRequest, Plan
 from kbjobs.phases.source_checks import check_folders
-from kbjobs.store.sources import SourceFolder
 
 
 class MetadataParams(Params):
@@ -28,9 +25,11 @@ class MetadataParams(Params):
     allow_delete: bool = Field(False, description="Go on even if more than 20 % of the source's documents are gone.")
 
 
-def plan(home: Home, settings: Settings, source: SourceFolder, params: MetadataParams) -> Plan:
+def plan(request: PhaseRequest[MetadataParams]) -> Plan[MetadataParams]:
     """Check the source's folders and the filter, which is given its usual form."""
-    check_folders(source)
+    params = request.params
+    if not request.is_general:
+        check_folders(request.source)
     if params.language_filter is None:
         return Plan(params)
     from kbjobs.content.language import parse_filter
@@ -38,14 +37,12 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: MetadataP
     return Plan(params.model_copy(update={"language_filter": ",".join(parse_filter(params.language_filter))}))
 
 
-def forecast(
-    home: Home, settings: Settings, source: SourceFolder, params: MetadataParams, earlier: Earlier
-) -> PhaseForecast:
-    """How many documents there are, and are to be read."""
+def forecast(request: PhaseRequest[MetadataParams]) -> PhaseForecast:
+    """How many documents there are, and how many have to be read."""
     from kbjobs.scanning.scan_forecast import count_documents
 
-    total, changed = count_documents(source)
-    steps = total if params.force else changed
+    total, changed = count_documents(request.source)
+    steps = total if request.params.force else changed
     return PhaseForecast(documents=total, steps=steps, unit="documents", note=f"{steps:,} to read")
 
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from kbjobs.config.home import Home
-from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
-from kbjobs.phases.base import JobType, Params, Plan
-from kbjobs.store.sources import SourceFolder
+from kbjobs.phases.job_type import JobType, Params, PhaseRequest, Plan, Target
 
 FETCHING = 0.9  # of the phase; the rest is preparing it
 
@@ -23,19 +20,15 @@ class ModelDownloadParams(Params):
     force: bool = Field(False, description="Fetch it again, also where it is here: the newest of main.")
 
 
-def fill(home: Home, settings: Settings, params: ModelDownloadParams) -> Plan:
+def plan(request: PhaseRequest[ModelDownloadParams]) -> Plan[ModelDownloadParams]:
     """Check the name and the revision, and fill in the name that is known. Nothing is asked of the network."""
     from kbjobs.embedding.downloadable import check_downloadable, check_revision
 
+    params = request.params
     name, dimension = check_downloadable(params.model)
     if params.revision is not None:
         check_revision(params.revision)
     return Plan(params.model_copy(update={"model": name}), dimension=dimension)
-
-
-def plan(home: Home, settings: Settings, source: SourceFolder | None, params: ModelDownloadParams) -> Plan:
-    """As :func:`fill`: a source has no part in it."""
-    return fill(home, settings, params)
 
 
 def run(context: Context, params: ModelDownloadParams) -> PhaseResult:
@@ -57,13 +50,11 @@ JOB_TYPE = JobType(
     category="maintenance",
     operation="download",
     params=ModelDownloadParams,
-    fill=fill,
     plan=plan,
     run=run,
     weight=20.0,
     before=("index_offline", "zim_index"),
-    needs_source=False,
-    named_by="model",
+    target=Target(needs_source=False, parameter="model"),
     examples=(
         "kbjobs run model-download all-mpnet-base-v2",
         "kbjobs run model-download BAAI/bge-small-en-v1.5 --revision main",

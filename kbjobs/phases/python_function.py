@@ -17,12 +17,9 @@ from typing import Any
 
 from pydantic import Field
 
-from kbjobs.config.home import Home
-from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import JobCancelled, MissingRequirementError, UsageError
-from kbjobs.phases.base import JobType, Params, Plan
-from kbjobs.store.sources import SourceFolder
+from kbjobs.phases.job_type import NO_SOURCE, JobType, Params
 
 PERCENT_STEPS = 1000  # the units in which a percentage is passed on
 MESSAGE_LIMIT = 500  # characters of a message that are kept
@@ -175,11 +172,6 @@ def as_result(value: Any) -> dict[str, Any]:
     return found
 
 
-def plan(home: Home, settings: Settings, source: SourceFolder | None, params: FunctionParams) -> Plan:
-    """The submit has checked the function already."""
-    return Plan(params)
-
-
 def run(context: Context, params: FunctionParams) -> PhaseResult:
     """Call the function."""
     result = FunctionCall(context, find_function(params)).run(params.args, params.kwargs)
@@ -193,7 +185,6 @@ JOB_TYPE = JobType(
     category="functions",
     operation="call",
     params=FunctionParams,
-    plan=plan,
     run=run,
-    needs_source=False,
+    target=NO_SOURCE,
 )

@@ -6,9 +6,10 @@ import logging
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from kbjobs.errors import KbjobsError, UsageError
-from kbjobs.phases.base import JobType
+from kbjobs.phases.job_type import JobType
 from kbjobs.phases.names import INTERNAL, LEGACY, NAMES, resolve_name
 
 ENTRY_POINT_GROUP = "kbjobs.job_types"
@@ -20,14 +21,14 @@ class BrokenJobTypeError(KbjobsError):
     """A job type of another package cannot be loaded, or is none."""
 
 
-def job_type(name: str, dimension: object = None) -> JobType:
+def job_type(name: str, dimension: object = None) -> JobType[Any]:
     """The job type of that name, with dashes or underscores, or of that former name; raises UsageError.
 
     ``dimension`` tells which is meant by a former name that stands for two.
     """
     wanted = resolve_name(name, dimension)
     if wanted in NAMES or wanted in INTERNAL:
-        found: JobType = import_module(f"kbjobs.phases.{wanted}").JOB_TYPE
+        found: JobType[Any] = import_module(f"kbjobs.phases.{wanted}").JOB_TYPE
         return found
     others = _entry_points()
     if wanted in others:
@@ -42,7 +43,7 @@ def is_taken(name: str) -> bool:
     return name in NAMES or name in INTERNAL or name in LEGACY or name in _entry_points()
 
 
-def job_types() -> list[JobType]:
+def job_types() -> list[JobType[Any]]:
     """All job types; one of another package that cannot be loaded is left out with a warning."""
     found = [job_type(name) for name in NAMES]
     for point in _entry_points().values():
@@ -60,7 +61,7 @@ def _entry_points() -> dict[str, EntryPoint]:
     }
 
 
-def _load(point: EntryPoint) -> JobType:
+def _load(point: EntryPoint) -> JobType[Any]:
     where = f"job type {point.name!r} ({point.value})"
     try:
         found = point.load()

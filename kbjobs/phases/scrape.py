@@ -9,12 +9,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from kbjobs.config.home import Home
-from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import ConflictError, UsageError
-from kbjobs.phases.base import Earlier, JobType, Params, PhaseForecast, Plan
-from kbjobs.store.sources import SourceFolder
+from kbjobs.phases.job_type import JobType, Params, PhaseForecast, PhaseRequest, Plan, Target, filled
 
 
 class ScrapeParams(Params):
@@ -50,10 +47,13 @@ DEFAULTS = {
 """Of a source that was not scraped yet; later they are what they were."""
 
 
-def plan(home: Home, settings: Settings, source: SourceFolder, params: ScrapeParams) -> Plan:
+def plan(request: PhaseRequest[ScrapeParams]) -> Plan[ScrapeParams]:
     """Check the addresses and the patterns; what is not given is what it was before."""
     from kbjobs.scraping.site_scope import check_patterns, normalise
 
+    if request.is_general:
+        return Plan(request.params)
+    source = request.source
     remembered = {name: value for name, value in source.read_scrape().items() if name in ScrapeParams.model_fields}
     if source.manifest.exists() and not remembered:
         raise ConflictError(
@@ -64,12 +64,12 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: ScrapePar
             f"{source.pages} holds files that were kept of an earlier source",
             f"Move it away, or register it: kbjobs sources add ID {source.pages}",
         )
-    given = {**DEFAULTS, **remembered, **params.model_dump(exclude_none=True)}
-    filled = ScrapeParams.model_validate(given)
-    if filled.url is None:
+    given = {**DEFAULTS, **remembered, **request.params.model_dump(exclude_none=True)}
+    planned = ScrapeParams.model_validate(given)
+    if planned.url is None:
         raise UsageError("there is no address to begin at", f"Give one: kbjobs run scrape {source.id} --url https://…")
     for name in ("url", "sitemap"):
-        address = getattr(filled, name)
+        address = getattr(planned, name)
         if address is None:
             continue
         if urlsplit(address).username is not None:
@@ -77,16 +77,14 @@ def plan(home: Home, settings: Settings, source: SourceFolder, params: ScrapePar
         normal = normalise(address)
         if normal is None:
             raise UsageError(f"{address[:200]!r} is no address of a page", "It begins with http:// or https://.")
-        filled = filled.model_copy(update={name: normal})
-    check_patterns([*_split(filled.include), *_split(filled.exclude)])
-    return Plan(filled)
+        planned = planned.model_copy(update={name: normal})
+    check_patterns([*_split(planned.include), *_split(planned.exclude)])
+    return Plan(planned)
 
 
-def forecast(
-    home: Home, settings: Settings, source: SourceFolder, params: ScrapeParams, earlier: Earlier
-) -> PhaseForecast:
+def forecast(request: PhaseRequest[ScrapeParams]) -> PhaseForecast:
     """At most so many pages, one after the other with the delay between: what the site answers is not known."""
-    chosen = {**DEFAULTS, **params.model_dump(exclude_none=True)}
+    chosen = {**DEFAULTS, **request.params.model_dump(exclude_none=True)}
     pages = chosen["page_limit"]
     seconds = pages * chosen["request_delay"]
     return PhaseForecast(
@@ -97,9 +95,8 @@ def forecast(
 def run(context: Context, params: ScrapeParams) -> PhaseResult:
     """Scrape the site."""
     from kbjobs.scraping.crawl import CrawlOptions
-    from kbjobs.scraping.scrape import Request, describe_plan, scrape_site
+    from kbjobs.scraping.scrape import ScrapeRequest, describe_plan, scrape_site
 
-    assert params.url is not None  # noqa: S101 — filled in by plan()
     chosen = {**DEFAULTS, **params.model_dump(exclude_none=True)}
     options = CrawlOptions(
         chosen["page_limit"],
@@ -108,8 +105,8 @@ def run(context: Context, params: ScrapeParams) -> PhaseResult:
         chosen["follow_links"],
         chosen["include_assets"],
     )
-    request = Request(
-        params.url,
+    request = ScrapeRequest(
+        filled(params.url),
         params.sitemap or "",
         options,
         chosen["allow_subdomains"],
@@ -139,6 +136,6 @@ JOB_TYPE = JobType(
     forecast=forecast,
     weight=40.0,
     before=("metadata", "index_online", "index_offline"),
-    makes_source=True,
+    target=Target(makes_source=True),
     examples=("kbjobs run scrape guide --url https://guide.example.org/ --page-limit 1000",),
 )

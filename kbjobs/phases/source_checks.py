@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
 from kbjobs.content.document import CUTTING_VERSION
 from kbjobs.errors import KbjobsError, NotFoundError, UnavailableError
 from kbjobs.formatting import counted
-from kbjobs.phases.base import Advice, Earlier
+from kbjobs.phases.job_type import Advice, Params, PhaseRequest
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.profiles import OlderCut, find_older_cut
 from kbjobs.store.sources import SourceFolder
@@ -105,19 +107,25 @@ def advise_metadata(source: SourceFolder, earlier: Sequence[str]) -> list[str]:
     return [Advice(f"source {source.id!r} has no metadata: add metadata first", "metadata")]
 
 
-def advise_index(
-    source: SourceFolder, model: str, force: bool, earlier: Sequence[str], kind: str, again: str
-) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What the vectors of an index type are called, and what ``--force`` does to them."""
+
+    kind: Literal["local", "online"]
+    again: Literal["computed again", "bought again"]
+
+
+def advise_index(request: PhaseRequest[Any], model: str, force: bool, wording: Wording) -> list[str]:
     """What makes an index job pointless or costly: vectors that are there already.
 
     Args:
-        source: the source.
+        request: the planned phase.
         model: name of the model.
         force: whether the job embeds everything again.
-        earlier: job types that run before it.
-        kind: what the vectors are called, "online" or "local".
-        again: what ``force`` does to them, "bought again" or "computed again".
+        wording: of the type.
     """
+    source, earlier = request.source, request.earlier_types
+    kind, again = wording.kind, wording.again
     advice = advise_metadata(source, earlier)
     passages, vectors = _count(source, model)
     if force and vectors:
@@ -134,7 +142,7 @@ def advise_index(
     return advice
 
 
-def purges(earlier: Earlier, dimension: int) -> bool:
+def purges(earlier: Sequence[tuple[str, Params]], dimension: int) -> bool:
     """Whether a type that runs earlier takes the vectors of a dimension out of the ledger."""
     for name, params in earlier:
         values = params.model_dump()

@@ -5,7 +5,6 @@ Everything is computed before the one write of the manifest, so that a kill leav
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -16,8 +15,7 @@ from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.online_models import OPENAI_KEY
 from kbjobs.errors import MissingRequirementError
-from kbjobs.phases.base import Advice, Earlier, JobType, Params, PhaseForecast, Plan
-from kbjobs.store.sources import SourceFolder
+from kbjobs.phases.job_type import Advice, JobType, Params, PhaseForecast, PhaseRequest, Plan
 
 INDEXES = ("index_online", "index_offline")
 Provider = Literal["local", "openai"]
@@ -39,14 +37,16 @@ class SuggestTagsParams(Params):
     dry_run: bool = Field(False, description="Only show what would be looked at and sent: documents, tokens, price.")
 
 
-def fill(home: Home, settings: Settings, params: SuggestTagsParams) -> Plan:
-    """Check provider, vocabulary and price, and that the local model is here and the engine can run it; fill it in.
+def plan(request: PhaseRequest[SuggestTagsParams]) -> Plan[SuggestTagsParams]:
+    """Check source, provider, vocabulary, price, local model and engine, and fill in the model.
 
     With a provider that is asked the local model only matters where it steps in: it may be missing.
     """
     from kbjobs.tagging.limits import max_tokens
     from kbjobs.tagging.vocabulary import load_vocabulary
 
+    request.check_source()
+    home, settings, params = request.home, request.settings, request.params
     wanted = settings.text("tags_provider")
     provider = params.provider or wanted
     vocabulary = load_vocabulary(home, settings)
@@ -83,22 +83,15 @@ def _find_model(home: Home, settings: Settings, params: SuggestTagsParams, may_b
     return model.name
 
 
-def plan(home: Home, settings: Settings, source: SourceFolder, params: SuggestTagsParams) -> Plan:
-    """Check the source and what :func:`fill` checks."""
-    source.read()
-    return fill(home, settings, params)
-
-
-def forecast(
-    home: Home, settings: Settings, source: SourceFolder, params: SuggestTagsParams, earlier: Earlier
-) -> PhaseForecast:
+def forecast(request: PhaseRequest[SuggestTagsParams]) -> PhaseForecast:
     """What a provider that is asked is sent at most, and its price."""
     from kbjobs.tagging.limits import max_tokens
     from kbjobs.tagging.vocabulary import load_vocabulary
 
-    if params.provider != "openai":
+    settings = request.settings
+    if request.params.provider != "openai":
         return PhaseForecast()
-    sent, answered = max_tokens(len(load_vocabulary(home, settings).categories))
+    sent, answered = max_tokens(len(load_vocabulary(request.home, settings).categories))
     price = Price.read(settings, "tags_price")
     return PhaseForecast(
         tokens=sent + answered,
@@ -116,15 +109,15 @@ def run(context: Context, params: SuggestTagsParams) -> PhaseResult:
     return tag_source(context, TagRequest(params.model, online, params.fallback, params.force, params.dry_run))
 
 
-def advise(
-    home: Home, settings: Settings, source: SourceFolder, params: SuggestTagsParams, earlier: Sequence[str]
-) -> list[str]:
-    """Say where there is nothing to judge by, or nothing new."""
+def advise(request: PhaseRequest[SuggestTagsParams]) -> list[str]:
+    """Say if there is nothing to judge by, or nothing new."""
     from kbjobs.phases.source_checks import has_metadata
     from kbjobs.store.ledger import Ledger
     from kbjobs.tagging.suggestion_state import current_state, is_current
     from kbjobs.tagging.vocabulary import load_vocabulary
 
+    home, settings, source, params = request.home, request.settings, request.source, request.params
+    earlier = request.earlier_types
     is_fed = any(name in earlier for name in ("metadata", *INDEXES))
     if not source.ledger.exists():
         told = f"source {source.id!r} has no documents yet: add metadata or an index first"
@@ -153,7 +146,6 @@ JOB_TYPE = JobType(
     category="maintenance",
     operation="tag",
     params=SuggestTagsParams,
-    fill=fill,
     plan=plan,
     run=run,
     advise=advise,

@@ -13,8 +13,7 @@ from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import MissingRequirementError, UsageError
 from kbjobs.object_storage.store_address import StoreAddress, missing_credentials, open_bucket, read_address
-from kbjobs.phases.base import JobType, Params, Plan
-from kbjobs.store.sources import SourceFolder
+from kbjobs.phases.job_type import JobType, Params, PhaseRequest, Plan
 
 
 class UploadParams(Params):
@@ -32,22 +31,19 @@ class UploadParams(Params):
     dry_run: bool = Field(False, description="Count what would be sent, and send nothing.")
 
 
-def fill(home: Home, settings: Settings, params: UploadParams) -> Plan:
-    """Fill in the store, and say which credentials it needs."""
+def plan(request: PhaseRequest[UploadParams]) -> Plan[UploadParams]:
+    """Check that there is something to pack, and fill in the store; say which credentials it needs."""
+    home, settings, params = request.home, request.settings, request.params
+    request.check_source()
+    if not request.is_general and not request.source.ledger.exists():
+        name = request.source.id
+        raise MissingRequirementError(
+            f"source {name!r} was never read, there is nothing to pack", f"kbjobs run index-offline {name}"
+        )
     address = find_target(home, settings, params.to)
     keep = params.keep or settings.integer("packs.keep")
-    filled = params.model_copy(update={"to": address.url, "keep": keep})
-    return Plan(filled, secrets=missing_credentials(address, settings))
-
-
-def plan(home: Home, settings: Settings, source: SourceFolder, params: UploadParams) -> Plan:
-    """Check that there is something to pack, and the store's address."""
-    source.read()
-    if not source.ledger.exists():
-        raise MissingRequirementError(
-            f"source {source.id!r} was never read, there is nothing to pack", f"kbjobs run index-offline {source.id}"
-        )
-    return fill(home, settings, params)
+    planned = params.model_copy(update={"to": address.url, "keep": keep})
+    return Plan(planned, secrets=missing_credentials(address, settings))
 
 
 def find_target(home: Home, settings: Settings, to: str | None) -> StoreAddress:
@@ -77,7 +73,6 @@ JOB_TYPE = JobType(
     category="cloud",
     operation="upload",
     params=UploadParams,
-    fill=fill,
     plan=plan,
     run=run,
     weight=30.0,

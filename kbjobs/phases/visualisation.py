@@ -5,18 +5,16 @@ The files are written beside and renamed: a kill leaves the old map or the new o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Literal
 
 from pydantic import Field
 
 from kbjobs.config.home import Home
-from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.dimensions import DIMENSIONS, Dimension, list_dimensions
 from kbjobs.errors import MissingRequirementError, UsageError
-from kbjobs.phases.base import Advice, JobType, Params, Plan
+from kbjobs.phases.job_type import Advice, JobType, Params, PhaseRequest, Plan, Target
 from kbjobs.store.sources import SourceFolder, check_source_id, list_source_ids
 
 INDEXES = ("index_online", "index_offline")
@@ -42,41 +40,40 @@ class VisualisationParams(Params):
     )
 
 
-def fill(home: Home, settings: Settings, params: VisualisationParams) -> Plan:
-    """Check that the method can be used."""
+def plan(request: PhaseRequest[VisualisationParams]) -> Plan[VisualisationParams]:
+    """Check the sources and the method; if no source is named, fill in all that have a ledger."""
+    params = request.params
     if params.method == "umap" and find_spec("umap") is None:
         raise MissingRequirementError(
             "--method umap needs the package umap-learn, which is not installed", "pip install 'kbjobs[umap]'"
         )
-    return Plan(params, dimension=params.dimension)
+    names = None if request.is_general else _find_sources(request)
+    planned = params if names is None else params.model_copy(update={"sources": names})
+    return Plan(planned, dimension=params.dimension)
 
 
-def plan(home: Home, settings: Settings, source: SourceFolder | None, params: VisualisationParams) -> Plan:
-    """Check the sources and the method; where no source is named, fill in all that have a ledger."""
-    if source is not None and params.all_sources:
-        source.read()
-        others = [name for name in _list_indexed(home) if name != source.id]
-        return fill(home, settings, params.model_copy(update={"sources": others}))
+def _find_sources(request: PhaseRequest[VisualisationParams]) -> list[str] | None:
+    """The sources of the map in addition to that of the job; None if there are none."""
+    home, source, params = request.home, request.folder, request.params
     if source is not None:
+        source.read()
+        if params.all_sources:
+            return [name for name in _list_indexed(home) if name != source.id]
         if params.sources is not None:
             raise UsageError(
                 f"the job is on source {source.id!r}, and the parameter 'sources' names others",
                 "Leave out one of them.",
             )
-        source.read()
-        return fill(home, settings, params)
-    if params.sources is None:
-        names = _list_indexed(home)
-    else:
-        names = list(dict.fromkeys(params.sources))
-        for name in names:
-            SourceFolder(home.sources, check_source_id(name)).read()
+        return None
+    names = _list_indexed(home) if params.sources is None else list(dict.fromkeys(params.sources))
+    for name in params.sources or ():
+        SourceFolder(home.sources, check_source_id(name)).read()
     if not names:
         raise MissingRequirementError(
             "no source is indexed, there is nothing to draw",
             "kbjobs sources add ID PATH, then kbjobs run index-offline ID",
         )
-    return fill(home, settings, params.model_copy(update={"sources": names}))
+    return names
 
 
 def _list_indexed(home: Home) -> list[str]:
@@ -101,13 +98,12 @@ def run(context: Context, params: VisualisationParams) -> PhaseResult:
     return draw_map(context, MapRequest(sources, is_of_one, params.method, params.dimension))
 
 
-def advise(
-    home: Home, settings: Settings, source: SourceFolder, params: VisualisationParams, earlier: Sequence[str]
-) -> list[str]:
-    """Say where there are no vectors to draw by."""
+def advise(request: PhaseRequest[VisualisationParams]) -> list[str]:
+    """Say if there are no vectors to draw by."""
     from kbjobs.store.ledger import Ledger
 
-    if any(name in earlier for name in INDEXES):
+    source, params = request.source, request.params
+    if any(name in request.earlier_types for name in INDEXES):
         return []
     if source.ledger.exists():
         ledger = Ledger(source.ledger)
@@ -127,14 +123,12 @@ JOB_TYPE = JobType(
     category="cloud",
     operation="visualise",
     params=VisualisationParams,
-    fill=fill,
     plan=plan,
     run=run,
     advise=advise,
     weight=10.0,
     after=("metadata", *INDEXES),
-    needs_source=False,
-    takes_sources=True,
+    target=Target(needs_source=False, takes_sources=True),
     works_on=list_worked_on,
     examples=("kbjobs run visualisation wiki manuals --open",),
 )

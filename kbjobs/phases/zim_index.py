@@ -7,19 +7,18 @@ newer file of that name is read again, and only what says something new is embed
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from kbjobs.config.home import Home
 from kbjobs.config.prices import Price, usage_price
-from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
-from kbjobs.embedding.engines import Engine
 from kbjobs.embedding.online_models import OPENAI_KEY, TEXT_EMBEDDING_3_SMALL
 from kbjobs.errors import ConflictError, KbjobsError, UsageError
-from kbjobs.phases import index_offline
-from kbjobs.phases.base import JobType, Params, Plan
+from kbjobs.phases import index_offline, index_online
+from kbjobs.phases.index_parameters import IndexParams, LocalModelParams
+from kbjobs.phases.job_type import JobType, PhaseForecast, PhaseRequest, Plan, Target, filled
 from kbjobs.phases.source_checks import check_disk, check_folders, check_store
 from kbjobs.phases.zim_files import CHECK_DOWNLOAD, check_zim, name_source, zims_of
 from kbjobs.store.clocks import now_text
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from kbjobs.embedding.embedder import Embedder
 
 
-class ZimIndexParams(Params):
+class ZimIndexParams(IndexParams, LocalModelParams):
     """Parameters of zim_index."""
 
     path: str | None = Field(None, description="The ZIM file, or a part of it; default: that of the source.")
@@ -38,64 +37,87 @@ class ZimIndexParams(Params):
     language_filter: str | None = Field(
         None, description="Index only documents of these languages (en, or en,be) or of an unknown one."
     )
-    model: str | None = Field(None, description="Local model; default: the setting 'model'.")
-    engine: Engine | None = Field(None, description="What computes the vectors; default: the setting 'engine'.")
-    ray_address: str | None = Field(
-        None, description="Cluster of --engine ray; default: the setting ray.address, RAY_ADDRESS, or one is started."
-    )
     online: bool = Field(False, description="Embed with OpenAI's text-embedding-3-small, which is paid for.")
-    limit: int | None = Field(None, ge=1, description="Index at most N documents; removes none.")
-    allow_delete: bool = Field(False, description="Go on even if more than 20 % of the source's documents are gone.")
-    download: bool = Field(False, description="Fetch the local model first, where it is not here.")
 
 
-def plan(home: Home, settings: Settings, source: SourceFolder, params: ZimIndexParams) -> Plan:
+def plan(request: PhaseRequest[ZimIndexParams]) -> Plan[ZimIndexParams]:
     """Check file, source, model and disk, and fill in path and model."""
-    there = source.manifest.exists()
-    if params.path is None:
-        if not there or not (files := zims_of(source)):
-            raise UsageError(
-                f"source {source.id!r} has no ZIM file", "Name one: kbjobs run zim-index FILE.zim --source ID"
-            )
-        path = check_zim(str(files[0]))
-    else:
-        path = check_zim(params.path)
-        if there and str(path) not in {str(check_zim(str(file))) for file in zims_of(source)}:
-            raise ConflictError(
-                f"source {source.id!r} exists, and is not of {path}",
-                f"Choose another id with --source. For a newer edition: kbjobs sources edit {source.id} --drop OLD"
-                f" --add {path}, then kbjobs run zim-index {source.id}.",
-            )
+    params = request.params
+    if not request.is_general:
+        params = params.model_copy(update={"path": str(_find_file(request.source, params.path))})
+        if request.source.manifest.exists():
+            check_folders(request.source)
+            check_disk(request.home, request.source)
+            check_store(request.home, request.settings)
     if params.language_filter is not None:
         from kbjobs.content.language import parse_filter
 
         params = params.model_copy(update={"language_filter": ",".join(parse_filter(params.language_filter))})
-    filled = params.model_copy(update={"path": str(path)})
-    if there:
-        check_folders(source)
-        check_disk(home, source)
-        check_store(home, settings)
     if params.online:
         if params.model is not None:
             raise UsageError("--online and --model are two models", "Give one of them.")
         if params.download:
             raise UsageError("--online needs no model on this machine", "Leave out --download.")
-        return Plan(filled, dimension=TEXT_EMBEDDING_3_SMALL.dimension, secrets=(OPENAI_KEY,))
-    local = index_offline.fill(
-        home,
-        settings,
-        index_offline.IndexOfflineParams.model_validate(
-            {
-                "model": params.model,
-                "engine": params.engine,
-                "ray_address": params.ray_address,
-                "download": params.download,
-            }
-        ),
-    )
-    assert isinstance(local.params, index_offline.IndexOfflineParams)  # noqa: S101 — fill() gives back what it takes
+        return Plan(params, dimension=TEXT_EMBEDDING_3_SMALL.dimension, secrets=(OPENAI_KEY,))
+    local = index_offline.plan_model(_local_request(request))
     found = local.params.model_dump(include={"model", "download", "ray_address"})
-    return Plan(filled.model_copy(update=found), dimension=local.dimension, secrets=())
+    return Plan(params.model_copy(update=found), dimension=local.dimension, secrets=())
+
+
+def _find_file(source: SourceFolder, given: str | None) -> Path:
+    """The ZIM file of a source, or the one that is to become it."""
+    there = source.manifest.exists()
+    if given is None:
+        if not there or not (files := zims_of(source)):
+            raise UsageError(
+                f"source {source.id!r} has no ZIM file", "Name one: kbjobs run zim-index FILE.zim --source ID"
+            )
+        return check_zim(str(files[0]))
+    path = check_zim(given)
+    if there and str(path) not in {str(check_zim(str(file))) for file in zims_of(source)}:
+        raise ConflictError(
+            f"source {source.id!r} exists, and is not of {path}",
+            f"Choose another id with --source. For a newer edition: kbjobs sources edit {source.id} --drop OLD"
+            f" --add {path}, then kbjobs run zim-index {source.id}.",
+        )
+    return path
+
+
+def _local_request(request: PhaseRequest[ZimIndexParams]) -> PhaseRequest[index_offline.IndexOfflineParams]:
+    """The same request of index_offline: one model of this machine is checked and forecast like another."""
+    shared = request.params.model_dump(include=set(index_offline.IndexOfflineParams.model_fields))
+    return request.with_params(index_offline.IndexOfflineParams.model_validate(shared))
+
+
+def _online_request(request: PhaseRequest[ZimIndexParams]) -> PhaseRequest[index_online.IndexOnlineParams]:
+    shared = request.params.model_dump(include={"limit", "allow_delete"})
+    return request.with_params(index_online.IndexOnlineParams.model_validate(shared))
+
+
+def advise(request: PhaseRequest[ZimIndexParams]) -> list[str]:
+    """Say if there is nothing to embed; the metadata comes with the same pass."""
+    if not request.source.ledger.exists():
+        return []
+    after_metadata = replace(request, earlier=(*request.earlier, ("metadata", request.params)))
+    if request.params.online:
+        return index_online.advise(_online_request(after_metadata))
+    return index_offline.advise(_local_request(after_metadata))
+
+
+def forecast(request: PhaseRequest[ZimIndexParams]) -> PhaseForecast:
+    """What would be embedded of a source that was indexed before; of a new file only how many pages it has."""
+    from kbjobs.content.zim import ZimError, ZimFile
+
+    if request.source.ledger.exists():
+        if request.params.online:
+            return index_online.forecast(_online_request(request))
+        return index_offline.forecast(_local_request(request))
+    try:
+        with ZimFile(filled(request.params.path)) as zim:
+            articles = zim.header.article_count or zim.header.entry_count
+    except ZimError as error:
+        raise KbjobsError(str(error), CHECK_DOWNLOAD) from error
+    return PhaseForecast(documents=articles, is_exact=False, note="the file was never read: its header says so many")
 
 
 def run(context: Context, params: ZimIndexParams) -> PhaseResult:
@@ -109,14 +131,14 @@ def run(context: Context, params: ZimIndexParams) -> PhaseResult:
     from kbjobs.scanning.describing import Describing
     from kbjobs.store.ledger import Ledger
 
-    assert params.path is not None  # noqa: S101 — filled in by plan()
-    context.progress(0, 0, "documents", f"opening {params.path}", (0.0, 0.0), eta_matters=False)
+    path = filled(params.path)
+    context.progress(0, 0, "documents", f"opening {path}", (0.0, 0.0), eta_matters=False)
     try:
-        with ZimFile(params.path) as zim:
+        with ZimFile(path) as zim:
             header = zim.header
     except ZimError as error:
         raise KbjobsError(str(error), CHECK_DOWNLOAD) from error
-    _register(context.source, params.path, header)
+    _register(context.source, path, header)
     ledger = Ledger(context.source.ledger)
     try:
         ledger.set_fact(MIN_TEXT_FACT, str(params.min_text_length))
@@ -147,10 +169,10 @@ def _load(context: Context, params: ZimIndexParams) -> Embedder:
             context.secret(OPENAI_KEY),
             at_once=context.settings.integer("online_requests"),
         )
-    assert params.model is not None  # noqa: S101 — filled in by plan()
+    model = filled(params.model)
     if params.download:
-        index_offline.fetch_model(context, params.model)
-    return index_offline.load_engine(context, params.model, params.engine, params.ray_address)
+        index_offline.fetch_model(context, model)
+    return index_offline.load_engine(context, model, params.engine, params.ray_address)
 
 
 def _register(source: SourceFolder, path: str, header: ZimHeader) -> None:
@@ -178,7 +200,7 @@ JOB_TYPE = JobType(
     params=ZimIndexParams,
     plan=plan,
     run=run,
-    takes_file=True,
-    name_source=name_source,
-    makes_source=True,
+    advise=advise,
+    forecast=forecast,
+    target=Target(makes_source=True, takes_file=True, name_source=name_source),
 )

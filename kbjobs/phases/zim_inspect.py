@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from kbjobs.config.home import Home
-from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import KbjobsError, UsageError
-from kbjobs.phases.base import JobType, Params, Plan
+from kbjobs.phases.job_type import JobType, Params, PhaseRequest, Plan, Target, filled
 from kbjobs.phases.zim_files import CHECK_DOWNLOAD, check_zim, zims_of
-from kbjobs.store.sources import SourceFolder
 
 
 class ZimInspectParams(Params):
@@ -21,19 +18,22 @@ class ZimInspectParams(Params):
     min_text_length: int = Field(100, ge=0, description="Characters of text with which a page is worth indexing.")
 
 
-def plan(home: Home, settings: Settings, source: SourceFolder | None, params: ZimInspectParams) -> Plan:
+def plan(request: PhaseRequest[ZimInspectParams]) -> Plan[ZimInspectParams]:
     """Find the file."""
-    if params.path is None:
-        if source is None:
-            raise UsageError("zim-inspect needs a file or a source", "kbjobs run zim-inspect FILE.zim")
-        files = zims_of(source)
-        if len(files) != 1:
-            raise UsageError(
-                f"source {source.id!r} has {len(files) or 'no'} ZIM file{'s' if len(files) > 1 else ''}",
-                "Name the file: kbjobs run zim-inspect FILE.zim",
-            )
-        return Plan(params.model_copy(update={"path": str(check_zim(str(files[0])))}))
-    return Plan(params.model_copy(update={"path": str(check_zim(params.path))}))
+    params = request.params
+    if params.path is not None:
+        return Plan(params.model_copy(update={"path": str(check_zim(params.path))}))
+    if request.is_general:
+        return Plan(params)
+    if request.folder is None:
+        raise UsageError("zim-inspect needs a file or a source", "kbjobs run zim-inspect FILE.zim")
+    files = zims_of(request.folder)
+    if len(files) != 1:
+        raise UsageError(
+            f"source {request.folder.id!r} has {len(files) or 'no'} ZIM file{'s' if len(files) > 1 else ''}",
+            "Name the file: kbjobs run zim-inspect FILE.zim",
+        )
+    return Plan(params.model_copy(update={"path": str(check_zim(str(files[0])))}))
 
 
 def run(context: Context, params: ZimInspectParams) -> PhaseResult:
@@ -41,15 +41,15 @@ def run(context: Context, params: ZimInspectParams) -> PhaseResult:
     from kbjobs.content.zim import ZimError
     from kbjobs.content.zim_report import inspect_zim
 
-    assert params.path is not None  # noqa: S101 — filled in by plan()
-    context.progress(0, 0, "entries", f"reading {params.path}", eta_matters=False)
+    path = filled(params.path)
+    context.progress(0, 0, "entries", f"reading {path}", eta_matters=False)
     try:
-        report = inspect_zim(params.path, params.scan_limit, params.min_text_length)
+        report = inspect_zim(path, params.scan_limit, params.min_text_length)
     except ZimError as error:
         raise KbjobsError(str(error), CHECK_DOWNLOAD) from error
     sampled = f" (a sample of {report.entries:,})" if report.is_sampled else ""
     summary = (
-        f"{report.header.title or params.path}: {report.content_type}, {report.indexable:,} of {report.articles:,}"
+        f"{report.header.title or path}: {report.content_type}, {report.indexable:,} of {report.articles:,}"
         f" pages can be indexed{sampled}; checksum {report.checksum}"
     )
     if report.damaged_count:
@@ -67,6 +67,5 @@ JOB_TYPE = JobType(
     plan=plan,
     run=run,
     weight=5.0,
-    needs_source=False,
-    takes_file=True,
+    target=Target(needs_source=False, takes_file=True),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from kbjobs.store.passages import Filter
@@ -30,7 +30,7 @@ class Query:
     count: int = 10
     model: str | None = None
     mode: Mode = "hybrid"
-    which: Filter = Filter()
+    which: Filter = field(default_factory=Filter)
     passages: bool = False
 
 

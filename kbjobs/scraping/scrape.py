@@ -43,7 +43,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ScrapeRequest:
     """What is to be scraped: from which address, by which sitemap ('' for what robots.txt names), and how."""
 
     url: str
@@ -64,7 +64,7 @@ class Request:
         return SiteScope(frozenset({host, other}), self.allows_subdomains, self.include, self.exclude)
 
 
-def scrape_site(context: Context, request: Request, remembered: dict[str, Any]) -> PhaseResult:
+def scrape_site(context: Context, request: ScrapeRequest, remembered: dict[str, Any]) -> PhaseResult:
     """Fetch a site into the source, or go on with it; ``remembered`` is how it is to be scraped the next time.
 
     Raises KbjobsError where the site cannot be had at all or gives no answer any more, or where too much of it is gone.
@@ -101,12 +101,14 @@ def scrape_site(context: Context, request: Request, remembered: dict[str, Any]) 
         frontier.close()
 
 
-def describe_plan(context: Context, request: Request) -> PhaseResult:
+def describe_plan(context: Context, request: ScrapeRequest) -> PhaseResult:
     """What a run would fetch, as far as robots.txt and the sitemaps tell. Nothing is written."""
     return asyncio.run(_with_fetcher(context, request, lambda fetcher: _tell_plan(context, request, fetcher)))
 
 
-async def _with_fetcher(context: Context, request: Request, work: Callable[[Fetcher], Awaitable[Result]]) -> Result:
+async def _with_fetcher(
+    context: Context, request: ScrapeRequest, work: Callable[[Fetcher], Awaitable[Result]]
+) -> Result:
     from kbjobs.version import VERSION
 
     contact, proxy = context.settings.text("scrape_contact"), context.settings.text("scrape_proxy")
@@ -123,7 +125,7 @@ async def _with_fetcher(context: Context, request: Request, work: Callable[[Fetc
         return await work(fetcher)
 
 
-async def _crawl(context: Context, request: Request, frontier: Frontier, fetcher: Fetcher) -> Crawl:
+async def _crawl(context: Context, request: ScrapeRequest, frontier: Frontier, fetcher: Fetcher) -> Crawl:
     crawl = Crawl(
         context, frontier, fetcher, request.scope, request.options, context.source.pages, site_of(request.url)
     )
@@ -151,7 +153,7 @@ async def _crawl(context: Context, request: Request, frontier: Frontier, fetcher
 
 
 async def _find_wiki(
-    context: Context, request: Request, frontier: Frontier, fetcher: Fetcher, crawl: Crawl, robots: Robots
+    context: Context, request: ScrapeRequest, frontier: Frontier, fetcher: Fetcher, crawl: Crawl, robots: Robots
 ) -> Wiki | None:
     """The wiki that is to be scraped; None where it is no wiki, or is to be read as any site. It is looked for once."""
     if not request.reads_wiki or request.sitemap or not robots.allows(request.url):
@@ -175,7 +177,7 @@ async def _find_wiki(
 
 
 async def _read_sitemaps(
-    context: Context, request: Request, frontier: Frontier, fetcher: Fetcher, robots: Robots
+    context: Context, request: ScrapeRequest, frontier: Frontier, fetcher: Fetcher, robots: Robots
 ) -> None:
     context.progress(0, 0, "pages", "reading sitemaps", eta_matters=False)
     for sitemap in [request.sitemap] if request.sitemap else robots.sitemaps:
@@ -188,7 +190,7 @@ async def _read_sitemaps(
     crash_point("scrape.sitemap")
 
 
-async def _tell_plan(context: Context, request: Request, fetcher: Fetcher) -> PhaseResult:
+async def _tell_plan(context: Context, request: ScrapeRequest, fetcher: Fetcher) -> PhaseResult:
     robots = await fetch_robots(fetcher, request.url)
     if robots.problem:
         raise KbjobsError(robots.problem, NO_SITE if robots.cause else UNREADABLE_ROBOTS)
@@ -223,7 +225,7 @@ async def _tell_plan(context: Context, request: Request, fetcher: Fetcher) -> Ph
     return PhaseResult(counts, summary)
 
 
-def _tell_wiki(request: Request, wiki: Wiki, delay: float, pages: int) -> PhaseResult:
+def _tell_wiki(request: ScrapeRequest, wiki: Wiki, delay: float, pages: int) -> PhaseResult:
     """``pages`` were counted up to the page limit."""
     more = " or more" if pages == request.options.page_limit else ""
     counts = {

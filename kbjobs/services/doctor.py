@@ -31,7 +31,7 @@ from kbjobs.vectors.chroma_address import read_address as read_chroma_address
 from kbjobs.version import VERSION
 
 if TYPE_CHECKING:
-    from kbjobs.phases.base import JobType
+    from kbjobs.phases.job_type import JobType
 
 LOW_BYTES = 1_000_000_000
 Level = Literal["ok", "note", "problem"]
@@ -240,7 +240,7 @@ class _Configured:
     """A phase that is to run some day: where that is said, its job type and parameters."""
 
     where: str
-    job_type: JobType
+    job_type: JobType[Any]
     params: dict[str, Any]
 
 
@@ -295,9 +295,11 @@ def _check_models(home: Home) -> Iterator[Finding]:
 
 def _secrets_of(home: Home, one: _Configured) -> tuple[str, ...]:
     """What a phase needs with the parameters it has: a dry run, for example, needs no key."""
+    from kbjobs.phases.job_type import PhaseRequest
+
     kind = one.job_type
     try:
-        planned = kind.fill(home, Settings(home), kind.params.model_validate(one.params))
+        planned = kind.plan(PhaseRequest(home, Settings(home), kind.params.model_validate(one.params), is_general=True))
     except (KbjobsError, ValueError):  # a model that is missing, say, is told by another check
         return kind.secrets
     return kind.secrets if planned.secrets is None else planned.secrets

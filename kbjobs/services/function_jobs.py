@@ -15,7 +15,7 @@ from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import JobCancelled, UsageError
 from kbjobs.formatting import counted
-from kbjobs.phases.base import JobType, Params, Plan
+from kbjobs.phases.job_type import NO_SOURCE, JobType, Params
 from kbjobs.phases.python_function import FunctionCall
 from kbjobs.store.checkpoints import Checkpoint
 from kbjobs.store.jobs import Report
@@ -191,14 +191,11 @@ def _entry(phase: JobPhase) -> PhaseState:
     return PhaseState(phase.name, "python_function", params, phase.weight)
 
 
-def _function_type(phase: JobPhase) -> JobType:
-    def plan(*_: Any) -> Plan:
-        return Plan(Params())
-
+def _function_type(phase: JobPhase) -> JobType[Any]:
     def run(context: Context, params: Params) -> PhaseResult:
         return PhaseResult(FunctionCall(context, phase.func).run(phase.args, phase.kwargs), f"{phase.name} is done")
 
-    return JobType(phase.name, phase.name, "", "functions", "call", Params, plan, run, needs_source=False)
+    return JobType(phase.name, phase.name, "", "functions", "call", Params, run, target=NO_SOURCE)
 
 
 def _find_checkpoint(job_type: str | None, source_id: str | None) -> Checkpoint | None:

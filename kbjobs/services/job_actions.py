@@ -64,6 +64,7 @@ def enqueue(state: JobState, planned: Sequence[Planned]) -> list[Job]:
 
 def _reach(state: JobState, jobs: Sequence[NewJob]) -> None:
     """Ask once for each kind of phase whether what it needs elsewhere is there. Raises what that raises."""
+    from kbjobs.phases.job_type import PhaseRequest
     from kbjobs.phases.registry import job_type
 
     asked = set()
@@ -72,7 +73,7 @@ def _reach(state: JobState, jobs: Sequence[NewJob]) -> None:
         params = kind.params.model_validate(phase.params)
         if (kind.name, repr(params)) not in asked:
             asked.add((kind.name, repr(params)))
-            kind.reach(state.home, state.settings, params)
+            kind.reach(PhaseRequest(state.home, state.settings, params))
 
 
 def cancel(state: JobState, job_id: int) -> Job:

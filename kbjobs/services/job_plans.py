@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kbjobs.config.secrets import names_in_environment, stored_secrets
 from kbjobs.errors import KbjobsError, MissingRequirementError, NotFoundError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kbjobs.chains.diagnostics import Diagnostic
     from kbjobs.chains.forecast import Forecast
     from kbjobs.chains.planning import Planned, Require, Terms
-    from kbjobs.phases.base import JobType, Plan
+    from kbjobs.phases.job_type import JobType, Plan
     from kbjobs.store.phase_state import PhaseState
 
 
@@ -52,7 +52,7 @@ def check_chain(state: JobState, chain: Chain, source_id: str | None) -> list[Di
     if source_id is None:
         return check_needs(state.home, state.settings, chain, secrets_check(state))
     folder = SourceFolder(state.home.sources, check_source_id(source_id))
-    if chain.phases[0].job_type.makes_source and not folder.manifest.exists():
+    if chain.phases[0].job_type.target.makes_source and not folder.manifest.exists():
         return check_needs(state.home, state.settings, chain, secrets_check(state))
     folder.read()
     return check_on_source(
@@ -87,7 +87,7 @@ def secrets_check(state: JobState) -> Require:
     The worker's environment is the daemon's, whatever this process has.
     """
 
-    def require(kind: JobType, needs: Plan) -> None:
+    def require(kind: JobType[Any], needs: Plan[Any]) -> None:
         wanted = kind.secrets if needs.secrets is None else needs.secrets
         if not wanted:
             return

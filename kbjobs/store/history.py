@@ -130,8 +130,9 @@ def failed_jobs(queue: Queue, days: float | None = None) -> list[Job]:
 
 
 def kind_of(phase: PhaseState) -> str:
-    """What phases that take a like time have in common: the job type, or of a Python function itself."""
-    return f"{phase.job} {phase.params.get('function', '')}".rstrip()
+    """What phases that take a similar time have in common: the job type, whether it is a dry run, the function."""
+    dry = "dry" if phase.params.get("dry_run") else ""
+    return " ".join(filter(None, (phase.job, dry, phase.params.get("function", ""))))
 
 
 def last_runs(queue: Queue, types: Collection[str], source: str | None) -> dict[str, PhaseState]:

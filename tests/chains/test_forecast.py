@@ -8,7 +8,7 @@ import pytest
 
 from kbjobs.chains.chain import ChainPhase
 from kbjobs.chains.forecast import _seconds
-from kbjobs.phases.base import PhaseForecast
+from kbjobs.phases.job_type import PhaseForecast
 from kbjobs.phases.registry import job_type
 from kbjobs.store.phase_state import PhaseState
 from tests.conftest import phase_state

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from kbjobs.chains.phase_order import order_conflicts, order_warnings
-from kbjobs.phases.base import JobType
+from kbjobs.phases.job_type import JobType
 from kbjobs.phases.registry import job_type
 
 
-def kind(name: str, **rules: tuple[str, ...]) -> JobType:
+def kind(name: str, **rules: tuple[str, ...]) -> JobType[Any]:
     """A job type with nothing but rules of order."""
     without: dict[str, Any] = {"before": (), "after": (), "conflicts": ()}
     return replace(job_type("index-online"), name=name, label=name.title(), **{**without, **rules})
@@ -39,7 +39,7 @@ A, B, C = kind("a"), kind("b", after=("a",)), kind("c", before=("b",))
         ([], []),
     ],
 )
-def test_what_had_better_come_first(kinds: list[JobType | None], said: list[str]) -> None:
+def test_what_had_better_come_first(kinds: list[JobType[Any] | None], said: list[str]) -> None:
     found = order_warnings(kinds)
     assert [one.message for one in found] == said
     assert all(one.severity == "warning" and one.kind == "order" for one in found)
@@ -59,7 +59,7 @@ LAST, PICKY = kind("last", conflicts=("*",)), kind("picky", conflicts=("a",))
         ([A, PICKY], []),
     ],
 )
-def test_what_may_not_come_after(kinds: list[JobType | None], places: list[int]) -> None:
+def test_what_may_not_come_after(kinds: list[JobType[Any] | None], places: list[int]) -> None:
     found = order_conflicts(kinds)
     assert [one.path for one in found] == [("phase", place, "job") for place in places]
     assert all(one.severity == "error" for one in found)

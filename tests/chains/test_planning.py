@@ -14,7 +14,7 @@ from kbjobs.chains.planning import check_phases
 from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
 from kbjobs.errors import ConflictError, ExitCode, KbjobsError, MissingRequirementError, NotFoundError, UsageError
-from kbjobs.phases.base import JobType
+from kbjobs.phases.job_type import JobType
 from kbjobs.phases.registry import job_type
 from kbjobs.services.function_jobs import Checkpoint, save_checkpoint
 from kbjobs.services.jobs import JobManager
@@ -35,7 +35,7 @@ def manager(home: Home, tmp_path: Path, test_types: None) -> Iterator[JobManager
     opened.close()
 
 
-def phase(number: int, weight: float = 1.0, kind: JobType | None = None, **more: Any) -> ChainPhase:
+def phase(number: int, weight: float = 1.0, kind: JobType[Any] | None = None, **more: Any) -> ChainPhase:
     kind = kind or job_type("steps")
     return ChainPhase(kind, f"p{number}", kind.params.model_validate({"number": number, "count": 1}), weight, **more)
 
@@ -150,7 +150,7 @@ def test_the_hint_of_an_error_is_kept(manager: JobManager) -> None:
     assert "set-secret SOME_API_KEY" in caught.value.hint
 
 
-def with_another_parameter(kind: JobType) -> JobType:
+def with_another_parameter(kind: JobType[Any]) -> JobType[Any]:
     """The type as a later version may have it, with a parameter more."""
 
     class Later(kind.params):  # type: ignore[name-defined]

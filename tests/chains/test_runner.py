@@ -12,7 +12,7 @@ from kbjobs.chains.progress import Progress
 from kbjobs.chains.runner import ChainResult, Phase, run_chain
 from kbjobs.context import PhaseResult
 from kbjobs.errors import JobCancelled, JobWaits, KbjobsError, TransientError, UsageError
-from kbjobs.phases.base import JobType, Params, Plan
+from kbjobs.phases.job_type import JobType, Params
 from kbjobs.store.phase_state import OnError, PhaseStatus
 from tests.conftest import phase_state
 
@@ -31,10 +31,7 @@ def failing(error: BaseException) -> Work:
 
 
 def phase(work: Work = done, on_error: OnError = "stop") -> Phase:
-    def plan(*_: Any) -> Plan:
-        return Plan(Params())
-
-    kind = JobType("t", "T", "", "test", "test", Params, plan, work)
+    kind = JobType("t", "T", "", "test", "test", Params, work)
     return Phase(kind, Params(), on_error)
 
 

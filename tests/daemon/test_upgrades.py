@@ -98,7 +98,7 @@ def test_a_pull_under_a_daemon_is_noticed(manager: JobManager, package: Path) ->
     manager.submit("steps", "a", count=1)
     wait_until(lambda: not manager.get_active_jobs())
     before = manager.get_daemon()
-    pull(package, "wording.py", "# changed")
+    pull(package, "formatting.py", "# changed")
     os.kill(before.pid or 0, signal.SIGCHLD)  # wakes it
 
     def is_another() -> bool:
@@ -135,7 +135,7 @@ def test_a_job_that_fails_on_a_module_that_moved_goes_on_with_the_newer_program(
     hold = tmp_path / "hold"
     job_id = manager.submit("moving", "a", moving.work, str(hold))
     wait_until(hold.exists)
-    pull(package, "wording.py", "ADDED = 7")
+    pull(package, "formatting.py", "ADDED = 7")
     hold.unlink()
     wait_until(hold.exists)  # its second attempt
     hold.unlink()

@@ -23,6 +23,7 @@ from kbjobs.content.zim import SIZE_LIMIT
 from kbjobs.context import PhaseResult
 from kbjobs.errors import KbjobsError
 from kbjobs.phases import metadata, zim_index, zim_inspect
+from kbjobs.phases.job_type import PhaseRequest
 from kbjobs.phases.metadata import MetadataParams
 from kbjobs.services.sources import register, verify
 from kbjobs.store.ledger import Ledger
@@ -117,7 +118,7 @@ def test_every_public_file_through_every_type(home: Home, caplog: pytest.LogCapt
 def run_on_file(home: Home, job_type: ModuleType, source: str, file: Path) -> PhaseResult:
     """Plan and run a type that takes a ZIM file, in this process."""
     params = job_type.JOB_TYPE.params(path=str(file))
-    plan = job_type.plan(home, Settings(home), SourceFolder(home.sources, source), params)
+    plan = job_type.plan(PhaseRequest(home, Settings(home), params, SourceFolder(home.sources, source)))
     result: PhaseResult = job_type.run(context(home, source), plan.params)
     return result
 

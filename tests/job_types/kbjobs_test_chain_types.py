@@ -6,11 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from kbjobs.config.home import Home
-from kbjobs.config.settings import Settings
-from kbjobs.context import Context, PhaseResult
-from kbjobs.phases.base import JobType, Params, Plan
-from kbjobs.store.sources import SourceFolder
+from kbjobs.plugins import Context, JobType, Params, PhaseResult
 
 
 class Window(BaseModel):
@@ -55,11 +51,6 @@ class SweepParams(Params):
     """None."""
 
 
-def plan(home: Home, settings: Settings, source: SourceFolder, params: Any) -> Plan:
-    """Nothing needs to be there."""
-    return Plan(params)
-
-
 def run(context: Context, params: Any) -> PhaseResult:
     """Do nothing."""
     return PhaseResult({}, "nothing")
@@ -72,7 +63,6 @@ GATHER = JobType(
     category="tests",
     operation="gather",
     params=GatherParams,
-    plan=plan,
     run=run,
     before=("index_offline",),
     conflicts=("steps",),
@@ -84,7 +74,6 @@ SWEEP = JobType(
     category="tests",
     operation="sweep",
     params=SweepParams,
-    plan=plan,
     run=run,
     conflicts=("*",),
 )

@@ -17,12 +17,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from kbjobs.config.home import Home
-from kbjobs.config.settings import Settings
-from kbjobs.context import Context, PhaseResult
-from kbjobs.errors import KbjobsError, TransientError
-from kbjobs.phases.base import JobType, Params, Plan
-from kbjobs.store.sources import SourceFolder
+from kbjobs.plugins import Context, JobType, KbjobsError, Params, PhaseRequest, PhaseResult, Plan, TransientError
 
 
 class StepsParams(Params):
@@ -49,9 +44,9 @@ def open_ledger(folder: Path) -> sqlite3.Connection:
     return connection
 
 
-def plan(home: Home, settings: Settings, source: SourceFolder, params: StepsParams) -> Plan:
+def plan(request: PhaseRequest[StepsParams]) -> Plan[StepsParams]:
     """Nothing needs to be there."""
-    return Plan(params, dimension=384)
+    return Plan(request.params, dimension=384)
 
 
 def run(context: Context, params: StepsParams) -> PhaseResult:

@@ -16,6 +16,7 @@ from kbjobs.context import PhaseResult
 from kbjobs.errors import JobCancelled, MissingRequirementError, NotFoundError, UsageError
 from kbjobs.phases import clear_vectors
 from kbjobs.phases.clear_vectors import ClearVectorsParams
+from kbjobs.phases.job_type import Params, PhaseRequest
 from kbjobs.retrieval.hits import Query
 from kbjobs.services.search import search_home
 from kbjobs.services.sources import Verification, describe, rebuild, register, verify
@@ -31,14 +32,16 @@ OTHER = "other-0123456789ab"  # a model of 1536 dimensions that the ledger knows
 
 def clear(home: Home, is_stopping: Callable[[], bool] = lambda: False, **params: Any) -> PhaseResult:
     folder = SourceFolder(home.sources, "docs")
-    plan = clear_vectors.plan(home, Settings(home), folder, ClearVectorsParams(**params))
+    plan = clear_vectors.plan(PhaseRequest(home, Settings(home), ClearVectorsParams(**params), folder))
     return clear_vectors.JOB_TYPE.run(context(home, "docs", is_stopping), plan.params)
 
 
 def advice(home: Home, *earlier: str, **params: Any) -> list[str]:
     folder = SourceFolder(home.sources, "docs")
-    plan = clear_vectors.plan(home, Settings(home), folder, ClearVectorsParams(**params))
-    return clear_vectors.JOB_TYPE.advise(home, Settings(home), folder, plan.params, earlier)
+    plan = clear_vectors.plan(PhaseRequest(home, Settings(home), ClearVectorsParams(**params), folder))
+    return clear_vectors.JOB_TYPE.advise(
+        PhaseRequest(home, Settings(home), plan.params, folder, tuple((name, Params()) for name in earlier))
+    )
 
 
 def add_other_model(home: Home, vectors: int) -> Path:
@@ -178,18 +181,20 @@ def test_a_half_removed_collection_is_never_taken_for_one(home: Home, indexed: P
 def test_the_plan_fills_in_the_dimension(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     register(home, "docs", [write_pages(tmp_path / "pages", 1)])
     folder = SourceFolder(home.sources, "docs")
-    plan = clear_vectors.plan(home, Settings(home), folder, ClearVectorsParams())
+    plan = clear_vectors.plan(PhaseRequest(home, Settings(home), ClearVectorsParams(), folder))
     assert (plan.params, plan.dimension) == (ClearVectorsParams(dimension=384), 384)
-    assert clear_vectors.JOB_TYPE.plan(home, Settings(home), folder, plan.params) == plan
+    assert clear_vectors.JOB_TYPE.plan(PhaseRequest(home, Settings(home), plan.params, folder)) == plan
     monkeypatch.setenv("KBJOBS_MODEL", "bge-large-en-v1.5")  # need not be on this machine
-    assert clear_vectors.plan(home, Settings(home), folder, ClearVectorsParams()).dimension == 1024
+    assert clear_vectors.plan(PhaseRequest(home, Settings(home), ClearVectorsParams(), folder)).dimension == 1024
     monkeypatch.setenv("KBJOBS_MODEL", "no/such-model")
     with pytest.raises((NotFoundError, MissingRequirementError)) as caught:
-        clear_vectors.plan(home, Settings(home), folder, ClearVectorsParams())
+        clear_vectors.plan(PhaseRequest(home, Settings(home), ClearVectorsParams(), folder))
     assert "--dimension" in caught.value.hint
-    assert clear_vectors.plan(home, Settings(home), folder, ClearVectorsParams(all=True)).dimension is None
+    assert (
+        clear_vectors.plan(PhaseRequest(home, Settings(home), ClearVectorsParams(all=True), folder)).dimension is None
+    )
     with pytest.raises(UsageError, match="--all and --dimension"):
-        clear_vectors.plan(home, Settings(home), folder, ClearVectorsParams(all=True, dimension=384))
+        clear_vectors.plan(PhaseRequest(home, Settings(home), ClearVectorsParams(all=True, dimension=384), folder))
 
 
 def test_nothing_there_is_no_failure(home: Home, tmp_path: Path, kbjobs: Kbjobs) -> None:

@@ -17,6 +17,7 @@ from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import ConflictError, JobCancelled, NotFoundError, UsageError
 from kbjobs.phases import delete_source
 from kbjobs.phases.delete_source import DeleteSourceParams
+from kbjobs.phases.job_type import PhaseRequest
 from kbjobs.retrieval import searcher
 from kbjobs.retrieval.hits import Query
 from kbjobs.retrieval.searcher import Searcher
@@ -45,7 +46,7 @@ def delete(
     folder = SourceFolder(home.sources, source)
     wishes = DeleteSourceParams(**{"confirm": source, **params})
     if checkpoint is None:
-        delete_source.plan(home, Settings(home), folder, wishes)
+        delete_source.plan(PhaseRequest(home, Settings(home), wishes, folder))
     noted: Ends = [] if ends is None else ends
     log = logging.getLogger("test")
     context = Context(home, Settings(home), folder, 1, Silent(), is_stopping, log, checkpoint, end=noted.append)

@@ -23,6 +23,7 @@ from kbjobs.embedding.choose import load_embedder
 from kbjobs.errors import KbjobsError, MissingRequirementError, NotFoundError, UsageError
 from kbjobs.phases import index_offline
 from kbjobs.phases.index_offline import IndexOfflineParams
+from kbjobs.phases.job_type import PhaseRequest
 from kbjobs.retrieval.hits import Query
 from kbjobs.scanning.enumeration import TooManyRemovedError
 from kbjobs.services.search import search_home
@@ -58,7 +59,7 @@ def context(home: Home, source: str, is_stopping: Callable[[], bool] = lambda: F
 
 def index(home: Home, source: str = "docs", **params: Any) -> PhaseResult:
     folder = SourceFolder(home.sources, source)
-    plan = index_offline.plan(home, Settings(home), folder, IndexOfflineParams(**params))
+    plan = index_offline.plan(PhaseRequest(home, Settings(home), IndexOfflineParams(**params), folder))
     return index_offline.JOB_TYPE.run(context(home, source), plan.params)
 
 
@@ -276,7 +277,7 @@ def test_the_cluster_of_the_engine_ray_is_decided_at_submit(
     folder = SourceFolder(home.sources, "docs")
 
     def planned(**params: Any) -> str | None:
-        plan = index_offline.plan(home, Settings(home), folder, IndexOfflineParams(**params))
+        plan = index_offline.plan(PhaseRequest(home, Settings(home), IndexOfflineParams(**params), folder))
         address: str | None = plan.params.model_dump()["ray_address"]
         return address
 
@@ -298,11 +299,11 @@ def test_the_cluster_of_the_engine_ray_is_decided_at_submit(
 def test_a_setting_makes_no_other_job(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     register(home, "docs", [write_pages(tmp_path / "pages", 1)])
     folder = SourceFolder(home.sources, "docs")
-    plans = [index_offline.plan(home, Settings(home), folder, IndexOfflineParams()).params]
+    plans = [index_offline.plan(PhaseRequest(home, Settings(home), IndexOfflineParams(), folder)).params]
     monkeypatch.setenv("KBJOBS_ENGINE", "openvino")
-    plans.append(index_offline.plan(home, Settings(home), folder, IndexOfflineParams()).params)
+    plans.append(index_offline.plan(PhaseRequest(home, Settings(home), IndexOfflineParams(), folder)).params)
     assert [plan.model_dump()["engine"] for plan in plans] == [None, None]
-    given = index_offline.plan(home, Settings(home), folder, IndexOfflineParams(engine="openvino")).params
+    given = index_offline.plan(PhaseRequest(home, Settings(home), IndexOfflineParams(engine="openvino"), folder)).params
     assert given.model_dump()["engine"] == "openvino"
 
 
@@ -333,7 +334,7 @@ def test_an_engine_that_cannot_run_the_model_is_told_at_submit(
         monkeypatch.setenv("KBJOBS_ENGINE", engine)
     params = IndexOfflineParams() if is_setting else IndexOfflineParams(engine=engine)  # type: ignore[arg-type]
     with pytest.raises(error, match=words) as caught:
-        index_offline.plan(home, Settings(home), SourceFolder(home.sources, "docs"), params)
+        index_offline.plan(PhaseRequest(home, Settings(home), params, SourceFolder(home.sources, "docs")))
     if not missing:
         assert caught.value.hint == 'use --engine auto with index-offline, or the setting engine = "auto"'
 
@@ -374,7 +375,7 @@ def test_a_model_given_by_a_relative_path_is_found_from_anywhere(
     register(home, "docs", [write_pages(tmp_path / "pages", 2)])
     monkeypatch.chdir(tmp_path)
     plan = index_offline.plan(
-        home, Settings(home), SourceFolder(home.sources, "docs"), IndexOfflineParams(model="./mine")
+        PhaseRequest(home, Settings(home), IndexOfflineParams(model="./mine"), SourceFolder(home.sources, "docs"))
     )
     assert isinstance(plan.params, IndexOfflineParams)
     assert plan.params.model is not None

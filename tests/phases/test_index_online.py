@@ -25,6 +25,7 @@ from kbjobs.embedding.rate_limits import FIRST_AT_ONCE
 from kbjobs.errors import ExitCode, JobCancelled, KbjobsError, MissingRequirementError, TransientError
 from kbjobs.phases import index_online
 from kbjobs.phases.index_online import IndexOnlineParams
+from kbjobs.phases.job_type import PhaseRequest
 from kbjobs.retrieval.hits import Query
 from kbjobs.services.jobs import JobManager
 from kbjobs.services.search import search_home
@@ -56,7 +57,7 @@ def context(home: Home, is_stopping: Callable[[], bool] = lambda: False, job_id:
 
 def index(home: Home, is_stopping: Callable[[], bool] = lambda: False, job_id: int = 1, **params: Any) -> PhaseResult:
     folder = SourceFolder(home.sources, "docs")
-    plan = index_online.plan(home, Settings(home), folder, IndexOnlineParams(**params))
+    plan = index_online.plan(PhaseRequest(home, Settings(home), IndexOnlineParams(**params), folder))
     return index_online.JOB_TYPE.run(context(home, is_stopping, job_id), plan.params)
 
 

@@ -32,7 +32,8 @@ from kbjobs.errors import (
     UsageError,
 )
 from kbjobs.languages.language_packs import DamagedLanguagePackError, Pair, find_pack, list_packs
-from kbjobs.phases.language_download import LanguageDownloadParams, fill
+from kbjobs.phases.job_type import PhaseRequest
+from kbjobs.phases.language_download import LanguageDownloadParams, plan
 from kbjobs.services.jobs import JobManager
 from kbjobs.store.queue import Queue
 from kbjobs.store.transitions import Status
@@ -205,11 +206,14 @@ def test_refused_before_anything_is_queued(
     home: Home, params: dict[str, Any], kind: type[KbjobsError], message: str
 ) -> None:
     with pytest.raises(kind, match=message):
-        fill(home, Settings(home), LanguageDownloadParams(**params))
+        plan(PhaseRequest(home, Settings(home), LanguageDownloadParams(**params), is_general=True))
 
 
 def test_names_of_one_language_are_one_job(home: Home) -> None:
-    plans = [fill(home, Settings(home), LanguageDownloadParams(code=code)).params for code in ("es", "SPANISH", "spa")]
+    plans = [
+        plan(PhaseRequest(home, Settings(home), LanguageDownloadParams(code=code), is_general=True)).params
+        for code in ("es", "SPANISH", "spa")
+    ]
     assert plans[0] == plans[1] == plans[2]
 
 

@@ -16,6 +16,7 @@ from kbjobs.config.settings import Settings
 from kbjobs.context import PhaseResult
 from kbjobs.errors import JobCancelled, NotFoundError, UsageError
 from kbjobs.phases import metadata
+from kbjobs.phases.job_type import PhaseRequest
 from kbjobs.phases.metadata import MetadataParams
 from kbjobs.scanning.enumeration import TooManyRemovedError
 from kbjobs.services.sources import SourceFields, describe, register, verify
@@ -27,7 +28,7 @@ from tests.phases.test_index_offline import context, index, ledger_vectors, titl
 
 def describe_pages(home: Home, source: str = "docs", **params: Any) -> PhaseResult:
     folder = SourceFolder(home.sources, source)
-    plan = metadata.plan(home, Settings(home), folder, MetadataParams(**params))
+    plan = metadata.plan(PhaseRequest(home, Settings(home), MetadataParams(**params), folder))
     return metadata.JOB_TYPE.run(context(home, source), plan.params)
 
 
@@ -166,9 +167,11 @@ def test_a_missing_folder_and_a_wrong_filter_are_refused_at_submit(home: Home, t
     with pytest.raises(UsageError, match="'xx'"):
         describe_pages(home, language_filter="en,xx")
     folder = SourceFolder(home.sources, "docs")
-    filled = metadata.plan(home, Settings(home), folder, MetadataParams(language_filter="ENG, pt_BR,en")).params
+    filled = metadata.plan(
+        PhaseRequest(home, Settings(home), MetadataParams(language_filter="ENG, pt_BR,en"), folder)
+    ).params
     assert filled.model_dump()["language_filter"] == "en,pt-br"
-    assert metadata.JOB_TYPE.plan(home, Settings(home), folder, filled).params == filled
+    assert metadata.JOB_TYPE.plan(PhaseRequest(home, Settings(home), filled, folder)).params == filled
     pages.rename(tmp_path / "elsewhere")
     with pytest.raises(NotFoundError, match=str(pages)):
         describe_pages(home)

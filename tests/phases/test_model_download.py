@@ -15,7 +15,8 @@ from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
 from kbjobs.embedding.model_catalogue import find_model
 from kbjobs.errors import ExitCode, NotFoundError, UsageError
-from kbjobs.phases.model_download import JOB_TYPE, ModelDownloadParams, fill
+from kbjobs.phases.job_type import PhaseRequest
+from kbjobs.phases.model_download import JOB_TYPE, ModelDownloadParams, plan
 from kbjobs.services.jobs import JobManager
 from kbjobs.services.sources import register
 from kbjobs.store.ledger import Ledger
@@ -160,21 +161,32 @@ def test_a_failed_download_says_why(home: Home, hub: HubServer, kbjobs: Kbjobs) 
 )
 def test_a_name_that_cannot_be_one(home: Home, name: str, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says.replace("?", r"\?")):
-        fill(home, Settings(home), ModelDownloadParams(model=name, revision=None, force=False))
+        plan(
+            PhaseRequest(
+                home, Settings(home), ModelDownloadParams(model=name, revision=None, force=False), is_general=True
+            )
+        )
 
 
 @pytest.mark.parametrize("revision", ["", "../x", "a b", "-x", "a..b", "x/", "a\n"])
 def test_a_revision_that_cannot_be_one(home: Home, revision: str) -> None:
     with pytest.raises(UsageError, match="is no revision"):
-        fill(home, Settings(home), ModelDownloadParams(model="bge-m3", revision=revision, force=False))
+        plan(
+            PhaseRequest(
+                home,
+                Settings(home),
+                ModelDownloadParams(model="bge-m3", revision=revision, force=False),
+                is_general=True,
+            )
+        )
 
 
 def test_the_name_that_is_known_is_filled_in(home: Home) -> None:
     params = ModelDownloadParams(model="baai/BGE-m3", revision="refs/pr/7", force=False)
-    planned = fill(home, Settings(home), params)
+    planned = plan(PhaseRequest(home, Settings(home), params, is_general=True))
     assert planned.params == params.model_copy(update={"model": "bge-m3"})
     assert planned.dimension == 1024
-    assert JOB_TYPE.place == "MODEL"
+    assert JOB_TYPE.target.shown == "MODEL"
 
 
 # -- as the first step of an index --------------------------------------------------------------------

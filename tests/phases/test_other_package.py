@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,11 @@ TEXT = (ROOT / "docs" / "architecture.md").read_text()
 SECTION = TEXT.partition("### A job type of another package")[2]
 
 
+def install(folder: Path, site: Path) -> None:
+    options = ("--quiet", "--no-deps", "--no-build-isolation", "--target", str(site))
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(folder)], check=True)
+
+
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The package of the document, installed beside kbjobs."""
@@ -28,10 +34,28 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         found = re.search(rf"`{re.escape(name)}`:\n\n```{language}\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL)
         assert found is not None, name
         (folder / name).write_text(found[1])
-    options = ("--quiet", "--no-deps", "--no-build-isolation", "--target", str(site))
-    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(folder)], check=True)
+    install(folder, site)
     monkeypatch.setenv("PYTHONPATH", str(site), prepend=":")
     return site
+
+
+@pytest.mark.processes
+def test_one_of_the_last_version_still_works_and_says_what_to_import(
+    home: Home, kbjobs: Kbjobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, site = tmp_path / "package", tmp_path / "site"
+    shutil.copytree(ROOT / "tests" / "frozen" / "plugin_0_2", folder)
+    install(folder, site)
+    monkeypatch.setenv("PYTHONPATH", str(site), prepend=":")
+    register(home, "wiki", [write_pages(tmp_path / "pages", 4)])
+    kbjobs("run", "longest", "nowhere", check=ExitCode.NOT_FOUND)
+    kbjobs("run", "metadata", "wiki", "--quiet")
+    ended = kbjobs("run", "longest", "wiki", "--count", "2")
+    assert re.search(r"4 documents, the longest is pages/", ended.stdout)
+    code = "import warnings; warnings.simplefilter('always'); import kbjobs_longest"
+    warned = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr
+    for name in ("kbjobs.phases.base", "kbjobs.sources.documents", "kbjobs.wording"):
+        assert re.search(rf"kbjobs_longest.py:\d+: DeprecationWarning: {re.escape(name)} is replaced", warned), warned
 
 
 @pytest.mark.processes

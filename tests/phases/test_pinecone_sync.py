@@ -132,14 +132,14 @@ def test_one_in_a_hundred_changed(home: Home, tmp_path: Path, pinecone: Pinecone
     check_equal(pinecone, folder)
 
 
-def test_dry_run_is_a_job_of_the_other_type(
+def test_a_dry_run_by_its_flag_is_that_of_the_other_name(
     home: Home, wiki: SourceFolder, pinecone: PineconeServer, kbjobs: Kbjobs
 ) -> None:
     shown = kbjobs("run", "pinecone-sync", "wiki", "--dry-run")
     assert "10 to push, 0 to update, 0 to delete, 0 in sync" in shown.stdout + shown.stderr
     assert "USD at the list price of November 2026 (4 USD per million write units)" in shown.stdout + shown.stderr
     (job,) = read_json(kbjobs("history", "--json"))
-    assert job["type"] == "pinecone_sync_dry" and job["result"]["dry_run"] is True
+    assert job["type"] == "pinecone_sync" and job["result"]["dry_run"] is True
     assert job["result"]["write_units"] == 64 and job["result"]["price_usd"] == pytest.approx(64 * 4e-6)
     assert pinecone.writes == 0 and not pinecone.held("wiki")
 

@@ -9,6 +9,7 @@ import pytest
 
 from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
+from kbjobs.phases.job_type import Params, PhaseRequest
 from kbjobs.phases.registry import job_type
 from kbjobs.phases.source_checks import advise_metadata, has_metadata
 from kbjobs.services.sources import register
@@ -38,8 +39,10 @@ def test_a_source_without_metadata(home: Home, tmp_path: Path) -> None:
 def advice(home: Home, name: str, earlier: tuple[str, ...] = ("metadata",), **params: Any) -> list[str]:
     kind = job_type(name)
     folder = SourceFolder(home.sources, "docs")
-    plan = kind.plan(home, Settings(home), folder, kind.params(**params))
-    return kind.advise(home, Settings(home), folder, plan.params, earlier)
+    plan = kind.plan(PhaseRequest(home, Settings(home), kind.params(**params), folder))
+    return kind.advise(
+        PhaseRequest(home, Settings(home), plan.params, folder, tuple((name, Params()) for name in earlier))
+    )
 
 
 def test_advice_on_online_vectors(home: Home, tmp_path: Path, openai_api: OpenAIServer) -> None:

@@ -14,6 +14,7 @@ from kbjobs.config.settings import Settings
 from kbjobs.context import PhaseResult
 from kbjobs.errors import MissingRequirementError, UsageError
 from kbjobs.phases import suggest_tags
+from kbjobs.phases.job_type import Params, PhaseRequest
 from kbjobs.phases.suggest_tags import SuggestTagsParams
 from kbjobs.services.sources import SourceFields, register
 from kbjobs.store.sources import SourceFolder
@@ -38,14 +39,16 @@ EXPECTED = {
 
 def suggest(home: Home, **params: Any) -> PhaseResult:
     folder = SourceFolder(home.sources, "docs")
-    plan = suggest_tags.plan(home, Settings(home), folder, SuggestTagsParams(**params))
+    plan = suggest_tags.plan(PhaseRequest(home, Settings(home), SuggestTagsParams(**params), folder))
     return suggest_tags.JOB_TYPE.run(context(home, "docs"), plan.params)
 
 
 def advice(home: Home, *earlier: str, **params: Any) -> list[str]:
     folder = SourceFolder(home.sources, "docs")
-    plan = suggest_tags.plan(home, Settings(home), folder, SuggestTagsParams(**params))
-    return suggest_tags.JOB_TYPE.advise(home, Settings(home), folder, plan.params, earlier)
+    plan = suggest_tags.plan(PhaseRequest(home, Settings(home), SuggestTagsParams(**params), folder))
+    return suggest_tags.JOB_TYPE.advise(
+        PhaseRequest(home, Settings(home), plan.params, folder, tuple((name, Params()) for name in earlier))
+    )
 
 
 def suggested(home: Home, kind: str) -> dict[str, dict[str, Any]]:
@@ -184,11 +187,11 @@ def test_hostile_text_gives_harmless_terms(home: Home, tmp_path: Path) -> None:
 def test_the_model_is_checked_and_filled_in(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     register(home, "docs", [write_pages(tmp_path / "pages", 1)])
     folder = SourceFolder(home.sources, "docs")
-    plan = suggest_tags.plan(home, Settings(home), folder, SuggestTagsParams())
+    plan = suggest_tags.plan(PhaseRequest(home, Settings(home), SuggestTagsParams(), folder))
     assert plan.params == SuggestTagsParams(model=MODEL)
-    assert suggest_tags.JOB_TYPE.plan(home, Settings(home), folder, plan.params) == plan
+    assert suggest_tags.JOB_TYPE.plan(PhaseRequest(home, Settings(home), plan.params, folder)) == plan
     with pytest.raises(MissingRequirementError, match="bge-large"):
-        suggest_tags.plan(home, Settings(home), folder, SuggestTagsParams(model="bge-large-en-v1.5"))
+        suggest_tags.plan(PhaseRequest(home, Settings(home), SuggestTagsParams(model="bge-large-en-v1.5"), folder))
 
 
 def test_an_engine_that_cannot_run_the_model_is_refused_at_submit(

@@ -18,6 +18,7 @@ from kbjobs.config.settings import Settings
 from kbjobs.context import Context, PhaseResult
 from kbjobs.errors import ExitCode, JobCancelled, KbjobsError, MissingRequirementError, TransientError
 from kbjobs.phases import suggest_tags
+from kbjobs.phases.job_type import PhaseRequest
 from kbjobs.phases.suggest_tags import SuggestTagsParams
 from kbjobs.services.jobs import JobManager
 from kbjobs.services.sources import SourceFields, register
@@ -38,7 +39,7 @@ FAULTS = [REFUSAL, CUT, FILTERED, INVALID]
 def suggest(home: Home, given: Context | None = None, **params: Any) -> PhaseResult:
     folder = SourceFolder(home.sources, "docs")
     wanted = SuggestTagsParams(**{"provider": "openai", **params})
-    plan = suggest_tags.plan(home, Settings(home), folder, wanted)
+    plan = suggest_tags.plan(PhaseRequest(home, Settings(home), wanted, folder))
     return suggest_tags.JOB_TYPE.run(given or context(home, "docs"), plan.params)
 
 
@@ -95,7 +96,7 @@ def test_the_price_is_told_before_and_is_about_that_of_after(
     assert estimate.counts["sample"] == 19
     before = manifest(home)
     assert b"suggested_tags" not in before
-    plan = suggest_tags.fill(home, Settings(home), SuggestTagsParams(provider="openai"))
+    plan = suggest_tags.plan(PhaseRequest(home, Settings(home), SuggestTagsParams(provider="openai"), is_general=True))
     assert "at most 0.0" in plan.notes[0] and "list price of July 2026" in plan.notes[0]
     most = float(plan.notes[0].partition("at most ")[2].split()[0])
     result = suggest(home)
@@ -365,7 +366,7 @@ def test_a_fallback_does_not_replace_what_was_bought(home: Home, openai_api: Ope
 @pytest.mark.usefixtures("docs", "minilm")
 def test_the_provider_is_a_setting(home: Home, openai_api: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> None:
     assert suggest(home, provider=None).counts["provider"] == "local"
-    plain = suggest_tags.fill(home, Settings(home), SuggestTagsParams(provider="local"))
+    plain = suggest_tags.plan(PhaseRequest(home, Settings(home), SuggestTagsParams(provider="local"), is_general=True))
     assert plain.params == SuggestTagsParams(model=MODEL)  # the same job as one of an older version
     monkeypatch.setenv("KBJOBS_TAGS_PROVIDER", "openai")
     assert suggest(home, provider=None).counts["provider"] == "openai"

@@ -15,6 +15,7 @@ from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
 from kbjobs.errors import MissingRequirementError, NotFoundError, UsageError
 from kbjobs.phases import visualisation
+from kbjobs.phases.job_type import Params, PhaseRequest
 from kbjobs.phases.visualisation import JOB_TYPE, VisualisationParams, advise, plan
 from kbjobs.services.jobs import JobManager
 from kbjobs.services.sources import register
@@ -78,13 +79,13 @@ def test_what_cannot_be_drawn_is_refused_before_it_is_queued(
     kbjobs("run", "visualisation", "wiki", "--method", "tsne", check=2)
     kbjobs("run", "visualisation", "wiki", "--open", "--detach", check=2)
     with pytest.raises(UsageError, match="names others"):
-        plan(home, Settings(home), folder, VisualisationParams(sources=["other"]))
+        plan(PhaseRequest(home, Settings(home), VisualisationParams(sources=["other"]), folder))
     monkeypatch.setattr(visualisation, "find_spec", lambda name: None)
     with pytest.raises(MissingRequirementError, match="umap-learn") as caught:
-        plan(home, Settings(home), folder, VisualisationParams(method="umap"))
+        plan(PhaseRequest(home, Settings(home), VisualisationParams(method="umap"), folder))
     assert caught.value.hint == "pip install 'kbjobs[umap]'"
     with pytest.raises(NotFoundError):
-        plan(home, Settings(home), SourceFolder(home.sources, "gone"), VisualisationParams())
+        plan(PhaseRequest(home, Settings(home), VisualisationParams(), SourceFolder(home.sources, "gone")))
     assert JobManager(home).get_job_history(9) == []
 
 
@@ -98,7 +99,11 @@ def test_a_source_without_vectors_fails_with_what_to_do(home: Home, kbjobs: Kbjo
 
 def test_a_chain_is_told_where_there_is_nothing_to_draw(home: Home) -> None:
     def said(*earlier: str, **params: Any) -> list[str]:
-        return advise(home, Settings(home), folder, VisualisationParams(**params), earlier)
+        return advise(
+            PhaseRequest(
+                home, Settings(home), VisualisationParams(**params), folder, tuple((name, Params()) for name in earlier)
+            )
+        )
 
     folder = SourceFolder(home.sources, "wiki")
     fill_map(home, "wiki", [])

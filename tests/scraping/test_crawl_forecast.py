@@ -10,6 +10,7 @@ import pytest
 from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
 from kbjobs.phases import scrape
+from kbjobs.phases.job_type import PhaseRequest
 from kbjobs.phases.scrape import ScrapeParams
 from kbjobs.scraping import crawl
 from kbjobs.scraping.crawl_forecast import CrawlForecast
@@ -56,7 +57,7 @@ class Recorder(Silent):
 
 def scrape_told(home: Home, url: str, **params: Any) -> list[tuple[int, int, str, bool]]:
     folder = SourceFolder(home.sources, "site")
-    plan = scrape.plan(home, Settings(home), folder, ScrapeParams(url=url, request_delay=0.02, **params))
+    plan = scrape.plan(PhaseRequest(home, Settings(home), ScrapeParams(url=url, request_delay=0.02, **params), folder))
     recorder = Recorder()
     scrape.JOB_TYPE.run(replace(context(home, "site"), reporter=recorder), plan.params)
     return recorder.told

@@ -15,6 +15,7 @@ from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
 from kbjobs.errors import JobCancelled, KbjobsError
 from kbjobs.phases import scrape
+from kbjobs.phases.job_type import PhaseRequest
 from kbjobs.phases.scrape import ScrapeParams
 from kbjobs.scraping import address_guard, crawl
 from kbjobs.services.documents import documents
@@ -220,7 +221,7 @@ def test_an_etag_that_no_request_can_carry(home: Home, tag: str) -> None:
 
 def stop_scrape(home: Home, url: str, is_stopping: Callable[[], bool], **params: Any) -> None:
     options = ScrapeParams(url=url, request_delay=0.0, **params)
-    plan = scrape.plan(home, Settings(home), SourceFolder(home.sources, "site"), options)
+    plan = scrape.plan(PhaseRequest(home, Settings(home), options, SourceFolder(home.sources, "site")))
     with pytest.raises(JobCancelled):
         scrape.JOB_TYPE.run(context(home, "site", is_stopping), plan.params)
 

@@ -15,6 +15,7 @@ from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
 from kbjobs.errors import JobCancelled, KbjobsError
 from kbjobs.phases import scrape
+from kbjobs.phases.job_type import PhaseRequest
 from kbjobs.phases.scrape import ScrapeParams
 from kbjobs.scraping import address_guard, crawl
 from kbjobs.scraping.links import MAX_LINKS
@@ -274,7 +275,9 @@ def test_a_site_that_asks_for_an_hours_rest_or_is_slow_can_be_left(home: Home, p
     with SiteServer(site()) as server:
         server.pages["/robots.txt"] = Page(f"Sitemap: {server.url}/map.xml", type="text/plain")
         server.pages[place] = Page("", 503, headers={"Retry-After": "3600"}, delay=0 if place.startswith("/g") else 5)
-        plan = scrape.plan(home, Settings(home), SourceFolder(home.sources, "site"), ScrapeParams(url=server.url))
+        plan = scrape.plan(
+            PhaseRequest(home, Settings(home), ScrapeParams(url=server.url), SourceFolder(home.sources, "site"))
+        )
         began = time.monotonic()
         with pytest.raises(JobCancelled):
             scrape.JOB_TYPE.run(context(home, "site", lambda: place in server.paths()), plan.params)

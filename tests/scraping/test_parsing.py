@@ -11,6 +11,7 @@ from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
 from kbjobs.errors import JobCancelled
 from kbjobs.phases import scrape
+from kbjobs.phases.job_type import PhaseRequest
 from kbjobs.phases.scrape import ScrapeParams
 from kbjobs.scraping import parsing
 from kbjobs.scraping.parsing_service import ParsingService
@@ -88,7 +89,7 @@ def test_a_wish_to_stop_is_heard_while_it_parses(home: Home, slow: None, place: 
         server.pages["/map.xml"] = "<urlset>endless</urlset>"
         rules = "endless" if place == "/robots.txt" else f"Sitemap: {server.url}/map.xml" if place == "/map.xml" else ""
         server.pages["/robots.txt"] = Page(rules, type="text/plain")
-        plan = scrape.plan(home, Settings(home), folder, ScrapeParams(url=server.url, request_delay=0.0))
+        plan = scrape.plan(PhaseRequest(home, Settings(home), ScrapeParams(url=server.url, request_delay=0.0), folder))
         asked: list[float] = []
 
         def is_stopping() -> bool:

@@ -13,6 +13,7 @@ from kbjobs.config.settings import Settings
 from kbjobs.context import PhaseResult
 from kbjobs.errors import ConflictError, JobCancelled, KbjobsError, UsageError
 from kbjobs.phases import scrape
+from kbjobs.phases.job_type import PhaseRequest
 from kbjobs.phases.scrape import ScrapeParams
 from kbjobs.scraping import crawl
 from kbjobs.scraping.address_guard import AddressGuard
@@ -31,7 +32,7 @@ from tests.servers.site_server import Answer, Page, SiteServer
 def scrape_site(home: Home, url: str | None = None, source: str = "site", **params: Any) -> PhaseResult:
     folder = SourceFolder(home.sources, source)
     options = {"request_delay": 0.0, **params} if not folder.manifest.exists() else params
-    plan = scrape.plan(home, Settings(home), folder, ScrapeParams(url=url, **options))
+    plan = scrape.plan(PhaseRequest(home, Settings(home), ScrapeParams(url=url, **options), folder))
     return scrape.JOB_TYPE.run(context(home, source), plan.params)
 
 
@@ -280,7 +281,9 @@ def test_a_fifth_is_not_removed_unasked(home: Home) -> None:
 def test_what_was_fetched_is_not_fetched_again(home: Home) -> None:
     with SiteServer(tree(60)) as server:
         folder = SourceFolder(home.sources, "site")
-        plan = scrape.plan(home, Settings(home), folder, ScrapeParams(url=server.url, request_delay=0.0, max_depth=9))
+        plan = scrape.plan(
+            PhaseRequest(home, Settings(home), ScrapeParams(url=server.url, request_delay=0.0, max_depth=9), folder)
+        )
         with pytest.raises(JobCancelled):
             scrape.JOB_TYPE.run(context(home, "site", lambda: len(server.requests) > 30), plan.params)
         saved = len(files_of(home))
@@ -295,7 +298,9 @@ def test_a_site_that_goes_away_waits_and_comes_back(home: Home, monkeypatch: pyt
     monkeypatch.setattr(crawl, "FIRST_WAIT", 0.01)
     with SiteServer(tree(60)) as server:
         folder = SourceFolder(home.sources, "site")
-        plan = scrape.plan(home, Settings(home), folder, ScrapeParams(url=server.url, request_delay=0.0, max_depth=9))
+        plan = scrape.plan(
+            PhaseRequest(home, Settings(home), ScrapeParams(url=server.url, request_delay=0.0, max_depth=9), folder)
+        )
 
         def break_in_the_middle() -> bool:
             if len(server.requests) > 20:

@@ -16,7 +16,7 @@ from kbjobs.chains.file.validation import JOB_EXPECTED, MAX_FOUND, nesting_probl
 from kbjobs.chains.library import built_in_names
 from kbjobs.chains.phase_order import order_conflicts
 from kbjobs.errors import KbjobsError
-from kbjobs.phases.base import JobType, Params
+from kbjobs.phases.job_type import JobType, Params
 from kbjobs.phases.names import INTERNAL, LEGACY, stands_for_two
 from kbjobs.phases.registry import is_taken, job_type, job_types
 
@@ -27,7 +27,7 @@ class Built:
 
     chain: Chain | None
     diagnostics: list[Diagnostic]
-    kinds: list[JobType | None]
+    kinds: list[JobType[Any] | None]
 
 
 def build(document: dict[str, Any], stem: str, origin: str) -> Built:
@@ -44,7 +44,7 @@ def build(document: dict[str, Any], stem: str, origin: str) -> Built:
     return _Builder(document).build(stem, origin)
 
 
-def job_spellings(kind: JobType) -> tuple[str, ...]:
+def job_spellings(kind: JobType[Any]) -> tuple[str, ...]:
     """All that a chain file may call a job type, former names included."""
     former = [old for old, names in LEGACY.items() if names == (kind.name,)]
     return tuple(spelling for name in (kind.name, *former) for spelling in _spellings(name))
@@ -167,7 +167,7 @@ class _Builder:
         own = params.get("dimension") if isinstance(params, dict) else None
         return self._defaults.get("dimension") if own is None else own
 
-    def _job(self, row: dict[str, Any], path: Path) -> JobType | None:
+    def _job(self, row: dict[str, Any], path: Path) -> JobType[Any] | None:
         given = row.get("job")
         if not isinstance(given, str) or self._found.get(path):
             return None
@@ -204,7 +204,7 @@ class _Builder:
         )
         return None
 
-    def _phase_names(self, kinds: Sequence[JobType | None]) -> list[str]:
+    def _phase_names(self, kinds: Sequence[JobType[Any] | None]) -> list[str]:
         """Each phase's name; of those not given, the job's, with a number from the second on."""
         taken: dict[str, int] = {}
         for index, row in enumerate(self._rows):
@@ -234,7 +234,7 @@ class _Builder:
             names.append(name)
         return names
 
-    def _refuse_idle_defaults(self, kinds: Sequence[JobType | None]) -> None:
+    def _refuse_idle_defaults(self, kinds: Sequence[JobType[Any] | None]) -> None:
         if not kinds or None in kinds:  # a job nobody knows might have taken it
             return
         known = list(dict.fromkeys(name for kind in kinds if kind for name in kind.params.model_fields))
@@ -253,7 +253,7 @@ class _Builder:
                     )
                 )
 
-    def _params(self, index: int, kind: JobType | None, own: Any) -> Params | None:
+    def _params(self, index: int, kind: JobType[Any] | None, own: Any) -> Params | None:
         """The parameters of a phase: its own before the defaults."""
         if kind is None or not isinstance(own, dict):
             return None
@@ -283,7 +283,7 @@ def _is_of_two(row: dict[str, Any]) -> bool:
     return isinstance(row.get("job"), str) and stands_for_two(row["job"])
 
 
-def _without_dimension(row: dict[str, Any], kind: JobType | None) -> Any:
+def _without_dimension(row: dict[str, Any], kind: JobType[Any] | None) -> Any:
     """The parameters of a phase, without the dimension where it only tells which type is meant."""
     own = row.get("params", {})
     if kind is None or not isinstance(own, dict) or not _is_of_two(row) or "dimension" in kind.params.model_fields:

@@ -10,7 +10,7 @@ from kbjobs.chains.file.chain_reading import read_chain
 from kbjobs.chains.library import find_chain_file, list_chain_files
 from kbjobs.config.home import Home
 from kbjobs.errors import UsageError
-from kbjobs.phases.base import JobType, Params
+from kbjobs.phases.job_type import JobType, Params
 from kbjobs.phases.names import resolve_name, stands_for_two
 from kbjobs.phases.registry import is_taken, job_type
 
@@ -31,10 +31,6 @@ def find_chain(home: Home, name: str, params: dict[str, Any]) -> Chain:
     if dimension is not None and "dimension" not in kind.params.model_fields:
         params = {key: value for key, value in params.items() if key != "dimension"}
     checked = validated(kind, params)
-    if kind.dry_type and params.get("dry_run"):
-        kind = job_type(kind.dry_type)
-        known = kind.params.model_fields
-        checked = validated(kind, {key: value for key, value in params.items() if key in known})
     return single(kind, checked)
 
 
@@ -49,15 +45,16 @@ def _with_dimension(chain: Chain, dimension: int) -> Chain:
     return replace(chain, phases=tuple(phases))
 
 
-def validated(kind: JobType, params: dict[str, Any]) -> Params:
+def validated(kind: JobType[Any], params: dict[str, Any]) -> Params:
     """The parameters of a type. Raises UsageError."""
     from pydantic import ValidationError
 
     try:
-        return kind.params.model_validate(params)
+        checked: Params = kind.params.model_validate(params)
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(str(part) for part in problem['loc']) or 'parameters'}: {problem['msg']}"
             for problem in error.errors()
         )
         raise UsageError(f"{kind.command}: {problems}", f"See kbjobs run {kind.command} --help.") from None
+    return checked

@@ -11,7 +11,7 @@ from typing import Any
 from kbjobs.chains.file.chain_building import job_spellings
 from kbjobs.chains.file.model import ChainTable
 from kbjobs.embedding.online_models import TEXT_EMBEDDING_3_SMALL
-from kbjobs.phases.base import JobType
+from kbjobs.phases.job_type import JobType
 from kbjobs.phases.names import INTERNAL, LEGACY
 from kbjobs.phases.registry import job_types
 
@@ -73,18 +73,18 @@ def chain_schema() -> dict[str, Any]:
     return schema
 
 
-def _former_names(kinds: Sequence[JobType]) -> dict[str, tuple[str, ...]]:
+def _former_names(kinds: Sequence[JobType[Any]]) -> dict[str, tuple[str, ...]]:
     """Former names that the dimension tells apart, with the types they stand for."""
     known = {kind.name for kind in kinds}
     return {name: names for name, names in LEGACY.items() if len(names) > 1 and set(names) <= known}
 
 
-def _taken(kinds: Sequence[JobType]) -> str:
+def _taken(kinds: Sequence[JobType[Any]]) -> str:
     names = sorted({*(kind.name for kind in kinds), *INTERNAL, *LEGACY})
     return f"^({'|'.join(name.replace('_', '[_-]') for name in names)})$"
 
 
-def _params(kind: JobType) -> dict[str, Any]:
+def _params(kind: JobType[Any]) -> dict[str, Any]:
     schema: dict[str, Any] = _to_draft_7(kind.params.model_json_schema(), prefix=f"{kind.name}.")
     schema["title"] = kind.label
     schema["description"] = kind.description

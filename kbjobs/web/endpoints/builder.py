@@ -8,7 +8,7 @@ from pydantic import Field
 
 from kbjobs.chains.diagnostics import Diagnostic
 from kbjobs.errors import KbjobsError
-from kbjobs.phases.base import JobType
+from kbjobs.phases.job_type import JobType
 from kbjobs.phases.registry import job_types
 from kbjobs.services import chain_files
 from kbjobs.store.jobs import Limits
@@ -61,14 +61,14 @@ def show_schemas(asked: Call) -> Any:
     }
 
 
-def describe_type(kind: JobType) -> dict[str, Any]:
+def describe_type(kind: JobType[Any]) -> dict[str, Any]:
     """A job type as ``kbjobs types --json`` prints it, with the JSON Schema of its parameters and what it makes."""
     return {
         **kind.as_dict(),
         "schema": kind.params.model_json_schema(),
-        "needs_source": kind.needs_source,
-        "makes_source": kind.makes_source,
-        "ends_source": kind.ends_source,
+        "needs_source": kind.target.needs_source,
+        "makes_source": kind.target.makes_source,
+        "ends_source": kind.target.ends_source,
         "operation": kind.operation,
     }
 

@@ -1,0 +1,26 @@
+"""Parameters that the types which index share."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from kbjobs.embedding.engines import Engine
+from kbjobs.phases.job_type import Params
+
+
+class IndexParams(Params):
+    """How much of a source is indexed."""
+
+    limit: int | None = Field(None, ge=1, description="Index at most N documents; removes none.")
+    allow_delete: bool = Field(False, description="Go on even if more than 20 % of the source's documents are gone.")
+
+
+class LocalModelParams(Params):
+    """Which model of this machine embeds, and what runs it."""
+
+    model: str | None = Field(None, description="Local model; default: the setting for the dimension, or 'model'.")
+    engine: Engine | None = Field(None, description="What computes the vectors; default: the setting 'engine'.")
+    ray_address: str | None = Field(
+        None, description="Cluster of --engine ray; default: the setting ray.address, RAY_ADDRESS, or one is started."
+    )
+    download: bool = Field(False, description="Fetch the model first, where it is not here.")

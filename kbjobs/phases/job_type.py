@@ -1,0 +1,268 @@
+"""What a job type declares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
+from kbjobs.context import Context, PhaseResult
+from kbjobs.errors import UsageError
+from kbjobs.store.sources import SourceFolder
+
+
+class Params(BaseModel):
+    """Base of every job type's parameters: the command's options are generated from the fields."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+P = TypeVar("P", bound=Params)
+Q = TypeVar("Q", bound=Params)
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseRequest(Generic[P]):
+    """What a job type is asked about: parameters, in a home, on a source.
+
+    Args:
+        home: of the job.
+        settings: those in force.
+        params: as given when the job is planned; as planned when advice or a forecast is asked for.
+        folder: of the job's source, None if it has none.
+        earlier: the types, with their parameters, that run before the phase in the same chain.
+        is_general: only what holds for any source is asked: an earlier phase makes it, or none is named yet.
+    """
+
+    home: Home
+    settings: Settings
+    params: P
+    folder: SourceFolder | None = None
+    earlier: tuple[tuple[str, Params], ...] = ()
+    is_general: bool = False
+
+    @property
+    def source(self) -> SourceFolder:
+        """The source. Raises UsageError if the job has none."""
+        if self.folder is None:
+            raise UsageError("the job has no source", "Name one: --source ID, or source = in the chain file.")
+        return self.folder
+
+    @property
+    def earlier_types(self) -> tuple[str, ...]:
+        """The names of the types that run before the phase."""
+        return tuple(name for name, _ in self.earlier)
+
+    def with_params(self, params: Q) -> PhaseRequest[Q]:
+        """The same question to another type, with its parameters."""
+        return PhaseRequest(self.home, self.settings, params, self.folder, self.earlier, self.is_general)
+
+    def check_source(self) -> None:
+        """Raise NotFoundError, UnavailableError if the source cannot be used; unless any source is meant."""
+        if not self.is_general:
+            self.source.read()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(Generic[P]):
+    """A checked submit: the parameters with every default filled in, and what the job works on.
+
+    ``secrets`` are the credentials needed with these parameters, None for those of the job type.
+    """
+
+    params: P
+    dimension: int | None = None
+    notes: tuple[str, ...] = field(default=())
+    secrets: tuple[str, ...] | None = None
+
+
+def filled(value: Value | None) -> Value:
+    """A parameter that the plan has filled in. Raises UsageError for a job that was queued without a plan."""
+    if value is None:
+        raise UsageError("a parameter of the job was never filled in", "Submit the job again.")
+    return value
+
+
+class Advice(str):
+    """Advice that a phase of the type ``add`` before it would make unnecessary."""
+
+    add: str
+
+    def __new__(cls, text: str, add: str) -> Advice:
+        """The text, with the type."""
+        made = super().__new__(cls, text)
+        made.add = add
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseForecast:
+    """What a phase is expected to do; None is what is not known.
+
+    ``passages`` are those that it works on, of which ``new`` are embedded; ``price_usd`` is at list price; ``steps``
+    are what takes the time, in the ``unit`` of its progress; ``seconds`` if it is known without a measured pace.
+    ``is_exact``: not estimated from a sample. ``note`` is a sentence for people.
+    """
+
+    documents: int | None = None
+    passages: int | None = None
+    new: int | None = None
+    tokens: int | None = None
+    price_usd: float | None = None
+    steps: int | None = None
+    unit: str = ""
+    seconds: float | None = None
+    is_exact: bool = True
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a command takes before its options, and what the job does to it.
+
+    Args:
+        needs_source: it is a source. Without it the job may have none.
+        makes_source: the source need not exist yet.
+        ends_source: afterwards the source is gone. It may be damaged, the job is alone on it, and the parameter
+            ``confirm`` repeats its id.
+        takes_file: a file may be named instead of a source, for the parameter ``path``.
+        name_source: makes the id of a new source from the path of that file.
+        takes_sources: several sources or none may be named, for the parameter ``sources``; a single one is that of the
+            job.
+        parameter: the parameter that is given instead of a source.
+    """
+
+    needs_source: bool = True
+    makes_source: bool = False
+    ends_source: bool = False
+    takes_file: bool = False
+    name_source: Callable[[str], str] | None = None
+    takes_sources: bool = False
+    parameter: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What the command takes, for people."""
+        if self.parameter:
+            return self.parameter.upper()
+        return "PATH|SOURCE" if self.takes_file else "[SOURCE…]" if self.takes_sources else "SOURCE"
+
+    @property
+    def reads_source(self) -> bool:
+        """Whether its source must be whole."""
+        return self.needs_source and not self.ends_source
+
+
+SOURCE = Target()
+NO_SOURCE = Target(needs_source=False)
+
+
+def plan_as_given(request: PhaseRequest[P]) -> Plan[P]:
+    """The plan of a type whose parameters are complete as they are given."""
+    request.check_source()
+    return Plan(request.params)
+
+
+def reach_nothing(request: PhaseRequest[Any]) -> None:
+    """What a type needs that asks for nothing elsewhere."""
+
+
+def no_advice(request: PhaseRequest[Any]) -> list[str]:
+    """The advice of a type that has none to give."""
+    return []
+
+
+def no_forecast(request: PhaseRequest[Any]) -> PhaseForecast:
+    """The forecast of a type that cannot say anything beforehand."""
+    return PhaseForecast()
+
+
+def no_other_sources(params: Any) -> tuple[str, ...]:
+    """The additional sources of a type that works on none."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class JobType(Generic[P]):
+    """Everything that anyone needs to know of a job type, in one object.
+
+    Args:
+        name: as ``index_offline``.
+        label: for people, as ``Index (Offline)``.
+        description: one sentence, shown by ``kbjobs types`` and in the help.
+        category: under which it is listed.
+        operation: what the job does, in one word.
+        params: its parameters.
+        run: does the work, in the worker.
+        plan: checks at the submit what the phase will need, and fills in the defaults. Raises a KbjobsError.
+            Must stay light.
+        target: what its command takes.
+        reach: asks at the submit whether what the job needs elsewhere exists. Raises a KbjobsError within seconds if it
+            is known not to; says nothing if nobody answers.
+        advise: what in the state of the source makes the phase pointless or costly. Reads only, and must stay light.
+        forecast: what the phase is expected to do. May take some seconds; writes nothing.
+        works_on: ids of the additional sources that a job with the planned parameters works on.
+        weight: its share of a chain's progress.
+        before: types that had better run after it.
+        after: types that had better run before it.
+        conflicts: types that may not follow it; ``*`` for all.
+        can_resume: whether a job can go on from its checkpoint.
+        secrets: names of the credentials without which it cannot run.
+        examples: command lines for its help.
+    """
+
+    name: str
+    label: str
+    description: str
+    category: str
+    operation: str
+    params: type[P]
+    run: Callable[[Context, P], PhaseResult]
+    plan: Callable[[PhaseRequest[P]], Plan[P]] = plan_as_given
+    target: Target = SOURCE
+    reach: Callable[[PhaseRequest[P]], None] = reach_nothing
+    advise: Callable[[PhaseRequest[P]], list[str]] = no_advice
+    forecast: Callable[[PhaseRequest[P]], PhaseForecast] = no_forecast
+    works_on: Callable[[P], tuple[str, ...]] = no_other_sources
+    weight: float = 50.0
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
+    can_resume: bool = True
+    secrets: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> str:
+        """Its name on the command line."""
+        return self.name.replace("_", "-")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The type as the JSON that ``--json`` prints; ``parameters`` are the properties of a JSON Schema."""
+        return {
+            "name": self.name,
+            "command": f"kbjobs run {self.command} {self.target.shown}",
+            "label": self.label,
+            "description": self.description,
+            "category": self.category,
+            "weight": self.weight,
+            "before": self.before,
+            "after": self.after,
+            "conflicts": self.conflicts,
+            "resumable": self.can_resume,
+            "parameters": self.params.model_json_schema().get("properties", {}),
+        }
+
+    def resources(self, source_id: str | None, params: P) -> tuple[str, ...]:
+        """What only one running job may hold at a time: each source it works on.
+
+        A job over several sources shares only what it writes with one over others: so the type too.
+        """
+        sources = () if source_id is None else (f"source:{source_id}",)
+        others = tuple(f"source:{name}" for name in self.works_on(params))
+        return (*sources, *others, f"type:{self.name}") if others else sources
