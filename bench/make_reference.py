@@ -21,7 +21,7 @@ from kbjobs.embedding.model_catalogue import find_known, find_model
 from kbjobs.embedding.parity import PARITY_TEXTS
 from kbjobs.embedding.references import FOLDER, describe_reading
 from kbjobs.embedding.sentence_transformers_engine import SentenceTransformersEmbedder
-from kbjobs.system.atomic_files import read_json, write_json
+from kbjobs.system.files import read_json, write_json
 
 
 def main() -> None:

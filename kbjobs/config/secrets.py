@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from kbjobs.config.home import Home
 from kbjobs.errors import UnavailableError, UsageError
+from kbjobs.system.files import write_text
 
 SECRET_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 # What the daemon tells of its environment: names that end like those of credentials do.
@@ -54,15 +55,9 @@ def set_secret(home: Home, name: str, value: str) -> None:
         raise UsageError(f"the value of {name} is empty, too long or not one line of text", "It is read from stdin.")
     values = {**stored_secrets(home), name: value}
     home.prepare()
-    unfinished = home.secrets_file.with_suffix(".part")
-    unfinished.unlink(missing_ok=True)
-    descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        # A JSON string without escapes beyond \" and \\ is a TOML string.
-        file.writelines(f"{key} = {json.dumps(text, ensure_ascii=False)}\n" for key, text in sorted(values.items()))
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(home.secrets_file)
+    # A JSON string without escapes beyond \" and \\ is a TOML string.
+    lines = [f"{key} = {json.dumps(text, ensure_ascii=False)}\n" for key, text in sorted(values.items())]
+    write_text(home.secrets_file, "".join(lines))
 
 
 def find_secret(home: Home, name: str, environ: Mapping[str, str] = os.environ) -> str | None:

@@ -21,9 +21,10 @@ from pathlib import Path
 
 from kbjobs.downloads.hashing import HashedContent, measure_file
 from kbjobs.errors import DownloadError, UnavailableError
-from kbjobs.net.backoff import GIVE_UP_SECONDS, Backoff
-from kbjobs.net.requesting import AwayError, RefusedError, Response, get
+from kbjobs.net.backoff import GIVE_UP_SECONDS, AwayError, Backoff
+from kbjobs.net.requesting import RefusedError, Response, get
 from kbjobs.system.crashpoints import crash_point
+from kbjobs.system.files import write_json
 
 log = logging.getLogger(__name__)
 
@@ -260,9 +261,7 @@ class _Download:
 
     def _write_note(self) -> None:
         note = {"url": self.wanted.url, "hash": self._hash(), "validator": self.validator}
-        unfinished = self.note.with_suffix(".new")
-        unfinished.write_text(json.dumps(note), encoding="utf-8")
-        unfinished.replace(self.note)
+        write_json(self.note, note, unfinished=self.note.with_suffix(".new"))
         crash_point("download.noted")
 
     def _check_room(self, total: int | None) -> None:

@@ -22,8 +22,8 @@ from kbjobs.config.settings import Settings
 from kbjobs.downloads.file_download import WantedFile
 from kbjobs.embedding.model_catalogue import KNOWN_MODELS
 from kbjobs.errors import DownloadError, KbjobsError, MissingRequirementError, NotFoundError
-from kbjobs.net.backoff import GIVE_UP_SECONDS, Backoff
-from kbjobs.net.requesting import AwayError, RefusedError, get, is_same_origin, may_carry_token, read_all
+from kbjobs.net.backoff import GIVE_UP_SECONDS, AwayError, Backoff
+from kbjobs.net.requesting import RefusedError, get, is_same_origin, may_carry_token, read_all
 
 ENDPOINT = "https://huggingface.co"
 TOKEN = "HF_TOKEN"  # noqa: S105 — the name of the secret

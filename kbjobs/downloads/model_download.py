@@ -20,7 +20,7 @@ from kbjobs.embedding.model_folder import ModelFolder, read_model_folder
 from kbjobs.embedding.model_note import NOTE_FILE, ModelNote, read_note, write_note
 from kbjobs.errors import DownloadError, KbjobsError, MissingRequirementError, UnavailableError
 from kbjobs.net.requesting import RefusedError
-from kbjobs.system.atomic_files import read_json, write_json
+from kbjobs.system.files import read_json, write_json
 
 MAIN = "main"
 READINGS = ".readings.json"

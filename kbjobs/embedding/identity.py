@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from kbjobs.embedding.model_folder import ModelFolder
-from kbjobs.system.atomic_files import read_json, write_json
+from kbjobs.system.files import read_json, write_json
 
 
 def weights_hash(folder: ModelFolder, cache_dir: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kbjobs.system.atomic_files import read_json
+from kbjobs.system.files import read_json
 
 CHUNK_TOKENS = 256
 """Length of the passages by which engines are timed; shorter ones take less time for each token."""

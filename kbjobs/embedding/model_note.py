@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from kbjobs.system.atomic_files import read_json, write_json
+from kbjobs.system.files import read_json, write_json
 
 NOTE_FILE = "kbjobs-model.json"
 

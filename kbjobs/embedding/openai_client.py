@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import logging
 import os
-import random
-import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Literal, TypeVar
 
-from kbjobs.embedding.embedder import GivenUpError
 from kbjobs.embedding.online_models import OPENAI_KEY, SET_KEY, check_base_url, check_key
-from kbjobs.embedding.rate_limits import InterruptedTurn, RateLimits, RateTurn, read_wait
+from kbjobs.embedding.paced_requests import Failure, PacedRequests, WindowTooSmallError
+from kbjobs.embedding.rate_limits import read_wait
 from kbjobs.errors import KbjobsError, MissingRequirementError, TransientError
+from kbjobs.net.messages import clean_message
 
 DEFAULT_URL = "https://api.openai.com/v1"
 TIMEOUT_SECONDS = 120.0
@@ -91,12 +91,12 @@ class OpenAIClient:
         timeout: float = TIMEOUT_SECONDS,
         at_once: int = AT_ONCE,
     ) -> None:
-        self.limits = RateLimits(at_once)
+        self._requests = PacedRequests(at_once, RETRIES if retries is None else retries, (FIRST_WAIT, MAX_WAIT))
+        self.limits = self._requests.limits
         self._model = model
         self._key = check_key(key)
         self._url = check_base_url(os.environ.get("OPENAI_BASE_URL"))
-        self._retries, self._timeout = RETRIES if retries is None else retries, timeout
-        self._interrupted = threading.Event()
+        self._timeout = timeout
         self._sdk = self._open()
 
     def _open(self) -> Any:
@@ -128,66 +128,37 @@ class OpenAIClient:
             TransientError: no answer, or one that says to try again, after all repetitions.
             BadAnswerError: the answer is not what was asked for.
         """
+        return self._requests.run(
+            lambda tries: send(self._sdk, {"x-stainless-retry-count": str(tries)}),
+            partial(self._judge, tokens),
+            tokens,
+            retries,
+        )
+
+    def _judge(self, tokens: int, error: Exception) -> Failure:
+        """What an exception of the library means. Raises it if it is of another kind."""
         import openai
 
-        allowed = self._retries if retries is None else retries
-        for tries in range(allowed + 1):
-            failure: KbjobsError
-            wait: float | None = None
-            limit = self.limits.tokens.limit
-            if limit is not None and tokens > limit:
-                told = f": its {tokens:,} tokens are more than a window of {limit:,.0f} holds"
-                failure = RefusedRequestError(429, told)
-                break
-            try:
-                with self.limits.turn(tokens) as turn:
-                    try:
-                        answer = send(self._sdk, {"x-stainless-retry-count": str(tries)})
-                    except openai.APIStatusError as error:
-                        failure, wait = self._explain(error), self._weigh(error, turn, tries)
-                        if isinstance(failure, MissingRequirementError):
-                            self.interrupt()  # the others would fare no better
-                    except openai.APITimeoutError:
-                        self.limits.strained(turn)
-                        told = f"the OpenAI API did not answer within {self._timeout:g} s"
-                        failure, wait = TransientError(told, self.where()), _backoff(tries)
-                    except openai.APIConnectionError:
-                        self.limits.strained(turn)
-                        told = "the OpenAI API cannot be reached, or broke off its answer"
-                        failure, wait = TransientError(told, self.where()), _backoff(tries)
-                    except (openai.OpenAIError, ValueError) as error:
-                        failure = BadAnswerError(f"it cannot be read ({type(error).__name__})")
-                    else:
-                        self.limits.succeeded(turn)
-                        return answer
-            except InterruptedTurn:
-                failure = GivenUpError("the request was given up")
-            if not isinstance(failure, TransientError) or wait is None or tries == allowed:
-                break
-            if self._interrupted.wait(wait):
-                break
-        # Raised here, outside of the handlers: the library's exceptions quote the server, and that may quote the key.
-        raise failure
-
-    def _weigh(self, error: Any, turn: RateTurn, tries: int) -> float | None:
-        """Let the limits know of a failure; the seconds until another try, None where none helps."""
-        status, headers = int(error.status_code), error.response.headers
-        if is_out_of_money(error.code, error.type) or headers.get("x-should-retry") == "false":
-            return None
-        if status not in (408, 409, 429) and status < 500:
-            return None
-        wait = read_wait(headers)
-        if status != 429:
-            self.limits.strained(turn)
-            return max(wait or 0.0, _backoff(tries))
-        # All wait, not only this one; who is first then finds out whether more may follow.
-        self.limits.refused(turn, wait if wait is not None else _backoff(tries))
-        return 0.0
+        if isinstance(error, WindowTooSmallError):
+            message = f": its {tokens:,} tokens are more than a window of {error.args[0]:,.0f} holds"
+            return Failure(RefusedRequestError(429, message))
+        if isinstance(error, openai.APIStatusError):
+            failure = self._explain(error)
+            remedy, asked = _find_remedy(error)
+            return Failure(failure, remedy, asked, concerns_all=isinstance(failure, MissingRequirementError))
+        if isinstance(error, openai.APITimeoutError):
+            message = f"the OpenAI API did not answer within {self._timeout:g} s"
+            return Failure(TransientError(message, self.where()), "retry")
+        if isinstance(error, openai.APIConnectionError):
+            message = "the OpenAI API cannot be reached, or broke off its answer"
+            return Failure(TransientError(message, self.where()), "retry")
+        if isinstance(error, openai.OpenAIError | ValueError):
+            return Failure(BadAnswerError(f"it cannot be read ({type(error).__name__})"))
+        raise error
 
     def interrupt(self) -> None:
         """Requests that wait for their turn, or to be repeated, are given up."""
-        self._interrupted.set()
-        self.limits.interrupt()
+        self._requests.interrupt()
 
     def close(self) -> None:
         """Close the connections."""
@@ -227,8 +198,7 @@ class OpenAIClient:
         """What the server says, on one line, short, and without the key should it be there."""
         if not isinstance(message, str) or not message.strip():
             return ""
-        line = " ".join("".join(char if char.isprintable() else " " for char in message).split())
-        return f": {line.replace(self._key, '…')[:300]}"
+        return f": {clean_message(message, [self._key])}"
 
     def where(self) -> str:
         """What to look at where there is no answer."""
@@ -237,9 +207,14 @@ class OpenAIClient:
         return "Check the network of this machine."
 
 
-def _backoff(tries: int) -> float:
-    # Spread, so that requests which failed together are not repeated together.
-    return min(MAX_WAIT, FIRST_WAIT * 2.0**tries) * random.uniform(0.75, 1.25)  # noqa: S311
+def _find_remedy(error: Any) -> tuple[Literal["none", "retry", "throttle"], float | None]:
+    """Whether another try helps after an answer with an error, and the seconds that it asks for."""
+    status, headers = int(error.status_code), error.response.headers
+    if is_out_of_money(error.code, error.type) or headers.get("x-should-retry") == "false":
+        return "none", None
+    if status == 429:
+        return "throttle", read_wait(headers)
+    return ("retry" if status in (408, 409) or status >= 500 else "none"), read_wait(headers)
 
 
 def is_out_of_money(*names: object) -> bool:

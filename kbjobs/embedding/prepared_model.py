@@ -27,8 +27,8 @@ from kbjobs.embedding.references import find_reference
 from kbjobs.embedding.sentence_transformers_engine import OFFLINE_ENVIRONMENT
 from kbjobs.embedding.token_embedder import TokenEmbedder
 from kbjobs.errors import KbjobsError
-from kbjobs.system.atomic_files import read_json, write_json
 from kbjobs.system.child_process import ChildError, ChildLimits, ChildLost, ChildProcess, ChildProgram
+from kbjobs.system.files import read_json, write_json
 
 log = logging.getLogger(__name__)
 

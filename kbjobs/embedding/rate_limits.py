@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from kbjobs.net.retry_after import read_retry_after
+from kbjobs.net.backoff import read_retry_after
 
 FIRST_AT_ONCE = 4
 """Requests at the same time before anything is known of the server."""

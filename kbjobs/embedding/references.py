@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from kbjobs.embedding.identity import reading_hash
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.embedding.parity import PARITY_SET, PARITY_TEXTS
-from kbjobs.system.atomic_files import read_json
+from kbjobs.system.files import read_json
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from kbjobs.embedding.openvino_engine import OpenVinoEmbedder, has_bf16
 from kbjobs.embedding.parity import MINIMUM_COSINE, PARITY_TEXTS, compare
 from kbjobs.embedding.prepared_model import PreparedModel
 from kbjobs.embedding.token_embedder import Batch, TokenEmbedder
-from kbjobs.system.atomic_files import read_json, write_json
+from kbjobs.system.files import read_json, write_json
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,6 @@ waits a moment for what may still be on its way, and looks for the batch's key i
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -30,6 +29,7 @@ from kbjobs.store.api_batches import (
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import MissingText
 from kbjobs.system.crashpoints import crash_point
+from kbjobs.system.files import atomic_write
 
 TRIES = 5
 """How often a batch is tried to be made, after errors that may pass."""
@@ -54,18 +54,14 @@ class BatchSender:
         if not self._is_tidy:
             self._tidy()
         key = uuid.uuid4().hex
-        unfinished, size, tokens, count = self.folder / f"{key}.part", 0, 0, 0
-        unfinished.touch(mode=0o600)
-        with unfinished.open("wb") as file:
+        size = tokens = count = 0
+        with atomic_write(self.path(key), self.folder / f"{key}.part") as file:
             for line, text in self._lines(texts):
                 is_full = count >= MAX_REQUESTS or size + len(line) > MAX_BYTES or tokens + text.tokens > max_tokens
                 if count and is_full:
                     break
                 file.write(line)
                 size, tokens, count = size + len(line), tokens + text.tokens, count + 1
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(self.path(key))
         rows = [(text.text_hash, text.tokens) for text in texts[:count]]
         batch = open_batch(self._ledger, key, self._model_key, rows)
         crash_point("batch.planned")

@@ -8,6 +8,7 @@ from pathlib import Path
 from kbjobs.content.document import CUTTING_VERSION
 from kbjobs.content.tokens import TokenCounter
 from kbjobs.formatting import agreeing, counted
+from kbjobs.scanning.changes import ScanScope
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.profiles import OlderCut, Profile, find_older_cut, profile_of
 
@@ -24,6 +25,11 @@ class IndexOptions:
     limit: int | None = None
     allow_delete: bool = False
     keeps_cut: bool = False
+
+    @property
+    def scope(self) -> ScanScope:
+        """How much of the source the scan of the job takes up."""
+        return ScanScope(self.force or self.recut, self.limit, self.allow_delete)
 
 
 def choose_profile(

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from kbjobs.config.prices import Price
 from kbjobs.context import Context, PhaseResult
+from kbjobs.embedding.embedder import GivenUpError
 from kbjobs.embedding.online_models import OnlineModel
 from kbjobs.errors import KbjobsError, MissingRequirementError
 from kbjobs.formatting import agreeing, counted
@@ -43,7 +44,7 @@ from kbjobs.vectors.pinecone_records import (
     write_record,
     write_units,
 )
-from kbjobs.vectors.pinecone_requests import PineconeGivenUpError, UnknownIndexError
+from kbjobs.vectors.pinecone_requests import UnknownIndexError
 
 LIST, SEND, DELETE, VERIFY = (0.0, 0.1), (0.1, 0.9), (0.9, 0.95), (0.95, 1.0)
 MANY = 2000  # records from which on a listing is asked for in sixteen parts at once
@@ -314,11 +315,11 @@ def _finished(running: Iterable[Future[Answer]]) -> set[Future[Answer]]:
     """Those that have ended, after a moment; raises what one has raised, and of several the cause of the others."""
     ended, _ = wait(running, timeout=LOOK, return_when=FIRST_COMPLETED)
     failed = [error for future in ended if (error := future.exception()) is not None]
-    if failed and all(isinstance(error, PineconeGivenUpError) for error in failed):
+    if failed and all(isinstance(error, GivenUpError) for error in failed):
         everything, _ = wait(running)
         failed = [error for future in everything if (error := future.exception()) is not None]
     if failed:
-        raise next((error for error in failed if not isinstance(error, PineconeGivenUpError)), failed[0])
+        raise next((error for error in failed if not isinstance(error, GivenUpError)), failed[0])
     return ended
 
 

@@ -21,7 +21,6 @@ from kbjobs.indexing.cutting import IndexOptions, choose_profile, describe_recut
 from kbjobs.indexing.embedding_batches import BatchEmbedding
 from kbjobs.indexing.spans import EMBED, SCAN, STORE
 from kbjobs.indexing.usage import Usage
-from kbjobs.scanning.changes import ScanScope
 from kbjobs.scanning.describing import Describing
 from kbjobs.scanning.scan import Cutting, scan_source
 from kbjobs.scanning.word_index import publish_words
@@ -80,7 +79,7 @@ def run_index(
             ledger,
             Cutting(profile, chunker, options.keeps_cut and not options.recut and not options.force),
             SCAN,
-            ScanScope(options.force or options.recut, options.limit, options.allow_delete),
+            options.scope,
             describing,
         )
         filtered = describing.finish(context, source, ledger, changes.found) if describing is not None else 0

@@ -22,6 +22,7 @@ from kbjobs.languages.language_packs import RECORD, DamagedLanguagePackError, Pa
 from kbjobs.store.connection import is_disk_full
 from kbjobs.store.locks import try_lock
 from kbjobs.system.crashpoints import crash_point
+from kbjobs.system.files import write_json
 
 UNFINISHED = ".installing-"
 _LOOK_EVERY = 0.5  # seconds
@@ -135,12 +136,7 @@ def note_seen(home: Home, pair: Pair, version: str, sha256: str) -> None:
     """Keep the hash of a version."""
     path = _seen_file(home, pair)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".new")
-    with unfinished.open("w", encoding="utf-8") as file:
-        json.dump({**_read_seen(home, pair), version: sha256}, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    write_json(path, {**_read_seen(home, pair), version: sha256}, unfinished=path.with_suffix(".new"))
 
 
 def _seen_file(home: Home, pair: Pair) -> Path:

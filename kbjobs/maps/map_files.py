@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kbjobs.system.crashpoints import crash_point
+from kbjobs.system.files import atomic_write
 
 HEAD = 4_096  # bytes at whose end a file must have told its state
 
@@ -60,17 +60,8 @@ def _lines(facts: Mapping[str, Any], points: Iterable[Mapping[str, Any]]) -> Ite
 
 
 def _write(path: Path, parts: Iterable[str]) -> None:
-    # Always of the same name, so that what a kill leaves is written over and never adds up.
-    unfinished = path.with_name(f".{path.name}.part")
-    unfinished.unlink(missing_ok=True)
-    try:
-        descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8", buffering=1 << 20) as file:
-            file.writelines(parts)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-    crash_point("map.before_rename")
-    unfinished.replace(path)
+    # Always of the same name, so that what a kill leaves is overwritten and never adds up.
+    with atomic_write(path, path.with_name(f".{path.name}.part")) as file:
+        file.writelines(part.encode() for part in parts)
+        file.flush()
+        crash_point("map.before_rename")

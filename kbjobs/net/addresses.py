@@ -40,6 +40,14 @@ def is_private(address: str) -> bool:
     return not parsed.is_global or parsed.is_multicast or parsed.is_reserved
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host, as it is written, is this machine; nothing is looked up."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
 def is_private_name(host: str) -> bool:
     """Whether a host is a private address as it is written, or ``localhost`` (RFC 6761, 6.3); nothing is looked up."""
     try:

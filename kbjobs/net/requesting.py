@@ -13,13 +13,12 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from kbjobs.errors import DownloadError, KbjobsError, MissingRequirementError, NotFoundError
-from kbjobs.net.addresses import PrivateAddressError, is_private, is_private_name
-from kbjobs.net.retry_after import read_retry_after
+from kbjobs.net.addresses import PrivateAddressError, is_loopback, is_private, is_private_name
+from kbjobs.net.backoff import AwayError, read_retry_after
 from kbjobs.version import VERSION
 
 PIECE = 512 * 1024
@@ -32,19 +31,6 @@ _MAX_REDIRECTS = 5
 _MAX_ADDRESSES = 4  # of a name are tried
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PASSING = (408, 425, 429, 500, 502, 503, 504, 509, 520, 521, 522, 523, 524, 529)
-
-
-class AwayError(Exception):
-    """No answer, half of one, or one that asks to come again: another try may succeed.
-
-    Args:
-        cause: what happened, for a person: "does not answer (connection refused)".
-        rest: seconds that the server wants to be left alone; 0 where it does not say.
-    """
-
-    def __init__(self, cause: str, rest: float = 0.0) -> None:
-        super().__init__(cause)
-        self.cause, self.rest = cause, rest
 
 
 class RefusedError(KbjobsError):
@@ -182,7 +168,7 @@ def get(
 def may_carry_token(url: str) -> bool:
     """Whether a secret may be sent there: by https, or to this machine."""
     parts = urlsplit(url)
-    return parts.scheme == "https" or _is_loopback(parts.hostname or "")
+    return parts.scheme == "https" or is_loopback(parts.hostname or "")
 
 
 def is_same_origin(url: str, other: str) -> bool:
@@ -343,13 +329,6 @@ def _check_redirect(before: SplitResult, after: SplitResult, url: str) -> None:
         raise DownloadError(
             f"{url} leads to {after.netloc} without encryption; it is not followed", "Check the address."
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _lower(response: Any) -> dict[str, str]:

@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import stat
-import tempfile
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from kbjobs.errors import UnavailableError
 from kbjobs.object_storage.bucket import Content, NoObjectError, StoredObject
 from kbjobs.store.connection import is_disk_full
 from kbjobs.store.locks import try_lock
-from kbjobs.system.files import sync_folder
+from kbjobs.system.files import atomic_write, sync_folder
 
 UNFINISHED = ".part-"
 """Begins the name of a file that is being written."""
@@ -139,17 +139,9 @@ class FolderBucket:
         path = self.root / name
         with writing(path):
             _make_folder(path.parent)
-            descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    if self._is_durable:
-                        os.fsync(descriptor)
-                Path(unfinished).replace(path)
-            except BaseException:
-                Path(unfinished).unlink(missing_ok=True)
-                raise
+            unfinished = path.parent / f"{UNFINISHED}{uuid.uuid4().hex}"
+            with atomic_write(path, unfinished, durable=self._is_durable) as file:
+                file.write(data)
             if self._is_durable:
                 sync_folder(path.parent)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kbjobs.errors import KbjobsError, MissingRequirementError, NotFoundError, TransientError, UnavailableError
+from kbjobs.net.messages import clean_message
 from kbjobs.object_storage.bucket import Content, StoredObject
 from kbjobs.object_storage.folder import write_pieces, writing
 
@@ -191,8 +192,4 @@ class RemoteBucket:
 
     def _quote(self, text: str) -> str:
         """The error on one line, short, without secrets."""
-        text = text.partition("Debug source:")[0]
-        line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-        for value in self._secret:
-            line = line.replace(value, "…")
-        return line[:300]
+        return clean_message(text.partition("Debug source:")[0], self._secret)

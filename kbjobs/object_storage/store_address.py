@@ -6,7 +6,6 @@ store is read as by anybody; the address of instance metadata is asked only wher
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ from kbjobs.config.home import Home
 from kbjobs.config.secrets import find_secret
 from kbjobs.config.settings import Settings
 from kbjobs.errors import UsageError
+from kbjobs.net.addresses import is_loopback
 from kbjobs.object_storage.bucket import Bucket
 from kbjobs.object_storage.folder import FolderBucket
 from kbjobs.object_storage.web_store import WebBucket
@@ -106,7 +106,7 @@ def open_bucket(home: Home, settings: Settings, address: StoreAddress) -> Bucket
         config["skip_signature"] = "true"
     endpoint = urlsplit(config.get("endpoint") or address.url)
     if endpoint.scheme == "http":
-        if secret and not _is_loopback(endpoint.hostname or ""):
+        if secret and not is_loopback(endpoint.hostname or ""):
             raise UsageError(
                 f"credentials are set and {endpoint.geturl()} is not encrypted: others could read what is sent",
                 "Give an address that begins with https:.",
@@ -161,10 +161,3 @@ def _hide(where: str) -> str:
 
 def _forms() -> str:
     return "Give a folder, s3://BUCKET/PATH, gs://BUCKET/PATH, az://CONTAINER/PATH, or https://HOST/PATH to read from."
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

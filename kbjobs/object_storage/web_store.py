@@ -11,8 +11,8 @@ from typing import NoReturn, TypeVar
 from urllib.parse import quote
 
 from kbjobs.errors import DownloadError, UnavailableError
-from kbjobs.net.backoff import Backoff
-from kbjobs.net.requesting import AwayError, RefusedError, Response, get
+from kbjobs.net.backoff import AwayError, Backoff
+from kbjobs.net.requesting import RefusedError, Response, get
 from kbjobs.object_storage.bucket import Content, StoredObject
 from kbjobs.object_storage.folder import write_pieces, writing
 

@@ -163,7 +163,7 @@ def forecast(request: PhaseRequest[IndexOfflineParams]) -> PhaseForecast:
     from kbjobs.embedding.model_catalogue import check_model
     from kbjobs.embedding.token_embedder import load_tokenizer
     from kbjobs.indexing.cutting import IndexOptions
-    from kbjobs.indexing.index_forecast import forecast_index
+    from kbjobs.indexing.source_diff import TextModel, forecast_source
 
     home, settings, params = request.home, request.settings, request.params
     try:
@@ -177,7 +177,7 @@ def forecast(request: PhaseRequest[IndexOfflineParams]) -> PhaseForecast:
         params.force or purges(request.earlier, model.dimension), params.recut, params.limit, params.allow_delete
     )
     tokens = HuggingFaceTokens(load_tokenizer(model))
-    found = forecast_index(home, settings, request.source, key, tokens, model.max_tokens, options)
+    found = forecast_source(home, settings, request.source, TextModel(key, tokens, model.max_tokens), options)
     # What a cluster will do is not known before.
     speed = None if _engine(settings, params.engine) == RAY else measured_speed(home.engines, key)
     seconds = found.tokens / speed if speed else 0.0 if not found.missing else None
@@ -190,7 +190,7 @@ def forecast(request: PhaseRequest[IndexOfflineParams]) -> PhaseForecast:
         unit="chunks",
         seconds=seconds,
         is_exact=found.is_exact,
-        note=found.tell_sample().lstrip("; "),
+        note=found.format_sample().lstrip("; "),
     )
 
 

@@ -83,11 +83,12 @@ def forecast(request: PhaseRequest[IndexOnlineParams]) -> PhaseForecast:
     """What would be bought, estimated from a sample; --dry-run of the type itself counts it exactly."""
     from kbjobs.embedding.openai_embedder import PASSAGE_TOKENS
     from kbjobs.embedding.openai_tokens import Cl100kTokens
-    from kbjobs.indexing.index_forecast import forecast_index
+    from kbjobs.indexing.source_diff import TextModel, forecast_source
 
     params, settings = request.params, request.settings
     options = replace(_options(params), force=params.force or purges(request.earlier, MODEL.dimension))
-    found = forecast_index(request.home, settings, request.source, MODEL.key, Cl100kTokens(), PASSAGE_TOKENS, options)
+    model = TextModel(MODEL.key, Cl100kTokens(), PASSAGE_TOKENS)
+    found = forecast_source(request.home, settings, request.source, model, options)
     price = _price(settings, params)
     return PhaseForecast(
         found.documents,
@@ -99,14 +100,14 @@ def forecast(request: PhaseRequest[IndexOnlineParams]) -> PhaseForecast:
         "chunks",
         0.0 if not found.missing else None,
         found.is_exact,
-        price.describe(found.tokens) + found.tell_sample(),
+        price.describe(found.tokens) + found.format_sample(),
     )
 
 
 def run(context: Context, params: IndexOnlineParams) -> PhaseResult:
     """Index the source, or tell what that would buy."""
     if params.dry_run:
-        return _estimate(context, params)
+        return _count_new(context, params)
     from kbjobs.embedding.openai_batches import BatchClient
     from kbjobs.embedding.openai_embedder import OpenAIEmbedder
     from kbjobs.indexing.batch_jobs import Batching, look_again, was_waiting
@@ -154,20 +155,20 @@ def _tell_kept(older: OlderCut, price: Price) -> str:
     )
 
 
-def _estimate(context: Context, params: IndexOnlineParams) -> PhaseResult:
+def _count_new(context: Context, params: IndexOnlineParams) -> PhaseResult:
     from kbjobs.embedding.openai_embedder import PASSAGE_TOKENS
     from kbjobs.embedding.openai_tokens import Cl100kTokens
-    from kbjobs.indexing.estimate import estimate_index
+    from kbjobs.indexing.source_diff import TextModel, diff_source
 
     price = _price(context.settings, params)
-    found = estimate_index(context, MODEL.key, Cl100kTokens(), PASSAGE_TOKENS, _options(params))
+    found = diff_source(context, TextModel(MODEL.key, Cl100kTokens(), PASSAGE_TOKENS), _options(params))
     counts = {
         "dry_run": True,
         "documents": found.documents,
-        "chunks": found.chunks,
+        "chunks": found.passages,
         "would_embed": found.missing,
         "in_batches": found.out,
-        "reused": found.chunks - found.missing - found.out,
+        "reused": found.passages - found.missing - found.out,
         "deleted": 0,
         "failed": len(found.scan.failed),
         "skipped": len(found.scan.skipped),
@@ -183,7 +184,7 @@ def _estimate(context: Context, params: IndexOnlineParams) -> PhaseResult:
         "price_of": price.since,
     }
     summary = (
-        f"dry run, nothing was bought or changed: of {counted(found.chunks, 'passage')} {found.missing:,} would be"
+        f"dry run, nothing was bought or changed: of {counted(found.passages, 'passage')} {found.missing:,} would be"
         " embedded,"
         f" {counted(found.tokens, 'token')}, {price.describe(found.tokens)}"
     )

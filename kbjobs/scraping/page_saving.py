@@ -16,6 +16,7 @@ from kbjobs.content.nesting import TooDeeplyNested, prepare_page
 from kbjobs.scraping.links import find_base
 from kbjobs.scraping.site_scope import normalise, site_of
 from kbjobs.store.sources import RESERVED
+from kbjobs.system.files import atomic_write
 
 SEGMENT_LIMIT = 100
 """Longest part of a file's path, in bytes; file systems allow 255."""
@@ -166,14 +167,8 @@ def _replace_links(tree: LexborHTMLParser, replace: Callable[[str], str | None])
 def save(path: Path, data: bytes) -> None:
     """Write a file whole or not at all; its folders are made. Where the disk is full, nothing of it is left."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name[:200]}.part")
-    try:
-        with os.fdopen(os.open(unfinished, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-            file.write(data)
-        unfinished.replace(path)
-    except OSError:
-        unfinished.unlink(missing_ok=True)
-        raise
+    with atomic_write(path, path.with_name(f".{path.name[:200]}.part"), durable=False) as file:
+        file.write(data)
 
 
 def _name_folder(segment: str) -> str:

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
-from kbjobs.net.retry_after import read_retry_after
+from kbjobs.net.backoff import read_retry_after
 
 CONNECTIONS = 16
 """Requests to one host at the same time."""

@@ -18,7 +18,7 @@ from kbjobs.errors import ConflictError, KbjobsError, NotFoundError, UsageError
 from kbjobs.services.jobs import JobManager
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder, list_source_ids
-from kbjobs.system.atomic_files import read_json
+from kbjobs.system.files import read_json
 
 OnDamaged = Callable[[str, KbjobsError], None]
 

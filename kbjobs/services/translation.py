@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +10,7 @@ from kbjobs.config.home import Home
 from kbjobs.errors import UsageError
 from kbjobs.languages.language_names import find_code
 from kbjobs.object_storage.folder import writing
+from kbjobs.system.files import atomic_write
 from kbjobs.translation.text_input import open_text
 from kbjobs.translation.translate import TextTranslator, find_route
 
@@ -31,12 +30,5 @@ def writing_text(path: Path) -> Iterator[Callable[[str], object]]:
     """Gives what writes to a text file, which gets its name when it is whole. Raises UnavailableError, UsageError."""
     if path.is_dir():
         raise UsageError(f"{path} is a folder", "Name a file.")
-    with writing(path):
-        descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-                yield file.write
-            Path(unfinished).replace(path)
-        except BaseException:
-            Path(unfinished).unlink(missing_ok=True)
-            raise
+    with writing(path), atomic_write(path) as file:
+        yield lambda text: file.write(text.encode())

@@ -6,8 +6,6 @@ the old one is renamed to ``.replaced-ID`` first; ``recover`` finishes what a ki
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import os
 import shutil
 from pathlib import Path
@@ -16,12 +14,10 @@ from kbjobs.errors import UnavailableError
 from kbjobs.store.connection import is_disk_full
 from kbjobs.store.sources import SourceFolder, is_source_id
 from kbjobs.system.crashpoints import crash_point
+from kbjobs.system.files import exchange_folders, remove_tree
 
 INSTALLING = ".installing-"
 REPLACED = ".replaced-"
-
-_AT_FDCWD = -100  # rename(2)
-_RENAME_EXCHANGE = 2
 
 
 class SourceSwap:
@@ -64,7 +60,7 @@ class SourceSwap:
         crash_point("install.before_rename")
         if not self._live.path.exists():
             self._new.rename(self._live.path)
-        elif not _exchange(self._new, self._live.path):
+        elif not exchange_folders(self._new, self._live.path):
             self._live.path.rename(self._old)
             crash_point("install.between_renames")
             self._new.rename(self._live.path)
@@ -98,28 +94,9 @@ def link_files(live: SourceFolder, new: SourceFolder) -> None:
         raise UnavailableError(f"the files of {live.path} cannot be linked: {error}", "Nothing was changed.") from error
 
 
-def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two folders (rename(2), RENAME_EXCHANGE); False where the file system or the C library cannot."""
-    try:
-        rename = ctypes.CDLL(None, use_errno=True).renameat2
-    except AttributeError:
-        return False
-    if rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
-        return True
-    code = ctypes.get_errno()
-    if code in (errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EOPNOTSUPP):
-        return False
-    raise OSError(code, os.strerror(code), os.fspath(one))
-
-
 def _remove(path: Path) -> None:
-    if not os.path.lexists(path):
-        return
     try:
-        if path.is_symlink():
-            path.unlink()
-        else:
-            shutil.rmtree(path)
+        remove_tree(path)
     except OSError as error:
         what = "the disk is full" if is_disk_full(error) else error.strerror
         raise UnavailableError(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kbjobs.errors import KbjobsError, NotFoundError, UnavailableError, UsageError
+from kbjobs.system.files import write_text
 
 SOURCE_ID = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 # Device names of Windows (Microsoft, "Naming Files, Paths, and Namespaces"): a home must be copyable.
@@ -262,17 +263,11 @@ class SourceFolder:
 
     def _save(self, values: dict[str, Any]) -> None:
         values = {**values, "paths": self._portable_paths(values)}
-        unfinished = self.manifest.with_suffix(".part")
-        descriptor = os.open(unfinished, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(values, file, indent=2)
-                file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(self.manifest)
+            write_text(
+                self.manifest, json.dumps(values, indent=2) + "\n", unfinished=self.manifest.with_suffix(".part")
+            )
         except OSError as error:  # a full disk: a write does not name its file
-            unfinished.unlink(missing_ok=True)
             raise OSError(error.errno, error.strerror, str(self.manifest)) from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
@@ -10,6 +9,7 @@ from kbjobs.config.home import Home
 from kbjobs.config.secrets import find_secret
 from kbjobs.config.settings import Settings
 from kbjobs.errors import UsageError
+from kbjobs.net.addresses import is_loopback
 
 CHROMA_TOKEN = "CHROMA_TOKEN"  # noqa: S105 — the name of a secret
 BEARER = "authorization"  # the header whose value is written "Bearer TOKEN"
@@ -65,7 +65,7 @@ def address_of(home: Home, settings: Settings, url: str, prefix: str) -> ChromaA
     token = find_secret(home, CHROMA_TOKEN) if configured and url == check_url(configured) else None
     headers = {}
     if token:
-        if not url.startswith("https:") and not _is_loopback(urlsplit(url).hostname or ""):
+        if not url.startswith("https:") and not is_loopback(urlsplit(url).hostname or ""):
             raise UsageError(
                 f"{CHROMA_TOKEN} is set and {url} is not encrypted: others could read the token on its way",
                 "Give vectors.chroma an address that begins with https:.",
@@ -73,10 +73,3 @@ def address_of(home: Home, settings: Settings, url: str, prefix: str) -> ChromaA
         name = settings.text("vectors.chroma_header")
         headers[name] = f"Bearer {token}" if name.lower() == BEARER else token
     return ChromaAddress(url, headers, prefix)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

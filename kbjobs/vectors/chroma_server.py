@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import json
 import logging
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from kbjobs.errors import ConflictError, KbjobsError, MissingRequirementError, TransientError, UnavailableError
+from kbjobs.net.backoff import backoff_seconds, sleep
+from kbjobs.net.messages import clean_message
 from kbjobs.vectors.chroma_address import CHROMA_TOKEN, ChromaAddress
 from kbjobs.vectors.chroma_places import OWNER
 from kbjobs.vectors.collection import CONFIGURATION, Collection, CollectionError
 
 TIMEOUT = 120.0  # seconds for one answer: an upsert of 250 records takes 0.1 s, reading 100,000 ids 0.2 s
 FIRST_WAIT, MAX_WAIT = 0.25, 15.0
-LOOK = 0.2  # seconds after which who waits looks whether the job is to stop
 FULL = ("disk is full", "no space left", "disk full")
 
 Found = TypeVar("Found")
@@ -207,12 +208,9 @@ class ChromaServer:
                 failure = self._explain(error)
                 if not isinstance(failure, ServerAwayError) or time.monotonic() >= until:
                     raise failure from None  # the library's exception may quote a header
-            pause = min(MAX_WAIT, FIRST_WAIT * 2.0**tries) * random.uniform(0.75, 1.25)  # noqa: S311
+            pause = min(until - time.monotonic(), backoff_seconds(tries, FIRST_WAIT, MAX_WAIT))
             tries += 1
-            wake = min(until, time.monotonic() + pause)
-            while time.monotonic() < wake:
-                self._waiting.on_wait(f"waiting for the Chroma server: {failure.message}")
-                time.sleep(max(0.0, min(LOOK, wake - time.monotonic())))
+            sleep(pause, partial(self._waiting.on_wait, f"waiting for the Chroma server: {failure.message}"))
 
     def _explain(self, error: Exception) -> Exception:
         import httpx
@@ -268,11 +266,9 @@ class ChromaServer:
         return UnavailableError(f"the Chroma server {self.url} failed: {says}", "Look at its log.")
 
     def _quote(self, text: str) -> str:
-        """What the server says, on one line, short, and without what was sent to it in a header."""
-        line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-        for value in self._headers.values():
-            line = line.replace(value, "…").replace(value.removeprefix("Bearer "), "…")
-        return line[:300] or "nothing"
+        """What the server says, without what was sent to it in a header."""
+        sent = self._headers.values()
+        return clean_message(text, [*sent, *(value.removeprefix("Bearer ") for value in sent)]) or "nothing"
 
 
 class _StatusError(Exception):

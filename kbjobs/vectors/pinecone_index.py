@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kbjobs.errors import UnavailableError, UsageError
-from kbjobs.system.atomic_files import read_json, write_json
 from kbjobs.system.crashpoints import crash_point
+from kbjobs.system.files import read_json, write_json
 from kbjobs.vectors.pinecone_records import PineconeRecord, write_units
 from kbjobs.vectors.pinecone_requests import (
     PineconeAwayError,

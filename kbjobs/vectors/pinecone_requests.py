@@ -1,21 +1,17 @@
-"""Asking Pinecone: each request in its turn, repeated where that helps, and each failure told to a person.
-
-The library's own repetitions are switched off: they sleep where nobody can stop them, and are no part of the limits.
-"""
+"""Asking Pinecone: each request in its turn, repeated where that helps, and each failure explained."""
 
 from __future__ import annotations
 
-import random
 import re
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from kbjobs.embedding.rate_limits import InterruptedTurn, RateLimits
+from kbjobs.embedding.paced_requests import Failure, PacedRequests
 from kbjobs.errors import KbjobsError, MissingRequirementError, NotFoundError, TransientError, UnavailableError
-from kbjobs.net.retry_after import read_retry_after
+from kbjobs.net.backoff import read_retry_after
+from kbjobs.net.messages import clean_message
 from kbjobs.vectors.pinecone_target import PINECONE_KEY, SET_KEY
-from kbjobs.vectors.pinecone_throttle import InterruptedThrottle, WriteThrottle
+from kbjobs.vectors.pinecone_throttle import WriteThrottle
 
 RETRIES = 5
 FIRST_WAIT, MAX_WAIT = 0.5, 30.0
@@ -36,10 +32,6 @@ class PineconeAwayError(TransientError):
     """The service does not answer, or says that it cannot just now."""
 
     exit_code = UnavailableError.exit_code
-
-
-class PineconeGivenUpError(TransientError):
-    """A request that was given up, because another has failed or the job stops."""
 
 
 class UnknownIndexError(NotFoundError):
@@ -65,74 +57,51 @@ class PineconeRequests:
     """
 
     def __init__(self, key: str, index: str, at_once: int, retries: int = RETRIES) -> None:
-        self.limits = RateLimits(at_once)
-        self.retries = 0
+        self._key, self._index = key, index
+        self._requests = PacedRequests(at_once, retries, (FIRST_WAIT, MAX_WAIT))
+
+    @property
+    def retries(self) -> int:
         """Requests that were repeated."""
-        self._key, self._index, self._most_retries = key, index, retries
-        self._interrupted = threading.Event()
+        return self._requests.retries
 
     def __call__(
         self,
         work: Callable[[], Answer],
-        paces: Sequence[tuple[WriteThrottle, float]] = (),
+        throttles: Sequence[tuple[WriteThrottle, float]] = (),
         retries: int | None = None,
     ) -> Answer:
         """What the work gives.
 
         Args:
             work: sends one request by the library.
-            paces: what the request takes of which limits.
-            retries: how often it may be repeated, where it is not as often as usual.
+            throttles: what the request takes of which limits.
+            retries: how often it may be repeated, None for as often as usual.
+
         Raises:
-            PineconeAwayError, UnknownIndexError, TooLargeError, RefusedRequestError, MissingRequirementError,
-            UnavailableError: after all repetitions.
+            PineconeAwayError, UnknownIndexError, TooLargeError, PineconeRefusedError, MissingRequirementError,
+            UnavailableError, GivenUpError: after all repetitions.
         """
-        most = self._most_retries if retries is None else retries
-        for tries in range(most + 1):
-            failure: KbjobsError
-            wait: float | None = None
-            try:
-                with self.limits.turn(0) as turn:
-                    for pace, amount in paces:
-                        pace.take(amount, self._interrupted)
-                    try:
-                        answer = work()
-                    except Exception as error:  # noqa: BLE001 — the library's, httpx's and orjson's; each is told
-                        failure = self._explain(error)
-                        if isinstance(failure, MissingRequirementError):
-                            self.interrupt()  # the others would fare no better
-                        if isinstance(failure, PineconeAwayError):
-                            wait = self._weigh(error, turn, tries)
-                    else:
-                        self.limits.succeeded(turn)
-                        return answer
-            except (InterruptedTurn, InterruptedThrottle):
-                failure = PineconeGivenUpError("the request was given up")
-            if wait is None or tries == most:
-                break
-            if self._interrupted.wait(wait):
-                failure = PineconeGivenUpError("the request was given up")
-                break
-            self.retries += 1
-        # Raised here, outside of the handlers: the library's exceptions quote the server, and that may quote the key.
-        raise failure
+
+        def send(tries: int) -> Answer:
+            for throttle, amount in throttles:
+                throttle.take(amount, self._requests.interrupted)
+            return work()
+
+        return self._requests.run(send, self._judge, retries=retries)
 
     def interrupt(self) -> None:
-        """Requests that wait for their turn, or to be repeated, are given up."""
-        self._interrupted.set()
-        self.limits.interrupt()
+        """Give up requests that wait for their turn, or to be repeated."""
+        self._requests.interrupt()
 
-    def _weigh(self, error: Any, turn: Any, tries: int) -> float:
-        """Let the limits know of a transient failure; the seconds until another try."""
-        backoff = min(MAX_WAIT, FIRST_WAIT * 2.0**tries) * random.uniform(0.75, 1.25)  # noqa: S311
+    def _judge(self, error: Exception) -> Failure:
+        failure = self._explain(error)
+        if not isinstance(failure, PineconeAwayError):
+            # The others would fare no better without a key or a plan.
+            return Failure(failure, concerns_all=isinstance(failure, MissingRequirementError))
         headers = getattr(error, "headers", None) or {}
-        asked = read_retry_after(str(headers.get("retry-after", "")))
-        if getattr(error, "status_code", None) == 429:
-            # All wait, not only this one; who is first then finds out whether more may follow.
-            self.limits.refused(turn, asked or backoff)
-            return 0.0
-        self.limits.strained(turn)
-        return max(asked, backoff)
+        asked = read_retry_after(str(headers.get("retry-after", ""))) or None
+        return Failure(failure, "throttle" if getattr(error, "status_code", None) == 429 else "retry", asked)
 
     def _explain(self, error: Exception) -> KbjobsError:
         import httpx
@@ -193,6 +162,5 @@ class PineconeRequests:
         )
 
     def quote(self, text: str) -> str:
-        """What the server says, on one line, short, and without the key should it be there."""
-        line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-        return line.replace(self._key, "…")[:300] or "nothing"
+        """What the server says, without the key should it be there."""
+        return clean_message(text, [self._key]) or "nothing"

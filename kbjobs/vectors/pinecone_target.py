@@ -6,7 +6,6 @@ Names as the service takes them (its pages on limits): an index has at most 45 o
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from dataclasses import dataclass
@@ -14,7 +13,9 @@ from urllib.parse import urlsplit
 
 from kbjobs.config.settings import Settings
 from kbjobs.errors import KbjobsError, MissingRequirementError, NotFoundError, UsageError
-from kbjobs.net.requesting import AwayError, RefusedError, get
+from kbjobs.net.addresses import is_loopback
+from kbjobs.net.backoff import AwayError
+from kbjobs.net.requesting import RefusedError, get
 
 PINECONE_KEY = "PINECONE_API_KEY"
 """The secret with which Pinecone is asked."""
@@ -121,16 +122,9 @@ def check_host(host: str, named_by: str) -> str:
         raise UsageError(f"{named_by} names an address with a name or password in it", "Take them out.")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise UsageError(f"{named_by} names {host!r}, which is no address of a server", "It begins with https://.")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise UsageError(
             f"{named_by} names {url}, which is not encrypted: others could read {PINECONE_KEY} on its way",
             "Its address must begin with https://.",
         )
     return url
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

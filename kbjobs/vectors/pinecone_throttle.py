@@ -7,12 +7,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from kbjobs.embedding.rate_limits import InterruptedTurn
+
 SECOND = 1.05
 """What counts as a second here: on their way requests may move together."""
-
-
-class InterruptedThrottle(Exception):
-    """The wait for a turn was given up."""
 
 
 class WriteThrottle:
@@ -47,6 +45,6 @@ class WriteThrottle:
             self._sum -= self._granted.popleft()[1]
 
     def take(self, amount: float, interrupted: threading.Event) -> None:
-        """Wait until so much may go out. Raises InterruptedPace."""
+        """Wait until so much may go out. Raises InterruptedTurn."""
         if interrupted.wait(self.reserve(amount)):
-            raise InterruptedThrottle
+            raise InterruptedTurn

@@ -222,7 +222,7 @@ def test_a_kill_leaves_the_old_one_or_the_new_one(
         "import sys\nfrom pathlib import Path\nfrom kbjobs.store import source_swap\n"
         "from kbjobs.packs.installing import install_pack\nfrom kbjobs.packs.pack_reading import open_pack\n"
         # A file system that cannot exchange folders is not to be had without a disk of its own.
-        f"if not {exchanges}: source_swap._exchange = lambda one, other: False\n"
+        f"if not {exchanges}: source_swap.exchange_folders = lambda one, other: False\n"
         f"with open_pack(sys.argv[1]) as pack: install_pack(pack, Path(sys.argv[2]), {include_backup})"
     )
     command = [sys.executable, "-c", program, place_of(tmp_path / "store", new), str(home.sources)]

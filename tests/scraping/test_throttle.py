@@ -9,7 +9,7 @@ from email.utils import formatdate
 
 import pytest
 
-from kbjobs.net.retry_after import read_retry_after
+from kbjobs.net.backoff import read_retry_after
 from kbjobs.scraping.throttle import MAX_BACKOFF, HostThrottle
 
 HOST = "example.org"

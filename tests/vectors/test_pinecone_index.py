@@ -13,11 +13,12 @@ import pytest
 
 from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
+from kbjobs.embedding.embedder import GivenUpError
 from kbjobs.errors import KbjobsError, MissingRequirementError, UsageError
 from kbjobs.store.ledger_rows import PushedPassage
 from kbjobs.vectors.pinecone_index import PineconeIndex
 from kbjobs.vectors.pinecone_records import PineconeRecord, write_record
-from kbjobs.vectors.pinecone_requests import PineconeAwayError, PineconeGivenUpError, TooLargeError, UnknownIndexError
+from kbjobs.vectors.pinecone_requests import PineconeAwayError, TooLargeError, UnknownIndexError
 from kbjobs.vectors.pinecone_target import PineconeTarget, check_host, check_pinecone_key, read_target
 from tests.conftest import wait_until
 from tests.servers.pinecone_server import Fault, PineconeServer
@@ -92,7 +93,7 @@ def test_who_waits_is_given_up(server: PineconeServer, tmp_path: Path) -> None:
     index.interrupt()
     for thread in threads:
         thread.join(10)
-    assert time.monotonic() - started < 5 and [type(error) for error in raised] == [PineconeGivenUpError] * 3
+    assert time.monotonic() - started < 5 and [type(error) for error in raised] == [GivenUpError] * 3
     index.close()
 
 

@@ -14,7 +14,7 @@ from kbjobs.chains.library import SUFFIX
 from kbjobs.config.home import Home
 from kbjobs.errors import ConflictError, NotFoundError, UnavailableError, UsageError
 from kbjobs.phases.registry import is_taken
-from kbjobs.system.atomic_files import write_text
+from kbjobs.system.files import write_text
 
 
 def version_of(text: str | bytes) -> str:

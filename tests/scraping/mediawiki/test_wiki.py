@@ -218,7 +218,7 @@ def test_a_wiki_that_lags_is_left_alone(home: Home, wiki: WikiServer, monkeypatc
             raise
 
     monkeypatch.setattr(wiki_api, "FIRST_WAIT", 0.01)
-    monkeypatch.setattr("kbjobs.net.retry_after.MAX_REST", 0.2)
+    monkeypatch.setattr("kbjobs.net.backoff.MAX_REST", 0.2)
     monkeypatch.setattr(wiki_api.WikiApi, "ask", ask)
     counts = scrape_site(home, wiki.url).counts
     assert slowed == ["maxlag", "maxlag"]
@@ -236,7 +236,7 @@ def test_a_page_that_lags_is_asked_for_again(home: Home, wiki: WikiServer, monke
             parameters["maxlag"] = -2
         return await parse(self, **parameters)
 
-    monkeypatch.setattr("kbjobs.net.retry_after.MAX_REST", 0.2)
+    monkeypatch.setattr("kbjobs.net.backoff.MAX_REST", 0.2)
     monkeypatch.setattr("kbjobs.scraping.crawl.FIRST_WAIT", 0.01)
     monkeypatch.setattr(wiki_api.WikiApi, "ask", ask)
     assert scrape_site(home, wiki.url).counts["pages"] == 12

@@ -12,9 +12,9 @@ from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
 from kbjobs.embedding.openai_embedder import PASSAGE_TOKENS
 from kbjobs.embedding.openai_tokens import Cl100kTokens
-from kbjobs.indexing import index_forecast
+from kbjobs.indexing import source_diff
 from kbjobs.indexing.cutting import IndexOptions
-from kbjobs.indexing.index_forecast import IndexForecast, forecast_index
+from kbjobs.indexing.source_diff import SourceDiff, TextModel, forecast_source
 from kbjobs.phases import index_online
 from kbjobs.scanning.scan_forecast import count_documents
 from kbjobs.services.sources import register
@@ -24,16 +24,10 @@ from tests.content.zims import ZIMS
 from tests.servers.openai_server import OpenAIServer
 
 
-def forecast(home: Home, source: str = "docs", options: IndexOptions | None = None) -> IndexForecast:
-    return forecast_index(
-        home,
-        Settings(home),
-        SourceFolder(home.sources, source),
-        index_online.MODEL.key,
-        Cl100kTokens(),
-        PASSAGE_TOKENS,
-        options or IndexOptions(keeps_cut=True),
-    )
+def forecast(home: Home, source: str = "docs", options: IndexOptions | None = None) -> SourceDiff:
+    model = TextModel(index_online.MODEL.key, Cl100kTokens(), PASSAGE_TOKENS)
+    folder = SourceFolder(home.sources, source)
+    return forecast_source(home, Settings(home), folder, model, options or IndexOptions(keeps_cut=True))
 
 
 def count_exactly(kbjobs: Kbjobs) -> dict[str, int]:
@@ -81,7 +75,7 @@ def test_a_sample_of_pages_of_very_different_size_is_near(
 ) -> None:
     register(home, "docs", [python_docs])
     exact = count_exactly(kbjobs)
-    monkeypatch.setattr(index_forecast, "SAMPLE", 60)
+    monkeypatch.setattr(source_diff, "SAMPLE", 60)
     found = forecast(home)
     assert not found.is_exact and found.sampled <= 62
     assert abs(found.tokens / exact["tokens"] - 1) < 0.08
@@ -95,7 +89,7 @@ def test_a_sample_of_an_archive_is_near(
     archive = next(real_input(ZIMS, "the openZIM testing suite").glob("wikibooks_be*.zim"))
     register(home, "docs", [archive])
     exact = count_exactly(kbjobs)
-    monkeypatch.setattr(index_forecast, "SAMPLE", 60)  # of some 200 entries
+    monkeypatch.setattr(source_diff, "SAMPLE", 60)  # of some 200 entries
     found = forecast(home)
     assert not found.is_exact
     assert abs(found.tokens / exact["tokens"] - 1) < 0.35, (found, exact["tokens"])

@@ -1,0 +1,125 @@
+"""Requests to a service with limits: each in its turn, repeated if that helps, from any number of threads.
+
+The services' own libraries repeat nothing here: they sleep where nobody can stop them, and know no limits.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from kbjobs.embedding.embedder import GivenUpError
+from kbjobs.embedding.rate_limits import InterruptedTurn, RateLimits, RateTurn
+from kbjobs.errors import KbjobsError
+from kbjobs.net.backoff import backoff_seconds
+
+Answer = TypeVar("Answer")
+
+
+class WindowTooSmallError(Exception):
+    """A request has more tokens than the service takes in a minute: no waiting helps. ``args[0]`` is the limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a request failed, and what to do about it.
+
+    Args:
+        error: for a person; raised after the last try.
+        remedy: ``none`` if another try changes nothing; ``retry`` after a pause; ``throttle`` if a rate limit refused
+            it: all requests wait, and the first one then finds out whether more may follow.
+        asked: seconds that the service wants to be left alone, None if it does not say.
+        concerns_all: other requests would fare no better: they are given up.
+    """
+
+    error: KbjobsError
+    remedy: Literal["none", "retry", "throttle"] = "none"
+    asked: float | None = None
+    concerns_all: bool = False
+
+
+class PacedRequests:
+    """How requests are sent.
+
+    Args:
+        at_once: requests at the same time, at most.
+        retries: how often a request is repeated after a transient error.
+        pauses: seconds before the first repetition if the service asks for none, doubled each time, and the most of it.
+    """
+
+    def __init__(self, at_once: int, retries: int, pauses: tuple[float, float]) -> None:
+        self.limits = RateLimits(at_once)
+        self.retries = 0
+        """Requests that were repeated."""
+        self.interrupted = threading.Event()
+        """Set once requests are given up."""
+        self._max_retries, self._pauses = retries, pauses
+
+    def run(
+        self,
+        send: Callable[[int], Answer],
+        explain: Callable[[Exception], Failure],
+        tokens: int = 0,
+        retries: int | None = None,
+    ) -> Answer:
+        """What ``send`` gives, after as many repetitions as transient errors need and are allowed.
+
+        Args:
+            send: sends one request; it gets the number of tries before.
+            explain: what an exception of ``send`` means; raises it if it is none of the service's.
+            tokens: what the request counts for the service's limit of tokens.
+            retries: how often it is repeated, None for as often as any other; 0 for what must not be done twice.
+
+        Raises:
+            KbjobsError: the error of the last failure.
+            GivenUpError: after :meth:`interrupt`.
+        """
+        allowed = self._max_retries if retries is None else retries
+        failure = Failure(GivenUpError("the request was given up"))
+        for tries in range(allowed + 1):
+            limit = self.limits.tokens.limit  # it may have become known by the last answer
+            if limit is not None and tokens > limit:
+                failure = explain(WindowTooSmallError(limit))
+                break
+            try:
+                with self.limits.turn(tokens) as turn:
+                    try:
+                        answer = send(tries)
+                    except InterruptedTurn:
+                        raise
+                    except Exception as error:  # noqa: BLE001 — each is explained, none is swallowed
+                        failure = explain(error)
+                        pause = self._weigh(failure, turn, tries)
+                    else:
+                        self.limits.succeeded(turn)
+                        return answer
+            except InterruptedTurn:
+                failure = Failure(GivenUpError("the request was given up"))
+            if failure.remedy == "none" or tries == allowed:
+                break
+            if self.interrupted.wait(pause):
+                failure = Failure(GivenUpError("the request was given up"))
+                break
+            self.retries += 1
+        # Raised here, outside of the handlers: a library's exceptions quote the server, and that may quote the key.
+        raise failure.error
+
+    def interrupt(self) -> None:
+        """Give up requests that wait for their turn, or to be repeated."""
+        self.interrupted.set()
+        self.limits.interrupt()
+
+    def _weigh(self, failure: Failure, turn: RateTurn, tries: int) -> float:
+        """Let the limits know of a failure; returns the seconds until another try."""
+        if failure.concerns_all:
+            self.interrupt()
+        if failure.remedy == "none":
+            return 0.0
+        pause = backoff_seconds(tries, *self._pauses)
+        if failure.remedy == "throttle":
+            self.limits.refused(turn, pause if failure.asked is None else failure.asked)
+            return 0.0
+        self.limits.strained(turn)
+        return max(failure.asked or 0.0, pause)
