@@ -22,11 +22,12 @@ from kbjobs.embedding.openai_batches import MAX_ENQUEUED, MAX_REQUESTS, BatchCli
 from kbjobs.embedding.openai_client import ADD_MONEY, is_out_of_money
 from kbjobs.errors import JobWaits, MissingRequirementError, TransientError
 from kbjobs.formatting import counted
-from kbjobs.indexing.batch_sending import LOOK_SECONDS, BatchSender
+from kbjobs.indexing.batch_sending import BatchSender
 from kbjobs.indexing.batch_state import BatchState
 from kbjobs.indexing.batch_taking import BatchTaker
 from kbjobs.indexing.spans import EMBED, SEND
 from kbjobs.indexing.usage import Usage
+from kbjobs.net.backoff import LOOK
 from kbjobs.store.api_batches import OpenBatch, has_batches, list_batches, texts_out
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import IndexedModel, MissingText
@@ -61,7 +62,7 @@ class Batches:
         self._state = BatchState.read(ledger, model.key, context.job_id)
         self._client = how.connect()
         self._sender = BatchSender(context, ledger, self._client, model.key, model.name, self._first)
-        self._taker = BatchTaker(context, ledger, model, self._client, self._sender, self._state, bought)
+        self._taker = BatchTaker(context, model, self._sender, self._state, bought)
         self._under_way: dict[str, Sent] = {}
         self._has_ended = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="batches", daemon=True)
@@ -82,7 +83,7 @@ class Batches:
 
     def _watch(self) -> None:
         """Let no request wait to be repeated where the job is to stop."""
-        while not self._has_ended.wait(LOOK_SECONDS):
+        while not self._has_ended.wait(LOOK):
             if self._context.is_stopping():
                 self._client.interrupt()
                 return

@@ -17,6 +17,7 @@ from kbjobs.embedding.batch_lines import write_request
 from kbjobs.embedding.openai_batches import MAX_BYTES, MAX_REQUESTS, BatchClient, NoBatchApiError, Sent
 from kbjobs.embedding.openai_client import RefusedRequestError
 from kbjobs.errors import TransientError
+from kbjobs.net.backoff import sleep
 from kbjobs.store.api_batches import (
     OpenBatch,
     close_batch,
@@ -35,7 +36,6 @@ TRIES = 5
 """How often a batch is tried to be made, after errors that may pass."""
 
 PAGE = 500  # texts read from the ledger at a time
-LOOK_SECONDS = 0.2  # between two looks whether to stop
 
 
 class BatchSender:
@@ -44,7 +44,7 @@ class BatchSender:
     def __init__(
         self, context: Context, ledger: Ledger, client: BatchClient, model_key: str, model_name: str, settle: float
     ) -> None:
-        self._context, self._ledger, self._client = context, ledger, client
+        self._context, self.ledger, self.client = context, ledger, client
         self._model_key, self._model_name, self._settle = model_key, model_name, settle
         self.folder = context.source.batches
         self._is_tidy = False
@@ -63,7 +63,7 @@ class BatchSender:
                 file.write(line)
                 size, tokens, count = size + len(line), tokens + text.tokens, count + 1
         rows = [(text.text_hash, text.tokens) for text in texts[:count]]
-        batch = open_batch(self._ledger, key, self._model_key, rows)
+        batch = open_batch(self.ledger, key, self._model_key, rows)
         crash_point("batch.planned")
         return batch
 
@@ -74,13 +74,13 @@ class BatchSender:
     def _lines(self, texts: Sequence[MissingText]) -> Iterator[tuple[bytes, MissingText]]:
         for start in range(0, len(texts), PAGE):
             page = texts[start : start + PAGE]
-            for text, content in zip(page, self._ledger.texts([one.chunk for one in page]), strict=True):
+            for text, content in zip(page, self.ledger.texts([one.chunk for one in page]), strict=True):
                 yield write_request(text.text_hash, content, self._model_name), text
 
     def _tidy(self) -> None:
         """Remove what a kill has left of batches of which nothing is known."""
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        known = {batch.key for batch in list_batches(self._ledger, self._model_key)}
+        known = {batch.key for batch in list_batches(self.ledger, self._model_key)}
         for path in self.folder.iterdir():
             if path.name.partition(".")[0] not in known:
                 path.unlink()
@@ -99,20 +99,16 @@ class BatchSender:
         file, asked_at, failure = batch.file, batch.asked_at, TransientError("the batch could not be made")
         is_old = file is not None
         for tries in range(TRIES):
-            if asked_at is not None:
-                self.wait_out(asked_at, 2.0**tries)
-                found = self._client.find([batch.key], batch.made_at).get(batch.key)
-                if found is not None:
-                    return self.note(batch, found)
-            note_asking(self._ledger, batch.key)
+            if asked_at is not None and (found := self._look_for(batch, asked_at, tries)) is not None:
+                return self.note(batch, found)
+            note_asking(self.ledger, batch.key)
             try:
+                file = file or self._bring_up(batch, was_asked=asked_at is not None)
                 if file is None:
-                    file = self._bring_up(batch, was_asked=asked_at is not None)
-                    if file is None:
-                        close_batch(self._ledger, batch.key)
-                        return None
+                    close_batch(self.ledger, batch.key)
+                    return None
                 asked_at = time.time()
-                sent = self._client.create(file, batch.key)
+                sent = self.client.create(file, batch.key)
                 crash_point("batch.created")
             except NoBatchApiError:
                 self.forget(batch.key)
@@ -132,24 +128,29 @@ class BatchSender:
                 raise NoBatchApiError
             # The file is of another day: the server keeps none for ever.
             file, is_old = None, False
-            note_file(self._ledger, batch.key, None)
+            note_file(self.ledger, batch.key, None)
         raise failure
+
+    def _look_for(self, batch: OpenBatch, asked_at: float, tries: int) -> Sent | None:
+        """The batch at the server, if something that was sent before has arrived."""
+        self.wait_out(asked_at, 2.0**tries)
+        return self.client.find([batch.key], batch.made_at).get(batch.key)
 
     def _bring_up(self, batch: OpenBatch, was_asked: bool) -> str | None:
         """The server's name of the batch's input, which is sent where it is not there; None without one to send."""
         path = self.path(batch.key)
         if not path.exists():
             return None
-        file = self._client.find_file(path.name, path.stat().st_size, batch.made_at) if was_asked else None
+        file = self.client.find_file(path.name, path.stat().st_size, batch.made_at) if was_asked else None
         if file is None:
-            file = self._client.upload(path, path.name)
+            file = self.client.upload(path, path.name)
             crash_point("batch.uploaded")
-        note_file(self._ledger, batch.key, file)
+        note_file(self.ledger, batch.key, file)
         return file
 
     def note(self, batch: OpenBatch, sent: Sent) -> Sent:
         """Note what the server calls a batch."""
-        note_batch(self._ledger, batch.key, sent.id, sent.file)
+        note_batch(self.ledger, batch.key, sent.id, sent.file)
         crash_point("batch.noted")
         self._context.log.info("batch %s: %d passages, %d tokens", sent.id, batch.texts, batch.tokens)
         return sent
@@ -157,14 +158,11 @@ class BatchSender:
     def wait_out(self, asked_at: float, factor: float = 1.0) -> None:
         """Wait until what was sent at a moment has surely arrived, if it ever does."""
         pause = self._settle * factor
-        end = time.monotonic() + min(pause, max(0.0, asked_at + pause - time.time()))
-        while (left := end - time.monotonic()) > 0:
-            self._context.check()
-            time.sleep(min(left, LOOK_SECONDS))
+        sleep(min(pause, max(0.0, asked_at + pause - time.time())), self._context.check)
 
     def forget(self, key: str) -> None:
         """Forget a batch, and remove what of it lies here."""
-        close_batch(self._ledger, key)
+        close_batch(self.ledger, key)
         crash_point("batch.closed")
         for path in self.folder.glob(f"{key}.*"):
             path.unlink()

@@ -10,7 +10,7 @@ import numpy as np
 from kbjobs.context import Context
 from kbjobs.embedding.batch_lines import BatchLine, Outcome, read_line
 from kbjobs.embedding.online_models import OPENAI_KEY, SET_KEY
-from kbjobs.embedding.openai_batches import LINE_BYTES, BatchClient, Sent
+from kbjobs.embedding.openai_batches import LINE_BYTES, Sent
 from kbjobs.embedding.openai_client import ADD_MONEY, BadAnswerError
 from kbjobs.embedding.openai_embedder import REFUSED_IN_A_ROW
 from kbjobs.errors import KbjobsError, MissingRequirementError
@@ -18,7 +18,6 @@ from kbjobs.indexing.batch_sending import BatchSender
 from kbjobs.indexing.batch_state import BatchState
 from kbjobs.indexing.usage import Usage
 from kbjobs.store.api_batches import OpenBatch, give_up_texts, take_vectors, texts_of
-from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import IndexedModel
 from kbjobs.system.crashpoints import crash_point
 
@@ -32,17 +31,10 @@ class BatchTaker:
     """Takes the results of the ended batches of one model into one ledger."""
 
     def __init__(
-        self,
-        context: Context,
-        ledger: Ledger,
-        model: IndexedModel,
-        client: BatchClient,
-        sender: BatchSender,
-        state: BatchState,
-        bought: Usage,
+        self, context: Context, model: IndexedModel, sender: BatchSender, state: BatchState, usage: Usage
     ) -> None:
-        self._context, self._ledger, self._model, self._client = context, ledger, model, client
-        self._sender, self._state, self._bought = sender, state, bought
+        self._context, self._ledger, self._model, self._client = context, sender.ledger, model, sender.client
+        self._sender, self._state, self._usage = sender, state, usage
 
     def take(self, batch: OpenBatch, sent: Sent) -> int:
         """Take all that an ended batch has brought, and be done with it; returns how many vectors that are.
@@ -81,7 +73,7 @@ class BatchTaker:
         def commit() -> None:
             nonlocal tokens, gained
             if rows:
-                take_vectors(self._ledger, batch.key, self._model.id, rows, [self._bought.add(len(rows), tokens)])
+                take_vectors(self._ledger, batch.key, self._model.id, rows, [self._usage.add(len(rows), tokens)])
                 crash_point("batch.taken")
                 self._context.saved(len(rows))
                 gained, tokens = gained + len(rows), 0

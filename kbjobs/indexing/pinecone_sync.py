@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from kbjobs.config.prices import Price
@@ -18,17 +19,25 @@ from kbjobs.context import Context, PhaseResult
 from kbjobs.embedding.embedder import GivenUpError
 from kbjobs.embedding.online_models import OnlineModel
 from kbjobs.errors import KbjobsError, MissingRequirementError
-from kbjobs.formatting import agreeing, counted
+from kbjobs.formatting import counted
 from kbjobs.indexing.pinecone_progress import SyncProgress
+from kbjobs.indexing.pinecone_summary import (
+    Seen,
+    SyncedSource,
+    format_left_out,
+    format_plan,
+    make_result,
+    name_index,
+    weigh,
+)
+from kbjobs.net.backoff import sleep
 from kbjobs.store import publication as store
 from kbjobs.store.ledger import Ledger
-from kbjobs.store.ledger_rows import IndexedModel
 from kbjobs.system.crashpoints import crash_point
 from kbjobs.vectors.chroma_places import OWNER, owner_of
 from kbjobs.vectors.pinecone_diff import (
     MAX_DELETED,
     PineconeDiff,
-    WantedRecords,
     compare_records,
     read_wanted_records,
 )
@@ -39,8 +48,6 @@ from kbjobs.vectors.pinecone_records import (
     PineconeRecord,
     passage_of,
     record_prefix,
-    stored_bytes,
-    write_metadata,
     write_record,
     write_units,
 )
@@ -52,7 +59,6 @@ HEX_DIGITS = "0123456789abcdef"
 LOOK = 0.2  # seconds after which who waits looks whether the job is to stop
 READY_SECONDS = 300.0  # that a new index is waited for
 NOBODY = "nobody"  # whose records there are none of
-TYPICAL_METADATA = 1500  # bytes, where there is none to be weighed
 FIRST_PAUSE, MAX_PAUSE = 0.25, 15.0  # seconds before the index is looked at again
 
 Answer = TypeVar("Answer")
@@ -64,18 +70,6 @@ class SyncOptions:
 
     create: bool = False
     allow_delete: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """What a source's ledger wants of the index."""
-
-    ledger: Ledger
-    model: IndexedModel
-    source_id: str
-    owner: str
-    wanted: WantedRecords
-    without_vector: int
 
 
 def sync(context: Context, index: PineconeIndex, model: OnlineModel, options: SyncOptions) -> PhaseResult:
@@ -105,7 +99,7 @@ def sync(context: Context, index: PineconeIndex, model: OnlineModel, options: Sy
         is_touched = bool(diff.to_write or diff.to_remove or progress.pushed or progress.deleted)
         unseen, lingering = _verify(context, index, source) if is_touched else (0, 0)
         crash_point("pinecone.verified")
-        return _result(context, index, source, progress, others, unseen, lingering)
+        return make_result(context, index, source, progress, Seen(others, unseen, lingering))
 
 
 def remove_records(context: Context, index: PineconeIndex) -> int:
@@ -135,12 +129,12 @@ def estimate_sync(context: Context, index: PineconeIndex, model: OnlineModel) ->
         except UnknownIndexError:
             there, is_there = set(), False
         diff = compare_records(source.wanted, there)
-        writes, cut, mean = _weigh(source, diff)
+        writes, cut, mean = weigh(source, diff)
     price = Price.read(context.settings, "pinecone.price", "write units")
     deletes = write_units(mean * len(diff.to_remove))
     counts = {
         "dry_run": True,
-        **_named(index),
+        **name_index(index),
         **diff.numbers,
         "cut": cut,
         "without_vector": source.without_vector,
@@ -151,17 +145,17 @@ def estimate_sync(context: Context, index: PineconeIndex, model: OnlineModel) ->
         "needs_create_index": not is_there,
     }
     summary = (
-        f"dry run, nothing was changed: {index.target}: {_tell(diff.numbers)};"
+        f"dry run, nothing was changed: {index.target}: {format_plan(diff.numbers)};"
         f" {counted(writes + deletes, 'write unit')}, {price.describe(writes + deletes)}"
     )
     if diff.deletes_much:
         summary += f"; more than {MAX_DELETED:.0%} would go: --allow-delete lets them"
     if not is_there:
         summary += "; the index is not there yet: --create-index makes it"
-    return PhaseResult(counts, summary + _tell_beside(cut, source.without_vector))
+    return PhaseResult(counts, summary + format_left_out(cut, source.without_vector))
 
 
-def _read(context: Context, ledger: Ledger, model: OnlineModel, owner: str) -> _Source:
+def _read(context: Context, ledger: Ledger, model: OnlineModel, owner: str) -> SyncedSource:
     source_id = context.source.id
     row = next((row for row in ledger.models() if row.key == model.key), None)
     if row is None:
@@ -173,7 +167,7 @@ def _read(context: Context, ledger: Ledger, model: OnlineModel, owner: str) -> _
     lacking = len(ledger.missing_texts(row.id, row.profile))
     if lacking:
         context.log.warning("%d passages have no vector yet: kbjobs run index-online %s", lacking, source_id)
-    return _Source(ledger, row, source_id, owner, wanted, lacking)
+    return SyncedSource(ledger, row, source_id, owner, wanted, lacking)
 
 
 def _create(context: Context, index: PineconeIndex) -> None:
@@ -192,7 +186,7 @@ def _create(context: Context, index: PineconeIndex) -> None:
     index.check(described)
 
 
-def _list(context: Context, index: PineconeIndex, source: _Source) -> tuple[set[str], int]:
+def _list(context: Context, index: PineconeIndex, source: SyncedSource) -> tuple[set[str], int]:
     """The ids of this ledger's records in the namespace, and how many others there are, as far as the index shows it.
 
     Many are listed in sixteen parts at once, by their next digit.
@@ -212,7 +206,9 @@ def _list(context: Context, index: PineconeIndex, source: _Source) -> tuple[set[
     return found, max(0, total - len(found))
 
 
-def _send(context: Context, index: PineconeIndex, source: _Source, diff: PineconeDiff, progress: SyncProgress) -> None:
+def _send(
+    context: Context, index: PineconeIndex, source: SyncedSource, diff: PineconeDiff, progress: SyncProgress
+) -> None:
     """Send what is new or changed, several requests at a time."""
     total = len(diff.to_write)
     done = 0
@@ -250,7 +246,7 @@ def _upsert(index: PineconeIndex, batch: list[PineconeRecord]) -> int:
     return cost
 
 
-def _batches(source: _Source, names: Sequence[str], namespace: str) -> Iterator[list[PineconeRecord]]:
+def _batches(source: SyncedSource, names: Sequence[str], namespace: str) -> Iterator[list[PineconeRecord]]:
     """The records as full requests, in the order of their ids."""
     packing = Packing(namespace)
     of_passage = {passage_of(name): name for name in names}
@@ -275,7 +271,7 @@ def _delete(context: Context, index: PineconeIndex, diff: PineconeDiff, progress
         context.saved(len(page))
 
 
-def _verify(context: Context, index: PineconeIndex, source: _Source) -> tuple[int, int]:
+def _verify(context: Context, index: PineconeIndex, source: SyncedSource) -> tuple[int, int]:
     """Look until the namespace shows what it is to have; how many it does not show, and too many it still does.
 
     What was written is shown late: the service is consistent only after a while.
@@ -302,12 +298,9 @@ def _verify(context: Context, index: PineconeIndex, source: _Source) -> tuple[in
     return unseen, lingering
 
 
-def _pause(context: Context, seconds: float, told: str) -> float:
+def _pause(context: Context, seconds: float, message: str) -> float:
     """Wait; returns for how long the next time."""
-    until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0:
-        context.progress(0, 1, "records", told, VERIFY, eta_matters=False)
-        time.sleep(min(LOOK, left))
+    sleep(seconds, partial(context.progress, 0, 1, "records", message, VERIFY, eta_matters=False))
     return min(MAX_PAUSE, 2 * seconds)
 
 
@@ -333,78 +326,3 @@ def _pool(index: PineconeIndex) -> Iterator[ThreadPoolExecutor]:
             index.interrupt()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def _weigh(source: _Source, diff: PineconeDiff) -> tuple[int, int, int]:
-    """What sending would cost in write units, how many texts would be cut, and the bytes of a record on average."""
-    names = {passage_of(name): name for name in diff.to_write}
-    model = source.model
-    total = cut = 0
-    pages = store.pushed_passages(source.ledger, model.id, model.profile, list(names), has_vectors=False)
-    for page in pages:
-        for passage in page:
-            _, size, is_cut = write_metadata(source.source_id, passage)
-            total += stored_bytes(names[passage.id], size, model.dimension)
-            cut += is_cut
-    mean = total // len(names) if names else stored_bytes("", TYPICAL_METADATA, model.dimension)
-    return write_units(total), cut, mean
-
-
-def _result(
-    context: Context,
-    index: PineconeIndex,
-    source: _Source,
-    progress: SyncProgress,
-    others: int,
-    unseen: int,
-    lingering: int,
-) -> PhaseResult:
-    price = Price.read(context.settings, "pinecone.price", "write units")
-    counts = {
-        **_named(index),
-        **progress.plan,
-        "pushed": progress.pushed,
-        "deleted": progress.deleted,
-        "records": len(source.wanted.names),
-        "others": others,
-        "cut": progress.cut,
-        "without_vector": source.without_vector,
-        "write_units": progress.write_units,
-        "price_usd": round(price.of(progress.write_units), 8),
-        "retries": index.retries,
-        "verified": not (unseen or lingering),
-        "failed": unseen + lingering,
-    }
-    summary = f"{index.target}: {_tell(progress.plan)}"
-    if progress.pushed:
-        summary += f"; {counted(progress.pushed, 'record')} sent, {counted(progress.write_units, 'write unit')}"
-    if unseen or lingering:
-        summary += (
-            f"; after {context.settings.number('pinecone.wait'):g} s the index does not show {unseen:,} of what was"
-            f" sent and still shows {lingering:,} of what was deleted: run it again later"
-        )
-    if others:
-        summary += f"; {counted(others, 'record')} of others in the namespace were left alone"
-    return PhaseResult(counts, summary + _tell_beside(progress.cut, source.without_vector), unseen + lingering)
-
-
-def _named(index: PineconeIndex) -> dict[str, str]:
-    return {"index": index.target.index, "namespace": index.target.namespace}
-
-
-def _tell(numbers: dict[str, int]) -> str:
-    return (
-        f"{numbers['to_push']:,} to push, {numbers['to_update']:,} to update, {numbers['to_delete']:,} to delete,"
-        f" {numbers['in_sync']:,} in sync"
-    )
-
-
-def _tell_beside(cut: int, without_vector: int) -> str:
-    told = (
-        f"; {agreeing(cut, 'record', 'was', 'were')} cut to fit 40 KB of metadata, at the end of the text"
-        if cut
-        else ""
-    )
-    if without_vector:
-        told += f"; {counted(without_vector, 'passage')} without a vector left out (kbjobs run index-online)"
-    return told

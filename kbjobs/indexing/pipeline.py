@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,7 @@ from kbjobs.indexing.embedding_batches import BatchEmbedding
 from kbjobs.indexing.spans import EMBED, SCAN, STORE
 from kbjobs.indexing.usage import Usage
 from kbjobs.scanning.describing import Describing
+from kbjobs.scanning.enumeration import Scan
 from kbjobs.scanning.scan import Cutting, scan_source
 from kbjobs.scanning.word_index import publish_words
 from kbjobs.store.api_batches import has_batches
@@ -55,88 +58,98 @@ def run_index(
     first, nothing that is out is embedded, and JobWaits raised where that is all that is missing.
     """
     source = context.source.read()
-    ledger = Ledger(context.source.ledger)
-    waiting = Waiting(context.settings.number("vectors.chroma_wait"), partial(_tell_waiting, context))
-    collections = Collections(context.home, context.settings, context.source, waiting, apart=True)
-    try:
-        tokens = counter_of(embedder.tokenizer)
-        cut_for = choose_profile(ledger, embedder.model_key, tokens, embedder.max_tokens, options)
-        profile = ledger.profile(cut_for.name)
-        former = profile_of(ledger, embedder.model_key)
-        model = ledger.model(embedder.model_key, embedder.name, embedder.dimension, profile)
-        indexed = collections.of(ledger, model, profile, embedder.model_key)
-        if former is not None and former != cut_for:
-            if recut := describe_recut(ledger, embedder.name):
-                context.log.info("%s", recut)
-            # Hardly a record stays: the old ones are not worth a copy.
-            _begin_anew(indexed)
+    waiting = Waiting(context.settings.number("vectors.chroma_wait"), partial(_report_waiting, context))
+    with (
+        Ledger(context.source.ledger) as ledger,
+        closing(Collections(context.home, context.settings, context.source, waiting, apart=True)) as collections,
+    ):
+        indexed = _open_model(context, ledger, collections, embedder, options)
         forcing = f"force {embedder.model_key} {context.job_id}" if options.force else None
         newer_than = _begin_force(indexed, forcing) if forcing else 0
-        chunker = Chunker(tokens, embedder.max_tokens)
-        scan, changes = scan_source(
-            context,
-            source,
-            ledger,
-            Cutting(profile, chunker, options.keeps_cut and not options.recut and not options.force),
-            SCAN,
-            options.scope,
-            describing,
-        )
+        keeps_cut = options.keeps_cut and not options.recut and not options.force
+        cutting = Cutting(indexed.profile, Chunker(counter_of(embedder.tokenizer), embedder.max_tokens), keeps_cut)
+        scan, changes = scan_source(context, source, ledger, cutting, SCAN, options.scope, describing)
         filtered = describing.finish(context, source, ledger, changes.found) if describing is not None else 0
-        publish_words(context.source, ledger, profile)
-        del chunker, tokens  # tens of MB, before the engine needs them
-        bought = Usage.read(ledger, embedder, context.job_id)
-        earlier = bought.texts
-        find_missing = partial(ledger.missing_texts, model, profile, newer_than, scan.vanished)
-        failed_chunks = _embed(context, indexed, embedder, find_missing, bought, batching)
-        if scan.vanished:
-            context.log.info("removing %d documents that are gone", len(scan.vanished))
-            ledger.delete_documents(scan.vanished)
-            crash_point("documents.deleted")
+        publish_words(context.source, ledger, indexed.profile)
+        del cutting  # its tokenizer takes tens of MB, before the engine needs them
+        usage = Usage.read(ledger, embedder, context.job_id)
+        earlier = usage.texts
+        find_missing = partial(ledger.missing_texts, indexed.model, indexed.profile, newer_than, scan.vanished)
+        lost = _embed(context, indexed, embedder, find_missing, usage, batching)
+        _remove_vanished(context, ledger, scan)
         changes.remember()
         _publish(context, indexed)
-        adopt(ledger, model, profile)
+        adopt(ledger, indexed.model, indexed.profile)
         context.source.words.unlink(missing_ok=True)
         crash_point("profile.adopted")
-        for fact in (forcing, bought.name, state_name(embedder.model_key, context.job_id)):
+        for fact in (forcing, usage.name, state_name(embedder.model_key, context.job_id)):
             if fact:
                 ledger.set_fact(fact, None)
-        chunks = ledger.count_chunks(profile)
-        failed = len(scan.failed) + len(failed_chunks)
-        documents = ledger.count_documents()
-        counts = {
-            "documents": documents,
-            "chunks": chunks,
-            "embedded": bought.texts,
-            "reused": max(0, chunks - bought.texts - len(failed_chunks)),
-            "deleted": len(scan.vanished),
-            "failed": failed,
-            "skipped": len(scan.skipped) + scan.short,
-            "filtered": filtered,
-            "new": scan.new,
-            "changed": scan.changed,
-            "unchanged": scan.unchanged,
-            "model": embedder.name,
-            "dimension": embedder.dimension,
-            "engine": embedder.engine,
-        }
-        if not embedder.is_free:
-            counts["tokens"] = bought.all_tokens
-            counts["batch_tokens"] = bought.batch_tokens
-    finally:
-        collections.close()
-        ledger.close()
+        counts = _count(indexed, scan, embedder, usage, len(lost)) | {"filtered": filtered}
+    return PhaseResult(counts, _summarise(counts, scan, earlier), counts["failed"])
+
+
+def _open_model(
+    context: Context, ledger: Ledger, collections: Collections, embedder: Embedder, options: IndexOptions
+) -> Indexed:
+    """The embedder's part of the ledger; one whose passages are cut anew begins with an empty working copy."""
+    chosen = choose_profile(ledger, embedder.model_key, counter_of(embedder.tokenizer), embedder.max_tokens, options)
+    profile = ledger.profile(chosen.name)
+    before = profile_of(ledger, embedder.model_key)
+    model = ledger.model(embedder.model_key, embedder.name, embedder.dimension, profile)
+    indexed = collections.of(ledger, model, profile, embedder.model_key)
+    if before is not None and before != chosen:
+        if recut := describe_recut(ledger, embedder.name):
+            context.log.info("%s", recut)
+        # Hardly a record stays: the old ones are not worth a copy.
+        _begin_anew(indexed)
+    return indexed
+
+
+def _remove_vanished(context: Context, ledger: Ledger, scan: Scan) -> None:
+    if scan.vanished:
+        context.log.info("removing %d documents that are gone", len(scan.vanished))
+        ledger.delete_documents(scan.vanished)
+        crash_point("documents.deleted")
+
+
+def _count(indexed: Indexed, scan: Scan, embedder: Embedder, usage: Usage, lost: int) -> dict[str, Any]:
+    """The result of a run; ``lost``: passages that could not be embedded."""
+    chunks = indexed.ledger.count_chunks(indexed.profile)
+    counts: dict[str, Any] = {
+        "documents": indexed.ledger.count_documents(),
+        "chunks": chunks,
+        "embedded": usage.texts,
+        "reused": max(0, chunks - usage.texts - lost),
+        "deleted": len(scan.vanished),
+        "failed": len(scan.failed) + lost,
+        "skipped": len(scan.skipped) + scan.short,
+        "filtered": 0,
+        "new": scan.new,
+        "changed": scan.changed,
+        "unchanged": scan.unchanged,
+        "model": embedder.name,
+        "dimension": embedder.dimension,
+        "engine": embedder.engine,
+    }
+    if not embedder.is_free:
+        counts |= {"tokens": usage.all_tokens, "batch_tokens": usage.batch_tokens}
+    return counts
+
+
+def _summarise(counts: Mapping[str, Any], scan: Scan, earlier: int) -> str:
+    """The result for people; ``earlier``: passages that earlier attempts of the job have embedded."""
     before = f" ({earlier:,} of them in earlier attempts)" if earlier else ""
     summary = (
-        f"{counted(documents, 'document')} ({scan.new} new, {scan.changed} changed, {len(scan.vanished)} deleted),"
-        f" {counted(chunks, 'passage')}: {bought.texts:,} embedded{before}, {counts['reused']:,} reused"
+        f"{counted(counts['documents'], 'document')} ({scan.new} new, {scan.changed} changed,"
+        f" {len(scan.vanished)} deleted), {counted(counts['chunks'], 'passage')}:"
+        f" {counts['embedded']:,} embedded{before}, {counts['reused']:,} reused"
     )
-    if failed:
-        summary += f"; {failed:,} could not be processed (see the log){scan.format_other_files()}"
-    if filtered:
-        summary += f"; {filtered:,} left out by the language filter"
-    summary += scan.format_skipped()
-    return PhaseResult(counts, summary, failed)
+    if counts["failed"]:
+        summary += f"; {counts['failed']:,} could not be processed (see the log){scan.format_other_files()}"
+    if counts["filtered"]:
+        summary += f"; {counts['filtered']:,} left out by the language filter"
+    return summary + scan.format_skipped()
 
 
 def _begin_force(indexed: Indexed, fact: str) -> int:
@@ -161,31 +174,31 @@ def _embed(
     indexed: Indexed,
     embedder: Embedder,
     find_missing: Callable[[], list[MissingText]],
-    bought: Usage,
+    usage: Usage,
     batching: Batching | None,
 ) -> list[str]:
     """Embed what ``find_missing`` finds, here or by batches; returns the hashes of texts that could not be."""
     key = embedder.model_key
     if batching is None or not (batching.sends or has_batches(indexed.ledger, key)):
-        return _embed_missing(context, indexed, embedder, find_missing(), bought)
+        return _embed_missing(context, indexed, embedder, find_missing(), usage)
     model = next(model for model in indexed.ledger.models() if model.key == key)
-    with Batches(context, indexed.ledger, model, embedder, bought, batching) as batches:
+    with Batches(context, indexed.ledger, model, embedder, usage, batching) as batches:
         batches.collect()
         missing = find_missing()
         if batching.sends:
             batches.send(missing)
         else:
-            failed = _embed_missing(context, indexed, embedder, batches.without_out(missing), bought)
+            failed = _embed_missing(context, indexed, embedder, batches.without_out(missing), usage)
             missing = find_missing()
         batches.wait(missing, indexed.ledger.count_texts(indexed.profile))
-        if bought.batch_tokens and indexed.server is None and indexed.live.exists():
+        if usage.batch_tokens and indexed.server is None and indexed.live.exists():
             # What came by batches is in the ledger alone; it is added to a copy, and no lost record.
             indexed.copies.begin(empty=False)
         return sorted(batches.failed) if batching.sends else failed
 
 
 def _embed_missing(
-    context: Context, indexed: Indexed, embedder: Embedder, missing: Sequence[MissingText], bought: Usage
+    context: Context, indexed: Indexed, embedder: Embedder, missing: Sequence[MissingText], usage: Usage
 ) -> list[str]:
     """Embed and commit batch by batch; returns the hashes of texts that could not be embedded."""
     if not missing:
@@ -203,7 +216,7 @@ def _embed_missing(
 
         def keep(batch: Sequence[MissingText], vectors: NDArray[np.float32]) -> None:
             rows = [(text.text_hash, _to_bytes(vector)) for text, vector in zip(batch, vectors, strict=True)]
-            ledger.put_vectors(indexed.model, rows, bought.add(len(rows)))
+            ledger.put_vectors(indexed.model, rows, usage.add(len(rows)))
             crash_point("embed.committed")
             context.saved(len(rows))
             hashes = [text_hash for text_hash, _ in rows]
@@ -257,8 +270,8 @@ def _alike(missing: Sequence[MissingText], embedder: Embedder) -> Iterator[list[
     yield from batches
 
 
-def _tell_waiting(context: Context, told: str) -> None:
-    context.progress(0, 1, "records", told, STORE, eta_matters=False)
+def _report_waiting(context: Context, message: str) -> None:
+    context.progress(0, 1, "records", message, STORE, eta_matters=False)
 
 
 def _publish(context: Context, indexed: Indexed) -> None:

@@ -42,9 +42,9 @@ class TextModel:
 class SourceDiff:
     """What an index job would embed.
 
-    ``passages`` in ``documents``, of which ``missing`` different texts, with so many ``tokens``, have no vector;
-    ``out`` more are in batches at an API. ``sampled``: how many documents were read for it; ``is_exact``: whether these were
-    all that are new or changed.
+    ``passages`` in ``documents``, of which ``missing`` different texts with so many ``tokens`` have no vector;
+    ``out`` more are in batches at an API. ``sampled``: how many documents were read for it; ``is_exact``: whether
+    these were all that are new or changed.
     """
 
     scan: Scan

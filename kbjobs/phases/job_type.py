@@ -64,8 +64,8 @@ class PhaseRequest(Generic[P]):
 
     def check_source(self) -> None:
         """Raise NotFoundError, UnavailableError if the source cannot be used; unless any source is meant."""
-        if not self.is_general:
-            self.source.read()
+        if self.folder is not None and not self.is_general:
+            self.folder.read()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,6 @@ NO_SOURCE = Target(needs_source=False)
 
 def plan_as_given(request: PhaseRequest[P]) -> Plan[P]:
     """The plan of a type whose parameters are complete as they are given."""
-    request.check_source()
     return Plan(request.params)
 
 

@@ -226,12 +226,7 @@ class ChildProcess:
         poll.register(*((writer, select.POLLOUT) if left else (reader, select.POLLIN)))
         deadline = time.monotonic() + limits.wall_seconds
         while left or len(self._buffer) < wanted:
-            if self._is_stopped:
-                raise ChildLost(f"{self._name} was stopped")
-            if limits.check is not None:
-                limits.check()
-            wait = min(deadline - time.monotonic(), 60.0 if limits.check is None else LOOK)
-            if not poll.poll(max(0.0, wait) * 1000):
+            if not self._is_ready(poll, deadline, limits):
                 if time.monotonic() >= deadline:
                     process.kill()
                     raise ChildLost(f"{self._name} gave no answer in time", is_late=True)
@@ -241,14 +236,23 @@ class ChildProcess:
                 except BlockingIOError:
                     continue
                 except BrokenPipeError:
-                    raise self._tell_end() from None
+                    raise self._explain_end() from None
             else:
                 piece = os.read(reader, max(_PIPE_SIZE, wanted - len(self._buffer)))
                 if not piece:
-                    raise self._tell_end()
+                    raise self._explain_end()
                 self._buffer += piece
 
-    def _tell_end(self) -> ChildLost:
+    def _is_ready(self, poll: select.poll, deadline: float, limits: ChildLimits) -> bool:
+        """Wait a moment for the pipe. Raises ChildLost if the child was stopped, and what the caller's check raises."""
+        if self._is_stopped:
+            raise ChildLost(f"{self._name} was stopped")
+        if limits.check is not None:
+            limits.check()
+        wait = min(deadline - time.monotonic(), 60.0 if limits.check is None else LOOK)
+        return bool(poll.poll(max(0.0, wait) * 1000))
+
+    def _explain_end(self) -> ChildLost:
         process = self._process
         if process is None or self._is_stopped:
             return ChildLost(f"{self._name} was stopped")

@@ -316,9 +316,9 @@ def test_of_two_at_once_the_second_takes_what_the_first_has_fetched(hub: HubServ
 PROGRAM = """
 import sys
 from pathlib import Path
-from kbjobs.downloads.file_download import Wanted, fetch_file
+from kbjobs.downloads.file_download import WantedFile, fetch_file
 size, sha = (int(sys.argv[3]), sys.argv[4]) if len(sys.argv) > 3 else (None, None)
-print(fetch_file(Wanted(sys.argv[1], size, sha), Path(sys.argv[2])).sha256)
+print(fetch_file(WantedFile(sys.argv[1], size, sha), Path(sys.argv[2])).sha256)
 """
 
 Start = Callable[..., "subprocess.Popen[str]"]

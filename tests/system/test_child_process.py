@@ -218,8 +218,8 @@ def test_it_lives_on_when_the_thread_that_asked_first_has_ended(child: ChildProc
 
 PARENT = """
 import sys, threading
-from kbjobs.system.child_process import ChildProcess, Program
-children = [ChildProcess(Program("tests.system.test_child_process:Service"), "it") for _ in range(2)]
+from kbjobs.system.child_process import ChildProcess, ChildProgram
+children = [ChildProcess(ChildProgram("tests.system.test_child_process:Service"), "it") for _ in range(2)]
 for child, method in zip(children, ["spin_natively", "sleep"]):
     child.start()
     threading.Thread(target=child.ask, args=(method, *([1000] if method == "sleep" else [])), daemon=True).start()
