@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Literal, TypeVar
 
 from kbjobs.embedding.online_models import OPENAI_KEY, SET_KEY, check_base_url, check_key
-from kbjobs.embedding.paced_requests import Failure, PacedRequests, WindowTooSmallError
+from kbjobs.embedding.paced_requests import RequestFailure, PacedRequests, WindowTooSmallError
 from kbjobs.embedding.rate_limits import read_wait
 from kbjobs.errors import KbjobsError, MissingRequirementError, TransientError
 from kbjobs.net.messages import clean_message
@@ -135,25 +135,25 @@ class OpenAIClient:
             retries,
         )
 
-    def _judge(self, tokens: int, error: Exception) -> Failure:
+    def _judge(self, tokens: int, error: Exception) -> RequestFailure:
         """What an exception of the library means. Raises it if it is of another kind."""
         import openai
 
         if isinstance(error, WindowTooSmallError):
             message = f": its {tokens:,} tokens are more than a window of {error.args[0]:,.0f} holds"
-            return Failure(RefusedRequestError(429, message))
+            return RequestFailure(RefusedRequestError(429, message))
         if isinstance(error, openai.APIStatusError):
             failure = self._explain(error)
             remedy, asked = _find_remedy(error)
-            return Failure(failure, remedy, asked, concerns_all=isinstance(failure, MissingRequirementError))
+            return RequestFailure(failure, remedy, asked, concerns_all=isinstance(failure, MissingRequirementError))
         if isinstance(error, openai.APITimeoutError):
             message = f"the OpenAI API did not answer within {self._timeout:g} s"
-            return Failure(TransientError(message, self.where()), "retry")
+            return RequestFailure(TransientError(message, self.where()), "retry")
         if isinstance(error, openai.APIConnectionError):
             message = "the OpenAI API cannot be reached, or broke off its answer"
-            return Failure(TransientError(message, self.where()), "retry")
+            return RequestFailure(TransientError(message, self.where()), "retry")
         if isinstance(error, openai.OpenAIError | ValueError):
-            return Failure(BadAnswerError(f"it cannot be read ({type(error).__name__})"))
+            return RequestFailure(BadAnswerError(f"it cannot be read ({type(error).__name__})"))
         raise error
 
     def interrupt(self) -> None:

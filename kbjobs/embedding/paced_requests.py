@@ -23,7 +23,7 @@ class WindowTooSmallError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class RequestFailure:
     """Why a request failed, and what to do about it.
 
     Args:
@@ -60,7 +60,7 @@ class PacedRequests:
     def run(
         self,
         send: Callable[[int], Answer],
-        explain: Callable[[Exception], Failure],
+        explain: Callable[[Exception], RequestFailure],
         tokens: int = 0,
         retries: int | None = None,
     ) -> Answer:
@@ -77,7 +77,7 @@ class PacedRequests:
             GivenUpError: after :meth:`interrupt`.
         """
         allowed = self._max_retries if retries is None else retries
-        failure = Failure(GivenUpError("the request was given up"))
+        failure = RequestFailure(GivenUpError("the request was given up"))
         for tries in range(allowed + 1):
             limit = self.limits.tokens.limit  # it may have become known by the last answer
             if limit is not None and tokens > limit:
@@ -96,11 +96,11 @@ class PacedRequests:
                         self.limits.succeeded(turn)
                         return answer
             except InterruptedTurn:
-                failure = Failure(GivenUpError("the request was given up"))
+                failure = RequestFailure(GivenUpError("the request was given up"))
             if failure.remedy == "none" or tries == allowed:
                 break
             if self.interrupted.wait(pause):
-                failure = Failure(GivenUpError("the request was given up"))
+                failure = RequestFailure(GivenUpError("the request was given up"))
                 break
             self.retries += 1
         # Raised here, outside of the handlers: a library's exceptions quote the server, and that may quote the key.
@@ -111,7 +111,7 @@ class PacedRequests:
         self.interrupted.set()
         self.limits.interrupt()
 
-    def _weigh(self, failure: Failure, turn: RateTurn, tries: int) -> float:
+    def _weigh(self, failure: RequestFailure, turn: RateTurn, tries: int) -> float:
         """Let the limits know of a failure; returns the seconds until another try."""
         if failure.concerns_all:
             self.interrupt()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from kbjobs.embedding.paced_requests import Failure, PacedRequests
+from kbjobs.embedding.paced_requests import RequestFailure, PacedRequests
 from kbjobs.errors import KbjobsError, MissingRequirementError, NotFoundError, TransientError, UnavailableError
 from kbjobs.net.backoff import read_retry_after
 from kbjobs.net.messages import clean_message
@@ -94,14 +94,14 @@ class PineconeRequests:
         """Give up requests that wait for their turn, or to be repeated."""
         self._requests.interrupt()
 
-    def _judge(self, error: Exception) -> Failure:
+    def _judge(self, error: Exception) -> RequestFailure:
         failure = self._explain(error)
         if not isinstance(failure, PineconeAwayError):
             # The others would fare no better without a key or a plan.
-            return Failure(failure, concerns_all=isinstance(failure, MissingRequirementError))
+            return RequestFailure(failure, concerns_all=isinstance(failure, MissingRequirementError))
         headers = getattr(error, "headers", None) or {}
         asked = read_retry_after(str(headers.get("retry-after", ""))) or None
-        return Failure(failure, "throttle" if getattr(error, "status_code", None) == 429 else "retry", asked)
+        return RequestFailure(failure, "throttle" if getattr(error, "status_code", None) == 429 else "retry", asked)
 
     def _explain(self, error: Exception) -> KbjobsError:
         import httpx
