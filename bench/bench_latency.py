@@ -59,7 +59,7 @@ def read_pages(chunker: Chunker) -> Iterator[Page]:
             yield Page(document, chunker.chunk(document))
 
 
-def write_source(home: Home, name: str, pages: Iterator[Page], key: str, model: str, dimension: int, size: int) -> int:
+def write_source(home: Home, name: str, pages: Iterator[Page], model: IndexedModel, size: int) -> int:
     """Register a source and publish so many passages of it; returns how many."""
     chosen: list[Page] = []
     while sum(len(page.passages) for page in chosen) < size:
@@ -67,11 +67,11 @@ def write_source(home: Home, name: str, pages: Iterator[Page], key: str, model: 
     generator = np.random.default_rng(len(name))
 
     def make_up(texts: Sequence[str]) -> np.ndarray:
-        vectors = generator.standard_normal((len(texts), dimension), dtype=np.float32)
+        vectors = generator.standard_normal((len(texts), model.dimension), dtype=np.float32)
         return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
     rows = [(page.document, page.passages) for page in chosen]
-    return publish_source(home, name, rows, IndexedModel(0, key, model, dimension, 0, False), make_up)
+    return publish_source(home, name, rows, model, make_up)
 
 
 def cold(arguments: Sequence[str], rounds: int) -> float:
@@ -111,9 +111,8 @@ def main() -> None:
         key = model_key(folder, weights_hash(folder, home.engines))
         pages = read_pages(Chunker(load_tokenizer(folder), folder.max_tokens))
         names = [f"docs{number}" for number in range(options.sources)]
-        passages = [
-            write_source(home, name, pages, key, folder.name, folder.dimension, options.passages) for name in names
-        ]
+        model = IndexedModel(0, key, folder.name, folder.dimension, 0, False)
+        passages = [write_source(home, name, pages, model, options.passages) for name in names]
         print(f"{folder.name}, {folder.dimension} dimensions, {len(names)} sources, {sum(passages):,} passages in all")
         bar = 0.8 if options.model == MINILM else 1.5
         for what, sources, limit in ((f"one source ({passages[0]:,})", names[:1], bar), ("all sources", [], 1.0)):

@@ -85,15 +85,8 @@ def run_campaign(home: Home, kills: int, seed: int) -> Outcome:
             running = [job for job in running if job.id not in waiting]
             if not running:
                 continue
-        daemon = manager.get_daemon().pid
-        if victim in ("daemon", "both") and daemon is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(daemon, signal.SIGKILL)
-        if victim == "stopped daemon" and daemon is not None:
-            os.kill(daemon, signal.SIGSTOP)
-            time.sleep(generator.uniform(0.0, 1.0))
-            os.kill(daemon, signal.SIGCONT)
-        elif victim != "daemon":
+        _strike_daemon(manager, victim, generator)
+        if victim not in ("daemon", "stopped daemon"):
             _strike(manager, generator.choice(running), victim, waiting)
         outcome.kills[victim] += 1
         if victim in ("daemon", "both"):
@@ -105,6 +98,18 @@ def run_campaign(home: Home, kills: int, seed: int) -> Outcome:
     _count(home, manager, submitted, outcome)
     manager.close()
     return outcome
+
+
+def _strike_daemon(manager: JobManager, victim: str, generator: random.Random) -> None:
+    """Kill or stop the daemon if it is the victim, or one of two."""
+    daemon = manager.get_daemon().pid
+    if victim in ("daemon", "both") and daemon is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(daemon, signal.SIGKILL)
+    if victim == "stopped daemon" and daemon is not None:
+        os.kill(daemon, signal.SIGSTOP)
+        time.sleep(generator.uniform(0.0, 1.0))
+        os.kill(daemon, signal.SIGCONT)
 
 
 def run_unattended(home: Home, kills: int, seed: int) -> Outcome:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Literal, TypeVar
 
 from kbjobs.embedding.online_models import OPENAI_KEY, SET_KEY, check_base_url, check_key
-from kbjobs.embedding.paced_requests import RequestFailure, PacedRequests, WindowTooSmallError
+from kbjobs.embedding.paced_requests import PacedRequests, RequestFailure, WindowTooSmallError
 from kbjobs.embedding.rate_limits import read_wait
 from kbjobs.errors import KbjobsError, MissingRequirementError, TransientError
 from kbjobs.net.messages import clean_message

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from kbjobs.embedding.paced_requests import RequestFailure, PacedRequests
+from kbjobs.embedding.paced_requests import PacedRequests, RequestFailure
 from kbjobs.errors import KbjobsError, MissingRequirementError, NotFoundError, TransientError, UnavailableError
 from kbjobs.net.backoff import read_retry_after
 from kbjobs.net.messages import clean_message

@@ -138,13 +138,7 @@ class BatchDesk:
         if (method, path) == ("GET", "/batches"):
             return self._list([_shown(one) for one in self.batches.values()], query)
         if parts[0] == "files" and len(parts) > 1:
-            file = self.files.get(parts[1])
-            if file is None:
-                return refuse(404, f"No such File object: {parts[1]}")
-            if method == "DELETE":
-                del self.files[file.id]
-                return Answer(200, {"id": file.id, "object": "file", "deleted": True})
-            return Answer(200, file.content if parts[2:] == ["content"] else file.as_dict())
+            return self._work_on_file(method, parts)
         if parts[0] == "batches" and len(parts) > 1:
             batch = self.batches.get(parts[1])
             if batch is None:
@@ -155,6 +149,15 @@ class BatchDesk:
                 self._end(batch)
             return Answer(200, _shown(batch))
         return refuse(404, f"Invalid URL ({method} /v1{path})")
+
+    def _work_on_file(self, method: str, parts: list[str]) -> Answer:
+        file = self.files.get(parts[1])
+        if file is None:
+            return refuse(404, f"No such File object: {parts[1]}")
+        if method == "DELETE":
+            del self.files[file.id]
+            return Answer(200, {"id": file.id, "object": "file", "deleted": True})
+        return Answer(200, file.content if parts[2:] == ["content"] else file.as_dict())
 
     def _list(self, rows: list[dict[str, Any]], query: dict[str, str]) -> Answer:
         rows = rows[::-1]  # the newest first

@@ -54,15 +54,9 @@ def find_schema_fault(schema: Any, path: tuple[str, ...] = ()) -> str | None:
         return f"{where}'{unknown[0]}' is not permitted."
     match schema.get("type"):
         case "object":
-            properties = schema.get("properties", {})
-            if schema.get("additionalProperties") is not False:
-                return where + "'additionalProperties' is required to be supplied and to be false."
-            if set(schema.get("required", [])) != set(properties):
-                return (
-                    where
-                    + "'required' is required to be supplied and to be an array including every key in properties."
-                )
-            inner = [((*path, "properties", name), one) for name, one in properties.items()]
+            if fault := find_object_fault(schema):
+                return where + fault
+            inner = [((*path, "properties", name), one) for name, one in schema.get("properties", {}).items()]
         case "array":
             if "items" not in schema:
                 return where + "array schema missing items."
@@ -74,6 +68,15 @@ def find_schema_fault(schema: Any, path: tuple[str, ...] = ()) -> str | None:
     if len(schema.get("enum", [])) > MAX_ENUM:
         return where + "too many enum values."
     return next((fault for place, one in inner if (fault := find_schema_fault(one, place))), None)
+
+
+def find_object_fault(schema: dict[str, Any]) -> str | None:
+    """Why the schema of an object is not strict, None if it is."""
+    if schema.get("additionalProperties") is not False:
+        return "'additionalProperties' is required to be supplied and to be false."
+    if set(schema.get("required", [])) != set(schema.get("properties", {})):
+        return "'required' is required to be supplied and to be an array including every key in properties."
+    return None
 
 
 def match_documents(body: dict[str, Any]) -> dict[str, Any]:
