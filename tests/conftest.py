@@ -294,6 +294,13 @@ def run_process(*arguments: str | Path, timeout: float = 120, **options: Any) ->
     )
 
 
+def some_full(values: Iterable[Any], everyday: int) -> list[Any]:
+    """So many of the values are tried every day, evenly spread; the others only by ``make test-all``."""
+    found = list(values)
+    kept = {round(number * (len(found) - 1) / max(1, everyday - 1)) for number in range(everyday)}
+    return [one if number in kept else pytest.param(one, marks=pytest.mark.full) for number, one in enumerate(found)]
+
+
 def rest_full(values: Iterable[Any], *everyday: Any) -> list[Any]:
     """Values of a parameter: those named for ``make test``, the rest for ``make test-all`` alone."""
     found = list(values)

@@ -205,7 +205,7 @@ def test_a_new_source_whose_lock_is_held(home: Home, other: Home, tmp_path: Path
 
 
 @pytest.mark.parametrize("exchanges", rest_full([True, False], False))
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", rest_full(POINTS, "install.built", "install.between_renames", "install.done"))
 @pytest.mark.parametrize("include_backup", rest_full([False, True], True))
 def test_a_kill_leaves_the_old_one_or_the_new_one(
     home: Home, tmp_path: Path, point: str, exchanges: bool, include_backup: bool

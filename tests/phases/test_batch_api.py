@@ -22,7 +22,7 @@ from kbjobs.services.sources import register, verify
 from kbjobs.store.api_batches import list_batches
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
-from tests.conftest import rest_full, write_pages
+from tests.conftest import rest_full, some_full, write_pages
 from tests.phases.test_index_offline import ledger_vectors
 from tests.phases.test_index_online import context, index, ledger_texts
 from tests.servers.openai_batches import Answer
@@ -177,7 +177,8 @@ def test_a_line_that_was_cut_is_asked_for_again(home: Home, docs: Path, openai_a
 
 
 @pytest.mark.parametrize(
-    "vector", [[0.0] * 1536, [float("nan")] * 1536, [3e38] * 1535 + [float("inf")], [0.1] * 512, "not base64!", []]
+    "vector",
+    some_full([[0.0] * 1536, [float("nan")] * 1536, [3e38] * 1535 + [float("inf")], [0.1] * 512, "not base64!", []], 2),
 )
 def test_a_vector_that_is_none_is_never_stored(home: Home, docs: Path, openai_api: OpenAIServer, vector: Any) -> None:
     def alter(data: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -197,12 +198,15 @@ def test_a_vector_that_is_none_is_never_stored(home: Home, docs: Path, openai_ap
 
 @pytest.mark.parametrize(
     "alter",
-    [
-        lambda data: [entry | {"index": 1} for entry in data],
-        lambda data: [],
-        lambda data: [*data, *data],
-        lambda data: [entry | {"embedding": entry["embedding"][:100]} for entry in data],
-    ],
+    some_full(
+        [
+            lambda data: [entry | {"index": 1} for entry in data],
+            lambda data: [],
+            lambda data: [*data, *data],
+            lambda data: [entry | {"embedding": entry["embedding"][:100]} for entry in data],
+        ],
+        2,
+    ),
 )
 def test_a_batch_of_nothing_but_unfit_answers_ends_the_job(
     home: Home, docs: Path, openai_api: OpenAIServer, alter: Any
@@ -235,7 +239,7 @@ def test_a_stop_while_results_are_taken_loses_none(
 # -- requests that fail ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("status", some_full([429, 500, 503], 1))
 def test_a_request_that_failed_in_passing_is_sent_again(
     home: Home, docs: Path, openai_api: OpenAIServer, status: int
 ) -> None:

@@ -34,7 +34,7 @@ from kbjobs.store.jobs import Limits
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
-from tests.conftest import FACTOR, Kbjobs, copy_pages, read_json, wait_until, write_pages
+from tests.conftest import FACTOR, Kbjobs, copy_pages, read_json, some_full, wait_until, write_pages
 from tests.phases.test_index_offline import Silent, ledger_vectors
 from tests.servers.openai_server import (
     OpenAIServer,
@@ -157,7 +157,7 @@ def test_a_rate_limit_is_waited_for_as_long_as_the_server_says(
     assert second["time"] - first["time"] >= 0.7
 
 
-@pytest.mark.parametrize("reply", [server_error(500), server_error(503), Reply(break_off=True)])
+@pytest.mark.parametrize("reply", some_full([server_error(500), server_error(503), Reply(break_off=True)], 2))
 def test_a_passing_error_is_tried_again(home: Home, tmp_path: Path, openai_api: OpenAIServer, reply: Reply) -> None:
     register(home, "docs", [write_pages(tmp_path / "pages", 3)])
     openai_api.script = [reply]
@@ -177,7 +177,8 @@ def test_a_server_that_stays_down_is_a_passing_error(home: Home, tmp_path: Path,
 
 
 @pytest.mark.parametrize(
-    "reply", [no_money(), no_money("credit_balance_exhausted"), no_money("billing_hard_limit_reached", 400)]
+    "reply",
+    some_full([no_money(), no_money("credit_balance_exhausted"), no_money("billing_hard_limit_reached", 400)], 1),
 )
 def test_an_exhausted_quota_stops_at_once_and_keeps_what_was_bought(
     home: Home, docs: Path, openai_api: OpenAIServer, reply: Reply, monkeypatch: pytest.MonkeyPatch
@@ -242,7 +243,7 @@ def test_a_server_that_refuses_everything_is_not_asked_for_each_passage(
     assert len(openai_api.requests) < 200
 
 
-@pytest.mark.parametrize("vector", [[0.0] * 1536, [float("nan")] * 1536, [3e38] * 1535 + [float("inf")]])
+@pytest.mark.parametrize("vector", some_full([[0.0] * 1536, [float("nan")] * 1536, [3e38] * 1535 + [float("inf")]], 1))
 def test_a_vector_that_is_none_is_never_stored(
     home: Home, tmp_path: Path, openai_api: OpenAIServer, vector: list[float]
 ) -> None:
@@ -277,7 +278,7 @@ def garble(data: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [entry | {"embedding": "not base64!"} for entry in data]
 
 
-@pytest.mark.parametrize("alter", [drop_one, shorten, repeat_an_index, garble, lambda data: []])
+@pytest.mark.parametrize("alter", some_full([drop_one, shorten, repeat_an_index, garble, lambda data: []], 2))
 def test_an_answer_that_does_not_fit_is_refused(
     home: Home, tmp_path: Path, openai_api: OpenAIServer, alter: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 ) -> None:

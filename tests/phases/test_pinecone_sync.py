@@ -24,7 +24,7 @@ from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.transitions import Status
 from kbjobs.system.crashpoints import VARIABLE
-from tests.conftest import FACTOR, Kbjobs, read_json, rest_full, wait_until, write_pages
+from tests.conftest import FACTOR, Kbjobs, read_json, rest_full, some_full, wait_until, write_pages
 from tests.faults.points import POINTS
 from tests.faults.test_crash_points import finish
 from tests.packs.sources import Page, fill, page
@@ -263,7 +263,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize("fault", some_full(FAULTS.values(), 3), ids=FAULTS)
 def test_passing_failures(home: Home, wiki: SourceFolder, pinecone: PineconeServer, fault: Fault) -> None:
     pinecone.faults.append(Fault(**vars(fault)))
     started = time.monotonic()

@@ -26,7 +26,7 @@ from kbjobs.store.ledger import Ledger
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.tag_rows import kept_documents
 from kbjobs.store.transitions import Status
-from tests.conftest import MODEL, ROOT, Kbjobs, read_json, wait_until, write_pages
+from tests.conftest import MODEL, ROOT, Kbjobs, read_json, some_full, wait_until, write_pages
 from tests.phases.test_index_offline import Silent, context, index
 from tests.phases.test_metadata import describe_pages
 from tests.servers.openai_chat import CHAT_MODEL, CUT, FILTERED, INVALID, OLD_MODEL, REFUSAL, Completion, says
@@ -126,7 +126,7 @@ def test_vectors_that_come_later_buy_nothing_anew(home: Home, openai_api: OpenAI
 
 
 @pytest.mark.usefixtures("docs")
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", some_full(FAULTS, 3))
 def test_a_bad_answer_is_asked_for_once_more(home: Home, openai_api: OpenAIServer, fault: Completion) -> None:
     openai_api.chat.script = [fault]
     result = suggest(home)
@@ -174,7 +174,7 @@ HOSTILE: list[Any] = [
 
 
 @pytest.mark.usefixtures("docs", "minilm")
-@pytest.mark.parametrize("answer", HOSTILE, ids=lambda answer: json.dumps(answer)[:40])
+@pytest.mark.parametrize("answer", some_full(HOSTILE, 4), ids=lambda answer: json.dumps(answer)[:40])
 def test_a_hostile_answer_is_none(home: Home, openai_api: OpenAIServer, answer: Any) -> None:
     openai_api.chat.always = says(answer)
     result = suggest(home)
@@ -377,7 +377,7 @@ def test_the_provider_is_a_setting(home: Home, openai_api: OpenAIServer, monkeyp
 
 
 @pytest.mark.usefixtures("docs", "minilm")
-@pytest.mark.parametrize("point", ["tags.answered", "tags.before_write", "tags.written"])
+@pytest.mark.parametrize("point", some_full(["tags.answered", "tags.before_write", "tags.written"], 1))
 def test_a_killed_job_pays_for_an_answer_once(
     home: Home, openai_api: OpenAIServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, point: str
 ) -> None:

@@ -50,8 +50,8 @@ def find_schema_fault(schema: Any, path: tuple[str, ...] = ()) -> str | None:
         return where + "it is nested too deeply"
     if not path and schema.get("type") != "object":
         return f"schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{schema.get('type')}\"'."
-    if unknown := sorted(schema.keys() - KEYWORDS):
-        return f"{where}'{unknown[0]}' is not permitted."
+    if fault := find_keyword_fault(schema):
+        return where + fault
     match schema.get("type"):
         case "object":
             if fault := find_object_fault(schema):
@@ -65,9 +65,14 @@ def find_schema_fault(schema: Any, path: tuple[str, ...] = ()) -> str | None:
             inner = []
         case other:
             return f"{where}{other!r} is no type."
-    if len(schema.get("enum", [])) > MAX_ENUM:
-        return where + "too many enum values."
     return next((fault for place, one in inner if (fault := find_schema_fault(one, place))), None)
+
+
+def find_keyword_fault(schema: dict[str, Any]) -> str | None:
+    """What of a schema's keywords is not permitted, None for nothing."""
+    if unknown := sorted(schema.keys() - KEYWORDS):
+        return f"'{unknown[0]}' is not permitted."
+    return "too many enum values." if len(schema.get("enum", [])) > MAX_ENUM else None
 
 
 def find_object_fault(schema: dict[str, Any]) -> str | None:
