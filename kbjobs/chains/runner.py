@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from kbjobs.chains.progress import Progress
@@ -81,30 +82,47 @@ def run_chain(
             continue
         log.info("phase %s begins", entry.name)
         progress.start(index)
-        context: Context | None = None
-        try:
-            context = make_context(index, phase)
-            ended = _completed(entry, phase.job_type.run(context, phase.params))
-        except JobWaits:
-            raise
-        except (Exception, SystemExit) as error:
-            if isinstance(error, JobCancelled) and (context is None or context.is_stopping()):
-                progress.end(index, replace(entry, status=PhaseStatus.CANCELLED))
-                raise
-            if passes(index, error):
-                raise
-            progress.end(index, replace(entry, status=PhaseStatus.FAILED, error=_first_line(error)))
-            if phase.on_error == "stop":
-                if isinstance(error, JobCancelled):  # of its own accord: nobody asked it to stop
-                    raise KbjobsError(f"phase {entry.name} gave up: {error.message}", error.hint) from error
-                raise
-            log.exception("phase %s failed; the chain goes on", entry.name)
-        else:
+        ended, error = _run_phase(phase, entry, partial(make_context, index), partial(passes, index))
+        if error is None:
             log.info("phase %s has ended: %s", entry.name, ended.summary)
-            progress.end(index, ended)
+        progress.end(index, ended)
+        if error is not None:
+            if ended.status is PhaseStatus.CANCELLED or phase.on_error == "stop":
+                raise _named(error, ended)
+            log.error("phase %s failed; the chain goes on", entry.name, exc_info=error)
         if index < len(phases) - 1:
             on_end()
     return summarise(progress.snapshot())
+
+
+def _run_phase(
+    phase: Phase,
+    entry: PhaseState,
+    make_context: Callable[[Phase], Context],
+    passes: Callable[[BaseException], bool],
+) -> tuple[PhaseState, BaseException | None]:
+    """The phase as it ended, and the error that ended it. Raises what leaves it to be tried again."""
+    context: Context | None = None
+    try:
+        context = make_context(phase)
+        return _completed(entry, phase.job_type.run(context, phase.params)), None
+    except JobWaits:
+        raise
+    except (Exception, SystemExit) as error:
+        if isinstance(error, JobCancelled) and (context is None or context.is_stopping()):
+            return replace(entry, status=PhaseStatus.CANCELLED), error
+        if passes(error):
+            raise
+        return replace(entry, status=PhaseStatus.FAILED, error=_first_line(error)), error
+
+
+def _named(error: BaseException, ended: PhaseState) -> BaseException:
+    """The error to raise: a phase that cancelled itself, although nobody asked it to stop, has failed."""
+    if not isinstance(error, JobCancelled) or ended.status is PhaseStatus.CANCELLED:
+        return error
+    failure = KbjobsError(f"phase {ended.name} gave up: {error.message}", error.hint)
+    failure.__cause__ = error
+    return failure
 
 
 def _completed(entry: PhaseState, result: PhaseResult) -> PhaseState:

@@ -183,9 +183,7 @@ def _walk(root: LexborNode, survey: Survey, listings: frozenset[int], *, is_body
                     break
                 run.append(node.text())
             elif code not in _PASSED_OVER:
-                if run and (text := " ".join("".join(run).split())):
-                    yield Block("text", 0, text)
-                run.clear()
+                yield from _end_run(run)
                 block = reader.read(node, code, len(stack))
                 if block is None:
                     stack.append((node.iter(include_text=True), True))
@@ -195,11 +193,16 @@ def _walk(root: LexborNode, survey: Survey, listings: frozenset[int], *, is_body
                     yield block
         else:
             if ends_block:
-                if run and (text := " ".join("".join(run).split())):
-                    yield Block("text", 0, text)
-                run.clear()
+                yield from _end_run(run)
             reader.leave(len(stack))
             stack.pop()
+
+
+def _end_run(run: list[str]) -> Iterator[Block]:
+    """The block of text that has run up to here, if it says anything; the next begins empty."""
+    if run and (text := " ".join("".join(run).split())):
+        yield Block("text", 0, text)
+    run.clear()
 
 
 class _BlockReader:

@@ -92,9 +92,8 @@ def estimate_index(
             profile = ledger.find_profile(choose_profile(ledger, model_key, tokens, max_tokens, options).name)
         reading = ReadOnly(ledger)
         keeps_cut = options.keeps_cut and not options.recut and not options.force
-        scan, _ = scan_source(
+        changes = scan_source(
             replace(context, reporter=_Unsaved(context)),
-            context.source.read(),
             reading,
             Cutting(profile or 0, Chunker(tokens, max_tokens), keeps_cut),  # no profile has the number 0
             (0.0, 1.0),
@@ -111,7 +110,7 @@ def estimate_index(
     for text_hash in out:
         del missing[text_hash]
     documents = len(reading.known.keys() | reading.read.keys())
-    return Estimate(scan, documents, len(passages), len(missing), sum(missing.values()), len(out))
+    return Estimate(changes.found.scan, documents, len(passages), len(missing), sum(missing.values()), len(out))
 
 
 def _passages(ledger: Ledger | None, profile: int | None, reading: ReadOnly) -> Iterator[tuple[str, int]]:

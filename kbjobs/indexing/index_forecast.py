@@ -17,7 +17,7 @@ from kbjobs.formatting import counted
 from kbjobs.indexing.cutting import IndexOptions, choose_profile
 from kbjobs.indexing.estimate import ReadOnly
 from kbjobs.scanning.changes import Comparison, Options, ScanScope, SourceChanges
-from kbjobs.scanning.enumeration import Scan, enumerate_source
+from kbjobs.scanning.enumeration import enumerate_source
 from kbjobs.scanning.scan import name_pipeline
 from kbjobs.store.api_batches import texts_out
 from kbjobs.store.ledger import Ledger
@@ -90,13 +90,13 @@ def _look(
     max_tokens: int,
     options: IndexOptions,
 ) -> IndexForecast:
-    source, scan = context.source.read(), Scan()
+    source = context.source.read()
     profile = None
     if ledger is not None:
         profile = ledger.find_profile(choose_profile(ledger, model_key, tokens, max_tokens, options).name)
     reading = ReadOnly(ledger)
     known = reading.known_documents(profile or 0)  # no profile has this number
-    found = enumerate_source(context, source, known, scan, options.limit, options.allow_delete)
+    found = enumerate_source(context, source, known, options.limit, options.allow_delete)
     pipeline, rereads = name_pipeline(source), options.force or options.recut
     current: set[str] = set()
 
@@ -110,9 +110,7 @@ def _look(
     purpose = f"profile-{profile or 0} {pipeline}"
     scope = ScanScope(rereads, options.limit, options.allow_delete)
     wanted = Options(purpose, keeps_text=True, scope=scope, sample=SAMPLE)
-    changes = SourceChanges(
-        context, found, Comparison(known, is_current), scan, reading, wanted, lambda done, total: None
-    )
+    changes = SourceChanges(context, found, Comparison(known, is_current), reading, wanted, lambda done, total: None)
     have = ledger.texts_with_vectors(model_key) if ledger is not None and not options.force else set()
     if ledger is not None:
         have |= texts_out(ledger, model_key).keys()

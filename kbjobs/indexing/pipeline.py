@@ -55,7 +55,6 @@ def run_index(
     With ``describing`` metadata are read in the same pass. With ``batching`` what open batches have brought is taken
     first, nothing that is out is embedded, and JobWaits raised where that is all that is missing.
     """
-    source = context.source.read()
     ledger = Ledger(context.source.ledger)
     waiting = Waiting(context.settings.number("vectors.chroma_wait"), partial(_tell_waiting, context))
     collections = Collections(context.home, context.settings, context.source, waiting, apart=True)
@@ -74,16 +73,16 @@ def run_index(
         forcing = f"force {embedder.model_key} {context.job_id}" if options.force else None
         newer_than = _begin_force(indexed, forcing) if forcing else 0
         chunker = Chunker(tokens, embedder.max_tokens)
-        scan, changes = scan_source(
+        changes = scan_source(
             context,
-            source,
             ledger,
             Cutting(profile, chunker, options.keeps_cut and not options.recut and not options.force),
             SCAN,
             ScanScope(options.force or options.recut, options.limit, options.allow_delete),
             describing,
         )
-        filtered = describing.finish(context, source, ledger, changes.found) if describing is not None else 0
+        scan = changes.found.scan
+        filtered = describing.finish(context, ledger, changes.found) if describing is not None else 0
         publish_words(context.source, ledger, profile)
         del chunker, tokens  # tens of MB, before the engine needs them
         bought = Usage.read(ledger, embedder, context.job_id)

@@ -13,7 +13,7 @@ from kbjobs.content.document_reading import Addresses, check_web_url
 from kbjobs.content.source_files import FoundFile, quote_key
 from kbjobs.content.titles import read_title
 from kbjobs.context import Context
-from kbjobs.scanning.enumeration import Enumerated, FactStore, Known, Scan, add_vanished
+from kbjobs.scanning.enumeration import Enumerated, FactStore, Known
 from kbjobs.scanning.file_reading import ArchiveEntry, Read, Reader, Task, Unread
 from kbjobs.scanning.reading_pool import Outcomes, read_all
 from kbjobs.scanning.title_samples import SAMPLE, TitleRules, sample_titles
@@ -81,16 +81,15 @@ class Comparison:
 
 
 class SourceChanges:
-    """The documents that are new or may have changed. ``scan`` is told what is unchanged, cannot be read or is gone.
+    """The documents that are new or may have changed.
 
     Args:
-        context: progress, and the request to stop.
-        found: the source's files.
-        comparison: what they are compared with.
-        scan: what is counted.
-        facts: where is remembered which archives were read whole.
-        options: what is read.
-        on_progress: is told how many documents are done, of how many.
+        context: the phase's context: settings, log, and the request to stop.
+        found: the source's files; its scan counts what is unchanged, cannot be read or has vanished.
+        comparison: the known documents to compare with.
+        facts: remembers which archives were read whole.
+        options: what to read.
+        on_progress: called with the number of documents done and their total.
     """
 
     def __init__(
@@ -98,7 +97,6 @@ class SourceChanges:
         context: Context,
         found: Enumerated,
         comparison: Comparison,
-        scan: Scan,
         facts: FactStore,
         options: Options,
         on_progress: Callable[[int, int], None],
@@ -106,7 +104,7 @@ class SourceChanges:
         self.found = found
         self._context, self._source = context, found.source
         self._known, self._is_current = comparison.known, comparison.is_current
-        self._scan, self._facts, self._options = scan, facts, options
+        self._scan, self._facts, self._options = found.scan, facts, options
         self._on_progress = on_progress
         self._shares: dict[str, float] = {}  # of files of a sample, by key
         self._share = 1.0  # of the entries of the archive that is read
@@ -220,7 +218,7 @@ class SourceChanges:
                 archive.key,
             )
             return
-        add_vanished(self._source, self._known, self._scan, gone, self._options.scope.allow_delete)
+        self.found.add_vanished(self._known, gone, self._options.scope.allow_delete)
 
     def _batch_entries(self, archive: FoundFile, zim: ZimFile, signature: str, seen: set[str]) -> Iterator[list[Task]]:
         """The entries that are to be read; of those that are as they were, or cannot be, ``seen`` is told."""
