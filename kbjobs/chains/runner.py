@@ -88,7 +88,9 @@ def run_chain(
         progress.end(index, ended)
         if error is not None:
             if ended.status is PhaseStatus.CANCELLED or phase.on_error == "stop":
-                raise _named(error, ended)
+                if isinstance(error, JobCancelled) and ended.status is PhaseStatus.FAILED:  # nobody asked it to stop
+                    raise KbjobsError(f"phase {entry.name} gave up: {error.message}", error.hint) from error
+                raise error
             log.error("phase %s failed; the chain goes on", entry.name, exc_info=error)
         if index < len(phases) - 1:
             on_end()
@@ -114,15 +116,6 @@ def _run_phase(
         if passes(error):
             raise
         return replace(entry, status=PhaseStatus.FAILED, error=_first_line(error)), error
-
-
-def _named(error: BaseException, ended: PhaseState) -> BaseException:
-    """The error to raise: a phase that cancelled itself, although nobody asked it to stop, has failed."""
-    if not isinstance(error, JobCancelled) or ended.status is PhaseStatus.CANCELLED:
-        return error
-    failure = KbjobsError(f"phase {ended.name} gave up: {error.message}", error.hint)
-    failure.__cause__ = error
-    return failure
 
 
 def _completed(entry: PhaseState, result: PhaseResult) -> PhaseState:

@@ -179,7 +179,7 @@ def submit(
         say("\nInterrupted while submitting; kbjobs status shows whether the job was queued.")
         raise typer.Exit(ExitCode.CTRL_C) from None
     if options["detach"] or not jobs:
-        _tell_queued(manager, jobs, as_json, quiet)
+        _report_queued(manager, jobs, as_json, quiet)
         if damaged is not None:
             damaged.end()
         return
@@ -220,8 +220,8 @@ def _choose_sources(named: Sequence[str | None], all_sources: bool, damaged: Dam
     Raises UsageError where both are asked for, or neither; NotFoundError where there is none.
     """
     if bool(named) is all_sources:
-        told = "a source and --all-sources were both given" if all_sources else "no source is named"
-        raise UsageError(told, "Name a source, or give --all-sources. Nothing was queued.")
+        problem = "a source and --all-sources were both given" if all_sources else "no source is named"
+        raise UsageError(problem, "Name a source, or give --all-sources. Nothing was queued.")
     if named:
         return list(named)
     from kbjobs.services.sources import describe_all
@@ -249,7 +249,7 @@ def _enqueue(manager: JobManager, planned: Sequence[Planned], options: dict[str,
     return []
 
 
-def _tell_queued(manager: JobManager, jobs: Sequence[Job], as_json: bool, quiet: bool) -> None:
+def _report_queued(manager: JobManager, jobs: Sequence[Job], as_json: bool, quiet: bool) -> None:
     for job in jobs:
         if as_json:
             print(json.dumps({"event": "queued", "job": job.as_dict()}, ensure_ascii=False))

@@ -37,8 +37,8 @@ def read_moments(
     after = now if first is None else max(now, datetime.fromtimestamp(first).astimezone())
     end = parse_moment(until, after) if until else None
     if end is not None and end <= after.timestamp():
-        told = "has passed" if end <= now.timestamp() else f"is before --not-before {not_before or show_moment(first)}"
-        raise UsageError(f"--until {until} {told}", "Give a later moment: nothing was queued.")
+        problem = "has passed" if end <= now.timestamp() else f"is before --not-before {not_before or show_moment(first)}"
+        raise UsageError(f"--until {until} {problem}", "Give a later moment: nothing was queued.")
     return start, end
 
 

@@ -103,7 +103,7 @@ def count_as_one(counts: Mapping[str, int]) -> dict[str, int]:
     return dict(sorted(together.items(), key=lambda item: (-item[1], item[0]))[:MAX_LANGUAGES])
 
 
-def can_be_told(tag: str) -> bool:
+def is_detectable(tag: str) -> bool:
     """Whether the detector knows a language, in the script that a tag names, if it names one."""
     subtags = tag.split("-")
     return subtags[0] in _labels() and not any(len(subtag) == 4 for subtag in subtags[1:] if subtag.isalpha())

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from kbjobs.content.document import Document
-from kbjobs.content.language import READ_CHARACTERS, Detection, are_alike, can_be_told, detect, read_tag
+from kbjobs.content.language import READ_CHARACTERS, Detection, are_alike, is_detectable, detect, read_tag
 
 CLEAR = 0.99
 """Normalised probability from which a text contradicts what its page says."""
@@ -111,7 +111,7 @@ def _contradicts(found: Detection, length: int, claim: Claim) -> bool:
         return False
     if claim.rule in BY_NAME and "-" not in claim.tag:
         return found.is_sure
-    return found.probability >= CLEAR and length >= CLEAR_LETTERS and can_be_told(claim.tag)
+    return found.probability >= CLEAR and length >= CLEAR_LETTERS and is_detectable(claim.tag)
 
 
 def _claims_of(document: Document) -> Iterator[Claim]:

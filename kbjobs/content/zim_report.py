@@ -310,10 +310,10 @@ def _judge(tally: _Tally) -> tuple[ContentType, str]:
     heavy: list[tuple[ContentType, str, tuple[int, int]]] = [("video", "video and audio", videos), ("pdf", "PDF", pdfs)]
     for kind, name, (count, taken) in heavy:
         if count and taken * 2 >= size:
-            told = f"{count:,} {name} files are {taken / max(1, size):.0%} of its bytes"
+            share = f"{count:,} {name} files are {taken / max(1, size):.0%} of its bytes"
             if pages < _PAGES_FOR_EACH * count:
-                return kind, f"{told}, beside {pages:,} pages of text"
-            return "mixed", f"{told}, but there are {pages:,} pages of text too"
+                return kind, f"{share}, beside {pages:,} pages of text"
+            return "mixed", f"{share}, but there are {pages:,} pages of text too"
     if images and pages * _IMAGES_FOR_EACH < images and image_size * 2 >= size:
         return (
             "images",

@@ -86,11 +86,18 @@ class EntryOrder:
         import numpy as np
 
         buckets = np.zeros(_BUCKETS, np.int64)
-        others = [0, 0, 0]
+        counts = np.zeros(3, np.int64)
         for _, kinds, clusters in self._read_all():
             buckets += np.bincount(self._bucket(clusters[kinds == _ITEM]), minlength=_BUCKETS)
-            for kind in (_REDIRECT, _OTHER):
-                others[kind] += int((kinds == kind).sum())
+            counts += np.bincount(kinds, minlength=3)
+        yield from self._walk_items(start, buckets)
+        place = int(counts[_ITEM])
+        for kind in (_REDIRECT, _OTHER):
+            if place + counts[kind] > start:
+                yield from self._walk_others(kind, max(0, start - place))
+            place += int(counts[kind])
+
+    def _walk_items(self, start: int, buckets: np.ndarray[Any, Any]) -> Iterator[tuple[int, int]]:
         place = low = 0
         while low < _BUCKETS:
             high, size = low + 1, int(buckets[low])
@@ -102,15 +109,15 @@ class EntryOrder:
                     yield int(number) & 0xFFFFFFFF, _ITEM
             place += size
             low = high
-        for kind in (_REDIRECT, _OTHER):
-            if place + others[kind] > start:
-                for first, kinds, _ in self._read_all():
-                    found = np.nonzero(kinds == kind)[0]
-                    for number in found[max(0, start - place) :].tolist():
-                        yield first + number, kind
-                    place += len(found)
-            else:
-                place += others[kind]
+
+    def _walk_others(self, wanted: int, skipped: int) -> Iterator[tuple[int, int]]:
+        """The entries of one kind in the order of the table, without the first ``skipped``."""
+        import numpy as np
+
+        for first, kinds, _ in self._read_all():
+            found = np.nonzero(kinds == wanted)[0]
+            yield from ((first + number, wanted) for number in found[skipped:].tolist())
+            skipped = max(0, skipped - len(found))
 
     def sample(self, start: int, size: int) -> Iterator[tuple[int, int]]:
         """The same for ``size`` entries at most, evenly spread over the table, which is the order of paths."""
@@ -198,9 +205,9 @@ class ZimService:
         except ImportError as error:
             raise ValueError("it takes libzim to read it: pip install libzim") from error
         except UnicodeDecodeError as error:  # libzim's message holds a damaged name, and the binding cannot decode it
-            raise ValueError(tell(ValueError(error.object.decode("utf-8", "backslashreplace")))) from error
+            raise ValueError(describe_error(ValueError(error.object.decode("utf-8", "backslashreplace")))) from error
         except Exception as error:  # whatever libzim says of a damaged file
-            raise ValueError(tell(error)) from error
+            raise ValueError(describe_error(error)) from error
 
     def header(self) -> dict[str, Any]:
         """What the file says of itself."""
@@ -242,7 +249,7 @@ def read_entry(archive: Archive, number: int, kind: int, wanted: frozenset[str],
             return head | {"has_data": True}, bytes(data)
         return head, b""
     except Exception as error:  # noqa: BLE001 - whatever libzim says of a damaged entry
-        return {"path": path, "number": number, "reason": tell(error), "is_content": kind != _OTHER}, b""
+        return {"path": path, "number": number, "reason": describe_error(error), "is_content": kind != _OTHER}, b""
 
 
 def read_header(archive: Archive) -> dict[str, Any]:
@@ -296,6 +303,6 @@ def check(archive: Archive) -> bool | None:
         return False
 
 
-def tell(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """The reason in one line."""
     return " ".join((str(error) or type(error).__name__).split())[:500]

@@ -44,7 +44,7 @@ class HookCommand:
             return None
         return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
-    def told(self, status: int) -> str:
+    def describe_end(self, status: int) -> str:
         """What is to be said of its end; '' where all is well."""
         if self.killed_for:
             return f"was killed: {self.killed_for}"
@@ -119,8 +119,8 @@ class FinishHooks:
         crash_point("finish.ended")
         close_hook(self._queue, command.end)
         crash_point("finish.closed")
-        if told := command.told(status):
-            self._tell(command.end, told)
+        if problem := command.describe_end(status):
+            self._report(command.end, problem)
         if command.process is not None:
             command.process.wait()
         self._running.remove(command)
@@ -138,7 +138,7 @@ class FinishHooks:
                 env=os.environ | self._describe(end),
             )
         except OSError as error:
-            self._tell(end, f"cannot be started: {error.filename or self._words[0]}: {error.strerror}")
+            self._report(end, f"cannot be started: {error.filename or self._words[0]}: {error.strerror}")
             close_hook(self._queue, end)
             return
         finally:
@@ -171,7 +171,7 @@ class FinishHooks:
             log.warning("job %d: its log cannot be written: %s", end.job_id, error.strerror)
             return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
-    def _tell(self, end: PendingHook, what: str) -> None:
+    def _report(self, end: PendingHook, what: str) -> None:
         """Say in the daemon's log and the job's what became of the command."""
         log.warning("job %d: on_finish %s", end.job_id, what)
         output = self._open_log(end)

@@ -69,20 +69,20 @@ def _nobody_else_starts(home: Home) -> Iterator[None]:
 
 
 def _start(home: Home) -> None:
-    ready, tell = os.pipe()
+    ready, answering = os.pipe()
     try:
         process = subprocess.Popen(
-            _command(home, tell),
+            _command(home, answering),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            pass_fds=(tell,),
+            pass_fds=(answering,),
             cwd="/",
             env=daemon_environment(),
         )
     finally:
-        os.close(tell)
+        os.close(answering)
     _started.append(process)
     answer = _read_answer(ready)
     if answer == "ready":
@@ -175,16 +175,16 @@ def main() -> None:
     from kbjobs.daemon.supervisor import Supervisor
 
     os.umask(0o077)
-    home, tell = Home(Path(sys.argv[1])), int(sys.argv[2])
-    if tell != NOBODY:
-        os.set_inheritable(tell, False)
+    home, descriptor = Home(Path(sys.argv[1])), int(sys.argv[2])
+    if descriptor != NOBODY:
+        os.set_inheritable(descriptor, False)
 
     def say(text: str) -> None:
-        if tell == NOBODY:
+        if descriptor == NOBODY:
             return
         with contextlib.suppress(BrokenPipeError):  # whoever started us may be gone; the jobs are not
-            os.write(tell, text.encode())
-        os.close(tell)
+            os.write(descriptor, text.encode())
+        os.close(descriptor)
 
     try:
         home.prepare()
@@ -211,9 +211,9 @@ def main() -> None:
         os.execv(sys.executable, _command(home, NOBODY))
 
 
-def _command(home: Home, tell: int) -> list[str]:
+def _command(home: Home, descriptor: int) -> list[str]:
     """What starts the detached process. -P: what lies in the working directory is data, never a module."""
-    return [sys.executable, "-P", "-m", "kbjobs.daemon.launching", str(home.path), str(tell)]
+    return [sys.executable, "-P", "-m", "kbjobs.daemon.launching", str(home.path), str(descriptor)]
 
 
 def _explain(error: Exception) -> str:

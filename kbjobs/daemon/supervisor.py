@@ -71,7 +71,7 @@ class Supervisor:
         self._is_guarded = not is_service
         self.settings = Settings(home)
         self._children: dict[str, Child] = {}
-        self._told_to_stop: dict[str, float] = {}  # run id -> when SIGTERM was sent, monotonic
+        self._stop_sent: dict[str, float] = {}  # run id -> when SIGTERM was sent, monotonic
         self._stopping = False
         self._kill_now = False
         self._program = InstalledProgram()
@@ -227,8 +227,8 @@ class Supervisor:
             state = self._queue.state_version()
             if self._program.is_replaced(at_once) or state > STATE_VERSION:
                 self._is_superseded = True
-                told = "kbjobs %s (state format %d) takes over once the running jobs have ended"
-                log.info(told, installed_version(), state)
+                message = "kbjobs %s (state format %d) takes over once the running jobs have ended"
+                log.info(message, installed_version(), state)
         return self._is_superseded
 
     # -- starting ---------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ class Supervisor:
 
     def _forget(self, run_id: str) -> None:
         """Nothing is left of a run."""
-        self._told_to_stop.pop(run_id, None)
+        self._stop_sent.pop(run_id, None)
         self._overdue.pop(run_id, None)
         self.home.worker_lock(run_id).unlink(missing_ok=True)
 
@@ -288,8 +288,8 @@ class Supervisor:
             try:
                 self._record_death(job.id, job.run_id, "its worker died while no daemon ran")
             except sqlite3.IntegrityError as error:  # what is wrong with one job must not stop the others
-                told = "job %d cannot be given back to the queue: %s; the others run, kbjobs doctor looks at the state"
-                log.error(told, job.id, error)
+                message = "job %d cannot be given back to the queue: %s; the others run, kbjobs doctor looks at the state"
+                log.error(message, job.id, error)
                 continue
             self._forget(job.run_id)
         return alive
@@ -345,9 +345,9 @@ class Supervisor:
             if not (self._stopping or job.cancel_requested or job.pause_requested or seconds_left <= 0):
                 wait = min(wait, seconds_left)
                 continue
-            since = self._told_to_stop.get(job.run_id)
+            since = self._stop_sent.get(job.run_id)
             if since is None:
-                self._told_to_stop[job.run_id] = since = now
+                self._stop_sent[job.run_id] = since = now
                 self._terminate(job)
             if now - since >= grace:
                 for pid in kill_processes_of_run(job.run_id):
@@ -371,7 +371,7 @@ class Supervisor:
         now = time.monotonic()
         idlers = [child for child in self._children.values() if child.run_id not in running]
         for child in idlers:
-            since = self._told_to_stop.setdefault(child.run_id, now)
+            since = self._stop_sent.setdefault(child.run_id, now)
             if now - since >= grace:
                 kill_processes_of_run(child.run_id)
         return ADOPTED_SECONDS if idlers else IDLE_SECONDS

@@ -27,10 +27,10 @@ class MapFiles:
 
     def are_of(self, state: str) -> bool:
         """Whether both files are there and show that state."""
-        return all(_tells(path, state) for path in (self.page, self.points))
+        return all(_names_state(path, state) for path in (self.page, self.points))
 
 
-def _tells(path: Path, state: str) -> bool:
+def _names_state(path: Path, state: str) -> bool:
     try:
         with path.open("rb") as file:
             return f'"{state}"'.encode() in file.read(HEAD)

@@ -79,5 +79,5 @@ def fit_into_cube(rows: NDArray[np.float32]) -> NDArray[np.float64]:
     if not len(wide):
         return wide
     wide -= (wide.max(axis=0) + wide.min(axis=0)) / 2
-    most = float(np.abs(wide).max())
-    return wide / most if most > 0 else wide
+    largest = float(np.abs(wide).max())
+    return wide / largest if largest > 0 else wide

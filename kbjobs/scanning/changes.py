@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from kbjobs.content.document import document_id
-from kbjobs.content.document_reading import Addresses, check_web_url
+from kbjobs.content.document_reading import Origin, check_web_url
 from kbjobs.content.source_files import FoundFile, quote_key
 from kbjobs.content.titles import read_title
 from kbjobs.context import Context
@@ -284,27 +284,21 @@ class SourceChanges:
     ) -> ArchiveEntry:
         base = self._source.base_url or check_web_url(header.source) or ""
         url = f"{base.rstrip('/')}/{quote(item.path)}" if base else ""
-        return ArchiveEntry(
-            key,
-            item.data or b"",
-            PAGE_TYPES[item.mimetype],
-            item.title or item.path,
-            signature,
-            Addresses(url, url or archive_address(archive, item.path), base or None),
-            header.language,
-        )
+        page_url = url or archive_address(archive, item.path)
+        origin = Origin(key, item.title or item.path, url, page_url, base or None, header.language)
+        return ArchiveEntry(origin, item.data or b"", PAGE_TYPES[item.mimetype], signature)
 
 
-def choose_sample(files: Sequence[FoundFile], most: int) -> dict[str, float]:
-    """The keys of about ``most`` of the files, each with how many files it stands for; the same of the same files.
+def choose_sample(files: Sequence[FoundFile], max_files: int) -> dict[str, float]:
+    """The keys of about ``max_files`` of the files, each with how many files it stands for; the same of the same files.
 
     A file's chance is in proportion to its size, by which most of what there is to count goes: a large one is always
     among them and stands for itself, of the small ones each stands for many.
     """
-    if len(files) <= most:
+    if len(files) <= max_files:
         return {file.key: 1.0 for file in files}
     ordered = sorted(files, key=lambda file: (-file.size, file.key))
-    left, places = sum(max(file.size, 1) for file in files), most
+    left, places = sum(max(file.size, 1) for file in files), max_files
     chosen: dict[str, float] = {}
     reached, target = 0.0, 0.5
     for file in ordered:

@@ -36,14 +36,14 @@ class TitleRules:
         self._is_used = stored is not None or is_new
         prefixes, suffixes, self._begun = json.loads(stored) if stored else ((), (), [])
         self.site = SiteTitles(tuple(prefixes), tuple(suffixes))
-        self._least = LATER_SAMPLE if stored and not is_new else 0
+        self._min_titles = LATER_SAMPLE if stored and not is_new else 0
 
     def learn(self, place: str, sample: Callable[[], Iterable[str]]) -> None:
         """Learn from the titles of some pages, unless that was begun: of the files (''), or of an archive."""
         if not self._is_used or place in self._begun:
             return
         titles = list(filter(None, sample()))
-        if len(titles) >= self._least:
+        if len(titles) >= self._min_titles:
             self.site = self.site.joined(find_repeated(titles))
         self._begun.append(place)
         self._write()

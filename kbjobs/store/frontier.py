@@ -395,10 +395,10 @@ class Frontier(Database):
         )
         return dict(map(tuple, rows))
 
-    def left_out(self, most: int) -> list[tuple[str, str, str]]:
+    def left_out(self, max_count: int) -> list[tuple[str, str, str]]:
         """Addresses that became no page: "failed" or "skipped", each with the address and the cause."""
         rows = self.connection.execute(
             "SELECT state, url, cause FROM urls WHERE state IN ('failed', 'skipped') ORDER BY state, cause, id LIMIT ?",
-            (most,),
+            (max_count,),
         )
         return [(row[0], row[1], row[2]) for row in rows]

@@ -34,7 +34,7 @@ class RunningPhase:
 class Report:
     """Progress of a whole job: percentage, the running phase, all phases, a message.
 
-    ``eta`` is the seconds left of the whole job, None where they is not known.
+    ``eta`` is the seconds left of the whole job, None if they are not known.
     """
 
     progress: float
@@ -42,6 +42,14 @@ class Report:
     phases: tuple[PhaseState, ...]
     message: str
     eta: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the running phase does (``operation``), and the dimension of the vectors that it works on, if any."""
+
+    dimension: int | None
+    operation: str
 
 
 @dataclass(frozen=True, slots=True)

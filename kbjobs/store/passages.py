@@ -189,7 +189,7 @@ class PassageFile:
         self._connection = sqlite3.connect(
             f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True, check_same_thread=False
         )
-        self._is_telling: dict[str, bool] = {}  # of words that were asked for: what is published does not change
+        self._is_selective: dict[str, bool] = {}  # of words that were asked for: what is published does not change
         try:
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if version != FORMAT:
@@ -213,11 +213,11 @@ class PassageFile:
     ) -> None:
         self.close()
 
-    def languages(self, most: int) -> tuple[str, ...]:
+    def languages(self, max_count: int) -> tuple[str, ...]:
         """The languages of most passages."""
         rows = self._connection.execute(
             "SELECT language FROM passages WHERE language IS NOT NULL GROUP BY language ORDER BY count(*) DESC LIMIT ?",
-            (most,),
+            (max_count,),
         )
         return tuple(row[0] for row in rows)
 
@@ -269,34 +269,34 @@ class PassageFile:
             f" WHERE words MATCH ?{sql} ORDER BY score LIMIT ?"
         )
 
-        def find(some: Sequence[str], most: int) -> list[tuple[int, float]]:
-            given = [" OR ".join(f'"{word}"' for word in some), *values, most]
+        def find(some: Sequence[str], max_rows: int) -> list[tuple[int, float]]:
+            given = [" OR ".join(f'"{word}"' for word in some), *values, max_rows]
             return self._connection.execute(statement, given).fetchall() if some else []
 
-        telling = self._telling(words)
-        rows = find(telling, count + 1)
-        if len(rows) <= count and len(telling) < len(words):
-            telling = words
-            rows = find(telling, count + 1)
+        chosen = self._choose_words(words)
+        rows = find(chosen, count + 1)
+        if len(rows) <= count and len(chosen) < len(words):
+            chosen = words
+            rows = find(chosen, count + 1)
         if len(rows) > count:
             last = rows[count - 1][1]
             if rows[count][1] == last:
-                rows = find(telling, -1)
+                rows = find(chosen, -1)
             rows = [row for row in rows if row[1] <= last]
         return [(number, -score) for number, score in rows]
 
-    def _telling(self, words: Sequence[str]) -> Sequence[str]:
+    def _choose_words(self, words: Sequence[str]) -> Sequence[str]:
         """The words that some passages have, and at most half of them.
 
         BM25 of FTS5 gives other words a millionth (sqlite.org/fts5.html, 5.1.1): they order nothing, and their many
         passages take most of the time.
         """
-        if unknown := [word for word in words if word not in self._is_telling]:
+        if unknown := [word for word in words if word not in self._is_selective]:
             count = self._connection.execute("SELECT count(*) FROM passages").fetchone()[0]
             for word in unknown:
                 found = self._connection.execute("SELECT doc FROM temp.terms WHERE term = ?", (word,)).fetchone()
-                self._is_telling[word] = found is not None and 2 * found[0] <= count
-        return [word for word in words if self._is_telling[word]]
+                self._is_selective[word] = found is not None and 2 * found[0] <= count
+        return [word for word in words if self._is_selective[word]]
 
     def of_numbers(self, numbers: Sequence[int]) -> dict[int, list[PassageEntry]]:
         """The passage of each of the numbers."""

@@ -56,13 +56,13 @@ def vectors_of_texts(ledger: Ledger, model: int, text_hashes: Sequence[str]) -> 
 
 
 def searched_records(
-    ledger: Ledger, model: int, profile: int, tell_first: bool = False
+    ledger: Ledger, model: int, profile: int, with_first: bool = False
 ) -> Iterator[tuple[str, str | None, int, bool]]:
     """Each record whose vector is here: its id, its language, and the id of its vector.
 
-    With ``tell_first`` also whether it is the first of those that carry its text; else that is False.
+    With ``with_first`` also whether it is the first of those that carry its text; else that is False.
     """
-    first = "c.id = min(c.id) OVER (PARTITION BY c.text_hash)" if tell_first else "0"
+    first = "c.id = min(c.id) OVER (PARTITION BY c.text_hash)" if with_first else "0"
     rows = ledger.connection.execute(
         f"SELECT c.record_id, coalesce(m.language, d.language), v.id, {first} FROM chunks c"
         " JOIN documents d ON d.doc_id = c.doc_id LEFT JOIN metadata m ON m.doc_id = c.doc_id"

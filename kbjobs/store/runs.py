@@ -11,7 +11,7 @@ from kbjobs.errors import ExitCode, NotFoundError
 from kbjobs.store import checkpoints, clocks
 from kbjobs.store.connection import transaction
 from kbjobs.store.database import Database
-from kbjobs.store.jobs import JOB_COLUMNS, Job, Report, job_from_row, plain
+from kbjobs.store.jobs import JOB_COLUMNS, Job, Report, Work, job_from_row, plain
 from kbjobs.store.phase_state import PhaseState, dump_phases, fingerprint, open_phases, reopened
 from kbjobs.store.source_history import end_source_in_run
 from kbjobs.store.transitions import Event, Status, after
@@ -33,15 +33,20 @@ class StaleWorkerError(Exception):
 class RunOutcome:
     """How a run ends: what happened to its job, and what of it is shown.
 
-    ``exit_code`` is None where the job goes back to the queue; ``error`` is what went wrong, with its remedy.
+    ``exit_code`` is None if the job goes back to the queue; ``error`` is what went wrong, with its remedy;
+    ``reason`` is the stored word for an end such as "time_limit".
     """
 
     event: Event
     exit_code: ExitCode | None
     message: str
     error: str | None = None
+    reason: str | None = None
 
 
+OUT_OF_TIME = RunOutcome(
+    Event.EXPIRE, ExitCode.TIME_LIMIT, "time limit reached; what was done is kept", reason="time_limit"
+)
 _CANCELLED = RunOutcome(Event.CANCEL, ExitCode.CANCELLED, "cancelled")
 
 
@@ -125,21 +130,23 @@ class Runs(Database):
         saved: int,
         duration: float,
         report: Report | None = None,
-        dimension: int | None = None,
-        operation: str | None = None,
+        work: Work | None = None,
     ) -> bool:
-        """Write progress, and so a heartbeat; returns whether the job is to stop: a cancel or a pause is requested.
-
-        Raises StaleWorkerError.
+        """Write progress, which is also a heartbeat.
 
         Args:
             job_id: the job.
             run_id: its run.
-            saved: steps that are safe on disk, of all attempts.
+            saved: the number of steps that are safe on disk, of all attempts.
             duration: seconds of all attempts.
-            report: None where nothing was reported yet.
-            dimension: of the vectors that the running phase works on.
-            operation: what the running phase does; None before one has begun.
+            report: the latest report; None before the first.
+            work: what the running phase does; None before the first begins.
+
+        Returns:
+            Whether the job should stop, because a cancel or a pause is requested.
+
+        Raises:
+            StaleWorkerError: the run has ended.
         """
         values: dict[str, Any] = {"saved": saved, "duration": duration, "beat_at": clocks.now_text()}
         if report is not None:
@@ -150,8 +157,8 @@ class Runs(Database):
                 "message": plain(report.message),
                 "eta": report.eta,
             }
-        if operation is not None:
-            values |= {"dimension": dimension, "operation": plain(operation)}
+        if work is not None:
+            values |= {"dimension": work.dimension, "operation": plain(work.operation)}
         assignments = ", ".join(f"{name} = :{name}" for name in values)
         row = self.connection.execute(
             f"UPDATE jobs SET beat = beat + 1, {assignments} WHERE id = :id AND status = 'running' AND run_id = :run_id"
@@ -193,12 +200,23 @@ class Runs(Database):
         result: dict[str, Any] | None = None,
         phases: Sequence[PhaseState] | None = None,
         duration: float | None = None,
-        reason: str | None = None,
     ) -> None:
-        """End a running job and free its resources. Raises StaleWorkerError where the run has ended."""
+        """End a running job and free its resources.
+
+        Args:
+            job_id: the job.
+            run_id: its run.
+            end: how it ends.
+            result: the job's counts, as JSON values.
+            phases: the phases as they ended; None leaves them as they are.
+            duration: seconds of all attempts; None leaves them as they are.
+
+        Raises:
+            StaleWorkerError: the run has ended.
+        """
         with transaction(self.connection):
             error = None if end.error is None else plain(end.error)
-            more: dict[str, Any] = {"error": error, "reason": reason, "phase": None}
+            more: dict[str, Any] = {"error": error, "reason": end.reason, "phase": None}
             if result is not None:
                 more["result"] = json.dumps(result)
             if phases is not None:
@@ -226,12 +244,10 @@ class Runs(Database):
                 return None
             has_moved = row["saved"] > row["saved_at_start"]
             deaths = 0 if has_moved else row["deaths"] + (row["boot_id"] == clocks.boot_id())
-            more: dict[str, Any] = {}
             if row["cancel_requested"]:
                 end = _CANCELLED
             elif self.get(job_id).is_out_of_time():
-                end = RunOutcome(Event.EXPIRE, ExitCode.TIME_LIMIT, "time limit reached; what was done is kept")
-                more["reason"] = "time_limit"
+                end = OUT_OF_TIME
             elif row["pause_requested"]:
                 end, deaths = RunOutcome(Event.REQUEUE, None, PAUSED), 0 if has_moved else row["deaths"]
             elif deaths >= max_deaths:
@@ -240,6 +256,7 @@ class Runs(Database):
             else:
                 end = RunOutcome(Event.REQUEUE, None, f"goes on after: {reason}")
             # It did nothing more after its last heartbeat, however late its death was found.
+            more = {"reason": end.reason} if end.reason else None
             self._leave(job_id, run_id, replace(end, error=reason), deaths, more, died_at=row["beat_at"])
             return self.get(job_id)
 

@@ -23,12 +23,12 @@ def free_space(file: Database) -> int:
         return 0
 
 
-def vacuum(file: Database, least: float = 0.0) -> int:
+def vacuum(file: Database, min_share: float = 0.0) -> int:
     """Give a file's unused space back to the disk; returns how many bytes.
 
     SQLite can only write the file anew: what is left is copied once into a temporary file and once into the log, so
     this much must be free for a while, and it takes about a second for each 100 MB left. A kill leaves the file as it
-    was. Nothing is done where no more than the share ``least`` of the file is unused.
+    was. Nothing is done where no more than the share ``min_share`` of the file is unused.
 
     Raises UnavailableError where the disk has no room for it, or fills up: the file is then as it was.
     """
@@ -41,7 +41,7 @@ def vacuum(file: Database, least: float = 0.0) -> int:
             for name in ("page_size", "page_count", "freelist_count")
         )
         before = path.stat().st_size
-        if unused and unused >= least * pages:
+        if unused and unused >= min_share * pages:
             _check_room(path, (pages - unused) * page)
             connection.execute("VACUUM")
         # Without this the file keeps its size until the log is next emptied.

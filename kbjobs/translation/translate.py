@@ -99,8 +99,8 @@ class _Open:
         return unwrap(self.original)
 
     def close(self, translated: str) -> str:
-        told = wrap_like(self.original, translated)
-        return html.escape(told, quote=False) if self.has_entities else told
+        text = wrap_like(self.original, translated)
+        return html.escape(text, quote=False) if self.has_entities else text
 
 
 def _open_paragraph(paragraph: str) -> Iterator[str | _Open]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kbjobs.chains.chain import Chain, ChainPhase
-from kbjobs.chains.planning import check_phases
+from kbjobs.chains.planning import Planner
 from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
 from kbjobs.errors import ConflictError, ExitCode, KbjobsError, MissingRequirementError, NotFoundError, UsageError
@@ -177,4 +177,4 @@ def test_a_type_that_gains_a_parameter_is_still_the_same(manager: JobManager) ->
 def test_a_job_whose_type_has_lost_a_parameter_is_refused(home: Home) -> None:
     phase = phase_state("metadata", "metadata", {"gone": 1})
     with pytest.raises(UsageError, match="metadata has other parameters now: gone: Extra"):
-        check_phases(home, Settings(home), [phase], None, lambda kind, plan: None)
+        Planner(home, Settings(home)).check_phases([phase], None)

@@ -98,8 +98,8 @@ def examine_chain(path: Path) -> ChainFile:
     except (FileNotFoundError, NotADirectoryError):
         raise NotFoundError(f"there is no file {origin}", "kbjobs chains list shows the chains there are.") from None
     except (OSError, ValueError) as error:
-        told = error.strerror if isinstance(error, OSError) else "no name of a file"
-        return _refused("file", f"cannot be read: {told}", origin)
+        reason = error.strerror if isinstance(error, OSError) else "no name of a file"
+        return _refused("file", f"cannot be read: {reason}", origin)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return _refused("file", "not a regular file", origin, expected="a chain file, in TOML")

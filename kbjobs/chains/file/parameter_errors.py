@@ -95,8 +95,8 @@ def _bounds(schema: dict[str, Any]) -> str:
     if high is not None:
         return f" of at most {_number(high)}"
     low, high = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
-    told = [f"above {_number(low)}" if low is not None else "", f"below {_number(high)}" if high is not None else ""]
-    return "".join(f" {part}" for part in (" and ".join(filter(None, told)),) if part)
+    bounds = [f"above {_number(low)}" if low is not None else "", f"below {_number(high)}" if high is not None else ""]
+    return "".join(f" {part}" for part in (" and ".join(filter(None, bounds)),) if part)
 
 
 def _number(value: float) -> str:
