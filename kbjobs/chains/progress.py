@@ -124,7 +124,16 @@ class Progress:
     def report(
         self, current: int, total: int, unit: str, message: str, span: tuple[float, float], eta_matters: bool
     ) -> None:
-        """A phase has done ``current`` of ``total`` units of the part ``span`` of itself."""
+        """Take the progress of the running phase, and report that of the chain.
+
+        Args:
+            current: units done.
+            total: units of this part of the phase.
+            unit: the unit's name in the plural, such as ``documents``.
+            message: the current step, for people.
+            span: the part of the phase that these units make up, as fractions, such as (0.0, 0.5).
+            eta_matters: whether the rate of these units says when the phase will end.
+        """
         now = self._clock()
         if span != self._span or current < self._span_first:
             self._span, self._span_start, self._span_first = span, now, current

@@ -71,9 +71,22 @@ def run_chain(
 ) -> ChainResult:
     """Run the phases that have not ended yet, in order.
 
-    An error or a stop in one ends the chain and is raised, unless the phase says to go on. An error that ``passes``, so
-    that the phase is to be tried again, is raised in any case; so is JobWaits, which is no error.
-    ``on_end`` is called when a phase other than the last has ended, to put that on record before the next begins.
+    Args:
+        phases: all phases of the chain.
+        progress: the chain's progress, which knows the phases that have ended.
+        make_context: makes the context of a phase, given its index.
+        on_end: called after each phase but the last, to put its end on record before the next begins.
+        passes: whether an error leaves the phase with that index to be tried again; the error is then raised.
+        log: the job's log.
+
+    Returns:
+        How the chain ended, including phases that failed with ``on_error`` set to go on.
+
+    Raises:
+        JobCancelled: the job was asked to stop.
+        JobWaits: a phase can do nothing for a while.
+        KbjobsError: a phase gave up without being asked to stop.
+        Exception: the error of a phase that stops the chain, whatever it is.
     """
     for index, phase in enumerate(phases):
         entry = progress.snapshot()[index]

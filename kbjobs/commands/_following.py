@@ -63,16 +63,34 @@ PROGRESS = Annotated[ProgressMode, typer.Option(help="How progress is shown.")]
 
 
 def choose_mode(as_json: bool, quiet: bool, progress: ProgressMode = ProgressMode.AUTO) -> ProgressMode:
-    """What ``--json``, ``--quiet`` and ``--progress`` ask for together."""
+    """Choose how to show progress.
+
+    Args:
+        as_json: ``--json``, which wins.
+        quiet: ``--quiet``, which wins over ``--progress``.
+        progress: ``--progress``.
+    """
     return ProgressMode.JSON if as_json else ProgressMode.NONE if quiet else progress
 
 
 def follow(
     manager: JobManager, job_ids: Sequence[int], mode: ProgressMode, revive: bool, seconds: float = math.inf
 ) -> int:
-    """Show the jobs until all have ended; returns the worst of their exit codes. Ctrl-C detaches.
+    """Show jobs until all have ended. Ctrl-C detaches; the jobs keep running.
 
-    Raises TimeLimitError where they have not ended within ``seconds``.
+    Args:
+        manager: gives the jobs and their events.
+        job_ids: the jobs to follow.
+        mode: how to show them.
+        revive: whether to start the daemon if none runs.
+        seconds: how long to wait for them.
+
+    Returns:
+        The worst exit code of the jobs, or CTRL_C.
+
+    Raises:
+        TimeLimitError: a job has not ended within ``seconds``.
+        NotFoundError: there is no such job.
     """
     if mode in (ProgressMode.AUTO, ProgressMode.BAR):
         mode = ProgressMode.BAR if is_terminal(sys.stderr) else ProgressMode.PLAIN
@@ -108,7 +126,17 @@ def say_held(manager: JobManager, ids: Sequence[int]) -> None:
 
 
 def follow_again(manager: JobManager, done: Done, detach: bool, mode: ProgressMode) -> None:
-    """Follow jobs that were put back in the queue, or only say so; ends with the worst exit code."""
+    """Follow jobs that were put back in the queue, or only name them.
+
+    Args:
+        manager: gives the jobs and their events.
+        done: the jobs, and the errors of those that were refused.
+        detach: whether to name the jobs without following them.
+        mode: how to show them.
+
+    Raises:
+        typer.Exit: always, with the worst exit code.
+    """
     ids = [job.id for job in done.jobs]
     if not ids or detach:
         if mode is ProgressMode.JSON:

@@ -77,7 +77,7 @@ def open_console(stream: IO[str]) -> Console:
     return Console(file=stream, color_system=None if os.environ.get("NO_COLOR") else "auto")
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], styles: Sequence[str] = ()) -> None:
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A table on a terminal; off one, the same as plain tab-separated lines without a header."""
     if not is_terminal(sys.stdout):
         for row in rows:
@@ -109,9 +109,12 @@ def title(job: Job) -> str:
 
 
 def job_row(job: Job, is_dead: bool = False, pause: Pause | None = None) -> tuple[str, ...]:
-    """A job as a row of a table with the columns JOB_COLUMNS.
+    """Format a job as a table row with the columns JOB_COLUMNS.
 
-    ``is_dead``: its worker has ended without a word; ``pause``: what holds it.
+    Args:
+        job: the job.
+        is_dead: whether its worker has died without recording an end.
+        pause: the pause that holds the job, if any.
     """
     share = percentage(job.progress) if job.status != "pending" or job.progress else ""
     detail = (job.error or job.message).split("\n")[0] if job.has_ended else describe_phase(job)

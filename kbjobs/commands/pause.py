@@ -55,9 +55,9 @@ def _report(held: Held) -> None:
     say(sentence(f"{pause.what} is paused{already}; {waiting} for {pause.remedy}"))
     going_on = len(held.running) - len(held.stopping)
     if held.stopping:
-        subject = agreeing(len(held.stopping), "job", "is", "are")
+        jobs = agreeing(len(held.stopping), "job", "is", "are")
         say(
-            f"{subject} asked to stop at the next checkpoint: {' '.join(map(str, held.stopping))}; kbjobs status shows it."
+            f"{jobs} asked to stop at the next checkpoint: {' '.join(map(str, held.stopping))}; kbjobs status shows it."
         )
     if going_on:
         say(f"{agreeing(going_on, 'job', 'runs', 'run')} on to the end; kbjobs pause --running stops what runs.")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from kbjobs.content.document import Document
-from kbjobs.content.language import READ_CHARACTERS, Detection, are_alike, is_detectable, detect, read_tag
+from kbjobs.content.language import READ_CHARACTERS, Detection, are_alike, detect, is_detectable, read_tag
 
 CLEAR = 0.99
 """Normalised probability from which a text contradicts what its page says."""

@@ -142,7 +142,13 @@ class Survey:
 
 
 def survey_body(body: LexborNode, page: bytes, doubt: Doubt) -> Survey:
-    """Look at each element below ``body`` once; ``page`` is its markup."""
+    """Look once at each element of a page's body.
+
+    Args:
+        body: the element to look below.
+        page: the page's markup.
+        doubt: how much of what the markup says of its parts not to believe.
+    """
     tag_codes, blocks, usual_holders = codes(), block_tags(), block_holders()
     rowless = rowless_tags()
     look_closely = b"skip" in page[:_TOP] or any(sign in page for sign in _SIGNS_OF_FURNITURE_IN_LINE)

@@ -218,7 +218,17 @@ class ZimService:
         return check(self._archive)
 
     def entries(self, start: int, wanted: frozenset[str], limit: int, sample: int | None) -> Iterator[Found]:
-        """Head and data of each entry; its place is told with it: the caller goes on from there after a crash."""
+        """Read the entries in order, each with its place, from which a caller can resume after a crash.
+
+        Args:
+            start: the place to begin at.
+            wanted: the media types whose data is read.
+            limit: the largest size of an entry whose data is read, in bytes.
+            sample: the number of entries to read, spread evenly; None for all.
+
+        Returns:
+            Head and data of each entry; see :func:`read_entry`.
+        """
         content = b"C" if self._header["has_new_namespaces"] else b"AIJ"
         order = EntryOrder(self._bytes, self._header["all_entry_count"], content)
         chosen = order.walk(start) if sample is None else order.sample(start, sample)
@@ -228,7 +238,18 @@ class ZimService:
 
 
 def read_entry(archive: Archive, number: int, kind: int, wanted: frozenset[str], limit: int) -> Found:
-    """Head and data of an entry. Of what is no content, only damage is told; of some damaged ones no path is known."""
+    """Read an entry.
+
+    Args:
+        archive: the open archive.
+        number: the entry's number.
+        kind: whether it is an item, a redirect or no content; of the last only damage is reported.
+        wanted: the media types whose data is read.
+        limit: the largest size of an entry whose data is read, in bytes.
+
+    Returns:
+        Its head (path, title, media type and size; a redirect's target; or why it cannot be read), and its data.
+    """
     path = None
     try:
         entry = archive._get_entry_by_id(number)

@@ -121,9 +121,18 @@ def stop_seconds(home: Home) -> float:
 
 
 def stop_daemon(home: Home, now: bool, seconds: float) -> bool:
-    """Stop the daemon and wait until it has ended; returns False where none ran.
+    """Stop the daemon and wait until it has ended.
 
-    Its jobs stop at a checkpoint and go back to pending; with ``now`` they are killed first.
+    Args:
+        home: the home that the daemon serves.
+        now: whether to kill its jobs first; otherwise they stop at a checkpoint and go back to pending.
+        seconds: how long to wait.
+
+    Returns:
+        Whether a daemon ran.
+
+    Raises:
+        UnavailableError: it has not ended in time, or another process keeps the start lock.
     """
     if not (is_running(home) or home.guard_mark.exists() or is_locked(home.start_lock)):
         return False

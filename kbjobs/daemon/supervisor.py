@@ -288,7 +288,9 @@ class Supervisor:
             try:
                 self._record_death(job.id, job.run_id, "its worker died while no daemon ran")
             except sqlite3.IntegrityError as error:  # what is wrong with one job must not stop the others
-                message = "job %d cannot be given back to the queue: %s; the others run, kbjobs doctor looks at the state"
+                message = (
+                    "job %d cannot be given back to the queue: %s; the others run, kbjobs doctor looks at the state"
+                )
                 log.error(message, job.id, error)
                 continue
             self._forget(job.run_id)

@@ -45,7 +45,16 @@ def write_page(files: MapFiles, content: str) -> None:
 
 
 def write_points(files: MapFiles, facts: Mapping[str, Any], points: Iterable[Mapping[str, Any]]) -> None:
-    """Put the points in place: a JSON object with the facts and a list ``points``, one a line."""
+    """Put the points in place: a JSON object with the facts and a list ``points``, one point a line.
+
+    Args:
+        files: the map's files.
+        facts: the facts of the map, as JSON values.
+        points: the points, as JSON values.
+
+    Raises:
+        OSError: the disk is full or cannot be written.
+    """
     _write(files.points, _lines(facts, points))
     crash_point("map.points_renamed")
 

@@ -40,7 +40,13 @@ def one_thread() -> AbstractContextManager[object]:
 
 
 def principal_components(blocks: Blocks, count: int, dimension: int) -> Components:
-    """The first principal components of ``count`` vectors of a dimension. To be called within :func:`one_thread`."""
+    """Compute the first principal components of vectors, within :func:`one_thread`.
+
+    Args:
+        blocks: gives all vectors, a block at a time; called twice.
+        count: the number of vectors.
+        dimension: the dimension of each.
+    """
     total = np.zeros(dimension)
     products = np.zeros((dimension, dimension))
     for block in blocks():

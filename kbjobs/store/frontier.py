@@ -182,7 +182,16 @@ class Frontier(Database):
     # -- addresses --------------------------------------------------------------------------------
 
     def add(self, urls: Iterable[str], depth: int, is_asset: bool = False) -> int:
-        """Queue addresses that are not known yet; returns how many those were."""
+        """Queue addresses that are not known yet.
+
+        Args:
+            urls: the addresses.
+            depth: how many links lead to them from the start.
+            is_asset: whether they are files that pages need, rather than pages.
+
+        Returns:
+            The number of addresses queued.
+        """
         before = self.connection.total_changes
         with transaction(self.connection):
             self._add(urls, depth, is_asset)
@@ -213,7 +222,14 @@ class Frontier(Database):
         return None if row[0] is None else float(row[0])
 
     def put(self, fetched: Fetched, links: Iterable[str] = (), assets: Iterable[str] = (), depth: int = 0) -> None:
-        """Note what came of an address, and queue what it leads to, ``depth`` being that of its links."""
+        """Record what came of an address, and queue the addresses that it leads to.
+
+        Args:
+            fetched: what came of the address.
+            links: the pages that it links to.
+            assets: the files that it needs.
+            depth: the depth of those pages and files.
+        """
         with transaction(self.connection):
             self.connection.execute(
                 "UPDATE urls SET state = ?, cause = ?, file = ?, etag = ?, last_modified = ?, body_hash = ?"
@@ -227,7 +243,13 @@ class Frontier(Database):
             self._add(assets, depth, True)
 
     def put_off(self, address: int, cause: str, until: float) -> None:
-        """Leave an address queued, for another try at a moment (seconds since 1970)."""
+        """Leave an address queued for another try.
+
+        Args:
+            address: the id of the address.
+            cause: why this try failed.
+            until: the moment of the next try, in seconds since 1970.
+        """
         self.connection.execute(
             "UPDATE urls SET tries = tries + 1, cause = ?, retry_at = ? WHERE id = ?", (cause, until, address)
         )

@@ -196,7 +196,16 @@ class LimitChanges:
 
 
 def check_moments(job_id: int, start: float | None, end: float | None) -> None:
-    """Raise UsageError where a job would have to end before it may begin. Both are seconds since 1970."""
+    """Check that a job may begin before it has to end.
+
+    Args:
+        job_id: the job.
+        start: the moment before which it may not begin, in seconds since 1970, if any.
+        end: the moment at which it must stop, in seconds since 1970, if any.
+
+    Raises:
+        UsageError: the end is not after the start.
+    """
     if start is not None and end is not None and end <= start:
         raise UsageError(
             f"job {job_id} would have to stop at {_iso(end)}, before it may begin at {_iso(start)}",
@@ -233,7 +242,13 @@ class NewJob:
 
 
 def job_key(job_type: str, source: str | None, phases: Iterable[PhaseState]) -> str:
-    """What only one job that has not ended may have."""
+    """The key that only one unfinished job may have.
+
+    Args:
+        job_type: the job's type.
+        source: the source's id, if any.
+        phases: the job's phases.
+    """
     return hash_json([job_type, source, [phase.identity for phase in phases]])
 
 

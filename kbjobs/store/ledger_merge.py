@@ -70,7 +70,13 @@ def merge_ledger(ledger: Ledger, old: Path, facts: Sequence[str]) -> Merged:
 
 
 def carry_facts(ledger: Ledger, old: Path, facts: Sequence[str]) -> None:
-    """Take over facts of an older ledger whose names begin so, and nothing else."""
+    """Copy facts from an older ledger, and nothing else.
+
+    Args:
+        ledger: the ledger to write to.
+        old: the older ledger's file.
+        facts: the beginnings of the names to copy.
+    """
     with Ledger(old) as there:
         found = there.connection.execute("SELECT name, value FROM facts").fetchall()
     for name, value in found:

@@ -32,7 +32,16 @@ def try_lock(path: Path, seconds: float) -> FileLock | None:
 
 
 def lock_source(path: Path, source_id: str, seconds: float) -> FileLock:
-    """Take a source's lock; raises ConflictError where another process keeps it."""
+    """Take a source's lock.
+
+    Args:
+        path: the lock's file.
+        source_id: the source, for the message.
+        seconds: how long to wait.
+
+    Raises:
+        ConflictError: another process keeps the lock.
+    """
     lock = try_lock(path, seconds)
     if lock is None:
         raise ConflictError(

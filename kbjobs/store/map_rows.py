@@ -24,9 +24,12 @@ class MappedDocument:
 
 
 def mapping_state(ledger: Ledger, model: int, profile: int) -> str:
-    """A hash over all that a map of the model's vectors shows: equal as long as that is.
+    """A hash of all that a map of the model's vectors shows; it changes when the map would.
 
-    A record is named by all it holds, and a newer vector has a greater id.
+    Args:
+        ledger: the source's ledger.
+        model: the model's id.
+        profile: the profile of the chunks.
     """
     execute = ledger.connection.execute
     digest = hashlib.sha256()
@@ -72,7 +75,13 @@ def internal_links(ledger: Ledger) -> Iterator[list[tuple[str, str]]]:
 
 
 def count_mapped(ledger: Ledger, model: int, profile: int) -> int:
-    """How many passages of kept documents have a vector of the model."""
+    """The number of passages of kept documents that have a vector of the model.
+
+    Args:
+        ledger: the source's ledger.
+        model: the model's id.
+        profile: the profile of the chunks.
+    """
     row = ledger.connection.execute(
         "SELECT count(*) FROM chunks c JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash"
         f" WHERE c.profile = ? AND {KEPT}",
@@ -82,7 +91,13 @@ def count_mapped(ledger: Ledger, model: int, profile: int) -> int:
 
 
 def has_mapped(ledger: Ledger, model: int, profile: int) -> bool:
-    """Whether any kept document has a vector of the model."""
+    """Whether any kept document has a vector of the model.
+
+    Args:
+        ledger: the source's ledger.
+        model: the model's id.
+        profile: the profile of the chunks.
+    """
     row = ledger.connection.execute(
         "SELECT 1 FROM chunks c JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash"
         f" WHERE c.profile = ? AND {KEPT} LIMIT 1",

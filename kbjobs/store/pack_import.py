@@ -82,10 +82,6 @@ class LedgerFiller:
             )
         return number
 
-    def put_model(self, key: str, name: str, dimension: int, profile: int) -> int:
-        """Write a model; returns its id."""
-        return self.ledger.model(key, name, dimension, profile)
-
     def finish(self) -> None:
         """Bring all into the one file, so that its folder can be renamed."""
         self.ledger.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -127,9 +127,12 @@ class PassageWriter:
     def make_equal(
         self, wanted: Mapping[str, str | None], read: Callable[[Sequence[str]], Iterator[list[Passage]]], state: str
     ) -> None:
-        """Hold just the wanted passages (ids, with the language of each), in one transaction.
+        """Bring the file to exactly the wanted passages, in one transaction.
 
-        ``read`` gives those of some ids; ``state`` names what the file is then made of.
+        Args:
+            wanted: the language of each passage by its id; None if it is not known.
+            read: gives the passages with the given ids, in pages.
+            state: names what the file is made of then.
         """
         present = dict(self._connection.execute("SELECT record, language FROM passages").fetchall())
         gone = [name for name, language in present.items() if name not in wanted or wanted[name] != language]
@@ -256,9 +259,15 @@ class PassageFile:
         )
 
     def by_words(self, words: Sequence[str], count: int, which: Filter) -> list[tuple[int, float]]:
-        """Numbers of the passages with any of the words and their BM25 (greater is better), best first.
+        """Find the passages that contain any of the words.
 
-        The best ``count``, and all that equal the last of them: which of these count is told by their entries.
+        Args:
+            words: the words.
+            count: the number of passages; those that equal the last are added, and their entries decide between them.
+            which: the passages to search.
+
+        Returns:
+            The number of each passage and its BM25 (greater is better), best first.
         """
         if not words:
             return []

@@ -57,9 +57,15 @@ class Held:
 
 
 def put_pause(state: Database, source: str | None, stop_running: bool) -> Held:
-    """Hold the jobs of a source, or all: no daemon claims one from now on. A pause that is there stays as it was.
+    """Hold the jobs of a source, or all jobs: no daemon claims them. An existing pause stays as it was.
 
-    ``stop_running``: those that run are to stop at a checkpoint, and go back to the queue.
+    Args:
+        state: the state.
+        source: the source's id; None holds all jobs.
+        stop_running: whether running jobs should stop at a checkpoint and go back to the queue.
+
+    Raises:
+        UnavailableError: the state cannot be written.
     """
     with explained(state.path), transaction(state.connection):
         is_new = state.connection.execute(

@@ -192,9 +192,20 @@ class Queue(Claims, Runs):
         return self.get(job_id)
 
     def resume(self, job_id: int, changes: LimitChanges | None = None, from_start: bool = False) -> Job:
-        """Put an ended job back in the queue under its id: to go on from what is saved, or from the start.
+        """Put an ended job back in the queue under its id.
 
-        It keeps the limits that ``changes`` does not name, but for moments that have passed.
+        Args:
+            job_id: the job.
+            changes: new limits; the job keeps the others, except for moments that have passed.
+            from_start: whether to start again instead of resuming from the checkpoint.
+
+        Returns:
+            The job as it is then.
+
+        Raises:
+            NotFoundError: there is no such job.
+            ConflictError: the job has not ended, or the same job is pending or running.
+            UsageError: the job would have to end before it may begin.
         """
         event = Event.RETRY if from_start else Event.RESUME
         try:
@@ -298,9 +309,13 @@ class Queue(Claims, Runs):
     def describe_daemon(
         self, pid: int, version: str, secrets: Sequence[str] = (), runs_on_finish: bool = False
     ) -> None:
-        """Record who the daemon is, the names of the secrets it can see, and whether ends of jobs are to be noted.
+        """Record what the daemon is. Whether it lives is shown by its lock, never by this row.
 
-        Whether it lives is told by its lock, never by this row.
+        Args:
+            pid: its process.
+            version: the version of its program.
+            secrets: the names of the secrets that it can see.
+            runs_on_finish: whether ends of jobs must be recorded, for a command to run after them.
         """
         with transaction(self.connection):
             self.connection.execute("DELETE FROM daemon")

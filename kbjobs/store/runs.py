@@ -63,7 +63,13 @@ class Runs(Database):
         return job_from_row(row)
 
     def set_pid(self, job_id: int, run_id: str, pid: int) -> None:
-        """Remember the worker's process, to find what is left of its group later."""
+        """Remember the worker's process, to find what is left of its group later.
+
+        Args:
+            job_id: the job.
+            run_id: its run.
+            pid: the worker's process.
+        """
         self.connection.execute(
             "UPDATE jobs SET pid = ? WHERE id = ? AND status = 'running' AND run_id = ?",
             (pid, job_id, run_id),
@@ -88,7 +94,16 @@ class Runs(Database):
         return inner
 
     def save_inner(self, job_id: int, run_id: str, inner: Any) -> None:
-        """Note how far the running phase has come, in its own terms: a JSON value."""
+        """Save how far the running phase has come.
+
+        Args:
+            job_id: the job.
+            run_id: its run.
+            inner: the phase's own JSON value.
+
+        Raises:
+            StaleWorkerError: the run has ended.
+        """
         with transaction(self.connection):
             self._check_run(job_id, run_id)
             job = self.get(job_id)
@@ -96,14 +111,33 @@ class Runs(Database):
             checkpoints.save(self.connection, job.source, job.type, job_id, job.phases, inner)
 
     def end_source(self, job_id: int, run_id: str, inner: Any) -> None:
-        """Note that the job's source is no more, and how far the running phase has come with that: a JSON value."""
+        """Record that the job's source no longer exists, and how far the phase that deletes it has come.
+
+        Args:
+            job_id: the job.
+            run_id: its run.
+            inner: the phase's own JSON value.
+
+        Raises:
+            StaleWorkerError: the run has ended.
+        """
         with transaction(self.connection):
             self._check_run(job_id, run_id)
             self.connection.execute("UPDATE jobs SET saved_at_start = -1 WHERE id = ?", (job_id,))
             end_source_in_run(self.connection, job_id, inner)
 
     def end_phase(self, job_id: int, run_id: str, phases: Sequence[PhaseState], progress: float) -> None:
-        """Record that a phase has ended, with its result, in the job and in the checkpoint at once."""
+        """Record that a phase has ended, in the job and in the checkpoint at once.
+
+        Args:
+            job_id: the job.
+            run_id: its run.
+            phases: all phases, with the result of the ended one.
+            progress: the chain's progress in percent.
+
+        Raises:
+            StaleWorkerError: the run has ended.
+        """
         with transaction(self.connection):
             ended = self.connection.execute(
                 "UPDATE jobs SET phases = ?, progress = ?, retried = 0, saved_at_start = -1,"
@@ -170,7 +204,18 @@ class Runs(Database):
         return bool(row[0][0])
 
     def postpone(self, job_id: int, run_id: str, seconds: float, error: str, duration: float) -> None:
-        """Give a running job back to the queue after a transient error, to be tried again in ``seconds``."""
+        """Give a running job back to the queue after a transient error.
+
+        Args:
+            job_id: the job.
+            run_id: its run.
+            seconds: the time until the next try.
+            error: what went wrong.
+            duration: seconds of all attempts.
+
+        Raises:
+            StaleWorkerError: the run has ended.
+        """
         with transaction(self.connection):
             end = RunOutcome(Event.POSTPONE, None, f"tried again in {seconds:.0f} s: {error}", error)
             self._leave(job_id, run_id, end)
@@ -181,9 +226,17 @@ class Runs(Database):
             )
 
     def wait(self, job_id: int, run_id: str, seconds: float, message: str, duration: float) -> None:
-        """Give a running job back to the queue for ``seconds``, in which it has nothing to do but to wait.
+        """Give a running job that can only wait back to the queue. The same attempt continues afterwards.
 
-        Its attempt goes on then: what began stays told, and its log is written on.
+        Args:
+            job_id: the job.
+            run_id: its run.
+            seconds: how long it waits.
+            message: what it waits for, such as ``waiting for 2 batches``.
+            duration: seconds of all attempts.
+
+        Raises:
+            StaleWorkerError: the run has ended.
         """
         with transaction(self.connection):
             self._leave(job_id, run_id, RunOutcome(Event.WAIT, None, message))
@@ -228,11 +281,19 @@ class Runs(Database):
             self._leave(job_id, run_id, end, 0, more)
 
     def record_death(self, job_id: int, run_id: str, reason: str, max_deaths: int) -> Job | None:
-        """The worker of this run is proven dead: requeue the job, or end it.
+        """Requeue or end a job whose worker is proven dead.
 
-        A request to cancel ends it as cancelled; one that was told to stop for a pause did not die. ``max_deaths``
-        deaths in a row without anything saved in between end it as interrupted; a reboot does not count. Returns None
-        where the run had already ended.
+        A request to cancel ends it as cancelled. A worker that was asked to stop for a pause did not die.
+
+        Args:
+            job_id: the job.
+            run_id: its run.
+            reason: how the worker died.
+            max_deaths: the number of deaths in a row without saved progress that end the job as interrupted;
+                a reboot does not count.
+
+        Returns:
+            The job as it is then; None if the run had already ended.
         """
         with transaction(self.connection):
             row = self.connection.execute(
@@ -261,9 +322,15 @@ class Runs(Database):
             return self.get(job_id)
 
     def release(self, job_id: int, run_id: str, why: tuple[str, str] = STOPPED) -> None:
-        """Give a running job back to the queue: its worker stopped for a pause, or else ``why`` says for what.
+        """Give a running job back to the queue, although its worker did not die.
 
-        That is no death of its worker.
+        Args:
+            job_id: the job.
+            run_id: its run.
+            why: the reason, for the attempt and as the job's message; a pause takes precedence.
+
+        Raises:
+            StaleWorkerError: the run has ended.
         """
         with transaction(self.connection):
             deaths, is_paused = self.connection.execute(

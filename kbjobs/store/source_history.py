@@ -77,7 +77,13 @@ def end_idle_source(state: Database, source: str) -> bool:
 
 
 def end_source_in_run(connection: sqlite3.Connection, job_id: int, inner: Any) -> None:
-    """The same by the job that ends it, with a checkpoint of its own. The caller has a transaction."""
+    """End a job's source for the job that deletes it, and save the job's checkpoint. The caller holds a transaction.
+
+    Args:
+        connection: the state's.
+        job_id: the job.
+        inner: how far its running phase has come, as a JSON value.
+    """
     job = job_from_row(connection.execute(f"SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?", (job_id,)).fetchone())
     assert job.source is not None  # noqa: S101 — of what else would it be the end
     end_source(connection, job.source)

@@ -43,7 +43,13 @@ def kept_documents(ledger: Ledger) -> list[TaggedDocument]:
 
 
 def passage_vectors(ledger: Ledger, model: int, profile: int) -> Iterator[tuple[str, bytes]]:
-    """Pairs of doc_id and the vector (float32) of one of its passages, those of a document together."""
+    """Pairs of a document's id and the vector (float32) of one of its passages, those of a document together.
+
+    Args:
+        ledger: the source's ledger.
+        model: the model's id.
+        profile: the profile of the chunks.
+    """
     rows = ledger.connection.execute(
         "SELECT c.doc_id, v.vector FROM chunks c JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash"
         f" WHERE c.profile = ? AND {KEPT} ORDER BY c.doc_id",

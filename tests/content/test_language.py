@@ -12,10 +12,10 @@ from kbjobs.content.document_reading import read_document
 from kbjobs.content.html import extract_html
 from kbjobs.content.language import (
     are_alike,
-    is_detectable,
     count_as_one,
     detect,
     detect_language,
+    is_detectable,
     is_wanted,
     parse_filter,
     read_tag,

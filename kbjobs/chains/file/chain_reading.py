@@ -113,7 +113,13 @@ def examine_chain(path: Path) -> ChainFile:
 
 
 def examine_text(content: str | bytes, origin: str, stem: str) -> ChainFile:
-    """The same for a text."""
+    """Read the text of a chain file, and collect every error and warning.
+
+    Args:
+        content: the text, or the file's bytes.
+        origin: the file's name, for people.
+        stem: the chain's name if the file gives none.
+    """
     raw = content.encode(errors="surrogatepass") if isinstance(content, str) else content
     if len(raw) > MAX_BYTES:
         return _refused("file", f"larger than {MAX_BYTES // 1024} KB", origin, expected="a chain file, in TOML")
