@@ -192,14 +192,8 @@ def _choose(weights: dict[str, float], count: int, excluded: frozenset[str], tex
 
 def forms_of(word: str) -> set[str]:
     """A word and what it may be the English plural of."""
-    forms = {word}
-    if word.endswith("ies"):
-        forms.add(word[:-3] + "y")
-    if word.endswith("es"):
-        forms.add(word[:-2])
-    if word.endswith("s"):
-        forms.add(word[:-1])
-    return forms
+    endings = (("ies", "y"), ("es", ""), ("s", ""))
+    return {word, *(word.removesuffix(end) + single for end, single in endings if word.endswith(end))}
 
 
 def _find_evidence(

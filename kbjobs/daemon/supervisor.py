@@ -227,8 +227,11 @@ class Supervisor:
             state = self._queue.state_version()
             if self._program.is_replaced(at_once) or state > STATE_VERSION:
                 self._is_superseded = True
-                message = "kbjobs %s (state format %d) takes over once the running jobs have ended"
-                log.info(message, installed_version(), state)
+                log.info(
+                    "kbjobs %s (state format %d) takes over once the running jobs have ended",
+                    installed_version(),
+                    state,
+                )
         return self._is_superseded
 
     # -- starting ---------------------------------------------------------------------------------
@@ -288,10 +291,11 @@ class Supervisor:
             try:
                 self._record_death(job.id, job.run_id, "its worker died while no daemon ran")
             except sqlite3.IntegrityError as error:  # what is wrong with one job must not stop the others
-                message = (
-                    "job %d cannot be given back to the queue: %s; the others run, kbjobs doctor looks at the state"
+                log.error(
+                    "job %d cannot be given back to the queue: %s; the others run, kbjobs doctor looks at the state",
+                    job.id,
+                    error,
                 )
-                log.error(message, job.id, error)
                 continue
             self._forget(job.run_id)
         return alive

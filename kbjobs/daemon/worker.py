@@ -45,7 +45,7 @@ from kbjobs.store import history
 from kbjobs.store.connection import NewerFormatError, explain, is_disk_full
 from kbjobs.store.jobs import Job, Work
 from kbjobs.store.locks import try_lock
-from kbjobs.store.phase_state import PhaseState, PhaseStatus, first_open
+from kbjobs.store.phase_state import PhaseStatus, first_open
 from kbjobs.store.queue import Queue, StaleWorkerError
 from kbjobs.store.runs import OUT_OF_TIME, REPLACED, RunOutcome
 from kbjobs.store.sources import SourceFolder
@@ -252,10 +252,6 @@ def _finds_disk_full(error: BaseException) -> bool:
     return is_disk_full(error) or is_disk_full(error.__cause__)
 
 
-def _running_index(phases: Sequence[PhaseState]) -> int:
-    return next((index for index, phase in enumerate(phases) if phase.status is PhaseStatus.RUNNING), 0)
-
-
 def find_pasts(queue: Queue, job: Job) -> dict[int, Past]:
     """What each phase took when one like it last ran, preferably on the same source."""
     known = history.last_runs(queue, {history.kind_of(phase) for phase in job.phases}, job.source)
@@ -323,6 +319,7 @@ def backoff(first: float, retried: int) -> float:
 
 def _record(attempt: _Attempt, outcome: _Outcome) -> None:
     phases = outcome.progress.snapshot() if outcome.progress is not None else None
+    running = next((index for index, one in enumerate(phases or ()) if one.status is PhaseStatus.RUNNING), 0)
     queue, job, error = attempt.queue, attempt.job, outcome.error
     finish = partial(queue.finish, job.id, attempt.run_id, duration=attempt.writer.duration)
     if error is None:
@@ -347,8 +344,8 @@ def _record(attempt: _Attempt, outcome: _Outcome) -> None:
     elif isinstance(error, JobWaits):
         queue.wait(job.id, attempt.run_id, error.seconds, error.message, attempt.writer.duration)
         log.info("%s; the place in the queue is given to others for %.0f s", error.message, error.seconds)
-    elif isinstance(error, TransientError) and phases and attempt.can_retry(index := _running_index(phases)):
-        pause = backoff(Settings(attempt.home).number("retry_seconds"), attempt.retried(index))
+    elif isinstance(error, TransientError) and phases and attempt.can_retry(running):
+        pause = backoff(Settings(attempt.home).number("retry_seconds"), attempt.retried(running))
         queue.postpone(job.id, attempt.run_id, pause, error.message, attempt.writer.duration)
         log.warning("%s; tried again in %.0f s", error.message, pause)
     else:

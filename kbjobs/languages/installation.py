@@ -130,8 +130,10 @@ def remove_packs(home: Home, code: str, source: str | None = None) -> RemovedPac
         pair for pair in there if (code in (pair.source, pair.target) if source is None else pair == Pair(source, code))
     ]
     if not wanted:
-        which = f"{Pair(source, code)}" if source else f"for {name_of(code)} ({code})"
-        raise NotFoundError(f"there is no language pack {which}", "kbjobs languages list shows what is here.")
+        raise NotFoundError(
+            f"there is no language pack {Pair(source, code) if source else f'for {name_of(code)} ({code})'}",
+            "kbjobs languages list shows what is here.",
+        )
     freed = 0
     for pair in wanted:
         with locked(home, pair):

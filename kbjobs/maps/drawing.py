@@ -141,9 +141,8 @@ def _summarise(counts: dict[str, Any], request: MapRequest) -> str:
     text += f", {counted(counts['clusters'], 'cluster')}, {counted(counts['links'], 'link')}, by {counts['model']}"
     if counts["method"] != request.method:
         text += f"; by principal components, as UMAP needs {FEWEST_FOR_UMAP} documents"
-    if counts["without_vectors"]:
-        text += f"; {counted(counts['without_vectors'], 'document')} without a vector left out"
-    return text
+    without = counts["without_vectors"]
+    return text + (f"; {counted(without, 'document')} without a vector left out" if without else "")
 
 
 def _result(
@@ -153,8 +152,8 @@ def _result(
         "html": files.page.relative_to(context.home.path).as_posix(),
         "json": files.points.relative_to(context.home.path).as_posix(),
     }
-    summary += "".join(f"; left out: {reason}" for reason in left)
-    return PhaseResult({**where, **counts, "left_out": list(left)}, f"{summary}; {where['html']}")
+    summary = "; ".join([summary, *(f"left out: {reason}" for reason in left), where["html"]])
+    return PhaseResult({**where, **counts, "left_out": list(left)}, summary)
 
 
 def _find_sources(context: Context, request: MapRequest) -> tuple[list[MappedSource], list[str]]:

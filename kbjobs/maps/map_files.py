@@ -61,10 +61,8 @@ def write_points(files: MapFiles, facts: Mapping[str, Any], points: Iterable[Map
 
 def _lines(facts: Mapping[str, Any], points: Iterable[Mapping[str, Any]]) -> Iterable[str]:
     yield json.dumps(facts, ensure_ascii=False)[:-1] + ', "points": ['
-    separator = "\n"
-    for point in points:
-        yield separator + json.dumps(point, ensure_ascii=False)
-        separator = ",\n"
+    for number, point in enumerate(points):
+        yield (",\n" if number else "\n") + json.dumps(point, ensure_ascii=False)
     yield "\n]}\n"
 
 

@@ -7,7 +7,6 @@ fetches in flight, and nothing else. Addresses are fetched in the order of their
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,7 @@ from typing import Any
 
 from kbjobs.store.connection import connect, transaction
 from kbjobs.store.database import Database
-from kbjobs.store.vacuum import vacuum
-
-FRONTIER_VERSION = 1
+from kbjobs.store.frontier_schema import FRONTIER_VERSION, create_frontier
 
 QUEUED, SAVED, SAME, SKIPPED, FAILED, GONE = "queued", "saved", "same", "skipped", "failed", "gone"
 """What an address is: to be fetched; a file; another address's page; no page, or not to be fetched; not to be had; no
@@ -103,44 +100,13 @@ class FrontierCounts:
         return sum(self.states.values())
 
 
-_SCHEMA = """
-    CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-    CREATE TABLE urls (
-        id INTEGER PRIMARY KEY,
-        url TEXT NOT NULL UNIQUE, depth INTEGER NOT NULL, asset INTEGER NOT NULL DEFAULT 0,
-        state TEXT NOT NULL, cause TEXT NOT NULL DEFAULT '',
-        tries INTEGER NOT NULL DEFAULT 0, retry_at REAL NOT NULL DEFAULT 0,  -- seconds since 1970
-        file TEXT NOT NULL DEFAULT '', etag TEXT NOT NULL DEFAULT '', last_modified TEXT NOT NULL DEFAULT '',
-        body_hash TEXT NOT NULL DEFAULT '',
-        page INTEGER NOT NULL DEFAULT 0  -- in its wiki, whose revision is the etag; 0: no wiki's
-    );
-    CREATE INDEX queued_urls ON urls(asset, depth, id) WHERE state = 'queued';
-    CREATE INDEX urls_by_state ON urls(state);
-    CREATE INDEX urls_by_body ON urls(body_hash) WHERE body_hash <> '';
-    CREATE UNIQUE INDEX urls_by_file ON urls(lower(file)) WHERE file <> '';
-"""
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    for statement in _SCHEMA.split(";\n"):
-        if statement.strip():
-            connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {FRONTIER_VERSION}")
-
-
 class Frontier(Database):
     """One ``scrape.db``. Its writer holds the source's lock."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, connect(path, FRONTIER_VERSION, _migrate))
+        super().__init__(path, connect(path, FRONTIER_VERSION, create_frontier))
         # A fetch that is lost with the power is fetched again; a page a second need not wait for the disk.
         self.connection.execute("PRAGMA synchronous = NORMAL")
-
-    def vacuum(self) -> None:
-        """As :func:`kbjobs.store.vacuum.vacuum`."""
-        vacuum(self)
-
-    # -- a run ------------------------------------------------------------------------------------
 
     def fact(self, name: str) -> Any:
         """A remembered JSON value; None where there is none."""
@@ -178,8 +144,6 @@ class Frontier(Database):
             # A wiki names its pages: one that is gone is not asked for again.
             self.connection.execute("DELETE FROM urls WHERE page <> 0 AND state = 'gone' AND file = ''")
             self.set_fact("open", False)
-
-    # -- addresses --------------------------------------------------------------------------------
 
     def add(self, urls: Iterable[str], depth: int, is_asset: bool = False) -> int:
         """Queue addresses that are not known yet.
@@ -260,16 +224,15 @@ class Frontier(Database):
             [(url, depth, int(is_asset)) for url in urls],
         )
 
-    # -- pages of a wiki --------------------------------------------------------------------------
-
     def list_pages(self, there: Iterable[ListedPage], gone: Iterable[str]) -> int:
         """Note what a wiki says of its pages: those of another revision than before are queued.
 
         Args:
-            there: pages.
-            gone: addresses that are none, or none any more.
+            there: pages that the wiki has.
+            gone: addresses that are not pages of it, or no longer.
+
         Returns:
-            How many of the queued turned out to be as they were.
+            The number of queued pages that have not changed.
         """
         unchanged = 0
         with transaction(self.connection):
@@ -331,8 +294,6 @@ class Frontier(Database):
             self.connection.executemany("UPDATE urls SET etag = '' WHERE id = ?", missing)
         return len(rows) - len(missing)
 
-    # -- what is known ----------------------------------------------------------------------------
-
     def find(self, url: str) -> tuple[int, str, str] | None:
         """Id, state and body hash of an address; None for one that was never seen."""
         row = self.connection.execute("SELECT id, state, body_hash FROM urls WHERE url = ?", (url,)).fetchone()
@@ -377,8 +338,8 @@ class Frontier(Database):
 
     def files(self) -> Iterator[tuple[str, str]]:
         """Pairs of address and file of all that have one."""
-        for row in self.connection.execute("SELECT url, file FROM urls WHERE file <> '' ORDER BY id"):
-            yield row[0], row[1]
+        rows = self.connection.execute("SELECT url, file FROM urls WHERE file <> '' ORDER BY id")
+        yield from (tuple(row) for row in rows)
 
     def gone(self) -> list[tuple[int, str]]:
         """Ids and files of those that are no longer there, or are another's page now."""

@@ -59,8 +59,6 @@ class Ledger(Database):
         """``connection``: one that is open already, to a file of this format."""
         super().__init__(path, connection or connect(path, LEDGER_VERSION, _migrate))
 
-    # -- documents and chunks ---------------------------------------------------------------------
-
     def profile(self, name: str) -> int:
         """The id of a chunking profile (tokenizer and window)."""
         with transaction(self.connection):
@@ -182,18 +180,9 @@ class Ledger(Database):
             " excluded.path, url = excluded.url, title = excluded.title, language = excluded.language,"
             " content_hash = excluded.content_hash, word_count = excluded.word_count,"
             " pipeline = excluded.pipeline, signature = excluded.signature",
-            (
-                document.doc_id,
-                document.path,
-                document.url,
-                document.title,
-                document.language,
-                document.content_hash,
-                document.word_count,
-                pipeline,
-                signature,
-            ),
-        )
+            (document.doc_id, document.path, document.url, document.title, document.language, document.content_hash,
+             document.word_count, pipeline, signature),
+        )  # fmt: skip
         # Where a link leads was found by comparing it with every document; a link that stays keeps it.
         targets: dict[str, str | None] = {}
         if before is not None:
@@ -257,8 +246,6 @@ class Ledger(Database):
             (profile, doc_id),
         )
         return [StoredChunk(*row) for row in rows]
-
-    # -- vectors ----------------------------------------------------------------------------------
 
     def newest_vector(self) -> int:
         """The id of the newest vector; those that come later have greater ones."""
@@ -325,8 +312,6 @@ class Ledger(Database):
         """How many vectors a model has in this ledger."""
         return int(self.connection.execute("SELECT count(*) FROM vectors WHERE model = ?", (model,)).fetchone()[0])
 
-    # -- what a collection has to hold ------------------------------------------------------------
-
     def record_ids(self, model: int, profile: int, distinct: bool = False) -> set[str]:
         """The ids of all records that have a vector.
 
@@ -391,8 +376,6 @@ class Ledger(Database):
         """Note that the collection is in place, and how many records were deleted from it since it was built."""
         with transaction(self.connection):
             self.connection.execute("UPDATE models SET churn = ?, cleared = 0 WHERE id = ?", (churn, model))
-
-    # -- facts ------------------------------------------------------------------------------------
 
     def fact(self, name: str) -> str | None:
         """A remembered value."""

@@ -35,8 +35,7 @@ def distinct_vectors(ledger: Ledger, model: int, profile: int) -> Iterator[tuple
         " ORDER BY c.first",
         (profile, model),
     )
-    for row in rows:
-        yield row[0], row[1]
+    yield from (tuple(row) for row in rows)
 
 
 def sample_vectors(ledger: Ledger, model: int, profile: int, count: int) -> Iterator[bytes]:
@@ -53,8 +52,7 @@ def sample_vectors(ledger: Ledger, model: int, profile: int, count: int) -> Iter
         f" AND {KEPT} ORDER BY random() LIMIT ?) AS c JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash",
         (profile, count, model),
     )
-    for row in rows:
-        yield row[0]
+    yield from (row[0] for row in rows)
 
 
 def vectors_of_texts(ledger: Ledger, model: int, text_hashes: Sequence[str]) -> Iterator[bytes]:

@@ -37,7 +37,9 @@ def restore_backup(home: Home, file: Path, replace: bool) -> list[str]:
 
     Raises:
         ConflictError: the home is not empty, without ``replace``.
+        NotFoundError: there is no such file.
         UsageError: the archive is damaged or is not a backup.
+        UnavailableError: it was written by a newer kbjobs, or cannot be unpacked for want of space or permission.
     """
     home.prepare()
     state = [path for path in home.path.glob("state.db*") if path.suffix != ".lock"]  # also a log without its file

@@ -71,8 +71,7 @@ class Runs(Database):
             pid: the worker's process.
         """
         self.connection.execute(
-            "UPDATE jobs SET pid = ? WHERE id = ? AND status = 'running' AND run_id = ?",
-            (pid, job_id, run_id),
+            "UPDATE jobs SET pid = ? WHERE id = ? AND status = 'running' AND run_id = ?", (pid, job_id, run_id)
         )
 
     def open_checkpoint(self, job: Job, run_id: str) -> Any:
@@ -139,23 +138,26 @@ class Runs(Database):
             StaleWorkerError: the run has ended.
         """
         with transaction(self.connection):
-            ended = self.connection.execute(
+            source, chain = self._row_of_run(
+                job_id,
+                run_id,
                 "UPDATE jobs SET phases = ?, progress = ?, retried = 0, saved_at_start = -1,"
                 " beat = beat + 1, beat_at = ? WHERE id = ? AND status = 'running' AND run_id = ?"
                 " RETURNING source, type",
                 (dump_phases(phases), progress, clocks.now_text(), job_id, run_id),
-            ).fetchall()
-            if len(ended) != 1:
-                raise StaleWorkerError(f"run {run_id} of job {job_id} has ended")
-            source, chain = ended[0]
+            )
             checkpoints.save(self.connection, source, chain, job_id, phases)
 
     def _check_run(self, job_id: int, run_id: str) -> None:
-        found = self.connection.execute(
-            "SELECT 1 FROM jobs WHERE id = ? AND status = 'running' AND run_id = ?", (job_id, run_id)
-        ).fetchone()
-        if found is None:
+        statement = "SELECT 1 FROM jobs WHERE id = ? AND status = 'running' AND run_id = ?"
+        self._row_of_run(job_id, run_id, statement, (job_id, run_id))
+
+    def _row_of_run(self, job_id: int, run_id: str, statement: str, values: Sequence[Any] | dict[str, Any]) -> Any:
+        """The one row that a statement gives for the job. Raises StaleWorkerError if the run has ended."""
+        rows = self.connection.execute(statement, values).fetchall()
+        if len(rows) != 1:
             raise StaleWorkerError(f"run {run_id} of job {job_id} has ended")
+        return rows[0]
 
     def record_progress(
         self,
@@ -194,14 +196,14 @@ class Runs(Database):
         if work is not None:
             values |= {"dimension": work.dimension, "operation": plain(work.operation)}
         assignments = ", ".join(f"{name} = :{name}" for name in values)
-        row = self.connection.execute(
+        (must_stop,) = self._row_of_run(
+            job_id,
+            run_id,
             f"UPDATE jobs SET beat = beat + 1, {assignments} WHERE id = :id AND status = 'running' AND run_id = :run_id"
             " RETURNING cancel_requested OR pause_requested",
             {**values, "id": job_id, "run_id": run_id},
-        ).fetchall()
-        if len(row) != 1:
-            raise StaleWorkerError(f"run {run_id} of job {job_id} has ended")
-        return bool(row[0][0])
+        )
+        return bool(must_stop)
 
     def postpone(self, job_id: int, run_id: str, seconds: float, error: str, duration: float) -> None:
         """Give a running job back to the queue after a transient error.
@@ -387,13 +389,12 @@ class Runs(Database):
             **(more or {}),
         }
         assignments = ", ".join(f"{name} = ?" for name in values)
-        left = self.connection.execute(
+        source, chain = self._row_of_run(
+            job_id,
+            run_id,
             f"UPDATE jobs SET {assignments} WHERE id = ? AND status = 'running' AND run_id = ? RETURNING source, type",
             (*values.values(), job_id, run_id),
-        ).fetchall()
-        if len(left) != 1:
-            raise StaleWorkerError(f"run {run_id} of job {job_id} has ended")
-        source, chain = left[0]
+        )
         self.connection.execute("DELETE FROM locks WHERE run_id = ?", (run_id,))
         if event is Event.COMPLETE:
             checkpoints.delete(self.connection, source, chain, job_id)

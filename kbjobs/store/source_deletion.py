@@ -183,8 +183,6 @@ class _Sweep:
     def _unlink(self, name: str, path: Path, descriptor: int | None) -> None:
         try:
             os.unlink(path if descriptor is None else name, dir_fd=descriptor)
-        except FileNotFoundError:
-            return
         except OSError as error:
             self._note(error, path)
             return
@@ -195,8 +193,6 @@ class _Sweep:
     def _remove_folder(self, name: str, path: Path, descriptor: int | None) -> None:
         try:
             os.rmdir(path if descriptor is None else name, dir_fd=descriptor)
-        except FileNotFoundError:
-            return
         except OSError as error:
             self._note(error, path)
 

@@ -55,8 +55,7 @@ def passage_vectors(ledger: Ledger, model: int, profile: int) -> Iterator[tuple[
         f" WHERE c.profile = ? AND {KEPT} ORDER BY c.doc_id",
         (model, profile),
     )
-    for row in rows:
-        yield row[0], row[1]
+    yield from (tuple(row) for row in rows)
 
 
 def document_texts(ledger: Ledger, doc_ids: Sequence[str]) -> Iterator[tuple[str, str]]:
