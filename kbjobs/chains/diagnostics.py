@@ -34,7 +34,7 @@ MAX_CELLS = 1000  # characters of a line that are looked at
 class Diagnostic:
     """One mistake, or one piece of advice.
 
-    ``line`` and ``column`` count from 1, the column in characters; ``length`` is in characters. None where there
+    ``line`` and ``column`` count from 1, the column in characters; ``length`` is in characters. None if there
     is no file, or no place in it. ``path`` leads to the value in the document, such as ``("phase", 0, "weight")``;
     ``at`` is what of it the caret goes under. ``expected`` says what would be right, ``hint`` what to do, ``fix`` a
     change that does it;

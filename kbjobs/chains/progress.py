@@ -10,7 +10,7 @@ from itertools import accumulate
 from kbjobs.store.jobs import Report, RunningPhase
 from kbjobs.store.phase_state import PhaseState, PhaseStatus
 
-ALMOST = 99.9  # the most that is told before the last phase has ended
+ALMOST = 99.9  # the most that is shown before the last phase has ended
 MEASURED_SECONDS = 0.1  # of work, before a rate or the time left is told from it
 KNOWN_SECONDS = 1.0  # that a phase must have taken the last time, to tell what it will take
 UNTOLD_SECONDS = 10 * 365 * 86400.0  # a time left that says nothing but that the rate was next to none
@@ -19,7 +19,7 @@ MEASURED_SHARE = 0.1  # percent of the chain that must be known before the pace 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What a phase took when it last ran: seconds, and units a second where they were measured."""
+    """What a phase took when it last ran: seconds, and units a second if they were measured."""
 
     seconds: float
     rate: float | None = None
@@ -44,9 +44,9 @@ class Progress:
 
     Args:
         phases: as they stand in a job.
-        listener: is given every report.
-        saved: is told of steps that are safe on disk.
-        reached: the percentage from which it goes on.
+        listener: called with every report.
+        saved: called with the number of further steps that are safe on disk.
+        reached: the percentage to begin at.
         pasts: what each phase took when it last ran, by its index.
         clock: monotonic seconds.
     """
@@ -99,7 +99,7 @@ class Progress:
     def end(self, index: int, ended: PhaseState) -> None:
         """A phase has ended as ``ended`` says: status, result, summary, error; what it took is added here.
 
-        Nobody is told before that is on record: see :meth:`report_phases`.
+        Nothing is reported before that is on record: see :meth:`report_phases`.
         """
         seconds = round(max(0.0, self._clock() - self._phase_start), 1)
         rate, unit = self._rate if self._rate is not None and ended.has_ended else (None, None)
@@ -124,7 +124,7 @@ class Progress:
     def report(
         self, current: int, total: int, unit: str, message: str, span: tuple[float, float], eta_matters: bool
     ) -> None:
-        """Take the progress of the running phase, and report that of the chain.
+        """Take the progress of the running phase, and report the chain's.
 
         Args:
             current: units done.

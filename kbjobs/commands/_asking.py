@@ -39,7 +39,7 @@ def ask_for_id(source_id: str, what: str, no_input: bool) -> str:
 
 
 def ask_unless(yes: bool, no_input: bool) -> Callable[[str], None]:
-    """What to call with a doubt: it asks on a terminal; raises UsageError for a no, and where nobody can answer."""
+    """What to call with a doubt: it asks on a terminal; raises UsageError for a no, and if nobody can answer."""
 
     def ask(doubt: str) -> None:
         if yes:

@@ -151,7 +151,7 @@ def follow_again(manager: JobManager, done: Done, detach: bool, mode: ProgressMo
 
 
 def summary(job: Job) -> str:
-    """One line on how a job ended, and where it did not end well, what to do."""
+    """One line on how a job ended, and if it did not end well, what to do."""
     text = f"job {job.id} {title(job)}: {job.status}"
     text += f" in {duration(job.duration)}" if job.attempt else ""
     text += f" after {job.attempt} attempts" if job.attempt > 1 else ""
@@ -320,7 +320,7 @@ class _Lines:
         self._tasks: dict[str, TaskID] = {}
 
     def show(self, key: str, completed: float, fields: dict[str, Any], detail: str) -> None:
-        """Draw a line, or draw it anew."""
+        """Draw a line, or draw it again."""
         from rich.text import Text
 
         if key not in self._tasks:

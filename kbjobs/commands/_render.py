@@ -45,7 +45,7 @@ def say(text: str) -> None:
 
 
 class DamagedSources:
-    """Names each damaged source on stderr as it is met; at the end the command exits 3 where there was one."""
+    """Names each damaged source on stderr as it is met; at the end the command exits 3 if there was one."""
 
     def __init__(self) -> None:
         self._met = False
@@ -104,7 +104,7 @@ def age(moment: str | None) -> str:
 
 
 def title(job: Job) -> str:
-    """The job's type, and its source where it has one."""
+    """The job's type, and its source if it has one."""
     return " ".join(filter(None, (job.type.replace("_", "-"), job.source)))
 
 
@@ -137,7 +137,7 @@ def describe_window(job: Job) -> str:
 
 
 def source_of(job: Job) -> str:
-    """The job's source, and that it is deleted, for a table; '' where it has none."""
+    """The job's source, and that it is deleted, for a table; '' if it has none."""
     return f"{job.source} (deleted)" if job.source and job.source_deleted_at else job.source or ""
 
 
@@ -158,7 +158,7 @@ def phase_row(phase: PhaseState) -> tuple[str, ...]:
 
 
 def phase_detail(phase: PhaseState) -> str:
-    """What is to be said of an ended phase."""
+    """How a phase ended, for people."""
     return phase.error or phase.summary or ""
 
 
@@ -202,5 +202,5 @@ def describe_rate(job: Job) -> str:
 
 
 def describe_time_left(job: Job) -> str:
-    """Time left, where it is known."""
+    """Time left, if it is known."""
     return "" if job.eta is None or job.has_ended else f"{duration(job.eta)} left"

@@ -20,7 +20,7 @@ class Done:
 
     @property
     def code(self) -> int:
-        """The worst exit code of those that failed; 0 where none did."""
+        """The worst exit code of those that failed; 0 if none did."""
         return worst(error.exit_code for error in self.errors.values()) if self.errors else ExitCode.DONE
 
 

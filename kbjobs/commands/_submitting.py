@@ -253,7 +253,7 @@ def submit_to_each(chain: Chain, named: Sequence[str | None], options: dict[str,
 def _choose_sources(named: Sequence[str | None], all_sources: bool, damaged: DamagedSources) -> list[str | None]:
     """The sources that are named, or all that are registered; ``damaged`` is told of each that cannot be read.
 
-    Raises UsageError where both are asked for, or neither; NotFoundError where there is none.
+    Raises UsageError if both are asked for, or neither; NotFoundError if there is none.
     """
     if bool(named) is all_sources:
         problem = "a source and --all-sources were both given" if all_sources else "no source is named"

@@ -80,9 +80,9 @@ class Block(NamedTuple):  # not a dataclass: a large page has thousands, and a f
 
 
 class About(NamedTuple):
-    """What a file says of itself beside its text; empty where it does not.
+    """What a file says of itself apart from its text; empty if it does not.
 
-    ``published`` is a date as exact as it is told (``2024``, ``2024-05``, ``2024-05-17``); ``kind`` is one of
+    ``published`` is a date as exact as the file gives it (``2024``, ``2024-05``, ``2024-05-17``); ``kind`` is one of
     :data:`KINDS`; ``alternates`` are the same page in other languages, itself perhaps included:
     pairs of language tag and reference, as the file has them.
     """

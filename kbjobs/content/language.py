@@ -74,7 +74,7 @@ def read_tag(tag: str) -> str | None:
 
 
 def detect(text: str) -> Detection | None:
-    """What a text is written in; None where it has no letters. The model is part of py3langid's package."""
+    """What a text is written in; None if it has no letters. The model is part of py3langid's package."""
     text = text[:READ_CHARACTERS]
     if not any(character.isalpha() for character in text):
         return None
@@ -84,7 +84,7 @@ def detect(text: str) -> Detection | None:
 
 
 def detect_language(text: str) -> str | None:
-    """The language of a text, or None where the detector is not sure."""
+    """The language of a text, or None if the detector is not sure."""
     found = detect(text)
     return found.tag if found is not None and found.is_sure else None
 

@@ -89,7 +89,7 @@ NO_VERDICT = Verdict()
 
 
 def decide_language(evidence: Evidence, verdict: Verdict = NO_VERDICT) -> str | None:
-    """The language of a document, None where it is not known.
+    """The language of a document, None if it is not known.
 
     The first claim that the text does not clearly contradict, or that a claim of another kind supports, or that the
     source confirms; else what the text is taken for.
@@ -143,7 +143,7 @@ def _names_in(document: Document) -> Iterator[tuple[str, str]]:
 
 
 def _start_of(document: Document, limit: int, skip: int = 0) -> str:
-    """The first ``limit`` characters of a document's text; without listings, where there is anything else.
+    """The first ``limit`` characters of a document's text; without listings, if there is anything else.
 
     Blocks within the first ``skip`` characters are left out.
     """

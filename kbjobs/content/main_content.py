@@ -281,7 +281,7 @@ def _lies_within(node: LexborNode, outer: int) -> bool:
 
 
 def _climb(node: LexborNode, length: int, body: LexborNode) -> LexborNode:
-    """Return the element above ``node`` that has so much text; ``body`` where it is far above."""
+    """Return the element above ``node`` that has so much text; ``body`` if it is far above."""
     for _ in range(_CLIMB_LIMIT):
         above = node.parent
         if above is None or above.mem_id == body.mem_id:
@@ -293,7 +293,7 @@ def _climb(node: LexborNode, length: int, body: LexborNode) -> LexborNode:
 
 
 def drop_link_lists(body: LexborNode) -> None:
-    """Take out what is little but links, where no part is said to be the content: menus, boxes of related pages.
+    """Take out what is little but links, if no part is said to be the content: menus, boxes of related pages.
 
     A list right below a heading stays, and so does everything where most of the page is links, or little.
     """

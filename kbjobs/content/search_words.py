@@ -108,7 +108,7 @@ class _Forms(dict[str, list[str]]):
         return forms
 
     def forget_many(self) -> None:
-        """Begin anew where too many are remembered."""
+        """Begin again if too many are remembered."""
         if len(self) > _KNOWN_WORDS:
             self.clear()
 

@@ -32,7 +32,7 @@ class SiteTitles(NamedTuple):
     suffixes: tuple[str, ...] = ()
 
     def shorten(self, title: str) -> str:
-        """A title without the name of its site; as it is where nothing else would be left."""
+        """A title without the name of its site; as it is if nothing else would be left."""
         for suffix in self.suffixes:
             if title.endswith(suffix) and len(title) > len(suffix):
                 title = title[: -len(suffix)].rstrip()
@@ -73,7 +73,7 @@ def find_repeated(titles: Iterable[str]) -> SiteTitles:
 
 
 def read_title(page: bytes) -> str:
-    """The title of an HTML page, without reading the page; '' where it has none."""
+    """The title of an HTML page, without reading the page; '' if it has none."""
     try:
         found = _TITLE.search(decode_page(page[:HEAD_LIMIT]))
     except NotText:

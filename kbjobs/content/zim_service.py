@@ -191,7 +191,7 @@ class ZimService:
         path: of the file.
         parts: the files that it is made of.
 
-    Raises ValueError with what libzim says where it cannot be opened.
+    Raises ValueError with what libzim says if it cannot be opened.
     """
 
     def __init__(self, path: Path, parts: Sequence[Path]) -> None:
@@ -214,7 +214,7 @@ class ZimService:
         return self._header
 
     def check(self) -> bool | None:
-        """Whether the file is as it was made; None where it has no checksum to say so."""
+        """Whether the file is as it was made; None if it has no checksum to say so."""
         return check(self._archive)
 
     def entries(self, start: int, wanted: frozenset[str], limit: int, sample: int | None) -> Iterator[Found]:
@@ -308,7 +308,7 @@ def read_main_entry(archive: Archive) -> str:
 
 
 def read_metadata(archive: Archive, name: str) -> str:
-    """A piece of metadata, or nothing where it is missing, damaged or too long."""
+    """A piece of metadata, or nothing if it is missing, damaged or too long."""
     try:
         item = archive.get_metadata_item(name)
         return bytes(item.content).decode("utf-8", "replace").strip() if item.size <= TEXT_LIMIT else ""
@@ -317,7 +317,7 @@ def read_metadata(archive: Archive, name: str) -> str:
 
 
 def check(archive: Archive) -> bool | None:
-    """Whether the file is as it was made; None where it has no checksum to say so."""
+    """Whether the file is as it was made; None if it has no checksum to say so."""
     try:
         return bool(archive.check()) if archive.has_checksum else None
     except Exception:  # noqa: BLE001

@@ -34,7 +34,7 @@ class HookCommand:
     killed_for: str = ""
 
     def status(self) -> int | None:
-        """How it ended, negative by a signal, 0 where that is not known; None while it runs. It stays a zombie."""
+        """How it ended, negative by a signal, 0 if that is not known; None while it runs. It stays a zombie."""
         if self.process is None:
             is_there = bool(processes_of_run(self.end.token, variable=FINISH_VARIABLE))
             self.was_seen = self.was_seen or is_there
@@ -45,7 +45,7 @@ class HookCommand:
         return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
     def describe_end(self, status: int) -> str:
-        """What is to be said of its end; '' where all is well."""
+        """What went wrong at its end, for people; '' if all is well."""
         if self.killed_for:
             return f"was killed: {self.killed_for}"
         if self.process is None:
@@ -163,7 +163,7 @@ class FinishHooks:
         return self._home.log_file(end.job_id, end.attempt)
 
     def _open_log(self, end: PendingHook) -> int:
-        """The log of the job's attempt; where none can be written, as on a full disk, the command still runs."""
+        """The log of the job's attempt; if none can be written, as on a full disk, the command still runs."""
         try:
             flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
             return os.open(self._log_file(end), flags, 0o600)

@@ -37,10 +37,10 @@ def is_running(home: Home) -> bool:
 
 
 def ensure_daemon(home: Home, is_wanted: Callable[[], bool] = lambda: True) -> bool:
-    """Start a detached daemon where none runs; returns whether one was started.
+    """Start a detached daemon if none runs; returns whether one was started.
 
     ``is_wanted`` is asked when nobody else can start or stop one. Raises UnavailableError with what the daemon said
-    where it cannot start.
+    if it cannot start.
     """
     if is_running(home):
         return False
@@ -53,7 +53,7 @@ def ensure_daemon(home: Home, is_wanted: Callable[[], bool] = lambda: True) -> b
 
 @contextlib.contextmanager
 def _nobody_else_starts(home: Home) -> Iterator[None]:
-    """Hold the start lock. Raises UnavailableError where another process keeps it."""
+    """Hold the start lock. Raises UnavailableError if another process keeps it."""
     try:
         lock = try_lock(home.start_lock, START_SECONDS)
     except OSError:  # on a read-only disk nobody can start a daemon; one that runs can be stopped
@@ -154,7 +154,7 @@ def stop_daemon(home: Home, now: bool, seconds: float) -> bool:
 
 
 def _find_daemon(home: Home) -> int:
-    """The process of the daemon that runs. Raises UnavailableError where that is not certain."""
+    """The process of the daemon that runs. Raises UnavailableError if that is not certain."""
     queue = open_to_read(home.state_file)
     described = queue.daemon() if queue is not None else None
     if queue is not None:
@@ -179,7 +179,7 @@ def log_to_file(path: Path) -> None:
 def main() -> None:
     """The detached process: HOME and the descriptor on which to say that it is ready, or why it is not.
 
-    The descriptor is NOBODY where it takes over from a daemon of an older program.
+    The descriptor is NOBODY if it takes over from a daemon of an older program.
     """
     from kbjobs.daemon.supervisor import Supervisor
 

@@ -66,7 +66,7 @@ class Supervisor:
     """The daemon's loop over one home."""
 
     def __init__(self, home: Home, is_service: bool = False) -> None:
-        """``is_service``: a service manager starts it again where it dies, so that its workers need not."""
+        """``is_service``: a service manager starts it again if it dies, so that its workers need not."""
         self.home = home
         self._is_guarded = not is_service
         self.settings = Settings(home)
@@ -84,7 +84,7 @@ class Supervisor:
     def run(self, on_ready: Callable[[], None] = lambda: None) -> bool:
         """Serve until SIGTERM or SIGINT, or until a newer program is to take over; returns whether one is.
 
-        Raises ConflictError where a daemon runs already.
+        Raises ConflictError if a daemon runs already.
         """
         self.home.prepare()
         lock = try_lock(self.home.daemon_lock, LOCK_SECONDS)

@@ -263,10 +263,7 @@ def find_pasts(queue: Queue, job: Job) -> dict[int, Past]:
 
 
 def _list_others(home: Home, phases: Sequence[Phase]) -> list[SourceFolder]:
-    """The sources that are there of those on which the phases work beside that of the job.
-
-    In one order in all workers: no two wait for each other.
-    """
+    """Existing additional sources that the phases work on, in lock order, so that no two workers deadlock."""
     names = sorted({name for phase in phases for name in phase.job_type.works_on(phase.params)})
     folders = [SourceFolder(home.sources, name) for name in names]
     return [folder for folder in folders if folder.manifest.exists()]

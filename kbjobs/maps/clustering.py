@@ -24,7 +24,7 @@ SEED = 7
 
 
 def find_clusters(rows: Rows) -> Labels:
-    """The number of the cluster of each row: 0 is the largest one. One cluster where there is nothing to part."""
+    """The number of the cluster of each row: 0 is the largest one. One cluster if there is nothing to part."""
     count = len(rows)
     if count < FEWEST or not np.any(rows):
         return np.zeros(count, np.int64)
@@ -84,7 +84,7 @@ def _find_centres(rows: Rows, number: int, draw: np.random.Generator) -> Rows:
 
 
 def _silhouette(distances: NDArray[np.float64], labels: Labels) -> float:
-    """The mean silhouette, from -1 to 1; -1 where all are in one cluster."""
+    """The mean silhouette, from -1 to 1; -1 if all are in one cluster."""
     present, labels = np.unique(labels, return_inverse=True)
     if len(present) < 2:
         return -1.0

@@ -146,7 +146,7 @@ def _add(documents: Documents, one: store.MappedDocument, source: int) -> None:
 
 
 def _means(ledger: Ledger, source: MappedSource) -> Iterator[tuple[list[str], NDArray[np.float32], int]]:
-    """Ids of documents in order, their vectors (not a number where none can be told), and how many were read."""
+    """Ids of documents in order, their vectors (not a number if none can be told), and how many were read."""
     model = source.model
     pairs = passage_vectors(ledger, model.id, model.profile)
     begun: tuple[str, NDArray[np.float64]] | None = None

@@ -157,7 +157,7 @@ def _result(
 
 
 def _find_sources(context: Context, request: MapRequest) -> tuple[list[MappedSource], list[str]]:
-    """The sources that can be drawn together, and why others cannot. Raises MissingRequirementError where none can."""
+    """The sources that can be drawn together, and why others cannot. Raises MissingRequirementError if none can."""
     indexes: list[tuple[str, list[IndexedModel]]] = []
     left: list[str] = []
     for source_id in request.sources:

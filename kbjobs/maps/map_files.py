@@ -16,7 +16,7 @@ HEAD = 4_096  # bytes at whose end a file must have told its state
 
 @dataclass(frozen=True, slots=True)
 class MapFiles:
-    """The page of a map, an HTML file, and its points, a JSON file beside it."""
+    """The page of a map, an HTML file, and its points, a JSON file next to it."""
 
     page: Path
 

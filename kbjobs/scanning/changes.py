@@ -31,7 +31,7 @@ PAGE_TYPES = {"text/html": ".html", "application/xhtml+xml": ".xhtml", "text/pla
 """What is read of an archive, and as what."""
 MIN_TEXT_FACT = "minimum text length"
 MIN_TEXT = 100
-"""Characters that an archive's entry has at least, if it is to be a document."""
+"""Fewest characters of an archive's entry that becomes a document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +115,9 @@ class SourceChanges:
         self._titles = TitleRules(facts, is_new=not comparison.known or options.scope.reread)
 
     def batches(self) -> Iterator[list[Read]]:
-        """Documents that were read. What was given is to be committed before the next is asked for.
+        """Documents that were read, in batches. Commit each batch before asking for the next.
 
-        Raises TooManyRemovedError where an archive has lost more than can be meant.
+        Raises TooManyRemovedError if an archive has lost more than can be meant.
         """
         changed = [file for file in self.found.files if not self._skip(self._id(file.key), file.signature)]
         if changed:
@@ -221,7 +221,7 @@ class SourceChanges:
         self.found.add_vanished(self._known, gone, self._options.scope.allow_delete)
 
     def _batch_entries(self, archive: FoundFile, zim: ZimFile, signature: str, seen: set[str]) -> Iterator[list[Task]]:
-        """The entries that are to be read; of those that are as they were, or cannot be, ``seen`` is told."""
+        """The entries to read. The ids of those that are unchanged or cannot be read are added to ``seen``."""
         from kbjobs.content.zim import ZimFailure, ZimRedirect
 
         batch: list[Task] = []

@@ -57,8 +57,8 @@ def read_left_out(facts: FactStore) -> list[tuple[str, str, str]]:
 class Scan:
     """What a scan found: ``failed`` are documents that could not be read, as (path, reason).
 
-    ``beside`` counts those of them that are no documents, but metadata or indexes of an archive; ``short`` entries of
-    archives with too little text.
+    ``beside`` counts those of them that are not documents but metadata or indexes of an archive; ``short`` counts
+    entries of archives with too little text.
     """
 
     new: int = 0

@@ -46,9 +46,9 @@ Task = FoundFile | ArchiveEntry
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A document with the signature of its file ('' where that is not to be trusted), and its metadata if wanted.
+    """A document with the signature of its file ('' if that is not to be trusted), and its metadata if wanted.
 
-    ``characters`` is how long its text is, also where that was not kept.
+    ``characters`` is how long its text is, also if that was not kept.
     """
 
     document: Document

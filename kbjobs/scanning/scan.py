@@ -23,7 +23,7 @@ from kbjobs.system.crashpoints import crash_point
 
 
 class DocumentStore(FactStore, Protocol):
-    """What a scan compares with and writes to: a ledger, or what stands in for one where nothing is to be written."""
+    """What a scan compares with and writes to: a ledger, or its stand-in for an estimate, which writes nothing."""
 
     def known_documents(self, profile: int) -> dict[str, KnownDocument]:
         """As the ledger's."""
@@ -130,7 +130,7 @@ def _cut(
     """Each document with the signature of its file, and its chunks.
 
     A page that says the same as before, or that only a newer version reads otherwise, keeps the chunks that it has,
-    unless all are to be cut again.
+    unless all are cut again.
     """
     kept = {
         one.document.doc_id: ledger.chunks_of(cutting.profile, one.document.doc_id)
@@ -145,9 +145,9 @@ def _cut(
 
 
 def name_pipeline(source: Source) -> str:
-    """What the text and the URL of a document depend on beside its file; where it differs, the file is read again.
+    """What a document's text and URL depend on apart from its file; if it differs, the file is read again.
 
-    Without a base URL a document's URL is the place of its file, which changes when home or folder is moved.
+    Without a base URL a document's URL is the place of its file, which changes when the home or the folder is moved.
     """
     version = f"{EXTRACTION_VERSION}.{READING_VERSION}"
     if source.base_url:

@@ -21,13 +21,13 @@ _FACT = "site titles"
 class TitleRules:
     """What is known of a source's titles, kept in its ledger. ``site`` is what a title is freed from.
 
-    A run that goes on where another was cut short learns nothing anew of the same files: it reads the rest of them by
+    A run that continues one that was cut short learns nothing new of the same files: it reads the rest of them by
     the same rules. Of a source that was first read by a version without rules its titles stay as they are: another
     title makes other passages, which may have been paid for.
 
     Args:
         facts: the ledger.
-        is_new: whether the source has no document yet, or all are to be read again.
+        is_new: whether the source has no document yet, or all are read again.
     """
 
     def __init__(self, facts: FactStore, is_new: bool) -> None:

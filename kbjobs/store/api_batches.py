@@ -15,7 +15,7 @@ class OpenBatch:
     """A batch of which not all came back yet. Moments are seconds since 1970.
 
     ``asked_at``: since when something of it may be at the server; ``file`` and ``batch``: the server's names of its
-    input and of itself, None where they are not known (yet). ``size`` texts were put into it; ``texts`` and ``tokens``
+    input and of itself, None if they are not known (yet). ``size`` texts were put into it; ``texts`` and ``tokens``
     are those still awaited.
     """
 

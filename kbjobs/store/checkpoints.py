@@ -23,7 +23,7 @@ class Checkpoint:
     """How far a combined job has come on a source.
 
     ``phases`` are in order, and may be given as dictionaries such as :meth:`PhaseState.as_dict` makes; ``inner`` is how
-    far the running one has come, in its own terms (a JSON value); ``job_id`` is 0 where no queued job wrote it;
+    far the running one has come, in its own terms (a JSON value); ``job_id`` is 0 if no queued job wrote it;
     ``saved_at`` is UTC, ISO 8601.
     """
 

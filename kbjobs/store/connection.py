@@ -69,9 +69,9 @@ def connect(path: Path, version: int, migrate: Callable[[sqlite3.Connection], No
 
 
 def connect_read_only(path: Path, version: int) -> sqlite3.Connection | None:
-    """Open a file that cannot be written, or beside which nothing can be; None where it has another format.
+    """Open a file that cannot be written, or whose folder cannot; None if it has another format.
 
-    Raises sqlite3.Error where SQLite can read it neither with its write-ahead log nor, where none is there, without.
+    Raises sqlite3.Error if SQLite cannot read it with its write-ahead log nor, if there is no log, without.
     """
     # sqlite.org/wal.html, "Read-Only Databases". Without a log nobody is writing to the file.
     log = path.with_name(path.name + "-wal")

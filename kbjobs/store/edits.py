@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class JobChanges(TypedDict, total=False):
-    """What is changed of a job; what is not there stays. Moments are seconds since 1970, None is none any more."""
+    """The changes of a job; what is missing stays. Moments are seconds since 1970, None removes one."""
 
     priority: int
     not_before: float | None

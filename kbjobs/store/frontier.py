@@ -27,10 +27,10 @@ LISTED = "listed"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An address that is to be fetched.
+    """An address to fetch.
 
     ``depth`` is how many links lead to it; ``tries`` how often it was tried in vain; ``etag``, ``last_modified`` and
-    ``body_hash`` are of the last time it was had, ``file`` its place below the pages ('' for none), and ``page`` the
+    ``body_hash`` are from its last successful fetch, ``file`` its place below the pages ('' for none), and ``page`` the
     page's number in its wiki (0 for a page of the web).
     """
 
@@ -58,7 +58,7 @@ class ListedPage:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What came of an address: its state, why, and what is to be known when it is fetched again.
+    """What came of an address: its state, why, and what its next fetch needs.
 
     ``canonical`` is the address that the page says is its own, '' for none or this one.
     """
@@ -109,7 +109,7 @@ class Frontier(Database):
         self.connection.execute("PRAGMA synchronous = NORMAL")
 
     def fact(self, name: str) -> Any:
-        """A remembered JSON value; None where there is none."""
+        """A remembered JSON value; None if there is none."""
         row = self.connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return None if row is None else json.loads(row[0])
 
@@ -123,7 +123,7 @@ class Frontier(Database):
         return bool(self.fact("open"))
 
     def begin(self, whole: bool = False) -> None:
-        """Begin a run: all addresses are to be fetched once more; ``whole``: also those that have not changed."""
+        """Begin a run, which fetches all addresses once more; ``whole``: also those that have not changed."""
         with transaction(self.connection):
             if whole:
                 self.connection.execute("UPDATE urls SET etag = '', last_modified = ''")
@@ -181,7 +181,7 @@ class Frontier(Database):
         return [Address(row[0], row[1], row[2], bool(row[3]), *row[4:]) for row in rows]
 
     def next_moment(self) -> float | None:
-        """When the first of the queued may be fetched, in seconds since 1970; None where nothing is queued."""
+        """When the first of the queued may be fetched, in seconds since 1970; None if nothing is queued."""
         row = self.connection.execute("SELECT min(retry_at) FROM urls WHERE state = 'queued'").fetchone()
         return None if row[0] is None else float(row[0])
 
@@ -265,7 +265,7 @@ class Frontier(Database):
         return unchanged
 
     def listed(self) -> int:
-        """How many pages of a wiki were listed in this run and are to be had, or are as they were."""
+        """How many pages of a wiki were listed in this run and are available or unchanged."""
         row = self.connection.execute(
             "SELECT count(*) FROM urls"
             " WHERE page <> 0 AND (state IN ('saved', 'same') OR state = 'queued' AND cause = ?)",
@@ -349,7 +349,7 @@ class Frontier(Database):
         return [(row[0], row[1]) for row in rows]
 
     def forget_files(self, ids: Sequence[int]) -> None:
-        """Note that addresses have no file any more."""
+        """Record that addresses no longer have a file."""
         with transaction(self.connection):
             self.connection.executemany("UPDATE urls SET file = '' WHERE id = ?", [(one,) for one in ids])
 

@@ -107,7 +107,7 @@ class Job:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether its attempt goes on by itself later: it has nothing to do but to wait."""
+        """Whether its attempt continues by itself later: for now it can only wait."""
         return self.status is Status.PENDING and self.attempt_started_at is not None
 
     @property
@@ -180,9 +180,9 @@ class LimitChanges:
     retries: int | None = None
 
     def applied(self, job: Job) -> Limits:
-        """The limits that the job has from now on. A moment of its own that has passed is none any more.
+        """The limits that the job has from now on. Its own moments are dropped once they have passed.
 
-        Raises UsageError where the job would have to end before it may begin.
+        Raises UsageError if the job would have to end before it may begin.
         """
         start = self.not_before if self.not_before is not None else _to_come(job.not_before)
         end = self.until if self.until is not None else _to_come(job.until)
@@ -217,9 +217,9 @@ def check_moments(job_id: int, start: float | None, end: float | None) -> None:
 class NewJob:
     """What a submit writes.
 
-    ``resources`` are the names of which only one running job may hold each. ``resumable``: whether another job may go
-    on from its checkpoint; ``resumed``: whether it goes on from that of an earlier job; ``ends_source``: whether the
-    source is no more after it.
+    ``resources`` are names that only one running job may hold each. ``resumable``: whether another job may resume from
+    its checkpoint; ``resumed``: whether it resumes from an earlier job's checkpoint; ``ends_source``: whether it
+    deletes the source.
     """
 
     type: str

@@ -66,7 +66,7 @@ class Ledger(Database):
         return int(self.connection.execute("SELECT id FROM profiles WHERE name = ?", (name,)).fetchone()[0])
 
     def find_profile(self, name: str) -> int | None:
-        """The id of a chunking profile, None where nothing was ever cut for it."""
+        """The id of a chunking profile, None if nothing was ever cut for it."""
         row = self.connection.execute("SELECT id FROM profiles WHERE name = ?", (name,)).fetchone()
         return None if row is None else int(row[0])
 
@@ -77,7 +77,7 @@ class Ledger(Database):
             key: the model's key, which contains the hash of its weights.
             name: its name.
             dimension: the dimension of its vectors.
-            profile: the profile of a new model; that of a known one changes with :func:`kbjobs.store.profiles.adopt`.
+            profile: the profile of a new model; :func:`kbjobs.store.profiles.adopt` changes a known model's.
         """
         with transaction(self.connection):
             self.connection.execute(

@@ -14,7 +14,7 @@ LINKS = 20_000  # read at a time
 
 @dataclass(frozen=True, slots=True)
 class MappedDocument:
-    """A document as its point tells it. ``snippet`` is how its text begins; ``language`` is "" where none is known."""
+    """A document as its point tells it. ``snippet`` is how its text begins; ``language`` is "" if none is known."""
 
     doc_id: str
     title: str
@@ -66,7 +66,7 @@ def mapped_documents(ledger: Ledger, profile: int) -> Iterator[MappedDocument]:
 
 
 def internal_links(ledger: Ledger) -> Iterator[list[tuple[str, str]]]:
-    """Pages of pairs of doc_id: that of a document, and that of another one of the source to which it links."""
+    """Pages of pairs of doc_id: a document, and another one of the source that it links to."""
     cursor = ledger.connection.execute(
         "SELECT doc_id, target FROM links WHERE target IS NOT NULL AND target <> doc_id ORDER BY doc_id, target"
     )

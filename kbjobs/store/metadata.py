@@ -61,7 +61,7 @@ class MetadataLike(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KnownMetadata:
-    """What the ledger says of a document; ``state`` and ``signature`` are empty where its metadata was never read."""
+    """What the ledger says of a document; ``state`` and ``signature`` are empty if its metadata was never read."""
 
     path: str
     content_hash: str
@@ -173,7 +173,7 @@ def count_filtered(ledger: Ledger) -> int:
 
 
 def count_languages(ledger: Ledger) -> dict[str, int]:
-    """How many documents have each language's tag, the most frequent first; ``unknown`` where it is not known."""
+    """How many documents have each language's tag, the most frequent first; ``unknown`` if it is not known."""
     rows = ledger.connection.execute(
         "SELECT coalesce(language, ?), count(*) FROM metadata GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?",
         (UNKNOWN, MAX_TAGS),

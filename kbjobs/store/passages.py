@@ -49,7 +49,7 @@ _GIVEN = "IN (SELECT value FROM json_each(?))"
 class PassageEntry:
     """A passage without its text, which is read only of what is shown.
 
-    ``vector`` is the row of its vector, which equal texts share, None where it has none.
+    ``vector`` is the row of its vector, which equal texts share, None if it has none.
     """
 
     id: str
@@ -61,7 +61,7 @@ class PassageEntry:
 class Passage(PassageEntry):
     """A passage as a search result names it.
 
-    ``path`` is that of its document below the source's roots; ``text`` begins with the document's title.
+    ``path`` is its document's, below the source's roots; ``text`` begins with the document's title.
     """
 
     text_hash: str
@@ -100,7 +100,7 @@ class Filter:
 
 
 class PassageWriter:
-    """The file of a working copy, to be made equal to the ledger. One that cannot be used is begun anew."""
+    """The file of a working copy, to be made equal to the ledger. One that cannot be used is begun again."""
 
     def __init__(self, path: Path, fold: Fold) -> None:
         self._fold = fold
@@ -330,9 +330,9 @@ class PassageFile:
 
 
 def compact_file(path: Path) -> None:
-    """Write a file that nobody changes anew without its unused part, beside, and put it in place.
+    """Write a file that no longer changes without its unused part, and put it in place.
 
-    Those who read the former one go on undisturbed.
+    Readers of the former file are not disturbed.
     """
     building = path.with_name(path.name + ".building")
     building.unlink(missing_ok=True)

@@ -25,7 +25,7 @@ class Profile:
 
     @classmethod
     def parse(cls, name: str) -> Self | None:
-        """A profile by its name; None where the name is of another kind."""
+        """A profile by its name; None if the name is of another kind."""
         tokenizer, *numbers = name.rsplit(" ", 2)
         if len(numbers) != 2 or not all(number.isdigit() for number in numbers):
             return None
@@ -48,7 +48,7 @@ class OlderCut:
 
 
 def profile_of(ledger: Ledger, key: str) -> Profile | None:
-    """The profile of the model with that key; None where it has none."""
+    """The profile of the model with that key; None if it has none."""
     row = ledger.connection.execute(
         "SELECT p.name FROM models m JOIN profiles p ON p.id = m.profile WHERE m.key = ?", (key,)
     ).fetchone()

@@ -98,13 +98,13 @@ class Queue(Claims, Runs):
     # -- clients ----------------------------------------------------------------------------------
 
     def submit(self, new: NewJob) -> Job:
-        """Add a pending job. Raises DuplicateJobError where the same job is already pending or running."""
+        """Add a pending job. Raises DuplicateJobError if the same job is already pending or running."""
         return self.submit_all([new])[0]
 
     def submit_all(self, jobs: Sequence[NewJob]) -> list[Job]:
-        """Add pending jobs, all or none. Raises DuplicateJobError where one is already pending or running.
+        """Add pending jobs, all or none. Raises DuplicateJobError if one is already pending or running.
 
-        Raises ConflictError where one would end a source that others need, or would come after its end.
+        Raises ConflictError if one would end a source that others need, or would come after its end.
         """
         new = jobs[0]
         try:
@@ -135,7 +135,7 @@ class Queue(Claims, Runs):
             raise explain(error, self.path) from error
 
     def refuse_beside_end(self, new: NewJob) -> None:
-        """Raise ConflictError where the job cannot be queued beside another: one of them ends the source of both."""
+        """Raise ConflictError if another job stands in the way: one of them deletes the source of both."""
         refuse_beside_end(self.connection, new.source, new.key, new.ends_source)
 
     def cancel(self, job_id: int) -> Job:
@@ -168,7 +168,7 @@ class Queue(Claims, Runs):
     def discard(self, job_id: int) -> Job:
         """Count an ended job as cancelled, which nobody is reminded of, and forget its checkpoint.
 
-        Raises ConflictError where it runs, waits or has succeeded.
+        Raises ConflictError if it runs, waits or has succeeded.
         """
         try:
             with transaction(self.connection):

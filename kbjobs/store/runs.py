@@ -26,7 +26,7 @@ _GET = f"SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?"
 
 
 class StaleWorkerError(Exception):
-    """The writer's run was declared dead or has ended: it can change nothing any more."""
+    """The writer's run was declared dead or has ended: it can no longer change anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ _CANCELLED = RunOutcome(Event.CANCEL, ExitCode.CANCELLED, "cancelled")
 
 
 class Runs(Database):
-    """The writes of running jobs. Each names its run, and changes nothing where that run has ended."""
+    """The writes of running jobs. Each names its run, and changes nothing if that run has ended."""
 
     def get(self, job_id: int) -> Job:
         """The job; raises NotFoundError."""

@@ -13,7 +13,7 @@ TEXT_CHARACTERS = 10_000  # read of one document
 
 @dataclass(frozen=True, slots=True)
 class TaggedDocument:
-    """A document that is not filtered; ``snippet`` is empty where its metadata was not read."""
+    """A document that is not filtered; ``snippet`` is empty if its metadata was not read."""
 
     doc_id: str
     path: str
@@ -59,7 +59,7 @@ def passage_vectors(ledger: Ledger, model: int, profile: int) -> Iterator[tuple[
 
 
 def document_texts(ledger: Ledger, doc_ids: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Pairs of doc_id and text: title and passages where it was cut for some model, else title, headings, snippet."""
+    """Pairs of doc_id and text: title and passages if it was cut for some model, else title, headings, snippet."""
     execute = ledger.connection.execute
     for start in range(0, len(doc_ids), PAGE):
         page = doc_ids[start : start + PAGE]

@@ -16,7 +16,7 @@ MARGIN_BYTES = 16 * 1024 * 1024
 
 
 def free_space(file: Database) -> int:
-    """As :func:`vacuum`, where it is worth the time; 0 where too little is unused, or free on the disk."""
+    """As :func:`vacuum`, if it is worth the time; 0 if too little is unused, or free on the disk."""
     try:
         return vacuum(file, WORTH_FREEING)
     except UnavailableError:
@@ -26,11 +26,11 @@ def free_space(file: Database) -> int:
 def vacuum(file: Database, min_share: float = 0.0) -> int:
     """Give a file's unused space back to the disk; returns how many bytes.
 
-    SQLite can only write the file anew: what is left is copied once into a temporary file and once into the log, so
+    SQLite can only write the file again: what is left is copied once into a temporary file and once into the log, so
     this much must be free for a while, and it takes about a second for each 100 MB left. A kill leaves the file as it
-    was. Nothing is done where no more than the share ``min_share`` of the file is unused.
+    was. Nothing is done if no more than the share ``min_share`` of the file is unused.
 
-    Raises UnavailableError where the disk has no room for it, or fills up: the file is then as it was.
+    Raises UnavailableError if the disk has no room for it, or fills up: the file is then as it was.
     """
     connection, path = file.connection, file.path
     try:
@@ -58,7 +58,7 @@ def temporary_folder() -> Path:
 
 
 def _check_room(path: Path, content: int) -> None:
-    """Raise UnavailableError where the copies of so many bytes find no room."""
+    """Raise UnavailableError if the copies of so many bytes find no room."""
     temporary = temporary_folder()
     is_one_disk = temporary.stat().st_dev == path.parent.stat().st_dev
     for folder in {path.parent, temporary}:

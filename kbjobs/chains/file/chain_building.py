@@ -23,7 +23,7 @@ from kbjobs.phases.registry import is_taken, job_type, job_types
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A chain, or why there is none; ``kinds`` are the job types of its phases, None where nobody knows one."""
+    """A chain, or why there is none; ``kinds`` are the job types of its phases, None if nobody knows one."""
 
     chain: Chain | None
     diagnostics: list[Diagnostic]
@@ -278,7 +278,7 @@ def _is_of_two(row: dict[str, Any]) -> bool:
 
 
 def _without_dimension(row: dict[str, Any], kind: JobType[Any] | None) -> Any:
-    """The parameters of a phase, without the dimension where it only tells which type is meant."""
+    """The parameters of a phase, without the dimension if it only tells which type is meant."""
     own = row.get("params", {})
     if kind is None or not isinstance(own, dict) or not _is_of_two(row) or "dimension" in kind.params.model_fields:
         return own

@@ -196,7 +196,7 @@ def _double(text: str, line: int, column: int) -> Diagnostic:
 
 
 def _reworded(message: str, text: str, line: int, column: int) -> tuple[str, str, str]:
-    """The parser's words, where they could be plainer; what it expected; what to do."""
+    """The parser's words, if they could be plainer; what it expected; what to do."""
     for begin, words in _PLAINER.items():
         if message.startswith(begin):
             return words

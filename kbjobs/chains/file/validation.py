@@ -73,10 +73,10 @@ def validate(
     """What a model says of a table.
 
     Args:
-        model: that of a chain file, or of the parameters of a job type.
+        model: the model of a chain file, or of a job type's parameters.
         given: the table.
         base: its path in the document.
-        job: the job type's name, where these are its parameters.
+        job: the job type's name, if these are its parameters.
         partly: the table need not be whole: only what is there is looked at.
     """
     try:
