@@ -112,10 +112,10 @@ def test_names_and_weights_may_change_between_a_stop_and_a_resume(manager: JobMa
         ((phase, 0, 1, 7), r"phase 3 \(p7\): number was 2 and is 7"),
     ],
 )
-def test_a_chain_that_was_edited_is_not_resumed(manager: JobManager, edited: Any, told: str) -> None:
+def test_a_chain_that_was_edited_is_not_resumed(manager: JobManager, edited: Any, output: str) -> None:
     checkpoint_of(manager, chain(), 1)
     make, *numbers = edited
-    with pytest.raises(UsageError, match=told) as caught:
+    with pytest.raises(UsageError, match=output) as caught:
         manager.plan(chain(*[make(number) for number in numbers]), "a", resume=True)
     assert "without --resume" in caught.value.hint
     assert "undo the change" in caught.value.hint
