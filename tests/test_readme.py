@@ -47,8 +47,8 @@ def interrupt_job(home: Home) -> None:
     with Queue(home.state_file) as queue:
         job = queue.submit(manager.plan(chain, "wiki").job)
         queue.claim("the run")
-        end = RunOutcome(Event.EXPIRE, ExitCode.TIME_LIMIT, "time limit reached")
-        queue.finish(job.id, "the run", end, reason="time_limit")
+        end = RunOutcome(Event.EXPIRE, ExitCode.TIME_LIMIT, "time limit reached", reason="time_limit")
+        queue.finish(job.id, "the run", end)
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ def check_on_source(home: Home, settings: Settings, chain: Chain, source_id: str
         settings: the settings in force.
         chain: the chain.
         source_id: the source, which is there.
-        plan: plans a chain for a source; raises a KbjobsError where something it needs is missing.
+        plan: plans a chain for a source; raises a KbjobsError if something it needs is missing.
     """
     found = []
     folder = SourceFolder(home.sources, source_id)
@@ -79,5 +79,5 @@ def _warning(index: int, message: str, add: str) -> Diagnostic:
 
 
 def _about(message: str, source_id: str) -> str:
-    """The message, with the source where it does not name it."""
+    """The message, with the source if it does not name it."""
     return message if repr(source_id) in message else f"source {source_id!r}: {message}"

@@ -34,7 +34,7 @@ MAX_CELLS = 1000  # characters of a line that are looked at
 class Diagnostic:
     """One mistake, or one piece of advice.
 
-    ``line`` and ``column`` count from 1, the column in characters; ``length`` is in characters. None where there
+    ``line`` and ``column`` count from 1, the column in characters; ``length`` is in characters. None if there
     is no file, or no place in it. ``path`` leads to the value in the document, such as ``("phase", 0, "weight")``;
     ``at`` is what of it the caret goes under. ``expected`` says what would be right, ``hint`` what to do, ``fix`` a
     change that does it;
@@ -70,7 +70,13 @@ class Diagnostic:
 
 
 def render_all(diagnostics: Sequence[Diagnostic], origin: str, text: str) -> str:
-    """All of them, one below the other; of very many only the first."""
+    """Render diagnostics one below the other; of more than MAX_SHOWN only the first.
+
+    Args:
+        diagnostics: the diagnostics to show.
+        origin: the file's name, for people.
+        text: the file's text, with line feeds as the only ends of lines.
+    """
     shown = [render(one, origin, text) for one in diagnostics[:MAX_SHOWN]]
     if len(diagnostics) > MAX_SHOWN:
         shown.append("… and more")
@@ -78,9 +84,12 @@ def render_all(diagnostics: Sequence[Diagnostic], origin: str, text: str) -> str
 
 
 def render(diagnostic: Diagnostic, origin: str, text: str) -> str:
-    """One diagnostic for a person: where and what, the line with a caret, what was expected, what to do.
+    """Render one diagnostic: its place and message, the line with a caret, what was expected, and a hint.
 
-    ``text`` is the file as it was read, with line feeds as the only ends of lines.
+    Args:
+        diagnostic: the diagnostic to show.
+        origin: the file's name, for people.
+        text: the file's text, with line feeds as the only ends of lines.
     """
     place = visible(origin)
     if diagnostic.line is not None:

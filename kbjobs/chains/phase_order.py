@@ -17,19 +17,19 @@ def order_warnings(kinds: Sequence[JobType[Any] | None]) -> list[Diagnostic]:
     Repeated jobs are right wherever one that should come first does so once.
     """
     found = []
-    told = set()
+    warned = set()
     for index, kind in enumerate(kinds):
         if kind is None:
             continue
         before = {one.name for one in kinds[:index] if one is not None}
         for number, other in enumerate(kinds[index + 1 :], start=index + 1):
-            if other is None or other.name == kind.name or other.name in before or (kind.name, other.name) in told:
+            if other is None or other.name == kind.name or other.name in before or (kind.name, other.name) in warned:
                 continue
             # Of two types that each want to come first, neither is right.
             wants = other.name in kind.after or kind.name in other.before
             refuses = kind.name in other.after or other.name in kind.before
             if wants and not refuses:
-                told.add((kind.name, other.name))
+                warned.add((kind.name, other.name))
                 found.append(
                     Diagnostic(
                         "order",

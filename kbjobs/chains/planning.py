@@ -11,7 +11,7 @@ from kbjobs.chains.library import WITHOUT_KEY
 from kbjobs.chains.progress import shares_of
 from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
-from kbjobs.errors import KbjobsError, MissingRequirementError, NotFoundError, UsageError
+from kbjobs.errors import KbjobsError, MissingRequirementError, UsageError
 from kbjobs.formatting import counted
 from kbjobs.phases.job_type import JobType, Params, PhaseRequest, Plan
 from kbjobs.phases.registry import job_type
@@ -43,73 +43,109 @@ class Terms:
 DEFAULT_TERMS = Terms()
 
 
-def plan_job(
-    home: Home,
-    settings: Settings,
-    chain: Chain,
-    source_id: str | None,
-    checkpoint: Checkpoint | None,
-    terms: Terms = DEFAULT_TERMS,
-    require: Require = lambda job_type, plan: None,
-) -> Planned:
-    """Check every phase and fill in its defaults. Nothing is written.
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Plans jobs in a home.
 
-    Args:
-        checkpoint: the one that lies there for this chain and source.
-        terms: whether to go on from it, among others.
-        require: raises where a planned phase needs a credential that its worker would not have.
-
-    Raises:
-        KbjobsError: what a phase needs is not there; the message names the phase.
-        UsageError: the chain cannot be resumed, or was edited since its checkpoint was written.
+    ``require`` raises MissingRequirementError if a phase's plan needs a credential that its worker would not have.
     """
-    source = _find_source(home, chain, source_id)
-    shares = shares_of([phase.weight for phase in chain.phases])
-    entries: list[PhaseState] = []
-    notes: list[str] = []
-    earlier: list[tuple[str, Params]] = []
-    for phase, share in zip(chain.phases, shares, strict=True):
-        # Of a source that an earlier phase makes nothing can be said yet.
-        is_made = bool(entries) and source is not None and not source.manifest.exists()
-        request = PhaseRequest(home, settings, phase.params, source, tuple(earlier), is_made)
-        try:
-            planned = _plan_phase(phase, request)
-            require(phase.job_type, planned)
+
+    home: Home
+    settings: Settings
+    require: Require = lambda job_type, plan: None
+
+    def plan_job(
+        self, chain: Chain, source_id: str | None, checkpoint: Checkpoint | None, terms: Terms = DEFAULT_TERMS
+    ) -> Planned:
+        """Check every phase of a chain and fill in its defaults. Nothing is written.
+
+        Args:
+            chain: the chain to run.
+            source_id: the source to run it on; None for a chain that needs none.
+            checkpoint: the one saved for this chain and source, if any.
+            terms: priority and limits, and whether to resume from the checkpoint.
+
+        Raises:
+            KbjobsError: a phase lacks something it needs; the message names the phase.
+            UsageError: the chain cannot be resumed, or was edited since its checkpoint was written.
+        """
+        entries, notes = self._plan_phases(chain, source_id)
+        where = f"{_label(chain)} for {source_id}" if source_id else _label(chain)
+        if terms.resume:
+            entries = _take_up(chain, entries, checkpoint, notes, where)
+        elif checkpoint is not None and chain.resumable:
+            notes.append(
+                f"A checkpoint of {where} lies there ({describe(checkpoint)}):"
+                " starting from the beginning all the same. --resume would have gone on from it."
+            )
+        first = first_open(entries)
+        job = NewJob(
+            type=chain.name,
+            source=source_id,
+            params=entries[0].params if chain.is_single else {},
+            phases=tuple(entries),
+            resources=_resources(chain, source_id, entries),
+            priority=terms.priority,
+            dimension=entries[first].dimension,
+            operation=chain.phases[first].job_type.operation,
+            limits=terms.limits,
+            resumable=chain.resumable,
+            resumed=terms.resume and checkpoint is not None,
+            ends_source=any(phase.job_type.target.ends_source for phase in chain.phases),
+        )
+        return Planned(job, tuple(notes))
+
+    def _plan_phases(self, chain: Chain, source_id: str | None) -> tuple[list[PhaseState], list[str]]:
+        """The phases as they will stand in the queue, and what a person should know of them."""
+        source = _find_source(self.home, chain, source_id)
+        entries: list[PhaseState] = []
+        notes: list[str] = []
+        earlier: list[tuple[str, Params]] = []
+        for phase, share in zip(chain.phases, shares_of([phase.weight for phase in chain.phases]), strict=True):
+            # Of a source that an earlier phase makes nothing can be said yet.
+            is_made = bool(entries) and source is not None and not source.manifest.exists()
+            request = PhaseRequest(self.home, self.settings, phase.params, source, tuple(earlier), is_made)
+            try:
+                planned = phase.job_type.plan(request)
+                self.require(phase.job_type, planned)
+            except KbjobsError as error:
+                if len(chain.phases) > 1:
+                    _name_phase(error, chain, phase, source_id)
+                raise
             earlier.append((phase.job_type.name, planned.params))
             entries.append(_queued(phase, planned, share))
             notes += planned.notes
-        except KbjobsError as error:
-            if len(chain.phases) > 1:
-                error.message = f"phase {phase.name}: {error.message}"
-                error.args = (error.message,)
-                if isinstance(error, MissingRequirementError) and chain.name in WITHOUT_KEY and phase.job_type.secrets:
-                    other = WITHOUT_KEY[chain.name].replace("_", "-")
-                    error.hint = f"{error.hint} Or do without it: kbjobs run {other} {source_id or 'SOURCE'}"
-            raise
-    where = f"{_told(chain)} for {source_id}" if source_id else _told(chain)
-    if terms.resume:
-        entries = _take_up(chain, entries, checkpoint, notes, where)
-    elif checkpoint is not None and chain.resumable:
-        notes.append(
-            f"A checkpoint of {where} lies there ({describe(checkpoint)}):"
-            " starting from the beginning all the same. --resume would have gone on from it."
-        )
-    first = first_open(entries)
-    job = NewJob(
-        type=chain.name,
-        source=source_id,
-        params=entries[0].params if chain.is_single else {},
-        phases=tuple(entries),
-        resources=_resources(chain, source_id, entries),
-        priority=terms.priority,
-        dimension=entries[first].dimension,
-        operation=chain.phases[first].job_type.operation,
-        limits=terms.limits,
-        resumable=chain.resumable,
-        resumed=terms.resume and checkpoint is not None,
-        ends_source=any(phase.job_type.target.ends_source for phase in chain.phases),
-    )
-    return Planned(job, tuple(notes))
+        return entries, notes
+
+    def check_phases(self, phases: Iterable[PhaseState], source_id: str | None) -> tuple[str, ...]:
+        """Check what the phases need to run again, as :meth:`plan_job` does before they first run.
+
+        Returns what a person should know before they do. Raises what the plan of a phase raises.
+        """
+        source = None if source_id is None else SourceFolder(self.home.sources, source_id)
+        notes: list[str] = []
+        for phase in phases:
+            kind = job_type(phase.job)
+            try:
+                params = kind.params.model_validate(phase.params)
+            except ValueError as error:
+                raise UsageError(
+                    f"phase {phase.name}: {kind.command} has other parameters now: {_first_problem(error)}",
+                    "Submit the job again.",
+                ) from error
+            planned = kind.plan(PhaseRequest(self.home, self.settings, params, source))
+            self.require(kind, planned)
+            notes += planned.notes
+        return tuple(notes)
+
+
+def _name_phase(error: KbjobsError, chain: Chain, phase: ChainPhase, source_id: str | None) -> None:
+    """Let the error name the phase, and the chain that can do without the key, if there is one."""
+    error.message = f"phase {phase.name}: {error.message}"
+    error.args = (error.message,)
+    if isinstance(error, MissingRequirementError) and chain.name in WITHOUT_KEY and phase.job_type.secrets:
+        other = WITHOUT_KEY[chain.name].replace("_", "-")
+        error.hint = f"{error.hint} Or do without it: kbjobs run {other} {source_id or 'SOURCE'}"
 
 
 def _resources(chain: Chain, source_id: str | None, entries: Sequence[PhaseState]) -> tuple[str, ...]:
@@ -119,30 +155,6 @@ def _resources(chain: Chain, source_id: str | None, entries: Sequence[PhaseState
         params = phase.job_type.params.model_validate(entry.params)
         found.update(dict.fromkeys(phase.job_type.resources(source_id, params)))
     return tuple(found)
-
-
-def check_phases(
-    home: Home, settings: Settings, phases: Iterable[PhaseState], source_id: str | None, require: Require
-) -> tuple[str, ...]:
-    """Check what phases that are to run again will need, as :func:`plan_job` does before they run first.
-
-    Returns what a person should know before they do. Raises what the plan of a phase raises.
-    """
-    source = None if source_id is None else SourceFolder(home.sources, source_id)
-    notes: list[str] = []
-    for phase in phases:
-        kind = job_type(phase.job)
-        try:
-            params = kind.params.model_validate(phase.params)
-        except ValueError as error:
-            raise UsageError(
-                f"phase {phase.name}: {kind.command} has other parameters now: {_first_problem(error)}",
-                "Submit the job again.",
-            ) from error
-        planned = kind.plan(PhaseRequest(home, settings, params, source))
-        require(kind, planned)
-        notes += planned.notes
-    return tuple(notes)
 
 
 def _first_problem(error: ValueError) -> str:
@@ -160,30 +172,20 @@ def describe(checkpoint: Checkpoint) -> str:
     return f"{done} of {counted(total, 'phase')} done, saved {checkpoint.saved_at}"
 
 
-def _told(chain: Chain) -> str:
+def _label(chain: Chain) -> str:
     return chain.name.replace("_", "-")
 
 
 def _find_source(home: Home, chain: Chain, source_id: str | None) -> SourceFolder | None:
-    needing = [phase.name for phase in chain.phases if phase.job_type.target.needs_source]
-    made = chain.phases[0].job_type.target.makes_source
+    targets = [phase.job_type.target for phase in chain.phases]
     if source_id is None:
-        if needing:
-            raise UsageError(f"{_told(chain)} needs a source", "Name one: --source ID, or source = in the chain file.")
+        if any(target.needs_source for target in targets):
+            raise UsageError(f"{_label(chain)} needs a source", "Name one: --source ID, or source = in the chain file.")
         return None
     source = SourceFolder(home.sources, source_id)
-    reads = any(phase.job_type.target.reads_source for phase in chain.phases)
-    if reads and not (made and not source.manifest.exists()):
+    if any(target.reads_source for target in targets) and (source.manifest.exists() or not targets[0].makes_source):
         source.read()
     return source
-
-
-def _plan_phase(phase: ChainPhase, request: PhaseRequest[Any]) -> Plan[Any]:
-    if request.folder is None and phase.job_type.target.needs_source:
-        raise NotFoundError(
-            f"phase {phase.name} needs a source", "Name one: --source ID, or source = in the chain file."
-        )
-    return phase.job_type.plan(request)
 
 
 def _queued(phase: ChainPhase, plan: Plan[Any], share: float) -> PhaseState:
@@ -206,7 +208,7 @@ def _take_up(
     """The phases with those completed that the checkpoint says are done."""
     if not chain.resumable:
         raise UsageError(
-            f"{_told(chain)} cannot be resumed: it says resumable = false",
+            f"{_label(chain)} cannot be resumed: it says resumable = false",
             "Run it without --resume; it starts from the beginning. A job of it that was interrupted goes on with"
             " kbjobs resume JOB.",
         )
@@ -216,7 +218,7 @@ def _take_up(
     before = [_with_chosen(phase) for phase in checkpoint.phases]
     if fingerprint(before) != fingerprint(entries):
         raise UsageError(
-            f"{_told(chain)} was changed since the checkpoint of {where} was written: "
+            f"{_label(chain)} was changed since the checkpoint of {where} was written: "
             + "; ".join(_differences(before, entries)),
             "Either run it without --resume (from the beginning), or undo the change and resume.",
         )

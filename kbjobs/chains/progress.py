@@ -10,16 +10,16 @@ from itertools import accumulate
 from kbjobs.store.jobs import Report, RunningPhase
 from kbjobs.store.phase_state import PhaseState, PhaseStatus
 
-ALMOST = 99.9  # the most that is told before the last phase has ended
+ALMOST = 99.9  # the most that is shown before the last phase has ended
 MEASURED_SECONDS = 0.1  # of work, before a rate or the time left is told from it
-TELLING_SECONDS = 1.0  # that a phase must have taken the last time, to tell what it will take
+KNOWN_SECONDS = 1.0  # that a phase must have taken the last time, to tell what it will take
 UNTOLD_SECONDS = 10 * 365 * 86400.0  # a time left that says nothing but that the rate was next to none
 MEASURED_SHARE = 0.1  # percent of the chain that must be known before the pace of the rest is told from it
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What a phase took when it last ran: seconds, and units a second where they were measured."""
+    """What a phase took when it last ran: seconds, and units a second if they were measured."""
 
     seconds: float
     rate: float | None = None
@@ -28,7 +28,6 @@ class Past:
 
 def shares_of(weights: Sequence[float]) -> list[float]:
     """Percentages in the proportion of the weights; weights of nothing but zero share alike."""
-    total = sum(weights)
     # Divided first: a sum of huge weights is beyond what a float holds.
     largest = max(weights, default=0.0)
     if largest > 0:
@@ -45,9 +44,9 @@ class Progress:
 
     Args:
         phases: as they stand in a job.
-        listener: is given every report.
-        saved: is told of steps that are safe on disk.
-        reached: the percentage from which it goes on.
+        listener: called with every report.
+        saved: called with the number of further steps that are safe on disk.
+        reached: the percentage to begin at.
         pasts: what each phase took when it last ran, by its index.
         clock: monotonic seconds.
     """
@@ -95,12 +94,12 @@ class Progress:
         self._phase_start = self._clock()
         self._advance(self._starts[index])
         self._phases[index] = replace(self._phases[index], status=PhaseStatus.RUNNING, progress=0.0)
-        self._tell(self._running(0, 0, "", None), "", self._whole_eta(None))
+        self._send(self._running(0, 0, "", None), "", self._whole_eta(None))
 
     def end(self, index: int, ended: PhaseState) -> None:
         """A phase has ended as ``ended`` says: status, result, summary, error; what it took is added here.
 
-        Nobody is told before that is on record: see :meth:`tell`.
+        Nothing is reported before that is on record: see :meth:`report_phases`.
         """
         seconds = round(max(0.0, self._clock() - self._phase_start), 1)
         rate, unit = self._rate if self._rate is not None and ended.has_ended else (None, None)
@@ -112,11 +111,11 @@ class Progress:
             if index == len(self._phases) - 1:
                 self._progress = 100.0
 
-    def tell(self) -> None:
-        """Tell how all phases stand, between two of them."""
+    def report_phases(self) -> None:
+        """Report how all phases stand, between two of them."""
         if all(phase.has_ended for phase in self._phases):
             self._progress = 100.0
-        self._tell(None, "", None)
+        self._send(None, "", None)
 
     def saved(self, steps: int) -> None:
         """Pass on that more steps are safe on disk."""
@@ -125,7 +124,16 @@ class Progress:
     def report(
         self, current: int, total: int, unit: str, message: str, span: tuple[float, float], eta_matters: bool
     ) -> None:
-        """A phase has done ``current`` of ``total`` units of the part ``span`` of itself."""
+        """Take the progress of the running phase, and report the chain's.
+
+        Args:
+            current: units done.
+            total: units of this part of the phase.
+            unit: the unit's name in the plural, such as ``documents``.
+            message: the current step, for people.
+            span: the part of the phase that these units make up, as fractions, such as (0.0, 0.5).
+            eta_matters: whether the rate of these units says when the phase will end.
+        """
         now = self._clock()
         if span != self._span or current < self._span_first:
             self._span, self._span_start, self._span_first = span, now, current
@@ -139,7 +147,7 @@ class Progress:
         if rate is not None and eta_matters:
             self._rate = (rate, unit)
         left = self._phase_eta(rate, max(0, total - current), unit, now) if eta_matters else None
-        self._tell(
+        self._send(
             self._running(current, total, unit, None if rate is None else round(rate, 1)),
             message,
             self._whole_eta(left),
@@ -163,7 +171,7 @@ class Progress:
         One that took no time had nothing to do: it tells nothing of one that has.
         """
         past = self._pasts.get(self._index)
-        if past is not None and past.seconds < TELLING_SECONDS:
+        if past is not None and past.seconds < KNOWN_SECONDS:
             return None
         elapsed = max(0.0, now - self._phase_start)
         return None if past is None or elapsed > past.seconds else past.seconds - elapsed
@@ -196,6 +204,6 @@ class Progress:
     def _advance(self, reached: float) -> None:
         self._progress = max(self._progress, min(reached, ALMOST))
 
-    def _tell(self, phase: RunningPhase | None, message: str, eta: float | None) -> None:
-        told = eta if eta is not None and eta < UNTOLD_SECONDS else None
-        self._listener(Report(self._progress, phase, self.snapshot(), message, told))
+    def _send(self, phase: RunningPhase | None, message: str, eta: float | None) -> None:
+        known_eta = eta if eta is not None and eta < UNTOLD_SECONDS else None
+        self._listener(Report(self._progress, phase, self.snapshot(), message, known_eta))

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from kbjobs.chains.progress import Progress
@@ -70,9 +71,22 @@ def run_chain(
 ) -> ChainResult:
     """Run the phases that have not ended yet, in order.
 
-    An error or a stop in one ends the chain and is raised, unless the phase says to go on. An error that ``passes``, so
-    that the phase is to be tried again, is raised in any case; so is JobWaits, which is no error.
-    ``on_end`` is called when a phase other than the last has ended, to put that on record before the next begins.
+    Args:
+        phases: all phases of the chain.
+        progress: the chain's progress, which knows the phases that have ended.
+        make_context: makes the context of a phase, given its index.
+        on_end: called after each phase but the last, to put its end on record before the next begins.
+        passes: whether an error leaves the phase with that index to be tried again; the error is then raised.
+        log: the job's log.
+
+    Returns:
+        How the chain ended, including phases that failed with ``on_error`` set to go on.
+
+    Raises:
+        JobCancelled: the job was asked to stop.
+        JobWaits: a phase can do nothing for a while.
+        KbjobsError: a phase gave up without being asked to stop.
+        Exception: the error of a phase that stops the chain, whatever it is.
     """
     for index, phase in enumerate(phases):
         entry = progress.snapshot()[index]
@@ -81,30 +95,40 @@ def run_chain(
             continue
         log.info("phase %s begins", entry.name)
         progress.start(index)
-        context: Context | None = None
-        try:
-            context = make_context(index, phase)
-            ended = _completed(entry, phase.job_type.run(context, phase.params))
-        except JobWaits:
-            raise
-        except (Exception, SystemExit) as error:
-            if isinstance(error, JobCancelled) and (context is None or context.is_stopping()):
-                progress.end(index, replace(entry, status=PhaseStatus.CANCELLED))
-                raise
-            if passes(index, error):
-                raise
-            progress.end(index, replace(entry, status=PhaseStatus.FAILED, error=_first_line(error)))
-            if phase.on_error == "stop":
-                if isinstance(error, JobCancelled):  # of its own accord: nobody asked it to stop
-                    raise KbjobsError(f"phase {entry.name} gave up: {error.message}", error.hint) from error
-                raise
-            log.exception("phase %s failed; the chain goes on", entry.name)
-        else:
+        ended, error = _run_phase(phase, entry, partial(make_context, index), partial(passes, index))
+        if error is None:
             log.info("phase %s has ended: %s", entry.name, ended.summary)
-            progress.end(index, ended)
+        progress.end(index, ended)
+        if error is not None:
+            if ended.status is PhaseStatus.CANCELLED or phase.on_error == "stop":
+                if isinstance(error, JobCancelled) and ended.status is PhaseStatus.FAILED:  # nobody asked it to stop
+                    raise KbjobsError(f"phase {entry.name} gave up: {error.message}", error.hint) from error
+                raise error
+            log.error("phase %s failed; the chain goes on", entry.name, exc_info=error)
         if index < len(phases) - 1:
             on_end()
     return summarise(progress.snapshot())
+
+
+def _run_phase(
+    phase: Phase,
+    entry: PhaseState,
+    make_context: Callable[[Phase], Context],
+    passes: Callable[[BaseException], bool],
+) -> tuple[PhaseState, BaseException | None]:
+    """The phase as it ended, and the error that ended it. Raises what leaves it to be tried again."""
+    context: Context | None = None
+    try:
+        context = make_context(phase)
+        return _completed(entry, phase.job_type.run(context, phase.params)), None
+    except JobWaits:
+        raise
+    except (Exception, SystemExit) as error:
+        if isinstance(error, JobCancelled) and (context is None or context.is_stopping()):
+            return replace(entry, status=PhaseStatus.CANCELLED), error
+        if passes(error):
+            raise
+        return replace(entry, status=PhaseStatus.FAILED, error=_first_line(error)), error
 
 
 def _completed(entry: PhaseState, result: PhaseResult) -> PhaseState:

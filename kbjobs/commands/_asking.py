@@ -16,7 +16,19 @@ NO_INPUT = Annotated[bool, typer.Option("--no-input", help="Never ask; stop wher
 
 
 def ask_for_id(source_id: str, what: str, no_input: bool) -> str:
-    """What a person types where the id of a source is asked for; '' where nobody can answer."""
+    """Ask a person to type the id of a source before it is deleted.
+
+    Args:
+        source_id: the source.
+        what: explains what will be deleted.
+        no_input: whether asking is forbidden.
+
+    Returns:
+        The answer; '' if nobody can answer.
+
+    Raises:
+        typer.Exit: Ctrl-C was pressed.
+    """
     if no_input or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return ""
     print_message(what)
@@ -27,7 +39,7 @@ def ask_for_id(source_id: str, what: str, no_input: bool) -> str:
 
 
 def ask_unless(yes: bool, no_input: bool) -> Callable[[str], None]:
-    """What to call with a doubt: it asks on a terminal; raises UsageError for a no, and where nobody can answer."""
+    """What to call with a doubt: it asks on a terminal; raises UsageError for a no, and if nobody can answer."""
 
     def ask(doubt: str) -> None:
         if yes:

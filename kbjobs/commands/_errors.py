@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import IO, Any
 
-from kbjobs.errors import ExitCode, KbjobsError
+from kbjobs.errors import ExitCode, KbjobsError, UnavailableError
 
 
 def run_app(app: Callable[[], object]) -> None:
@@ -44,29 +44,28 @@ def _run(app: Callable[[], object], debug: bool) -> int:
         if isinstance(ended.__context__, BrokenPipeError):
             return ExitCode.DONE
         return ended.code if isinstance(ended.code, int) else ExitCode.DONE
-    except KbjobsError as error:
-        if debug:
-            raise
-        say_error(error)
-        return error.exit_code
     except KeyboardInterrupt:
         return ExitCode.CTRL_C
-    except (OSError, sqlite3.Error) as error:
+    except Exception as error:
         if debug:
             raise
+        known = _explain(error)
+        say_error(known)
+        return known.exit_code
+    return ExitCode.DONE
+
+
+def _explain(error: Exception) -> KbjobsError:
+    if isinstance(error, KbjobsError):
+        return error
+    if isinstance(error, (OSError, sqlite3.Error)):
         what = str(error)
         if isinstance(error, OSError) and error.strerror:
             what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         hint = "Check that the home is writable and its disk not full; kbjobs config path shows it."
-        say_error(KbjobsError(what, hint))
-        return ExitCode.UNAVAILABLE
-    except Exception as error:
-        if debug:
-            raise
-        hint = "Run it again with kbjobs --debug … for the traceback, and report it."
-        say_error(KbjobsError(f"unexpected {type(error).__name__}: {error}", hint))
-        return ExitCode.FAILED
-    return ExitCode.DONE
+        return UnavailableError(what, hint)
+    hint = "Run it again with kbjobs --debug … for the traceback, and report it."
+    return KbjobsError(f"unexpected {type(error).__name__}: {error}", hint)
 
 
 def _prepare_streams() -> None:

@@ -63,16 +63,34 @@ PROGRESS = Annotated[ProgressMode, typer.Option(help="How progress is shown.")]
 
 
 def choose_mode(as_json: bool, quiet: bool, progress: ProgressMode = ProgressMode.AUTO) -> ProgressMode:
-    """What ``--json``, ``--quiet`` and ``--progress`` ask for together."""
+    """Choose how to show progress.
+
+    Args:
+        as_json: ``--json``, which wins.
+        quiet: ``--quiet``, which wins over ``--progress``.
+        progress: ``--progress``.
+    """
     return ProgressMode.JSON if as_json else ProgressMode.NONE if quiet else progress
 
 
 def follow(
     manager: JobManager, job_ids: Sequence[int], mode: ProgressMode, revive: bool, seconds: float = math.inf
 ) -> int:
-    """Show the jobs until all have ended; returns the worst of their exit codes. Ctrl-C detaches.
+    """Show jobs until all have ended. Ctrl-C detaches; the jobs keep running.
 
-    Raises TimeLimitError where they have not ended within ``seconds``.
+    Args:
+        manager: gives the jobs and their events.
+        job_ids: the jobs to follow.
+        mode: how to show them.
+        revive: whether to start the daemon if none runs.
+        seconds: how long to wait for them.
+
+    Returns:
+        The worst exit code of the jobs, or CTRL_C.
+
+    Raises:
+        TimeLimitError: a job has not ended within ``seconds``.
+        NotFoundError: there is no such job.
     """
     if mode in (ProgressMode.AUTO, ProgressMode.BAR):
         mode = ProgressMode.BAR if is_terminal(sys.stderr) else ProgressMode.PLAIN
@@ -108,7 +126,17 @@ def say_held(manager: JobManager, ids: Sequence[int]) -> None:
 
 
 def follow_again(manager: JobManager, done: Done, detach: bool, mode: ProgressMode) -> None:
-    """Follow jobs that were put back in the queue, or only say so; ends with the worst exit code."""
+    """Follow jobs that were put back in the queue, or only name them.
+
+    Args:
+        manager: gives the jobs and their events.
+        done: the jobs, and the errors of those that were refused.
+        detach: whether to name the jobs without following them.
+        mode: how to show them.
+
+    Raises:
+        typer.Exit: always, with the worst exit code.
+    """
     ids = [job.id for job in done.jobs]
     if not ids or detach:
         if mode is ProgressMode.JSON:
@@ -123,15 +151,15 @@ def follow_again(manager: JobManager, done: Done, detach: bool, mode: ProgressMo
 
 
 def summary(job: Job) -> str:
-    """One line on how a job ended, and where it did not end well, what to do."""
+    """One line on how a job ended, and if it did not end well, what to do."""
     text = f"job {job.id} {title(job)}: {job.status}"
     text += f" in {duration(job.duration)}" if job.attempt else ""
     text += f" after {job.attempt} attempts" if job.attempt > 1 else ""
     if job.status is Status.FAILED:
         text += f": {job.error or job.message}"
         return f"{text}\nGo on with kbjobs resume {job.id}." if len(job.phases) > 1 else text
-    told = (job.error if job.status is Status.INTERRUPTED else None) or job.message
-    text += f": {told}" if told and told != str(job.status) else ""
+    detail = (job.error if job.status is Status.INTERRUPTED else None) or job.message
+    text += f": {detail}" if detail and detail != str(job.status) else ""
     if job.status in (Status.CANCELLED, Status.INTERRUPTED):
         text += f"\nGo on with kbjobs resume {job.id}."
     return text
@@ -143,17 +171,17 @@ def _print_summary(job: Job) -> None:
         return
     try:
         print(printable(summary(job)), flush=True)
-    except BrokenPipeError:  # the code of the job is still to be told
+    except BrokenPipeError:  # the job still has an exit code to give
         discard(sys.stdout)
 
 
 def _show_json(events: Iterator[JobEvent], jobs: Sequence[Job]) -> list[Job]:
     ended = []
     for event in events:
-        told: dict[str, Any] = {"event": event.event, "job": event.job.as_dict()}
+        document: dict[str, Any] = {"event": event.event, "job": event.job.as_dict()}
         if event.pause is not None:
-            told["pause"] = asdict(event.pause)
-        print(json.dumps(told, ensure_ascii=False), flush=True)
+            document["pause"] = asdict(event.pause)
+        print(json.dumps(document, ensure_ascii=False), flush=True)
         if event.event == "finished":
             ended.append(event.job)
     return ended
@@ -170,12 +198,12 @@ def _show_end(events: Iterator[JobEvent], jobs: Sequence[Job]) -> list[Job]:
 def _show_lines(events: Iterator[JobEvent], jobs: Sequence[Job]) -> list[Job]:
     ended = []
     last = dict.fromkeys((job.id for job in jobs), time.monotonic())
-    told: dict[int, set[int]] = {job.id: set() for job in jobs}
+    shown: dict[int, set[int]] = {job.id: set() for job in jobs}
     for event in events:
         job = event.job
         if event.event == "queued":
             say(f"job {job.id}: {_describe(event)}")
-        _say_ended_phases(job, told[job.id])
+        _say_ended_phases(job, shown[job.id])
         if event.event == "finished":
             _print_summary(job)
             ended.append(job)
@@ -188,13 +216,13 @@ def _show_lines(events: Iterator[JobEvent], jobs: Sequence[Job]) -> list[Job]:
     return ended
 
 
-def _say_ended_phases(job: Job, told: set[int]) -> None:
+def _say_ended_phases(job: Job, shown: set[int]) -> None:
     """A line for each phase of a combined job that has ended since the last look."""
     if len(job.phases) < 2:
         return
     for index, phase in enumerate(job.phases):
-        if phase.has_ended and index not in told:
-            told.add(index)
+        if phase.has_ended and index not in shown:
+            shown.add(index)
             name, status, _, _, taken, detail = phase_row(phase)
             text = f"job {job.id}: phase {name} {status}" + (f" in {taken}" if taken else "")
             say(f"{text}: {detail}" if detail else text)
@@ -273,12 +301,12 @@ def _job_fields(job: Job) -> dict[str, Any]:
 
 def _phase_fields(phase: PhaseState, with_weight: bool) -> dict[str, Any]:
     name, status, done, weight, taken, _ = phase_row(phase)
-    is_told = status not in ("pending", "running")
+    is_settled = status not in ("pending", "running")
     return {
         "title": f"  {name}",
         "done": f"{done:>4}",
         "rate": f"weight {weight}" if with_weight else "",
-        "left": f"{status} {taken}".rstrip() if is_told else "",
+        "left": f"{status} {taken}".rstrip() if is_settled else "",
         "runs": phase.status is PhaseStatus.RUNNING,
     }
 
@@ -292,7 +320,7 @@ class _Lines:
         self._tasks: dict[str, TaskID] = {}
 
     def show(self, key: str, completed: float, fields: dict[str, Any], detail: str) -> None:
-        """Draw a line, or draw it anew."""
+        """Draw a line, or draw it again."""
         from rich.text import Text
 
         if key not in self._tasks:

@@ -28,7 +28,17 @@ COLUMNS = ("phase", "documents", "passages", "to embed", "tokens", "USD", "time"
 
 
 def show_forecast(chain: Chain, sources: Sequence[str | None], as_json: bool, code: int) -> None:
-    """Print what the chain would do on each source. Exits with the worst of ``code`` and those of refused submits."""
+    """Print what a chain would do on each source.
+
+    Args:
+        chain: the chain.
+        sources: the ids of the sources; None stands for a job without one.
+        as_json: whether to print JSON.
+        code: an exit code found so far.
+
+    Raises:
+        typer.Exit: always, with the worst of ``code`` and the exit codes of jobs that would be refused.
+    """
     from kbjobs.services.jobs import get_job_manager
 
     manager = get_job_manager()

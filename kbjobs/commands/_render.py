@@ -45,7 +45,7 @@ def say(text: str) -> None:
 
 
 class DamagedSources:
-    """Names each damaged source on stderr as it is met; at the end the command exits 3 where there was one."""
+    """Names each damaged source on stderr as it is met; at the end the command exits 3 if there was one."""
 
     def __init__(self) -> None:
         self._met = False
@@ -77,7 +77,7 @@ def open_console(stream: IO[str]) -> Console:
     return Console(file=stream, color_system=None if os.environ.get("NO_COLOR") else "auto")
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], styles: Sequence[str] = ()) -> None:
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A table on a terminal; off one, the same as plain tab-separated lines without a header."""
     if not is_terminal(sys.stdout):
         for row in rows:
@@ -104,14 +104,17 @@ def age(moment: str | None) -> str:
 
 
 def title(job: Job) -> str:
-    """The job's type, and its source where it has one."""
+    """The job's type, and its source if it has one."""
     return " ".join(filter(None, (job.type.replace("_", "-"), job.source)))
 
 
 def job_row(job: Job, is_dead: bool = False, pause: Pause | None = None) -> tuple[str, ...]:
-    """A job as a row of a table with the columns JOB_COLUMNS.
+    """Format a job as a table row with the columns JOB_COLUMNS.
 
-    ``is_dead``: its worker has ended without a word; ``pause``: what holds it.
+    Args:
+        job: the job.
+        is_dead: whether its worker has died without recording an end.
+        pause: the pause that holds the job, if any.
     """
     share = percentage(job.progress) if job.status != "pending" or job.progress else ""
     detail = (job.error or job.message).split("\n")[0] if job.has_ended else describe_phase(job)
@@ -134,7 +137,7 @@ def describe_window(job: Job) -> str:
 
 
 def source_of(job: Job) -> str:
-    """The job's source, and that it is deleted, for a table; '' where it has none."""
+    """The job's source, and that it is deleted, for a table; '' if it has none."""
     return f"{job.source} (deleted)" if job.source and job.source_deleted_at else job.source or ""
 
 
@@ -155,7 +158,7 @@ def phase_row(phase: PhaseState) -> tuple[str, ...]:
 
 
 def phase_detail(phase: PhaseState) -> str:
-    """What is to be said of an ended phase."""
+    """How a phase ended, for people."""
     return phase.error or phase.summary or ""
 
 
@@ -199,5 +202,5 @@ def describe_rate(job: Job) -> str:
 
 
 def describe_time_left(job: Job) -> str:
-    """Time left, where it is known."""
+    """Time left, if it is known."""
     return "" if job.eta is None or job.has_ended else f"{duration(job.eta)} left"

@@ -63,15 +63,15 @@ def _show_zim(result: dict[str, Any]) -> None:
 
 
 def _show_lengths(lengths: list[dict[str, Any]]) -> None:
-    most = max((one["count"] for one in lengths), default=0)
+    max_count = max((one["count"] for one in lengths), default=0)
     rows = [
         (
             f"{one['low']:,}–{one['high']:,}" if one["high"] is not None else f"{one['low']:,} and more",
             f"{one['count']:,}",
-            "█" * round(BAR * one["count"] / most),
+            "█" * round(BAR * one["count"] / max_count),
         )
         for one in lengths
-        if most
+        if max_count
     ]
     print_table(("characters of text", "pages", ""), rows)
 

@@ -20,7 +20,7 @@ class Done:
 
     @property
     def code(self) -> int:
-        """The worst exit code of those that failed; 0 where none did."""
+        """The worst exit code of those that failed; 0 if none did."""
         return worst(error.exit_code for error in self.errors.values()) if self.errors else ExitCode.DONE
 
 
@@ -43,11 +43,11 @@ def do_to_all(ids: Sequence[int], action: Callable[[OnError], list[Job]]) -> Don
     """Do it to all at once; what ``action`` tells of each that refuses it is handled as by :func:`do_to_each`."""
     done = Done()
 
-    def tell(job_id: int, error: KbjobsError) -> None:
+    def report_error(job_id: int, error: KbjobsError) -> None:
         if len(ids) == 1:
             raise error
         done.errors[job_id] = error
         say_error(error)
 
-    done.jobs.extend(action(tell))
+    done.jobs.extend(action(report_error))
     return done

@@ -117,9 +117,15 @@ SUBMIT_OPTIONS: tuple[tuple[str, Any, Any], ...] = (
 def with_options(
     command: Callable[..., None], options: Sequence[tuple[str, Any, Any]], description: str
 ) -> Callable[..., None]:
-    """A command that takes its options as keywords, with a signature from which Typer makes them.
+    """Give a command that takes its options as keywords the signature that Typer builds them from.
 
-    ``options``: name, annotation and default of each.
+    Args:
+        command: the command, which is changed.
+        options: name, annotation and default of each option.
+        description: the command's help.
+
+    Returns:
+        The command.
     """
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [
@@ -135,7 +141,17 @@ def with_options(
 def read_limits(
     not_before: str | None = None, until: str | None = None, timeout: str | None = None, retries: int = 0
 ) -> Limits:
-    """The limits that the options ask for."""
+    """Read the limits of a job from its options.
+
+    Args:
+        not_before: the moment before which the job may not begin, as typed.
+        until: the moment at which it must stop, as typed.
+        timeout: how long it may run, such as ``2h``.
+        retries: how often it is tried again after a transient error.
+
+    Raises:
+        UsageError: a moment or a duration cannot be read, has passed, or they contradict each other.
+    """
     start, end = read_moments(not_before, until)
     return Limits(start, end, parse_duration(timeout) if timeout else None, retries)
 
@@ -147,11 +163,20 @@ def submit(
     finish: Callable[[Job], None] | None = None,
     damaged: DamagedSources | None = None,
 ) -> None:
-    """Submit a job for each source, then print their ids or follow them. ``options`` are those of SUBMIT_OPTIONS.
+    """Submit a job for each source, then print the ids or follow the jobs.
 
-    Everything is checked before anything is queued. ``finish`` is called with each job that was followed to a good end.
-    With ``damaged`` the sources are all that there are: how many jobs that makes is told, and one that was left out
-    shows in the exit code.
+    Everything is checked before anything is queued.
+
+    Args:
+        chain: the chain to run.
+        sources: the ids of the sources; None stands for a job without one.
+        options: the values of SUBMIT_OPTIONS, by name.
+        finish: called with each job that was followed until it ended well.
+        damaged: the sources left out, if all registered sources were meant; they show in the exit code.
+
+    Raises:
+        KbjobsError: a job cannot be queued.
+        typer.Exit: a job ended badly, or a source was left out.
     """
     from kbjobs.services.jobs import get_job_manager
 
@@ -179,7 +204,7 @@ def submit(
         say("\nInterrupted while submitting; kbjobs status shows whether the job was queued.")
         raise typer.Exit(ExitCode.CTRL_C) from None
     if options["detach"] or not jobs:
-        _tell_queued(manager, jobs, as_json, quiet)
+        _report_queued(manager, jobs, as_json, quiet)
         if damaged is not None:
             damaged.end()
         return
@@ -202,9 +227,20 @@ def _follow_to_end(manager: JobManager, jobs: Sequence[Job], mode: ProgressMode)
 
 
 def submit_to_each(chain: Chain, named: Sequence[str | None], options: dict[str, Any], forecast: bool = False) -> None:
-    """Submit a job for each of the sources that are named, or with ``--all-sources`` for each that is registered.
+    """Submit a job for each named source, or with ``--all-sources`` for each registered one.
 
-    A damaged one is then named and left out: the command exits with 3. ``forecast``: only tell what the jobs would do.
+    With ``--all-sources`` a damaged source is named and left out, and the command exits with 3.
+
+    Args:
+        chain: the chain to run.
+        named: the ids of the named sources.
+        options: the values of SUBMIT_OPTIONS, by name, and ``all_sources``.
+        forecast: whether to print what the jobs would do instead.
+
+    Raises:
+        UsageError: no source is named, or both a source and ``--all-sources``.
+        KbjobsError: a job cannot be queued.
+        typer.Exit: a job ended badly, or a source was left out.
     """
     damaged = DamagedSources()
     sources = _choose_sources(named, options["all_sources"], damaged)
@@ -217,11 +253,11 @@ def submit_to_each(chain: Chain, named: Sequence[str | None], options: dict[str,
 def _choose_sources(named: Sequence[str | None], all_sources: bool, damaged: DamagedSources) -> list[str | None]:
     """The sources that are named, or all that are registered; ``damaged`` is told of each that cannot be read.
 
-    Raises UsageError where both are asked for, or neither; NotFoundError where there is none.
+    Raises UsageError if both are asked for, or neither; NotFoundError if there is none.
     """
     if bool(named) is all_sources:
-        told = "a source and --all-sources were both given" if all_sources else "no source is named"
-        raise UsageError(told, "Name a source, or give --all-sources. Nothing was queued.")
+        problem = "a source and --all-sources were both given" if all_sources else "no source is named"
+        raise UsageError(problem, "Name a source, or give --all-sources. Nothing was queued.")
     if named:
         return list(named)
     from kbjobs.services.sources import describe_all
@@ -249,7 +285,7 @@ def _enqueue(manager: JobManager, planned: Sequence[Planned], options: dict[str,
     return []
 
 
-def _tell_queued(manager: JobManager, jobs: Sequence[Job], as_json: bool, quiet: bool) -> None:
+def _report_queued(manager: JobManager, jobs: Sequence[Job], as_json: bool, quiet: bool) -> None:
     for job in jobs:
         if as_json:
             print(json.dumps({"event": "queued", "job": job.as_dict()}, ensure_ascii=False))

@@ -26,10 +26,19 @@ def parse_duration(text: str) -> float:
 def read_moments(
     not_before: str | None, until: str | None, now: datetime | None = None, begins: float | None = None
 ) -> tuple[float | None, float | None]:
-    """The moments between which a job may run, seconds since 1970. ``until`` is read after ``not_before``.
+    """Read the moments between which a job may run.
 
-    ``begins``: before when the job may not begin anyway. Raises UsageError where ``until`` has passed, or lies before
-    the other.
+    Args:
+        not_before: the moment before which the job may not begin, as typed.
+        until: the moment at which it must stop, as typed: the first such time after the job may begin.
+        now: the current time, with a time zone (default: the clock's).
+        begins: the moment before which the job cannot begin anyway, in seconds since 1970.
+
+    Returns:
+        Both moments in seconds since 1970; None if not given.
+
+    Raises:
+        UsageError: a moment cannot be read, ``until`` has passed, or it is before the other.
     """
     now = now or datetime.now().astimezone()
     start = parse_moment(not_before, now) if not_before else None
@@ -37,8 +46,10 @@ def read_moments(
     after = now if first is None else max(now, datetime.fromtimestamp(first).astimezone())
     end = parse_moment(until, after) if until else None
     if end is not None and end <= after.timestamp():
-        told = "has passed" if end <= now.timestamp() else f"is before --not-before {not_before or show_moment(first)}"
-        raise UsageError(f"--until {until} {told}", "Give a later moment: nothing was queued.")
+        problem = (
+            "has passed" if end <= now.timestamp() else f"is before --not-before {not_before or show_moment(first)}"
+        )
+        raise UsageError(f"--until {until} {problem}", "Give a later moment: nothing was queued.")
     return start, end
 
 

@@ -67,7 +67,7 @@ def builder(
     shown = f"[{host}]" if ":" in host else host
     names = tuple(name or ()) if is_loopback(host) else (shown, *(name or ()))
 
-    def tell(token: str) -> None:
+    def report_address(token: str) -> None:
         url = f"http://{shown}:{chosen}/?token={token}"
         if as_json:
             print_json({"url": url, "token": token, "port": chosen, "home": str(home.path), "read_only": read_only})
@@ -85,4 +85,4 @@ def builder(
 
             webbrowser.open(url)
 
-    serve(home, listening, read_only, names, tell)
+    serve(home, listening, read_only, names, report_address)

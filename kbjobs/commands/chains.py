@@ -100,14 +100,14 @@ def validate(
 
     home = current_home()
     codes: list[int] = []
-    told: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     for name in files:
         try:
             found = read_file(home, name)
         except NotFoundError as error:
             codes.append(error.exit_code)
             missing = Diagnostic("file", error.message, hint=error.hint)
-            told.append(missing.as_dict(name))
+            results.append(missing.as_dict(name))
             if not as_json:
                 print(render(missing, name, ""))
             continue
@@ -117,11 +117,11 @@ def validate(
             found = found.with_more(met) if met else found
         errors = [one for one in met if one.severity == "error"]
         codes += [one.exit_code for one in errors[:1]]  # a submit meets the first
-        told += [one.as_dict(found.origin) for one in found.diagnostics]
+        results += [one.as_dict(found.origin) for one in found.diagnostics]
         if not as_json:
             _print_found(found, is_valid=not errors)
     if as_json:
-        print_json(told)
+        print_json(results)
     raise typer.Exit(worst(codes))
 
 

@@ -107,8 +107,8 @@ def _pack_row(pack: dict[str, Any]) -> tuple[str, ...]:
 
 def _offer_row(offer: dict[str, Any]) -> tuple[str, ...]:
     there = offer["here"]
-    told = "" if there is None else "yes" if there == offer["version"] else f"version {there}"
-    return (offer["from"], offer["to"], f"{offer['from_name']} to {offer['to_name']}", offer["version"], told)
+    installed = "" if there is None else "yes" if there == offer["version"] else f"version {there}"
+    return (offer["from"], offer["to"], f"{offer['from_name']} to {offer['to_name']}", offer["version"], installed)
 
 
 def _mega(size: int) -> str:

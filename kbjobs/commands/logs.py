@@ -76,7 +76,7 @@ class _Log:
     """A log that is shown as far as it is written: its text, or a JSON document a call."""
 
     def __init__(self, path: Path, job_id: int, attempt: int, as_json: bool) -> None:
-        self._told = {"job": job_id, "attempt": attempt, "path": str(path)}
+        self._attempt = {"job": job_id, "attempt": attempt, "path": str(path)}
         self._as_json = as_json
         self._file = path.open("rb")
         # A letter of several bytes may be half written, or stand across the end of a part.
@@ -90,7 +90,7 @@ class _Log:
         """Print what is new. What a log quotes came from outside: no control character reaches the terminal."""
         if self._as_json:
             if text := self._decoder.decode(self._file.read()):
-                print(json.dumps({**self._told, "text": text}, ensure_ascii=False), flush=True)
+                print(json.dumps({**self._attempt, "text": text}, ensure_ascii=False), flush=True)
             return
         while part := self._file.read(65536):
             sys.stdout.write(printable(self._decoder.decode(part)))

@@ -45,19 +45,19 @@ def pause(
             }
         )
         return
-    _tell(held)
+    _report(held)
 
 
-def _tell(held: Held) -> None:
+def _report(held: Held) -> None:
     pause = held.pause
     already = "" if held.is_new else f" already, since {pause.since}"
     waiting = agreeing(len(held.waiting), "job", "waits", "wait") if held.waiting else "what is submitted waits"
     say(sentence(f"{pause.what} is paused{already}; {waiting} for {pause.remedy}"))
     going_on = len(held.running) - len(held.stopping)
     if held.stopping:
-        told = agreeing(len(held.stopping), "job", "is", "are")
+        jobs = agreeing(len(held.stopping), "job", "is", "are")
         say(
-            f"{told} asked to stop at the next checkpoint: {' '.join(map(str, held.stopping))}; kbjobs status shows it."
+            f"{jobs} asked to stop at the next checkpoint: {' '.join(map(str, held.stopping))}; kbjobs status shows it."
         )
     if going_on:
         say(f"{agreeing(going_on, 'job', 'runs', 'run')} on to the end; kbjobs pause --running stops what runs.")

@@ -39,8 +39,8 @@ def prune(
             break
     checkpoints = manager.prune_checkpoints(limit, dry_run)
     if as_json:
-        told = [{"source": one.source_id, "type": one.job_type, "saved_at": one.saved_at} for one in checkpoints]
-        print_json({"dry_run": dry_run, "jobs": [job.id for job in gone], "checkpoints": told})
+        stale = [{"source": one.source_id, "type": one.job_type, "saved_at": one.saved_at} for one in checkpoints]
+        print_json({"dry_run": dry_run, "jobs": [job.id for job in gone], "checkpoints": stale})
         return
     if dry_run and gone:
         print_table(JOB_COLUMNS, [job_row(job) for job in gone])

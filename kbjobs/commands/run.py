@@ -75,8 +75,8 @@ class JobTypeGroup(TyperGroup):
             local = LEGACY[wanted][0]
             chosen = dict(job_type(local).params.model_fields) if is_taken(local) else {}
             chosen["dimension"] = DIMENSION
-            told = " or ".join(name.replace("_", "-") for name in LEGACY[wanted])
-            single.command(cmd_name)(_command(wanted, f"A name of former times: {told}, by --dimension.", chosen))
+            names = " or ".join(name.replace("_", "-") for name in LEGACY[wanted])
+            single.command(cmd_name)(_command(wanted, f"A name of former times: {names}, by --dimension.", chosen))
         elif wanted in built_in_names():
             chain = built_in_chain(wanted)
             hint = f"Its phases: kbjobs chains show {cmd_name}."

@@ -248,8 +248,8 @@ def show(source_id: ID, as_json: JSON = False) -> None:
     ]
     rows.append(("tags", ", ".join(source.tags)))
     suggested = list(list_suggestions(source))
-    for kind, told in (("category", "suggested tags"), ("novel", "suggested, new"), ("term", "key terms")):
-        rows.append((told, ", ".join(tag["tag"] for tag in suggested if tag.get("kind") == kind)))
+    for kind, label in (("category", "suggested tags"), ("novel", "suggested, new"), ("term", "key terms")):
+        rows.append((label, ", ".join(tag["tag"] for tag in suggested if tag.get("kind") == kind)))
     print_table(("", ""), [row for row in rows if row[1]])
 
 

@@ -49,9 +49,9 @@ def status(
     recent = manager.get_just_ended_jobs(RECENT)
     if as_json:
         dimensions = manager.get_dimension_status()
-        told = [manager.as_dict(one) for one in [*jobs, *recent]]
+        listed = [manager.as_dict(one) for one in [*jobs, *recent]]
         pauses = [asdict(one) for one in manager.get_pauses()]
-        print_json({"daemon": asdict(daemon), "jobs": told, "dimensions": dimensions, "pauses": pauses})
+        print_json({"daemon": asdict(daemon), "jobs": listed, "dimensions": dimensions, "pauses": pauses})
         return
     if daemon.running:
         say(f"Daemon {daemon.pid} runs, kbjobs {daemon.version}, started {age(daemon.started_at)}.")

@@ -80,9 +80,9 @@ class Block(NamedTuple):  # not a dataclass: a large page has thousands, and a f
 
 
 class About(NamedTuple):
-    """What a file says of itself beside its text; empty where it does not.
+    """What a file says of itself apart from its text; empty if it does not.
 
-    ``published`` is a date as exact as it is told (``2024``, ``2024-05``, ``2024-05-17``); ``kind`` is one of
+    ``published`` is a date as exact as the file gives it (``2024``, ``2024-05``, ``2024-05-17``); ``kind`` is one of
     :data:`KINDS`; ``alternates`` are the same page in other languages, itself perhaps included:
     pairs of language tag and reference, as the file has them.
     """
@@ -158,14 +158,14 @@ def clean_description(text: str) -> str:
     return " ".join(clean_text(text[: DESCRIPTION_LIMIT * 4]).split())[:DESCRIPTION_LIMIT].strip()
 
 
-def clean_names(names: Iterable[str], most: int) -> tuple[str, ...]:
+def clean_names(names: Iterable[str], max_count: int) -> tuple[str, ...]:
     """Return names of authors or categories, clean, each once; without addresses and what is too long for a name."""
     kept: dict[str, None] = {}
     for name in names:
         name = " ".join(clean_text(name[: NAME_LIMIT * 4]).split())
         if name and len(name) <= NAME_LIMIT and not name.startswith(("http://", "https://", "/")):
             kept[name] = None
-    return tuple(kept)[:most]
+    return tuple(kept)[:max_count]
 
 
 def clean_blocks(blocks: list[Block]) -> list[Block]:

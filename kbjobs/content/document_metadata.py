@@ -26,7 +26,7 @@ _ELLIPSIS = "…"
 class Metadata:
     """Facts of one document.
 
-    ``language`` is None where it is not known, and decided by the ``evidence`` of this document alone; ``headings`` are
+    ``language`` is None if it is not known, and decided by the ``evidence`` of this document alone; ``headings`` are
     pairs of level and text; ``about`` is what the document says of itself.
     """
 
@@ -55,7 +55,7 @@ def read_metadata(document: Document) -> Metadata:
 
 
 def make_snippet(document: Document) -> str:
-    """The beginning of a document's text, without its headings where there is anything else, cut at a word."""
+    """The beginning of a document's text, without its headings if there is anything else, cut at a word."""
     for kinds in (("text",), ("heading",)):
         pieces: list[str] = []
         length = 0
@@ -71,7 +71,7 @@ def make_snippet(document: Document) -> str:
 
 
 def cut(text: str, limit: int) -> str:
-    """``text`` on one line, at most ``limit`` characters, cut at a word where one ends in the last third."""
+    """``text`` on one line, at most ``limit`` characters, cut at a word if one ends in the last third."""
     text = " ".join(text.split())
     if len(text) <= limit:
         return text

@@ -50,17 +50,29 @@ _URL_SAFE = "%/:=&?~#+!$,;'@()*[]"
 
 
 @dataclass(frozen=True, slots=True)
-class Addresses:
-    """Where a document is: its own ``url``, the ``page_url`` that its references are seen from, its source's root."""
+class Origin:
+    """Where a document comes from.
 
+    Attributes:
+        key: names the document within its source.
+        name: its title if it has none.
+        url: its own address.
+        page_url: the address that its references are relative to.
+        base_url: the address of its source's root, if any.
+        archive_language: the language that its archive declares for its entries, or ''.
+    """
+
+    key: str
+    name: str
     url: str
     page_url: str
     base_url: str | None
+    archive_language: str = ""
 
 
-def max_seconds(size: int, least: float = DOCUMENT_SECONDS) -> float:
+def max_seconds(size: int, min_seconds: float = DOCUMENT_SECONDS) -> float:
     """Most processor time that reading a document of so many bytes may take."""
-    return least + size / 1_000_000
+    return min_seconds + size / 1_000_000
 
 
 def read_document(
@@ -68,21 +80,32 @@ def read_document(
 ) -> Document:
     """Read, decode and extract one file.
 
-    ``base_url`` (http or https) is where the source's root lives on the web; ``titles`` are what its pages repeat in
-    their titles. Raises UnreadableDocument,
-    with a reason a person understands, for a file that is empty, too large, binary, without text, gone, or
-    changed while it was read.
+    Args:
+        found: the file.
+        source_id: the source that the file belongs to.
+        base_url: the address (http or https) of the source's root on the web, if any.
+        titles: what the source's pages repeat in their titles.
+
+    Raises:
+        UnreadableDocument: the file is empty, too large, binary, without text, gone, or changed while it was read;
+            the error gives the reason for people.
     """
     extract = extract_page(found.key, _read_bytes(found), found.path.suffix.lower())
     url, is_claimed = _choose_url(found, extract.canonical, base_url)
-    addresses = Addresses(url, url if is_claimed or not base_url else join_base(base_url, found), base_url)
-    return make_document(source_id, found.key, extract, found.path.stem, addresses, titles=titles)
+    page_url = url if is_claimed or not base_url else join_base(base_url, found)
+    return make_document(source_id, extract, Origin(found.key, found.path.stem, url, page_url, base_url), titles)
 
 
 def extract_page(key: str, page: bytes, suffix: str) -> Extract:
-    """What a file says. The reader is chosen by what its bytes are, and by its suffix only where they do not tell.
+    """Extract what a file or an archive's entry says.
 
-    Raises UnreadableDocument, which names the ``key``.
+    Args:
+        key: names the file within its source, for errors.
+        page: the file's bytes, which choose the reader.
+        suffix: the file's suffix in lower case, such as ``.html``: chooses the reader if the bytes do not.
+
+    Raises:
+        UnreadableDocument: the bytes are not text, are nested too deeply, or cannot be parsed.
     """
     try:
         return _extract(page, suffix)
@@ -90,47 +113,39 @@ def extract_page(key: str, page: bytes, suffix: str) -> Extract:
         raise UnreadableDocument(key, str(error)) from error
 
 
-def make_document(
-    source_id: str,
-    key: str,
-    extract: Extract,
-    name: str,
-    addresses: Addresses,
-    archive_language: str = "",
-    titles: SiteTitles = NO_SITE,
-) -> Document:
-    """The document of what a file or an entry says. Raises UnreadableDocument where that has no word.
+def make_document(source_id: str, extract: Extract, origin: Origin, titles: SiteTitles = NO_SITE) -> Document:
+    """Make the document of what a file or an archive's entry says.
 
     Args:
-        source_id: the source.
-        key: names it within the source.
-        extract: what it says.
-        name: its title where it has none.
-        addresses: where it is.
-        archive_language: what the archive says that its entries are in.
-        titles: what the pages of the source repeat in their titles.
+        source_id: the source that the document belongs to.
+        extract: what the file or entry says.
+        origin: where it comes from.
+        titles: what the source's pages repeat in their titles.
+
+    Raises:
+        EmptyDocument: there is not a single word.
     """
     blocks = clean_blocks(extract.blocks)
-    title = titles.shorten(clean_title(extract.title)) or clean_title(name) or "untitled"
+    title = titles.shorten(clean_title(extract.title)) or clean_title(origin.name) or "untitled"
     content_hash, word_count = measure_content(title, blocks)
     if word_count == 0:
-        raise EmptyDocument(key, "no text: nothing is left without navigation, scripts and markup")
-    about, url = extract.about, addresses.url
+        raise EmptyDocument(origin.key, "no text: nothing is left without navigation, scripts and markup")
+    about, url = extract.about, origin.url
     if not about.published:
-        about = about._replace(published=date_in_path(urlsplit(url).path if is_web(url) else f"/{key}"))
+        about = about._replace(published=date_in_path(urlsplit(url).path if is_web(url) else f"/{origin.key}"))
     language = read_language(extract.language)
-    alternate = _own_alternate(extract, url, addresses.page_url)
-    said = [("page", language), ("archive", archive_language), ("alternate", alternate)]
+    alternate = _own_alternate(extract, url, origin.page_url)
+    said = [("page", language), ("archive", origin.archive_language), ("alternate", alternate)]
     return Document(
-        doc_id=document_id(source_id, key),
-        path=key,
+        doc_id=document_id(source_id, origin.key),
+        path=origin.key,
         url=url,
         title=title,
-        language=language or archive_language or None,
+        language=language or origin.archive_language or None,
         blocks=tuple(blocks),
         content_hash=content_hash,
         word_count=word_count,
-        links=resolve_links(extract.references, addresses.page_url, addresses.base_url),
+        links=resolve_links(extract.references, origin.page_url, origin.base_url),
         about=about,
         said_languages=tuple((rule, tag) for rule, tag in said if tag),
     )
@@ -174,7 +189,13 @@ def check_web_url(url: str) -> str | None:
 
 
 def resolve_links(references: list[str], page_url: str, base_url: str | None = None) -> tuple[str, ...]:
-    """Return the links that stay on the site of ``page_url`` or ``base_url``: absolute, once each, in order."""
+    """Return the links that stay on the site of ``page_url`` or ``base_url``: absolute, once each, in order.
+
+    Args:
+        references: the targets of the page's links, as written there.
+        page_url: the address that they are relative to.
+        base_url: the address of the source's root, if any.
+    """
     hosts = {urlsplit(url).netloc.lower() for url in (page_url, base_url) if url}
     folder = page_url[: page_url.rfind("/") + 1]
     links: dict[str, None] = {}

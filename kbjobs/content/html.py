@@ -95,7 +95,7 @@ def _look_again(page: bytes, found: _Found) -> _Found:
     """Return what a page says that hides its content from those who believe its names, its tags and its styles.
 
     The whole page may sit in a ``<div class="sidebar">``, in ``<aside>`` or in ``<noscript>``, or be hidden until a
-    script runs. That is ``found`` where there is no more text than menus and footers have.
+    script runs. That is ``found`` if there is no more text than menus and footers have.
     """
     named = _extract_body(LexborHTMLParser(page), page, Doubt.NAMES)
     if named.prose >= found.wanted_prose or (named.blocks and not found.blocks):
@@ -183,9 +183,7 @@ def _walk(root: LexborNode, survey: Survey, listings: frozenset[int], *, is_body
                     break
                 run.append(node.text())
             elif code not in _PASSED_OVER:
-                if run and (text := " ".join("".join(run).split())):
-                    yield Block("text", 0, text)
-                run.clear()
+                yield from _end_run(run)
                 block = reader.read(node, code, len(stack))
                 if block is None:
                     stack.append((node.iter(include_text=True), True))
@@ -195,11 +193,16 @@ def _walk(root: LexborNode, survey: Survey, listings: frozenset[int], *, is_body
                     yield block
         else:
             if ends_block:
-                if run and (text := " ".join("".join(run).split())):
-                    yield Block("text", 0, text)
-                run.clear()
+                yield from _end_run(run)
             reader.leave(len(stack))
             stack.pop()
+
+
+def _end_run(run: list[str]) -> Iterator[Block]:
+    """The block of text that has run up to here, if it says anything; the next begins empty."""
+    if run and (text := " ".join("".join(run).split())):
+        yield Block("text", 0, text)
+    run.clear()
 
 
 class _BlockReader:
@@ -212,7 +215,7 @@ class _BlockReader:
         self._half_of_root: int | None = None
 
     def read(self, node: LexborNode, code: int, depth: int) -> Block | None:
-        """Return the block that an element is, one without text where it says nothing; None where it holds others."""
+        """Return the block that an element is, one without text if it says nothing; None if it holds others."""
         holds_block = bool(self._holders) and node.mem_id in self._holders
         if code == PARAGRAPH:
             return None if holds_block else Block("text", 0, " ".join(node.text().split()))

@@ -74,7 +74,7 @@ def read_tag(tag: str) -> str | None:
 
 
 def detect(text: str) -> Detection | None:
-    """What a text is written in; None where it has no letters. The model is part of py3langid's package."""
+    """What a text is written in; None if it has no letters. The model is part of py3langid's package."""
     text = text[:READ_CHARACTERS]
     if not any(character.isalpha() for character in text):
         return None
@@ -84,7 +84,7 @@ def detect(text: str) -> Detection | None:
 
 
 def detect_language(text: str) -> str | None:
-    """The language of a text, or None where the detector is not sure."""
+    """The language of a text, or None if the detector is not sure."""
     found = detect(text)
     return found.tag if found is not None and found.is_sure else None
 
@@ -103,7 +103,7 @@ def count_as_one(counts: Mapping[str, int]) -> dict[str, int]:
     return dict(sorted(together.items(), key=lambda item: (-item[1], item[0]))[:MAX_LANGUAGES])
 
 
-def can_be_told(tag: str) -> bool:
+def is_detectable(tag: str) -> bool:
     """Whether the detector knows a language, in the script that a tag names, if it names one."""
     subtags = tag.split("-")
     return subtags[0] in _labels() and not any(len(subtag) == 4 for subtag in subtags[1:] if subtag.isalpha())

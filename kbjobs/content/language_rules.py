@@ -12,7 +12,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from kbjobs.content.document import Document
-from kbjobs.content.language import READ_CHARACTERS, Detection, are_alike, can_be_told, detect, read_tag
+from kbjobs.content.language import READ_CHARACTERS, Detection, are_alike, detect, is_detectable, read_tag
 
 CLEAR = 0.99
 """Normalised probability from which a text contradicts what its page says."""
@@ -89,7 +89,7 @@ NO_VERDICT = Verdict()
 
 
 def decide_language(evidence: Evidence, verdict: Verdict = NO_VERDICT) -> str | None:
-    """The language of a document, None where it is not known.
+    """The language of a document, None if it is not known.
 
     The first claim that the text does not clearly contradict, or that a claim of another kind supports, or that the
     source confirms; else what the text is taken for.
@@ -111,7 +111,7 @@ def _contradicts(found: Detection, length: int, claim: Claim) -> bool:
         return False
     if claim.rule in BY_NAME and "-" not in claim.tag:
         return found.is_sure
-    return found.probability >= CLEAR and length >= CLEAR_LETTERS and can_be_told(claim.tag)
+    return found.probability >= CLEAR and length >= CLEAR_LETTERS and is_detectable(claim.tag)
 
 
 def _claims_of(document: Document) -> Iterator[Claim]:
@@ -143,7 +143,7 @@ def _names_in(document: Document) -> Iterator[tuple[str, str]]:
 
 
 def _start_of(document: Document, limit: int, skip: int = 0) -> str:
-    """The first ``limit`` characters of a document's text; without listings, where there is anything else.
+    """The first ``limit`` characters of a document's text; without listings, if there is anything else.
 
     Blocks within the first ``skip`` characters are left out.
     """

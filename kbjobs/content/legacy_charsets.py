@@ -54,7 +54,7 @@ class _Charset(NamedTuple):
 def guess_charset(page: bytes, *, may_be_utf8: bool) -> str:
     """Return Python's name of the likeliest charset of a page that is not valid UTF-8.
 
-    It is windows-1252 where no other stands out. Only a stretch of the page is looked at, from the first byte on
+    It is windows-1252 if no other stands out. Only a stretch of the page is looked at, from the first byte on
     that is not ASCII. ``may_be_utf8`` says that the page looks like damaged UTF-8; then this is the alternative to
     the charsets of East Asia, whose pairs of bytes can look so too.
     """

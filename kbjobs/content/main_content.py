@@ -142,7 +142,13 @@ class Survey:
 
 
 def survey_body(body: LexborNode, page: bytes, doubt: Doubt) -> Survey:
-    """Look at each element below ``body`` once; ``page`` is its markup."""
+    """Look once at each element of a page's body.
+
+    Args:
+        body: the element to look below.
+        page: the page's markup.
+        doubt: how much of what the markup says of its parts not to believe.
+    """
     tag_codes, blocks, usual_holders = codes(), block_tags(), block_holders()
     rowless = rowless_tags()
     look_closely = b"skip" in page[:_TOP] or any(sign in page for sign in _SIGNS_OF_FURNITURE_IN_LINE)
@@ -275,7 +281,7 @@ def _lies_within(node: LexborNode, outer: int) -> bool:
 
 
 def _climb(node: LexborNode, length: int, body: LexborNode) -> LexborNode:
-    """Return the element above ``node`` that has so much text; ``body`` where it is far above."""
+    """Return the element above ``node`` that has so much text; ``body`` if it is far above."""
     for _ in range(_CLIMB_LIMIT):
         above = node.parent
         if above is None or above.mem_id == body.mem_id:
@@ -287,7 +293,7 @@ def _climb(node: LexborNode, length: int, body: LexborNode) -> LexborNode:
 
 
 def drop_link_lists(body: LexborNode) -> None:
-    """Take out what is little but links, where no part is said to be the content: menus, boxes of related pages.
+    """Take out what is little but links, if no part is said to be the content: menus, boxes of related pages.
 
     A list right below a heading stays, and so does everything where most of the page is links, or little.
     """

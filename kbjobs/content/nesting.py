@@ -43,7 +43,9 @@ def prepare_page(page: bytes) -> bytes:
     if any(page.find(b">", start, start + window) < 0 for start in range(0, len(page) - window, window)):
         pieces = page.split(b">")
         page = b">".join([piece if len(piece) <= _LONG_TAG else _cut_attributes(piece) for piece in pieces])
-    _refuse_deep_nesting(page)
+    # Pages with few tags are not looked at.
+    if len(page) > _FEW_TAGS * len(b"<b>") and page.count(b"<") > _FEW_TAGS and estimate_work(page) > _WORK_LIMIT:
+        raise TooDeeplyNested("tags are nested too deep: parsing them would take minutes")
     return page
 
 
@@ -58,12 +60,6 @@ def _cut_attributes(piece: bytes) -> bytes:
         if count > MAX_ATTRIBUTES:
             return piece[: found.start()]
     return piece
-
-
-def _refuse_deep_nesting(page: bytes) -> None:
-    """Raise TooDeeplyNested for a page made to keep the parser busy; pages with few tags are not looked at."""
-    if len(page) > _FEW_TAGS * len(b"<b>") and page.count(b"<") > _FEW_TAGS and estimate_work(page) > _WORK_LIMIT:
-        raise TooDeeplyNested("tags are nested too deep: parsing them would take minutes")
 
 
 def estimate_work(page: bytes) -> int:

@@ -16,7 +16,7 @@ from kbjobs.content.document import Block
 class PageLine(NamedTuple):
     """A line as it stands on its page, in points: ``height`` from the bottom, ``size`` of its font.
 
-    Its text ends with U+FFFE, U+00AD or "-" where a word goes on in the next line.
+    Its text ends with U+FFFE, U+00AD or "-" if a word continues on the next line.
     """
 
     text: str

@@ -44,7 +44,13 @@ def _replace(node: LexborNode, formula: str) -> None:
 
 
 def has_line_numbers(page: bytes, *, begins_with_number: bool, has_tables: bool) -> bool:
-    """Say whether listings of the page may have line numbers; to ask all its elements costs much more."""
+    """Whether a page's listings may have line numbers; asking each element costs much more.
+
+    Args:
+        page: the page's markup.
+        begins_with_number: whether a listing begins with a digit.
+        has_tables: whether the page has tables.
+    """
     return begins_with_number or (has_tables and _SIGN_OF_NUMBERED_ROWS in page)
 
 

@@ -74,7 +74,13 @@ def fold_query(text: str, languages: Iterable[str | None]) -> list[tuple[str, ..
 
 
 def find_matches(text: str, language: str | None, forms: Sequence[tuple[str, ...]]) -> list[str]:
-    """The words of a text, as they are written there, that a query's words have found; each once."""
+    """The words of a text that match a query, as written there, each once.
+
+    Args:
+        text: the text.
+        language: its language tag, if known.
+        forms: the forms of each word of the query.
+    """
     wanted = {form for group in forms for form in group}
     of = _forms_of(_code(language))
     plain = _forms_of(None)
@@ -102,7 +108,7 @@ class _Forms(dict[str, list[str]]):
         return forms
 
     def forget_many(self) -> None:
-        """Begin anew where too many are remembered."""
+        """Begin again if too many are remembered."""
         if len(self) > _KNOWN_WORDS:
             self.clear()
 

@@ -167,8 +167,8 @@ class FileSearch(Iterator[FoundFile | SkippedFile]):
 def find_files(roots: Sequence[Path]) -> FileSearch:
     """Walk over ``roots`` (folders or files) and give each page once, and each thing skipped with its reason.
 
-    Hidden names (a leading dot) are left out without a word, files of other types are counted. The order is
-    that of the names' bytes. Raises NotFoundError when a root does not exist or cannot be reached.
+    Hidden names (a leading dot) are left out without a word, files of other types are counted. Names are sorted by
+    their bytes. Raises NotFoundError when a root does not exist or cannot be reached.
     """
     return FileSearch(roots)
 
@@ -201,7 +201,7 @@ def _sign_parts(path: str, status: os.stat_result) -> str:
 
 
 def parts_of(archive: Path) -> list[Path]:
-    """The files of an archive in order: itself, or where it is split all its parts, of which any may be named."""
+    """The files of an archive in order: itself, or if it is split all its parts, of which any may be named."""
     if not _PART.search(archive.name):
         return [archive]
     return sorted(

@@ -114,9 +114,13 @@ def _take_marks(text: str, end: int) -> int:
 
 
 def class_weight(number: int, total: int, average: float, frequency: int) -> float:
-    """The weight of a term that stands ``number`` times among the ``total`` words of a class.
+    """The weight of a term in a class.
 
-    ``average``: the mean number of words of a class; ``frequency``: how often the term stands in all of them.
+    Args:
+        number: how often the term stands in the class.
+        total: the number of words of the class.
+        average: the mean number of words of a class.
+        frequency: how often the term stands in all classes.
     """
     return number / total * math.log(1 + average / frequency)
 
@@ -124,10 +128,15 @@ def class_weight(number: int, total: int, average: float, frequency: int) -> flo
 def key_terms(
     documents: Sequence[tuple[str, str, str]], count: int, excluded: frozenset[str], shown: int
 ) -> list[Term]:
-    """The terms that stand out: of all classes together the ``count`` of greatest weight, each once.
+    """The terms of greatest weight in all classes together.
 
-    ``documents`` are triples of id, class and text. A class of many documents weighs more, by the root of its share.
-    ``shown`` documents are named for each term.
+    A class of many documents weighs more, by the root of its share.
+
+    Args:
+        documents: triples of id, class and text.
+        count: the largest number of terms.
+        excluded: words that are not terms.
+        shown: the number of documents named as evidence for each term.
     """
     texts = [_plain(text) for _, _, text in documents]
     counted = [
@@ -135,25 +144,40 @@ def key_terms(
         for (doc_id, group, _), text in zip(documents, texts, strict=True)
     ]
     in_documents = Counter(word for _, _, words in counted for word in words)
+    weights = _weigh(counted, in_documents)
+    return [
+        Term(
+            term,
+            weights[word],
+            in_documents[word] if term == word else sum(term in text for text in texts),
+            _find_evidence(word, counted, shown),
+        )
+        for term, word in _choose(weights, count, excluded, texts).items()
+    ]
+
+
+def _weigh(counted: Sequence[tuple[str, str, Counter[str]]], in_documents: Counter[str]) -> dict[str, float]:
+    """The greatest weight of each word in any class, of those that are neither too rare nor too common."""
     classes: dict[str, Counter[str]] = {}
-    sizes = Counter[str]()
     for _, group, words in counted:
         classes.setdefault(group, Counter()).update(words)
-        sizes[group] += 1
+    sizes = Counter(group for _, group, _ in counted)
     frequency = sum(classes.values(), Counter[str]())
-    if not frequency:
-        return []
-    average = frequency.total() / len(classes)
-    fewest = 2 if len(counted) >= ENOUGH_DOCUMENTS else 1
-    most = MAX_SHARE * len(counted) if len(counted) >= ENOUGH_DOCUMENTS else len(counted)
+    average = frequency.total() / max(1, len(classes))
+    is_many = len(counted) >= ENOUGH_DOCUMENTS
+    min_documents, max_documents = (2, MAX_SHARE * len(counted)) if is_many else (1, len(counted))
     weights: dict[str, float] = {}
     for group, words in classes.items():
-        total = max(1, words.total())
-        prominence = math.sqrt(sizes[group] / len(counted))
+        total, prominence = max(1, words.total()), math.sqrt(sizes[group] / len(counted))
         for word, number in words.items():
-            if fewest <= in_documents[word] <= most:
+            if min_documents <= in_documents[word] <= max_documents:
                 weight = class_weight(number, total, average, frequency[word]) * prominence
                 weights[word] = max(weights.get(word, 0.0), weight)
+    return weights
+
+
+def _choose(weights: dict[str, float], count: int, excluded: frozenset[str], texts: Sequence[str]) -> dict[str, str]:
+    """The terms of greatest weight, each once in whichever form, with the words that they were found by."""
     chosen: dict[str, str] = {}
     for word in sorted(weights, key=lambda word: (-weights[word], word)):
         if len(chosen) == count:
@@ -163,27 +187,13 @@ def key_terms(
                 chosen[grown] = word
         elif not forms_of(word) & (excluded | set(chosen)) and not any(word in forms_of(other) for other in chosen):
             chosen[word] = word
-    return [
-        Term(
-            term,
-            weights[word],
-            in_documents[word] if term == word else sum(term in text for text in texts),
-            _find_evidence(word, counted, shown),
-        )
-        for term, word in chosen.items()
-    ]
+    return chosen
 
 
 def forms_of(word: str) -> set[str]:
     """A word and what it may be the English plural of."""
-    forms = {word}
-    if word.endswith("ies"):
-        forms.add(word[:-3] + "y")
-    if word.endswith("es"):
-        forms.add(word[:-2])
-    if word.endswith("s"):
-        forms.add(word[:-1])
-    return forms
+    endings = (("ies", "y"), ("es", ""), ("s", ""))
+    return {word, *(word.removesuffix(end) + single for end, single in endings if word.endswith(end))}
 
 
 def _find_evidence(

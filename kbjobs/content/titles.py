@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from kbjobs.content.document import clean_title
@@ -32,7 +32,7 @@ class SiteTitles(NamedTuple):
     suffixes: tuple[str, ...] = ()
 
     def shorten(self, title: str) -> str:
-        """A title without the name of its site; as it is where nothing else would be left."""
+        """A title without the name of its site; as it is if nothing else would be left."""
         for suffix in self.suffixes:
             if title.endswith(suffix) and len(title) > len(suffix):
                 title = title[: -len(suffix)].rstrip()
@@ -59,24 +59,21 @@ def find_repeated(titles: Iterable[str]) -> SiteTitles:
     prefixes: dict[str, set[str]] = defaultdict(set)
     suffixes: dict[str, set[str]] = defaultdict(set)
     count = 0
-    for title in titles:
-        count += 1
+    for count, title in enumerate(titles, start=1):  # noqa: B007 — the last is how many there are
         for found in _BETWEEN.finditer(title):
             suffixes[title[found.start() :]].add(title[: found.start()])
         for found in _AFTER_SITE.finditer(title):
             prefixes[title[: found.end()]].add(title[found.end() :])
     enough = max(REPEATED_TITLES, REPEATED_SHARE * count)
 
-    def choose(rests: dict[str, set[str]]) -> Iterator[str]:
-        for repeated, others in rests.items():
-            if len(others - {""}) >= enough:
-                yield repeated
+    def choose(rests: dict[str, set[str]]) -> tuple[str, ...]:
+        return tuple(repeated for repeated, others in rests.items() if len(others - {""}) >= enough)
 
-    return SiteTitles(tuple(choose(prefixes)), tuple(choose(suffixes))).joined(NO_SITE)
+    return SiteTitles(choose(prefixes), choose(suffixes)).joined(NO_SITE)
 
 
 def read_title(page: bytes) -> str:
-    """The title of an HTML page, without reading the page; '' where it has none."""
+    """The title of an HTML page, without reading the page; '' if it has none."""
     try:
         found = _TITLE.search(decode_page(page[:HEAD_LIMIT]))
     except NotText:

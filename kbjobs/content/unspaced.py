@@ -83,7 +83,7 @@ def _usual(neighbours: Iterable[str], clusters: list[str], behind: bool) -> list
 
 
 def _behind(word: str, texts: Sequence[str]) -> Iterator[str]:
-    """The cluster behind each occurrence of a word; empty where there is none of its script."""
+    """The cluster behind each occurrence of a word; empty if there is none of its script."""
     for text in texts:
         start = text.find(word)
         while start >= 0:

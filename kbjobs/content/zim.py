@@ -56,9 +56,9 @@ _COUNT = re.compile(r"(.*)=\s*([0-9]{1,12})\s*\Z", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class ZimHeader:
-    """What a ZIM file says of itself; '' or 0 where it says nothing, or not readably.
+    """What a ZIM file says of itself; '' or 0 if it says nothing, or not readably.
 
-    ``language`` is a lower-case BCP 47 tag, '' where none or more than one is named; ``languages`` are all of them.
+    ``language`` is a lower-case BCP 47 tag, '' if none or more than one is named; ``languages`` are all of them.
     ``counter`` has the number of items by type, as the file's maker counted. ``all_entry_count`` counts metadata and
     indexes too, ``entry_count`` what is content, ``article_count`` what its maker marked as a page: it can be 0 in a
     file full of pages. ``filesize`` is in bytes, of all parts.
@@ -93,7 +93,7 @@ class ZimHeader:
 
 @dataclass(frozen=True, slots=True)
 class ZimItem:
-    """Something with data. ``size`` is in bytes; ``data`` is None where not asked for or larger than the limit.
+    """Something with data. ``size`` is in bytes; ``data`` is None if not asked for or larger than the limit.
 
     The path is as the file has it, and may be anything: ``..`` and names that differ only in case included.
     """
@@ -115,7 +115,7 @@ class ZimRedirect:
 
 @dataclass(frozen=True, slots=True)
 class ZimFailure:
-    """An entry that cannot be read; ``path`` is its path, or where that is not known (``is_named`` is False) its place.
+    """An entry that cannot be read; ``path`` is its path, or if that is not known (``is_named`` is False) its place.
 
     ``is_content`` is False for metadata and indexes, of which only damage is told.
     """
@@ -134,7 +134,7 @@ class ZimFile:
         timeout: seconds without a heartbeat after which the reading process counts as hung.
         check: is called while that is waited for; what it raises ends the process.
 
-    Raises ZimError where it cannot be opened. To be closed: it is a context manager.
+    Raises ZimError if it cannot be opened. To be closed: it is a context manager.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class ZimFile:
 
     @property
     def pid(self) -> int | None:
-        """The id of the reading process, None where there is none now."""
+        """The id of the reading process, None if there is none now."""
         return self._child.pid
 
     def entries(
@@ -190,7 +190,7 @@ class ZimFile:
             size_limit: largest item whose data are read, in bytes.
             sample: read at most so many entries, evenly spread over the file.
 
-        Raises ZimError where the reading process ends again and again.
+        Raises ZimError if the reading process ends again and again.
         """
         self._turn += 1
         return self._read_entries(self._turn, start, frozenset(wanted), size_limit, sample)

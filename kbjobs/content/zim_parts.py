@@ -25,7 +25,7 @@ def is_zim(head: bytes) -> bool:
 
 
 def find_parts(path: Path) -> tuple[Path, list[Path]]:
-    """The name libzim opens, and the files in their order; raises ZimError where one is missing."""
+    """The name libzim opens, and the files in their order; raises ZimError if one is missing."""
     found = _PART.match(path.name)
     if found:
         whole = path.with_name(found[1])

@@ -76,7 +76,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """Settings for indexing, and the command. ``language_filter`` is None where all languages are wanted."""
+    """Settings for indexing, and the command. ``language_filter`` is None if all languages are wanted."""
 
     min_text_length: int
     language_filter: str | None
@@ -88,7 +88,7 @@ class ZimReport:
     """What `inspect_zim` found. Counts are of what was read: where ``is_sampled``, of ``entries`` out of ``total``.
 
     ``articles`` are the pages of text (HTML, XHTML, plain), ``indexable`` those of at least ``min_text_length``
-    characters, ``skipped`` the others. ``languages`` has the number of pages by tag, '' where it is not known.
+    characters, ``skipped`` the others. ``languages`` has the number of pages by tag, '' if it is not known.
     ``damaged`` are the first of ``damaged_count``.
     """
 
@@ -200,7 +200,7 @@ def inspect_zim(
         stop: is called now and then; what it raises ends the look.
         document_seconds: the setting ``document_seconds``.
 
-    Raises ZimError where the file cannot be opened.
+    Raises ZimError if the file cannot be opened.
     """
     child = ChildProcess(ChildProgram(f"{PageService.__module__}:{PageService.__name__}"), "its reader")
 
@@ -255,7 +255,7 @@ class PageService:
 
 
 def read_text(item: ZimItem) -> Text:
-    """Title and text of a page; no text where it has none, is too large or is no text after all."""
+    """Title and text of a page; no text if it has none, is too large or is no text after all."""
     from kbjobs.content.encoding import decode_page
     from kbjobs.content.html import extract_html
     from kbjobs.content.text import extract_text
@@ -310,10 +310,10 @@ def _judge(tally: _Tally) -> tuple[ContentType, str]:
     heavy: list[tuple[ContentType, str, tuple[int, int]]] = [("video", "video and audio", videos), ("pdf", "PDF", pdfs)]
     for kind, name, (count, taken) in heavy:
         if count and taken * 2 >= size:
-            told = f"{count:,} {name} files are {taken / max(1, size):.0%} of its bytes"
+            share = f"{count:,} {name} files are {taken / max(1, size):.0%} of its bytes"
             if pages < _PAGES_FOR_EACH * count:
-                return kind, f"{told}, beside {pages:,} pages of text"
-            return "mixed", f"{told}, but there are {pages:,} pages of text too"
+                return kind, f"{share}, beside {pages:,} pages of text"
+            return "mixed", f"{share}, but there are {pages:,} pages of text too"
     if images and pages * _IMAGES_FOR_EACH < images and image_size * 2 >= size:
         return (
             "images",
@@ -338,7 +338,7 @@ def _recommend(path: Path, header: ZimHeader, tally: _Tally) -> Recommendation:
 
 
 def _choose_minimum(tally: _Tally) -> int:
-    """The minimum asked for, or a lower one where that leaves out too many of the pages with text."""
+    """The minimum asked for, or a lower one if that leaves out too many of the pages with text."""
     texts = [length for length in tally.lengths if length]
     for minimum in (tally.minimum, *(lower for lower in _LOWER_MINIMA if lower < tally.minimum)):
         if sum(length < minimum for length in texts) <= _MAX_LEFT_OUT * len(texts):
@@ -347,7 +347,7 @@ def _choose_minimum(tally: _Tally) -> int:
 
 
 def _choose_language(claimed: str, languages: Counter[str]) -> str | None:
-    """The file's main language, where there are pages of others to leave out."""
+    """The file's main language, if there are pages of others to leave out."""
     known = Counter({tag: count for tag, count in languages.items() if tag})
     total = known.total()
     if not total:

@@ -86,11 +86,18 @@ class EntryOrder:
         import numpy as np
 
         buckets = np.zeros(_BUCKETS, np.int64)
-        others = [0, 0, 0]
+        counts = np.zeros(3, np.int64)
         for _, kinds, clusters in self._read_all():
             buckets += np.bincount(self._bucket(clusters[kinds == _ITEM]), minlength=_BUCKETS)
-            for kind in (_REDIRECT, _OTHER):
-                others[kind] += int((kinds == kind).sum())
+            counts += np.bincount(kinds, minlength=3)
+        yield from self._walk_items(start, buckets)
+        place = int(counts[_ITEM])
+        for kind in (_REDIRECT, _OTHER):
+            if place + counts[kind] > start:
+                yield from self._walk_others(kind, max(0, start - place))
+            place += int(counts[kind])
+
+    def _walk_items(self, start: int, buckets: np.ndarray[Any, Any]) -> Iterator[tuple[int, int]]:
         place = low = 0
         while low < _BUCKETS:
             high, size = low + 1, int(buckets[low])
@@ -102,15 +109,15 @@ class EntryOrder:
                     yield int(number) & 0xFFFFFFFF, _ITEM
             place += size
             low = high
-        for kind in (_REDIRECT, _OTHER):
-            if place + others[kind] > start:
-                for first, kinds, _ in self._read_all():
-                    found = np.nonzero(kinds == kind)[0]
-                    for number in found[max(0, start - place) :].tolist():
-                        yield first + number, kind
-                    place += len(found)
-            else:
-                place += others[kind]
+
+    def _walk_others(self, wanted: int, skipped: int) -> Iterator[tuple[int, int]]:
+        """The entries of one kind in the order of the table, without the first ``skipped``."""
+        import numpy as np
+
+        for first, kinds, _ in self._read_all():
+            found = np.nonzero(kinds == wanted)[0]
+            yield from ((first + number, wanted) for number in found[skipped:].tolist())
+            skipped = max(0, skipped - len(found))
 
     def sample(self, start: int, size: int) -> Iterator[tuple[int, int]]:
         """The same for ``size`` entries at most, evenly spread over the table, which is the order of paths."""
@@ -184,7 +191,7 @@ class ZimService:
         path: of the file.
         parts: the files that it is made of.
 
-    Raises ValueError with what libzim says where it cannot be opened.
+    Raises ValueError with what libzim says if it cannot be opened.
     """
 
     def __init__(self, path: Path, parts: Sequence[Path]) -> None:
@@ -198,20 +205,30 @@ class ZimService:
         except ImportError as error:
             raise ValueError("it takes libzim to read it: pip install libzim") from error
         except UnicodeDecodeError as error:  # libzim's message holds a damaged name, and the binding cannot decode it
-            raise ValueError(tell(ValueError(error.object.decode("utf-8", "backslashreplace")))) from error
+            raise ValueError(describe_error(ValueError(error.object.decode("utf-8", "backslashreplace")))) from error
         except Exception as error:  # whatever libzim says of a damaged file
-            raise ValueError(tell(error)) from error
+            raise ValueError(describe_error(error)) from error
 
     def header(self) -> dict[str, Any]:
         """What the file says of itself."""
         return self._header
 
     def check(self) -> bool | None:
-        """Whether the file is as it was made; None where it has no checksum to say so."""
+        """Whether the file is as it was made; None if it has no checksum to say so."""
         return check(self._archive)
 
     def entries(self, start: int, wanted: frozenset[str], limit: int, sample: int | None) -> Iterator[Found]:
-        """Head and data of each entry; its place is told with it: the caller goes on from there after a crash."""
+        """Read the entries in order, each with its place, from which a caller can resume after a crash.
+
+        Args:
+            start: the place to begin at.
+            wanted: the media types whose data is read.
+            limit: the largest size of an entry whose data is read, in bytes.
+            sample: the number of entries to read, spread evenly; None for all.
+
+        Returns:
+            Head and data of each entry; see :func:`read_entry`.
+        """
         content = b"C" if self._header["has_new_namespaces"] else b"AIJ"
         order = EntryOrder(self._bytes, self._header["all_entry_count"], content)
         chosen = order.walk(start) if sample is None else order.sample(start, sample)
@@ -221,7 +238,18 @@ class ZimService:
 
 
 def read_entry(archive: Archive, number: int, kind: int, wanted: frozenset[str], limit: int) -> Found:
-    """Head and data of an entry. Of what is no content, only damage is told; of some damaged ones no path is known."""
+    """Read an entry.
+
+    Args:
+        archive: the open archive.
+        number: the entry's number.
+        kind: whether it is an item, a redirect or no content; of the last only damage is reported.
+        wanted: the media types whose data is read.
+        limit: the largest size of an entry whose data is read, in bytes.
+
+    Returns:
+        Its head (path, title, media type and size; a redirect's target; or why it cannot be read), and its data.
+    """
     path = None
     try:
         entry = archive._get_entry_by_id(number)
@@ -242,7 +270,7 @@ def read_entry(archive: Archive, number: int, kind: int, wanted: frozenset[str],
             return head | {"has_data": True}, bytes(data)
         return head, b""
     except Exception as error:  # noqa: BLE001 - whatever libzim says of a damaged entry
-        return {"path": path, "number": number, "reason": tell(error), "is_content": kind != _OTHER}, b""
+        return {"path": path, "number": number, "reason": describe_error(error), "is_content": kind != _OTHER}, b""
 
 
 def read_header(archive: Archive) -> dict[str, Any]:
@@ -280,7 +308,7 @@ def read_main_entry(archive: Archive) -> str:
 
 
 def read_metadata(archive: Archive, name: str) -> str:
-    """A piece of metadata, or nothing where it is missing, damaged or too long."""
+    """A piece of metadata, or nothing if it is missing, damaged or too long."""
     try:
         item = archive.get_metadata_item(name)
         return bytes(item.content).decode("utf-8", "replace").strip() if item.size <= TEXT_LIMIT else ""
@@ -289,13 +317,13 @@ def read_metadata(archive: Archive, name: str) -> str:
 
 
 def check(archive: Archive) -> bool | None:
-    """Whether the file is as it was made; None where it has no checksum to say so."""
+    """Whether the file is as it was made; None if it has no checksum to say so."""
     try:
         return bool(archive.check()) if archive.has_checksum else None
     except Exception:  # noqa: BLE001
         return False
 
 
-def tell(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """The reason in one line."""
     return " ".join((str(error) or type(error).__name__).split())[:500]

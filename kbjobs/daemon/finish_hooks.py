@@ -34,7 +34,7 @@ class HookCommand:
     killed_for: str = ""
 
     def status(self) -> int | None:
-        """How it ended, negative by a signal, 0 where that is not known; None while it runs. It stays a zombie."""
+        """How it ended, negative by a signal, 0 if that is not known; None while it runs. It stays a zombie."""
         if self.process is None:
             is_there = bool(processes_of_run(self.end.token, variable=FINISH_VARIABLE))
             self.was_seen = self.was_seen or is_there
@@ -44,8 +44,8 @@ class HookCommand:
             return None
         return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
-    def told(self, status: int) -> str:
-        """What is to be said of its end; '' where all is well."""
+    def describe_end(self, status: int) -> str:
+        """What went wrong at its end, for people; '' if all is well."""
         if self.killed_for:
             return f"was killed: {self.killed_for}"
         if self.process is None:
@@ -119,8 +119,8 @@ class FinishHooks:
         crash_point("finish.ended")
         close_hook(self._queue, command.end)
         crash_point("finish.closed")
-        if told := command.told(status):
-            self._tell(command.end, told)
+        if problem := command.describe_end(status):
+            self._report(command.end, problem)
         if command.process is not None:
             command.process.wait()
         self._running.remove(command)
@@ -138,7 +138,7 @@ class FinishHooks:
                 env=os.environ | self._describe(end),
             )
         except OSError as error:
-            self._tell(end, f"cannot be started: {error.filename or self._words[0]}: {error.strerror}")
+            self._report(end, f"cannot be started: {error.filename or self._words[0]}: {error.strerror}")
             close_hook(self._queue, end)
             return
         finally:
@@ -163,7 +163,7 @@ class FinishHooks:
         return self._home.log_file(end.job_id, end.attempt)
 
     def _open_log(self, end: PendingHook) -> int:
-        """The log of the job's attempt; where none can be written, as on a full disk, the command still runs."""
+        """The log of the job's attempt; if none can be written, as on a full disk, the command still runs."""
         try:
             flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
             return os.open(self._log_file(end), flags, 0o600)
@@ -171,7 +171,7 @@ class FinishHooks:
             log.warning("job %d: its log cannot be written: %s", end.job_id, error.strerror)
             return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
-    def _tell(self, end: PendingHook, what: str) -> None:
+    def _report(self, end: PendingHook, what: str) -> None:
         """Say in the daemon's log and the job's what became of the command."""
         log.warning("job %d: on_finish %s", end.job_id, what)
         output = self._open_log(end)

@@ -37,10 +37,10 @@ def is_running(home: Home) -> bool:
 
 
 def ensure_daemon(home: Home, is_wanted: Callable[[], bool] = lambda: True) -> bool:
-    """Start a detached daemon where none runs; returns whether one was started.
+    """Start a detached daemon if none runs; returns whether one was started.
 
     ``is_wanted`` is asked when nobody else can start or stop one. Raises UnavailableError with what the daemon said
-    where it cannot start.
+    if it cannot start.
     """
     if is_running(home):
         return False
@@ -53,7 +53,7 @@ def ensure_daemon(home: Home, is_wanted: Callable[[], bool] = lambda: True) -> b
 
 @contextlib.contextmanager
 def _nobody_else_starts(home: Home) -> Iterator[None]:
-    """Hold the start lock. Raises UnavailableError where another process keeps it."""
+    """Hold the start lock. Raises UnavailableError if another process keeps it."""
     try:
         lock = try_lock(home.start_lock, START_SECONDS)
     except OSError:  # on a read-only disk nobody can start a daemon; one that runs can be stopped
@@ -69,20 +69,20 @@ def _nobody_else_starts(home: Home) -> Iterator[None]:
 
 
 def _start(home: Home) -> None:
-    ready, tell = os.pipe()
+    ready, answering = os.pipe()
     try:
         process = subprocess.Popen(
-            _command(home, tell),
+            _command(home, answering),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            pass_fds=(tell,),
+            pass_fds=(answering,),
             cwd="/",
             env=daemon_environment(),
         )
     finally:
-        os.close(tell)
+        os.close(answering)
     _started.append(process)
     answer = _read_answer(ready)
     if answer == "ready":
@@ -121,9 +121,18 @@ def stop_seconds(home: Home) -> float:
 
 
 def stop_daemon(home: Home, now: bool, seconds: float) -> bool:
-    """Stop the daemon and wait until it has ended; returns False where none ran.
+    """Stop the daemon and wait until it has ended.
 
-    Its jobs stop at a checkpoint and go back to pending; with ``now`` they are killed first.
+    Args:
+        home: the home that the daemon serves.
+        now: whether to kill its jobs first; otherwise they stop at a checkpoint and go back to pending.
+        seconds: how long to wait.
+
+    Returns:
+        Whether a daemon ran.
+
+    Raises:
+        UnavailableError: it has not ended in time, or another process keeps the start lock.
     """
     if not (is_running(home) or home.guard_mark.exists() or is_locked(home.start_lock)):
         return False
@@ -145,7 +154,7 @@ def stop_daemon(home: Home, now: bool, seconds: float) -> bool:
 
 
 def _find_daemon(home: Home) -> int:
-    """The process of the daemon that runs. Raises UnavailableError where that is not certain."""
+    """The process of the daemon that runs. Raises UnavailableError if that is not certain."""
     queue = open_to_read(home.state_file)
     described = queue.daemon() if queue is not None else None
     if queue is not None:
@@ -170,21 +179,21 @@ def log_to_file(path: Path) -> None:
 def main() -> None:
     """The detached process: HOME and the descriptor on which to say that it is ready, or why it is not.
 
-    The descriptor is NOBODY where it takes over from a daemon of an older program.
+    The descriptor is NOBODY if it takes over from a daemon of an older program.
     """
     from kbjobs.daemon.supervisor import Supervisor
 
     os.umask(0o077)
-    home, tell = Home(Path(sys.argv[1])), int(sys.argv[2])
-    if tell != NOBODY:
-        os.set_inheritable(tell, False)
+    home, descriptor = Home(Path(sys.argv[1])), int(sys.argv[2])
+    if descriptor != NOBODY:
+        os.set_inheritable(descriptor, False)
 
     def say(text: str) -> None:
-        if tell == NOBODY:
+        if descriptor == NOBODY:
             return
         with contextlib.suppress(BrokenPipeError):  # whoever started us may be gone; the jobs are not
-            os.write(tell, text.encode())
-        os.close(tell)
+            os.write(descriptor, text.encode())
+        os.close(descriptor)
 
     try:
         home.prepare()
@@ -211,9 +220,9 @@ def main() -> None:
         os.execv(sys.executable, _command(home, NOBODY))
 
 
-def _command(home: Home, tell: int) -> list[str]:
+def _command(home: Home, descriptor: int) -> list[str]:
     """What starts the detached process. -P: what lies in the working directory is data, never a module."""
-    return [sys.executable, "-P", "-m", "kbjobs.daemon.launching", str(home.path), str(tell)]
+    return [sys.executable, "-P", "-m", "kbjobs.daemon.launching", str(home.path), str(descriptor)]
 
 
 def _explain(error: Exception) -> str:

@@ -21,7 +21,7 @@ log = logging.getLogger("kbjobs.daemon")
 def open_queue(home: Home) -> Queue:
     """The queue, to be written. Where a daemon of an older program stands in the way, one of this takes its place.
 
-    Its jobs stop at a checkpoint and go on with the new one. Raises UnavailableError where it cannot be stopped; then
+    Its jobs stop at a checkpoint and go on with the new one. Raises UnavailableError if it cannot be stopped; then
     nothing is changed.
     """
     try:

@@ -22,9 +22,17 @@ def daemon_environment() -> dict[str, str]:
 
 
 def processes_of_run(run_id: str, proc: Path = Path("/proc"), variable: str = RUN_VARIABLE) -> list[int]:
-    """PIDs of living processes whose environment carries the run's id in the variable, whatever their group.
+    """Find the living processes whose environment carries a run's id, whatever their group.
 
     A PID alone proves nothing: it may have been given to another program since.
+
+    Args:
+        run_id: the run's id.
+        proc: where the system lists its processes.
+        variable: the environment variable that holds the id.
+
+    Returns:
+        Their PIDs.
     """
     wanted = f"{variable}={run_id}".encode()
     found = []

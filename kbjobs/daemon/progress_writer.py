@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import NoReturn
 
 from kbjobs.config.home import Home
-from kbjobs.store.jobs import Job, Report
+from kbjobs.store.jobs import Job, Report, Work
 from kbjobs.store.queue import Queue, StaleWorkerError
 
 WRITE_SECONDS = 0.3  # between two writes of progress, and two looks at the request to cancel or to pause
@@ -37,8 +37,7 @@ class ProgressWriter:
         self._home, self._job, self._run_id = home, job, run_id
         self._started = time.monotonic()
         self._report: Report | None = None
-        self._dimension: int | None = None
-        self._operation: str | None = None
+        self._work: Work | None = None
         self._steps = 0
         self._lock = threading.Lock()
         self.writing = threading.Lock()
@@ -68,10 +67,10 @@ class ProgressWriter:
         with self._lock:
             self._report = report
 
-    def works_on(self, dimension: int | None, operation: str) -> None:
-        """Take what the running phase does, and on vectors of which dimension."""
+    def works_on(self, work: Work) -> None:
+        """Take what the running phase does."""
         with self._lock:
-            self._dimension, self._operation = dimension, operation
+            self._work = work
 
     def saved(self, steps: int) -> None:
         """Count steps that are safe on disk."""
@@ -88,10 +87,9 @@ class ProgressWriter:
             try:
                 with self.writing:
                     with self._lock:
-                        report, steps = self._report, self._steps
-                        dimension, operation = self._dimension, self._operation
+                        report, steps, work = self._report, self._steps, self._work
                     is_to_stop = queue.record_progress(
-                        self._job.id, self._run_id, saved + steps, self.duration, report, dimension, operation
+                        self._job.id, self._run_id, saved + steps, self.duration, report, work
                     )
                 if is_to_stop:
                     self.stop_requested.set()

@@ -22,7 +22,7 @@ log = logging.getLogger("kbjobs.worker")
 
 
 class DaemonGuard:
-    """A thread of a worker that looks whether the daemon lives, and starts one where it does not.
+    """A thread of a worker that looks whether the daemon lives, and starts one if it does not.
 
     Used as a context. At its end it looks until the worker of another job does, or until no job waits: a daemon that
     dies between two workers would leave nobody who could start another.
@@ -50,7 +50,7 @@ class DaemonGuard:
             time.sleep(LAST_LOOK_SECONDS)
 
     def _look(self) -> bool:
-        """Start a daemon where one is needed; returns False where none could be started."""
+        """Start a daemon if one is needed; returns False if none could be started."""
         try:
             if is_running(self._home) or is_service() or not self._is_wanted():
                 return True

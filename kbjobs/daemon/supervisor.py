@@ -66,12 +66,12 @@ class Supervisor:
     """The daemon's loop over one home."""
 
     def __init__(self, home: Home, is_service: bool = False) -> None:
-        """``is_service``: a service manager starts it again where it dies, so that its workers need not."""
+        """``is_service``: a service manager starts it again if it dies, so that its workers need not."""
         self.home = home
         self._is_guarded = not is_service
         self.settings = Settings(home)
         self._children: dict[str, Child] = {}
-        self._told_to_stop: dict[str, float] = {}  # run id -> when SIGTERM was sent, monotonic
+        self._stop_sent: dict[str, float] = {}  # run id -> when SIGTERM was sent, monotonic
         self._stopping = False
         self._kill_now = False
         self._program = InstalledProgram()
@@ -84,7 +84,7 @@ class Supervisor:
     def run(self, on_ready: Callable[[], None] = lambda: None) -> bool:
         """Serve until SIGTERM or SIGINT, or until a newer program is to take over; returns whether one is.
 
-        Raises ConflictError where a daemon runs already.
+        Raises ConflictError if a daemon runs already.
         """
         self.home.prepare()
         lock = try_lock(self.home.daemon_lock, LOCK_SECONDS)
@@ -227,8 +227,11 @@ class Supervisor:
             state = self._queue.state_version()
             if self._program.is_replaced(at_once) or state > STATE_VERSION:
                 self._is_superseded = True
-                told = "kbjobs %s (state format %d) takes over once the running jobs have ended"
-                log.info(told, installed_version(), state)
+                log.info(
+                    "kbjobs %s (state format %d) takes over once the running jobs have ended",
+                    installed_version(),
+                    state,
+                )
         return self._is_superseded
 
     # -- starting ---------------------------------------------------------------------------------
@@ -269,7 +272,7 @@ class Supervisor:
 
     def _forget(self, run_id: str) -> None:
         """Nothing is left of a run."""
-        self._told_to_stop.pop(run_id, None)
+        self._stop_sent.pop(run_id, None)
         self._overdue.pop(run_id, None)
         self.home.worker_lock(run_id).unlink(missing_ok=True)
 
@@ -288,8 +291,11 @@ class Supervisor:
             try:
                 self._record_death(job.id, job.run_id, "its worker died while no daemon ran")
             except sqlite3.IntegrityError as error:  # what is wrong with one job must not stop the others
-                told = "job %d cannot be given back to the queue: %s; the others run, kbjobs doctor looks at the state"
-                log.error(told, job.id, error)
+                log.error(
+                    "job %d cannot be given back to the queue: %s; the others run, kbjobs doctor looks at the state",
+                    job.id,
+                    error,
+                )
                 continue
             self._forget(job.run_id)
         return alive
@@ -345,9 +351,9 @@ class Supervisor:
             if not (self._stopping or job.cancel_requested or job.pause_requested or seconds_left <= 0):
                 wait = min(wait, seconds_left)
                 continue
-            since = self._told_to_stop.get(job.run_id)
+            since = self._stop_sent.get(job.run_id)
             if since is None:
-                self._told_to_stop[job.run_id] = since = now
+                self._stop_sent[job.run_id] = since = now
                 self._terminate(job)
             if now - since >= grace:
                 for pid in kill_processes_of_run(job.run_id):
@@ -371,7 +377,7 @@ class Supervisor:
         now = time.monotonic()
         idlers = [child for child in self._children.values() if child.run_id not in running]
         for child in idlers:
-            since = self._told_to_stop.setdefault(child.run_id, now)
+            since = self._stop_sent.setdefault(child.run_id, now)
             if now - since >= grace:
                 kill_processes_of_run(child.run_id)
         return ADOPTED_SECONDS if idlers else IDLE_SECONDS

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def nudge(pipe: Path) -> None:
-    """Wake the daemon, where one listens."""
+    """Wake the daemon, if one listens."""
     # ENXIO: nobody listens. ENOENT: nobody ever did. A full pipe wakes it just as well.
     with contextlib.suppress(OSError):
         descriptor = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)

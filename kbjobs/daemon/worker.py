@@ -43,11 +43,11 @@ from kbjobs.errors import (
 from kbjobs.phases.registry import job_type
 from kbjobs.store import history
 from kbjobs.store.connection import NewerFormatError, explain, is_disk_full
-from kbjobs.store.jobs import Job
+from kbjobs.store.jobs import Job, Work
 from kbjobs.store.locks import try_lock
-from kbjobs.store.phase_state import PhaseState, PhaseStatus, first_open
+from kbjobs.store.phase_state import PhaseStatus, first_open
 from kbjobs.store.queue import Queue, StaleWorkerError
-from kbjobs.store.runs import REPLACED, RunOutcome
+from kbjobs.store.runs import OUT_OF_TIME, REPLACED, RunOutcome
 from kbjobs.store.sources import SourceFolder
 from kbjobs.store.state import STATE_VERSION, OlderDaemonError
 from kbjobs.store.transitions import Event
@@ -62,7 +62,21 @@ Written = TypeVar("Written")
 
 
 def run_job(home: Home, job_id: int, run_id: str, stop: threading.Event) -> int:
-    """Run a claimed job to its end, or to a checkpoint once ``stop`` is set; returns the process's exit status."""
+    """Run a claimed job to its end, or to a checkpoint once it must stop.
+
+    Args:
+        home: the home of the job's state.
+        job_id: the job.
+        run_id: the run that claimed it.
+        stop: set from outside when the job must stop.
+
+    Returns:
+        The exit status of the process: 0, or LOST if the run has ended or is being worked on already.
+
+    Raises:
+        OlderDaemonError: the state was written by a newer program than the daemon's.
+        UnavailableError: the state cannot be opened or written.
+    """
     own_lock = try_lock(home.worker_lock(run_id), 0)
     if own_lock is None:
         log.error("run %s is already being worked on", run_id)
@@ -77,14 +91,14 @@ def run_job(home: Home, job_id: int, run_id: str, stop: threading.Event) -> int:
             return LOST
         _write(home, partial(queue.set_pid, job_id, run_id, os.getpid()))
         crash_point("worker.named")
-        writer = ProgressWriter(home, job, run_id)
-        _write(home, writer.start)
+        attempt = _Attempt(home, queue, job, run_id, ProgressWriter(home, job, run_id), program, stop)
+        _write(home, attempt.writer.start)
         try:
-            outcome = _work(home, queue, job, run_id, writer, program, stop)
+            outcome = _work(attempt)
         finally:
-            writer.stop()
+            attempt.writer.stop()
         crash_point("worker.before_finish")
-        _write(home, partial(_record, home, queue, job, run_id, outcome, writer, program))
+        _write(home, partial(_record, attempt, outcome))
         crash_point("worker.finished")
     finally:
         queue.close()
@@ -94,36 +108,61 @@ def run_job(home: Home, job_id: int, run_id: str, stop: threading.Event) -> int:
     return 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One try of a job by this worker; its run's id fences it."""
+
+    home: Home
+    queue: Queue
+    job: Job
+    run_id: str
+    writer: ProgressWriter
+    program: InstalledProgram
+    stop: threading.Event
+
+    def is_stopping(self) -> bool:
+        """Whether the job must stop: for the daemon, for a pause, because it was cancelled or its time is over."""
+        return self.stop.is_set() or self.writer.stop_requested.is_set() or self.writer.time_limit_reached.is_set()
+
+    def retried(self, index: int) -> int:
+        """How often the phase was tried again."""
+        return self.job.retried if index == first_open(self.job.phases) else 0
+
+    def can_retry(self, index: int) -> bool:
+        """Whether a transient error of the phase is followed by another try."""
+        own = self.job.phases[index].retries
+        return self.retried(index) < (self.job.retries if own is None else own)
+
+    def passes(self, index: int, error: BaseException) -> bool:
+        """Whether the phase is tried again after an error."""
+        return (isinstance(error, TransientError) and self.can_retry(index)) or self.is_mixed(error)
+
+    def is_mixed(self, error: BaseException) -> bool:
+        """Whether the job failed because a newer program lies on the disk, or has written the files, by now."""
+        if isinstance(error, NewerFormatError):
+            return self.queue.state_version() > STATE_VERSION or self.program.is_replaced(at_once=True)
+        return self.program.is_to_blame(error)
+
+
+@dataclass(slots=True)
 class _Outcome:
     """How the work ended, before it is recorded."""
 
-    def __init__(self) -> None:
-        self.progress: Progress | None = None
-        self.result: ChainResult | None = None
-        self.error: BaseException | None = None
+    progress: Progress | None = None
+    result: ChainResult | None = None
+    error: BaseException | None = None
 
 
-def _work(
-    home: Home,
-    queue: Queue,
-    job: Job,
-    run_id: str,
-    writer: ProgressWriter,
-    program: InstalledProgram,
-    stop: threading.Event,
-) -> _Outcome:
-    outcome = _Outcome()
-
-    def is_stopping() -> bool:
-        return stop.is_set() or writer.stop_requested.is_set() or writer.time_limit_reached.is_set()
-
+def _work(attempt: _Attempt) -> _Outcome:
+    outcome, home, job, writer = _Outcome(), attempt.home, attempt.job, attempt.writer
     try:
         phases = [
             Phase(kind, kind.params.model_validate(phase.params), phase.on_error)
             for phase in job.phases
             for kind in [job_type(phase.job)]
         ]
-        outcome.progress = Progress(job.phases, writer.report, writer.saved, job.progress, find_pasts(queue, job))
+        pasts = find_pasts(attempt.queue, job)
+        outcome.progress = Progress(job.phases, writer.report, writer.saved, job.progress, pasts)
         settings = Settings(home)
         source = None if job.source is None else SourceFolder(home.sources, job.source)
         is_read = any(phase.job_type.target.reads_source for phase in phases)
@@ -131,18 +170,17 @@ def _work(
             assert source is not None  # noqa: S101 — the submit has seen to it
             if not phases[0].job_type.target.makes_source or source.manifest.exists():
                 source.read()
-        inner = queue.open_checkpoint(job, run_id)
+        inner = attempt.queue.open_checkpoint(job, attempt.run_id)
         crash_point("checkpoint.opened")
-        run = _Run(home, settings, queue, job, run_id, writer, outcome.progress, source, inner, is_stopping)
+        run = _Run(attempt, settings, outcome.progress, source, inner)
         with ExitStack() as locks:
-            locks.enter_context(_lock_source(source, is_stopping, is_ending=job.ends_source and not is_read))
+            locks.enter_context(_lock_source(source, attempt.is_stopping, is_ending=job.ends_source and not is_read))
             for other in _list_others(home, phases):
-                locks.enter_context(_lock_source(other, is_stopping, is_ending=False))
+                locks.enter_context(_lock_source(other, attempt.is_stopping, is_ending=False))
             crash_point("worker.source_locked")
             if is_read and source is not None and source.manifest.exists():
                 source.update_manifest()
-            passes = partial(_passes, job, queue, program)
-            outcome.result = run_chain(phases, run.progress, run.make_context, run.end_phase, passes, log)
+            outcome.result = run_chain(phases, run.progress, run.make_context, run.end_phase, attempt.passes, log)
     except StaleWorkerError:
         stop_at_once()
     except (Exception, SystemExit) as error:  # noqa: BLE001 — recorded and shown, whatever it is
@@ -152,35 +190,30 @@ def _work(
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A run of a job: what each of its phases is given, and how what they reach is put on record.
+    """What each phase of an attempt is given, and how what the phases reach is put on record.
 
     ``inner`` is what the checkpoint holds of the phase that was at work when it was saved.
     """
 
-    home: Home
+    attempt: _Attempt
     settings: Settings
-    queue: Queue
-    job: Job
-    run_id: str
-    writer: ProgressWriter
     progress: Progress
     source: SourceFolder | None
     inner: Any
-    is_stopping: Callable[[], bool]
 
     def make_context(self, index: int, phase: Phase) -> Context:
         """What the phase at a place of the chain is given; from now on it is the one at work."""
-        kept = self.inner if index == first_open(self.job.phases) else None
-        self.writer.works_on(self.job.phases[index].dimension, phase.job_type.operation)
+        attempt, job = self.attempt, self.attempt.job
+        attempt.writer.works_on(Work(job.phases[index].dimension, phase.job_type.operation))
         return Context(
-            self.home,
+            attempt.home,
             self.settings,
             self.source,
-            self.job.id,
+            job.id,
             self.progress,
-            self.is_stopping,
+            attempt.is_stopping,
             log,
-            kept,
+            self.inner if index == first_open(job.phases) else None,
             self._keep,
             self._end_source,
         )
@@ -188,17 +221,19 @@ class _Run:
     def end_phase(self) -> None:
         """Put the end of a phase on record."""
         crash_point("phase.before_record")
-        with self.writer.writing:
-            self.queue.end_phase(self.job.id, self.run_id, self.progress.snapshot(), self.progress.percentage)
-            self.progress.tell()
+        attempt, progress = self.attempt, self.progress
+        with attempt.writer.writing:
+            attempt.queue.end_phase(attempt.job.id, attempt.run_id, progress.snapshot(), progress.percentage)
+            progress.report_phases()
         crash_point("phase.recorded")
 
     def _keep(self, value: Any) -> None:
-        self.queue.save_inner(self.job.id, self.run_id, value)
+        self.attempt.queue.save_inner(self.attempt.job.id, self.attempt.run_id, value)
         crash_point("checkpoint.saved")
 
     def _end_source(self, value: Any) -> None:
-        _write(self.home, partial(self.queue.end_source, self.job.id, self.run_id, value))
+        attempt = self.attempt
+        _write(attempt.home, partial(attempt.queue.end_source, attempt.job.id, attempt.run_id, value))
         crash_point("source.ended")
 
 
@@ -217,17 +252,6 @@ def _finds_disk_full(error: BaseException) -> bool:
     return is_disk_full(error) or is_disk_full(error.__cause__)
 
 
-def _running_index(phases: Sequence[PhaseState]) -> int:
-    return next((index for index, phase in enumerate(phases) if phase.status is PhaseStatus.RUNNING), 0)
-
-
-def _can_retry(job: Job, index: int) -> bool:
-    """Whether a transient error of the phase is to be tried again."""
-    own = job.phases[index].retries
-    allowed = job.retries if own is None else own
-    return (job.retried if index == first_open(job.phases) else 0) < allowed
-
-
 def find_pasts(queue: Queue, job: Job) -> dict[int, Past]:
     """What each phase took when one like it last ran, preferably on the same source."""
     known = history.last_runs(queue, {history.kind_of(phase) for phase in job.phases}, job.source)
@@ -239,10 +263,7 @@ def find_pasts(queue: Queue, job: Job) -> dict[int, Past]:
 
 
 def _list_others(home: Home, phases: Sequence[Phase]) -> list[SourceFolder]:
-    """The sources that are there of those on which the phases work beside that of the job.
-
-    In one order in all workers: no two wait for each other.
-    """
+    """Existing additional sources that the phases work on, in lock order, so that no two workers deadlock."""
     names = sorted({name for phase in phases for name in phase.job_type.works_on(phase.params)})
     folders = [SourceFolder(home.sources, name) for name in names]
     return [folder for folder in folders if folder.manifest.exists()]
@@ -293,30 +314,11 @@ def backoff(first: float, retried: int) -> float:
     return min(first * 2.0**retried, 3600.0) * random.uniform(0.5, 1.5)  # noqa: S311 — no secret
 
 
-def _passes(job: Job, queue: Queue, program: InstalledProgram, index: int, error: BaseException) -> bool:
-    """Whether the phase is to be tried again after an error."""
-    return (isinstance(error, TransientError) and _can_retry(job, index)) or _is_mixed(error, queue, program)
-
-
-def _is_mixed(error: BaseException, queue: Queue, program: InstalledProgram) -> bool:
-    """Whether a job failed because a newer program lies on the disk, or has written the files, by now."""
-    if isinstance(error, NewerFormatError):
-        return queue.state_version() > STATE_VERSION or program.is_replaced(at_once=True)
-    return program.is_to_blame(error)
-
-
-def _record(
-    home: Home,
-    queue: Queue,
-    job: Job,
-    run_id: str,
-    outcome: _Outcome,
-    writer: ProgressWriter,
-    program: InstalledProgram,
-) -> None:
+def _record(attempt: _Attempt, outcome: _Outcome) -> None:
     phases = outcome.progress.snapshot() if outcome.progress is not None else None
-    error = outcome.error
-    finish = partial(queue.finish, job.id, run_id, duration=writer.duration)
+    running = next((index for index, one in enumerate(phases or ()) if one.status is PhaseStatus.RUNNING), 0)
+    queue, job, error = attempt.queue, attempt.job, outcome.error
+    finish = partial(queue.finish, job.id, attempt.run_id, duration=attempt.writer.duration)
     if error is None:
         result = outcome.result
         assert result is not None  # noqa: S101
@@ -327,32 +329,33 @@ def _record(
         if queue.get(job.id).cancel_requested:
             finish(RunOutcome(Event.CANCEL, ExitCode.CANCELLED, "cancelled; what was done is kept"), phases=phases)
             log.info("cancelled")
-        elif writer.time_limit_reached.is_set():
-            end = RunOutcome(Event.EXPIRE, ExitCode.TIME_LIMIT, "time limit reached; what was done is kept")
-            finish(end, phases=phases, reason="time_limit")
+        elif attempt.writer.time_limit_reached.is_set():
+            finish(OUT_OF_TIME, phases=phases)
             log.info("time limit reached")
         else:
-            queue.release(job.id, run_id)
+            queue.release(job.id, attempt.run_id)
             log.info("stopped by the daemon, or for a pause; the job waits in the queue")
-    elif _is_mixed(error, queue, program):
-        queue.release(job.id, run_id, REPLACED)
+    elif attempt.is_mixed(error):
+        queue.release(job.id, attempt.run_id, REPLACED)
         log.warning("kbjobs was replaced while the job ran, which goes on with the newer one: %s", error)
     elif isinstance(error, JobWaits):
-        queue.wait(job.id, run_id, error.seconds, error.message, writer.duration)
+        queue.wait(job.id, attempt.run_id, error.seconds, error.message, attempt.writer.duration)
         log.info("%s; the place in the queue is given to others for %.0f s", error.message, error.seconds)
-    elif isinstance(error, TransientError) and phases is not None and _can_retry(job, _running_index(phases)):
-        index = _running_index(phases)
-        pause = backoff(Settings(home).number("retry_seconds"), job.retried if index == first_open(job.phases) else 0)
-        queue.postpone(job.id, run_id, pause, error.message, writer.duration)
+    elif isinstance(error, TransientError) and phases and attempt.can_retry(running):
+        pause = backoff(Settings(attempt.home).number("retry_seconds"), attempt.retried(running))
+        queue.postpone(job.id, attempt.run_id, pause, error.message, attempt.writer.duration)
         log.warning("%s; tried again in %.0f s", error.message, pause)
     else:
-        known = _explain(error, queue.path.parent)
         log.error("failed: %s", error, exc_info=error)
-        code = known.exit_code if known else ExitCode.FAILED
-        event = Event.INTERRUPT if isinstance(error, JobInterrupted) else Event.FAIL
-        text = (known.message if known else f"{type(error).__name__}: {error}").strip()
-        hint = known.hint if known else f"The traceback is in the log: kbjobs logs {job.id}"
-        finish(RunOutcome(event, code, text, f"{text}\n{hint}"), phases=phases)
+        finish(_describe_failure(error, queue.path.parent, job.id), phases=phases)
+
+
+def _describe_failure(error: BaseException, home: Path, job_id: int) -> RunOutcome:
+    known = _explain(error, home)
+    text = (known.message if known else f"{type(error).__name__}: {error}").strip()
+    hint = known.hint if known else f"The traceback is in the log: kbjobs logs {job_id}"
+    event = Event.INTERRUPT if isinstance(error, JobInterrupted) else Event.FAIL
+    return RunOutcome(event, known.exit_code if known else ExitCode.FAILED, text, f"{text}\n{hint}")
 
 
 def main() -> None:

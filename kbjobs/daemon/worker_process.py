@@ -18,7 +18,17 @@ LAST_BYTES, LAST_CHARACTERS = 4096, 200
 
 
 def start_worker(home: Home, settings: Settings, job: Job, run_id: str) -> subprocess.Popen[bytes]:
-    """Start the worker of a claimed job in a session and process group of its own, its output in the attempt's log."""
+    """Start the worker of a claimed job in a session of its own, with its output in the attempt's log.
+
+    Args:
+        home: the home of the job's state.
+        settings: the settings in force, for the worker's niceness.
+        job: the claimed job.
+        run_id: the run that claimed it.
+
+    Raises:
+        OSError: the log cannot be opened, or the process cannot be started.
+    """
     path = home.log_file(job.id, job.attempt)
     descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
     # -P: what lies in the working directory is data, never a module.

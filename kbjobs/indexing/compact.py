@@ -82,7 +82,7 @@ def compact_source(source: SourceFolder, collections: Collections) -> Compacted:
     if source.frontier.exists():
         frontier = Frontier(source.frontier)
         try:
-            frontier.vacuum()
+            vacuum(frontier)
         finally:
             frontier.close()
     if source.words.exists():

@@ -57,7 +57,6 @@ def run_index(
     With ``describing`` metadata are read in the same pass. With ``batching`` what open batches have brought is taken
     first, nothing that is out is embedded, and JobWaits raised where that is all that is missing.
     """
-    source = context.source.read()
     waiting = Waiting(context.settings.number("vectors.chroma_wait"), partial(_report_waiting, context))
     with (
         Ledger(context.source.ledger) as ledger,
@@ -68,8 +67,9 @@ def run_index(
         newer_than = _begin_force(indexed, forcing) if forcing else 0
         keeps_cut = options.keeps_cut and not options.recut and not options.force
         cutting = Cutting(indexed.profile, Chunker(counter_of(embedder.tokenizer), embedder.max_tokens), keeps_cut)
-        scan, changes = scan_source(context, source, ledger, cutting, SCAN, options.scope, describing)
-        filtered = describing.finish(context, source, ledger, changes.found) if describing is not None else 0
+        changes = scan_source(context, ledger, cutting, SCAN, options.scope, describing)
+        scan = changes.found.scan
+        filtered = describing.finish(context, ledger, changes.found) if describing is not None else 0
         publish_words(context.source, ledger, indexed.profile)
         del cutting  # its tokenizer takes tens of MB, before the engine needs them
         usage = Usage.read(ledger, embedder, context.job_id)

@@ -88,7 +88,7 @@ def diff_source(context: Context, model: TextModel, options: IndexOptions, sampl
             keeps_cut = options.keeps_cut and not options.recut and not options.force
             quiet = replace(context, reporter=_Unsaved(context))
             cutting = Cutting(profile, chunker, keeps_cut)
-            scan, _ = scan_source(quiet, context.source.read(), store, cutting, (0.0, 1.0), options.scope)
+            scan = scan_source(quiet, store, cutting, (0.0, 1.0), options.scope).found.scan
             stays = store.known.keys() - tally.read
         else:
             scan, stays = _read_sample(context, store, chunker, options, sample)
@@ -120,9 +120,9 @@ def _read_sample(
     context: Context, store: _ReadOnly, chunker: Chunker, options: IndexOptions, sample: int
 ) -> tuple[Scan, set[str]]:
     """Count the passages of a sample of what is new; returns the scan, and the ids of documents that stay."""
-    source, scan, scope = context.source.read(), Scan(), options.scope
+    source, scope = context.source.read(), options.scope
     known = store.known_documents(store.profile)
-    found = enumerate_source(context, source, known, scan, scope.limit, scope.allow_delete)
+    found = enumerate_source(context, source, known, scope.limit, scope.allow_delete)
     pipeline = name_pipeline(source)
     stays: set[str] = set()
 
@@ -135,14 +135,12 @@ def _read_sample(
 
     purpose = f"profile-{store.profile} {pipeline}"
     wanted = Options(purpose, keeps_text=True, scope=scope, sample=sample)
-    changes = SourceChanges(
-        context, found, Comparison(known, is_current), scan, store, wanted, lambda done, total: None
-    )
+    changes = SourceChanges(context, found, Comparison(known, is_current), store, wanted, lambda done, total: None)
     for batch in changes.batches():
         documents = [one.document for one in batch]
         for document, chunks in zip(documents, chunker.chunk_many(documents), strict=True):
             store.tally.count(document.doc_id, chunks, changes.stands_for(document.path))
-    return scan, set() if scope.reread else stays | _of_archives(found, known, pipeline)
+    return found.scan, set() if scope.reread else stays | _of_archives(found, known, pipeline)
 
 
 def _of_archives(found: Enumerated, known: dict[str, KnownDocument], pipeline: str) -> set[str]:

@@ -62,7 +62,20 @@ def begin_folder(home: Home, pair: Pair) -> Path:
 
 
 def publish(home: Home, pair: Pair, built: Path, record: PackRecord) -> Path:
-    """Put a pack that was built into its place, and remove the one before; returns the place."""
+    """Put a newly built pack in its place and remove the older ones.
+
+    Args:
+        home: the home of the packs.
+        pair: the pack's direction.
+        built: the folder in which the pack was built.
+        record: the pack's version, hash and licence, written into the pack.
+
+    Returns:
+        The pack's folder.
+
+    Raises:
+        OSError: the disk is full or cannot be written.
+    """
     with (built / RECORD).open("w", encoding="utf-8") as file:
         json.dump(asdict(record), file, ensure_ascii=False, indent=2)
     os.sync()  # once: a pack has many files
@@ -97,12 +110,17 @@ class RemovedPacks:
 
 
 def remove_packs(home: Home, code: str, source: str | None = None) -> RemovedPacks:
-    """Remove the packs from and to a language; with ``source`` only that from there to it.
+    """Remove the packs from and to a language.
+
+    Args:
+        home: the home of the packs.
+        code: the language's code.
+        source: the language to translate from, to remove only the pack from there to ``code``.
 
     Raises:
-        NotFoundError: none is here.
-        ConflictError: one is being fetched; nothing was removed of it.
-        UsageError: English is named alone, from and to which nearly all lead.
+        NotFoundError: there is no such pack.
+        ConflictError: a pack is being fetched; it is left untouched.
+        UsageError: English is named alone; nearly all packs lead from or to it.
     """
     if code == ENGLISH and source is None:
         raise UsageError(
@@ -113,8 +131,10 @@ def remove_packs(home: Home, code: str, source: str | None = None) -> RemovedPac
         pair for pair in there if (code in (pair.source, pair.target) if source is None else pair == Pair(source, code))
     ]
     if not wanted:
-        which = f"{Pair(source, code)}" if source else f"for {name_of(code)} ({code})"
-        raise NotFoundError(f"there is no language pack {which}", "kbjobs languages list shows what is here.")
+        raise NotFoundError(
+            f"there is no language pack {Pair(source, code) if source else f'for {name_of(code)} ({code})'}",
+            "kbjobs languages list shows what is here.",
+        )
     freed = 0
     for pair in wanted:
         with locked(home, pair):
@@ -127,13 +147,29 @@ def remove_packs(home: Home, code: str, source: str | None = None) -> RemovedPac
 
 
 def first_seen(home: Home, pair: Pair, version: str) -> str | None:
-    """The sha256 that a version had when it was first fetched here; None for one that never was."""
+    """The sha256 that a version had when it was first fetched here; None if it never was.
+
+    Args:
+        home: the home of the packs.
+        pair: the pack's direction.
+        version: the pack's version, such as ``1.9``.
+    """
     found = _read_seen(home, pair).get(version)
     return found if isinstance(found, str) else None
 
 
 def note_seen(home: Home, pair: Pair, version: str, sha256: str) -> None:
-    """Keep the hash of a version."""
+    """Remember the hash of a version.
+
+    Args:
+        home: the home of the packs.
+        pair: the pack's direction.
+        version: the pack's version, such as ``1.9``.
+        sha256: its hash in hexadecimal.
+
+    Raises:
+        OSError: the disk is full or cannot be written.
+    """
     path = _seen_file(home, pair)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_json(path, {**_read_seen(home, pair), version: sha256}, unfinished=path.with_suffix(".new"))

@@ -59,12 +59,12 @@ def find_code(given: str) -> str:
 
 
 def name_of(code: str) -> str:
-    """The English name of a language, its code where none is known."""
+    """The English name of a language, its code if none is known."""
     return _OWN.get(code) or NAMES.get(code) or code
 
 
 def check_direction(code: str, source: str | None) -> None:
-    """Raise UsageError where a language can lead nowhere."""
+    """Raise UsageError if a language can lead nowhere."""
     if source == code:
         raise UsageError(f"{name_of(code)} need not be translated to itself", "Name two languages.")
     if code == ENGLISH and source is None:

@@ -64,9 +64,9 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class PackRecord:
-    """What is written beside a pack.
+    """What is recorded of a pack.
 
-    ``sha256`` and ``size`` (bytes) are those of the file that was fetched, ``unpacked`` the bytes it takes here.
+    ``sha256`` and ``size`` (bytes) are of the file that was fetched, ``unpacked`` the bytes it takes here.
     ``url`` is where it came from, ``fetched_at`` when (UTC). ``licence`` and ``target_prefix`` are as the pack says.
     """
 
@@ -111,7 +111,7 @@ def list_packs(home: Home, damaged: list[DamagedLanguagePackError] | None = None
 
 
 def find_pack(home: Home, pair: Pair) -> LanguagePack | None:
-    """The pack for a direction, None where it is not here; raises DamagedPackError."""
+    """The pack for a direction, None if it is not here; raises DamagedPackError."""
     path = _newest(home).get(pair)
     return None if path is None else _read(pair, path)
 
@@ -135,7 +135,7 @@ def _newest(home: Home) -> dict[Pair, Path]:
 
 
 def _read(pair: Pair, path: Path) -> LanguagePack:
-    """The pack in a folder; raises DamagedPackError where a file is missing or its record cannot be read."""
+    """The pack in a folder; raises DamagedPackError if a file is missing or its record cannot be read."""
     remedy = f"Fetch it again: {pair.command} --force"
     try:
         content = json.loads((path / RECORD).read_text(encoding="utf-8"))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Rows = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
-MOST = 16  # clusters that colours and shapes still tell apart
+MAX_CLUSTERS = 16  # clusters that colours and shapes still tell apart
 FEW = 6  # fewer clusters say little of as many documents as MANY
 MANY = 500
 FEWEST = 8  # documents of which groups are made at all
@@ -24,7 +24,7 @@ SEED = 7
 
 
 def find_clusters(rows: Rows) -> Labels:
-    """The number of the cluster of each row: 0 is the largest one. One cluster where there is nothing to part."""
+    """The number of the cluster of each row: 0 is the largest one. One cluster if there is nothing to part."""
     count = len(rows)
     if count < FEWEST or not np.any(rows):
         return np.zeros(count, np.int64)
@@ -33,7 +33,7 @@ def find_clusters(rows: Rows) -> Labels:
     judged = sample[draw.choice(len(sample), min(JUDGED, len(sample)), replace=False)]
     distances = np.sqrt(_squares(judged, judged))
     best, score = np.zeros((1, rows.shape[1]), np.float32), -1.0
-    for number in range(2 if count < MANY else FEW, min(MOST, count // 3) + 1):
+    for number in range(2 if count < MANY else FEW, min(MAX_CLUSTERS, count // 3) + 1):
         centres = min((_find_centres(sample, number, draw) for _ in range(TRIES)), key=lambda one: _spread(sample, one))
         found = _silhouette(distances, _nearest(judged, centres))
         if found > score:
@@ -84,7 +84,7 @@ def _find_centres(rows: Rows, number: int, draw: np.random.Generator) -> Rows:
 
 
 def _silhouette(distances: NDArray[np.float64], labels: Labels) -> float:
-    """The mean silhouette, from -1 to 1; -1 where all are in one cluster."""
+    """The mean silhouette, from -1 to 1; -1 if all are in one cluster."""
     present, labels = np.unique(labels, return_inverse=True)
     if len(present) < 2:
         return -1.0
@@ -96,6 +96,6 @@ def _silhouette(distances: NDArray[np.float64], labels: Labels) -> float:
     means = sums / sizes
     means[own] = np.inf
     nearest = means.min(axis=1)
-    most = np.maximum(np.maximum(within, nearest), np.finfo(np.float64).tiny)
-    values = np.where(sizes[labels] > 1, (nearest - within) / most, 0.0)
+    widest = np.maximum(np.maximum(within, nearest), np.finfo(np.float64).tiny)
+    values = np.where(sizes[labels] > 1, (nearest - within) / widest, 0.0)
     return float(values.mean())

@@ -92,30 +92,33 @@ def choose_model(indexes: Sequence[tuple[str, Sequence[IndexedModel]]], preferre
 
 
 def gather(context: Context, sources: Sequence[MappedSource], vectors: VectorFile, span: float) -> Documents:
-    """Read the documents of the sources, and write the vector of each: the direction of the mean of its passages'.
+    """Read the documents of the sources and write a vector for each: the direction of the mean of its passages.
 
-    ``span`` is the part of the phase, from its start, that this takes.
+    Args:
+        context: the phase's context, for progress and the request to stop.
+        sources: the sources, whose models are the same.
+        vectors: the file that the vectors are appended to.
+        span: the part of the phase, from its start, that this takes.
+
+    Raises:
+        KbjobsError: a ledger holds vectors of another dimension than the model's.
+        JobCancelled: the job is to stop.
     """
     documents = Documents()
-    sizes = []
+    done = total = 0
     for source in sources:
-        ledger = Ledger(source.ledger)
-        try:
-            sizes.append(store.count_mapped(ledger, source.model.id, source.model.profile))
-        finally:
-            ledger.close()
-    done, total = 0, sum(sizes)
+        with Ledger(source.ledger) as ledger:
+            total += store.count_mapped(ledger, source.model.id, source.model.profile)
     for number, source in enumerate(sources):
-        ledger = Ledger(source.ledger)
-        try:
-            told = store.mapped_documents(ledger, source.model.profile)
-            one = next(told, None)
+        with Ledger(source.ledger) as ledger:
+            mapped = store.mapped_documents(ledger, source.model.profile)
+            one = next(mapped, None)
             for ids, rows, read in _means(ledger, source):
                 kept: list[int] = []
                 for row, doc_id in enumerate(ids):
                     while one is not None and one.doc_id < doc_id:
                         documents.left_out += 1
-                        one = next(told, None)
+                        one = next(mapped, None)
                     if one is None or one.doc_id != doc_id:
                         continue
                     if np.isfinite(rows[row, 0]):
@@ -123,13 +126,11 @@ def gather(context: Context, sources: Sequence[MappedSource], vectors: VectorFil
                         _add(documents, one, number)
                     else:
                         documents.left_out += 1
-                    one = next(told, None)
+                    one = next(mapped, None)
                 vectors.add(rows[kept])
                 done += read
                 context.progress(done, total, "chunks", f"reading {source.id}", (0.0, span))
-            documents.left_out += sum(1 for _ in told) + (one is not None)
-        finally:
-            ledger.close()
+            documents.left_out += sum(1 for _ in mapped) + (one is not None)
     return documents
 
 
@@ -145,7 +146,7 @@ def _add(documents: Documents, one: store.MappedDocument, source: int) -> None:
 
 
 def _means(ledger: Ledger, source: MappedSource) -> Iterator[tuple[list[str], NDArray[np.float32], int]]:
-    """Ids of documents in order, their vectors (not a number where none can be told), and how many were read."""
+    """Ids of documents in order, their vectors (not a number if none can be told), and how many were read."""
     model = source.model
     pairs = passage_vectors(ledger, model.id, model.profile)
     begun: tuple[str, NDArray[np.float64]] | None = None

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,9 +41,9 @@ READING, REDUCING, PARTING, LINKING = 0.6, 0.8, 0.9, 0.95  # parts of the phase 
 
 @dataclass(frozen=True, slots=True)
 class MapRequest:
-    """What is to be drawn: the ids of sources, how, and by models of which dimension (None: of any).
+    """A map to draw: the ids of its sources, the method, and the dimension of the models (None: any).
 
-    ``is_of_one``: the map is that of a source, and lies under its name.
+    ``is_of_one``: the map shows one source, and lies under its name.
     """
 
     sources: tuple[str, ...]
@@ -58,8 +57,7 @@ def draw_map(context: Context, request: MapRequest) -> PhaseResult:
     sources, left = _find_sources(context, request)
     for reason in left:
         context.log.warning("left out: %s", reason)
-    folder = context.home.visualisation
-    folder.mkdir(mode=0o700, exist_ok=True)
+    context.home.visualisation.mkdir(mode=0o700, exist_ok=True)
     files = MapFiles(context.home.map_page(sources[0].id if request.is_of_one else None))
     model = sources[0].model
     state = hash_json(
@@ -67,7 +65,53 @@ def draw_map(context: Context, request: MapRequest) -> PhaseResult:
     )
     if files.are_of(state):
         return _result(context, files, {"unchanged": True, "sources": [one.id for one in sources]}, left, "unchanged")
-    with VectorFile(folder, model.dimension) as vectors, one_thread():
+    drawn = _draw(context, request, sources)
+    context.progress(0, 1, "steps", "writing", (LINKING, 1.0))
+    facts = {
+        "state": state,
+        "format": FORMAT,
+        "title": _title(sources, request),
+        "method": drawn.method,
+        "model": model.name,
+        "dimension": model.dimension,
+        "explained_variance": drawn.shares,
+        "sources": [{"id": one.id, "name": one.name} for one in sources],
+        "clusters": drawn.labels,
+        "languages": sorted(set(drawn.documents.languages)),
+        "documents": len(drawn.points.ids),
+        "without_vectors": drawn.documents.left_out,
+        "left_out": left,
+    }
+    _write(files, facts, drawn)
+    counts = {
+        "unchanged": False,
+        "sources": [one.id for one in sources],
+        "documents": len(drawn.points.ids),
+        "without_vectors": drawn.documents.left_out,
+        "clusters": len(drawn.labels),
+        "links": len(drawn.links),
+        "model": model.name,
+        "dimension": model.dimension,
+        "method": drawn.method,
+        "explained_variance": drawn.shares,
+    }
+    return _result(context, files, counts, left, _summarise(counts, request))
+
+
+class _Drawn(NamedTuple):
+    """What is drawn, and by which method; ``shares`` of the variance that the axes explain, if they are components."""
+
+    documents: Documents
+    method: str
+    shares: list[float] | None
+    points: Points
+    labels: list[str]
+    links: np.ndarray
+
+
+def _draw(context: Context, request: MapRequest, sources: Sequence[MappedSource]) -> _Drawn:
+    model = sources[0].model
+    with VectorFile(context.home.visualisation, model.dimension) as vectors, one_thread():
         documents = gather(context, sources, vectors, READING)
         if not documents.ids:
             raise MissingRequirementError(
@@ -81,60 +125,39 @@ def draw_map(context: Context, request: MapRequest) -> PhaseResult:
         points, labels, rows = _arrange(documents, placed, components)
         context.progress(0, 1, "steps", "following links", (PARTING, LINKING))
         links = _find_links(context, sources, points, rows)
-    context.progress(0, 1, "steps", "writing", (LINKING, 1.0))
-    languages = sorted(set(documents.languages))
-    facts = {
-        "state": state,
-        "format": FORMAT,
-        "title": _title(sources, request),
-        "method": method,
-        "model": model.name,
-        "dimension": model.dimension,
-        "explained_variance": list(components.shares[:3]) if method == "pca" else None,
-        "sources": [{"id": one.id, "name": one.name} for one in sources],
-        "clusters": labels,
-        "languages": languages,
-        "documents": len(points.ids),
-        "without_vectors": documents.left_out,
-        "left_out": left,
-    }
-    page = render(
-        str(facts["title"]), state, {**facts, "links": len(links)}, pack_numbers(points, links), pack_texts(points)
-    )
-    write_points(files, facts, _tell(points, sources, languages, links))
+    return _Drawn(documents, method, list(components.shares[:3]) if method == "pca" else None, points, labels, links)
+
+
+def _write(files: MapFiles, facts: dict[str, Any], drawn: _Drawn) -> None:
+    points, links = drawn.points, drawn.links
+    shown = {**facts, "links": len(links)}
+    page = render(facts["title"], facts["state"], shown, pack_numbers(points, links), pack_texts(points))
+    write_points(files, facts, _point_records(facts, points, links))
     write_page(files, page)
-    counts = {
-        "unchanged": False,
-        "sources": [one.id for one in sources],
-        "documents": len(points.ids),
-        "without_vectors": documents.left_out,
-        "clusters": len(labels),
-        "links": len(links),
-        "model": model.name,
-        "dimension": model.dimension,
-        "method": method,
-        "explained_variance": facts["explained_variance"],
-    }
-    told = f"{counted(len(points.ids), 'document')} of {counted(len(sources), 'source')}"
-    told += f", {counted(len(labels), 'cluster')}, {counted(len(links), 'link')}, by {model.name}"
-    if method != request.method:
-        told += f"; by principal components, as UMAP needs {FEWEST_FOR_UMAP} documents"
-    if documents.left_out:
-        told += f"; {counted(documents.left_out, 'document')} without a vector left out"
-    return _result(context, files, counts, left, told)
 
 
-def _result(context: Context, files: MapFiles, counts: dict[str, Any], left: Sequence[str], told: str) -> PhaseResult:
+def _summarise(counts: dict[str, Any], request: MapRequest) -> str:
+    text = f"{counted(counts['documents'], 'document')} of {counted(len(counts['sources']), 'source')}"
+    text += f", {counted(counts['clusters'], 'cluster')}, {counted(counts['links'], 'link')}, by {counts['model']}"
+    if counts["method"] != request.method:
+        text += f"; by principal components, as UMAP needs {FEWEST_FOR_UMAP} documents"
+    without = counts["without_vectors"]
+    return text + (f"; {counted(without, 'document')} without a vector left out" if without else "")
+
+
+def _result(
+    context: Context, files: MapFiles, counts: dict[str, Any], left: Sequence[str], summary: str
+) -> PhaseResult:
     where = {
         "html": files.page.relative_to(context.home.path).as_posix(),
         "json": files.points.relative_to(context.home.path).as_posix(),
     }
-    told += "".join(f"; left out: {reason}" for reason in left)
-    return PhaseResult({**where, **counts, "left_out": list(left)}, f"{told}; {where['html']}")
+    summary = "; ".join([summary, *(f"left out: {reason}" for reason in left), where["html"]])
+    return PhaseResult({**where, **counts, "left_out": list(left)}, summary)
 
 
 def _find_sources(context: Context, request: MapRequest) -> tuple[list[MappedSource], list[str]]:
-    """The sources that can be drawn together, and why others cannot. Raises MissingRequirementError where none can."""
+    """The sources that can be drawn together, and why others cannot. Raises MissingRequirementError if none can."""
     indexes: list[tuple[str, list[IndexedModel]]] = []
     left: list[str] = []
     for source_id in request.sources:
@@ -146,7 +169,7 @@ def _find_sources(context: Context, request: MapRequest) -> tuple[list[MappedSou
                 raise
             left.append(error.message)
             continue
-        indexes.append((source_id, _with_ledger(folder, lambda ledger: _usable_models(ledger, request.dimension), [])))
+        indexes.append((source_id, _usable_models(folder, request.dimension)))
     key = choose_model(indexes, context.settings.text("model"))
     if key is None:
         of = f" of dimension {request.dimension}" if request.dimension else ""
@@ -159,29 +182,19 @@ def _find_sources(context: Context, request: MapRequest) -> tuple[list[MappedSou
             of = ", ".join(sorted({f"{one.name} ({one.dimension})" for one in models})) or "none"
             left.append(f"{source_id} has no vectors of the model that most sources have (it has {of})")
             continue
-        state = _with_ledger(folder, partial(_state_of, model), "")
+        with Ledger(folder.ledger) as ledger:
+            state = store.mapping_state(ledger, model.id, model.profile)
         name = clean(folder.read().name, 60) or source_id
         found.append(MappedSource(source_id, name, folder.ledger, model, state))
         context.check()
     return found, left
 
 
-def _with_ledger(folder: SourceFolder, ask: Callable[[Ledger], Any], otherwise: Any) -> Any:
+def _usable_models(folder: SourceFolder, dimension: int | None) -> list[IndexedModel]:
     if not folder.ledger.exists():
-        return otherwise
-    ledger = Ledger(folder.ledger)
-    try:
-        return ask(ledger)
-    finally:
-        ledger.close()
-
-
-def _usable_models(ledger: Ledger, dimension: int | None) -> list[IndexedModel]:
-    return [model for model in ledger.models(dimension) if store.has_mapped(ledger, model.id, model.profile)]
-
-
-def _state_of(model: IndexedModel, ledger: Ledger) -> str:
-    return store.mapping_state(ledger, model.id, model.profile)
+        return []
+    with Ledger(folder.ledger) as ledger:
+        return [model for model in ledger.models(dimension) if store.has_mapped(ledger, model.id, model.profile)]
 
 
 def _lacking(request: MapRequest, what: str) -> str:
@@ -229,11 +242,11 @@ def _arrange(documents: Documents, placed: np.ndarray, components: Components) -
         urls=ordered(documents.urls),
         snippets=ordered(documents.snippets),
     )
-    told = (
+    texts = (
         (int(cluster), f"{title} {snippet}")
         for cluster, title, snippet in zip(points.clusters, points.titles, points.snippets, strict=True)
     )
-    return points, label_clusters(told, int(clusters.max()) + 1), components.rows[order]
+    return points, label_clusters(texts, int(clusters.max()) + 1), components.rows[order]
 
 
 def _find_links(context: Context, sources: Sequence[MappedSource], points: Points, rows: np.ndarray) -> np.ndarray:
@@ -242,19 +255,14 @@ def _find_links(context: Context, sources: Sequence[MappedSource], points: Point
         first, last = np.searchsorted(points.sources, [number, number + 1])
         # The same page may be in two sources under one id.
         numbers = {points.ids[row]: row for row in range(first, last)}
-        ledger = Ledger(source.ledger)
-        try:
+        with Ledger(source.ledger) as ledger:
             for page in store.internal_links(ledger):
                 links.take(page, numbers)
                 context.check()
-        finally:
-            ledger.close()
     return links.found()
 
 
-def _tell(
-    points: Points, sources: Sequence[MappedSource], languages: Sequence[str], links: np.ndarray
-) -> Iterator[dict[str, Any]]:
+def _point_records(facts: dict[str, Any], points: Points, links: np.ndarray) -> Iterator[dict[str, Any]]:
     linked = Counter(links.ravel().tolist())
     for row, (x, y, z) in enumerate(np.round(points.places, 5).tolist()):
         yield {
@@ -264,8 +272,8 @@ def _tell(
             "id": points.ids[row],
             "title": points.titles[row],
             "url": points.urls[row],
-            "source": sources[int(points.sources[row])].id,
+            "source": facts["sources"][int(points.sources[row])]["id"],
             "cluster": int(points.clusters[row]),
-            "language": languages[int(points.languages[row])],
+            "language": facts["languages"][int(points.languages[row])],
             "links": linked[row],
         }

@@ -26,17 +26,17 @@ _TABLE: dict[int, str | None] = {
 MAX_MARKS = 4  # that one letter may carry
 
 
-def clean(text: str, most: int) -> str:
-    """The text in one line of at most ``most`` characters, with nothing in it but what is seen."""
-    text = " ".join(text[: 2 * most + 100].translate(_TABLE).split())
+def clean(text: str, max_length: int) -> str:
+    """The text in one line of at most ``max_length`` characters, with nothing in it but what is seen."""
+    text = " ".join(text[: 2 * max_length + 100].translate(_TABLE).split())
     if not text.isascii() and not _marks().isdisjoint(text):
         text = "".join(_thin(text))
-    return cut(text, most)
+    return cut(text, max_length)
 
 
-def cut(text: str, most: int) -> str:
-    """The text, with "…" in place of what is beyond ``most`` characters."""
-    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+def cut(text: str, max_length: int) -> str:
+    """The text, with "…" in place of what is beyond ``max_length`` characters."""
+    return text if len(text) <= max_length else text[: max_length - 1].rstrip() + "…"
 
 
 @cache

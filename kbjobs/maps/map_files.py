@@ -16,7 +16,7 @@ HEAD = 4_096  # bytes at whose end a file must have told its state
 
 @dataclass(frozen=True, slots=True)
 class MapFiles:
-    """The page of a map, an HTML file, and its points, a JSON file beside it."""
+    """The page of a map, an HTML file, and its points, a JSON file next to it."""
 
     page: Path
 
@@ -27,10 +27,10 @@ class MapFiles:
 
     def are_of(self, state: str) -> bool:
         """Whether both files are there and show that state."""
-        return all(_tells(path, state) for path in (self.page, self.points))
+        return all(_names_state(path, state) for path in (self.page, self.points))
 
 
-def _tells(path: Path, state: str) -> bool:
+def _names_state(path: Path, state: str) -> bool:
     try:
         with path.open("rb") as file:
             return f'"{state}"'.encode() in file.read(HEAD)
@@ -45,17 +45,24 @@ def write_page(files: MapFiles, content: str) -> None:
 
 
 def write_points(files: MapFiles, facts: Mapping[str, Any], points: Iterable[Mapping[str, Any]]) -> None:
-    """Put the points in place: a JSON object with the facts and a list ``points``, one a line."""
+    """Put the points in place: a JSON object with the facts and a list ``points``, one point a line.
+
+    Args:
+        files: the map's files.
+        facts: the facts of the map, as JSON values.
+        points: the points, as JSON values.
+
+    Raises:
+        OSError: the disk is full or cannot be written.
+    """
     _write(files.points, _lines(facts, points))
     crash_point("map.points_renamed")
 
 
 def _lines(facts: Mapping[str, Any], points: Iterable[Mapping[str, Any]]) -> Iterable[str]:
     yield json.dumps(facts, ensure_ascii=False)[:-1] + ', "points": ['
-    separator = "\n"
-    for point in points:
-        yield separator + json.dumps(point, ensure_ascii=False)
-        separator = ",\n"
+    for number, point in enumerate(points):
+        yield (",\n" if number else "\n") + json.dumps(point, ensure_ascii=False)
     yield "\n]}\n"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-MOST = 20_000
+MAX_LINKS = 20_000
 
 
 class StrongestLinks:
@@ -16,8 +16,8 @@ class StrongestLinks:
     The strength of a link is the cosine of what its documents have in ``rows``.
     """
 
-    def __init__(self, rows: NDArray[np.float32], most: int = MOST) -> None:
-        self._rows, self._most = rows, most
+    def __init__(self, rows: NDArray[np.float32], max_links: int = MAX_LINKS) -> None:
+        self._rows, self._max_links = rows, max_links
         self._keys = np.empty(0, np.int64)
         self._strengths = np.empty(0, np.float64)
 
@@ -34,7 +34,7 @@ class StrongestLinks:
         cosines = np.einsum("ij,ij->i", first, second, dtype=np.float64) / np.maximum(lengths, 1e-12)
         self._keys = np.concatenate([self._keys, keys])
         self._strengths = np.concatenate([self._strengths, np.round(cosines, 9)])
-        if len(self._keys) > 2 * self._most:
+        if len(self._keys) > 2 * self._max_links:
             self._cut()
 
     def found(self) -> NDArray[np.int64]:
@@ -43,5 +43,5 @@ class StrongestLinks:
         return np.stack([self._keys // max(1, len(self._rows)), self._keys % max(1, len(self._rows))], axis=1)
 
     def _cut(self) -> None:
-        order = np.lexsort((self._keys, -self._strengths))[: self._most]
+        order = np.lexsort((self._keys, -self._strengths))[: self._max_links]
         self._keys, self._strengths = self._keys[order], self._strengths[order]

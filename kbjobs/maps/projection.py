@@ -40,7 +40,13 @@ def one_thread() -> AbstractContextManager[object]:
 
 
 def principal_components(blocks: Blocks, count: int, dimension: int) -> Components:
-    """The first principal components of ``count`` vectors of a dimension. To be called within :func:`one_thread`."""
+    """Compute the first principal components of vectors, within :func:`one_thread`.
+
+    Args:
+        blocks: gives all vectors, a block at a time; called twice.
+        count: the number of vectors.
+        dimension: the dimension of each.
+    """
     total = np.zeros(dimension)
     products = np.zeros((dimension, dimension))
     for block in blocks():
@@ -79,5 +85,5 @@ def fit_into_cube(rows: NDArray[np.float32]) -> NDArray[np.float64]:
     if not len(wide):
         return wide
     wide -= (wide.max(axis=0) + wide.min(axis=0)) / 2
-    most = float(np.abs(wide).max())
-    return wide / most if most > 0 else wide
+    largest = float(np.abs(wide).max())
+    return wide / largest if largest > 0 else wide

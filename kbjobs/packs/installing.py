@@ -222,7 +222,7 @@ class _Installer:
         except MissingDocument as error:
             raise DamagedPackError(pack.place.label, "a table", str(error)) from error
         for model in pack.manifest.models:
-            number = filler.put_model(model.key, model.name, model.dimension, profiles[model.profile])
+            number = filler.ledger.model(model.key, model.name, model.dimension, profiles[model.profile])
             for block in pack.vectors(model):
                 self._check()
                 rows = (row.tobytes() for row in block.rows)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from kbjobs.content.document import document_id
-from kbjobs.content.document_reading import Addresses, check_web_url
+from kbjobs.content.document_reading import Origin, check_web_url
 from kbjobs.content.source_files import FoundFile, quote_key
 from kbjobs.content.titles import read_title
 from kbjobs.context import Context
-from kbjobs.scanning.enumeration import Enumerated, FactStore, Known, Scan, add_vanished
+from kbjobs.scanning.enumeration import Enumerated, FactStore, Known
 from kbjobs.scanning.file_reading import ArchiveEntry, Read, Reader, Task, Unread
 from kbjobs.scanning.reading_pool import Outcomes, read_all
 from kbjobs.scanning.title_samples import SAMPLE, TitleRules, sample_titles
@@ -31,7 +31,7 @@ PAGE_TYPES = {"text/html": ".html", "application/xhtml+xml": ".xhtml", "text/pla
 """What is read of an archive, and as what."""
 MIN_TEXT_FACT = "minimum text length"
 MIN_TEXT = 100
-"""Characters that an archive's entry has at least, if it is to be a document."""
+"""Fewest characters of an archive's entry that becomes a document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +81,15 @@ class Comparison:
 
 
 class SourceChanges:
-    """The documents that are new or may have changed. ``scan`` is told what is unchanged, cannot be read or is gone.
+    """The documents that are new or may have changed.
 
     Args:
-        context: progress, and the request to stop.
-        found: the source's files.
-        comparison: what they are compared with.
-        scan: what is counted.
-        facts: where is remembered which archives were read whole.
-        options: what is read.
-        on_progress: is told how many documents are done, of how many.
+        context: the phase's context: settings, log, and the request to stop.
+        found: the source's files; its scan counts what is unchanged, cannot be read or has vanished.
+        comparison: the known documents to compare with.
+        facts: remembers which archives were read whole.
+        options: what to read.
+        on_progress: called with the number of documents done and their total.
     """
 
     def __init__(
@@ -98,7 +97,6 @@ class SourceChanges:
         context: Context,
         found: Enumerated,
         comparison: Comparison,
-        scan: Scan,
         facts: FactStore,
         options: Options,
         on_progress: Callable[[int, int], None],
@@ -106,7 +104,7 @@ class SourceChanges:
         self.found = found
         self._context, self._source = context, found.source
         self._known, self._is_current = comparison.known, comparison.is_current
-        self._scan, self._facts, self._options = scan, facts, options
+        self._scan, self._facts, self._options = found.scan, facts, options
         self._on_progress = on_progress
         self._shares: dict[str, float] = {}  # of files of a sample, by key
         self._share = 1.0  # of the entries of the archive that is read
@@ -117,9 +115,9 @@ class SourceChanges:
         self._titles = TitleRules(facts, is_new=not comparison.known or options.scope.reread)
 
     def batches(self) -> Iterator[list[Read]]:
-        """Documents that were read. What was given is to be committed before the next is asked for.
+        """Documents that were read, in batches. Commit each batch before asking for the next.
 
-        Raises TooManyRemovedError where an archive has lost more than can be meant.
+        Raises TooManyRemovedError if an archive has lost more than can be meant.
         """
         changed = [file for file in self.found.files if not self._skip(self._id(file.key), file.signature)]
         if changed:
@@ -220,10 +218,10 @@ class SourceChanges:
                 archive.key,
             )
             return
-        add_vanished(self._source, self._known, self._scan, gone, self._options.scope.allow_delete)
+        self.found.add_vanished(self._known, gone, self._options.scope.allow_delete)
 
     def _batch_entries(self, archive: FoundFile, zim: ZimFile, signature: str, seen: set[str]) -> Iterator[list[Task]]:
-        """The entries that are to be read; of those that are as they were, or cannot be, ``seen`` is told."""
+        """The entries to read. The ids of those that are unchanged or cannot be read are added to ``seen``."""
         from kbjobs.content.zim import ZimFailure, ZimRedirect
 
         batch: list[Task] = []
@@ -286,27 +284,21 @@ class SourceChanges:
     ) -> ArchiveEntry:
         base = self._source.base_url or check_web_url(header.source) or ""
         url = f"{base.rstrip('/')}/{quote(item.path)}" if base else ""
-        return ArchiveEntry(
-            key,
-            item.data or b"",
-            PAGE_TYPES[item.mimetype],
-            item.title or item.path,
-            signature,
-            Addresses(url, url or archive_address(archive, item.path), base or None),
-            header.language,
-        )
+        page_url = url or archive_address(archive, item.path)
+        origin = Origin(key, item.title or item.path, url, page_url, base or None, header.language)
+        return ArchiveEntry(origin, item.data or b"", PAGE_TYPES[item.mimetype], signature)
 
 
-def choose_sample(files: Sequence[FoundFile], most: int) -> dict[str, float]:
-    """The keys of about ``most`` of the files, each with how many files it stands for; the same of the same files.
+def choose_sample(files: Sequence[FoundFile], max_files: int) -> dict[str, float]:
+    """The keys of about ``max_files`` of the files, each with how many files it stands for; the same of the same files.
 
     A file's chance is in proportion to its size, by which most of what there is to count goes: a large one is always
     among them and stands for itself, of the small ones each stands for many.
     """
-    if len(files) <= most:
+    if len(files) <= max_files:
         return {file.key: 1.0 for file in files}
     ordered = sorted(files, key=lambda file: (-file.size, file.key))
-    left, places = sum(max(file.size, 1) for file in files), most
+    left, places = sum(max(file.size, 1) for file in files), max_files
     chosen: dict[str, float] = {}
     reached, target = 0.0, 0.5
     for file in ordered:

@@ -14,7 +14,6 @@ from kbjobs.scanning.finalization import finalize
 from kbjobs.store import metadata as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.metadata import KnownMetadata
-from kbjobs.store.sources import Source
 from kbjobs.system.crashpoints import crash_point
 
 
@@ -35,28 +34,49 @@ class Describing:
 
     Args:
         language_filter: the languages whose documents are kept; None keeps all.
+
+    ``known`` are the metadata that the ledger held at the beginning; ``state`` names what metadata are read by now.
     """
 
     def __init__(self, language_filter: str | None) -> None:
-        self._wanted = parse_filter(language_filter) if language_filter is not None else None
-        self._known: dict[str, KnownMetadata] = {}
-        self._state = ""
+        self.wanted = parse_filter(language_filter) if language_filter is not None else None
+        self.known: dict[str, KnownMetadata] = {}
+        self.state = ""
 
     def begin(self, ledger: Ledger, pipeline: str) -> None:
         """Learn what is known already."""
-        self._known, self._state = store.known_metadata(ledger), metadata_state(pipeline)
+        self.known, self.state = store.known_metadata(ledger), metadata_state(pipeline)
 
     def is_current(self, doc_id: str, signature: str) -> bool:
         """Whether a document's metadata are those of the file with that signature."""
-        known = self._known.get(doc_id)
-        return known is not None and (known.state, known.signature) == (self._state, signature)
+        known = self.known.get(doc_id)
+        return known is not None and (known.state, known.signature) == (self.state, signature)
 
     def write(self, ledger: Ledger, pipeline: str, documents: Sequence[Read], paid: Collection[int]) -> None:
-        """Write the metadata of documents, before their passages; ``paid`` as :func:`store.put_metadata`."""
+        """Write the metadata of documents, before their passages.
+
+        Args:
+            ledger: the source's ledger.
+            pipeline: what the documents were read by (see :func:`kbjobs.scanning.scan.name_pipeline`).
+            documents: the documents, read with their metadata.
+            paid: the profiles whose passages were paid for and stay until they are embedded again.
+        """
         store.forget_finalized(ledger)
-        store.put_metadata(ledger, pipeline, self._state, described(documents), paid)
+        store.put_metadata(ledger, pipeline, self.state, described(documents), paid)
         crash_point("metadata.committed")
 
-    def finish(self, context: Context, source: Source, ledger: Ledger, found: Enumerated) -> int:
-        """Once all are read: resolve links, mark what the filter leaves out; returns how many that are."""
-        return finalize(context, source, ledger, found, self._wanted)
+    def finish(self, context: Context, ledger: Ledger, found: Enumerated) -> int:
+        """Resolve links and mark what the language filter leaves out, once all documents are read.
+
+        Args:
+            context: the phase's context, asked whether to stop.
+            ledger: the source's ledger.
+            found: the source's files.
+
+        Returns:
+            The number of documents left out.
+
+        Raises:
+            JobCancelled: the job is to stop.
+        """
+        return finalize(context, ledger, found, self.wanted)

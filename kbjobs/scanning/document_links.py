@@ -11,19 +11,27 @@ from kbjobs.scanning.changes import archive_address
 from kbjobs.scanning.enumeration import Enumerated
 from kbjobs.store import metadata as store
 from kbjobs.store.ledger import Ledger
-from kbjobs.store.sources import Source
 
 _REMEMBERED = 20_000  # addresses: most links of a site lead to the same few pages
 
 
-def resolve_links(context: Context, source: Source, ledger: Ledger, found: Enumerated) -> None:
-    """Find the document of each link: by the place of its file first, then by the address a page claims."""
+def resolve_links(context: Context, ledger: Ledger, found: Enumerated) -> None:
+    """Find the document of each link: by the place of its file first, then by the address a page claims.
+
+    Args:
+        context: the phase's context, asked whether to stop.
+        ledger: the source's ledger, whose links are updated.
+        found: the source's files.
+
+    Raises:
+        JobCancelled: the job is to stop.
+    """
     urls = dict(store.document_urls(ledger))
     documents: dict[str, str] = {}
     for file in found.files:
-        doc_id = document_id(source.id, file.key)
+        doc_id = document_id(found.source.id, file.key)
         if doc_id in urls:
-            for address in addresses_of(file, source.base_url):
+            for address in addresses_of(file, found.source.base_url):
                 documents.setdefault(address_key(address), doc_id)
     for archive in found.archives:  # whose entries may have no address of their own
         prefix = f"{archive.key}/"

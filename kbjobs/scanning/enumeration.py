@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -56,8 +57,8 @@ def read_left_out(facts: FactStore) -> list[tuple[str, str, str]]:
 class Scan:
     """What a scan found: ``failed`` are documents that could not be read, as (path, reason).
 
-    ``beside`` counts those of them that are no documents, but metadata or indexes of an archive; ``short`` entries of
-    archives with too little text.
+    ``beside`` counts those of them that are not documents but metadata or indexes of an archive; ``short`` counts
+    entries of archives with too little text.
     """
 
     new: int = 0
@@ -80,8 +81,15 @@ class Scan:
 
     def format_skipped(self) -> str:
         """For a summary: how much was passed over, or nothing."""
-        told = f"; {counted(len(self.skipped), 'file')} skipped: links, pipes (see the log)" if self.skipped else ""
-        return told + (f"; {counted(self.short, 'entry', 'entries')} with too little text" if self.short else "")
+        text = f"; {counted(len(self.skipped), 'file')} skipped: links, pipes (see the log)" if self.skipped else ""
+        return text + (f"; {counted(self.short, 'entry', 'entries')} with too little text" if self.short else "")
+
+    def log(self, logger: logging.Logger, failure: str) -> None:
+        """Log each document that could not be read, as a ``failure`` such as "not indexed", and each skipped file."""
+        for path, reason in self.failed:
+            logger.warning("%s: %s: %s", failure, path, reason)
+        for path, reason in self.skipped:
+            logger.info("skipped: %s: %s", path, reason)
 
     def count(self, before: str | None, now: str) -> None:
         """Count a document that was read, by the hash of its content before (None for a new one) and now."""
@@ -99,85 +107,106 @@ class TooManyRemovedError(KbjobsError):
 
 @dataclass(frozen=True, slots=True)
 class Enumerated:
-    """A source's files in order: those of one document each, and archives of many."""
+    """A source's files in order, those of one document each and archives of many, and the scan that counts them."""
 
     source: Source
-    files: list[FoundFile]
-    archives: list[FoundFile]
+    scan: Scan = field(default_factory=Scan)
+    files: list[FoundFile] = field(default_factory=list)
+    archives: list[FoundFile] = field(default_factory=list)
+
+    def add_vanished(self, known: Mapping[str, Known], doc_ids: list[str], allow_delete: bool) -> None:
+        """Count documents as vanished, except those that came with a pack: their files were never here.
+
+        Args:
+            known: the documents that are known, by id.
+            doc_ids: those that were not found.
+            allow_delete: whether to accept any number of them.
+
+        Raises:
+            TooManyRemovedError: a large share of the source would be removed; an unmounted disk looks like this.
+        """
+        vanished = [doc_id for doc_id in doc_ids if known[doc_id].has_file]
+        gone = len(self.scan.vanished) + len(vanished)
+        if gone > MAX_REMOVED * len(known) and not allow_delete:
+            raise TooManyRemovedError(
+                f"{gone:,} of the {counted(len(known), 'document')} of {self.source.id!r} are gone, more than"
+                f" {MAX_REMOVED:.0%}; nothing was removed",
+                "Mount the disk or restore the files; if they are meant to go, run it again with --allow-delete.",
+            )
+        self.scan.vanished += vanished
 
 
 def enumerate_source(
     context: Context,
     source: Source,
     known: Mapping[str, Known],
-    scan: Scan,
     limit: int | None,
     allow_delete: bool,
 ) -> Enumerated:
-    """The source's files. ``scan`` is told what cannot be read and which of the known documents have vanished.
+    """Find the source's files, and the known documents whose files have vanished.
 
-    What an archive no longer holds is found when it is read.
-    Raises UsageError where there never was anything, TooManyRemovedError where too much is gone.
+    What an archive no longer holds is found when the archive is read.
+
+    Args:
+        context: the phase's context, asked whether to stop.
+        source: the source.
+        known: the documents that are known, by id.
+        limit: the number of files after which to end, archives not counted; nothing has vanished then. None for all.
+        allow_delete: whether any number of documents may have vanished.
+
+    Raises:
+        UsageError: there are no files, and there never were any documents.
+        TooManyRemovedError: a large share of the documents has vanished, without ``allow_delete``.
+        JobCancelled: the job is to stop.
     """
     search: FileSearch = find_files([Path(path) for path in source.paths])
-    files: list[FoundFile] = []
-    archives: list[FoundFile] = []
-    seen: set[str] = set()
-    has_one_base = bool(source.base_url) and len(source.paths) > 1
-    unreadable: list[str] = []
-    places: dict[str, str] = {}  # below the base URL: key of the file
-    for entry in search:
-        if isinstance(entry, SkippedFile):
-            if entry.still_there:
-                scan.failed.append((entry.key, entry.reason))
-                unreadable.append(entry.key)
-                seen.add(document_id(source.id, entry.key))
-            else:
-                scan.skipped.append((entry.key, entry.reason))
-        elif entry.is_archive:
-            archives.append(entry)
-        elif has_one_base and (other := places.setdefault(entry.relative, entry.key)) != entry.key:
-            scan.failed.append((entry.key, f"its URL would be that of {other}"))
-            seen.add(document_id(source.id, entry.key))
-        else:
-            files.append(entry)
-            seen.add(document_id(source.id, entry.key))
-        if len(seen) % 1000 == 0:
-            context.check()
-    if not files and not archives and not known:
-        detail = f"; {counted(search.ignored, 'file')} of other types" if search.ignored else ""
-        detail += f"; {len(scan.failed)} could not be opened ({scan.failed[0][1]})" if scan.failed else ""
-        raise UsageError(
-            f"source {source.id!r} has no {READABLE} in {', '.join(source.paths)}{detail}",
-            f"Check the folder, or give the source another one: kbjobs sources edit {source.id} --add PATH --drop PATH",
-        )
+    found = Enumerated(source)
+    unreadable = [entry.key for entry in _sort_files(context, found, search)]
+    if not found.files and not found.archives and not known:
+        raise _refuse_empty(found, search)
     if limit is not None:
-        return Enumerated(source, files[:limit], archives)
+        del found.files[limit:]
+        return found
+    seen = {
+        document_id(source.id, key)
+        for key in [*(file.key for file in found.files), *(key for key, _ in found.scan.failed)]
+    }
     # Of an archive that cannot be read now all documents stay.
-    held = tuple(f"{key}/" for key in [*(archive.key for archive in archives), *unreadable])
+    held = tuple(f"{key}/" for key in [*(archive.key for archive in found.archives), *unreadable])
     vanished = [doc_id for doc_id, one in known.items() if doc_id not in seen and not one.path.startswith(held)]
     if vanished and not search.complete:
         context.log.warning(
             "%d documents were not found, but some folders could not be read: no document is removed", len(vanished)
         )
     else:
-        add_vanished(source, known, scan, vanished, allow_delete)
-    return Enumerated(source, files, archives)
+        found.add_vanished(known, vanished, allow_delete)
+    return found
 
 
-def add_vanished(
-    source: Source, known: Mapping[str, Known], scan: Scan, vanished: list[str], allow_delete: bool
-) -> None:
-    """Note documents that are gone. Raises TooManyRemovedError where they are more than can be meant.
+def _sort_files(context: Context, found: Enumerated, search: FileSearch) -> Iterator[SkippedFile]:
+    """Put each file where it belongs, and give those that are there but cannot be read."""
+    has_one_base = bool(found.source.base_url) and len(found.source.paths) > 1
+    places: dict[str, str] = {}  # below the base URL: key of the file
+    for number, entry in enumerate(search, start=1):
+        if isinstance(entry, SkippedFile):
+            (found.scan.failed if entry.still_there else found.scan.skipped).append((entry.key, entry.reason))
+            if entry.still_there:
+                yield entry
+        elif entry.is_archive:
+            found.archives.append(entry)
+        elif has_one_base and (other := places.setdefault(entry.relative, entry.key)) != entry.key:
+            found.scan.failed.append((entry.key, f"its URL would be that of {other}"))
+        else:
+            found.files.append(entry)
+        if number % 1000 == 0:
+            context.check()
 
-    Those that came with a pack, whose files were never here, stay.
-    """
-    vanished = [doc_id for doc_id in vanished if known[doc_id].has_file]
-    gone = len(scan.vanished) + len(vanished)
-    if gone > MAX_REMOVED * len(known) and not allow_delete:
-        raise TooManyRemovedError(
-            f"{gone:,} of the {counted(len(known), 'document')} of {source.id!r} are gone, more than"
-            f" {MAX_REMOVED:.0%}; nothing was removed",
-            "Mount the disk or restore the files; if they are meant to go, run it again with --allow-delete.",
-        )
-    scan.vanished += vanished
+
+def _refuse_empty(found: Enumerated, search: FileSearch) -> UsageError:
+    source, failed = found.source, found.scan.failed
+    detail = f"; {counted(search.ignored, 'file')} of other types" if search.ignored else ""
+    detail += f"; {len(failed)} could not be opened ({failed[0][1]})" if failed else ""
+    return UsageError(
+        f"source {source.id!r} has no {READABLE} in {', '.join(source.paths)}{detail}",
+        f"Check the folder, or give the source another one: kbjobs sources edit {source.id} --add PATH --drop PATH",
+    )

@@ -12,7 +12,7 @@ from kbjobs.content.document import Document, EmptyDocument, UnreadableDocument
 from kbjobs.content.document_metadata import Metadata, read_metadata
 from kbjobs.content.document_reading import (
     DOCUMENT_SECONDS,
-    Addresses,
+    Origin,
     extract_page,
     make_document,
     max_seconds,
@@ -28,19 +28,17 @@ times; its signature is not trusted. Two seconds is the coarsest grain in use (F
 
 @dataclass(frozen=True, slots=True)
 class ArchiveEntry:
-    """An archive's entry to read: its key, its bytes, and what suffix a file of its type has.
+    """An archive's entry to read: its bytes, the suffix of a file of its type, and the archive's signature."""
 
-    ``name`` is its title where the page has none; ``signature`` is that of the archive; ``language`` what it says
-    that its entries are in.
-    """
-
-    key: str
+    origin: Origin
     data: bytes
     suffix: str
-    name: str
     signature: str
-    addresses: Addresses
-    language: str
+
+    @property
+    def key(self) -> str:
+        """Names the entry within its source."""
+        return self.origin.key
 
 
 Task = FoundFile | ArchiveEntry
@@ -48,9 +46,9 @@ Task = FoundFile | ArchiveEntry
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A document with the signature of its file ('' where that is not to be trusted), and its metadata if wanted.
+    """A document with the signature of its file ('' if that is not to be trusted), and its metadata if wanted.
 
-    ``characters`` is how long its text is, also where that was not kept.
+    ``characters`` is how long its text is, also if that was not kept.
     """
 
     document: Document
@@ -92,7 +90,8 @@ class Reader:
         signature = task.signature
         try:
             if isinstance(task, ArchiveEntry):
-                document = self._read_entry(task)
+                extract = extract_page(task.key, task.data, task.suffix)
+                document = make_document(self.source_id, extract, task.origin, self.titles)
             else:
                 signature = signature if time.time_ns() - SETTLED_NS > task.mtime_ns else ""
                 document = read_document(task, self.source_id, self.base_url, self.titles)
@@ -103,9 +102,3 @@ class Reader:
         metadata = read_metadata(document) if self.describes else None
         characters = sum(len(block.text) for block in document.blocks)
         return Read(document if self.keeps_text else document.without_text(), signature, characters, metadata)
-
-    def _read_entry(self, entry: ArchiveEntry) -> Document:
-        extract = extract_page(entry.key, entry.data, entry.suffix)
-        return make_document(
-            self.source_id, entry.key, extract, entry.name, entry.addresses, entry.language, self.titles
-        )

@@ -9,22 +9,26 @@ from kbjobs.scanning.enumeration import Enumerated
 from kbjobs.scanning.source_languages import finalize_languages
 from kbjobs.store import metadata as store
 from kbjobs.store.ledger import Ledger
-from kbjobs.store.sources import Source
 from kbjobs.system.crashpoints import crash_point
 
 
-def finalize(context: Context, source: Source, ledger: Ledger, found: Enumerated, wanted: list[str] | None) -> int:
-    """Resolve links, finalize languages, mark what a language filter leaves out; returns how many documents that are.
+def finalize(context: Context, ledger: Ledger, found: Enumerated, wanted: list[str] | None) -> int:
+    """Resolve links, settle languages and mark the documents that the language filter leaves out.
 
     Args:
-        context: the request to stop.
-        source: the source.
-        ledger: its ledger.
-        found: its files.
-        wanted: the languages of the filter, None for all.
+        context: the phase's context, asked whether to stop.
+        ledger: the source's ledger.
+        found: the source's files.
+        wanted: the languages of the filter; None keeps all.
+
+    Returns:
+        The number of documents left out.
+
+    Raises:
+        JobCancelled: the job is to stop.
     """
     if not store.is_finalized(ledger):
-        resolve_links(context, source, ledger, found)
+        resolve_links(context, ledger, found)
         crash_point("metadata.linked")
         finalize_languages(ledger, context.check)
         store.note_finalized(ledger)

@@ -25,12 +25,18 @@ Outcomes = list[Read | Unread]
 def read_all(
     reader: Reader, batches: Iterable[list[Task]], is_large: bool, check: Callable[[], None]
 ) -> Iterator[tuple[list[Task], Outcomes]]:
-    """Read batches of tasks; each comes with its outcomes, in order.
+    """Read batches of tasks in processes, and give each batch with its outcomes, in order.
 
-    A process is started for each core where there is much to read, as ``is_large`` says, else one. A document whose
-    reading crashes, or takes more time than it may, costs its process, and is named among the outcomes.
+    A document whose reading crashes or takes too long costs its process, and becomes one of the outcomes.
 
-    What ``check`` raises ends the reading, also in the middle of a document.
+    Args:
+        reader: reads a document.
+        batches: the tasks; taken one batch at a time.
+        is_large: whether a process for each core is worth its start; otherwise one is started.
+        check: called while waiting, also in the middle of a document; may raise to end the reading.
+
+    Raises:
+        KbjobsError: the processes ended MAX_LOSSES times in a row.
     """
     processes = min(count_usable_cores(), MAX_PROCESSES) if is_large else 1
     # One batch more than there are processes: each has its next one at once. Where there is little to read none is made

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from kbjobs.content.chunking import Chunker
-from kbjobs.content.document import EXTRACTION_VERSION, READING_VERSION, Document
+from kbjobs.content.document import EXTRACTION_VERSION, READING_VERSION
 from kbjobs.context import Context
 from kbjobs.embedding.online_models import find_online
 from kbjobs.scanning.changes import Comparison, Options, ScanScope, SourceChanges
 from kbjobs.scanning.describing import Describing
-from kbjobs.scanning.enumeration import FactStore, Scan, enumerate_source
+from kbjobs.scanning.enumeration import FactStore, enumerate_source
 from kbjobs.scanning.file_reading import Read
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import ChunkLike, DocumentLike, KnownDocument, StoredChunk
@@ -23,7 +23,7 @@ from kbjobs.system.crashpoints import crash_point
 
 
 class DocumentStore(FactStore, Protocol):
-    """What a scan compares with and writes to: a ledger, or what stands in for one where nothing is to be written."""
+    """What a scan compares with and writes to: a ledger, or its stand-in for an estimate, which writes nothing."""
 
     def known_documents(self, profile: int) -> dict[str, KnownDocument]:
         """As the ledger's."""
@@ -40,7 +40,14 @@ class DocumentStore(FactStore, Protocol):
         batch: Iterable[tuple[DocumentLike, str, Sequence[ChunkLike]]],
         paid: Collection[int] = (),
     ) -> None:
-        """As the ledger's."""
+        """Write documents with their chunks.
+
+        Args:
+            profile: the profile that the chunks were cut for.
+            pipeline: what the documents were read by (see :func:`name_pipeline`).
+            batch: each document with the signature of its file, and its chunks.
+            paid: the profiles whose passages were paid for and stay until they are embedded again.
+        """
         ...
 
 
@@ -58,23 +65,33 @@ class Cutting:
 
 def scan_source(
     context: Context,
-    source: Source,
     ledger: DocumentStore,
     cutting: Cutting,
     span: tuple[float, float],
     scope: ScanScope,
     describing: Describing | None = None,
-) -> tuple[Scan, SourceChanges]:
-    """Write new and changed documents with their chunks to the ledger; name the vanished ones, remove none.
+) -> SourceChanges:
+    """Write the source's new and changed documents with their chunks to the ledger; name the vanished, remove none.
 
-    With ``describing`` their metadata are written too. The changes are to remember what was read whole, once the
-    vanished ones are removed.
+    Args:
+        context: the phase's context, with the source.
+        ledger: the source's ledger, or its stand-in for an estimate.
+        cutting: how documents are cut into chunks.
+        span: the part of the phase that this takes, such as (0.0, 0.5) for its first half.
+        scope: how much of the source to read.
+        describing: writes the documents' metadata too; None to write none. Needs a real ledger.
+
+    Returns:
+        What was found, to ``remember`` once the vanished documents are removed.
+
+    Raises:
+        UsageError: the source never had any documents.
+        TooManyRemovedError: a large share of the documents has vanished.
+        JobCancelled: the job is to stop.
     """
-    pipeline, profile = name_pipeline(source), cutting.profile
-    known = ledger.known_documents(profile)
-    scan = Scan()
-    found = enumerate_source(context, source, known, scan, scope.limit, scope.allow_delete)
-
+    source, profile = context.source.read(), cutting.profile
+    pipeline, known = name_pipeline(source), ledger.known_documents(profile)
+    found = enumerate_source(context, source, known, scope.limit, scope.allow_delete)
     if describing is not None:
         assert isinstance(ledger, Ledger)  # noqa: S101 — an estimate describes nothing
         describing.begin(ledger, pipeline)
@@ -91,41 +108,46 @@ def scan_source(
     purpose = f"profile-{profile}{'-described' if describing else ''} {pipeline}"
     options = Options(purpose, describing is not None, keeps_text=True, scope=scope)
     paid = paid_profiles(ledger) if isinstance(ledger, Ledger) else frozenset()
-    changes = SourceChanges(context, found, Comparison(known, is_current), scan, ledger, options, report)
+    changes = SourceChanges(context, found, Comparison(known, is_current), ledger, options, report)
     for documents in changes.batches():
-        texts = [one.document for one in documents]
-        # A page that says the same as before, or that only a newer version reads otherwise, keeps its passages, where
-        # they are not to be cut anew.
-        kept = {
-            one.document.doc_id: ledger.chunks_of(profile, one.document.doc_id)
-            for one in documents
-            if cutting.keeps_cut and _stays(known.get(one.document.doc_id), one)
-        }
-        cut = cutting.chunker.chunk_many([document for document in texts if document.doc_id not in kept])
-        rows: list[tuple[DocumentLike, str, Sequence[ChunkLike]]] = [
-            (one.document, one.signature, kept[one.document.doc_id] if one.document.doc_id in kept else next(cut))
-            for one in documents
-        ]
+        rows = _cut(ledger, cutting, known, documents)
         if describing is not None and isinstance(ledger, Ledger):
             describing.write(ledger, pipeline, documents, paid)
         ledger.put_documents(profile, pipeline, rows, paid)
         crash_point("scan.committed")
         # Only what the ledger did not hold is progress: a page read again is not, however often a worker dies after it.
-        context.saved(sum(not _is_known(known.get(document.doc_id), document, pipeline) for document in texts))
-        for document in texts:
+        context.saved(sum(not _is_known(known.get(document.doc_id), document, pipeline) for document, _, _ in rows))
+        for document, _, _ in rows:
             before = known.get(document.doc_id)
-            scan.count(before.content_hash if before else None, document.content_hash)
-    for path, reason in scan.failed:
-        context.log.warning("not indexed: %s: %s", path, reason)
-    for path, reason in scan.skipped:
-        context.log.info("skipped: %s: %s", path, reason)
-    return scan, changes
+            found.scan.count(before.content_hash if before else None, document.content_hash)
+    found.scan.log(context.log, "not indexed")
+    return changes
+
+
+def _cut(
+    ledger: DocumentStore, cutting: Cutting, known: Mapping[str, KnownDocument], documents: Sequence[Read]
+) -> list[tuple[DocumentLike, str, Sequence[ChunkLike]]]:
+    """Each document with the signature of its file, and its chunks.
+
+    A page that says the same as before, or that only a newer version reads otherwise, keeps the chunks that it has,
+    unless all are cut again.
+    """
+    kept = {
+        one.document.doc_id: ledger.chunks_of(cutting.profile, one.document.doc_id)
+        for one in documents
+        if cutting.keeps_cut and _stays(known.get(one.document.doc_id), one)
+    }
+    cut = cutting.chunker.chunk_many([one.document for one in documents if one.document.doc_id not in kept])
+    return [
+        (one.document, one.signature, kept[one.document.doc_id] if one.document.doc_id in kept else next(cut))
+        for one in documents
+    ]
 
 
 def name_pipeline(source: Source) -> str:
-    """What the text and the URL of a document depend on beside its file; where it differs, the file is read again.
+    """What a document's text and URL depend on apart from its file; if it differs, the file is read again.
 
-    Without a base URL a document's URL is the place of its file, which changes when home or folder is moved.
+    Without a base URL a document's URL is the place of its file, which changes when the home or the folder is moved.
     """
     version = f"{EXTRACTION_VERSION}.{READING_VERSION}"
     if source.base_url:
@@ -145,7 +167,7 @@ def _stays(before: KnownDocument | None, now: Read) -> bool:
     return before.content_hash == now.document.content_hash or before.signature == now.signature != ""
 
 
-def _is_known(before: KnownDocument | None, document: Document, pipeline: str) -> bool:
+def _is_known(before: KnownDocument | None, document: DocumentLike, pipeline: str) -> bool:
     return (
         before is not None
         and before.is_chunked

@@ -37,28 +37,24 @@ def finalize_languages(ledger: Ledger, check: Callable[[], None]) -> None:
 def judge(documents: Iterable[Evidence]) -> Verdict:
     """Which claims the documents of a source belie, and which they confirm.
 
-    A claim is confirmed where some documents are in that language; a name also where most names of its form (with a
-    region or without) are. It is dropped where the detector takes most of its documents for another language.
+    A claim is confirmed if some documents are in that language; a name also if most names of its form (with a region
+    or without) are. It is dropped if the detector takes most of its documents for another language.
     """
     agreeing, all_of, against = Counter[Claim](), Counter[Claim](), Counter[Claim]()
-    for evidence in documents:
+    for evidence, detected in ((one, one.detected) for one in documents if one.detected is not None):
         for claim in evidence.claims:
-            if evidence.detected is None:
-                continue
             all_of[claim] += 1
-            if are_alike(evidence.detected.tag, claim.tag):
-                agreeing[claim] += evidence.detected.is_sure
+            if are_alike(detected.tag, claim.tag):
+                agreeing[claim] += detected.is_sure
             elif claim in evidence.contradicted or claim.rule in BY_NAME:
                 against[claim] += 1
+    by_name = [claim for claim in all_of if claim.rule in BY_NAME]
     confirmed = {
-        claim
-        for claim, count in agreeing.items()
-        if claim.rule in BY_NAME and count >= max(CONFIRMING_DOCUMENTS, CONFIRMING_SHARE * all_of[claim])
+        claim for claim in by_name if agreeing[claim] >= max(CONFIRMING_DOCUMENTS, CONFIRMING_SHARE * all_of[claim])
     }
     forms: dict[tuple[str, bool], list[Claim]] = defaultdict(list)
-    for claim in all_of:
-        if claim.rule in BY_NAME:
-            forms[claim.rule, "-" in claim.tag].append(claim)
+    for claim in by_name:
+        forms[claim.rule, "-" in claim.tag].append(claim)
     for claims in forms.values():
         known = [claim for claim in claims if claim in confirmed]
         if len(known) >= CONFIRMING_DOCUMENTS and 2 * len(known) > len(claims):

@@ -21,13 +21,13 @@ _FACT = "site titles"
 class TitleRules:
     """What is known of a source's titles, kept in its ledger. ``site`` is what a title is freed from.
 
-    A run that goes on where another was cut short learns nothing anew of the same files: it reads the rest of them by
+    A run that continues one that was cut short learns nothing new of the same files: it reads the rest of them by
     the same rules. Of a source that was first read by a version without rules its titles stay as they are: another
     title makes other passages, which may have been paid for.
 
     Args:
         facts: the ledger.
-        is_new: whether the source has no document yet, or all are to be read again.
+        is_new: whether the source has no document yet, or all are read again.
     """
 
     def __init__(self, facts: FactStore, is_new: bool) -> None:
@@ -36,14 +36,14 @@ class TitleRules:
         self._is_used = stored is not None or is_new
         prefixes, suffixes, self._begun = json.loads(stored) if stored else ((), (), [])
         self.site = SiteTitles(tuple(prefixes), tuple(suffixes))
-        self._least = LATER_SAMPLE if stored and not is_new else 0
+        self._min_titles = LATER_SAMPLE if stored and not is_new else 0
 
     def learn(self, place: str, sample: Callable[[], Iterable[str]]) -> None:
         """Learn from the titles of some pages, unless that was begun: of the files (''), or of an archive."""
         if not self._is_used or place in self._begun:
             return
         titles = list(filter(None, sample()))
-        if len(titles) >= self._least:
+        if len(titles) >= self._min_titles:
             self.site = self.site.joined(find_repeated(titles))
         self._begun.append(place)
         self._write()

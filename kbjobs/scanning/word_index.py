@@ -15,9 +15,16 @@ from kbjobs.vectors.collection_swap import WorkingCopy
 
 
 def publish_words(source: SourceFolder, ledger: Ledger, profile: int | None = None) -> None:
-    """Write the source's words beside and put them in place; nothing where it has an index, or they are there already.
+    """Write the source's words to a file, unless the source has an index or the file is current.
 
-    ``profile`` is that of the passages; without one those of an index job that was cut short, else descriptions.
+    Args:
+        source: the source.
+        ledger: its ledger.
+        profile: the profile of the passages; by default the one of an index job that was cut short, or else the
+            descriptions of the documents.
+
+    Raises:
+        UnavailableError: the disk is full or cannot be written.
     """
     models = ledger.models()
     if any(WorkingCopy(source.vectors / row.key).is_there() for row in models):

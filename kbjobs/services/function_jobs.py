@@ -90,7 +90,7 @@ def run_combined_job(
     def keep() -> None:
         if job_type is not None:
             save_checkpoint(Checkpoint(source_id, job_type, progress.snapshot()))
-        progress.tell()
+        progress.report_phases()
 
     def make_context(index: int, phase: Phase) -> Context:
         if caller.is_stopping():
@@ -112,7 +112,7 @@ def run_combined_job(
     else:
         if job_type is not None:
             delete_checkpoint(source_id, job_type)
-        progress.tell()
+        progress.report_phases()
         outcome = {"success": True, "status": "success", "message": f"{counted(len(phases), 'phase')} done"}
     reached = Checkpoint(source_id, job_type or "", progress.snapshot())
     return {

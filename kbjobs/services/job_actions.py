@@ -193,12 +193,12 @@ def _await_recovery(state: JobState, job: Job) -> Job:
 
 def _check_again(state: JobState, job: Job, from_start: bool) -> tuple[str, ...]:
     """Check what the remaining phases will need, as a submit does; returns the notes."""
-    from kbjobs.chains.planning import check_phases
+    from kbjobs.chains.planning import Planner
 
     if job.source_deleted_at is not None and job.source is not None:
         _refuse_deleted(state, job, job.source)
     phases = job.phases if from_start else [phase for phase in job.phases if not phase.is_completed]
-    return check_phases(state.home, state.settings, phases, job.source, secrets_check(state))
+    return Planner(state.home, state.settings, secrets_check(state)).check_phases(phases, job.source)
 
 
 def _refuse_deleted(state: JobState, job: Job, source_id: str) -> None:

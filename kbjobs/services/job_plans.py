@@ -27,7 +27,7 @@ def plan(state: JobState, chain: Chain, source_id: str | None, terms: Terms) -> 
 
     Raises UsageError, NotFoundError, ConflictError, MissingRequirementError, UnavailableError.
     """
-    from kbjobs.chains.planning import plan_job
+    from kbjobs.chains.planning import Planner
 
     if source_id is not None:
         check_source_id(source_id)
@@ -35,7 +35,8 @@ def plan(state: JobState, chain: Chain, source_id: str | None, terms: Terms) -> 
     checkpoint = None if queue is None else queue.load_checkpoint(source_id, chain.name)
     if checkpoint is not None and not terms.resume and not _has_ended(state, checkpoint.job_id):
         checkpoint = None  # of a job that is at work: it is not left aside
-    planned = plan_job(state.home, state.settings, chain, source_id, checkpoint, terms, secrets_check(state))
+    planner = Planner(state.home, state.settings, secrets_check(state))
+    planned = planner.plan_job(chain, source_id, checkpoint, terms)
     if queue is not None:
         queue.refuse_beside_end(planned.job)  # and again with the row itself: others submit meanwhile
     return planned
@@ -63,7 +64,7 @@ def check_chain(state: JobState, chain: Chain, source_id: str | None) -> list[Di
 def forecast_chain(state: JobState, chain: Chain, source_id: str | None) -> Forecast:
     """What each phase of a chain is expected to do on a source; a missing credential is part of the answer."""
     from kbjobs.chains.forecast import Forecast, forecast
-    from kbjobs.chains.planning import Terms, plan_job
+    from kbjobs.chains.planning import Planner, Terms
 
     refusal: KbjobsError | None = None
     try:
@@ -71,7 +72,7 @@ def forecast_chain(state: JobState, chain: Chain, source_id: str | None) -> Fore
     except MissingRequirementError as error:
         # Only a key may be missing: that of the model or the package would be met again.
         refusal = error
-        planned = plan_job(state.home, state.settings, chain, source_id, None)
+        planned = Planner(state.home, state.settings).plan_job(chain, source_id, None)
     queue = state.readable()
 
     def last_runs(types: Collection[str]) -> dict[str, PhaseState]:

@@ -15,7 +15,7 @@ class OpenBatch:
     """A batch of which not all came back yet. Moments are seconds since 1970.
 
     ``asked_at``: since when something of it may be at the server; ``file`` and ``batch``: the server's names of its
-    input and of itself, None where they are not known (yet). ``size`` texts were put into it; ``texts`` and ``tokens``
+    input and of itself, None if they are not known (yet). ``size`` texts were put into it; ``texts`` and ``tokens``
     are those still awaited.
     """
 
@@ -30,7 +30,14 @@ class OpenBatch:
 
 
 def open_batch(ledger: Ledger, key: str, model_key: str, texts: Sequence[tuple[str, int]]) -> OpenBatch:
-    """Note a batch, with the hash and the tokens of each of its texts, before anything of it is sent."""
+    """Record a batch and its texts before anything of it is sent.
+
+    Args:
+        ledger: the source's ledger.
+        key: the batch's name in the ledger.
+        model_key: the key of the model that embeds the texts.
+        texts: the hash of each text and the number of its tokens.
+    """
     moment = time.time()
     with transaction(ledger.connection):
         ledger.connection.execute(
@@ -81,13 +88,26 @@ def note_asking(ledger: Ledger, key: str) -> None:
 
 
 def note_file(ledger: Ledger, key: str, file: str | None) -> None:
-    """Note the server's name of the batch's input; None where it has none any more."""
+    """Record the server's name of the batch's input.
+
+    Args:
+        ledger: the source's ledger.
+        key: the batch's name in the ledger.
+        file: the server's name; None once the server has deleted the input.
+    """
     with transaction(ledger.connection):
         ledger.connection.execute("UPDATE batches SET file = ? WHERE key = ?", (file, key))
 
 
 def note_batch(ledger: Ledger, key: str, batch: str, file: str) -> None:
-    """Note the server's name of the batch and of its input."""
+    """Record the server's names of the batch and of its input.
+
+    Args:
+        ledger: the source's ledger.
+        key: the batch's name in the ledger.
+        batch: the server's name of the batch.
+        file: the server's name of its input.
+    """
     with transaction(ledger.connection):
         ledger.connection.execute("UPDATE batches SET batch = ?, file = ? WHERE key = ?", (batch, file, key))
 
@@ -95,7 +115,15 @@ def note_batch(ledger: Ledger, key: str, batch: str, file: str) -> None:
 def take_vectors(
     ledger: Ledger, key: str, model: int, vectors: Sequence[tuple[str, bytes]], facts: Iterable[tuple[str, str]]
 ) -> None:
-    """Commit vectors that a batch has brought: pairs of text hash and float32 bytes; they are awaited no more."""
+    """Commit the vectors that a batch has brought, and stop waiting for them.
+
+    Args:
+        ledger: the source's ledger.
+        key: the batch's name in the ledger.
+        model: the model's id in the ledger.
+        vectors: pairs of text hash and float32 bytes.
+        facts: names and values to remember in the same transaction.
+    """
     with transaction(ledger.connection):
         ledger.write_facts(facts)
         ledger.write_vectors(model, vectors)
@@ -105,7 +133,13 @@ def take_vectors(
 
 
 def give_up_texts(ledger: Ledger, key: str, fact: tuple[str, str]) -> None:
-    """Await nothing more of a batch; ``fact`` is remembered with that. Its row stays until the server is tidy."""
+    """Stop waiting for the rest of a batch. Its row stays until the server's files are deleted.
+
+    Args:
+        ledger: the source's ledger.
+        key: the batch's name in the ledger.
+        fact: a name and a value to remember in the same transaction.
+    """
     with transaction(ledger.connection):
         ledger.write_facts((fact,))
         ledger.connection.execute("DELETE FROM batch_texts WHERE batch = ?", (key,))

@@ -71,10 +71,20 @@ class Backup:
 
 
 def create_backup(home: Home, file: Path, with_pages: bool = True) -> Backup:
-    """Write the archive whole or not at all.
+    """Write a backup of the home, whole or not at all.
 
-    The state is copied before the ledgers: a ledger that is ahead of the state is no harm, since doing
-    a step again changes nothing. A damaged source does not stop the others: what can be read of it is taken.
+    The state is copied before the ledgers: a ledger that is ahead of the state does no harm, since repeating a step
+    changes nothing. A damaged source does not stop the others: what can be read of it is included.
+
+    Args:
+        home: the home to back up.
+        file: the archive to write, outside the home's sources.
+        with_pages: whether to include the pages of scrapes.
+
+    Raises:
+        NotFoundError: the home is empty.
+        UsageError: the file is a folder, or lies in what is backed up.
+        UnavailableError: the archive cannot be written.
     """
     if not home.state_file.exists() and not home.sources.exists():
         raise NotFoundError(f"there is nothing to back up in {home.path}", "kbjobs config path shows the home in use.")

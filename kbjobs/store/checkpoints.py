@@ -23,7 +23,7 @@ class Checkpoint:
     """How far a combined job has come on a source.
 
     ``phases`` are in order, and may be given as dictionaries such as :meth:`PhaseState.as_dict` makes; ``inner`` is how
-    far the running one has come, in its own terms (a JSON value); ``job_id`` is 0 where no queued job wrote it;
+    far the running one has come, in its own terms (a JSON value); ``job_id`` is 0 if no queued job wrote it;
     ``saved_at`` is UTC, ISO 8601.
     """
 
@@ -64,7 +64,13 @@ class Checkpoint:
 
 
 def load(connection: sqlite3.Connection, source: str | None, chain: str) -> Checkpoint | None:
-    """The checkpoint of a chain on a source."""
+    """Load the checkpoint of a chain on a source, if there is one.
+
+    Args:
+        connection: the state's.
+        source: the source's id; None for jobs without a source.
+        chain: the chain's name.
+    """
     row = connection.execute(f"{_SELECT} WHERE source = ? AND chain = ?", (source or "", chain)).fetchone()
     return None if row is None else _from_row(row)
 
@@ -84,7 +90,16 @@ def save(
     phases: Sequence[PhaseState],
     inner: Any = None,
 ) -> None:
-    """Write a checkpoint in the place of the one there is. The caller holds a transaction, or needs none."""
+    """Write a checkpoint in place of any earlier one, in the caller's transaction if there is one.
+
+    Args:
+        connection: the state's.
+        source: the source's id; None for jobs without a source.
+        chain: the chain's name.
+        job_id: the job that writes it.
+        phases: the job's phases.
+        inner: how far the running phase has come, as a JSON value.
+    """
     connection.execute(
         "INSERT OR REPLACE INTO checkpoints (source, chain, job_id, phases, inner, saved_at) VALUES (?, ?, ?, ?, ?, ?)",
         (
@@ -99,7 +114,17 @@ def save(
 
 
 def delete(connection: sqlite3.Connection, source: str | None, chain: str, job_id: int | None = None) -> bool:
-    """Forget a checkpoint, where ``job_id`` is given only if that job wrote it; returns whether there was one."""
+    """Delete a checkpoint.
+
+    Args:
+        connection: the state's.
+        source: the source's id; None for jobs without a source.
+        chain: the chain's name.
+        job_id: delete it only if this job wrote it; None deletes it in any case.
+
+    Returns:
+        Whether one was deleted.
+    """
     mine = "" if job_id is None else " AND job_id = ?"
     deleted = connection.execute(
         f"DELETE FROM checkpoints WHERE source = ? AND chain = ?{mine}",
@@ -111,9 +136,17 @@ def delete(connection: sqlite3.Connection, source: str | None, chain: str, job_i
 def hand_over(
     connection: sqlite3.Connection, source: str | None, chain: str, job_id: int, phases: Sequence[PhaseState]
 ) -> None:
-    """Make a checkpoint that of the job which is to go on from it, with its phases as that job has them.
+    """Give a checkpoint to the job that will resume from it, with the phases as that job has them.
 
-    Where a phase that had ended is open again, the running one is not the one that saved the inner checkpoint.
+    If a phase that had ended is open again, the running phase is not the one that saved the inner checkpoint, which is
+    dropped.
+
+    Args:
+        connection: the state's.
+        source: the source's id; None for jobs without a source.
+        chain: the chain's name.
+        job_id: the job that will resume.
+        phases: its phases.
     """
     found = load(connection, source, chain)
     is_same = found is not None and open_phases(found.phases) == open_phases(phases)
@@ -125,7 +158,16 @@ def hand_over(
 
 
 def delete_stale(connection: sqlite3.Connection, days: float, dry_run: bool = False) -> list[Checkpoint]:
-    """Forget checkpoints older than ``days`` days of jobs that have ended; returns them."""
+    """Delete old checkpoints of jobs that have ended.
+
+    Args:
+        connection: the state's.
+        days: the age beyond which a checkpoint is deleted.
+        dry_run: whether to delete nothing.
+
+    Returns:
+        The checkpoints deleted, or that would be.
+    """
     moment = (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
     live = "SELECT id FROM jobs WHERE finished_at IS NULL"
     with transaction(connection):

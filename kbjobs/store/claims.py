@@ -80,7 +80,7 @@ class Claims(Database):
         return int(self.connection.execute("SELECT count(*) FROM jobs WHERE status = 'pending'").fetchone()[0])
 
     def next_due(self) -> float | None:
-        """Seconds until the next pending job that waits for a moment may run; None where none waits for one."""
+        """Seconds until the next pending job that waits for a moment may run; None if none waits for one."""
         found = self.connection.execute(
             "SELECT min(CASE WHEN not_before > :wall THEN not_before - :wall END),"
             " min(CASE WHEN retry_boot = :boot AND retry_at > :boottime THEN retry_at - :boottime END)"

@@ -23,7 +23,7 @@ def since_boot() -> float:
 
 @cache
 def boot_id() -> str:
-    """Another one after each boot (random(4)); empty where the system does not tell."""
+    """Another one after each boot (random(4)); empty if the system does not tell."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

@@ -21,11 +21,19 @@ class NewerFormatError(UnavailableError):
 
 
 def connect(path: Path, version: int, migrate: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
-    """Open ``path`` in WAL mode, creating or migrating it to ``version``.
+    """Open a file in WAL mode, creating it or migrating it to the newest format.
 
-    Opening never repairs or recovers anything: every command does it. The connection is in
-    autocommit mode; use :func:`transaction` to write. Raises UnavailableError for a file that is
-    damaged, newer than the program, or cannot be opened.
+    Opening never repairs or recovers anything: every command does it. The connection is in autocommit mode; use
+    :func:`transaction` to write.
+
+    Args:
+        path: the file.
+        version: the newest format.
+        migrate: brings an open file to that format.
+
+    Raises:
+        NewerFormatError: the file was written by a newer program.
+        UnavailableError: the file is damaged or cannot be opened.
     """
     try:
         if not path.exists():
@@ -61,9 +69,9 @@ def connect(path: Path, version: int, migrate: Callable[[sqlite3.Connection], No
 
 
 def connect_read_only(path: Path, version: int) -> sqlite3.Connection | None:
-    """Open a file that cannot be written, or beside which nothing can be; None where it has another format.
+    """Open a file that cannot be written, or whose folder cannot; None if it has another format.
 
-    Raises sqlite3.Error where SQLite can read it neither with its write-ahead log nor, where none is there, without.
+    Raises sqlite3.Error if SQLite cannot read it with its write-ahead log nor, if there is no log, without.
     """
     # sqlite.org/wal.html, "Read-Only Databases". Without a log nobody is writing to the file.
     log = path.with_name(path.name + "-wal")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class JobChanges(TypedDict, total=False):
-    """What is changed of a job; what is not there stays. Moments are seconds since 1970, None is none any more."""
+    """The changes of a job; what is missing stays. Moments are seconds since 1970, None removes one."""
 
     priority: int
     not_before: float | None
@@ -27,10 +27,20 @@ COLUMNS = tuple(JobChanges.__annotations__)
 
 
 def edit_job(queue: Queue, job_id: int, changes: JobChanges) -> Job:
-    """Change a job that waits, and return it.
+    """Change a pending job.
 
-    Raises NotFoundError; ConflictError where it runs or has ended; UsageError where it would have to end before it may
-    begin.
+    Args:
+        queue: the queue.
+        job_id: the job.
+        changes: the new values.
+
+    Returns:
+        The job as it is then.
+
+    Raises:
+        NotFoundError: there is no such job.
+        ConflictError: the job runs or has ended.
+        UsageError: the job would have to end before it may begin.
     """
     try:
         with transaction(queue.connection):

@@ -7,7 +7,6 @@ fetches in flight, and nothing else. Addresses are fetched in the order of their
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,7 @@ from typing import Any
 
 from kbjobs.store.connection import connect, transaction
 from kbjobs.store.database import Database
-from kbjobs.store.vacuum import vacuum
-
-FRONTIER_VERSION = 1
+from kbjobs.store.frontier_schema import FRONTIER_VERSION, create_frontier
 
 QUEUED, SAVED, SAME, SKIPPED, FAILED, GONE = "queued", "saved", "same", "skipped", "failed", "gone"
 """What an address is: to be fetched; a file; another address's page; no page, or not to be fetched; not to be had; no
@@ -30,10 +27,10 @@ LISTED = "listed"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An address that is to be fetched.
+    """An address to fetch.
 
     ``depth`` is how many links lead to it; ``tries`` how often it was tried in vain; ``etag``, ``last_modified`` and
-    ``body_hash`` are of the last time it was had, ``file`` its place below the pages ('' for none), and ``page`` the
+    ``body_hash`` are from its last successful fetch, ``file`` its place below the pages ('' for none), and ``page`` the
     page's number in its wiki (0 for a page of the web).
     """
 
@@ -61,7 +58,7 @@ class ListedPage:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What came of an address: its state, why, and what is to be known when it is fetched again.
+    """What came of an address: its state, why, and what its next fetch needs.
 
     ``canonical`` is the address that the page says is its own, '' for none or this one.
     """
@@ -103,47 +100,16 @@ class FrontierCounts:
         return sum(self.states.values())
 
 
-_SCHEMA = """
-    CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-    CREATE TABLE urls (
-        id INTEGER PRIMARY KEY,
-        url TEXT NOT NULL UNIQUE, depth INTEGER NOT NULL, asset INTEGER NOT NULL DEFAULT 0,
-        state TEXT NOT NULL, cause TEXT NOT NULL DEFAULT '',
-        tries INTEGER NOT NULL DEFAULT 0, retry_at REAL NOT NULL DEFAULT 0,  -- seconds since 1970
-        file TEXT NOT NULL DEFAULT '', etag TEXT NOT NULL DEFAULT '', last_modified TEXT NOT NULL DEFAULT '',
-        body_hash TEXT NOT NULL DEFAULT '',
-        page INTEGER NOT NULL DEFAULT 0  -- in its wiki, whose revision is the etag; 0: no wiki's
-    );
-    CREATE INDEX queued_urls ON urls(asset, depth, id) WHERE state = 'queued';
-    CREATE INDEX urls_by_state ON urls(state);
-    CREATE INDEX urls_by_body ON urls(body_hash) WHERE body_hash <> '';
-    CREATE UNIQUE INDEX urls_by_file ON urls(lower(file)) WHERE file <> '';
-"""
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    for statement in _SCHEMA.split(";\n"):
-        if statement.strip():
-            connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {FRONTIER_VERSION}")
-
-
 class Frontier(Database):
     """One ``scrape.db``. Its writer holds the source's lock."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, connect(path, FRONTIER_VERSION, _migrate))
+        super().__init__(path, connect(path, FRONTIER_VERSION, create_frontier))
         # A fetch that is lost with the power is fetched again; a page a second need not wait for the disk.
         self.connection.execute("PRAGMA synchronous = NORMAL")
 
-    def vacuum(self) -> None:
-        """As :func:`kbjobs.store.vacuum.vacuum`."""
-        vacuum(self)
-
-    # -- a run ------------------------------------------------------------------------------------
-
     def fact(self, name: str) -> Any:
-        """A remembered JSON value; None where there is none."""
+        """A remembered JSON value; None if there is none."""
         row = self.connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return None if row is None else json.loads(row[0])
 
@@ -157,7 +123,7 @@ class Frontier(Database):
         return bool(self.fact("open"))
 
     def begin(self, whole: bool = False) -> None:
-        """Begin a run: all addresses are to be fetched once more; ``whole``: also those that have not changed."""
+        """Begin a run, which fetches all addresses once more; ``whole``: also those that have not changed."""
         with transaction(self.connection):
             if whole:
                 self.connection.execute("UPDATE urls SET etag = '', last_modified = ''")
@@ -179,10 +145,17 @@ class Frontier(Database):
             self.connection.execute("DELETE FROM urls WHERE page <> 0 AND state = 'gone' AND file = ''")
             self.set_fact("open", False)
 
-    # -- addresses --------------------------------------------------------------------------------
-
     def add(self, urls: Iterable[str], depth: int, is_asset: bool = False) -> int:
-        """Queue addresses that are not known yet; returns how many those were."""
+        """Queue addresses that are not known yet.
+
+        Args:
+            urls: the addresses.
+            depth: how many links lead to them from the start.
+            is_asset: whether they are files that pages need, rather than pages.
+
+        Returns:
+            The number of addresses queued.
+        """
         before = self.connection.total_changes
         with transaction(self.connection):
             self._add(urls, depth, is_asset)
@@ -208,12 +181,19 @@ class Frontier(Database):
         return [Address(row[0], row[1], row[2], bool(row[3]), *row[4:]) for row in rows]
 
     def next_moment(self) -> float | None:
-        """When the first of the queued may be fetched, in seconds since 1970; None where nothing is queued."""
+        """When the first of the queued may be fetched, in seconds since 1970; None if nothing is queued."""
         row = self.connection.execute("SELECT min(retry_at) FROM urls WHERE state = 'queued'").fetchone()
         return None if row[0] is None else float(row[0])
 
     def put(self, fetched: Fetched, links: Iterable[str] = (), assets: Iterable[str] = (), depth: int = 0) -> None:
-        """Note what came of an address, and queue what it leads to, ``depth`` being that of its links."""
+        """Record what came of an address, and queue the addresses that it leads to.
+
+        Args:
+            fetched: what came of the address.
+            links: the pages that it links to.
+            assets: the files that it needs.
+            depth: the depth of those pages and files.
+        """
         with transaction(self.connection):
             self.connection.execute(
                 "UPDATE urls SET state = ?, cause = ?, file = ?, etag = ?, last_modified = ?, body_hash = ?"
@@ -227,7 +207,13 @@ class Frontier(Database):
             self._add(assets, depth, True)
 
     def put_off(self, address: int, cause: str, until: float) -> None:
-        """Leave an address queued, for another try at a moment (seconds since 1970)."""
+        """Leave an address queued for another try.
+
+        Args:
+            address: the id of the address.
+            cause: why this try failed.
+            until: the moment of the next try, in seconds since 1970.
+        """
         self.connection.execute(
             "UPDATE urls SET tries = tries + 1, cause = ?, retry_at = ? WHERE id = ?", (cause, until, address)
         )
@@ -238,16 +224,15 @@ class Frontier(Database):
             [(url, depth, int(is_asset)) for url in urls],
         )
 
-    # -- pages of a wiki --------------------------------------------------------------------------
-
     def list_pages(self, there: Iterable[ListedPage], gone: Iterable[str]) -> int:
         """Note what a wiki says of its pages: those of another revision than before are queued.
 
         Args:
-            there: pages.
-            gone: addresses that are none, or none any more.
+            there: pages that the wiki has.
+            gone: addresses that are not pages of it, or no longer.
+
         Returns:
-            How many of the queued turned out to be as they were.
+            The number of queued pages that have not changed.
         """
         unchanged = 0
         with transaction(self.connection):
@@ -280,7 +265,7 @@ class Frontier(Database):
         return unchanged
 
     def listed(self) -> int:
-        """How many pages of a wiki were listed in this run and are to be had, or are as they were."""
+        """How many pages of a wiki were listed in this run and are available or unchanged."""
         row = self.connection.execute(
             "SELECT count(*) FROM urls"
             " WHERE page <> 0 AND (state IN ('saved', 'same') OR state = 'queued' AND cause = ?)",
@@ -308,8 +293,6 @@ class Frontier(Database):
         with transaction(self.connection):
             self.connection.executemany("UPDATE urls SET etag = '' WHERE id = ?", missing)
         return len(rows) - len(missing)
-
-    # -- what is known ----------------------------------------------------------------------------
 
     def find(self, url: str) -> tuple[int, str, str] | None:
         """Id, state and body hash of an address; None for one that was never seen."""
@@ -355,8 +338,8 @@ class Frontier(Database):
 
     def files(self) -> Iterator[tuple[str, str]]:
         """Pairs of address and file of all that have one."""
-        for row in self.connection.execute("SELECT url, file FROM urls WHERE file <> '' ORDER BY id"):
-            yield row[0], row[1]
+        rows = self.connection.execute("SELECT url, file FROM urls WHERE file <> '' ORDER BY id")
+        yield from (tuple(row) for row in rows)
 
     def gone(self) -> list[tuple[int, str]]:
         """Ids and files of those that are no longer there, or are another's page now."""
@@ -366,7 +349,7 @@ class Frontier(Database):
         return [(row[0], row[1]) for row in rows]
 
     def forget_files(self, ids: Sequence[int]) -> None:
-        """Note that addresses have no file any more."""
+        """Record that addresses no longer have a file."""
         with transaction(self.connection):
             self.connection.executemany("UPDATE urls SET file = '' WHERE id = ?", [(one,) for one in ids])
 
@@ -395,10 +378,10 @@ class Frontier(Database):
         )
         return dict(map(tuple, rows))
 
-    def left_out(self, most: int) -> list[tuple[str, str, str]]:
+    def left_out(self, max_count: int) -> list[tuple[str, str, str]]:
         """Addresses that became no page: "failed" or "skipped", each with the address and the cause."""
         rows = self.connection.execute(
             "SELECT state, url, cause FROM urls WHERE state IN ('failed', 'skipped') ORDER BY state, cause, id LIMIT ?",
-            (most,),
+            (max_count,),
         )
         return [(row[0], row[1], row[2]) for row in rows]

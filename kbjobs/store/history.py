@@ -77,7 +77,13 @@ def known_sources(queue: Queue) -> list[str]:
 
 
 def just_ended(queue: Queue, limit: int, days: float) -> list[Job]:
-    """Jobs that ended within the last days, the latest first."""
+    """Jobs that ended within the last days, the latest first.
+
+    Args:
+        queue: the queue.
+        limit: the largest number of jobs.
+        days: how far to look back.
+    """
     rows = queue.connection.execute(
         f"SELECT {JOB_COLUMNS} FROM jobs WHERE finished_at >= ? ORDER BY finished_at DESC, id DESC LIMIT ?",
         (_days_ago(days), limit),
@@ -136,7 +142,13 @@ def kind_of(phase: PhaseState) -> str:
 
 
 def last_runs(queue: Queue, types: Collection[str], source: str | None) -> dict[str, PhaseState]:
-    """The latest completed phase of each kind, of the same source where there is one."""
+    """The latest completed phase of each kind, preferably on the same source.
+
+    Args:
+        queue: the queue.
+        types: the kinds of phases, as :func:`kind_of` names them.
+        source: the source's id; None for jobs without a source.
+    """
     rows = queue.connection.execute(
         "SELECT source, phases FROM jobs WHERE finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT ?",
         (LOOKED_BACK,),
@@ -180,9 +192,14 @@ def list_attempts(queue: Queue, job_id: int) -> list[Attempt]:
 
 
 def old_jobs(queue: Queue, days: float, limit: int = PRUNED_AT_ONCE) -> list[Job]:
-    """Jobs that ended more than ``days`` days ago, the oldest first.
+    """Jobs that ended long ago, the oldest first.
 
-    Never the newest of all: its id would be given again.
+    The newest job of all is never among them: its id would be given again.
+
+    Args:
+        queue: the queue.
+        days: the age of their end.
+        limit: the largest number of jobs.
     """
     rows = queue.connection.execute(
         f"SELECT {JOB_COLUMNS} FROM jobs WHERE finished_at < ? AND id < (SELECT max(id) FROM jobs) ORDER BY id LIMIT ?",

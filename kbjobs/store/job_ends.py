@@ -19,7 +19,7 @@ from kbjobs.store.transitions import Status
 
 @dataclass(frozen=True, slots=True)
 class PendingHook:
-    """How an attempt of a job ended. ``attempt`` is 0 where it never began.
+    """How an attempt of a job ended. ``attempt`` is 0 if it never began.
 
     ``token`` marks the processes of the command that is run for it; ``age`` is the seconds since it was taken.
     """
@@ -40,7 +40,7 @@ _COLUMNS = "e.id, job_id, e.attempt, type, source, e.status, e.exit_code, summar
 
 
 def take_hook(state: Database) -> PendingHook | None:
-    """The next end that nobody has taken, which is taken by this; None where there is none."""
+    """The next end that nobody has taken, which is taken by this; None if there is none."""
     if state.connection.execute("SELECT 1 FROM ends WHERE token IS NULL LIMIT 1").fetchone() is None:
         return None  # asked often: without the write lock
     with transaction(state.connection):
@@ -72,7 +72,7 @@ def close_hook(state: Database, end: PendingHook) -> None:
 
 
 def forget_hooks(state: Database, also_taken: bool = False) -> None:
-    """Forget the ends for which no command is to run any more."""
+    """Forget the ends for which no command will run."""
     state.connection.execute("DELETE FROM ends" + ("" if also_taken else " WHERE token IS NULL"))
 
 

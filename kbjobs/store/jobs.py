@@ -34,7 +34,7 @@ class RunningPhase:
 class Report:
     """Progress of a whole job: percentage, the running phase, all phases, a message.
 
-    ``eta`` is the seconds left of the whole job, None where they is not known.
+    ``eta`` is the seconds left of the whole job, None if they are not known.
     """
 
     progress: float
@@ -42,6 +42,14 @@ class Report:
     phases: tuple[PhaseState, ...]
     message: str
     eta: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the running phase does (``operation``), and the dimension of the vectors that it works on, if any."""
+
+    dimension: int | None
+    operation: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +107,7 @@ class Job:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether its attempt goes on by itself later: it has nothing to do but to wait."""
+        """Whether its attempt continues by itself later: for now it can only wait."""
         return self.status is Status.PENDING and self.attempt_started_at is not None
 
     @property
@@ -172,9 +180,9 @@ class LimitChanges:
     retries: int | None = None
 
     def applied(self, job: Job) -> Limits:
-        """The limits that the job has from now on. A moment of its own that has passed is none any more.
+        """The limits that the job has from now on. Its own moments are dropped once they have passed.
 
-        Raises UsageError where the job would have to end before it may begin.
+        Raises UsageError if the job would have to end before it may begin.
         """
         start = self.not_before if self.not_before is not None else _to_come(job.not_before)
         end = self.until if self.until is not None else _to_come(job.until)
@@ -188,7 +196,16 @@ class LimitChanges:
 
 
 def check_moments(job_id: int, start: float | None, end: float | None) -> None:
-    """Raise UsageError where a job would have to end before it may begin. Both are seconds since 1970."""
+    """Check that a job may begin before it has to end.
+
+    Args:
+        job_id: the job.
+        start: the moment before which it may not begin, in seconds since 1970, if any.
+        end: the moment at which it must stop, in seconds since 1970, if any.
+
+    Raises:
+        UsageError: the end is not after the start.
+    """
     if start is not None and end is not None and end <= start:
         raise UsageError(
             f"job {job_id} would have to stop at {_iso(end)}, before it may begin at {_iso(start)}",
@@ -200,9 +217,9 @@ def check_moments(job_id: int, start: float | None, end: float | None) -> None:
 class NewJob:
     """What a submit writes.
 
-    ``resources`` are the names of which only one running job may hold each. ``resumable``: whether another job may go
-    on from its checkpoint; ``resumed``: whether it goes on from that of an earlier job; ``ends_source``: whether the
-    source is no more after it.
+    ``resources`` are names that only one running job may hold each. ``resumable``: whether another job may resume from
+    its checkpoint; ``resumed``: whether it resumes from an earlier job's checkpoint; ``ends_source``: whether it
+    deletes the source.
     """
 
     type: str
@@ -225,7 +242,13 @@ class NewJob:
 
 
 def job_key(job_type: str, source: str | None, phases: Iterable[PhaseState]) -> str:
-    """What only one job that has not ended may have."""
+    """The key that only one unfinished job may have.
+
+    Args:
+        job_type: the job's type.
+        source: the source's id, if any.
+        phases: the job's phases.
+    """
     return hash_json([job_type, source, [phase.identity for phase in phases]])
 
 

@@ -36,8 +36,11 @@ KEPT = "c.doc_id NOT IN (SELECT doc_id FROM documents WHERE filtered = 1)"
 def record_id(doc_id: str, url: str, text_hash: str, occurrence: int) -> str:
     """Name a collection's record by all it holds: a changed record is a new id, never an update.
 
-    The title is part of the text and so of its hash. ``occurrence`` tells apart equal texts in one
-    document; an edit further up does not change the ids below it, as an ordinal would.
+    Args:
+        doc_id: the document.
+        url: the document's address.
+        text_hash: the hash of the passage's text, which includes the title.
+        occurrence: tells equal texts of a document apart. Unlike an ordinal it is not changed by an edit further up.
     """
     return hashlib.sha256(f"{doc_id}\0{url}\0{text_hash}\0{occurrence}".encode()).hexdigest()[:32]
 
@@ -56,8 +59,6 @@ class Ledger(Database):
         """``connection``: one that is open already, to a file of this format."""
         super().__init__(path, connection or connect(path, LEDGER_VERSION, _migrate))
 
-    # -- documents and chunks ---------------------------------------------------------------------
-
     def profile(self, name: str) -> int:
         """The id of a chunking profile (tokenizer and window)."""
         with transaction(self.connection):
@@ -65,14 +66,18 @@ class Ledger(Database):
         return int(self.connection.execute("SELECT id FROM profiles WHERE name = ?", (name,)).fetchone()[0])
 
     def find_profile(self, name: str) -> int | None:
-        """The id of a chunking profile, None where nothing was ever cut for it."""
+        """The id of a chunking profile, None if nothing was ever cut for it."""
         row = self.connection.execute("SELECT id FROM profiles WHERE name = ?", (name,)).fetchone()
         return None if row is None else int(row[0])
 
     def model(self, key: str, name: str, dimension: int, profile: int) -> int:
-        """The id of a model; its key contains the hash of its weights.
+        """The id of a model, which is added if the ledger does not know it.
 
-        ``profile`` is for a new one: that of a known model changes with :func:`kbjobs.store.profiles.adopt`.
+        Args:
+            key: the model's key, which contains the hash of its weights.
+            name: its name.
+            dimension: the dimension of its vectors.
+            profile: the profile of a new model; :func:`kbjobs.store.profiles.adopt` changes a known model's.
         """
         with transaction(self.connection):
             self.connection.execute(
@@ -109,8 +114,14 @@ class Ledger(Database):
     ) -> None:
         """Write documents with their signatures and chunks, in one transaction.
 
-        A document whose content changed loses its chunks of all profiles: they were cut from another text. One that
-        is read otherwise by a newer version keeps those of profiles that are ``paid`` for.
+        A document whose content changed loses its chunks of all profiles: they were cut from another text.
+
+        Args:
+            profile: the profile that the chunks were cut for.
+            pipeline: what the documents were read by.
+            batch: each document with the signature of its file, and its chunks.
+            paid: the profiles that were paid for: they keep their chunks if only a newer version reads the document
+                otherwise.
         """
         with transaction(self.connection):
             for document, signature, chunks in batch:
@@ -147,10 +158,17 @@ class Ledger(Database):
     def write_document(
         self, pipeline: str, document: DocumentLike, signature: str, paid: Collection[int] = ()
     ) -> list[int]:
-        """Write a document's row and links, within a transaction of the caller; its chunks are left as they are.
+        """Write a document's row and links in the caller's transaction. Its chunks stay as they are.
 
-        Returns the profiles for which it no longer counts as cut: none where content, pipeline and URL are those that
-        it had before; those that are not ``paid`` for where it is the same file, or says the same; else all.
+        Args:
+            pipeline: what the document was read by.
+            document: the document.
+            signature: the signature of its file.
+            paid: the profiles that were paid for.
+
+        Returns:
+            The profiles whose chunks are out of date: none if content, pipeline and URL are unchanged; those not
+            ``paid`` for if the file or its content is unchanged; otherwise all.
         """
         execute = self.connection.execute
         before = execute(
@@ -162,18 +180,9 @@ class Ledger(Database):
             " excluded.path, url = excluded.url, title = excluded.title, language = excluded.language,"
             " content_hash = excluded.content_hash, word_count = excluded.word_count,"
             " pipeline = excluded.pipeline, signature = excluded.signature",
-            (
-                document.doc_id,
-                document.path,
-                document.url,
-                document.title,
-                document.language,
-                document.content_hash,
-                document.word_count,
-                pipeline,
-                signature,
-            ),
-        )
+            (document.doc_id, document.path, document.url, document.title, document.language, document.content_hash,
+             document.word_count, pipeline, signature),
+        )  # fmt: skip
         # Where a link leads was found by comparing it with every document; a link that stays keeps it.
         targets: dict[str, str | None] = {}
         if before is not None:
@@ -238,8 +247,6 @@ class Ledger(Database):
         )
         return [StoredChunk(*row) for row in rows]
 
-    # -- vectors ----------------------------------------------------------------------------------
-
     def newest_vector(self) -> int:
         """The id of the newest vector; those that come later have greater ones."""
         return int(self.connection.execute("SELECT coalesce(max(id), 0) FROM vectors").fetchone()[0])
@@ -247,9 +254,13 @@ class Ledger(Database):
     def missing_texts(
         self, model: int, profile: int, newer_than: int = 0, gone: Sequence[str] = ()
     ) -> list[MissingText]:
-        """Texts that have no vector newer than the given one, each once, in the order of the documents.
+        """The texts that have no recent vector, each once, in the order of the documents.
 
-        Those of documents that are ``gone``, but not deleted yet, are not wanted.
+        Args:
+            model: the model's id.
+            profile: the profile of the chunks.
+            newer_than: the id of a vector; older ones and itself do not count.
+            gone: documents that will be deleted, whose texts are left out.
         """
         rows = self.connection.execute(
             "SELECT min(c.id), c.text_hash, c.tokens FROM chunks c WHERE c.profile = ? AND NOT EXISTS ("
@@ -272,9 +283,12 @@ class Ledger(Database):
     def put_vectors(
         self, model: int, vectors: Iterable[tuple[str, bytes]], fact: tuple[str, str] | None = None
     ) -> None:
-        """Commit vectors: pairs of text hash and float32 bytes. An older vector of the text is replaced.
+        """Commit vectors, each in place of any older one of its text.
 
-        ``fact``, a name and a value, is remembered with them.
+        Args:
+            model: the model's id.
+            vectors: pairs of text hash and float32 bytes.
+            fact: a name and a value to remember in the same transaction.
         """
         with transaction(self.connection):
             self.write_facts(() if fact is None else (fact,))
@@ -298,10 +312,14 @@ class Ledger(Database):
         """How many vectors a model has in this ledger."""
         return int(self.connection.execute("SELECT count(*) FROM vectors WHERE model = ?", (model,)).fetchone()[0])
 
-    # -- what a collection has to hold ------------------------------------------------------------
-
     def record_ids(self, model: int, profile: int, distinct: bool = False) -> set[str]:
-        """The ids of all records whose vectors are here, or with ``distinct`` of the first of each text."""
+        """The ids of all records that have a vector.
+
+        Args:
+            model: the model's id.
+            profile: the profile of the chunks.
+            distinct: whether to return only the first record of each text.
+        """
         rows = self.connection.execute(
             f"SELECT c.record_id{', min(c.id)' if distinct else ''} FROM chunks c"
             " JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash"
@@ -311,7 +329,13 @@ class Ledger(Database):
         return {row[0] for row in rows}
 
     def record_ids_of_texts(self, profile: int, text_hashes: Sequence[str], distinct: bool = False) -> list[str]:
-        """The ids of the records that carry any of the texts, or with ``distinct`` of the first of each."""
+        """The ids of the records that carry any of the texts.
+
+        Args:
+            profile: the profile of the chunks.
+            text_hashes: the hashes of the texts.
+            distinct: whether to return only the first record of each text.
+        """
         found: list[str] = []
         column, group = ("record_id, min(id)", " GROUP BY text_hash") if distinct else ("record_id", "")
         for start in range(0, len(text_hashes), PAGE):
@@ -325,7 +349,13 @@ class Ledger(Database):
         return found
 
     def records(self, model: int, profile: int, ids: Sequence[str]) -> Iterator[list[Record]]:
-        """The records of the given ids, in pages."""
+        """The records with the given ids, in pages.
+
+        Args:
+            model: the model's id.
+            profile: the profile of the chunks.
+            ids: the ids of the records.
+        """
         for start in range(0, len(ids), PAGE):
             page = ids[start : start + PAGE]
             marks = ",".join("?" * len(page))
@@ -346,8 +376,6 @@ class Ledger(Database):
         """Note that the collection is in place, and how many records were deleted from it since it was built."""
         with transaction(self.connection):
             self.connection.execute("UPDATE models SET churn = ?, cleared = 0 WHERE id = ?", (churn, model))
-
-    # -- facts ------------------------------------------------------------------------------------
 
     def fact(self, name: str) -> str | None:
         """A remembered value."""

@@ -35,8 +35,8 @@ def merge_ledger(ledger: Ledger, old: Path, facts: Sequence[str]) -> Merged:
 
     Args:
         ledger: the new one, which nobody else uses.
-        old: the file of the older one, whose format is that of today.
-        facts: what the names of those begin with that are taken too.
+        old: the file of the older one, in the current format.
+        facts: the beginnings of the names of facts to take over too.
     """
     connection = ledger.connection
     try:
@@ -70,7 +70,13 @@ def merge_ledger(ledger: Ledger, old: Path, facts: Sequence[str]) -> Merged:
 
 
 def carry_facts(ledger: Ledger, old: Path, facts: Sequence[str]) -> None:
-    """Take over facts of an older ledger whose names begin so, and nothing else."""
+    """Copy facts from an older ledger, and nothing else.
+
+    Args:
+        ledger: the ledger to write to.
+        old: the older ledger's file.
+        facts: the beginnings of the names to copy.
+    """
     with Ledger(old) as there:
         found = there.connection.execute("SELECT name, value FROM facts").fetchall()
     for name, value in found:
@@ -99,7 +105,7 @@ def _take_documents(connection: sqlite3.Connection) -> int:
 
 
 def _take_passages(ledger: Ledger, old_profile: int, profile: int) -> None:
-    """Passages of documents that are taken, where they are not cut for the profile yet."""
+    """Passages of documents that are taken, if they are not cut for the profile yet."""
     with transaction(ledger.connection):
         wanted = (
             "doc_id IN (SELECT doc_id FROM taken)"

@@ -113,9 +113,9 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class PushedPassage:
-    """A passage as it is sent to a store elsewhere.
+    """A passage as it is sent to a cloud index.
 
-    ``path`` is that of its document below the source's roots; ``vector`` is float32, little-endian, b"" where it is not
+    ``path`` is its document's, below the source's roots; ``vector`` is float32, little-endian, b"" if it is not
     asked for.
     """
 

@@ -22,7 +22,7 @@ def new_lock(path: Path) -> FileLock:
 
 
 def try_lock(path: Path, seconds: float) -> FileLock | None:
-    """Take the lock, waiting at most ``seconds``; None where another process keeps it."""
+    """Take the lock, waiting at most ``seconds``; None if another process keeps it."""
     lock = new_lock(path)
     try:
         lock.acquire(timeout=seconds, poll_interval=0.02)
@@ -32,7 +32,16 @@ def try_lock(path: Path, seconds: float) -> FileLock | None:
 
 
 def lock_source(path: Path, source_id: str, seconds: float) -> FileLock:
-    """Take a source's lock; raises ConflictError where another process keeps it."""
+    """Take a source's lock.
+
+    Args:
+        path: the lock's file.
+        source_id: the source, for the message.
+        seconds: how long to wait.
+
+    Raises:
+        ConflictError: another process keeps the lock.
+    """
     lock = try_lock(path, seconds)
     if lock is None:
         raise ConflictError(
@@ -43,7 +52,7 @@ def lock_source(path: Path, source_id: str, seconds: float) -> FileLock:
 
 
 def lock_registered(source: SourceFolder, seconds: float) -> FileLock:
-    """Take the lock of a source that is there; raises ConflictError, NotFoundError where it was deleted meanwhile."""
+    """Take the lock of a source that is there; raises ConflictError, NotFoundError if it was deleted meanwhile."""
     lock = lock_source(source.lock, source.id, seconds)
     if os.path.lexists(source.manifest):
         return lock

@@ -14,7 +14,7 @@ LINKS = 20_000  # read at a time
 
 @dataclass(frozen=True, slots=True)
 class MappedDocument:
-    """A document as its point tells it. ``snippet`` is how its text begins; ``language`` is "" where none is known."""
+    """A document as its point tells it. ``snippet`` is how its text begins; ``language`` is "" if none is known."""
 
     doc_id: str
     title: str
@@ -24,9 +24,12 @@ class MappedDocument:
 
 
 def mapping_state(ledger: Ledger, model: int, profile: int) -> str:
-    """A hash over all that a map of the model's vectors shows: equal as long as that is.
+    """A hash of all that a map of the model's vectors shows; it changes when the map would.
 
-    A record is named by all it holds, and a newer vector has a greater id.
+    Args:
+        ledger: the source's ledger.
+        model: the model's id.
+        profile: the profile of the chunks.
     """
     execute = ledger.connection.execute
     digest = hashlib.sha256()
@@ -63,7 +66,7 @@ def mapped_documents(ledger: Ledger, profile: int) -> Iterator[MappedDocument]:
 
 
 def internal_links(ledger: Ledger) -> Iterator[list[tuple[str, str]]]:
-    """Pages of pairs of doc_id: that of a document, and that of another one of the source to which it links."""
+    """Pages of pairs of doc_id: a document, and another one of the source that it links to."""
     cursor = ledger.connection.execute(
         "SELECT doc_id, target FROM links WHERE target IS NOT NULL AND target <> doc_id ORDER BY doc_id, target"
     )
@@ -72,7 +75,13 @@ def internal_links(ledger: Ledger) -> Iterator[list[tuple[str, str]]]:
 
 
 def count_mapped(ledger: Ledger, model: int, profile: int) -> int:
-    """How many passages of kept documents have a vector of the model."""
+    """The number of passages of kept documents that have a vector of the model.
+
+    Args:
+        ledger: the source's ledger.
+        model: the model's id.
+        profile: the profile of the chunks.
+    """
     row = ledger.connection.execute(
         "SELECT count(*) FROM chunks c JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash"
         f" WHERE c.profile = ? AND {KEPT}",
@@ -82,7 +91,13 @@ def count_mapped(ledger: Ledger, model: int, profile: int) -> int:
 
 
 def has_mapped(ledger: Ledger, model: int, profile: int) -> bool:
-    """Whether any kept document has a vector of the model."""
+    """Whether any kept document has a vector of the model.
+
+    Args:
+        ledger: the source's ledger.
+        model: the model's id.
+        profile: the profile of the chunks.
+    """
     row = ledger.connection.execute(
         "SELECT 1 FROM chunks c JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash"
         f" WHERE c.profile = ? AND {KEPT} LIMIT 1",

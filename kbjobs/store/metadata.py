@@ -61,7 +61,7 @@ class MetadataLike(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KnownMetadata:
-    """What the ledger says of a document; ``state`` and ``signature`` are empty where its metadata was never read."""
+    """What the ledger says of a document; ``state`` and ``signature`` are empty if its metadata was never read."""
 
     path: str
     content_hash: str
@@ -98,9 +98,16 @@ def put_metadata(
 ) -> None:
     """Write documents with their signatures and metadata, in one transaction.
 
-    A document whose content changed no longer counts as cut, so that the next index run cuts it again. Its old
-    passages stay until then: they are what the collection holds. One that is read otherwise by a newer version keeps
-    those of profiles that are ``paid`` for.
+    A document whose content changed no longer counts as cut, so that the next index run cuts it again. Its old passages
+    stay until then: they are what the collection holds.
+
+    Args:
+        ledger: the source's ledger.
+        pipeline: what the documents were read by.
+        state: what the metadata were read by.
+        batch: each document with the signature of its file, and its metadata.
+        paid: the profiles that were paid for: a document still counts as cut for them if only a newer version reads it
+            otherwise.
     """
     with transaction(ledger.connection):
         execute = ledger.connection.execute
@@ -166,7 +173,7 @@ def count_filtered(ledger: Ledger) -> int:
 
 
 def count_languages(ledger: Ledger) -> dict[str, int]:
-    """How many documents have each language's tag, the most frequent first; ``unknown`` where it is not known."""
+    """How many documents have each language's tag, the most frequent first; ``unknown`` if it is not known."""
     rows = ledger.connection.execute(
         "SELECT coalesce(language, ?), count(*) FROM metadata GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?",
         (UNKNOWN, MAX_TAGS),
@@ -214,7 +221,13 @@ def set_languages(ledger: Ledger, languages: Sequence[tuple[str | None, str]]) -
 
 
 def resolve_links(ledger: Ledger, find: Callable[[str], str | None], check: Callable[[], None]) -> None:
-    """Set which document each link leads to, page by page; ``find`` gives the id for a URL, ``check`` may raise."""
+    """Set the document that each link leads to, page by page.
+
+    Args:
+        ledger: the source's ledger.
+        find: gives the id of the document at a URL, or None.
+        check: called before each page; may raise to stop.
+    """
     execute = ledger.connection.execute
     after = ("", "")
     while True:

@@ -290,7 +290,17 @@ LEDGER: tuple[Migration, ...] = (
 
 
 def apply_migrations(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> None:
-    """Bring the file at ``path`` to the newest format, after a backup copy of an older one."""
+    """Bring a file to the newest format, after a backup copy of an older one.
+
+    Args:
+        connection: the open file.
+        path: the file, next to which the copy is written.
+        migrations: all migrations, from the first format on.
+
+    Raises:
+        OSError: the copy cannot be written.
+        sqlite3.Error: the file is damaged or cannot be written.
+    """
     found = connection.execute("PRAGMA user_version").fetchone()[0]
     if found:
         _back_up(connection, path.with_name(f"{path.name}.format-{found}.backup"))

@@ -57,7 +57,7 @@ class LedgerFiller:
         self._write(f"INSERT INTO metadata ({columns}, state, signature) VALUES ({marks}, '', '')", dumped)
 
     def put_links(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Write links. One without URL has that of the document it leads to; one that leads nowhere is left out."""
+        """Write links. One without URL gets its target document's; one that leads nowhere is left out."""
         target = "(SELECT doc_id FROM documents WHERE doc_id = :target)"
         self._write(
             "INSERT OR IGNORE INTO links (doc_id, url, target)"
@@ -81,10 +81,6 @@ class LedgerFiller:
                 (number,),
             )
         return number
-
-    def put_model(self, key: str, name: str, dimension: int, profile: int) -> int:
-        """Write a model; returns its id."""
-        return self.ledger.model(key, name, dimension, profile)
 
     def finish(self) -> None:
         """Bring all into the one file, so that its folder can be renamed."""
@@ -124,5 +120,5 @@ class LedgerFiller:
 
 
 def open_new(path: Path) -> LedgerFiller:
-    """A ledger at a path where there is none."""
+    """A ledger at a path if there is none."""
     return LedgerFiller(Ledger(path))

@@ -49,7 +49,7 @@ _GIVEN = "IN (SELECT value FROM json_each(?))"
 class PassageEntry:
     """A passage without its text, which is read only of what is shown.
 
-    ``vector`` is the row of its vector, which equal texts share, None where it has none.
+    ``vector`` is the row of its vector, which equal texts share, None if it has none.
     """
 
     id: str
@@ -61,7 +61,7 @@ class PassageEntry:
 class Passage(PassageEntry):
     """A passage as a search result names it.
 
-    ``path`` is that of its document below the source's roots; ``text`` begins with the document's title.
+    ``path`` is its document's, below the source's roots; ``text`` begins with the document's title.
     """
 
     text_hash: str
@@ -100,7 +100,7 @@ class Filter:
 
 
 class PassageWriter:
-    """The file of a working copy, to be made equal to the ledger. One that cannot be used is begun anew."""
+    """The file of a working copy, to be made equal to the ledger. One that cannot be used is begun again."""
 
     def __init__(self, path: Path, fold: Fold) -> None:
         self._fold = fold
@@ -127,9 +127,12 @@ class PassageWriter:
     def make_equal(
         self, wanted: Mapping[str, str | None], read: Callable[[Sequence[str]], Iterator[list[Passage]]], state: str
     ) -> None:
-        """Hold just the wanted passages (ids, with the language of each), in one transaction.
+        """Bring the file to exactly the wanted passages, in one transaction.
 
-        ``read`` gives those of some ids; ``state`` names what the file is then made of.
+        Args:
+            wanted: the language of each passage by its id; None if it is not known.
+            read: gives the passages with the given ids, in pages.
+            state: names what the file is made of then.
         """
         present = dict(self._connection.execute("SELECT record, language FROM passages").fetchall())
         gone = [name for name, language in present.items() if name not in wanted or wanted[name] != language]
@@ -189,7 +192,7 @@ class PassageFile:
         self._connection = sqlite3.connect(
             f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True, check_same_thread=False
         )
-        self._is_telling: dict[str, bool] = {}  # of words that were asked for: what is published does not change
+        self._is_selective: dict[str, bool] = {}  # of words that were asked for: what is published does not change
         try:
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if version != FORMAT:
@@ -213,11 +216,11 @@ class PassageFile:
     ) -> None:
         self.close()
 
-    def languages(self, most: int) -> tuple[str, ...]:
+    def languages(self, max_count: int) -> tuple[str, ...]:
         """The languages of most passages."""
         rows = self._connection.execute(
             "SELECT language FROM passages WHERE language IS NOT NULL GROUP BY language ORDER BY count(*) DESC LIMIT ?",
-            (most,),
+            (max_count,),
         )
         return tuple(row[0] for row in rows)
 
@@ -256,9 +259,15 @@ class PassageFile:
         )
 
     def by_words(self, words: Sequence[str], count: int, which: Filter) -> list[tuple[int, float]]:
-        """Numbers of the passages with any of the words and their BM25 (greater is better), best first.
+        """Find the passages that contain any of the words.
 
-        The best ``count``, and all that equal the last of them: which of these count is told by their entries.
+        Args:
+            words: the words.
+            count: the number of passages; those that equal the last are added, and their entries decide between them.
+            which: the passages to search.
+
+        Returns:
+            The number of each passage and its BM25 (greater is better), best first.
         """
         if not words:
             return []
@@ -269,34 +278,34 @@ class PassageFile:
             f" WHERE words MATCH ?{sql} ORDER BY score LIMIT ?"
         )
 
-        def find(some: Sequence[str], most: int) -> list[tuple[int, float]]:
-            given = [" OR ".join(f'"{word}"' for word in some), *values, most]
+        def find(some: Sequence[str], max_rows: int) -> list[tuple[int, float]]:
+            given = [" OR ".join(f'"{word}"' for word in some), *values, max_rows]
             return self._connection.execute(statement, given).fetchall() if some else []
 
-        telling = self._telling(words)
-        rows = find(telling, count + 1)
-        if len(rows) <= count and len(telling) < len(words):
-            telling = words
-            rows = find(telling, count + 1)
+        chosen = self._choose_words(words)
+        rows = find(chosen, count + 1)
+        if len(rows) <= count and len(chosen) < len(words):
+            chosen = words
+            rows = find(chosen, count + 1)
         if len(rows) > count:
             last = rows[count - 1][1]
             if rows[count][1] == last:
-                rows = find(telling, -1)
+                rows = find(chosen, -1)
             rows = [row for row in rows if row[1] <= last]
         return [(number, -score) for number, score in rows]
 
-    def _telling(self, words: Sequence[str]) -> Sequence[str]:
+    def _choose_words(self, words: Sequence[str]) -> Sequence[str]:
         """The words that some passages have, and at most half of them.
 
         BM25 of FTS5 gives other words a millionth (sqlite.org/fts5.html, 5.1.1): they order nothing, and their many
         passages take most of the time.
         """
-        if unknown := [word for word in words if word not in self._is_telling]:
+        if unknown := [word for word in words if word not in self._is_selective]:
             count = self._connection.execute("SELECT count(*) FROM passages").fetchone()[0]
             for word in unknown:
                 found = self._connection.execute("SELECT doc FROM temp.terms WHERE term = ?", (word,)).fetchone()
-                self._is_telling[word] = found is not None and 2 * found[0] <= count
-        return [word for word in words if self._is_telling[word]]
+                self._is_selective[word] = found is not None and 2 * found[0] <= count
+        return [word for word in words if self._is_selective[word]]
 
     def of_numbers(self, numbers: Sequence[int]) -> dict[int, list[PassageEntry]]:
         """The passage of each of the numbers."""
@@ -321,9 +330,9 @@ class PassageFile:
 
 
 def compact_file(path: Path) -> None:
-    """Write a file that nobody changes anew without its unused part, beside, and put it in place.
+    """Write a file that no longer changes without its unused part, and put it in place.
 
-    Those who read the former one go on undisturbed.
+    Readers of the former file are not disturbed.
     """
     building = path.with_name(path.name + ".building")
     building.unlink(missing_ok=True)

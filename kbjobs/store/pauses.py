@@ -57,9 +57,15 @@ class Held:
 
 
 def put_pause(state: Database, source: str | None, stop_running: bool) -> Held:
-    """Hold the jobs of a source, or all: no daemon claims one from now on. A pause that is there stays as it was.
+    """Hold the jobs of a source, or all jobs: no daemon claims them. An existing pause stays as it was.
 
-    ``stop_running``: those that run are to stop at a checkpoint, and go back to the queue.
+    Args:
+        state: the state.
+        source: the source's id; None holds all jobs.
+        stop_running: whether running jobs should stop at a checkpoint and go back to the queue.
+
+    Raises:
+        UnavailableError: the state cannot be written.
     """
     with explained(state.path), transaction(state.connection):
         is_new = state.connection.execute(
@@ -84,7 +90,7 @@ def put_pause(state: Database, source: str | None, stop_running: bool) -> Held:
 
 
 def end_pause(state: Database, source: str | None) -> Pause | None:
-    """Let the jobs of a source, or all, go on; returns the pause that was, None where there was none.
+    """Let the jobs of a source, or all, go on; returns the pause that was, None if there was none.
 
     A job that has not stopped yet need not, unless another pause is there.
     """
@@ -100,14 +106,14 @@ def end_pause(state: Database, source: str | None) -> Pause | None:
 
 
 def list_pauses(state: Database) -> list[Pause]:
-    """All pauses, that of the whole queue first."""
+    """All pauses, the whole queue's first."""
     return [_pause(row) for row in state.connection.execute("SELECT source, since FROM pauses ORDER BY source")]
 
 
 def held_jobs(state: Database, ids: Collection[int] | None = None) -> dict[int, Pause]:
     """The waiting jobs, of those with the ids or of all, that a pause holds, each with it.
 
-    Where that of the whole queue and that of a source do, it is the first.
+    If a job is held by the whole queue's pause and its source's, the former counts.
     """
     pauses = list_pauses(state)
     if not pauses:

@@ -132,7 +132,7 @@ def fingerprint(phases: Iterable[PhaseState]) -> str:
 
 
 def reopened(phases: Iterable[PhaseState], also_passed: bool) -> tuple[PhaseState, ...]:
-    """The phases as a job goes on: what has not been completed is pending again.
+    """The phases of a job that resumes: what has not been completed is pending again.
 
     ``also_passed``: so is one that failed and let the chain go on.
     """
@@ -145,7 +145,7 @@ def reopened(phases: Iterable[PhaseState], also_passed: bool) -> tuple[PhaseStat
 
 
 def first_open(phases: Sequence[PhaseState]) -> int:
-    """The index of the phase at which a job goes on; 0 where all have ended."""
+    """The index of the phase at which a job resumes; 0 if all have ended."""
     return next((index for index, phase in enumerate(phases) if not phase.has_ended), 0)
 
 

@@ -25,7 +25,7 @@ class Profile:
 
     @classmethod
     def parse(cls, name: str) -> Self | None:
-        """A profile by its name; None where the name is of another kind."""
+        """A profile by its name; None if the name is of another kind."""
         tokenizer, *numbers = name.rsplit(" ", 2)
         if len(numbers) != 2 or not all(number.isdigit() for number in numbers):
             return None
@@ -48,7 +48,7 @@ class OlderCut:
 
 
 def profile_of(ledger: Ledger, key: str) -> Profile | None:
-    """The profile of the model with that key; None where it has none."""
+    """The profile of the model with that key; None if it has none."""
     row = ledger.connection.execute(
         "SELECT p.name FROM models m JOIN profiles p ON p.id = m.profile WHERE m.key = ?", (key,)
     ).fetchone()
@@ -56,7 +56,13 @@ def profile_of(ledger: Ledger, key: str) -> Profile | None:
 
 
 def find_older_cut(ledger: Ledger, model: str, version: int) -> OlderCut | None:
-    """What of a model, by its name, was cut by a version older than the given one; None where nothing was."""
+    """What an older version has cut for a model; None if nothing was.
+
+    Args:
+        ledger: the source's ledger.
+        model: the model's name.
+        version: the current version of cutting.
+    """
     for row in reversed(ledger.models()):
         profile = profile_of(ledger, row.key)
         if row.name != model or profile is None:
@@ -76,9 +82,14 @@ def find_older_cut(ledger: Ledger, model: str, version: int) -> OlderCut | None:
 
 
 def adopt(ledger: Ledger, model: int, profile: int) -> None:
-    """Note for which profile the model's collection is now published; passages that no model needs any more go.
+    """Record the profile that the model's collection is published for, and delete passages that no model needs.
 
     Their vectors stay: the same text may come again.
+
+    Args:
+        ledger: the source's ledger.
+        model: the model's id.
+        profile: the profile published.
     """
     with transaction(ledger.connection):
         (before,) = ledger.connection.execute("SELECT profile FROM models WHERE id = ?", (model,)).fetchone()

@@ -22,30 +22,50 @@ def text_bytes(ledger: Ledger, profile: int) -> int:
 
 
 def distinct_vectors(ledger: Ledger, model: int, profile: int) -> Iterator[tuple[str, bytes]]:
-    """Hash and vector of each text that a record carries, once, in the order of the documents."""
+    """The hash and vector of each text that a record carries, once, in the order of the documents.
+
+    Args:
+        ledger: the source's ledger.
+        model: the model's id.
+        profile: the profile of the chunks.
+    """
     rows = ledger.connection.execute(
         "SELECT c.text_hash, v.vector FROM (SELECT text_hash, min(id) AS first FROM chunks c WHERE profile = ?"
         f" AND {KEPT} GROUP BY text_hash) AS c JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash"
         " ORDER BY c.first",
         (profile, model),
     )
-    for row in rows:
-        yield row[0], row[1]
+    yield from (tuple(row) for row in rows)
 
 
 def sample_vectors(ledger: Ledger, model: int, profile: int, count: int) -> Iterator[bytes]:
-    """Vectors of a random sample of the texts that records carry."""
+    """The vectors of a random sample of the texts that records carry.
+
+    Args:
+        ledger: the source's ledger.
+        model: the model's id.
+        profile: the profile of the chunks.
+        count: the number of texts in the sample.
+    """
     rows = ledger.connection.execute(
         "SELECT v.vector FROM (SELECT DISTINCT text_hash FROM chunks c WHERE profile = ?"
         f" AND {KEPT} ORDER BY random() LIMIT ?) AS c JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash",
         (profile, count, model),
     )
-    for row in rows:
-        yield row[0]
+    yield from (row[0] for row in rows)
 
 
 def vectors_of_texts(ledger: Ledger, model: int, text_hashes: Sequence[str]) -> Iterator[bytes]:
-    """The vectors of texts, in their order. Raises LookupError for one that is not here."""
+    """The vectors of texts, in their order.
+
+    Args:
+        ledger: the source's ledger.
+        model: the model's id.
+        text_hashes: the hashes of the texts.
+
+    Raises:
+        LookupError: a text has no vector.
+    """
     for text_hash in text_hashes:
         row = ledger.connection.execute(
             "SELECT vector FROM vectors WHERE model = ? AND text_hash = ?", (model, text_hash)
@@ -56,13 +76,17 @@ def vectors_of_texts(ledger: Ledger, model: int, text_hashes: Sequence[str]) -> 
 
 
 def searched_records(
-    ledger: Ledger, model: int, profile: int, tell_first: bool = False
+    ledger: Ledger, model: int, profile: int, with_first: bool = False
 ) -> Iterator[tuple[str, str | None, int, bool]]:
-    """Each record whose vector is here: its id, its language, and the id of its vector.
+    """Each record that has a vector: its id, language, the id of its vector, and whether it is the first of its text.
 
-    With ``tell_first`` also whether it is the first of those that carry its text; else that is False.
+    Args:
+        ledger: the source's ledger.
+        model: the model's id.
+        profile: the profile of the chunks.
+        with_first: whether to find out which is the first of its text; otherwise the last value is False.
     """
-    first = "c.id = min(c.id) OVER (PARTITION BY c.text_hash)" if tell_first else "0"
+    first = "c.id = min(c.id) OVER (PARTITION BY c.text_hash)" if with_first else "0"
     rows = ledger.connection.execute(
         f"SELECT c.record_id, coalesce(m.language, d.language), v.id, {first} FROM chunks c"
         " JOIN documents d ON d.doc_id = c.doc_id LEFT JOIN metadata m ON m.doc_id = c.doc_id"
@@ -84,7 +108,13 @@ def passage_languages(ledger: Ledger, profile: int) -> dict[str, str | None]:
 
 
 def passages_of(ledger: Ledger, profile: int, ids: Sequence[str]) -> Iterator[list[Passage]]:
-    """The passages of records, in pages, without the rows of their vectors."""
+    """The passages of records, in pages, without the rows of their vectors.
+
+    Args:
+        ledger: the source's ledger.
+        profile: the profile of the chunks.
+        ids: the ids of the records.
+    """
     for start in range(0, len(ids), PAGE):
         page = ids[start : start + PAGE]
         marks = ",".join("?" * len(page))
@@ -98,7 +128,13 @@ def passages_of(ledger: Ledger, profile: int, ids: Sequence[str]) -> Iterator[li
 
 
 def pushed_states(ledger: Ledger, model: int, profile: int) -> Iterator[tuple[str, tuple[str, str, str], bytes]]:
-    """Of each record whose vector is here: its id, its document's title, path and language ('' for none), vector."""
+    """Each record that has a vector: its id, its document's title, path and language ('' if unknown), and its vector.
+
+    Args:
+        ledger: the source's ledger.
+        model: the model's id.
+        profile: the profile of the chunks.
+    """
     rows = ledger.connection.execute(
         "SELECT c.record_id, d.title, d.path, coalesce(m.language, d.language, ''), v.vector FROM chunks c"
         " JOIN documents d ON d.doc_id = c.doc_id LEFT JOIN metadata m ON m.doc_id = c.doc_id"
@@ -112,7 +148,15 @@ def pushed_states(ledger: Ledger, model: int, profile: int) -> Iterator[tuple[st
 def pushed_passages(
     ledger: Ledger, model: int, profile: int, ids: Sequence[str], has_vectors: bool = True
 ) -> Iterator[list[PushedPassage]]:
-    """The passages of records with their vectors, in pages, in the order of the ids."""
+    """The passages of records, in pages, in the order of the ids.
+
+    Args:
+        ledger: the source's ledger.
+        model: the model's id.
+        profile: the profile of the chunks.
+        ids: the ids of the records.
+        has_vectors: whether to read the vectors; otherwise they are empty.
+    """
     vector = "v.vector" if has_vectors else "x''"
     for start in range(0, len(ids), PAGE):
         page = ids[start : start + PAGE]

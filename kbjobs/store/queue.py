@@ -98,13 +98,13 @@ class Queue(Claims, Runs):
     # -- clients ----------------------------------------------------------------------------------
 
     def submit(self, new: NewJob) -> Job:
-        """Add a pending job. Raises DuplicateJobError where the same job is already pending or running."""
+        """Add a pending job. Raises DuplicateJobError if the same job is already pending or running."""
         return self.submit_all([new])[0]
 
     def submit_all(self, jobs: Sequence[NewJob]) -> list[Job]:
-        """Add pending jobs, all or none. Raises DuplicateJobError where one is already pending or running.
+        """Add pending jobs, all or none. Raises DuplicateJobError if one is already pending or running.
 
-        Raises ConflictError where one would end a source that others need, or would come after its end.
+        Raises ConflictError if one would end a source that others need, or would come after its end.
         """
         new = jobs[0]
         try:
@@ -135,7 +135,7 @@ class Queue(Claims, Runs):
             raise explain(error, self.path) from error
 
     def refuse_beside_end(self, new: NewJob) -> None:
-        """Raise ConflictError where the job cannot be queued beside another: one of them ends the source of both."""
+        """Raise ConflictError if another job stands in the way: one of them deletes the source of both."""
         refuse_beside_end(self.connection, new.source, new.key, new.ends_source)
 
     def cancel(self, job_id: int) -> Job:
@@ -168,7 +168,7 @@ class Queue(Claims, Runs):
     def discard(self, job_id: int) -> Job:
         """Count an ended job as cancelled, which nobody is reminded of, and forget its checkpoint.
 
-        Raises ConflictError where it runs, waits or has succeeded.
+        Raises ConflictError if it runs, waits or has succeeded.
         """
         try:
             with transaction(self.connection):
@@ -192,9 +192,20 @@ class Queue(Claims, Runs):
         return self.get(job_id)
 
     def resume(self, job_id: int, changes: LimitChanges | None = None, from_start: bool = False) -> Job:
-        """Put an ended job back in the queue under its id: to go on from what is saved, or from the start.
+        """Put an ended job back in the queue under its id.
 
-        It keeps the limits that ``changes`` does not name, but for moments that have passed.
+        Args:
+            job_id: the job.
+            changes: new limits; the job keeps the others, except for moments that have passed.
+            from_start: whether to start again instead of resuming from the checkpoint.
+
+        Returns:
+            The job as it is then.
+
+        Raises:
+            NotFoundError: there is no such job.
+            ConflictError: the job has not ended, or the same job is pending or running.
+            UsageError: the job would have to end before it may begin.
         """
         event = Event.RETRY if from_start else Event.RESUME
         try:
@@ -298,9 +309,13 @@ class Queue(Claims, Runs):
     def describe_daemon(
         self, pid: int, version: str, secrets: Sequence[str] = (), runs_on_finish: bool = False
     ) -> None:
-        """Record who the daemon is, the names of the secrets it can see, and whether ends of jobs are to be noted.
+        """Record what the daemon is. Whether it lives is shown by its lock, never by this row.
 
-        Whether it lives is told by its lock, never by this row.
+        Args:
+            pid: its process.
+            version: the version of its program.
+            secrets: the names of the secrets that it can see.
+            runs_on_finish: whether ends of jobs must be recorded, for a command to run after them.
         """
         with transaction(self.connection):
             self.connection.execute("DELETE FROM daemon")

@@ -25,10 +25,21 @@ Index = dict[str, dict[str, Any]]
 
 
 def restore_backup(home: Home, file: Path, replace: bool) -> list[str]:
-    """Put the archive's files into the home, after all of them were checked; returns their names.
+    """Check a backup's files and put them into the home. The caller holds the daemon's lock.
 
-    A home in use is refused, one that holds something too unless ``replace`` is given; then what it held is
-    moved into a folder beside. The caller holds the daemon's lock.
+    Args:
+        home: the home.
+        file: the archive.
+        replace: whether the home may hold something, which is then moved into a folder next to it.
+
+    Returns:
+        The names of the files restored.
+
+    Raises:
+        ConflictError: the home is not empty, without ``replace``.
+        NotFoundError: there is no such file.
+        UsageError: the archive is damaged or is not a backup.
+        UnavailableError: it was written by a newer kbjobs, or cannot be unpacked for want of space or permission.
     """
     home.prepare()
     state = [path for path in home.path.glob("state.db*") if path.suffix != ".lock"]  # also a log without its file

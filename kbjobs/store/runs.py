@@ -11,7 +11,7 @@ from kbjobs.errors import ExitCode, NotFoundError
 from kbjobs.store import checkpoints, clocks
 from kbjobs.store.connection import transaction
 from kbjobs.store.database import Database
-from kbjobs.store.jobs import JOB_COLUMNS, Job, Report, job_from_row, plain
+from kbjobs.store.jobs import JOB_COLUMNS, Job, Report, Work, job_from_row, plain
 from kbjobs.store.phase_state import PhaseState, dump_phases, fingerprint, open_phases, reopened
 from kbjobs.store.source_history import end_source_in_run
 from kbjobs.store.transitions import Event, Status, after
@@ -26,27 +26,32 @@ _GET = f"SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?"
 
 
 class StaleWorkerError(Exception):
-    """The writer's run was declared dead or has ended: it can change nothing any more."""
+    """The writer's run was declared dead or has ended: it can no longer change anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
     """How a run ends: what happened to its job, and what of it is shown.
 
-    ``exit_code`` is None where the job goes back to the queue; ``error`` is what went wrong, with its remedy.
+    ``exit_code`` is None if the job goes back to the queue; ``error`` is what went wrong, with its remedy;
+    ``reason`` is the stored word for an end such as "time_limit".
     """
 
     event: Event
     exit_code: ExitCode | None
     message: str
     error: str | None = None
+    reason: str | None = None
 
 
+OUT_OF_TIME = RunOutcome(
+    Event.EXPIRE, ExitCode.TIME_LIMIT, "time limit reached; what was done is kept", reason="time_limit"
+)
 _CANCELLED = RunOutcome(Event.CANCEL, ExitCode.CANCELLED, "cancelled")
 
 
 class Runs(Database):
-    """The writes of running jobs. Each names its run, and changes nothing where that run has ended."""
+    """The writes of running jobs. Each names its run, and changes nothing if that run has ended."""
 
     def get(self, job_id: int) -> Job:
         """The job; raises NotFoundError."""
@@ -58,10 +63,15 @@ class Runs(Database):
         return job_from_row(row)
 
     def set_pid(self, job_id: int, run_id: str, pid: int) -> None:
-        """Remember the worker's process, to find what is left of its group later."""
+        """Remember the worker's process, to find what is left of its group later.
+
+        Args:
+            job_id: the job.
+            run_id: its run.
+            pid: the worker's process.
+        """
         self.connection.execute(
-            "UPDATE jobs SET pid = ? WHERE id = ? AND status = 'running' AND run_id = ?",
-            (pid, job_id, run_id),
+            "UPDATE jobs SET pid = ? WHERE id = ? AND status = 'running' AND run_id = ?", (pid, job_id, run_id)
         )
 
     def open_checkpoint(self, job: Job, run_id: str) -> Any:
@@ -83,7 +93,16 @@ class Runs(Database):
         return inner
 
     def save_inner(self, job_id: int, run_id: str, inner: Any) -> None:
-        """Note how far the running phase has come, in its own terms: a JSON value."""
+        """Save how far the running phase has come.
+
+        Args:
+            job_id: the job.
+            run_id: its run.
+            inner: the phase's own JSON value.
+
+        Raises:
+            StaleWorkerError: the run has ended.
+        """
         with transaction(self.connection):
             self._check_run(job_id, run_id)
             job = self.get(job_id)
@@ -91,32 +110,54 @@ class Runs(Database):
             checkpoints.save(self.connection, job.source, job.type, job_id, job.phases, inner)
 
     def end_source(self, job_id: int, run_id: str, inner: Any) -> None:
-        """Note that the job's source is no more, and how far the running phase has come with that: a JSON value."""
+        """Record that the job's source no longer exists, and how far the phase that deletes it has come.
+
+        Args:
+            job_id: the job.
+            run_id: its run.
+            inner: the phase's own JSON value.
+
+        Raises:
+            StaleWorkerError: the run has ended.
+        """
         with transaction(self.connection):
             self._check_run(job_id, run_id)
             self.connection.execute("UPDATE jobs SET saved_at_start = -1 WHERE id = ?", (job_id,))
             end_source_in_run(self.connection, job_id, inner)
 
     def end_phase(self, job_id: int, run_id: str, phases: Sequence[PhaseState], progress: float) -> None:
-        """Record that a phase has ended, with its result, in the job and in the checkpoint at once."""
+        """Record that a phase has ended, in the job and in the checkpoint at once.
+
+        Args:
+            job_id: the job.
+            run_id: its run.
+            phases: all phases, with the result of the ended one.
+            progress: the chain's progress in percent.
+
+        Raises:
+            StaleWorkerError: the run has ended.
+        """
         with transaction(self.connection):
-            ended = self.connection.execute(
+            source, chain = self._row_of_run(
+                job_id,
+                run_id,
                 "UPDATE jobs SET phases = ?, progress = ?, retried = 0, saved_at_start = -1,"
                 " beat = beat + 1, beat_at = ? WHERE id = ? AND status = 'running' AND run_id = ?"
                 " RETURNING source, type",
                 (dump_phases(phases), progress, clocks.now_text(), job_id, run_id),
-            ).fetchall()
-            if len(ended) != 1:
-                raise StaleWorkerError(f"run {run_id} of job {job_id} has ended")
-            source, chain = ended[0]
+            )
             checkpoints.save(self.connection, source, chain, job_id, phases)
 
     def _check_run(self, job_id: int, run_id: str) -> None:
-        found = self.connection.execute(
-            "SELECT 1 FROM jobs WHERE id = ? AND status = 'running' AND run_id = ?", (job_id, run_id)
-        ).fetchone()
-        if found is None:
+        statement = "SELECT 1 FROM jobs WHERE id = ? AND status = 'running' AND run_id = ?"
+        self._row_of_run(job_id, run_id, statement, (job_id, run_id))
+
+    def _row_of_run(self, job_id: int, run_id: str, statement: str, values: Sequence[Any] | dict[str, Any]) -> Any:
+        """The one row that a statement gives for the job. Raises StaleWorkerError if the run has ended."""
+        rows = self.connection.execute(statement, values).fetchall()
+        if len(rows) != 1:
             raise StaleWorkerError(f"run {run_id} of job {job_id} has ended")
+        return rows[0]
 
     def record_progress(
         self,
@@ -125,21 +166,23 @@ class Runs(Database):
         saved: int,
         duration: float,
         report: Report | None = None,
-        dimension: int | None = None,
-        operation: str | None = None,
+        work: Work | None = None,
     ) -> bool:
-        """Write progress, and so a heartbeat; returns whether the job is to stop: a cancel or a pause is requested.
-
-        Raises StaleWorkerError.
+        """Write progress, which is also a heartbeat.
 
         Args:
             job_id: the job.
             run_id: its run.
-            saved: steps that are safe on disk, of all attempts.
+            saved: the number of steps that are safe on disk, of all attempts.
             duration: seconds of all attempts.
-            report: None where nothing was reported yet.
-            dimension: of the vectors that the running phase works on.
-            operation: what the running phase does; None before one has begun.
+            report: the latest report; None before the first.
+            work: what the running phase does; None before the first begins.
+
+        Returns:
+            Whether the job should stop, because a cancel or a pause is requested.
+
+        Raises:
+            StaleWorkerError: the run has ended.
         """
         values: dict[str, Any] = {"saved": saved, "duration": duration, "beat_at": clocks.now_text()}
         if report is not None:
@@ -150,20 +193,31 @@ class Runs(Database):
                 "message": plain(report.message),
                 "eta": report.eta,
             }
-        if operation is not None:
-            values |= {"dimension": dimension, "operation": plain(operation)}
+        if work is not None:
+            values |= {"dimension": work.dimension, "operation": plain(work.operation)}
         assignments = ", ".join(f"{name} = :{name}" for name in values)
-        row = self.connection.execute(
+        (must_stop,) = self._row_of_run(
+            job_id,
+            run_id,
             f"UPDATE jobs SET beat = beat + 1, {assignments} WHERE id = :id AND status = 'running' AND run_id = :run_id"
             " RETURNING cancel_requested OR pause_requested",
             {**values, "id": job_id, "run_id": run_id},
-        ).fetchall()
-        if len(row) != 1:
-            raise StaleWorkerError(f"run {run_id} of job {job_id} has ended")
-        return bool(row[0][0])
+        )
+        return bool(must_stop)
 
     def postpone(self, job_id: int, run_id: str, seconds: float, error: str, duration: float) -> None:
-        """Give a running job back to the queue after a transient error, to be tried again in ``seconds``."""
+        """Give a running job back to the queue after a transient error.
+
+        Args:
+            job_id: the job.
+            run_id: its run.
+            seconds: the time until the next try.
+            error: what went wrong.
+            duration: seconds of all attempts.
+
+        Raises:
+            StaleWorkerError: the run has ended.
+        """
         with transaction(self.connection):
             end = RunOutcome(Event.POSTPONE, None, f"tried again in {seconds:.0f} s: {error}", error)
             self._leave(job_id, run_id, end)
@@ -174,9 +228,17 @@ class Runs(Database):
             )
 
     def wait(self, job_id: int, run_id: str, seconds: float, message: str, duration: float) -> None:
-        """Give a running job back to the queue for ``seconds``, in which it has nothing to do but to wait.
+        """Give a running job that can only wait back to the queue. The same attempt continues afterwards.
 
-        Its attempt goes on then: what began stays told, and its log is written on.
+        Args:
+            job_id: the job.
+            run_id: its run.
+            seconds: how long it waits.
+            message: what it waits for, such as ``waiting for 2 batches``.
+            duration: seconds of all attempts.
+
+        Raises:
+            StaleWorkerError: the run has ended.
         """
         with transaction(self.connection):
             self._leave(job_id, run_id, RunOutcome(Event.WAIT, None, message))
@@ -193,12 +255,23 @@ class Runs(Database):
         result: dict[str, Any] | None = None,
         phases: Sequence[PhaseState] | None = None,
         duration: float | None = None,
-        reason: str | None = None,
     ) -> None:
-        """End a running job and free its resources. Raises StaleWorkerError where the run has ended."""
+        """End a running job and free its resources.
+
+        Args:
+            job_id: the job.
+            run_id: its run.
+            end: how it ends.
+            result: the job's counts, as JSON values.
+            phases: the phases as they ended; None leaves them as they are.
+            duration: seconds of all attempts; None leaves them as they are.
+
+        Raises:
+            StaleWorkerError: the run has ended.
+        """
         with transaction(self.connection):
             error = None if end.error is None else plain(end.error)
-            more: dict[str, Any] = {"error": error, "reason": reason, "phase": None}
+            more: dict[str, Any] = {"error": error, "reason": end.reason, "phase": None}
             if result is not None:
                 more["result"] = json.dumps(result)
             if phases is not None:
@@ -210,11 +283,19 @@ class Runs(Database):
             self._leave(job_id, run_id, end, 0, more)
 
     def record_death(self, job_id: int, run_id: str, reason: str, max_deaths: int) -> Job | None:
-        """The worker of this run is proven dead: requeue the job, or end it.
+        """Requeue or end a job whose worker is proven dead.
 
-        A request to cancel ends it as cancelled; one that was told to stop for a pause did not die. ``max_deaths``
-        deaths in a row without anything saved in between end it as interrupted; a reboot does not count. Returns None
-        where the run had already ended.
+        A request to cancel ends it as cancelled. A worker that was asked to stop for a pause did not die.
+
+        Args:
+            job_id: the job.
+            run_id: its run.
+            reason: how the worker died.
+            max_deaths: the number of deaths in a row without saved progress that end the job as interrupted;
+                a reboot does not count.
+
+        Returns:
+            The job as it is then; None if the run had already ended.
         """
         with transaction(self.connection):
             row = self.connection.execute(
@@ -226,12 +307,10 @@ class Runs(Database):
                 return None
             has_moved = row["saved"] > row["saved_at_start"]
             deaths = 0 if has_moved else row["deaths"] + (row["boot_id"] == clocks.boot_id())
-            more: dict[str, Any] = {}
             if row["cancel_requested"]:
                 end = _CANCELLED
             elif self.get(job_id).is_out_of_time():
-                end = RunOutcome(Event.EXPIRE, ExitCode.TIME_LIMIT, "time limit reached; what was done is kept")
-                more["reason"] = "time_limit"
+                end = OUT_OF_TIME
             elif row["pause_requested"]:
                 end, deaths = RunOutcome(Event.REQUEUE, None, PAUSED), 0 if has_moved else row["deaths"]
             elif deaths >= max_deaths:
@@ -240,13 +319,20 @@ class Runs(Database):
             else:
                 end = RunOutcome(Event.REQUEUE, None, f"goes on after: {reason}")
             # It did nothing more after its last heartbeat, however late its death was found.
+            more = {"reason": end.reason} if end.reason else None
             self._leave(job_id, run_id, replace(end, error=reason), deaths, more, died_at=row["beat_at"])
             return self.get(job_id)
 
     def release(self, job_id: int, run_id: str, why: tuple[str, str] = STOPPED) -> None:
-        """Give a running job back to the queue: its worker stopped for a pause, or else ``why`` says for what.
+        """Give a running job back to the queue, although its worker did not die.
 
-        That is no death of its worker.
+        Args:
+            job_id: the job.
+            run_id: its run.
+            why: the reason, for the attempt and as the job's message; a pause takes precedence.
+
+        Raises:
+            StaleWorkerError: the run has ended.
         """
         with transaction(self.connection):
             deaths, is_paused = self.connection.execute(
@@ -303,13 +389,12 @@ class Runs(Database):
             **(more or {}),
         }
         assignments = ", ".join(f"{name} = ?" for name in values)
-        left = self.connection.execute(
+        source, chain = self._row_of_run(
+            job_id,
+            run_id,
             f"UPDATE jobs SET {assignments} WHERE id = ? AND status = 'running' AND run_id = ? RETURNING source, type",
             (*values.values(), job_id, run_id),
-        ).fetchall()
-        if len(left) != 1:
-            raise StaleWorkerError(f"run {run_id} of job {job_id} has ended")
-        source, chain = left[0]
+        )
         self.connection.execute("DELETE FROM locks WHERE run_id = ?", (run_id,))
         if event is Event.COMPLETE:
             checkpoints.delete(self.connection, source, chain, job_id)

@@ -42,7 +42,7 @@ class Snapshot(Queue):
 
 
 def open_to_read(path: Path) -> Queue | None:
-    """The queue to be read, where its file exists: itself, or a copy where nothing can be written beside it."""
+    """The queue to read, if its file exists: itself, or a copy if its folder cannot be written."""
     if not path.exists():
         return None
     try:
@@ -69,12 +69,12 @@ def copy_database(path: Path, copy: Path) -> None:
 
 
 def find_memory() -> str | None:
-    """A folder in memory (shm_overview(7)), where there is one: that for temporary files may be on the full disk."""
+    """A folder in memory (shm_overview(7)), if there is one: that for temporary files may be on the full disk."""
     return MEMORY if os.access(MEMORY, os.W_OK | os.X_OK) else None
 
 
 def is_unwritable(error: BaseException | None) -> bool:
-    """Whether a database cannot be opened because nothing can be written beside it."""
+    """Whether a database cannot be opened because its folder cannot be written."""
     if isinstance(error, sqlite3.Error):
         return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _UNWRITABLE
     return isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EDQUOT)

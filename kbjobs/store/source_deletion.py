@@ -55,7 +55,7 @@ class SourceFolderDeletion:
 
     @property
     def hidden(self) -> Path | None:
-        """The folder under its hidden name; None where no removal is unfinished."""
+        """The folder under its hidden name; None if no removal is unfinished."""
         for prefix in (DELETING, KEEPING):
             path = self._sources / (prefix + self.source.id)
             if os.path.lexists(path):
@@ -78,7 +78,7 @@ class SourceFolderDeletion:
         return len(_list_parts(top, keep_files=True)) < len(_list_parts(top, keep_files=False))
 
     def check(self) -> None:
-        """Raise ConflictError where something is mounted in the folder: its files would go with those of the source."""
+        """Raise ConflictError if something is mounted in the folder: its files would go with those of the source."""
         inside = self.source.path.parent.resolve() / self.source.id
         mounted = [path for path in list_mount_points() if path.is_relative_to(inside)]
         if mounted:
@@ -88,7 +88,7 @@ class SourceFolderDeletion:
             )
 
     def begin(self, keep_files: bool) -> None:
-        """Give the folder its hidden name: from here on there is no such source any more."""
+        """Give the folder its hidden name: from here on the source no longer exists."""
         target = self._sources / ((KEEPING if keep_files else DELETING) + self.source.id)
         try:
             self.source.path.rename(target)
@@ -120,7 +120,7 @@ class SourceFolderDeletion:
         return Contents(files, size, links)
 
     def finish(self, on_removed: OnRemoved = lambda files: None) -> None:
-        """Remove what lies under the hidden name; put back what is kept. Nothing to do where that is done.
+        """Remove what lies under the hidden name; put back what is kept. Nothing to do if that is done.
 
         Raises KbjobsError, naming the first file that cannot be removed, once all others are.
         """
@@ -183,8 +183,6 @@ class _Sweep:
     def _unlink(self, name: str, path: Path, descriptor: int | None) -> None:
         try:
             os.unlink(path if descriptor is None else name, dir_fd=descriptor)
-        except FileNotFoundError:
-            return
         except OSError as error:
             self._note(error, path)
             return
@@ -195,8 +193,6 @@ class _Sweep:
     def _remove_folder(self, name: str, path: Path, descriptor: int | None) -> None:
         try:
             os.rmdir(path if descriptor is None else name, dir_fd=descriptor)
-        except FileNotFoundError:
-            return
         except OSError as error:
             self._note(error, path)
 

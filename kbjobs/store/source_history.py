@@ -18,14 +18,14 @@ from kbjobs.store.jobs import JOB_COLUMNS, job_from_row
 def refuse_beside_end(
     connection: sqlite3.Connection, source: str | None, key: str, ends_source: bool, job_id: int | None = None
 ) -> None:
-    """Raise ConflictError where a job would end a source that others wait for or work on, or the other way round.
+    """Raise ConflictError if a job would end a source that others wait for or work on, or the other way round.
 
     Args:
         connection: the state's.
         source: of the job.
         key: of the job; a job of the same key is for others to refuse.
         ends_source: whether the job does.
-        job_id: the job itself, where it has a row.
+        job_id: the job itself, if it has a row.
     """
     if source is None:
         return
@@ -66,7 +66,7 @@ def end_source(connection: sqlite3.Connection, source: str) -> None:
 
 
 def end_idle_source(state: Database, source: str) -> bool:
-    """The same for a source whose deletion no job goes on with; returns False where one does, or any job is live."""
+    """The same for a source whose deletion no job will resume; returns False if one will, or any job is live."""
     with transaction(state.connection):
         live = state.connection.execute(
             "SELECT 1 FROM jobs WHERE source = ? AND finished_at IS NULL", (source,)
@@ -77,7 +77,13 @@ def end_idle_source(state: Database, source: str) -> bool:
 
 
 def end_source_in_run(connection: sqlite3.Connection, job_id: int, inner: Any) -> None:
-    """The same by the job that ends it, with a checkpoint of its own. The caller has a transaction."""
+    """End a job's source for the job that deletes it, and save the job's checkpoint. The caller holds a transaction.
+
+    Args:
+        connection: the state's.
+        job_id: the job.
+        inner: how far its running phase has come, as a JSON value.
+    """
     job = job_from_row(connection.execute(f"SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?", (job_id,)).fetchone())
     assert job.source is not None  # noqa: S101 — of what else would it be the end
     end_source(connection, job.source)
@@ -85,7 +91,7 @@ def end_source_in_run(connection: sqlite3.Connection, job_id: int, inner: Any) -
 
 
 def count_contents(ledger: Path) -> tuple[int, int] | None:
-    """How many documents and vectors a ledger holds; None where it cannot be read. Nothing is written."""
+    """How many documents and vectors a ledger holds; None if it cannot be read. Nothing is written."""
     if ledger.is_symlink():  # SQLite would write beside what it leads to
         return None
     if not ledger.exists():

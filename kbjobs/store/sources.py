@@ -31,7 +31,7 @@ MAX_REMOVED = 0.20
 class Source:
     """A registered source: where its files are (absolute paths) and how its pages are named.
 
-    ``tags`` are the user's own; ``suggested_tags`` is what suggest_tags has written, None where it never ran;
+    ``tags`` are the user's own; ``suggested_tags`` is what suggest_tags has written, None if it never ran;
     ``rejected_tags`` are not to be suggested again.
     """
 
@@ -72,7 +72,7 @@ class SourceFolder:
         self._home = sources.parent
 
     def under(self, path: Path) -> SourceFolder:
-        """The same source where its folder has another name; only to be read."""
+        """The same source if its folder has another name; only to be read."""
         moved = SourceFolder(self.path.parent, self.id)
         moved.path = path
         return moved
@@ -123,7 +123,7 @@ class SourceFolder:
         return self.path / "assets"
 
     def read(self) -> Source:
-        """The manifest; raises NotFoundError, or UnavailableError where it is damaged."""
+        """The manifest; raises NotFoundError, or UnavailableError if it is damaged."""
         values = self._load()
         suggested = values.get("suggested_tags")
         return Source(
@@ -162,7 +162,7 @@ class SourceFolder:
             self._save({**present, **missing})
 
     def read_scrape(self) -> dict[str, Any]:
-        """How the source was scraped last: parameters of scrape; nothing where it never was."""
+        """How the source was scraped last: parameters of scrape; nothing if it never was."""
         options = self._load().get("scrape") if self.manifest.exists() else None
         return options if isinstance(options, dict) else {}
 
@@ -171,7 +171,7 @@ class SourceFolder:
         self._save({**self._load(), "scrape": options})
 
     def read_pack(self) -> dict[str, Any]:
-        """Which pack the source was installed from; nothing where it was not."""
+        """Which pack the source was installed from; nothing if it was not."""
         pack = self._load().get("pack")
         return pack if isinstance(pack, dict) else {}
 
@@ -247,7 +247,7 @@ class SourceFolder:
         return here if marker and os.access(here, os.F_OK) else path
 
     def _portable(self, path: str) -> str:
-        """The path relative to the home where it lies in it, else as it is."""
+        """The path relative to the home if it lies in it, else as it is."""
         for home in (self._home, self._home.resolve()):
             if Path(path).is_relative_to(home):
                 return str(Path(path).relative_to(home))

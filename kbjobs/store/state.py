@@ -23,7 +23,7 @@ def open_state(path: Path) -> sqlite3.Connection:
 
 
 def set_durability(connection: sqlite3.Connection, level: str) -> None:
-    """Set what writes outlive from now on: ``FULL`` also the loss of power, ``NORMAL`` only that of the process.
+    """Set what writes outlive from now on: ``FULL`` also the loss of power, ``NORMAL`` only the end of the process.
 
     What is written at ``NORMAL`` is synced with the next write at ``FULL``, whoever makes it.
     """
@@ -44,7 +44,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
 
 
 def _refuse_under_daemon(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise OlderDaemonError where another process serves this state as its daemon, by its record and its lock."""
+    """Raise OlderDaemonError if another process serves this state as its daemon, by its record and its lock."""
     from kbjobs.store.locks import is_held_by, is_locked
 
     lock = Home(path.parent).daemon_lock

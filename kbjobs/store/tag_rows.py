@@ -13,7 +13,7 @@ TEXT_CHARACTERS = 10_000  # read of one document
 
 @dataclass(frozen=True, slots=True)
 class TaggedDocument:
-    """A document that is not filtered; ``snippet`` is empty where its metadata was not read."""
+    """A document that is not filtered; ``snippet`` is empty if its metadata was not read."""
 
     doc_id: str
     path: str
@@ -43,18 +43,23 @@ def kept_documents(ledger: Ledger) -> list[TaggedDocument]:
 
 
 def passage_vectors(ledger: Ledger, model: int, profile: int) -> Iterator[tuple[str, bytes]]:
-    """Pairs of doc_id and the vector (float32) of one of its passages, those of a document together."""
+    """Pairs of a document's id and the vector (float32) of one of its passages, those of a document together.
+
+    Args:
+        ledger: the source's ledger.
+        model: the model's id.
+        profile: the profile of the chunks.
+    """
     rows = ledger.connection.execute(
         "SELECT c.doc_id, v.vector FROM chunks c JOIN vectors v ON v.model = ? AND v.text_hash = c.text_hash"
         f" WHERE c.profile = ? AND {KEPT} ORDER BY c.doc_id",
         (model, profile),
     )
-    for row in rows:
-        yield row[0], row[1]
+    yield from (tuple(row) for row in rows)
 
 
 def document_texts(ledger: Ledger, doc_ids: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Pairs of doc_id and text: title and passages where it was cut for some model, else title, headings, snippet."""
+    """Pairs of doc_id and text: title and passages if it was cut for some model, else title, headings, snippet."""
     execute = ledger.connection.execute
     for start in range(0, len(doc_ids), PAGE):
         page = doc_ids[start : start + PAGE]

@@ -16,21 +16,21 @@ MARGIN_BYTES = 16 * 1024 * 1024
 
 
 def free_space(file: Database) -> int:
-    """As :func:`vacuum`, where it is worth the time; 0 where too little is unused, or free on the disk."""
+    """As :func:`vacuum`, if it is worth the time; 0 if too little is unused, or free on the disk."""
     try:
         return vacuum(file, WORTH_FREEING)
     except UnavailableError:
         return 0
 
 
-def vacuum(file: Database, least: float = 0.0) -> int:
+def vacuum(file: Database, min_share: float = 0.0) -> int:
     """Give a file's unused space back to the disk; returns how many bytes.
 
-    SQLite can only write the file anew: what is left is copied once into a temporary file and once into the log, so
+    SQLite can only write the file again: what is left is copied once into a temporary file and once into the log, so
     this much must be free for a while, and it takes about a second for each 100 MB left. A kill leaves the file as it
-    was. Nothing is done where no more than the share ``least`` of the file is unused.
+    was. Nothing is done if no more than the share ``min_share`` of the file is unused.
 
-    Raises UnavailableError where the disk has no room for it, or fills up: the file is then as it was.
+    Raises UnavailableError if the disk has no room for it, or fills up: the file is then as it was.
     """
     connection, path = file.connection, file.path
     try:
@@ -41,7 +41,7 @@ def vacuum(file: Database, least: float = 0.0) -> int:
             for name in ("page_size", "page_count", "freelist_count")
         )
         before = path.stat().st_size
-        if unused and unused >= least * pages:
+        if unused and unused >= min_share * pages:
             _check_room(path, (pages - unused) * page)
             connection.execute("VACUUM")
         # Without this the file keeps its size until the log is next emptied.
@@ -58,7 +58,7 @@ def temporary_folder() -> Path:
 
 
 def _check_room(path: Path, content: int) -> None:
-    """Raise UnavailableError where the copies of so many bytes find no room."""
+    """Raise UnavailableError if the copies of so many bytes find no room."""
     temporary = temporary_folder()
     is_one_disk = temporary.stat().st_dev == path.parent.stat().st_dev
     for folder in {path.parent, temporary}:

@@ -17,9 +17,15 @@ def mark_cleared(ledger: Ledger, model: int) -> None:
 
 
 def delete_vectors(ledger: Ledger, model: int, on_progress: Callable[[int], None]) -> int:
-    """Delete all vectors of a model batch by batch, then its row; returns how many this call has deleted.
+    """Delete all vectors of a model batch by batch, then its row.
 
-    ``on_progress`` is told of each committed batch how many are deleted, and may raise.
+    Args:
+        ledger: the source's ledger.
+        model: the model's id.
+        on_progress: called after each batch with the number deleted so far; may raise to stop.
+
+    Returns:
+        The number deleted by this call.
     """
     deleted = 0
     while True:

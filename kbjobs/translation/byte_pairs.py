@@ -19,7 +19,7 @@ _END, _GOES_ON = "</w>", "@@"
 
 
 class BytePairs:
-    """The tokenizer of a pack. Raises ValueError where the file is none, OSError."""
+    """The tokenizer of a pack. Raises ValueError if the file is none, OSError."""
 
     def __init__(self, file: Path, source: str, target: str) -> None:
         self._source, self._target = source, target

@@ -32,7 +32,7 @@ _PLACES = (re.compile(r"[;:；：—–]\s*"), re.compile(r"[,，、،]\s*"), re
 
 
 def check_packages() -> None:
-    """Raise MissingRequirementError where the extra ``translate`` is not installed."""
+    """Raise MissingRequirementError if the extra ``translate`` is not installed."""
     missing = [name for name in ("ctranslate2", "sentencepiece") if find_spec(name) is None]
     if missing:
         raise MissingRequirementError(

@@ -29,42 +29,36 @@ class TranslatedBlock:
 
 def read_blocks(pieces: Iterable[str]) -> Iterator[TranslatedBlock]:
     """The blocks of a text that comes in pieces of any length."""
-    paragraph: list[str] = []
-    size = 0
+    paragraph = ""
     closing: re.Pattern[str] | None = None
     for line in _read_lines(pieces):
         rest = line
         while rest:
             if closing is not None:
                 end = closing.search(rest)
-                kept, rest = (rest, "") if end is None else (rest[: end.end()], rest[end.end() :])
-                yield TranslatedBlock(kept, True)
-                if end is not None:
-                    closing = None
+                place = len(rest) if end is None else end.end()
+                yield TranslatedBlock(rest[:place], True)
+                rest, closing = rest[place:], closing if end is None else None
                 continue
-            is_begin = rest is line
-            opening = _find_opening(rest, is_begin)
+            opening = _find_opening(rest, is_begin=rest is line)
             text = rest if opening is None else rest[: opening.start()]
             is_blank = not text.strip()
-            if paragraph and (opening is not None or (is_blank and is_begin) or size + len(text) > MAX_BLOCK):
-                yield TranslatedBlock("".join(paragraph), False)
-                paragraph, size = [], 0
-            if is_blank:
+            ends_paragraph = opening is not None or (is_blank and rest is line)
+            if paragraph and (ends_paragraph or len(paragraph) + len(text) > MAX_BLOCK):
+                yield TranslatedBlock(paragraph, False)
+                paragraph = ""
+            if is_blank or opening is not None:
                 if text:
-                    yield TranslatedBlock(text, True)
+                    yield TranslatedBlock(text, is_blank)
             else:
-                paragraph.append(text)
-                size += len(text)
+                paragraph += text
             rest = rest[len(text) :]
             if opening is not None:
-                if paragraph:
-                    yield TranslatedBlock("".join(paragraph), False)
-                    paragraph, size = [], 0
                 closing = _closing_of(opening)
                 yield TranslatedBlock(opening[0], True)
                 rest = rest[len(opening[0]) :]
     if paragraph:
-        yield TranslatedBlock("".join(paragraph), False)
+        yield TranslatedBlock(paragraph, False)
 
 
 def _find_opening(line: str, is_begin: bool) -> re.Match[str] | None:

@@ -24,12 +24,17 @@ AT_ONCE = 4 * BATCH
 
 
 def find_route(home: Home, source: str, target: str) -> list[LanguagePack]:
-    """The packs that lead from a language to another: one, or two by way of English.
+    """Find the packs that lead from a language to another: one, or two by way of English.
+
+    Args:
+        home: the home of the packs.
+        source: the code of the language to translate from.
+        target: the code of the language to translate to.
 
     Raises:
-        UsageError: both are the same.
-        MissingRequirementError: a pack is not here; the hint is the command that fetches it.
-        DamagedPackError: one that is here cannot be used.
+        UsageError: both languages are the same.
+        MissingRequirementError: a pack is missing; the hint is the command that fetches it.
+        DamagedLanguagePackError: a pack cannot be used.
     """
     if source == target:
         raise UsageError(f"the text is to be translated from {name_of(source)} to itself", "Name two languages.")
@@ -99,8 +104,8 @@ class _Open:
         return unwrap(self.original)
 
     def close(self, translated: str) -> str:
-        told = wrap_like(self.original, translated)
-        return html.escape(told, quote=False) if self.has_entities else told
+        text = wrap_like(self.original, translated)
+        return html.escape(text, quote=False) if self.has_entities else text
 
 
 def _open_paragraph(paragraph: str) -> Iterator[str | _Open]:

@@ -42,7 +42,7 @@ def read_wanted(ledger: Ledger, model: int, profile: int, has_matrix: bool) -> L
     languages: dict[str, str | None] = {}
     newest = 0
     firsts: set[str] = set()
-    for name, language, vector, is_first in store.searched_records(ledger, model, profile, tell_first=not has_matrix):
+    for name, language, vector, is_first in store.searched_records(ledger, model, profile, with_first=not has_matrix):
         languages[name] = language
         newest = max(newest, vector)
         if is_first:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kbjobs.chains.chain import Chain, ChainPhase
-from kbjobs.chains.planning import check_phases
+from kbjobs.chains.planning import Planner
 from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
 from kbjobs.errors import ConflictError, ExitCode, KbjobsError, MissingRequirementError, NotFoundError, UsageError
@@ -112,10 +112,10 @@ def test_names_and_weights_may_change_between_a_stop_and_a_resume(manager: JobMa
         ((phase, 0, 1, 7), r"phase 3 \(p7\): number was 2 and is 7"),
     ],
 )
-def test_a_chain_that_was_edited_is_not_resumed(manager: JobManager, edited: Any, told: str) -> None:
+def test_a_chain_that_was_edited_is_not_resumed(manager: JobManager, edited: Any, output: str) -> None:
     checkpoint_of(manager, chain(), 1)
     make, *numbers = edited
-    with pytest.raises(UsageError, match=told) as caught:
+    with pytest.raises(UsageError, match=output) as caught:
         manager.plan(chain(*[make(number) for number in numbers]), "a", resume=True)
     assert "without --resume" in caught.value.hint
     assert "undo the change" in caught.value.hint
@@ -177,4 +177,4 @@ def test_a_type_that_gains_a_parameter_is_still_the_same(manager: JobManager) ->
 def test_a_job_whose_type_has_lost_a_parameter_is_refused(home: Home) -> None:
     phase = phase_state("metadata", "metadata", {"gone": 1})
     with pytest.raises(UsageError, match="metadata has other parameters now: gone: Extra"):
-        check_phases(home, Settings(home), [phase], None, lambda kind, plan: None)
+        Planner(home, Settings(home)).check_phases([phase], None)

@@ -26,13 +26,13 @@ class Recorder:
     ) -> None:
         self.time = 0.0
         self.steps = 0
-        self.told: list[Report] = []
+        self.reports: list[Report] = []
         before: dict[str, Any] = {"status": PhaseStatus.COMPLETED, "is_skipped": True}
         phases = [
             phase_state(f"p{number}", weight=weight, **(before if number < done else {}))
             for number, weight in enumerate(weights)
         ]
-        self.progress = Progress(phases, self.told.append, self.count, reached, pasts, lambda: self.time)
+        self.progress = Progress(phases, self.reports.append, self.count, reached, pasts, lambda: self.time)
 
     def count(self, steps: int) -> None:
         self.steps += steps
@@ -43,7 +43,7 @@ class Recorder:
 
     def report(self, current: int, total: int, span: tuple[float, float] = (0.0, 1.0), eta: bool = True) -> Report:
         self.progress.report(current, total, "chunks", "working", span, eta)
-        return self.told[-1]
+        return self.reports[-1]
 
 
 COUNTS = st.integers(-10, 10**9)
@@ -71,18 +71,18 @@ def test_progress_only_grows_and_is_100_only_at_the_end(
             recorder.report(current, total, span, eta)
         is_last = index == len(chain) - 1
         recorder.end(index, last if is_last else "completed")
-        recorder.progress.tell()
-    values = [report.progress for report in recorder.told]
+        recorder.progress.report_phases()
+    values = [report.progress for report in recorder.reports]
     assert values == sorted(values)
     assert values[0] >= min(reached, 99.9)
     assert all(round(value, 1) < 100 for value in values[:-1])
     assert (values[-1] == 100) == (last != "cancelled")
-    for report in recorder.told:
+    for report in recorder.reports:
         assert report.eta is None or (math.isfinite(report.eta) and report.eta >= 0)
         rate = report.phase.rate if report.phase is not None else None
         assert rate is None or (math.isfinite(rate) and rate >= 0)
-        told = [report.phase and asdict(report.phase), [one.as_dict() for one in report.phases], report.eta]
-        json.dumps(told, allow_nan=False)
+        reports = [report.phase and asdict(report.phase), [one.as_dict() for one in report.phases], report.eta]
+        json.dumps(reports, allow_nan=False)
     assert abs(sum(one.weight for one in recorder.progress.snapshot()) - 100) <= 0.05 * len(chain) + 1e-9
 
 
@@ -103,17 +103,17 @@ def test_a_phase_counts_by_its_weight(weights: list[float], ends: list[float]) -
     for index, end in enumerate(ends):
         recorder.progress.start(index)
         recorder.end(index, result={"n": index})
-        recorder.progress.tell()
-        assert recorder.told[-1].progress == pytest.approx(end)
-        assert recorder.told[-1].phases[index].is_completed
-        assert recorder.told[-1].phases[index].result == {"n": index}
-    assert recorder.told[-1].progress == 100
+        recorder.progress.report_phases()
+        assert recorder.reports[-1].progress == pytest.approx(end)
+        assert recorder.reports[-1].phases[index].is_completed
+        assert recorder.reports[-1].phases[index].result == {"n": index}
+    assert recorder.reports[-1].progress == 100
 
 
 def test_spans_are_parts_of_the_phase_and_phases_parts_of_the_whole() -> None:
     recorder = Recorder([50, 50])
     recorder.progress.start(1)
-    assert recorder.told[-1].progress == 50
+    assert recorder.reports[-1].progress == 50
     assert recorder.report(0, 10, (0.0, 0.5)).progress == 50
     assert recorder.report(5, 10, (0.0, 0.5)).progress == 62.5
     assert recorder.report(10, 10, (0.0, 0.5)).progress == 75
@@ -128,9 +128,9 @@ def test_rate_and_time_left_are_measured_in_the_span() -> None:
     first = recorder.report(1000, 3000)  # found done at the start: tells nothing of the rate
     assert (first.eta, first.phase and first.phase.rate) == (None, None)
     recorder.time = 110.0
-    told = recorder.report(1500, 3000)
-    assert (told.eta, told.phase and told.phase.rate) == (30.0, 50.0)
-    assert told.phase == RunningPhase(0, "p0", 1500, 3000, "chunks", 50.0)
+    reports = recorder.report(1500, 3000)
+    assert (reports.eta, reports.phase and reports.phase.rate) == (30.0, 50.0)
+    assert reports.phase == RunningPhase(0, "p0", 1500, 3000, "chunks", 50.0)
     assert recorder.report(1600, 3000, eta=False).eta is None
     other = recorder.report(1, 5, (0.5, 1.0))
     assert other.eta is None
@@ -145,9 +145,9 @@ def test_a_count_that_goes_back_is_measured_anew() -> None:
     recorder.time = 10.0
     recorder.report(0, 1000)
     recorder.time = 20.0
-    told = recorder.report(100, 1000)
-    assert (told.eta, told.phase and told.phase.rate) == (90.0, 10.0)
-    assert told.progress == 50
+    reports = recorder.report(100, 1000)
+    assert (reports.eta, reports.phase and reports.phase.rate) == (90.0, 10.0)
+    assert reports.progress == 50
 
 
 def test_an_instant_tells_no_rate() -> None:
@@ -155,8 +155,8 @@ def test_an_instant_tells_no_rate() -> None:
     recorder.progress.start(0)
     recorder.report(0, 10**9)
     recorder.time = 5e-324
-    told = recorder.report(10**8, 10**9)
-    assert (told.eta, told.phase and told.phase.rate) == (None, None)
+    reports = recorder.report(10**8, 10**9)
+    assert (reports.eta, reports.phase and reports.phase.rate) == (None, None)
 
 
 def test_saved_steps_are_passed_on() -> None:
@@ -172,7 +172,7 @@ def test_saved_steps_are_passed_on() -> None:
 def test_the_rate_of_the_last_time_tells_the_time_left_until_one_is_measured() -> None:
     recorder = Recorder([100], pasts={0: Past(500.0, 10.0, "chunks")})
     recorder.progress.start(0)
-    assert recorder.told[-1].eta == 500
+    assert recorder.reports[-1].eta == 500
     assert recorder.report(0, 3000).eta == 300
     recorder.time = 10.0
     assert recorder.report(500, 3000).eta == 50
@@ -206,7 +206,7 @@ def test_a_phase_that_never_ran_counts_by_its_weight() -> None:
 def test_phases_that_were_done_before_cost_nothing() -> None:
     recorder = Recorder([25, 25, 50], done=2)
     recorder.progress.start(2)
-    assert recorder.told[-1].progress == 50
+    assert recorder.reports[-1].progress == 50
     recorder.report(0, 100)
     recorder.time = 10.0
     assert recorder.report(25, 100).eta == pytest.approx(30)

@@ -176,10 +176,10 @@ def test_whatever_a_phase_raises_ends_it(error: BaseException) -> None:
         (PhaseResult({"text": "x" * 70_000}, ""), "65,536 are the most"),
     ],
 )
-def test_a_result_that_cannot_stand_in_the_state_fails_the_phase(result: Any, told: str) -> None:
+def test_a_result_that_cannot_stand_in_the_state_fails_the_phase(result: Any, output: str) -> None:
     run = Run(phase(lambda *_: result), phase())
     assert isinstance(run.error, KbjobsError)
-    assert told in run.error.message
+    assert output in run.error.message
     assert run.statuses == ["failed", "pending"]
 
 

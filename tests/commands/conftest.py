@@ -74,9 +74,7 @@ def past(home: Home) -> Iterator[Queue]:
         home.log_file(job.id, 1).write_text(f"the log of {name}\n")
         error = "the source is broken\nMend it." if event is Event.FAIL else None
         reason = "time_limit" if event is Event.EXPIRE else None
-        queue.finish(
-            job.id, f"run of {name}", RunOutcome(event, code, f"it is {name}", error), {"steps": 3}, reason=reason
-        )
+        queue.finish(job.id, f"run of {name}", RunOutcome(event, code, f"it is {name}", error, reason), {"steps": 3})
     put_job(queue, "later")
     yield queue
     queue.close()

@@ -58,8 +58,8 @@ def test_all_sources_win_over_those_that_a_file_names(
 
 @pytest.mark.usefixtures("two")
 def test_a_built_in_chain_and_its_dry_run(kbjobs: Kbjobs) -> None:
-    told = json.loads(kbjobs("run", "generate-source", "--all-sources", "--dry-run", "--json", check=None).stdout)
-    assert [one["source"] for one in told] == ["a", "b"]
+    output = json.loads(kbjobs("run", "generate-source", "--all-sources", "--dry-run", "--json", check=None).stdout)
+    assert [one["source"] for one in output] == ["a", "b"]
 
 
 def test_a_damaged_source_is_left_out_and_the_code_says_so(home: Home, two: list[str], kbjobs: Kbjobs) -> None:

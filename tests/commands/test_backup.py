@@ -27,9 +27,9 @@ def test_what_is_in_it_and_what_is_not(home: Home, past: Queue, tmp_path: Path, 
     register(home, "copied", [write_pages(tmp_path / "pages", 2)], copy=True)
     register(home, "outside", [write_pages(tmp_path / "more", 2)])
     archive = tmp_path / "b.tar"
-    told = kbjobs("backup", archive)
-    assert (told.stdout, archive.stat().st_mode & 0o777) == ("", 0o600)
-    assert told.stderr.splitlines() == [
+    output = kbjobs("backup", archive)
+    assert (output.stdout, archive.stat().st_mode & 0o777) == ("", 0o600)
+    assert output.stderr.splitlines() == [
         f"{archive}: {archive.stat().st_size / 1e6:.1f} MB, 5 files.",
         f"Not in it: {', '.join([*NEVER_IN_IT, 'files read in place'])}.",
     ]
@@ -47,8 +47,8 @@ def test_a_damaged_source_is_named(home: Home, past: Queue, tmp_path: Path, kbjo
     for name in ("a", "b"):
         register(home, name, [write_pages(tmp_path / name, 1)])
     SourceFolder(home.sources, "b").manifest.write_text("{")
-    told = kbjobs("backup", tmp_path / "b.tar", check=3)
-    assert "Source b is not in it as it should be: " in told.stderr
+    output = kbjobs("backup", tmp_path / "b.tar", check=3)
+    assert "Source b is not in it as it should be: " in output.stderr
     assert read_json(kbjobs("backup", tmp_path / "b.tar", "--json", check=3))["damaged"] == ["b"]
 
 

@@ -32,11 +32,11 @@ def test_it_prints_its_address_and_how_to_reach_it_over_ssh() -> None:
     assert process.stdout is not None
     url = process.stdout.readline().strip()
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=30)
+    _, output = process.communicate(timeout=30)
     port = url.rpartition(":")[2].partition("/")[0]
     assert url.startswith("http://127.0.0.1:") and "?token=" in url
-    assert f"ssh -N -L {port}:127.0.0.1:{port} " in told
-    assert "Ctrl-C ends it, jobs go on." in told and "Traceback" not in told
+    assert f"ssh -N -L {port}:127.0.0.1:{port} " in output
+    assert "Ctrl-C ends it, jobs go on." in output and "Traceback" not in output
 
 
 @pytest.mark.parametrize("seconds", [0, 0.002, 0.005, 0.01, 0.02, 0.05])
@@ -46,9 +46,9 @@ def test_a_signal_while_it_starts_is_not_lost(seconds: float) -> None:
     assert process.stdout.readline()
     time.sleep(seconds)  # the moment is what is tried
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=30)
+    _, output = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "Traceback" not in told and "Warning" not in told
+    assert "Traceback" not in output and "Warning" not in output
 
 
 def test_json() -> None:

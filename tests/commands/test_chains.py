@@ -100,15 +100,15 @@ def test_validate_shows_every_mistake_of_every_file(kbjobs: Kbjobs, here: Path) 
 def test_validate_as_json(kbjobs: Kbjobs, here: Path) -> None:
     (here / "bad.toml").write_text(PHASE + "weight = -1\n")
     (here / "order.toml").write_text(PHASE + '[[phase]]\njob = "metadata"\n')
-    told = read_json(
+    output = read_json(
         kbjobs("chains", "validate", "bad.toml", "order.toml", "no.toml", "--json", "--syntax-only", check=2)
     )
-    assert [(one["file"], one["line"], one["column"], one["severity"], one["kind"]) for one in told] == [
+    assert [(one["file"], one["line"], one["column"], one["severity"], one["kind"]) for one in output] == [
         ("bad.toml", 3, 10, "error", "value"),
         ("order.toml", 2, 7, "warning", "order"),
         ("no.toml", None, None, "error", "file"),
     ]
-    assert told[0]["expected"] == "a number from 0 to 1,000,000"
+    assert output[0]["expected"] == "a number from 0 to 1,000,000"
     assert read_json(kbjobs("chains", "validate", "generate-source", "--json", "--syntax-only")) == []
 
 
@@ -147,9 +147,9 @@ def test_validate_with_a_source_that_is_indexed_says_so(kbjobs: Kbjobs, here: Pa
 
 def test_validate_names_a_model_that_is_missing(kbjobs: Kbjobs, here: Path, wiki: str) -> None:
     (here / "x.toml").write_text(PHASE + 'params = { model = "bge-large-en-v1.5" }\n')
-    told = read_json(kbjobs("chains", "validate", "x.toml", "--source", "wiki", "--json", check=6))
-    assert [(one["kind"], one["severity"]) for one in told] == [("state", "error")]
-    assert "bge-large-en-v1.5 is not on this machine" in told[0]["message"]
+    output = read_json(kbjobs("chains", "validate", "x.toml", "--source", "wiki", "--json", check=6))
+    assert [(one["kind"], one["severity"]) for one in output] == [("state", "error")]
+    assert "bge-large-en-v1.5 is not on this machine" in output[0]["message"]
 
 
 @pytest.mark.parametrize(
@@ -162,13 +162,13 @@ def test_validate_names_a_model_that_is_missing(kbjobs: Kbjobs, here: Path, wiki
 )
 @pytest.mark.parametrize("with_source", [True, False])
 def test_validate_refuses_what_a_submit_refuses(
-    kbjobs: Kbjobs, here: Path, wiki: str, minilm: None, params: str, code: int, told: str, with_source: bool
+    kbjobs: Kbjobs, here: Path, wiki: str, minilm: None, params: str, code: int, output: str, with_source: bool
 ) -> None:
     (here / "x.toml").write_text(PHASE + f"params = {params}\n")
     source = ["--source", "wiki"] if with_source else []
     shown = kbjobs("chains", "validate", "x.toml", *source, check=code).stdout
-    assert "x.toml:2:7: error: " in shown and told in shown
-    assert told in kbjobs("chain", "x.toml", "--source", "wiki", check=code).stderr
+    assert "x.toml:2:7: error: " in shown and output in shown
+    assert output in kbjobs("chain", "x.toml", "--source", "wiki", check=code).stderr
     kbjobs("chains", "validate", "x.toml", *source, "--syntax-only")
 
 

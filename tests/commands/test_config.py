@@ -32,10 +32,10 @@ def test_every_setting_is_shown_with_its_origin(home: Home, kbjobs: Kbjobs) -> N
     assert rows["workers"][0] == "4" and "config.toml" in rows["workers"][1]
     assert rows["model"][:2] == [MODEL, "environment KBJOBS_MODEL"]
     assert rows["nice"][:2] == ["0", "default"]
-    told = read_json(kbjobs("config", "show", "--json"))
-    assert told["on_finish"]["value"] == []
-    told["on_finish"]["value"] = ""  # in the table the words stand as a shell would take them
-    assert {name: [str(one["value"]), one["origin"]] for name, one in told.items()} == {
+    output = read_json(kbjobs("config", "show", "--json"))
+    assert output["on_finish"]["value"] == []
+    output["on_finish"]["value"] = ""  # in the table the words stand as a shell would take them
+    assert {name: [str(one["value"]), one["origin"]] for name, one in output.items()} == {
         name: row[:2] for name, row in rows.items()
     }
 

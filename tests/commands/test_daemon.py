@@ -90,8 +90,8 @@ def test_in_the_foreground_it_stops_on_sigterm(home: Home, source: str) -> None:
         job_id = manager.submit("steps", source, count=100, seconds=0.1)
         wait_until(lambda: (job := manager.get_status(job_id)).pid and job.phase)
         daemon.send_signal(signal.SIGTERM)
-        _, told = daemon.communicate(timeout=20)
-        assert daemon.returncode == 0, told
+        _, output = daemon.communicate(timeout=20)
+        assert daemon.returncode == 0, output
         assert manager.get_status(job_id).status is Status.PENDING
     finally:
         with contextlib.suppress(ProcessLookupError):

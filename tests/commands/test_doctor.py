@@ -27,9 +27,9 @@ def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def findings(kbjobs: Kbjobs, check: int | None = None) -> dict[str, Any]:
     """What was found, by the name of the check; of several findings of a check the last."""
-    told = read_json(kbjobs("doctor", "--json", check=check))
-    assert told["ok"] == (not any(one["level"] == "problem" for one in told["findings"]))
-    return {finding["check"]: finding for finding in told["findings"]}
+    output = read_json(kbjobs("doctor", "--json", check=check))
+    assert output["ok"] == (not any(one["level"] == "problem" for one in output["findings"]))
+    return {finding["check"]: finding for finding in output["findings"]}
 
 
 def test_help(kbjobs: Kbjobs) -> None:

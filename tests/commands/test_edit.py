@@ -41,8 +41,8 @@ def test_bad_arguments_change_nothing(past: Queue, kbjobs: Kbjobs, options: list
 
 
 def test_each_is_changed_and_cleared(past: Queue, kbjobs: Kbjobs) -> None:
-    told = kbjobs("edit", "5", "--priority", "-3", "--retries", "4", "--not-before", "2100-01-01 22:00")
-    assert told.stderr == "job 5 waits with priority -3, --not-before 2100-01-01 22:00, --until none, --retries 4.\n"
+    output = kbjobs("edit", "5", "--priority", "-3", "--retries", "4", "--not-before", "2100-01-01 22:00")
+    assert output.stderr == "job 5 waits with priority -3, --not-before 2100-01-01 22:00, --until none, --retries 4.\n"
     # The end is read after the beginning that the job has.
     assert "--until 2100-01-02 06:00," in kbjobs("edit", "5", "--until", "06:00").stderr
     job = past.get(5)

@@ -44,12 +44,12 @@ def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
 @pytest.mark.processes
 def test_off_a_terminal_there_are_plain_lines_and_one_summary(small: str, kbjobs: Kbjobs) -> None:
     ended = kbjobs("run", "index-offline", small)
-    told = ended.stderr.splitlines()
+    output = ended.stderr.splitlines()
     # Its worker may have begun before the first look.
-    assert re.fullmatch("job 1: index-offline small is (queued|running)", told[0])
-    assert "job 1: started" in told
-    assert "job 1: phase index-offline" in told
-    assert len(told) <= 4
+    assert re.fullmatch("job 1: index-offline small is (queued|running)", output[0])
+    assert "job 1: started" in output
+    assert "job 1: phase index-offline" in output
+    assert len(output) <= 4
     assert re.fullmatch(
         r"job 1 index-offline small: completed in \S+: 3 documents \(3 new, .*3 embedded, 0 reused\n", ended.stdout
     )
@@ -143,22 +143,22 @@ def test_a_cancel_from_elsewhere_ends_the_follower_with_9(home: Home, slow: str,
     follower = start("run", "index-offline", slow)
     wait_until(lambda: [job for job in JobManager(home).get_active_jobs() if job.status is Status.RUNNING])
     kbjobs("cancel", "1")
-    out, told = follower.communicate(timeout=60)
+    out, output = follower.communicate(timeout=60)
     assert follower.returncode == 9
     assert out == ""
-    assert "cancelled" in told
-    assert "kbjobs resume 1" in told
+    assert "cancelled" in output
+    assert "kbjobs resume 1" in output
 
 
 def test_an_interrupt_detaches_and_the_job_goes_on(home: Home, slow: str, kbjobs: Kbjobs) -> None:
     follower = start("run", "index-offline", slow, start_new_session=True)
     wait_until(lambda: [job for job in JobManager(home).get_active_jobs() if job.status is Status.RUNNING])
     os.killpg(follower.pid, signal.SIGINT)
-    _, told = follower.communicate(timeout=30)
+    _, output = follower.communicate(timeout=30)
     assert follower.returncode == 130
-    assert "kbjobs watch 1" in told
-    assert "kbjobs cancel 1" in told
-    assert "Traceback" not in told
+    assert "kbjobs watch 1" in output
+    assert "kbjobs cancel 1" in output
+    assert "Traceback" not in output
     assert not JobManager(home).get_status(1).has_ended
     assert "completed" in kbjobs("wait", "1").stdout
 
@@ -232,7 +232,7 @@ def test_a_follower_revives_a_daemon_that_died(home: Home, slow: str) -> None:
     killed = time.monotonic()
     wait_until(lambda: manager.get_status(1).attempt == 2)
     assert time.monotonic() - killed < 5
-    out, told = follower.communicate(timeout=60)
-    assert follower.returncode == 0, told
-    assert "attempt 2 started" in told
+    out, output = follower.communicate(timeout=60)
+    assert follower.returncode == 0, output
+    assert "attempt 2 started" in output
     assert "after 2 attempts" in out

@@ -22,9 +22,9 @@ def test_what_is_here(home: Home, kbjobs: Kbjobs) -> None:
         "en\tes\tEnglish to Spanish\t1.0\t0.0 MB\tCC0\t2026-01-01\tabababababab",
         "es\ten\tSpanish to English\t1.0\t0.0 MB\tCC0\t2026-01-01\tabababababab",
     ]
-    told = read_json(kbjobs("languages", "list", "--json"))[0]
-    assert (told["from"], told["to"], told["from_name"], told["to_name"]) == ("en", "es", "English", "Spanish")
-    assert (told["version"], told["size"], told["unpacked"], told["sha256"]) == ("1.0", 10_000, 24, "ab" * 32)
+    output = read_json(kbjobs("languages", "list", "--json"))[0]
+    assert (output["from"], output["to"], output["from_name"], output["to_name"]) == ("en", "es", "English", "Spanish")
+    assert (output["version"], output["size"], output["unpacked"], output["sha256"]) == ("1.0", 10_000, 24, "ab" * 32)
 
 
 def test_a_damaged_pack_is_named_and_the_others_are_listed(home: Home, kbjobs: Kbjobs) -> None:
@@ -46,14 +46,14 @@ def test_what_could_be_here(home: Home, languages_server: LanguagesServer, kbjob
         "en\tzt\tEnglish to Chinese (traditional)\t2\t",
         "fr\ten\tFrench to English\t1.0\tyes",
     ]
-    told = read_json(kbjobs("languages", "list", "--available", "--json"))
-    assert [offer["here"] for offer in told] == ["1.0", None, "1.0"]
+    output = read_json(kbjobs("languages", "list", "--available", "--json"))
+    assert [offer["here"] for offer in output] == ["1.0", None, "1.0"]
 
 
 def test_an_index_that_cannot_be_had(languages_server: LanguagesServer, kbjobs: Kbjobs) -> None:
     languages_server.index = b"<html>"
-    told = kbjobs("languages", "list", "--available", check=1).stderr
-    assert f"{languages_server.index_url} is no index of language packs" in told and "languages_index" in told
+    output = kbjobs("languages", "list", "--available", check=1).stderr
+    assert f"{languages_server.index_url} is no index of language packs" in output and "languages_index" in output
     languages_server.status[INDEX] = 404
     assert "there is no" in kbjobs("languages", "list", "--available", check=4).stderr
 
@@ -63,8 +63,8 @@ def test_removed(home: Home, kbjobs: Kbjobs) -> None:
         put_hollow(home, source, target)
     shown = kbjobs("languages", "remove", "spanish")
     assert "2 language packs removed (English to Spanish, Spanish to English): 0.0 MB are free again" in shown.stderr
-    told = read_json(kbjobs("languages", "remove", "English", "--from", "French", "--json"))
-    assert told == {"removed": [{"from": "fr", "to": "en"}], "bytes": 24}
+    output = read_json(kbjobs("languages", "remove", "English", "--from", "French", "--json"))
+    assert output == {"removed": [{"from": "fr", "to": "en"}], "bytes": 24}
     assert kbjobs("languages", "list").stdout.startswith("en\tfr\t")
 
 

@@ -34,8 +34,8 @@ def follow_log(*arguments: object) -> subprocess.Popen[bytes]:
 def test_a_followed_log_ends_with_the_job_and_shows_everything(slow: str, kbjobs: Kbjobs) -> None:
     kbjobs("run", "index-offline", slow, "--detach")
     log = follow_log(1)
-    out, told = log.communicate(timeout=60)
-    assert (log.returncode, told) == (0, b"")
+    out, output = log.communicate(timeout=60)
+    assert (log.returncode, output) == (0, b"")
     assert out.decode() == kbjobs("logs", "1").stdout
     assert "phase index_offline begins" in out.decode()
     assert out.decode().splitlines()[-1].endswith(" 0 reused")
@@ -134,5 +134,5 @@ def test_an_empty_home_and_an_unknown_job(home: Home, kbjobs: Kbjobs) -> None:
 def test_json_has_the_text_of_an_attempt(queue: Queue, home: Home, kbjobs: Kbjobs) -> None:
     queue.claim("run")
     home.log_file(1, 1).write_text("begun\n")
-    told = read_json(kbjobs("logs", "1", "--json"))
-    assert told == {"job": 1, "attempt": 1, "path": str(home.log_file(1, 1)), "text": "begun\n"}
+    output = read_json(kbjobs("logs", "1", "--json"))
+    assert output == {"job": 1, "attempt": 1, "path": str(home.log_file(1, 1)), "text": "begun\n"}

@@ -58,8 +58,8 @@ def test_languages_end_in_no_comma_and_none_is_silently_missing() -> None:
 @pytest.mark.parametrize(
     ("number", "told"), [(0, "0 documents"), (1, "1 document"), (2, "2 documents"), (1200, "1,200 documents")]
 )
-def test_plurals(number: int, told: str) -> None:
-    assert counted(number, "document") == told
+def test_plurals(number: int, output: str) -> None:
+    assert counted(number, "document") == output
 
 
 def test_verbs_agree() -> None:
@@ -108,8 +108,8 @@ def test_files_that_are_passed_over_are_counted(home: Home, kbjobs: Kbjobs, tmp_
     (pages / "link.html").symlink_to("/etc/hostname")
     os.mkfifo(pages / "pipe.html")
     register(home, "docs", [pages])
-    assert "2 documents (2 new" in (told := kbjobs("run", "metadata", "docs").stdout)
-    assert "2 files skipped: links, pipes (see the log)" in told
+    assert "2 documents (2 new" in (output := kbjobs("run", "metadata", "docs").stdout)
+    assert "2 files skipped: links, pipes (see the log)" in output
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -119,12 +119,12 @@ def test_the_help_of_a_command_does_not_list_what_is_the_programs(kbjobs: Kbjobs
 
 def test_a_phase_that_took_no_time_tells_nothing_of_the_time_left() -> None:
     """The last run reused everything: this one may have all to do."""
-    told: list[Any] = []
+    output: list[Any] = []
     now = 0.0
-    progress = Progress([phase_state()], told.append, lambda steps: None, 0.0, {0: Past(0.0)}, lambda: now)
+    progress = Progress([phase_state()], output.append, lambda steps: None, 0.0, {0: Past(0.0)}, lambda: now)
     progress.start(0)
     progress.report(0, 1000, "chunks", "embedding", (0.0, 1.0), True)
-    assert [report.eta for report in told] == [None, None]
+    assert [report.eta for report in output] == [None, None]
 
 
 def test_only_what_runs_has_a_turning_spinner(manager: JobManager, terminal: OpenTerminal, tmp_path: Path) -> None:

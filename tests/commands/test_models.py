@@ -44,8 +44,12 @@ def test_everything_about_one(home: Home, kbjobs: Kbjobs) -> None:
     assert shown["key"].startswith("acme--small-") and shown["engine"]
     assert shown["path"] == kbjobs("models", "path", SMALL).stdout.strip() == str(home.models / SMALL)
     assert f"main ({shown['commit']})" in kbjobs("models", "show", SMALL).stdout
-    told = kbjobs("models", "show", "multilingual-e5-small").stdout
-    assert "'query: '" in told and "'passage: '" in told and "kbjobs run model-download multilingual-e5-small" in told
+    output = kbjobs("models", "show", "multilingual-e5-small").stdout
+    assert (
+        "'query: '" in output
+        and "'passage: '" in output
+        and "kbjobs run model-download multilingual-e5-small" in output
+    )
 
 
 def test_what_nobody_knows(hub: HubServer, kbjobs: Kbjobs) -> None:

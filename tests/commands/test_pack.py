@@ -73,10 +73,10 @@ def test_a_damaged_pack_is_told(wiki: SourceFolder, tmp_path: Path, kbjobs: Kbjo
     file = tmp_path / "wiki.kbpack"
     kbjobs("pack", "build", "wiki", file)
     os.truncate(file, file.stat().st_size // 2)
-    told = kbjobs("pack", "inspect", file, check=7)
-    assert told.stdout == ""
-    assert f"Error: {file} is not a pack that can be used: " in told.stderr
-    assert "Nothing was changed." in told.stderr
+    output = kbjobs("pack", "inspect", file, check=7)
+    assert output.stdout == ""
+    assert f"Error: {file} is not a pack that can be used: " in output.stderr
+    assert "Nothing was changed." in output.stderr
     assert "is no address" in kbjobs("pack", "inspect", "ftp://bucket/x", check=2).stderr
     kbjobs("pack", "inspect", tmp_path / "none", check=4)
 
@@ -88,8 +88,8 @@ def test_a_file_that_cannot_be_read_is_named(
     (tmp_path / "pages" / "secret.html").chmod(0)
     if os.access(tmp_path / "pages" / "secret.html", os.R_OK):
         pytest.skip("root reads every file")
-    told = kbjobs("pack", "build", "wiki", tmp_path / "wiki.kbpack", "--include-backup", check=3)
-    assert "Not in it: pages/secret.html: permission denied" in told.stderr
+    output = kbjobs("pack", "build", "wiki", tmp_path / "wiki.kbpack", "--include-backup", check=3)
+    assert "Not in it: pages/secret.html: permission denied" in output.stderr
 
 
 @pytest.mark.usefixtures("minilm")

@@ -43,9 +43,9 @@ def test_bad_arguments(home: Home, kbjobs: Kbjobs, source: str) -> None:
 
 
 def test_json(past: Queue, kbjobs: Kbjobs) -> None:
-    told = read_json(kbjobs("pause", "--source", "later", "--json"))
-    assert told["pause"]["source"] == "later" and told["pause"]["since"].startswith("20")
-    assert (told["new"], told["waiting"], told["running"], told["stopping"]) == (True, [5], [], [])
+    output = read_json(kbjobs("pause", "--source", "later", "--json"))
+    assert output["pause"]["source"] == "later" and output["pause"]["since"].startswith("20")
+    assert (output["new"], output["waiting"], output["running"], output["stopping"]) == (True, [5], [], [])
     assert read_json(kbjobs("pause", "--source", "later", "--json"))["new"] is False
 
 
@@ -58,8 +58,8 @@ def test_it_is_shown_by_status_and_doctor(past: Queue, kbjobs: Kbjobs) -> None:
     assert [one["source"] for one in read_json(kbjobs("status", "--json"))["pauses"]] == [None, "later"]
     assert "pending, the queue is paused: it waits for kbjobs unpause" in kbjobs("status", "5").stdout
     findings = read_json(kbjobs("doctor", "--json", check=None))["findings"]
-    told = [(one["level"], one["remedy"]) for one in findings if one["check"] == "pause"]
-    assert told == [("note", "kbjobs unpause"), ("note", "kbjobs unpause --source later")]
+    output = [(one["level"], one["remedy"]) for one in findings if one["check"] == "pause"]
+    assert output == [("note", "kbjobs unpause"), ("note", "kbjobs unpause --source later")]
 
 
 def test_running_stops_what_runs_at_a_checkpoint(home: Home, source: str, kbjobs: Kbjobs) -> None:
@@ -67,8 +67,8 @@ def test_running_stops_what_runs_at_a_checkpoint(home: Home, source: str, kbjobs
     job_id = manager.submit("steps", source, count=600, seconds=0.05)
     wait_until(lambda: manager.get_status(job_id).saved)
     assert "1 job runs on to the end; kbjobs pause --running stops what runs." in kbjobs("pause").stderr
-    told = kbjobs("pause", "--running")
-    assert "1 job is asked to stop at the next checkpoint: 1; kbjobs status shows it." in told.stderr
+    output = kbjobs("pause", "--running")
+    assert "1 job is asked to stop at the next checkpoint: 1; kbjobs status shows it." in output.stderr
     waits = wait_until(lambda: (job := manager.get_status(job_id)).status is Status.PENDING and job)
     assert waits.message == "paused; what was done is kept"
     kbjobs("unpause")

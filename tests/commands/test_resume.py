@@ -51,8 +51,8 @@ def test_all_are_those_that_failed_or_were_interrupted(
     for name in PAST:
         register(home, name, [write_pages(tmp_path_factory.mktemp(name), 1)])
     register(home, "later", [write_pages(tmp_path_factory.mktemp("later"), 1)])
-    told = kbjobs("resume", "--all", "--detach", "--timeout", "1h")
-    assert (told.stdout, told.stderr) == ("", "queued: 2 3\n")
+    output = kbjobs("resume", "--all", "--detach", "--timeout", "1h")
+    assert (output.stdout, output.stderr) == ("", "queued: 2 3\n")
     kbjobs("wait", "2", "3", "--quiet")
     manager = JobManager(home)
     assert [manager.get_status(number).timeout for number in (2, 3)] == [3600.0, 3600.0]

@@ -42,8 +42,8 @@ def test_it_runs_again_under_its_id(home: Home, source: str, kbjobs: Kbjobs) -> 
 
 def test_detached_and_of_several_the_worst_code(home: Home, source: str, kbjobs: Kbjobs) -> None:
     kbjobs("run", "steps", source, "--count", "0", "--quiet")
-    told = kbjobs("retry", "1", "99", "--detach", check=4)
-    assert (told.stdout, "queued: 1\n" in told.stderr, "there is no job 99" in told.stderr) == ("", True, True)
+    output = kbjobs("retry", "1", "99", "--detach", check=4)
+    assert (output.stdout, "queued: 1\n" in output.stderr, "there is no job 99" in output.stderr) == ("", True, True)
     kbjobs("wait", "1", "--quiet")
     assert JobManager(home).get_status(1).attempt == 2
 
@@ -54,8 +54,8 @@ def test_quiet_says_only_what_is_wrong_and_progress_is_that_of_run(home: Home, s
     kbjobs("run", "steps", source, "--count", "1", "--quiet")
     again = kbjobs("retry", "1", "--quiet")
     assert (again.stdout, again.stderr) == ("", "")
-    told = kbjobs("retry", "1", "--quiet", "--detach")
-    assert (told.stdout, told.stderr) == ("", "")
+    output = kbjobs("retry", "1", "--quiet", "--detach")
+    assert (output.stdout, output.stderr) == ("", "")
     kbjobs("wait", "1", "--quiet")
     assert "attempt 4 started" in kbjobs("retry", "1", "--progress", "plain").stderr
     silent = kbjobs("retry", "1", "--progress", "none")
@@ -86,8 +86,8 @@ def failed(home: Home, source: str, tmp_path: Path, kbjobs: Kbjobs) -> list[int]
 def test_all_that_failed_and_is_undone(home: Home, failed: list[int], kbjobs: Kbjobs) -> None:
     manager = JobManager(home)
     assert [job.id for job in manager.get_failed_jobs()] == failed
-    told = kbjobs("retry", "--all-failed", check=1)  # 3 is mended, 4 is not
-    assert "job 3 steps b: completed" in told.stdout and "the source is broken" in told.stderr
+    output = kbjobs("retry", "--all-failed", check=1)  # 3 is mended, 4 is not
+    assert "job 3 steps b: completed" in output.stdout and "the source is broken" in output.stderr
     assert [manager.get_status(number).attempt for number in range(1, 7)] == [1, 1, 2, 2, 1, 1]
     kbjobs("pause")
     assert kbjobs("retry", "--all-failed", "--detach").stderr.startswith("queued: 4\n")

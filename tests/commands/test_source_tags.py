@@ -108,8 +108,8 @@ def test_an_error_changes_nothing(home: Home, manifest: Path, kbjobs: Kbjobs) ->
 
 def test_a_source_without_tags_says_what_to_do(home: Home, tmp_path: Path, kbjobs: Kbjobs) -> None:
     register(home, "docs", [write_pages(tmp_path / "pages", 1)])
-    told = kbjobs("sources", "tags", "docs")
-    assert (told.stdout, told.stderr) == ("", "It has no tags. Next: kbjobs run suggest-tags docs\n")
+    output = kbjobs("sources", "tags", "docs")
+    assert (output.stdout, output.stderr) == ("", "It has no tags. Next: kbjobs run suggest-tags docs\n")
     kbjobs("sources", "tags", "docs", "--accept-all")
     assert "suggested_tags" not in json.loads(SourceFolder(home.sources, "docs").manifest.read_text())
 

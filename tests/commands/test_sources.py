@@ -37,8 +37,8 @@ def test_an_empty_home(home: Home, kbjobs: Kbjobs) -> None:
 def test_what_is_registered_is_listed_and_shown(tmp_path: Path, kbjobs: Kbjobs) -> None:
     pages = write_pages(tmp_path / "pages", 2)
     options = ("--name", "Our wiki", "--license", "CC0-1.0", "--base-url", "https://wiki.example.org/")
-    told = kbjobs("sources", "add", "wiki", pages, *options)
-    assert (told.stdout, told.stderr) == ("", "Source wiki: 2 files. Next: kbjobs run index-offline wiki\n")
+    output = kbjobs("sources", "add", "wiki", pages, *options)
+    assert (output.stdout, output.stderr) == ("", "Source wiki: 2 files. Next: kbjobs run index-offline wiki\n")
     [listed] = read_json(kbjobs("sources", "list", "--json"))
     assert read_json(kbjobs("sources", "show", "wiki", "--json")) == listed
     assert listed["paths"] == [str(pages)]
@@ -129,8 +129,8 @@ def test_documents(tmp_path: Path, home: Home, kbjobs: Kbjobs) -> None:
     )
     (pages / "fire.html").write_text("<html lang=fr><title>Feu</title><p>Le feu.</p>")
     register(home, "docs", [pages])
-    told = kbjobs("sources", "documents", "docs")
-    assert (told.stdout, told.stderr) == ("", "No document is known yet. Next: kbjobs run metadata docs\n")
+    output = kbjobs("sources", "documents", "docs")
+    assert (output.stdout, output.stderr) == ("", "No document is known yet. Next: kbjobs run metadata docs\n")
     kbjobs("run", "metadata", "docs", "--language-filter", "en")
     assert kbjobs("sources", "documents", "docs").stdout == (
         "(fr)\t\tpage\tFeu\tpages/fire.html\nen\t2024-05-17\tarticle\tWater [31m\tpages/water.html\n"
@@ -152,9 +152,9 @@ def test_a_source_is_removed_and_its_jobs_say_so(
     if not has_daemon:
         stop_daemon(home, now=True, seconds=20)
     assert is_running(home) is has_daemon
-    told = kbjobs(*command, "wiki", "--confirm", "wiki").stdout
-    assert "job 2 delete-source wiki: completed in" in told
-    assert "2 documents, 0 vectors and" in told and f"not touched: {pages}" in told
+    output = kbjobs(*command, "wiki", "--confirm", "wiki").stdout
+    assert "job 2 delete-source wiki: completed in" in output
+    assert "2 documents, 0 vectors and" in output and f"not touched: {pages}" in output
     assert kbjobs("sources", "list").stderr.startswith("No sources.")
     assert len(list(pages.iterdir())) == 2
     for listing in ("status", "history"):
@@ -179,13 +179,13 @@ def test_removing_with_nobody_to_ask_needs_the_id_and_a_source_in_use_is_not_ask
     home: Home, source: str, kbjobs: Kbjobs
 ) -> None:
     for options in ((), ("--no-input",), ("--confirm", "b"), ("--json",)):
-        told = kbjobs("sources", "remove", "a", *options, check=2)
-        assert "source 'a' is deleted for good, and that is not confirmed" in told.stderr
-        assert "give --confirm a " in told.stderr and told.stdout == ""
+        output = kbjobs("sources", "remove", "a", *options, check=2)
+        assert "source 'a' is deleted for good, and that is not confirmed" in output.stderr
+        assert "give --confirm a " in output.stderr and output.stdout == ""
     assert not home.state_file.exists()
     waiting = kbjobs("run", "steps", "a", "--not-before", "+1h", "--detach").stdout.strip()
-    told = kbjobs("sources", "remove", "a", check=5)
-    assert f"is not deleted while a job of it is pending: job {waiting} (steps)" in told.stderr
+    output = kbjobs("sources", "remove", "a", check=5)
+    assert f"is not deleted while a job of it is pending: job {waiting} (steps)" in output.stderr
     kbjobs("cancel", waiting)
     removing = kbjobs("sources", "remove", "a", "--confirm", "a", "--not-before", "+1h", "--detach").stdout.strip()
     assert (

@@ -22,9 +22,9 @@ def test_an_empty_home(home: Home, kbjobs: Kbjobs) -> None:
     shown = kbjobs("status")
     assert shown.stdout == ""
     assert shown.stderr == ("No daemon runs.\nNo jobs. Begin with kbjobs sources add ID PATH, or try kbjobs demo.\n")
-    told = read_json(kbjobs("status", "--json"))
-    assert (told["daemon"]["running"], told["jobs"]) == (False, [])
-    assert {dimension for dimension, one in told["dimensions"].items() if not one["busy"]} == {
+    output = read_json(kbjobs("status", "--json"))
+    assert (output["daemon"]["running"], output["jobs"]) == (False, [])
+    assert {dimension for dimension, one in output["dimensions"].items() if not one["busy"]} == {
         "384", "768", "1024", "1536"
     }  # fmt: skip
     assert not home.state_file.exists()
@@ -60,8 +60,8 @@ def test_a_running_job_and_its_daemon(home: Home, source: str, kbjobs: Kbjobs) -
     assert re.match(r"Daemon \d+ runs, kbjobs \S+, started \S+ ago\.", shown.stderr)
     assert shown.stdout.startswith("1\tsteps\ta\trunning\t")
     assert re.search(r"^progress\t\d\.\d%  working: \d+/600 steps", kbjobs("status", "1").stdout, re.MULTILINE)
-    told = read_json(kbjobs("status", "--json"))
-    assert told["dimensions"]["384"] == {"busy": True, "job": 1, "source": "a", "operation": "step"}
+    output = read_json(kbjobs("status", "--json"))
+    assert output["dimensions"]["384"] == {"busy": True, "job": 1, "source": "a", "operation": "step"}
 
 
 @pytest.mark.parametrize(("job", "code"), [("99", 4), ("x", 2)])

@@ -26,8 +26,8 @@ def spanish(home: Home) -> None:
 @pytest.mark.usefixtures("spanish")
 def test_a_text(kbjobs: Kbjobs) -> None:
     assert kbjobs("translate", "boil the <b>water</b>.", *WAY).stdout == "BOIL THE <b>WATER</b>.\n"
-    told = read_json(kbjobs("translate", 'a "quoted"\nline', *WAY, "--json"))
-    assert told == {
+    printed = read_json(kbjobs("translate", 'a "quoted"\nline', *WAY, "--json"))
+    assert printed == {
         "from": "en",
         "to": "es",
         "packs": [{"from": "en", "to": "es", "version": "1.0"}],
@@ -41,8 +41,8 @@ def test_a_file_and_its_translation(tmp_path: Path, kbjobs: Kbjobs) -> None:
     file.write_bytes(b"# boil it\r\n\r\n- `code` here\r\n")
     assert kbjobs("translate", file, *WAY, "--output", output).stdout == ""
     assert output.read_bytes() == b"# BOIL IT\r\n\r\n- `code` HERE\r\n"
-    told = read_json(kbjobs("translate", file, *WAY, "-o", file, "--json"))  # also over itself
-    assert told["output"] == str(file) and "text" not in told
+    printed = read_json(kbjobs("translate", file, *WAY, "-o", file, "--json"))  # also over itself
+    assert printed["output"] == str(file) and "text" not in printed
     assert file.read_bytes() == output.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["guide.es.md", "guide.md", "home"]
 
@@ -55,8 +55,8 @@ def test_an_output_is_whole_or_not_there(tmp_path: Path, kbjobs: Kbjobs) -> None
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
-        _, told = process.communicate(b"boil it.\n" * 400 + b"\xff")
-    assert process.returncode == 2 and b"stdin is not UTF-8: the byte 0xff at 3,600" in told
+        _, printed = process.communicate(b"boil it.\n" * 400 + b"\xff")
+    assert process.returncode == 2 and b"stdin is not UTF-8: the byte 0xff at 3,600" in printed
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
     assert "is a folder" in kbjobs("translate", "x", *WAY, "-o", tmp_path, check=2).stderr
     assert "cannot write" in kbjobs("translate", "x", *WAY, "-o", tmp_path / "no" / "x", check=7).stderr
@@ -65,8 +65,8 @@ def test_an_output_is_whole_or_not_there(tmp_path: Path, kbjobs: Kbjobs) -> None
 @pytest.mark.usefixtures("spanish")
 def test_a_full_disk_under_the_output(small_disk: Path, kbjobs: Kbjobs) -> None:
     filler = fill_disk(small_disk, 0)
-    told = kbjobs("translate", "boil it", *WAY, "-o", small_disk / "out.txt", check=7).stderr
-    assert f"the disk that holds {small_disk} is full" in told
+    printed = kbjobs("translate", "boil it", *WAY, "-o", small_disk / "out.txt", check=7).stderr
+    assert f"the disk that holds {small_disk} is full" in printed
     assert list(small_disk.iterdir()) == [filler]
 
 
@@ -106,8 +106,8 @@ def test_a_long_text_needs_no_more_memory(tmp_path: Path) -> None:
 
 
 def test_a_missing_pack_is_told_with_its_command(kbjobs: Kbjobs) -> None:
-    told = kbjobs("translate", "x", *WAY, check=6).stderr
-    assert told.splitlines() == [
+    printed = kbjobs("translate", "x", *WAY, check=6).stderr
+    assert printed.splitlines() == [
         "Error: no language pack here translates English to Spanish",
         "kbjobs run language-download es --from en",
     ]
@@ -130,8 +130,8 @@ def test_a_missing_extra_is_told(tmp_path: Path, kbjobs: Kbjobs) -> None:
         "PathFinder.find_spec = classmethod(hide)\n"
     )
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    told = kbjobs("translate", "x", *WAY, check=6, env=environment).stderr
-    assert "ctranslate2" in told and "pip install 'kbjobs[translate]'" in told
+    printed = kbjobs("translate", "x", *WAY, check=6, env=environment).stderr
+    assert "ctranslate2" in printed and "pip install 'kbjobs[translate]'" in printed
     doctor = kbjobs("doctor", check=None, env=environment).stdout
     assert any(line.startswith("problem\tlanguages") for line in doctor.splitlines())
 

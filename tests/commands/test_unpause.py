@@ -23,11 +23,11 @@ def test_what_is_not_paused(home: Home, kbjobs: Kbjobs) -> None:
 
 def test_a_source_that_was_paused_by_itself_stays_so(past: Queue, kbjobs: Kbjobs) -> None:
     kbjobs("pause", "--source", "later")
-    told = kbjobs("unpause").stderr
-    assert "The queue was not paused." in told and "; kbjobs unpause --source later ends that." in told
+    output = kbjobs("unpause").stderr
+    assert "The queue was not paused." in output and "; kbjobs unpause --source later ends that." in output
     kbjobs("pause")
-    told = kbjobs("unpause", "--source", "later").stderr
-    assert "Source later goes on; it was paused since 20" in told and "; kbjobs unpause ends that." in told
+    output = kbjobs("unpause", "--source", "later").stderr
+    assert "Source later goes on; it was paused since 20" in output and "; kbjobs unpause ends that." in output
     assert read_json(kbjobs("unpause", "--json"))["ended"]["source"] is None
     assert read_json(kbjobs("status", "--json"))["pauses"] == []
 

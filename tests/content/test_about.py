@@ -7,7 +7,7 @@ import json
 import pytest
 
 from kbjobs.content.document import KINDS, SAYS_NOTHING, About
-from kbjobs.content.document_reading import Addresses, extract_page, make_document
+from kbjobs.content.document_reading import Origin, extract_page, make_document
 from kbjobs.content.html import extract_html
 from kbjobs.content.pdf_reading import extract_pdf
 from tests.content.pdfs import make_pdf, set_lines
@@ -94,7 +94,7 @@ def test_the_date_in_the_address() -> None:
     extract = extract_page("a", b"<title>T</title><p>Text</p>", ".html")
 
     def published(key: str, url: str) -> str:
-        return make_document("s", key, extract, "a", Addresses(url, url, None)).about.published
+        return make_document("s", extract, Origin(key, "a", url, url, None)).about.published
 
     assert published("pages/a.html", "https://e.org/2024/05/17/a.html") == "2024-05-17"
     assert published("pages/2024/05/a.html", "file:///home/2019/01/pages/2024/05/a.html") == "2024-05"
@@ -108,7 +108,7 @@ def test_the_language_a_page_names_itself_for() -> None:
     )
     extract = extract_page("a", f"<html><head>{head}<title>T</title></head><p>Text</p>".encode(), ".html")
     url = "https://e.org/br/a.html"
-    document = make_document("s", "a.html", extract, "a", Addresses(url, url, None))
+    document = make_document("s", extract, Origin("a.html", "a", url, url, None))
     assert document.said_languages == (("alternate", "pt-BR"),)
 
 

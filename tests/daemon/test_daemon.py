@@ -227,10 +227,10 @@ def test_no_more_than_the_set_number_of_workers(home: Home, tmp_path: Path, test
     for number in range(4):
         register(home, f"s{number}", [write_pages(tmp_path / f"p{number}", 1)])
         ids.append(manager.submit("steps", f"s{number}", count=20, seconds=0.05))
-    most = 0
+    max_running = 0
     for _ in manager.follow(ids, revive=False):
-        most = max(most, sum(job.status is Status.RUNNING for job in manager.get_active_jobs()))
-    assert most == 2
+        max_running = max(max_running, sum(job.status is Status.RUNNING for job in manager.get_active_jobs()))
+    assert max_running == 2
     assert {manager.get_status(job_id).exit_code for job_id in ids} == {0}
 
 

@@ -71,7 +71,7 @@ def test_what_cannot_be_removed_is_logged_and_stops_nobody(
 
 
 def test_doctor_tells_of_it(home: Home, half_deleted: SourceFolderDeletion) -> None:
-    told = [finding for check in CHECKS for finding in check(home) if finding.check == "deleted sources"]
-    assert [finding.text for finding in told] == [
+    output = [finding for check in CHECKS for finding in check(home) if finding.check == "deleted sources"]
+    assert [finding.text for finding in output] == [
         f"what is left of the deleted source docs lies in {half_deleted.hidden}"
     ]

@@ -35,15 +35,15 @@ def manager(home: Home, tmp_path: Path, test_types: None) -> JobManager:
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> Path:
+def runs(tmp_path: Path) -> Path:
     """Where the commands of these tests write."""
     return tmp_path / "told"
 
 
 @pytest.fixture
-def configure(home: Home, tmp_path: Path, told: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
+def configure(home: Home, tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
     """Writes config.toml with a script as on_finish; in it, TOLD names the file ``told``."""
-    monkeypatch.setenv("TOLD", str(told))
+    monkeypatch.setenv("TOLD", str(runs))
 
     def write(script: str, *words: str, seconds: float = 60.0) -> None:
         program = tmp_path / "my command"
@@ -55,9 +55,9 @@ def configure(home: Home, tmp_path: Path, told: Path, monkeypatch: pytest.Monkey
     return write
 
 
-def lines(told: Path, count: int, seconds: float = 20) -> list[str]:
+def lines(runs: Path, count: int, seconds: float = 20) -> list[str]:
     """The lines that were written, once there are so many."""
-    return wait_until(lambda: told.exists() and len(found := told.read_text().splitlines()) >= count and found, seconds)
+    return wait_until(lambda: runs.exists() and len(found := runs.read_text().splitlines()) >= count and found, seconds)
 
 
 def all_closed(home: Home) -> bool:
@@ -75,13 +75,13 @@ SHOW = (
 )
 
 
-def test_it_is_told_how_the_job_ended(manager: JobManager, configure: Configure, told: Path, home: Home) -> None:
+def test_it_is_told_how_the_job_ended(manager: JobManager, configure: Configure, runs: Path, home: Home) -> None:
     configure(SHOW, "two words", "$HOME; rm -rf /")
     manager.submit("steps", "a", count=2, fail_documents=1)
-    assert lines(told, 1) == [f"1|steps|a|completed|3|2 steps|{home.path}|two words $HOME; rm -rf /|"]
+    assert lines(runs, 1) == [f"1|steps|a|completed|3|2 steps|{home.path}|two words $HOME; rm -rf /|"]
     job = manager.submit("steps", "b", count=0, fail=True, says="$(touch /tmp/no) \"'; `id`\nand more")
     wait_ended(manager, job)
-    assert lines(told, 3)[1:] == [
+    assert lines(runs, 3)[1:] == [
         "2|steps|b|failed|1|$(touch /tmp/no) \"'; `id`",
         f"and more|{home.path}|two words $HOME; rm -rf /|",
     ]
@@ -89,13 +89,13 @@ def test_it_is_told_how_the_job_ended(manager: JobManager, configure: Configure,
 
 
 def test_a_job_that_never_began_is_told_of_too(
-    manager: JobManager, configure: Configure, told: Path, kbjobs: Kbjobs
+    manager: JobManager, configure: Configure, runs: Path, kbjobs: Kbjobs
 ) -> None:
     configure(f"{SHOW}; echo its output")
     manager.pause()
     job = manager.submit("steps", "a")
     manager.cancel(job)
-    assert lines(told, 1)[0].startswith(f"{job}|steps|a|cancelled|9|cancelled before it started|")
+    assert lines(runs, 1)[0].startswith(f"{job}|steps|a|cancelled|9|cancelled before it started|")
     wait_until(lambda: all_closed(manager.home))
     assert "its output" in kbjobs("logs", job).stdout
 
@@ -126,13 +126,13 @@ def test_a_program_that_cannot_be_run(manager: JobManager, home: Home, kbjobs: K
 
 
 def test_one_that_takes_too_long_is_killed_with_all_its_children(
-    manager: JobManager, configure: Configure, told: Path, home: Home
+    manager: JobManager, configure: Configure, runs: Path, home: Home
 ) -> None:
     configure(
         'sleep 600 & echo $! >>"$TOLD"; setsid sleep 601 & echo $! >>"$TOLD"; echo $$ >>"$TOLD"; sleep 602', seconds=1
     )
     job = manager.submit("steps", "a", count=1)
-    pids = [int(line) for line in lines(told, 3)]
+    pids = [int(line) for line in lines(runs, 3)]
     assert is_alive(pids[2])
     wait_until(lambda: not any(map(is_alive, pids)), 10)
     wait_until(lambda: "was killed: it ran longer than on_finish_seconds (1)" in home.log_file(job, 1).read_text())
@@ -140,19 +140,19 @@ def test_one_that_takes_too_long_is_killed_with_all_its_children(
 
 
 def test_what_it_leaves_in_the_background_ends_with_it(
-    manager: JobManager, configure: Configure, told: Path, home: Home
+    manager: JobManager, configure: Configure, runs: Path, home: Home
 ) -> None:
     # In its group, but without its mark; the command ends once that runs.
     unmarked = r"""env -i sh -c "echo \$\$ >>'$TOLD'; exec sleep 600" &"""
     configure(f'{unmarked}\nwhile [ ! -s "$TOLD" ]; do sleep 0.02; done')
     manager.submit("steps", "a", count=1)
-    [pid] = [int(line) for line in lines(told, 1)]
+    [pid] = [int(line) for line in lines(runs, 1)]
     wait_until(lambda: not is_alive(pid))
     wait_until(lambda: all_closed(home))
 
 
 def test_many_ends_at_once_do_not_hold_up_the_queue(
-    manager: JobManager, configure: Configure, told: Path, home: Home, tmp_path: Path
+    manager: JobManager, configure: Configure, runs: Path, home: Home, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
     configure(
@@ -161,13 +161,13 @@ def test_many_ends_at_once_do_not_hold_up_the_queue(
     for number in range(8):
         manager.submit("steps", "ab"[number % 2], count=0, number=number)
     wait_until(lambda: not manager.get_active_jobs())
-    assert lines(told, 4) == ["begins"] * 4  # so many at a time, and all of them hang
+    assert lines(runs, 4) == ["begins"] * 4  # so many at a time, and all of them hang
     began = time.monotonic()
     wait_ended(manager, manager.submit("steps", "a", count=0, number=99))
     assert time.monotonic() - began < 10
-    assert told.read_text().splitlines() == ["begins"] * 4
+    assert runs.read_text().splitlines() == ["begins"] * 4
     gate.touch()
-    assert sorted(lines(told, 18)) == ["begins"] * 9 + ["ends"] * 9
+    assert sorted(lines(runs, 18)) == ["begins"] * 9 + ["ends"] * 9
     wait_until(lambda: all_closed(home))
 
 
@@ -195,37 +195,37 @@ def test_the_environment_cannot_give_it(home: Home, kbjobs: Kbjobs, monkeypatch:
 
 
 def test_a_daemon_that_stops_gives_it_the_grace(
-    manager: JobManager, configure: Configure, told: Path, home: Home
+    manager: JobManager, configure: Configure, runs: Path, home: Home
 ) -> None:
     configure('echo $$ >>"$TOLD"; sleep 1; echo ended >>"$TOLD"')
     manager.submit("steps", "a", count=0)
-    lines(told, 1)
+    lines(runs, 1)
     stop_daemon(home, now=False, seconds=30)
-    assert told.read_text().splitlines()[1:] == ["ended"]
+    assert runs.read_text().splitlines()[1:] == ["ended"]
     assert all_closed(home)
     configure('echo $$ >>"$TOLD"; sleep 600')
     job = manager.submit("steps", "b", count=0)
-    pid = int(lines(told, 3)[2])
+    pid = int(lines(runs, 3)[2])
     stop_daemon(home, now=True, seconds=30)
     assert not is_alive(pid)
     assert "on_finish was killed: the daemon stopped" in home.log_file(job, 1).read_text()
 
 
 def test_an_end_without_a_daemon_is_told_by_the_next(
-    manager: JobManager, configure: Configure, told: Path, home: Home
+    manager: JobManager, configure: Configure, runs: Path, home: Home
 ) -> None:
     configure(SHOW)
     manager.pause()
     job = manager.submit("steps", "a")
     stop_daemon(home, now=False, seconds=30)
     manager.cancel(job)
-    assert not told.exists()
+    assert not runs.exists()
     ensure_daemon(home)
-    assert lines(told, 1)[0].startswith(f"{job}|steps|a|cancelled|")
+    assert lines(runs, 1)[0].startswith(f"{job}|steps|a|cancelled|")
 
 
 def test_ends_are_not_kept_for_a_command_that_comes_later(
-    manager: JobManager, configure: Configure, told: Path, home: Home
+    manager: JobManager, configure: Configure, runs: Path, home: Home
 ) -> None:
     configure(SHOW)
     manager.pause()
@@ -238,15 +238,15 @@ def test_ends_are_not_kept_for_a_command_that_comes_later(
     configure(SHOW)
     manager.unpause()
     second = manager.submit("steps", "b", count=0)
-    assert [line.split("|")[0] for line in lines(told, 1)] == [str(second)]
+    assert [line.split("|")[0] for line in lines(runs, 1)] == [str(second)]
 
 
 def test_a_killed_daemon_leaves_its_command_to_the_next(
-    manager: JobManager, configure: Configure, told: Path, home: Home
+    manager: JobManager, configure: Configure, runs: Path, home: Home
 ) -> None:
     configure('echo $$ >>"$TOLD"; exec sleep 600', seconds=3)
     job = manager.submit("steps", "a", count=0)
-    pid = int(lines(told, 1)[0])
+    pid = int(lines(runs, 1)[0])
     [end] = list_taken_hooks(queue := Queue(home.state_file))
     queue.close()
     assert processes_of_run(end.token, variable=FINISH_VARIABLE) == [pid]
@@ -256,12 +256,12 @@ def test_a_killed_daemon_leaves_its_command_to_the_next(
     ensure_daemon(home)
     wait_until(lambda: not is_alive(pid), 10)  # when its time is up
     wait_until(lambda: all_closed(home))
-    assert told.read_text().splitlines() == [str(pid)]
+    assert runs.read_text().splitlines() == [str(pid)]
     wait_until(lambda: "it ran longer than on_finish_seconds (3)" in home.log_file(job, 1).read_text())
 
 
 def test_a_daemon_that_it_starts_is_not_killed_with_it(
-    manager: JobManager, configure: Configure, told: Path, home: Home, tmp_path: Path
+    manager: JobManager, configure: Configure, runs: Path, home: Home, tmp_path: Path
 ) -> None:
     """The daemon is killed while the command runs; the command submits a job, which starts the next daemon."""
     configure(
@@ -269,7 +269,7 @@ def test_a_daemon_that_it_starts_is_not_killed_with_it(
         f'{shlex.quote(sys.executable)} -m kbjobs run steps b --count 0 --detach >>"$TOLD" 2>/dev/null'
     )
     manager.submit("steps", "a", count=0)
-    second = int(lines(told, 1)[0])
+    second = int(lines(runs, 1)[0])
     assert wait_ended(manager, second).exit_code == 0
     wait_until(lambda: all_closed(home))
     daemon = manager.get_daemon()

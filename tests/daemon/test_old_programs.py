@@ -76,10 +76,10 @@ def test_a_home_whose_daemon_and_worker_run(old: OldProgram, tmp_path: Path, pyt
     assert waited.returncode == 0, waited.stderr
     daemon = json.loads(old.run("daemon", "status", "--json").stdout)
     wait_until(lambda: json.loads(old.run("daemon", "status", "--json").stdout)["version"] == VERSION)
-    told = old.run("status", str(chain)).stdout
-    assert "died" not in told
+    output = old.run("status", str(chain)).stdout
+    assert "died" not in output
     if "does not know its newer format" in waited.stderr:  # 0.1.0 cannot hand over
         assert daemon["pid"] != before
-        assert "requeue (daemon stopped)" in told
+        assert "requeue (daemon stopped)" in output
     check_others(old)
     assert is_alive(old.daemon)

@@ -18,9 +18,9 @@ def test_packs_are_listed_by_their_languages(home: Home) -> None:
     for source, target in (("es", "en"), ("en", "zt"), ("en", "es")):
         put_hollow(home, source, target)
     assert [pack.pair.name for pack in list_packs(home)] == ["en_es", "en_zt", "es_en"]
-    told = list_packs(home)[1].as_dict()
-    assert (told["from"], told["to"], told["to_name"]) == ("en", "zt", "Chinese (traditional)")
-    assert (told["version"], told["sha256"], told["licence"]) == ("1.0", "ab" * 32, "CC0")
+    described = list_packs(home)[1].as_dict()
+    assert (described["from"], described["to"], described["to_name"]) == ("en", "zt", "Chinese (traditional)")
+    assert (described["version"], described["sha256"], described["licence"]) == ("1.0", "ab" * 32, "CC0")
 
 
 def test_other_folders_are_no_packs(home: Home) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kbjobs.maps.clustering import FEWEST, MOST, find_clusters
+from kbjobs.maps.clustering import FEWEST, MAX_CLUSTERS, find_clusters
 
 
 def blobs(sizes: list[int], spread: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
@@ -26,7 +26,7 @@ def test_as_many_clusters_as_there_are_the_largest_first(sizes: list[int]) -> No
 
 def test_never_more_than_can_be_told_apart() -> None:
     rows = np.random.default_rng(1).standard_normal((3000, 32)).astype(np.float32)
-    assert 1 < len(np.unique(find_clusters(rows))) <= MOST
+    assert 1 < len(np.unique(find_clusters(rows))) <= MAX_CLUSTERS
 
 
 @pytest.mark.parametrize("count", range(FEWEST))

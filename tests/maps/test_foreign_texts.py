@@ -38,9 +38,9 @@ def test_a_text_is_cut_quickly() -> None:
 
 
 @given(st.text(alphabet=st.characters(), max_size=300), st.integers(1, 100))
-def test_nothing_is_left_that_breaks_a_line_or_turns_it(text: str, most: int) -> None:
-    shown = clean(text, most)
-    assert len(shown) <= most and shown == shown.strip()
+def test_nothing_is_left_that_breaks_a_line_or_turns_it(text: str, max_length: int) -> None:
+    shown = clean(text, max_length)
+    assert len(shown) <= max_length and shown == shown.strip()
     assert not [char for char in shown if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")]
     assert not set(shown) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")
     shown.encode()

@@ -20,7 +20,7 @@ def test_both_ways_are_one_link_and_others_are_left_out() -> None:
 def test_of_many_the_strongest_stay() -> None:
     pairs = [(a, b) for a in "abcde" for b in "abcde" if a != b]
     for order in (pairs, pairs[::-1]):
-        links = StrongestLinks(ROWS, most=2)
+        links = StrongestLinks(ROWS, max_links=2)
         for pair in order:
             links.take([pair], NUMBERS)
         assert links.found().tolist() == [[0, 1], [1, 2]]

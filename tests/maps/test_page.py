@@ -277,11 +277,11 @@ def test_addresses_and_texts_come_back_as_they_were_packed(home: Home) -> None:
         for number, url in enumerate(urls):
             ledger.connection.execute("UPDATE documents SET url = ? WHERE path = ?", (url, f"page{number}.html"))
     draw_source(home, "wiki")
-    told = {
+    texts = {
         (point["title"], point["url"])
         for point in json.loads(page_of(home, "wiki").with_suffix(".json").read_text())["points"]
     }
-    assert told == set(zip(titles, urls, strict=True))
+    assert texts == set(zip(titles, urls, strict=True))
     with read(page_of(home, "wiki")) as reader:
         page = reader.page
         shown = set()
@@ -289,7 +289,7 @@ def test_addresses_and_texts_come_back_as_they_were_packed(home: Home) -> None:
         for number in range(len(titles)):
             page.click(f"#results button >> nth={number}")
             shown.add((page.inner_text("#chosen-title"), page.get_attribute("#chosen-link", "href") or ""))
-        assert shown == told
+        assert shown == texts
 
 
 @pytest.mark.parametrize("scheme", rest_full(["light", "dark"], "light"))

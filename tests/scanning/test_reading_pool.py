@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kbjobs.content.document_reading import Addresses
+from kbjobs.content.document_reading import Origin
 from kbjobs.content.source_files import FoundFile, find_files
 from kbjobs.content.titles import NO_SITE
 from kbjobs.errors import KbjobsError
@@ -48,7 +48,7 @@ def go_on() -> None:
 
 def entry(key: str) -> ArchiveEntry:
     page = f"<title>{key}</title><p>The kettle sings of {key}.</p>".encode()
-    return ArchiveEntry(key, page, ".html", key, "1", Addresses("", f"file:///{key}", None), "")
+    return ArchiveEntry(Origin(key, key, "", f"file:///{key}", None), page, ".html", "1")
 
 
 def in_batches(tasks: list[Task], size: int = 7) -> Iterator[list[Task]]:

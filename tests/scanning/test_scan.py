@@ -42,10 +42,9 @@ def scan(home: Home, ledger: Ledger) -> Callable[..., Scan]:
     cutting = Cutting(profile, Chunker(load_tokenizer(find_model(MODEL, home.models)), 256))
 
     def run(scope: ScanScope = WHOLE) -> Scan:
-        source = SourceFolder(home.sources, "docs").read()
-        scan, changes = scan_source(context(home, "docs"), source, ledger, cutting, (0.0, 1.0), scope)
+        changes = scan_source(context(home, "docs"), ledger, cutting, (0.0, 1.0), scope)
         changes.remember()
-        return scan
+        return changes.found.scan
 
     return run
 

@@ -305,9 +305,9 @@ def test_chains_and_copied_pages_are_in_it_whatever_their_names(home: Home, tmp_
 def test_pages_can_be_left_out(home: Home, tmp_path: Path, kbjobs: Kbjobs) -> None:
     kbjobs("sources", "add", "copied", write_pages(tmp_path / "pages", 2), "--copy")
     kbjobs("sources", "add", "outside", write_pages(tmp_path / "more", 2))
-    told = kbjobs("backup", tmp_path / "b.tar", "--without-pages").stderr
+    message = kbjobs("backup", tmp_path / "b.tar", "--without-pages").stderr
     for what in (*NEVER_IN_IT, "pages", "files read in place"):
-        assert what in told
+        assert what in message
     answer = read_json(kbjobs("backup", tmp_path / "b.tar", "--json", "--without-pages"))
     assert answer == {
         "file": str(tmp_path / "b.tar"),
@@ -318,11 +318,12 @@ def test_pages_can_be_left_out(home: Home, tmp_path: Path, kbjobs: Kbjobs) -> No
     }
     assert read_json(kbjobs("backup", tmp_path / "whole.tar", "--json"))["files"] == 4
     other = Home(tmp_path / "other")
-    told = kbjobs("restore", tmp_path / "b.tar", env={**_environment(), "KBJOBS_HOME": str(other.path)}).stderr
+    message = kbjobs("restore", tmp_path / "b.tar", env={**_environment(), "KBJOBS_HOME": str(other.path)}).stderr
     assert (
-        f"Source copied: its copied files were not in the backup. Put them back: {other.sources}/copied/pages" in told
+        f"Source copied: its copied files were not in the backup. Put them back: {other.sources}/copied/pages"
+        in message
     )
-    assert "Source outside" not in told
+    assert "Source outside" not in message
 
 
 def test_links_and_devices_among_the_pages_are_told_and_not_followed(home: Home, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_resume_may_give_new_limits_and_a_timeout_begins_anew(queue: Queue, cloc
     queue.claim("r")
     queue.record_progress(job.id, "r", 0, 100.0)
     queue.finish(
-        job.id, "r", RunOutcome(Event.EXPIRE, ExitCode.TIME_LIMIT, "limit"), reason="time_limit", duration=100.0
+        job.id, "r", RunOutcome(Event.EXPIRE, ExitCode.TIME_LIMIT, "limit", reason="time_limit"), duration=100.0
     )
     resumed = queue.resume(job.id)
     assert (resumed.timeout, resumed.timeout_from) == (100, 100.0)

@@ -58,12 +58,12 @@ def test_a_claim_alone_is_not_synced_and_all_that_follows_is(queue: Queue, monke
     levels: list[int] = []
     now_text = clocks.now_text
 
-    def noted() -> str:
+    def recorded() -> str:
         levels.append(level())
         return now_text()
 
     ids = [queue.submit(new(f"s{n}")).id for n in range(3)]
-    monkeypatch.setattr(clocks, "now_text", noted)
+    monkeypatch.setattr(clocks, "now_text", recorded)
     for n, job_id in enumerate(ids):
         assert claim(queue, f"run{n}").id == job_id
         queue.finish(job_id, f"run{n}", RunOutcome(Event.COMPLETE, ExitCode.DONE, "done"))

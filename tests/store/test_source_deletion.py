@@ -34,14 +34,14 @@ def beyond(tmp_path: Path) -> Path:
 
 
 def test_all_goes_and_nothing_is_left_beside(home: Home, removal: SourceFolderDeletion) -> None:
-    told: list[int] = []
+    counts: list[int] = []
     assert removal.is_there and removal.hidden is None
     assert removal.measure(keep_files=False).files == 5  # manifest and lock too
     removal.begin(keep_files=False)
     assert not removal.is_there
     assert [one.source.id for one in list_unfinished(home.sources)] == ["docs"]
-    removal.finish(told.append)
-    assert told == [1, 2, 3, 4, 5]
+    removal.finish(counts.append)
+    assert counts == [1, 2, 3, 4, 5]
     assert list(home.sources.iterdir()) == []
     removal.finish()  # nothing to do
 

@@ -23,7 +23,7 @@ from kbjobs.phases.registry import is_taken, job_type, job_types
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A chain, or why there is none; ``kinds`` are the job types of its phases, None where nobody knows one."""
+    """A chain, or why there is none; ``kinds`` are the job types of its phases, None if nobody knows one."""
 
     chain: Chain | None
     diagnostics: list[Diagnostic]
@@ -61,7 +61,7 @@ class _Builder:
         self._document = document
         self._found: dict[Path, list[Diagnostic]] = {}
         tables = document.get("phase")
-        tables = tables[:MAX_PHASES] if isinstance(tables, list) else []  # that there are more is told once
+        tables = tables[:MAX_PHASES] if isinstance(tables, list) else []  # that there are more is said once
         self._rows: list[dict[str, Any]] = [row if isinstance(row, dict) else {} for row in tables]
         defaults = document.get("defaults")
         self._defaults: dict[str, Any] = defaults if isinstance(defaults, dict) else {}
@@ -99,15 +99,16 @@ class _Builder:
 
     def _add_new(self, found: Sequence[Diagnostic]) -> None:
         """Add what is said of values of which nothing is said yet."""
-        told = set(self._found)
+        known = set(self._found)
         for one in found:
-            if one.path not in told or one.at == "key":
+            if one.path not in known or one.at == "key":
                 self._add(one)
 
     def _name(self, stem: str) -> str:
         given = self._document.get("name")
-        if given is None:
-            if not is_name(stem):
+        name = stem if given is None else given
+        if not is_name(name):
+            if given is None:
                 self._add(
                     Diagnostic(
                         "value",
@@ -115,28 +116,21 @@ class _Builder:
                         expected=f'a line name = "…": {NAME_EXPECTED}',
                     )
                 )
-                return ""
-            if is_taken(_plain(stem)):
-                self._add(
-                    Diagnostic(
-                        "value",
-                        f"the file's name, {show(stem)}, is that of a job type",
-                        expected='a line name = "…" with a name of its own',
-                    )
-                )
-            return _plain(stem)
-        if not is_name(given):
             return ""
-        if is_taken(_plain(given)):
-            self._add(
-                Diagnostic(
-                    "value",
-                    f"{show(given)} is the name of a job type",
-                    expected="a name of its own for the chain",
-                    path=("name",),
-                )
+        if is_taken(_plain(name)):
+            of_file = Diagnostic(
+                "value",
+                f"the file's name, {show(name)}, is that of a job type",
+                expected='a line name = "…" with a name of its own',
             )
-        return _plain(given)
+            of_chain = Diagnostic(
+                "value",
+                f"{show(name)} is the name of a job type",
+                expected="a name of its own for the chain",
+                path=("name",),
+            )
+            self._add(of_file if given is None else of_chain)
+        return _plain(name)
 
     def _sources(self) -> tuple[str, ...]:
         one, several = self._document.get("source"), self._document.get("sources")
@@ -284,7 +278,7 @@ def _is_of_two(row: dict[str, Any]) -> bool:
 
 
 def _without_dimension(row: dict[str, Any], kind: JobType[Any] | None) -> Any:
-    """The parameters of a phase, without the dimension where it only tells which type is meant."""
+    """The parameters of a phase, without the dimension if it only tells which type is meant."""
     own = row.get("params", {})
     if kind is None or not isinstance(own, dict) or not _is_of_two(row) or "dimension" in kind.params.model_fields:
         return own

@@ -16,9 +16,16 @@ from kbjobs.phases.registry import is_taken, job_type
 
 
 def find_chain(home: Home, name: str, params: dict[str, Any]) -> Chain:
-    """A job type with its parameters, which are checked, as a chain of one; or a chain of that name.
+    """Find a chain by its name, or make a chain of one phase from a job type.
 
-    A chain takes no parameters: its file says them. Raises UsageError, NotFoundError.
+    Args:
+        home: the home, which holds the user's chains.
+        name: the name of a chain or a job type, former names included.
+        params: the parameters of the job type; a chain takes none, its file gives them.
+
+    Raises:
+        NotFoundError: neither a chain nor a job type has that name.
+        UsageError: a parameter is wrong, or a chain was given parameters.
     """
     plain = resolve_name(name, params.get("dimension"))
     dimension = params.get("dimension") if stands_for_two(name) else None

@@ -34,7 +34,7 @@ class ChainFileError(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class ChainFile:
-    """What a chain file holds: the chain, where it is one, and what is to be said of it, in the file's order."""
+    """A chain file's chain, if it is one, and its errors and warnings in the file's order."""
 
     origin: str
     text: str
@@ -66,7 +66,7 @@ def read_built_in_chains() -> list[Chain]:
 
 
 def read_chain_with_warnings(path: Path) -> tuple[Chain, str]:
-    """The chain of a file, and its warnings for a person, "" where there are none. Raises as :func:`read_chain`."""
+    """The chain of a file, and its warnings for a person, "" if there are none. Raises as :func:`read_chain`."""
     found = examine_chain(path)
     return _chain_of(found), found.render() if found.diagnostics else ""
 
@@ -90,7 +90,7 @@ def _chain_of(found: ChainFile) -> Chain:
 
 
 def examine_chain(path: Path) -> ChainFile:
-    """Read a chain file and say all that is to be said of it, warnings too. Raises NotFoundError."""
+    """Read a chain file, and collect every error and warning. Raises NotFoundError."""
     origin = str(path)
     try:
         # A FIFO would keep us waiting.
@@ -98,8 +98,8 @@ def examine_chain(path: Path) -> ChainFile:
     except (FileNotFoundError, NotADirectoryError):
         raise NotFoundError(f"there is no file {origin}", "kbjobs chains list shows the chains there are.") from None
     except (OSError, ValueError) as error:
-        told = error.strerror if isinstance(error, OSError) else "no name of a file"
-        return _refused("file", f"cannot be read: {told}", origin)
+        reason = error.strerror if isinstance(error, OSError) else "no name of a file"
+        return _refused("file", f"cannot be read: {reason}", origin)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return _refused("file", "not a regular file", origin, expected="a chain file, in TOML")
@@ -113,7 +113,13 @@ def examine_chain(path: Path) -> ChainFile:
 
 
 def examine_text(content: str | bytes, origin: str, stem: str) -> ChainFile:
-    """The same for a text."""
+    """Read the text of a chain file, and collect every error and warning.
+
+    Args:
+        content: the text, or the file's bytes.
+        origin: the file's name, for people.
+        stem: the chain's name if the file gives none.
+    """
     raw = content.encode(errors="surrogatepass") if isinstance(content, str) else content
     if len(raw) > MAX_BYTES:
         return _refused("file", f"larger than {MAX_BYTES // 1024} KB", origin, expected="a chain file, in TOML")

@@ -28,9 +28,9 @@ def save_chain(home: Home, name: str, text: str, before: str | None) -> Path:
 
     Args:
         home: the home.
-        name: the chain's name, which becomes that of the file.
-        text: what the file is to hold.
-        before: the :func:`version_of` what is there now; None where nothing is to be there.
+        name: the chain's name, which the file is named after.
+        text: the file's new text.
+        before: the :func:`version_of` the text that the file has now; None if there must be no file.
 
     Raises:
         UsageError: it is no name for a chain, or the text is no chain.

@@ -49,9 +49,19 @@ def schema_text() -> str:
 
 
 def write_chain(folder: Path, name: str, text: str) -> list[Path]:
-    """Write the file, and the schema beside it where there is none; returns what was written.
+    """Write a chain file, and the schema next to it unless one exists.
 
-    Raises UsageError where a file of that name is there already.
+    Args:
+        folder: the folder, created if missing.
+        name: the chain's name, which is the file's without ``.toml``.
+        text: the file's text.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UsageError: a file of that name exists.
+        UnavailableError: the folder or a file cannot be written.
     """
     target = folder / f"{name}.toml"
     try:

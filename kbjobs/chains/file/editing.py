@@ -21,7 +21,7 @@ _HEADER = re.compile(r"^[ \t]*\[\[[ \t]*phase[ \t]*\]\]", re.MULTILINE)
 
 
 def read_document(text: str) -> dict[str, Any]:
-    """The tables of a chain file, whatever they hold. Raises UsageError where it is no TOML."""
+    """The tables of a chain file, whatever they hold. Raises UsageError if it is no TOML."""
     if len(text.encode(errors="surrogatepass")) > MAX_BYTES:
         raise UsageError(f"the text is larger than {MAX_BYTES // 1024} KB", "A chain file is small.")
     document, problem = parse(text)
@@ -34,9 +34,9 @@ def read_document(text: str) -> dict[str, Any]:
 def edit_text(text: str, document: Mapping[str, Any], origins: Sequence[int | None] = ()) -> str:
     """The text of a chain file that says what ``document`` says.
 
-    A phase keeps its lines and the comments above it, also where it was moved or copied; where only a value has changed
-    only that is written anew. A file in which phases stand in another form than as ``[[phase]]`` is written anew, below
-    the comments at its top.
+    A phase keeps its lines and the comments above it, also if it was moved or copied; if only a value has changed,
+    only that is written again. A file whose phases are not written as ``[[phase]]`` is written again below the
+    comments at its top.
 
     Args:
         text: as it was; "" for a new one.

@@ -46,7 +46,7 @@ def cut(text: str) -> str:
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """A question with the nearest right word, or nothing where none is near."""
+    """A question with the nearest right word, or nothing if none is near."""
     if len(word) > 4 * MAX_TEXT:
         return ""
     near = get_close_matches(word.lower(), sorted(set(words)), 1)
@@ -62,7 +62,7 @@ def choices(words: Sequence[Any]) -> str:
 
 
 def describe(schema: dict[str, Any], definitions: dict[str, Any] | None = None) -> str:
-    """What a JSON Schema asks for, in words; nothing where it cannot be said shortly."""
+    """What a JSON Schema asks for, in words; nothing if it cannot be said shortly."""
     definitions = schema.get("$defs", {}) if definitions is None else definitions
     if "$ref" in schema:
         return describe(definitions.get(schema["$ref"].rpartition("/")[2], {}), {})
@@ -95,8 +95,8 @@ def _bounds(schema: dict[str, Any]) -> str:
     if high is not None:
         return f" of at most {_number(high)}"
     low, high = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
-    told = [f"above {_number(low)}" if low is not None else "", f"below {_number(high)}" if high is not None else ""]
-    return "".join(f" {part}" for part in (" and ".join(filter(None, told)),) if part)
+    bounds = [f"above {_number(low)}" if low is not None else "", f"below {_number(high)}" if high is not None else ""]
+    return "".join(f" {part}" for part in (" and ".join(filter(None, bounds)),) if part)
 
 
 def _number(value: float) -> str:
@@ -115,7 +115,7 @@ def _lengths(schema: dict[str, Any]) -> str:
 
 
 def schema_at(schema: dict[str, Any], path: Sequence[str | int]) -> dict[str, Any]:
-    """The part of a JSON Schema that stands for a value inside, empty where that is not known."""
+    """The part of a JSON Schema that stands for a value inside, empty if that is not known."""
     definitions = schema.get("$defs", {})
     here = schema
     for part in path:

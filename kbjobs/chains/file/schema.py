@@ -100,23 +100,21 @@ def _to_draft_7(schema: Any, prefix: str = "") -> Any:
     """
     if not isinstance(schema, dict):
         return schema
+    if "$ref" in schema:  # in draft 7 nothing else in the schema counts then
+        return {"$ref": f"#/definitions/{prefix}{schema['$ref'].rpartition('/')[2]}"}
     found: dict[str, Any] = {}
-    if "$ref" in schema:  # in draft 7 nothing else counts beside it
-        found["$ref"] = f"#/definitions/{prefix}{schema['$ref'].rpartition('/')[2]}"
-        return found
     for key, value in schema.items():
         if key == "prefixItems":
             found["items"] = [_to_draft_7(part, prefix) for part in value]
             found["additionalItems"] = _to_draft_7(schema.get("items", True), prefix)
-        elif key == "items" and "prefixItems" in schema:
+        elif (key == "items" and "prefixItems" in schema) or (key, value) == ("default", None):
             continue
         elif key in _OF_NAMES:
             found[_OF_NAMES[key]] = {name: _to_draft_7(part, prefix) for name, part in value.items()}
         elif key in _OF_CHOICES:
             found[key] = [_to_draft_7(part, prefix) for part in value if part.get("type") != "null"]
         elif key in _OF_VALUES:
-            if (key, value) != ("default", None):
-                found[key] = value
+            found[key] = value
         elif key in KEYWORDS:
             found[key] = _to_draft_7(value, prefix)
     return _flat(found)

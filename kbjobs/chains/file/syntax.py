@@ -54,6 +54,25 @@ def decode(raw: bytes) -> tuple[str, Diagnostic | None]:
     return text, None
 
 
+# How a message of the parser begins; plainer words, what it expected, and what to do.
+_PLAINER = {
+    "Expected '=' after a key": ("there is no = after the key", "key = value", ""),
+    "Invalid value": ("this is not a value", "a text in quotes, a number, true, false, [ … ] or { … }", ""),
+    "Invalid statement": ("this is neither a key nor a table", "key = value, [table] or [[phase]]", ""),
+    "Expected newline or end of document": (
+        "something follows where the line should end",
+        "the end of the line, or a comment",
+        "",
+    ),
+    "Illegal character '\\n'": ("the text does not end on its line", "a quotation mark at its end", ""),
+    "Unescaped '\\'": (
+        "a backslash that means nothing",
+        "\\\\ for a backslash",
+        "between single quotes a backslash is only a backslash",
+    ),
+}
+
+
 def parse(text: str) -> tuple[dict[str, Any], Diagnostic | None]:
     """The tables of a text, or why it is not TOML."""
     problem = _long_key(text)
@@ -125,12 +144,12 @@ def _syntax_error(message: str, text: str) -> Diagnostic:
         line, column = int(placed[1]), int(placed[2])
     else:
         line, column = _place(text.rstrip("\n"), len(text.rstrip("\n")))
-    told = message[: placed.start()] if placed is not None else message
+    message = message[: placed.start()] if placed is not None else message
     hint = _other_format(text)
-    if re.match("Cannot (overwrite|declare|mutate|redefine)", told):
+    if re.match("Cannot (overwrite|declare|mutate|redefine)", message):
         return _double(text, line, column)
-    told, expected, more = _reworded(told, text, line, column)
-    return Diagnostic("syntax", told, line=line, column=column, expected=expected, hint=hint or more)
+    message, expected, more = _reworded(message, text, line, column)
+    return Diagnostic("syntax", message, line=line, column=column, expected=expected, hint=hint or more)
 
 
 def _other_format(text: str) -> str:
@@ -176,26 +195,13 @@ def _double(text: str, line: int, column: int) -> Diagnostic:
     )
 
 
-def _reworded(told: str, text: str, line: int, column: int) -> tuple[str, str, str]:
-    """The parser's words, where they could be plainer; what it expected; what to do."""
-    before = text.split("\n", line)[line - 1][: column - 1].rstrip()
-    if told.startswith("Expected '=' after a key"):
-        return "there is no = after the key", "key = value", ""
-    if told == "Invalid value":
-        return "this is not a value", "a text in quotes, a number, true, false, [ … ] or { … }", ""
-    if told == "Invalid statement":
-        return "this is neither a key nor a table", "key = value, [table] or [[phase]]", ""
-    if told.startswith("Expected newline or end of document"):
-        return "something follows where the line should end", "the end of the line, or a comment", ""
-    if told.startswith("Illegal character '\\n'"):
-        return "the text does not end on its line", "a quotation mark at its end", ""
-    if told.startswith("Unescaped '\\'"):
-        return (
-            "a backslash that means nothing",
-            "\\\\ for a backslash",
-            "between single quotes a backslash is only a backslash",
-        )
-    if told == "Invalid initial character for a key part":
+def _reworded(message: str, text: str, line: int, column: int) -> tuple[str, str, str]:
+    """The parser's words, if they could be plainer; what it expected; what to do."""
+    for begin, words in _PLAINER.items():
+        if message.startswith(begin):
+            return words
+    if message == "Invalid initial character for a key part":
+        before = text.split("\n", line)[line - 1][: column - 1].rstrip()
         hint = "an inline table, { … }, stays on one line and has no comma at its end" if before[-1:] in "{," else ""
         return "this cannot begin a key", "a key, in quotes where it holds more than letters, digits, _ and -", hint
-    return told[:1].lower() + told[1:], "", ""
+    return message[:1].lower() + message[1:], "", ""

@@ -73,10 +73,10 @@ def validate(
     """What a model says of a table.
 
     Args:
-        model: that of a chain file, or of the parameters of a job type.
+        model: the model of a chain file, or of a job type's parameters.
         given: the table.
         base: its path in the document.
-        job: the job type's name, where these are its parameters.
+        job: the job type's name, if these are its parameters.
         partly: the table need not be whole: only what is there is looked at.
     """
     try:
@@ -88,7 +88,7 @@ def validate(
             path, value = _follow(given, problem["loc"])
             if partly and (problem["type"] == "missing" or not path):
                 continue
-            # A value that may be of several kinds fails once for each; of missing keys each is told.
+            # A value that may be of several kinds fails once for each; of missing keys each is text.
             missing = problem["loc"] if problem["type"] == "missing" else None
             found.setdefault((path, missing), _Wording(schema, base, job).of(problem, path, value))
         return list(found.values())
@@ -124,11 +124,11 @@ class _Wording:
         if kind == "extra_forbidden":
             return self._unknown(path)
         if kind in ("value_error", "assertion_error"):  # "Value error, …": the words of the model's own check
-            told = problem["msg"].partition(", ")[2] or problem["msg"]
-            return Diagnostic("value", f"{_told(path)} is {show(value)}: {told}" if path else told, path=place)
-        message = f"{_told(path)} is {show(value)}" if path else problem["msg"]
+            text = problem["msg"].partition(", ")[2] or problem["msg"]
+            return Diagnostic("value", f"{_label(path)} is {show(value)}: {text}" if path else text, path=place)
+        message = f"{_label(path)} is {show(value)}" if path else problem["msg"]
         if kind in ("missing", "too_short", "too_long", "string_too_short", "string_too_long"):
-            message = f"{_told(path)} has {_count(value)}"
+            message = f"{_label(path)} has {_count(value)}"
         here = schema_at(self._schema, path)
         expected = self._expected(path) or describe(here, self._schema.get("$defs", {})) or problem["msg"]
         hint = did_you_mean(value, _words_of(here)) if isinstance(value, str) else ""
@@ -149,7 +149,7 @@ class _Wording:
         if self._job and not path:
             message = f"{self._job} needs the parameter {cut(name)}"
         else:
-            message = f"{_told(place) or 'the file'} has no {cut(name)}"
+            message = f"{_label(place) or 'the file'} has no {cut(name)}"
         return Diagnostic("value", message, expected=expected, path=place, at="key")
 
     def _unknown(self, path: Path) -> Diagnostic:
@@ -169,14 +169,14 @@ class _Wording:
         )
 
 
-def _told(path: Path) -> str:
+def _label(path: Path) -> str:
     """A value in words: its key, or phase 2, or element 3 of sources."""
     if not path:
         return ""
     last = path[-1]
     if isinstance(last, str):
         return cut(last)
-    owner = _told(path[:-1])
+    owner = _label(path[:-1])
     return f"phase {last + 1}" if owner == "phase" else f"element {last + 1} of {owner}"
 
 
