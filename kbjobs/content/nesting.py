@@ -44,7 +44,7 @@ def prepare_page(page: bytes) -> bytes:
         pieces = page.split(b">")
         page = b">".join([piece if len(piece) <= _LONG_TAG else _cut_attributes(piece) for piece in pieces])
     # Pages with few tags are not looked at.
-    if len(page) > _FEW_TAGS * len(b"<b>") and page.count(b"<") > _FEW_TAGS and estimate_work(page) > _WORK_LIMIT:
+    if len(page) > _FEW_TAGS * len(b"<b>") and page.count(b"<") > _FEW_TAGS and measure_work(page) > _WORK_LIMIT:
         raise TooDeeplyNested("tags are nested too deep: parsing them would take minutes")
     return page
 
@@ -62,7 +62,7 @@ def _cut_attributes(piece: bytes) -> bytes:
     return piece
 
 
-def estimate_work(page: bytes) -> int:
+def measure_work(page: bytes) -> int:
     """Return the sum of the nesting depths at every tag: what lexbor's time may grow with."""
     depth = work = 0
     for slash in _TAG.findall(page):

@@ -119,7 +119,7 @@ def remove_records(context: Context, index: PineconeIndex) -> int:
     return len(names)
 
 
-def estimate_sync(context: Context, index: PineconeIndex, model: OnlineModel) -> PhaseResult:
+def forecast_sync(context: Context, index: PineconeIndex, model: OnlineModel) -> PhaseResult:
     """What :func:`sync` would do and what it would cost; nothing is written, there or here."""
     with Ledger(context.source.ledger) as ledger:
         # Without a name nothing of this ledger can be there.

@@ -71,10 +71,10 @@ def reach(request: PhaseRequest[PineconeSyncParams]) -> None:
 
 def count(context: Context, params: PineconeParams) -> PhaseResult:
     """Say what would be sent."""
-    from kbjobs.indexing.pinecone_sync import estimate_sync
+    from kbjobs.indexing.pinecone_sync import forecast_sync
 
     with closing(_open(context, params)) as index:
-        return estimate_sync(context, index, MODEL)
+        return forecast_sync(context, index, MODEL)
 
 
 def run(context: Context, params: PineconeSyncParams) -> PhaseResult:

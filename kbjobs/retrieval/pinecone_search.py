@@ -87,7 +87,7 @@ class PineconeSearcher:
             folder = SourceFolder(self._home.sources, source_id)
             if sources:
                 folder.read()
-            noted = self._noted(folder)
+            noted = self._recorded(folder)
             if noted is None and sources:
                 noted = read_target(self._settings, source_id).namespace
             if noted is not None:
@@ -99,7 +99,7 @@ class PineconeSearcher:
             )
         return found
 
-    def _noted(self, folder: SourceFolder) -> str | None:
+    def _recorded(self, folder: SourceFolder) -> str | None:
         if not folder.ledger.exists():
             return None
         with open_ledger(folder.ledger) as ledger:

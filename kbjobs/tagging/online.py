@@ -102,7 +102,7 @@ def ask_for_tags(context: Context, prompt: Prompt, vocabulary: Vocabulary, may_g
         TransientError: no answer after all repetitions.
         JobCancelled: the job is to stop; an answer that was on its way is noted.
     """
-    asked = TagQuestion(prompt, answers=_noted(context, prompt))
+    asked = TagQuestion(prompt, answers=_recorded(context, prompt))
     if asked.answers:
         context.log.info("%s noted in an earlier attempt", counted(len(asked.answers), "answer"))
     try:
@@ -184,7 +184,7 @@ def _count(told: object, otherwise: int) -> int:
     return told if isinstance(told, int) and not isinstance(told, bool) and 0 <= told < 10**9 else otherwise
 
 
-def _noted(context: Context, prompt: Prompt) -> list[TagAnswer]:
+def _recorded(context: Context, prompt: Prompt) -> list[TagAnswer]:
     """The answers to this very prompt that an earlier attempt of the job has noted."""
     kept = context.checkpoint
     if not isinstance(kept, dict) or kept.get("asked") != prompt.key:

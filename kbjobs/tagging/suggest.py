@@ -58,7 +58,7 @@ def tag_source(context: Context, request: TagRequest) -> PhaseResult:
                 f"source {source.id!r} has no documents in its ledger", f"kbjobs run metadata {source.id}"
             )
         if request.dry_run:
-            return _estimate(context, ledger, request, documents, vocabulary)
+            return _forecast(context, ledger, request, documents, vocabulary)
 
         def is_new(model: str) -> bool:
             return request.force or not is_current(source, current_state(ledger, vocabulary, model), model)
@@ -209,7 +209,7 @@ def _tell_problem(problem: str, answers: int, model: str) -> str:
     return f"{counted(answers, 'answer')} of {model} could not be used (the last: {problem})"
 
 
-def _estimate(
+def _forecast(
     context: Context, ledger: Ledger, request: TagRequest, documents: Sequence[TaggedDocument], vocabulary: Vocabulary
 ) -> PhaseResult:
     """What a run would look at and pay."""

@@ -40,7 +40,7 @@ def chain_schema() -> dict[str, Any]:
     kinds = job_types()
     schema: dict[str, Any] = {"$schema": DRAFT, **_to_draft_7(ChainTable.model_json_schema())}
     phase = schema["definitions"]["PhaseTable"]
-    former = _former_names(kinds)
+    former = _legacy_names(kinds)
     spellings = [spelling for kind in kinds for spelling in job_spellings(kind)]
     phase["properties"]["job"]["enum"] = [*spellings, *former]
     phase["allOf"] = []
@@ -73,7 +73,7 @@ def chain_schema() -> dict[str, Any]:
     return schema
 
 
-def _former_names(kinds: Sequence[JobType[Any]]) -> dict[str, tuple[str, ...]]:
+def _legacy_names(kinds: Sequence[JobType[Any]]) -> dict[str, tuple[str, ...]]:
     """Former names that the dimension tells apart, with the types they stand for."""
     known = {kind.name for kind in kinds}
     return {name: names for name, names in LEGACY.items() if len(names) > 1 and set(names) <= known}

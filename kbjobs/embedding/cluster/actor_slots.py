@@ -62,7 +62,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Work:
+class ActorWork:
     """What all actors are given."""
 
     parcel: Parcel
@@ -153,7 +153,7 @@ def _sort(error: Exception) -> Exception:
     return (NodeDied if _NODE_DIED in text else ActorDied)(reason[:300])
 
 
-def start_actor(caller: Caller, slot: ActorSlot, work: Work) -> None:
+def start_actor(caller: Caller, slot: ActorSlot, work: ActorWork) -> None:
     """Start an actor on the slot, have the model there, and let it prove parity.
 
     Sets the slot's ``refusal`` where the node cannot be used. Raises as :meth:`Caller.wait`.

@@ -20,7 +20,7 @@ from kbjobs.embedding.cluster.actor_slots import (
     Closing,
     ClusterLost,
     NodeDied,
-    Work,
+    ActorWork,
     embed_block,
 )
 from kbjobs.embedding.cluster.actors import Failure, Load, load_best
@@ -211,7 +211,7 @@ def open_cluster(
     """
     room = Room(settings.integer("ray.actors"), settings.integer("ray.cpus"), settings.number("ray.wait"))
     folder = find_model(model, home.models)
-    work = Work(pack_model(folder, home.engines), read_reference(folder, home.engines), load)
+    work = ActorWork(pack_model(folder, home.engines), read_reference(folder, home.engines), load)
     connection = connect(address, find_secret(home, RAY_AUTH_TOKEN), room.wait, tell)
     pool = Pool(connection, work, room)
     try:

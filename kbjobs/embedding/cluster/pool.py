@@ -22,7 +22,7 @@ from kbjobs.embedding.cluster.actor_slots import (
     ClusterLost,
     Node,
     NodeDied,
-    Work,
+    ActorWork,
     start_actor,
 )
 from kbjobs.embedding.cluster.ray_connection import Connection, Tell
@@ -55,7 +55,7 @@ class Pool:
     Whoever embeds takes a slot with :meth:`take`, and says with :meth:`bury` that its actor has died.
     """
 
-    def __init__(self, connection: Connection, work: Work, room: Room) -> None:
+    def __init__(self, connection: Connection, work: ActorWork, room: Room) -> None:
         self._connection = connection
         self.work = work
         self._room = room
