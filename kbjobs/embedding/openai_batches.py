@@ -203,30 +203,30 @@ class BatchClient:
 
     # -- down -------------------------------------------------------------------------------------
 
-    def download(self, file: str, path: Path, most: int, check: Callable[[], None]) -> bool:
+    def download(self, file: str, path: Path, max_bytes: int, check: Callable[[], None]) -> bool:
         """Write a file of the server to ``path``, piece by piece; returns whether there is such a file.
 
         Args:
             file: the server's name.
             path: where to; what is there is written over.
-            most: bytes, at most.
+            max_bytes: size of the file, at most.
             check: called between two pieces; may raise to stop.
 
         Raises:
             TransientError: it could not be read to its end, after all repetitions.
-            BadAnswerError: it is larger than ``most``.
+            BadAnswerError: it is larger than ``max_bytes``.
         """
 
         def send(sdk: Any, headers: dict[str, str]) -> bool:
             size = 0
-            with _told_by_the_library(), path.open("wb") as target:
+            with _as_library_errors(), path.open("wb") as target:
                 path.chmod(0o600)
                 with sdk.files.with_streaming_response.content(file, extra_headers=headers) as answer:
                     for piece in answer.iter_bytes(CHUNK_BYTES):
                         check()
                         size += len(piece)
-                        if size > most:
-                            raise BadAnswerError(f"a file of results is larger than {most:,} bytes")
+                        if size > max_bytes:
+                            raise BadAnswerError(f"a file of results is larger than {max_bytes:,} bytes")
                         target.write(piece)
             return True
 
@@ -255,7 +255,7 @@ class BatchClient:
 
 
 @contextmanager
-def _told_by_the_library() -> Iterator[None]:
+def _as_library_errors() -> Iterator[None]:
     """Makes an answer that breaks off an error of the library, as one that does not come is."""
     import httpx2
     import openai

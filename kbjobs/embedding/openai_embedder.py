@@ -155,9 +155,9 @@ class OpenAIEmbedder:
 
     def _count(self, answer: Any, counted: int) -> None:
         """Add up what was bought, as the API tells it; where it does not, as it was counted here."""
-        told = getattr(getattr(answer, "usage", None), "prompt_tokens", None)
+        sent = getattr(getattr(answer, "usage", None), "prompt_tokens", None)
         with self._lock:
-            self.tokens_bought += told if isinstance(told, int) and told >= 0 else counted
+            self.tokens_bought += sent if isinstance(sent, int) and sent >= 0 else counted
 
 
 def read_vectors(answer: Any, count: int, dimension: int) -> tuple[NDArray[np.float32], list[int]]:

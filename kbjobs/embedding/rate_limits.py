@@ -57,7 +57,7 @@ class Budget:
     limit: float | None = None
     """What a window holds; None while nothing is known, or nothing is limited."""
     remaining: float = 0.0
-    told_at: float = 0.0
+    read_at: float = 0.0
     full_at: float = 0.0
     rates: deque[float] = field(default_factory=lambda: deque(maxlen=20))
 
@@ -75,7 +75,7 @@ class Budget:
         reset = read_duration(headers.get(f"x-ratelimit-reset-{name}", ""))
         if reset is None:
             reset = 60.0 * (limit - remaining) / limit
-        self.limit, self.remaining, self.told_at, self.full_at = limit, remaining, now, now + reset
+        self.limit, self.remaining, self.read_at, self.full_at = limit, remaining, now, now + reset
         if reset > 0 and remaining < limit:
             self.rates.append((limit - remaining) / reset)
 
@@ -92,7 +92,7 @@ class Budget:
             return float("inf")
         if now >= self.full_at:
             return self.limit
-        return min(self.limit, self.remaining + self.rate * (now - self.told_at))
+        return min(self.limit, self.remaining + self.rate * (now - self.read_at))
 
     def spend(self, amount: float) -> None:
         """Take off what was sent, of which no answer will tell."""
@@ -114,7 +114,7 @@ class RateTurn:
 
     tokens: int
     began: float
-    is_told: bool = False
+    has_headers: bool = False
     """Whether its answer has told what is left."""
 
 
@@ -122,17 +122,17 @@ class RateLimits:
     """Grants turns to the threads of one client.
 
     Args:
-        most: requests at the same time.
+        max_at_once: requests at the same time.
         clock: seconds that only grow.
     """
 
-    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, max_at_once: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.requests, self.tokens = Budget(), Budget()
         self.refusals = 0
         """Times that the server has refused a request for its rate."""
-        self._most, self._clock = most, clock
+        self._max_at_once, self._clock = max_at_once, clock
         self._changed = threading.Condition()
-        self._at_once = float(min(FIRST_AT_ONCE, most))
+        self._at_once = float(min(FIRST_AT_ONCE, max_at_once))
         self._grows_fast = True
         self._running: list[RateTurn] = []
         self._resumes_at = self._throttled_until = float("-inf")
@@ -169,7 +169,7 @@ class RateLimits:
         finally:
             with self._changed:
                 self._running.remove(turn)
-                if not turn.is_told:  # it may have been counted
+                if not turn.has_headers:  # it may have been counted
                     self.requests.spend(1)
                     self.tokens.spend(tokens)
                 self._changed.notify_all()
@@ -203,7 +203,7 @@ class RateLimits:
             self.requests.read(headers, "requests", now)
             self.tokens.read(headers, "tokens", now)
             if turn is not None:
-                turn.is_told = "x-ratelimit-remaining-tokens" in headers
+                turn.has_headers = "x-ratelimit-remaining-tokens" in headers
             self._changed.notify_all()
 
     def succeeded(self, turn: RateTurn) -> None:
@@ -212,7 +212,7 @@ class RateLimits:
             # One that was under way before the refusal tells nothing of what may follow it.
             self._probes = self._probes and turn.began < self._resumes_at
             step = 1.0 if self._grows_fast else 1.0 / self._at_once
-            self._at_once = min(float(self._most), self._at_once + step)
+            self._at_once = min(float(self._max_at_once), self._at_once + step)
             self._changed.notify_all()
 
     def refused(self, turn: RateTurn, wait: float) -> None:

@@ -238,9 +238,9 @@ def _time_in_turns(embedders: Mapping[str, TokenEmbedder]) -> dict[str, float]:
     batches = {engine: _make_batch(embedder) for engine, embedder in embedders.items()}
     best = dict.fromkeys(embedders, float("inf"))
     # Alone, an engine is not compared: its speed only has to be known.
-    least, seconds = (1, _SECONDS_ALONE) if len(embedders) == 1 else (_ROUNDS, _SECONDS * len(embedders))
+    min_rounds, seconds = (1, _SECONDS_ALONE) if len(embedders) == 1 else (_ROUNDS, _SECONDS * len(embedders))
     began, taken, rounds = time.perf_counter(), 0.0, 0
-    while (rounds < least or taken < seconds) and taken < _LONGEST:
+    while (rounds < min_rounds or taken < seconds) and taken < _LONGEST:
         for engine, embedder in embedders.items():
             start = time.perf_counter()
             _run_full(embedder, batches[engine])

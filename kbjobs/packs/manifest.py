@@ -187,10 +187,7 @@ def _check(manifest: Manifest) -> None:
     except UsageError as error:
         raise ValueError(f"source.id: {error.message}") from None
     for part in manifest.parts():
-        if part.packing == "none" and part.unpacked != part.size:
-            raise ValueError(f"{part.name} is not packed, and has two sizes")
-        if part.unpacked > max(FREE_BYTES, part.size * MAX_RATIO):
-            raise ValueError(f"{part.name}: {part.size:,} bytes would become {part.unpacked:,}")
+        _check_sizes(part)
     if manifest.filtered > manifest.documents.records:
         raise ValueError("filtered: more than there are documents")
     for names in ([one.name for one in manifest.profiles], [one.key.lower() for one in manifest.models]):
@@ -201,3 +198,10 @@ def _check(manifest: Manifest) -> None:
             raise ValueError(f"model {model.key} is of a profile that is not there")
         if sum(block.rows for block in model.blocks) != model.vectors:
             raise ValueError(f"model {model.key} has not as many rows as vectors")
+
+
+def _check_sizes(part: Part) -> None:
+    if part.packing == "none" and part.unpacked != part.size:
+        raise ValueError(f"{part.name} is not packed, and has two sizes")
+    if part.unpacked > max(FREE_BYTES, part.size * MAX_RATIO):
+        raise ValueError(f"{part.name}: {part.size:,} bytes would become {part.unpacked:,}")

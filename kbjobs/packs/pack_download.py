@@ -68,11 +68,11 @@ def _fetch_all(context: Context, bucket: Bucket, here: FolderBucket, missing: li
     waiting = iter(missing)
     stopping = threading.Event()
 
-    def tell() -> None:
-        told = f"fetching {counted(len(missing), 'part')} of {bucket.label}"
-        context.progress(done, max(total, 1), "bytes", told, FETCH)
+    def report() -> None:
+        message = f"fetching {counted(len(missing), 'part')} of {bucket.label}"
+        context.progress(done, max(total, 1), "bytes", message, FETCH)
 
-    tell()
+    report()
     with ThreadPoolExecutor(AT_ONCE, "fetch") as pool:
         try:
             while True:
@@ -85,7 +85,7 @@ def _fetch_all(context: Context, bucket: Bucket, here: FolderBucket, missing: li
                     done += running.pop(future).size
                     future.result()
                 context.saved(len(ended))
-                tell()
+                report()
         except BaseException:
             stopping.set()
             for future in running:

@@ -17,7 +17,7 @@ from kbjobs.packs.manifest import FREE_BYTES, MAX_RATIO, Part
 
 TARGET = 4 * 1024 * 1024
 """Bytes of a part, unpacked, on average: a changed document costs one part of each table."""
-LEAST, MOST = TARGET // 4, TARGET * 4
+MIN_SIZE, MAX_SIZE = TARGET // 4, TARGET * 4
 LEVEL = 9
 """Of zstd: 130 MB/s a core, and a quarter smaller than at its default of 3 (measured on the Python documentation)."""
 WORTH_PACKING = 0.95
@@ -84,6 +84,6 @@ def is_cut_behind(mark: bytes, size: int, collected: int) -> bool:
         size: bytes of the item: a larger one is more likely to be the last.
         collected: bytes of the part with it.
     """
-    if collected < LEAST:
+    if collected < MIN_SIZE:
         return False
-    return collected >= MOST or zlib.crc32(mark) * TARGET < size << 32
+    return collected >= MAX_SIZE or zlib.crc32(mark) * TARGET < size << 32

@@ -104,8 +104,8 @@ def _receive_legacy(
     if not builder.left_out:
         return result
     names = ", ".join(builder.left_out)
-    told = f"; the vectors of {names} are left out: the model is not here"
-    return replace(result, counts={**result.counts, "left_out": builder.left_out}, summary=result.summary + told)
+    note = f"; the vectors of {names} are left out: the model is not here"
+    return replace(result, counts={**result.counts, "left_out": builder.left_out}, summary=result.summary + note)
 
 
 def _find_key(context: Context, name: str) -> tuple[str, str] | None:
@@ -137,17 +137,16 @@ def _install(context: Context, pack: Pack, label: str, include_backup: bool, mod
 def _publish(context: Context) -> None:
     """Where collections lie on a server, bring them there; the source can be searched already."""
 
-    def tell(done: int, total: int, told: str = "publishing") -> None:
-        context.progress(done, max(total, 1), "records", told, PUBLISH, eta_matters=False)
+    def report(done: int, total: int, message: str = "publishing") -> None:
+        context.progress(done, max(total, 1), "records", message, PUBLISH, eta_matters=False)
 
-    seconds = context.settings.number("vectors.chroma_wait")
-    waiting = Waiting(seconds, lambda told: tell(0, 1, told))
+    waiting = Waiting(context.settings.number("vectors.chroma_wait"), lambda message: report(0, 1, message))
     with closing(Collections(context.home, context.settings, context.source, waiting)) as collections:
         if collections.server is None:
             return
         with Ledger(context.source.ledger) as ledger:
             for row in ledger.models():
-                recover_and_publish(collections.of(ledger, row.id, row.profile, row.key), False, tell)
+                recover_and_publish(collections.of(ledger, row.id, row.profile, row.key), False, report)
 
 
 def _result(label: str, installed: Installed, include_backup: bool) -> PhaseResult:

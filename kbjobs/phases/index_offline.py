@@ -227,16 +227,16 @@ def load_engine(context: Context, model: str, engine: str | None, ray_address: s
     from kbjobs.embedding.cluster.cluster_embedder import open_cluster
     from kbjobs.embedding.engines import RAY
 
-    def tell(doing: str) -> None:
+    def report(doing: str) -> None:
         context.progress(0, 0, "documents", doing, (0.0, 0.0), eta_matters=False)
 
-    tell(f"loading {model}")
+    report(f"loading {model}")
     home, settings = context.home, context.settings
     engine = _engine(settings, engine)
     if engine != RAY:
         return load_embedder(model, home.models, home.engines, engine)
     # A job that was queued before the setting was ray has no address yet.
-    return open_cluster(home, settings, model, ray_address or find_address(None, settings), tell)
+    return open_cluster(home, settings, model, ray_address or find_address(None, settings), report)
 
 
 def _engine(settings: Settings, engine: str | None) -> str:

@@ -92,7 +92,7 @@ class FunctionCall:
     def __init__(self, context: Context, func: Callable[..., Any]) -> None:
         self._context = context
         self._func = func
-        self._was_told_to_stop = False
+        self._was_stopped = False
         names = _accepted_names(func)
         self._extra: dict[str, Callable[..., Any]] = {}
         if names is None or "progress_callback" in names:
@@ -104,14 +104,14 @@ class FunctionCall:
     def run(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Call it; returns its result as JSON. Raises JobCancelled where it stopped because it was told to."""
         result = self._func(*args, **{**self._extra, **kwargs})
-        if self._was_told_to_stop:
+        if self._was_stopped:
             raise JobCancelled("stopped at a checkpoint")
         return as_result(result)
 
     def cancel_checker(self) -> bool:
         """Whether the function is to stop."""
         stopping = self._context.is_stopping()
-        self._was_told_to_stop = self._was_told_to_stop or stopping
+        self._was_stopped = self._was_stopped or stopping
         return stopping
 
     def progress_callback(self, *reported: Any, **named: Any) -> None:

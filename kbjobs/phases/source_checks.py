@@ -67,11 +67,8 @@ def find_older(source: SourceFolder, model: str) -> OlderCut | None:
     if not source.ledger.exists():
         return None
     try:
-        ledger = Ledger(source.ledger)
-        try:
+        with Ledger(source.ledger) as ledger:
             return find_older_cut(ledger, model, CUTTING_VERSION)
-        finally:
-            ledger.close()
     except KbjobsError:  # the job itself will say what is wrong with it
         return None
 
@@ -90,11 +87,8 @@ def has_metadata(source: SourceFolder, earlier: Sequence[str] = ()) -> bool:
         return True
     if not source.ledger.exists():
         return False
-    ledger = Ledger(source.ledger)
-    try:
+    with Ledger(source.ledger) as ledger:
         return ledger.has_metadata()
-    finally:
-        ledger.close()
 
 
 def advise_metadata(source: SourceFolder, earlier: Sequence[str]) -> list[str]:
@@ -156,14 +150,11 @@ def _count(source: SourceFolder, model: str) -> tuple[int, int]:
     if not source.ledger.exists():
         return 0, 0
     try:
-        ledger = Ledger(source.ledger)
-        try:
+        with Ledger(source.ledger) as ledger:
             found = [row for row in ledger.models() if row.name == model]
             if not found:
                 return 0, 0
             passages = ledger.count_texts(found[-1].profile)
             return passages, passages - len(ledger.missing_texts(found[-1].id, found[-1].profile))
-        finally:
-            ledger.close()
     except KbjobsError:  # the job itself will say what is wrong with it
         return 0, 0

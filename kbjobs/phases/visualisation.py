@@ -106,12 +106,9 @@ def advise(request: PhaseRequest[VisualisationParams]) -> list[str]:
     if any(name in request.earlier_types for name in INDEXES):
         return []
     if source.ledger.exists():
-        ledger = Ledger(source.ledger)
-        try:
+        with Ledger(source.ledger) as ledger:
             if any(ledger.count_vectors(model.id) for model in ledger.models(params.dimension)):
                 return []
-        finally:
-            ledger.close()
     of = f" of dimension {params.dimension}" if params.dimension else ""
     return [Advice(f"source {source.id!r} has no vectors{of}: add an index before the map", "index_offline")]
 

@@ -103,12 +103,12 @@ def open_stream(encoding: str, head: bytes, guesses: bool) -> Any:
     return None
 
 
-def unpack(body: bytes, most: int) -> bytes:
+def unpack(body: bytes, max_bytes: int) -> bytes:
     """A body without its gzip, if it has one.
 
     Args:
         body: as it came.
-        most: bytes it may have then.
+        max_bytes: bytes it may have then.
     Raises:
         ValueError: it is damaged.
         BombError: it is too large.
@@ -117,6 +117,6 @@ def unpack(body: bytes, most: int) -> bytes:
     unpacked = bytearray()
     for part in unpacker.feed(body):
         unpacked += part
-        if len(unpacked) > most:
-            raise BombError(f"it has more than {most:,} bytes")
+        if len(unpacked) > max_bytes:
+            raise BombError(f"it has more than {max_bytes:,} bytes")
     return bytes(unpacked) + unpacker.finish()

@@ -32,7 +32,7 @@ class Parser:
         self._document_seconds = document_seconds
         self._child = ChildProcess(ChildProgram(SERVICE), "the process that reads it")
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End the process, whatever it does."""
         self._child.stop()
 

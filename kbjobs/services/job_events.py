@@ -90,9 +90,9 @@ class _Holds:
 
 def _too_long(ids: Sequence[int], seconds: float) -> TimeLimitError:
     names = " ".join(map(str, ids))
-    told = agreeing(len(ids), "job", "has", "have")
+    subject = agreeing(len(ids), "job", "has", "have")
     return TimeLimitError(
-        f"after {duration(seconds)} {told} not ended: {names}",
+        f"after {duration(seconds)} {subject} not ended: {names}",
         f"What is queued or runs goes on; kbjobs wait {names} waits again, kbjobs status shows how it stands.",
     )
 

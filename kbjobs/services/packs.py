@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,14 +21,9 @@ if TYPE_CHECKING:
     from kbjobs.packs.targets import Written
 
 
-@contextmanager
-def opened(home: Home, where: str) -> Iterator[Bucket]:
+def opened(home: Home, where: str) -> AbstractContextManager[Bucket]:
     """The store at an address."""
-    bucket = open_bucket(home, Settings(home), read_address(where))
-    try:
-        yield bucket
-    finally:
-        bucket.close()
+    return closing(open_bucket(home, Settings(home), read_address(where)))
 
 
 def find_store(home: Home, where: str | None) -> str:
@@ -55,10 +49,10 @@ def list_remote(home: Home, where: str | None = None) -> list[dict[str, Any]]:
                 f"{bucket.label} has no {CATALOGUE}: it is no store of packs, or nothing was uploaded yet",
                 "kbjobs run upload SOURCE --to URL",
             )
-    return [{**row, "here": _tell_here(home, row)} for row in as_rows(catalogue)]
+    return [{**row, "here": _compare_here(home, row)} for row in as_rows(catalogue)]
 
 
-def _tell_here(home: Home, row: dict[str, Any]) -> str:
+def _compare_here(home: Home, row: dict[str, Any]) -> str:
     try:
         folder = SourceFolder(home.sources, row["source"])
         folder.read()
@@ -156,8 +150,8 @@ def _open_in_store(home: Home, where: str, source_id: str | None) -> Pack:
             catalogue, _ = read_catalogue(bucket)
             names = [pack.source for pack in catalogue.packs] if catalogue is not None else []
             if len(names) != 1:
-                told = f"It has {', '.join(names[:20])}." if names else "It has none."
-                raise UsageError(f"{bucket.label} is a store: name the source of the pack, too", told)
+                choice = f"It has {', '.join(names[:20])}." if names else "It has none."
+                raise UsageError(f"{bucket.label} is a store: name the source of the pack, too", choice)
             source_id = names[0]
         return Pack(StorePlace(bucket, version_name(source_id, find_version(bucket, source_id))))
     except BaseException:

@@ -156,8 +156,7 @@ def describe(home: Home, source_id: str) -> SourceState:
     source = folder.read()
     if not folder.ledger.exists():
         return SourceState(source, 0, ())
-    ledger = open_ledger(folder.ledger)
-    try:
+    with open_ledger(folder.ledger) as ledger:
         models = tuple(
             SourceModel(
                 row.name,
@@ -172,8 +171,6 @@ def describe(home: Home, source_id: str) -> SourceState:
         )
         languages = count_as_one(count_languages(ledger))
         return SourceState(source, ledger.count_documents(), models, count_filtered(ledger), languages)
-    finally:
-        ledger.close()
 
 
 def list_indexes(home: Home, source_id: str) -> list[IndexState]:
@@ -231,8 +228,8 @@ def describe_deletion(home: Home, source_id: str, keep_files: bool) -> str:
 
     facts = find_facts(SourceFolderDeletion(home.sources, source_id), keep_files)
     kept = [f"kept: what else lies in {facts.kept}"] if facts.kept else []
-    told = [f"{source_id}: {format_contents(facts)}, {facts.freed_bytes / 1e6:,.1f} MB, are to be deleted for good"]
-    return "; ".join([*told, *kept, *format_untouched(facts)]) + "."
+    removed = [f"{source_id}: {format_contents(facts)}, {facts.freed_bytes / 1e6:,.1f} MB, are to be deleted for good"]
+    return "; ".join([*removed, *kept, *format_untouched(facts)]) + "."
 
 
 def list_half_deleted(home: Home) -> list[tuple[str, str]]:

@@ -89,8 +89,8 @@ def _find_paths(there: SourceFolder, folder: Path) -> tuple[list[str], str]:
     command = ["kbjobs", "sources", "add", source.id, *source.paths]
     for option, value in (("--name", source.name), ("--license", source.license), ("--base-url", source.base_url)):
         command += [option, value] if value else []
-    told = shlex.join(command)
-    return outside, told if len(told) <= MAX_COMMAND else pages
+    line = shlex.join(command)
+    return outside, line if len(line) <= MAX_COMMAND else pages
 
 
 def list_cloud(there: SourceFolder) -> list[str]:
@@ -170,7 +170,7 @@ def _remove_from_servers(context: Context, removal: SourceFolderDeletion) -> lis
         return []
     there = removal.source.under(top)
     unreached = []
-    waiting = Waiting(context.settings.number("vectors.chroma_wait"), lambda told: _tell_waiting(context, told))
+    waiting = Waiting(context.settings.number("vectors.chroma_wait"), lambda message: _report_waiting(context, message))
     for place in _places(there):
         key, url, _ = place
         is_configured = url == context.settings.text("vectors.chroma").rstrip("/")
@@ -188,8 +188,8 @@ def _remove_from_servers(context: Context, removal: SourceFolderDeletion) -> lis
     return unreached
 
 
-def _tell_waiting(context: Context, told: str) -> None:
-    context.progress(0, 0, "files", told, eta_matters=False)
+def _report_waiting(context: Context, message: str) -> None:
+    context.progress(0, 0, "files", message, eta_matters=False)
 
 
 def _record(context: Context, facts: DeletionFacts) -> bool:
@@ -228,10 +228,10 @@ def format_contents(facts: DeletionFacts) -> str:
 def format_untouched(facts: DeletionFacts) -> list[str]:
     """What is not touched since it lies elsewhere."""
     cloud = [f"left in the cloud: {', '.join(facts.cloud)} (--cloud removes that too)"]
-    return [*_tell_outside(facts), *(cloud if facts.cloud and facts.cloud_left else [])]
+    return [*_describe_outside(facts), *(cloud if facts.cloud and facts.cloud_left else [])]
 
 
-def _tell_outside(facts: DeletionFacts) -> list[str]:
+def _describe_outside(facts: DeletionFacts) -> list[str]:
     if not facts.outside:
         return []
     more = len(facts.outside) - MAX_PATHS

@@ -265,11 +265,8 @@ def _count_documents(folder: SourceFolder, source: Source, dropped: set[str]) ->
     from kbjobs.content.source_files import quote_key
 
     names = {quote_key(name) for path, name in _name_paths(source.paths).items() if path in dropped}
-    ledger = Ledger(folder.ledger)
-    try:
+    with Ledger(folder.ledger) as ledger:
         keys = [key for _, key in ledger.document_paths()]
-    finally:
-        ledger.close()
     return len(keys), sum(key.partition("/")[0] in names for key in keys)
 
 

@@ -81,11 +81,11 @@ def check_answer(content: object, shown: Sequence[TaggedDocument], vocabulary: V
             categories.setdefault(category, []).extend(numbers)
         elif name and kind == "novel":
             novel.setdefault(fold_tag(name), (name, []))[1].extend(numbers)
-    least = 1 if len(shown) < FEW_DOCUMENTS else MIN_EVIDENCE
+    min_evidence = 1 if len(shown) < FEW_DOCUMENTS else MIN_EVIDENCE
     found = [FoundTag(name, "category", _evidence(numbers, shown)) for name, numbers in categories.items()]
     invented = [FoundTag(name, "novel", _evidence(numbers, shown)) for name, numbers in novel.values()]
     found = [tag for tag in found if tag.evidence]
-    found += [tag for tag in invented if len(tag.evidence) >= least][:MAX_NOVEL]
+    found += [tag for tag in invented if len(tag.evidence) >= min_evidence][:MAX_NOVEL]
     if entries and not found:
         raise UnusableAnswerError("none of its tags has a document that was shown")
     return found

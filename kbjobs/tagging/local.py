@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,8 +86,8 @@ def _judge(
     """Match the documents with the categories; returns also how many were judged and how many embedded for it."""
     from kbjobs.embedding.choose import load_embedder
 
-    embedder = load_embedder(model, context.home.models, context.home.engines, context.settings.text("engine"))
-    try:
+    home, engine = context.home, context.settings.text("engine")
+    with closing(load_embedder(model, home.models, home.engines, engine)) as embedder:
         yardstick = make_yardstick(embedder, vocabulary)
         by_id = {document.doc_id: document for document in documents}
         matches: list[TagMatch] = []
@@ -108,8 +109,6 @@ def _judge(
             for document, vector in zip(batch, vectors, strict=True):
                 matches += match(document, vector, yardstick)
         return matches, len(seen) + embedded, embedded
-    finally:
-        embedder.close()
 
 
 def make_yardstick(embedder: Embedder, vocabulary: Vocabulary) -> Yardstick:
@@ -129,7 +128,7 @@ def _embed(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float32]:
 def match(document: TaggedDocument, vector: NDArray[np.float32], yardstick: Yardstick) -> list[TagMatch]:
     """The categories that a document belongs to, by its vector of unit length: none, the nearest, or a few."""
     near = yardstick.categories @ vector
-    least = max(
+    min_score = max(
         float((yardstick.others @ vector).max()) + MIN_MARGIN * yardstick.deviation,
         yardstick.mean + MIN_NEARNESS * yardstick.deviation,
         float(near.max()) - SECOND_BEST * yardstick.deviation,
@@ -137,7 +136,7 @@ def match(document: TaggedDocument, vector: NDArray[np.float32], yardstick: Yard
     best = int(near.argmax())
     return [
         TagMatch(document, int(index), float(near[index]), int(index) == best)
-        for index in np.flatnonzero(near >= least)
+        for index in np.flatnonzero(near >= min_score)
     ]
 
 

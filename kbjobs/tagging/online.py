@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -102,7 +103,7 @@ def ask_for_tags(context: Context, prompt: Prompt, vocabulary: Vocabulary, may_g
         TransientError: no answer after all repetitions.
         JobCancelled: the job is to stop; an answer that was on its way is noted.
     """
-    asked = TagQuestion(prompt, answers=_noted(context, prompt))
+    asked = TagQuestion(prompt, answers=_find_recorded(context, prompt))
     if asked.answers:
         context.log.info("%s noted in an earlier attempt", counted(len(asked.answers), "answer"))
     try:
@@ -123,7 +124,7 @@ def _buy(context: Context, asked: TagQuestion, vocabulary: Vocabulary) -> None:
     """One more answer, noted."""
     client = OpenAIClient(asked.prompt.model, context.secret(OPENAI_KEY), at_once=1)
 
-    def note(asking: Future[Any]) -> None:
+    def record(asking: Future[Any]) -> None:
         try:
             answer = _read(asking.result(), asked.prompt, vocabulary)
         except BadAnswerError as error:  # paid for all the same, as far as one can know
@@ -136,20 +137,17 @@ def _buy(context: Context, asked: TagQuestion, vocabulary: Vocabulary) -> None:
     def send(sdk: Any, headers: dict[str, str]) -> Any:
         return sdk.chat.completions.create(**asked.prompt.request(), extra_headers=headers)
 
-    try:
-        with ThreadPoolExecutor(1, "asking") as pool:
-            asking = pool.submit(client.ask, asked.prompt.tokens + ANSWER_TOKENS, send)
-            try:
-                while not wait([asking], LOOK_SECONDS).done:
-                    context.progress(0, 1, "answers", f"asking {asked.prompt.model}", ASK, eta_matters=False)
-            except JobCancelled:
-                client.interrupt()
-                if asking.exception() is None:
-                    note(asking)
-                raise
-            note(asking)
-    finally:
-        client.close()
+    with closing(client), ThreadPoolExecutor(1, "asking") as pool:
+        asking = pool.submit(client.ask, asked.prompt.tokens + ANSWER_TOKENS, send)
+        try:
+            while not wait([asking], LOOK_SECONDS).done:
+                context.progress(0, 1, "answers", f"asking {asked.prompt.model}", ASK, eta_matters=False)
+        except JobCancelled:
+            client.interrupt()
+            if asking.exception() is None:
+                record(asking)
+            raise
+        record(asking)
     if asked.answers[-1].problem:
         context.log.warning("answer %d of %s: %s", len(asked.answers), asked.prompt.model, asked.answers[-1].problem)
 
@@ -180,11 +178,11 @@ def _content(completion: Any) -> object:
     return getattr(message, "content", None)
 
 
-def _count(told: object, otherwise: int) -> int:
-    return told if isinstance(told, int) and not isinstance(told, bool) and 0 <= told < 10**9 else otherwise
+def _count(count: object, otherwise: int) -> int:
+    return count if isinstance(count, int) and not isinstance(count, bool) and 0 <= count < 10**9 else otherwise
 
 
-def _noted(context: Context, prompt: Prompt) -> list[TagAnswer]:
+def _find_recorded(context: Context, prompt: Prompt) -> list[TagAnswer]:
     """The answers to this very prompt that an earlier attempt of the job has noted."""
     kept = context.checkpoint
     if not isinstance(kept, dict) or kept.get("asked") != prompt.key:

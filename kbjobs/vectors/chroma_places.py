@@ -29,10 +29,10 @@ def owner_of(ledger: Ledger) -> str:
 
 def place_of(ledger: Ledger, key: str) -> tuple[str, str] | None:
     """The address and the prefix of the server that a model's collection was last published on; None without one."""
-    noted = ledger.fact(_PLACE + key)
-    if noted is None:
+    recorded = ledger.fact(_PLACE + key)
+    if recorded is None:
         return None
-    place = json.loads(noted)
+    place = json.loads(recorded)
     return place["url"], place["prefix"]
 
 
@@ -54,23 +54,23 @@ def name_store(ledger: Ledger, key: str) -> str:
 
 def note_place(ledger: Ledger, key: str, url: str, prefix: str, source_id: str) -> None:
     """Remember where a collection lies from now on; the log tells of one that is left elsewhere."""
-    noted = place_of(ledger, key)
-    if noted == (url, prefix):
+    recorded = place_of(ledger, key)
+    if recorded == (url, prefix):
         return
-    if noted is not None:
-        _tell_left(source_id, key, noted)
+    if recorded is not None:
+        _report_left(source_id, key, recorded)
     ledger.set_fact(_PLACE + key, json.dumps({"url": url, "prefix": prefix}))
 
 
 def forget_place(ledger: Ledger, key: str, source_id: str = "") -> None:
     """The collection lies on no server any more; with ``source_id`` the log tells that it is left there."""
-    noted = place_of(ledger, key)
-    if noted is not None and source_id:
-        _tell_left(source_id, key, noted)
-    if noted is not None:
+    recorded = place_of(ledger, key)
+    if recorded is not None and source_id:
+        _report_left(source_id, key, recorded)
+    if recorded is not None:
         ledger.set_fact(_PLACE + key, None)
 
 
-def _tell_left(source_id: str, key: str, place: tuple[str, str]) -> None:
+def _report_left(source_id: str, key: str, place: tuple[str, str]) -> None:
     url, prefix = place
     log.warning("the earlier collection, %s on %s, is left there", name_collection(prefix, source_id, key), url)

@@ -220,8 +220,8 @@ def asking(path: Path) -> CollectionReader:
         try:
             return work()
         except Exception as error:
-            told = str(error) if isinstance(error, ApartError) else f"{type(error).__name__}: {error}"
-            raise CollectionError(f"the vector collection in {path} failed: {told}", REMEDY) from error
+            reason = str(error) if isinstance(error, ApartError) else f"{type(error).__name__}: {error}"
+            raise CollectionError(f"the vector collection in {path} failed: {reason}", REMEDY) from error
 
     return ask
 

@@ -86,8 +86,8 @@ def nearest(
     if count < 1:
         return []
     scores = _cosines(chosen, vector.astype("<f4", copy=False))
-    least = np.partition(scores, len(scores) - count)[len(scores) - count]
-    best = np.flatnonzero(scores >= least)
+    min_score = np.partition(scores, len(scores) - count)[len(scores) - count]
+    best = np.flatnonzero(scores >= min_score)
     order = best[np.lexsort((best, -scores[best]))][:count]
     return [
         (row if rows is None else rows[row], score)

@@ -68,10 +68,9 @@ class PineconeIndex:
 
     Args:
         target: which.
-        key: that of the API; it is sent to the service and goes nowhere else.
+        key: the API key; it is sent to the service and goes nowhere else.
         hosts: the file that remembers where indexes are.
         dimension: how long the vectors must be.
-        at_once: requests at the same time, at most.
         retries: how often a request is repeated after a transient error; as usual if not given.
         timeout: seconds to wait for an answer.
     Raises:
@@ -85,7 +84,6 @@ class PineconeIndex:
         hosts: Path,
         dimension: int,
         *,
-        at_once: int = AT_ONCE,
         retries: int | None = None,
         timeout: float = TIMEOUT,
     ) -> None:
@@ -93,7 +91,7 @@ class PineconeIndex:
         self._key, self._hosts, self._timeout = check_pinecone_key(key), hosts, timeout
         self._controller = controller_url()
         self._ask = PineconeRequests(
-            self._key, target.index, at_once, **({} if retries is None else {"retries": retries})
+            self._key, target.index, AT_ONCE, **({} if retries is None else {"retries": retries})
         )
         self._client: Any = None
         self._index: Any = None
@@ -193,7 +191,7 @@ class PineconeIndex:
             write_json(self._hosts, (read_json(self._hosts) or {}) | {self._place(): described.host})
 
     def forget_host(self) -> None:
-        """The service is to be asked again where the index is."""
+        """Forget the cached index host."""
         with self._lock:
             if self._index is not None:
                 self._index.close()

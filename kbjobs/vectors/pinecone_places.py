@@ -14,11 +14,11 @@ log = logging.getLogger(__name__)
 
 def note_place(ledger: Ledger, target: PineconeTarget) -> None:
     """Remember where the records are from now on; the log tells of those that are left elsewhere."""
-    noted = ledger.fact(_PLACE)
-    if noted == str(target):
+    recorded = ledger.fact(_PLACE)
+    if recorded == str(target):
         return
-    if noted is not None:
-        log.warning("the earlier records, in Pinecone's %s, are left there", noted)
+    if recorded is not None:
+        log.warning("the earlier records, in Pinecone's %s, are left there", recorded)
     ledger.set_fact(_PLACE, str(target))
 
 

@@ -162,19 +162,19 @@ class Packing:
 
     Args:
         namespace: that of the requests.
-        most_bytes: of a request's JSON.
-        most_records: in a request.
+        max_bytes: of a request's JSON.
+        max_records: in a request.
     """
 
     def __init__(self, namespace: str, max_bytes: int = MAX_BYTES, max_records: int = MAX_RECORDS) -> None:
         self._room = max_bytes - _ENVELOPE - len(namespace)
-        self._most = max_records
+        self._max_records = max_records
         self._batch: list[PineconeRecord] = []
         self._bytes = 0
 
     def add(self, record: PineconeRecord) -> Iterator[list[PineconeRecord]]:
         """Take a record; gives the request that is full without it, if one is."""
-        if self._batch and (self._bytes + record.json_bytes > self._room or len(self._batch) >= self._most):
+        if self._batch and (self._bytes + record.json_bytes > self._room or len(self._batch) >= self._max_records):
             yield self._take()
         self._batch.append(record)
         self._bytes += record.json_bytes

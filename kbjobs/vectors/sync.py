@@ -90,9 +90,9 @@ def measure_recall(indexed: Indexed, collection: Collection) -> float:
         scores = queries @ np.stack([np.frombuffer(vector, "<f4") for vector in block]).T
         best = np.sort(np.concatenate([best, scores], axis=1), axis=1)[:, -NEIGHBOURS:]
     count = min(NEIGHBOURS, total)
-    least = best[:, -count]
+    min_scores = best[:, -count]
     found = collection.similarities(queries, count)
-    hits = [sum(score >= limit - NEAR for score in scores) for scores, limit in zip(found, least, strict=True)]
+    hits = [sum(score >= limit - NEAR for score in scores) for scores, limit in zip(found, min_scores, strict=True)]
     return float(sum(min(count, one) for one in hits) / (count * len(sample)))
 
 
@@ -119,8 +119,8 @@ def note_verified(indexed: Indexed, wanted: LedgerRecords) -> None:
 
 def is_verified(indexed: Indexed, wanted: LedgerRecords) -> bool:
     """Whether that was noted of the ledger and the files as they are now."""
-    noted = indexed.ledger.fact(_verified(indexed))
-    return noted is not None and noted == f"{wanted.state} {indexed.copies.describe()}"
+    recorded = indexed.ledger.fact(_verified(indexed))
+    return recorded is not None and recorded == f"{wanted.state} {indexed.copies.describe()}"
 
 
 def _verified(indexed: Indexed) -> str:

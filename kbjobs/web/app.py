@@ -73,8 +73,10 @@ async def _serve_openapi(request: Request) -> Response:
 
 
 async def _refuse_http(request: Request, error: Any) -> Response:
-    told = f"there is no {request.method} {request.url.path}" if error.status_code in (404, 405) else str(error.detail)
-    return refuse(error.status_code, told, headers=error.headers)
+    detail = (
+        f"there is no {request.method} {request.url.path}" if error.status_code in (404, 405) else str(error.detail)
+    )
+    return refuse(error.status_code, detail, headers=error.headers)
 
 
 async def _refuse_unexpected(request: Request, error: Exception) -> Response:

@@ -18,7 +18,7 @@ from kbjobs.packs.backup_unpacking import restore_backup
 from kbjobs.packs.inspecting import verify_pack
 from kbjobs.packs.pack_building import PackBuilder
 from kbjobs.packs.pack_reading import Pack, open_pack
-from kbjobs.packs.parts import MOST, TARGET
+from kbjobs.packs.parts import MAX_SIZE, TARGET
 from kbjobs.packs.targets import FileTarget, write_pack
 from kbjobs.services.sources import register
 from kbjobs.store.ledger import Ledger
@@ -330,7 +330,7 @@ def test_a_small_change_changes_few_parts(home: Home, tmp_path: Path) -> None:
     first = build(folder, tmp_path / "store")
     assert first.parts > 12
     sizes = [part.unpacked for part in first.manifest.parts()]
-    assert max(sizes) < MOST + TARGET
+    assert max(sizes) < MAX_SIZE + TARGET
     fill_again = page("wiki", 777, title="Changed", content_hash="c" * 64)
     with Ledger(folder.ledger) as ledger:
         profile = ledger.profile("tokens 256 2")

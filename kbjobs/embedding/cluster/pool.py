@@ -25,7 +25,7 @@ from kbjobs.embedding.cluster.actor_slots import (
     Work,
     start_actor,
 )
-from kbjobs.embedding.cluster.ray_connection import Connection, Tell
+from kbjobs.embedding.cluster.ray_connection import Connection, OnStep
 from kbjobs.errors import JobInterrupted, KbjobsError
 from kbjobs.formatting import counted
 
@@ -78,7 +78,7 @@ class Pool:
         """How many are ready now."""
         return self._count("ready")
 
-    def open(self, tell: Tell) -> None:
+    def open(self, report: OnStep) -> None:
         """Start actors on all nodes, and wait until the first is ready.
 
         Raises:
@@ -92,7 +92,7 @@ class Pool:
                 ready, slots, nodes = self._count("ready"), len(self._slots), len(self._nodes)
                 self.check()
             places = f"{ready} of {counted(slots, 'actor')} on {counted(nodes, 'node')} ready"
-            tell(places if slots else "looking at the cluster's nodes")
+            report(places if slots else "looking at the cluster's nodes")
             if ready:
                 return
 

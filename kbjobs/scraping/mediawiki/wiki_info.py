@@ -58,8 +58,8 @@ async def describe_wiki(api: WikiApi) -> Wiki:
     )
 
 
-async def count_pages(api: WikiApi, wiki: Wiki, most: int) -> int:
-    """How many pages a wiki would list, counted up to ``most``: its own statistics leave out those without a link.
+async def count_pages(api: WikiApi, wiki: Wiki, max_pages: int) -> int:
+    """How many pages a wiki would list, counted up to ``max_pages``: its own statistics leave out those without a link.
 
     Raises as :func:`describe_wiki`.
     """
@@ -67,7 +67,7 @@ async def count_pages(api: WikiApi, wiki: Wiki, most: int) -> int:
     for namespace in wiki.namespaces:
         question = {"action": "query", "list": "allpages", "apnamespace": namespace, "aplimit": "max"}
         mark: dict[str, str] = {}
-        while count < most:
+        while count < max_pages:
             answer = await api.ask_patiently(**question, apfilterredir="nonredirects", **mark)
             listed = _object(answer, "query").get("allpages")
             count += len(listed) if isinstance(listed, list) else 0
@@ -75,7 +75,7 @@ async def count_pages(api: WikiApi, wiki: Wiki, most: int) -> int:
             if not following or following == mark or not listed:
                 break
             mark = following
-    return min(count, most)
+    return min(count, max_pages)
 
 
 def refuse_other_server(wiki: Wiki, scope: SiteScope) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from kbjobs.context import Context
 from kbjobs.errors import KbjobsError
 from kbjobs.scraping.crawl import Crawl
 from kbjobs.scraping.failures import FetchError
@@ -17,7 +16,6 @@ from kbjobs.scraping.page_fetch import Fetcher
 from kbjobs.scraping.parsing import ParseError
 from kbjobs.scraping.reply import Reply
 from kbjobs.scraping.site_scope import SiteScope
-from kbjobs.store.frontier import Frontier
 
 
 async def find_wiki(
@@ -65,11 +63,10 @@ async def _find_apis(fetcher: Fetcher, reply: Reply) -> list[str]:
     return found
 
 
-async def crawl_wiki(
-    context: Context, frontier: Frontier, fetcher: Fetcher, scope: SiteScope, wiki: Wiki, count: int, crawl: Crawl
-) -> None:
-    """Bring the pages of a wiki into the source, at most ``count``, by a crawl that has not run yet."""
-    api = WikiApi(fetcher, wiki.api, scope.is_on_site)
+async def crawl_wiki(crawl: Crawl, wiki: Wiki) -> None:
+    """Bring the pages of a wiki into the source, up to the page limit, by a crawl that has not run yet."""
+    context, frontier, scope = crawl.context, crawl.frontier, crawl.scope
+    api = WikiApi(crawl.fetcher, wiki.api, scope.is_on_site)
     crawl.use_wiki(api)
     pages = context.source.pages
 
@@ -81,7 +78,7 @@ async def crawl_wiki(
     while True:
         try:
             await watched(context, listing.update())
-            await watched(context, listing.extend(count))
+            await watched(context, listing.extend(crawl.options.page_limit))
         except FetchError as error:
             raise KbjobsError(
                 f"the wiki's list of pages cannot be read: {error.message}", "--no-wiki reads it as any other site."
