@@ -48,7 +48,16 @@ class BatchLine:
 
 
 def write_request(text_hash: str, text: str, model: str) -> bytes:
-    """The line that asks for the vector of a text."""
+    """Write the line of a batch file that requests the vector of a text.
+
+    Args:
+        text_hash: the hash of the text, by which its answer is recognised.
+        text: the passage.
+        model: the API's name of the model.
+
+    Returns:
+        One line of JSON with its line feed.
+    """
     body = {"model": model, "input": [text], "encoding_format": "base64"}
     request = {"custom_id": text_hash, "method": "POST", "url": ENDPOINT, "body": body}
     # Escaped to ASCII: no character of a text can be taken for the end of a line.

@@ -58,7 +58,16 @@ def load_embedder(name: str, models_dir: Path, cache_dir: Path, engine: str = "a
 
 
 def load_folder(folder: ModelFolder, cache_dir: Path, engine: str = "auto") -> Embedder:
-    """Load a model whose folder is known, as :func:`load_embedder` does. Raises ShortOfMemoryError."""
+    """Load a model from a folder that was already found, as :func:`load_embedder` does.
+
+    Args:
+        folder: the model's files.
+        cache_dir: where converted models and measurements are kept.
+        engine: one of :data:`kbjobs.embedding.engines.ENGINES`.
+
+    Raises:
+        ShortOfMemoryError: there is too little memory to load it.
+    """
     try:
         return _load_folder(folder, cache_dir, engine)
     except Exception as error:

@@ -130,7 +130,16 @@ class BatchClient:
         return _name_of(found)
 
     def find_file(self, name: str, size: int, since: float) -> str | None:
-        """The server's name of an input file of that name and size, uploaded after a moment (seconds since 1970)."""
+        """Find an input file at the server that was uploaded recently.
+
+        Args:
+            name: the file name that it was uploaded under.
+            size: its bytes.
+            since: seconds since 1970; older files are ignored.
+
+        Returns:
+            The server's id of the file, None if there is none.
+        """
         for file in self._pages("files", since, purpose="batch", order="desc"):
             if getattr(file, "filename", None) == name and getattr(file, "bytes", None) == size:
                 return _name_of(file)

@@ -161,10 +161,18 @@ class OpenAIEmbedder:
 
 
 def read_vectors(answer: Any, count: int, dimension: int) -> tuple[NDArray[np.float32], list[int]]:
-    """The vectors of an answer in the order of the texts, of length 1, and the rows that are no vectors.
+    """Read the vectors of an answer, in the order of the texts.
+
+    Args:
+        answer: what the library returned.
+        count: how many texts were sent.
+        dimension: the length of a vector.
+
+    Returns:
+        float32 of shape (count, dimension), rows of length 1; and the numbers of the rows that hold no usable vector.
 
     Raises:
-        BadAnswerError: it has another number of vectors, or of other length, or not one for each text.
+        BadAnswerError: the number or the length of the vectors is wrong, or they do not belong to one text each.
     """
     import numpy as np
 

@@ -66,7 +66,16 @@ class PreparedModel:
 
 
 def read_prepared(folder: ModelFolder, weights: str, model_dir: Path) -> PreparedModel | None:
-    """Return what was prepared earlier; None if it is missing, torn, or made for something else."""
+    """Read what was prepared of a model earlier.
+
+    Args:
+        folder: the model.
+        weights: the sha256 of its weights.
+        model_dir: its folder in the cache.
+
+    Returns:
+        None if nothing was prepared, it is torn, or it was made for another model or version.
+    """
     prepared = model_dir / "prepared"
     manifest = read_json(prepared / _MANIFEST)
     if manifest is None or manifest.get("made_for") != _made_for(folder, weights):

@@ -62,7 +62,13 @@ class Budget:
     rates: deque[float] = field(default_factory=lambda: deque(maxlen=20))
 
     def read(self, headers: Mapping[str, str], name: str, now: float) -> None:
-        """Take what an answer says of it; what is not there or no number changes nothing."""
+        """Update the budget from the headers of an answer; missing or malformed headers change nothing.
+
+        Args:
+            headers: the headers of the answer.
+            name: ``requests`` or ``tokens``.
+            now: seconds of the limits' clock.
+        """
         try:
             limit = float(headers[f"x-ratelimit-limit-{name}"])
             remaining = float(headers[f"x-ratelimit-remaining-{name}"])

@@ -43,10 +43,16 @@ class Pruned:
 
 
 def prune(bucket: Bucket, grace: timedelta, dry_run: bool = False) -> Pruned:
-    """Remove what nothing needs, as far as it is older than the grace time.
+    """Remove manifests and parts that nothing needs and that are older than a grace time.
 
-    Raises ConflictError while an upload runs, UnavailableError where a manifest or the catalogue cannot be read:
-    nothing is removed then.
+    Args:
+        bucket: the store.
+        grace: the age that protects a file; an upload may just have written it.
+        dry_run: count what would be removed, and remove nothing.
+
+    Raises:
+        ConflictError: an upload runs; nothing is removed.
+        UnavailableError: a manifest or the catalogue cannot be read; nothing is removed.
     """
     now = datetime.now(UTC)
     _check_uploads(bucket, now)

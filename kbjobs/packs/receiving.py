@@ -34,7 +34,17 @@ PUBLISH = (0.98, 1.0)
 
 
 def receive_file(context: Context, path: Path, include_backup: bool, mode: Mode | None) -> PhaseResult:
-    """Install a pack that lies in one file, or that a manifest on this machine names."""
+    """Install a pack from a single file, or from a manifest on this machine.
+
+    Args:
+        context: the job's context; its source is the one to install.
+        path: the ``.kbpack`` file or the manifest.
+        include_backup: whether to install the source's files too.
+        mode: see :func:`kbjobs.packs.installing.install_pack`.
+
+    Raises:
+        UsageError: the pack is of another source.
+    """
     with open_pack(str(path)) as pack:
         if pack.manifest.source.id != context.source.id:
             raise UsageError(

@@ -40,10 +40,18 @@ def write_rows(vectors: Sequence[bytes], dimension: int) -> bytes:
 
 
 def read_rows(data: bytes, count: int, dimension: int) -> NDArray[np.float32]:
-    """The array that a file holds; nothing is allocated for what its header claims.
+    """Read an array of vectors; nothing is allocated for what its header claims.
+
+    Args:
+        data: the whole file.
+        count: how many vectors it must hold.
+        dimension: how many numbers a vector must have.
+
+    Returns:
+        float32 of shape (count, dimension).
 
     Raises:
-        ValueError: it is not an array of ``count`` vectors of unit length.
+        ValueError: it is no such array, or a vector is not of unit length.
     """
     if not data.startswith(MAGIC):
         raise ValueError("is no array in version 1.0 of NumPy's format")

@@ -100,7 +100,19 @@ def _check_dimension(model: str, dimension: int | None, wanted: int | None) -> N
 
 
 def fill_address(settings: Settings, engine: str | None, given: str | None) -> str | None:
-    """The Ray cluster of a job; None where it needs none. The worker may have another environment than the submit."""
+    """Find the Ray cluster of a job at submit, as its worker may have another environment.
+
+    Args:
+        settings: the settings in force.
+        engine: the job's engine, None for the setting's.
+        given: the job's address of a cluster, None if it has none.
+
+    Returns:
+        None if the job needs no cluster.
+
+    Raises:
+        UsageError: an address was given, but the engine is not ray, or the address cannot be used.
+    """
     from kbjobs.embedding.cluster.address import find_address
     from kbjobs.embedding.engines import RAY
 
@@ -221,7 +233,14 @@ def fetch_model(context: Context, name: str) -> None:
 
 
 def load_engine(context: Context, model: str, engine: str | None, ray_address: str | None) -> Embedder:
-    """The model, loaded: here, or on a Ray cluster."""
+    """Load a model here or on a Ray cluster.
+
+    Args:
+        context: progress, and the request to stop.
+        model: the model's name.
+        engine: the job's engine, None for the setting's.
+        ray_address: the address of a cluster, None for the setting's.
+    """
     from kbjobs.embedding.choose import load_embedder
     from kbjobs.embedding.cluster.address import find_address
     from kbjobs.embedding.cluster.cluster_embedder import open_cluster

@@ -68,7 +68,13 @@ def plan(request: PhaseRequest[_Params]) -> Plan[_Params]:
 
 
 def find_origin(home: Home, settings: Settings, where: str | None) -> StoreAddress:
-    """The store that sources come from."""
+    """Find the store that sources are installed from.
+
+    Args:
+        home: its own store is used if no other is named.
+        settings: the settings in force.
+        where: the address that the job names, None for the setting's.
+    """
     return read_address(where or settings.text("packs.from") or settings.text("packs.to") or str(home.packs))
 
 

@@ -35,7 +35,16 @@ class FunctionParams(Params):
 
 
 def describe_function(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> FunctionParams:
-    """The parameters under which a worker finds the function again. Raises UsageError where it could not."""
+    """Describe a call of a function so that a worker can repeat it.
+
+    Args:
+        func: a function at the top level of a module.
+        args: positional arguments, JSON values.
+        kwargs: keyword arguments, JSON values.
+
+    Raises:
+        UsageError: a worker could not import the function, or an argument is no JSON value.
+    """
     name = getattr(func, "__qualname__", "")
     module = getattr(func, "__module__", "") or ""
     shown = f"{module}.{name}" if name else repr(func)

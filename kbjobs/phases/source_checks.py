@@ -39,9 +39,15 @@ def check_folders(source: SourceFolder) -> None:
 
 
 def check_disk(home: Home, source: SourceFolder, recut: str | None = None) -> None:
-    """Raise UnavailableError where the disk has no room for what a job writes beside what is there.
+    """Check that the disk has room for what a job writes.
 
-    ``recut``: the model whose passages are all cut and embedded anew: the ledger then holds old and new ones.
+    Args:
+        home: named in the error.
+        source: the source that the job works on.
+        recut: the model whose passages are all cut and embedded again, which keeps old and new ones; None if none is.
+
+    Raises:
+        UnavailableError: there is too little room.
     """
     free = shutil.disk_usage(source.path).free
     # The live collection is changed in a copy.
@@ -74,7 +80,13 @@ def find_older(source: SourceFolder, model: str) -> OlderCut | None:
 
 
 def format_recut(source: SourceFolder, older: OlderCut, cost: str) -> str:
-    """Announces that a source is cut anew."""
+    """Format the announcement that a source's passages are cut again.
+
+    Args:
+        source: the source.
+        older: what an older version has cut.
+        cost: what it costs, for people.
+    """
     return (
         f"The passages of {source.id} were cut by an older version; this job cuts its"
         f" {counted(older.documents, 'document')} anew, into fewer and fuller ones: {cost}."

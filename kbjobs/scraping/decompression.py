@@ -93,7 +93,16 @@ class Unpacker:
 
 
 def open_stream(encoding: str, head: bytes, guesses: bool) -> Any:
-    """A decompressor for a body of an encoding that begins so; None where it is not packed."""
+    """Make a decompressor for a body.
+
+    Args:
+        encoding: its Content-Encoding, '' if it has none.
+        head: its first bytes.
+        guesses: whether to unpack gzip that the server has not declared.
+
+    Returns:
+        A decompressor of zlib, None if the body is not packed.
+    """
     if encoding == "deflate":
         # Some servers send it with, some without the header of zlib (RFC 9110, 8.4.1.2; RFC 1950, 2.2).
         has_header = head[0] & 0x0F == 8 and int.from_bytes(head[:2], "big") % 31 == 0

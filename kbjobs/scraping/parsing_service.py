@@ -35,7 +35,17 @@ class ParsingService:
         self._files: Mapping[str, str] = {}
 
     def page(self, reply: Reply, kind: str, url: str, wants_copy: bool) -> ParsedPage:
-        """The addresses of a page or a style sheet that was found at ``url``, and its copy where that is wanted."""
+        """Parse a page or a style sheet.
+
+        Args:
+            reply: the site's answer.
+            kind: its media type.
+            url: its address.
+            wants_copy: whether to return the page as it is saved.
+
+        Returns:
+            Its links, and its copy if it was asked for.
+        """
         rules = read_robots_tag(reply.headers.get("x-robots-tag", ""))
         if kind in HTML_TYPES or kind == "text/css":
             with suppress(NotText):

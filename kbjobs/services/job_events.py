@@ -37,9 +37,18 @@ class JobEvent:
 def follow_jobs(
     home: Home, queue: Queue, job_ids: Sequence[int], revive: bool, seconds: float = math.inf
 ) -> Iterator[JobEvent]:
-    """What happens to the jobs until all have ended. ``revive``: start a daemon where it has died.
+    """Yield what happens to jobs until all have ended.
 
-    Raises TimeLimitError where they have not ended within ``seconds``.
+    Args:
+        home: the home of the jobs.
+        queue: its open state.
+        job_ids: the jobs to follow.
+        revive: whether to start a daemon if none runs.
+        seconds: how long to follow them.
+
+    Raises:
+        TimeLimitError: they have not ended within ``seconds``.
+        UnavailableError: the state was removed or replaced.
     """
     before: dict[int, Job] = {}
     holds = _Holds()

@@ -75,10 +75,15 @@ def list_models(home: Home, on_damaged: OnDamaged) -> list[ModelState]:
 
 
 def show_model(home: Home, name: str, on_damaged: OnDamaged) -> ModelState:
-    """One model, here or only known.
+    """Describe one model, whether it is here or only known.
+
+    Args:
+        home: where models and the sources that use them are.
+        name: the model's name.
+        on_damaged: called for each source that cannot be read.
 
     Raises:
-        NotFoundError: nobody knows it.
+        NotFoundError: no model of that name is here or known.
     """
     uses = _list_uses(home, on_damaged)
     try:

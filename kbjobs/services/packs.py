@@ -91,7 +91,17 @@ def build(home: Home, source_id: str, target: Path, include_backup: bool) -> tup
 
 
 def inspect(home: Home, where: str, source_id: str | None, verify: bool) -> dict[str, Any]:
-    """What a pack says of itself; with ``verify`` after all of it was read and checked. Raises DamagedPackError."""
+    """Describe a pack.
+
+    Args:
+        home: whose settings have the credentials.
+        where: the pack's file or manifest, or a store.
+        source_id: the source, if ``where`` is a store with several.
+        verify: whether to read and check all of it first.
+
+    Raises:
+        DamagedPackError: the pack is damaged.
+    """
     from kbjobs.packs.inspecting import describe_pack, verify_pack
 
     with open_named(home, where, source_id) as pack:
@@ -117,7 +127,17 @@ def _add_to_store(home: Home, builder: PackBuilder, folder: Path) -> Written:
 
 
 def open_named(home: Home, where: str, source_id: str | None = None) -> Pack:
-    """The pack that a user names: in a file, by its manifest, or in a store; to be used as a context."""
+    """Open a pack that a user names, as a context manager.
+
+    Args:
+        home: whose settings have the credentials.
+        where: the pack's file or manifest, or a store.
+        source_id: the source, if ``where`` is a store with several.
+
+    Raises:
+        NotFoundError: there is no such pack or store.
+        UsageError: a store has several sources, and none was named.
+    """
     from kbjobs.packs.pack_catalogue import CATALOGUE
     from kbjobs.packs.pack_reading import open_pack
 
@@ -160,7 +180,14 @@ def _open_in_store(home: Home, where: str, source_id: str | None) -> Pack:
 
 
 def prune(home: Home, where: str, grace: timedelta, dry_run: bool) -> Pruned:
-    """Remove from a store what nothing needs and is older than the grace time."""
+    """Remove from a store what nothing needs; see :func:`kbjobs.packs.pruning.prune`.
+
+    Args:
+        home: whose settings have the credentials.
+        where: the store's address.
+        grace: younger files are kept.
+        dry_run: count what would be removed, and remove nothing.
+    """
     from kbjobs.packs.pruning import prune as prune_store
 
     with opened(home, where) as bucket:

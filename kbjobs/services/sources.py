@@ -223,7 +223,13 @@ def list_ids(home: Home) -> list[str]:
 
 
 def describe_deletion(home: Home, source_id: str, keep_files: bool) -> str:
-    """What a deletion of a source would take, and what it would leave, for people."""
+    """Describe what a deletion would remove and what it would keep, for people.
+
+    Args:
+        home: the home of the source.
+        source_id: id of the source.
+        keep_files: whether the source's files would be kept.
+    """
     from kbjobs.sources.deletion import find_facts, format_contents, format_untouched
 
     facts = find_facts(SourceFolderDeletion(home.sources, source_id), keep_files)

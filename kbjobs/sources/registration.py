@@ -69,10 +69,18 @@ def register(
     copy: bool = False,
     ask: Ask = lambda doubt: None,
 ) -> tuple[Source, int]:
-    """Register folders or files as a source; returns it and the number of files it has now.
+    """Register folders or files as a source.
 
-    With ``copy`` the files are copied into the home, else they are read where they are. ``ask`` is called for
-    a folder of the system and for more than 20,000 files, before more is done.
+    Args:
+        home: where the source is registered.
+        source_id: its id.
+        paths: folders and files.
+        described: its name, license and so on.
+        copy: whether to copy the files into the home; otherwise they are read in place.
+        ask: called for a system folder and for more than 20,000 files, before anything is done; may raise to stop.
+
+    Returns:
+        The source, and the number of its files.
     """
     folder = SourceFolder(home.sources, source_id)
     base_url = described.base_url or ""
@@ -114,10 +122,22 @@ def edit(
     described: SourceFields = NOT_DESCRIBED,
     ask: Ask = lambda doubt: None,
 ) -> EditedSource:
-    """Add paths to a source, drop some, change what is said of it; what is not said stays as it is.
+    """Add or drop paths of a source, or change its description; everything else stays as it is.
 
-    The documents of what is dropped stay until the next job that reads the source. No other document gets another
-    id: an edit that would give it one is refused. Raises ConflictError while a job works on the source.
+    The documents of a dropped path stay until the next job that reads the source. An edit that would give another
+    document a new id is refused.
+
+    Args:
+        home: the home of the source.
+        source_id: its id.
+        add: folders and files to add.
+        drop: folders and files to drop.
+        described: its new name, license and so on.
+        ask: called for a system folder and for more than 20,000 files, before anything is done; may raise to stop.
+
+    Raises:
+        ConflictError: a job works on the source.
+        UsageError: the edit would rename documents.
     """
     folder = SourceFolder(home.sources, source_id)
     folder.read()

@@ -60,12 +60,21 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_answer(content: object, shown: Sequence[TaggedDocument], vocabulary: Vocabulary) -> list[FoundTag]:
-    """The tags of an answer, those of the vocabulary first, each once and with documents that were shown.
+    """Check the answer of an API, and keep its usable tags.
 
-    What cannot be a tag, is not of the vocabulary where it should be, or has no such document is left out.
+    Left out are names that cannot be tags, tags that should be in the vocabulary but are not, and tags without a
+    document that was shown.
+
+    Args:
+        content: the answer, parsed or not.
+        shown: the documents of the prompt, in the order of their numbers.
+        vocabulary: the tags to choose from.
+
+    Returns:
+        Each tag once, those of the vocabulary first.
 
     Raises:
-        UnusableAnswerError: it has not the form that was asked for, or nothing of what it names can be used.
+        UnusableAnswerError: the answer has the wrong form, or no usable tag.
     """
     lists = _parse(content)
     entries = [(kind, *_entry(one)) for kind in ("tags", "novel") for one in lists[kind]]

@@ -71,7 +71,15 @@ class Judged:
 def tag_locally(
     context: Context, ledger: Ledger, model: str, documents: Sequence[TaggedDocument], vocabulary: Vocabulary
 ) -> Judged:
-    """Compare the documents with the vocabulary by a local model, and count their words."""
+    """Suggest tags by comparing documents with the vocabulary, and by counting their words.
+
+    Args:
+        context: progress, and the request to stop.
+        ledger: the source's ledger.
+        model: name of a local model.
+        documents: the documents to judge.
+        vocabulary: the categories and the other fields.
+    """
     context.progress(0, 0, "documents", f"loading {model}", (0.0, 0.0), eta_matters=False)
     matches, judged, embedded = _judge(context, ledger, model, documents, vocabulary)
     context.progress(0, 1, "documents", "counting words", WORDS, eta_matters=False)
@@ -126,7 +134,13 @@ def _embed(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float32]:
 
 
 def match(document: TaggedDocument, vector: NDArray[np.float32], yardstick: Yardstick) -> list[TagMatch]:
-    """The categories that a document belongs to, by its vector of unit length: none, the nearest, or a few."""
+    """Find the categories that a document belongs to: none, the nearest, or a few.
+
+    Args:
+        document: the document.
+        vector: its vector, of unit length.
+        yardstick: vectors of the categories and other fields.
+    """
     near = yardstick.categories @ vector
     min_score = max(
         float((yardstick.others @ vector).max()) + MIN_MARGIN * yardstick.deviation,

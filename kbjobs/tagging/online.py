@@ -65,7 +65,15 @@ class TagQuestion:
 def prepare(
     context: Context, ledger: Ledger, model: str, documents: Sequence[TaggedDocument], vocabulary: Vocabulary
 ) -> Prompt:
-    """Choose the sample and write the request for its tags."""
+    """Choose a sample of documents, and write the request for its tags.
+
+    Args:
+        context: progress, and the request to stop.
+        ledger: the source's ledger.
+        model: name of the API's model.
+        documents: the documents to choose from.
+        vocabulary: the tags to choose from.
+    """
     topics = _topics(context, ledger) if len(documents) > SAMPLE else {}
     return make_prompt(ledger, take_sample(documents, SAMPLE, topics), model, vocabulary)
 
@@ -93,15 +101,18 @@ def describe(prompt: Prompt, price: Price) -> str:
 
 
 def ask_for_tags(context: Context, prompt: Prompt, vocabulary: Vocabulary, may_go_without: bool) -> TagQuestion:
-    """Ask the API for the tags of a prompt, twice where the first answer is refused, cut or invalid.
+    """Ask the API for the tags of a prompt, and once more if the first answer is refused, cut or invalid.
 
     Args:
-        may_go_without: where it cannot be asked (no key, no money, no answer), tell that as the problem.
+        context: secrets, progress and the checkpoint, which records each answer.
+        prompt: the request.
+        vocabulary: the tags that an answer is checked against.
+        may_go_without: whether to return the reason instead of raising if the API cannot be asked.
 
     Raises:
         MissingRequirementError: there is no key, it is refused, or the account is out of money.
         TransientError: no answer after all repetitions.
-        JobCancelled: the job is to stop; an answer that was on its way is noted.
+        JobCancelled: the job was asked to stop; an answer that was on its way is recorded.
     """
     asked = TagQuestion(prompt, answers=_find_recorded(context, prompt))
     if asked.answers:

@@ -41,14 +41,17 @@ def list_suggestions(source: Source) -> Iterator[dict[str, Any]]:
 
 
 def review(source: Source, accept: Sequence[str], reject: Sequence[str], accept_all: bool) -> Review:
-    """Take tags over into the user's own, and reject others, all or none.
+    """Accept or reject tags of a source, all or none; each decision can be reversed later.
 
-    A tag that was rejected can be accepted, and one that was accepted be rejected. ``accept_all`` takes over what is
-    suggested and not rejected here.
+    Args:
+        source: its manifest.
+        accept: tags that become the user's own.
+        reject: tags not to suggest again.
+        accept_all: accept every suggestion that is not rejected here.
 
     Raises:
         NotFoundError: a tag is neither suggested nor decided on.
-        UsageError: a tag is to be accepted and rejected.
+        UsageError: a tag would be both accepted and rejected.
     """
     suggested = [tag["tag"] for tag in list_suggestions(source)]
     known = {fold_tag(name): name for name in (*source.rejected_tags, *source.tags, *suggested)}

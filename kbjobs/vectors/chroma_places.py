@@ -42,7 +42,13 @@ def list_places(ledger: Ledger) -> list[tuple[str, str, str]]:
 
 
 def name_collection(prefix: str, source_id: str, key: str) -> str:
-    """The name of a collection on a server."""
+    """Name a collection on a server.
+
+    Args:
+        prefix: what this home's collections begin with.
+        source_id: id of the source.
+        key: the model's key.
+    """
     return f"{prefix}-{source_id}-{key}"
 
 
@@ -53,7 +59,15 @@ def name_store(ledger: Ledger, key: str) -> str:
 
 
 def note_place(ledger: Ledger, key: str, url: str, prefix: str, source_id: str) -> None:
-    """Remember where a collection lies from now on; the log tells of one that is left elsewhere."""
+    """Record where a collection is published now; a copy that stays at another place is logged.
+
+    Args:
+        ledger: the source's ledger.
+        key: the model's key.
+        url: the server's address.
+        prefix: what this home's collections begin with.
+        source_id: id of the source.
+    """
     recorded = place_of(ledger, key)
     if recorded == (url, prefix):
         return
@@ -63,7 +77,13 @@ def note_place(ledger: Ledger, key: str, url: str, prefix: str, source_id: str) 
 
 
 def forget_place(ledger: Ledger, key: str, source_id: str = "") -> None:
-    """The collection lies on no server any more; with ``source_id`` the log tells that it is left there."""
+    """Record that a collection is on no server.
+
+    Args:
+        ledger: the source's ledger.
+        key: the model's key.
+        source_id: id of the source, to log that a copy stays on the server; '' to log nothing.
+    """
     recorded = place_of(ledger, key)
     if recorded is not None and source_id:
         _report_left(source_id, key, recorded)

@@ -55,7 +55,16 @@ class ChromaProcess:
         return *self._ask("open", path, create), self.pid
 
     def ask(self, pid: int | None, operation: str, *given: object) -> Any:
-        """What the process answers, if it still is the one that is asked. Raises ApartError."""
+        """Call the Chroma process, if it is still the one that opened a collection.
+
+        Args:
+            pid: the process that opened it.
+            operation: a method of :class:`kbjobs.vectors.chroma_service.ChromaService`.
+            given: its arguments.
+
+        Raises:
+            ApartError: that process has ended, or Chroma fails.
+        """
         if pid != self.pid:
             raise _GoneError("the Chroma process that had it open has ended")
         return self._ask(operation, *given)

@@ -22,7 +22,17 @@ class WantedRecords:
 
 
 def read_wanted_records(ledger: Ledger, model: int, profile: int, source_id: str, owner: str) -> WantedRecords:
-    """What the ledger says: every passage that has a vector. A cleared collection changes nothing."""
+    """List the ids that a namespace should have: one for each passage with a vector.
+
+    A cleared collection changes nothing.
+
+    Args:
+        ledger: the source's ledger.
+        model: the model's row in it.
+        profile: the row of its cutting profile.
+        source_id: id of the source.
+        owner: what the ids of this home's records begin with.
+    """
     names = sorted(
         name_record(owner, record, (source_id, *described), vector)
         for record, described, vector in store.pushed_states(ledger, model, profile)

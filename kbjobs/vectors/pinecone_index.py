@@ -279,7 +279,16 @@ class PineconeIndex:
         self._unless_empty(lambda: self._ask_index(send, ((self._deletes, 1), (self._deleted, len(names)))))
 
     def query(self, vector: list[float], count: int, which: dict[str, Any]) -> list[PineconeMatch]:
-        """The nearest records, best first, of those that the filter lets through."""
+        """Find the records nearest to a vector.
+
+        Args:
+            vector: its numbers.
+            count: how many records to find.
+            which: a filter of Pinecone's on metadata.
+
+        Returns:
+            Matches, best first.
+        """
         found = self._ask_index(
             lambda index: index.query(
                 vector=vector,

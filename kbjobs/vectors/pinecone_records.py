@@ -87,7 +87,13 @@ class PineconeRecord:
 
 
 def write_record(name: str, source_id: str, passage: PushedPassage) -> PineconeRecord:
-    """Make a record of a passage; metadata that are too long lose the last words of the text."""
+    """Make a record of a passage; if its metadata is too long, its text is cut.
+
+    Args:
+        name: the record's id.
+        source_id: id of the source.
+        passage: the passage with its vector.
+    """
     import numpy as np
     import orjson
 
@@ -100,7 +106,13 @@ def write_record(name: str, source_id: str, passage: PushedPassage) -> PineconeR
 
 
 def stored_bytes(name: str, metadata_bytes: int, dimension: int) -> int:
-    """What a record counts as in the service."""
+    """Count the bytes that a record takes at the service.
+
+    Args:
+        name: the record's id.
+        metadata_bytes: size of its metadata as JSON.
+        dimension: how many numbers its vector has.
+    """
     return len(name) + metadata_bytes + BYTES_PER_NUMBER * dimension
 
 

@@ -43,8 +43,10 @@ class CollectionProblem:
 def verify(indexed: Indexed, sample: int = SAMPLE, compared: int = COMPARED) -> list[CollectionProblem]:
     """Compare the live collection with the ledger.
 
-    All ids are compared; texts, metadata and vectors of at most ``compared`` records; and ``sample`` records are
-    searched for by their own vectors.
+    Args:
+        indexed: the model's part of the ledger, and the place of its collection.
+        sample: how many records to search for by their own vectors.
+        compared: how many records to compare by text, metadata and vector at most; ids are all compared.
     """
     copies = indexed.copies
     live = copies.readable()

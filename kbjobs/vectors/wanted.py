@@ -38,7 +38,14 @@ class LedgerRecords:
 
 
 def read_wanted(ledger: Ledger, model: int, profile: int, has_matrix: bool) -> LedgerRecords:
-    """Read it. It is good for as long as the source's lock is held and nothing is written."""
+    """Read what a collection should hold; valid while the source's lock is held and nothing is written.
+
+    Args:
+        ledger: the source's ledger.
+        model: the model's row in it.
+        profile: the row of its cutting profile.
+        has_matrix: whether the vectors are published as a matrix too.
+    """
     languages: dict[str, str | None] = {}
     newest = 0
     firsts: set[str] = set()

@@ -41,7 +41,13 @@ class Access:
 
 
 def make_app(home: Home, hub: EventHub, access: Access) -> ASGIApp:
-    """The application of a home, whose events ``hub`` hands on."""
+    """Make the builder's web application.
+
+    Args:
+        home: the home it shows.
+        hub: passes on the home's events.
+        access: who may ask, and for what.
+    """
     app = Starlette(
         routes=[
             *(one.route() for one in ENDPOINTS),

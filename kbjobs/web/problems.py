@@ -22,7 +22,14 @@ ALWAYS = (400, 401, 403, 421, 422, 429, 503)
 
 
 def refuse(status: int, detail: str, hint: str = "", headers: dict[str, str] | None = None) -> JSONResponse:
-    """A problem: what happened, and what to do."""
+    """Answer a request with a problem.
+
+    Args:
+        status: the HTTP status.
+        detail: what happened.
+        hint: what to do next.
+        headers: headers of the answer.
+    """
     problem = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
     return JSONResponse(problem | ({"hint": hint} if hint else {}), status, headers, TYPE)
 

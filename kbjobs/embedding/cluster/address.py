@@ -19,10 +19,15 @@ _FORM = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):(?P<port>[0-9]
 
 
 def find_address(given: str | None, settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
-    """The address of a cluster: as given, of the settings, of the environment; else ``local``.
+    """Find the address of the cluster: the one given, else of the settings, else of the environment, else ``local``.
+
+    Args:
+        given: the job's own address, None if it has none.
+        settings: the settings in force.
+        environ: variables of the environment.
 
     Raises:
-        UsageError: it is none that a job can use.
+        UsageError: the address cannot be used by a job.
     """
     for address, origin in (
         (given, "--ray-address"),

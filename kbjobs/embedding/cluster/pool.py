@@ -127,7 +127,13 @@ class Pool:
                 self._changed.notify_all()
 
     def bury(self, slot: ActorSlot, actor: Any, error: Exception) -> None:
-        """Say that a slot's actor has died, or is to be replaced; the first who says so has it done."""
+        """Mark the actor of a slot as dead, so that it is replaced; repeated calls for one actor do nothing.
+
+        Args:
+            slot: where the actor was.
+            actor: the actor; if the slot has another one by now, nothing happens.
+            error: why it is dead. A ClusterLost ends the whole pool.
+        """
         if isinstance(error, ClusterLost):
             self._fail_lost(str(error))
         with self._changed:

@@ -59,9 +59,15 @@ async def describe_wiki(api: WikiApi) -> Wiki:
 
 
 async def count_pages(api: WikiApi, wiki: Wiki, max_pages: int) -> int:
-    """How many pages a wiki would list, counted up to ``max_pages``: its own statistics leave out those without a link.
+    """Count the pages that a wiki lists; its own statistics leave out pages without a link.
 
-    Raises as :func:`describe_wiki`.
+    Args:
+        api: the wiki's API.
+        wiki: its namespaces.
+        max_pages: the count at which to stop.
+
+    Raises:
+        FetchError: the API gives no usable answer.
     """
     count = 0
     for namespace in wiki.namespaces:
