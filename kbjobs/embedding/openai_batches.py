@@ -213,13 +213,16 @@ class BatchClient:
     # -- down -------------------------------------------------------------------------------------
 
     def download(self, file: str, path: Path, max_bytes: int, check: Callable[[], None]) -> bool:
-        """Write a file of the server to ``path``, piece by piece; returns whether there is such a file.
+        """Download a file of the server, piece by piece.
 
         Args:
-            file: the server's name.
-            path: where to; what is there is written over.
+            file: the server's id of it.
+            path: where to; an existing file is overwritten.
             max_bytes: size of the file, at most.
             check: called between two pieces; may raise to stop.
+
+        Returns:
+            Whether the server has the file.
 
         Raises:
             TransientError: it could not be read to its end, after all repetitions.

@@ -97,13 +97,13 @@ def read_prepared(folder: ModelFolder, weights: str, model_dir: Path) -> Prepare
 
 
 def prepare(folder: ModelFolder, weights: str, model_dir: Path, *, by_torch: bool = False) -> PreparedModel:
-    """Make the files anew. The caller holds the model's lock.
+    """Prepare a model for the light engines, replacing what was prepared. The caller holds the model's lock.
 
     Args:
         folder: the model.
-        weights: the sha256 that stands for its weights.
-        model_dir: where they are kept.
-        by_torch: whether torch alone is to be believed, where the graph that kbjobs builds gave other vectors.
+        weights: the sha256 of its weights.
+        model_dir: its folder in the cache.
+        by_torch: whether to convert it with torch alone, because the graph that kbjobs builds gave other vectors.
 
     Raises:
         MissingRequirementError: what could prepare the model is not installed.

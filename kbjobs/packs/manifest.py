@@ -147,15 +147,16 @@ def manifest_name(source_id: str, version: str) -> str:
 
 
 def read_manifest(text: bytes, place: str, name: str = MANIFEST) -> Manifest:
-    """The manifest that a file holds.
+    """Read a manifest, and check that it agrees with itself.
 
     Args:
         text: the file, of at most :data:`MAX_MANIFEST` bytes.
-        place: where the pack lies, for messages.
-        name: what the file is called there.
+        place: where the pack is, for messages.
+        name: the file's name there.
+
     Raises:
         DamagedPackError: it is no manifest.
-        UnavailableError: it is one of another format.
+        UnavailableError: it has another format.
     """
     try:
         values = load(text)

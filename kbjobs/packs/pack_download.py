@@ -24,17 +24,18 @@ FETCH = (0.0, 0.5)
 
 
 def fetch_pack(context: Context, bucket: Bucket, name: str, with_backup: bool, folder: Path) -> StorePlace:
-    """Bring a pack here.
+    """Download a pack into a folder that is itself a store; parts that are there already are kept.
 
     Args:
         context: of the job.
-        bucket: the store that has it.
-        name: of its manifest there.
-        with_backup: whether its files are wanted too.
-        folder: where it goes: a store of its own, kept until the pack is installed.
+        bucket: the store that has the pack.
+        name: name of its manifest there.
+        with_backup: whether to download its files too.
+        folder: where to; kept until the pack is installed.
+
     Raises:
-        DamagedPackError: a part is missing, or is not what the manifest says.
-        UnavailableError: there is no room.
+        DamagedPackError: a part is missing, or differs from what the manifest says.
+        UnavailableError: the disk has no room.
     """
     if isinstance(bucket, FolderBucket):
         return StorePlace(bucket, name)  # it lies on this machine, and is checked as it is read

@@ -46,14 +46,15 @@ def seal(raw: bytes, is_packed: bool = True) -> SealedPart:
 
 
 def unseal(part: Part, data: bytes, place: str) -> bytes:
-    """The bytes of a part as they were before it was packed, after its hash was compared.
+    """Unpack a part after checking its hash.
 
     Args:
         part: what the manifest says of it.
-        data: what is stored.
-        place: where the pack lies, for messages.
+        data: the stored bytes.
+        place: where the pack is, for messages.
+
     Raises:
-        DamagedPackError: it is not what the manifest says.
+        DamagedPackError: the part differs from what the manifest says.
     """
     if len(data) != part.size:
         raise DamagedPackError(place, part.name, f"has {len(data):,} bytes, not the {part.size:,} of the manifest")

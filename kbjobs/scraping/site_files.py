@@ -66,13 +66,14 @@ async def _fetch_sitemap(fetcher: Fetcher, url: str, may_ask: Callable[[str], bo
 async def find_urls(
     fetcher: Fetcher, url: str, is_allowed: Callable[[str], bool], max_pages: int
 ) -> tuple[list[tuple[str, str]], list[str]]:
-    """The pages that a sitemap lists, and those of the sitemaps that it lists, one level deep as the protocol has it.
+    """List the pages of a sitemap, and of the sitemaps it lists, one level deep as the protocol has it.
 
     Args:
-        fetcher: asks for them.
-        url: of the sitemap.
-        is_allowed: whether a page is wanted. A sitemap on another host than ``url`` is asked for only if it is allowed.
-        max_pages: pages at most.
+        fetcher: sends the requests.
+        url: the sitemap's address.
+        is_allowed: whether a page is wanted; a sitemap on another host than ``url`` is requested only if it is allowed.
+        max_pages: how many pages to list at most.
+
     Returns:
         Pages with the dates of their last change, each once; and what could not be read, a sentence each.
     """

@@ -34,12 +34,12 @@ class DaemonState:
 
 
 def find_failed(state: JobState, job_type: str | None, source_id: str | None, days: float | None) -> list[Job]:
-    """Failed jobs whose work has not been done since, the oldest first; of the same work only the newest.
+    """List failed jobs whose work has not been done since, the oldest first; of the same work only the newest.
 
     Args:
-        state: of the home.
-        job_type: only these, None for all types.
-        source_id: only those of this source, None for all.
+        state: the jobs of a home.
+        job_type: only those of a type, None for all.
+        source_id: only those of a source, None for all.
         days: only those that ended within the last days, None for all.
     """
     queue = state.readable()

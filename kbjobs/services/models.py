@@ -101,13 +101,14 @@ def find_path(home: Home, name: str) -> Path:
 
 
 def remove_model(home: Home, name: str, force: bool, on_damaged: OnDamaged) -> RemovedModel:
-    """Take a model out of the home, with what was made of it for this machine, and what is left of a download.
+    """Remove a model from the home, with the files prepared for this machine and any unfinished download.
 
     Args:
         home: where it is.
-        name: of the model.
-        force: also where an index needs it; its queries then find only words.
-        on_damaged: told of sources that cannot be read, and so may need it.
+        name: the model's name.
+        force: remove it even if an index needs it; queries of that index then find only words.
+        on_damaged: called for each source that cannot be read, and so may need it.
+
     Raises:
         NotFoundError, MissingRequirementError: it is not here.
         UsageError: it is not in the home.

@@ -31,7 +31,7 @@ def read_wanted_records(ledger: Ledger, model: int, profile: int, source_id: str
         model: the model's row in it.
         profile: the row of its cutting profile.
         source_id: id of the source.
-        owner: what the ids of this home's records begin with.
+        owner: names the ledger.
     """
     names = sorted(
         name_record(owner, record, (source_id, *described), vector)

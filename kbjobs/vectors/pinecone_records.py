@@ -41,12 +41,12 @@ def record_prefix(owner: str) -> str:
 
 
 def name_record(owner: str, record: str, described: Sequence[str], vector: bytes) -> str:
-    """The id of a passage: ASCII, 66 characters.
+    """Name the record of a passage: ASCII, 66 characters, other ones if its content changes.
 
     Args:
-        owner: that of the ledger.
-        record: the ledger's id of it.
-        described: what the record says beside what that id is a hash of.
+        owner: names the ledger.
+        record: the ledger's id of the passage.
+        described: the metadata that the ledger's id does not cover.
         vector: its numbers.
     """
     digest = hashlib.blake2b(_FORMAT, digest_size=CHECK_LENGTH // 2)

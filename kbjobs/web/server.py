@@ -85,10 +85,10 @@ def serve(
 
     Args:
         home: the home.
-        listening: as :func:`listen` gives it.
-        read_only: refuse what writes.
-        names: further names under which it may be asked, beside those of the loopback.
-        on_start: is told the token.
+        listening: a socket from :func:`listen`.
+        read_only: refuse every change.
+        names: host names under which it may be asked, in addition to those of the loopback.
+        on_start: called with the token.
     """
     _allow_connections()
     port = int(listening.getsockname()[1])

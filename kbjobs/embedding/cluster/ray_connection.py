@@ -72,7 +72,7 @@ class Connection:
 
 
 def connect(address: str, token: str | None, wait: float, report: OnStep) -> Connection:
-    """Reach the cluster at ``address``, or start one where that is ``local``.
+    """Reach the cluster at ``address``, or start one if that is ``local``.
 
     Args:
         address: ``HOST:PORT`` or ``local``.
@@ -82,7 +82,7 @@ def connect(address: str, token: str | None, wait: float, report: OnStep) -> Con
 
     Raises:
         MissingRequirementError: ray is not installed, or of another version than the cluster's.
-        JobInterrupted: the cluster is not there, or cannot be reached by this process any more.
+        JobInterrupted: the cluster is not there, or can no longer be reached by this process.
     """
     os.environ.update(_QUIET)
     _fix_kind(LOCAL if address == LOCAL else f"with a token {token}" if token else "without a token")

@@ -21,17 +21,21 @@ from kbjobs.scraping.site_scope import SiteScope
 async def find_wiki(
     fetcher: Fetcher, url: str, scope: SiteScope, warn: Callable[[str], None], known: str = ""
 ) -> tuple[Wiki | None, Reply | None]:
-    """The wiki that an address is a page of, None where it is no MediaWiki's; and what the address answered.
+    """Find the MediaWiki that an address belongs to.
 
     Args:
-        fetcher: what asks; the address may be asked for.
+        fetcher: sends the requests; robots.txt allows the address.
         url: the address.
-        scope: which addresses are of the site.
-        warn: told why a wiki is not read through its API.
-        known: where its API was before; then the address is not asked for.
+        scope: which addresses belong to the site.
+        warn: called with the reason if a wiki cannot be read through its API.
+        known: the address of its API, if it was found before; ``url`` is not requested then.
+
+    Returns:
+        The wiki, None if the site is none; and the answer of ``url``, if it was requested.
+
     Raises:
-        KbjobsError: only its users may read the wiki, it gives no answer any more, or its pages are at another site.
-        FetchError: the address cannot be had.
+        KbjobsError: only its users may read the wiki, it stops answering, or its pages are at another site.
+        FetchError: the address cannot be fetched.
     """
     reply = None
     if known:
