@@ -12,9 +12,9 @@ from kbjobs.errors import UsageError
 
 
 def read_config(path: Path) -> dict[str, object]:
-    """The values of a file by their names, those of a table in it as ``table.name``; none where it is not there.
+    """The values of a file by their names, those of a table in it as ``table.name``; none if it is not there.
 
-    Raises UsageError where it cannot be read.
+    Raises UsageError if it cannot be read.
     """
     try:
         with path.open("rb") as file:

@@ -38,7 +38,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class BatchLine:
-    """A line of a file of results: whose it is, what came of it; tokens that were paid for, None where not told."""
+    """A line of a file of results: whose it is, what came of it; tokens that were paid for, None if not told."""
 
     text_hash: str
     outcome: Outcome
@@ -65,7 +65,7 @@ def write_request(text_hash: str, text: str, model: str) -> bytes:
 
 
 def read_line(line: bytes, dimension: int) -> BatchLine:
-    """What a line of an output or error file says, whatever a server wrote. Raises ValueError where it is none."""
+    """What a line of an output or error file says, whatever a server wrote. Raises ValueError if it is none."""
     try:
         values = json.loads(line)
     except RecursionError:

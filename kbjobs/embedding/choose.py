@@ -176,7 +176,7 @@ class _LightChoice:
         return None
 
     def _measure(self) -> Trial:
-        """Run the trial with what is prepared, or if that is of no use, with what is prepared anew."""
+        """Run the trial with what is prepared, or if that is of no use, with what is prepared again."""
         prepared = read_prepared(self.folder, self.weights, self.model_dir)
         if prepared is not None:
             trial = self._run_trial(prepared)

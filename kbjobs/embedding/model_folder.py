@@ -1,6 +1,6 @@
 """What a model's folder on disk says about the model.
 
-The layout is that of sentence-transformers: ``modules.json`` lists the steps, the first is the
+The layout is the one of sentence-transformers: ``modules.json`` lists the steps, the first is the
 transformer, the second the pooling (https://sbert.net/docs/package_reference/sentence_transformer/models.html).
 Only the standard library is used, so that a submit can check a model without waiting.
 """

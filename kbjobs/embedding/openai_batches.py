@@ -146,7 +146,7 @@ class BatchClient:
         return None
 
     def create(self, file: str, key: str) -> Sent | None:
-        """Make a batch of an input file; None where there is no such file or no Batch API. Tried once, as an upload.
+        """Make a batch of an input file; None if there is no such file or no Batch API. Tried once, as an upload.
 
         Raises:
             RefusedRequestError: the API does not take it.
@@ -168,7 +168,7 @@ class BatchClient:
     # -- looking ----------------------------------------------------------------------------------
 
     def retrieve(self, batch: str) -> Sent | None:
-        """A batch as it stands; None where the server knows none of that name."""
+        """A batch as it stands; None if the server knows none of that name."""
         found = self._ask(lambda sdk, headers: sdk.batches.retrieve(batch, extra_headers=headers))
         return None if found is None else Sent.read(found)
 
@@ -252,7 +252,7 @@ class BatchClient:
             log.warning("file %s could not be deleted and stays at the server: %s", file, error.message)
 
     def _ask(self, send: Callable[[Any, dict[str, str]], Any], retries: int | None = None) -> Any:
-        """An answer; None where the server does not know what was asked for (404), or how (405, 501)."""
+        """An answer; None if the server does not know what was asked for (404), or how (405, 501)."""
         import openai
 
         def guarded(sdk: Any, headers: dict[str, str]) -> Any:

@@ -51,7 +51,7 @@ class NotConvertibleError(KbjobsError):
 
 @dataclass(frozen=True)
 class PreparedModel:
-    """What the light engines need beside the model's own folder."""
+    """What the light engines need in addition to the model's own folder."""
 
     ir: Path | None
     """What OpenVINO loads (it maps the weights, which the model's ONNX file would copy into memory);
@@ -142,7 +142,7 @@ def discard_prepared(model_dir: Path) -> None:
 
 
 def _make_ir(folder: ModelFolder, building: Path, by_torch: bool) -> str | None:
-    """Write the IR in the first way that works, and return which; None where ONNX Runtime has to do without."""
+    """Write the IR in the first way that works, and return which; None if ONNX Runtime has to do without."""
     reason = None
     for way in WAYS[-1:] if by_torch else WAYS:
         if not _is_open(way, folder):

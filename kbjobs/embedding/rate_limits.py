@@ -3,7 +3,7 @@
 The headers ``x-ratelimit-limit-…``, ``-remaining-…`` and ``-reset-…`` of requests and of tokens are those of OpenAI's
 guide to rate limits: how much a window holds, how much of it is left, and in what time it will be full again. Between
 two answers it is taken to fill as slowly as it was ever seen to: that is right for a limit that fills steadily, as
-OpenAI's does, and careful for one that starts anew at a moment. How many requests run at once grows with each answer
+OpenAI's does, and careful for one that starts again at a moment. How many requests run at once grows with each answer
 and is halved by a refusal; after a refusal one request goes out first, and the others when it was answered.
 """
 
@@ -43,7 +43,7 @@ def read_duration(value: str) -> float | None:
 
 
 def read_wait(headers: Mapping[str, str]) -> float | None:
-    """The seconds that a refusal asks to wait, at most an hour; None where it says nothing."""
+    """The seconds that a refusal asks to wait, at most an hour; None if it says nothing."""
     milliseconds = read_duration(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
         return min(milliseconds / 1000, 3600.0)
@@ -242,7 +242,7 @@ class RateLimits:
             self._grows_fast = False
 
     def interrupt(self) -> None:
-        """Let nobody wait any more."""
+        """Wake everybody who waits, for good."""
         with self._changed:
             self._is_interrupted = True
             self._changed.notify_all()

@@ -222,7 +222,7 @@ def read_trial(model_dir: Path, folder: ModelFolder, weights: str) -> Trial | No
 
 
 def doubt_trial(model_dir: Path, embedder: TokenEmbedder) -> None:
-    """Have the engines measured anew at the next load, where one has run far below what was measured.
+    """Have the engines measured again at the next load, where one has run far below what was measured.
 
     Not within a day of the measurement: a machine that is busy every night would measure for ever.
 

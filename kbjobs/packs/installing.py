@@ -1,4 +1,4 @@
-"""Making a source of a pack: its ledger, collections and files, built beside and put into place in one step.
+"""Making a source of a pack: its ledger, collections and files, built next to it and put into place in one step.
 
 A kill leaves what was there, or all of what is new. Nothing is embedded: the vectors are those of the pack.
 """
@@ -94,7 +94,7 @@ def install_pack(
             paths = [Path(path) for path in live.read().paths]
             roots = [path for path in paths if path.exists()]
         with closing((filler := open_new(folder.ledger)).ledger):
-            _Installer(pack, filler, check).fill(_Addresses(live, roots, paths))
+            _fill(pack, filler, _Addresses(live, roots, paths), check)
             crash_point("install.filled")
             merged = _take_over(filler.ledger, live, merges) if is_there and live.ledger.exists() else Merged(0, 0)
             for row in filler.ledger.models():
@@ -197,52 +197,43 @@ class _Addresses:
         return "file://" + quote(path + (b"/" + unquote_to_bytes(below) if below else b""))
 
 
-class _Installer:
-    """Fills a ledger from a pack."""
-
-    def __init__(self, pack: Pack, filler: LedgerFiller, check: Callable[[], None]) -> None:
-        self._pack = pack
-        self._filler = filler
-        self._check = check
-
-    def fill(self, addresses: _Addresses) -> None:
-        """Write everything."""
-        pack, filler = self._pack, self._filler
-        base_url = pack.manifest.source.base_url or ""
-        filler.put_facts(pack.manifest.facts)
-        filler.put_documents(
-            {
-                **document.model_dump(exclude={"words", "reader"}),
-                "url": addresses.of(document),
-                "word_count": document.words,
-                # As of a file read here: the version that read it, and what its address depends on.
-                "pipeline": f"{document.reader} {base_url}".rstrip(),
-            }
-            for document in self._checked(pack.documents())
+def _fill(pack: Pack, filler: LedgerFiller, addresses: _Addresses, check: Callable[[], None]) -> None:
+    """Fill a ledger from a pack."""
+    filler.put_facts(pack.manifest.facts)
+    filler.put_documents(
+        {
+            **document.model_dump(exclude={"words", "reader"}),
+            "url": addresses.of(document),
+            "word_count": document.words,
+            # As of a file read here: the version that read it, and what its address depends on.
+            "pipeline": f"{document.reader} {pack.manifest.source.base_url or ''}".rstrip(),
+        }
+        for document in _checked(pack.documents(), check)
+    )
+    try:
+        filler.put_metadata(
+            {**record.model_dump(exclude={"kind"}), "doc_type": record.kind}
+            for record in _checked(pack.metadata(), check)
         )
-        try:
-            filler.put_metadata(
-                {**record.model_dump(exclude={"kind"}), "doc_type": record.kind}
-                for record in self._checked(pack.metadata())
+        filler.put_links(record.model_dump() for record in _checked(pack.links(), check))
+        profiles = [
+            filler.put_passages(
+                profile.name, (record.model_dump() for record in _checked(pack.passages(profile), check))
             )
-            filler.put_links(record.model_dump() for record in self._checked(pack.links()))
-            profiles = [
-                filler.put_passages(
-                    profile.name, (record.model_dump() for record in self._checked(pack.passages(profile)))
-                )
-                for profile in pack.manifest.profiles
-            ]
-        except MissingDocument as error:
-            raise DamagedPackError(pack.place.label, "a table", str(error)) from error
-        for model in pack.manifest.models:
-            number = filler.put_model(model.key, model.name, model.dimension, profiles[model.profile])
-            for block in pack.vectors(model):
-                self._check()
-                rows = (row.tobytes() for row in block.rows)
-                filler.ledger.put_vectors(number, zip(block.text_hashes, rows, strict=True))
+            for profile in pack.manifest.profiles
+        ]
+    except MissingDocument as error:
+        raise DamagedPackError(pack.place.label, "a table", str(error)) from error
+    for model in pack.manifest.models:
+        number = filler.put_model(model.key, model.name, model.dimension, profiles[model.profile])
+        for block in pack.vectors(model):
+            check()
+            rows = (row.tobytes() for row in block.rows)
+            filler.ledger.put_vectors(number, zip(block.text_hashes, rows, strict=True))
 
-    def _checked(self, records: Iterable[Any]) -> Iterator[Any]:
-        for number, record in enumerate(records):
-            if number % 1_000 == 0:
-                self._check()
-            yield record
+
+def _checked(records: Iterable[Any], check: Callable[[], None]) -> Iterator[Any]:
+    for number, record in enumerate(records):
+        if number % 1_000 == 0:
+            check()
+        yield record

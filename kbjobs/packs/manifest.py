@@ -182,7 +182,7 @@ def _check_format(version: object, place: str, name: str) -> None:
 
 
 def _check(manifest: Manifest) -> None:
-    """Raise ValueError where what is said in one place does not agree with another."""
+    """Raise ValueError if what is said in one place does not agree with another."""
     try:
         check_source_id(manifest.source.id)
     except UsageError as error:

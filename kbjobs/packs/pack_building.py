@@ -29,7 +29,7 @@ class PackBuilder:
 
     Args:
         folder: the source.
-        include_backup: whether its files are to be in the pack.
+        include_backup: whether its files go into the pack.
         check: called before every part; may raise to stop.
     Raises:
         NotFoundError: there is no such source, or with ``include_backup`` one of its paths cannot be reached.

@@ -107,7 +107,7 @@ def _fetch(bucket: Bucket, here: FolderBucket, part: Part, stopping: threading.E
 
 
 def _check_room(folder: Path, manifest: Manifest, to_fetch: int, with_backup: bool) -> None:
-    """Raise UnavailableError where the disk has no room for the parts and for what is made of them."""
+    """Raise UnavailableError if the disk has no room for the parts and for what is made of them."""
     unpacked = sum(part.unpacked for part in manifest.parts(with_backup=False))
     vectors = sum(4 * model.dimension * model.vectors for model in manifest.models)
     backup = manifest.backup.bytes if manifest.backup is not None and with_backup else 0

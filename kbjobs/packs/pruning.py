@@ -1,4 +1,4 @@
-"""Removing what no pack of a store needs any more, after a time of grace; and writing its catalogue anew."""
+"""Removing what no pack of a store needs, after a time of grace; and writing its catalogue anew."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def prune(bucket: Bucket, grace: timedelta, dry_run: bool = False) -> Pruned:
 
 
 def rebuild_catalogue(bucket: Bucket) -> Catalogue:
-    """Write the catalogue anew from the manifests that are there, whatever it was before."""
+    """Rewrite the catalogue from the manifests that are there, whatever it was before."""
     found: dict[str, list[tuple[datetime, Manifest]]] = {}
     for name, modified in list_manifests(bucket).items():
         manifest = _read(bucket, name)

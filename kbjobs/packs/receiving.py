@@ -1,4 +1,4 @@
-"""A pack of a store becomes a source of this home: fetched, built beside, put into place, its collections published."""
+"""A pack of a store becomes a source of this home: fetched, built, put into place, its collections published."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def receive(
 
 
 def _find_legacy(bucket: Bucket, source_id: str) -> str | None:
-    """Where in a store the files of a folder of the system before kbjobs lie; None where there are none."""
+    """Where in a store the files of a folder of the system before kbjobs lie; None if there are none."""
     return next(
         (prefix for prefix in (f"{source_id}/", "") if bucket.find(prefix + legacy_import.MANIFEST) is not None), None
     )
@@ -119,7 +119,7 @@ def _receive_legacy(
 
 
 def _find_key(context: Context, name: str) -> tuple[str, str] | None:
-    """The name and the key of a model; None where it is not here."""
+    """The name and the key of a model; None if it is not here."""
     if online := find_online(name):
         return online.name, online.key
     try:

@@ -82,7 +82,7 @@ def upload(context: Context, bucket: Bucket, include_backup: bool, keep: int, dr
 
 
 def _send(context: Context, bucket: Bucket, builder: PackBuilder, dry_run: bool) -> _Sent:
-    """Send what is not there, several parts at a time; the builder goes on meanwhile."""
+    """Send what is not there, several parts at a time; the builder continues meanwhile."""
     sent = _Sent()
     running: set[Future[None]] = set()
     with ThreadPoolExecutor(AT_ONCE, "upload") as pool:
@@ -148,7 +148,7 @@ def _check_reused(bucket: Bucket, sent: _Sent) -> None:
 
 @contextmanager
 def _marked(context: Context, bucket: Bucket) -> Iterator[None]:
-    """Leave a marker in the store while an upload runs; one that goes on after a kill takes the same."""
+    """Leave a marker in the store while an upload runs; one that resumes after a kill takes the same."""
     name = context.checkpoint if isinstance(context.checkpoint, str) else f"{MARKERS}{secrets.token_hex(8)}.json"
     context.save_checkpoint(name)
     started = datetime.now(UTC).isoformat(timespec="seconds")

@@ -73,7 +73,7 @@ def read_rows(data: bytes, count: int, dimension: int) -> NDArray[np.float32]:
 
 
 def check_rows(rows: NDArray[np.float32]) -> None:
-    """Raise ValueError where a vector is not finite, or not of unit length."""
+    """Raise ValueError if a vector is not finite, or not of unit length."""
     with np.errstate(all="ignore"):
         lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
     wrong = np.flatnonzero(~(np.abs(lengths - 1) <= TOLERANCE))

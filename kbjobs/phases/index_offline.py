@@ -2,7 +2,7 @@
 
 One run: enumerate, compare, embed only what is new, commit vectors to the ledger batch by batch, copy
 them into the store, and remove what vanished only at the end. A kill between any two steps repeats at
-most one batch. Resuming is not a mode: a run always goes on from what the ledger holds.
+most one batch. Resuming is not a mode: a run always continues from what the ledger holds.
 """
 
 from __future__ import annotations

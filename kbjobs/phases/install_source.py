@@ -1,7 +1,7 @@
 """Install: make a source of a pack from a store. Nothing is embedded: the vectors come with it.
 
 Parts are fetched into the home first and checked; a kill fetches again at most those that were on their way. The source
-is then built beside the one that is there, and put into its place in one step.
+is then built next to the one that is there, and put into its place in one step.
 """
 
 from __future__ import annotations

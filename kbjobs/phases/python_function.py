@@ -76,7 +76,7 @@ def describe_function(func: Callable[..., Any], args: Sequence[Any], kwargs: Map
 
 
 def find_function(params: FunctionParams) -> Callable[..., Any]:
-    """Import the function. Raises MissingRequirementError where it is not there."""
+    """Import the function. Raises MissingRequirementError if it is not there."""
     for folder in params.sys_path:
         if folder not in sys.path:
             sys.path.append(folder)  # behind our own: what lies there takes no module's place
@@ -151,7 +151,7 @@ def _as_number(value: Any) -> float:
 
 
 def _accepted_names(func: Callable[..., Any]) -> set[str] | None:
-    """The names of its parameters; None where it takes any."""
+    """The names of its parameters; None if it takes any."""
     try:
         parameters = inspect.signature(func).parameters.values()
     except (TypeError, ValueError):  # a function of C that does not tell

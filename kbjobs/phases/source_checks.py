@@ -22,7 +22,7 @@ MIN_FREE_BYTES = 64 * 1024 * 1024
 
 
 def check_folders(source: SourceFolder) -> None:
-    """Raise NotFoundError where a folder of the source is not there."""
+    """Raise NotFoundError if a folder of the source is not there."""
     for root in source.read().paths:
         if Path(root).exists():
             continue
@@ -62,14 +62,14 @@ def check_disk(home: Home, source: SourceFolder, recut: str | None = None) -> No
 
 
 def check_store(home: Home, settings: Settings) -> None:
-    """Raise UsageError where the settings name a Chroma server that cannot be one. It need not answer now."""
+    """Raise UsageError if the settings name a Chroma server that cannot be one. It need not answer now."""
     from kbjobs.vectors.chroma_address import read_address
 
     read_address(home, settings)
 
 
 def find_older(source: SourceFolder, model: str) -> OlderCut | None:
-    """What of a model an older version has cut; None where nothing, or nothing can be read of it."""
+    """What of a model an older version has cut; None if nothing, or nothing can be read of it."""
     if not source.ledger.exists():
         return None
     try:

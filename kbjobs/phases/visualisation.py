@@ -1,6 +1,6 @@
 """Visualize: a map of sources, on which documents that are about the same lie near each other.
 
-The files are written beside and renamed: a kill leaves the old map or the new one.
+The files are written next to it and renamed: a kill leaves the old map or the new one.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _list_indexed(home: Home) -> list[str]:
 
 
 def list_worked_on(params: VisualisationParams) -> tuple[str, ...]:
-    """The sources that a job works on beside its own."""
+    """The sources that a job works on in addition to its own."""
     return tuple(params.sources or ())
 
 

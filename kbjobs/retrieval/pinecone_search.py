@@ -33,7 +33,7 @@ PASSAGES_OF_HIT, MIN_PASSAGES, MAX_PASSAGES = 5, 50, 1000
 class PineconeSearcher:
     """Searches the sources of a home in Pinecone. Use as a context manager.
 
-    ``on_notice`` is told where a source has nothing there. Raises MissingRequirementError where no index is set.
+    ``on_notice`` is told where a source has nothing there. Raises MissingRequirementError if no index is set.
     """
 
     def __init__(self, home: Home, settings: Settings, on_notice: Callable[[str], None] = lambda text: None) -> None:

@@ -193,7 +193,7 @@ class Searcher:
         return self._embedders[model.key].embed_query(words)
 
     def _require(self, model: QueryModel, indexed: Mapping[str, Mapping[str, str]], sources: Sequence[str]) -> None:
-        """Raise NotFoundError where no source has an index of the model; name those that have others."""
+        """Raise NotFoundError if no source has an index of the model; name those that have others."""
         if not any(model.key in models for models in indexed.values()):
             raise self._not_indexed(sources, indexed, model)
         for source_id, models in indexed.items():
@@ -222,7 +222,7 @@ class Searcher:
         return opened
 
     def _open(self, source_id: str, models: Mapping[str, str], chosen: QueryModel | None) -> Index | WordIndex | None:
-        """The index to search: the chosen model's, else any for its words; None where there is nothing."""
+        """The index to search: the chosen model's, else any for its words; None if there is nothing."""
         folder = SourceFolder(self._home.sources, source_id)
         if not models and not folder.words.exists():
             return None

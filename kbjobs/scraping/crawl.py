@@ -51,7 +51,7 @@ AT_ONCE_OF_WIKI = 4
 
 @dataclass(frozen=True, slots=True)
 class CrawlOptions:
-    """What is to be fetched: at most ``page_limit`` pages, so many links deep, a fetch each ``delay`` seconds."""
+    """What a crawl fetches: at most ``page_limit`` pages, so many links deep, a fetch each ``delay`` seconds."""
 
     page_limit: int
     max_depth: int
@@ -72,7 +72,7 @@ class Tally:
 
 
 class SiteDown(KbjobsError):
-    """The site gives no answer any more. What is queued waits."""
+    """The site no longer answers. What is queued waits."""
 
 
 class Crawl:
@@ -172,7 +172,7 @@ class Crawl:
             flying.append((address, asyncio.create_task(self.visitor.fetch(address))))
 
     async def _wait_for_work(self) -> bool:
-        """Wait until a queued address may be tried again; False where there is none, or no more are wanted."""
+        """Wait until a queued address may be tried again; False if there is none, or no more are wanted."""
         if self._fetches_left <= 0 or (self._budget <= 0 and not self.options.wants_assets):
             return False
         found = self.frontier.next(1, float("inf"), self.options.wants_assets)

@@ -31,7 +31,7 @@ class CrawlForecast:
             self._seen.append((read, known))
 
     def expect(self, queued: int, in_hand: int = 0) -> float:
-        """How many pages are still to come when so many are queued; infinite where no end is in sight.
+        """How many pages are still to come when so many are queued; infinite if no end is in sight.
 
         Those ``in_hand`` have come, and may bring others too.
         """

@@ -129,7 +129,7 @@ def _find_links(tree: LexborHTMLParser, base: str, url: str, target: str) -> tup
 
 
 def _read_refresh(tree: LexborHTMLParser, base: str) -> tuple[float, str]:
-    """After how many seconds a page sends its readers elsewhere, and where to; '' where it does not."""
+    """After how many seconds a page sends its readers elsewhere, and where to; '' if it does not."""
     for node in tree.css("meta[http-equiv=refresh i][content]"):
         if found := _REFRESH.match(node.attributes.get("content") or ""):
             address = found[3].partition(found[2])[0] if found[2] else found[3]

@@ -239,7 +239,7 @@ def find_target(url: httpx.URL, location: str) -> str:
 
 
 def read_content_type(value: str) -> tuple[str, str]:
-    """Media type and charset of a Content-Type, each empty where it is not there."""
+    """Media type and charset of a Content-Type, each empty if it is not there."""
     media_type, _, parameters = value.partition(";")
     charset = re.search(r"charset\s*=\s*[\"']?\s*([^\s\"';,]+)", parameters, re.IGNORECASE)
     return media_type.strip().lower(), charset[1] if charset else ""

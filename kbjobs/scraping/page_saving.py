@@ -135,7 +135,7 @@ def relink(text: str, file: str, files: Mapping[str, str]) -> str:
 
 
 def _parse(text: str) -> LexborHTMLParser | None:
-    """The tree of a page; None where it is nested too deeply to be read."""
+    """The tree of a page; None if it is nested too deeply to be read."""
     try:
         return LexborHTMLParser(prepare_page(text.encode("utf-8", "replace")))
     except TooDeeplyNested:

@@ -21,7 +21,7 @@ NO_LINKS = PageLinks()
 
 @dataclass(frozen=True, slots=True)
 class ParsedPage:
-    """A page's addresses, and its bytes as they are kept: None where they are no text, or are kept as they came."""
+    """A page's addresses, and its bytes as they are kept: None if they are no text, or are kept as they came."""
 
     found: PageLinks = NO_LINKS
     copy: bytes | None = None

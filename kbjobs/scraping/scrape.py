@@ -1,4 +1,4 @@
-"""Bringing a site into a source: begin or go on, crawl, remove what is gone, make the copy read offline."""
+"""Bringing a site into a source: begin or resume, crawl, remove what is gone, make the copy read offline."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class ScrapeRequest:
-    """What is to be scraped: from which address, by which sitemap ('' for what robots.txt names), and how."""
+    """What to scrape: from which address, by which sitemap ('' for what robots.txt names), and how."""
 
     url: str
     sitemap: str
@@ -273,7 +273,7 @@ def _drop_doubles(context: Context, frontier: Frontier, crawl: Crawl) -> None:
 
 
 def _remove_gone(context: Context, frontier: Frontier, allow_delete: bool) -> int:
-    """Remove the files of addresses that are no longer there; raises KbjobsError where they are too many."""
+    """Remove the files of addresses that are no longer there; raises KbjobsError if they are too many."""
     gone = frontier.gone()
     kept = sum(1 for _ in frontier.files())
     if len(gone) > MAX_REMOVED * kept and not allow_delete:

@@ -1,4 +1,4 @@
-"""The files of a site that are asked for beside its pages: robots.txt and sitemaps."""
+"""The files of a site that are asked for in addition to its pages: robots.txt and sitemaps."""
 
 from __future__ import annotations
 

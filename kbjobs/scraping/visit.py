@@ -29,7 +29,7 @@ LEFT_OUT = "left out by --include or --exclude"  # of what was fetched before th
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """An answer, and what was parsed of it: None where it is no page that is wanted.
+    """An answer, and what was parsed of it: None if it is no page that is wanted.
 
     ``is_new`` says that it is not what its file holds.
     """

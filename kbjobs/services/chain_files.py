@@ -25,7 +25,7 @@ UNNAMED = "unsaved_chain"
 
 @dataclass(frozen=True, slots=True)
 class SavedChain:
-    """A chain file: its ``text``, the ``draft`` that the text says (None where it is no TOML), and its version.
+    """A chain file: its ``text``, the ``draft`` that the text says (None if it is no TOML), and its version.
 
     ``version`` tells what was read from what is there later; None for a built-in chain, which cannot be overwritten.
     """
@@ -129,7 +129,7 @@ def write_new_chain(folder: Path, name: str, jobs: Sequence[str]) -> list[Path]:
 
 
 def read_draft(text: str) -> dict[str, Any]:
-    """The tables of a chain file's text. Raises UsageError where it is no TOML."""
+    """The tables of a chain file's text. Raises UsageError if it is no TOML."""
     from kbjobs.chains.file.editing import read_document
 
     return read_document(text)

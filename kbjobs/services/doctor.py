@@ -143,12 +143,8 @@ def _check_daemon(home: Home) -> Iterator[Finding]:
         else:
             yield Finding("daemon", "ok", "none runs and none is needed")
     elif described and described.version != VERSION:
-        yield Finding(
-            "daemon",
-            "problem",
-            f"it still is that of kbjobs {described.version}, the command is of {VERSION}",
-            "kbjobs daemon restart",
-        )
+        text = f"it still is that of kbjobs {described.version}, the command is of {VERSION}"
+        yield Finding("daemon", "problem", text, "kbjobs daemon restart")
     else:
         yield Finding("daemon", "ok", f"process {described.pid if described else '?'} runs")
 

@@ -215,7 +215,7 @@ def save_checkpoint(checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(source_id: str | None, job_type: str) -> Checkpoint | None:
-    """The checkpoint of a job type on a source, None where there is none."""
+    """The checkpoint of a job type on a source, None if there is none."""
     queue = open_to_read(current_home().state_file)
     if queue is None:
         return None
@@ -233,7 +233,7 @@ def delete_checkpoint(source_id: str | None, job_type: str) -> bool:
 
 
 def get_interrupted_jobs() -> list[Checkpoint]:
-    """The checkpoints from which a job can go on, the latest first; not those of jobs that are pending or running."""
+    """The checkpoints from which a job can resume, the latest first; not those of jobs that are pending or running."""
     queue = open_to_read(current_home().state_file)
     if queue is None:
         return []
@@ -242,7 +242,7 @@ def get_interrupted_jobs() -> list[Checkpoint]:
 
 
 def cleanup_stale_checkpoints(max_age_days: float = 7) -> int:
-    """Forget checkpoints older than that of jobs that have ended; returns how many."""
+    """Forget checkpoints older than so many days, of jobs that have ended; returns how many."""
     path = current_home().state_file
     if not path.exists():
         return 0

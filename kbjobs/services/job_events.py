@@ -85,7 +85,7 @@ class _Holds:
         self._next: dict[int, float] = {}  # when to tell of a job again, monotonic
 
     def events(self, jobs: Mapping[int, Job]) -> Iterator[JobEvent]:
-        """What is to be told now of the jobs, by their ids."""
+        """What to report now of the jobs, by their ids."""
         now = time.monotonic()
         for job_id in self._next.keys() - self.held.keys():
             del self._next[job_id]

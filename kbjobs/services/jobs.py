@@ -342,7 +342,7 @@ class JobManager:
         return job
 
     def resume(self, job_id: int, changes: LimitChanges | None = None) -> Job:
-        """Put an ended job back in the queue under its id, to go on from what is saved.
+        """Put an ended job back in the queue under its id, to continue from what is saved.
 
         What its phases will need is checked first, as by a submit. A job whose worker is dead, because daemon and
         worker were killed or the machine went down, is resumed by the next daemon: that is waited for.

@@ -172,7 +172,7 @@ def _delete(folder: Path, trash: Path) -> None:
 
 
 def _refuse_busy(home: Home, name: str) -> None:
-    """Raise ConflictError where a job that runs or waits needs the model."""
+    """Raise ConflictError if a job that runs or waits needs the model."""
     wanted = find_hub_id(name)
     with JobManager(home) as reader:
         for job in reader.get_active_jobs():

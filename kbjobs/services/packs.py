@@ -1,4 +1,4 @@
-"""The front door to stores of packs: what is in one, and what nothing in it needs any more."""
+"""The front door to stores of packs: what is in one, and what nothing in it needs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def list_remote(home: Home, where: str | None = None) -> list[dict[str, Any]]:
 
     ``here`` is one of "no", "this version", "another version" and "not from a pack".
 
-    Raises NotFoundError where the store has no catalogue.
+    Raises NotFoundError if the store has no catalogue.
     """
     from kbjobs.packs.pack_catalogue import CATALOGUE, as_rows, read_catalogue
 
@@ -152,7 +152,7 @@ def open_named(home: Home, where: str, source_id: str | None = None) -> Pack:
 def _open_in_store(home: Home, where: str, source_id: str | None) -> Pack:
     """A pack in a store: the one that the address names, else the newest of the source.
 
-    Raises NotFoundError, UsageError where it is not told which.
+    Raises NotFoundError, UsageError if it is not told which.
     """
     from kbjobs.packs.manifest import MANIFEST
     from kbjobs.packs.pack_catalogue import find_version, read_catalogue, version_name
@@ -195,7 +195,7 @@ def prune(home: Home, where: str, grace: timedelta, dry_run: bool) -> Pruned:
 
 
 def rebuild_catalogue(home: Home, where: str) -> int:
-    """Write the catalogue of a store anew from its packs; returns how many sources it names."""
+    """Rewrite the catalogue of a store from its packs; returns how many sources it names."""
     from kbjobs.packs.pruning import rebuild_catalogue as rebuild
 
     with opened(home, where) as bucket:

@@ -72,7 +72,7 @@ class SourceModel:
 class IndexState:
     """An index: of a model, how many different passages there are, and how many of them have a vector or none.
 
-    ``store``: "home" or the address of a Chroma server; None where the collection was cleared.
+    ``store``: "home" or the address of a Chroma server; None if the collection was cleared.
     """
 
     model: str
@@ -118,7 +118,7 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """A collection that was built anew from the ledger."""
+    """A collection that was rebuilt from the ledger."""
 
     model: str
     dimension: int
@@ -270,7 +270,7 @@ def verify(home: Home, source_id: str) -> Verification:
 
 
 def rebuild(home: Home, source_id: str) -> list[Rebuilt]:
-    """Build a source's collections anew from the ledger, beside the old ones, and swap. No model is loaded.
+    """Rebuild a source's collections from the ledger, next to the old ones, and swap. No model is loaded.
 
     A collection that was cleared is built again too: its vectors are still there.
     """
@@ -293,7 +293,7 @@ def rebuild(home: Home, source_id: str) -> list[Rebuilt]:
 def compact(home: Home, source_id: str) -> Compacted:
     """Give back what a source takes on the disk and does not need.
 
-    Raises ConflictError while a job of the source runs, UnavailableError where the disk has no room for it.
+    Raises ConflictError while a job of the source runs, UnavailableError if the disk has no room for it.
     """
     from kbjobs.indexing.compact import compact_source
     from kbjobs.vectors.indexed import Collections

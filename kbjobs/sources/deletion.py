@@ -1,6 +1,6 @@
 """Deleting a source for good, and telling what went and what stays.
 
-The folder gets a hidden name, the end of the source goes on record, then the files go: a kill at any point is made up
+The folder gets a hidden name, the end of the source is recorded, then the files go: a kill at any point is made up
 for by the next attempt, by the next run or by the next daemon.
 """
 
@@ -34,9 +34,9 @@ REPORTED_EACH = 100  # files removed between two reports of progress
 
 @dataclass(frozen=True, slots=True)
 class DeletionFacts:
-    """What is to be told of a source that goes.
+    """What a person is told about a source that goes.
 
-    ``documents`` and ``vectors`` are None where its ledger cannot be read, ``freed_bytes`` are of the disk; ``outside``
+    ``documents`` and ``vectors`` are None if its ledger cannot be read, ``freed_bytes`` are of the disk; ``outside``
     are its paths beyond its own folder, and the place that its folder was a link to; ``again`` is the command that
     registers what is kept.
     """
@@ -107,7 +107,7 @@ def list_cloud(there: SourceFolder) -> list[str]:
 
 
 def delete_source(context: Context, keep_files: bool, has_left_cloud: bool = False) -> PhaseResult:
-    """Delete the source of the job, or go on with it. The caller holds the source's lock.
+    """Delete the source of the job, or resume its deletion. The caller holds the source's lock.
 
     Args:
         context: of the job.
@@ -145,7 +145,7 @@ def delete_source(context: Context, keep_files: bool, has_left_cloud: bool = Fal
 
 
 def _places(there: SourceFolder) -> list[tuple[str, str, str]]:
-    """Where its collections lie on servers: key, address, prefix; nothing where its ledger cannot be read."""
+    """Where its collections lie on servers: key, address, prefix; nothing if its ledger cannot be read."""
     if not there.ledger.is_file():
         return []
     try:
@@ -193,7 +193,7 @@ def _report_waiting(context: Context, message: str) -> None:
 
 
 def _record(context: Context, facts: DeletionFacts) -> bool:
-    """Put the end of the source on record; False where the disk has no room for that before files are gone."""
+    """Put the end of the source on record; False if the disk has no room for that before files are gone."""
     try:
         context.end_source(asdict(facts))
     except sqlite3.Error as error:

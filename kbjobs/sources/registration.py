@@ -51,7 +51,7 @@ class EditedSource:
 
 @dataclass(frozen=True, slots=True)
 class SourceFields:
-    """What a person says of a source beside its paths; None for what is not said."""
+    """What a person says of a source in addition to its paths; None for what is not said."""
 
     name: str | None = None
     license: str | None = None
@@ -178,7 +178,7 @@ def _check_base_url(base_url: str) -> None:
 
 
 def _find_pages(roots: Sequence[Path], ask: Ask) -> tuple[list[FoundFile], list[SkippedFile]]:
-    """The files below the roots, and what cannot be read; raises UsageError where there is no file."""
+    """The files below the roots, and what cannot be read; raises UsageError if there is no file."""
     from kbjobs.content.source_files import READABLE, FoundFile, find_files
 
     for root in roots:
@@ -209,7 +209,7 @@ def _is_everybodys(root: Path) -> bool:
 
 
 def _refuse_shared_urls(files: Iterable[FoundFile]) -> None:
-    """Raise UsageError where two files would have one URL, since all roots lie below one base URL."""
+    """Raise UsageError if two files would have one URL, since all roots lie below one base URL."""
     paths: dict[str, Path] = {}
     for file in files:
         other = paths.setdefault(file.relative, file.path)
@@ -268,7 +268,7 @@ def _name_paths(paths: Sequence[str]) -> dict[str, str]:
 
 
 def _refuse_renamed(source: Source, kept: Sequence[str], paths: Sequence[str]) -> None:
-    """Raise UsageError where a path that is kept would give its documents other ids."""
+    """Raise UsageError if a path that is kept would give its documents other ids."""
     before, after = _name_paths(source.paths), _name_paths(paths)
     for path in kept:
         if before[path] != after[path]:

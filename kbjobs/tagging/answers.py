@@ -91,9 +91,9 @@ def check_answer(content: object, shown: Sequence[TaggedDocument], vocabulary: V
         elif name and kind == "novel":
             novel.setdefault(fold_tag(name), (name, []))[1].extend(numbers)
     min_evidence = 1 if len(shown) < FEW_DOCUMENTS else MIN_EVIDENCE
-    found = [FoundTag(name, "category", _evidence(numbers, shown)) for name, numbers in categories.items()]
-    invented = [FoundTag(name, "novel", _evidence(numbers, shown)) for name, numbers in novel.values()]
-    found = [tag for tag in found if tag.evidence]
+    known_tags = (FoundTag(name, "category", _evidence(numbers, shown)) for name, numbers in categories.items())
+    invented = (FoundTag(name, "novel", _evidence(numbers, shown)) for name, numbers in novel.values())
+    found = [tag for tag in known_tags if tag.evidence]
     found += [tag for tag in invented if len(tag.evidence) >= min_evidence][:MAX_NOVEL]
     if entries and not found:
         raise UnusableAnswerError("none of its tags has a document that was shown")

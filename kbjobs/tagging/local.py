@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -100,9 +100,10 @@ def _judge(
         by_id = {document.doc_id: document for document in documents}
         matches: list[TagMatch] = []
         seen: set[str] = set()
-        for doc_id, vector in _model_vectors(context, ledger, embedder.model_key):
-            seen.add(doc_id)
-            matches += match(by_id[doc_id], vector, yardstick)
+        for row in (row for row in ledger.models() if row.key == embedder.model_key):
+            for doc_id, vector in document_vectors(context, ledger, row, "comparing documents", VECTORS):
+                seen.add(doc_id)
+                matches += match(by_id[doc_id], vector, yardstick)
         sample = [document for document in documents if document.doc_id not in seen][:MAX_SAMPLE]
         embedded = 0
         for start in range(0, len(sample), BATCH):
@@ -152,12 +153,6 @@ def match(document: TaggedDocument, vector: NDArray[np.float32], yardstick: Yard
         TagMatch(document, int(index), float(near[index]), int(index) == best)
         for index in np.flatnonzero(near >= min_score)
     ]
-
-
-def _model_vectors(context: Context, ledger: Ledger, key: str) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    row = next((row for row in ledger.models() if row.key == key), None)
-    if row is not None:
-        yield from document_vectors(context, ledger, row, "comparing documents", VECTORS)
 
 
 def _category_tags(matches: Sequence[TagMatch], judged: int, vocabulary: Vocabulary) -> list[dict[str, Any]]:

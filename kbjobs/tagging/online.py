@@ -79,7 +79,7 @@ def prepare(
 
 
 def _topics(context: Context, ledger: Ledger) -> dict[str, int]:
-    """Topics by the vectors that there are most of; none where there are no vectors."""
+    """Topics by the vectors that there are most of; none if there are no vectors."""
     counts = {row: ledger.count_vectors(row.id) for row in ledger.models()}
     best = max(counts, key=lambda row: (counts[row], row.key), default=None)
     if best is None or not counts[best]:
@@ -133,7 +133,6 @@ def ask_for_tags(context: Context, prompt: Prompt, vocabulary: Vocabulary, may_g
 
 def _buy(context: Context, asked: TagQuestion, vocabulary: Vocabulary) -> None:
     """One more answer, noted."""
-    client = OpenAIClient(asked.prompt.model, context.secret(OPENAI_KEY), at_once=1)
 
     def record(asking: Future[Any]) -> None:
         try:
@@ -148,11 +147,15 @@ def _buy(context: Context, asked: TagQuestion, vocabulary: Vocabulary) -> None:
     def send(sdk: Any, headers: dict[str, str]) -> Any:
         return sdk.chat.completions.create(**asked.prompt.request(), extra_headers=headers)
 
-    with closing(client), ThreadPoolExecutor(1, "asking") as pool:
+    model = asked.prompt.model
+    with (
+        closing(OpenAIClient(model, context.secret(OPENAI_KEY), at_once=1)) as client,
+        ThreadPoolExecutor(1, "asking") as pool,
+    ):
         asking = pool.submit(client.ask, asked.prompt.tokens + ANSWER_TOKENS, send)
         try:
             while not wait([asking], LOOK_SECONDS).done:
-                context.progress(0, 1, "answers", f"asking {asked.prompt.model}", ASK, eta_matters=False)
+                context.progress(0, 1, "answers", f"asking {model}", ASK, eta_matters=False)
         except JobCancelled:
             client.interrupt()
             if asking.exception() is None:
@@ -160,7 +163,7 @@ def _buy(context: Context, asked: TagQuestion, vocabulary: Vocabulary) -> None:
             raise
         record(asking)
     if asked.answers[-1].problem:
-        context.log.warning("answer %d of %s: %s", len(asked.answers), asked.prompt.model, asked.answers[-1].problem)
+        context.log.warning("answer %d of %s: %s", len(asked.answers), model, asked.answers[-1].problem)
 
 
 def _read(completion: Any, prompt: Prompt, vocabulary: Vocabulary) -> TagAnswer:

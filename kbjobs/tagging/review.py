@@ -65,7 +65,10 @@ def review(source: Source, accept: Sequence[str], reject: Sequence[str], accept_
     left = source.suggested_tags
     if left is not None and isinstance(left.get("tags"), list):
         names = {name for name in suggested if fold_tag(name) in decided}
-        left = {**left, "tags": [tag for tag in left["tags"] if not _is_one_of(tag, names)]}
+        left = {
+            **left,
+            "tags": [tag for tag in left["tags"] if not (isinstance(tag, dict) and tag.get("tag") in names)],
+        }
     changed = replace(
         source,
         tags=(*own, *_without(accepted.values(), map(fold_tag, own))),
@@ -93,7 +96,3 @@ def _find(source: Source, known: dict[str, str], wanted: Sequence[str]) -> dict[
 def _without(names: Iterable[str], folded: Iterable[str]) -> tuple[str, ...]:
     left_out = set(folded)
     return tuple(name for name in names if fold_tag(name) not in left_out)
-
-
-def _is_one_of(tag: object, names: set[str]) -> bool:
-    return isinstance(tag, dict) and tag.get("tag") in names

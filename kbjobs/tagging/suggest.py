@@ -119,8 +119,10 @@ def _result(made: _Made, tags: Sequence[dict[str, Any]], documents: int, vocabul
     none = "no category of preparedness fits" if vocabulary is BUILT_IN else "no tag of the vocabulary fits"
     names = ", ".join(named["category"]) or none
     names += f"; not in the vocabulary: {', '.join(named['novel'])}" if named["novel"] else ""
-    judged = counted(made.counts["judged"], "document")
-    return PhaseResult(counts, f"{counted(len(tags), 'tag')} suggested from {judged}: {names}{made.note}")
+    return PhaseResult(
+        counts,
+        f"{counted(len(tags), 'tag')} suggested from {counted(made.counts['judged'], 'document')}: {names}{made.note}",
+    )
 
 
 def _unchanged(context: Context, documents: Sequence[TaggedDocument]) -> PhaseResult:
@@ -171,7 +173,9 @@ def _ask(task: _Task, model: str) -> _Made | None:
         f" {format_dollars(paid)} USD at list price"
     )
     if asked.problem:
-        reason = _describe_problem(asked.problem, len(asked.answers), model)
+        reason = asked.problem
+        if asked.answers:
+            reason = f"{counted(len(asked.answers), 'answer')} of {model} could not be used (the last: {reason})"
         made = _fall_back(task, reason)
         note = f"; suggested locally, because {reason}" + (usage if asked.answers else "")
         return replace(made, counts={**made.counts, "fell_back": reason, **counts}, note=note)
@@ -199,21 +203,17 @@ def _fall_back(task: _Task, reason: str) -> _Made:
     return _Made(str(task.request.local_model), "local", list(kept.get("tags", [])), counts)
 
 
-def _describe_problem(problem: str, answers: int, model: str) -> str:
-    if not answers:
-        return problem
-    return f"{counted(answers, 'answer')} of {model} could not be used (the last: {problem})"
-
-
 def _estimate(task: _Task) -> PhaseResult:
     """What a run would look at and pay."""
     request, model = task.request, task.request.online_model
     counts: dict[str, Any] = {"dry_run": True, "documents": len(task.documents), "embedded": 0}
     nothing = "dry run, nothing was bought or changed"
     if model is None:
-        size = counted(len(task.documents), "document")
-        plan = f"the {size} would be compared by {request.local_model}, here and for nothing"
-        return PhaseResult({**counts, "provider": "local", "model": request.local_model}, f"{nothing}: {plan}")
+        documents = counted(len(task.documents), "document")
+        return PhaseResult(
+            {**counts, "provider": "local", "model": request.local_model},
+            f"{nothing}: the {documents} would be compared by {request.local_model}, here and for nothing",
+        )
     from kbjobs.tagging import online
     from kbjobs.tagging.limits import ANSWER_TOKENS
 

@@ -53,9 +53,8 @@ def name_collection(prefix: str, source_id: str, key: str) -> str:
 
 
 def name_store(ledger: Ledger, key: str) -> str:
-    """The address of the server that a model's collection was last published on; '' where it lies in the home."""
-    place = place_of(ledger, key)
-    return "" if place is None else place[0]
+    """The address of the server that a model's collection was last published on; '' if it lies in the home."""
+    return (place_of(ledger, key) or ("", ""))[0]
 
 
 def note_place(ledger: Ledger, key: str, url: str, prefix: str, source_id: str) -> None:

@@ -97,7 +97,7 @@ def mend_exact(ledger: Ledger, model: int, profile: int, directory: Path) -> Non
 
 
 def read_state(directory: Path) -> str | None:
-    """The state a directory's exact index was made of; None where there is none that can be used."""
+    """The state a directory's exact index was made of; None if there is none that can be used."""
     try:
         with PassageFile(directory / PASSAGES) as passages:
             if not passages.state.endswith(WITHOUT_MATRIX):

@@ -44,7 +44,7 @@ class Indexed:
 
     @property
     def copies(self) -> WorkingCopy:
-        """The collection, and what is begun beside it."""
+        """The collection, and what is begun next to it."""
         if self.server is None:
             return WorkingCopy(self.live, self.opens)
         return ServerCopies(self.live, self.server, self.source_id, self.ledger)

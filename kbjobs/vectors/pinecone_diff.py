@@ -57,12 +57,12 @@ class PineconeDiff:
 
     @property
     def to_write(self) -> list[str]:
-        """All that is to be sent, in order."""
+        """All records to send, in order."""
         return sorted(self.new + self.changed)
 
     @property
     def to_remove(self) -> list[str]:
-        """All that is to be deleted, in order."""
+        """All records to delete, in order."""
         return sorted(self.replaced + self.gone)
 
     @property
@@ -82,7 +82,7 @@ class PineconeDiff:
 
 
 def compare_records(wanted: WantedRecords, present: AbstractSet[str]) -> PineconeDiff:
-    """Compare the ids that are to be there with those that are.
+    """Compare the ids that should be there with those that are.
 
     Args:
         wanted: by the ledger.

@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class IndexDescription:
-    """What the service says of an index. ``dimension`` is None where it has no dense vectors of its own."""
+    """What the service says of an index. ``dimension`` is None if it has no dense vectors of its own."""
 
     host: str
     dimension: int | None
@@ -160,7 +160,7 @@ class PineconeIndex:
         crash_point("pinecone.created")
 
     def check(self, described: IndexDescription) -> None:
-        """Raise UsageError where the index cannot hold our vectors, PineconeAwayError where it is not ready."""
+        """Raise UsageError if the index cannot hold our vectors, PineconeAwayError if it is not ready."""
         name = self.target.index
         if described.dimension != self.dimension or described.metric != METRIC:
             has = f"{described.dimension} and {described.metric}" if described.dimension else "no single dense vector"
@@ -206,7 +206,7 @@ class PineconeIndex:
     # -- its records ------------------------------------------------------------------------------
 
     def count(self) -> int:
-        """How many records the namespace has. Raises UsageError where the index has another dimension."""
+        """How many records the namespace has. Raises UsageError if the index has another dimension."""
         stats = self._ask_index(lambda index: index.describe_index_stats(), ())
         if stats.dimension is not None and stats.dimension != self.dimension:
             self.forget_host()
@@ -238,7 +238,7 @@ class PineconeIndex:
         )
 
     def _unless_empty(self, work: Callable[[], Found]) -> Found | None:
-        """What the work gives; None where the service answers that there is no such namespace."""
+        """What the work gives; None if the service answers that there is no such namespace."""
         try:
             return work()
         except UnknownIndexError:

@@ -23,12 +23,12 @@ def note_place(ledger: Ledger, target: PineconeTarget) -> None:
 
 
 def last_target(ledger: Ledger) -> tuple[str, str] | None:
-    """The index and the namespace that the source was last sent to; None where it never was."""
+    """The index and the namespace that the source was last sent to; None if it never was."""
     name, _, namespace = (ledger.fact(_PLACE) or "").partition("/")
     return (name, namespace) if namespace else None
 
 
 def last_namespace(ledger: Ledger, index: str) -> str | None:
-    """The namespace of the index that the source was last sent to; None where it never was."""
+    """The namespace of the index that the source was last sent to; None if it never was."""
     name, _, namespace = (ledger.fact(_PLACE) or "").partition("/")
     return namespace if name == index and namespace else None

@@ -154,7 +154,7 @@ def _size(metadata: dict[str, Any]) -> int:
 
 
 def _shorten(metadata: dict[str, Any], field: str) -> str:
-    """As many of the first words of a field as there is room for; '' where there is none."""
+    """As many of the first words of a field as there is room for; '' if there is none."""
     text = metadata[field]
     low, high = 0, len(text)
     while low < high:
@@ -173,7 +173,7 @@ class Packing:
     """Gathers records into requests as full as the service takes them.
 
     Args:
-        namespace: that of the requests.
+        namespace: the namespace of the requests.
         max_bytes: of a request's JSON.
         max_records: in a request.
     """

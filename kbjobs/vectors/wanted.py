@@ -18,7 +18,7 @@ class LedgerRecords:
     """The language of each passage that is searched, by its record's id, as one reading of the ledger has found them.
 
     ``firsts`` are the first record of each text, of which alone a collection has a vector that is published without a
-    matrix; None where there is a matrix. ``state`` names what an exact index is made of: equal as long as its
+    matrix; None if there is a matrix. ``state`` names what an exact index is made of: equal as long as its
     passages, their languages and their vectors are.
     """
 

@@ -102,5 +102,4 @@ def _read_json(raw: bytes) -> Any:
 
 def _describe(error: ValidationError) -> str:
     """What is wrong, each with its place."""
-    problems = [f"{'.'.join(map(str, one['loc'])) or 'the body'}: {one['msg']}" for one in error.errors()[:10]]
-    return "; ".join(problems)
+    return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'the body'}: {one['msg']}" for one in error.errors()[:10])

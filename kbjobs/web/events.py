@@ -84,7 +84,7 @@ class EventHub:
             self._greetings.pop(queue, None)
 
     def _since(self, last_id: str) -> list[LiveEvent] | None:
-        """The events since that one; None where it is not known."""
+        """The events since that one; None if it is not known."""
         boot, _, number = last_id.partition("-")
         oldest = int(self._kept[0].id.partition("-")[2]) if self._kept else self._number + 1
         is_known = boot == self._boot and number.isdecimal() and oldest - 1 <= int(number) <= self._number
@@ -96,7 +96,7 @@ class EventHub:
         return f"{self._boot}-{self._number}"
 
     async def _watch(self) -> None:
-        """Look until nobody listens any more."""
+        """Look until nobody listens."""
         manager = JobManager(self._home)
         version: Any = None
         try:

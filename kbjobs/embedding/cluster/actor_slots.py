@@ -41,11 +41,11 @@ class NodeDied(ActorDied):
 
 
 class ClusterLost(Exception):
-    """The cluster has forgotten this process, or does not answer any more."""
+    """The cluster has forgotten this process, or no longer answers."""
 
 
 class Closing(Exception):
-    """The pool is being closed; what was asked for is not needed any more."""
+    """The pool is being closed; what was asked for is no longer needed."""
 
 
 @dataclass
@@ -125,8 +125,8 @@ class Caller:
 
         Raises:
             ActorDied, NodeDied: there will be none.
-            ClusterLost: this process is no part of the cluster any more.
-            Closing: it is not needed any more.
+            ClusterLost: this process is no longer part of the cluster.
+            Closing: it is no longer needed.
         """
         deadline = time.monotonic() + seconds
         while True:

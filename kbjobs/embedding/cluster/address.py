@@ -40,7 +40,7 @@ def find_address(given: str | None, settings: Settings, environ: Mapping[str, st
 
 
 def check_address(address: str, origin: str) -> str:
-    """The address. Raises UsageError where it cannot be one; whether a cluster is there is for the job to see."""
+    """The address. Raises UsageError if it cannot be one; whether a cluster is there is for the job to see."""
     if address.startswith("ray://"):
         raise UsageError(
             f"{origin} = {address!r}: kbjobs does not go through a Ray Client server",
@@ -55,7 +55,7 @@ def check_address(address: str, origin: str) -> str:
 
 
 def split_address(address: str) -> tuple[str, int] | None:
-    """Host and port; None where it has not that form."""
+    """Host and port; None if it has not that form."""
     found = _FORM.fullmatch(address)
     if found is None or not 0 < int(found["port"]) < 65536:
         return None

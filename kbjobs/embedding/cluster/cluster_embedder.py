@@ -131,7 +131,7 @@ class ClusterEmbedder:
         """The vectors of a block, from whichever actor; of one whose node dies, from another.
 
         Raises:
-            ActorDied: the actor died, or could not go on.
+            ActorDied: the actor died, or could not continue.
             Closing: it was not begun.
         """
         while True:

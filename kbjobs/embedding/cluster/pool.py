@@ -112,7 +112,7 @@ class Pool:
 
         Raises:
             KbjobsError: the pool has failed.
-            Closing: nothing is to be begun any more.
+            Closing: nothing new may begin.
         """
         with self._changed:
             while (slot := self._find(alone)) is None or (alone and not self._clear(slot)):
@@ -181,7 +181,7 @@ class Pool:
         return min(free, key=lambda slot: (slot.blocks, slot.number), default=None)
 
     def _clear(self, slot: ActorSlot) -> bool:
-        """Reserve a slot, and wait until it has no block; False where its actor has died meanwhile."""
+        """Reserve a slot, and wait until it has no block; False if its actor has died meanwhile."""
         slot.is_reserved = True
         try:
             while slot.blocks and slot.state == "ready":

@@ -35,7 +35,7 @@ async def describe_wiki(api: WikiApi) -> Wiki:
     """What a wiki says of itself.
 
     Raises:
-        KbjobsError: it gives no answer any more, or only its users may read it.
+        KbjobsError: it no longer answers, or only its users may read it.
         FetchError: it has no API.
     """
     answer = await api.ask_patiently(action="query", meta="siteinfo", siprop="general|namespaces|rightsinfo|statistics")
@@ -85,7 +85,7 @@ async def count_pages(api: WikiApi, wiki: Wiki, max_pages: int) -> int:
 
 
 def refuse_other_server(wiki: Wiki, scope: SiteScope) -> None:
-    """Raise KbjobsError where the addresses of a wiki are of another host than that which is scraped."""
+    """Raise KbjobsError if the addresses of a wiki are of another host than that which is scraped."""
     if not scope.is_on_site(wiki.server):
         raise KbjobsError(
             f"the wiki's pages are at {site_of(wiki.server)}, which is another site",
