@@ -155,7 +155,7 @@ def test_what_cannot_be_packed(home: Home, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("statement", "told"),
+    ("statement", "message"),
     [
         ("UPDATE vectors SET vector = zeroblob(32) WHERE id = 2", "has a vector of length 0"),
         ("UPDATE vectors SET vector = zeroblob(31) WHERE id = 2", "has not 8 numbers"),
@@ -164,11 +164,11 @@ def test_what_cannot_be_packed(home: Home, tmp_path: Path) -> None:
     ],
 )
 def test_a_ledger_that_holds_what_cannot_be_read_again(
-    wiki: SourceFolder, tmp_path: Path, statement: str, told: str
+    wiki: SourceFolder, tmp_path: Path, statement: str, message: str
 ) -> None:
     with Ledger(wiki.ledger) as ledger:
         ledger.connection.execute(statement)
-    with pytest.raises(UnavailableError, match=told) as refused:
+    with pytest.raises(UnavailableError, match=message) as refused:
         build(wiki, tmp_path / "store")
     assert "source 'wiki' has something that cannot be in a pack" in refused.value.message
     assert not (tmp_path / "store" / "packs").exists()
