@@ -120,13 +120,13 @@ def test_hosts_do_not_wait_for_each_other() -> None:
 
 def test_without_a_delay_only_so_many_at_once() -> None:
     clock = Clock()
-    at_once = max_at_once = 0
+    at_once = most = 0
 
     async def ask(pace: HostThrottle) -> None:
-        nonlocal at_once, max_at_once
+        nonlocal at_once, most
         async with pace.turn(HOST):
             at_once += 1
-            max_at_once = max(max_at_once, at_once)
+            most = max(most, at_once)
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             at_once -= 1
@@ -136,7 +136,7 @@ def test_without_a_delay_only_so_many_at_once() -> None:
         await asyncio.gather(*(ask(pace) for _ in range(50)))
 
     asyncio.run(ask_all())
-    assert (max_at_once, clock.now) == (4, 1000.0)
+    assert (most, clock.now) == (4, 1000.0)
 
 
 def test_who_gives_up_waiting_takes_no_turn() -> None:

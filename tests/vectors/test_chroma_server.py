@@ -211,12 +211,12 @@ def test_a_server_that_is_away_is_waited_for(indexed: Indexed, chroma: ChromaPro
     fill(indexed)
     put(indexed, "late", ["late text"])
     chroma.kill()
-    messages: list[str] = []
+    told: list[str] = []
     started = threading.Event()
 
     def on_wait(text: str) -> None:
-        messages.append(text)
-        if len(messages) == 5:
+        told.append(text)
+        if len(told) == 5:
             started.set()
 
     def start() -> None:
@@ -228,12 +228,12 @@ def test_a_server_that_is_away_is_waited_for(indexed: Indexed, chroma: ChromaPro
     starter.start()
     recover_and_publish(replace(indexed, server=indexed.server.waiting_as(Waiting(60, on_wait))), needs_fresh=False)
     starter.join()
-    assert f"waiting for the Chroma server: {chroma.url} cannot be reached" in messages[0]
+    assert f"waiting for the Chroma server: {chroma.url} cannot be reached" in told[0]
     assert texts(chroma) == wanted_texts(indexed)
 
 
 def test_waiting_ends_with_the_job_and_after_its_time(chroma: ChromaProcess) -> None:
-    def stop(messages: str) -> None:
+    def stop(told: str) -> None:
         raise JobCancelled("stopped")
 
     url = f"http://127.0.0.1:{free_port()}"
