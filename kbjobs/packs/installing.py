@@ -86,13 +86,8 @@ def install_pack(
     replacement = SourceSwap(live)
     folder = replacement.begin()
     try:
-        roots = restore_backup(pack, folder.path, check) if include_backup else []
-        # Of a source without files the path is that of the files to come: a job that reads it finds nothing and stops.
-        paths = [live.path / root.relative_to(folder.path) for root in roots] or [live.pages]
-        if merges and not roots:
-            link_files(live, folder)
-            paths = [Path(path) for path in live.read().paths]
-            roots = [path for path in paths if path.exists()]
+        restored = restore_backup(pack, folder.path, check) if include_backup else []
+        roots, paths = _place_files(live, folder, restored, merges)
         with closing((filler := open_new(folder.ledger)).ledger):
             _fill(pack, filler, _Addresses(live, roots, paths), check)
             crash_point("install.filled")
@@ -109,17 +104,7 @@ def install_pack(
     except BaseException:
         replacement.recover()
         raise
-    manifest = pack.manifest
-    return Installed(
-        live.id,
-        pack.version,
-        manifest.documents.records,
-        sum(profile.passages.records for profile in manifest.profiles),
-        sum(model.vectors for model in manifest.models),
-        manifest.backup.files.records if manifest.backup is not None and include_backup else 0,
-        merged.documents,
-        merged.vectors,
-    )
+    return _count(pack, merged, include_backup)
 
 
 def _check_place(live: SourceFolder, is_own: bool, include_backup: bool, mode: Mode | None) -> None:
@@ -142,6 +127,34 @@ def _check_place(live: SourceFolder, is_own: bool, include_backup: bool, mode: M
         )
 
 
+def _place_files(
+    live: SourceFolder, folder: SourceFolder, restored: list[Path], merges: bool
+) -> tuple[list[Path], list[Path]]:
+    """The roots of the source's files as they are now, and its paths once it is in place; merging keeps its own files.
+
+    The path of a source without files is where its files will be: a job that reads it finds nothing and stops.
+    """
+    if merges and not restored:
+        link_files(live, folder)
+        paths = [Path(path) for path in live.read().paths]
+        return [path for path in paths if path.exists()], paths
+    return restored, [live.path / root.relative_to(folder.path) for root in restored] or [live.pages]
+
+
+def _count(pack: Pack, merged: Merged, has_files: bool) -> Installed:
+    manifest = pack.manifest
+    return Installed(
+        manifest.source.id,
+        pack.version,
+        manifest.documents.records,
+        sum(profile.passages.records for profile in manifest.profiles),
+        sum(model.vectors for model in manifest.models),
+        manifest.backup.files.records if manifest.backup is not None and has_files else 0,
+        merged.documents,
+        merged.vectors,
+    )
+
+
 def _take_over(ledger: Ledger, live: SourceFolder, merges: bool) -> Merged:
     """Take over from the ledger of the source that is there: what the pack lacks, or only what must never be lost."""
     if not merges:
@@ -153,9 +166,15 @@ def _take_over(ledger: Ledger, live: SourceFolder, merges: bool) -> Merged:
 
 def _make_manifest(pack: Pack, live: SourceFolder, paths: Sequence[Path]) -> Source:
     """The manifest of the pack's source, as it is without anything that was there."""
-    said = pack.manifest.source
+    packed = pack.manifest.source
     return Source(
-        live.id, tuple(map(str, paths)), said.name, said.license, said.base_url or "", now_text(), tuple(said.tags)
+        live.id,
+        tuple(map(str, paths)),
+        packed.name,
+        packed.license,
+        packed.base_url or "",
+        now_text(),
+        tuple(packed.tags),
     )
 
 
