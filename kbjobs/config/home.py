@@ -127,12 +127,11 @@ class Home:
         return self.path / "locks" / "reserve"
 
     def map_page(self, source: str | None) -> Path:
-        """The page of the map of a source, None for that of several; its points lie beside it, as .json.
+        """The page of the map of a source, None for that of several; its points lie next to it, as .json.
 
         No source's id begins with "_": a source that is called as the map of several has a file of its own.
         """
-        several = "map"
-        name = several if source is None else f"_{several}" if source == several else source
+        name = "map" if source is None else "_map" if source == "map" else source
         return self.visualisation / f"{name}.html"
 
     def worker_lock(self, run_id: str) -> Path:
@@ -144,7 +143,7 @@ class Home:
         return self.logs / f"{job_id}-{attempt}.log"
 
     def prepare(self) -> None:
-        """Create the folders. Raises UnavailableError where the home cannot be used."""
+        """Create the folders. Raises UnavailableError if the home cannot be used."""
         refuse_network_home(self.path)
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -28,10 +28,15 @@ class Price:
 
     @classmethod
     def read(cls, settings: Settings, name: str, unit: str = "tokens") -> Price:
-        """The price that a setting holds: "0.02 July 2026", or with a second number for what is answered.
+        """Read a price from a setting, such as "0.02 July 2026", or with a second number for answered tokens.
+
+        Args:
+            settings: the settings in force.
+            name: the setting.
+            unit: what is counted.
 
         Raises:
-            UsageError: it holds none.
+            UsageError: it is no price with its date.
         """
         value = settings.values[name]
         words = value.setting.parse(value.value, value.origin)

@@ -45,7 +45,17 @@ def stored_secrets(home: Home) -> dict[str, str]:
 
 
 def set_secret(home: Home, name: str, value: str) -> None:
-    """Write a secret, replacing the file whole or not at all."""
+    """Store a secret; its file is replaced as a whole or not at all.
+
+    Args:
+        home: where to.
+        name: written like OPENAI_API_KEY.
+        value: one line of text.
+
+    Raises:
+        UsageError: the name or the value cannot be used.
+        UnavailableError: the file of secrets cannot be read, or others may read it.
+    """
     if not SECRET_NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} is not the name of a secret", "It is written like OPENAI_API_KEY: A–Z, 0–9 and underscores."
@@ -61,5 +71,17 @@ def set_secret(home: Home, name: str, value: str) -> None:
 
 
 def find_secret(home: Home, name: str, environ: Mapping[str, str] = os.environ) -> str | None:
-    """The secret as a worker sees it: its environment, which is the daemon's, then ``secrets.toml``."""
+    """Find a secret as a worker does: in the environment, then in ``secrets.toml``.
+
+    Args:
+        home: where secrets are stored.
+        name: the secret's name.
+        environ: variables of the environment; a worker has the daemon's.
+
+    Returns:
+        None if it is in neither.
+
+    Raises:
+        UnavailableError: the file of secrets cannot be read, or others may read it.
+    """
     return environ.get(name) or stored_secrets(home).get(name)

@@ -12,9 +12,9 @@ from kbjobs.errors import UsageError
 
 
 def read_config(path: Path) -> dict[str, object]:
-    """The values of a file by their names, those of a table in it as ``table.name``; none where it is not there.
+    """The values of a file by their names, those of a table in it as ``table.name``; none if it is not there.
 
-    Raises UsageError where it cannot be read.
+    Raises UsageError if it cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -36,7 +36,19 @@ def _flatten(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[st
 
 
 def read_words(name: str, raw: object, origin: str) -> tuple[str, ...]:
-    """The words of a command: the program and its arguments. Raises UsageError with what to write."""
+    """Read a command that is written as a list of words.
+
+    Args:
+        name: the setting.
+        raw: its value as the file has it.
+        origin: where it is from, for errors.
+
+    Returns:
+        The program and its arguments; empty for none.
+
+    Raises:
+        UsageError: it is not a list of words; the hint says how to write it.
+    """
     words = tuple(raw) if isinstance(raw, list | tuple) else ()
     if not all(isinstance(word, str) and "\0" not in word for word in words) or (words and not words[0]):
         raise UsageError(f"{origin}: {name} is not a list of words", _example(name, ["notify.sh", "night"]))

@@ -38,7 +38,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class BatchLine:
-    """A line of a file of results: whose it is, what came of it; tokens that were paid for, None where not told."""
+    """A line of a file of results: whose it is, what came of it; tokens that were paid for, None if not told."""
 
     text_hash: str
     outcome: Outcome
@@ -48,7 +48,16 @@ class BatchLine:
 
 
 def write_request(text_hash: str, text: str, model: str) -> bytes:
-    """The line that asks for the vector of a text."""
+    """Write the line of a batch file that requests the vector of a text.
+
+    Args:
+        text_hash: the hash of the text, by which its answer is recognised.
+        text: the passage.
+        model: the API's name of the model.
+
+    Returns:
+        One line of JSON with its line feed.
+    """
     body = {"model": model, "input": [text], "encoding_format": "base64"}
     request = {"custom_id": text_hash, "method": "POST", "url": ENDPOINT, "body": body}
     # Escaped to ASCII: no character of a text can be taken for the end of a line.
@@ -56,7 +65,7 @@ def write_request(text_hash: str, text: str, model: str) -> bytes:
 
 
 def read_line(line: bytes, dimension: int) -> BatchLine:
-    """What a line of an output or error file says, whatever a server wrote. Raises ValueError where it is none."""
+    """What a line of an output or error file says, whatever a server wrote. Raises ValueError if it is none."""
     try:
         values = json.loads(line)
     except RecursionError:

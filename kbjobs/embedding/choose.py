@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from kbjobs.embedding.embedder import Embedder
 from kbjobs.embedding.engines import RAY, check_engine, has_openvino, has_torch, suggest_engine
 from kbjobs.embedding.identity import model_key, weights_hash
-from kbjobs.embedding.memory import ShortOfMemoryError, is_short_of_memory, tells_of_memory
+from kbjobs.embedding.memory import ShortOfMemoryError, is_short_of_memory, mentions_memory
 from kbjobs.embedding.model_catalogue import find_known, find_model
 from kbjobs.embedding.model_folder import ModelFolder
 from kbjobs.embedding.parity import PARITY_TEXTS, agrees
@@ -58,7 +58,16 @@ def load_embedder(name: str, models_dir: Path, cache_dir: Path, engine: str = "a
 
 
 def load_folder(folder: ModelFolder, cache_dir: Path, engine: str = "auto") -> Embedder:
-    """Load a model whose folder is known, as :func:`load_embedder` does. Raises ShortOfMemoryError."""
+    """Load a model from a folder that was already found, as :func:`load_embedder` does.
+
+    Args:
+        folder: the model's files.
+        cache_dir: where converted models and measurements are kept.
+        engine: one of :data:`kbjobs.embedding.engines.ENGINES`.
+
+    Raises:
+        ShortOfMemoryError: there is too little memory to load it.
+    """
     try:
         return _load_folder(folder, cache_dir, engine)
     except Exception as error:
@@ -91,12 +100,9 @@ def read_reference(folder: ModelFolder, cache_dir: Path) -> NDArray[np.float32]:
     prepared = read_prepared(folder, weights, model_dir)
     if prepared is not None:
         return prepared.reference
-    embedder = load_folder(folder, cache_dir)
-    try:
+    with closing(load_folder(folder, cache_dir)) as embedder:
         prepared = read_prepared(folder, weights, model_dir)
         return prepared.reference if prepared is not None else embedder.embed(PARITY_TEXTS)
-    finally:
-        embedder.close()
 
 
 def review_choice(embedder: Embedder, cache_dir: Path) -> None:
@@ -170,7 +176,7 @@ class _LightChoice:
         return None
 
     def _measure(self) -> Trial:
-        """Run the trial with what is prepared, or if that is of no use, with what is prepared anew."""
+        """Run the trial with what is prepared, or if that is of no use, with what is prepared again."""
         prepared = read_prepared(self.folder, self.weights, self.model_dir)
         if prepared is not None:
             trial = self._run_trial(prepared)
@@ -192,7 +198,7 @@ class _LightChoice:
         return run_trial(self.folder, self.key, prepared, self.model_dir)
 
     def _fall_back(self, reason: str) -> Embedder:
-        if tells_of_memory(reason):
+        if mentions_memory(reason):
             raise ShortOfMemoryError(self.folder.name)
         if self.engine != "auto":
             raise UsageError(
@@ -214,7 +220,7 @@ class _LightChoice:
 
 def _ran_out_of_memory(trial: Trial) -> bool:
     """Whether no engine could run because memory was short."""
-    return trial.choose("auto") is None and tells_of_memory(trial.describe())
+    return trial.choose("auto") is None and mentions_memory(trial.describe())
 
 
 @contextmanager

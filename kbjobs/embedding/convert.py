@@ -33,9 +33,17 @@ class ConversionService:
     """What runs in that process."""
 
     def convert(self, name: str, path: Path, target: Path, way: str | None, has_reference: bool) -> None:
-        """Embed the parity set with sentence-transformers, where asked for, and make the IR in a way, if one is given.
+        """Convert a model for OpenVINO, and embed the parity set with sentence-transformers if asked to.
 
-        Raises NotConvertible.
+        Args:
+            name: the model's name.
+            path: its folder.
+            target: the folder that the files are written to.
+            way: one of :data:`WAYS`; None to convert nothing.
+            has_reference: whether to write the vectors of the parity set.
+
+        Raises:
+            NotConvertible: the model cannot be built or converted this way.
         """
         folder = read_model_folder(name, path, "")
         needs_torch = has_reference or way == "torch"

@@ -30,9 +30,9 @@ def check_downloadable(name: str) -> tuple[str, int | None]:
         return name, None
     names = {model.name.casefold(): model.name for model in KNOWN_MODELS}
     near = difflib.get_close_matches(name.rpartition("/")[2].casefold(), names, n=1, cutoff=0.6)
-    told = f"; did you mean {names[near[0]]}?" if near else ""
+    guess = f"; did you mean {names[near[0]]}?" if near else ""
     raise NotFoundError(
-        f"no model is known as {name!r}{told}",
+        f"no model is known as {name!r}{guess}",
         f"Known: {', '.join(names.values())}. Another is named as on the hub: ORGANISATION/NAME.",
     )
 

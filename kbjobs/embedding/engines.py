@@ -41,7 +41,7 @@ def suggest_engine(engine: str) -> str:
 
 
 def why_not_built(folder: ModelFolder, *, has_weights: bool = True) -> str:
-    """Why kbjobs cannot build a model's graph for OpenVINO itself, without torch; empty where it can.
+    """Why kbjobs cannot build a model's graph for OpenVINO itself, without torch; empty if it can.
 
     Args:
         folder: the model.

@@ -59,7 +59,7 @@ def model_key(folder: ModelFolder, weights: str) -> str:
 
 
 def reading_hash(folder: ModelFolder) -> str:
-    """What, beside the weights, makes the vector of a passage: tokenizer, pooling, prompt; 8 digits in hex.
+    """What, in addition to the weights, makes the vector of a passage: tokenizer, pooling, prompt; 8 digits in hex.
 
     The window is no part of it: passages are cut so that they fit.
 

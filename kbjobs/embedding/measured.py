@@ -12,7 +12,7 @@ MEASURED_FILE = "engine.json"
 
 
 def measured_speed(engines: Path, key: str) -> float | None:
-    """Tokens a second of the engine that was chosen for a model, by its key; None where none was measured."""
+    """Tokens a second of the engine that was chosen for a model, by its key; None if none was measured."""
     content = read_json(engines / key / MEASURED_FILE)
     try:
         speeds = {one["engine"]: float(one["chunks_per_second"]) for one in (content or {})["measurements"]}

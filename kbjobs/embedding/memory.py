@@ -28,7 +28,7 @@ class ShortOfMemoryError(UnavailableError):
         )
 
 
-def tells_of_memory(text: str) -> bool:
+def mentions_memory(text: str) -> bool:
     """Whether a message of a library says that memory is short."""
     return any(sign in text.casefold() for sign in _SIGNS)
 
@@ -37,4 +37,4 @@ def is_short_of_memory(error: BaseException) -> bool:
     """Whether an error is for want of memory."""
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
-    return tells_of_memory(str(error))
+    return mentions_memory(str(error))

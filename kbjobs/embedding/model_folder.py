@@ -1,6 +1,6 @@
 """What a model's folder on disk says about the model.
 
-The layout is that of sentence-transformers: ``modules.json`` lists the steps, the first is the
+The layout is the one of sentence-transformers: ``modules.json`` lists the steps, the first is the
 transformer, the second the pooling (https://sbert.net/docs/package_reference/sentence_transformer/models.html).
 Only the standard library is used, so that a submit can check a model without waiting.
 """
@@ -89,11 +89,11 @@ def read_model_folder(
     """Read the configuration of the model in ``path``.
 
     Args:
-        name: the name the model is to have.
+        name: the model's name.
         path: its folder.
         remedy: what a person can do when a file is missing; becomes the error's hint.
-        prompts: of query and passage, where the folder itself names none.
-        has_weights: False: the weights are yet to come.
+        prompts: of query and passage, used if the folder itself names none.
+        has_weights: whether its weights must be there.
 
     Raises:
         MissingRequirementError: a file is missing, torn or cannot be understood.

@@ -1,4 +1,4 @@
-"""What kbjobs keeps beside the files of a model that it has downloaded: where they came from, and what they are."""
+"""What kbjobs keeps with the files of a model that it has downloaded: where they came from, and what they are."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ModelNote:
 
 
 def read_note(folder: Path) -> ModelNote | None:
-    """The note in a model's folder; None where there is none that can be read: nobody has downloaded it here."""
+    """The note in a model's folder; None if there is none that can be read: nobody has downloaded it here."""
     content = read_json(folder / NOTE_FILE)
     if content is None:
         return None

@@ -130,14 +130,23 @@ class BatchClient:
         return _name_of(found)
 
     def find_file(self, name: str, size: int, since: float) -> str | None:
-        """The server's name of an input file of that name and size, uploaded after a moment (seconds since 1970)."""
+        """Find an input file at the server that was uploaded recently.
+
+        Args:
+            name: the file name that it was uploaded under.
+            size: its bytes.
+            since: seconds since 1970; older files are ignored.
+
+        Returns:
+            The server's id of the file, None if there is none.
+        """
         for file in self._pages("files", since, purpose="batch", order="desc"):
             if getattr(file, "filename", None) == name and getattr(file, "bytes", None) == size:
                 return _name_of(file)
         return None
 
     def create(self, file: str, key: str) -> Sent | None:
-        """Make a batch of an input file; None where there is no such file or no Batch API. Tried once, as an upload.
+        """Make a batch of an input file; None if there is no such file or no Batch API. Tried once, as an upload.
 
         Raises:
             RefusedRequestError: the API does not take it.
@@ -159,7 +168,7 @@ class BatchClient:
     # -- looking ----------------------------------------------------------------------------------
 
     def retrieve(self, batch: str) -> Sent | None:
-        """A batch as it stands; None where the server knows none of that name."""
+        """A batch as it stands; None if the server knows none of that name."""
         found = self._ask(lambda sdk, headers: sdk.batches.retrieve(batch, extra_headers=headers))
         return None if found is None else Sent.read(found)
 
@@ -203,30 +212,33 @@ class BatchClient:
 
     # -- down -------------------------------------------------------------------------------------
 
-    def download(self, file: str, path: Path, most: int, check: Callable[[], None]) -> bool:
-        """Write a file of the server to ``path``, piece by piece; returns whether there is such a file.
+    def download(self, file: str, path: Path, max_bytes: int, check: Callable[[], None]) -> bool:
+        """Download a file of the server, piece by piece.
 
         Args:
-            file: the server's name.
-            path: where to; what is there is written over.
-            most: bytes, at most.
+            file: the server's id of it.
+            path: where to; an existing file is overwritten.
+            max_bytes: size of the file, at most.
             check: called between two pieces; may raise to stop.
+
+        Returns:
+            Whether the server has the file.
 
         Raises:
             TransientError: it could not be read to its end, after all repetitions.
-            BadAnswerError: it is larger than ``most``.
+            BadAnswerError: it is larger than ``max_bytes``.
         """
 
         def send(sdk: Any, headers: dict[str, str]) -> bool:
             size = 0
-            with _told_by_the_library(), path.open("wb") as target:
+            with _as_library_errors(), path.open("wb") as target:
                 path.chmod(0o600)
                 with sdk.files.with_streaming_response.content(file, extra_headers=headers) as answer:
                     for piece in answer.iter_bytes(CHUNK_BYTES):
                         check()
                         size += len(piece)
-                        if size > most:
-                            raise BadAnswerError(f"a file of results is larger than {most:,} bytes")
+                        if size > max_bytes:
+                            raise BadAnswerError(f"a file of results is larger than {max_bytes:,} bytes")
                         target.write(piece)
             return True
 
@@ -240,7 +252,7 @@ class BatchClient:
             log.warning("file %s could not be deleted and stays at the server: %s", file, error.message)
 
     def _ask(self, send: Callable[[Any, dict[str, str]], Any], retries: int | None = None) -> Any:
-        """An answer; None where the server does not know what was asked for (404), or how (405, 501)."""
+        """An answer; None if the server does not know what was asked for (404), or how (405, 501)."""
         import openai
 
         def guarded(sdk: Any, headers: dict[str, str]) -> Any:
@@ -255,7 +267,7 @@ class BatchClient:
 
 
 @contextmanager
-def _told_by_the_library() -> Iterator[None]:
+def _as_library_errors() -> Iterator[None]:
     """Makes an answer that breaks off an error of the library, as one that does not come is."""
     import httpx2
     import openai

@@ -155,16 +155,24 @@ class OpenAIEmbedder:
 
     def _count(self, answer: Any, counted: int) -> None:
         """Add up what was bought, as the API tells it; where it does not, as it was counted here."""
-        told = getattr(getattr(answer, "usage", None), "prompt_tokens", None)
+        sent = getattr(getattr(answer, "usage", None), "prompt_tokens", None)
         with self._lock:
-            self.tokens_bought += told if isinstance(told, int) and told >= 0 else counted
+            self.tokens_bought += sent if isinstance(sent, int) and sent >= 0 else counted
 
 
 def read_vectors(answer: Any, count: int, dimension: int) -> tuple[NDArray[np.float32], list[int]]:
-    """The vectors of an answer in the order of the texts, of length 1, and the rows that are no vectors.
+    """Read the vectors of an answer, in the order of the texts.
+
+    Args:
+        answer: what the library returned.
+        count: how many texts were sent.
+        dimension: the length of a vector.
+
+    Returns:
+        float32 of shape (count, dimension), rows of length 1; and the numbers of the rows that hold no usable vector.
 
     Raises:
-        BadAnswerError: it has another number of vectors, or of other length, or not one for each text.
+        BadAnswerError: the number or the length of the vectors is wrong, or they do not belong to one text each.
     """
     import numpy as np
 

@@ -57,7 +57,7 @@ class OpenVinoEmbedder(TokenEmbedder):
         Args:
             folder: the model.
             model_key: its identity.
-            model_file: OpenVINO IR, the .xml beside its .bin.
+            model_file: OpenVINO IR, the .xml next to its .bin.
             precision: ``bf16`` or ``f32``.
             compiled_dir: where OpenVINO keeps the compiled model. It recognises a torn file itself
                 and compiles again. None: it is not kept.

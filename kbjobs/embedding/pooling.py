@@ -27,7 +27,7 @@ def pool(hidden: NDArray[np.float32], mask: NDArray[np.int64], pooling: str) -> 
 
 
 def lengths_of(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the length of each row; NaN or infinite where the row holds such a number."""
+    """Return the length of each row; NaN or infinite if the row holds such a number."""
     lengths: NDArray[np.float32] = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
     return lengths
 

@@ -51,7 +51,7 @@ class NotConvertibleError(KbjobsError):
 
 @dataclass(frozen=True)
 class PreparedModel:
-    """What the light engines need beside the model's own folder."""
+    """What the light engines need in addition to the model's own folder."""
 
     ir: Path | None
     """What OpenVINO loads (it maps the weights, which the model's ONNX file would copy into memory);
@@ -66,7 +66,16 @@ class PreparedModel:
 
 
 def read_prepared(folder: ModelFolder, weights: str, model_dir: Path) -> PreparedModel | None:
-    """Return what was prepared earlier; None if it is missing, torn, or made for something else."""
+    """Read what was prepared of a model earlier.
+
+    Args:
+        folder: the model.
+        weights: the sha256 of its weights.
+        model_dir: its folder in the cache.
+
+    Returns:
+        None if nothing was prepared, it is torn, or it was made for another model or version.
+    """
     prepared = model_dir / "prepared"
     manifest = read_json(prepared / _MANIFEST)
     if manifest is None or manifest.get("made_for") != _made_for(folder, weights):
@@ -88,13 +97,13 @@ def read_prepared(folder: ModelFolder, weights: str, model_dir: Path) -> Prepare
 
 
 def prepare(folder: ModelFolder, weights: str, model_dir: Path, *, by_torch: bool = False) -> PreparedModel:
-    """Make the files anew. The caller holds the model's lock.
+    """Prepare a model for the light engines, replacing what was prepared. The caller holds the model's lock.
 
     Args:
         folder: the model.
-        weights: the sha256 that stands for its weights.
-        model_dir: where they are kept.
-        by_torch: whether torch alone is to be believed, where the graph that kbjobs builds gave other vectors.
+        weights: the sha256 of its weights.
+        model_dir: its folder in the cache.
+        by_torch: whether to convert it with torch alone, because the graph that kbjobs builds gave other vectors.
 
     Raises:
         MissingRequirementError: what could prepare the model is not installed.
@@ -133,7 +142,7 @@ def discard_prepared(model_dir: Path) -> None:
 
 
 def _make_ir(folder: ModelFolder, building: Path, by_torch: bool) -> str | None:
-    """Write the IR in the first way that works, and return which; None where ONNX Runtime has to do without."""
+    """Write the IR in the first way that works, and return which; None if ONNX Runtime has to do without."""
     reason = None
     for way in WAYS[-1:] if by_torch else WAYS:
         if not _is_open(way, folder):

@@ -3,7 +3,7 @@
 The headers ``x-ratelimit-limit-…``, ``-remaining-…`` and ``-reset-…`` of requests and of tokens are those of OpenAI's
 guide to rate limits: how much a window holds, how much of it is left, and in what time it will be full again. Between
 two answers it is taken to fill as slowly as it was ever seen to: that is right for a limit that fills steadily, as
-OpenAI's does, and careful for one that starts anew at a moment. How many requests run at once grows with each answer
+OpenAI's does, and careful for one that starts again at a moment. How many requests run at once grows with each answer
 and is halved by a refusal; after a refusal one request goes out first, and the others when it was answered.
 """
 
@@ -43,7 +43,7 @@ def read_duration(value: str) -> float | None:
 
 
 def read_wait(headers: Mapping[str, str]) -> float | None:
-    """The seconds that a refusal asks to wait, at most an hour; None where it says nothing."""
+    """The seconds that a refusal asks to wait, at most an hour; None if it says nothing."""
     milliseconds = read_duration(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
         return min(milliseconds / 1000, 3600.0)
@@ -57,12 +57,18 @@ class Budget:
     limit: float | None = None
     """What a window holds; None while nothing is known, or nothing is limited."""
     remaining: float = 0.0
-    told_at: float = 0.0
+    read_at: float = 0.0
     full_at: float = 0.0
     rates: deque[float] = field(default_factory=lambda: deque(maxlen=20))
 
     def read(self, headers: Mapping[str, str], name: str, now: float) -> None:
-        """Take what an answer says of it; what is not there or no number changes nothing."""
+        """Update the budget from the headers of an answer; missing or malformed headers change nothing.
+
+        Args:
+            headers: the headers of the answer.
+            name: ``requests`` or ``tokens``.
+            now: seconds of the limits' clock.
+        """
         try:
             limit = float(headers[f"x-ratelimit-limit-{name}"])
             remaining = float(headers[f"x-ratelimit-remaining-{name}"])
@@ -75,7 +81,7 @@ class Budget:
         reset = read_duration(headers.get(f"x-ratelimit-reset-{name}", ""))
         if reset is None:
             reset = 60.0 * (limit - remaining) / limit
-        self.limit, self.remaining, self.told_at, self.full_at = limit, remaining, now, now + reset
+        self.limit, self.remaining, self.read_at, self.full_at = limit, remaining, now, now + reset
         if reset > 0 and remaining < limit:
             self.rates.append((limit - remaining) / reset)
 
@@ -92,7 +98,7 @@ class Budget:
             return float("inf")
         if now >= self.full_at:
             return self.limit
-        return min(self.limit, self.remaining + self.rate * (now - self.told_at))
+        return min(self.limit, self.remaining + self.rate * (now - self.read_at))
 
     def spend(self, amount: float) -> None:
         """Take off what was sent, of which no answer will tell."""
@@ -114,7 +120,7 @@ class RateTurn:
 
     tokens: int
     began: float
-    is_told: bool = False
+    has_headers: bool = False
     """Whether its answer has told what is left."""
 
 
@@ -122,17 +128,17 @@ class RateLimits:
     """Grants turns to the threads of one client.
 
     Args:
-        most: requests at the same time.
+        max_at_once: requests at the same time.
         clock: seconds that only grow.
     """
 
-    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, max_at_once: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.requests, self.tokens = Budget(), Budget()
         self.refusals = 0
         """Times that the server has refused a request for its rate."""
-        self._most, self._clock = most, clock
+        self._max_at_once, self._clock = max_at_once, clock
         self._changed = threading.Condition()
-        self._at_once = float(min(FIRST_AT_ONCE, most))
+        self._at_once = float(min(FIRST_AT_ONCE, max_at_once))
         self._grows_fast = True
         self._running: list[RateTurn] = []
         self._resumes_at = self._throttled_until = float("-inf")
@@ -169,7 +175,7 @@ class RateLimits:
         finally:
             with self._changed:
                 self._running.remove(turn)
-                if not turn.is_told:  # it may have been counted
+                if not turn.has_headers:  # it may have been counted
                     self.requests.spend(1)
                     self.tokens.spend(tokens)
                 self._changed.notify_all()
@@ -203,7 +209,7 @@ class RateLimits:
             self.requests.read(headers, "requests", now)
             self.tokens.read(headers, "tokens", now)
             if turn is not None:
-                turn.is_told = "x-ratelimit-remaining-tokens" in headers
+                turn.has_headers = "x-ratelimit-remaining-tokens" in headers
             self._changed.notify_all()
 
     def succeeded(self, turn: RateTurn) -> None:
@@ -212,7 +218,7 @@ class RateLimits:
             # One that was under way before the refusal tells nothing of what may follow it.
             self._probes = self._probes and turn.began < self._resumes_at
             step = 1.0 if self._grows_fast else 1.0 / self._at_once
-            self._at_once = min(float(self._most), self._at_once + step)
+            self._at_once = min(float(self._max_at_once), self._at_once + step)
             self._changed.notify_all()
 
     def refused(self, turn: RateTurn, wait: float) -> None:
@@ -236,7 +242,7 @@ class RateLimits:
             self._grows_fast = False
 
     def interrupt(self) -> None:
-        """Let nobody wait any more."""
+        """Wake everybody who waits, for good."""
         with self._changed:
             self._is_interrupted = True
             self._changed.notify_all()

@@ -22,7 +22,7 @@ FOLDER = Path(__file__).with_name("references")
 
 
 def describe_reading(folder: ModelFolder) -> dict[str, object]:
-    """What, beside the weights, decides on the vectors of the parity set; values are those of JSON.
+    """What, in addition to the weights, decides on the vectors of the parity set; values are those of JSON.
 
     Raises:
         OSError: the tokenizer cannot be read.

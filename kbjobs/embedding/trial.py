@@ -102,7 +102,18 @@ class Trial:
 def open_light_engine(
     engine: str, folder: ModelFolder, key: str, prepared: PreparedModel, model_dir: Path
 ) -> TokenEmbedder:
-    """Open an engine by its full name, e.g. ``openvino-bf16``."""
+    """Open a model with an engine that does not need torch.
+
+    Args:
+        engine: the engine's full name, such as ``openvino-bf16``.
+        folder: the model.
+        key: its key in ledgers.
+        prepared: its converted files.
+        model_dir: its folder in the cache.
+
+    Raises:
+        ValueError: the engine is OpenVINO, and the model was not converted for it.
+    """
     library, _, precision = engine.partition("-")
     if library == "onnxruntime":
         return OnnxRuntimeEmbedder(folder, key)
@@ -112,10 +123,16 @@ def open_light_engine(
 
 
 def run_trial(folder: ModelFolder, key: str, prepared: PreparedModel, model_dir: Path) -> Trial:
-    """Measure every engine that could run the model: likeness to the reference, and speed.
+    """Measure how close to the reference, and how fast, each engine runs the model.
 
-    The engine that has made the reference itself is not compared with it again. One that took so much longer for the
-    texts of the comparison than the engine that suits the processor best is not timed further: it cannot win.
+    The engine that made the reference is not compared with it. An engine that takes far longer for the comparison than
+    the one that suits the processor best is not timed further: it cannot win.
+
+    Args:
+        folder: the model.
+        key: its key in ledgers.
+        prepared: its converted files and the reference vectors.
+        model_dir: its folder in the cache.
     """
     measurements: dict[str, Measurement] = {}
     seconds: dict[str, float] = {}
@@ -163,7 +180,14 @@ def _measure_speeds(passed: Mapping[str, TokenEmbedder], seconds: Mapping[str, f
 
 
 def write_trial(model_dir: Path, folder: ModelFolder, weights: str, trial: Trial) -> None:
-    """Remember a result in ``engine.json``."""
+    """Save a result in ``engine.json``.
+
+    Args:
+        model_dir: the model's folder in the cache.
+        folder: the model.
+        weights: the sha256 of its weights.
+        trial: the result.
+    """
     content = {
         "valid_for": _valid_for(folder, weights),
         "chosen": trial.choose("auto"),
@@ -177,7 +201,16 @@ def write_trial(model_dir: Path, folder: ModelFolder, weights: str, trial: Trial
 
 
 def read_trial(model_dir: Path, folder: ModelFolder, weights: str) -> Trial | None:
-    """Return a remembered result; None if there is none, it is torn, in doubt, or no longer valid."""
+    """Read the saved result of a trial.
+
+    Args:
+        model_dir: the model's folder in the cache.
+        folder: the model.
+        weights: the sha256 of its weights.
+
+    Returns:
+        None if there is no result, it is torn or in doubt, or it is no longer valid.
+    """
     content = read_json(model_dir / MEASURED_FILE)
     if content is None or content.get("is_doubtful") or content.get("valid_for") != _valid_for(folder, weights):
         return None
@@ -189,7 +222,7 @@ def read_trial(model_dir: Path, folder: ModelFolder, weights: str) -> Trial | No
 
 
 def doubt_trial(model_dir: Path, embedder: TokenEmbedder) -> None:
-    """Have the engines measured anew at the next load, where one has run far below what was measured.
+    """Have the engines measured again at the next load, where one has run far below what was measured.
 
     Not within a day of the measurement: a machine that is busy every night would measure for ever.
 
@@ -238,9 +271,9 @@ def _time_in_turns(embedders: Mapping[str, TokenEmbedder]) -> dict[str, float]:
     batches = {engine: _make_batch(embedder) for engine, embedder in embedders.items()}
     best = dict.fromkeys(embedders, float("inf"))
     # Alone, an engine is not compared: its speed only has to be known.
-    least, seconds = (1, _SECONDS_ALONE) if len(embedders) == 1 else (_ROUNDS, _SECONDS * len(embedders))
+    min_rounds, seconds = (1, _SECONDS_ALONE) if len(embedders) == 1 else (_ROUNDS, _SECONDS * len(embedders))
     began, taken, rounds = time.perf_counter(), 0.0, 0
-    while (rounds < least or taken < seconds) and taken < _LONGEST:
+    while (rounds < min_rounds or taken < seconds) and taken < _LONGEST:
         for engine, embedder in embedders.items():
             start = time.perf_counter()
             _run_full(embedder, batches[engine])

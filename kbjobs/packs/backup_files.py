@@ -48,7 +48,7 @@ class FileList:
 
 
 def list_files(folder: SourceFolder, source: Source) -> FileList:
-    """Find the files of a source. Raises NotFoundError where one of its paths cannot be reached."""
+    """Find the files of a source. Raises NotFoundError if one of its paths cannot be reached."""
     reals = list(dict.fromkeys(os.path.realpath(path) for path in source.paths))
     roots = {
         quote_key(name): f"pages/{number}/{quote_key(os.path.basename(real) or 'root')}"  # noqa: PTH119
@@ -95,7 +95,7 @@ def _list_assets(folder: Path) -> Iterator[SourceFile]:
 
 @contextmanager
 def open_unchanged(file: SourceFile) -> Iterator[IO[bytes]]:
-    """A file to read. Raises ConflictError where it was changed meanwhile, UnavailableError where it cannot be read."""
+    """A file to read. Raises ConflictError if it was changed meanwhile, UnavailableError if it cannot be read."""
     try:
         # Never a link, and no waiting for the other end of a pipe.
         descriptor = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

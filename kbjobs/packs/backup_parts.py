@@ -17,14 +17,14 @@ PIECE = 8 * 1024 * 1024
 be more requests, each with its round trip; S3 and R2 take no part below 5 MiB in their own multipart uploads."""
 
 
-def build_backup(listed: FileList, tell: Callable[[int], None]) -> Generator[SealedPart, None, PackedBackup]:
+def build_backup(listed: FileList, on_read: Callable[[int], None]) -> Generator[SealedPart, None, PackedBackup]:
     """Yields the parts of a backup, and returns what there is of it.
 
     Args:
         listed: the files.
-        tell: called with bytes as they are read; may raise.
+        on_read: called with bytes as they are read; may raise.
     """
-    builder = _BackupBuilder(tell)
+    builder = _BackupBuilder(on_read)
     for file in listed.files:
         yield from builder.add(file)
     yield from builder.finish()
@@ -38,8 +38,8 @@ def build_backup(listed: FileList, tell: Callable[[int], None]) -> Generator[Sea
 
 
 class _BackupBuilder:
-    def __init__(self, tell: Callable[[int], None]) -> None:
-        self._tell = tell
+    def __init__(self, on_read: Callable[[int], None]) -> None:
+        self._on_read = on_read
         self.table = TableWriter(lambda size: None)
         self.parts: list[Part] = []
         self.bytes = 0
@@ -49,7 +49,7 @@ class _BackupBuilder:
     def add(self, file: SourceFile) -> Iterator[SealedPart]:
         with open_unchanged(file) as opened:
             first = opened.read(PIECE)
-            self._tell(len(first))
+            self._on_read(len(first))
             if len(first) == PIECE:
                 # The list is in the order of names.
                 yield from self._seal_waiting()
@@ -78,7 +78,7 @@ class _BackupBuilder:
             pieces.append(PackedChunk(part=self._add_part(sealed.part), offset=0, length=len(data)))
             yield sealed
             data = rest.read(PIECE)
-            self._tell(len(data))
+            self._on_read(len(data))
         self.bytes += size
         return FileRecord(name=file.name, size=size, sha256=digest.hexdigest(), pieces=pieces)
 

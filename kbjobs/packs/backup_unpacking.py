@@ -28,17 +28,18 @@ _TOPS = re.compile(r"pages/[1-9][0-9]{0,4}/.|assets/.", re.DOTALL)
 
 
 def restore_backup(pack: Pack, folder: Path, check: Callable[[], None] = lambda: None) -> list[Path]:
-    """Write the files of the backup below a folder that is empty, and return the roots of the source there.
+    """Write the files of a pack's backup into an empty folder, and return the roots of the source there.
 
-    What was written before an error stays: whoever calls it gives a folder that is thrown away then.
+    After an error some files may be there: the caller discards the folder.
 
     Args:
         pack: the pack.
         folder: an empty folder.
-        check: called with each file; may raise.
+        check: called with each file; may raise to stop.
+
     Raises:
-        DamagedPackError: a name leads elsewhere, two are one, or a file is not what the pack says.
-        UnavailableError: there is no room for them.
+        DamagedPackError: a name leads out of the folder, two are the same, or a file differs from what the pack says.
+        UnavailableError: the disk has no room for them.
     """
     backup = pack.manifest.backup
     if backup is None:

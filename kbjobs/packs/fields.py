@@ -67,14 +67,15 @@ Model = TypeVar("Model", bound=Strict)
 
 
 def parse(kind: type[Model], value: Any, minor: int) -> Model:
-    """A value as what it is to be.
+    """Check a JSON value against a model, and return it as one.
 
     Args:
-        kind: what it is to be.
-        value: of JSON.
+        kind: the model.
+        value: the parsed JSON.
         minor: minor version of the pack.
+
     Raises:
-        ValueError: it is something else; the message is for people.
+        ValueError: the value does not fit; the message is for people.
     """
     try:
         return kind.model_validate(value, extra="forbid" if minor <= MINOR else "ignore")

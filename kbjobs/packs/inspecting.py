@@ -67,7 +67,7 @@ def verify_pack(pack: Pack) -> None:
 
 
 def _check_known(pack: Pack, name: str, doc_ids: Iterable[str]) -> None:
-    """Raise DamagedPackError where an id is not one of the documents; both are in order."""
+    """Raise DamagedPackError if an id is not one of the documents; both are in order."""
     documents: Iterator[str] = (document.doc_id for document in pack.documents())
     at = ""
     for doc_id in doc_ids:

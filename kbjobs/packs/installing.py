@@ -1,4 +1,4 @@
-"""Making a source of a pack: its ledger, collections and files, built beside and put into place in one step.
+"""Making a source of a pack: its ledger, collections and files, built next to it and put into place in one step.
 
 A kill leaves what was there, or all of what is new. Nothing is embedded: the vectors are those of the pack.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,70 +63,40 @@ def install_pack(
     Args:
         pack: the pack.
         sources: the folder of the sources in the home.
-        include_backup: whether its files are put beside, where the pack has them.
+        include_backup: whether to install the source's files too, if the pack has them.
         mode: what becomes of a source that is there. "update": its own files, tags and other models' vectors stay, and
-            documents that the pack does not have; "replace": nothing of it. None: "update" where it came from a pack.
-        max_matrix: see :class:`kbjobs.vectors.sync.Indexed`.
-        check: called all the time; may raise to stop.
+            documents that the pack does not have; "replace": nothing of it. None: "update" if it came from a pack.
+        max_matrix: see :class:`kbjobs.vectors.indexed.Indexed`.
+        check: called often; may raise to stop.
+
+    Returns:
+        Counts of what was installed, and of what was kept.
+
     Raises:
         ConflictError: there is a source of that id which did not come from a pack, or a deletion of it is unfinished.
-        DamagedPackError: the pack is not as it should be; what was there is as it was.
+        UsageError: its files were asked for, and the source has files of its own.
+        DamagedPackError: the pack is damaged; what was there is unchanged.
         UnavailableError: there is no room, or the pack cannot be read to its end.
     """
     live = SourceFolder(sources, pack.manifest.source.id)
     is_there = os.path.lexists(live.manifest)
-    if is_there and mode is None and not live.read_pack():
-        raise ConflictError(
-            f"there is a source {live.id!r} already, which was not installed from a pack",
-            "--mode update adds the pack to it, --mode replace puts the pack in its place and removes its files.",
-        )
     merges = is_there and mode != "replace"
     is_own = merges and not live.read_pack()
-    if is_own and include_backup:
-        raise UsageError(
-            f"source {live.id!r} has files of its own, those of the pack cannot lie beside them",
-            "Leave out --include-backup, or give --mode replace.",
-        )
-    left = SourceFolderDeletion(sources, live.id).hidden
-    if left is not None:
-        raise ConflictError(
-            f"an earlier source {live.id!r} is not wholly deleted: what is left of it lies in {left}",
-            f"kbjobs run delete-source {live.id} goes on with that.",
-        )
+    _check_place(live, is_own, include_backup, mode)
     replacement = SourceSwap(live)
     folder = replacement.begin()
-    merged = Merged(0, 0)
     try:
-        roots = restore_backup(pack, folder.path, check) if include_backup else []
-        # Of a source without files the path is that of the files to come: a job that reads it finds nothing and stops.
-        paths = [live.path / root.relative_to(folder.path) for root in roots] or [live.pages]
-        if merges and not roots:
-            link_files(live, folder)
-            paths = [Path(path) for path in live.read().paths]
-            roots = [path for path in paths if path.exists()]
-        description = pack.manifest.source
-        base_url = description.base_url or ""
+        restored = restore_backup(pack, folder.path, check) if include_backup else []
+        roots, paths = _place_files(live, folder, restored, merges)
         with closing((filler := open_new(folder.ledger)).ledger):
-            _Installer(pack, filler, check).fill(_Addresses(live, roots, paths), base_url)
+            _fill(pack, filler, _Addresses(live, roots, paths), check)
             crash_point("install.filled")
-            if merges and live.ledger.exists():
-                Ledger(live.ledger).close()  # brings it to today's format, and all of it into the one file
-                merged = merge_ledger(filler.ledger, live.ledger, CARRIED)
-            elif is_there and live.ledger.exists():
-                carry_facts(filler.ledger, live.ledger, CARRIED)
+            merged = _take_over(filler.ledger, live, merges) if is_there and live.ledger.exists() else Merged(0, 0)
             for row in filler.ledger.models():
                 indexed = Indexed(filler.ledger, row.id, row.profile, folder.vectors / row.key, max_matrix)
                 recover_and_publish(indexed, needs_fresh=True, on_progress=lambda done, total: check())
             filler.finish()
-        written = Source(
-            live.id,
-            tuple(map(str, paths)),
-            description.name,
-            description.license,
-            base_url,
-            now_text(),
-            tuple(description.tags),
-        )
+        written = _make_manifest(pack, live, paths)
         folder.write(_merge_manifest(folder, live, written, is_own) if merges else written)
         folder.write_pack({"version": pack.version})
         crash_point("install.built")
@@ -134,16 +104,77 @@ def install_pack(
     except BaseException:
         replacement.recover()
         raise
+    return _count(pack, merged, include_backup)
+
+
+def _check_place(live: SourceFolder, is_own: bool, include_backup: bool, mode: Mode | None) -> None:
+    """Refuse to touch a source that the pack must not change; ``is_own``: the pack joins one that is no pack's."""
+    if is_own and mode is None:
+        raise ConflictError(
+            f"there is a source {live.id!r} already, which was not installed from a pack",
+            "--mode update adds the pack to it, --mode replace puts the pack in its place and removes its files.",
+        )
+    if is_own and include_backup:
+        raise UsageError(
+            f"source {live.id!r} has files of its own, those of the pack cannot lie beside them",
+            "Leave out --include-backup, or give --mode replace.",
+        )
+    left = SourceFolderDeletion(live.path.parent, live.id).hidden
+    if left is not None:
+        raise ConflictError(
+            f"an earlier source {live.id!r} is not wholly deleted: what is left of it lies in {left}",
+            f"kbjobs run delete-source {live.id} goes on with that.",
+        )
+
+
+def _place_files(
+    live: SourceFolder, folder: SourceFolder, restored: list[Path], merges: bool
+) -> tuple[list[Path], list[Path]]:
+    """The roots of the source's files as they are now, and its paths once it is in place; merging keeps its own files.
+
+    The path of a source without files is where its files will be: a job that reads it finds nothing and stops.
+    """
+    if merges and not restored:
+        link_files(live, folder)
+        paths = [Path(path) for path in live.read().paths]
+        return [path for path in paths if path.exists()], paths
+    return restored, [live.path / root.relative_to(folder.path) for root in restored] or [live.pages]
+
+
+def _count(pack: Pack, merged: Merged, has_files: bool) -> Installed:
     manifest = pack.manifest
     return Installed(
-        live.id,
+        manifest.source.id,
         pack.version,
         manifest.documents.records,
         sum(profile.passages.records for profile in manifest.profiles),
         sum(model.vectors for model in manifest.models),
-        manifest.backup.files.records if manifest.backup is not None and include_backup else 0,
+        manifest.backup.files.records if manifest.backup is not None and has_files else 0,
         merged.documents,
         merged.vectors,
+    )
+
+
+def _take_over(ledger: Ledger, live: SourceFolder, merges: bool) -> Merged:
+    """Take over from the ledger of the source that is there: what the pack lacks, or only what must never be lost."""
+    if not merges:
+        carry_facts(ledger, live.ledger, CARRIED)
+        return Merged(0, 0)
+    Ledger(live.ledger).close()  # brings it to today's format, and all of it into the one file
+    return merge_ledger(ledger, live.ledger, CARRIED)
+
+
+def _make_manifest(pack: Pack, live: SourceFolder, paths: Sequence[Path]) -> Source:
+    """The manifest of the pack's source, as it is without anything that was there."""
+    packed = pack.manifest.source
+    return Source(
+        live.id,
+        tuple(map(str, paths)),
+        packed.name,
+        packed.license,
+        packed.base_url or "",
+        now_text(),
+        tuple(packed.tags),
     )
 
 
@@ -185,51 +216,43 @@ class _Addresses:
         return "file://" + quote(path + (b"/" + unquote_to_bytes(below) if below else b""))
 
 
-class _Installer:
-    """Fills a ledger from a pack."""
-
-    def __init__(self, pack: Pack, filler: LedgerFiller, check: Callable[[], None]) -> None:
-        self._pack = pack
-        self._filler = filler
-        self._check = check
-
-    def fill(self, addresses: _Addresses, base_url: str) -> None:
-        """Write everything."""
-        pack, filler = self._pack, self._filler
-        filler.put_facts(pack.manifest.facts)
-        filler.put_documents(
-            {
-                **document.model_dump(exclude={"words", "reader"}),
-                "url": addresses.of(document),
-                "word_count": document.words,
-                # As of a file read here: the version that read it, and what its address depends on.
-                "pipeline": f"{document.reader} {base_url}".rstrip(),
-            }
-            for document in self._checked(pack.documents())
+def _fill(pack: Pack, filler: LedgerFiller, addresses: _Addresses, check: Callable[[], None]) -> None:
+    """Fill a ledger from a pack."""
+    filler.put_facts(pack.manifest.facts)
+    filler.put_documents(
+        {
+            **document.model_dump(exclude={"words", "reader"}),
+            "url": addresses.of(document),
+            "word_count": document.words,
+            # As of a file read here: the version that read it, and what its address depends on.
+            "pipeline": f"{document.reader} {pack.manifest.source.base_url or ''}".rstrip(),
+        }
+        for document in _checked(pack.documents(), check)
+    )
+    try:
+        filler.put_metadata(
+            {**record.model_dump(exclude={"kind"}), "doc_type": record.kind}
+            for record in _checked(pack.metadata(), check)
         )
-        try:
-            filler.put_metadata(
-                {**record.model_dump(exclude={"kind"}), "doc_type": record.kind}
-                for record in self._checked(pack.metadata())
+        filler.put_links(record.model_dump() for record in _checked(pack.links(), check))
+        profiles = [
+            filler.put_passages(
+                profile.name, (record.model_dump() for record in _checked(pack.passages(profile), check))
             )
-            filler.put_links(record.model_dump() for record in self._checked(pack.links()))
-            profiles = [
-                filler.put_passages(
-                    profile.name, (record.model_dump() for record in self._checked(pack.passages(profile)))
-                )
-                for profile in pack.manifest.profiles
-            ]
-        except MissingDocument as error:
-            raise DamagedPackError(pack.place.label, "a table", str(error)) from error
-        for model in pack.manifest.models:
-            number = filler.ledger.model(model.key, model.name, model.dimension, profiles[model.profile])
-            for block in pack.vectors(model):
-                self._check()
-                rows = (row.tobytes() for row in block.rows)
-                filler.ledger.put_vectors(number, zip(block.text_hashes, rows, strict=True))
+            for profile in pack.manifest.profiles
+        ]
+    except MissingDocument as error:
+        raise DamagedPackError(pack.place.label, "a table", str(error)) from error
+    for model in pack.manifest.models:
+        number = filler.ledger.model(model.key, model.name, model.dimension, profiles[model.profile])
+        for block in pack.vectors(model):
+            check()
+            rows = (row.tobytes() for row in block.rows)
+            filler.ledger.put_vectors(number, zip(block.text_hashes, rows, strict=True))
 
-    def _checked(self, records: Iterable[Any]) -> Iterator[Any]:
-        for number, record in enumerate(records):
-            if number % 1_000 == 0:
-                self._check()
-            yield record
+
+def _checked(records: Iterable[Any], check: Callable[[], None]) -> Iterator[Any]:
+    for number, record in enumerate(records):
+        if number % 1_000 == 0:
+            check()
+        yield record

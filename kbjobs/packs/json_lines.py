@@ -14,8 +14,9 @@ MAX_FIELDS = 200
 
 def dump(value: Any) -> bytes:
     """A value as one line, always the same: sorted keys, no space, UTF-8."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
-    return text.encode() + b"\n"
+    return (
+        json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+    )
 
 
 def load(text: bytes) -> Any:

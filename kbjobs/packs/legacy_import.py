@@ -293,10 +293,10 @@ class LegacyFolder:
         return writer.table
 
     def _model(self, name: str, dimension: int) -> Generator[SealedPart, None, ModelVectors | None]:
-        told = self._model_name(name)
-        found = self._find_key(told)
+        label = self._model_name(name)
+        found = self._find_key(label)
         if found is None:
-            self.left_out.append(clean_title(told))
+            self.left_out.append(clean_title(label))
             return None
         import numpy as np
 

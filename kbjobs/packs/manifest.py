@@ -147,15 +147,16 @@ def manifest_name(source_id: str, version: str) -> str:
 
 
 def read_manifest(text: bytes, place: str, name: str = MANIFEST) -> Manifest:
-    """The manifest that a file holds.
+    """Read a manifest, and check that it agrees with itself.
 
     Args:
         text: the file, of at most :data:`MAX_MANIFEST` bytes.
-        place: where the pack lies, for messages.
-        name: what the file is called there.
+        place: where the pack is, for messages.
+        name: the file's name there.
+
     Raises:
         DamagedPackError: it is no manifest.
-        UnavailableError: it is one of another format.
+        UnavailableError: it has another format.
     """
     try:
         values = load(text)
@@ -181,16 +182,13 @@ def _check_format(version: object, place: str, name: str) -> None:
 
 
 def _check(manifest: Manifest) -> None:
-    """Raise ValueError where what is said in one place does not agree with another."""
+    """Raise ValueError if what is said in one place does not agree with another."""
     try:
         check_source_id(manifest.source.id)
     except UsageError as error:
         raise ValueError(f"source.id: {error.message}") from None
     for part in manifest.parts():
-        if part.packing == "none" and part.unpacked != part.size:
-            raise ValueError(f"{part.name} is not packed, and has two sizes")
-        if part.unpacked > max(FREE_BYTES, part.size * MAX_RATIO):
-            raise ValueError(f"{part.name}: {part.size:,} bytes would become {part.unpacked:,}")
+        _check_sizes(part)
     if manifest.filtered > manifest.documents.records:
         raise ValueError("filtered: more than there are documents")
     for names in ([one.name for one in manifest.profiles], [one.key.lower() for one in manifest.models]):
@@ -201,3 +199,10 @@ def _check(manifest: Manifest) -> None:
             raise ValueError(f"model {model.key} is of a profile that is not there")
         if sum(block.rows for block in model.blocks) != model.vectors:
             raise ValueError(f"model {model.key} has not as many rows as vectors")
+
+
+def _check_sizes(part: Part) -> None:
+    if part.packing == "none" and part.unpacked != part.size:
+        raise ValueError(f"{part.name} is not packed, and has two sizes")
+    if part.unpacked > max(FREE_BYTES, part.size * MAX_RATIO):
+        raise ValueError(f"{part.name}: {part.size:,} bytes would become {part.unpacked:,}")

@@ -29,7 +29,7 @@ class PackBuilder:
 
     Args:
         folder: the source.
-        include_backup: whether its files are to be in the pack.
+        include_backup: whether its files go into the pack.
         check: called before every part; may raise to stop.
     Raises:
         NotFoundError: there is no such source, or with ``include_backup`` one of its paths cannot be reached.
@@ -116,7 +116,7 @@ class PackBuilder:
                     blocks=blocks,
                 )
             )
-        backup = None if self._files is None else (yield from build_backup(self._files, self._tell))
+        backup = None if self._files is None else (yield from build_backup(self._files, self._count_read))
         self._manifest = Manifest(
             format=FORMAT,
             minor=MINOR,
@@ -138,13 +138,13 @@ class PackBuilder:
             backup=backup,
         )
 
-    def _tell(self, read: int) -> None:
+    def _count_read(self, read: int) -> None:
         self.done_bytes += read
         self._check()
 
     def _table(self, kind: type[Model], rows: Iterable[dict[str, Any]]) -> Generator[SealedPart, None, Table]:
         """Yields the parts of a table, and returns it."""
-        writer = TableWriter(self._tell)
+        writer = TableWriter(self._count_read)
         for row in rows:
             try:
                 record = parse(kind, row, MINOR)
@@ -173,7 +173,7 @@ class PackBuilder:
     def _block(
         self, model: PackedModel, texts: list[str], vectors: list[bytes], blocks: list[PackedBlock]
     ) -> Iterator[SealedPart]:
-        writer = TableWriter(self._tell, is_one_part=True)
+        writer = TableWriter(self._count_read, is_one_part=True)
         for text_hash in texts:
             yield from writer.add(TextRecord(text_hash=text_hash))
         yield from writer.finish()
@@ -181,7 +181,7 @@ class PackBuilder:
             rows = write_rows(vectors, model.row.dimension)
         except ValueError as error:
             raise self._unfit(f"{model.row.key}: {error}") from error
-        self._tell(len(rows))
+        self._count_read(len(rows))
         sealed = seal(rows, is_packed=False)  # numbers of nearly any bits: zstd takes a tenth off
         yield sealed
         blocks.append(PackedBlock(rows=len(texts), texts=writer.table.parts[0], vectors=sealed.part))

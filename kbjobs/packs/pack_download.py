@@ -24,17 +24,18 @@ FETCH = (0.0, 0.5)
 
 
 def fetch_pack(context: Context, bucket: Bucket, name: str, with_backup: bool, folder: Path) -> StorePlace:
-    """Bring a pack here.
+    """Download a pack into a folder that is itself a store; parts that are there already are kept.
 
     Args:
         context: of the job.
-        bucket: the store that has it.
-        name: of its manifest there.
-        with_backup: whether its files are wanted too.
-        folder: where it goes: a store of its own, kept until the pack is installed.
+        bucket: the store that has the pack.
+        name: name of its manifest there.
+        with_backup: whether to download its files too.
+        folder: where to; kept until the pack is installed.
+
     Raises:
-        DamagedPackError: a part is missing, or is not what the manifest says.
-        UnavailableError: there is no room.
+        DamagedPackError: a part is missing, or differs from what the manifest says.
+        UnavailableError: the disk has no room.
     """
     if isinstance(bucket, FolderBucket):
         return StorePlace(bucket, name)  # it lies on this machine, and is checked as it is read
@@ -68,11 +69,11 @@ def _fetch_all(context: Context, bucket: Bucket, here: FolderBucket, missing: li
     waiting = iter(missing)
     stopping = threading.Event()
 
-    def tell() -> None:
-        told = f"fetching {counted(len(missing), 'part')} of {bucket.label}"
-        context.progress(done, max(total, 1), "bytes", told, FETCH)
+    def report() -> None:
+        message = f"fetching {counted(len(missing), 'part')} of {bucket.label}"
+        context.progress(done, max(total, 1), "bytes", message, FETCH)
 
-    tell()
+    report()
     with ThreadPoolExecutor(AT_ONCE, "fetch") as pool:
         try:
             while True:
@@ -85,7 +86,7 @@ def _fetch_all(context: Context, bucket: Bucket, here: FolderBucket, missing: li
                     done += running.pop(future).size
                     future.result()
                 context.saved(len(ended))
-                tell()
+                report()
         except BaseException:
             stopping.set()
             for future in running:
@@ -106,7 +107,7 @@ def _fetch(bucket: Bucket, here: FolderBucket, part: Part, stopping: threading.E
 
 
 def _check_room(folder: Path, manifest: Manifest, to_fetch: int, with_backup: bool) -> None:
-    """Raise UnavailableError where the disk has no room for the parts and for what is made of them."""
+    """Raise UnavailableError if the disk has no room for the parts and for what is made of them."""
     unpacked = sum(part.unpacked for part in manifest.parts(with_backup=False))
     vectors = sum(4 * model.dimension * model.vectors for model in manifest.models)
     backup = manifest.backup.bytes if manifest.backup is not None and with_backup else 0

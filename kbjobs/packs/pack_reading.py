@@ -100,11 +100,9 @@ class Pack:
             raise self._damaged(f"texts of {model.key}", "has a text twice")
 
     def files(self) -> Iterator[FileRecord]:
-        """The files of the backup, by name; none where it has no backup. See :mod:`kbjobs.packs.backup_unpacking`."""
+        """The files of the backup, by name; none if it has no backup. See :mod:`kbjobs.packs.backup_unpacking`."""
         backup = self.manifest.backup
-        if backup is None:
-            return iter(())
-        return self._records(FileRecord, "files", backup.files, lambda one: one.name)
+        return iter(()) if backup is None else self._records(FileRecord, "files", backup.files, lambda one: one.name)
 
     def read_part(self, part: Part) -> bytes:
         """The bytes of a part, unpacked."""

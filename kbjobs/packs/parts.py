@@ -17,7 +17,7 @@ from kbjobs.packs.manifest import FREE_BYTES, MAX_RATIO, Part
 
 TARGET = 4 * 1024 * 1024
 """Bytes of a part, unpacked, on average: a changed document costs one part of each table."""
-LEAST, MOST = TARGET // 4, TARGET * 4
+MIN_SIZE, MAX_SIZE = TARGET // 4, TARGET * 4
 LEVEL = 9
 """Of zstd: 130 MB/s a core, and a quarter smaller than at its default of 3 (measured on the Python documentation)."""
 WORTH_PACKING = 0.95
@@ -46,14 +46,15 @@ def seal(raw: bytes, is_packed: bool = True) -> SealedPart:
 
 
 def unseal(part: Part, data: bytes, place: str) -> bytes:
-    """The bytes of a part as they were before it was packed, after its hash was compared.
+    """Unpack a part after checking its hash.
 
     Args:
         part: what the manifest says of it.
-        data: what is stored.
-        place: where the pack lies, for messages.
+        data: the stored bytes.
+        place: where the pack is, for messages.
+
     Raises:
-        DamagedPackError: it is not what the manifest says.
+        DamagedPackError: the part differs from what the manifest says.
     """
     if len(data) != part.size:
         raise DamagedPackError(place, part.name, f"has {len(data):,} bytes, not the {part.size:,} of the manifest")
@@ -84,6 +85,6 @@ def is_cut_behind(mark: bytes, size: int, collected: int) -> bool:
         size: bytes of the item: a larger one is more likely to be the last.
         collected: bytes of the part with it.
     """
-    if collected < LEAST:
+    if collected < MIN_SIZE:
         return False
-    return collected >= MOST or zlib.crc32(mark) * TARGET < size << 32
+    return collected >= MAX_SIZE or zlib.crc32(mark) * TARGET < size << 32

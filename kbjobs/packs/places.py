@@ -42,8 +42,8 @@ class Place(Protocol):
         """Give back what is kept open."""
         ...
 
-    def read(self, name: str, most: int) -> bytes:
-        """The bytes of a file; those of a larger one up to one more than ``most``.
+    def read(self, name: str, max_bytes: int) -> bytes:
+        """The bytes of a file; those of a larger one up to one more than ``max_bytes``.
 
         Raises:
             DamagedPackError: it is not there, or no regular file.
@@ -64,10 +64,10 @@ class StorePlace:
         """Let go of the store."""
         self._bucket.close()
 
-    def read(self, name: str, most: int) -> bytes:
+    def read(self, name: str, max_bytes: int) -> bytes:
         """See :class:`Place`."""
         try:
-            content = self._bucket.read(name, most)
+            content = self._bucket.read(name, max_bytes)
         except NoObjectError as error:
             raise DamagedPackError(self.label, name, "is no regular file") from error
         if content is None:
@@ -96,13 +96,13 @@ class FilePlace:
         """Close the file."""
         self._file.close()
 
-    def read(self, name: str, most: int) -> bytes:
+    def read(self, name: str, max_bytes: int) -> bytes:
         """See :class:`Place`."""
         if name not in self._members:
             raise DamagedPackError(self.label, name, "is missing")
         start, size = self._members[name]
         self._file.seek(start)
-        return self._file.read(min(size, most + 1))
+        return self._file.read(min(size, max_bytes + 1))
 
     def _list(self) -> dict[str, tuple[int, int]]:
         """Where each member lies. A tar may hold links, devices and any names; a pack holds its files alone."""
@@ -122,10 +122,10 @@ class FilePlace:
                 raise DamagedPackError(self.label, f"{name!r}", "is no file that a pack has")
             if name in found:
                 raise DamagedPackError(self.label, name, "is there twice")
-            most = MAX_MANIFEST if name == MANIFEST else MAX_PART
-            if not 0 <= header.size <= most:
+            max_bytes = MAX_MANIFEST if name == MANIFEST else MAX_PART
+            if not 0 <= header.size <= max_bytes:
                 raise DamagedPackError(
-                    self.label, name, f"has {header.size:,} bytes, more than the {most:,} it may have"
+                    self.label, name, f"has {header.size:,} bytes, more than the {max_bytes:,} it may have"
                 )
             if start + header.size > whole:
                 raise DamagedPackError(self.label, name, "is cut: the file ends in it")

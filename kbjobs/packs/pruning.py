@@ -1,4 +1,4 @@
-"""Removing what no pack of a store needs any more, after a time of grace; and writing its catalogue anew."""
+"""Removing what no pack of a store needs, after a time of grace; and writing its catalogue anew."""
 
 from __future__ import annotations
 
@@ -43,10 +43,16 @@ class Pruned:
 
 
 def prune(bucket: Bucket, grace: timedelta, dry_run: bool = False) -> Pruned:
-    """Remove what nothing needs, as far as it is older than the grace time.
+    """Remove manifests and parts that nothing needs and that are older than a grace time.
 
-    Raises ConflictError while an upload runs, UnavailableError where a manifest or the catalogue cannot be read:
-    nothing is removed then.
+    Args:
+        bucket: the store.
+        grace: the age that protects a file; an upload may just have written it.
+        dry_run: count what would be removed, and remove nothing.
+
+    Raises:
+        ConflictError: an upload runs; nothing is removed.
+        UnavailableError: a manifest or the catalogue cannot be read; nothing is removed.
     """
     now = datetime.now(UTC)
     _check_uploads(bucket, now)
@@ -83,7 +89,7 @@ def prune(bucket: Bucket, grace: timedelta, dry_run: bool = False) -> Pruned:
 
 
 def rebuild_catalogue(bucket: Bucket) -> Catalogue:
-    """Write the catalogue anew from the manifests that are there, whatever it was before."""
+    """Rewrite the catalogue from the manifests that are there, whatever it was before."""
     found: dict[str, list[tuple[datetime, Manifest]]] = {}
     for name, modified in list_manifests(bucket).items():
         manifest = _read(bucket, name)

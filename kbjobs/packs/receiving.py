@@ -1,4 +1,4 @@
-"""A pack of a store becomes a source of this home: fetched, built beside, put into place, its collections published."""
+"""A pack of a store becomes a source of this home: fetched, built, put into place, its collections published."""
 
 from __future__ import annotations
 
@@ -34,7 +34,17 @@ PUBLISH = (0.98, 1.0)
 
 
 def receive_file(context: Context, path: Path, include_backup: bool, mode: Mode | None) -> PhaseResult:
-    """Install a pack that lies in one file, or that a manifest on this machine names."""
+    """Install a pack from a single file, or from a manifest on this machine.
+
+    Args:
+        context: the job's context; its source is the one to install.
+        path: the ``.kbpack`` file or the manifest.
+        include_backup: whether to install the source's files too.
+        mode: see :func:`kbjobs.packs.installing.install_pack`.
+
+    Raises:
+        UsageError: the pack is of another source.
+    """
     with open_pack(str(path)) as pack:
         if pack.manifest.source.id != context.source.id:
             raise UsageError(
@@ -70,7 +80,7 @@ def receive(
 
 
 def _find_legacy(bucket: Bucket, source_id: str) -> str | None:
-    """Where in a store the files of a folder of the system before kbjobs lie; None where there are none."""
+    """Where in a store the files of a folder of the system before kbjobs lie; None if there are none."""
     return next(
         (prefix for prefix in (f"{source_id}/", "") if bucket.find(prefix + legacy_import.MANIFEST) is not None), None
     )
@@ -104,12 +114,12 @@ def _receive_legacy(
     if not builder.left_out:
         return result
     names = ", ".join(builder.left_out)
-    told = f"; the vectors of {names} are left out: the model is not here"
-    return replace(result, counts={**result.counts, "left_out": builder.left_out}, summary=result.summary + told)
+    note = f"; the vectors of {names} are left out: the model is not here"
+    return replace(result, counts={**result.counts, "left_out": builder.left_out}, summary=result.summary + note)
 
 
 def _find_key(context: Context, name: str) -> tuple[str, str] | None:
-    """The name and the key of a model; None where it is not here."""
+    """The name and the key of a model; None if it is not here."""
     if online := find_online(name):
         return online.name, online.key
     try:
@@ -137,17 +147,16 @@ def _install(context: Context, pack: Pack, label: str, include_backup: bool, mod
 def _publish(context: Context) -> None:
     """Where collections lie on a server, bring them there; the source can be searched already."""
 
-    def tell(done: int, total: int, told: str = "publishing") -> None:
-        context.progress(done, max(total, 1), "records", told, PUBLISH, eta_matters=False)
+    def report(done: int, total: int, message: str = "publishing") -> None:
+        context.progress(done, max(total, 1), "records", message, PUBLISH, eta_matters=False)
 
-    seconds = context.settings.number("vectors.chroma_wait")
-    waiting = Waiting(seconds, lambda told: tell(0, 1, told))
+    waiting = Waiting(context.settings.number("vectors.chroma_wait"), lambda message: report(0, 1, message))
     with closing(Collections(context.home, context.settings, context.source, waiting)) as collections:
         if collections.server is None:
             return
         with Ledger(context.source.ledger) as ledger:
             for row in ledger.models():
-                recover_and_publish(collections.of(ledger, row.id, row.profile, row.key), False, tell)
+                recover_and_publish(collections.of(ledger, row.id, row.profile, row.key), False, report)
 
 
 def _result(label: str, installed: Installed, include_backup: bool) -> PhaseResult:

@@ -15,12 +15,12 @@ class TableWriter:
     """Takes the records of a table in their order, and gives its parts as they become full.
 
     Args:
-        tell: called with the bytes of every part before it is sealed; may raise.
+        on_read: called with the bytes of every part before it is sealed; may raise.
         is_one_part: whether it is not to be cut.
     """
 
-    def __init__(self, tell: Callable[[int], None], is_one_part: bool = False) -> None:
-        self._tell = tell
+    def __init__(self, on_read: Callable[[int], None], is_one_part: bool = False) -> None:
+        self._on_read = on_read
         self._is_one_part = is_one_part
         self._lines: list[bytes] = []
         self._size = 0
@@ -49,7 +49,7 @@ class TableWriter:
     def finish(self) -> Iterator[SealedPart]:
         """The last part, where there is one."""
         if self._lines:
-            self._tell(self._size)
+            self._on_read(self._size)
             sealed = seal(b"".join(self._lines))
             self._lines, self._size = [], 0
             self._parts.append(sealed.part)

@@ -117,7 +117,7 @@ class StoreTarget:
 class FileTarget:
     """A pack in one file, a tar without compression: the parts, then the manifest. To be used as a context.
 
-    The same pack is the same file. It is written beside its place, and renamed once it is whole.
+    The same pack is the same file. It is written next to its place, and renamed once it is whole.
     """
 
     def __init__(self, path: Path) -> None:
@@ -138,7 +138,7 @@ class FileTarget:
         self._unfinished.unlink(missing_ok=True)
 
     def has(self, sealed: SealedPart) -> bool:
-        """Whether the part is there: never, the file is begun anew each time."""
+        """Whether the part is there: never, the file is begun again each time."""
         return False
 
     def put(self, sealed: SealedPart) -> None:

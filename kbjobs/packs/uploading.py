@@ -39,7 +39,7 @@ class _Sent:
 
     new_parts: int = 0
     new_bytes: int = 0
-    told: int = 0
+    reported: int = 0
     seen: set[str] = field(default_factory=set)
     reused: list[Part] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -57,8 +57,7 @@ def upload(context: Context, bucket: Bucket, include_backup: bool, keep: int, dr
     """
     with PackBuilder(context.source, include_backup, context.check) as builder:
         if dry_run:
-            sent = _send(context, bucket, builder, dry_run=True)
-            return _result(context, bucket, builder, sent, None, dry_run=True)
+            return _result(context, bucket, builder, _send(context, bucket, builder, dry_run=True), None)
         keeps_conditions = bucket.keeps_conditions()
         if not keeps_conditions:
             context.log.warning(
@@ -79,11 +78,11 @@ def upload(context: Context, bucket: Bucket, include_backup: bool, keep: int, dr
         bucket.delete([version_name(manifest.source.id, one) for one in dropped])
         with Ledger(context.source.ledger) as ledger:
             note_store(ledger, bucket.label, context.home.path)
-        return _result(context, bucket, builder, sent, version, dry_run=False, keeps_conditions=keeps_conditions)
+        return _result(context, bucket, builder, sent, version, keeps_conditions)
 
 
 def _send(context: Context, bucket: Bucket, builder: PackBuilder, dry_run: bool) -> _Sent:
-    """Send what is not there, several parts at a time; the builder goes on meanwhile."""
+    """Send what is not there, several parts at a time; the builder continues meanwhile."""
     sent = _Sent()
     running: set[Future[None]] = set()
     with ThreadPoolExecutor(AT_ONCE, "upload") as pool:
@@ -96,10 +95,10 @@ def _send(context: Context, bucket: Bucket, builder: PackBuilder, dry_run: bool)
                     running = _wait_for_some(running)
                     context.check()
                 running.add(pool.submit(_put, bucket, sealed, sent, dry_run))
-                _tell(context, builder, sent)
+                _report(context, builder, sent)
             while running:
                 running = _wait_for_some(running)
-                _tell(context, builder, sent)
+                _report(context, builder, sent)
         except BaseException:
             for future in running:
                 future.cancel()
@@ -129,12 +128,12 @@ def _put(bucket: Bucket, sealed: SealedPart, sent: _Sent, dry_run: bool) -> None
         sent.new_bytes += sealed.part.size
 
 
-def _tell(context: Context, builder: PackBuilder, sent: _Sent) -> None:
-    context.saved(sent.new_parts - sent.told)
-    sent.told = sent.new_parts
+def _report(context: Context, builder: PackBuilder, sent: _Sent) -> None:
+    context.saved(sent.new_parts - sent.reported)
+    sent.reported = sent.new_parts
     done, total = builder.done_bytes, max(builder.expected_bytes, builder.done_bytes, 1)
-    told = f"{counted(sent.new_parts, 'part')} sent, {len(sent.reused):,} there already"
-    context.progress(done, total, "bytes", told, SEND)
+    message = f"{counted(sent.new_parts, 'part')} sent, {len(sent.reused):,} there already"
+    context.progress(done, total, "bytes", message, SEND)
 
 
 def _check_reused(bucket: Bucket, sent: _Sent) -> None:
@@ -149,7 +148,7 @@ def _check_reused(bucket: Bucket, sent: _Sent) -> None:
 
 @contextmanager
 def _marked(context: Context, bucket: Bucket) -> Iterator[None]:
-    """Leave a marker in the store while an upload runs; one that goes on after a kill takes the same."""
+    """Leave a marker in the store while an upload runs; one that resumes after a kill takes the same."""
     name = context.checkpoint if isinstance(context.checkpoint, str) else f"{MARKERS}{secrets.token_hex(8)}.json"
     context.save_checkpoint(name)
     started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -174,7 +173,6 @@ def _result(
     builder: PackBuilder,
     sent: _Sent,
     version: Version | None,
-    dry_run: bool,
     keeps_conditions: bool | None = None,
 ) -> PhaseResult:
     manifest = builder.manifest
@@ -193,7 +191,7 @@ def _result(
         "failed": len(unseen),
         "keeps_conditions": keeps_conditions,
     }
-    verb = "would be sent" if dry_run else "sent"
+    verb = "would be sent" if version is None else "sent"
     summary = (
         f"{bucket.label}: {counted(sent.new_parts, 'part')} of {len(sent.seen):,} {verb},"
         f" {sent.new_bytes / 1e6:,.1f} of {manifest.size / 1e6:,.1f} MB"

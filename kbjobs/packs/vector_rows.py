@@ -40,10 +40,18 @@ def write_rows(vectors: Sequence[bytes], dimension: int) -> bytes:
 
 
 def read_rows(data: bytes, count: int, dimension: int) -> NDArray[np.float32]:
-    """The array that a file holds; nothing is allocated for what its header claims.
+    """Read an array of vectors; nothing is allocated for what its header claims.
+
+    Args:
+        data: the whole file.
+        count: how many vectors it must hold.
+        dimension: how many numbers a vector must have.
+
+    Returns:
+        float32 of shape (count, dimension).
 
     Raises:
-        ValueError: it is not an array of ``count`` vectors of unit length.
+        ValueError: it is no such array, or a vector is not of unit length.
     """
     if not data.startswith(MAGIC):
         raise ValueError("is no array in version 1.0 of NumPy's format")
@@ -65,7 +73,7 @@ def read_rows(data: bytes, count: int, dimension: int) -> NDArray[np.float32]:
 
 
 def check_rows(rows: NDArray[np.float32]) -> None:
-    """Raise ValueError where a vector is not finite, or not of unit length."""
+    """Raise ValueError if a vector is not finite, or not of unit length."""
     with np.errstate(all="ignore"):
         lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
     wrong = np.flatnonzero(~(np.abs(lengths - 1) <= TOLERANCE))

@@ -90,8 +90,7 @@ def advise(request: PhaseRequest[ClearVectorsParams]) -> list[str]:
         return [_nothing(source, params)]
     from kbjobs.store.ledger import Ledger
 
-    ledger = Ledger(source.ledger)
-    try:
+    with Ledger(source.ledger) as ledger:
         rows = ledger.models(params.dimension)
         advice = [] if _has_any(source, ledger, rows, params.purge) else [_nothing(source, params)]
         if params.purge:
@@ -99,8 +98,6 @@ def advise(request: PhaseRequest[ClearVectorsParams]) -> list[str]:
             if paid:
                 advice.append(f"{counted(paid, 'vector')} that cost money would be deleted")
         return advice
-    finally:
-        ledger.close()
 
 
 def _has_any(source: SourceFolder, ledger: Ledger, rows: Sequence[IndexedModel], purge: bool) -> bool:

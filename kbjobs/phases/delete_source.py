@@ -68,7 +68,7 @@ def _needed(home: Home, settings: Settings, source: SourceFolder) -> tuple[str, 
 
 
 def _refuse_needed(home: Home, source: SourceFolder) -> None:
-    """Raise ConflictError where another source reads files in the folder of this one."""
+    """Raise ConflictError if another source reads files in the folder of this one."""
     # Of a link, only what is read through it goes.
     folder = source.path if source.path.is_symlink() else source.path.resolve()
     for other in list_sources(home.sources, lambda source_id, error: None):

@@ -2,7 +2,7 @@
 
 One run: enumerate, compare, embed only what is new, commit vectors to the ledger batch by batch, copy
 them into the store, and remove what vanished only at the end. A kill between any two steps repeats at
-most one batch. Resuming is not a mode: a run always goes on from what the ledger holds.
+most one batch. Resuming is not a mode: a run always continues from what the ledger holds.
 """
 
 from __future__ import annotations
@@ -100,7 +100,19 @@ def _check_dimension(model: str, dimension: int | None, wanted: int | None) -> N
 
 
 def fill_address(settings: Settings, engine: str | None, given: str | None) -> str | None:
-    """The Ray cluster of a job; None where it needs none. The worker may have another environment than the submit."""
+    """Find the Ray cluster of a job at submit, as its worker may have another environment.
+
+    Args:
+        settings: the settings in force.
+        engine: the job's engine, None for the setting's.
+        given: the job's address of a cluster, None if it has none.
+
+    Returns:
+        None if the job needs no cluster.
+
+    Raises:
+        UsageError: an address was given, but the engine is not ray, or the address cannot be used.
+    """
     from kbjobs.embedding.cluster.address import find_address
     from kbjobs.embedding.engines import RAY
 
@@ -221,22 +233,29 @@ def fetch_model(context: Context, name: str) -> None:
 
 
 def load_engine(context: Context, model: str, engine: str | None, ray_address: str | None) -> Embedder:
-    """The model, loaded: here, or on a Ray cluster."""
+    """Load a model here or on a Ray cluster.
+
+    Args:
+        context: progress, and the request to stop.
+        model: the model's name.
+        engine: the job's engine, None for the setting's.
+        ray_address: the address of a cluster, None for the setting's.
+    """
     from kbjobs.embedding.choose import load_embedder
     from kbjobs.embedding.cluster.address import find_address
     from kbjobs.embedding.cluster.cluster_embedder import open_cluster
     from kbjobs.embedding.engines import RAY
 
-    def tell(doing: str) -> None:
+    def report(doing: str) -> None:
         context.progress(0, 0, "documents", doing, (0.0, 0.0), eta_matters=False)
 
-    tell(f"loading {model}")
+    report(f"loading {model}")
     home, settings = context.home, context.settings
     engine = _engine(settings, engine)
     if engine != RAY:
         return load_embedder(model, home.models, home.engines, engine)
     # A job that was queued before the setting was ray has no address yet.
-    return open_cluster(home, settings, model, ray_address or find_address(None, settings), tell)
+    return open_cluster(home, settings, model, ray_address or find_address(None, settings), report)
 
 
 def _engine(settings: Settings, engine: str | None) -> str:

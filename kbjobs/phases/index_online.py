@@ -129,11 +129,11 @@ def run(context: Context, params: IndexOnlineParams) -> PhaseResult:
     tokens, paid = result.counts["tokens"], usage_price(price, result.counts)
     counts = result.counts | {"price_usd": round(paid, 8)}
     kept = None if params.recut else find_kept_cut(context.source.ledger, MODEL.name)
-    note = "" if kept is None else _tell_kept(kept, _price(context.settings, params))
-    bought = f"; {counted(tokens, 'token')} bought, {format_dollars(paid)} USD at list price"
+    note = "" if kept is None else _describe_kept(kept, _price(context.settings, params))
+    usage = f"; {counted(tokens, 'token')} bought, {format_dollars(paid)} USD at list price"
     if counts["batch_tokens"]:
-        bought += f", {counts['batch_tokens']:,} of them by the Batch API for {BATCH_SHARE:.0%} of it"
-    return replace(result, counts=counts, summary=result.summary + bought + note)
+        usage += f", {counts['batch_tokens']:,} of them by the Batch API for {BATCH_SHARE:.0%} of it"
+    return replace(result, counts=counts, summary=result.summary + usage + note)
 
 
 def _price(settings: Settings, params: IndexOnlineParams) -> Price:
@@ -148,7 +148,7 @@ def _options(params: IndexOnlineParams) -> IndexOptions:
     return IndexOptions(params.force, params.recut, params.limit, params.allow_delete, keeps_cut=True)
 
 
-def _tell_kept(older: OlderCut, price: Price) -> str:
+def _describe_kept(older: OlderCut, price: Price) -> str:
     return (
         f"; {counted(older.documents, 'document')} had passages cut by an older version and keep them while they are"
         f" unchanged: --recut cuts them anew, fuller, for about {format_dollars(price.of(older.tokens))} USD"

@@ -1,7 +1,7 @@
 """Install: make a source of a pack from a store. Nothing is embedded: the vectors come with it.
 
 Parts are fetched into the home first and checked; a kill fetches again at most those that were on their way. The source
-is then built beside the one that is there, and put into its place in one step.
+is then built next to the one that is there, and put into its place in one step.
 """
 
 from __future__ import annotations
@@ -68,7 +68,13 @@ def plan(request: PhaseRequest[_Params]) -> Plan[_Params]:
 
 
 def find_origin(home: Home, settings: Settings, where: str | None) -> StoreAddress:
-    """The store that sources come from."""
+    """Find the store that sources are installed from.
+
+    Args:
+        home: its own store is used if no other is named.
+        settings: the settings in force.
+        where: the address that the job names, None for the setting's.
+    """
     return read_address(where or settings.text("packs.from") or settings.text("packs.to") or str(home.packs))
 
 

@@ -1,4 +1,4 @@
-"""Metadata: what is to be known of each document, without a model.
+"""Metadata: what is known of each document, without a model.
 
 Only what changed is read again. A batch of documents is committed at a time; removal, links and the marks of the
 language filter follow once all are read, each of them the same however often it is done.

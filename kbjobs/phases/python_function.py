@@ -35,7 +35,16 @@ class FunctionParams(Params):
 
 
 def describe_function(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> FunctionParams:
-    """The parameters under which a worker finds the function again. Raises UsageError where it could not."""
+    """Describe a call of a function so that a worker can repeat it.
+
+    Args:
+        func: a function at the top level of a module.
+        args: positional arguments, JSON values.
+        kwargs: keyword arguments, JSON values.
+
+    Raises:
+        UsageError: a worker could not import the function, or an argument is no JSON value.
+    """
     name = getattr(func, "__qualname__", "")
     module = getattr(func, "__module__", "") or ""
     shown = f"{module}.{name}" if name else repr(func)
@@ -67,7 +76,7 @@ def describe_function(func: Callable[..., Any], args: Sequence[Any], kwargs: Map
 
 
 def find_function(params: FunctionParams) -> Callable[..., Any]:
-    """Import the function. Raises MissingRequirementError where it is not there."""
+    """Import the function. Raises MissingRequirementError if it is not there."""
     for folder in params.sys_path:
         if folder not in sys.path:
             sys.path.append(folder)  # behind our own: what lies there takes no module's place
@@ -92,7 +101,7 @@ class FunctionCall:
     def __init__(self, context: Context, func: Callable[..., Any]) -> None:
         self._context = context
         self._func = func
-        self._was_told_to_stop = False
+        self._was_stopped = False
         names = _accepted_names(func)
         self._extra: dict[str, Callable[..., Any]] = {}
         if names is None or "progress_callback" in names:
@@ -104,14 +113,14 @@ class FunctionCall:
     def run(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Call it; returns its result as JSON. Raises JobCancelled where it stopped because it was told to."""
         result = self._func(*args, **{**self._extra, **kwargs})
-        if self._was_told_to_stop:
+        if self._was_stopped:
             raise JobCancelled("stopped at a checkpoint")
         return as_result(result)
 
     def cancel_checker(self) -> bool:
         """Whether the function is to stop."""
         stopping = self._context.is_stopping()
-        self._was_told_to_stop = self._was_told_to_stop or stopping
+        self._was_stopped = self._was_stopped or stopping
         return stopping
 
     def progress_callback(self, *reported: Any, **named: Any) -> None:
@@ -142,7 +151,7 @@ def _as_number(value: Any) -> float:
 
 
 def _accepted_names(func: Callable[..., Any]) -> set[str] | None:
-    """The names of its parameters; None where it takes any."""
+    """The names of its parameters; None if it takes any."""
     try:
         parameters = inspect.signature(func).parameters.values()
     except (TypeError, ValueError):  # a function of C that does not tell

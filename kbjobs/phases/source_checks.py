@@ -22,7 +22,7 @@ MIN_FREE_BYTES = 64 * 1024 * 1024
 
 
 def check_folders(source: SourceFolder) -> None:
-    """Raise NotFoundError where a folder of the source is not there."""
+    """Raise NotFoundError if a folder of the source is not there."""
     for root in source.read().paths:
         if Path(root).exists():
             continue
@@ -39,9 +39,15 @@ def check_folders(source: SourceFolder) -> None:
 
 
 def check_disk(home: Home, source: SourceFolder, recut: str | None = None) -> None:
-    """Raise UnavailableError where the disk has no room for what a job writes beside what is there.
+    """Check that the disk has room for what a job writes.
 
-    ``recut``: the model whose passages are all cut and embedded anew: the ledger then holds old and new ones.
+    Args:
+        home: named in the error.
+        source: the source that the job works on.
+        recut: the model whose passages are all cut and embedded again, which keeps old and new ones; None if none is.
+
+    Raises:
+        UnavailableError: there is too little room.
     """
     free = shutil.disk_usage(source.path).free
     # The live collection is changed in a copy.
@@ -56,28 +62,31 @@ def check_disk(home: Home, source: SourceFolder, recut: str | None = None) -> No
 
 
 def check_store(home: Home, settings: Settings) -> None:
-    """Raise UsageError where the settings name a Chroma server that cannot be one. It need not answer now."""
+    """Raise UsageError if the settings name a Chroma server that cannot be one. It need not answer now."""
     from kbjobs.vectors.chroma_address import read_address
 
     read_address(home, settings)
 
 
 def find_older(source: SourceFolder, model: str) -> OlderCut | None:
-    """What of a model an older version has cut; None where nothing, or nothing can be read of it."""
+    """What of a model an older version has cut; None if nothing, or nothing can be read of it."""
     if not source.ledger.exists():
         return None
     try:
-        ledger = Ledger(source.ledger)
-        try:
+        with Ledger(source.ledger) as ledger:
             return find_older_cut(ledger, model, CUTTING_VERSION)
-        finally:
-            ledger.close()
     except KbjobsError:  # the job itself will say what is wrong with it
         return None
 
 
 def format_recut(source: SourceFolder, older: OlderCut, cost: str) -> str:
-    """Announces that a source is cut anew."""
+    """Format the announcement that a source's passages are cut again.
+
+    Args:
+        source: the source.
+        older: what an older version has cut.
+        cost: what it costs, for people.
+    """
     return (
         f"The passages of {source.id} were cut by an older version; this job cuts its"
         f" {counted(older.documents, 'document')} anew, into fewer and fuller ones: {cost}."
@@ -90,11 +99,8 @@ def has_metadata(source: SourceFolder, earlier: Sequence[str] = ()) -> bool:
         return True
     if not source.ledger.exists():
         return False
-    ledger = Ledger(source.ledger)
-    try:
+    with Ledger(source.ledger) as ledger:
         return ledger.has_metadata()
-    finally:
-        ledger.close()
 
 
 def advise_metadata(source: SourceFolder, earlier: Sequence[str]) -> list[str]:
@@ -156,14 +162,11 @@ def _count(source: SourceFolder, model: str) -> tuple[int, int]:
     if not source.ledger.exists():
         return 0, 0
     try:
-        ledger = Ledger(source.ledger)
-        try:
+        with Ledger(source.ledger) as ledger:
             found = [row for row in ledger.models() if row.name == model]
             if not found:
                 return 0, 0
             passages = ledger.count_texts(found[-1].profile)
             return passages, passages - len(ledger.missing_texts(found[-1].id, found[-1].profile))
-        finally:
-            ledger.close()
     except KbjobsError:  # the job itself will say what is wrong with it
         return 0, 0

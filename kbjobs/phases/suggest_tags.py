@@ -120,22 +120,19 @@ def advise(request: PhaseRequest[SuggestTagsParams]) -> list[str]:
     earlier = request.earlier_types
     is_fed = any(name in earlier for name in ("metadata", *INDEXES))
     if not source.ledger.exists():
-        told = f"source {source.id!r} has no documents yet: add metadata or an index first"
-        return [] if is_fed else [Advice(told, "metadata")]
+        message = f"source {source.id!r} has no documents yet: add metadata or an index first"
+        return [] if is_fed else [Advice(message, "metadata")]
     advice: list[str] = []
     if not has_metadata(source, earlier):
-        told = f"source {source.id!r} has no metadata: documents without vectors are judged by their titles"
-        advice.append(Advice(told, "metadata"))
+        message = f"source {source.id!r} has no metadata: documents without vectors are judged by their titles"
+        advice.append(Advice(message, "metadata"))
     model = settings.text("tags_model") if params.provider == "openai" else params.model
     if is_fed or params.force or params.dry_run or model is None:
         return advice
-    ledger = Ledger(source.ledger)
-    try:
+    with Ledger(source.ledger) as ledger:
         state = current_state(ledger, load_vocabulary(home, settings), model)
         if is_current(source, state, model):
             advice.append(f"source {source.id!r} has suggestions for this state: nothing to do without --force")
-    finally:
-        ledger.close()
     return advice
 
 

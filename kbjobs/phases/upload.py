@@ -47,7 +47,16 @@ def plan(request: PhaseRequest[UploadParams]) -> Plan[UploadParams]:
 
 
 def find_target(home: Home, settings: Settings, to: str | None) -> StoreAddress:
-    """The store that packs go to."""
+    """Find the store that packs are uploaded to.
+
+    Args:
+        home: its own store is used if no other is named.
+        settings: the settings in force.
+        to: the address that the job names, None for the setting's.
+
+    Raises:
+        UsageError: the store can only be read.
+    """
     address = read_address(to or settings.text("packs.to") or str(home.packs))
     if not address.is_writable:
         raise UsageError(f"{address.url} can only be read from", "Give a folder, s3://, gs:// or az://.")

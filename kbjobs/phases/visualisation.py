@@ -1,6 +1,6 @@
 """Visualize: a map of sources, on which documents that are about the same lie near each other.
 
-The files are written beside and renamed: a kill leaves the old map or the new one.
+The files are written next to it and renamed: a kill leaves the old map or the new one.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _list_indexed(home: Home) -> list[str]:
 
 
 def list_worked_on(params: VisualisationParams) -> tuple[str, ...]:
-    """The sources that a job works on beside its own."""
+    """The sources that a job works on in addition to its own."""
     return tuple(params.sources or ())
 
 
@@ -106,12 +106,9 @@ def advise(request: PhaseRequest[VisualisationParams]) -> list[str]:
     if any(name in request.earlier_types for name in INDEXES):
         return []
     if source.ledger.exists():
-        ledger = Ledger(source.ledger)
-        try:
+        with Ledger(source.ledger) as ledger:
             if any(ledger.count_vectors(model.id) for model in ledger.models(params.dimension)):
                 return []
-        finally:
-            ledger.close()
     of = f" of dimension {params.dimension}" if params.dimension else ""
     return [Advice(f"source {source.id!r} has no vectors{of}: add an index before the map", "index_offline")]
 

@@ -16,7 +16,7 @@ PART = re.compile(r"\.zim(?:[a-z]{2})?\Z", re.IGNORECASE)
 
 
 def check_zim(path: str) -> Path:
-    """The path, absolute. Raises NotFoundError where there is no such file, UsageError where it is no ZIM file."""
+    """The path, absolute. Raises NotFoundError if there is no such file, UsageError if it is no ZIM file."""
     file = Path(path).expanduser().absolute()
     parts = sorted(file.parent.glob(f"{file.name}[a-z][a-z]")) if not file.exists() and file.parent.is_dir() else []
     if not file.exists() and not parts:

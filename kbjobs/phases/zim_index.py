@@ -6,6 +6,7 @@ newer file of that name is read again, and only what says something new is embed
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -139,21 +140,15 @@ def run(context: Context, params: ZimIndexParams) -> PhaseResult:
     except ZimError as error:
         raise KbjobsError(str(error), CHECK_DOWNLOAD) from error
     _register(context.source, path, header)
-    ledger = Ledger(context.source.ledger)
-    try:
+    with Ledger(context.source.ledger) as ledger:
         ledger.set_fact(MIN_TEXT_FACT, str(params.min_text_length))
-    finally:
-        ledger.close()
-    embedder = _load(context, params)
-    try:
+    with closing(_load(context, params)) as embedder:
         options = IndexOptions(limit=params.limit, allow_delete=params.allow_delete, keeps_cut=params.online)
         batching = None
         if params.online:
             # What index-online --batch-api has sent for this source is taken, and not bought again.
             batching = Batching(lambda: BatchClient(TEXT_EMBEDDING_3_SMALL, context.secret(OPENAI_KEY)), False)
         result = run_index(context, embedder, options, Describing(params.language_filter), batching)
-    finally:
-        embedder.close()
     if params.online:
         price = usage_price(Price.read(context.settings, TEXT_EMBEDDING_3_SMALL.price), result.counts)
         result = replace(result, counts=result.counts | {"price_usd": round(price, 8)})
@@ -179,7 +174,7 @@ def _register(source: SourceFolder, path: str, header: ZimHeader) -> None:
     """Write the manifest of a new source; of one that is there only what it does not say yet."""
     if not source.manifest.exists():
         source.write(Source(source.id, (path,), header.title, header.license, "", now_text()))
-    told = {
+    found = {
         "name": header.title,
         "license": header.license,
         "description": header.description,
@@ -188,7 +183,7 @@ def _register(source: SourceFolder, path: str, header: ZimHeader) -> None:
         "language": header.language,
         "date": header.date,
     }
-    source.fill(told)
+    source.fill(found)
 
 
 JOB_TYPE = JobType(

@@ -38,8 +38,8 @@ class Query:
 class Hit:
     """A passage that was found, the best of its document.
 
-    ``rank`` counts from 1 and orders; ``score`` is the cosine similarity to the query, None where only words matched;
-    ``model`` is what computed it, None where none did; ``mode`` is how it was looked for; ``matched`` are words of the
+    ``rank`` counts from 1 and orders; ``score`` is the cosine similarity to the query, None if only words matched;
+    ``model`` is what computed it, None if none did; ``mode`` is how it was looked for; ``matched`` are words of the
     passage that are the query's; ``more`` counts further passages of the document that were found.
     """
 

@@ -104,11 +104,18 @@ class Index:
         return self._languages
 
     def nearest(self, vector: NDArray[float32], count: int, which: Filter) -> Sequence[Near]:
-        """The vectors nearest to one of unit length, best first; every cosine is computed.
+        """Find the vectors nearest to a vector, by computing every cosine.
 
-        Each has a passage that counts.
+        Args:
+            vector: float32 of unit length.
+            count: how many to find.
+            which: which documents count; each result has a passage of one.
 
-        Raises CollectionError where only Chroma could answer, and cannot.
+        Returns:
+            Vectors with their cosines, best first.
+
+        Raises:
+            CollectionError: only Chroma can answer, and it fails.
         """
         if self._file is None or self._matrix is None:
             return self._ask_chroma(vector, count, which)
@@ -130,7 +137,16 @@ class Index:
         return [Scored(entry, score) for name, (_, score) in zip(names, near, strict=True) for entry in entries[name]]
 
     def by_words(self, words: Sequence[str], count: int, which: Filter) -> list[Numbered]:
-        """As :meth:`PassageFile.by_words`."""
+        """Find passages that contain any of the words.
+
+        Args:
+            words: stemmed words.
+            count: how many passages to find; all that equal the last one are added.
+            which: which documents count.
+
+        Returns:
+            Numbers of passages with their BM25, best first.
+        """
         return [] if self._file is None else self._file.by_words(words, count, which)
 
     def passages_with(self, numbered: Sequence[Numbered]) -> list[Scored]:
@@ -192,7 +208,16 @@ class WordIndex:
         return self._languages
 
     def by_words(self, words: Sequence[str], count: int, which: Filter) -> list[Numbered]:
-        """As :meth:`PassageFile.by_words`."""
+        """Find passages that contain any of the words, as :meth:`Index.by_words`.
+
+        Args:
+            words: stemmed words.
+            count: how many passages to find; all that equal the last one are added.
+            which: which documents count.
+
+        Returns:
+            Numbers of passages with their BM25, best first.
+        """
         return self._file.by_words(words, count, which)
 
     def passages_with(self, numbered: Sequence[Numbered]) -> list[Scored]:

@@ -33,7 +33,7 @@ PASSAGES_OF_HIT, MIN_PASSAGES, MAX_PASSAGES = 5, 50, 1000
 class PineconeSearcher:
     """Searches the sources of a home in Pinecone. Use as a context manager.
 
-    ``on_notice`` is told where a source has nothing there. Raises MissingRequirementError where no index is set.
+    ``on_notice`` is told where a source has nothing there. Raises MissingRequirementError if no index is set.
     """
 
     def __init__(self, home: Home, settings: Settings, on_notice: Callable[[str], None] = lambda text: None) -> None:
@@ -69,11 +69,11 @@ class PineconeSearcher:
         if self._embedder is None:
             self._embedder = QueryModel.find(MODEL.name, self._home, self._settings).load()
         vector = self._embedder.embed_query(words).tolist()
-        most = min(MAX_PASSAGES, max(MIN_PASSAGES, PASSAGES_OF_HIT * count))
+        max_passages = min(MAX_PASSAGES, max(MIN_PASSAGES, PASSAGES_OF_HIT * count))
         found: list[tuple[str, PineconeMatch]] = []
         for source_id, namespace in namespaces.items():
             index = self._index(namespace)
-            matches = index.query(vector, most, _filter(source_id, which))
+            matches = index.query(vector, max_passages, _filter(source_id, which))
             if not matches and not which:
                 self._on_notice(f"{index.target} has nothing of {source_id}: kbjobs run pinecone-sync {source_id}")
             found.extend((source_id, match) for match in matches)
@@ -87,11 +87,11 @@ class PineconeSearcher:
             folder = SourceFolder(self._home.sources, source_id)
             if sources:
                 folder.read()
-            noted = self._recorded(folder)
-            if noted is None and sources:
-                noted = read_target(self._settings, source_id).namespace
-            if noted is not None:
-                found[source_id] = noted
+            namespace = self._find_recorded(folder)
+            if namespace is None and sources:
+                namespace = read_target(self._settings, source_id).namespace
+            if namespace is not None:
+                found[source_id] = namespace
         if not found:
             raise NotFoundError(
                 f"no source was sent to the Pinecone index {self._target.index!r} yet",
@@ -99,7 +99,7 @@ class PineconeSearcher:
             )
         return found
 
-    def _recorded(self, folder: SourceFolder) -> str | None:
+    def _find_recorded(self, folder: SourceFolder) -> str | None:
         if not folder.ledger.exists():
             return None
         with open_ledger(folder.ledger) as ledger:

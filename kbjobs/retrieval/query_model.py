@@ -29,7 +29,16 @@ class QueryModel:
 
     @classmethod
     def find(cls, name: str, home: Home, settings: Settings) -> QueryModel:
-        """A local or an online model. Raises what finding it raises."""
+        """Find the model that embeds queries, local or online, without loading it.
+
+        Args:
+            name: a local model or one of the API.
+            home: where local models and secrets are.
+            settings: name the engine.
+
+        Raises:
+            NotFoundError, MissingRequirementError: there is no such model here, or it is damaged.
+        """
         from kbjobs.embedding.online_models import OPENAI_KEY, find_online
 
         if online := find_online(name):

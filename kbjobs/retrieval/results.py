@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from kbjobs.content.search_words import find_matches
 from kbjobs.retrieval.fusion import fuse
-from kbjobs.retrieval.hits import Hit, Mode
+from kbjobs.retrieval.hits import Hit, Mode, Query
 from kbjobs.retrieval.open_index import Index, Near, Numbered, Scored, WordIndex
 from kbjobs.store.passages import Filter, Passage, PassageEntry
 
@@ -48,36 +48,38 @@ class Found:
         """What a source has found."""
         self._answers[source_id] = answer
 
-    def hits(self, count: int, model: str | None, mode: Mode, passages: bool) -> list[Hit]:
-        """The best ``count``: one a document, its best passage, or with ``passages`` all of them.
-
-        Documents are ranked by the best passage that each ranking has of them: it need not be the same one.
+    def hits(self, query: Query, model: str | None) -> list[Hit]:
+        """The best hits: of each document its best passage, or all of them if the query asks for passages.
 
         Args:
-            model: what has embedded the query, None where nothing has.
-            mode: how it was to be looked for.
+            query: what was searched for.
+            model: what has embedded the query, None if nothing has.
         """
         rankings = [self._rank_by_vectors(), self._rank_by_words()]
-        used: Mode = "hybrid" if all(rankings) else "vectors" if model is not None and mode != "words" else "words"
-        documents_of = {key: (key[0], one.passage.doc_id) for ranking in rankings for key, one in ranking}
-        order = fuse([[key for key, _ in ranking] for ranking in rankings])
-        more: dict[Key, int] = {}
-        if not passages:
-            best: dict[Key, Key] = {}
-            for key in order:
-                document = documents_of[key]
-                best.setdefault(document, key)
-                more[document] = more.get(document, -1) + 1
-            documents = fuse([list(dict.fromkeys(documents_of[key] for key, _ in ranking)) for ranking in rankings])
-            order = [best[document] for document in documents]
+        used: Mode = (
+            "hybrid" if all(rankings) else "vectors" if model is not None and query.mode != "words" else "words"
+        )
+        order, more = _order(rankings, query.passages)
         found = {key: one for ranking in reversed(rankings) for key, one in ranking}
-        shown = {key: found[key].passage for key in order[:count]}
+        shown = {key: found[key].passage for key in order[: query.count]}
         cosines = {key: one.score for key, one in rankings[0]}
         cosines |= self._more_cosines({key: entry for key, entry in shown.items() if key not in cosines})
         read = self._read(shown)
         return [
-            self._hit(rank, key, read[key], cosines.get(key), model, used, more)
-            for rank, key in enumerate(shown, start=1)
+            Hit(
+                rank,
+                round(cosines[key], 4) if key in cosines else None,
+                key[0],
+                passage.doc_id,
+                passage.title,
+                passage.url,
+                passage.text,
+                model,
+                used,
+                tuple(find_matches(passage.text, passage.language, self._answers[key[0]].forms)),
+                more.get((key[0], passage.doc_id), 0),
+            )
+            for rank, (key, passage) in enumerate(((key, read[key]) for key in shown), start=1)
         ]
 
     def _rank_by_vectors(self) -> list[tuple[Key, Scored]]:
@@ -91,8 +93,8 @@ class Found:
     def _best(self, found: Mapping[str, Sequence[tuple[Item, float]]]) -> dict[str, list[tuple[Item, float]]]:
         """What may be among the best of all sources; of each at least one passage counts."""
         scores = sorted((score for ones in found.values() for _, score in ones), reverse=True)
-        least = scores[: self._depth][-1] if scores else 0.0
-        best = {name: list(takewhile(lambda one: one[1] >= least, ones)) for name, ones in found.items()}
+        min_score = scores[: self._depth][-1] if scores else 0.0
+        best = {name: list(takewhile(lambda one: one[1] >= min_score, ones)) for name, ones in found.items()}
         return {name: ones for name, ones in best.items() if ones}
 
     def _rank(self, scored: Mapping[str, Iterable[Scored]]) -> list[tuple[Key, Scored]]:
@@ -117,30 +119,25 @@ class Found:
             for passage in self._answers[source_id].index.read(of_source)
         }
 
-    def _hit(
-        self,
-        rank: int,
-        key: Key,
-        passage: Passage,
-        cosine: float | None,
-        model: str | None,
-        used: Mode,
-        more: dict[Key, int],
-    ) -> Hit:
-        source_id = key[0]
-        return Hit(
-            rank,
-            None if cosine is None else round(cosine, 4),
-            source_id,
-            passage.doc_id,
-            passage.title,
-            passage.url,
-            passage.text,
-            model,
-            used,
-            tuple(find_matches(passage.text, passage.language, self._answers[source_id].forms)),
-            more.get((source_id, passage.doc_id), 0),
-        )
+
+def _order(rankings: Sequence[Sequence[tuple[Key, Scored]]], passages: bool) -> tuple[list[Key], dict[Key, int]]:
+    """The keys of the passages, best first, and how many more each document has than the one that is shown.
+
+    Unless all ``passages`` are wanted, documents are ranked, by the best passage that each ranking has of them: it need
+    not be the same one.
+    """
+    order = fuse([[key for key, _ in ranking] for ranking in rankings])
+    more: dict[Key, int] = {}
+    if passages:
+        return order, more
+    documents_of = {key: (key[0], one.passage.doc_id) for ranking in rankings for key, one in ranking}
+    best: dict[Key, Key] = {}
+    for key in order:
+        document = documents_of[key]
+        best.setdefault(document, key)
+        more[document] = more.get(document, -1) + 1
+    documents = fuse([list(dict.fromkeys(documents_of[key] for key, _ in ranking)) for ranking in rankings])
+    return [best[document] for document in documents], more
 
 
 def _by_source(entries: Mapping[Key, PassageEntry]) -> dict[str, list[PassageEntry]]:

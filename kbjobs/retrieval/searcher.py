@@ -57,7 +57,7 @@ class Searcher:
     ) -> None:
         self._home, self._settings = home, settings
         self._on_notice, self._on_damaged = on_notice, on_damaged
-        self._told: set[str] = set()
+        self._notices: set[str] = set()
         self._indexes: dict[tuple[str, str], Index | WordIndex] = {}
         self._embedders: dict[str, Embedder] = {}
         self._models: dict[str, tuple[tuple[int | None, ...], dict[str, str]]] = {}
@@ -113,9 +113,9 @@ class Searcher:
             try:
                 found.add(source_id, answer.result())
             except UnavailableError as error:
-                self._tell_damaged(source_id, error, sources)
+                self._report_damaged(source_id, error, sources)
         name = chosen.name if chosen is not None and vector is not None else None
-        return found.hits(query.count, name, query.mode, query.passages)
+        return found.hits(query, name)
 
     def embed(self, words: str, model: str) -> NDArray[float32]:
         """The vector of a query: float32 of unit length."""
@@ -129,13 +129,13 @@ class Searcher:
             try:
                 found[source_id] = self._models_of(folder)
             except UnavailableError as error:
-                self._tell_damaged(source_id, error, sources)
+                self._report_damaged(source_id, error, sources)
             except NotFoundError:
                 if sources:
                     raise
         return found
 
-    def _tell_damaged(self, source_id: str, error: UnavailableError, sources: Sequence[str]) -> None:
+    def _report_damaged(self, source_id: str, error: UnavailableError, sources: Sequence[str]) -> None:
         """Raise what is wrong with a source that alone was asked for, else tell of it."""
         if len(sources) == 1:
             raise error
@@ -158,7 +158,8 @@ class Searcher:
         words, sources, model, mode = query.words, query.sources, query.model, query.mode
         names = candidates(indexed, self._settings.text("model"))
         if not names:
-            if mode != "vectors" and model is None and self._any_words(indexed):
+            folders = (SourceFolder(self._home.sources, source_id) for source_id in indexed)
+            if mode != "vectors" and model is None and any(folder.words.exists() for folder in folders):
                 return None, None
             # Whether the model is on this machine matters to the command that makes the index, and not yet here.
             raise self._not_indexed(sources, indexed, None, model)
@@ -186,16 +187,13 @@ class Searcher:
         self._notice(f"{problem.message}: searched by words alone.")
         return None, None
 
-    def _any_words(self, source_ids: Iterable[str]) -> bool:
-        return any(SourceFolder(self._home.sources, source_id).words.exists() for source_id in source_ids)
-
     def _embed_with(self, model: QueryModel, words: str) -> NDArray[float32]:
         if model.key not in self._embedders:
             self._embedders[model.key] = model.load()
         return self._embedders[model.key].embed_query(words)
 
     def _require(self, model: QueryModel, indexed: Mapping[str, Mapping[str, str]], sources: Sequence[str]) -> None:
-        """Raise NotFoundError where no source has an index of the model; name those that have others."""
+        """Raise NotFoundError if no source has an index of the model; name those that have others."""
         if not any(model.key in models for models in indexed.values()):
             raise self._not_indexed(sources, indexed, model)
         for source_id, models in indexed.items():
@@ -213,7 +211,7 @@ class Searcher:
             try:
                 index = self._open(source_id, models, chosen)
             except UnavailableError as error:
-                self._tell_damaged(source_id, error, sources)
+                self._report_damaged(source_id, error, sources)
                 continue
             if index is not None and index.is_gone:
                 cleared += 1
@@ -224,7 +222,7 @@ class Searcher:
         return opened
 
     def _open(self, source_id: str, models: Mapping[str, str], chosen: QueryModel | None) -> Index | WordIndex | None:
-        """The index to search: the chosen model's, else any for its words; None where there is nothing."""
+        """The index to search: the chosen model's, else any for its words; None if there is nothing."""
         folder = SourceFolder(self._home.sources, source_id)
         if not models and not folder.words.exists():
             return None
@@ -233,10 +231,10 @@ class Searcher:
         if index is None or not index.is_current:
             if index is not None:
                 index.close()
-            index = self._indexes[source_id, key] = self._open_anew(folder, key)
+            index = self._indexes[source_id, key] = self._open_fresh(folder, key)
         return index
 
-    def _open_anew(self, folder: SourceFolder, key: str) -> Index | WordIndex:
+    def _open_fresh(self, folder: SourceFolder, key: str) -> Index | WordIndex:
         if not key:
             try:
                 words = WordIndex(folder)
@@ -268,7 +266,7 @@ class Searcher:
         return open_published(self._home, self._settings, folder, key)
 
     def _mend(self, folder: SourceFolder, key: str, path: Path) -> str:
-        """Write a damaged exact index anew from the ledger; returns what stands in the way, or nothing."""
+        """Rebuild a damaged exact index from the ledger; returns what stands in the way, or nothing."""
         from kbjobs.vectors.exact import mend_exact
 
         try:
@@ -276,12 +274,9 @@ class Searcher:
             if lock is None:
                 return "a job is at work on it"
             try:
-                ledger = Ledger(folder.ledger)
-                try:
+                with Ledger(folder.ledger) as ledger:
                     (row,) = (row for row in ledger.models() if row.key == key)
                     mend_exact(ledger, row.id, row.profile, path)
-                finally:
-                    ledger.close()
             finally:
                 lock.release()
         except (OSError, sqlite3.Error, ValueError, LookupError, KbjobsError) as error:
@@ -289,8 +284,8 @@ class Searcher:
         return ""
 
     def _notice(self, text: str) -> None:
-        if text not in self._told:
-            self._told.add(text)
+        if text not in self._notices:
+            self._notices.add(text)
             self._on_notice(text)
 
     def _not_indexed(
@@ -335,8 +330,5 @@ def _changed_at(path: Path) -> int | None:
 def _models_of(folder: SourceFolder) -> dict[str, str]:
     if not folder.ledger.exists():
         return {}
-    ledger = open_ledger(folder.ledger)
-    try:
+    with open_ledger(folder.ledger) as ledger:
         return {row.key: row.name for row in ledger.models() if WorkingCopy(folder.vectors / row.key).is_there()}
-    finally:
-        ledger.close()

@@ -11,7 +11,6 @@ import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from kbjobs.context import Context
 from kbjobs.errors import KbjobsError
@@ -23,6 +22,7 @@ from kbjobs.scraping.links import MAX_LINKS, PageLinks
 from kbjobs.scraping.mediawiki.wiki_api import WikiApi
 from kbjobs.scraping.page_fetch import Fetcher
 from kbjobs.scraping.page_saving import name_file, save
+from kbjobs.scraping.parsing_service import ParsedPage
 from kbjobs.scraping.site_scope import SiteScope
 from kbjobs.scraping.visit import FORBIDDEN, LEFT_OUT, Arrived, Fetch, Visitor
 from kbjobs.store.frontier import FAILED, GONE, QUEUED, SAME, SAVED, SKIPPED, Address, Fetched, Frontier
@@ -51,7 +51,7 @@ AT_ONCE_OF_WIKI = 4
 
 @dataclass(frozen=True, slots=True)
 class CrawlOptions:
-    """What is to be fetched: at most ``page_limit`` pages, so many links deep, a fetch each ``delay`` seconds."""
+    """What a crawl fetches: at most ``page_limit`` pages, so many links deep, a fetch each ``delay`` seconds."""
 
     page_limit: int
     max_depth: int
@@ -72,7 +72,7 @@ class Tally:
 
 
 class SiteDown(KbjobsError):
-    """The site gives no answer any more. What is queued waits."""
+    """The site no longer answers. What is queued waits."""
 
 
 class Crawl:
@@ -84,7 +84,6 @@ class Crawl:
         fetcher: what fetches.
         scope: which of them may be fetched.
         options: how many, and how fast.
-        pages: the folder of the files.
         home_site: the site of the start, whose files need no folder of their own.
     """
 
@@ -95,13 +94,12 @@ class Crawl:
         fetcher: Fetcher,
         scope: SiteScope,
         options: CrawlOptions,
-        pages: Path,
         home_site: str,
     ) -> None:
         self.tally = Tally()
-        self._context, self._frontier = context, frontier
-        self.visitor = Visitor(context, fetcher, scope, pages)
-        self._scope, self._options, self._pages, self._home_site = scope, options, pages, home_site
+        self.context, self.frontier, self.fetcher, self.scope, self.options = context, frontier, fetcher, scope, options
+        self.visitor = Visitor(context, fetcher, scope)
+        self._pages, self._home_site = context.source.pages, home_site
         self._at_once = AT_ONCE
         self._reported = 0.0
         self._forecast = CrawlForecast(options.follows_links)
@@ -120,11 +118,11 @@ class Crawl:
     async def run(self) -> None:
         """Fetch until the frontier is empty or the page limit is reached.
 
-        Raises SiteDown where the site gives no answer any more, JobCancelled where the job is to stop.
+        Raises SiteDown if the site stops answering, JobCancelled if the job was asked to stop.
         """
-        counts = self._frontier.count()
-        had = counts.of(SAVED) + counts.of(SAME) - self._frontier.count_moved()
-        self._budget = self._options.page_limit - had
+        counts = self.frontier.count()
+        had = counts.of(SAVED) + counts.of(SAME) - self.frontier.count_moved()
+        self._budget = self.options.page_limit - had
         flying: deque[tuple[Address, asyncio.Task[Fetch]]] = deque()
         try:
             while True:
@@ -165,7 +163,7 @@ class Crawl:
             return
         ids = [address.id for address, _ in flying]
         budget = self._budget - pages_in_flight
-        for address in self._frontier.next(room, time.time(), self._options.wants_assets, ids):
+        for address in self.frontier.next(room, time.time(), self.options.wants_assets, ids):
             if not address.is_asset:
                 if budget <= 0:
                     continue
@@ -174,10 +172,10 @@ class Crawl:
             flying.append((address, asyncio.create_task(self.visitor.fetch(address))))
 
     async def _wait_for_work(self) -> bool:
-        """Wait until a queued address may be tried again; False where there is none, or no more are wanted."""
-        if self._fetches_left <= 0 or (self._budget <= 0 and not self._options.wants_assets):
+        """Wait until a queued address may be tried again; False if there is none, or no more are wanted."""
+        if self._fetches_left <= 0 or (self._budget <= 0 and not self.options.wants_assets):
             return False
-        found = self._frontier.next(1, float("inf"), self._options.wants_assets)
+        found = self.frontier.next(1, float("inf"), self.options.wants_assets)
         if not found or (self._budget <= 0 and not found[0].is_asset):
             return False
         self._report(0, is_waiting=True)
@@ -194,12 +192,12 @@ class Crawl:
         if reply.status == 304 and address.file:
             self._count(address, is_saved=False)
             # What it led to was queued when it was read, and is fetched again in this run as it is.
-            self._frontier.put(self._as_before(address))
+            self.frontier.put(self._as_before(address))
         elif 200 <= reply.status < 300:
             self._commit_page(address, arrived)
         elif reply.status in (404, 410):
             self.tally.failures_in_a_row = 0
-            self._frontier.put(Fetched(address.id, GONE, str(reply.status), address.file))
+            self.frontier.put(Fetched(address.id, GONE, str(reply.status), address.file))
         else:
             self._commit_failure(
                 address, f"HTTP {reply.status}", reply.status in (408, 425, 429) or reply.status >= 500
@@ -217,79 +215,95 @@ class Crawl:
                 )
             if not is_last:
                 wait = min(MAX_WAIT, FIRST_WAIT * 2**address.tries)
-                self._frontier.put_off(address.id, cause, time.time() + wait)
+                self.frontier.put_off(address.id, cause, time.time() + wait)
                 return
         state = SKIPPED if cause in (FORBIDDEN, LEFT_OUT, "leaves the site") else FAILED
         # What was had before stays, and is asked for again by the next run.
         kept = self._as_before(address)
-        self._frontier.put(Fetched(address.id, state, cause, kept.file, kept.etag, kept.last_modified, kept.body_hash))
+        self.frontier.put(Fetched(address.id, state, cause, kept.file, kept.etag, kept.last_modified, kept.body_hash))
 
     def _commit_page(self, address: Address, arrived: Arrived) -> None:
-        reply, url, kind, body_hash, page = arrived.reply, arrived.url, arrived.kind, arrived.body_hash, arrived.page
-        if url != address.url:
-            self._redirect(address, url)
+        """Commit an answer: as another address's, as none that can be kept, or as its page says."""
+        page = arrived.page
+        if arrived.url != address.url:
+            self._redirect(address, arrived.url)
             return
         if page is None:
-            self._frontier.put(Fetched(address.id, SKIPPED, f"type {kind}", address.file))
+            self.frontier.put(Fetched(address.id, SKIPPED, f"type {arrived.kind}", address.file))
             return
-        found = page.found
-        if len(found.links) == MAX_LINKS:
-            self._context.log.info("%s: only its first %d links are followed", url, MAX_LINKS)
+        if len(page.found.links) == MAX_LINKS:
+            self.context.log.info("%s: only its first %d links are followed", arrived.url, MAX_LINKS)
         if not address.is_asset and page.is_empty:
             # What was had before is not given up for it.
-            self._commit_failure(address, "binary content" if reply.body.strip() else "empty page", False)
-            return
-        if found.moved_to and found.moved_to != address.url and not address.is_asset:
-            self._redirect(address, found.moved_to)
-            return
-        links = self._links(found) if not address.page and address.depth < self._options.max_depth else []
-        deeper = address.depth + 1
+            self._commit_failure(address, "binary content" if arrived.reply.body.strip() else "empty page", False)
+        elif not address.is_asset and page.found.moved_to not in ("", address.url):
+            self._redirect(address, page.found.moved_to)
+        else:
+            self._commit_content(address, arrived, page)
+
+    def _commit_content(self, address: Address, arrived: Arrived, page: ParsedPage) -> None:
+        """Commit a page with its links: as one that may not be kept, as another address's, or with its file."""
+        found, body_hash = page.found, arrived.body_hash
+        links, deeper = self._links(address, found), address.depth + 1
         if not address.is_asset and not found.may_keep:
-            self._frontier.put(Fetched(address.id, SKIPPED, "noindex", address.file), links, (), deeper)
+            self.frontier.put(Fetched(address.id, SKIPPED, "noindex", address.file), links, (), deeper)
             return
         if not address.is_asset and self._is_another(address, found.canonical, body_hash):
             self._budget -= 1
-            self._frontier.put(Fetched(address.id, SAME, "", address.file), links, (), deeper)
+            self.frontier.put(Fetched(address.id, SAME, "", address.file), links, (), deeper)
             return
+        file = self._save(address, arrived, page)
+        self._count(address, arrived.is_new)
+        etag, modified = arrived.reply.headers.get("etag", ""), arrived.reply.headers.get("last-modified", "")
+        assets = [one for one in found.assets if self.scope.is_on_site(one)] if self.options.wants_assets else []
+        canonical = found.canonical
+        if canonical in ("", address.url) or not self.scope.has(canonical):
+            canonical = ""
+        fetched = Fetched(address.id, SAVED, "", file, etag, modified, body_hash, canonical)
+        self.frontier.put(fetched, [*links, *filter(None, [canonical])], assets, deeper)
+
+    def _save(self, address: Address, arrived: Arrived, page: ParsedPage) -> str:
+        """Write a page to its file if it is not what the file holds; returns the file's name."""
+        reply = arrived.reply
         file = address.file or name_file(
-            address.url, kind, self._home_site, lambda place: self._frontier.has_file(place, address.id), reply.named
+            address.url,
+            arrived.kind,
+            self._home_site,
+            lambda place: self.frontier.has_file(place, address.id),
+            reply.named,
         )
         if arrived.is_new:
             save(self._pages / file, reply.body if page.copy is None else page.copy)
             crash_point("scrape.saved")
-        self._count(address, arrived.is_new)
-        etag, modified = reply.headers.get("etag", ""), reply.headers.get("last-modified", "")
-        assets = [one for one in found.assets if self._scope.is_on_site(one)] if self._options.wants_assets else []
-        canonical = found.canonical if found.canonical not in ("", address.url) else ""
-        canonical = canonical if canonical and self._scope.has(canonical) else ""
-        fetched = Fetched(address.id, SAVED, "", file, etag, modified, body_hash, canonical)
-        self._frontier.put(fetched, [*links, *filter(None, [canonical])], assets, deeper)
+        return file
 
     def _redirect(self, address: Address, url: str) -> None:
-        """Note that an address is another one's."""
-        if not self._scope.has(url):
-            self._frontier.put(Fetched(address.id, SKIPPED, "leaves the site", address.file))
+        """Record that an address is another one's."""
+        if not self.scope.has(url):
+            self.frontier.put(Fetched(address.id, SKIPPED, "leaves the site", address.file))
             return
         pages, assets = ((), (url,)) if address.is_asset else ((url,), ())
-        self._frontier.put(Fetched(address.id, SAME, f"moved to {url}", address.file), pages, assets, address.depth)
+        self.frontier.put(Fetched(address.id, SAME, f"moved to {url}", address.file), pages, assets, address.depth)
 
     def _is_another(self, address: Address, canonical: str, body_hash: str) -> bool:
         """Whether a page is another address's: by its body, or by a canonical link that does not lie."""
-        if self._frontier.find_body(body_hash, address.id) is not None:
+        if self.frontier.find_body(body_hash, address.id) is not None:
             return True
-        if not canonical or canonical == address.url or not self._scope.has(canonical):
+        if not canonical or canonical == address.url or not self.scope.has(canonical):
             return False
-        known = self._frontier.find(canonical)
+        known = self.frontier.find(canonical)
         if known is None:
             # It may lie: the page is kept. Where the address has the same page it is told by its body.
             return False
         _, state, other = known
         return state == SAVED and other == body_hash
 
-    def _links(self, found: PageLinks) -> list[str]:
-        if not (self._options.follows_links and found.may_follow):
+    def _links(self, address: Address, found: PageLinks) -> list[str]:
+        """The links of a page that the crawl follows."""
+        may_lead = not address.page and address.depth < self.options.max_depth
+        if not (may_lead and self.options.follows_links and found.may_follow):
             return []
-        return [url for url in found.links if self._scope.has(url)]
+        return [url for url in found.links if self.scope.has(url)]
 
     def _as_before(self, address: Address) -> Fetched:
         state = SAVED if address.file else QUEUED
@@ -304,24 +318,24 @@ class Crawl:
             self.tally.saved += is_saved
             self.tally.unchanged += not is_saved
         if is_saved:
-            self._context.saved(1)
+            self.context.saved(1)
 
     def _report(self, in_hand: int, *, is_waiting: bool = False) -> None:
-        """Tell how far it is. Pages ``in_hand`` have come, and wait for those before them to be committed."""
-        self._context.check()
+        """Report how far it is. Pages ``in_hand`` have come, and wait for those before them to be committed."""
+        self.context.check()
         now = time.monotonic()
         if now < self._reported + LOOK:
             return
-        pages = self._frontier.count()
+        pages = self.frontier.count()
         # Counting a large frontier takes its time: a twentieth of all at most.
         self._reported = now + 20 * (time.monotonic() - now)
         done, queued, failed = pages.of(SAVED) + pages.of(SAME) + in_hand, pages.of(QUEUED), pages.of(FAILED)
         queued = max(0, queued - in_hand)
         self._forecast.note(pages.total - pages.of(QUEUED), pages.total)
-        total = min(self._options.page_limit, done + self._forecast.expect(queued, in_hand))
+        total = min(self.options.page_limit, done + self._forecast.expect(queued, in_hand))
         rate = self.tally.fetched / max(0.001, now - self.tally.began)
-        told = f"{done:,} fetched, {queued:,} queued, {failed:,} failed, {rate:.1f}/s"
+        message = f"{done:,} fetched, {queued:,} queued, {failed:,} failed, {rate:.1f}/s"
         if is_waiting:
-            moment = self._frontier.next_moment()
-            told += f"; the next try in {duration(max(0.0, (moment or 0.0) - time.time()))}"
-        self._context.progress(done, round(total), "pages", told, CRAWLING, eta_matters=not is_waiting)
+            moment = self.frontier.next_moment()
+            message += f"; the next try in {duration(max(0.0, (moment or 0.0) - time.time()))}"
+        self.context.progress(done, round(total), "pages", message, CRAWLING, eta_matters=not is_waiting)

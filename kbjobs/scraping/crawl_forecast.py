@@ -7,7 +7,7 @@ from collections import deque
 WINDOW = 50
 """Pages from which it is judged how many new addresses a page brings."""
 
-LEAST = 5
+MIN_SEEN = 5
 """Pages between the first look and the last, before that is judged at all."""
 
 MAX_GROWTH = 0.95
@@ -31,13 +31,13 @@ class CrawlForecast:
             self._seen.append((read, known))
 
     def expect(self, queued: int, in_hand: int = 0) -> float:
-        """How many pages are still to come when so many are queued; infinite where no end is in sight.
+        """How many pages are still to come when so many are queued; infinite if no end is in sight.
 
         Those ``in_hand`` have come, and may bring others too.
         """
         if not self._may_grow or not queued + in_hand:
             return queued
-        if not self._seen or self._seen[-1][0] - self._seen[0][0] < LEAST:
+        if not self._seen or self._seen[-1][0] - self._seen[0][0] < MIN_SEEN:
             return float("inf")
         (first, known), (last, known_now) = self._seen[0], self._seen[-1]
         growth = (known_now - known) / (last - first)

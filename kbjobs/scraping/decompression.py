@@ -93,7 +93,16 @@ class Unpacker:
 
 
 def open_stream(encoding: str, head: bytes, guesses: bool) -> Any:
-    """A decompressor for a body of an encoding that begins so; None where it is not packed."""
+    """Make a decompressor for a body.
+
+    Args:
+        encoding: its Content-Encoding, '' if it has none.
+        head: its first bytes.
+        guesses: whether to unpack gzip that the server has not declared.
+
+    Returns:
+        A decompressor of zlib, None if the body is not packed.
+    """
     if encoding == "deflate":
         # Some servers send it with, some without the header of zlib (RFC 9110, 8.4.1.2; RFC 1950, 2.2).
         has_header = head[0] & 0x0F == 8 and int.from_bytes(head[:2], "big") % 31 == 0
@@ -103,12 +112,12 @@ def open_stream(encoding: str, head: bytes, guesses: bool) -> Any:
     return None
 
 
-def unpack(body: bytes, most: int) -> bytes:
+def unpack(body: bytes, max_bytes: int) -> bytes:
     """A body without its gzip, if it has one.
 
     Args:
         body: as it came.
-        most: bytes it may have then.
+        max_bytes: bytes it may have then.
     Raises:
         ValueError: it is damaged.
         BombError: it is too large.
@@ -117,6 +126,6 @@ def unpack(body: bytes, most: int) -> bytes:
     unpacked = bytearray()
     for part in unpacker.feed(body):
         unpacked += part
-        if len(unpacked) > most:
-            raise BombError(f"it has more than {most:,} bytes")
+        if len(unpacked) > max_bytes:
+            raise BombError(f"it has more than {max_bytes:,} bytes")
     return bytes(unpacked) + unpacker.finish()

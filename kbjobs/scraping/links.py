@@ -21,7 +21,13 @@ _ROBOT = "kbjobs"
 _REFRESH = re.compile(
     r"\s*([0-9]{1,6})(?:\.[0-9]*)?\s*[;,]\s*(?:url\s*=\s*)?(['\"]?)(.{1,2000})", re.IGNORECASE | re.DOTALL
 )
-_ASSETS = (("img", "src"), ("source", "src"), ("video", "poster"), ("input", "src"))
+_ASSETS = (
+    ("img", "src"),
+    ("source", "src"),
+    ("video", "poster"),
+    ("input", "src"),
+    ("link[rel~=stylesheet i]", "href"),
+)
 _IN_STYLE = re.compile(r"""url\(\s*["']?([^"')\s]{1,2000})|@import\s+["']([^"']{1,2000})""", re.IGNORECASE)
 
 
@@ -73,9 +79,12 @@ def read_robots_tag(value: str) -> Rules:
 
 
 def read_links(page: str, url: str, header: Rules = EVERYTHING) -> PageLinks:
-    """The addresses of an HTML page that was found at ``url``. Of one that is nested too deeply there are none.
+    """Return the addresses that an HTML page leads to; none if it is nested too deeply to be read.
 
-    ``header`` is what its X-Robots-Tag allows.
+    Args:
+        page: the page's HTML.
+        url: its own address, from which relative ones are resolved.
+        header: what its X-Robots-Tag allows.
     """
     try:
         data = prepare_page(page.encode("utf-8", "replace"))
@@ -90,7 +99,22 @@ def read_links(page: str, url: str, header: Rules = EVERYTHING) -> PageLinks:
     if (node := tree.css_first("link[rel~=canonical i][href]")) is not None:
         canonical = normalise(node.attributes.get("href") or "", base) or ""
     seconds, target = _read_refresh(tree, base)
-    links: dict[str, None] = {} if not target else {target: None}
+    found = (
+        normalise(node.attributes.get(name) or "", base) for tag, name in _ASSETS for node in tree.css(f"{tag}[{name}]")
+    )
+    return PageLinks(
+        _find_links(tree, base, url, target),
+        tuple(dict.fromkeys(filter(None, found)))[:MAX_LINKS],
+        canonical,
+        header.may_follow and rules.may_follow,
+        header.may_keep and rules.may_keep,
+        target if seconds <= REDIRECTING else "",
+    )
+
+
+def _find_links(tree: LexborHTMLParser, base: str, url: str, target: str) -> tuple[str, ...]:
+    """Where a page's links lead, the first of them to the ``target`` of its refresh, if it has one."""
+    links: dict[str, None] = {target: None} if target else {}
     for node in tree.css("a[href], area[href], frame[src], iframe[src], link[rel~=next i][href]"):
         attributes = node.attributes
         if "nofollow" in (attributes.get("rel") or "").lower():
@@ -101,26 +125,11 @@ def read_links(page: str, url: str, header: Rules = EVERYTHING) -> PageLinks:
         links[found] = None
         if len(links) == MAX_LINKS:
             break
-    assets: dict[str, None] = {}
-    for tag, name in _ASSETS:
-        for node in tree.css(f"{tag}[{name}]"):
-            if found := normalise(node.attributes.get(name) or "", base):
-                assets[found] = None
-    for node in tree.css("link[rel~=stylesheet i][href]"):
-        if found := normalise(node.attributes.get("href") or "", base):
-            assets[found] = None
-    return PageLinks(
-        tuple(links),
-        tuple(assets)[:MAX_LINKS],
-        canonical,
-        header.may_follow and rules.may_follow,
-        header.may_keep and rules.may_keep,
-        target if seconds <= REDIRECTING else "",
-    )
+    return tuple(links)
 
 
 def _read_refresh(tree: LexborHTMLParser, base: str) -> tuple[float, str]:
-    """After how many seconds a page sends its readers elsewhere, and where to; '' where it does not."""
+    """After how many seconds a page sends its readers elsewhere, and where to; '' if it does not."""
     for node in tree.css("meta[http-equiv=refresh i][content]"):
         if found := _REFRESH.match(node.attributes.get("content") or ""):
             address = found[3].partition(found[2])[0] if found[2] else found[3]

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import re
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from kbjobs.scraping.failures import FetchError, explain
 from kbjobs.scraping.parsing import Parser
 from kbjobs.scraping.reply import MAX_ASIDE, Reply
 from kbjobs.scraping.throttle import HostThrottle
-from kbjobs.scraping.transport import make_transport
+from kbjobs.scraping.transport import Route, make_transport
 from kbjobs.scraping.web_urls import host_of, is_web_url
 
 MAX_BODY = 32 * 1024 * 1024
@@ -67,10 +66,9 @@ class Fetcher:
         user_agent: how it calls itself: a product token, then whom to write to.
         guard: the addresses it may connect to; public ones if not given.
         pace: how often a host may be asked; as often as it comes if not given.
-        proxy: URL of an HTTP or SOCKS proxy.
+        route: the proxy to go through, and whom to trust; no proxy and the authorities of certifi if not given.
         limits: of time.
         parser: what answers are read with, which ends with this.
-        ssl_context: whom to trust; the authorities of certifi if not given.
     Raises:
         ValueError: the proxy is no URL of a known kind.
     """
@@ -81,10 +79,9 @@ class Fetcher:
         guard: AddressGuard | None = None,
         pace: HostThrottle | None = None,
         *,
-        proxy: str | None = None,
+        route: Route | None = None,
         limits: FetchLimits | None = None,
         parser: Parser | None = None,
-        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         # httpx tells of every request, with the whole URL, which may carry a password.
         logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -96,7 +93,7 @@ class Fetcher:
         self._client = httpx.AsyncClient(
             headers={"User-Agent": user_agent, "Accept-Encoding": "gzip, deflate"},
             timeout=httpx.Timeout(self.limits.idle, connect=self.limits.connect, pool=None),
-            transport=make_transport(self._guard, ssl_context or httpx.create_ssl_context(trust_env=False), proxy),
+            transport=make_transport(self._guard, route or Route()),
             trust_env=False,
         )
 
@@ -105,7 +102,7 @@ class Fetcher:
         return self
 
     async def __aexit__(self, *error: Any) -> None:
-        self.parser.stop()
+        self.parser.close()
         await self._client.__aexit__(*error)
 
     async def get(
@@ -115,7 +112,7 @@ class Fetcher:
         last_modified: str = "",
         is_allowed: Callable[[str], bool] = allow_all,
         *,
-        most: int = MAX_BODY,
+        max_bytes: int = MAX_BODY,
         cuts: bool = False,
     ) -> Reply:
         """Ask for a page and follow its redirects.
@@ -123,9 +120,9 @@ class Fetcher:
         Args:
             url: http or https.
             etag: of the reply that came from this very URL before; with it, an unchanged page gives a status of 304.
-            last_modified: the same. Where the URL now redirects, both are not sent on: they are of another page.
+            last_modified: the same. Neither is sent on if the URL now redirects: they are of another page.
             is_allowed: whether a URL that a redirect leads to may be asked for.
-            most: bytes the body may have.
+            max_bytes: bytes the body may have.
             cuts: whether a longer body is cut there instead of refused.
         Raises:
             FetchError: there is no reply, or none that may be followed or kept. An error status is a reply.
@@ -141,7 +138,7 @@ class Fetcher:
             if question in asked:
                 raise FetchError(moved_from[0], "redirect loop", f"back to {url}")
             asked.add(question)
-            reply = await self._send(request, url, most, cuts)
+            reply = await self._send(request, url, max_bytes, cuts)
             location = reply.headers.get("location", "")
             if reply.status not in REDIRECTS or not location:
                 return replace(reply, moved_from=tuple(moved_from))
@@ -167,7 +164,7 @@ class Fetcher:
             raise FetchError(url, "not a usable URL", "neither http nor https with a host")
         return request
 
-    async def _send(self, request: httpx.Request, url: str, most: int, cuts: bool) -> Reply:
+    async def _send(self, request: httpx.Request, url: str, max_bytes: int, cuts: bool) -> Reply:
         try:
             self._guard.check_name(request.url.host)
             async with self.pace.turn(host_of(str(request.url))) as turn:
@@ -178,11 +175,8 @@ class Fetcher:
 
                 request.extensions["trace"] = mark_start
                 async with asyncio.timeout(self.limits.whole):
-                    response = await self._client.send(request, stream=True)
-                    try:
-                        return await self._read(response, url, most, cuts)
-                    finally:
-                        await response.aclose()
+                    async with contextlib.aclosing(await self._client.send(request, stream=True)) as response:
+                        return await self._read(response, url, max_bytes, cuts)
         except TimeoutError as error:
             detail = str(error) or f"more than {self.limits.whole:g} s"
             raise FetchError(url, "too slow", detail, is_temporary=True) from error
@@ -190,36 +184,36 @@ class Fetcher:
             # httpx looks at where a redirect leads even if it is not to follow it: hence an invalid URL.
             raise explain(error, url) from error
 
-    async def _read(self, response: httpx.Response, url: str, most: int, cuts: bool) -> Reply:
+    async def _read(self, response: httpx.Response, url: str, max_bytes: int, cuts: bool) -> Reply:
         headers = dict(response.headers.items())
         media_type, charset = read_content_type(headers.get("content-type", ""))
         encoding = headers.get("content-encoding", "").strip().lower().replace("identity", "")
         if encoding not in ENCODINGS:
             raise FetchError(url, "broken reply", f"in an encoding that was not asked for: {encoding}")
         if response.status_code >= 300:
-            most, cuts = MAX_ASIDE, True
+            max_bytes, cuts = MAX_ASIDE, True
         declared = headers.get("content-length", "")
-        if not cuts and declared.isdecimal() and int(declared) > most:
+        if not cuts and declared.isdecimal() and int(declared) > max_bytes:
             raise FetchError(url, "body too large", f"{int(declared):,} bytes")
         unpacker = Unpacker(encoding, guesses=PAGE_TYPES.match(media_type) is not None)
         try:
-            body = await self._read_body(response, unpacker, most, cuts)
+            body = await self._read_body(response, unpacker, max_bytes, cuts)
         except BombError as error:
             raise FetchError(url, "body too large", str(error)) from error
         except ValueError as error:
             raise FetchError(url, "broken reply", str(error), is_temporary=True) from error
         return Reply(url, response.status_code, headers, body, media_type, charset)
 
-    async def _read_body(self, response: httpx.Response, unpacker: Unpacker, most: int, cuts: bool) -> bytes:
+    async def _read_body(self, response: httpx.Response, unpacker: Unpacker, max_bytes: int, cuts: bool) -> bytes:
         body = bytearray()
         began = time.monotonic()
         async for piece in response.aiter_raw():
             for part in unpacker.feed(piece):
                 body += part
-                if len(body) > most and cuts:
-                    return bytes(body[:most])
-                if len(body) > most:
-                    raise BombError(f"more than {most:,} bytes")
+                if len(body) > max_bytes and cuts:
+                    return bytes(body[:max_bytes])
+                if len(body) > max_bytes:
+                    raise BombError(f"more than {max_bytes:,} bytes")
             elapsed = time.monotonic() - began
             if elapsed > self.limits.slow_for and response.num_bytes_downloaded < elapsed * self.limits.min_rate:
                 raise TimeoutError(f"less than {self.limits.min_rate:g} bytes a second")
@@ -245,7 +239,7 @@ def find_target(url: httpx.URL, location: str) -> str:
 
 
 def read_content_type(value: str) -> tuple[str, str]:
-    """Media type and charset of a Content-Type, each empty where it is not there."""
+    """Media type and charset of a Content-Type, each empty if it is not there."""
     media_type, _, parameters = value.partition(";")
     charset = re.search(r"charset\s*=\s*[\"']?\s*([^\s\"';,]+)", parameters, re.IGNORECASE)
     return media_type.strip().lower(), charset[1] if charset else ""

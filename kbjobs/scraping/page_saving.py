@@ -115,12 +115,12 @@ def write_page(text: str, url: str) -> str:
 
 
 def relink(text: str, file: str, files: Mapping[str, str]) -> str:
-    """A kept page whose links lead to kept files where there are such.
+    """Make the links of a saved page lead to other saved files, if there are such.
 
     Args:
         text: the page.
-        file: its file below the pages.
-        files: the files of addresses.
+        file: its path below the folder of pages.
+        files: the paths of saved files by their addresses.
     """
     folder = str(PurePosixPath(file).parent)
 
@@ -136,7 +136,7 @@ def relink(text: str, file: str, files: Mapping[str, str]) -> str:
 
 
 def _parse(text: str) -> LexborHTMLParser | None:
-    """The tree of a page; None where it is nested too deeply to be read."""
+    """The tree of a page; None if it is nested too deeply to be read."""
     try:
         return LexborHTMLParser(prepare_page(text.encode("utf-8", "replace")))
     except TooDeeplyNested:

@@ -32,16 +32,35 @@ class Parser:
         self._document_seconds = document_seconds
         self._child = ChildProcess(ChildProgram(SERVICE), "the process that reads it")
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End the process, whatever it does."""
         self._child.stop()
 
     async def ask(self, method: str, *given: object, size: int) -> Any:
-        """What a method of the service makes of so many bytes. Raises ParseError."""
+        """Call a method of the parsing process, without blocking the event loop.
+
+        Args:
+            method: a method of :class:`kbjobs.scraping.parsing_service.ParsingService`.
+            given: its arguments.
+            size: bytes to parse, which decide how long it may take.
+
+        Raises:
+            ParseError: it cannot be parsed, or takes too long.
+        """
         return await asyncio.to_thread(self.ask_now, method, *given, size=size)
 
     def ask_now(self, method: str, *given: object, size: int, check: Callable[[], None] | None = None) -> Any:
-        """The same; what ``check`` raises ends it."""
+        """Call a method of the parsing process, and wait for it.
+
+        Args:
+            method: a method of :class:`kbjobs.scraping.parsing_service.ParsingService`.
+            given: its arguments.
+            size: bytes to parse, which decide how long it may take.
+            check: called while waiting; what it raises ends the call.
+
+        Raises:
+            ParseError: it cannot be parsed, or takes too long.
+        """
         limits = ChildLimits(max_seconds(size, self._document_seconds), check=check)
         try:
             return self._child.ask(method, *given, limits=limits)

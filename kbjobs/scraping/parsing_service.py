@@ -21,7 +21,7 @@ NO_LINKS = PageLinks()
 
 @dataclass(frozen=True, slots=True)
 class ParsedPage:
-    """A page's addresses, and its bytes as they are kept: None where they are no text, or are kept as they came."""
+    """A page's addresses, and its bytes as they are kept: None if they are no text, or are kept as they came."""
 
     found: PageLinks = NO_LINKS
     copy: bytes | None = None
@@ -35,7 +35,17 @@ class ParsingService:
         self._files: Mapping[str, str] = {}
 
     def page(self, reply: Reply, kind: str, url: str, wants_copy: bool) -> ParsedPage:
-        """The addresses of a page or a style sheet that was found at ``url``, and its copy where that is wanted."""
+        """Parse a page or a style sheet.
+
+        Args:
+            reply: the site's answer.
+            kind: its media type.
+            url: its address.
+            wants_copy: whether to return the page as it is saved.
+
+        Returns:
+            Its links, and its copy if it was asked for.
+        """
         rules = read_robots_tag(reply.headers.get("x-robots-tag", ""))
         if kind in HTML_TYPES or kind == "text/css":
             with suppress(NotText):

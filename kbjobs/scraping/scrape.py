@@ -1,10 +1,10 @@
-"""Bringing a site into a source: begin or go on, crawl, remove what is gone, make the copy read offline."""
+"""Bringing a site into a source: begin or resume, crawl, remove what is gone, make the copy read offline."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -26,6 +26,7 @@ from kbjobs.scraping.robots import Robots
 from kbjobs.scraping.site_files import fetch_robots, find_urls
 from kbjobs.scraping.site_scope import SiteScope, normalise, site_of
 from kbjobs.scraping.throttle import HostThrottle
+from kbjobs.scraping.transport import Route
 from kbjobs.store.clocks import now_text
 from kbjobs.store.frontier import FAILED, SAME, SAVED, SKIPPED, Frontier
 from kbjobs.store.sources import MAX_REMOVED, Source
@@ -44,7 +45,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class ScrapeRequest:
-    """What is to be scraped: from which address, by which sitemap ('' for what robots.txt names), and how."""
+    """What to scrape: from which address, by which sitemap ('' for what robots.txt names), and how."""
 
     url: str
     sitemap: str
@@ -65,9 +66,18 @@ class ScrapeRequest:
 
 
 def scrape_site(context: Context, request: ScrapeRequest, remembered: dict[str, Any]) -> PhaseResult:
-    """Fetch a site into the source, or go on with it; ``remembered`` is how it is to be scraped the next time.
+    """Fetch a site into the source, or continue an unfinished scrape of it.
 
-    Raises KbjobsError where the site cannot be had at all or gives no answer any more, or where too much of it is gone.
+    Args:
+        context: the source, its settings and the request to stop.
+        request: what to scrape, and how.
+        remembered: parameters that are kept with the source for the next scrape, by name; JSON values.
+
+    Returns:
+        Counts of pages and assets, what failed or was skipped and why.
+
+    Raises:
+        KbjobsError: nothing of the site can be fetched, it stops answering, or too many of its pages are gone.
     """
     source = context.source
     source.pages.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -79,8 +89,7 @@ def scrape_site(context: Context, request: ScrapeRequest, remembered: dict[str, 
     former = source.read_scrape()
     # Other links are followed now: pages that have not changed are read once more for theirs.
     leads_elsewhere = bool(former) and any(former.get(name) != remembered.get(name) for name in LEADING)
-    frontier = Frontier(source.frontier)
-    try:
+    with Frontier(source.frontier) as frontier:
         if frontier.is_open and not leads_elsewhere:
             frontier.go_on()
         else:
@@ -97,13 +106,11 @@ def scrape_site(context: Context, request: ScrapeRequest, remembered: dict[str, 
         _relink_pages(context, frontier)
         frontier.end()
         return _summarise(context, frontier, crawl, removed)
-    finally:
-        frontier.close()
 
 
 def describe_plan(context: Context, request: ScrapeRequest) -> PhaseResult:
     """What a run would fetch, as far as robots.txt and the sitemaps tell. Nothing is written."""
-    return asyncio.run(_with_fetcher(context, request, lambda fetcher: _tell_plan(context, request, fetcher)))
+    return asyncio.run(_with_fetcher(context, request, lambda fetcher: _describe_plan(context, request, fetcher)))
 
 
 async def _with_fetcher(
@@ -119,16 +126,13 @@ async def _with_fetcher(
         )
     guard = AddressGuard(await find_private_hosts([request.url]))
     parser = Parser(context.settings.number("document_seconds"))
-    async with Fetcher(
-        agent, guard, HostThrottle(request.options.delay), proxy=proxy or None, parser=parser
-    ) as fetcher:
+    throttle = HostThrottle(request.options.delay)
+    async with Fetcher(agent, guard, throttle, route=Route(proxy or None), parser=parser) as fetcher:
         return await work(fetcher)
 
 
 async def _crawl(context: Context, request: ScrapeRequest, frontier: Frontier, fetcher: Fetcher) -> Crawl:
-    crawl = Crawl(
-        context, frontier, fetcher, request.scope, request.options, context.source.pages, site_of(request.url)
-    )
+    crawl = Crawl(context, frontier, fetcher, request.scope, request.options, site_of(request.url))
     if not frontier.fact("sitemap read"):
         context.progress(0, 0, "pages", "reading robots.txt", eta_matters=False)
         robots = await watched(context, crawl.visitor.robots_of(request.url))
@@ -136,14 +140,14 @@ async def _crawl(context: Context, request: ScrapeRequest, frontier: Frontier, f
             raise KbjobsError(robots.problem, NO_SITE if robots.cause else UNREADABLE_ROBOTS)
         if robots.note:
             context.log.info(robots.note)
-        wiki = await watched(context, _find_wiki(context, request, frontier, fetcher, crawl, robots))
+        wiki = await watched(context, _find_wiki(crawl, request, robots))
         if wiki is None:
             frontier.add([request.url], 0)
-            await watched(context, _read_sitemaps(context, request, frontier, fetcher, robots))
+            await watched(context, _read_sitemaps(crawl, request, robots))
         else:
             context.log.info("a MediaWiki, read through %s", wiki.api)
             context.source.fill({"name": wiki.name, "license": wiki.license})
-            await crawl_wiki(context, frontier, fetcher, request.scope, wiki, request.options.page_limit, crawl)
+            await crawl_wiki(crawl, wiki)
     await crawl.run()
     if not any(frontier.files()):
         causes = frontier.causes(FAILED) | frontier.causes(SKIPPED)
@@ -152,36 +156,33 @@ async def _crawl(context: Context, request: ScrapeRequest, frontier: Frontier, f
     return crawl
 
 
-async def _find_wiki(
-    context: Context, request: ScrapeRequest, frontier: Frontier, fetcher: Fetcher, crawl: Crawl, robots: Robots
-) -> Wiki | None:
-    """The wiki that is to be scraped; None where it is no wiki, or is to be read as any site. It is looked for once."""
+async def _find_wiki(crawl: Crawl, request: ScrapeRequest, robots: Robots) -> Wiki | None:
+    """The wiki to scrape; None if the site is no wiki, or is read as any other site. It is looked for once."""
     if not request.reads_wiki or request.sitemap or not robots.allows(request.url):
         return None
-    known = frontier.fact("wiki")
+    known = crawl.frontier.fact("wiki")
     known = known if isinstance(known, dict) and known.get("url") == request.url else {}
     if known.get("api") == "":
         return None
     try:
         wiki, reply = await find_wiki(
-            fetcher, request.url, request.scope, context.log.warning, known=known.get("api") or ""
+            crawl.fetcher, request.url, request.scope, crawl.context.log.warning, known=known.get("api") or ""
         )
     except FetchError:
         return None  # the crawl says why, or tries again
     if wiki is None and (reply is None or reply.status != 200):
         return None
-    frontier.set_fact("wiki", {"url": request.url, "api": "" if wiki is None else wiki.api})
+    crawl.frontier.set_fact("wiki", {"url": request.url, "api": "" if wiki is None else wiki.api})
     if wiki is None and reply is not None:
         crawl.visitor.known = reply
     return wiki
 
 
-async def _read_sitemaps(
-    context: Context, request: ScrapeRequest, frontier: Frontier, fetcher: Fetcher, robots: Robots
-) -> None:
+async def _read_sitemaps(crawl: Crawl, request: ScrapeRequest, robots: Robots) -> None:
+    context, frontier = crawl.context, crawl.frontier
     context.progress(0, 0, "pages", "reading sitemaps", eta_matters=False)
     for sitemap in [request.sitemap] if request.sitemap else robots.sitemaps:
-        urls, problems = await find_urls(fetcher, sitemap, request.scope.is_on_site, MAX_SITEMAP_URLS)
+        urls, problems = await find_urls(crawl.fetcher, sitemap, request.scope.is_on_site, MAX_SITEMAP_URLS)
         for problem in problems:
             context.log.warning("sitemap: %s", problem)
         normal = (normalise(page) for page, _ in urls)
@@ -190,7 +191,7 @@ async def _read_sitemaps(
     crash_point("scrape.sitemap")
 
 
-async def _tell_plan(context: Context, request: ScrapeRequest, fetcher: Fetcher) -> PhaseResult:
+async def _describe_plan(context: Context, request: ScrapeRequest, fetcher: Fetcher) -> PhaseResult:
     robots = await fetch_robots(fetcher, request.url)
     if robots.problem:
         raise KbjobsError(robots.problem, NO_SITE if robots.cause else UNREADABLE_ROBOTS)
@@ -201,7 +202,7 @@ async def _tell_plan(context: Context, request: ScrapeRequest, fetcher: Fetcher)
             wiki, _ = await find_wiki(fetcher, request.url, request.scope, context.log.warning)
             if wiki is not None:
                 api = WikiApi(fetcher, wiki.api, request.scope.is_on_site)
-                return _tell_wiki(request, wiki, delay, await count_pages(api, wiki, request.options.page_limit))
+                return _describe_wiki(request, wiki, delay, await count_pages(api, wiki, request.options.page_limit))
     found: list[str] = []
     for sitemap in [request.sitemap] if request.sitemap else robots.sitemaps:
         urls, _ = await find_urls(fetcher, sitemap, request.scope.is_on_site, MAX_SITEMAP_URLS)
@@ -225,7 +226,7 @@ async def _tell_plan(context: Context, request: ScrapeRequest, fetcher: Fetcher)
     return PhaseResult(counts, summary)
 
 
-def _tell_wiki(request: ScrapeRequest, wiki: Wiki, delay: float, pages: int) -> PhaseResult:
+def _describe_wiki(request: ScrapeRequest, wiki: Wiki, delay: float, pages: int) -> PhaseResult:
     """``pages`` were counted up to the page limit."""
     more = " or more" if pages == request.options.page_limit else ""
     counts = {
@@ -254,8 +255,7 @@ def _drop_doubles(context: Context, frontier: Frontier, crawl: Crawl) -> None:
     if not doubles:
         return
     pages = context.source.pages
-    parser = Parser(context.settings.number("document_seconds"))
-    try:
+    with closing(Parser(context.settings.number("document_seconds"))) as parser:
         for double in doubles:
             paths = pages / double.file, pages / double.canonical_file
             if not paths[1].exists():
@@ -270,12 +270,10 @@ def _drop_doubles(context: Context, frontier: Frontier, crawl: Crawl) -> None:
             paths[0].unlink(missing_ok=True)
             frontier.drop_double(double)
             crawl.tally.saved = max(0, crawl.tally.saved - 1)
-    finally:
-        parser.stop()
 
 
 def _remove_gone(context: Context, frontier: Frontier, allow_delete: bool) -> int:
-    """Remove the files of addresses that are no longer there; raises KbjobsError where they are too many."""
+    """Remove the files of addresses that are no longer there; raises KbjobsError if they are too many."""
     gone = frontier.gone()
     kept = sum(1 for _ in frontier.files())
     if len(gone) > MAX_REMOVED * kept and not allow_delete:
@@ -294,12 +292,9 @@ def _remove_gone(context: Context, frontier: Frontier, allow_delete: bool) -> in
 def _relink_pages(context: Context, frontier: Frontier) -> None:
     """Let the links of pages lead to the files of others."""
     files = dict(frontier.files())
-    parser = Parser(context.settings.number("document_seconds"))
-    try:
+    with closing(Parser(context.settings.number("document_seconds"))) as parser:
         parser.ask_now("use_files", files, size=0, check=context.check)
         _relink_files(context, parser, files)
-    finally:
-        parser.stop()
 
 
 def _relink_files(context: Context, parser: Parser, files: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""The files of a site that are asked for beside its pages: robots.txt and sitemaps."""
+"""The files of a site that are asked for in addition to its pages: robots.txt and sitemaps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def fetch_robots(fetcher: Fetcher, url: str) -> Robots:
     parts = urlsplit(url)
     place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/robots.txt"
     try:
-        reply = await fetcher.get(place, most=MAX_BYTES_OF_ROBOTS, cuts=True)
+        reply = await fetcher.get(place, max_bytes=MAX_BYTES_OF_ROBOTS, cuts=True)
     except FetchError as error:
         if error.cause in ("too many redirects", "redirect loop"):
             return Robots("", fetcher.user_agent)
@@ -51,7 +51,7 @@ async def fetch_robots(fetcher: Fetcher, url: str) -> Robots:
 async def _fetch_sitemap(fetcher: Fetcher, url: str, may_ask: Callable[[str], bool], problems: list[str]) -> Sitemap:
     """What is at the URL; an empty sitemap where it cannot be read, which ``problems`` is told."""
     try:
-        reply = await fetcher.get(url, is_allowed=may_ask, most=MAX_BYTES)
+        reply = await fetcher.get(url, is_allowed=may_ask, max_bytes=MAX_BYTES)
         if reply.status != 200:
             raise ValueError(f"the server answers {reply.status}")
         sitemap: Sitemap = await fetcher.parser.ask("sitemap", reply.body, size=len(reply.body))
@@ -64,15 +64,16 @@ async def _fetch_sitemap(fetcher: Fetcher, url: str, may_ask: Callable[[str], bo
 
 
 async def find_urls(
-    fetcher: Fetcher, url: str, is_allowed: Callable[[str], bool], most: int
+    fetcher: Fetcher, url: str, is_allowed: Callable[[str], bool], max_pages: int
 ) -> tuple[list[tuple[str, str]], list[str]]:
-    """The pages that a sitemap lists, and those of the sitemaps that it lists, one level deep as the protocol has it.
+    """List the pages of a sitemap, and of the sitemaps it lists, one level deep as the protocol has it.
 
     Args:
-        fetcher: asks for them.
-        url: of the sitemap.
-        is_allowed: whether a page is wanted. A sitemap on another host than ``url`` is asked for only if it is allowed.
-        most: pages at most.
+        fetcher: sends the requests.
+        url: the sitemap's address.
+        is_allowed: whether a page is wanted; a sitemap on another host than ``url`` is requested only if it is allowed.
+        max_pages: how many pages to list at most.
+
     Returns:
         Pages with the dates of their last change, each once; and what could not be read, a sentence each.
     """
@@ -88,7 +89,7 @@ async def find_urls(
         if sitemap.is_cut:
             problems.append(f"A sitemap has more than {MAX_URLS:,} entries, the rest was not read: {place}")
         for page, date in sitemap.urls:
-            if len(pages) < most and is_allowed(page):
+            if len(pages) < max_pages and is_allowed(page):
                 pages.setdefault(page, date)
         return sitemap
 
@@ -100,7 +101,7 @@ async def find_urls(
     if len(others) > MAX_FILES:
         problems.append(f"An index lists {len(others):,} sitemaps, {MAX_FILES:,} of them are read: {url}")
     for other in others[:MAX_FILES]:
-        if len(pages) >= most:
+        if len(pages) >= max_pages:
             break
         if (await read(other)).sitemaps:
             problems.append(f"An index inside an index is not followed: {other}")

@@ -30,7 +30,13 @@ class Sitemap:
     """Whether it lists more than :data:`MAX_URLS`."""
 
     def add(self, kind: str, url: str, date: str) -> None:
-        """Note an entry, if it is a web address."""
+        """Add an entry, unless it is no web address.
+
+        Args:
+            kind: ``sitemap`` for another sitemap; anything else is a page.
+            url: the address.
+            date: of its last change, as it is written there; may be empty.
+        """
         if len(self.urls) + len(self.sitemaps) >= MAX_URLS:
             self.is_cut = True
         elif not is_web_url(url):

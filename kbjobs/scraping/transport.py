@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from dataclasses import dataclass
 
 import httpcore
 import httpx
@@ -30,14 +31,23 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
         )
 
 
-def make_transport(guard: AddressGuard, ssl_context: ssl.SSLContext, proxy: str | None) -> httpx.AsyncHTTPTransport:
+@dataclass(frozen=True)
+class Route:
+    """How sites are reached: through a proxy (URL of an HTTP or SOCKS one), and trusting whom, certifi if not given."""
+
+    proxy: str | None = None
+    ssl_context: ssl.SSLContext | None = None
+
+
+def make_transport(guard: AddressGuard, route: Route) -> httpx.AsyncHTTPTransport:
     """The transport of a run. A proxy looks names up itself: behind it only names can be guarded, not addresses.
 
     Raises:
         ValueError: the proxy is no URL of a known kind.
         ImportError: it is a SOCKS proxy, and socksio is not installed.
     """
-    if proxy is None:
+    ssl_context = route.ssl_context or httpx.create_ssl_context(trust_env=False)
+    if route.proxy is None:
         return GuardedTransport(guard, ssl_context)
     limits = httpx.Limits(max_connections=CONNECTIONS, keepalive_expiry=IDLE_SECONDS)
-    return httpx.AsyncHTTPTransport(verify=ssl_context, trust_env=False, http2=True, limits=limits, proxy=proxy)
+    return httpx.AsyncHTTPTransport(verify=ssl_context, trust_env=False, http2=True, limits=limits, proxy=route.proxy)

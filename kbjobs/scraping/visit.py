@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urljoin
 
 from kbjobs.context import Context
@@ -30,7 +29,7 @@ LEFT_OUT = "left out by --include or --exclude"  # of what was fetched before th
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """An answer, and what was parsed of it: None where it is no page that is wanted.
+    """An answer, and what was parsed of it: None if it is no page that is wanted.
 
     ``is_new`` says that it is not what its file holds.
     """
@@ -53,11 +52,10 @@ class Visitor:
         context: the request to stop.
         fetcher: what fetches.
         scope: which addresses may be fetched.
-        pages: the folder of the files.
     """
 
-    def __init__(self, context: Context, fetcher: Fetcher, scope: SiteScope, pages: Path) -> None:
-        self._context, self._fetcher, self._scope, self._pages = context, fetcher, scope, pages
+    def __init__(self, context: Context, fetcher: Fetcher, scope: SiteScope) -> None:
+        self._context, self._fetcher, self._scope, self._pages = context, fetcher, scope, context.source.pages
         self.wiki: WikiApi | None = None
         """Through which the pages of a wiki are read."""
         self.known: Reply | None = None
@@ -136,7 +134,7 @@ class Visitor:
         try:
             if self.wiki is not None:
                 await watched(self._context, self.wiki.ask(action="query", meta="siteinfo"))
-            reply = await watched(self._context, self._fetcher.get(place, most=0, cuts=True))
+            reply = await watched(self._context, self._fetcher.get(place, max_bytes=0, cuts=True))
         except FetchError:
             return False
         return reply.status < 500 and reply.status != 429

@@ -29,10 +29,16 @@ class Restored:
 
 
 def restore(home: Home, file: Path, replace: bool) -> Restored:
-    """Put a backup into the home, after all of it was checked.
+    """Restore a backup into the home; everything in it is checked first.
 
-    Raises ConflictError where a daemon, a worker or a command uses the home, or where it holds something and
-    ``replace`` is not given; what `restore_backup` raises for a file that cannot be used.
+    Args:
+        home: where to.
+        file: the backup.
+        replace: whether to replace what the home holds.
+
+    Raises:
+        ConflictError: a daemon, a worker or a command uses the home, or it is not empty and ``replace`` is False.
+        KbjobsError: the file cannot be used; see :func:`kbjobs.store.restore.restore_backup`.
     """
     home.prepare()
     lock = try_lock(home.daemon_lock, LOCK_SECONDS)

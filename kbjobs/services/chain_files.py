@@ -25,7 +25,7 @@ UNNAMED = "unsaved_chain"
 
 @dataclass(frozen=True, slots=True)
 class SavedChain:
-    """A chain file: its ``text``, the ``draft`` that the text says (None where it is no TOML), and its version.
+    """A chain file: its ``text``, the ``draft`` that the text says (None if it is no TOML), and its version.
 
     ``version`` tells what was read from what is there later; None for a built-in chain, which cannot be overwritten.
     """
@@ -110,28 +110,64 @@ def chain_schema() -> dict[str, Any]:
 
 
 def write_new_chain(folder: Path, name: str, jobs: Sequence[str]) -> list[Path]:
-    """Write a new chain file with a phase for each job, and the schema beside it; returns both paths."""
+    """Write a new chain file, and the schema next to it if it is missing.
+
+    Args:
+        folder: where to.
+        name: the chain's name, which is also the file's.
+        jobs: job types, a phase for each.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        UsageError: a file of that name exists.
+    """
     from kbjobs.chains.file.drafting import draft_chain, write_chain
 
     return write_chain(folder, name, draft_chain(name, jobs))
 
 
 def read_draft(text: str) -> dict[str, Any]:
-    """The tables of a chain file's text. Raises UsageError where it is no TOML."""
+    """The tables of a chain file's text. Raises UsageError if it is no TOML."""
     from kbjobs.chains.file.editing import read_document
 
     return read_document(text)
 
 
 def write_draft(text: str, draft: Mapping[str, Any], origins: Sequence[int | None] = ()) -> str:
-    """The text that says what the draft says; as :func:`kbjobs.chains.file.editing.edit_text`."""
+    """Write a draft into a chain file's text, keeping its comments; see :func:`kbjobs.chains.file.editing.edit_text`.
+
+    Args:
+        text: the file as it was.
+        draft: its tables as they should be.
+        origins: for each phase of the draft its number in the text, from 0; None for a new one.
+
+    Returns:
+        The new text.
+    """
     from kbjobs.chains.file.editing import edit_text
 
     return edit_text(text, draft, origins)
 
 
 def save_chain(home: Home, name: str, text: str, before: str | None) -> str:
-    """Save a chain in the home, and return its version; as :func:`kbjobs.chains.file.chain_saving.save_chain`."""
+    """Save a chain in the home; see :func:`kbjobs.chains.file.chain_saving.save_chain`.
+
+    Args:
+        home: where to.
+        name: the chain's name.
+        text: the file's text.
+        before: the version that it replaces, None if the chain is new.
+
+    Returns:
+        Its new version.
+
+    Raises:
+        UsageError: the name or the text cannot be a chain's.
+        ConflictError: another version is there.
+        UnavailableError: the file cannot be written.
+    """
     from kbjobs.chains.file import chain_saving
 
     chain_saving.save_chain(home, name, text, before)
@@ -146,15 +182,27 @@ def delete_chain(home: Home, name: str) -> None:
 
 
 def check_text(manager: JobManager, text: str, sources: Sequence[str] = ()) -> list[Diagnostic]:
-    """Everything that ``kbjobs chains validate`` would say of a text, for these sources or those that it names."""
+    """Check a chain file's text as ``kbjobs chains validate`` does.
+
+    Args:
+        manager: the home, its settings and jobs.
+        text: the file's text.
+        sources: ids of the sources to check it with; by default those that the chain names.
+    """
     file = _examine(text)
     return list(file.diagnostics) + look_at_state(manager, file.chain, sources)
 
 
 def look_at_state(manager: JobManager, chain: Chain | None, named: Sequence[str] = ()) -> list[Diagnostic]:
-    """What a submit would say of the sources that are named, or that the chain names, in their order; of none, of any.
+    """Check a chain against the sources it will run on, as a submit does.
 
-    Raises NotFoundError where one that is ``named`` is not there, and the chain does not make it.
+    Args:
+        manager: the home, its settings and jobs.
+        chain: the chain; None if its file has mistakes, and then nothing is checked.
+        named: ids of sources; by default those that the chain names, or none in particular.
+
+    Raises:
+        NotFoundError: a source in ``named`` does not exist, and the chain does not make it.
     """
     if chain is None:
         return []

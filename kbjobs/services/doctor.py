@@ -138,17 +138,13 @@ def _check_daemon(home: Home) -> Iterator[Finding]:
         described = queue.daemon()
     if not is_running(home):
         if waiting:
-            told = agreeing(waiting, "job", "waits", "wait")
-            yield Finding("daemon", "problem", f"none runs, and {told}", "kbjobs daemon start")
+            text = agreeing(waiting, "job", "waits", "wait")
+            yield Finding("daemon", "problem", f"none runs, and {text}", "kbjobs daemon start")
         else:
             yield Finding("daemon", "ok", "none runs and none is needed")
     elif described and described.version != VERSION:
-        yield Finding(
-            "daemon",
-            "problem",
-            f"it still is that of kbjobs {described.version}, the command is of {VERSION}",
-            "kbjobs daemon restart",
-        )
+        text = f"it still is that of kbjobs {described.version}, the command is of {VERSION}"
+        yield Finding("daemon", "problem", text, "kbjobs daemon restart")
     else:
         yield Finding("daemon", "ok", f"process {described.pid if described else '?'} runs")
 
@@ -165,8 +161,8 @@ def _check_pauses(home: Home) -> Iterator[Finding]:
 def _check_on_finish(home: Home) -> Iterator[Finding]:
     words = Settings(home).words("on_finish")
     if words and shutil.which(home.path / words[0] if "/" in words[0] else words[0]) is None:
-        told = f"{words[0]} cannot be run: it is not there, or not executable"
-        yield Finding("on_finish", "problem", told, f"Write its whole path in {home.config_file}, and chmod u+x it.")
+        text = f"{words[0]} cannot be run: it is not there, or not executable"
+        yield Finding("on_finish", "problem", text, f"Write its whole path in {home.config_file}, and chmod u+x it.")
     elif words:
         yield Finding("on_finish", "ok", f"{words[0]} is run after each job")
 
@@ -188,12 +184,12 @@ def _check_leftovers(home: Home) -> Iterator[Finding]:
         if path.stem.removeprefix("run-") not in known and not is_locked(path)
     ]
     if stale:
-        told = f"{counted(len(stale), 'lock file')} of ended runs"
-        yield Finding("stale locks", "note", told, "The next daemon removes them.")
+        text = f"{counted(len(stale), 'lock file')} of ended runs"
+        yield Finding("stale locks", "note", text, "The next daemon removes them.")
     for removal in list_unfinished(home.sources):
-        told = f"what is left of the deleted source {removal.source.id} lies in {removal.hidden}"
+        text = f"what is left of the deleted source {removal.source.id} lies in {removal.hidden}"
         hint = f"The next daemon removes it, or kbjobs run delete-source {removal.source.id}."
-        yield Finding("deleted sources", "note", told, hint)
+        yield Finding("deleted sources", "note", text, hint)
     if not strays and not stale:
         yield Finding("left-over processes", "ok", "none, and no stale lock")
 
@@ -319,8 +315,8 @@ def _check_secrets(home: Home) -> Iterator[Finding]:
         text = f"{name} is not there for the workers, and {where} needs it"
         yield Finding("secrets", "problem", text, f"kbjobs config set-secret {name}")
     if not missing:
-        told = f"stored: {', '.join(sorted(stored))}" if stored else "none is stored, and no configured job needs one"
-        yield Finding("secrets", "ok", told)
+        text = f"stored: {', '.join(sorted(stored))}" if stored else "none is stored, and no configured job needs one"
+        yield Finding("secrets", "ok", text)
 
 
 def _check_chroma(home: Home) -> Iterator[Finding]:

@@ -32,11 +32,8 @@ def documents(home: Home, source_id: str) -> Iterator[dict[str, Any]]:
     folder.read()
     if not folder.ledger.exists():
         return
-    ledger = open_ledger(folder.ledger)
-    try:
+    with open_ledger(folder.ledger) as ledger:
         yield from list_documents(ledger)
-    finally:
-        ledger.close()
 
 
 def list_left_out(home: Home, source_id: str) -> list[LeftOut]:

@@ -64,9 +64,10 @@ def run_combined_job(
 
     Args:
         phases: at least one.
-        progress_callback: is told ``(percent, 100, message)``.
+        progress_callback: called with ``(percent, 100, message)``.
         cancel_checker: asked whether to stop, before each phase and whenever a function asks.
-        source_id, job_type: where ``job_type`` is given, a checkpoint is kept under both until the job succeeds.
+        source_id: the source under which a checkpoint is kept; None if the job is not about one.
+        job_type: the type under which it is kept until the job succeeds; no checkpoint is kept if it is None.
         resume: skip the phases that the checkpoint says are done.
 
     Returns:
@@ -75,22 +76,44 @@ def run_combined_job(
         on failure also ``current_phase`` (its index), ``phase_name``, ``error``.
 
     Raises:
-        UsageError: there is no phase, a weight is no number of 0 or more, or the phases are not those of the
-            checkpoint that is to be resumed.
+        UsageError: there is no phase, a weight is no number of 0 or more, or the phases differ from those of the
+            checkpoint.
     """
     _check(phases)
     entries = [_entry(phase) for phase in phases]
-    found = _find_checkpoint(job_type, source_id) if resume else None
+    found = load_checkpoint(source_id, job_type) if resume and job_type is not None else None
     if found is not None:
         entries = _take_up(entries, found)
-    skipped = sum(entry.is_completed for entry in entries)
-    home, caller = current_home(), _Caller(progress_callback, cancel_checker)
-    progress = Progress(entries, caller.tell, lambda steps: None)
+    caller = _Caller(progress_callback, cancel_checker)
+    progress = Progress(entries, caller.report, lambda steps: None)
 
     def keep() -> None:
         if job_type is not None:
             save_checkpoint(Checkpoint(source_id, job_type, progress.snapshot()))
         progress.report_phases()
+
+    outcome = _run_phases(phases, progress, caller, keep, is_resumed=found is not None)
+    if outcome["success"]:
+        if job_type is not None:
+            delete_checkpoint(source_id, job_type)
+        progress.report_phases()
+    else:
+        keep()
+    reached = Checkpoint(source_id, job_type or "", progress.snapshot())
+    return {
+        **outcome,
+        "phases_completed": reached.phases_completed,
+        "phase_results": reached.phase_results,
+        "resumed": found is not None,
+        "phases_skipped": sum(entry.is_completed for entry in entries),
+    }
+
+
+def _run_phases(
+    phases: Sequence[JobPhase], progress: Progress, caller: _Caller, keep: Callable[[], None], is_resumed: bool
+) -> dict[str, Any]:
+    """Run the phases, ``keep`` the state at the begin and after each; returns how it ended, whatever is raised."""
+    home = current_home()
 
     def make_context(index: int, phase: Phase) -> Context:
         if caller.is_stopping():
@@ -98,30 +121,15 @@ def run_combined_job(
         return Context(home, Settings(home), None, 0, progress, caller.is_stopping, log)
 
     runs = [Phase(_function_type(phase), Params()) for phase in phases]
-    outcome: dict[str, Any]
     try:
-        if found is None:
+        if not is_resumed:
             keep()
         run_chain(runs, progress, make_context, keep, lambda index, error: False, log)
     except JobCancelled:
-        keep()
-        outcome = {"success": False, "status": "cancelled", "message": "cancelled"}
+        return {"success": False, "status": "cancelled", "message": "cancelled"}
     except (Exception, SystemExit) as error:  # noqa: BLE001 — told in the result, whatever a function raises
-        keep()
-        outcome = {"success": False, "status": None, **_tell_failure(progress, error)}
-    else:
-        if job_type is not None:
-            delete_checkpoint(source_id, job_type)
-        progress.report_phases()
-        outcome = {"success": True, "status": "success", "message": f"{counted(len(phases), 'phase')} done"}
-    reached = Checkpoint(source_id, job_type or "", progress.snapshot())
-    return {
-        **outcome,
-        "phases_completed": reached.phases_completed,
-        "phase_results": reached.phase_results,
-        "resumed": found is not None,
-        "phases_skipped": skipped,
-    }
+        return {"success": False, "status": None, **_describe_failure(progress, error)}
+    return {"success": True, "status": "success", "message": f"{counted(len(phases), 'phase')} done"}
 
 
 class _Caller:
@@ -133,8 +141,8 @@ class _Caller:
         self._progress_callback, self._cancel_checker = progress_callback, cancel_checker
         self._wants_stop = False
 
-    def tell(self, report: Report) -> None:
-        """Tell how far the job is."""
+    def report(self, report: Report) -> None:
+        """Report how far the job is."""
         if self._progress_callback is not None:
             name = report.phase.name if report.phase else ""
             self._progress_callback(int(report.progress), 100, report.message or name)
@@ -167,7 +175,7 @@ def _take_up(entries: Sequence[PhaseState], found: Checkpoint) -> list[PhaseStat
     ]
 
 
-def _tell_failure(progress: Progress, error: BaseException) -> dict[str, Any]:
+def _describe_failure(progress: Progress, error: BaseException) -> dict[str, Any]:
     """Which phase failed, and why."""
     index, failed = next((n, entry) for n, entry in enumerate(progress.snapshot()) if not entry.is_completed)
     text = f"{type(error).__name__}: {error}"
@@ -198,10 +206,6 @@ def _function_type(phase: JobPhase) -> JobType[Any]:
     return JobType(phase.name, phase.name, "", "functions", "call", Params, run, target=NO_SOURCE)
 
 
-def _find_checkpoint(job_type: str | None, source_id: str | None) -> Checkpoint | None:
-    return None if job_type is None else load_checkpoint(source_id, job_type)
-
-
 def save_checkpoint(checkpoint: Checkpoint) -> None:
     """Put a checkpoint in the place of the one there is for its source and job type."""
     home = current_home()
@@ -211,7 +215,7 @@ def save_checkpoint(checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(source_id: str | None, job_type: str) -> Checkpoint | None:
-    """The checkpoint of a job type on a source, None where there is none."""
+    """The checkpoint of a job type on a source, None if there is none."""
     queue = open_to_read(current_home().state_file)
     if queue is None:
         return None
@@ -229,7 +233,7 @@ def delete_checkpoint(source_id: str | None, job_type: str) -> bool:
 
 
 def get_interrupted_jobs() -> list[Checkpoint]:
-    """The checkpoints from which a job can go on, the latest first; not those of jobs that are pending or running."""
+    """The checkpoints from which a job can resume, the latest first; not those of jobs that are pending or running."""
     queue = open_to_read(current_home().state_file)
     if queue is None:
         return []
@@ -238,7 +242,7 @@ def get_interrupted_jobs() -> list[Checkpoint]:
 
 
 def cleanup_stale_checkpoints(max_age_days: float = 7) -> int:
-    """Forget checkpoints older than that of jobs that have ended; returns how many."""
+    """Forget checkpoints older than so many days, of jobs that have ended; returns how many."""
     path = current_home().state_file
     if not path.exists():
         return 0

@@ -90,7 +90,13 @@ def cancel(state: JobState, job_id: int) -> Job:
 
 
 def pause(state: JobState, source_id: str | None, stop_running: bool) -> Held:
-    """Hold the jobs of a source, None for all; with ``stop_running`` those that run stop at a checkpoint."""
+    """Pause a source or the whole queue.
+
+    Args:
+        state: the jobs of a home.
+        source_id: id of the source, None for all jobs.
+        stop_running: whether running jobs stop at a checkpoint; otherwise they finish.
+    """
     state.home.prepare()
     held = pauses.put_pause(state.opened(), source_id, stop_running)
     crash_point("pause.committed")
@@ -112,7 +118,16 @@ def unpause(state: JobState, source_id: str | None) -> Pause | None:
 
 
 def prune(state: JobState, days: float, dry_run: bool) -> list[Job]:
-    """Forget a few hundred jobs that ended more than ``days`` days ago, with their logs; returns them."""
+    """Delete a few hundred old jobs with their logs.
+
+    Args:
+        state: the jobs of a home.
+        days: how long ago a job must have ended.
+        dry_run: only list them.
+
+    Returns:
+        The jobs that were, or would be, deleted.
+    """
     queue = state.readable()
     if queue is None:
         return []

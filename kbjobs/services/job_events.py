@@ -37,9 +37,18 @@ class JobEvent:
 def follow_jobs(
     home: Home, queue: Queue, job_ids: Sequence[int], revive: bool, seconds: float = math.inf
 ) -> Iterator[JobEvent]:
-    """What happens to the jobs until all have ended. ``revive``: start a daemon where it has died.
+    """Yield what happens to jobs until all have ended.
 
-    Raises TimeLimitError where they have not ended within ``seconds``.
+    Args:
+        home: the home of the jobs.
+        queue: its open state.
+        job_ids: the jobs to follow.
+        revive: whether to start a daemon if none runs.
+        seconds: how long to follow them.
+
+    Raises:
+        TimeLimitError: they have not ended within ``seconds``.
+        UnavailableError: the state was removed or replaced.
     """
     before: dict[int, Job] = {}
     holds = _Holds()
@@ -76,7 +85,7 @@ class _Holds:
         self._next: dict[int, float] = {}  # when to tell of a job again, monotonic
 
     def events(self, jobs: Mapping[int, Job]) -> Iterator[JobEvent]:
-        """What is to be told now of the jobs, by their ids."""
+        """What to report now of the jobs, by their ids."""
         now = time.monotonic()
         for job_id in self._next.keys() - self.held.keys():
             del self._next[job_id]
@@ -90,9 +99,9 @@ class _Holds:
 
 def _too_long(ids: Sequence[int], seconds: float) -> TimeLimitError:
     names = " ".join(map(str, ids))
-    told = agreeing(len(ids), "job", "has", "have")
+    subject = agreeing(len(ids), "job", "has", "have")
     return TimeLimitError(
-        f"after {duration(seconds)} {told} not ended: {names}",
+        f"after {duration(seconds)} {subject} not ended: {names}",
         f"What is queued or runs goes on; kbjobs wait {names} waits again, kbjobs status shows how it stands.",
     )
 

@@ -23,9 +23,16 @@ if TYPE_CHECKING:
 
 
 def plan(state: JobState, chain: Chain, source_id: str | None, terms: Terms) -> Planned:
-    """Check what every phase of a job will need, and fill in the defaults.
+    """Check what each phase of a job will need, and fill in the defaults.
 
-    Raises UsageError, NotFoundError, ConflictError, MissingRequirementError, UnavailableError.
+    Args:
+        state: the jobs of a home.
+        chain: what to run.
+        source_id: id of the source, None for a job that is not about one.
+        terms: priority, limits, and whether to resume.
+
+    Raises:
+        UsageError, NotFoundError, ConflictError, MissingRequirementError, UnavailableError: the job cannot be queued.
     """
     from kbjobs.chains.planning import Planner
 
@@ -43,9 +50,15 @@ def plan(state: JobState, chain: Chain, source_id: str | None, terms: Terms) -> 
 
 
 def check_chain(state: JobState, chain: Chain, source_id: str | None) -> list[Diagnostic]:
-    """What a submit of the chain would refuse, and advice; without a source, what holds for any.
+    """List what a submit of a chain would refuse, and advice.
 
-    Raises NotFoundError if the source does not exist.
+    Args:
+        state: the jobs of a home.
+        chain: what to check.
+        source_id: id of the source; None to check what holds for every source.
+
+    Raises:
+        NotFoundError: the source does not exist.
     """
     from kbjobs.chains.advice import check_needs, check_on_source
     from kbjobs.chains.planning import Terms
@@ -62,7 +75,16 @@ def check_chain(state: JobState, chain: Chain, source_id: str | None) -> list[Di
 
 
 def forecast_chain(state: JobState, chain: Chain, source_id: str | None) -> Forecast:
-    """What each phase of a chain is expected to do on a source; a missing credential is part of the answer."""
+    """Forecast what each phase of a chain will do on a source; a missing credential is part of the answer.
+
+    Args:
+        state: the jobs of a home.
+        chain: what would run.
+        source_id: id of the source, None for a chain that is not about one.
+
+    Raises:
+        UsageError, NotFoundError, ConflictError, MissingRequirementError, UnavailableError: the chain cannot be queued.
+    """
     from kbjobs.chains.forecast import Forecast, forecast
     from kbjobs.chains.planning import Planner, Terms
 

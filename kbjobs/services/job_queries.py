@@ -34,12 +34,12 @@ class DaemonState:
 
 
 def find_failed(state: JobState, job_type: str | None, source_id: str | None, days: float | None) -> list[Job]:
-    """Failed jobs whose work has not been done since, the oldest first; of the same work only the newest.
+    """List failed jobs whose work has not been done since, the oldest first; of the same work only the newest.
 
     Args:
-        state: of the home.
-        job_type: only these, None for all types.
-        source_id: only those of this source, None for all.
+        state: the jobs of a home.
+        job_type: only those of a type, None for all.
+        source_id: only those of a source, None for all.
         days: only those that ended within the last days, None for all.
     """
     queue = state.readable()
@@ -87,7 +87,16 @@ def describe_daemon(state: JobState) -> DaemonState:
 
 
 def find_log(home: Home, job: Job, attempt: int | None) -> Path:
-    """The log of an attempt, by default the newest. Raises NotFoundError if the attempt has not begun."""
+    """Find the log of an attempt.
+
+    Args:
+        home: the home of the job.
+        job: the job.
+        attempt: its number, None for the newest.
+
+    Raises:
+        NotFoundError: the attempt has not begun.
+    """
     wanted = attempt if attempt is not None else job.attempt
     path = home.log_file(job.id, wanted)
     if not path.exists():
@@ -97,7 +106,16 @@ def find_log(home: Home, job: Job, attempt: int | None) -> Path:
 
 
 def check_type(home: Home, queue: Queue | None, job_type: str) -> None:
-    """Raise NotFoundError for a name that is no job type, chain, former name or label of an earlier job."""
+    """Check that a job type exists or existed.
+
+    Args:
+        home: its chains count as types.
+        queue: the state, whose earlier jobs count too; None if there is none yet.
+        job_type: the name to check.
+
+    Raises:
+        NotFoundError: it is no job type, chain, former name or label of an earlier job.
+    """
     from kbjobs.chains.library import list_chain_files
     from kbjobs.phases.registry import is_taken
 
@@ -112,7 +130,16 @@ def check_type(home: Home, queue: Queue | None, job_type: str) -> None:
 
 
 def check_source(home: Home, queue: Queue | None, source_id: str) -> None:
-    """Raise NotFoundError for a source that is not registered and never had a job."""
+    """Check that a source exists or once had a job.
+
+    Args:
+        home: the home of the sources.
+        queue: the state, None if there is none yet.
+        source_id: the id to check.
+
+    Raises:
+        NotFoundError: it is not registered and never had a job.
+    """
     known = {*list_source_ids(home.sources), *(history.known_sources(queue) if queue is not None else ())}
     if source_id not in known:
         near = _suggest(source_id, known)

@@ -60,12 +60,7 @@ class JobManager:
     # -- submit -----------------------------------------------------------------------------------
 
     def submit(
-        self,
-        job_type: str,
-        source_id: str | None,
-        func: Callable[..., Any] | None = None,
-        *args: Any,
-        **kwargs: Any,
+        self, job_type: str, source_id: str | None, func: Callable[..., Any] | None = None, *args: Any, **kwargs: Any
     ) -> int:
         """Queue a job and return its id; a daemon is started if none runs.
 
@@ -119,23 +114,26 @@ class JobManager:
         return self.enqueue([self.plan(self.find_chain(name, params), source_id, priority, limits, resume)])[0]
 
     def find_chain(self, name: str, params: dict[str, Any]) -> Chain:
-        """A chain of that name, or a job type with its parameters as a chain of one.
-
-        Raises UsageError, NotFoundError.
-        """
+        """A chain, or a job type with its parameters as a chain of one. Raises UsageError, NotFoundError."""
         from kbjobs.chains.file.chain_lookup import find_chain
 
         return find_chain(self.home, name, params)
 
     def plan(
-        self,
-        chain: Chain,
-        source_id: str | None,
-        priority: int = 0,
-        limits: Limits | None = None,
-        resume: bool = False,
+        self, chain: Chain, source_id: str | None, priority: int = 0, limits: Limits | None = None, resume: bool = False
     ) -> Planned:
-        """Check what every phase of a job will need, and fill in the defaults; arguments as of submit_job."""
+        """Check what each phase of a job will need, and fill in the defaults.
+
+        Args:
+            chain: what to run.
+            source_id: id of the source, None for a job that is not about one.
+            priority: higher runs first.
+            limits: when it may run, for how long, how often it is retried.
+            resume: take up the checkpoint of an earlier job.
+
+        Raises:
+            UsageError, NotFoundError, ConflictError, MissingRequirementError, UnavailableError: as a submit would end.
+        """
         from kbjobs.chains.planning import Terms
 
         return job_plans.plan(self._state, chain, source_id, Terms(priority, limits or Limits(), resume))
@@ -203,7 +201,13 @@ class JobManager:
     def get_failed_jobs(
         self, job_type: str | None = None, source_id: str | None = None, days: float | None = None
     ) -> list[Job]:
-        """Failed jobs whose work has not been done since; as :func:`kbjobs.services.job_queries.find_failed`."""
+        """List failed jobs whose work has not been done since.
+
+        Args:
+            job_type: only those of a type, None for all.
+            source_id: only those of a source, None for all.
+            days: only those of the last days, None for all.
+        """
         return job_queries.find_failed(self._state, job_type, source_id, days)
 
     def get_resumable_jobs(self) -> list[Job]:
@@ -276,9 +280,15 @@ class JobManager:
         return {**job.as_dict(), "worker_is_dead": self.is_worker_dead(job)}
 
     def follow(self, job_ids: Sequence[int], revive: bool, seconds: float = math.inf) -> Iterator[JobEvent]:
-        """What happens to the jobs until all have ended. ``revive``: start a daemon if it has died.
+        """Yield what happens to jobs until all have ended.
 
-        Raises TimeLimitError if they have not ended within ``seconds``.
+        Args:
+            job_ids: the jobs to follow.
+            revive: whether to start a daemon if none runs.
+            seconds: how long to follow them.
+
+        Raises:
+            TimeLimitError: they have not ended within ``seconds``.
         """
         if not job_ids:
             return iter(())
@@ -332,7 +342,7 @@ class JobManager:
         return job
 
     def resume(self, job_id: int, changes: LimitChanges | None = None) -> Job:
-        """Put an ended job back in the queue under its id, to go on from what is saved.
+        """Put an ended job back in the queue under its id, to continue from what is saved.
 
         What its phases will need is checked first, as by a submit. A job whose worker is dead, because daemon and
         worker were killed or the machine went down, is resumed by the next daemon: that is waited for.
@@ -346,7 +356,14 @@ class JobManager:
         changes: LimitChanges | None = None,
         on_note: OnNote = job_actions.ignore,
     ) -> list[Job]:
-        """Resume several jobs; as :func:`kbjobs.services.job_actions.run_again`."""
+        """Resume several jobs, and return those that are queued; the others do not hold them up.
+
+        Args:
+            job_ids: the jobs.
+            on_error: called with the id and the error of each job that cannot be resumed.
+            changes: new limits, None to keep the old ones.
+            on_note: called with what a person should know, before anything is queued.
+        """
         return job_actions.run_again(self._state, job_ids, changes, False, on_error, on_note)
 
     def retry(self, job_id: int) -> Job:
@@ -354,7 +371,13 @@ class JobManager:
         return self.retry_each([job_id], job_actions.refuse)[0]
 
     def retry_each(self, job_ids: Iterable[int], on_error: OnError, on_note: OnNote = job_actions.ignore) -> list[Job]:
-        """Retry several jobs; as :func:`kbjobs.services.job_actions.run_again`."""
+        """Queue several jobs to run from the start, and return them; one that cannot be queued does not hold up others.
+
+        Args:
+            job_ids: the jobs.
+            on_error: called with the id and the error of each job that cannot be queued.
+            on_note: called with what a person should know, before anything is queued.
+        """
         return job_actions.run_again(self._state, job_ids, None, True, on_error, on_note)
 
     def prune(self, days: float, dry_run: bool = False) -> list[Job]:

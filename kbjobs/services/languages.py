@@ -27,5 +27,11 @@ def list_offers(home: Home) -> list[dict[str, Any]]:
 
 
 def remove(home: Home, language: str, source: str | None) -> RemovedPacks:
-    """Remove the packs from and to a language, or only the one from ``source``; both are codes or English names."""
+    """Remove language packs from the home.
+
+    Args:
+        home: where they are.
+        language: a code or English name; its packs in both directions are removed.
+        source: a code or English name, to remove only the pack from this language; None for all.
+    """
     return remove_packs(home, find_code(language), None if source is None else find_code(source))

@@ -75,10 +75,15 @@ def list_models(home: Home, on_damaged: OnDamaged) -> list[ModelState]:
 
 
 def show_model(home: Home, name: str, on_damaged: OnDamaged) -> ModelState:
-    """One model, here or only known.
+    """Describe one model, whether it is here or only known.
+
+    Args:
+        home: where models and the sources that use them are.
+        name: the model's name.
+        on_damaged: called for each source that cannot be read.
 
     Raises:
-        NotFoundError: nobody knows it.
+        NotFoundError: no model of that name is here or known.
     """
     uses = _list_uses(home, on_damaged)
     try:
@@ -96,13 +101,14 @@ def find_path(home: Home, name: str) -> Path:
 
 
 def remove_model(home: Home, name: str, force: bool, on_damaged: OnDamaged) -> RemovedModel:
-    """Take a model out of the home, with what was made of it for this machine, and what is left of a download.
+    """Remove a model from the home, with the files prepared for this machine and any unfinished download.
 
     Args:
         home: where it is.
-        name: of the model.
-        force: also where an index needs it; its queries then find only words.
-        on_damaged: told of sources that cannot be read, and so may need it.
+        name: the model's name.
+        force: remove it even if an index needs it; queries of that index then find only words.
+        on_damaged: called for each source that cannot be read, and so may need it.
+
     Raises:
         NotFoundError, MissingRequirementError: it is not here.
         UsageError: it is not in the home.
@@ -166,7 +172,7 @@ def _delete(folder: Path, trash: Path) -> None:
 
 
 def _refuse_busy(home: Home, name: str) -> None:
-    """Raise ConflictError where a job that runs or waits needs the model."""
+    """Raise ConflictError if a job that runs or waits needs the model."""
     wanted = find_hub_id(name)
     with JobManager(home) as reader:
         for job in reader.get_active_jobs():

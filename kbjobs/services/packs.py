@@ -1,9 +1,8 @@
-"""The front door to stores of packs: what is in one, and what nothing in it needs any more."""
+"""The front door to stores of packs: what is in one, and what nothing in it needs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,14 +21,9 @@ if TYPE_CHECKING:
     from kbjobs.packs.targets import Written
 
 
-@contextmanager
-def opened(home: Home, where: str) -> Iterator[Bucket]:
+def opened(home: Home, where: str) -> AbstractContextManager[Bucket]:
     """The store at an address."""
-    bucket = open_bucket(home, Settings(home), read_address(where))
-    try:
-        yield bucket
-    finally:
-        bucket.close()
+    return closing(open_bucket(home, Settings(home), read_address(where)))
 
 
 def find_store(home: Home, where: str | None) -> str:
@@ -43,7 +37,7 @@ def list_remote(home: Home, where: str | None = None) -> list[dict[str, Any]]:
 
     ``here`` is one of "no", "this version", "another version" and "not from a pack".
 
-    Raises NotFoundError where the store has no catalogue.
+    Raises NotFoundError if the store has no catalogue.
     """
     from kbjobs.packs.pack_catalogue import CATALOGUE, as_rows, read_catalogue
 
@@ -55,10 +49,10 @@ def list_remote(home: Home, where: str | None = None) -> list[dict[str, Any]]:
                 f"{bucket.label} has no {CATALOGUE}: it is no store of packs, or nothing was uploaded yet",
                 "kbjobs run upload SOURCE --to URL",
             )
-    return [{**row, "here": _tell_here(home, row)} for row in as_rows(catalogue)]
+    return [{**row, "here": _compare_here(home, row)} for row in as_rows(catalogue)]
 
 
-def _tell_here(home: Home, row: dict[str, Any]) -> str:
+def _compare_here(home: Home, row: dict[str, Any]) -> str:
     try:
         folder = SourceFolder(home.sources, row["source"])
         folder.read()
@@ -97,7 +91,17 @@ def build(home: Home, source_id: str, target: Path, include_backup: bool) -> tup
 
 
 def inspect(home: Home, where: str, source_id: str | None, verify: bool) -> dict[str, Any]:
-    """What a pack says of itself; with ``verify`` after all of it was read and checked. Raises DamagedPackError."""
+    """Describe a pack.
+
+    Args:
+        home: whose settings have the credentials.
+        where: the pack's file or manifest, or a store.
+        source_id: the source, if ``where`` is a store with several.
+        verify: whether to read and check all of it first.
+
+    Raises:
+        DamagedPackError: the pack is damaged.
+    """
     from kbjobs.packs.inspecting import describe_pack, verify_pack
 
     with open_named(home, where, source_id) as pack:
@@ -123,7 +127,17 @@ def _add_to_store(home: Home, builder: PackBuilder, folder: Path) -> Written:
 
 
 def open_named(home: Home, where: str, source_id: str | None = None) -> Pack:
-    """The pack that a user names: in a file, by its manifest, or in a store; to be used as a context."""
+    """Open a pack that a user names, as a context manager.
+
+    Args:
+        home: whose settings have the credentials.
+        where: the pack's file or manifest, or a store.
+        source_id: the source, if ``where`` is a store with several.
+
+    Raises:
+        NotFoundError: there is no such pack or store.
+        UsageError: a store has several sources, and none was named.
+    """
     from kbjobs.packs.pack_catalogue import CATALOGUE
     from kbjobs.packs.pack_reading import open_pack
 
@@ -138,7 +152,7 @@ def open_named(home: Home, where: str, source_id: str | None = None) -> Pack:
 def _open_in_store(home: Home, where: str, source_id: str | None) -> Pack:
     """A pack in a store: the one that the address names, else the newest of the source.
 
-    Raises NotFoundError, UsageError where it is not told which.
+    Raises NotFoundError, UsageError if it is not told which.
     """
     from kbjobs.packs.manifest import MANIFEST
     from kbjobs.packs.pack_catalogue import find_version, read_catalogue, version_name
@@ -156,8 +170,8 @@ def _open_in_store(home: Home, where: str, source_id: str | None) -> Pack:
             catalogue, _ = read_catalogue(bucket)
             names = [pack.source for pack in catalogue.packs] if catalogue is not None else []
             if len(names) != 1:
-                told = f"It has {', '.join(names[:20])}." if names else "It has none."
-                raise UsageError(f"{bucket.label} is a store: name the source of the pack, too", told)
+                choice = f"It has {', '.join(names[:20])}." if names else "It has none."
+                raise UsageError(f"{bucket.label} is a store: name the source of the pack, too", choice)
             source_id = names[0]
         return Pack(StorePlace(bucket, version_name(source_id, find_version(bucket, source_id))))
     except BaseException:
@@ -166,7 +180,14 @@ def _open_in_store(home: Home, where: str, source_id: str | None) -> Pack:
 
 
 def prune(home: Home, where: str, grace: timedelta, dry_run: bool) -> Pruned:
-    """Remove from a store what nothing needs and is older than the grace time."""
+    """Remove from a store what nothing needs; see :func:`kbjobs.packs.pruning.prune`.
+
+    Args:
+        home: whose settings have the credentials.
+        where: the store's address.
+        grace: younger files are kept.
+        dry_run: count what would be removed, and remove nothing.
+    """
     from kbjobs.packs.pruning import prune as prune_store
 
     with opened(home, where) as bucket:
@@ -174,7 +195,7 @@ def prune(home: Home, where: str, grace: timedelta, dry_run: bool) -> Pruned:
 
 
 def rebuild_catalogue(home: Home, where: str) -> int:
-    """Write the catalogue of a store anew from its packs; returns how many sources it names."""
+    """Rewrite the catalogue of a store from its packs; returns how many sources it names."""
     from kbjobs.packs.pruning import rebuild_catalogue as rebuild
 
     with opened(home, where) as bucket:

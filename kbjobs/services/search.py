@@ -32,7 +32,13 @@ def _ignore_damaged(source_id: str, error: KbjobsError) -> None:
 def open_searcher(
     home: Home, on_notice: OnNotice = _ignore_notice, on_damaged: OnDamaged = _ignore_damaged
 ) -> Searcher:
-    """What searches the sources of a home, as a context. Of a damaged source ``on_damaged`` is told."""
+    """Open a searcher of a home's sources, as a context manager.
+
+    Args:
+        home: the home to search.
+        on_notice: called with what differs from what was asked for.
+        on_damaged: called with the id of each source that cannot be searched, and why.
+    """
     from kbjobs.retrieval.searcher import Searcher
 
     return Searcher(home, Settings(home), on_notice, on_damaged)
@@ -46,7 +52,16 @@ def open_pinecone_searcher(home: Home, on_notice: OnNotice) -> PineconeSearcher:
 
 
 def search_home(home: Home, query: Query, notices: list[str]) -> list[Hit]:
-    """Search the sources of a home; what a person should know of it, and who was left out, goes to ``notices``."""
+    """Search the sources of a home.
+
+    Args:
+        home: the home to search.
+        query: what to search for.
+        notices: gets what a person should know, such as sources that were left out.
+
+    Returns:
+        Hits, best first.
+    """
 
     def note(source_id: str, error: KbjobsError) -> None:
         notices.append(f"Left out: source {source_id}: {error.message}")

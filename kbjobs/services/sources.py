@@ -72,7 +72,7 @@ class SourceModel:
 class IndexState:
     """An index: of a model, how many different passages there are, and how many of them have a vector or none.
 
-    ``store``: "home" or the address of a Chroma server; None where the collection was cleared.
+    ``store``: "home" or the address of a Chroma server; None if the collection was cleared.
     """
 
     model: str
@@ -118,7 +118,7 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """A collection that was built anew from the ledger."""
+    """A collection that was rebuilt from the ledger."""
 
     model: str
     dimension: int
@@ -156,8 +156,7 @@ def describe(home: Home, source_id: str) -> SourceState:
     source = folder.read()
     if not folder.ledger.exists():
         return SourceState(source, 0, ())
-    ledger = open_ledger(folder.ledger)
-    try:
+    with open_ledger(folder.ledger) as ledger:
         models = tuple(
             SourceModel(
                 row.name,
@@ -172,8 +171,6 @@ def describe(home: Home, source_id: str) -> SourceState:
         )
         languages = count_as_one(count_languages(ledger))
         return SourceState(source, ledger.count_documents(), models, count_filtered(ledger), languages)
-    finally:
-        ledger.close()
 
 
 def list_indexes(home: Home, source_id: str) -> list[IndexState]:
@@ -226,13 +223,19 @@ def list_ids(home: Home) -> list[str]:
 
 
 def describe_deletion(home: Home, source_id: str, keep_files: bool) -> str:
-    """What a deletion of a source would take, and what it would leave, for people."""
+    """Describe what a deletion would remove and what it would keep, for people.
+
+    Args:
+        home: the home of the source.
+        source_id: id of the source.
+        keep_files: whether the source's files would be kept.
+    """
     from kbjobs.sources.deletion import find_facts, format_contents, format_untouched
 
     facts = find_facts(SourceFolderDeletion(home.sources, source_id), keep_files)
     kept = [f"kept: what else lies in {facts.kept}"] if facts.kept else []
-    told = [f"{source_id}: {format_contents(facts)}, {facts.freed_bytes / 1e6:,.1f} MB, are to be deleted for good"]
-    return "; ".join([*told, *kept, *format_untouched(facts)]) + "."
+    removed = [f"{source_id}: {format_contents(facts)}, {facts.freed_bytes / 1e6:,.1f} MB, are to be deleted for good"]
+    return "; ".join([*removed, *kept, *format_untouched(facts)]) + "."
 
 
 def list_half_deleted(home: Home) -> list[tuple[str, str]]:
@@ -267,7 +270,7 @@ def verify(home: Home, source_id: str) -> Verification:
 
 
 def rebuild(home: Home, source_id: str) -> list[Rebuilt]:
-    """Build a source's collections anew from the ledger, beside the old ones, and swap. No model is loaded.
+    """Rebuild a source's collections from the ledger, next to the old ones, and swap. No model is loaded.
 
     A collection that was cleared is built again too: its vectors are still there.
     """
@@ -290,7 +293,7 @@ def rebuild(home: Home, source_id: str) -> list[Rebuilt]:
 def compact(home: Home, source_id: str) -> Compacted:
     """Give back what a source takes on the disk and does not need.
 
-    Raises ConflictError while a job of the source runs, UnavailableError where the disk has no room for it.
+    Raises ConflictError while a job of the source runs, UnavailableError if the disk has no room for it.
     """
     from kbjobs.indexing.compact import compact_source
     from kbjobs.vectors.indexed import Collections

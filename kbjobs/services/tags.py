@@ -17,10 +17,21 @@ LOCK_SECONDS = 1.0
 def review_tags(
     home: Home, source_id: str, accept: Sequence[str] = (), reject: Sequence[str] = (), accept_all: bool = False
 ) -> Review:
-    """The tags of a source, after some that were suggested are taken over or rejected; with none named only the tags.
+    """Accept or reject suggested tags of a source.
 
-    Raises ConflictError while a job works on the source, and what :func:`kbjobs.tagging.review.review` raises; the
-    manifest is then as it was.
+    Args:
+        home: the home of the source.
+        source_id: id of the source.
+        accept: tags that become the source's own.
+        reject: tags not to suggest again.
+        accept_all: accept every suggestion that is not rejected here.
+
+    Returns:
+        The tags as they are afterwards; if nothing is accepted or rejected, as they are now.
+
+    Raises:
+        ConflictError: a job works on the source.
+        NotFoundError, UsageError: see :func:`kbjobs.tagging.review.review`; the manifest is unchanged.
     """
     folder = SourceFolder(home.sources, source_id)
     source = folder.read()

@@ -18,9 +18,18 @@ __all__ = ["open_text", "translator", "writing_text"]
 
 
 def translator(home: Home, source: str, target: str) -> TextTranslator:
-    """What translates between two languages, codes or English names; directly, or through English.
+    """Find the language packs that translate between two languages, directly or through English.
 
-    Raises NotFoundError, UsageError if no pack leads there.
+    Args:
+        home: where the packs are.
+        source: the language to translate from, a code or English name.
+        target: the language to translate into.
+
+    Raises:
+        NotFoundError: a name is no known language.
+        UsageError: both languages are the same.
+        MissingRequirementError: a pack is missing; the hint is the command that fetches it.
+        DamagedLanguagePackError: a pack is damaged.
     """
     return TextTranslator(find_route(home, find_code(source), find_code(target)))
 

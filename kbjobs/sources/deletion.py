@@ -1,6 +1,6 @@
 """Deleting a source for good, and telling what went and what stays.
 
-The folder gets a hidden name, the end of the source goes on record, then the files go: a kill at any point is made up
+The folder gets a hidden name, the end of the source is recorded, then the files go: a kill at any point is made up
 for by the next attempt, by the next run or by the next daemon.
 """
 
@@ -34,9 +34,9 @@ REPORTED_EACH = 100  # files removed between two reports of progress
 
 @dataclass(frozen=True, slots=True)
 class DeletionFacts:
-    """What is to be told of a source that goes.
+    """What a person is told about a source that goes.
 
-    ``documents`` and ``vectors`` are None where its ledger cannot be read, ``freed_bytes`` are of the disk; ``outside``
+    ``documents`` and ``vectors`` are None if its ledger cannot be read, ``freed_bytes`` are of the disk; ``outside``
     are its paths beyond its own folder, and the place that its folder was a link to; ``again`` is the command that
     registers what is kept.
     """
@@ -89,8 +89,8 @@ def _find_paths(there: SourceFolder, folder: Path) -> tuple[list[str], str]:
     command = ["kbjobs", "sources", "add", source.id, *source.paths]
     for option, value in (("--name", source.name), ("--license", source.license), ("--base-url", source.base_url)):
         command += [option, value] if value else []
-    told = shlex.join(command)
-    return outside, told if len(told) <= MAX_COMMAND else pages
+    line = shlex.join(command)
+    return outside, line if len(line) <= MAX_COMMAND else pages
 
 
 def list_cloud(there: SourceFolder) -> list[str]:
@@ -107,7 +107,7 @@ def list_cloud(there: SourceFolder) -> list[str]:
 
 
 def delete_source(context: Context, keep_files: bool, has_left_cloud: bool = False) -> PhaseResult:
-    """Delete the source of the job, or go on with it. The caller holds the source's lock.
+    """Delete the source of the job, or resume its deletion. The caller holds the source's lock.
 
     Args:
         context: of the job.
@@ -145,7 +145,7 @@ def delete_source(context: Context, keep_files: bool, has_left_cloud: bool = Fal
 
 
 def _places(there: SourceFolder) -> list[tuple[str, str, str]]:
-    """Where its collections lie on servers: key, address, prefix; nothing where its ledger cannot be read."""
+    """Where its collections lie on servers: key, address, prefix; nothing if its ledger cannot be read."""
     if not there.ledger.is_file():
         return []
     try:
@@ -170,7 +170,7 @@ def _remove_from_servers(context: Context, removal: SourceFolderDeletion) -> lis
         return []
     there = removal.source.under(top)
     unreached = []
-    waiting = Waiting(context.settings.number("vectors.chroma_wait"), lambda told: _tell_waiting(context, told))
+    waiting = Waiting(context.settings.number("vectors.chroma_wait"), lambda message: _report_waiting(context, message))
     for place in _places(there):
         key, url, _ = place
         is_configured = url == context.settings.text("vectors.chroma").rstrip("/")
@@ -188,12 +188,12 @@ def _remove_from_servers(context: Context, removal: SourceFolderDeletion) -> lis
     return unreached
 
 
-def _tell_waiting(context: Context, told: str) -> None:
-    context.progress(0, 0, "files", told, eta_matters=False)
+def _report_waiting(context: Context, message: str) -> None:
+    context.progress(0, 0, "files", message, eta_matters=False)
 
 
 def _record(context: Context, facts: DeletionFacts) -> bool:
-    """Put the end of the source on record; False where the disk has no room for that before files are gone."""
+    """Put the end of the source on record; False if the disk has no room for that before files are gone."""
     try:
         context.end_source(asdict(facts))
     except sqlite3.Error as error:
@@ -228,10 +228,10 @@ def format_contents(facts: DeletionFacts) -> str:
 def format_untouched(facts: DeletionFacts) -> list[str]:
     """What is not touched since it lies elsewhere."""
     cloud = [f"left in the cloud: {', '.join(facts.cloud)} (--cloud removes that too)"]
-    return [*_tell_outside(facts), *(cloud if facts.cloud and facts.cloud_left else [])]
+    return [*_describe_outside(facts), *(cloud if facts.cloud and facts.cloud_left else [])]
 
 
-def _tell_outside(facts: DeletionFacts) -> list[str]:
+def _describe_outside(facts: DeletionFacts) -> list[str]:
     if not facts.outside:
         return []
     more = len(facts.outside) - MAX_PATHS

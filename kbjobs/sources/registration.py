@@ -51,7 +51,7 @@ class EditedSource:
 
 @dataclass(frozen=True, slots=True)
 class SourceFields:
-    """What a person says of a source beside its paths; None for what is not said."""
+    """What a person says of a source in addition to its paths; None for what is not said."""
 
     name: str | None = None
     license: str | None = None
@@ -69,10 +69,18 @@ def register(
     copy: bool = False,
     ask: Ask = lambda doubt: None,
 ) -> tuple[Source, int]:
-    """Register folders or files as a source; returns it and the number of files it has now.
+    """Register folders or files as a source.
 
-    With ``copy`` the files are copied into the home, else they are read where they are. ``ask`` is called for
-    a folder of the system and for more than 20,000 files, before more is done.
+    Args:
+        home: where the source is registered.
+        source_id: its id.
+        paths: folders and files.
+        described: its name, license and so on.
+        copy: whether to copy the files into the home; otherwise they are read in place.
+        ask: called for a system folder and for more than 20,000 files, before anything is done; may raise to stop.
+
+    Returns:
+        The source, and the number of its files.
     """
     folder = SourceFolder(home.sources, source_id)
     base_url = described.base_url or ""
@@ -114,10 +122,22 @@ def edit(
     described: SourceFields = NOT_DESCRIBED,
     ask: Ask = lambda doubt: None,
 ) -> EditedSource:
-    """Add paths to a source, drop some, change what is said of it; what is not said stays as it is.
+    """Add or drop paths of a source, or change its description; everything else stays as it is.
 
-    The documents of what is dropped stay until the next job that reads the source. No other document gets another
-    id: an edit that would give it one is refused. Raises ConflictError while a job works on the source.
+    The documents of a dropped path stay until the next job that reads the source. An edit that would give another
+    document a new id is refused.
+
+    Args:
+        home: the home of the source.
+        source_id: its id.
+        add: folders and files to add.
+        drop: folders and files to drop.
+        described: its new name, license and so on.
+        ask: called for a system folder and for more than 20,000 files, before anything is done; may raise to stop.
+
+    Raises:
+        ConflictError: a job works on the source.
+        UsageError: the edit would rename documents.
     """
     folder = SourceFolder(home.sources, source_id)
     folder.read()
@@ -158,7 +178,7 @@ def _check_base_url(base_url: str) -> None:
 
 
 def _find_pages(roots: Sequence[Path], ask: Ask) -> tuple[list[FoundFile], list[SkippedFile]]:
-    """The files below the roots, and what cannot be read; raises UsageError where there is no file."""
+    """The files below the roots, and what cannot be read; raises UsageError if there is no file."""
     from kbjobs.content.source_files import READABLE, FoundFile, find_files
 
     for root in roots:
@@ -189,7 +209,7 @@ def _is_everybodys(root: Path) -> bool:
 
 
 def _refuse_shared_urls(files: Iterable[FoundFile]) -> None:
-    """Raise UsageError where two files would have one URL, since all roots lie below one base URL."""
+    """Raise UsageError if two files would have one URL, since all roots lie below one base URL."""
     paths: dict[str, Path] = {}
     for file in files:
         other = paths.setdefault(file.relative, file.path)
@@ -248,7 +268,7 @@ def _name_paths(paths: Sequence[str]) -> dict[str, str]:
 
 
 def _refuse_renamed(source: Source, kept: Sequence[str], paths: Sequence[str]) -> None:
-    """Raise UsageError where a path that is kept would give its documents other ids."""
+    """Raise UsageError if a path that is kept would give its documents other ids."""
     before, after = _name_paths(source.paths), _name_paths(paths)
     for path in kept:
         if before[path] != after[path]:
@@ -265,11 +285,8 @@ def _count_documents(folder: SourceFolder, source: Source, dropped: set[str]) ->
     from kbjobs.content.source_files import quote_key
 
     names = {quote_key(name) for path, name in _name_paths(source.paths).items() if path in dropped}
-    ledger = Ledger(folder.ledger)
-    try:
+    with Ledger(folder.ledger) as ledger:
         keys = [key for _, key in ledger.document_paths()]
-    finally:
-        ledger.close()
     return len(keys), sum(key.partition("/")[0] in names for key in keys)
 
 

@@ -29,7 +29,7 @@ def relocate(home: Home, source_id: str, old: Path, new: Path) -> Relocated:
     Args:
         home: that the source is in.
         source_id: of the source.
-        old: one of its paths, or a folder above some; it need not be there any more.
+        old: one of its paths, or a folder above some; it may be gone.
         new: what takes its place.
     Raises:
         NotFoundError: no path of the source lies there, or there is nothing at the new place.

@@ -60,12 +60,21 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_answer(content: object, shown: Sequence[TaggedDocument], vocabulary: Vocabulary) -> list[FoundTag]:
-    """The tags of an answer, those of the vocabulary first, each once and with documents that were shown.
+    """Check the answer of an API, and keep its usable tags.
 
-    What cannot be a tag, is not of the vocabulary where it should be, or has no such document is left out.
+    Left out are names that cannot be tags, tags that should be in the vocabulary but are not, and tags without a
+    document that was shown.
+
+    Args:
+        content: the answer, parsed or not.
+        shown: the documents of the prompt, in the order of their numbers.
+        vocabulary: the tags to choose from.
+
+    Returns:
+        Each tag once, those of the vocabulary first.
 
     Raises:
-        UnusableAnswerError: it has not the form that was asked for, or nothing of what it names can be used.
+        UnusableAnswerError: the answer has the wrong form, or no usable tag.
     """
     lists = _parse(content)
     entries = [(kind, *_entry(one)) for kind in ("tags", "novel") for one in lists[kind]]
@@ -81,11 +90,11 @@ def check_answer(content: object, shown: Sequence[TaggedDocument], vocabulary: V
             categories.setdefault(category, []).extend(numbers)
         elif name and kind == "novel":
             novel.setdefault(fold_tag(name), (name, []))[1].extend(numbers)
-    least = 1 if len(shown) < FEW_DOCUMENTS else MIN_EVIDENCE
-    found = [FoundTag(name, "category", _evidence(numbers, shown)) for name, numbers in categories.items()]
-    invented = [FoundTag(name, "novel", _evidence(numbers, shown)) for name, numbers in novel.values()]
-    found = [tag for tag in found if tag.evidence]
-    found += [tag for tag in invented if len(tag.evidence) >= least][:MAX_NOVEL]
+    min_evidence = 1 if len(shown) < FEW_DOCUMENTS else MIN_EVIDENCE
+    known_tags = (FoundTag(name, "category", _evidence(numbers, shown)) for name, numbers in categories.items())
+    invented = (FoundTag(name, "novel", _evidence(numbers, shown)) for name, numbers in novel.values())
+    found = [tag for tag in known_tags if tag.evidence]
+    found += [tag for tag in invented if len(tag.evidence) >= min_evidence][:MAX_NOVEL]
     if entries and not found:
         raise UnusableAnswerError("none of its tags has a document that was shown")
     return found

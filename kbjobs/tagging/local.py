@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +71,15 @@ class Judged:
 def tag_locally(
     context: Context, ledger: Ledger, model: str, documents: Sequence[TaggedDocument], vocabulary: Vocabulary
 ) -> Judged:
-    """Compare the documents with the vocabulary by a local model, and count their words."""
+    """Suggest tags by comparing documents with the vocabulary, and by counting their words.
+
+    Args:
+        context: progress, and the request to stop.
+        ledger: the source's ledger.
+        model: name of a local model.
+        documents: the documents to judge.
+        vocabulary: the categories and the other fields.
+    """
     context.progress(0, 0, "documents", f"loading {model}", (0.0, 0.0), eta_matters=False)
     matches, judged, embedded = _judge(context, ledger, model, documents, vocabulary)
     context.progress(0, 1, "documents", "counting words", WORDS, eta_matters=False)
@@ -85,15 +94,16 @@ def _judge(
     """Match the documents with the categories; returns also how many were judged and how many embedded for it."""
     from kbjobs.embedding.choose import load_embedder
 
-    embedder = load_embedder(model, context.home.models, context.home.engines, context.settings.text("engine"))
-    try:
+    home, engine = context.home, context.settings.text("engine")
+    with closing(load_embedder(model, home.models, home.engines, engine)) as embedder:
         yardstick = make_yardstick(embedder, vocabulary)
         by_id = {document.doc_id: document for document in documents}
         matches: list[TagMatch] = []
         seen: set[str] = set()
-        for doc_id, vector in _model_vectors(context, ledger, embedder.model_key):
-            seen.add(doc_id)
-            matches += match(by_id[doc_id], vector, yardstick)
+        for row in (row for row in ledger.models() if row.key == embedder.model_key):
+            for doc_id, vector in document_vectors(context, ledger, row, "comparing documents", VECTORS):
+                seen.add(doc_id)
+                matches += match(by_id[doc_id], vector, yardstick)
         sample = [document for document in documents if document.doc_id not in seen][:MAX_SAMPLE]
         embedded = 0
         for start in range(0, len(sample), BATCH):
@@ -108,8 +118,6 @@ def _judge(
             for document, vector in zip(batch, vectors, strict=True):
                 matches += match(document, vector, yardstick)
         return matches, len(seen) + embedded, embedded
-    finally:
-        embedder.close()
 
 
 def make_yardstick(embedder: Embedder, vocabulary: Vocabulary) -> Yardstick:
@@ -127,9 +135,15 @@ def _embed(embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float32]:
 
 
 def match(document: TaggedDocument, vector: NDArray[np.float32], yardstick: Yardstick) -> list[TagMatch]:
-    """The categories that a document belongs to, by its vector of unit length: none, the nearest, or a few."""
+    """Find the categories that a document belongs to: none, the nearest, or a few.
+
+    Args:
+        document: the document.
+        vector: its vector, of unit length.
+        yardstick: vectors of the categories and other fields.
+    """
     near = yardstick.categories @ vector
-    least = max(
+    min_score = max(
         float((yardstick.others @ vector).max()) + MIN_MARGIN * yardstick.deviation,
         yardstick.mean + MIN_NEARNESS * yardstick.deviation,
         float(near.max()) - SECOND_BEST * yardstick.deviation,
@@ -137,14 +151,8 @@ def match(document: TaggedDocument, vector: NDArray[np.float32], yardstick: Yard
     best = int(near.argmax())
     return [
         TagMatch(document, int(index), float(near[index]), int(index) == best)
-        for index in np.flatnonzero(near >= least)
+        for index in np.flatnonzero(near >= min_score)
     ]
-
-
-def _model_vectors(context: Context, ledger: Ledger, key: str) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    row = next((row for row in ledger.models() if row.key == key), None)
-    if row is not None:
-        yield from document_vectors(context, ledger, row, "comparing documents", VECTORS)
 
 
 def _category_tags(matches: Sequence[TagMatch], judged: int, vocabulary: Vocabulary) -> list[dict[str, Any]]:

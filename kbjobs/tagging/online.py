@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -64,13 +65,21 @@ class TagQuestion:
 def prepare(
     context: Context, ledger: Ledger, model: str, documents: Sequence[TaggedDocument], vocabulary: Vocabulary
 ) -> Prompt:
-    """Choose the sample and write the request for its tags."""
+    """Choose a sample of documents, and write the request for its tags.
+
+    Args:
+        context: progress, and the request to stop.
+        ledger: the source's ledger.
+        model: name of the API's model.
+        documents: the documents to choose from.
+        vocabulary: the tags to choose from.
+    """
     topics = _topics(context, ledger) if len(documents) > SAMPLE else {}
     return make_prompt(ledger, take_sample(documents, SAMPLE, topics), model, vocabulary)
 
 
 def _topics(context: Context, ledger: Ledger) -> dict[str, int]:
-    """Topics by the vectors that there are most of; none where there are no vectors."""
+    """Topics by the vectors that there are most of; none if there are no vectors."""
     counts = {row: ledger.count_vectors(row.id) for row in ledger.models()}
     best = max(counts, key=lambda row: (counts[row], row.key), default=None)
     if best is None or not counts[best]:
@@ -92,17 +101,20 @@ def describe(prompt: Prompt, price: Price) -> str:
 
 
 def ask_for_tags(context: Context, prompt: Prompt, vocabulary: Vocabulary, may_go_without: bool) -> TagQuestion:
-    """Ask the API for the tags of a prompt, twice where the first answer is refused, cut or invalid.
+    """Ask the API for the tags of a prompt, and once more if the first answer is refused, cut or invalid.
 
     Args:
-        may_go_without: where it cannot be asked (no key, no money, no answer), tell that as the problem.
+        context: secrets, progress and the checkpoint, which records each answer.
+        prompt: the request.
+        vocabulary: the tags that an answer is checked against.
+        may_go_without: whether to return the reason instead of raising if the API cannot be asked.
 
     Raises:
         MissingRequirementError: there is no key, it is refused, or the account is out of money.
         TransientError: no answer after all repetitions.
-        JobCancelled: the job is to stop; an answer that was on its way is noted.
+        JobCancelled: the job was asked to stop; an answer that was on its way is recorded.
     """
-    asked = TagQuestion(prompt, answers=_recorded(context, prompt))
+    asked = TagQuestion(prompt, answers=_find_recorded(context, prompt))
     if asked.answers:
         context.log.info("%s noted in an earlier attempt", counted(len(asked.answers), "answer"))
     try:
@@ -121,9 +133,8 @@ def ask_for_tags(context: Context, prompt: Prompt, vocabulary: Vocabulary, may_g
 
 def _buy(context: Context, asked: TagQuestion, vocabulary: Vocabulary) -> None:
     """One more answer, noted."""
-    client = OpenAIClient(asked.prompt.model, context.secret(OPENAI_KEY), at_once=1)
 
-    def note(asking: Future[Any]) -> None:
+    def record(asking: Future[Any]) -> None:
         try:
             answer = _read(asking.result(), asked.prompt, vocabulary)
         except BadAnswerError as error:  # paid for all the same, as far as one can know
@@ -136,22 +147,23 @@ def _buy(context: Context, asked: TagQuestion, vocabulary: Vocabulary) -> None:
     def send(sdk: Any, headers: dict[str, str]) -> Any:
         return sdk.chat.completions.create(**asked.prompt.request(), extra_headers=headers)
 
-    try:
-        with ThreadPoolExecutor(1, "asking") as pool:
-            asking = pool.submit(client.ask, asked.prompt.tokens + ANSWER_TOKENS, send)
-            try:
-                while not wait([asking], LOOK_SECONDS).done:
-                    context.progress(0, 1, "answers", f"asking {asked.prompt.model}", ASK, eta_matters=False)
-            except JobCancelled:
-                client.interrupt()
-                if asking.exception() is None:
-                    note(asking)
-                raise
-            note(asking)
-    finally:
-        client.close()
+    model = asked.prompt.model
+    with (
+        closing(OpenAIClient(model, context.secret(OPENAI_KEY), at_once=1)) as client,
+        ThreadPoolExecutor(1, "asking") as pool,
+    ):
+        asking = pool.submit(client.ask, asked.prompt.tokens + ANSWER_TOKENS, send)
+        try:
+            while not wait([asking], LOOK_SECONDS).done:
+                context.progress(0, 1, "answers", f"asking {model}", ASK, eta_matters=False)
+        except JobCancelled:
+            client.interrupt()
+            if asking.exception() is None:
+                record(asking)
+            raise
+        record(asking)
     if asked.answers[-1].problem:
-        context.log.warning("answer %d of %s: %s", len(asked.answers), asked.prompt.model, asked.answers[-1].problem)
+        context.log.warning("answer %d of %s: %s", len(asked.answers), model, asked.answers[-1].problem)
 
 
 def _read(completion: Any, prompt: Prompt, vocabulary: Vocabulary) -> TagAnswer:
@@ -180,11 +192,11 @@ def _content(completion: Any) -> object:
     return getattr(message, "content", None)
 
 
-def _count(told: object, otherwise: int) -> int:
-    return told if isinstance(told, int) and not isinstance(told, bool) and 0 <= told < 10**9 else otherwise
+def _count(count: object, otherwise: int) -> int:
+    return count if isinstance(count, int) and not isinstance(count, bool) and 0 <= count < 10**9 else otherwise
 
 
-def _recorded(context: Context, prompt: Prompt) -> list[TagAnswer]:
+def _find_recorded(context: Context, prompt: Prompt) -> list[TagAnswer]:
     """The answers to this very prompt that an earlier attempt of the job has noted."""
     kept = context.checkpoint
     if not isinstance(kept, dict) or kept.get("asked") != prompt.key:

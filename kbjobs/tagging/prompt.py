@@ -66,7 +66,14 @@ class Prompt:
 
 
 def make_prompt(ledger: Ledger, sample: Sequence[TaggedDocument], model: str, vocabulary: Vocabulary) -> Prompt:
-    """The request for the tags of a sample."""
+    """Write the request for the tags of a sample.
+
+    Args:
+        ledger: the source's ledger, which has the texts.
+        sample: the documents to show.
+        model: name of the API's model.
+        vocabulary: the tags to choose from.
+    """
     tokens = Cl100kTokens()
     texts = dict(store.document_texts(ledger, [document.doc_id for document in sample]))
     lines = [

@@ -41,14 +41,17 @@ def list_suggestions(source: Source) -> Iterator[dict[str, Any]]:
 
 
 def review(source: Source, accept: Sequence[str], reject: Sequence[str], accept_all: bool) -> Review:
-    """Take tags over into the user's own, and reject others, all or none.
+    """Accept or reject tags of a source, all or none; each decision can be reversed later.
 
-    A tag that was rejected can be accepted, and one that was accepted be rejected. ``accept_all`` takes over what is
-    suggested and not rejected here.
+    Args:
+        source: its manifest.
+        accept: tags that become the user's own.
+        reject: tags not to suggest again.
+        accept_all: accept every suggestion that is not rejected here.
 
     Raises:
         NotFoundError: a tag is neither suggested nor decided on.
-        UsageError: a tag is to be accepted and rejected.
+        UsageError: a tag would be both accepted and rejected.
     """
     suggested = [tag["tag"] for tag in list_suggestions(source)]
     known = {fold_tag(name): name for name in (*source.rejected_tags, *source.tags, *suggested)}
@@ -62,7 +65,10 @@ def review(source: Source, accept: Sequence[str], reject: Sequence[str], accept_
     left = source.suggested_tags
     if left is not None and isinstance(left.get("tags"), list):
         names = {name for name in suggested if fold_tag(name) in decided}
-        left = {**left, "tags": [tag for tag in left["tags"] if not _is_one_of(tag, names)]}
+        left = {
+            **left,
+            "tags": [tag for tag in left["tags"] if not (isinstance(tag, dict) and tag.get("tag") in names)],
+        }
     changed = replace(
         source,
         tags=(*own, *_without(accepted.values(), map(fold_tag, own))),
@@ -90,7 +96,3 @@ def _find(source: Source, known: dict[str, str], wanted: Sequence[str]) -> dict[
 def _without(names: Iterable[str], folded: Iterable[str]) -> tuple[str, ...]:
     left_out = set(folded)
     return tuple(name for name in names if fold_tag(name) not in left_out)
-
-
-def _is_one_of(tag: object, names: set[str]) -> bool:
-    return isinstance(tag, dict) and tag.get("tag") in names

@@ -30,9 +30,15 @@ def folder_of(document: TaggedDocument) -> str:
 
 
 def take_sample(documents: Sequence[TaggedDocument], count: int, topics: dict[str, int]) -> list[TaggedDocument]:
-    """At most ``count`` documents, by folder, then by topic, then by length; in the order of their ids.
+    """Choose a sample of documents, spread over folders, then topics, then lengths.
 
-    ``topics`` has the topic of each document by its id, as far as it is known.
+    Args:
+        documents: the documents to choose from.
+        count: how many at most.
+        topics: the topic of each document by its id, if known.
+
+    Returns:
+        The sample, in the order of the ids.
     """
     if len(documents) <= count:
         return sorted(documents, key=lambda document: document.doc_id)

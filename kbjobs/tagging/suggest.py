@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kbjobs.config.prices import Price, format_dollars
@@ -22,10 +22,10 @@ from kbjobs.tagging.vocabulary import BUILT_IN, Vocabulary, load_vocabulary
 
 @dataclass(frozen=True, slots=True)
 class TagRequest:
-    """How tags are to be suggested.
+    """How to suggest tags.
 
-    ``local_model``: None where none is on this machine. ``online_model``: None to ask nobody. ``may_fall_back``: where
-    the API cannot be asked at all, suggest locally too.
+    ``local_model``: None if none is on this machine. ``online_model``: None to ask nobody. ``may_fall_back``: suggest
+    locally if the API cannot be asked at all.
     """
 
     local_model: str | None
@@ -36,42 +36,52 @@ class TagRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class _Task:
+    """What is asked for, the documents of the source, and the vocabulary that they are tagged with."""
+
+    context: Context
+    ledger: Ledger
+    request: TagRequest
+    documents: Sequence[TaggedDocument]
+    vocabulary: Vocabulary
+
+    def state(self, model: str) -> str:
+        """What the suggestions of a model depend on."""
+        return current_state(self.ledger, self.vocabulary, model)
+
+    def is_current(self, model: str) -> bool:
+        """Whether the model has suggested tags for this state already."""
+        return is_current(self.context.source, self.state(model), model)
+
+
+@dataclass(frozen=True, slots=True)
 class _Made:
-    """Suggestions, ready to be written: counts for the summary, and what is to be said of them."""
+    """Suggestions, ready to be written: counts for the summary, and what the summary adds."""
 
     model: str
     provider: str
     tags: list[dict[str, Any]]
     counts: dict[str, Any]
-    told: str
+    note: str = ""
 
 
 def tag_source(context: Context, request: TagRequest) -> PhaseResult:
     """Suggest tags for the context's source and write them to its manifest, or tell what that would take."""
     source = context.source
     vocabulary = load_vocabulary(context.home, context.settings)
-    ledger = Ledger(source.ledger)
-    try:
+    with Ledger(source.ledger) as ledger:
         documents = store.kept_documents(ledger)
         if not documents:
             raise MissingRequirementError(
                 f"source {source.id!r} has no documents in its ledger", f"kbjobs run metadata {source.id}"
             )
+        task = _Task(context, ledger, request, documents, vocabulary)
         if request.dry_run:
-            return _forecast(context, ledger, request, documents, vocabulary)
-
-        def is_new(model: str) -> bool:
-            return request.force or not is_current(source, current_state(ledger, vocabulary, model), model)
-
-        if request.online_model is not None:
-            made = _ask(context, ledger, request, request.online_model, documents, vocabulary, is_new)
-        else:
-            made = _compare(context, ledger, request, documents, vocabulary, is_new)
+            return _forecast(task)
+        made = _compare(task) if request.online_model is None else _ask(task, request.online_model)
         if made is None:
             return _unchanged(context, documents)
-        state = current_state(ledger, vocabulary, made.model)
-    finally:
-        ledger.close()
+        state = task.state(made.model)
     crash_point("tags.before_write")
     tags = _write(context, made, state)
     crash_point("tags.written")
@@ -107,10 +117,12 @@ def _result(made: _Made, tags: Sequence[dict[str, Any]], documents: int, vocabul
         **made.counts,
     }
     none = "no category of preparedness fits" if vocabulary is BUILT_IN else "no tag of the vocabulary fits"
-    told = ", ".join(named["category"]) or none
-    told += f"; not in the vocabulary: {', '.join(named['novel'])}" if named["novel"] else ""
-    judged = counted(made.counts["judged"], "document")
-    return PhaseResult(counts, f"{counted(len(tags), 'tag')} suggested from {judged}: {told}{made.told}")
+    names = ", ".join(named["category"]) or none
+    names += f"; not in the vocabulary: {', '.join(named['novel'])}" if named["novel"] else ""
+    return PhaseResult(
+        counts,
+        f"{counted(len(tags), 'tag')} suggested from {counted(made.counts['judged'], 'document')}: {names}{made.note}",
+    )
 
 
 def _unchanged(context: Context, documents: Sequence[TaggedDocument]) -> PhaseResult:
@@ -121,122 +133,103 @@ def _unchanged(context: Context, documents: Sequence[TaggedDocument]) -> PhaseRe
     )
 
 
-def _compare(
-    context: Context,
-    ledger: Ledger,
-    request: TagRequest,
-    documents: Sequence[TaggedDocument],
-    vocabulary: Vocabulary,
-    is_new: Callable[[str], bool],
-) -> _Made | None:
-    """Suggestions by the local model; None where those that are there would be made again."""
-    model = request.local_model
+def _compare(task: _Task) -> _Made | None:
+    """Suggestions by the local model; None if it has made them already."""
+    model = task.request.local_model
     if model is None:
         raise MissingRequirementError(
             "no local model is on this machine that could suggest tags",
             "Fetch one with kbjobs run model-download NAME (kbjobs models list shows them), or use --provider openai.",
         )
-    if not is_new(model):
+    if not task.request.force and task.is_current(model):
         return None
     from kbjobs.tagging.local import tag_locally
 
-    judged = tag_locally(context, ledger, model, documents, vocabulary)
-    return _Made(model, "local", judged.tags, {"judged": judged.documents, "embedded": judged.embedded}, "")
+    judged = tag_locally(task.context, task.ledger, model, task.documents, task.vocabulary)
+    return _Made(model, "local", judged.tags, {"judged": judged.documents, "embedded": judged.embedded})
 
 
-def _ask(
-    context: Context,
-    ledger: Ledger,
-    request: TagRequest,
-    model: str,
-    documents: Sequence[TaggedDocument],
-    vocabulary: Vocabulary,
-    is_new: Callable[[str], bool],
-) -> _Made | None:
-    """Suggestions by the model of the API, or locally with the reason; None where there is nothing to do."""
-    if not is_new(model):
+def _ask(task: _Task, model: str) -> _Made | None:
+    """Suggestions by the model of the API, or locally with the reason; None if there is nothing to do."""
+    if not task.request.force and task.is_current(model):
         return None
     from kbjobs.tagging import online
 
+    context = task.context
     price = Price.read(context.settings, online.PRICE)
-    prompt = online.prepare(context, ledger, model, documents, vocabulary)
+    prompt = online.prepare(context, task.ledger, model, task.documents, task.vocabulary)
     context.log.info("asking %s: %s", model, online.describe(prompt, price))
-    asked = online.ask_for_tags(context, prompt, vocabulary, request.may_fall_back)
-    paid = {
+    asked = online.ask_for_tags(context, prompt, task.vocabulary, task.request.may_fall_back)
+    paid = price.of(asked.sent, asked.answered)
+    counts = {
         "tokens": asked.sent,
         "tokens_answered": asked.answered,
-        "price_usd": round(price.of(asked.sent, asked.answered), 8),
+        "price_usd": round(paid, 8),
         "price_of": price.since,
         "answers": len(asked.answers),
     }
-    bought = (
+    usage = (
         f"; {counted(asked.sent, 'token')} sent and {asked.answered:,} answered by {model},"
-        f" {format_dollars(price.of(asked.sent, asked.answered))} USD at list price"
+        f" {format_dollars(paid)} USD at list price"
     )
-    if not asked.problem:
-        by_id = {document.doc_id: document for document in prompt.shown}
-        tags = [
-            make_tag(
-                tag.name, tag.kind, None, len(tag.evidence), [(by_id[one], None) for one in tag.evidence[:EVIDENCE]]
-            )
-            for tag in asked.tags
-        ]
-        return _Made(model, "openai", tags, {"judged": len(prompt.shown), "embedded": 0, **paid}, bought)
-    reason = _tell_problem(asked.problem, len(asked.answers), model)
-    context.log.warning("tags are suggested locally: %s", reason)
+    if asked.problem:
+        reason = asked.problem
+        if asked.answers:
+            reason = f"{counted(len(asked.answers), 'answer')} of {model} could not be used (the last: {reason})"
+        made = _fall_back(task, reason)
+        note = f"; suggested locally, because {reason}" + (usage if asked.answers else "")
+        return replace(made, counts={**made.counts, "fell_back": reason, **counts}, note=note)
+    by_id = {document.doc_id: document for document in prompt.shown}
+    tags = [
+        make_tag(tag.name, tag.kind, None, len(tag.evidence), [(by_id[one], None) for one in tag.evidence[:EVIDENCE]])
+        for tag in asked.tags
+    ]
+    return _Made(model, "openai", tags, {"judged": len(prompt.shown), "embedded": 0, **counts}, usage)
+
+
+def _fall_back(task: _Task, reason: str) -> _Made:
+    """Suggestions by the local model because the API gave none: those it makes now, else those that are there."""
+    task.context.log.warning("tags are suggested locally: %s", reason)
     try:
-        made = _compare(context, ledger, request, documents, vocabulary, is_new)
+        made = _compare(task)
     except KbjobsError as error:
         error.message = f"{reason}; and {error.message}"
         error.args = (error.message,)
         raise
-    told = f"; suggested locally, because {reason}" + (bought if asked.answers else "")
-    if made is None:
-        made = _kept(context, request)
-    return _Made(made.model, "local", made.tags, {**made.counts, "fell_back": reason, **paid}, told)
-
-
-def _kept(context: Context, request: TagRequest) -> _Made:
-    """The local suggestions that are there already."""
-    kept = context.source.read().suggested_tags or {}
+    if made is not None:
+        return made
+    kept = task.context.source.read().suggested_tags or {}
     counts = {"judged": int(kept.get("documents", 0)), "embedded": 0}
-    return _Made(str(request.local_model), "local", list(kept.get("tags", [])), counts, "")
+    return _Made(str(task.request.local_model), "local", list(kept.get("tags", [])), counts)
 
 
-def _tell_problem(problem: str, answers: int, model: str) -> str:
-    if not answers:
-        return problem
-    return f"{counted(answers, 'answer')} of {model} could not be used (the last: {problem})"
-
-
-def _forecast(
-    context: Context, ledger: Ledger, request: TagRequest, documents: Sequence[TaggedDocument], vocabulary: Vocabulary
-) -> PhaseResult:
+def _forecast(task: _Task) -> PhaseResult:
     """What a run would look at and pay."""
-    counts: dict[str, Any] = {"dry_run": True, "documents": len(documents), "embedded": 0}
+    request, model = task.request, task.request.online_model
+    counts: dict[str, Any] = {"dry_run": True, "documents": len(task.documents), "embedded": 0}
     nothing = "dry run, nothing was bought or changed"
-    if request.online_model is None:
-        size = counted(len(documents), "document")
-        told = f"the {size} would be compared by {request.local_model}, here and for nothing"
-        return PhaseResult({**counts, "provider": "local", "model": request.local_model}, f"{nothing}: {told}")
+    if model is None:
+        documents = counted(len(task.documents), "document")
+        return PhaseResult(
+            {**counts, "provider": "local", "model": request.local_model},
+            f"{nothing}: the {documents} would be compared by {request.local_model}, here and for nothing",
+        )
     from kbjobs.tagging import online
     from kbjobs.tagging.limits import ANSWER_TOKENS
 
-    price = Price.read(context.settings, online.PRICE)
-    prompt = online.prepare(context, ledger, request.online_model, documents, vocabulary)
+    price = Price.read(task.context.settings, online.PRICE)
+    prompt = online.prepare(task.context, task.ledger, model, task.documents, task.vocabulary)
     counts |= {
         "provider": "openai",
-        "model": request.online_model,
+        "model": model,
         "sample": len(prompt.shown),
         "tokens": prompt.tokens,
         "tokens_answered": ANSWER_TOKENS,
         "price_usd": round(price.of(prompt.tokens, ANSWER_TOKENS), 8),
         "price_of": price.since,
-        "unchanged": is_current(
-            context.source, current_state(ledger, vocabulary, request.online_model), request.online_model
-        ),
+        "unchanged": task.is_current(model),
     }
-    told = f"{request.online_model} would be shown {online.describe(prompt, price)}"
+    plan = f"{model} would be shown {online.describe(prompt, price)}"
     if counts["unchanged"] and not request.force:
-        told += "; but nothing has changed since it suggested tags: only with --force"
-    return PhaseResult(counts, f"{nothing}: {told}")
+        plan += "; but nothing has changed since it suggested tags: only with --force"
+    return PhaseResult(counts, f"{nothing}: {plan}")

@@ -14,9 +14,14 @@ EVIDENCE = 3
 def make_tag(
     name: str, kind: str, score: float | None, documents: int, evidence: Sequence[tuple[TaggedDocument, float | None]]
 ) -> dict[str, Any]:
-    """A tag of a kind (category, novel, term) with its score, how many documents it is of, and some that speak for it.
+    """Make a suggested tag as it is written to the manifest.
 
-    A score is None where nothing was measured.
+    Args:
+        name: the tag.
+        kind: ``category``, ``novel`` or ``term``.
+        score: how well it fits, None if that was not measured.
+        documents: how many documents it describes.
+        evidence: some of them, each with its score or None.
     """
     return {
         "tag": name,

@@ -9,15 +9,26 @@ from kbjobs.tagging.vocabulary import Vocabulary
 
 
 def current_state(ledger: Ledger, vocabulary: Vocabulary, model: str) -> str:
-    """What suggestions depend on: the vocabulary, the contents, and whether the model's vectors are here.
+    """Name the state that suggestions depend on: vocabulary, contents, and whether the model has vectors.
 
-    A model of an API that is shown texts has none: it is not paid again because a source was indexed.
+    A model of an API has no vectors here, so indexing a source does not make its suggestions outdated.
+
+    Args:
+        ledger: the source's ledger.
+        vocabulary: the tags to choose from.
+        model: name of the model that suggests.
     """
     has_vectors = any(row.name == model and ledger.count_vectors(row.id) for row in ledger.models())
     return f"{vocabulary.version} {content_state(ledger)} {'vectors' if has_vectors else 'titles'}"
 
 
 def is_current(source: SourceFolder, state: str, model: str) -> bool:
-    """Whether the source's suggestions were made for that state with that model."""
+    """Whether the source already has the suggestions of a model for a state.
+
+    Args:
+        source: the source.
+        state: as :func:`current_state` names it.
+        model: name of the model that suggests.
+    """
     made = source.read().suggested_tags
     return made is not None and (made.get("state"), made.get("model")) == (state, model)

@@ -13,7 +13,7 @@ _JOINERS = frozenset("\u200c\u200d")
 
 
 def clean_tag(text: object) -> str:
-    """The name in its plain form (NFC, single spaces); empty where it cannot be a tag."""
+    """The name in its plain form (NFC, single spaces); empty if it cannot be a tag."""
     if not isinstance(text, str) or len(text) > 10 * MAX_CHARACTERS:
         return ""
     name = " ".join(unicodedata.normalize("NFC", text).split())

@@ -19,7 +19,18 @@ STEP = 5_000  # vectors between two reports of progress
 def document_vectors(
     context: Context, ledger: Ledger, model: IndexedModel, message: str, span: tuple[float, float]
 ) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """For each document with vectors of the model, their mean, of unit length, by id."""
+    """Yield a vector for each document: the mean of its passages' vectors, of unit length.
+
+    Args:
+        context: where progress is reported.
+        ledger: the source's ledger.
+        model: whose vectors; documents without any are left out.
+        message: what the progress report says.
+        span: the part of the phase that this takes, from 0 to 1.
+
+    Yields:
+        The document's id and its vector, by id.
+    """
     total = ledger.count_chunks(model.profile)
     done = reported = 0
     for doc_id, group in groupby(store.passage_vectors(ledger, model.id, model.profile), key=lambda pair: pair[0]):

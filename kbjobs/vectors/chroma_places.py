@@ -29,10 +29,10 @@ def owner_of(ledger: Ledger) -> str:
 
 def place_of(ledger: Ledger, key: str) -> tuple[str, str] | None:
     """The address and the prefix of the server that a model's collection was last published on; None without one."""
-    noted = ledger.fact(_PLACE + key)
-    if noted is None:
+    recorded = ledger.fact(_PLACE + key)
+    if recorded is None:
         return None
-    place = json.loads(noted)
+    place = json.loads(recorded)
     return place["url"], place["prefix"]
 
 
@@ -42,35 +42,54 @@ def list_places(ledger: Ledger) -> list[tuple[str, str, str]]:
 
 
 def name_collection(prefix: str, source_id: str, key: str) -> str:
-    """The name of a collection on a server."""
+    """Name a collection on a server.
+
+    Args:
+        prefix: what this home's collections begin with.
+        source_id: id of the source.
+        key: the model's key.
+    """
     return f"{prefix}-{source_id}-{key}"
 
 
 def name_store(ledger: Ledger, key: str) -> str:
-    """The address of the server that a model's collection was last published on; '' where it lies in the home."""
-    place = place_of(ledger, key)
-    return "" if place is None else place[0]
+    """The address of the server that a model's collection was last published on; '' if it lies in the home."""
+    return (place_of(ledger, key) or ("", ""))[0]
 
 
 def note_place(ledger: Ledger, key: str, url: str, prefix: str, source_id: str) -> None:
-    """Remember where a collection lies from now on; the log tells of one that is left elsewhere."""
-    noted = place_of(ledger, key)
-    if noted == (url, prefix):
+    """Record where a collection is published now; a copy that stays at another place is logged.
+
+    Args:
+        ledger: the source's ledger.
+        key: the model's key.
+        url: the server's address.
+        prefix: what this home's collections begin with.
+        source_id: id of the source.
+    """
+    recorded = place_of(ledger, key)
+    if recorded == (url, prefix):
         return
-    if noted is not None:
-        _tell_left(source_id, key, noted)
+    if recorded is not None:
+        _report_left(source_id, key, recorded)
     ledger.set_fact(_PLACE + key, json.dumps({"url": url, "prefix": prefix}))
 
 
 def forget_place(ledger: Ledger, key: str, source_id: str = "") -> None:
-    """The collection lies on no server any more; with ``source_id`` the log tells that it is left there."""
-    noted = place_of(ledger, key)
-    if noted is not None and source_id:
-        _tell_left(source_id, key, noted)
-    if noted is not None:
+    """Record that a collection is on no server.
+
+    Args:
+        ledger: the source's ledger.
+        key: the model's key.
+        source_id: id of the source, to log that a copy stays on the server; '' to log nothing.
+    """
+    recorded = place_of(ledger, key)
+    if recorded is not None and source_id:
+        _report_left(source_id, key, recorded)
+    if recorded is not None:
         ledger.set_fact(_PLACE + key, None)
 
 
-def _tell_left(source_id: str, key: str, place: tuple[str, str]) -> None:
+def _report_left(source_id: str, key: str, place: tuple[str, str]) -> None:
     url, prefix = place
     log.warning("the earlier collection, %s on %s, is left there", name_collection(prefix, source_id, key), url)

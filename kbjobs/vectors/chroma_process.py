@@ -27,7 +27,7 @@ class _GoneError(ApartError):
 
 
 class ChromaProcess:
-    """Opens collections of directories in another process, which is started at once and anew when it is gone."""
+    """Opens collections of directories in another process, which is started at once, and again when it is gone."""
 
     def __init__(self) -> None:
         self._child = ChildProcess(_PROGRAM, "the Chroma process")
@@ -36,7 +36,7 @@ class ChromaProcess:
 
     @property
     def pid(self) -> int | None:
-        """The id of the process, None where there is none now."""
+        """The id of the process, None if there is none now."""
         return self._child.pid
 
     def open(self, path: Path, create: bool = False) -> Collection:
@@ -55,7 +55,16 @@ class ChromaProcess:
         return *self._ask("open", path, create), self.pid
 
     def ask(self, pid: int | None, operation: str, *given: object) -> Any:
-        """What the process answers, if it still is the one that is asked. Raises ApartError."""
+        """Call the Chroma process, if it is still the one that opened a collection.
+
+        Args:
+            pid: the process that opened it.
+            operation: a method of :class:`kbjobs.vectors.chroma_service.ChromaService`.
+            given: its arguments.
+
+        Raises:
+            ApartError: that process has ended, or Chroma fails.
+        """
         if pid != self.pid:
             raise _GoneError("the Chroma process that had it open has ended")
         return self._ask(operation, *given)
@@ -83,6 +92,6 @@ class _Opened:
         return ask
 
     def close(self) -> None:
-        """Let go of it; where the process is gone, so is its hold. Raises ApartError where Chroma fails at it."""
+        """Let go of it; where the process is gone, so is its hold. Raises ApartError if Chroma fails at it."""
         with contextlib.suppress(_GoneError):
             self._ask("close", self._number)

@@ -35,7 +35,13 @@ class ChromaService:
         return self._newest, batch
 
     def ask(self, number: int, method: str, named: dict[str, Any]) -> Any:
-        """What a method of Chroma's collection gives."""
+        """Call a method of an open collection.
+
+        Args:
+            number: the collection's, from :meth:`open`.
+            method: a method of Chroma's collection.
+            named: its keyword arguments.
+        """
         return getattr(self._opened[number][0], method)(**named)
 
     def close(self, number: int) -> None:

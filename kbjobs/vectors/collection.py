@@ -1,7 +1,7 @@
 """One ChromaDB collection, in a directory or on a server: explicit vectors, cosine space, upserts only.
 
 Chroma is not process-safe in a directory and says nothing about it. A writer therefore opens its directory after
-taking the source's lock and closes it before letting go; a reader opens anew for each search.
+taking the source's lock and closes it before letting go; a reader opens it again for each search.
 """
 
 from __future__ import annotations
@@ -102,14 +102,14 @@ class Collection:
         return found
 
     def dimension(self) -> int | None:
-        """How long its vectors are; None where it has none."""
+        """How long its vectors are; None if it has none."""
         found = self._get(include=["embeddings"], limit=1)["embeddings"]
         return len(found[0]) if len(found) else None
 
     def read(self, ids: Sequence[str], has_vectors: bool) -> Iterator[Record]:
         """Those of the records that are there, in any order; with no vectors where these are not asked for.
 
-        Raises CollectionError also where the vector of one cannot be had.
+        Raises CollectionError also if the vector of one cannot be had.
         """
         parts: Any = ["documents", "metadatas", *(["embeddings"] if has_vectors else [])]
         found = self._get(ids=list(ids), include=parts)
@@ -194,7 +194,7 @@ class OpenDirectory(Protocol):
 def open_directory(path: Path, create: bool = False) -> Collection:
     """Open the collection in a directory, or with ``create`` make it where there is none.
 
-    Raises CollectionError where it is not there, or is damaged.
+    Raises CollectionError if it is not there, or is damaged.
     """
     check_directory(path, create)
     ask = asking(path)
@@ -203,7 +203,7 @@ def open_directory(path: Path, create: bool = False) -> Collection:
 
 
 def check_directory(path: Path, create: bool = False) -> None:
-    """Raise CollectionError where a directory has no collection and is not to get one, or has a damaged one."""
+    """Raise CollectionError if a directory has no collection and is not to get one, or has a damaged one."""
     if not create and not (path / DATABASE).is_file():
         raise CollectionError(f"there is no vector collection in {path}", "Index the source first.")
     if (path / DATABASE).is_file() and (damage := find_damage(path)):
@@ -220,8 +220,8 @@ def asking(path: Path) -> CollectionReader:
         try:
             return work()
         except Exception as error:
-            told = str(error) if isinstance(error, ApartError) else f"{type(error).__name__}: {error}"
-            raise CollectionError(f"the vector collection in {path} failed: {told}", REMEDY) from error
+            reason = str(error) if isinstance(error, ApartError) else f"{type(error).__name__}: {error}"
+            raise CollectionError(f"the vector collection in {path} failed: {reason}", REMEDY) from error
 
     return ask
 

@@ -26,7 +26,15 @@ MENDING = "mending-"  # begins the name of a directory in which a damaged index 
 
 
 def write_exact(ledger: Ledger, model: int, profile: int, directory: Path, wanted: LedgerRecords) -> None:
-    """Write the exact index of a model, with a matrix or without, into a directory that nobody reads yet."""
+    """Write the exact index of a model into a folder that nobody reads yet.
+
+    Args:
+        ledger: the source's ledger.
+        model: the model's row in it.
+        profile: the row of its cutting profile.
+        directory: where to.
+        wanted: what the ledger holds, and whether to write a matrix.
+    """
     rows: dict[str, int] = {}
     if not wanted.has_matrix:
         (directory / MATRIX).unlink(missing_ok=True)
@@ -57,12 +65,19 @@ def _write_passages(
 
 
 def mend_exact(ledger: Ledger, model: int, profile: int, directory: Path) -> None:
-    """Write anew what is damaged of a published exact index. The caller holds the source's lock.
+    """Rebuild the damaged files of a published exact index. The caller holds the source's lock.
 
-    The file of passages says which texts were published; only where it is damaged too, what the ledger holds now is
-    taken. Each file is written beside and renamed, so that those who read it are not disturbed.
+    It holds the passages that were published; if their file is damaged too, those that the ledger has now. Files are
+    replaced as a whole, so that readers are not disturbed.
 
-    Raises LookupError where a vector is no longer in the ledger.
+    Args:
+        ledger: the source's ledger.
+        model: the model's row in it.
+        profile: the row of its cutting profile.
+        directory: the published index.
+
+    Raises:
+        LookupError: a vector is no longer in the ledger.
     """
     try:
         with PassageFile(directory / PASSAGES) as published:
@@ -82,7 +97,7 @@ def mend_exact(ledger: Ledger, model: int, profile: int, directory: Path) -> Non
 
 
 def read_state(directory: Path) -> str | None:
-    """The state a directory's exact index was made of; None where there is none that can be used."""
+    """The state a directory's exact index was made of; None if there is none that can be used."""
     try:
         with PassageFile(directory / PASSAGES) as passages:
             if not passages.state.endswith(WITHOUT_MATRIX):

@@ -1,7 +1,7 @@
 """Whether the files of a collection are whole, before Chroma opens them.
 
 Chroma does not look: a header that was cut ended its process with a segmentation fault, and of cut neighbour lists,
-which decide what a search finds, it said nothing (chromadb 1.5.9). The layout is that of hnswlib as Chroma writes it
+which decide what a search finds, it said nothing (chromadb 1.5.9). The layout is the one of hnswlib as Chroma writes it
 (`hnswalg.h`, ``saveIndex`` and ``persistDirty``): a header of 100 bytes, little-endian; then in files of their own the
 records of level 0, all of one size; a length for each; and for each the bytes of its neighbour lists with their number
 before them.
@@ -21,7 +21,7 @@ _NUMBER = struct.Struct("<I")
 
 
 def find_damage(directory: Path) -> str:
-    """What is cut of a collection's files, with the name of the file; '' where nothing is.
+    """What is cut of a collection's files, with the name of the file; '' if nothing is.
 
     A collection of fewer than about a thousand records has no such files yet, and a layout that is not known is not
     judged.

@@ -44,7 +44,7 @@ class Indexed:
 
     @property
     def copies(self) -> WorkingCopy:
-        """The collection, and what is begun beside it."""
+        """The collection, and what is begun next to it."""
         if self.server is None:
             return WorkingCopy(self.live, self.opens)
         return ServerCopies(self.live, self.server, self.source_id, self.ledger)
@@ -95,7 +95,14 @@ class Collections:
         self._process = ChromaProcess() if apart and self.server is None else None
 
     def of(self, ledger: Ledger, model: int, profile: int, key: str) -> Indexed:
-        """The collection of a model."""
+        """Describe the collection of a model and where it is.
+
+        Args:
+            ledger: the source's ledger.
+            model: the model's row in it.
+            profile: the row of its cutting profile.
+            key: the model's key.
+        """
         live = self._source.vectors / key
         words = self._source.words
         opens = open_directory if self._process is None else self._process.open
@@ -112,7 +119,16 @@ class Collections:
 def copies_where_published(
     home: Home, settings: Settings, source: SourceFolder, ledger: Ledger, key: str, waiting: Waiting
 ) -> WorkingCopy:
-    """The collection of a model where it was last published, whatever the settings say now."""
+    """Find the collection of a model at the place it was last published, whatever the settings say now.
+
+    Args:
+        home: the home of the source.
+        settings: the settings in force, which have the server's credentials.
+        source: the source.
+        ledger: its ledger, which knows the place.
+        key: the model's key.
+        waiting: how long to wait for an unresponsive server.
+    """
     live = source.vectors / key
     place = place_of(ledger, key)
     if place is None:
@@ -122,7 +138,17 @@ def copies_where_published(
 
 @contextmanager
 def open_published(home: Home, settings: Settings, source: SourceFolder, key: str) -> Iterator[Collection]:
-    """The collection of a model where it was last published, to be read. Raises CollectionError."""
+    """Open the collection of a model at the place it was last published, for reading.
+
+    Args:
+        home: the home of the source.
+        settings: the settings in force, which have the server's credentials.
+        source: the source.
+        key: the model's key.
+
+    Raises:
+        CollectionError: it cannot be opened.
+    """
     live = WorkingCopy(source.vectors / key)
     if (live.readable() / DATABASE).is_file():
         with live.open_live() as collection:

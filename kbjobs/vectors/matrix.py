@@ -32,7 +32,19 @@ class MatrixError(ValueError):
 
 
 def write_matrix(path: Path, dimension: int, vectors: Iterable[bytes]) -> tuple[int, int]:
-    """Write the rows without a header that counts: see :func:`seal_matrix`. Returns rows and bytes written."""
+    """Write the rows of a matrix, which :func:`seal_matrix` makes valid.
+
+    Args:
+        path: the file.
+        dimension: how many numbers a vector has.
+        vectors: float32, little-endian.
+
+    Returns:
+        Rows and bytes written.
+
+    Raises:
+        MatrixError: a vector has another dimension.
+    """
     rows = 0
     with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb", _BUFFER) as file:
         file.write(b"\0" * _HEADER.size)
@@ -45,7 +57,14 @@ def write_matrix(path: Path, dimension: int, vectors: Iterable[bytes]) -> tuple[
 
 
 def seal_matrix(path: Path, dimension: int, rows: int, state: str) -> None:
-    """Write the header once all rows are there, and bring the file to the disk: before that it is no matrix."""
+    """Write the header once all rows are there, and flush the file to disk; without it the file is no matrix.
+
+    Args:
+        path: the file.
+        dimension: how many numbers a vector has.
+        rows: how many vectors were written.
+        state: the state that the matrix was made of.
+    """
     with path.open("r+b") as file:
         file.write(_HEADER.pack(MAGIC, FORMAT, dimension, rows, _digest(state)))
         file.flush()
@@ -75,9 +94,19 @@ def open_matrix(path: Path, state: str) -> NDArray[np.float32]:
 def nearest(
     matrix: NDArray[np.float32], vector: NDArray[np.float32], count: int, rows: Sequence[int] | None = None
 ) -> list[tuple[int, float]]:
-    """Rows with their cosine to a vector of unit length, the best ``count``, best first; equal ones by their order.
+    """Find the rows with the largest cosine to a vector.
 
-    ``rows``: only these, in ascending order; None for all.
+    Args:
+        matrix: float32 of shape (rows, dimension), rows of unit length.
+        vector: of unit length.
+        count: how many rows to find.
+        rows: the rows to consider, in ascending order; None for all.
+
+    Returns:
+        Rows with their cosines, best first; rows with equal cosines in their order.
+
+    Raises:
+        MatrixError: the vector has another dimension.
     """
     if len(matrix) and matrix.shape[1] != len(vector):
         raise MatrixError(f"the index has vectors of {matrix.shape[1]} dimensions, not {len(vector)}")
@@ -86,8 +115,8 @@ def nearest(
     if count < 1:
         return []
     scores = _cosines(chosen, vector.astype("<f4", copy=False))
-    least = np.partition(scores, len(scores) - count)[len(scores) - count]
-    best = np.flatnonzero(scores >= least)
+    min_score = np.partition(scores, len(scores) - count)[len(scores) - count]
+    best = np.flatnonzero(scores >= min_score)
     order = best[np.lexsort((best, -scores[best]))][:count]
     return [
         (row if rows is None else rows[row], score)

@@ -22,7 +22,17 @@ class WantedRecords:
 
 
 def read_wanted_records(ledger: Ledger, model: int, profile: int, source_id: str, owner: str) -> WantedRecords:
-    """What the ledger says: every passage that has a vector. A cleared collection changes nothing."""
+    """List the ids that a namespace should have: one for each passage with a vector.
+
+    A cleared collection changes nothing.
+
+    Args:
+        ledger: the source's ledger.
+        model: the model's row in it.
+        profile: the row of its cutting profile.
+        source_id: id of the source.
+        owner: names the ledger.
+    """
     names = sorted(
         name_record(owner, record, (source_id, *described), vector)
         for record, described, vector in store.pushed_states(ledger, model, profile)
@@ -47,12 +57,12 @@ class PineconeDiff:
 
     @property
     def to_write(self) -> list[str]:
-        """All that is to be sent, in order."""
+        """All records to send, in order."""
         return sorted(self.new + self.changed)
 
     @property
     def to_remove(self) -> list[str]:
-        """All that is to be deleted, in order."""
+        """All records to delete, in order."""
         return sorted(self.replaced + self.gone)
 
     @property
@@ -72,7 +82,7 @@ class PineconeDiff:
 
 
 def compare_records(wanted: WantedRecords, present: AbstractSet[str]) -> PineconeDiff:
-    """Compare the ids that are to be there with those that are.
+    """Compare the ids that should be there with those that are.
 
     Args:
         wanted: by the ledger.

@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class IndexDescription:
-    """What the service says of an index. ``dimension`` is None where it has no dense vectors of its own."""
+    """What the service says of an index. ``dimension`` is None if it has no dense vectors of its own."""
 
     host: str
     dimension: int | None
@@ -68,10 +68,9 @@ class PineconeIndex:
 
     Args:
         target: which.
-        key: that of the API; it is sent to the service and goes nowhere else.
+        key: the API key; it is sent to the service and goes nowhere else.
         hosts: the file that remembers where indexes are.
         dimension: how long the vectors must be.
-        at_once: requests at the same time, at most.
         retries: how often a request is repeated after a transient error; as usual if not given.
         timeout: seconds to wait for an answer.
     Raises:
@@ -85,7 +84,6 @@ class PineconeIndex:
         hosts: Path,
         dimension: int,
         *,
-        at_once: int = AT_ONCE,
         retries: int | None = None,
         timeout: float = TIMEOUT,
     ) -> None:
@@ -93,7 +91,7 @@ class PineconeIndex:
         self._key, self._hosts, self._timeout = check_pinecone_key(key), hosts, timeout
         self._controller = controller_url()
         self._ask = PineconeRequests(
-            self._key, target.index, at_once, **({} if retries is None else {"retries": retries})
+            self._key, target.index, AT_ONCE, **({} if retries is None else {"retries": retries})
         )
         self._client: Any = None
         self._index: Any = None
@@ -162,7 +160,7 @@ class PineconeIndex:
         crash_point("pinecone.created")
 
     def check(self, described: IndexDescription) -> None:
-        """Raise UsageError where the index cannot hold our vectors, PineconeAwayError where it is not ready."""
+        """Raise UsageError if the index cannot hold our vectors, PineconeAwayError if it is not ready."""
         name = self.target.index
         if described.dimension != self.dimension or described.metric != METRIC:
             has = f"{described.dimension} and {described.metric}" if described.dimension else "no single dense vector"
@@ -193,7 +191,7 @@ class PineconeIndex:
             write_json(self._hosts, (read_json(self._hosts) or {}) | {self._place(): described.host})
 
     def forget_host(self) -> None:
-        """The service is to be asked again where the index is."""
+        """Forget the cached index host."""
         with self._lock:
             if self._index is not None:
                 self._index.close()
@@ -208,7 +206,7 @@ class PineconeIndex:
     # -- its records ------------------------------------------------------------------------------
 
     def count(self) -> int:
-        """How many records the namespace has. Raises UsageError where the index has another dimension."""
+        """How many records the namespace has. Raises UsageError if the index has another dimension."""
         stats = self._ask_index(lambda index: index.describe_index_stats(), ())
         if stats.dimension is not None and stats.dimension != self.dimension:
             self.forget_host()
@@ -240,7 +238,7 @@ class PineconeIndex:
         )
 
     def _unless_empty(self, work: Callable[[], Found]) -> Found | None:
-        """What the work gives; None where the service answers that there is no such namespace."""
+        """What the work gives; None if the service answers that there is no such namespace."""
         try:
             return work()
         except UnknownIndexError:
@@ -281,7 +279,16 @@ class PineconeIndex:
         self._unless_empty(lambda: self._ask_index(send, ((self._deletes, 1), (self._deleted, len(names)))))
 
     def query(self, vector: list[float], count: int, which: dict[str, Any]) -> list[PineconeMatch]:
-        """The nearest records, best first, of those that the filter lets through."""
+        """Find the records nearest to a vector.
+
+        Args:
+            vector: its numbers.
+            count: how many records to find.
+            which: a filter of Pinecone's on metadata.
+
+        Returns:
+            Matches, best first.
+        """
         found = self._ask_index(
             lambda index: index.query(
                 vector=vector,

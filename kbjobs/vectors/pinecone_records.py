@@ -41,12 +41,12 @@ def record_prefix(owner: str) -> str:
 
 
 def name_record(owner: str, record: str, described: Sequence[str], vector: bytes) -> str:
-    """The id of a passage: ASCII, 66 characters.
+    """Name the record of a passage: ASCII, 66 characters, other ones if its content changes.
 
     Args:
-        owner: that of the ledger.
-        record: the ledger's id of it.
-        described: what the record says beside what that id is a hash of.
+        owner: names the ledger.
+        record: the ledger's id of the passage.
+        described: the metadata that the ledger's id does not cover.
         vector: its numbers.
     """
     digest = hashlib.blake2b(_FORMAT, digest_size=CHECK_LENGTH // 2)
@@ -87,7 +87,13 @@ class PineconeRecord:
 
 
 def write_record(name: str, source_id: str, passage: PushedPassage) -> PineconeRecord:
-    """Make a record of a passage; metadata that are too long lose the last words of the text."""
+    """Make a record of a passage; if its metadata is too long, its text is cut.
+
+    Args:
+        name: the record's id.
+        source_id: id of the source.
+        passage: the passage with its vector.
+    """
     import numpy as np
     import orjson
 
@@ -100,7 +106,13 @@ def write_record(name: str, source_id: str, passage: PushedPassage) -> PineconeR
 
 
 def stored_bytes(name: str, metadata_bytes: int, dimension: int) -> int:
-    """What a record counts as in the service."""
+    """Count the bytes that a record takes at the service.
+
+    Args:
+        name: the record's id.
+        metadata_bytes: size of its metadata as JSON.
+        dimension: how many numbers its vector has.
+    """
     return len(name) + metadata_bytes + BYTES_PER_NUMBER * dimension
 
 
@@ -142,7 +154,7 @@ def _size(metadata: dict[str, Any]) -> int:
 
 
 def _shorten(metadata: dict[str, Any], field: str) -> str:
-    """As many of the first words of a field as there is room for; '' where there is none."""
+    """As many of the first words of a field as there is room for; '' if there is none."""
     text = metadata[field]
     low, high = 0, len(text)
     while low < high:
@@ -161,20 +173,20 @@ class Packing:
     """Gathers records into requests as full as the service takes them.
 
     Args:
-        namespace: that of the requests.
-        most_bytes: of a request's JSON.
-        most_records: in a request.
+        namespace: the namespace of the requests.
+        max_bytes: of a request's JSON.
+        max_records: in a request.
     """
 
     def __init__(self, namespace: str, max_bytes: int = MAX_BYTES, max_records: int = MAX_RECORDS) -> None:
         self._room = max_bytes - _ENVELOPE - len(namespace)
-        self._most = max_records
+        self._max_records = max_records
         self._batch: list[PineconeRecord] = []
         self._bytes = 0
 
     def add(self, record: PineconeRecord) -> Iterator[list[PineconeRecord]]:
         """Take a record; gives the request that is full without it, if one is."""
-        if self._batch and (self._bytes + record.json_bytes > self._room or len(self._batch) >= self._most):
+        if self._batch and (self._bytes + record.json_bytes > self._room or len(self._batch) >= self._max_records):
             yield self._take()
         self._batch.append(record)
         self._bytes += record.json_bytes

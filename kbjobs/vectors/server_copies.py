@@ -1,4 +1,4 @@
-"""A collection on a Chroma server, changed in another one beside it and published by a rename.
+"""A collection on a Chroma server, changed in another one next to it and published by a rename.
 
 Few changes go into the live collection itself: a copy would send all of it over the network. New records come first
 and those that are gone go last, so that a search in between misses nothing. What search computes exactly, the matrix
@@ -43,7 +43,7 @@ class ServerCopies(WorkingCopy):
         return self.server.has(self._name, self._owner)
 
     def has_begun(self) -> bool:
-        """Whether a new one was begun beside it."""
+        """Whether a new one was begun next to it."""
         return self.server.has(self._building, self._owner)
 
     def recover(self) -> None:
@@ -55,7 +55,7 @@ class ServerCopies(WorkingCopy):
             self.server.delete(self._replaced, self._owner)
 
     def begin(self, empty: bool) -> None:
-        """Begin a collection beside the live one, or go on with one begun before; else changes go into the live one."""
+        """Begin a collection next to the live one, or resume one begun before; else changes go into the live one."""
         super().begin(empty)
         self._is_in_place = not empty and not self.has_begun() and self.has_live()
         note_place(self._ledger, self._key, self.server.url, self.server.prefix, self._source_id)
@@ -71,13 +71,13 @@ class ServerCopies(WorkingCopy):
         return self.server.open(self._name if self._is_in_place else self._building, self._owner)
 
     def discard(self) -> None:
-        """Throw away what was begun beside the live one."""
+        """Throw away what was begun next to the live one."""
         super().discard()
         self.server.delete(self._building, self._owner)
         self._is_in_place = False
 
     def remove_from_server(self) -> None:
-        """Remove the collection and what is beside it from the server."""
+        """Remove the collection and what is next to it from the server."""
         for name in (self._building, self._replaced, self._name):
             self.server.delete(name, self._owner)
             crash_point("server.deleted")

@@ -54,7 +54,14 @@ def fill(
     ids: list[str],
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """Write the records of the ids from the ledger; ``on_progress`` is told how many are done."""
+    """Write records from the ledger to a collection.
+
+    Args:
+        indexed: the model's part of the ledger.
+        collection: where to.
+        ids: the records to write.
+        on_progress: called with how many are written so far.
+    """
     done = 0
     for page in indexed.ledger.records(indexed.model, indexed.profile, ids):
         collection.upsert(page)
@@ -63,14 +70,30 @@ def fill(
 
 
 def draw_records(indexed: Indexed, wanted: LedgerRecords, size: int) -> list[Record]:
-    """A random sample of the records that the collection is to have."""
+    """Draw a random sample of the records that a collection should have.
+
+    Args:
+        indexed: the model's part of the ledger.
+        wanted: what the collection should hold.
+        size: how many records at most.
+    """
     chosen = random.sample(list(wanted.ids), min(size, len(wanted.ids)))
     pages = indexed.ledger.records(indexed.model, indexed.profile, chosen)
     return [record for page in pages for record in page]
 
 
 def find_lost(indexed: Indexed, wanted: LedgerRecords, collection: Collection, size: int = SAMPLE) -> list[str]:
-    """Search for a random sample by its own vectors: the ids not found, where they are more than a few."""
+    """Search for a random sample of records by their own vectors.
+
+    Args:
+        indexed: the model's part of the ledger.
+        wanted: what the collection should hold.
+        collection: what to search.
+        size: how many records to search for.
+
+    Returns:
+        The ids that were not found; none if they are only a few.
+    """
     sample = draw_records(indexed, wanted, size)
     unreachable = collection.unreachable(sample)
     return unreachable if len(unreachable) > TOLERATED * len(sample) else []
@@ -90,9 +113,9 @@ def measure_recall(indexed: Indexed, collection: Collection) -> float:
         scores = queries @ np.stack([np.frombuffer(vector, "<f4") for vector in block]).T
         best = np.sort(np.concatenate([best, scores], axis=1), axis=1)[:, -NEIGHBOURS:]
     count = min(NEIGHBOURS, total)
-    least = best[:, -count]
+    min_scores = best[:, -count]
     found = collection.similarities(queries, count)
-    hits = [sum(score >= limit - NEAR for score in scores) for scores, limit in zip(found, least, strict=True)]
+    hits = [sum(score >= limit - NEAR for score in scores) for scores, limit in zip(found, min_scores, strict=True)]
     return float(sum(min(count, one) for one in hits) / (count * len(sample)))
 
 
@@ -119,8 +142,8 @@ def note_verified(indexed: Indexed, wanted: LedgerRecords) -> None:
 
 def is_verified(indexed: Indexed, wanted: LedgerRecords) -> bool:
     """Whether that was noted of the ledger and the files as they are now."""
-    noted = indexed.ledger.fact(_verified(indexed))
-    return noted is not None and noted == f"{wanted.state} {indexed.copies.describe()}"
+    recorded = indexed.ledger.fact(_verified(indexed))
+    return recorded is not None and recorded == f"{wanted.state} {indexed.copies.describe()}"
 
 
 def _verified(indexed: Indexed) -> str:
@@ -133,10 +156,22 @@ def recover_and_publish(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     wanted: LedgerRecords | None = None,
 ) -> int:
-    """Make the working copy equal to the ledger, verify it and put it in place; returns its number of records.
+    """Make the working copy equal to the ledger, verify it and publish it.
 
-    A copy that cannot be used (torn by a kill) is built once more from nothing; a second failure is raised.
-    ``wanted`` is what the ledger was found to hold, where that is known and still so.
+    A copy that cannot be used, such as one torn by a kill, is rebuilt once.
+
+    Args:
+        indexed: the model's part of the ledger, and the place of its collection.
+        needs_fresh: whether to build the copy from nothing.
+        on_progress: called with the records written and their total.
+        wanted: what the ledger holds, if it was just read.
+
+    Returns:
+        The number of records.
+
+    Raises:
+        CollectionError: a rebuilt copy cannot be used either.
+        UnavailableError: the disk has no room for it.
     """
     copies = indexed.copies
     if needs_fresh:

@@ -43,8 +43,10 @@ class CollectionProblem:
 def verify(indexed: Indexed, sample: int = SAMPLE, compared: int = COMPARED) -> list[CollectionProblem]:
     """Compare the live collection with the ledger.
 
-    All ids are compared; texts, metadata and vectors of at most ``compared`` records; and ``sample`` records are
-    searched for by their own vectors.
+    Args:
+        indexed: the model's part of the ledger, and the place of its collection.
+        sample: how many records to search for by their own vectors.
+        compared: how many records to compare by text, metadata and vector at most; ids are all compared.
     """
     copies = indexed.copies
     live = copies.readable()
@@ -88,8 +90,8 @@ def _compare(
     right, there = store.dimension(indexed.ledger, indexed.model), collection.dimension()
     has_vectors = there in (None, right)
     if not has_vectors:
-        told = f"the collection has vectors of {there} dimensions, the ledger of {right}"
-        found.append(CollectionProblem("dimension", None, told))
+        text = f"the collection has vectors of {there} dimensions, the ledger of {right}"
+        found.append(CollectionProblem("dimension", None, text))
     records = draw_records(indexed, wanted, compared)
     unreadable: list[str] = []
     for start in range(0, len(records), PAGE):
@@ -123,12 +125,12 @@ def _read(collection: Collection, page: Sequence[Record], has_vectors: bool, unr
 def _compare_records(right: Sequence[Record], there: Iterator[Record]) -> Iterator[CollectionProblem]:
     by_id = {record.id: record for record in right}
     for record in there:
-        wrong = _tell_difference(by_id[record.id], record)
+        wrong = _describe_difference(by_id[record.id], record)
         if wrong:
             yield CollectionProblem("changed", record.id, ", ".join(wrong))
 
 
-def _tell_difference(right: Record, there: Record) -> list[str]:
+def _describe_difference(right: Record, there: Record) -> list[str]:
     names = ["text", "doc_id", "title", "url"]
     if there.title and right.text.startswith(there.title) and not right.text.startswith(right.title):
         # Metadata has read the page since: its passages are those of before until the next index run.

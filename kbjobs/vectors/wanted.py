@@ -18,7 +18,7 @@ class LedgerRecords:
     """The language of each passage that is searched, by its record's id, as one reading of the ledger has found them.
 
     ``firsts`` are the first record of each text, of which alone a collection has a vector that is published without a
-    matrix; None where there is a matrix. ``state`` names what an exact index is made of: equal as long as its
+    matrix; None if there is a matrix. ``state`` names what an exact index is made of: equal as long as its
     passages, their languages and their vectors are.
     """
 
@@ -38,7 +38,14 @@ class LedgerRecords:
 
 
 def read_wanted(ledger: Ledger, model: int, profile: int, has_matrix: bool) -> LedgerRecords:
-    """Read it. It is good for as long as the source's lock is held and nothing is written."""
+    """Read what a collection should hold; valid while the source's lock is held and nothing is written.
+
+    Args:
+        ledger: the source's ledger.
+        model: the model's row in it.
+        profile: the row of its cutting profile.
+        has_matrix: whether the vectors are published as a matrix too.
+    """
     languages: dict[str, str | None] = {}
     newest = 0
     firsts: set[str] = set()

@@ -41,7 +41,13 @@ class Access:
 
 
 def make_app(home: Home, hub: EventHub, access: Access) -> ASGIApp:
-    """The application of a home, whose events ``hub`` hands on."""
+    """Make the builder's web application.
+
+    Args:
+        home: the home it shows.
+        hub: passes on the home's events.
+        access: who may ask, and for what.
+    """
     app = Starlette(
         routes=[
             *(one.route() for one in ENDPOINTS),
@@ -73,8 +79,10 @@ async def _serve_openapi(request: Request) -> Response:
 
 
 async def _refuse_http(request: Request, error: Any) -> Response:
-    told = f"there is no {request.method} {request.url.path}" if error.status_code in (404, 405) else str(error.detail)
-    return refuse(error.status_code, told, headers=error.headers)
+    detail = (
+        f"there is no {request.method} {request.url.path}" if error.status_code in (404, 405) else str(error.detail)
+    )
+    return refuse(error.status_code, detail, headers=error.headers)
 
 
 async def _refuse_unexpected(request: Request, error: Exception) -> Response:

@@ -75,7 +75,7 @@ class Endpoint:
             query = self.query.model_validate(given)
             body = None if self.body is None else self.body.model_validate(_read_json(await request.body()))
         except ValidationError as error:
-            return refuse(422, _tell(error))
+            return refuse(422, _describe(error))
         except ValueError as error:
             return refuse(400, f"the body is not JSON: {error}")
         home: Home = request.app.state.home
@@ -100,7 +100,6 @@ def _read_json(raw: bytes) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def _tell(error: ValidationError) -> str:
+def _describe(error: ValidationError) -> str:
     """What is wrong, each with its place."""
-    told = [f"{'.'.join(map(str, one['loc'])) or 'the body'}: {one['msg']}" for one in error.errors()[:10]]
-    return "; ".join(told)
+    return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'the body'}: {one['msg']}" for one in error.errors()[:10])

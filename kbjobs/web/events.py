@@ -84,7 +84,7 @@ class EventHub:
             self._greetings.pop(queue, None)
 
     def _since(self, last_id: str) -> list[LiveEvent] | None:
-        """The events since that one; None where it is not known."""
+        """The events since that one; None if it is not known."""
         boot, _, number = last_id.partition("-")
         oldest = int(self._kept[0].id.partition("-")[2]) if self._kept else self._number + 1
         is_known = boot == self._boot and number.isdecimal() and oldest - 1 <= int(number) <= self._number
@@ -96,7 +96,7 @@ class EventHub:
         return f"{self._boot}-{self._number}"
 
     async def _watch(self) -> None:
-        """Look until nobody listens any more."""
+        """Look until nobody listens."""
         manager = JobManager(self._home)
         version: Any = None
         try:
@@ -124,11 +124,11 @@ class EventHub:
     def _compare(self, jobs: list[Job] | None, daemon_runs: bool, dead: frozenset[int]) -> None:
         if daemon_runs != self._daemon:
             if self._daemon is not None:
-                self._tell("daemon", {"running": daemon_runs})
+                self._send("daemon", {"running": daemon_runs})
             self._daemon = daemon_runs
         for job in self._running:
             if job.id in dead and job.id not in self._dead:  # nobody writes that it has died
-                self._tell("job", _brief(job))
+                self._send("job", _brief(job))
         self._dead = dead
         if jobs is None:
             return
@@ -141,11 +141,11 @@ class EventHub:
             if is_first or before == shown:
                 continue
             name = "job" if before is None or before[:2] != shown[:2] or _phase(before) != _phase(shown) else "progress"
-            self._tell(name, _brief(job))
+            self._send(name, _brief(job))
         self._seen = now
         self._running = [job for job in jobs if job.status is Status.RUNNING]
 
-    def _tell(self, name: str, data: dict[str, Any]) -> None:
+    def _send(self, name: str, data: dict[str, Any]) -> None:
         self._number += 1
         event = LiveEvent(self._id(), name, data)
         self._kept.append(event)
@@ -180,6 +180,6 @@ def _phase(shown: tuple[Any, ...]) -> str | None:
 
 def _brief(job: Job) -> dict[str, Any]:
     """What a row of a list shows of a job."""
-    told = job.as_dict()
+    fields = job.as_dict()
     wanted = ("id", "type", "source", "status", "progress", "phase", "message", "eta_seconds", "attempt", "error")
-    return {name: told[name] for name in wanted}
+    return {name: fields[name] for name in wanted}

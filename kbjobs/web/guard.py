@@ -121,11 +121,16 @@ class RequestGuard:
             return self._let_in(scope, given[0], [one for one in query if one[0] != "token"])
         has_token, is_in = self._knows_token(headers), self._knows_cookie(headers)
         if not (has_token or is_in):
-            told = "no token was given, or another server's" if self._wrong.takes() else "too many wrong tokens"
+            reason = "no token was given, or another server's" if self._wrong.takes() else "too many wrong tokens"
             if "text/html" in headers.get("accept", ""):
-                return PlainTextResponse(f"kbjobs builder: {told}. Open the address that it printed at its start.", 401)
+                return PlainTextResponse(
+                    f"kbjobs builder: {reason}. Open the address that it printed at its start.", 401
+                )
             return refuse(
-                401, told, "Open the address that kbjobs builder printed at its start.", {"WWW-Authenticate": "Bearer"}
+                401,
+                reason,
+                "Open the address that kbjobs builder printed at its start.",
+                {"WWW-Authenticate": "Bearer"},
             )
         if scope["method"] in SAFE:
             return None
@@ -157,8 +162,8 @@ class RequestGuard:
     def _let_in(self, scope: Scope, token: str, query: list[tuple[str, str]]) -> Response:
         """Take the token for the cookie, and lead to the same address without it: an address is seen by others."""
         if not hmac.compare_digest(token.encode(), self._token.encode()):
-            told = "the token is wrong" if self._wrong.takes() else "too many wrong tokens"
-            return PlainTextResponse(f"kbjobs builder: {told}. Open the address that it printed at its start.", 401)
+            reason = "the token is wrong" if self._wrong.takes() else "too many wrong tokens"
+            return PlainTextResponse(f"kbjobs builder: {reason}. Open the address that it printed at its start.", 401)
         path = "/" + scope["path"].lstrip("/")  # "//host" would lead elsewhere
         response = RedirectResponse(path + (f"?{urlencode(query)}" if query else ""), 303)
         response.set_cookie(self._cookie, self._session, httponly=True, samesite="strict", path="/")

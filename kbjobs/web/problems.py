@@ -22,15 +22,22 @@ ALWAYS = (400, 401, 403, 421, 422, 429, 503)
 
 
 def refuse(status: int, detail: str, hint: str = "", headers: dict[str, str] | None = None) -> JSONResponse:
-    """A problem: what happened, and what to do."""
-    told = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-    return JSONResponse(told | ({"hint": hint} if hint else {}), status, headers, TYPE)
+    """Answer a request with a problem.
+
+    Args:
+        status: the HTTP status.
+        detail: what happened.
+        hint: what to do next.
+        headers: headers of the answer.
+    """
+    problem = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return JSONResponse(problem | ({"hint": hint} if hint else {}), status, headers, TYPE)
 
 
 def problem_of(error: KbjobsError) -> JSONResponse:
     """The problem that an error of the program is; ``exit_code`` is that of the command line."""
     status = STATUSES.get(error.exit_code, 409)
-    told = {
+    problem = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
@@ -38,4 +45,4 @@ def problem_of(error: KbjobsError) -> JSONResponse:
         "hint": error.hint,
         "exit_code": int(error.exit_code),
     }
-    return JSONResponse(told, status, media_type=TYPE)
+    return JSONResponse(problem, status, media_type=TYPE)

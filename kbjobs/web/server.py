@@ -51,7 +51,7 @@ class _Server(uvicorn.Server):
 def listen(host: str, port: int | None) -> socket.socket:
     """A socket that listens on a port, by default on 8737, or on any that is free where another program has that.
 
-    Raises UnavailableError where the port that was asked for cannot be had, UsageError where the host is no address.
+    Raises UnavailableError if the port that was asked for cannot be had, UsageError if the host is no address.
     """
     for wanted in (port,) if port is not None else (DEFAULT_PORT, 0):
         try:
@@ -85,10 +85,10 @@ def serve(
 
     Args:
         home: the home.
-        listening: as :func:`listen` gives it.
-        read_only: refuse what writes.
-        names: further names under which it may be asked, beside those of the loopback.
-        on_start: is told the token.
+        listening: a socket from :func:`listen`.
+        read_only: refuse every change.
+        names: host names under which it may be asked, in addition to those of the loopback.
+        on_start: called with the token.
     """
     _allow_connections()
     port = int(listening.getsockname()[1])

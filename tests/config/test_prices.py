@@ -33,8 +33,8 @@ def test_a_price_has_its_date(home: Home) -> None:
 
 def test_batches_cost_half(home: Home) -> None:
     price = read(home, "0.02 July 2026")
-    told = price.in_batches().describe(1_000_000)
-    assert told == "0.01 USD at the list price of July 2026, 50% of it by the Batch API (0.01 USD per million tokens)"
+    text = price.in_batches().describe(1_000_000)
+    assert text == "0.01 USD at the list price of July 2026, 50% of it by the Batch API (0.01 USD per million tokens)"
     assert usage_price(price, {"tokens": 3_000_000, "batch_tokens": 1_000_000}) == pytest.approx(0.05)
 
 

@@ -361,12 +361,12 @@ def test_a_wrong_engine_is_measured_as_wrong(own_cache: Path, monkeypatch: pytes
 
 
 @pytest.mark.usefixtures("no_torch")
-@pytest.mark.parametrize("told", ["Can not create file mapping, err=Cannot allocate memory", "std::bad_alloc"])
+@pytest.mark.parametrize("message", ["Can not create file mapping, err=Cannot allocate memory", "std::bad_alloc"])
 def test_too_little_memory_is_told_and_says_nothing_of_the_engines(
-    own_cache: Path, monkeypatch: pytest.MonkeyPatch, told: str
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch, message: str
 ) -> None:
     def fail(*_arguments: object) -> None:
-        raise RuntimeError(told)
+        raise RuntimeError(message)
 
     shutil.rmtree(own_cache / KEY)
     with monkeypatch.context() as patch:

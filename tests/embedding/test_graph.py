@@ -48,7 +48,7 @@ def run_graph(folder: Path, width: int, tokens: int, ids: np.ndarray, mask: np.n
     return compiled([ids, mask])[0]
 
 
-def least_cosine(left: np.ndarray, right: np.ndarray, mask: np.ndarray) -> float:
+def min_cosine(left: np.ndarray, right: np.ndarray, mask: np.ndarray) -> float:
     """Of all tokens that are no padding."""
     left, right = (side[mask == 1].astype(np.float64) for side in (left, right))
     lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
@@ -75,7 +75,7 @@ def test_a_random_model_in_float32(
     for tokens in (150, 7):
         ids, mask = make_batch(family, tokens)
         found = run_graph(tmp_path, shape["hidden_size"], 150, ids, mask, "f32")
-        assert least_cosine(found, run(tmp_path, ids, mask), mask) >= 0.999999
+        assert min_cosine(found, run(tmp_path, ids, mask), mask) >= 0.999999
 
 
 @pytest.mark.parametrize("family", ["bert", "mpnet"])
@@ -89,7 +89,7 @@ def test_a_random_model_in_bf16(family: str, run: Run, tmp_path: Path) -> None:
     ids, mask = make_batch(family, 128)
     found, expected = run_graph(tmp_path, 128, 128, ids, mask, "bf16"), run(tmp_path, ids, mask)
     mean, expected_mean = ((hidden * mask[:, :, None]).sum(axis=1) for hidden in (found, expected))
-    assert least_cosine(mean, expected_mean, np.ones(4)) >= 0.9999
+    assert min_cosine(mean, expected_mean, np.ones(4)) >= 0.9999
 
 
 def test_a_wrong_distance_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,9 +97,9 @@ def test_a_wrong_distance_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     write_transformer(tmp_path, "mpnet", vocab_size=VOCABULARY)
     ids, mask = make_batch("mpnet", 48)
     expected = run_plain(tmp_path, ids, mask)
-    assert least_cosine(run_graph(tmp_path, 32, 48, ids, mask, "f32"), expected, mask) >= 0.999999
+    assert min_cosine(run_graph(tmp_path, 32, 48, ids, mask, "f32"), expected, mask) >= 0.999999
     monkeypatch.setattr(graph, "bucket_distances", lambda distances: bucket_distances(-distances))
-    assert least_cosine(run_graph(tmp_path, 32, 48, ids, mask, "f32"), expected, mask) < 0.999
+    assert min_cosine(run_graph(tmp_path, 32, 48, ids, mask, "f32"), expected, mask) < 0.999
 
 
 @pytest.mark.full
@@ -129,7 +129,7 @@ def test_weights_of_half_the_width(family: str, kind: str, run: Run, tmp_path: P
     save_tensors(tensors, narrow / "model.safetensors", kind)
     ids, mask = make_batch(family, 48)
     found = run_graph(narrow, 32, 48, ids, mask, "f32")
-    assert least_cosine(found, run(wide, ids, mask), mask) >= 0.999999
+    assert min_cosine(found, run(wide, ids, mask), mask) >= 0.999999
 
 
 @pytest.mark.parametrize("family", ["bert", "mpnet"])
@@ -143,7 +143,7 @@ def test_a_checkpoint_with_a_name_in_front_of_its_tensors(family: str, run: Run,
     save_tensors({**renamed, **head}, tmp_path / "whole" / "model.safetensors")
     ids, mask = make_batch(family, 48)
     found = run_graph(tmp_path / "whole", 32, 48, ids, mask, "f32")
-    assert least_cosine(found, run(tmp_path / "bare", ids, mask), mask) >= 0.999999
+    assert min_cosine(found, run(tmp_path / "bare", ids, mask), mask) >= 0.999999
 
 
 @pytest.mark.full
@@ -160,4 +160,4 @@ def test_a_checkpoint_with_a_head(family: str, tmp_path: Path) -> None:
     whole.save_pretrained(tmp_path / "whole")
     ids, mask = make_batch(family, 48)
     found = run_graph(tmp_path / "whole", 32, 48, ids, mask, "f32")
-    assert least_cosine(found, run_torch(tmp_path / "bare", ids, mask), mask) >= 0.999999
+    assert min_cosine(found, run_torch(tmp_path / "bare", ids, mask), mask) >= 0.999999

@@ -157,7 +157,7 @@ def test_the_server_runs_as_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
             embedder = OpenAIEmbedder(TEXT_EMBEDDING_3_SMALL, KEY)
             embedder.embed(["water", "salt"])
             embedder.close()
-            told = json.loads(process.stdout.readline())
-            assert (told["inputs"], told["tokens"], told["status"]) == (2, 2, 200)
+            output = json.loads(process.stdout.readline())
+            assert (output["inputs"], output["tokens"], output["status"]) == (2, 2, 200)
         finally:
             process.terminate()

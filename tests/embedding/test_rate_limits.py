@@ -58,12 +58,12 @@ def test_a_budget_that_starts_anew_is_not_taken_for_one_that_fills() -> None:
 
 
 @pytest.mark.parametrize(
-    "told", [{}, headers(0, 0, "1s"), headers(10, 11, "1s"), headers(10, -1, "1s"), headers(1e300, 5, "1s"),
+    "malformed", [{}, headers(0, 0, "1s"), headers(10, 11, "1s"), headers(10, -1, "1s"), headers(1e300, 5, "1s"),
              {"x-ratelimit-limit-tokens": "many", "x-ratelimit-remaining-tokens": "1"}, headers(float("nan"), 1, "1s")],
 )  # fmt: skip
-def test_headers_that_say_nothing_change_nothing(told: dict[str, str]) -> None:
+def test_headers_that_say_nothing_change_nothing(malformed: dict[str, str]) -> None:
     budget = Budget()
-    budget.read(told, "tokens", 0)
+    budget.read(malformed, "tokens", 0)
     assert budget.limit is None and budget.wait_for(10**9, 0) == 0
 
 

@@ -141,9 +141,9 @@ def test_the_numbers_of_the_document_are_those_of_the_program() -> None:
     assert f"JSON object of at most {manifest.MAX_MANIFEST >> 20} MiB" in text
     assert f"zstd runs at level {parts.LEVEL} in one thread" in text
     assert f"at most {parts.MAX_WINDOW >> 20} MiB of window" in text
-    assert f"has at least {parts.LEAST >> 20} MiB, unpacked" in text
+    assert f"has at least {parts.MIN_SIZE >> 20} MiB, unpacked" in text
     assert f"crc32(line) × {parts.TARGET >> 20} MiB < length" in text
-    assert f"or where it has {parts.MOST >> 20} MiB" in text
+    assert f"or where it has {parts.MAX_SIZE >> 20} MiB" in text
     assert f"cut into pieces of {backup_parts.PIECE >> 20} MiB" in text
     assert f"at most {json_lines.MAX_LINE >> 20} MiB long" in text
     assert f"an object may have {json_lines.MAX_FIELDS} fields" in text

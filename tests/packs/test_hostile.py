@@ -60,7 +60,7 @@ def test_the_pack_that_is_changed_below_is_whole(forger: Forger, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reason"),
     [
         (b"", "Expecting value"),
         (b"PK\x03\x04", "Expecting value"),
@@ -77,10 +77,10 @@ def test_the_pack_that_is_changed_below_is_whole(forger: Forger, tmp_path: Path)
         (b'{"format": 1}', "minor: Field required"),
     ],
 )
-def test_no_manifest(forger: Forger, text: bytes, told: str) -> None:
+def test_no_manifest(forger: Forger, text: bytes, reason: str) -> None:
     message = refusal(forger.write_text(text))
     assert "/manifest.json is not a pack that can be used: packs/wiki/" in message
-    assert told in message
+    assert reason in message
 
 
 def test_a_manifest_of_a_gigabyte(forger: Forger) -> None:
@@ -264,7 +264,7 @@ def put_lines(forger: Forger, *lines: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "reason"),
     [
         (b"\n", "line 1: Expecting value"),
         (b"{}", "its last line does not end"),
@@ -276,11 +276,11 @@ def put_lines(forger: Forger, *lines: bytes) -> None:
         (b'"\\ud800"\n', "line 1: "),
     ],
 )
-def test_no_record(forger: Forger, line: bytes, told: str) -> None:
+def test_no_record(forger: Forger, line: bytes, reason: str) -> None:
     put_lines(forger, line)
     message = refusal(forger.write())
     assert "(documents), line 1: " in message
-    assert told in message
+    assert reason in message
 
 
 def test_a_million_columns(forger: Forger) -> None:
@@ -368,7 +368,7 @@ def spoiled(row: int, value: float) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "reason"),
     [
         (array(spoiled(3, np.nan)), "has a vector of length nan in row 3, not 1"),
         (array(spoiled(0, np.inf)), "has a vector of length inf in row 0"),
@@ -395,13 +395,13 @@ def spoiled(row: int, value: float) -> Any:
         (claim(b" " * 60_000), "has a header that cannot be read"),
     ],
 )  # fmt: skip
-def test_vectors_that_cannot_be(forger: Forger, data: bytes, told: str) -> None:
+def test_vectors_that_cannot_be(forger: Forger, data: bytes, reason: str) -> None:
     block = forger.values["models"][0]["blocks"][0]
     assert block["rows"] == len(ROWS)
     block["vectors"] = forger.put(data, is_packed=False)
     message = refusal(forger.write())
     assert f"objects/{block['vectors']['sha256']}" in message
-    assert told in message
+    assert reason in message
 
 
 def test_a_text_with_two_vectors(forger: Forger) -> None:
@@ -503,11 +503,11 @@ def test_the_same_name_quoted_otherwise_overwrites_nothing(forger: Forger, tmp_p
     refuse_both(forger.write(), tmp_path, "stands where another file")
 
 
-def refuse_both(place: str, tmp_path: Path, told: str) -> None:
+def refuse_both(place: str, tmp_path: Path, reason: str) -> None:
     """What an installation refuses is refused by a look at the pack too."""
-    assert told in refusal(place)
+    assert reason in refusal(place)
     (tmp_path / "out").mkdir()
-    with open_pack(place) as pack, pytest.raises(DamagedPackError, match=told):
+    with open_pack(place) as pack, pytest.raises(DamagedPackError, match=reason):
         restore_backup(pack, tmp_path / "out")
 
 
@@ -539,22 +539,22 @@ def test_a_folder_that_was_there_is_not_written_into(forger: Forger, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "reason"),
     [
         ({"sha256": "0" * 64}, "was changed"),
         ({"size": 5}, "has pieces of another size"),
         ({"pieces": []}, "has pieces of another size"),
     ],
 )
-def test_a_file_that_is_not_as_it_is_said(forger: Forger, change: dict[str, Any], told: str) -> None:
+def test_a_file_that_is_not_as_it_is_said(forger: Forger, change: dict[str, Any], reason: str) -> None:
     forger.change(forger.values["backup"]["files"], lambda records: records[1].update(change))
     message = refusal(forger.write())
     assert "'pages/1/pages/page1.html'" in message or "files" in message
-    assert told in message
+    assert reason in message
 
 
 @pytest.mark.parametrize(
-    ("piece", "told"),
+    ("piece", "reason"),
     [
         ({"part": 7}, "has a piece in part 7, which is not there"),
         ({"offset": 10**9}, "has a piece beyond the end of part 0"),
@@ -562,9 +562,9 @@ def test_a_file_that_is_not_as_it_is_said(forger: Forger, change: dict[str, Any]
         ({"part": -1}, "part: Input should be"),
     ],
 )
-def test_a_piece_that_is_not_there(forger: Forger, piece: dict[str, int], told: str) -> None:
+def test_a_piece_that_is_not_there(forger: Forger, piece: dict[str, int], reason: str) -> None:
     forger.change(forger.values["backup"]["files"], lambda records: records[1]["pieces"][0].update(piece))
-    assert told in refusal(forger.write())
+    assert reason in refusal(forger.write())
 
 
 def test_parts_are_not_read_again_and_again(forger: Forger) -> None:
@@ -581,10 +581,10 @@ def test_parts_are_not_read_again_and_again(forger: Forger) -> None:
 
 def test_more_bytes_than_were_told(forger: Forger, tmp_path: Path) -> None:
     """Room on the disk was asked for as many as the manifest tells."""
-    for bytes_told in (10, 10_000):
-        forger.values["backup"]["bytes"] = bytes_told
+    for claimed in (10, 10_000):
+        forger.values["backup"]["bytes"] = claimed
         place = forger.write()
-        assert f"do not have the {bytes_told:,} bytes" in refusal(place)
+        assert f"do not have the {claimed:,} bytes" in refusal(place)
     forger.values["backup"]["bytes"] = 2**52
     (tmp_path / "out").mkdir()
     with open_pack(forger.write()) as pack, pytest.raises(UnavailableError, match="MB are free"):
@@ -626,7 +626,7 @@ def test_any_tar_program_reads_it_and_so_do_we(kbpack: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "told"),
+    ("made", "reason"),
     [
         (member("../../etc/passwd"), "'../../etc/passwd' is no file that a pack has"),
         (member("/etc/passwd"), "'/etc/passwd' is no file that a pack has"),
@@ -639,9 +639,9 @@ def test_any_tar_program_reads_it_and_so_do_we(kbpack: Path) -> None:
         (member("x" * 5_000), "'././@LongLink' is no file"),
     ],
 )
-def test_a_member_that_no_pack_has(kbpack: Path, made: tarfile.TarInfo, told: str) -> None:
+def test_a_member_that_no_pack_has(kbpack: Path, made: tarfile.TarInfo, reason: str) -> None:
     rewrite(kbpack, lambda members: [(made, b""), *members])
-    assert told in refusal(str(kbpack))
+    assert reason in refusal(str(kbpack))
 
 
 def test_a_member_twice(kbpack: Path) -> None:

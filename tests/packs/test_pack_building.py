@@ -18,7 +18,7 @@ from kbjobs.packs.backup_unpacking import restore_backup
 from kbjobs.packs.inspecting import verify_pack
 from kbjobs.packs.pack_building import PackBuilder
 from kbjobs.packs.pack_reading import Pack, open_pack
-from kbjobs.packs.parts import MOST, TARGET
+from kbjobs.packs.parts import MAX_SIZE, TARGET
 from kbjobs.packs.targets import FileTarget, write_pack
 from kbjobs.services.sources import register
 from kbjobs.store.ledger import Ledger
@@ -155,7 +155,7 @@ def test_what_cannot_be_packed(home: Home, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("statement", "told"),
+    ("statement", "message"),
     [
         ("UPDATE vectors SET vector = zeroblob(32) WHERE id = 2", "has a vector of length 0"),
         ("UPDATE vectors SET vector = zeroblob(31) WHERE id = 2", "has not 8 numbers"),
@@ -164,11 +164,11 @@ def test_what_cannot_be_packed(home: Home, tmp_path: Path) -> None:
     ],
 )
 def test_a_ledger_that_holds_what_cannot_be_read_again(
-    wiki: SourceFolder, tmp_path: Path, statement: str, told: str
+    wiki: SourceFolder, tmp_path: Path, statement: str, message: str
 ) -> None:
     with Ledger(wiki.ledger) as ledger:
         ledger.connection.execute(statement)
-    with pytest.raises(UnavailableError, match=told) as refused:
+    with pytest.raises(UnavailableError, match=message) as refused:
         build(wiki, tmp_path / "store")
     assert "source 'wiki' has something that cannot be in a pack" in refused.value.message
     assert not (tmp_path / "store" / "packs").exists()
@@ -330,7 +330,7 @@ def test_a_small_change_changes_few_parts(home: Home, tmp_path: Path) -> None:
     first = build(folder, tmp_path / "store")
     assert first.parts > 12
     sizes = [part.unpacked for part in first.manifest.parts()]
-    assert max(sizes) < MOST + TARGET
+    assert max(sizes) < MAX_SIZE + TARGET
     fill_again = page("wiki", 777, title="Changed", content_hash="c" * 64)
     with Ledger(folder.ledger) as ledger:
         profile = ledger.profile("tokens 256 2")

@@ -146,9 +146,9 @@ def test_somebody_decided_about_every_column(home: Home) -> None:
 
 def test_every_field_of_a_pack_comes_from_somewhere() -> None:
     there = {f"{name}.{field}" for name, kind in KINDS.items() for field in kind.model_fields}
-    told = {place for place, _ in (*COLUMNS.values(), *SOURCE.values()) if place is not None}
-    assert told | MADE == there
-    assert not told & MADE
+    places = {place for place, _ in (*COLUMNS.values(), *SOURCE.values()) if place is not None}
+    assert places | MADE == there
+    assert not places & MADE
 
 
 def test_every_kind_of_record_is_looked_at() -> None:

@@ -55,9 +55,9 @@ def test_a_full_disk_is_told_and_what_was_there_stays(
     before = {path: path.read_bytes() for path in small_disk.rglob("*") if path.is_file()}
     (tmp_path / "pages" / "large.pdf").write_bytes(os.urandom(20 << 20))
     filler = fill_disk(small_disk, 12_000_000)
-    told = kbjobs("pack", "build", "wiki", target, "--include-backup", check=7)
-    assert f"the disk that holds {small_disk}" in told.stderr
-    assert "is full" in told.stderr
+    result = kbjobs("pack", "build", "wiki", target, "--include-backup", check=7)
+    assert f"the disk that holds {small_disk}" in result.stderr
+    assert "is full" in result.stderr
     filler.unlink()
     assert {path: path.read_bytes() for path in before} == before
     kbjobs("pack", "build", "wiki", target, "--include-backup")

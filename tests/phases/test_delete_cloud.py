@@ -49,8 +49,8 @@ def test_without_it_they_are_named_and_stay(
     store: str,
     kbjobs: Kbjobs,
 ) -> None:
-    told = describe_deletion(home, "wiki", keep_files=False)
-    assert "left in the cloud: records in Pinecone's kb/wiki, packs in " in told and "--cloud" in told
+    text = describe_deletion(home, "wiki", keep_files=False)
+    assert "left in the cloud: records in Pinecone's kb/wiki, packs in " in text and "--cloud" in text
     ended = kbjobs("run", "delete-source", "wiki", "--confirm", "wiki")
     assert "left in the cloud: records in Pinecone's kb/wiki" in ended.stderr + ended.stdout
     assert len(pinecone.held("wiki")) == 10 and not sent.path.exists()

@@ -47,9 +47,9 @@ def delete(
     wishes = DeleteSourceParams(**{"confirm": source, **params})
     if checkpoint is None:
         delete_source.plan(PhaseRequest(home, Settings(home), wishes, folder))
-    noted: Ends = [] if ends is None else ends
+    recorded: Ends = [] if ends is None else ends
     log = logging.getLogger("test")
-    context = Context(home, Settings(home), folder, 1, Silent(), is_stopping, log, checkpoint, end=noted.append)
+    context = Context(home, Settings(home), folder, 1, Silent(), is_stopping, log, checkpoint, end=recorded.append)
     return delete_source.run(context, wishes)
 
 

@@ -94,9 +94,9 @@ def test_without_its_files_an_index_job_says_how_they_come(
     upload(other, folder, str(tmp_path / "store"), include_backup=True)
     kbjobs("run", "install-source", "wiki", "--from", tmp_path / "store")
     for job in ("index-offline", "metadata"):
-        told = kbjobs("run", job, "wiki", check=4).stderr
-        assert "was installed from a pack without its files" in told
-        assert "kbjobs run install-source wiki --include-backup" in told
+        message = kbjobs("run", job, "wiki", check=4).stderr
+        assert "was installed from a pack without its files" in message
+        assert "kbjobs run install-source wiki --include-backup" in message
 
 
 def test_an_update_keeps_what_the_pack_does_not_have(home: Home, other: Home, tmp_path: Path, kbjobs: Kbjobs) -> None:

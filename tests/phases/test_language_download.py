@@ -219,9 +219,9 @@ def test_names_of_one_language_are_one_job(home: Home) -> None:
 
 def test_a_language_that_the_index_lacks(home: Home, languages_server: LanguagesServer, kbjobs: Kbjobs) -> None:
     languages_server.offer("en", "es")
-    told = kbjobs("run", "language-download", "Swahili", check=4)
-    assert "the index has no language pack for Swahili (sw)" in told.stdout + told.stderr
-    assert "kbjobs languages list --available" in told.stdout + told.stderr
+    refused = kbjobs("run", "language-download", "Swahili", check=4)
+    assert "the index has no language pack for Swahili (sw)" in refused.stdout + refused.stderr
+    assert "kbjobs languages list --available" in refused.stdout + refused.stderr
 
 
 @pytest.mark.parametrize("status", [404, 403, 410])

@@ -204,8 +204,8 @@ def test_an_index_that_is_not_there_is_refused_at_the_submit(
     home: Home, wiki: SourceFolder, pinecone: PineconeServer, kbjobs: Kbjobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del pinecone.indexes["kb"]
-    told = kbjobs("run", "pinecone-sync", "wiki", check=4).stderr
-    assert "there is no Pinecone index 'kb'" in told and "--create-index" in told
+    message = kbjobs("run", "pinecone-sync", "wiki", check=4).stderr
+    assert "there is no Pinecone index 'kb'" in message and "--create-index" in message
     assert read_json(kbjobs("history", "--json")) == []
     monkeypatch.setenv("PINECONE_CONTROLLER_HOST", "http://127.0.0.1:9")  # nobody answers: the job will tell
     kbjobs("run", "pinecone-sync", "wiki", "--detach")
@@ -297,10 +297,10 @@ def test_refusals(
     home: Home, wiki: SourceFolder, pinecone: PineconeServer, monkeypatch: pytest.MonkeyPatch,
     refusal: tuple[Fault, int, str],
 ) -> None:  # fmt: skip
-    fault, code, told = refusal
+    fault, code, message = refusal
     pinecone.faults.append(Fault(**vars(fault)))
     job = sync(home)
-    assert job.exit_code == code and told in str(job.error), job
+    assert job.exit_code == code and message in str(job.error), job
     pinecone.faults.clear()
     assert sync(home).exit_code == 0
     check_equal(pinecone, wiki)

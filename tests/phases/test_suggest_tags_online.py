@@ -98,11 +98,11 @@ def test_the_price_is_told_before_and_is_about_that_of_after(
     assert b"suggested_tags" not in before
     plan = suggest_tags.plan(PhaseRequest(home, Settings(home), SuggestTagsParams(provider="openai"), is_general=True))
     assert "at most 0.0" in plan.notes[0] and "list price of July 2026" in plan.notes[0]
-    most = float(plan.notes[0].partition("at most ")[2].split()[0])
+    max_price = float(plan.notes[0].partition("at most ")[2].split()[0])
     result = suggest(home)
     assert "asking gpt-4o-mini: 19 documents, about" in caplog.text
     assert estimate.counts["tokens"] == pytest.approx(openai_api.chat.sent, rel=0.1)
-    assert result.counts["price_usd"] <= estimate.counts["price_usd"] <= most
+    assert result.counts["price_usd"] <= estimate.counts["price_usd"] <= max_price
 
 
 @pytest.mark.usefixtures("docs")
@@ -138,17 +138,17 @@ def test_a_bad_answer_is_asked_for_once_more(home: Home, openai_api: OpenAIServe
 
 @pytest.mark.usefixtures("docs", "minilm")
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [(REFUSAL, "it is a refusal"), (CUT, "it is cut"), (FILTERED, "withheld by a filter"), (INVALID, "it is not JSON")],
 )
 def test_after_a_second_one_the_local_model_suggests_and_that_is_said(
-    home: Home, openai_api: OpenAIServer, fault: Completion, told: str
+    home: Home, openai_api: OpenAIServer, fault: Completion, message: str
 ) -> None:
     openai_api.chat.always = fault
     result = suggest(home)
     assert len(openai_api.chat.sold) == 2
     assert "suggested locally, because 2 answers of gpt-4o-mini could not be used" in result.summary
-    assert told in result.summary and "USD at list price" in result.summary
+    assert message in result.summary and "USD at list price" in result.summary
     assert (result.counts["provider"], result.counts["answers"]) == ("local", 2)
     assert (suggestions(home)["provider"], suggestions(home)["model"]) == ("local", MODEL)
     assert "first aid" in names(home)
@@ -289,18 +289,18 @@ CANNOT_ASK: list[tuple[Reply, type[KbjobsError], str]] = [
 
 
 @pytest.mark.usefixtures("docs", "minilm")
-@pytest.mark.parametrize(("reply", "error", "told"), CANNOT_ASK)
+@pytest.mark.parametrize(("reply", "error", "message"), CANNOT_ASK)
 def test_where_it_cannot_be_asked_the_job_fails_or_falls_back_as_wished(
-    home: Home, openai_api: OpenAIServer, reply: Reply, error: type[KbjobsError], told: str
+    home: Home, openai_api: OpenAIServer, reply: Reply, error: type[KbjobsError], message: str
 ) -> None:
     openai_api.always = reply
     before = manifest(home)
     with pytest.raises(error) as caught:
         suggest(home)
-    assert told in caught.value.message
+    assert message in caught.value.message
     assert manifest(home) == before
     result = suggest(home, fallback=True)
-    assert "suggested locally, because" in result.summary and told in result.summary
+    assert "suggested locally, because" in result.summary and message in result.summary
     assert (result.counts["provider"], result.counts["answers"]) == ("local", 0)
     assert "USD" not in result.summary
     assert "first aid" in names(home)

@@ -33,10 +33,10 @@ POINTS = ["map.before_rename", "map.points_renamed", "map.page_renamed"]
 
 def states_of(home: Home, name: str) -> set[str]:
     """The states that the two files of a map tell."""
-    told = json.loads((home.visualisation / f"{name}.json").read_text())["state"]
+    state = json.loads((home.visualisation / f"{name}.json").read_text())["state"]
     page = (home.visualisation / f"{name}.html").read_text()
     assert page.endswith("</html>\n")
-    return {told, page.partition('name="kbjobs-state" content="')[2].partition('"')[0]}
+    return {state, page.partition('name="kbjobs-state" content="')[2].partition('"')[0]}
 
 
 def test_a_source_has_a_map_under_its_name(home: Home, kbjobs: Kbjobs) -> None:

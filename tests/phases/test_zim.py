@@ -39,14 +39,14 @@ def items(count: int, changed: dict[int, str] | None = None) -> list[tuple[str, 
 
 
 def edition(path: Path, pages: list[tuple[str, str, str, str]], **metadata: str) -> Path:
-    told: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "Title": "Winter",
         "Language": "eng",
         "Creator": "Somebody",
         "License": "CC0",
         "Date": "2026-01-01",
     }
-    return build_zim(path, pages, [("alias", "p0")], main="p0", **{**told, **metadata})
+    return build_zim(path, pages, [("alias", "p0")], main="p0", **{**facts, **metadata})
 
 
 @pytest.fixture
@@ -102,8 +102,8 @@ def test_links_of_entries_lead_to_documents(home: Home, zim: Path, kbjobs: Kbjob
 
 
 def test_the_address_is_that_of_the_header_or_of_the_source(home: Home, tmp_path: Path, kbjobs: Kbjobs) -> None:
-    told = edition(tmp_path / "told.zim", items(2), Source="https://winter.example.org/wiki")
-    kbjobs("run", "zim-index", told, "--quiet")
+    archive = edition(tmp_path / "told.zim", items(2), Source="https://winter.example.org/wiki")
+    kbjobs("run", "zim-index", archive, "--quiet")
     [first, _] = json.loads(kbjobs("search", "told", "water", "--json").stdout)
     assert first["url"] == "https://winter.example.org/wiki/p0"
     kbjobs("sources", "edit", "told", "--base-url", "https://mirror.example.org/")

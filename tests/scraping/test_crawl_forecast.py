@@ -46,21 +46,21 @@ class Recorder(Silent):
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: list[tuple[int, int, str, bool]] = []
+        self.reports: list[tuple[int, int, str, bool]] = []
 
     def report(
         self, current: int, total: int, unit: str, message: str, span: tuple[float, float], eta_matters: bool
     ) -> None:
         if span == crawl.CRAWLING:
-            self.told.append((current, total, message, eta_matters))
+            self.reports.append((current, total, message, eta_matters))
 
 
-def scrape_told(home: Home, url: str, **params: Any) -> list[tuple[int, int, str, bool]]:
+def scrape_reported(home: Home, url: str, **params: Any) -> list[tuple[int, int, str, bool]]:
     folder = SourceFolder(home.sources, "site")
     plan = scrape.plan(PhaseRequest(home, Settings(home), ScrapeParams(url=url, request_delay=0.02, **params), folder))
     recorder = Recorder()
     scrape.JOB_TYPE.run(replace(context(home, "site"), reporter=recorder), plan.params)
-    return recorder.told
+    return recorder.reports
 
 
 @pytest.fixture(autouse=True)
@@ -79,20 +79,20 @@ def test_it_is_never_further_than_it_says(home: Home, shape: str) -> None:
         pages = {"/": page("Start", *(f"/{number}" for number in range(1, count)))}
         pages |= {f"/{number}": page(f"P{number}", "/") for number in range(1, count)}
     with SiteServer(pages) as server:
-        told = scrape_told(home, server.url, max_depth=100, page_limit=100)
+        reports = scrape_reported(home, server.url, max_depth=100, page_limit=100)
     shown = reached = 0.0
-    for current, total, _, _ in told:
+    for current, total, _, _ in reports:
         shown = max(shown, min(1.0, current / total) if total else 0.0)
         reached = max(reached, current / count)
         assert shown <= reached + 0.12, (current, total)
-    assert told[-1][:2] == (count, count)  # however far apart the looks before it were
+    assert reports[-1][:2] == (count, count)  # however far apart the looks before it were
 
 
 def test_no_time_is_told_while_only_another_try_is_waited_for(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crawl, "FIRST_WAIT", 1.0)
     pages: dict[str, Answer] = {"/": page("Start", "/slow"), "/slow": [Page("", 503), page("At last")]}
     with SiteServer(pages) as server:
-        told = scrape_told(home, server.url)
-    waiting = [(current, total, message) for current, total, message, eta_matters in told if not eta_matters]
+        reports = scrape_reported(home, server.url)
+    waiting = [(current, total, message) for current, total, message, eta_matters in reports if not eta_matters]
     assert waiting
     assert all(current < total and "the next try in " in message for current, total, message in waiting)

@@ -161,13 +161,13 @@ def test_a_host_is_never_asked_sooner_than_it_was_said(home: Home, monkeypatch: 
     }  # fmt: skip
     with SiteServer(pages) as server:
         server.pages["/robots.txt"] = Page(f"Sitemap: {server.url}/map.xml", type="text/plain", headers=close)
-        least = []
+        min_seconds = []
         for number in range(3):
             server.requests.clear()
             scrape_site(home, server.url, f"site{number}", request_delay=DELAY, include_assets=True)
             assert {"/robots.txt", "/map.xml", "/older", "/gone", "/i.png", "/s.css"} <= set(server.paths())
             gaps = [two.time - one.time for one, two in itertools.pairwise(server.requests)]
-            least.append(min(gaps))
-            if least[-1] >= DELAY - NOISE:
+            min_seconds.append(min(gaps))
+            if min_seconds[-1] >= DELAY - NOISE:
                 break
-        assert max(least) >= DELAY - NOISE, least
+        assert max(min_seconds) >= DELAY - NOISE, min_seconds

@@ -21,6 +21,7 @@ from kbjobs.scraping.failures import FetchError
 from kbjobs.scraping.page_fetch import MAX_REDIRECTS, FetchLimits, read_content_type
 from kbjobs.scraping.reply import MAX_ASIDE, Reply
 from kbjobs.scraping.throttle import HostThrottle
+from kbjobs.scraping.transport import Route
 from tests.scraping.conftest import AGENT, fail, fetcher_for, get
 from tests.servers.site_server import Page, Request, SiteServer, make_certificate
 
@@ -144,8 +145,8 @@ def test_damaged_gzip(site: SiteServer) -> None:
 def test_a_gzip_bomb(site: SiteServer) -> None:
     site.pages["/"] = Page(gzip.compress(bytes(200 << 20), 1), headers={"Content-Encoding": "gzip"})
     assert fail(f"{site.url}/").cause == "body too large"
-    assert fail(f"{site.url}/", most=10_000, cuts=False).cause == "body too large"
-    assert get(f"{site.url}/", most=10_000, cuts=True).body == bytes(10_000)
+    assert fail(f"{site.url}/", max_bytes=10_000, cuts=False).cause == "body too large"
+    assert get(f"{site.url}/", max_bytes=10_000, cuts=True).body == bytes(10_000)
 
 
 # -- lengths and connections --------------------------------------------------------------------------
@@ -154,11 +155,11 @@ def test_a_gzip_bomb(site: SiteServer) -> None:
 def test_a_body_that_is_too_large(site: SiteServer) -> None:
     site.pages |= {"/declared": "x" * 10_001, "/endless": Page("x" * 1000, endless=True)}
     for path in site.pages:
-        error = fail(site.url + path, most=10_000)
+        error = fail(site.url + path, max_bytes=10_000)
         assert (error.cause, error.is_temporary) == ("body too large", False)
-        assert get(site.url + path, most=10_000, cuts=True).body == b"x" * 10_000
+        assert get(site.url + path, max_bytes=10_000, cuts=True).body == b"x" * 10_000
     site.pages["/just"] = "x" * 10_000
-    assert len(get(f"{site.url}/just", most=10_000).body) == 10_000
+    assert len(get(f"{site.url}/just", max_bytes=10_000).body) == 10_000
 
 
 def test_an_endless_body_ends_at_the_usual_limit(site: SiteServer) -> None:
@@ -422,7 +423,7 @@ def test_a_password_is_used_and_not_shown(site: SiteServer) -> None:
     assert site.requests[0].headers["authorization"].startswith("Basic ")
     site.pages["/"] = "x"
     with pytest.raises(FetchError, match="too large") as error:
-        get(site.url.replace("//", "//user:secret@") + "/", most=0)
+        get(site.url.replace("//", "//user:secret@") + "/", max_bytes=0)
     assert "secret" not in str(error.value)
 
 
@@ -440,7 +441,7 @@ def test_a_certificate_that_nobody_has_signed(certificate: Path) -> None:
         assert (error.cause, error.is_temporary) == ("TLS certificate is not valid", False)
         assert "self-signed" in error.message
         context = ssl.create_default_context(cafile=str(certificate))
-        assert get(f"{server.url}/", options={"ssl_context": context}).body == b"x"
+        assert get(f"{server.url}/", options={"route": Route(ssl_context=context)}).body == b"x"
 
 
 def test_no_tls_where_there_should_be(site: SiteServer) -> None:
@@ -456,16 +457,16 @@ def test_the_environment_is_not_asked_for_a_proxy(site: SiteServer, monkeypatch:
 
 def test_a_proxy(site: SiteServer) -> None:
     site.pages["http://example.org/a"] = "by proxy"
-    options = {"proxy": site.url}
+    options = {"route": Route(site.url)}
     assert get("http://example.org/a", options=options).body == b"by proxy"
     assert fail("http://10.0.0.1/", options=options).cause == "private address"
     assert fail("http://localhost/", options=options).cause == "private address"
 
 
 def test_a_proxy_that_is_not_there() -> None:
-    assert fail("http://example.org/", options={"proxy": "http://127.0.0.1:9"}).is_temporary
+    assert fail("http://example.org/", options={"route": Route("http://127.0.0.1:9")}).is_temporary
     with pytest.raises(ValueError, match="scheme"):
-        fetcher_for(proxy="gopher://127.0.0.1")
+        fetcher_for(route=Route("gopher://127.0.0.1"))
 
 
 @pytest.mark.slow

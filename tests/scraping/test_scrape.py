@@ -229,7 +229,7 @@ def test_all_who_wait_for_a_robots_txt_are_told_that_it_cannot_be_read(home: Hom
         options = crawl.CrawlOptions(10, 3, 0.0, True, False)
         async with Fetcher("kbjobs", AddressGuard(["127.0.0.1"])) as fetcher:
             one = crawl.Crawl(context(home, "site"), Frontier(tmp_path / "scrape.db"), fetcher,
-                              SiteScope(frozenset()), options, tmp_path, "")  # fmt: skip
+                              SiteScope(frozenset()), options, "")  # fmt: skip
             robots = await asyncio.gather(*(one.visitor.robots_of(f"{url}/{number}") for number in range(3)))
         return [each.problem for each in robots]
 

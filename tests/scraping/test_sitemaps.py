@@ -125,11 +125,11 @@ def test_more_urls_than_a_file_may_have() -> None:
 
 
 def find(
-    url: str, is_allowed: Callable[[str], bool] = lambda url: True, most: int = 1000
+    url: str, is_allowed: Callable[[str], bool] = lambda url: True, max_pages: int = 1000
 ) -> tuple[list[tuple[str, str]], list[str]]:
     async def ask() -> tuple[list[tuple[str, str]], list[str]]:
         async with fetcher_for() as fetcher:
-            return await find_urls(fetcher, url, is_allowed, most)
+            return await find_urls(fetcher, url, is_allowed, max_pages)
 
     return asyncio.run(ask())
 
@@ -167,7 +167,7 @@ def test_only_pages_that_are_wanted_and_not_too_many(site: SiteServer) -> None:
         "/sitemap.xml": index(f"{site.url}/1.xml", f"{site.url}/2.xml"),
         "/1.xml": urlset(*(f"http://{name}.org/{number}" for number in range(5) for name in "ab")),
     }
-    pages, _ = find(f"{site.url}/sitemap.xml", lambda url: "b.org" in url, most=3)
+    pages, _ = find(f"{site.url}/sitemap.xml", lambda url: "b.org" in url, max_pages=3)
     assert [page for page, _ in pages] == [f"http://b.org/{number}" for number in range(3)]
     assert site.paths() == ["/sitemap.xml", "/1.xml"]
 

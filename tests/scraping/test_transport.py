@@ -15,7 +15,7 @@ import pytest
 from kbjobs.net.addresses import PrivateAddressError
 from kbjobs.scraping.address_guard import AddressGuard
 from kbjobs.scraping.failures import FetchError
-from kbjobs.scraping.transport import make_transport
+from kbjobs.scraping.transport import Route, make_transport
 from tests.scraping.conftest import fetcher_for
 from tests.servers.site_server import SiteServer, make_certificate
 
@@ -25,7 +25,7 @@ def test_the_guard_sees_every_connection(site: SiteServer) -> None:
     context = httpx.create_ssl_context()
 
     async def ask() -> None:
-        async with make_transport(AddressGuard(), context, None) as transport:
+        async with make_transport(AddressGuard(), Route(ssl_context=context)) as transport:
             await transport.handle_async_request(httpx.Request("GET", site.url))
 
     with pytest.raises(PrivateAddressError):
@@ -67,7 +67,7 @@ def test_http2(tmp_path: Path) -> None:
     async def ask() -> None:
         server = await asyncio.start_server(count, "127.0.0.1", ssl=server_context)
         url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with fetcher_for(ssl_context=ssl.create_default_context(cafile=str(certificate))) as fetcher:
+        async with fetcher_for(route=Route(ssl_context=ssl.create_default_context(cafile=str(certificate)))) as fetcher:
             assert (await fetcher.get(f"{url}/first")).body == b"/first"
             with pytest.raises(FetchError) as error:
                 await fetcher.get(f"{url}/!")

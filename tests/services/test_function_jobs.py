@@ -67,8 +67,8 @@ def work() -> Work:
 
 
 def test_success(work: Work, home: Home) -> None:
-    told: list[tuple[int, int, str]] = []
-    result = run_combined_job(work.phases, lambda *report: told.append(report), lambda: False)
+    reports: list[tuple[int, int, str]] = []
+    result = run_combined_job(work.phases, lambda *report: reports.append(report), lambda: False)
     assert result == {
         "success": True,
         "status": "success",
@@ -82,9 +82,9 @@ def test_success(work: Work, home: Home) -> None:
         "resumed": False,
         "phases_skipped": 0,
     }
-    assert (10, 100, "half of the first") in told
-    assert told[-1][0] == 100
-    assert [percent for percent, _, _ in told] == sorted(percent for percent, _, _ in told)
+    assert (10, 100, "half of the first") in reports
+    assert reports[-1][0] == 100
+    assert [percent for percent, _, _ in reports] == sorted(percent for percent, _, _ in reports)
     assert not home.state_file.exists()  # no checkpoint was asked for
 
 
@@ -154,10 +154,10 @@ def test_a_job_that_had_done_all_is_told_as_done(work: Work) -> None:
     assert found is not None
     done = [replace(phase, status=PhaseStatus.COMPLETED, result={}) for phase in found.phases]
     save_checkpoint(replace(found, phases=tuple(done)))
-    told: list[tuple[int, int, str]] = []
-    result = run_combined_job(work.phases, lambda *report: told.append(report), None, "wiki", "custom", resume=True)
+    reports: list[tuple[int, int, str]] = []
+    result = run_combined_job(work.phases, lambda *report: reports.append(report), None, "wiki", "custom", resume=True)
     assert (result["success"], result["phases_skipped"]) == (True, 3)
-    assert told[-1][0] == 100
+    assert reports[-1][0] == 100
 
 
 def test_a_function_that_leaves_the_program_has_failed(work: Work) -> None:

@@ -22,10 +22,10 @@ def test_documents_and_vectors_are_counted_without_a_write(home: Home, tmp_path:
     facts = find_facts(SourceFolderDeletion(home.sources, "docs"), keep_files=False)
     assert (facts.documents, facts.vectors, facts.outside) == (0, 7, [str(pages)])
     assert facts.files == sum(path.is_file() for path in folder.path.rglob("*"))
-    told = describe_deletion(home, "docs", keep_files=False)
+    text = describe_deletion(home, "docs", keep_files=False)
     size = f"{facts.freed_bytes / 1e6:,.1f} MB"
-    assert told.startswith(f"docs: 0 documents, 7 vectors and {facts.files} files, {size}, are to be deleted for good")
-    assert told.endswith(f"not touched: {pages}.")
+    assert text.startswith(f"docs: 0 documents, 7 vectors and {facts.files} files, {size}, are to be deleted for good")
+    assert text.endswith(f"not touched: {pages}.")
 
 
 def test_a_ledger_that_cannot_be_read_is_no_obstacle(home: Home, tmp_path: Path) -> None:
@@ -75,5 +75,5 @@ def test_of_very_many_paths_the_command_names_the_folder(home: Home, tmp_path: P
 
 
 def test_of_many_paths_the_first_are_named() -> None:
-    [told] = format_untouched(DeletionFacts(outside=[f"/data/{number}" for number in range(15)]))
-    assert told.startswith("not touched: /data/0, /data/1") and told.endswith("/data/9 and 5 more")
+    [text] = format_untouched(DeletionFacts(outside=[f"/data/{number}" for number in range(15)]))
+    assert text.startswith("not touched: /data/0, /data/1") and text.endswith("/data/9 and 5 more")

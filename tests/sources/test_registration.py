@@ -160,7 +160,7 @@ def test_a_folder_that_took_another_place_has_the_urls_of_it(home: Home, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("changes", "error", "told"),
+    ("changes", "error", "message"),
     [
         ({}, UsageError, "nothing to change"),
         ({"drop": ["singel"]}, NotFoundError, "has no path"),
@@ -175,7 +175,7 @@ def test_a_folder_that_took_another_place_has_the_urls_of_it(home: Home, tmp_pat
     ],
 )
 def test_a_refused_edit_changes_nothing(
-    home: Home, tmp_path: Path, roots: list[Path], changes: dict[str, Any], error: type[KbjobsError], told: str
+    home: Home, tmp_path: Path, roots: list[Path], changes: dict[str, Any], error: type[KbjobsError], message: str
 ) -> None:
     register(home, "x", [roots[0], roots[2]])
     (tmp_path / "link").symlink_to(roots[2])
@@ -187,9 +187,9 @@ def test_a_refused_edit_changes_nothing(
     }
     with pytest.raises(error) as caught:
         edit(home, "x", **given)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert SourceFolder(home.sources, "x").manifest.read_bytes() == before
-    if told == "has no path":
+    if message == "has no path":
         assert caught.value.hint == f"Did you mean {roots[2]}?"
 
 

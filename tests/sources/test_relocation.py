@@ -27,8 +27,8 @@ def moved(home: Home, tmp_path: Path, kbjobs: Kbjobs) -> Path:
 def test_documents_stay_what_they_are(home: Home, tmp_path: Path, moved: Path, kbjobs: Kbjobs) -> None:
     before = {one["path"] for one in documents(home, "wiki")}
     kbjobs("run", "metadata", "wiki", check=4)
-    told = kbjobs("sources", "relocate", "wiki", tmp_path / "old" / "wiki", moved / "wiki")
-    assert "5 of its 5 documents are there" in told.stderr
+    result = kbjobs("sources", "relocate", "wiki", tmp_path / "old" / "wiki", moved / "wiki")
+    assert "5 of its 5 documents are there" in result.stderr
     kbjobs("run", "metadata", "wiki", "--json")
     ended = read_json(kbjobs("history", "--json"))[0]
     assert (ended["result"]["new"], ended["result"]["removed"]) == (0, 0)

@@ -68,8 +68,8 @@ def test_there_are_no_more_novel_tags_than_asked_for() -> None:
 
 
 def test_a_list_beyond_reason_is_no_answer() -> None:
-    for number, told in ((100, "it lists 100 tags"), (10_000, "it has 3.* characters")):
-        with pytest.raises(UnusableAnswerError, match=told):
+    for number, message in ((100, "it lists 100 tags"), (10_000, "it has 3.* characters")):
+        with pytest.raises(UnusableAnswerError, match=message):
             check([], [entry("boats", 1, 2)] * number)
     assert check([entry("water", 1)] * 60, [])
 

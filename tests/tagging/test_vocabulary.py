@@ -40,7 +40,7 @@ def test_a_file_takes_its_place(home: Home, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "it has no category"),
         ("category = []", "it has no category"),
@@ -58,10 +58,10 @@ def test_a_file_takes_its_place(home: Home, tmp_path: Path) -> None:
         ("#" * 300_000, "more than 262,144 bytes"),
     ],
 )
-def test_a_file_that_is_none_is_refused_with_the_reason(home: Home, text: str, told: str) -> None:
+def test_a_file_that_is_none_is_refused_with_the_reason(home: Home, text: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         load(home, text)
-    assert told in caught.value.message and "tags.toml" in caught.value.message
+    assert message in caught.value.message and "tags.toml" in caught.value.message
     assert "[[category]]" in caught.value.hint
 
 

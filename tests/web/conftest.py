@@ -69,12 +69,12 @@ def running(*options: str) -> Iterator[Builder]:
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
     assert process.stdout is not None
     assert process.stderr is not None
-    told = ""
-    while not told.endswith("}\n"):
+    output = ""
+    while not output.endswith("}\n"):
         line = process.stdout.readline()
         assert line, process.stderr.read()
-        told += line
-    found = json.loads(told)
+        output += line
+    found = json.loads(output)
     builder = Builder(process, found["url"], found["token"], found["port"])
     try:
         yield builder

@@ -90,9 +90,9 @@ def test_by_clicks_from_an_empty_page_to_the_end_of_the_job(
     assert "job 2 nightly wiki: completed" in ended.stdout
 
 
-def press_until(page: Page, key: str, selector: str, most: int = 120) -> None:
+def press_until(page: Page, key: str, selector: str, max_presses: int = 120) -> None:
     """Press a key until what has the focus is of a kind."""
-    for _ in range(most):
+    for _ in range(max_presses):
         if page.evaluate("selector => document.activeElement.matches(selector)", selector):
             return
         page.keyboard.press(key)

@@ -197,9 +197,9 @@ def test_what_cannot_be_read_stops_every_action(
     page.on("dialog", lambda dialog: dialog.accept())
     for action in (*ACTIONS, *OTHERS, "Metadata"):
         press(page, action)
-        told = f"{action} was not done. {reason}" if action != "Metadata" else reason
+        message = f"{action} was not done. {reason}" if action != "Metadata" else reason
         if spoil is not make_edit_refused or action != "Metadata":  # which is one more change that waits
-            expect(page.locator("#told")).to_contain_text(told)
+            expect(page.locator("#told")).to_contain_text(message)
     page.locator("[data-open=generate_offline]").click()
     expect(page.locator("#told")).to_contain_text(f"Open was not done. {reason}")
     chain = tmp_path / "other.toml"

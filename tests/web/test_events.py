@@ -21,8 +21,8 @@ def test_the_first_job_of_a_home_is_told(home: Home) -> None:
         assert (await next_of(events)).name == "hello"
         # What happens after the greeting is told: there was a look before it, at a home without any job.
         job = queue.submit(NewJob("steps", "wiki", {}, (), ("source:wiki",)))
-        told = await next_of(events)
-        assert (told.name, told.data["id"], told.data["status"]) == ("job", job.id, "pending")
+        event = await next_of(events)
+        assert (event.name, event.data["id"], event.data["status"]) == ("job", job.id, "pending")
         queue.close()
 
     asyncio.run(follow())

@@ -41,11 +41,11 @@ class NodeDied(ActorDied):
 
 
 class ClusterLost(Exception):
-    """The cluster has forgotten this process, or does not answer any more."""
+    """The cluster has forgotten this process, or no longer answers."""
 
 
 class Closing(Exception):
-    """The pool is being closed; what was asked for is not needed any more."""
+    """The pool is being closed; what was asked for is no longer needed."""
 
 
 @dataclass
@@ -125,8 +125,8 @@ class Caller:
 
         Raises:
             ActorDied, NodeDied: there will be none.
-            ClusterLost: this process is no part of the cluster any more.
-            Closing: it is not needed any more.
+            ClusterLost: this process is no longer part of the cluster.
+            Closing: it is no longer needed.
         """
         deadline = time.monotonic() + seconds
         while True:
@@ -154,9 +154,15 @@ def _sort(error: Exception) -> Exception:
 
 
 def start_actor(caller: Caller, slot: ActorSlot, work: ActorWork) -> None:
-    """Start an actor on the slot, have the model there, and let it prove parity.
+    """Start an actor on a slot, send it the model if needed, and have it prove parity.
 
-    Sets the slot's ``refusal`` where the node cannot be used. Raises as :meth:`Caller.wait`.
+    Args:
+        caller: waits for the answers.
+        slot: where the actor starts; its ``refusal`` is set if the node cannot be used.
+        work: the model, and the reference that its vectors must match.
+
+    Raises:
+        ActorDied, NodeDied, ClusterLost, Closing: as :meth:`Caller.wait`.
     """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -221,6 +227,18 @@ def _ship(caller: Caller, slot: ActorSlot, parcel: Parcel) -> str:
 
 
 def embed_block(caller: Caller, slot: ActorSlot, texts: Sequence[str]) -> Vectors | Failure:
-    """The vectors of a block from a slot's actor, or why it has none. Raises as :meth:`Caller.wait`."""
+    """Have the actor of a slot embed a block of passages.
+
+    Args:
+        caller: waits for the answer.
+        slot: a slot whose actor is ready.
+        texts: the passages.
+
+    Returns:
+        The vectors in the order of the texts, or why there are none.
+
+    Raises:
+        ActorDied, NodeDied, ClusterLost, Closing: as :meth:`Caller.wait`.
+    """
     answer: Vectors | Failure = caller.call(slot.actor.embed, list(texts))
     return answer

@@ -103,7 +103,7 @@ class EmbeddingActor:
         return self._see(has_model=self._folder is not None)
 
     def begin(self) -> bool:
-        """Begin to take the model in; False where another process of the node has done it meanwhile."""
+        """Begin to take the model in; False if another process of the node has done it meanwhile."""
         assert self._reception is not None  # noqa: S101 — look() comes first
         self._folder = self._reception.begin()
         return self._folder is None

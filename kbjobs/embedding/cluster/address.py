@@ -19,10 +19,15 @@ _FORM = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):(?P<port>[0-9]
 
 
 def find_address(given: str | None, settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
-    """The address of a cluster: as given, of the settings, of the environment; else ``local``.
+    """Find the address of the cluster: the one given, else of the settings, else of the environment, else ``local``.
+
+    Args:
+        given: the job's own address, None if it has none.
+        settings: the settings in force.
+        environ: variables of the environment.
 
     Raises:
-        UsageError: it is none that a job can use.
+        UsageError: the address cannot be used by a job.
     """
     for address, origin in (
         (given, "--ray-address"),
@@ -35,7 +40,7 @@ def find_address(given: str | None, settings: Settings, environ: Mapping[str, st
 
 
 def check_address(address: str, origin: str) -> str:
-    """The address. Raises UsageError where it cannot be one; whether a cluster is there is for the job to see."""
+    """The address. Raises UsageError if it cannot be one; whether a cluster is there is for the job to see."""
     if address.startswith("ray://"):
         raise UsageError(
             f"{origin} = {address!r}: kbjobs does not go through a Ray Client server",
@@ -50,7 +55,7 @@ def check_address(address: str, origin: str) -> str:
 
 
 def split_address(address: str) -> tuple[str, int] | None:
-    """Host and port; None where it has not that form."""
+    """Host and port; None if it has not that form."""
     found = _FORM.fullmatch(address)
     if found is None or not 0 < int(found["port"]) < 65536:
         return None

@@ -17,17 +17,17 @@ from kbjobs.embedding.choose import read_reference
 from kbjobs.embedding.cluster.actor_slots import (
     BLOCKS_AT_ONCE,
     ActorDied,
+    ActorWork,
     Closing,
     ClusterLost,
     NodeDied,
-    ActorWork,
     embed_block,
 )
 from kbjobs.embedding.cluster.actors import Failure, Load, load_best
 from kbjobs.embedding.cluster.address import RAY_AUTH_TOKEN
 from kbjobs.embedding.cluster.model_transfer import pack_model
 from kbjobs.embedding.cluster.pool import Pool, Room
-from kbjobs.embedding.cluster.ray_connection import Connection, Tell, connect
+from kbjobs.embedding.cluster.ray_connection import Connection, OnStep, connect
 from kbjobs.embedding.embedder import LOCAL_COMMIT_TOKENS, UNLIMITED, EmbeddingError, GivenUpError
 from kbjobs.embedding.model_catalogue import find_model
 from kbjobs.embedding.model_folder import ModelFolder
@@ -131,7 +131,7 @@ class ClusterEmbedder:
         """The vectors of a block, from whichever actor; of one whose node dies, from another.
 
         Raises:
-            ActorDied: the actor died, or could not go on.
+            ActorDied: the actor died, or could not continue.
             Closing: it was not begun.
         """
         while True:
@@ -192,7 +192,7 @@ class ClusterEmbedder:
 
 
 def open_cluster(
-    home: Home, settings: Settings, model: str, address: str, tell: Tell, load: Load = load_best
+    home: Home, settings: Settings, model: str, address: str, report: OnStep, load: Load = load_best
 ) -> ClusterEmbedder:
     """Reach or start a cluster, and have the model loaded on it.
 
@@ -201,7 +201,7 @@ def open_cluster(
         settings: how much of the cluster is taken, and how long it is waited for.
         model: its name.
         address: of the cluster, or ``local``.
-        tell: told what is being done, and asked whether to go on.
+        report: called with what is being done; may raise to stop.
         load: what loads the model on a node.
 
     Raises:
@@ -212,10 +212,10 @@ def open_cluster(
     room = Room(settings.integer("ray.actors"), settings.integer("ray.cpus"), settings.number("ray.wait"))
     folder = find_model(model, home.models)
     work = ActorWork(pack_model(folder, home.engines), read_reference(folder, home.engines), load)
-    connection = connect(address, find_secret(home, RAY_AUTH_TOKEN), room.wait, tell)
+    connection = connect(address, find_secret(home, RAY_AUTH_TOKEN), room.wait, report)
     pool = Pool(connection, work, room)
     try:
-        pool.open(tell)
+        pool.open(report)
         return ClusterEmbedder(folder, connection, pool)
     except BaseException:
         pool.close()

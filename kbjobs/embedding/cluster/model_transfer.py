@@ -126,7 +126,7 @@ class Reception:
             stream.write(part)
 
     def finish(self) -> ModelFolder:
-        """Compare all hashes and rename the folder into its place. Raises KbjobsError where a file differs."""
+        """Compare all hashes and rename the folder into its place. Raises KbjobsError if a file differs."""
         try:
             for name, _, sha in self._parcel.files:
                 if file_hash(self._unfinished / name) != sha:

@@ -17,15 +17,15 @@ from kbjobs.embedding.cluster.actor_slots import (
     LOOK_SECONDS,
     ActorDied,
     ActorSlot,
+    ActorWork,
     Caller,
     Closing,
     ClusterLost,
     Node,
     NodeDied,
-    ActorWork,
     start_actor,
 )
-from kbjobs.embedding.cluster.ray_connection import Connection, Tell
+from kbjobs.embedding.cluster.ray_connection import Connection, OnStep
 from kbjobs.errors import JobInterrupted, KbjobsError
 from kbjobs.formatting import counted
 
@@ -78,7 +78,7 @@ class Pool:
         """How many are ready now."""
         return self._count("ready")
 
-    def open(self, tell: Tell) -> None:
+    def open(self, report: OnStep) -> None:
         """Start actors on all nodes, and wait until the first is ready.
 
         Raises:
@@ -92,7 +92,7 @@ class Pool:
                 ready, slots, nodes = self._count("ready"), len(self._slots), len(self._nodes)
                 self.check()
             places = f"{ready} of {counted(slots, 'actor')} on {counted(nodes, 'node')} ready"
-            tell(places if slots else "looking at the cluster's nodes")
+            report(places if slots else "looking at the cluster's nodes")
             if ready:
                 return
 
@@ -112,7 +112,7 @@ class Pool:
 
         Raises:
             KbjobsError: the pool has failed.
-            Closing: nothing is to be begun any more.
+            Closing: nothing new may begin.
         """
         with self._changed:
             while (slot := self._find(alone)) is None or (alone and not self._clear(slot)):
@@ -127,7 +127,13 @@ class Pool:
                 self._changed.notify_all()
 
     def bury(self, slot: ActorSlot, actor: Any, error: Exception) -> None:
-        """Say that a slot's actor has died, or is to be replaced; the first who says so has it done."""
+        """Mark the actor of a slot as dead, so that it is replaced; repeated calls for one actor do nothing.
+
+        Args:
+            slot: where the actor was.
+            actor: the actor; if the slot has another one by now, nothing happens.
+            error: why it is dead. A ClusterLost ends the whole pool.
+        """
         if isinstance(error, ClusterLost):
             self._fail_lost(str(error))
         with self._changed:
@@ -175,7 +181,7 @@ class Pool:
         return min(free, key=lambda slot: (slot.blocks, slot.number), default=None)
 
     def _clear(self, slot: ActorSlot) -> bool:
-        """Reserve a slot, and wait until it has no block; False where its actor has died meanwhile."""
+        """Reserve a slot, and wait until it has no block; False if its actor has died meanwhile."""
         slot.is_reserved = True
         try:
             while slot.blocks and slot.state == "ready":

@@ -90,7 +90,7 @@ class WikiApi:
         return answer
 
     async def ask_patiently(self, **parameters: Any) -> dict[str, Any]:
-        """The answer to a question without which a run cannot go on: what may pass is waited for.
+        """The answer to a question without which a run cannot continue: what may pass is waited for.
 
         Raises:
             KbjobsError: it did not pass, or only the wiki's users may read it.

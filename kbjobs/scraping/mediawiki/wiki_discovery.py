@@ -16,7 +16,7 @@ USUAL_PLACES = ("/w/api.php", "/api.php", "/wiki/api.php")
 
 
 def find_apis(reply: Reply) -> list[str]:
-    """Where the API of a wiki may be, of which a page was fetched; nothing where it is no MediaWiki's."""
+    """Where the API of a wiki may be, of which a page was fetched; nothing if it is no MediaWiki's."""
     if urlsplit(reply.url).path.endswith("/api.php"):
         return [reply.url.partition("?")[0]]
     try:

@@ -35,7 +35,7 @@ async def describe_wiki(api: WikiApi) -> Wiki:
     """What a wiki says of itself.
 
     Raises:
-        KbjobsError: it gives no answer any more, or only its users may read it.
+        KbjobsError: it no longer answers, or only its users may read it.
         FetchError: it has no API.
     """
     answer = await api.ask_patiently(action="query", meta="siteinfo", siprop="general|namespaces|rightsinfo|statistics")
@@ -58,16 +58,22 @@ async def describe_wiki(api: WikiApi) -> Wiki:
     )
 
 
-async def count_pages(api: WikiApi, wiki: Wiki, most: int) -> int:
-    """How many pages a wiki would list, counted up to ``most``: its own statistics leave out those without a link.
+async def count_pages(api: WikiApi, wiki: Wiki, max_pages: int) -> int:
+    """Count the pages that a wiki lists; its own statistics leave out pages without a link.
 
-    Raises as :func:`describe_wiki`.
+    Args:
+        api: the wiki's API.
+        wiki: its namespaces.
+        max_pages: the count at which to stop.
+
+    Raises:
+        FetchError: the API gives no usable answer.
     """
     count = 0
     for namespace in wiki.namespaces:
         question = {"action": "query", "list": "allpages", "apnamespace": namespace, "aplimit": "max"}
         mark: dict[str, str] = {}
-        while count < most:
+        while count < max_pages:
             answer = await api.ask_patiently(**question, apfilterredir="nonredirects", **mark)
             listed = _object(answer, "query").get("allpages")
             count += len(listed) if isinstance(listed, list) else 0
@@ -75,11 +81,11 @@ async def count_pages(api: WikiApi, wiki: Wiki, most: int) -> int:
             if not following or following == mark or not listed:
                 break
             mark = following
-    return min(count, most)
+    return min(count, max_pages)
 
 
 def refuse_other_server(wiki: Wiki, scope: SiteScope) -> None:
-    """Raise KbjobsError where the addresses of a wiki are of another host than that which is scraped."""
+    """Raise KbjobsError if the addresses of a wiki are of another host than that which is scraped."""
     if not scope.is_on_site(wiki.server):
         raise KbjobsError(
             f"the wiki's pages are at {site_of(wiki.server)}, which is another site",

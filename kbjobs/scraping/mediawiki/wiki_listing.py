@@ -66,7 +66,7 @@ class PageList:
         return bool(self._place()["ended"])
 
     async def update(self) -> None:
-        """Note what has changed since the last look, once in a run; or that the list is to be read anew."""
+        """Note what has changed since the last look, once in a run; or that the list is to be read again."""
         if self._frontier.fact("wiki looked"):
             return
         since = self._frontier.fact("wiki since")

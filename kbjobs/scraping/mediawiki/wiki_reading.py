@@ -52,7 +52,14 @@ async def read_page(api: WikiApi, address: Address) -> Reply:
 
 
 def write_wiki_page(title: str, text: str, categories: list[str], modified: str) -> str:
-    """A page of HTML from what the wiki's parser gives."""
+    """Write a page of HTML from the output of the wiki's parser.
+
+    Args:
+        title: the page's title.
+        text: the parsed page, HTML.
+        categories: names of its categories.
+        modified: the date of its last change, '' if unknown.
+    """
     language, direction = _LANGUAGE.match(text), _DIRECTION.match(text)
     attributes = f' lang="{language[1]}"' if language else ""
     attributes += f' dir="{direction[1]}"' if direction else ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from kbjobs.context import Context
 from kbjobs.errors import KbjobsError
 from kbjobs.scraping.crawl import Crawl
 from kbjobs.scraping.failures import FetchError
@@ -17,23 +16,26 @@ from kbjobs.scraping.page_fetch import Fetcher
 from kbjobs.scraping.parsing import ParseError
 from kbjobs.scraping.reply import Reply
 from kbjobs.scraping.site_scope import SiteScope
-from kbjobs.store.frontier import Frontier
 
 
 async def find_wiki(
     fetcher: Fetcher, url: str, scope: SiteScope, warn: Callable[[str], None], known: str = ""
 ) -> tuple[Wiki | None, Reply | None]:
-    """The wiki that an address is a page of, None where it is no MediaWiki's; and what the address answered.
+    """Find the MediaWiki that an address belongs to.
 
     Args:
-        fetcher: what asks; the address may be asked for.
+        fetcher: sends the requests; robots.txt allows the address.
         url: the address.
-        scope: which addresses are of the site.
-        warn: told why a wiki is not read through its API.
-        known: where its API was before; then the address is not asked for.
+        scope: which addresses belong to the site.
+        warn: called with the reason if a wiki cannot be read through its API.
+        known: the address of its API, if it was found before; ``url`` is not requested then.
+
+    Returns:
+        The wiki, None if the site is none; and the answer of ``url``, if it was requested.
+
     Raises:
-        KbjobsError: only its users may read the wiki, it gives no answer any more, or its pages are at another site.
-        FetchError: the address cannot be had.
+        KbjobsError: only its users may read the wiki, it stops answering, or its pages are at another site.
+        FetchError: the address cannot be fetched.
     """
     reply = None
     if known:
@@ -65,11 +67,10 @@ async def _find_apis(fetcher: Fetcher, reply: Reply) -> list[str]:
     return found
 
 
-async def crawl_wiki(
-    context: Context, frontier: Frontier, fetcher: Fetcher, scope: SiteScope, wiki: Wiki, count: int, crawl: Crawl
-) -> None:
-    """Bring the pages of a wiki into the source, at most ``count``, by a crawl that has not run yet."""
-    api = WikiApi(fetcher, wiki.api, scope.is_on_site)
+async def crawl_wiki(crawl: Crawl, wiki: Wiki) -> None:
+    """Bring the pages of a wiki into the source, up to the page limit, by a crawl that has not run yet."""
+    context, frontier, scope = crawl.context, crawl.frontier, crawl.scope
+    api = WikiApi(crawl.fetcher, wiki.api, scope.is_on_site)
     crawl.use_wiki(api)
     pages = context.source.pages
 
@@ -81,7 +82,7 @@ async def crawl_wiki(
     while True:
         try:
             await watched(context, listing.update())
-            await watched(context, listing.extend(count))
+            await watched(context, listing.extend(crawl.options.page_limit))
         except FetchError as error:
             raise KbjobsError(
                 f"the wiki's list of pages cannot be read: {error.message}", "--no-wiki reads it as any other site."

@@ -88,9 +88,9 @@ def describe_finding(one: Diagnostic) -> dict[str, Any]:
     """A finding: its phase, counted from 0, or null; the parameter it is about; and a change that settles it."""
     phase = one.path[1] if len(one.path) > 1 and one.path[0] == "phase" else None
     fix = None if one.fix is None else {"add": one.fix.add or None, "move": one.fix.move}
-    told = one.as_dict("")
-    del told["file"]
-    return {**told, "phase": phase, "path": list(one.path), "exit_code": int(one.exit_code), "fix": fix}
+    shown = one.as_dict("")
+    del shown["file"]
+    return {**shown, "phase": phase, "path": list(one.path), "exit_code": int(one.exit_code), "fix": fix}
 
 
 def forecast(asked: Call) -> Any:

@@ -10,7 +10,7 @@ from kbjobs.errors import KbjobsError, UsageError
 from kbjobs.store.transitions import Status
 from kbjobs.web.endpoint import Body, Call, Endpoint, QueryParams
 
-MOST = 1_000
+MAX_JOBS = 1_000
 ALL = 1_000_000  # jobs that a filter may match where something is done to all of them
 MAX_DAYS = 36_500
 TAIL = 64 * 1024  # bytes of a log that are sent at once
@@ -26,7 +26,7 @@ class JobsQuery(QueryParams):
     status: Status | None = None
     text: Text | None = None
     days: Annotated[float, Field(ge=0, le=MAX_DAYS, allow_inf_nan=False)] = 7
-    limit: Annotated[int, Field(ge=1, le=MOST)] = 50
+    limit: Annotated[int, Field(ge=1, le=MAX_JOBS)] = 50
 
 
 class LogQuery(QueryParams):
@@ -42,7 +42,7 @@ class Several(Body):
     """Jobs that are meant: by their ids, or all that the filters match."""
 
     action: Literal["cancel", "resume", "retry"]
-    ids: list[JobId] | None = Field(None, min_length=1, max_length=MOST)
+    ids: list[JobId] | None = Field(None, min_length=1, max_length=MAX_JOBS)
     type: Text | None = None
     source: Text | None = None
     status: Literal["pending", "running", "failed", "cancelled", "interrupted"] | None = None

@@ -153,16 +153,16 @@ def pause(seconds: float) -> None:
 def test_what_is_told_may_stop_the_start(ray: Cluster, make_pool: MakePool) -> None:
     ray.cpus = {"a": 4}
     ray.start = lambda slot: pause(0.5)
-    told: list[str] = []
+    messages: list[str] = []
 
-    def tell(doing: str) -> None:
-        told.append(doing)
+    def report(doing: str) -> None:
+        messages.append(doing)
         if "actor" in doing:
             raise JobCancelled("stopped")
 
     with pytest.raises(JobCancelled):
-        make_pool(wait=60).open(tell)
-    assert told[-1] == "0 of 1 actor on 1 node ready"
+        make_pool(wait=60).open(report)
+    assert messages[-1] == "0 of 1 actor on 1 node ready"
 
 
 def test_a_dead_actor_is_replaced_once(ray: Cluster, make_pool: MakePool) -> None:

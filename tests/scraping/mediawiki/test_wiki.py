@@ -311,9 +311,9 @@ def test_pictures(home: Home, wiki: WikiServer) -> None:
 @pytest.mark.full
 def test_the_command_tells_of_a_wiki(home: Home, kbjobs: Kbjobs, wiki: WikiServer) -> None:
     dry = kbjobs("run", "scrape", "site", "--url", wiki.url, "--dry-run")
-    told = dry.stderr + dry.stdout
+    output = dry.stderr + dry.stdout
     assert re.search(
-        r"a MediaWiki, Test Wiki \(CC BY-SA 4\.0\), with 12 pages; at most 100 pages, one each 0\.5 s", told
+        r"a MediaWiki, Test Wiki \(CC BY-SA 4\.0\), with 12 pages; at most 100 pages, one each 0\.5 s", output
     )
     few = kbjobs("run", "scrape", "site", "--url", wiki.url, "--dry-run", "--page-limit", "5")
     assert "with 5 pages or more; at most 5 pages" in few.stderr + few.stdout

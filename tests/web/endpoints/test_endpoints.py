@@ -44,8 +44,8 @@ def test_a_chain_is_checked_foreseen_and_run(home: Home, api: httpx.Client, wiki
     answer = post(api, "/api/job-builder/run", 201, toml=CHAIN, sources=[wiki], retries=1, priority=3)
     job = wait_ended(JobManager(home), answer["id"])
     assert (job.type, job.source, job.exit_code, job.priority, job.retries) == ("nightly", "wiki", 0, 3, 1)
-    told = api.get(f"/api/jobs/{job.id}").json()
-    assert told["status"] == "completed" and told["attempts"][0]["outcome"] == "complete"
+    shown = api.get(f"/api/jobs/{job.id}").json()
+    assert shown["status"] == "completed" and shown["attempts"][0]["outcome"] == "complete"
     assert api.get(f"/api/jobs/{job.id}/log").json()["text"].count("phase") >= 1
     assert [one["id"] for one in api.get("/api/jobs", params={"type": "nightly"}).json()["jobs"]] == [job.id]
     assert api.get("/api/jobs", params={"text": "no such text"}).json()["jobs"] == []
@@ -217,9 +217,9 @@ def test_page_and_command_line_agree_on_malformed_chains(home: Home, path: Path,
         text = path.read_text()
     except UnicodeDecodeError:
         return  # it cannot be sent as JSON
-    told = [one.message for one in check_text(JobManager(home), text)]
+    shown = [one.message for one in check_text(JobManager(home), text)]
     said = [one.message for one in examine_text(text, path.name, "unsaved_chain").diagnostics]
-    assert told[: len(said)] == said
+    assert shown[: len(said)] == said
 
 
 JOBS = st.sampled_from(
@@ -251,5 +251,5 @@ def test_page_and_command_line_agree_on_any_chain(
 
     ended = CliRunner().invoke(app, ["validate", str(path), "--json"])
     said = [(one["message"], one["severity"]) for one in json.loads(ended.stdout)]
-    told = [(one.message, str(one.severity)) for one in check_text(JobManager(home), text)]
-    assert told == said
+    shown = [(one.message, str(one.severity)) for one in check_text(JobManager(home), text)]
+    assert shown == said
