@@ -1,0 +1,48 @@
+"""Whether the files of the store are whole: checks that kbjobs doctor shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kbjobs.config.home import Home
+from kbjobs.errors import KbjobsError
+from kbjobs.formatting import counted
+from kbjobs.store.connection import check_integrity
+from kbjobs.store.pauses import list_pauses
+from kbjobs.store.snapshot import open_to_read
+from kbjobs.store.sources import list_source_ids, list_sources
+from kbjobs.system.findings import Finding
+
+
+def check_databases(home: Home) -> Iterator[Finding]:
+    """Whether the SQLite files are whole."""
+    paths = [home.state_file] + [home.sources / name / "source.db" for name in list_source_ids(home.sources)]
+    existing = [path for path in paths if path.exists()]
+    damaged = False
+    for path in existing:
+        found = check_integrity(path)
+        if found != "ok":
+            damaged = True
+            yield Finding("databases", "problem", f"{path} is damaged: {found}", "Restore it from a backup.")
+    if not damaged:
+        yield Finding("databases", "ok", f"{counted(len(existing), 'file')}, whole")
+
+
+def check_sources(home: Home) -> Iterator[Finding]:
+    """Whether the manifests can be read."""
+    damaged: dict[str, KbjobsError] = {}
+    sources = list_sources(home.sources, damaged.__setitem__)
+    for error in damaged.values():
+        yield Finding("sources", "problem", error.message, error.hint)
+    if not damaged:
+        yield Finding("sources", "ok", f"the manifests of {len(sources)} can be read")
+
+
+def check_pauses(home: Home) -> Iterator[Finding]:
+    """What is paused."""
+    queue = open_to_read(home.state_file)
+    if queue is None:
+        return
+    with queue:
+        for pause in list_pauses(queue):
+            yield Finding("pause", "note", f"{pause.what} is paused since {pause.since}", pause.remedy)
