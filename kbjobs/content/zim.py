@@ -11,13 +11,13 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from kbjobs.content.language import read_tag
 from kbjobs.content.zim_parts import ZimError, check_parts, find_parts, is_zim
 from kbjobs.content.zim_service import MEMORY_LIMIT, TEXT_LIMIT, ZimService
 from kbjobs.system.child_process import ChildError, ChildLimits, ChildLost, ChildProcess, ChildProgram
+from kbjobs.system.closing import Closable
 
 __all__ = [
     "ZimError",
@@ -126,7 +126,7 @@ class ZimFailure:
     is_named: bool = True
 
 
-class ZimFile:
+class ZimFile(Closable):
     """An open ZIM file, whole or split; any of its parts, or the name of the whole, opens it.
 
     Args:
@@ -154,14 +154,6 @@ class ZimFile:
         except BaseException:
             self._child.stop()
             raise
-
-    def __enter__(self) -> ZimFile:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the reading process. An iteration that is still going on ends with a ZimError."""

@@ -9,8 +9,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
@@ -25,6 +24,7 @@ from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_copy import open_ledger
 from kbjobs.store.locks import try_lock
 from kbjobs.store.sources import SourceFolder, list_source_ids
+from kbjobs.system.closing import Closable
 from kbjobs.vectors.collection_swap import WorkingCopy
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ MAX_COUNT = 1_000_000
 MAX_WORDS = 200  # different words of a query that are looked up
 
 
-class Searcher:
+class Searcher(Closable):
     """Searches the sources of a home. Use as a context manager.
 
     ``on_notice`` is told what was used where that is not what was asked for; ``on_damaged`` the id of each source that
@@ -61,14 +61,6 @@ class Searcher:
         self._indexes: dict[tuple[str, str], Index | WordIndex] = {}
         self._embedders: dict[str, Embedder] = {}
         self._models: dict[str, tuple[tuple[int | None, ...], dict[str, str]]] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of models and files."""

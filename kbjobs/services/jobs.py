@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from kbjobs.config.home import Home, current_home
 from kbjobs.config.settings import Settings
@@ -27,6 +27,7 @@ from kbjobs.store.jobs import Job, LimitChanges, Limits
 from kbjobs.store.pauses import Held, Pause
 from kbjobs.store.sources import check_source_id
 from kbjobs.store.transitions import Status
+from kbjobs.system.closing import Closable
 
 if TYPE_CHECKING:
     from kbjobs.chains.chain import Chain
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from kbjobs.chains.planning import Planned
 
 
-class JobManager:
+class JobManager(Closable):
     """Jobs of one home. Opening it writes nothing; a submit creates what is missing. A context that closes it."""
 
     def __init__(self, home: Home | None = None) -> None:
@@ -50,12 +51,6 @@ class JobManager:
     def close(self) -> None:
         """Close the state."""
         self._state.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     # -- submit -----------------------------------------------------------------------------------
 

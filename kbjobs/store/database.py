@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from kbjobs.system.closing import Closable
 
 
-class Database:
+class Database(Closable):
     """An open file, to be closed or used as a context. Only ``store/`` touches its ``connection``."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
@@ -18,11 +18,3 @@ class Database:
     def close(self) -> None:
         """Close the file."""
         self.connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

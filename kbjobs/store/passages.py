@@ -18,6 +18,7 @@ from typing import Self, TypeVar
 from urllib.parse import quote
 
 from kbjobs.store.connection import explain, find_cut, transaction
+from kbjobs.system.closing import Closable
 
 FORMAT = 1
 PAGE = 500  # rows asked for at a time; well below SQLite's limit of 32,766 variables
@@ -180,7 +181,7 @@ class PassageWriter:
         self._connection.execute(f"DELETE FROM passages WHERE record IN ({marks})", list(names))
 
 
-class PassageFile:
+class PassageFile(Closable):
     """A published file, read only. Raises sqlite3.Error for a damaged one, ValueError for one of another format."""
 
     def __init__(self, path: Path) -> None:
@@ -207,14 +208,6 @@ class PassageFile:
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def languages(self, max_count: int) -> tuple[str, ...]:
         """The languages of most passages."""

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kbjobs.errors import UnavailableError
 from kbjobs.store.ledger_rows import Record
+from kbjobs.system.closing import Closable
 from kbjobs.vectors.hnsw_files import DATABASE, find_damage
 
 COLLECTION_NAME = "passages"
@@ -57,7 +57,7 @@ class CollectionReader(Protocol):
         """What the work gives; raises KbjobsError."""
 
 
-class Collection:
+class Collection(Closable):
     """An open collection. Use as a context manager.
 
     Args:
@@ -75,14 +75,6 @@ class Collection:
         self._collection = collection
         self._batch = min(BATCH, batch)
         self._ask, self._close = ask, close
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of the directory."""

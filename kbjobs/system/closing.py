@@ -1,0 +1,21 @@
+"""What is used as a context, and closed at its end."""
+
+from __future__ import annotations
+
+from typing import Self
+
+
+class Closable:
+    """A base of what has a ``close()``: as a context it is closed at the end of the block."""
+
+    __slots__ = ()
+
+    def close(self) -> None:
+        """Let go of what is held."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
