@@ -30,7 +30,7 @@ _SHORT = 160  # characters of a block that is not cut into sentences
 _PARTS = 8  # of a window: what a sentence that does not fit is cut into
 _KNOWN_WORDS = 300_000  # words whose count is remembered; about 40 MB
 
-_SENTENCE_END = re.compile(r"(?<=[.!?…:;])[\"'”’)\]]{0,3}\s+|(?<=[。！？])|\n+")
+_CUT_POINT = re.compile(r"(?<=[.!?…:;])[\"'”’)\]]{0,3}\s+|(?<=[。！？])|\n+")
 _LONG_WORD = re.compile(rf"\S{{{_WORD_CHARACTERS}}}(?=\S)")
 _WORD_END = re.compile(r"\s+")
 
@@ -83,7 +83,7 @@ class Chunker:
             yield from self._chunk_batch(batch)
 
     def _chunk_batch(self, documents: Sequence[Document]) -> Iterator[list[Chunk]]:
-        ends = [[_sentence_ends(block.text) for block in document.blocks] for document in documents]
+        ends = [[_cut_points(block.text) for block in document.blocks] for document in documents]
         texts: list[str] = []
         for document, ends_of_blocks in zip(documents, ends, strict=True):
             texts.append(document.title)
@@ -113,7 +113,7 @@ class Chunker:
             return text
         if len(text) > _WORD_CHARACTERS and len(text) > sum(tokens) * _CHARACTERS_A_TOKEN:
             text = _LONG_WORD.sub(r"\g<0> ", text)
-            ends = _sentence_ends(text)
+            ends = _cut_points(text)
             tokens = self._count([text[start:end] for start, end in pairwise((0, *ends))])
         is_heading = block.kind == "heading"
         cut = Cut.HEADING if units and units[-1].is_heading else Cut.SECTION if is_heading else Cut.PARAGRAPH
@@ -216,9 +216,13 @@ class Chunker:
         return chunks
 
 
-def _sentence_ends(text: str) -> list[int]:
-    """Where the sentences of a block end; a short block is one."""
-    ends = [] if len(text) <= _SHORT else [found.end() for found in _SENTENCE_END.finditer(text)]
+def _cut_points(text: str) -> list[int]:
+    """Where a block may be cut: after a sentence, a clause that ends with a colon or semicolon, or a line.
+
+    No sentence splitter of a library is used: it would cut elsewhere, and every passage of every library that stands
+    would be embedded (and paid for) again.
+    """
+    ends = [] if len(text) <= _SHORT else [found.end() for found in _CUT_POINT.finditer(text)]
     if not ends or ends[-1] < len(text):
         ends.append(len(text))
     return ends

@@ -2,6 +2,9 @@
 
 Format: 8 bytes little-endian length of the header, a JSON header with the type, shape and place of each tensor, then
 the tensors without gaps (https://github.com/huggingface/safetensors). The header is read with the standard library.
+
+The package of the format is not used: numpy has no bfloat16, so it refuses such a file, and it copies every tensor that
+is read here as a view of the mapped file.
 """
 
 from __future__ import annotations
