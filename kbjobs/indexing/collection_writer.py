@@ -50,6 +50,7 @@ class CollectionWriter:
         self._is_complete = threading.Event()
         self._queue: queue.Queue[list[Record] | None] = queue.Queue(maxsize=32)
         self._is_ending = False
+        self._is_awaited = False
         self._thread = threading.Thread(target=self._write, name="collection-writer")
 
     def __enter__(self) -> Self:
@@ -71,10 +72,17 @@ class CollectionWriter:
         """Hand over records; waits where the writer is far behind, or leaves them out where it has no time."""
         if self._is_given_up:
             return
+        self._is_awaited = self._may_write()
         try:
-            self._queue.put(records, block=self._may_write())
+            self._queue.put(records, block=self._is_awaited)
         except queue.Full:
             self._log.debug("%d records are left to publishing", len(records))
+        finally:
+            self._is_awaited = False
+
+    def _has_time(self) -> bool:
+        # Who waits in put() sends nothing meanwhile, so that may_write() might never be true again.
+        return self._is_awaited or self._may_write()
 
     def _gather(self) -> list[Record] | None:
         """The records that wait, up to what is quickest to write at once; None when there will be no more."""
@@ -95,7 +103,7 @@ class CollectionWriter:
         try:
             with self._copies.open_building() as collection:
                 while (records := self._gather()) is not None:
-                    while not self._may_write() and not self._is_complete.wait(LOOK):
+                    while not self._has_time() and not self._is_complete.wait(LOOK):
                         pass
                     if self._is_given_up:
                         continue

@@ -105,7 +105,7 @@ def test_names_and_weights_may_change_between_a_stop_and_a_resume(manager: JobMa
 
 
 @pytest.mark.parametrize(
-    ("edited", "told"),
+    ("edited", "output"),
     [
         ((phase, 0), "its phases were steps, steps, steps and are steps"),
         ((phase, 0, 2, 1), r"phase 2 \(p2\): number was 1 and is 2"),

@@ -168,7 +168,7 @@ def test_whatever_a_phase_raises_ends_it(error: BaseException) -> None:
 
 
 @pytest.mark.parametrize(
-    ("result", "told"),
+    ("result", "output"),
     [
         (None, "not a PhaseResult"),
         (PhaseResult({"ids": {1, 2}}, ""), "not JSON"),

@@ -153,7 +153,7 @@ def test_validate_names_a_model_that_is_missing(kbjobs: Kbjobs, here: Path, wiki
 
 
 @pytest.mark.parametrize(
-    ("params", "code", "told"),
+    ("params", "code", "output"),
     [
         ('{ model = "bge-large-en-v1.5" }', 6, "bge-large-en-v1.5 is not on this machine"),
         ('{ model = "all-MiniLM-L6" }', 4, "all-MiniLM-L6"),

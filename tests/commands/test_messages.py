@@ -56,7 +56,7 @@ def test_languages_end_in_no_comma_and_none_is_silently_missing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "told"), [(0, "0 documents"), (1, "1 document"), (2, "2 documents"), (1200, "1,200 documents")]
+    ("number", "output"), [(0, "0 documents"), (1, "1 document"), (2, "2 documents"), (1200, "1,200 documents")]
 )
 def test_plurals(number: int, output: str) -> None:
     assert counted(number, "document") == output

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 import zlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 
 from kbjobs.config.home import Home
 from kbjobs.context import PhaseResult
+from kbjobs.indexing import collection_writer
 from kbjobs.indexing.cutting import IndexOptions
 from kbjobs.indexing.pipeline import run_index
 from kbjobs.services.sources import rebuild, register, verify
@@ -162,3 +165,28 @@ def test_a_collection_that_was_cleared_and_came_back_is_not_taken_for_verified(l
         collection.delete(sorted(collection.ids())[:1])
     index(large)
     assert verify(large, "x").ok
+
+
+def test_whoever_waits_for_the_writer_is_not_waited_for(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An API that throttles leaves the writer time only while requests wait: none does if their thread waits for it."""
+
+    class Throttled(DrawingEmbedder):
+        commit_texts = 1
+
+        def leaves_time(self) -> bool:
+            return threading.current_thread().name != "collection-writer"
+
+    monkeypatch.setattr(collection_writer, "BATCH", 10)
+    pages = tmp_path / "pages"
+    pages.mkdir()
+    for number in range(60):  # more than the writer takes at once and its queue holds
+        (pages / f"page{number}.txt").write_text(f"page {number}")
+    register(home, "x", [pages])
+    results: list[PhaseResult] = []
+    run = partial(run_index, context(home, "x"), Throttled(), IndexOptions())  # type: ignore[arg-type]
+    thread = threading.Thread(target=lambda: results.append(run()), daemon=True)
+    thread.start()
+    thread.join(30)
+    assert results and results[0].counts["embedded"] == 60

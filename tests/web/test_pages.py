@@ -301,6 +301,7 @@ def test_news_during_a_click_do_not_take_its_button_away(
     page.on("dialog", lambda dialog: dialog.accept())
     expect(page.locator("#running")).to_be_visible()
     button = page.get_by_role("button", name="Retry all failed")
+    expect(button).to_be_visible()
     box = button.bounding_box()
     assert box is not None
     page.evaluate("document.querySelector('#main > *').id = 'before-the-news'")
