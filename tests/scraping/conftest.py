@@ -29,7 +29,7 @@ def site() -> Iterator[SiteServer]:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scrapes that give up early, so that what is slow or fails costs a test no time."""
-    monkeypatch.setattr(page_fetch, "FetchLimits", lambda: FetchLimits(connect=1, idle=0.3, whole=1, slow_for=0.2))
+    monkeypatch.setattr(page_fetch, "FetchLimits", lambda: FetchLimits(connect=1, idle=0.3, whole=5, slow_for=0.2))
     monkeypatch.setattr(crawl, "FIRST_WAIT", 0.01)
     monkeypatch.setattr(crawl, "MAX_TRIES", 2)
 
