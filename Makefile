@@ -2,8 +2,8 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
-# A test waits a third of its time: four at once keep two cores at work.
-WORKERS ?= 4
+# A test waits a third of its time: three at once keep two cores at work.
+WORKERS ?= 3
 
 # What a change of most modules is tried with at the desk: no daemon, no model, no torch, no real input.
 FAST := tests/chains tests/content tests/embedding tests/scanning tests/store tests/tagging tests/vectors \
