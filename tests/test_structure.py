@@ -317,3 +317,9 @@ def test_a_plan_and_its_advice_are_light(tmp_path: Path, home: Home, module: str
 
 def test_modules_have_one_subject() -> None:
     assert not [path.relative_to(ROOT) for path in MODULES if len(path.read_text().splitlines()) > 400]
+
+
+def test_the_fast_tests_are_where_the_makefile_names_them() -> None:
+    listed = subprocess.run(["make", "--dry-run", "test-fast"], cwd=ROOT, capture_output=True, text=True, check=True)
+    named = re.findall(r"(?<= )tests/\S+", listed.stdout.splitlines()[-1])
+    assert len(named) > 5 and [path for path in named if not (ROOT / path).exists()] == []
