@@ -93,7 +93,7 @@ COMPACT = {point for point in POINTS if point.startswith("compact.")}  # tests/i
 SERVER = {point for point in POINTS if point.startswith("server.")}  # tests/faults/test_chroma_kills.py
 # tests/packs, tests/phases/test_upload.py
 PACKS = {point for point in POINTS if point.startswith(("pack.", "install.", "upload.", "withdraw."))}
-# tests/downloads/test_fetching.py, tests/phases/test_model_download.py
+# tests/downloads/test_file_download.py, tests/phases/test_model_download.py
 DOWNLOADS = {point for point in POINTS if point.startswith("download.")}
 MAPS = {point for point in POINTS if point.startswith("map.")}  # tests/phases/test_visualisation.py
 PINECONE = {point for point in POINTS if point.startswith("pinecone.")}  # tests/phases/test_pinecone_sync.py
