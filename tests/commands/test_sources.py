@@ -1,4 +1,4 @@
-"""``kbjobs sources``: what is registered, shown, compared and rebuilt. Copies and paths: tests/services/test_sources.py."""
+"""``kbjobs sources``: registered, shown, compared, rebuilt. Copies and paths: tests/services/test_sources.py."""
 
 from __future__ import annotations
 
