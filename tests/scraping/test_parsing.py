@@ -63,7 +63,7 @@ def test_a_tag_with_very_many_attributes_is_read_without_most_of_them(home: Home
 
 def test_a_page_that_takes_too_long_is_named_and_the_next_one_is_read(home: Home) -> None:
     home.prepare()
-    home.config_file.write_text("document_seconds = 1.0\n")
+    home.config_file.write_text("document_seconds = 3.0\n")
     pages: dict[str, Answer] = {"/": page("Start", "/long", "/next"), "/long": QUOTED, "/next": page("Next")}
     with SiteServer(pages) as server:
         counts = scrape_site(home, server.url).counts
