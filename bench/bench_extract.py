@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,16 +27,12 @@ from extraction_peers import PEERS
 from fetch_pages import PAGES, fetch_pages
 from measuring import ROOT
 from selectolax.lexbor import LexborHTMLParser
+from web_pages import WebPage, count_shingles, read_pages, score_sentences, score_shingles, score_whole, unpacked
 
 from kbjobs.content.encoding import decode_page
 from kbjobs.content.html import extract_html
 
-SHINGLE = 4  # words
 ROUNDS = 5
-# Scripts without spaces: Thai, Lao, Burmese, Khmer, the kana, Han. Korean has spaces.
-WORD = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]|[^\W_]+")
-
-Shingles = Counter[tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -55,22 +49,6 @@ def find_known() -> list[Known]:
     books = [Known(book.parts[-3], sorted(book.parent.glob("*.html")), book) for book in PAGES.glob("*/*/book.txt")]
     singles = [Known(text.parent.name, [text.with_suffix(".html")], text) for text in PAGES.glob("*/*.txt")]
     return sorted([*books, *singles], key=lambda known: (known.family, known.text))
-
-
-def count_shingles(texts: Iterable[str]) -> Shingles:
-    """How often each run of words occurs; a run does not go from one page to the next."""
-    shingles: Shingles = Counter()
-    for text in texts:
-        words = WORD.findall(unicodedata.normalize("NFKC", text).casefold())
-        shingles.update(tuple(words[at : at + SHINGLE]) for at in range(max(1, len(words) - SHINGLE + 1)))
-    return shingles
-
-
-def score(found: Shingles, known: Shingles) -> tuple[float, float, float]:
-    """Precision, recall and F1."""
-    both = (found & known).total()
-    precision, recall = both / max(1, found.total()), both / max(1, known.total())
-    return precision, recall, 2 * precision * recall / (precision + recall) if both else 0.0
 
 
 def ours(page: bytes) -> str:
@@ -108,7 +86,7 @@ def score_families(known: Sequence[Known], texts: Sequence[str]) -> dict[str, li
     following = iter(texts)
     for one in known:
         found = count_shingles([next(following) for _ in one.pages])
-        scores.setdefault(one.family, []).append(score(found, count_shingles([one.text.read_text()])))
+        scores.setdefault(one.family, []).append(score_shingles(found, count_shingles([one.text.read_text()])))
     means = {family: [statistics.mean(column) for column in zip(*rows, strict=True)] for family, rows in scores.items()}
     return means | {"all": [statistics.mean(column) for column in zip(*means.values(), strict=True)]}
 
@@ -124,30 +102,59 @@ def main() -> None:
     if not known:
         print("skipped: no page could be fetched")
         return
+    pages = [page for one in known for page in one.pages]
+    decoded = [decode_page(page.read_bytes()).encode("utf-8", "replace") for page in pages]
+    rounds = measure(decoded, options.peers, options.rounds)
+    families = Counter(one.family for one in known for _ in one.pages)
+    print(f"{len(pages)} pages: " + ", ".join(f"{family} {count}" for family, count in families.items()))
+    scores = {way: score_families(known, measured["texts"]) for way, measured in rounds[0].items()}
+    for family in next(iter(scores.values())):
+        for way, found in scores.items():
+            tell(family, way, found[family])
+    tell_speed(rounds, len(pages))
+    with unpacked() as folder:
+        if folder is not None:
+            measure_open_web(read_pages(folder), options.peers, options.rounds)
+
+
+def measure_open_web(pages: Sequence[WebPage], peers: str | None, count: int) -> None:
+    """Print the figures of the pages of the open web."""
+    rounds = measure([page.content for page in pages], peers, count)
+    for way, measured in rounds[0].items():
+        texts = dict(zip([page.name for page in pages], measured["texts"], strict=True))
+        shown = "shipped" if way == "kbjobs" else way
+        marked, whole = [page for page in pages if not page.expected], [page for page in pages if page.expected]
+        tell("open web (sentences)", shown, score_sentences(marked, lambda page, texts=texts: texts[page.name]))
+        tell("open web (whole)", shown, score_whole(whole, lambda page, texts=texts: texts[page.name]))
+    tell_speed(rounds, len(pages))
+
+
+def measure(pages: Sequence[bytes], peers: str | None, count: int) -> list[dict[str, dict[str, Any]]]:
+    """Seconds and texts of every way, in turns."""
     with tempfile.TemporaryDirectory(prefix="kbjobs-bench-") as name:
         folder = Path(name)
-        pages = [page for one in known for page in one.pages]
         for number, page in enumerate(pages):
-            (folder / f"{number:05}.html").write_text(
-                decode_page(page.read_bytes()), encoding="utf-8", errors="replace"
-            )
+            (folder / f"{number:05}.html").write_bytes(page)
         ways: dict[str, Callable[[], dict[str, Any]]] = {
             "kbjobs": lambda: measure_here(ours, folder),
             "body": lambda: measure_here(whole_body, folder),
         }
-        if options.peers:
-            ways |= {peer: partial(measure_peer, options.peers, peer, folder) for peer in PEERS}
-        rounds = [{way: measure() for way, measure in ways.items()} for _ in range(options.rounds)]
-    families = Counter(one.family for one in known for _ in one.pages)
-    print(f"{len(pages)} pages: " + ", ".join(f"{family} {count}" for family, count in families.items()))
-    scores = {way: score_families(known, rounds[0][way]["texts"]) for way in ways}
-    for family in next(iter(scores.values())):
-        for way in ways:
-            precision, recall, f1 = scores[way][family]
-            print(f"  {family:8} {way:12} precision {precision:.3f}  recall {recall:.3f}  F1 {f1:.3f}")
-    for way in ways:
+        if peers:
+            ways |= {peer: partial(measure_peer, peers, peer, folder) for peer in PEERS}
+        return [{way: take() for way, take in ways.items()} for _ in range(count)]
+
+
+def tell(family: str, way: str, scores: Sequence[float]) -> None:
+    """Print one way's figures of a family."""
+    precision, recall, f1 = scores
+    print(f"  {family:20} {way:12} precision {precision:.3f}  recall {recall:.3f}  F1 {f1:.3f}")
+
+
+def tell_speed(rounds: Sequence[dict[str, dict[str, Any]]], count: int) -> None:
+    """Print the pages a second of every way, the median of the rounds."""
+    for way in rounds[0]:
         seconds = statistics.median(measured[way]["seconds"] for measured in rounds)
-        print(f"  {way}: {len(pages) / seconds:,.0f} pages/s")
+        print(f"  {way}: {count / seconds:,.0f} pages/s")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,10 @@ from typer.core import TyperCommand, TyperGroup
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("Start here", "A throw-away home, a small real source, the main job, three searches."),
     "sources": ("Sources and search", "Register, edit, list, show, verify, rebuild and remove sources."),
+    "documents": (
+        "Sources and search",
+        "What was read of a source: list it; show what is kept of a page.",
+    ),
     "search": ("Sources and search", "Find passages by meaning."),
     "pack": ("Sources and search", "Build, inspect and prune packs: a source as files to carry elsewhere."),
     "models": ("Sources and search", "List, show and remove local models."),

@@ -253,12 +253,14 @@ def show(source_id: ID, as_json: JSON = False) -> None:
     print_table(("", ""), [row for row in rows if row[1]])
 
 
-@app.command()
+@app.command(hidden=True)
 def documents(
     source_id: ID,
     as_json: Annotated[bool, typer.Option("--json", help="All that is known, a JSON document a line.")] = False,
 ) -> None:
     """List a source's documents: language, date, type and title of each, and where it is.
+
+    "kbjobs documents list" tells more, and has filters.
 
     Example:  kbjobs sources documents wiki --json | jq -r 'select(.published > "2024") | .url'
     """

@@ -154,6 +154,12 @@ SETTINGS: tuple[Setting, ...] = (
         1,
         3600,
     ),
+    Setting(
+        "comments",
+        "drop",
+        "readers' comments below an article: left out, or kept as part of its text",
+        choices=("drop", "keep"),
+    ),
     Setting("on_finish", (), "command that the daemon runs after each job, as a list of words; in config.toml alone"),
     Setting("on_finish_seconds", 60.0, "seconds after which that command is killed, with all it has started", 1, 3600),
     Setting(

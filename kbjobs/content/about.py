@@ -1,20 +1,38 @@
-"""What an HTML page says of itself in its head, in JSON-LD and in a few marks of its text."""
+"""What an HTML page says of itself: in its head, in JSON-LD and in the marks of its text. The strongest claim wins."""
 
 from __future__ import annotations
 
-import json
+import datetime
+import html
+import re
 from collections.abc import Iterable, Iterator
-from typing import Any
+from dataclasses import dataclass, field
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from kbjobs.content.dates import read_date
-from kbjobs.content.document import MAX_AUTHORS, MAX_CATEGORIES, About, clean_description, clean_names
+from kbjobs.content.bylines import (
+    clean_author,
+    find_authors,
+    find_byline,
+    find_marked_dates,
+    is_organisation,
+    is_user_name,
+    lines_near,
+)
+from kbjobs.content.dates import date_in_path, find_date, read_date
+from kbjobs.content.document import (
+    MAX_AUTHORS,
+    MAX_CATEGORIES,
+    SAYS_NOTHING,
+    About,
+    clean_description,
+    clean_names,
+)
+from kbjobs.content.json_ld import Thing, Things
 
 MAX_ALTERNATES = 200
 
 _MAX_TAGS = 500  # of a head
-_MAX_SCRIPTS, _SCRIPT_LIMIT, _MAX_THINGS = 10, 200_000, 100  # of JSON-LD
 
 _DESCRIPTIONS = ("description", "og:description", "dc.description", "dcterms.description", "twitter:description")
 _DATES = (
@@ -23,7 +41,33 @@ _DATES = (
     "datepublished", "date", "pubdate", "publishdate", "publish_date", "publication_date", "parsely-pub-date",
     "sailthru.date",
 )  # fmt: skip
-_AUTHORS = ("author", "article:author", "citation_author", "dc.creator", "dcterms.creator", "parsely-author", "byl")
+_LATER_DATES = ("article:modified_time", "og:updated_time", "dcterms.modified", "last-modified", "date.modified")
+_AUTHORS = (
+    "citation_author", "parsely-author", "sailthru.author", "dc.creator", "dcterms.creator", "article:author", "author",
+    "og:article:author", "dc.author", "byl",
+)  # fmt: skip
+_WRITTEN_BY = ("written", "verfasst", "geschrieben", "écrit", "escrito", "scritto", "geschreven", "napisane")
+_LIKE_ARTICLE = frozenset(["article", "news", "reference", "how-to", "recipe", "review", "discussion", "question"])
+_OF_TEXT, _OF_HEAD, _ORGANISATION, _WEAK = 1, 3, 5, 10  # strengths of claims about authors
+_EARLIEST = "1990"
+_IN_SCRIPTS = re.compile(
+    rb"""["'](?:published_?at|date_?published|publish(?:ed)?_?date|publication_?date|pub_?date|published)\\?["']\s*:\s*"""
+    rb"""\\?["'](\d{4}-\d\d-\d\d)""",
+    re.IGNORECASE,
+)
+_TELLS_DATE = re.compile(
+    r"\b(?:published|posted|updated|veröffentlicht|aktualisiert|erstellt|stand|datum|date|publié|mis à jour|publicado"
+    r"|actualizado|fecha|pubblicato|aggiornato|geplaatst|опубликовано)\b",
+    re.IGNORECASE,
+)
+_UTC = re.compile(r"(?:Z|GMT|[+-]00:?00)$")
+_MARKED = 1  # strength of a date of JSON-LD or the head
+_SHOWN = (4, 5)  # strengths of dates that are shown to readers
+_TAG = re.compile(r"<[^<>]{1,200}>")
+_WHOLE = len("2024-05-17")
+_LINE_LIMIT = 200  # characters
+_TEXT_LIMIT = 200_000  # characters in which a date is looked for
+
 _CATEGORIES = ("article:section", "article:tag", "category", "dc.subject", "dcterms.subject", "citation_keywords")
 _KEYWORDS = ("keywords", "news_keywords")  # taken where there is nothing better
 _KINDS = {
@@ -39,50 +83,212 @@ _KINDS = {
     "course": "course", "collectionpage": "collection", "itemlist": "collection", "softwareapplication": "software",
     "softwaresourcecode": "software",
 }  # fmt: skip
-# Words in the class or id of what stands around a date that is a page's own, not one that its text tells of.
-_SIGNS_OF_DATE = ("date", "publish", "posted", "byline", "entry-meta", "post-meta", "article-meta")
 _SIGNS_OF_CATEGORY = (
     b"mw-normal-catlinks", b'rel="tag', b"rel='tag", b"rel=tag", b' tag"', b'rel="category', b"rel='category",
     b"rel=category",
 )  # fmt: skip
 _CATEGORY_LINKS = "#mw-normal-catlinks li a, a[rel~=tag], a[rel~=category]"
-_TIME_ANCESTORS = 3
 
 
-def read_about(tree: LexborHTMLParser, page: bytes) -> About:
-    """What a page says of itself. To be called before the page's furniture is taken away.
+@dataclass(slots=True)
+class PageClaims:
+    """What a page says of itself; of two claims the one with the smaller number is the stronger.
+
+    Args:
+        about: what nobody contradicts: description, categories, kind, other languages.
+        authors: names as the page writes them.
+        dates: days of publication, as the page writes them.
+        site: the name of the site.
+        article_body: the text of an article as JSON-LD has it, without tags, white space folded.
+        language: the tag of its language, lower-case.
+    """
+
+    about: About = SAYS_NOTHING
+    authors: list[tuple[int, list[str]]] = field(default_factory=list)
+    dates: list[tuple[int, str]] = field(default_factory=list)
+    site: str = ""
+    article_body: str = ""
+    language: str = ""
+
+    @property
+    def month_first(self) -> bool:
+        """Whether 05/06/2024 is the sixth of May on this page."""
+        return self.language in ("en-us", "en_us")
+
+    @property
+    def has_date(self) -> bool:
+        """Whether the head or JSON-LD tells the day."""
+        told = [read_date(text) for strength, text in self.dates if strength <= _MARKED]
+        return any(len(date) == _WHOLE and _is_likely(date) for date in told)
+
+    @property
+    def is_in_utc(self) -> bool:
+        """Whether a date is told in UTC, which may not be the day that the page shows."""
+        return any(strength <= _MARKED and _UTC.search(text) for strength, text in self.dates)
+
+    @property
+    def has_author(self) -> bool:
+        """Whether JSON-LD names a person."""
+        return any(strength == 0 for strength, _ in self._rank_authors())
+
+    def conclude(self) -> About:
+        """What the page says, by its strongest claims."""
+        return self.about._replace(published=self._choose_date(), authors=self._choose_authors())
+
+    def _choose_date(self) -> str:
+        """The date of the strongest claim; one that is hardly possible needs a second witness."""
+        read = [(strength, date) for strength, text in self.dates if (date := read_date(text))]
+        read.sort(key=lambda claim: claim[0])
+        dates = [date for _, date in read]
+        witnesses = {(date, strength <= _MARKED) for strength, date in read}
+        chosen = next((date for date in dates if _is_likely(date) or {(date, True), (date, False)} <= witnesses), "")
+        if not chosen:
+            return ""
+        chosen = next((date for date in dates if date.startswith(chosen) and len(date) == _WHOLE), chosen)
+        told_in_utc = any(_UTC.search(text) and read_date(text) == chosen for _, text in self.dates)
+        return self._day_before(chosen) if told_in_utc else chosen
+
+    def _day_before(self, date: str) -> str:
+        """The day that the page shows its readers, if that is the one before: its clock is behind UTC."""
+        before = (datetime.date.fromisoformat(date) - datetime.timedelta(days=1)).isoformat()
+        shown = [text for strength, text in self.dates if strength in _SHOWN]
+        return before if before in shown and date not in shown else date
+
+    def _choose_authors(self) -> tuple[str, ...]:
+        """The names of the strongest claim. What the page calls itself is an author only where its text says so."""
+        return clean_names(min(self._rank_authors(), key=lambda claim: claim[0], default=(0, []))[1], MAX_AUTHORS)
+
+    def _rank_authors(self) -> list[tuple[int, list[str]]]:
+        cleaned: list[tuple[int, list[str]]] = []
+        for strength, said in self.authors:
+            names = [name for text in said[:MAX_AUTHORS] for name in clean_author(html.unescape(text))]
+            if not names or any(map(is_organisation, names)):
+                continue
+            if strength >= _OF_HEAD and any(map(self._is_site, names)):
+                continue
+            is_weak = any(map(is_user_name, names)) or any(map(self._is_site, names))
+            cleaned.append((strength + is_weak * _WEAK, names))
+        return cleaned
+
+    def _is_site(self, name: str) -> bool:
+        name, site = ("".join(filter(str.isalnum, text.casefold())) for text in (name, self.site))
+        return bool(site) and (name in site or site in name)
+
+
+def _is_likely(date: str) -> bool:
+    latest = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)).date().isoformat()
+    return _EARLIEST <= date <= latest
+
+
+def read_claims(tree: LexborHTMLParser, page: bytes) -> PageClaims:
+    """What a page says of itself in its head and in JSON-LD. To be called before its furniture is taken away.
 
     Args:
         tree: the page.
         page: its bytes: what does not occur in them is not looked for.
     """
     metas, alternates = _read_head(tree)
-    things = list(_read_things(tree)) if b"ld+json" in page else []
-    main = next((thing for thing in things if _kind_of(thing)), things[0] if things else {})
-    authors = [*_names(main.get("author")), *_of(metas, _AUTHORS)]
-    if not authors and b'rel="author"' in page:
-        authors = [node.text() for node in tree.css("a[rel~=author]")[:MAX_AUTHORS]]
-    categories = [*_names(main.get("articleSection")), *_of(metas, _CATEGORIES)]
-    if any(
-        sign in page for sign in _SIGNS_OF_CATEGORY
-    ):  # a selector is tried at each element: that takes longer than all the rest
+    claims = PageClaims()
+    things = Things(tree) if b"ld+json" in page else None
+    main: Thing = _choose_main(things) if things is not None else {}
+    categories: list[str] = []
+    descriptions = list(_of(metas, _DESCRIPTIONS))
+    keywords: list[str] = []
+    kinds: list[str] = []
+    if things is not None:
+        categories += [name for name, _ in things.names(main, "articleSection")]
+        descriptions += things.texts(main, "description")
+        keywords += [name for name, _ in things.names(main, "keywords")]
+        kinds.append(_kind_of(things, main))
+        _hear_things(claims, things, main)
+    categories += _of(metas, _CATEGORIES)
+    if any(sign in page for sign in _SIGNS_OF_CATEGORY):
+        # a selector is tried at each element: that takes longer than all the rest
         categories += [node.text() for node in tree.css(_CATEGORY_LINKS)[:MAX_CATEGORIES]]
     if not categories:
-        listed = [*_names(main.get("keywords")), *_of(metas, _KEYWORDS)]
+        listed = [*keywords, *_of(metas, _KEYWORDS)]
         categories = [word for words in listed for word in words.replace(";", ",").split(",")]
-    dates = [*_texts(main.get("datePublished")), *_of(metas, _DATES)]
-    published = next(filter(None, map(read_date, dates)), "")
-    if not published and b"<time" in page:
-        published = _read_time(tree)
-    descriptions = [*_of(metas, _DESCRIPTIONS), *_texts(main.get("description"))]
-    return About(
+    kinds += map(_find_kind, _of(metas, ("og:type", "dc.type")))
+    claims.about = About(
         description=next(filter(None, map(clean_description, descriptions)), ""),
-        published=published,
-        authors=clean_names(authors, MAX_AUTHORS),
         categories=clean_names(categories, MAX_CATEGORIES),
-        kind=_kind_of(main) or next(filter(None, map(_find_kind, _of(metas, ("og:type", "dc.type")))), "page"),
+        kind=next(filter(None, kinds), "page"),
         alternates=tuple(alternates[:MAX_ALTERNATES]),
     )
+    _hear_head(claims, metas, tree)
+    return claims
+
+
+def _hear_things(claims: PageClaims, things: Things, main: Thing) -> None:
+    said = things.names(main, "author") or things.names(main, "creator")
+    people = [name for name, kind in said if kind != "Organization"]
+    if people:
+        claims.authors.append((0, people))
+    claims.authors += [(_ORGANISATION, [name]) for name, kind in said if kind == "Organization"]
+    claims.dates += [(0, date) for date in things.texts(main, "datePublished")]
+    later = ("dateCreated", "uploadDate", "dateModified")
+    claims.dates += [(6, date) for name in later for date in things.texts(main, name)]
+    claims.dates += [(5, date) for one in things.all for date in things.texts(one, "datePublished")]
+    bodies = [body for one in things.all for body in things.texts(one, "articleBody")]
+    claims.article_body = " ".join(_TAG.sub(" ", html.unescape(max(bodies, key=len, default=""))).split())
+    claims.site = next((name for name, _ in things.names(main, "publisher")), "")
+
+
+def _hear_head(claims: PageClaims, metas: dict[str, list[str]], tree: LexborHTMLParser) -> None:
+    claims.site = next(_of(metas, ("og:site_name", "application-name")), claims.site)
+    claims.dates += [(1, date) for date in _of(metas, _DATES)]
+    claims.dates += [(7, date) for date in _of(metas, _LATER_DATES)]
+    for name in _AUTHORS:
+        if said := [author for author in metas.get(name, ()) if "://" not in author]:
+            claims.authors.append((_OF_HEAD, said))
+    label = next(_of(metas, ("twitter:label1",)), "").lower()
+    if any(sign in label for sign in _WRITTEN_BY):
+        claims.authors.append((_OF_HEAD, list(_of(metas, ("twitter:data1",)))))
+    root = tree.root
+    claims.language = ((root.attributes.get("lang") or "") if root is not None else "").lower()
+
+
+def hear_marks(claims: PageClaims, body: LexborNode, page: bytes) -> None:
+    """Add what the marks in a page's body say of what its head does not; to be called with its furniture in place."""
+    if not claims.has_date:
+        claims.dates += [(2 + 2 * strength, date) for strength, date in find_marked_dates(body, claims.month_first)]
+    if not claims.has_author:
+        claims.authors.append((_OF_TEXT, find_authors(body, page)))
+
+
+def hear_text(claims: PageClaims, body: LexborNode, page: bytes, title: str, address: str) -> None:
+    """Add what the text beside a page's title says.
+
+    Args:
+        claims: what the page said so far.
+        body: its body, the furniture taken away.
+        page: its bytes.
+        title: its title.
+        address: the address that it gives itself, or ''.
+    """
+    claims.dates.append((3, date_in_path(address)))
+    has_date = claims.has_date
+    if has_date and not claims.is_in_utc and claims.has_author:
+        return
+    lines = lines_near(body, title)
+    if not has_date or claims.is_in_utc:
+        shown = (find_date(line[:_LINE_LIMIT], claims.month_first) for line in lines)
+        claims.dates.append((5, next(filter(None, shown), "")))
+    if not any(read_date(date) for _, date in claims.dates):
+        claims.dates += [(8, date) for date in _read_anywhere(claims, body, page, title)]
+    if not claims.has_author:
+        claims.authors.append((_OF_TEXT + 1, find_byline(lines)))
+
+
+def _read_anywhere(claims: PageClaims, body: LexborNode, page: bytes, title: str) -> Iterator[str]:
+    """Dates of a page that marks none: of the data for its scripts, its description, after a word that tells; any."""
+    if found := _IN_SCRIPTS.search(page):
+        yield found[1].decode()
+    yield find_date(f"{title}\n{claims.about.description}", claims.month_first)
+    text = body.text(separator="\n")[:_TEXT_LIMIT]
+    for told in _TELLS_DATE.finditer(text):
+        yield find_date(text[told.end() : told.end() + 60], claims.month_first)
+    yield find_date(text, claims.month_first)
 
 
 def _read_head(tree: LexborHTMLParser) -> tuple[dict[str, list[str]], list[tuple[str, str]]]:
@@ -112,63 +318,19 @@ def _of(metas: dict[str, list[str]], names: Iterable[str]) -> Iterator[str]:
         yield from metas.get(name, ())
 
 
-def _read_things(tree: LexborHTMLParser) -> Iterator[dict[str, Any]]:
-    """What JSON-LD describes: schema.org's things, those of a graph too. What cannot be read is passed over."""
-    found = 0
-    for script in tree.css('script[type="application/ld+json" i]')[:_MAX_SCRIPTS]:
-        try:
-            waiting = [json.loads(script.text()[:_SCRIPT_LIMIT])]
-        except (ValueError, RecursionError):
-            continue
-        while waiting and found < _MAX_THINGS:
-            value = waiting.pop(0)
-            if isinstance(value, list):
-                waiting = [*value[:_MAX_THINGS], *waiting]
-            elif isinstance(value, dict):
-                found += 1
-                yield value
-                waiting.append(value.get("@graph"))
+def _choose_main(things: Things) -> Thing:
+    """The thing that the page is about: an article before a web site, and one with a date before others."""
+
+    def rank(thing: Thing) -> tuple[bool, bool, bool]:
+        kind = _kind_of(things, thing)
+        return kind in _LIKE_ARTICLE, bool(kind), "datePublished" in thing
+
+    return max(things.all, key=rank, default={})
 
 
-def _kind_of(thing: dict[str, Any]) -> str:
-    return next(filter(None, map(_find_kind, _texts(thing.get("@type")))), "")
+def _kind_of(things: Things, thing: Thing) -> str:
+    return next(filter(None, map(_find_kind, things.texts(thing, "@type"))), "")
 
 
 def _find_kind(name: str) -> str:
     return _KINDS.get(name.strip().rpartition("/")[2].lower(), "")
-
-
-def _texts(value: object) -> list[str]:
-    """The strings of a JSON-LD value, which may be one or a list."""
-    values = value if isinstance(value, list) else [value]
-    return [one for one in values[:_MAX_THINGS] if isinstance(one, str)]
-
-
-def _names(value: object) -> list[str]:
-    """The names of a JSON-LD value: strings, or things with a name."""
-    values = value if isinstance(value, list) else [value]
-    named = (one.get("name") if isinstance(one, dict) else one for one in values[:_MAX_THINGS])
-    return [one for one in named if isinstance(one, str)]
-
-
-def _read_time(tree: LexborHTMLParser) -> str:
-    """The first <time> that says it is the page's date, by its own marks or by what it stands in."""
-    for node in tree.css("time[datetime]")[:_MAX_THINGS]:
-        attributes = node.attributes
-        is_own = "pubdate" in attributes or attributes.get("itemprop") == "datePublished" or _is_of_date(node)
-        if is_own and (date := read_date(attributes.get("datetime") or "")):
-            return date
-    return ""
-
-
-def _is_of_date(node: LexborNode) -> bool:
-    above: LexborNode | None = node
-    for _ in range(_TIME_ANCESTORS):
-        if above is None:
-            return False
-        attributes = above.attributes
-        marks = f"{attributes.get('class') or ''} {attributes.get('id') or ''}".lower()
-        if any(sign in marks for sign in _SIGNS_OF_DATE):
-            return True
-        above = above.parent
-    return False

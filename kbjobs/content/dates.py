@@ -17,8 +17,38 @@ _ISO = re.compile(r"(\d{4})(?:[-/.](\d{1,2})(?:[-/.](\d{1,2}))?)?(?![\d-])")
 _COMPACT = re.compile(r"(?:D:)?(\d{4})(\d{2})(\d{2})(?:\d{2,6}|T|Z|\b)")  # ISO 8601 basic, and PDF's D:20240517120000
 _DAY_FIRST = re.compile(r"(\d{1,2})(?:st|nd|rd|th|\.)?\s+([a-z]{3,9})\.?,?\s+(\d{4})\b", re.IGNORECASE)
 _MONTH_FIRST = re.compile(r"([a-z]{3,9})\.?\s+(?:(\d{1,2})(?:st|nd|rd|th)?,?\s+)?(\d{4})\b", re.IGNORECASE)
-_IN_PATH = re.compile(r"/((?:19|20)\d{2})/(\d{1,2})(?:/(\d{1,2}))?(?=/)|/((?:19|20)\d{2})-(\d{2})-(\d{2})(?=[-_/.])")
-_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_DAY_FIRST_IN_PATH = re.compile(r"[/_-](\d{1,2})[-_.](\d{1,2})[-_.]((?:19|20)\d{2})(?=$|[-_/.])")
+_IN_PATH = re.compile(
+    r"/((?:19|20)\d{2})[/-](\d{1,2})(?:[/-](\d{1,2}))?(?=[-_/.])|/((?:19|20)\d{2})(\d{2})(\d{2})(?=[-_/.])"
+)
+
+# The months in the languages that most pages of the web are in; a word is a month's if it begins so.
+_MONTHS = (
+    "jan januar janvier ene gen stycz янв leden ledna oca ιαν",
+    "feb fév fev lut фев únor února şub sub φεβ",
+    "mar mär mrz maart märz marz мар březen března βρί",
+    "apr avr abr kwi апр duben dubna nis απρ",
+    "may mai mag maj мая май mei květ may μαΐ",
+    "jun juin giu cze июн červen června haz ιούν",
+    "jul juil lug lip июл červenec července tem ιούλ",
+    "aug aoû aou ago sie авг srpen srpna ağu αύγ",
+    "sep set wrz сен září eyl σεπ",
+    "oct okt ott out paź окт říj eki οκτ",
+    "nov lis ноя listopad listopadu kas νοέ",
+    "dec dez déc dic gru дек prosin ara δεκ",
+)
+_MONTH_OF = {word: month for month, words in enumerate(_MONTHS, start=1) for word in words.split()}
+_LONGEST_BEGINNING = max(map(len, _MONTH_OF))
+_SHORTEST_BEGINNING = 3
+_NUMBER = re.compile(r"\d\d")  # which every date has, and few lines
+_WORD = r"[^\W\d_]{3,12}"
+_WRITTEN = re.compile(
+    rf"(?<![\d.])(\d{{1,2}})(?:st|nd|rd|th|er|º|ª|\.)?\s+(?:de\s+|d[’'])?({_WORD})\.?,?\s+(?:de\s+|del\s+)?(\d{{4}})\b"
+    rf"|\b({_WORD})\.?\s+(\d{{1,2}})(?:st|nd|rd|th)?(?:,\s*|\s+)(\d{{4}})\b"
+    r"|(?<!\d)(\d{4})\s?[年년]\s?(\d{1,2})\s?[月월]\s?(\d{1,2})\s?[日일]"
+    r"|(?<![\d./-])(\d{4})([-/.])(\d{1,2})\11(\d{1,2})(?![\d/-]|\.\d)"
+    r"|(?<![\d./-])(\d{1,2})\s?([-/.|])\s?(\d{1,2})\s?\15\s?(\d{4}|\d{2})(?![\d/-]|\.\d)"
+)
 
 
 def read_date(text: str) -> str:
@@ -40,19 +70,52 @@ def read_date(text: str) -> str:
     return _write(*map(str, parsed[:3])) if parsed else ""
 
 
+def find_date(text: str, month_first: bool = False) -> str:
+    """The first whole date within ``text``, as ISO 8601 writes it; '' if there is none.
+
+    Understood are dates with the month's name in the languages of :data:`_MONTHS`, and in numbers.
+
+    Args:
+        text: what is searched, a line or a paragraph.
+        month_first: whether 05/06/2024 is the sixth of May, as American pages write it.
+    """
+    for found in _WRITTEN.finditer(text) if _NUMBER.search(text) else ():
+        if found[1]:
+            date = _write(found[3], _month(found[2]), found[1])
+        elif found[4]:
+            date = _write(found[6], _month(found[4]), found[5])
+        elif found[7]:
+            date = _write(found[7], found[8], found[9])
+        elif found[10]:
+            date = _write(found[10], found[12], found[13])
+        else:
+            first, second = found[14], found[16]
+            is_american = (month_first and found[15] == "/" and int(first) <= 12) or int(second) > 12
+            year = found[17] if len(found[17]) == 4 else f"20{found[17]}"
+            date = _write(year, *((first, second) if is_american else (second, first)))
+        if date:
+            return date
+    return ""
+
+
 def date_in_path(path: str) -> str:
     """The date that a URL's path names (``/2024/05/17/title``, ``/2024/05/title``, ``/2024-05-17-title``), or ''."""
     found = _IN_PATH.search(path)
     if found is None:
-        return ""
+        turned = _DAY_FIRST_IN_PATH.search(path)
+        date = _write(turned[3], turned[2], turned[1]) if turned else ""
+        return date if date >= str(EARLIEST_WEB_YEAR) else ""
     date = _write(*(found.groups()[:3] if found[1] else found.groups()[3:]))
     return date if date >= str(EARLIEST_WEB_YEAR) else ""
 
 
 def _month(name: str) -> str:
-    """The number of a month, by its English name or the beginning of it; '0' for none."""
-    start = name[:3].lower()
-    return str(_MONTHS.index(start) + 1) if start in _MONTHS else "0"
+    """The number of a month, by its name or the beginning of it; '0' for none."""
+    name = name.lower()
+    for length in range(min(len(name), _LONGEST_BEGINNING), _SHORTEST_BEGINNING - 1, -1):
+        if month := _MONTH_OF.get(name[:length]):
+            return str(month)
+    return "0"
 
 
 def _write(year: str, month: str | None, day: str | None) -> str:

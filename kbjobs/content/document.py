@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from kbjobs.errors import KbjobsError
 
-EXTRACTION_VERSION = 2
+EXTRACTION_VERSION = 3
 """Version of the extractor. Raise it when it gives other text for the same file: the ledger stores it beside each
 document, and a document of an older version is read and cut again."""
 

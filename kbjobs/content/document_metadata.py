@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kbjobs.content.document import About, Document
 from kbjobs.content.language_rules import Evidence, decide_language, weigh
 
-METADATA_VERSION = 2
+METADATA_VERSION = 3
 """Version of what is read here. Raise it when the same document gives other metadata: all are then read again."""
 
 SNIPPET_LIMIT = 300

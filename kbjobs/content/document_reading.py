@@ -76,7 +76,12 @@ def max_seconds(size: int, min_seconds: float = DOCUMENT_SECONDS) -> float:
 
 
 def read_document(
-    found: FoundFile, source_id: str, base_url: str | None = None, titles: SiteTitles = NO_SITE
+    found: FoundFile,
+    source_id: str,
+    base_url: str | None = None,
+    titles: SiteTitles = NO_SITE,
+    *,
+    keeps_comments: bool = False,
 ) -> Document:
     """Read, decode and extract one file.
 
@@ -85,30 +90,32 @@ def read_document(
         source_id: the source that the file belongs to.
         base_url: the address (http or https) of the source's root on the web, if any.
         titles: what the source's pages repeat in their titles.
+        keeps_comments: whether readers' comments are part of a page's text.
 
     Raises:
         UnreadableDocument: the file is empty, too large, binary, without text, gone, or changed while it was read;
             the error gives the reason for people.
     """
-    extract = extract_page(found.key, _read_bytes(found), found.path.suffix.lower())
+    extract = extract_page(found.key, read_bytes(found), found.path.suffix.lower(), keeps_comments=keeps_comments)
     url, is_claimed = _choose_url(found, extract.canonical, base_url)
     page_url = url if is_claimed or not base_url else join_base(base_url, found)
     return make_document(source_id, extract, Origin(found.key, found.path.stem, url, page_url, base_url), titles)
 
 
-def extract_page(key: str, page: bytes, suffix: str) -> Extract:
+def extract_page(key: str, page: bytes, suffix: str, *, keeps_comments: bool = False) -> Extract:
     """Extract what a file or an archive's entry says.
 
     Args:
         key: names the file within its source, for errors.
         page: the file's bytes, which choose the reader.
         suffix: the file's suffix in lower case, such as ``.html``: chooses the reader if the bytes do not.
+        keeps_comments: whether readers' comments are part of a page's text.
 
     Raises:
         UnreadableDocument: the bytes are not text, are nested too deeply, or cannot be parsed.
     """
     try:
-        return _extract(page, suffix)
+        return _extract(page, suffix, keeps_comments)
     except ValueError as error:  # NotText and TooDeeplyNested, and whatever a parser says to hostile input
         raise UnreadableDocument(key, str(error)) from error
 
@@ -224,8 +231,11 @@ def _resolve(base: str, reference: str) -> tuple[str, str] | None:
     return (parts.netloc.lower(), url) if len(url) <= URL_LIMIT else None
 
 
-def _read_bytes(found: FoundFile) -> bytes:
-    """Return the file's bytes. It may have become a link, a pipe or a different file since it was found."""
+def read_bytes(found: FoundFile) -> bytes:
+    """Return the file's bytes. It may have become a link, a pipe or a different file since it was found.
+
+    Raises UnreadableDocument.
+    """
     limit = PDF_SIZE_LIMIT if found.path.suffix.lower() in PDF_SUFFIXES else SIZE_LIMIT
     if found.size > limit:
         raise UnreadableDocument(found.key, _too_large(found.size, limit))
@@ -263,7 +273,7 @@ def _too_large(size: int, limit: int) -> str:
     return f"too large: {size / 2**20:,.0f} MiB, the limit is {limit // 2**20} MiB"
 
 
-def _extract(page: bytes, suffix: str) -> Extract:
+def _extract(page: bytes, suffix: str, keeps_comments: bool) -> Extract:
     # ISO 32000 wants %PDF- at the very beginning; readers look for it in the first 1,024 bytes.
     if _PDF_MARK in page[: 1024 if suffix in PDF_SUFFIXES else len(_PDF_MARK)]:
         from kbjobs.content.pdf_reading import extract_pdf
@@ -274,7 +284,7 @@ def _extract(page: bytes, suffix: str) -> Extract:
         from kbjobs.content.html import extract_html
 
         is_xml = suffix == ".xhtml" or text[:200].lstrip().startswith("<?xml")
-        return extract_html(text.encode("utf-8", "replace"), is_xml=is_xml)
+        return extract_html(text.encode("utf-8", "replace"), is_xml=is_xml, keeps_comments=keeps_comments)
     if suffix in MARKDOWN_SUFFIXES:
         return extract_markdown(text)
     return extract_text(text)

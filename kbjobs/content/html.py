@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from kbjobs.content.about import read_about
+from kbjobs.content.about import hear_marks, hear_text, read_claims
+from kbjobs.content.block_choice import choose_main
+from kbjobs.content.block_features import PageFacts
 from kbjobs.content.document import Block, Extract
 from kbjobs.content.html_tags import (
     BREAK,
@@ -32,11 +34,14 @@ from kbjobs.content.html_tags import (
 )
 from kbjobs.content.main_content import Doubt, Survey, drop_link_lists, find_main, survey_body
 from kbjobs.content.nesting import prepare_page
+from kbjobs.content.outline import BlockTaker, Outline
+from kbjobs.content.page_kind import is_all_text
 from kbjobs.content.readable import drop_line_numbers, has_line_numbers, read_lines, read_listing, write_formulas
 
 _SITE_HEADER_DEPTH = 3  # a <header> so near the top of <body> is the site's, deeper it is an article's
 
 # What a page calls furniture is content if it holds so much text that is no link …
+_ARTICLES = frozenset(["article", "news"])
 _PROSE = 250  # characters
 _PROSE_SHARE = 8  # … and so many times what is kept without it
 _NO_TEXT = frozenset(["script", "style", "svg", "template"])
@@ -49,25 +54,54 @@ _SELF_CLOSED = re.compile(
 )
 
 
-def extract_html(page: bytes, *, is_xml: bool = False) -> Extract:
-    """Return title, language, claimed address, blocks and references of ``page`` (UTF-8).
+def extract_html(page: bytes, *, is_xml: bool = False, keeps_comments: bool = False) -> Extract:
+    """Return title, language, claimed address, blocks and references of a page; references of the main content only.
 
-    References are those of the main content only. ``is_xml`` says that ``<div/>`` closes itself.
-    Raises TooDeeplyNested for a page made to keep the parser busy.
+    Args:
+        page: as UTF-8.
+        is_xml: whether ``<div/>`` closes itself.
+        keeps_comments: whether readers' comments are part of the text.
+
+    Raises:
+        TooDeeplyNested: the page is made to keep the parser busy.
     """
+    reading = read_html(page, is_xml=is_xml)
+    if reading.outline is None or not reading.outline.blocks:
+        return reading.extract
+    return replace(reading.extract, blocks=choose_main(reading.outline, reading.facts, keeps_comments=keeps_comments))
+
+
+@dataclass(frozen=True, slots=True)
+class HtmlReading:
+    """A page without its furniture. ``outline`` is None where all that it says is kept."""
+
+    extract: Extract
+    outline: Outline | None
+    facts: PageFacts
+
+
+def read_html(page: bytes, *, is_xml: bool = False) -> HtmlReading:
+    """Read a page as :func:`extract_html` does, but for the choice among its blocks."""
     page = prepare_page(page)
     if is_xml:
         page = _SELF_CLOSED.sub(rb"<\1\2></\1>", page)
+    records = not is_all_text(page)
     tree = LexborHTMLParser(page)
     title, language, canonical = _read_head(tree)
-    about = read_about(tree, page)
-    found = _extract_body(tree, page, Doubt.NONE)
+    claims = read_claims(tree, page)
+    if records and tree.body is not None:
+        hear_marks(claims, tree.body, page)
+    found = _extract_body(tree, page, Doubt.NONE, records=records)
     if found.dropped >= found.wanted_prose or not found.blocks:
-        found = _look_again(page, found)
+        found = _look_again(page, found, records=records)
+    if records and tree.body is not None:
+        hear_text(claims, tree.body, page, title, canonical)
     blocks = found.blocks
     if any("\xad" in block.text for block in blocks):  # soft hyphens would part words for the search
-        blocks = [block._replace(text=block.text.replace("\xad", "")) for block in blocks]
-    return Extract(title, language, canonical, blocks, found.references, about)
+        blocks[:] = [block._replace(text=block.text.replace("\xad", "")) for block in blocks]
+    facts = PageFacts(title, claims.article_body, claims.about.kind in _ARTICLES)
+    extract = Extract(title, language, canonical, blocks, found.references, claims.conclude())
+    return HtmlReading(extract, found.outline, facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +112,7 @@ class _Found:
     references: list[str]
     root: LexborNode | None = None
     dropped: int = 0
+    outline: Outline | None = None
 
     @property
     def wanted_prose(self) -> int:
@@ -91,17 +126,17 @@ class _Found:
         return sum([len(block.text) for block in self.blocks]) - sum([len(" ".join(a.text().split())) for a in links])
 
 
-def _look_again(page: bytes, found: _Found) -> _Found:
+def _look_again(page: bytes, found: _Found, *, records: bool) -> _Found:
     """Return what a page says that hides its content from those who believe its names, its tags and its styles.
 
     The whole page may sit in a ``<div class="sidebar">``, in ``<aside>`` or in ``<noscript>``, or be hidden until a
     script runs. That is ``found`` if there is no more text than menus and footers have.
     """
-    named = _extract_body(LexborHTMLParser(page), page, Doubt.NAMES)
+    named = _extract_body(LexborHTMLParser(page), page, Doubt.NAMES, records=records)
     if named.prose >= found.wanted_prose or (named.blocks and not found.blocks):
         return named
     page = _LAYOUT_TAG.sub(rb"<\1div", page)
-    shown = _extract_body(LexborHTMLParser(page), page, Doubt.LAYOUT)
+    shown = _extract_body(LexborHTMLParser(page), page, Doubt.LAYOUT, records=records)
     return shown if shown.prose >= found.wanted_prose else found
 
 
@@ -124,7 +159,7 @@ def _read_head(tree: LexborHTMLParser) -> tuple[str, str, str]:
     return title, language, canonical
 
 
-def _extract_body(tree: LexborHTMLParser, page: bytes, doubt: Doubt) -> _Found:
+def _extract_body(tree: LexborHTMLParser, page: bytes, doubt: Doubt, *, records: bool = False) -> _Found:
     body = tree.body
     if body is None:
         return _Found([], [])
@@ -142,12 +177,16 @@ def _extract_body(tree: LexborHTMLParser, page: bytes, doubt: Doubt) -> _Found:
     if is_body and not doubt:
         drop_link_lists(body)
     references = _take_references(root)
-    blocks = list(_walk(root, survey, frozenset(), is_body=is_body))
+    taker = Outline(root) if records else BlockTaker()
+    _walk(root, survey, frozenset(), taker, is_body=is_body)
     if has_line_numbers(page, begins_with_number=survey.has_numbered_listing, has_tables=survey.has_tables):
-        blocks = list(_walk(root, survey, drop_line_numbers(root), is_body=is_body))
+        listings = drop_line_numbers(root)
+        taker = Outline(root) if records else BlockTaker()
+        _walk(root, survey, listings, taker, is_body=is_body)
+    blocks = taker.blocks
     if sum([len(block.text) for block in blocks]) < _PROSE:
         dropped += len(body.text())  # what the walk leaves out
-    return _Found(blocks, references, root, dropped)
+    return _Found(blocks, references, root, dropped, taker if isinstance(taker, Outline) else None)
 
 
 def _take_references(root: LexborNode) -> list[str]:
@@ -162,14 +201,19 @@ def _take_references(root: LexborNode) -> list[str]:
     return references
 
 
-def _walk(root: LexborNode, survey: Survey, listings: frozenset[int], *, is_body: bool) -> Iterator[Block]:
-    """Give the blocks below ``root`` in document order, each piece of text once.
+def _walk(root: LexborNode, survey: Survey, listings: frozenset[int], taker: BlockTaker, *, is_body: bool) -> None:
+    """Hand on the blocks below ``root`` in document order, each piece of text once.
 
-    ``listings`` are the tables whose rows are lines of code.
+    Args:
+        root: the element to walk.
+        survey: what was found on the page.
+        listings: the tables whose rows are lines of code.
+        taker: takes the blocks, and which elements they lie in.
+        is_body: whether ``root`` is the page's whole body.
     """
     tag_codes, holders = codes(), survey.holders
     reader = _BlockReader(root, survey, listings, is_body=is_body)
-    run: list[str] = []  # the text since the last block began or ended
+    run = taker.run
     stack: list[tuple[Iterator[LexborNode], bool]] = [(root.iter(include_text=True), True)]
     while stack:
         children, ends_block = stack[-1]
@@ -180,29 +224,26 @@ def _walk(root: LexborNode, survey: Survey, listings: frozenset[int], *, is_body
             elif code in IN_LINES:
                 if holders and node.mem_id in holders:
                     stack.append((node.iter(include_text=True), False))
+                    taker.enter(node)
                     break
                 run.append(node.text())
+                taker.linked_run += taker.count_links(node)
             elif code not in _PASSED_OVER:
-                yield from _end_run(run)
+                taker.end_run()
                 block = reader.read(node, code, len(stack))
                 if block is None:
                     stack.append((node.iter(include_text=True), True))
                     reader.enter(node, code, len(stack))
+                    taker.enter(node)
                     break
                 if block.text:
-                    yield block
+                    taker.add(block, code, taker.count_links(node), node)
         else:
             if ends_block:
-                yield from _end_run(run)
+                taker.end_run()
             reader.leave(len(stack))
+            taker.leave()
             stack.pop()
-
-
-def _end_run(run: list[str]) -> Iterator[Block]:
-    """The block of text that has run up to here, if it says anything; the next begins empty."""
-    if run and (text := " ".join("".join(run).split())):
-        yield Block("text", 0, text)
-    run.clear()
 
 
 class _BlockReader:
@@ -265,7 +306,9 @@ def _read_row(row: LexborNode, survey: Survey, listings: frozenset[int]) -> str:
             text = " ".join(child.text().split())
         else:
             # a cell holds no table and no listing here, so this goes one level deep
-            text = " ".join([block.text for block in _walk(cell, survey, listings, is_body=False)])
+            within = BlockTaker()
+            _walk(cell, survey, listings, within, is_body=False)
+            text = " ".join([block.text for block in within.blocks])
         if text:
             cells.append(text)
     return " | ".join(cells)

@@ -23,6 +23,7 @@ MAX_TAGS = 2_000_000
 
 _LONG_TAG = 2 * MAX_ATTRIBUTES  # bytes; an attribute is a letter and a space at least
 _BETWEEN = re.compile(rb"[\s/]+[^\s/]|\"[^\"]*\"?|'[^']*'?")
+_MARKS_OF_ATTRIBUTES = (b" ", b"\n", b"\t", b"\r", b"\f", b"/", b'"', b"'")  # one before each, at least
 _OPENING = re.compile(rb"<[a-zA-Z]")
 
 
@@ -38,19 +39,36 @@ def prepare_page(page: bytes) -> bytes:
     """
     if page.count(b"<") > MAX_TAGS:
         page = page[: len(page) - len(page.split(b"<", MAX_TAGS + 1)[-1]) - 1]
-    # A tag ends at ">", mostly. A long one has a whole window of half its length without that.
-    window = _LONG_TAG // 2
-    if any(page.find(b">", start, start + window) < 0 for start in range(0, len(page) - window, window)):
-        pieces = page.split(b">")
-        page = b">".join([piece if len(piece) <= _LONG_TAG else _cut_attributes(piece) for piece in pieces])
+    page = _cut_long_tags(page)
     # Pages with few tags are not looked at.
     if len(page) > _FEW_TAGS * len(b"<b>") and page.count(b"<") > _FEW_TAGS and measure_work(page) > _WORK_LIMIT:
         raise TooDeeplyNested("tags are nested too deep: parsing them would take minutes")
     return page
 
 
+def _cut_long_tags(page: bytes) -> bytes:
+    # A tag ends at ">", mostly. A long one has a whole window of half its length without that.
+    window = _LONG_TAG // 2
+    pieces: list[bytes] = []
+    taken = start = 0
+    while start < len(page) - window:
+        if page.find(b">", start, start + window) >= 0:
+            start += window
+            continue
+        begin = page.rfind(b">", taken, start) + 1 or taken
+        end = page.find(b">", start)
+        end = end if end >= 0 else len(page)
+        if end - begin > _LONG_TAG:
+            pieces += [page[taken:begin], _cut_attributes(page[begin:end])]
+            taken = end
+        start = end
+    return b"".join([*pieces, page[taken:]]) if pieces else page
+
+
 def _cut_attributes(piece: bytes) -> bytes:
     """What stands before a ``>``, without the attributes that its tag has too many of."""
+    if sum(map(piece.count, _MARKS_OF_ATTRIBUTES)) <= MAX_ATTRIBUTES:
+        return piece
     opening = _OPENING.search(piece)
     if opening is None:
         return piece

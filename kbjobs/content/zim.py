@@ -187,6 +187,18 @@ class ZimFile(Closable):
         self._turn += 1
         return self._read_entries(self._turn, start, frozenset(wanted), size_limit, sample)
 
+    def find(self, path: str, wanted: Collection[str] = TEXT_TYPES) -> ZimItem | ZimRedirect | ZimFailure | None:
+        """The entry of that path with its data, if it is of a type that is ``wanted``; None if there is none.
+
+        Raises ZimError if the reading process ends.
+        """
+        self._turn += 1
+        try:
+            found = list(self._child.stream("find", path, frozenset(wanted), SIZE_LIMIT, limits=self._limits))
+        except (ChildError, ChildLost) as error:
+            raise ZimError(f"{self.path}: {path} cannot be read: {_explain(error)}") from error
+        return _read_entry(*found[0]) if found else None
+
     def check(self) -> bool | None:
         """Whether the file is as it was made; None without a checksum, or where the check did not end in time."""
         self._turn += 1

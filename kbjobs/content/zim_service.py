@@ -236,6 +236,11 @@ class ZimService:
             head, data = read_entry(self._archive, number, kind, wanted, limit)
             yield head | {"at": place}, data
 
+    def find(self, path: str, wanted: frozenset[str], limit: int) -> Iterator[Found]:
+        """Head and data of the entry of a path, as of :meth:`entries`; nothing if there is none."""
+        if self._archive.has_entry_by_path(path):
+            yield read_entry(self._archive, self._archive.get_entry_by_path(path)._index, _ITEM, wanted, limit)
+
 
 def read_entry(archive: Archive, number: int, kind: int, wanted: frozenset[str], limit: int) -> Found:
     """Read an entry.

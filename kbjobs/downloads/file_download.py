@@ -82,7 +82,7 @@ def fetch_file(
     """Fetch a file to ``target``; one that is there and is as it should be is not fetched again.
 
     Of two calls for one target, in whatever processes, the second waits and takes what the first has fetched. The file
-    is safe from a power cut once :func:`kbjobs.downloads.folder_swap.publish_folder` has put its folder in place.
+    is safe from a power cut once its folder was synced and put in place.
 
     Args:
         wanted: what.

@@ -11,7 +11,6 @@ from typing import Any
 
 from kbjobs.context import Context, PhaseResult
 from kbjobs.downloads.file_download import SPARE_BYTES, fetch_file, one_at_a_time
-from kbjobs.downloads.folder_swap import publish_folder
 from kbjobs.downloads.hub import Hub, HubFile, HubModel
 from kbjobs.downloads.model_files import MODULES, choose_small, choose_weights, find_safetensors
 from kbjobs.embedding.identity import model_key, reading_hash, weights_hash
@@ -20,7 +19,9 @@ from kbjobs.embedding.model_folder import ModelFolder, read_model_folder
 from kbjobs.embedding.model_note import NOTE_FILE, ModelNote, read_note, write_note
 from kbjobs.errors import DownloadError, KbjobsError, MissingRequirementError, UnavailableError
 from kbjobs.net.requesting import RefusedError
-from kbjobs.system.files import read_json, write_json
+from kbjobs.system.crashpoints import crash_point
+from kbjobs.system.files import read_json, sync_tree, write_json
+from kbjobs.system.folder_swap import FolderSwap
 
 MAIN = "main"
 READINGS = ".readings.json"
@@ -135,8 +136,17 @@ class _Download:
         self._fetch(model, chosen)
         self._remove_others(chosen)
         self._note(model, files, chosen)
-        publish_folder(self.staging, self.target)
+        self._publish()
         return find_model(self.name, self.context.home.models), sum(file.size for file in chosen)
+
+    def _publish(self) -> None:
+        sync_tree(self.staging)
+        self.target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        swap = FolderSwap(self.target, self.staging, self.staging.with_name(f"{self.staging.name}.former"))
+        swap.recover()
+        crash_point("download.before_publish")
+        swap.publish()
+        crash_point("download.published")
 
     def _find_commit(self, model: HubModel) -> ModelFolder | None:
         """The model that is here already in that commit, whole."""

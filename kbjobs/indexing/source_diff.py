@@ -123,7 +123,7 @@ def _read_sample(
     source, scope = context.source.read(), options.scope
     known = store.known_documents(store.profile)
     found = enumerate_source(context, source, known, scope.limit, scope.allow_delete)
-    pipeline = name_pipeline(source)
+    pipeline = name_pipeline(source, context.settings)
     stays: set[str] = set()
 
     def is_current(doc_id: str, signature: str) -> bool:

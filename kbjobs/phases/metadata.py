@@ -41,7 +41,7 @@ def forecast(request: PhaseRequest[MetadataParams]) -> PhaseForecast:
     """How many documents there are, and how many have to be read."""
     from kbjobs.scanning.scan_forecast import count_documents
 
-    total, changed = count_documents(request.source)
+    total, changed = count_documents(request.source, request.settings)
     steps = total if request.params.force else changed
     return PhaseForecast(documents=total, steps=steps, unit="documents", note=f"{steps:,} to read")
 

@@ -14,9 +14,10 @@ from kbjobs.content.source_files import FoundFile, quote_key
 from kbjobs.content.titles import read_title
 from kbjobs.context import Context
 from kbjobs.scanning.enumeration import Enumerated, FactStore, Known
-from kbjobs.scanning.file_reading import ArchiveEntry, Read, Reader, Task, Unread
+from kbjobs.scanning.file_reading import ArchiveEntry, Read, Reader, Task, Unread, keeps_comments
 from kbjobs.scanning.reading_pool import Outcomes, read_all
 from kbjobs.scanning.title_samples import SAMPLE, TitleRules, sample_titles
+from kbjobs.store.sources import Source
 
 if TYPE_CHECKING:
     from kbjobs.content.zim import ZimFailure, ZimFile, ZimHeader, ZimItem
@@ -161,10 +162,14 @@ class SourceChanges:
         return True
 
     def _reader(self) -> Reader:
-        describes, keeps_text = self._options.describes, self._options.keeps_text
-        document_seconds = self._context.settings.number("document_seconds")
         return Reader(
-            self._source.id, self._source.base_url, self._titles.site, describes, keeps_text, document_seconds
+            self._source.id,
+            self._source.base_url,
+            self._titles.site,
+            self._options.describes,
+            self._options.keeps_text,
+            self._context.settings.number("document_seconds"),
+            keeps_comments(self._context.settings),
         )
 
     def _batch(self, files: Sequence[FoundFile]) -> Iterator[list[Task]]:
@@ -246,7 +251,7 @@ class SourceChanges:
             elif self._skip(doc_id, signature):
                 seen.add(doc_id)
             else:
-                batch.append(self._make_entry(archive, zim.header, key, item, signature))
+                batch.append(make_entry(self._source, archive, zim.header, item, signature))
                 size += len(item.data)
                 if len(batch) == READ_BATCH or size > BATCH_BYTES or self._options.scope.limit is not None:
                     yield batch
@@ -279,14 +284,15 @@ class SourceChanges:
                 read.append(outcome)
         return read
 
-    def _make_entry(
-        self, archive: FoundFile, header: ZimHeader, key: str, item: ZimItem, signature: str
-    ) -> ArchiveEntry:
-        base = self._source.base_url or check_web_url(header.source) or ""
-        url = f"{base.rstrip('/')}/{quote(item.path)}" if base else ""
-        page_url = url or archive_address(archive, item.path)
-        origin = Origin(key, item.title or item.path, url, page_url, base or None, header.language)
-        return ArchiveEntry(origin, item.data or b"", PAGE_TYPES[item.mimetype], signature)
+
+def make_entry(source: Source, archive: FoundFile, header: ZimHeader, item: ZimItem, signature: str) -> ArchiveEntry:
+    """An archive's entry as what is read; its type is one of :data:`PAGE_TYPES`."""
+    base = source.base_url or check_web_url(header.source) or ""
+    url = f"{base.rstrip('/')}/{quote(item.path)}" if base else ""
+    page_url = url or archive_address(archive, item.path)
+    key = f"{archive.key}/{quote_key(item.path)}"
+    origin = Origin(key, item.title or item.path, url, page_url, base or None, header.language)
+    return ArchiveEntry(origin, item.data or b"", PAGE_TYPES[item.mimetype], signature)
 
 
 def choose_sample(files: Sequence[FoundFile], max_files: int) -> dict[str, float]:

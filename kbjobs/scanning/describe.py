@@ -38,7 +38,7 @@ def describe_source(context: Context, language_filter: str | None, force: bool, 
     """
     source, describing = context.source.read(), Describing(language_filter)
     with Ledger(context.source.ledger) as ledger:
-        pipeline = name_pipeline(source)
+        pipeline = name_pipeline(source, context.settings)
         describing.begin(ledger, pipeline)
         found = enumerate_source(context, source, describing.known, None, allow_delete)
         options = Options(

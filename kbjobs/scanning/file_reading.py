@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from kbjobs.config.settings import Settings
 from kbjobs.content.document import Document, EmptyDocument, UnreadableDocument
 from kbjobs.content.document_metadata import Metadata, read_metadata
 from kbjobs.content.document_reading import (
@@ -16,14 +18,24 @@ from kbjobs.content.document_reading import (
     extract_page,
     make_document,
     max_seconds,
+    read_bytes,
     read_document,
 )
-from kbjobs.content.source_files import FoundFile
+from kbjobs.content.encoding import decode_page
+from kbjobs.content.source_files import HTML_SUFFIXES, FoundFile
 from kbjobs.content.titles import SiteTitles
+
+if TYPE_CHECKING:
+    from kbjobs.content.left_out import LeftOutText
 
 SETTLED_NS = 2_000_000_000
 """A file written within this time of its look at may be written again within the clock's grain, with the same size and
 times; its signature is not trusted. Two seconds is the coarsest grain in use (FAT)."""
+
+
+def keeps_comments(settings: Settings) -> bool:
+    """Whether readers' comments are part of a page's text."""
+    return settings.text("comments") == "keep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +60,15 @@ Task = FoundFile | ArchiveEntry
 class Read:
     """A document with the signature of its file ('' if that is not to be trusted), and its metadata if wanted.
 
-    ``characters`` is how long its text is, also if that was not kept.
+    ``characters`` is how long its text is, also if that was not kept; ``left_out`` is what of an HTML page is not kept,
+    and why, if that was asked for.
     """
 
     document: Document
     signature: str
     characters: int
     metadata: Metadata | None
+    left_out: tuple[LeftOutText, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +85,8 @@ class Reader:
     """Reads the documents of a source.
 
     ``titles`` are what its pages repeat in theirs; ``describes`` says whether metadata are wanted, ``keeps_text``
-    whether the text is, once they are read; ``document_seconds`` is the setting ``document_seconds``.
+    whether the text is, once they are read; ``document_seconds`` is the setting ``document_seconds``;
+    ``keeps_comments`` is the setting ``comments``; ``explains`` says whether to tell what is left out.
     """
 
     source_id: str
@@ -80,6 +95,8 @@ class Reader:
     describes: bool
     keeps_text: bool
     document_seconds: float = DOCUMENT_SECONDS
+    keeps_comments: bool = False
+    explains: bool = False
 
     def seconds(self, task: Task) -> float:
         """Most processor time that reading the document may take."""
@@ -90,15 +107,27 @@ class Reader:
         signature = task.signature
         try:
             if isinstance(task, ArchiveEntry):
-                extract = extract_page(task.key, task.data, task.suffix)
+                extract = extract_page(task.key, task.data, task.suffix, keeps_comments=self.keeps_comments)
                 document = make_document(self.source_id, extract, task.origin, self.titles)
             else:
                 signature = signature if time.time_ns() - SETTLED_NS > task.mtime_ns else ""
-                document = read_document(task, self.source_id, self.base_url, self.titles)
+                document = read_document(
+                    task, self.source_id, self.base_url, self.titles, keeps_comments=self.keeps_comments
+                )
         except UnreadableDocument as error:
             return Unread(error.key, error.reason, isinstance(error, EmptyDocument))
         except MemoryError:
             return Unread(task.key, "it takes too much memory to read")
         metadata = read_metadata(document) if self.describes else None
         characters = sum(len(block.text) for block in document.blocks)
-        return Read(document if self.keeps_text else document.without_text(), signature, characters, metadata)
+        kept = document if self.keeps_text else document.without_text()
+        return Read(kept, signature, characters, metadata, self._explain(task) if self.explains else ())
+
+    def _explain(self, task: Task) -> tuple[LeftOutText, ...]:
+        from kbjobs.content.left_out import list_left_out
+
+        suffix = task.suffix if isinstance(task, ArchiveEntry) else task.path.suffix.lower()
+        if suffix not in HTML_SUFFIXES:
+            return ()
+        page = decode_page(task.data if isinstance(task, ArchiveEntry) else read_bytes(task))
+        return tuple(list_left_out(page.encode("utf-8", "replace"), suffix == ".xhtml", self.keeps_comments))

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from kbjobs.config.settings import Settings
 from kbjobs.content.chunking import Chunker
 from kbjobs.content.document import EXTRACTION_VERSION, READING_VERSION
 from kbjobs.context import Context
@@ -15,7 +16,7 @@ from kbjobs.embedding.online_models import find_online
 from kbjobs.scanning.changes import Comparison, Options, ScanScope, SourceChanges
 from kbjobs.scanning.describing import Describing
 from kbjobs.scanning.enumeration import FactStore, enumerate_source
-from kbjobs.scanning.file_reading import Read
+from kbjobs.scanning.file_reading import Read, keeps_comments
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import ChunkLike, DocumentLike, KnownDocument, StoredChunk
 from kbjobs.store.sources import Source
@@ -90,7 +91,7 @@ def scan_source(
         JobCancelled: the job is to stop.
     """
     source, profile = context.source.read(), cutting.profile
-    pipeline, known = name_pipeline(source), ledger.known_documents(profile)
+    pipeline, known = name_pipeline(source, context.settings), ledger.known_documents(profile)
     found = enumerate_source(context, source, known, scope.limit, scope.allow_delete)
     if describing is not None:
         assert isinstance(ledger, Ledger)  # noqa: S101 — an estimate describes nothing
@@ -144,12 +145,12 @@ def _cut(
     ]
 
 
-def name_pipeline(source: Source) -> str:
+def name_pipeline(source: Source, settings: Settings) -> str:
     """What a document's text and URL depend on apart from its file; if it differs, the file is read again.
 
     Without a base URL a document's URL is the place of its file, which changes when the home or the folder is moved.
     """
-    version = f"{EXTRACTION_VERSION}.{READING_VERSION}"
+    version = f"{EXTRACTION_VERSION}.{READING_VERSION}{'+comments' if keeps_comments(settings) else ''}"
     if source.base_url:
         return f"{version} {source.base_url}"
     places = "\0".join(os.path.realpath(path) for path in source.paths)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kbjobs.config.settings import Settings
 from kbjobs.content.document import document_id
 from kbjobs.content.source_files import FoundFile, find_files
 from kbjobs.scanning.scan import name_pipeline
@@ -12,7 +13,7 @@ from kbjobs.store.ledger_rows import KnownDocument
 from kbjobs.store.sources import SourceFolder
 
 
-def count_documents(folder: SourceFolder) -> tuple[int, int]:
+def count_documents(folder: SourceFolder, settings: Settings) -> tuple[int, int]:
     """Documents of a source, and those of them whose files the ledger does not know as they are.
 
     Of an archive that was never read, its maker's count is taken.
@@ -22,7 +23,7 @@ def count_documents(folder: SourceFolder) -> tuple[int, int]:
     if folder.ledger.exists():
         with Ledger(folder.ledger) as ledger:
             known = ledger.known_documents(0)  # no profile has this number: what was cut does not matter
-    pipeline = name_pipeline(source)
+    pipeline = name_pipeline(source, settings)
     current = {doc_id: one.signature for doc_id, one in known.items() if one.pipeline == pipeline}
     total = changed = 0
     for file in find_files([Path(path) for path in source.paths]):

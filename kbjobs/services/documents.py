@@ -1,13 +1,20 @@
-"""The documents of a source, and what did not become one."""
+"""The documents of a source: which there are, what each says, and what did not become one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from kbjobs.config.home import Home
+from kbjobs.config.settings import Settings
+from kbjobs.content.document import Block
+from kbjobs.content.left_out import LeftOutText
+from kbjobs.errors import NotFoundError
 from kbjobs.scanning.enumeration import read_left_out
+from kbjobs.scanning.file_reading import Unread
+from kbjobs.scanning.one_document import read_one
+from kbjobs.store.document_passages import StoredPassage, list_passages
 from kbjobs.store.frontier import Frontier
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_copy import open_ledger
@@ -26,14 +33,124 @@ class LeftOut:
     reason: str
 
 
-def documents(home: Home, source_id: str) -> Iterator[dict[str, Any]]:
-    """What is known of each document of a source, by path; nothing of a source that no job has read yet."""
+@dataclass(frozen=True, slots=True)
+class DocumentFilter:
+    """Which documents of a source are listed; all by default.
+
+    Args:
+        language: a tag such as ``de``, which ``de-at`` matches as well.
+        tag: one of the document's categories, in any case.
+        since, until: ISO 8601 dates; a document without a date matches neither.
+    """
+
+    language: str | None = None
+    tag: str | None = None
+    since: str | None = None
+    until: str | None = None
+
+    def matches(self, document: dict[str, Any]) -> bool:
+        """Whether a document of :func:`documents` is listed."""
+        language, published = document["language"] or "", document["published"] or ""
+        return (
+            (self.language is None or language == self.language or language.startswith(f"{self.language}-"))
+            and (self.tag is None or self.tag.casefold() in map(str.casefold, document["categories"] or ()))
+            and (self.since is None or published >= self.since)
+            and (self.until is None or "" < published[: len(self.until)] <= self.until)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ShownDocument:
+    """What is kept of a document.
+
+    Args:
+        facts: what is known of it, as of :func:`documents`.
+        blocks: its text, read again from its file; empty where that cannot be read.
+        problem: why it could not be read; '' if it was.
+        passages: as they were cut and embedded, those of each profile together.
+        left_out: what of an HTML page is not kept, and why, if that was asked for.
+    """
+
+    facts: dict[str, Any]
+    blocks: tuple[Block, ...]
+    problem: str
+    passages: tuple[StoredPassage, ...]
+    left_out: tuple[LeftOutText, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """It as JSON values."""
+        return {
+            **self.facts,
+            "text": [{"kind": block.kind, "level": block.level, "text": block.text} for block in self.blocks],
+            "problem": self.problem or None,
+            "passages": [asdict(passage) for passage in self.passages],
+            "left_out": [one._asdict() for one in self.left_out],
+        }
+
+
+def documents(home: Home, source_id: str, wanted: DocumentFilter | None = None) -> Iterator[dict[str, Any]]:
+    """What is known of each document of a source, by path; nothing of a source that no job has read yet.
+
+    Each has its ``number`` in the list of all, from 1.
+
+    Args:
+        home: where the source is.
+        source_id: the source.
+        wanted: which documents; None for all.
+
+    Raises:
+        NotFoundError: there is no such source.
+    """
     folder = SourceFolder(home.sources, source_id)
     folder.read()
     if not folder.ledger.exists():
         return
     with open_ledger(folder.ledger) as ledger:
-        yield from list_documents(ledger)
+        for number, document in enumerate(list_documents(ledger), start=1):
+            if wanted is None or wanted.matches(document):
+                yield {"number": number, **document}
+
+
+def find_document(home: Home, source_id: str, name: str) -> dict[str, Any]:
+    """What is known of one document.
+
+    Args:
+        home: where the source is.
+        source_id: the source.
+        name: the document's id, path, URL, or number in the list.
+
+    Raises:
+        NotFoundError: there is no such source, or no such document in it.
+    """
+    for document in documents(home, source_id):
+        if name in (document["doc_id"], document["path"], document["url"]) or name == str(document["number"]):
+            return document
+    raise NotFoundError(
+        f"source {source_id!r} has no document {name!r}",
+        f"Name it by number, id, path or URL: kbjobs documents list {source_id}",
+    )
+
+
+def show_document(home: Home, source_id: str, name: str, *, explains: bool = False) -> ShownDocument:
+    """What a document says, read again from its file; its passages; and what is left out, if ``explains``.
+
+    Args:
+        home: where the source is.
+        source_id: the source.
+        name: as of :func:`find_document`.
+        explains: whether to say what of an HTML page is not kept.
+
+    Raises:
+        NotFoundError: there is no such source, or no such document in it.
+    """
+    facts = find_document(home, source_id, name)
+    folder = SourceFolder(home.sources, source_id)
+    with open_ledger(folder.ledger) as ledger:
+        passages = tuple(list_passages(ledger, facts["doc_id"]))
+    read = read_one(folder.read(), facts["path"], Settings(home), explains=explains)
+    if isinstance(read, Unread):
+        return ShownDocument(facts, (), read.reason, passages, ())
+    return ShownDocument(facts, read.document.blocks, "", passages, read.left_out)
 
 
 def list_left_out(home: Home, source_id: str) -> list[LeftOut]:

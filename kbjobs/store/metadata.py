@@ -140,16 +140,20 @@ def list_documents(ledger: Ledger) -> Iterator[dict[str, Any]]:
     rows = ledger.connection.execute(
         "SELECT d.doc_id, d.path, d.url, d.title, coalesce(m.language, d.language), d.filtered, d.word_count,"
         " d.content_hash, m.characters, m.published, m.doc_type, m.description, m.snippet, m.authors, m.categories,"
-        " m.heading_count, m.headings, (SELECT count(*) FROM links WHERE links.doc_id = d.doc_id)"
-        " FROM documents d LEFT JOIN metadata m ON m.doc_id = d.doc_id ORDER BY d.path"
+        " m.heading_count, m.headings, (SELECT count(*) FROM links WHERE links.doc_id = d.doc_id), p.passages"
+        " FROM documents d LEFT JOIN metadata m ON m.doc_id = d.doc_id LEFT JOIN ("
+        "SELECT doc_id, max(count) AS passages FROM"
+        " (SELECT doc_id, count(*) AS count FROM chunks GROUP BY doc_id, profile) GROUP BY doc_id"
+        ") p ON p.doc_id = d.doc_id ORDER BY d.path"
     )
     names = (
         "doc_id", "path", "url", "title", "language", "filtered", "words", "content_hash", "characters", "published",
-        "doc_type", "description", "snippet", "authors", "categories", "heading_count", "headings", "links",
+        "doc_type", "description", "snippet", "authors", "categories", "heading_count", "headings", "links", "passages",
     )  # fmt: skip
     for row in rows:
         found = dict(zip(names, row, strict=True))
         found["filtered"] = bool(found["filtered"])
+        found["passages"] = found["passages"] or 0
         for name in ("authors", "categories", "headings"):
             found[name] = json.loads(found[name]) if found[name] is not None else None
         yield found

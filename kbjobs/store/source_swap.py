@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from kbjobs.errors import UnavailableError
@@ -15,6 +17,7 @@ from kbjobs.store.connection import is_disk_full
 from kbjobs.store.sources import SourceFolder, is_source_id
 from kbjobs.system.crashpoints import crash_point
 from kbjobs.system.files import exchange_folders, remove_tree
+from kbjobs.system.folder_swap import FolderSwap
 
 INSTALLING = ".installing-"
 REPLACED = ".replaced-"
@@ -28,6 +31,7 @@ class SourceSwap:
         sources = live.path.parent
         self._new = sources / (INSTALLING + live.id)
         self._old = sources / (REPLACED + live.id)
+        self._swap = FolderSwap(live.path, self._new, self._old)
 
     @property
     def folder(self) -> SourceFolder:
@@ -36,13 +40,13 @@ class SourceSwap:
 
     def recover(self) -> None:
         """Finish what a kill has cut short: an old source goes back where no new one has taken its place."""
-        if self._old.exists() and not os.path.lexists(self._live.manifest):
-            if self._live.path.exists():
-                self._live.lock.unlink(missing_ok=True)  # made by whoever has taken it
-                self._live.path.rmdir()
-            self._old.rename(self._live.path)
-        for leftover in (self._new, self._old):
-            _remove(leftover)
+        if self._old.exists() and self._live.path.exists() and not os.path.lexists(self._live.manifest):
+            self._live.lock.unlink(missing_ok=True)  # made by whoever has taken it
+            self._live.path.rmdir()
+        with _removing(self._old):
+            self._swap.recover()
+        with _removing(self._new):
+            remove_tree(self._new)
 
     def begin(self) -> SourceFolder:
         """An empty folder to build the new source in."""
@@ -58,15 +62,12 @@ class SourceSwap:
             self._new.joinpath(self._live.lock.name).unlink(missing_ok=True)
             os.link(self._live.lock, self._new / self._live.lock.name)
         crash_point("install.before_rename")
-        if not self._live.path.exists():
-            self._new.rename(self._live.path)
-        elif not exchange_folders(self._new, self._live.path):
-            self._live.path.rename(self._old)
-            crash_point("install.between_renames")
-            self._new.rename(self._live.path)
+        if not self._live.path.exists() or not exchange_folders(self._new, self._live.path):
+            with _removing(self._old):
+                self._swap.publish()
         crash_point("install.renamed")
-        for leftover in (self._new, self._old):
-            _remove(leftover)
+        with _removing(self._new):
+            remove_tree(self._new)
         crash_point("install.done")
 
 
@@ -94,9 +95,10 @@ def link_files(live: SourceFolder, new: SourceFolder) -> None:
         raise UnavailableError(f"the files of {live.path} cannot be linked: {error}", "Nothing was changed.") from error
 
 
-def _remove(path: Path) -> None:
+@contextmanager
+def _removing(path: Path) -> Iterator[None]:
     try:
-        remove_tree(path)
+        yield
     except OSError as error:
         what = "the disk is full" if is_disk_full(error) else error.strerror
         raise UnavailableError(

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from kbjobs.errors import UnavailableError
 from kbjobs.system.crashpoints import crash_point
-from kbjobs.system.files import sync_folder, sync_tree
+from kbjobs.system.files import remove_tree, sync_tree
+from kbjobs.system.folder_swap import FolderSwap
 from kbjobs.vectors.collection import Collection, OpenDirectory, open_directory
 from kbjobs.vectors.exact import MATRIX, MENDING
 
@@ -32,6 +33,7 @@ class WorkingCopy:
         self._copying = live.with_name(live.name + ".copying")
         self._old = live.with_name(live.name + ".old")
         self._clearing = live.with_name(live.name + ".clearing")
+        self._swap = FolderSwap(live, self.building, self._old)
 
     def directories(self) -> tuple[Path, ...]:
         """Every directory that may belong to the collection."""
@@ -39,7 +41,7 @@ class WorkingCopy:
 
     def readable(self) -> Path:
         """The directory to search: the live one, or in the instant of a swap the one it replaces."""
-        return self._old if not self.live.exists() and self._old.exists() else self.live
+        return self._old if self._swap.is_half_done else self.live
 
     def is_there(self) -> bool:
         """Whether there is a directory to search. A swap may end between two of the looks."""
@@ -47,10 +49,9 @@ class WorkingCopy:
 
     def recover(self) -> None:
         """Finish what a kill has cut short: a copy that was not whole, a swap between its two renames."""
-        if self._old.exists() and not self.live.exists():
-            (self.building if self.building.exists() else self._old).rename(self.live)
-        for leftover in (self._old, self._copying, self._clearing):
-            _remove(leftover)
+        self._swap.recover()
+        for leftover in (self._copying, self._clearing):
+            remove_tree(leftover)
 
     def has_live(self) -> bool:
         """Whether there is a published collection."""
@@ -109,7 +110,7 @@ class WorkingCopy:
             if path.exists():
                 path.rename(self._clearing)
                 crash_point("clear.renamed")
-                _remove(self._clearing)
+                remove_tree(self._clearing)
         return freed
 
     def _leave_out(self, folder: str, names: list[str]) -> set[str]:
@@ -126,14 +127,7 @@ class WorkingCopy:
         """Put the closed and verified working copy in the place of the live collection."""
         crash_point("publish.before")
         sync_tree(self.building)
-        if self.live.exists():
-            self.live.rename(self._old)
-            crash_point("publish.between_renames")
-        self.building.rename(self.live)
-        sync_folder(self.live.parent)
-        crash_point("publish.renamed")
-        if self._old.exists():
-            shutil.rmtree(self._old)
+        self._swap.publish()
         crash_point("publish.done")
 
 
@@ -170,14 +164,6 @@ def describe_files(directory: Path) -> str:
             name = path.relative_to(directory)
             found.append(f"{name} {seen.st_ino} {seen.st_size} {seen.st_mtime_ns} {seen.st_ctime_ns}")
     return hashlib.sha256("\n".join(found).encode()).hexdigest()[:32]
-
-
-def _remove(path: Path) -> None:
-    """Remove a directory if it is there; of a link to one, which a user may have made, only the link."""
-    if path.is_symlink():
-        path.unlink()
-    elif path.exists():
-        shutil.rmtree(path)
 
 
 def disk_bytes(path: Path) -> int:

@@ -120,7 +120,7 @@ ELSEWHERE = (
 
 EVERYDAY = (
     "submit.committed", "daemon.claimed", "daemon.recovered", "worker.source_locked", "worker.before_finish",
-    "embed.committed", "publish.between_renames",
+    "embed.committed", "swap.between_renames",
 )  # fmt: skip
 
 

@@ -99,9 +99,9 @@ def check(polling: Polling) -> None:
     rest_full(
         [
             "embed.committed", "documents.deleted", "matrix.rows_written", "passages.written", "matrix.sealed",
-            "publish.before", "publish.between_renames", "publish.renamed", "publish.done",
+            "publish.before", "swap.between_renames", "swap.renamed", "publish.done",
         ],
-        "publish.between_renames",
+        "swap.between_renames",
     ),
 )  # fmt: skip
 def test_an_index_run(
@@ -129,9 +129,7 @@ def test_a_clear(home: Home, manager: JobManager, tmp_path: Path, monkeypatch: p
     assert polling.answers[-1] is None
 
 
-@pytest.mark.parametrize(
-    "point", rest_full(["matrix.sealed", "publish.between_renames", "publish.renamed"], "publish.renamed")
-)
+@pytest.mark.parametrize("point", rest_full(["matrix.sealed", "swap.between_renames", "swap.renamed"], "swap.renamed"))
 def test_a_rebuild(home: Home, manager: JobManager, tmp_path: Path, point: str) -> None:
     """It changes no answer, killed or not."""
     environment = {**os.environ, VARIABLE: f"{point}:{tmp_path / 'killed'}"}

@@ -29,8 +29,8 @@ from tests.vectors.test_sync import DIMENSION, fill, found_texts, put
 
 UNUSED = 200  # vectors of 40,000 bytes that are deleted again
 POINTS = (
-    "compact.removed", "compact.vacuumed", "compact.rebuilt", "publish.before", "publish.between_renames",
-    "publish.renamed", "matrix.sealed",
+    "compact.removed", "compact.vacuumed", "compact.rebuilt", "publish.before", "swap.between_renames",
+    "swap.renamed", "matrix.sealed",
 )  # fmt: skip
 
 

@@ -66,7 +66,7 @@ def test_of_what_is_indexed_only_what_changed_is_read(
     (pages / "new.html").write_text("<html><body><p>A lamp burns oil through the long night.</p></body></html>")
     one_more = forecast(home)
     assert (one_more.documents, one_more.missing, one_more.sampled) == (7, 1, 1)
-    assert count_documents(SourceFolder(home.sources, "docs")) == (7, 1)
+    assert count_documents(SourceFolder(home.sources, "docs"), Settings(home)) == (7, 1)
 
 
 @pytest.mark.full

@@ -32,7 +32,7 @@ POINTS = (
     "install.filled",
     "install.built",
     "install.before_rename",
-    "install.between_renames",
+    "swap.between_renames",
     "install.renamed",
     "install.done",
 )
@@ -205,12 +205,12 @@ def test_a_new_source_whose_lock_is_held(home: Home, other: Home, tmp_path: Path
 
 
 @pytest.mark.parametrize("exchanges", rest_full([True, False], False))
-@pytest.mark.parametrize("point", rest_full(POINTS, "install.built", "install.between_renames", "install.done"))
+@pytest.mark.parametrize("point", rest_full(POINTS, "install.built", "swap.between_renames", "install.done"))
 @pytest.mark.parametrize("include_backup", rest_full([False, True], True))
 def test_a_kill_leaves_the_old_one_or_the_new_one(
     home: Home, tmp_path: Path, point: str, exchanges: bool, include_backup: bool
 ) -> None:
-    if exchanges and point == "install.between_renames":
+    if exchanges and point == "swap.between_renames":
         pytest.skip("there is nothing between where folders can be exchanged")
     folder = make_source(home, tmp_path)
     old = build(folder, tmp_path / "store", include_backup)
@@ -228,7 +228,7 @@ def test_a_kill_leaves_the_old_one_or_the_new_one(
     command = [sys.executable, "-c", program, place_of(tmp_path / "store", new), str(home.sources)]
     environment = {**os.environ, VARIABLE: f"{point}:{tmp_path / 'killed'}"}
     assert subprocess.run(command, env=environment, check=False).returncode == -9
-    if point == "install.between_renames":
+    if point == "swap.between_renames":
         assert not folder.manifest.exists()
         source_swap.SourceSwap(folder).recover()
     is_new = point in ("install.renamed", "install.done")

@@ -1,0 +1,178 @@
+"""``kbjobs documents``: what was read of a source, page by page."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from kbjobs.commands._render import print_json, print_table, say
+from kbjobs.config.home import current_home
+from kbjobs.errors import UsageError
+from kbjobs.services import documents as front
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+ID = Annotated[str, typer.Argument(metavar="SOURCE", help="Id of the source.", show_default=False)]
+_DATE_LENGTHS = (4, 7, 10)  # 2024, 2024-05, 2024-05-17
+
+
+@app.callback()
+def documents() -> None:
+    """List the documents of a source; show what is kept of one, how it was cut, and what was left out.
+
+    Example:  kbjobs documents show wiki 12 --dropped
+    """
+
+
+@app.command("list")
+def list_(
+    source_id: ID,
+    language: Annotated[
+        str | None, typer.Option("--language", metavar="TAG", help="Only this language.", show_default=False)
+    ] = None,
+    tag: Annotated[
+        str | None,
+        typer.Option("--tag", metavar="TAG", help="Only documents of this category.", show_default=False),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="DATE", help="Published then or later.", show_default=False)
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option("--until", metavar="DATE", help="Published on this day or earlier.", show_default=False),
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Instead: what could not be read, and why.")] = False,
+    skipped: Annotated[bool, typer.Option("--skipped", help="Instead: what was left out on purpose, and why.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="All that is known, a JSON document a line.")] = False,
+) -> None:
+    """List a source's documents: title, language, date, author, words and passages.
+
+    The number in the first column names the document in "kbjobs documents show". A date is a year, a month or a day:
+    2024, 2024-05, 2024-05-17. A document without a date is not in a list by date.
+
+    Example:  kbjobs documents list wiki --language de --since 2024-05
+    """
+    if failed or skipped:
+        _list_left_out(source_id, failed=failed, skipped=skipped, as_json=as_json)
+        return
+    for name, date in (("--since", since), ("--until", until)):
+        if date is not None and (len(date) not in _DATE_LENGTHS or not date.replace("-", "").isdecimal()):
+            raise UsageError(f"{name} {date!r} is no date", "Write 2024, 2024-05 or 2024-05-17.")
+    wanted = front.DocumentFilter(language.lower() if language else None, tag, since, until)
+    print_documents(source_id, front.documents(current_home(), source_id, wanted), wanted, as_json=as_json)
+
+
+def print_documents(
+    source_id: str, found: Iterable[dict[str, Any]], wanted: front.DocumentFilter, *, as_json: bool
+) -> None:
+    """Print documents as a table or as JSON lines."""
+    if as_json:
+        for document in found:
+            print(json.dumps(document, ensure_ascii=False))
+        return
+    rows = [
+        (
+            str(one["number"]),
+            one["title"],
+            f"({one['language']})" if one["filtered"] else one["language"] or "",
+            one["published"] or "",
+            ", ".join((one["authors"] or ())[:2]) + (" and others" if len(one["authors"] or ()) > 2 else ""),
+            f"{one['words']:,}",
+            f"{one['passages']:,}",
+        )
+        for one in found
+    ]
+    if rows:
+        print_table(("no", "title", "language", "published", "author", "words", "passages"), rows)
+    elif wanted == front.DocumentFilter():
+        say(f"No document is known yet. Next: kbjobs run metadata {source_id}")
+    else:
+        say(f"No document matches. All of them: kbjobs documents list {source_id}")
+
+
+@app.command()
+def show(
+    source_id: ID,
+    document: Annotated[
+        str,
+        typer.Argument(metavar="DOC", help="Number in the list, id, path or URL of the document.", show_default=False),
+    ],
+    passages: Annotated[bool, typer.Option("--passages", help="The passages as they were cut and embedded.")] = False,
+    dropped: Annotated[bool, typer.Option("--dropped", help="What of the page was left out, and why.")] = False,
+    open_: Annotated[bool, typer.Option("--open", help="Open the document in the browser.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+) -> None:
+    """Show what is kept of a document: its text with its headings, read again from its file.
+
+    Where the file is gone, the passages are put together instead, and that is said.
+
+    Example:  kbjobs documents show wiki 12
+    """
+    shown = front.show_document(current_home(), source_id, document, explains=dropped or as_json)
+    if open_:
+        typer.launch(shown.facts["url"])
+        say(f"Opened {shown.facts['url']}")
+        return
+    if as_json:
+        print_json(shown.as_dict())
+        return
+    say(_describe(shown.facts))
+    if dropped:
+        _print_dropped(shown)
+    elif passages:
+        for passage in shown.passages:
+            page = f", page {passage.page}" if passage.page else ""
+            print(f"\n--- passage {passage.number:,}{page}: {passage.tokens:,} tokens, cut for {passage.profile}")
+            print(passage.text)
+        if not shown.passages:
+            say(f"It has no passages yet. Next: kbjobs run index-offline {source_id}")
+    elif shown.problem:
+        say(f"{shown.problem}; this is its text as it was cut into passages.")
+        first = [passage for passage in shown.passages if passage.profile == shown.passages[0].profile]
+        print("\n\n".join(passage.text for passage in first))
+    else:
+        for block in shown.blocks:
+            print(f"\n{'#' * block.level} {block.text}" if block.level else f"\n{block.text}")
+
+
+def _describe(facts: dict[str, Any]) -> str:
+    told = [
+        facts["title"],
+        facts["language"],
+        facts["published"],
+        ", ".join(facts["authors"] or ()),
+        f"{facts['words']:,} words",
+        f"{facts['passages']:,} passages",
+        facts["url"],
+    ]
+    return " · ".join(filter(None, told))
+
+
+def _print_dropped(shown: front.ShownDocument) -> None:
+    if shown.problem:
+        say(f"{shown.problem}; what was left out of it cannot be told.")
+    elif not shown.left_out:
+        say("Nothing was left out.")
+    for reason, text in shown.left_out:
+        print(f"\n[{reason}]\n{text}")
+
+
+def _list_left_out(source_id: str, *, failed: bool, skipped: bool, as_json: bool) -> None:
+    found = [
+        one
+        for one in front.list_left_out(current_home(), source_id)
+        if (failed and one.is_failure) or (skipped and not one.is_failure)
+    ]
+    if as_json:
+        print_json([asdict(one) for one in found])
+    elif found:
+        print_table(("reason", "address or file"), [(one.reason, one.place) for one in found])
+        counts = Counter(one.reason for one in found)
+        say("; ".join(f"{count:,} {reason}" for reason, count in counts.most_common(10)))
+    else:
+        say(f"Nothing of source {source_id} {'failed' if failed else 'was skipped'}.")

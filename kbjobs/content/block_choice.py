@@ -1,0 +1,63 @@
+"""Which blocks of a page of the open web are its main text.
+
+Trees judge each block by what it says, how it is marked, what stands around it and where it lies.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kbjobs.content.block_features import PageFacts, describe_blocks, names_of
+from kbjobs.content.block_trees import load_forest
+from kbjobs.content.document import Block
+from kbjobs.content.outline import Outline
+
+THRESHOLD = 0.45
+"""A block that is more probable than this is kept: where F1 is largest, cross-validated by site."""
+
+_LEAST_SHARE = 0.15  # of a page's words: where fewer would be kept, more doubtful blocks are …
+_DOUBTFUL = 0.15  # … down to this probability
+_COMMENTS = ("comment", "kommentar", "comentario", "discussion", "respond")
+_COMMENT_WORDS = 4
+
+
+def choose_main(outline: Outline, facts: PageFacts, *, keeps_comments: bool = False) -> list[Block]:
+    """The blocks of the main text, in their order; all where none is.
+
+    Args:
+        outline: the blocks of the page, one or more.
+        facts: what else is known of it.
+        keeps_comments: whether readers' comments belong to it.
+    """
+    kept = keep(judge(outline, facts), count_words(outline))
+    if keeps_comments:
+        kept |= find_comments(outline)
+    return [block for block, is_kept in zip(outline.blocks, kept, strict=True) if is_kept] or outline.blocks
+
+
+def judge(outline: Outline, facts: PageFacts) -> NDArray[np.float64]:
+    """How probable it is of each block that it is of the main text."""
+    return load_forest().predict(describe_blocks(outline, facts))
+
+
+def keep(probabilities: NDArray[np.float64], words: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which blocks are kept."""
+    kept = probabilities > THRESHOLD
+    if words[kept].sum() < _LEAST_SHARE * words.sum():
+        kept = probabilities > _DOUBTFUL
+    return kept
+
+
+def find_comments(outline: Outline) -> NDArray[np.bool_]:
+    """Which blocks lie in an element that is named after comments, and say more than a button does."""
+    is_comment: list[bool] = []
+    for parent, holder in zip(outline.parents, outline.holders, strict=True):
+        is_comment.append(any(name in names_of(holder) for name in _COMMENTS) or (parent >= 0 and is_comment[parent]))
+    words = count_words(outline)
+    return np.array([is_comment[place] for place in outline.places]) & (words >= _COMMENT_WORDS)
+
+
+def count_words(outline: Outline) -> NDArray[np.float64]:
+    """The words of each block."""
+    return np.array([block.text.count(" ") + 1 for block in outline.blocks], np.float64)

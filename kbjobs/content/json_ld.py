@@ -1,0 +1,71 @@
+"""What a page says in JSON-LD: schema.org's things, those of graphs and lists too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from selectolax.lexbor import LexborHTMLParser
+
+_MAX_SCRIPTS, _SCRIPT_LIMIT, _MAX_THINGS = 10, 200_000, 200
+_HOLDERS = ("@graph", "mainEntity", "mainEntityOfPage", "hasPart")  # properties whose values are things of the page
+
+Thing = dict[str, Any]
+
+
+class Things:
+    """The things that a page describes, and how they refer to each other by ``@id``."""
+
+    def __init__(self, tree: LexborHTMLParser) -> None:
+        self.all = list(_read_things(tree))
+        self._by_id: dict[str, Thing] = {}
+        for thing in self.all:
+            key = thing.get("@id")
+            if isinstance(key, str) and len(thing) > len(self._by_id.get(key, ())):
+                self._by_id[key] = thing
+
+    def values(self, thing: Thing, name: str) -> list[Any]:
+        """The values of a property, which may be one or a list; a reference is followed one step."""
+        value = thing.get(name)
+        found = value if isinstance(value, list) else [value]
+        return [self._follow(one) for one in found[:_MAX_THINGS]]
+
+    def _follow(self, value: Any) -> Any:
+        """The thing that a value refers to, if it does; else the value."""
+        if isinstance(value, dict) and "name" not in value and isinstance(value.get("@id"), str):
+            return self._by_id.get(value["@id"], value)
+        return value
+
+    def texts(self, thing: Thing, name: str) -> list[str]:
+        """The strings among the values of a property."""
+        return [one for one in self.values(thing, name) if isinstance(one, str)]
+
+    def names(self, thing: Thing, name: str) -> list[tuple[str, str]]:
+        """Pairs of name and type of a property's values: strings have no type."""
+        found = []
+        for one in self.values(thing, name):
+            if isinstance(one, str):
+                found.append((one, ""))
+            elif isinstance(one, dict):
+                kinds = self.texts(one, "@type")
+                found += [(said, kinds[0] if kinds else "") for said in self.texts(one, "name")]
+        return found
+
+
+def _read_things(tree: LexborHTMLParser) -> Iterator[Thing]:
+    """Every thing; what cannot be read is passed over."""
+    found = 0
+    for script in tree.css('script[type="application/ld+json" i]')[:_MAX_SCRIPTS]:
+        try:
+            waiting = [json.loads(script.text()[:_SCRIPT_LIMIT], strict=False)]
+        except (ValueError, RecursionError):
+            continue
+        while waiting and found < _MAX_THINGS:
+            value = waiting.pop(0)
+            if isinstance(value, list):
+                waiting = [*value[:_MAX_THINGS], *waiting]
+            elif isinstance(value, dict):
+                found += 1
+                yield value
+                waiting += [value.get(name) for name in _HOLDERS]

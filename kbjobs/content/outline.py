@@ -1,0 +1,110 @@
+"""A page as its blocks and the elements that hold them: what the choice of its main text is made by."""
+
+from __future__ import annotations
+
+from selectolax.lexbor import LexborNode
+
+from kbjobs.content.document import Block
+from kbjobs.content.html_tags import CONTAINER, HEADINGS, LISTING, PARAGRAPH, ROW, codes
+
+_CLIMB_LIMIT = 6
+_CELLS = frozenset(["td", "th"])
+
+
+class BlockTaker:
+    """Takes the blocks of a page one after the other, and nothing else."""
+
+    def __init__(self) -> None:
+        self.blocks: list[Block] = []
+        self.run: list[str] = []
+        """The text since the last block began or ended …"""
+        self.linked_run = 0
+        """… and how many characters of it are links."""
+
+    def end_run(self) -> None:
+        """Make a block of the text that has run up to here, if it says anything; the next begins empty."""
+        if self.run:
+            if text := " ".join("".join(self.run).split()):
+                self.add(Block("text", 0, text), 0, self.linked_run, None)
+            self.run.clear()
+            self.linked_run = 0
+
+    def enter(self, node: LexborNode) -> None:
+        """Note that what follows is within ``node``."""
+
+    def leave(self) -> None:
+        """Note that nothing more follows in the element last entered."""
+
+    def count_links(self, node: LexborNode) -> int:
+        """How many characters of an element within a line, or of one that is a block, are links."""
+        return 0
+
+    def add(self, block: Block, code: int, linked: int, node: LexborNode | None) -> None:
+        """Take the next block.
+
+        Args:
+            block: what it says.
+            code: of its tag; 0 for a line of text.
+            linked: characters of links in it.
+            node: its element, if it is one.
+        """
+        self.blocks.append(block)
+
+
+class Outline(BlockTaker):
+    """The blocks with the elements that hold them. Holders are numbered in document order; the outermost is 0.
+
+    Args:
+        root: the element that is walked.
+    """
+
+    def __init__(self, root: LexborNode) -> None:
+        super().__init__()
+        self.elements: list[LexborNode | None] = []
+        """Of each block; None for a line of text within its holder."""
+        self.codes: list[int] = []
+        self.linked: list[int] = []
+        """How many characters of each block are links."""
+        self.places: list[int] = []
+        """The holder of each block."""
+        self.holders: list[LexborNode] = [root]
+        self.parents: list[int] = [-1]
+        self._links = _measure_links(root)
+        self._current = 0
+
+    def enter(self, node: LexborNode) -> None:  # noqa: D102 — as above
+        self.parents.append(self._current)
+        self.holders.append(node)
+        self._current = len(self.holders) - 1
+
+    def leave(self) -> None:  # noqa: D102
+        self._current = self.parents[self._current]
+
+    def count_links(self, node: LexborNode) -> int:  # noqa: D102
+        return self._links.get(node.mem_id, 0)
+
+    def add(self, block: Block, code: int, linked: int, node: LexborNode | None) -> None:  # noqa: D102
+        self.blocks.append(block)
+        self.codes.append(code)
+        self.linked.append(linked)
+        self.elements.append(node)
+        self.places.append(self._current)
+
+
+def _measure_links(root: LexborNode) -> dict[int, int]:
+    """Characters of links in the elements that are blocks or lie within one, by ``mem_id``."""
+    tag_codes = codes()
+    links: dict[int, int] = {}
+    ends = {PARAGRAPH, ROW, LISTING, *HEADINGS.values()}
+    for link in root.css("a"):
+        length = len(" ".join(link.text().split()))
+        node: LexborNode | None = link
+        for _ in range(_CLIMB_LIMIT):
+            if node is None:
+                break
+            links[node.mem_id] = links.get(node.mem_id, 0) + length
+            code = tag_codes.get(node.tag_id, CONTAINER)
+            if code in ends or (code == CONTAINER and node.tag not in _CELLS):
+                break
+            node = node.parent
+    return links

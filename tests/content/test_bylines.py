@@ -1,0 +1,129 @@
+"""Who wrote a page and when, as its marks and the text beside its title say."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from kbjobs.content.bylines import clean_author
+from kbjobs.content.dates import date_in_path, find_date
+from kbjobs.content.document import About
+from kbjobs.content.html import extract_html
+
+TEXT = (
+    "<p>The water of the lake is boiled for ten minutes, cooled, and kept in closed cans, which were cleaned.</p>" * 3
+)
+
+
+def about(body: str, head: str = "", tag: str = "<html>") -> About:
+    return extract_html(f"{tag}<head><title>Water</title>{head}</head><body>{body}</body></html>".encode()).about
+
+
+def script(value: object) -> str:
+    return f'<script type="application/ld+json">{json.dumps(value)}</script>'
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("By Ann Lee", ["Ann Lee"]),
+        ("Von Karl Meier und Eva Groß | 12.03.2020", ["Karl Meier", "Eva Groß"]),
+        ("par Anne-Marie d'Eu, publié le 3 mai", ["Anne-Marie d'Eu"]),
+        ("Autor: Perry Bacon Jr.", ["Perry Bacon Jr."]),
+        ("Posted by admin", []),
+        ("Zeige alle Beiträge von Petra Ruland", ["Petra Ruland"]),
+        ("Text und Fotos: Jo Ek", ["Jo Ek"]),
+        ("12.03.2020", []),
+        ("The long sentence that somebody has put into the field for the name", []),
+    ],
+)
+def test_names_are_freed_of_what_stands_around_them(text: str, names: list[str]) -> None:
+    assert clean_author(text) == names
+
+
+@pytest.mark.parametrize(
+    ("text", "date"),
+    [
+        ("Am 17. Mai 2024 um 12 Uhr", "2024-05-17"),
+        ("publié le 3 févr. 2021", "2021-02-03"),
+        ("12 de octubre de 2019", "2019-10-12"),
+        ("12 luglio 2015", "2015-07-12"),
+        ("1 июня 2020", "2020-06-01"),
+        ("4 lipca 2011", "2011-07-04"),
+        ("5. března 2018", "2018-03-05"),
+        ("2019年3月4日", "2019-03-04"),
+        ("3.4.2019, 12:00", "2019-04-03"),
+        ("25/06/2024", "2024-06-25"),
+        ("Jan. 5, 2020", "2020-01-05"),
+        ("version 1.2.3.2020", ""),
+        ("31.02.2020", ""),
+    ],
+)
+def test_dates_in_the_languages_of_the_web(text: str, date: str) -> None:
+    assert find_date(text) == date
+
+
+def test_months_first_on_american_pages() -> None:
+    body = f"<h1>Water</h1><p>05/06/2024</p>{TEXT}"
+    assert about(body).published == "2024-06-05"
+    assert about(body, tag="<html lang=en-US>").published == "2024-05-06"
+
+
+@pytest.mark.parametrize(
+    ("path", "date"),
+    [("/2024/05/17/title", "2024-05-17"), ("/news/20240517-x", "2024-05-17"), ("/news/29-10-2021", "2021-10-29"),
+     ("/2024/99/1/x", ""), ("/a/1066/10/14/x", "")],
+)  # fmt: skip
+def test_dates_in_addresses(path: str, date: str) -> None:
+    assert date_in_path(path) == date
+
+
+def test_references_in_json_ld_are_followed() -> None:
+    graph = {
+        "@graph": [
+            {"@type": "Person", "@id": "#ann", "name": "Ann Lee"},
+            {"@type": "WebPage", "datePublished": "2020-01-01"},
+            {"@type": "NewsArticle", "author": {"@id": "#ann"}, "datePublished": "2021-02-03"},
+        ]
+    }
+    found = about(TEXT, script(graph))
+    assert (found.authors, found.published, found.kind) == (("Ann Lee",), "2021-02-03", "news")
+
+
+def test_a_weaker_claim_never_beats_a_stronger_one() -> None:
+    strong = script(
+        {"@type": "Article", "author": {"@type": "Person", "name": "Ann Lee"}, "datePublished": "2021-02-03"}
+    )
+    weak = '<meta name=author content="Bo Ek"><meta name=date content="2001-01-01">'
+    found = about(f"<h1>Water</h1><p class=byline>By Cy Ott, 5 May 2011</p>{TEXT}", strong + weak)
+    assert (found.authors, found.published) == (("Ann Lee",), "2021-02-03")
+
+
+def test_the_byline_before_the_name_of_the_site() -> None:
+    head = '<meta property="og:site_name" content="The Daily Lake"><meta name=author content="The Daily Lake">'
+    assert about(f"<h1>Water</h1><div>By Cy Ott</div>{TEXT}", head).authors == ("Cy Ott",)
+    assert about(f"<h1>Water</h1>{TEXT}", head).authors == ()
+
+
+def test_comments_and_teasers_say_nothing_of_the_page() -> None:
+    comment = '<div class=comments><span class=author>Bo Ek</span><time datetime="2022-01-01"></time></div>'
+    found = about(f"<h1>Water</h1>{TEXT}{comment}")
+    assert (found.authors, found.published) == ((), "")
+
+
+@pytest.mark.parametrize("date", ["2999-01-01", "1969-07-20"])
+def test_an_unlikely_date_needs_a_second_witness(date: str) -> None:
+    head = f'<meta name=date content="{date}">'
+    assert about(TEXT, head).published == ""
+    expected = date if date < "2000" else ""
+    assert (
+        about(f'<h1>Water</h1><p class=byline><time datetime="{date}">then</time></p>{TEXT}', head).published
+        == expected
+    )
+
+
+def test_the_day_that_readers_see_where_the_head_tells_utc() -> None:
+    head = '<meta property="article:published_time" content="2023-11-09T05:30:59+00:00">'
+    assert about(f"<h1>Water</h1><p>November 8, 2023</p>{TEXT}", head).published == "2023-11-08"
+    assert about(f"<h1>Water</h1><p>November 7, 2023</p>{TEXT}", head).published == "2023-11-09"
