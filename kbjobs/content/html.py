@@ -35,7 +35,7 @@ from kbjobs.content.html_tags import (
 from kbjobs.content.main_content import Doubt, Survey, drop_link_lists, find_main, survey_body
 from kbjobs.content.nesting import prepare_page
 from kbjobs.content.outline import BlockTaker, Outline
-from kbjobs.content.page_kind import is_all_text
+from kbjobs.content.page_kind import is_documentation, is_plain
 from kbjobs.content.readable import drop_line_numbers, has_line_numbers, read_lines, read_listing, write_formulas
 
 _SITE_HEADER_DEPTH = 3  # a <header> so near the top of <body> is the site's, deeper it is an article's
@@ -85,16 +85,17 @@ def read_html(page: bytes, *, is_xml: bool = False) -> HtmlReading:
     page = prepare_page(page)
     if is_xml:
         page = _SELF_CLOSED.sub(rb"<\1\2></\1>", page)
-    records = not is_all_text(page)
+    is_manual = is_documentation(page)  # has no byline, and a date in its text is none of its own
+    records = not is_manual and not is_plain(page)
     tree = LexborHTMLParser(page)
     title, language, canonical = _read_head(tree)
     claims = read_claims(tree, page)
-    if records and tree.body is not None:
+    if not is_manual and tree.body is not None:
         hear_marks(claims, tree.body, page)
     found = _extract_body(tree, page, Doubt.NONE, records=records)
     if found.dropped >= found.wanted_prose or not found.blocks:
         found = _look_again(page, found, records=records)
-    if records and tree.body is not None:
+    if not is_manual and tree.body is not None:
         hear_text(claims, tree.body, page, title, canonical)
     blocks = found.blocks
     if any("\xad" in block.text for block in blocks):  # soft hyphens would part words for the search

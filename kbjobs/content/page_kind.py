@@ -20,11 +20,6 @@ _SIGNS = (
 )  # fmt: skip
 
 
-def is_all_text(page: bytes) -> bool:
-    """Whether nothing of a page has to be left out but what it marks as furniture itself."""
-    return is_plain(page) or is_documentation(page)
-
-
 def is_plain(page: bytes) -> bool:
     """Whether a page has hardly any names of classes and links, as no page of a site with furniture has."""
     return page.count(b"class=") < _FEW and page.count(b"<a ") < _FEW
