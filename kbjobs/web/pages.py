@@ -20,6 +20,8 @@ from kbjobs.formatting import duration, format_languages
 from kbjobs.phases.registry import job_types
 from kbjobs.retrieval.hits import Query
 from kbjobs.services import chain_files, sources
+from kbjobs.services.documents import DocumentFilter, show_document
+from kbjobs.services.documents import documents as list_documents
 from kbjobs.services.jobs import JobManager
 from kbjobs.services.search import search_home
 from kbjobs.services.tags import review_tags
@@ -29,6 +31,7 @@ from kbjobs.store.transitions import Status
 from kbjobs.web.problems import STATUSES
 
 SHOWN = 100  # jobs of one list; of more it is said how many
+MAX_LEFT_OUT_SHOWN = 500  # lines of a document
 FILTERS = ("type", "source", "status", "text", "days")
 MAP_POLICY = (
     "sandbox allow-scripts allow-popups allow-popups-to-escape-sandbox; default-src 'none'; script-src 'unsafe-inline';"
@@ -158,6 +161,31 @@ def source(request: Request, manager: JobManager) -> dict[str, Any]:
     }
 
 
+def documents(request: Request, manager: JobManager) -> dict[str, Any]:
+    """The documents of a source, a page of them at a time."""
+    name = request.path_params["source"]
+    sources.describe(manager.home, name)
+    language = request.query_params.get("language", "").strip().lower()[:40] or None
+    start = request.query_params.get("from", "")
+    first = int(start[:9]) if start.isdecimal() else 0
+    found = list(list_documents(manager.home, name, DocumentFilter(language=language)))
+    return {
+        "source": name,
+        "language": language,
+        "documents": found[first : first + SHOWN],
+        "first": first,
+        "count": len(found),
+        "shown": SHOWN,
+    }
+
+
+def document(request: Request, manager: JobManager) -> dict[str, Any]:
+    """What is kept of one document, how it was cut, and what was left out."""
+    name = request.path_params["source"]
+    shown = show_document(manager.home, name, str(request.path_params["number"]), explains=True)
+    return {"source": name, "shown": shown, "left_out": shown.left_out[:MAX_LEFT_OUT_SHOWN]}
+
+
 def search(request: Request, manager: JobManager) -> dict[str, Any]:
     """Search one source or all."""
     words = request.query_params.get("words", "").strip()[:2_000]
@@ -229,5 +257,7 @@ PAGES = (
     _page("/builder", "builder", builder),
     _page("/sources", "sources", all_sources),
     _page("/sources/{source}", "source", source),
+    _page("/sources/{source}/documents", "documents", documents),
+    _page("/sources/{source}/documents/{number:int}", "document", document),
     _page("/search", "search", search),
 )

@@ -22,7 +22,8 @@ from tests.web.conftest import Builder, running
 
 HOSTILE = "</title><script>document.title='taken'</script><img src=x onerror=document.title='taken'>"
 PAGES = ("/jobs", "/jobs/1", "/history", "/history?status=failed", "/sources", "/sources/wiki", "/search",
-         "/search?words=water", "/builder", "/jobs/99")  # fmt: skip
+         "/search?words=water", "/builder", "/jobs/99",
+         "/sources/wiki/documents", "/sources/wiki/documents/1")  # fmt: skip
 
 
 @pytest.fixture
@@ -136,7 +137,15 @@ def test_without_a_daemon_the_page_says_how_jobs_start(
 
 
 def test_what_strangers_wrote_is_shown_as_text(page: Page, builder: Builder, filled: JobManager) -> None:
-    for path in ("/jobs", "/jobs/2", "/history", "/search?words=steam", "/sources/wiki"):
+    for path in (
+        "/jobs",
+        "/jobs/2",
+        "/history",
+        "/search?words=steam",
+        "/sources/wiki",
+        "/sources/wiki/documents",
+        "/sources/wiki/documents/1",
+    ):
         page.goto(builder.base + path)
         expect(page.locator("h1")).to_have_count(1)
         assert page.title() != "taken"
