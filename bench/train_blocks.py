@@ -32,7 +32,7 @@ from web_pages import (
     unpacked,
 )
 
-from kbjobs.content.block_choice import count_words, keep
+from kbjobs.content.block_choice import keep, measure_blocks
 from kbjobs.content.block_features import describe_blocks
 from kbjobs.content.block_trees import LEAVES, MODEL, read_forest
 from kbjobs.content.html import read_html
@@ -149,7 +149,7 @@ def report(name: str, everything: Sequence[Page], pages: Sequence[Page], found: 
     texts = {page.known.name: page.kept for page in everything}
     for page, said in zip(pages, found, strict=True):
         if page.outline is not None:
-            chosen = keep(said, count_words(page.outline))
+            chosen = keep(said, measure_blocks(page.outline))
             blocks = [block.text for block, is_kept in zip(page.outline.blocks, chosen, strict=True) if is_kept]
             texts[page.known.name] = "\n".join(blocks) or page.kept
     sentences = [page.known for page in everything if not page.known.expected]

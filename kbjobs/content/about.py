@@ -23,10 +23,12 @@ from kbjobs.content.dates import date_in_path, find_date, read_date
 from kbjobs.content.document import (
     MAX_AUTHORS,
     MAX_CATEGORIES,
+    NAME_LIMIT,
     SAYS_NOTHING,
     About,
     clean_description,
     clean_names,
+    clean_title,
 )
 from kbjobs.content.json_ld import Thing, Things
 
@@ -46,6 +48,7 @@ _AUTHORS = (
     "citation_author", "parsely-author", "sailthru.author", "dc.creator", "dcterms.creator", "article:author", "author",
     "og:article:author", "dc.author", "byl",
 )  # fmt: skip
+_LICENCES = ("dcterms.license", "dc.rights", "dcterms.rights", "license", "citation_license")
 _WRITTEN_BY = ("written", "verfasst", "geschrieben", "écrit", "escrito", "scritto", "geschreven", "napisane")
 _LIKE_ARTICLE = frozenset(["article", "news", "reference", "how-to", "recipe", "review", "discussion", "question"])
 _OF_TEXT, _OF_HEAD, _ORGANISATION, _WEAK = 1, 3, 5, 10  # strengths of claims about authors
@@ -98,6 +101,7 @@ class PageClaims:
         about: what nobody contradicts: description, categories, kind, other languages.
         authors: names as the page writes them.
         dates: days of publication, as the page writes them.
+        changes: days of the last change, the most believable first.
         site: the name of the site.
         article_body: the text of an article as JSON-LD has it, without tags, white space folded.
         language: the tag of its language, lower-case.
@@ -106,6 +110,7 @@ class PageClaims:
     about: About = SAYS_NOTHING
     authors: list[tuple[int, list[str]]] = field(default_factory=list)
     dates: list[tuple[int, str]] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
     site: str = ""
     article_body: str = ""
     language: str = ""
@@ -133,7 +138,14 @@ class PageClaims:
 
     def conclude(self) -> About:
         """What the page says, by its strongest claims."""
-        return self.about._replace(published=self._choose_date(), authors=self._choose_authors())
+        published = self._choose_date()
+        modified = next((date for date in map(read_date, self.changes) if _is_likely(date)), "")
+        return self.about._replace(
+            published=published,
+            authors=self._choose_authors(),
+            modified=modified if modified[: len(published)] != published else "",
+            site=clean_title(html.unescape(self.site))[:NAME_LIMIT],
+        )
 
     def _choose_date(self) -> str:
         """The date of the strongest claim; one that is hardly possible needs a second witness."""
@@ -208,12 +220,18 @@ def read_claims(tree: LexborHTMLParser, page: bytes) -> PageClaims:
     if not categories:
         listed = [*keywords, *_of(metas, _KEYWORDS)]
         categories = [word for words in listed for word in words.replace(";", ",").split(",")]
+    licences = things.texts(main, "license") if things is not None else []
+    licences += [*_of(metas, _LICENCES)]
+    if b"license" in page:
+        found = tree.css_first("link[rel~=license][href],a[rel~=license][href]")
+        licences += [found.attributes.get("href") or ""] if found is not None else []
     kinds += map(_find_kind, _of(metas, ("og:type", "dc.type")))
     claims.about = About(
         description=next(filter(None, map(clean_description, descriptions)), ""),
         categories=clean_names(categories, MAX_CATEGORIES),
         kind=next(filter(None, kinds), "page"),
         alternates=tuple(alternates[:MAX_ALTERNATES]),
+        licence=clean_title(next(filter(None, licences), "")),
     )
     _hear_head(claims, metas, tree)
     return claims
@@ -231,12 +249,14 @@ def _hear_things(claims: PageClaims, things: Things, main: Thing) -> None:
     claims.dates += [(5, date) for one in things.all for date in things.texts(one, "datePublished")]
     bodies = [body for one in things.all for body in things.texts(one, "articleBody")]
     claims.article_body = " ".join(_TAG.sub(" ", html.unescape(max(bodies, key=len, default=""))).split())
+    claims.changes += things.texts(main, "dateModified")
     claims.site = next((name for name, _ in things.names(main, "publisher")), "")
 
 
 def _hear_head(claims: PageClaims, metas: dict[str, list[str]], tree: LexborHTMLParser) -> None:
     claims.site = next(_of(metas, ("og:site_name", "application-name")), claims.site)
     claims.dates += [(1, date) for date in _of(metas, _DATES)]
+    claims.changes += _of(metas, _LATER_DATES)
     claims.dates += [(7, date) for date in _of(metas, _LATER_DATES)]
     for name in _AUTHORS:
         if said := [author for author in metas.get(name, ()) if "://" not in author]:

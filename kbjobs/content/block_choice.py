@@ -13,13 +13,13 @@ from kbjobs.content.block_trees import load_forest
 from kbjobs.content.document import Block
 from kbjobs.content.outline import Outline
 
-THRESHOLD = 0.45
+THRESHOLD = 0.55
 """A block that is more probable than this is kept: where F1 is largest, cross-validated by site."""
 
-_LEAST_SHARE = 0.15  # of a page's words: where fewer would be kept, more doubtful blocks are …
-_DOUBTFUL = 0.15  # … down to this probability
+_LEAST_SHARE = 0.1  # of a page's characters: where fewer would be kept, more doubtful blocks are …
+_DOUBTFUL = 0.25  # … down to this probability
 _COMMENTS = ("comment", "kommentar", "comentario", "discussion", "respond")
-_COMMENT_WORDS = 4
+_COMMENT_LENGTH = 25  # characters
 
 
 def choose_main(outline: Outline, facts: PageFacts, *, keeps_comments: bool = False) -> list[Block]:
@@ -30,7 +30,7 @@ def choose_main(outline: Outline, facts: PageFacts, *, keeps_comments: bool = Fa
         facts: what else is known of it.
         keeps_comments: whether readers' comments belong to it.
     """
-    kept = keep(judge(outline, facts), count_words(outline))
+    kept = keep(judge(outline, facts), measure_blocks(outline))
     if keeps_comments:
         kept |= find_comments(outline)
     return [block for block, is_kept in zip(outline.blocks, kept, strict=True) if is_kept] or outline.blocks
@@ -41,10 +41,10 @@ def judge(outline: Outline, facts: PageFacts) -> NDArray[np.float64]:
     return load_forest().predict(describe_blocks(outline, facts))
 
 
-def keep(probabilities: NDArray[np.float64], words: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which blocks are kept."""
+def keep(probabilities: NDArray[np.float64], lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which blocks are kept, by their probabilities and their lengths in characters."""
     kept = probabilities > THRESHOLD
-    if words[kept].sum() < _LEAST_SHARE * words.sum():
+    if lengths[kept].sum() < _LEAST_SHARE * lengths.sum():
         kept = probabilities > _DOUBTFUL
     return kept
 
@@ -54,10 +54,9 @@ def find_comments(outline: Outline) -> NDArray[np.bool_]:
     is_comment: list[bool] = []
     for parent, holder in zip(outline.parents, outline.holders, strict=True):
         is_comment.append(any(name in names_of(holder) for name in _COMMENTS) or (parent >= 0 and is_comment[parent]))
-    words = count_words(outline)
-    return np.array([is_comment[place] for place in outline.places]) & (words >= _COMMENT_WORDS)
+    return np.array([is_comment[place] for place in outline.places]) & (measure_blocks(outline) >= _COMMENT_LENGTH)
 
 
-def count_words(outline: Outline) -> NDArray[np.float64]:
-    """The words of each block."""
-    return np.array([block.text.count(" ") + 1 for block in outline.blocks], np.float64)
+def measure_blocks(outline: Outline) -> NDArray[np.int64]:
+    """The characters of each block."""
+    return np.array([len(block.text) for block in outline.blocks])

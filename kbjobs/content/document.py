@@ -84,7 +84,8 @@ class About(NamedTuple):
 
     ``published`` is a date as exact as the file gives it (``2024``, ``2024-05``, ``2024-05-17``); ``kind`` is one of
     :data:`KINDS`; ``alternates`` are the same page in other languages, itself perhaps included:
-    pairs of language tag and reference, as the file has them.
+    pairs of language tag and reference, as the file has them. ``modified`` is a date as ``published`` is; ``site`` is
+    the name of the site, ``licence`` its address or its name.
     """
 
     description: str = ""
@@ -93,6 +94,9 @@ class About(NamedTuple):
     categories: tuple[str, ...] = ()
     kind: str = ""
     alternates: tuple[tuple[str, str], ...] = ()
+    modified: str = ""
+    site: str = ""
+    licence: str = ""
 
 
 SAYS_NOTHING = About()

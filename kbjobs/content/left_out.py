@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser
 
-from kbjobs.content.block_choice import count_words, find_comments, judge, keep
+from kbjobs.content.block_choice import find_comments, judge, keep, measure_blocks
 from kbjobs.content.html import HtmlReading, read_html
 from kbjobs.content.nesting import prepare_page
 
@@ -64,7 +64,7 @@ def _judge(reading: HtmlReading, keeps_comments: bool) -> tuple[list[tuple[str, 
     improbable: list[tuple[str, str]] = []
     if reading.outline is not None and blocks:
         probable = judge(reading.outline, reading.facts)
-        chosen = keep(probable, count_words(reading.outline))
+        chosen = keep(probable, measure_blocks(reading.outline))
         if keeps_comments:
             chosen |= find_comments(reading.outline)
         if chosen.any():

@@ -25,7 +25,7 @@ from kbjobs.store.ledger_rows import (
     StoredChunk,
 )
 
-LEDGER_VERSION = 5
+LEDGER_VERSION = 6
 PAGE = 500  # rows asked for at a time; well below SQLite's limit of 32,766 variables
 URL = "CASE WHEN c.page > 0 THEN d.url || '#page=' || c.page ELSE d.url END"  # of a passage: RFC 8118 for PDFs
 # A condition on chunks c: what a language filter has marked is neither embedded nor in a collection. The list is

@@ -17,7 +17,7 @@ UNKNOWN = "unknown"
 _SETTLED = "links resolved"
 _COLUMNS = (
     "doc_id", "state", "signature", "language", "evidence", "snippet", "characters", "heading_count", "headings",
-    "description", "published", "authors", "categories", "doc_type",
+    "description", "published", "authors", "categories", "doc_type", "modified", "site", "licence",
 )  # fmt: skip
 _PUT = (
     f"INSERT INTO metadata ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
@@ -38,6 +38,12 @@ class AboutLike(Protocol):
     def categories(self) -> Sequence[str]: ...  # noqa: D102
     @property
     def kind(self) -> str: ...  # noqa: D102
+    @property
+    def modified(self) -> str: ...  # noqa: D102
+    @property
+    def site(self) -> str: ...  # noqa: D102
+    @property
+    def licence(self) -> str: ...  # noqa: D102
 
 
 class MetadataLike(Protocol):
@@ -131,6 +137,9 @@ def put_metadata(
                     _dump(about.authors),
                     _dump(about.categories),
                     about.kind,
+                    about.modified,
+                    about.site,
+                    about.licence,
                 ),
             )
 
@@ -140,7 +149,8 @@ def list_documents(ledger: Ledger) -> Iterator[dict[str, Any]]:
     rows = ledger.connection.execute(
         "SELECT d.doc_id, d.path, d.url, d.title, coalesce(m.language, d.language), d.filtered, d.word_count,"
         " d.content_hash, m.characters, m.published, m.doc_type, m.description, m.snippet, m.authors, m.categories,"
-        " m.heading_count, m.headings, (SELECT count(*) FROM links WHERE links.doc_id = d.doc_id), p.passages"
+        " m.heading_count, m.headings, (SELECT count(*) FROM links WHERE links.doc_id = d.doc_id), p.passages,"
+        " m.modified, m.site, m.licence"
         " FROM documents d LEFT JOIN metadata m ON m.doc_id = d.doc_id LEFT JOIN ("
         "SELECT doc_id, max(count) AS passages FROM"
         " (SELECT doc_id, count(*) AS count FROM chunks GROUP BY doc_id, profile) GROUP BY doc_id"
@@ -149,6 +159,7 @@ def list_documents(ledger: Ledger) -> Iterator[dict[str, Any]]:
     names = (
         "doc_id", "path", "url", "title", "language", "filtered", "words", "content_hash", "characters", "published",
         "doc_type", "description", "snippet", "authors", "categories", "heading_count", "headings", "links", "passages",
+        "modified", "site", "licence",
     )  # fmt: skip
     for row in rows:
         found = dict(zip(names, row, strict=True))

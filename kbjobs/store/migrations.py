@@ -273,6 +273,12 @@ def ledger_005_batches(db: Database) -> None:
         ) WITHOUT ROWID""")
 
 
+def ledger_006_site(db: Database) -> None:
+    """When a document was last changed, the site that it is of, and its licence."""
+    for column in ("modified", "site", "licence"):
+        db.execute(f"ALTER TABLE metadata ADD COLUMN {column} TEXT NOT NULL DEFAULT ''")
+
+
 STATE: tuple[Migration, ...] = (
     state_001_queue,
     state_002_checkpoints,
@@ -286,6 +292,7 @@ LEDGER: tuple[Migration, ...] = (
     ledger_003_pages,
     ledger_004_about,
     ledger_005_batches,
+    ledger_006_site,
 )
 
 

@@ -127,3 +127,20 @@ def test_the_day_that_readers_see_where_the_head_tells_utc() -> None:
     head = '<meta property="article:published_time" content="2023-11-09T05:30:59+00:00">'
     assert about(f"<h1>Water</h1><p>November 8, 2023</p>{TEXT}", head).published == "2023-11-08"
     assert about(f"<h1>Water</h1><p>November 7, 2023</p>{TEXT}", head).published == "2023-11-09"
+
+
+def test_when_it_was_changed_which_site_it_is_of_and_its_licence() -> None:
+    thing = {
+        "@type": "Article", "datePublished": "2021-02-03", "dateModified": "2022-04-05",
+        "publisher": {"@type": "Organization", "name": "Lake &amp; Co"}, "license": "https://e.org/licence",
+    }  # fmt: skip
+    found = about(TEXT, script(thing))
+    assert (found.modified, found.site, found.licence) == ("2022-04-05", "Lake & Co", "https://e.org/licence")
+    found = about(
+        f'{TEXT}<a rel="license" href="https://e.org/by">CC BY</a>',
+        '<meta name=date content="2020-01-01"><meta property="og:site_name" content="The Lake">'
+        '<meta property="article:modified_time" content="2023-01-02">',
+    )
+    assert (found.modified, found.site, found.licence) == ("2023-01-02", "The Lake", "https://e.org/by")
+    same = script({"@type": "Article", "datePublished": "2021-02-03", "dateModified": "2021-02-03"})
+    assert about(TEXT, same).modified == ""

@@ -16,7 +16,7 @@ from kbjobs.store.connection import connect
 from kbjobs.store.history import list_attempts, list_jobs
 from kbjobs.store.job_ends import take_hook
 from kbjobs.store.ledger import LEDGER_VERSION, Ledger
-from kbjobs.store.metadata import known_metadata
+from kbjobs.store.metadata import known_metadata, list_documents
 from kbjobs.store.migrations import apply_migrations
 from kbjobs.store.pauses import Pause, held_jobs, list_pauses
 from kbjobs.store.queue import Queue
@@ -101,6 +101,19 @@ def test_ledger_4(tmp_path: Path) -> None:
     close_batch(ledger, "a key")
     assert texts_out(ledger, model.key) == {}
     ledger.close()
+
+
+def test_ledger_5(tmp_path: Path) -> None:
+    """Of eight documents half are embedded; nobody has asked them yet when they were changed, nor for their licence."""
+    path = tmp_path / "source.db"
+    shutil.copy(FROZEN / "source-5.db", path)
+    path.chmod(0o600)
+    with Ledger(path) as ledger:
+        [model] = ledger.models()
+        assert (ledger.count_documents(), len(ledger.missing_texts(model.id, model.profile))) == (8, 4)
+        [said] = {(one["modified"], one["site"], one["licence"]) for one in list_documents(ledger)}
+        assert said == ("", "", "")
+    assert (tmp_path / "source.db.format-5.backup").exists()
 
 
 def test_every_version_has_its_frozen_file() -> None:
