@@ -49,9 +49,15 @@ PHRASES = [
 ]
 _WORD = re.compile(r"[^\W_]+|©")
 _STEM = 6  # letters
-_BY = re.compile(r"(?:by|von|par|por|di|door|text|autor|author|от|автор)\b[: ]", re.IGNORECASE)
+_GROUPS: dict[str, int] = {}  # bits: the groups that a stem is of
+for _bit, _phrase in enumerate(PHRASES):
+    for _stem in _phrase:
+        _GROUPS[_stem] = _GROUPS.get(_stem, 0) | 1 << _bit
+_BY_WORDS = "by von par por di door text autor author от автор"
+_BYLINES = tuple(f"{word}{end}" for word in _BY_WORDS.split() for end in " :")
 _YEAR = re.compile(r"(?:19|20)\d\d")
-_SEPARATOR = re.compile(r"[|»›•→]")
+_SEPARATORS = "|»›•→"
+_DIGITS = "0123456789"
 _SAID = len(PHRASES) + 3
 _SENTENCE = re.compile(r"[.!?。！？।]+(?=[\s\"'”’»)]|$)")
 _ENDS_SENTENCE = re.compile(r"[.!?。！？…:;][\"'”’»)]*$")
@@ -142,42 +148,49 @@ def _add_up(outline: Outline, totals: NDArray[np.float64]) -> NDArray[np.float64
 
 def _describe_texts(outline: Outline, facts: PageFacts) -> tuple[Matrix, NDArray[np.float64]]:
     """Numbers of each block's own text; and its characters, those of links and of prose, one, and words."""
-    own = np.zeros((len(outline.blocks), _OWN + _SAID), np.float32)
-    totals = np.zeros((len(outline.blocks), 5))
+    own: list[tuple[float, ...]] = []
+    totals: list[tuple[float, ...]] = []
     seen: dict[str, int] = {}
     title = frozenset(facts.title.lower().split())
     for row, block in enumerate(outline.blocks):
         text = block.text or " "
         length = len(text)
         shown = text[:_TEXT_LIMIT]
+        lowered = shown.lower()
         words = shown.count(" ") + 1
         if words <= 2 and length > 40:  # a script without spaces
             words = max(words, len(shown) // 6)
         scale = length / len(shown)
         linked = min(1.0, outline.linked[row] / length)
         sentences = len(_SENTENCE.findall(shown))
-        first = shown.lower().split()[:_TITLE_WORDS] if title else []
+        first = lowered.split(None, _TITLE_WORDS)[:_TITLE_WORDS] if title else []
         in_body = -1.0 if not facts.article_body else float(shown[:_SHOWN_OF_BODY] in facts.article_body)
-        own[row, :_OWN] = (
-            block.level, outline.codes[row], math.log1p(length), words * scale, linked, sentences / words,
-            sentences * scale, sum(map(shown.count, _COMMAS)) / words, _ENDS_SENTENCE.search(shown[-4:]) is not None,
-            len(_CAPITAL.findall(shown)) / words, sum(map(shown.count, "0123456789")) / len(shown), shown[0].isupper(),
-            len(shown) / words, seen.get(text, 0), sum(word in title for word in first) / max(1, len(first)), in_body,
+        own.append(
+            (
+                block.level, outline.codes[row], math.log1p(length), words * scale, linked, sentences / words,
+                sentences * scale, sum(map(shown.count, _COMMAS)) / words,
+                _ENDS_SENTENCE.search(shown[-4:]) is not None, len(_CAPITAL.findall(shown)) / words,
+                sum(map(shown.count, _DIGITS)) / len(shown), shown[0].isupper(), len(shown) / words,
+                seen.get(text, 0), sum(map(title.__contains__, first)) / max(1, len(first)), in_body,
+                *_read_phrases(lowered[:_PHRASE_LIMIT]),
+            )
         )  # fmt: skip
-        own[row, _OWN:] = _read_phrases(shown[:_PHRASE_LIMIT])
         seen[text] = seen.get(text, 0) + 1
         is_prose = words >= _PROSE_WORDS and linked < _PROSE_LINKS and sentences > 0
-        totals[row] = length, linked * length, length * is_prose, 1, words * scale
-    return own, totals
+        totals.append((length, linked * length, length * is_prose, 1, words * scale))
+    return np.array(own, np.float32), np.array(totals, np.float64)
 
 
 def _read_phrases(text: str) -> list[bool]:
-    stems = {word[:_STEM] for word in _WORD.findall(text.lower())}
+    """Which of the phrases a text in lower case has, whether it begins as a byline does, has a year or a separator."""
+    found = 0
+    for stem in _GROUPS.keys() & {word[:_STEM] for word in _WORD.findall(text)}:
+        found |= _GROUPS[stem]
     return [
-        *[not stems.isdisjoint(phrase) for phrase in PHRASES],
-        _BY.match(text) is not None,
+        *[found >> bit & 1 == 1 for bit in range(len(PHRASES))],
+        text.startswith(_BYLINES),
         _YEAR.search(text) is not None,
-        _SEPARATOR.search(text) is not None,
+        any(map(text.__contains__, _SEPARATORS)),
     ]
 
 

@@ -67,10 +67,8 @@ def _cut_long_tags(page: bytes) -> bytes:
 
 def _cut_attributes(piece: bytes) -> bytes:
     """What stands before a ``>``, without the attributes that its tag has too many of."""
-    if sum(map(piece.count, _MARKS_OF_ATTRIBUTES)) <= MAX_ATTRIBUTES:
-        return piece
     opening = _OPENING.search(piece)
-    if opening is None:
+    if opening is None or sum(map(piece[opening.end() :].count, _MARKS_OF_ATTRIBUTES)) <= MAX_ATTRIBUTES:
         return piece
     count = 0
     for found in _BETWEEN.finditer(piece, opening.end()):
