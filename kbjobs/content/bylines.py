@@ -19,7 +19,9 @@ _DATED = (
     "time,[itemprop=datePublished],[property='dc:date'],[class*=date i],[class*=publish i],[class*=posted i],"
     "[class*=timestamp i],[class*=byline i],[class*=-meta i],[class*=datum i],[class*=fecha i],[id*=date i]"
 )
-_OTHERS = re.compile(r"comment|related|sidebar|widget|teaser|recommend|footer|popular|latest|most-|reply|promo|recirc")
+_OTHERS = re.compile(r"comment|related|teaser|recommend|popular|latest|most-|reply|recirc")
+_ASIDE = re.compile(r"sidebar|widget|footer|promo\b")
+_OWN = re.compile(r"content|article|entry|post|node")  # "content-area with-sidebar" is none, nor is a post's footer
 _ANCESTORS = 6
 _MAX_MARKED, _MAX_DATED = 60, 80
 _LONGEST_BYLINE = 160  # characters
@@ -48,13 +50,13 @@ _LEAD = re.compile(rf"^(?:{_BY}\b\s*:?\s*|{_ROLE}\s*[:·|]\s*|[-–—|•·:,\s
 _LABEL = re.compile(rf"^{_ROLE}\s*:\s*", re.IGNORECASE)
 _BY_LINE = re.compile(rf"^(?:{_BY}\b:?|{_ROLE}\s*:)\s+(?=[^\W\d_])", re.IGNORECASE)
 _CUT = re.compile(
-    r"\s*(?:[|•·(\[<→»]|\s[-–—/]\s|\b\d|https?:|\bwww\.|@|\b(?:am|on|vom|le|el|il|op|updated|published|veröffentlicht|"
+    r"\s*(?:[|•·(\[<→»]|\s[-–—/]\s?|\b\d|https?:|\bwww\.|@|\b(?:am|on|vom|le|el|il|op|under|updated|published|veröffentlicht|"
     r"publié|publicado|posted|aktualisiert|last|for the|staff|follow|bio|profile|read more|email|e-mail|twitter)\b).*$",
     re.IGNORECASE | re.DOTALL,
 )
 _AND = re.compile(r"\s*(?:;|&|,|\s(?:and|und|et|y|e|en|og|och|i)\s)\s*")
 _NO_NAME = re.compile(
-    r"^(?:admin\w*|administrator|webmaster|editor|user|guest|gast|unknown|anonym\w*|none|null|share|posted|written|in|"
+    r"^(?:\w*admin\w*|webmaster|editor|user|guest|gast|unknown|anonym\w*|none|null|share|posted|written|in|"
     r"comments?|kommentare?|home|news|contact|kontakt|about|more|mehr|menu|the|text|texte|fotos?|publiziert|publicado|quelle|source|archiv\w*|datum|newsletter|impressum|human|autor|agencies|agenturen|\W+)$",
     re.IGNORECASE,
 )
@@ -95,15 +97,8 @@ def _clean_name(name: str) -> str:
     words = name.split()
     if words and len(words[-1]) > _LONGEST_INITIAL:
         name = name.rstrip(".")
-    if (
-        not words
-        or len(words) > _NAME_WORDS
-        or len(name) not in _NAME_LENGTHS
-        or name[0].isdecimal()
-        or _NO_NAME.match(name)
-    ):
-        return ""
-    return name
+    has_form = 0 < len(words) <= _NAME_WORDS and len(name) in _NAME_LENGTHS and name[0].isalpha()
+    return name if has_form and not _NO_NAME.match(name) else ""
 
 
 def find_authors(body: LexborNode, page: bytes) -> list[str]:
@@ -151,7 +146,8 @@ def _is_of_another(node: LexborNode) -> bool:
         if above is None or above.tag in ("body", "html"):
             return False
         attributes = above.attributes
-        if _OTHERS.search(f"{attributes.get('class') or ''} {attributes.get('id') or ''}".lower()):
+        names = f"{attributes.get('class') or ''} {attributes.get('id') or ''}".lower()
+        if _OTHERS.search(names) or (_ASIDE.search(names) and not _OWN.search(names)):
             return True
         above = above.parent
     return False
