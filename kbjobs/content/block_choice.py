@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from kbjobs.content.block_features import PageFacts, describe_blocks, names_of
+from kbjobs.content.block_features import describe_blocks, names_of
 from kbjobs.content.block_trees import load_forest
 from kbjobs.content.document import Block
-from kbjobs.content.outline import Outline
+from kbjobs.content.outline import Outline, PageFacts
 
 THRESHOLD = 0.55
 """A block that is more probable than this is kept: where F1 is largest, cross-validated by site."""

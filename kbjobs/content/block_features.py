@@ -8,14 +8,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from selectolax.lexbor import LexborNode
 
-from kbjobs.content.outline import Outline
+from kbjobs.content.outline import Outline, PageFacts
 
 Matrix = NDArray[np.float32]
 
@@ -77,21 +76,6 @@ _NEIGHBOURS = (-3, -2, -1, 1, 2, 3)
 _FAR = 99  # blocks
 _WINDOW = 9  # blocks
 _SHOWN_OF_BODY = 60  # characters of a block that are looked for in the text that the page gives itself
-
-
-@dataclass(frozen=True, slots=True)
-class PageFacts:
-    """What is known of a page besides its blocks.
-
-    Args:
-        title: the page's.
-        article_body: the text that it gives of itself in JSON-LD, white space folded; '' if none.
-        is_article: whether it calls itself an article.
-    """
-
-    title: str = ""
-    article_body: str = ""
-    is_article: bool = False
 
 
 def describe_blocks(outline: Outline, facts: PageFacts) -> Matrix:

@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from kbjobs.content.about import hear_marks, hear_text, read_claims
-from kbjobs.content.block_choice import choose_main
-from kbjobs.content.block_features import PageFacts
 from kbjobs.content.document import Block, Extract
 from kbjobs.content.html_tags import (
     BREAK,
@@ -34,9 +32,12 @@ from kbjobs.content.html_tags import (
 )
 from kbjobs.content.main_content import Doubt, Survey, drop_link_lists, find_main, survey_body
 from kbjobs.content.nesting import prepare_page
-from kbjobs.content.outline import BlockTaker, Outline
+from kbjobs.content.outline import BlockTaker, Outline, PageFacts
 from kbjobs.content.page_kind import is_documentation, is_plain
 from kbjobs.content.readable import drop_line_numbers, has_line_numbers, read_lines, read_listing, write_formulas
+
+MAX_BLOCKS = 20_000
+"""Of a page among whose blocks is chosen: one of more is a list of data, and describing all would take gigabytes."""
 
 _SITE_HEADER_DEPTH = 3  # a <header> so near the top of <body> is the site's, deeper it is an article's
 
@@ -66,8 +67,10 @@ def extract_html(page: bytes, *, is_xml: bool = False, keeps_comments: bool = Fa
         TooDeeplyNested: the page is made to keep the parser busy.
     """
     reading = read_html(page, is_xml=is_xml)
-    if reading.outline is None or not reading.outline.blocks:
+    if reading.outline is None or not 0 < len(reading.outline.blocks) <= MAX_BLOCKS:
         return reading.extract
+    from kbjobs.content.block_choice import choose_main  # numpy, which pages of documentation do not need
+
     return replace(reading.extract, blocks=choose_main(reading.outline, reading.facts, keeps_comments=keeps_comments))
 
 

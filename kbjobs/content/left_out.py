@@ -7,7 +7,7 @@ from typing import NamedTuple
 from selectolax.lexbor import LexborHTMLParser
 
 from kbjobs.content.block_choice import find_comments, judge, keep, measure_blocks
-from kbjobs.content.html import HtmlReading, read_html
+from kbjobs.content.html import MAX_BLOCKS, HtmlReading, read_html
 from kbjobs.content.nesting import prepare_page
 
 FURNITURE = "marked as furniture"
@@ -62,7 +62,7 @@ def _judge(reading: HtmlReading, keeps_comments: bool) -> tuple[list[tuple[str, 
     """The blocks that are not kept, with the reason, and the text of the others."""
     blocks = reading.extract.blocks
     improbable: list[tuple[str, str]] = []
-    if reading.outline is not None and blocks:
+    if reading.outline is not None and 0 < len(blocks) <= MAX_BLOCKS:
         probable = judge(reading.outline, reading.facts)
         chosen = keep(probable, measure_blocks(reading.outline))
         if keeps_comments:

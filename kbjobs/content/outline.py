@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from selectolax.lexbor import LexborNode
 
 from kbjobs.content.document import Block
@@ -9,6 +11,21 @@ from kbjobs.content.html_tags import CONTAINER, HEADINGS, LISTING, PARAGRAPH, RO
 
 _CLIMB_LIMIT = 6
 _CELLS = frozenset(["td", "th"])
+
+
+@dataclass(frozen=True, slots=True)
+class PageFacts:
+    """What is known of a page besides its blocks.
+
+    Args:
+        title: the page's.
+        article_body: the text that it gives of itself in JSON-LD, white space folded; '' if none.
+        is_article: whether it calls itself an article.
+    """
+
+    title: str = ""
+    article_body: str = ""
+    is_article: bool = False
 
 
 class BlockTaker:

@@ -11,7 +11,7 @@ import pytest
 from kbjobs.content.block_choice import THRESHOLD, judge
 from kbjobs.content.block_features import describe_blocks
 from kbjobs.content.block_trees import Forest, load_forest
-from kbjobs.content.html import extract_html, read_html
+from kbjobs.content.html import MAX_BLOCKS, extract_html, read_html
 from kbjobs.content.left_out import FURNITURE, list_left_out
 from kbjobs.content.page_kind import is_documentation
 
@@ -170,3 +170,9 @@ def test_comments_are_kept_where_that_is_asked_for() -> None:
     assert comment in text
     assert "Reply" not in text
     assert comment not in [one.text for one in list_left_out(page, keeps_comments=True)]
+
+
+def test_a_page_of_too_many_blocks_is_kept_as_it_is() -> None:
+    rows = "".join(f"<p class=row>{number} litres</p>" for number in range(MAX_BLOCKS))
+    page = article(f"{rows}<div class=comments><p>Sign up for our newsletter.</p></div>")
+    assert "Sign up for our newsletter." in kept(page)
