@@ -25,13 +25,15 @@ class FolderSwap:
         """Whether a kill has left nothing in the place, and the former folder beside it."""
         return self.old.exists() and not self.live.exists()
 
-    def recover(self) -> None:
-        """Undo a swap that a kill has cut between its renames, and remove what one after them has left.
+    def recover(self, *, finish: bool = False) -> None:
+        """Settle a swap that a kill has cut between its renames, and remove what one after them has left.
 
-        The new folder stays as it is, for whoever made it to publish it again.
+        Args:
+            finish: put the new folder in the place, which is whole by then; otherwise the former one goes back, and the
+                new one stays as it is, for whoever made it to publish it again.
         """
         if self.is_half_done:
-            self.old.rename(self.live)
+            (self.new if finish and self.new.exists() else self.old).rename(self.live)
         remove_tree(self.old)
 
     def publish(self) -> None:

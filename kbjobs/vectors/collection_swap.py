@@ -49,7 +49,7 @@ class WorkingCopy:
 
     def recover(self) -> None:
         """Finish what a kill has cut short: a copy that was not whole, a swap between its two renames."""
-        self._swap.recover()
+        self._swap.recover(finish=True)
         for leftover in (self._copying, self._clearing):
             remove_tree(leftover)
 

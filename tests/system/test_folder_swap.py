@@ -34,15 +34,18 @@ def test_the_new_folder_takes_the_place(tmp_path: Path) -> None:
     assert (swap.live / "says").read_text() == "new"
 
 
-@pytest.mark.parametrize(("point", "kept"), [("swap.between_renames", "live"), ("swap.renamed", "new")])
-def test_a_kill_leaves_one_of_them(tmp_path: Path, point: str, kept: str) -> None:
+@pytest.mark.parametrize(
+    ("point", "finish", "kept"),
+    [("swap.between_renames", False, "live"), ("swap.between_renames", True, "new"), ("swap.renamed", False, "new")],
+)
+def test_a_kill_leaves_one_of_them(tmp_path: Path, point: str, finish: bool, kept: str) -> None:
     swap = make_swap(tmp_path)
     paths = [str(path) for path in (swap.live, swap.new, swap.old)]
     killed = subprocess.run(
         [sys.executable, "-c", PUBLISH, *paths], env={VARIABLE: f"{point}:{tmp_path / 'marker'}"}, check=False
     )
     assert killed.returncode == -9
-    swap.recover()
+    swap.recover(finish=finish)
     assert (swap.live / "says").read_text() == kept
     assert not swap.old.exists()
     if swap.new.exists():
