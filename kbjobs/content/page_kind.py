@@ -1,4 +1,4 @@
-"""Which pages hold nothing but their text: those of documentation and wikis, and those that are written by hand."""
+"""Which pages may hold more than their text: not those of documentation and wikis, nor those written by hand."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ import re
 _HEAD = 16_384  # bytes in which a page names its generator
 _BEGINNING = 32_768  # and the elements that hold all others
 _FEW = 10
+# What a page of the open web has somewhere: marks for those who share, feed or count it, or a file from another place.
+_MARKS_OF_SITES = (
+    b"og:", b"ld+json", b"twitter:", b"application/rss+xml", b"application/atom+xml", b"wp-content", b"googletag",
+    b"google-analytics", b"schema.org", b"facebook", b"disqus",
+)  # fmt: skip
+_FROM_ELSEWHERE = re.compile(rb"<(?:script|img|link|iframe)[^<>]{1,300}?(?:src|href)\s*=\s*[\"']?\s*(?:https?:)?//")
 _GENERATORS = re.compile(
     rb"""generator[^>]{0,40}content\s*=\s*["']?\s*(?:sphinx|docutils|docbook|mediawiki|asciidoc|doxygen|"""
     rb"""javadoc|pandoc|mkdocs|docusaurus|mdbook|rustdoc|vitepress|vuepress|antora|hugo-book|gitbook|makeinfo|texi2"""
@@ -21,8 +27,10 @@ _SIGNS = (
 
 
 def is_plain(page: bytes) -> bool:
-    """Whether a page has hardly any names of classes and links, as no page of a site with furniture has."""
-    return page.count(b"class=") < _FEW and page.count(b"<a ") < _FEW
+    """Whether a page has hardly any names of classes and links, or none of the marks that sites of the web have."""
+    if page.count(b"class=") < _FEW and page.count(b"<a ") < _FEW:
+        return True
+    return not any(mark in page for mark in _MARKS_OF_SITES) and _FROM_ELSEWHERE.search(page) is None
 
 
 def is_documentation(page: bytes) -> bool:

@@ -176,3 +176,13 @@ def test_a_page_of_too_many_blocks_is_kept_as_it_is() -> None:
     rows = "".join(f"<p class=row>{number} litres</p>" for number in range(MAX_BLOCKS))
     page = article(f"{rows}<div class=comments><p>Sign up for our newsletter.</p></div>")
     assert "Sign up for our newsletter." in kept(page)
+
+
+def test_pages_without_a_mark_of_the_web_are_kept_as_they_are() -> None:
+    page = article('<div class="newsletter widget"><p>Sign up for our newsletter.</p></div>')
+    assert "Sign up" not in kept(page)
+    assert "Sign up" in kept(page.replace(b'property="og:type"', b"name=type"))
+    elsewhere = page.replace(
+        b'<meta property="og:type" content="article">', b"<script src=//cdn.example/a.js></script>"
+    )
+    assert read_html(elsewhere).outline is not None
