@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -33,7 +33,7 @@ def documents() -> None:
 def list_(
     source_id: ID,
     language: Annotated[
-        str | None, typer.Option("--language", metavar="TAG", help="Only this language.", show_default=False)
+        str | None, typer.Option("--lang", metavar="TAG", help="Only this language.", show_default=False)
     ] = None,
     tag: Annotated[
         str | None,
@@ -55,10 +55,13 @@ def list_(
     The number in the first column names the document in "kbjobs documents show". A date is a year, a month or a day:
     2024, 2024-05, 2024-05-17. A document without a date is not in a list by date.
 
-    Example:  kbjobs documents list wiki --language de --since 2024-05
+    Example:  kbjobs documents list wiki --lang de --since 2024-05
     """
     if failed or skipped:
-        _list_left_out(source_id, failed=failed, skipped=skipped, as_json=as_json)
+        left_out = front.list_left_out(current_home(), source_id)
+        chosen = [one for one in left_out if (failed if one.is_failure else skipped)]
+        nothing = f"Nothing of source {source_id} {'failed' if failed else 'was skipped'}."
+        print_left_out(chosen, nothing, as_json=as_json)
         return
     for name, date in (("--since", since), ("--until", until)):
         if date is not None and (len(date) not in _DATE_LENGTHS or not date.replace("-", "").isdecimal()):
@@ -113,11 +116,17 @@ def show(
 
     Example:  kbjobs documents show wiki 12
     """
-    shown = front.show_document(current_home(), source_id, document, explains=dropped or as_json)
     if open_:
-        typer.launch(shown.facts["url"])
-        say(f"Opened {shown.facts['url']}")
+        address = front.find_document(current_home(), source_id, document)["url"]
+        if not address:
+            raise UsageError(
+                f"document {document!r} has no address to open",
+                f"Give its source one: kbjobs sources edit {source_id} --base-url URL",
+            )
+        typer.launch(address)
+        say(f"Opened {address}")
         return
+    shown = front.show_document(current_home(), source_id, document, explains=dropped or as_json)
     if as_json:
         print_json(shown.as_dict())
         return
@@ -165,12 +174,8 @@ def _print_dropped(shown: front.ShownDocument) -> None:
         print(f"\n[{reason}]\n{text}")
 
 
-def _list_left_out(source_id: str, *, failed: bool, skipped: bool, as_json: bool) -> None:
-    found = [
-        one
-        for one in front.list_left_out(current_home(), source_id)
-        if (failed and one.is_failure) or (skipped and not one.is_failure)
-    ]
+def print_left_out(found: Sequence[front.LeftOut], nothing: str, *, as_json: bool) -> None:
+    """Print what became no document, and why; where there is nothing, say so."""
     if as_json:
         print_json([asdict(one) for one in found])
     elif found:
@@ -178,4 +183,4 @@ def _list_left_out(source_id: str, *, failed: bool, skipped: bool, as_json: bool
         counts = Counter(one.reason for one in found)
         say("; ".join(f"{count:,} {reason}" for reason, count in counts.most_common(10)))
     else:
-        say(f"Nothing of source {source_id} {'failed' if failed else 'was skipped'}.")
+        say(nothing)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -293,17 +292,11 @@ def skipped(source_id: ID, as_json: JSON = False) -> None:
 
     Example:  kbjobs sources skipped wiki
     """
+    from kbjobs.commands.documents import print_left_out
     from kbjobs.services.documents import list_left_out
 
     found = list_left_out(current_home(), source_id)
-    if as_json:
-        print_json([asdict(one) for one in found])
-    elif found:
-        print_table(("reason", "address or file"), [(one.reason, one.place) for one in found])
-        counts = Counter(one.reason for one in found)
-        say("; ".join(f"{count:,} {reason}" for reason, count in counts.most_common(10)))
-    else:
-        say(f"Nothing of source {source_id} was left out.")
+    print_left_out(found, f"Nothing of source {source_id} was left out.", as_json=as_json)
 
 
 @app.command()

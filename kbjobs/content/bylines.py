@@ -105,7 +105,7 @@ def find_authors(body: LexborNode, page: bytes) -> list[str]:
     """The names that a page marks as those of its authors, by microdata, link relations and names of classes.
 
     Args:
-        body: what is searched, its furniture taken away.
+        body: what is searched, furniture and all: a byline may stand in an article's footer.
         page: the page's markup: what does not occur in it is not looked for.
     """
     if not any(sign in page for sign in _SIGNS):

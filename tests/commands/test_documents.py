@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Kbjobs, read_json
+from tests.conftest import ROOT, Kbjobs, read_json, real_input
 
 PROSE = "The water of the lake is boiled for ten minutes, cooled, and kept in closed cans, which were cleaned before."
 GERMAN = "Das Feuer wird am Abend mit trockenem Holz und etwas Papier angezündet, und nachts wacht einer von uns."
@@ -43,7 +43,7 @@ def test_the_list_tells_who_wrote_what_when(pages: Path, kbjobs: Kbjobs) -> None
 @pytest.mark.parametrize(
     ("options", "titles"),
     [
-        (("--language", "de"), ["Feuer"]),
+        (("--lang", "de"), ["Feuer"]),
         (("--tag", "water"), ["Clean water"]),
         (("--since", "2024-05"), ["Clean water"]),
         (("--until", "2024-05"), ["Clean water"]),
@@ -102,3 +102,13 @@ def test_passages_and_a_file_that_is_gone(pages: Path, kbjobs: Kbjobs, small_mod
     shown = kbjobs("documents", "show", "wiki", "1")
     assert "its file is gone; this is its text as it was cut into passages" in shown.stdout + shown.stderr
     assert "mit trockenem Holz" in shown.stdout
+
+
+def test_a_document_without_an_address_is_not_opened(kbjobs: Kbjobs) -> None:
+    books = ROOT.parent / "shared" / "data" / "zim" / "wikibooks_be_all_nopic_2017-02.zim"
+    kbjobs("sources", "add", "zim", real_input(books, "a ZIM file"))
+    kbjobs("run", "metadata", "zim", "--quiet")
+    assert json.loads(kbjobs("documents", "list", "zim", "--json").stdout.splitlines()[0])["url"] == ""
+    refused = kbjobs("documents", "show", "zim", "1", "--open", check=2)
+    assert "kbjobs sources edit zim --base-url URL" in refused.stderr
+    assert "кухн" in kbjobs("documents", "show", "zim", "1").stdout  # read again from the archive
