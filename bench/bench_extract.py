@@ -124,8 +124,8 @@ def measure_open_web(pages: Sequence[WebPage], peers: str | None, count: int) ->
         texts = dict(zip([page.name for page in pages], measured["texts"], strict=True))
         shown = "shipped" if way == "kbjobs" else way
         marked, whole = [page for page in pages if not page.expected], [page for page in pages if page.expected]
-        tell("open web (sentences)", shown, score_sentences(marked, lambda page, texts=texts: texts[page.name]))
-        tell("open web (whole)", shown, score_whole(whole, lambda page, texts=texts: texts[page.name]))
+        tell("open web (sentences)", shown, score_sentences(marked, texts))
+        tell("open web (whole)", shown, score_whole(whole, texts))
     tell_speed(rounds, len(pages))
 
 

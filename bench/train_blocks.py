@@ -104,7 +104,8 @@ def label_whole(known: WebPage, texts: Sequence[str]) -> tuple[Array, Array]:
 
 def fit(rows: Sequence[NDArray[np.float32]], labels: Sequence[Array], weights: Sequence[Array]) -> Any:
     """A classifier; a label between 0 and 1 counts for both classes."""
-    all_rows, all_labels, all_weights = (np.concatenate(parts) for parts in (rows, labels, weights))
+    all_rows = np.concatenate(rows)
+    all_labels, all_weights = np.concatenate(labels), np.concatenate(weights)
     both = np.concatenate([all_rows, all_rows])
     classes = np.repeat([1, 0], len(all_rows))
     counts = np.concatenate([all_weights * all_labels, all_weights * (1 - all_labels)])
@@ -154,20 +155,17 @@ def report(name: str, everything: Sequence[Page], pages: Sequence[Page], found: 
             texts[page.known.name] = "\n".join(blocks) or page.kept
     sentences = [page.known for page in everything if not page.known.expected]
     whole = [page.known for page in everything if page.known.expected]
-    scores = (
-        score_sentences(sentences, lambda page: texts[page.name]),
-        score_whole(whole, lambda page: texts[page.name]),
-    )
+    scores = score_sentences(sentences, texts), score_whole(whole, texts)
     for kind, (precision, recall, f1) in zip(("sentences", "whole"), scores, strict=True):
         print(f"{name:28} {kind:10} precision {precision:.3f}  recall {recall:.3f}  F1 {f1:.4f}", flush=True)
     return {"sentences": scores[0][2], "whole": scores[1][2]}
 
 
-def flatten(model: Any, rows: Sequence[NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
+def flatten(model: Any, rows: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
     """A classifier's trees as the arrays of a Forest, which are compared with it on all rows."""
     trees = [predictors[0].nodes for predictors in model._predictors]
     shape = len(trees), LEAVES - 1
-    arrays: dict[str, NDArray[Any]] = {
+    arrays: dict[str, Any] = {
         "features": np.zeros(shape, np.int16),
         "thresholds": np.full(shape, np.inf, np.float32),  # always met: rules out nothing
         "masks": np.full(shape, 0xFFFF, np.uint16),
@@ -232,7 +230,7 @@ def main() -> None:
     scores = report("and guessed again", everything, pages, found)
     if options.write:
         arrays = flatten(fit(rows, labels, weights), rows)
-        facts = {"data": np.array(hash_archive()), **{f"f1_{kind}": np.array(f1) for kind, f1 in scores.items()}}
+        facts: dict[str, Any] = {"data": hash_archive(), **{f"f1_{kind}": f1 for kind, f1 in scores.items()}}
         np.savez_compressed(MODEL, **arrays, **facts)
         print(f"{Path(MODEL).name}: {MODEL.stat().st_size:,} bytes")
 

@@ -14,7 +14,7 @@ import tarfile
 import tempfile
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,11 +130,11 @@ def score_shingles(found: Shingles, known: Shingles) -> tuple[float, float, floa
     return precision, recall, 2 * precision * recall / (precision + recall) if both else 0.0
 
 
-def score_sentences(pages: Iterable[WebPage], text_of: Callable[[WebPage], str]) -> tuple[float, float, float]:
-    """Precision, recall and F1 over the sentences of all pages together."""
+def score_sentences(pages: Iterable[WebPage], texts: Mapping[str, str]) -> tuple[float, float, float]:
+    """Precision, recall and F1 over the sentences of all pages together; ``texts`` by the pages' names."""
     right = missed = wrong = 0
     for page in pages:
-        text = fold(text_of(page))
+        text = fold(texts[page.name])
         held = sum(sentence in text for sentence in page.wanted)
         right, missed = right + held, missed + len(page.wanted) - held
         wrong += sum(sentence in text for sentence in page.unwanted)
@@ -142,8 +142,8 @@ def score_sentences(pages: Iterable[WebPage], text_of: Callable[[WebPage], str])
     return precision, recall, 2 * precision * recall / max(1e-9, precision + recall)
 
 
-def score_whole(pages: Iterable[WebPage], text_of: Callable[[WebPage], str]) -> tuple[float, float, float]:
-    """Precision, recall and F1 by shingles, the means of the pages."""
-    rows = [score_shingles(count_shingles([text_of(page)]), count_shingles([page.expected])) for page in pages]
+def score_whole(pages: Iterable[WebPage], texts: Mapping[str, str]) -> tuple[float, float, float]:
+    """Precision, recall and F1 by shingles, the means of the pages; ``texts`` by the pages' names."""
+    rows = [score_shingles(count_shingles([texts[page.name]]), count_shingles([page.expected])) for page in pages]
     precision, recall, f1 = (sum(column) / len(rows) for column in zip(*rows, strict=True))
     return precision, recall, f1
