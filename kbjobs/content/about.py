@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import html
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
@@ -63,10 +63,14 @@ _TELLS_DATE = re.compile(
     r"|actualizado|fecha|pubblicato|aggiornato|geplaatst|опубликовано)\b",
     re.IGNORECASE,
 )
+_HOUR = re.compile(r"T(\d\d)")
 _UTC = re.compile(r"(?:Z|GMT|[+-]00:?00)$")
 _MARKED = 1  # strength of a date of JSON-LD or the head
-_SHOWN = (4, 5)  # strengths of dates that are shown to readers
+_ADDRESS = 3  # strength of a date in the page's address
+_NEAR_TITLE = 6
+_SHOWN = (4, _NEAR_TITLE)  # strengths of dates that are shown to readers
 _TAG = re.compile(r"<[^<>]{1,200}>")
+_NOON = 12
 _WHOLE = len("2024-05-17")
 _LINE_LIMIT = 200  # characters
 _TEXT_LIMIT = 200_000  # characters in which a date is looked for
@@ -121,15 +125,12 @@ class PageClaims:
         return self.language in ("en-us", "en_us")
 
     @property
-    def has_date(self) -> bool:
-        """Whether the head or JSON-LD tells the day."""
-        told = [read_date(text) for strength, text in self.dates if strength <= _MARKED]
-        return any(len(date) == _WHOLE and _is_likely(date) for date in told)
-
-    @property
-    def is_in_utc(self) -> bool:
-        """Whether a date is told in UTC, which may not be the day that the page shows."""
-        return any(strength <= _MARKED and _UTC.search(text) for strength, text in self.dates)
+    def tells_day(self) -> bool:
+        """Whether JSON-LD tells the day, in the time of the page's readers, and the head no other."""
+        told = {(strength, read_date(text)) for strength, text in self.dates if strength <= _MARKED}
+        days = {date for _, date in told if len(date) == _WHOLE and _is_likely(date)}
+        in_utc = any(strength <= _MARKED and _UTC.search(text) for strength, text in self.dates)
+        return len(days) == 1 and (0, *days) in told and not in_utc
 
     @property
     def has_author(self) -> bool:
@@ -157,8 +158,28 @@ class PageClaims:
         if not chosen:
             return ""
         chosen = next((date for date in dates if date.startswith(chosen) and len(date) == _WHOLE), chosen)
-        told_in_utc = any(_UTC.search(text) and read_date(text) == chosen for _, text in self.dates)
-        return self._day_before(chosen) if told_in_utc else chosen
+        if any(_UTC.search(text) and read_date(text) == chosen and _is_morning(text) for _, text in self.dates):
+            chosen = self._day_before(chosen)
+        return self._prefer_witnessed(chosen, read)
+
+    def _prefer_witnessed(self, chosen: str, read: Sequence[tuple[int, str]]) -> str:
+        """The day that the page shows its readers where its head tells others; or an earlier one of its address.
+
+        Meta elements alone may tell the day of a draft: the one day that is marked, and stands beside the title, is
+        the better witness. Of days that JSON-LD and meta elements tell, the one that is shown is.
+
+        A page that moved to another system may keep its address, and be given the day of the move.
+        """
+        told = [date for strength, date in read if strength <= _MARKED and len(date) == _WHOLE]
+        shown = [date for strength, date in read if strength in _SHOWN]
+        in_address = next((date for strength, date in read if strength == _ADDRESS and len(date) == _WHOLE), "")
+        if chosen in told and in_address and in_address < chosen:
+            return in_address
+        if chosen not in told or chosen in shown:
+            return chosen
+        if read[0][0] == _MARKED and len(shown) > 1 and len({*shown}) == 1:
+            return shown[0]
+        return next((date for date in told if date in shown), chosen)
 
     def _day_before(self, date: str) -> str:
         """The day that the page shows its readers, if that is the one before: its clock is behind UTC."""
@@ -168,7 +189,15 @@ class PageClaims:
 
     def _choose_authors(self) -> tuple[str, ...]:
         """The names of the strongest claim. What the page calls itself is an author only where its text says so."""
-        return clean_names(min(self._rank_authors(), key=lambda claim: claim[0], default=(0, []))[1], MAX_AUTHORS)
+        ranked = sorted(self._rank_authors(), key=lambda claim: claim[0])
+        chosen = ranked[0][1] if ranked else []
+        # who names one of two is not contradicted by who names both
+        wider = (
+            names
+            for strength, names in ranked
+            if strength <= _OF_HEAD and {*names} > {*chosen} and all(" " in name for name in names)
+        )
+        return clean_names(next(wider, chosen), MAX_AUTHORS)
 
     def _rank_authors(self) -> list[tuple[int, list[str]]]:
         cleaned: list[tuple[int, list[str]]] = []
@@ -178,13 +207,19 @@ class PageClaims:
                 continue
             if strength >= _OF_HEAD and any(map(self._is_site, names)):
                 continue
-            is_weak = any(map(is_user_name, names)) or any(map(self._is_site, names))
+            is_weak = strength != _OF_TEXT and (any(map(is_user_name, names)) or any(map(self._is_site, names)))
             cleaned.append((strength + is_weak * _WEAK, names))
         return cleaned
 
     def _is_site(self, name: str) -> bool:
         name, site = ("".join(filter(str.isalnum, text.casefold())) for text in (name, self.site))
         return bool(site) and (name in site or site in name)
+
+
+def _is_morning(text: str) -> bool:
+    """Whether it is so early in UTC that it may be the day before elsewhere."""
+    hour = _HOUR.search(text)
+    return hour is None or int(hour[1]) < _NOON
 
 
 def _is_likely(date: str) -> bool:
@@ -245,7 +280,7 @@ def _hear_things(claims: PageClaims, things: Things, main: Thing) -> None:
     claims.authors += [(_ORGANISATION, [name]) for name, kind in said if kind == "Organization"]
     claims.dates += [(0, date) for date in things.texts(main, "datePublished")]
     later = ("dateCreated", "uploadDate", "dateModified")
-    claims.dates += [(6, date) for name in later for date in things.texts(main, name)]
+    claims.dates += [(7, date) for name in later for date in things.texts(main, name)]
     claims.dates += [(5, date) for one in things.all for date in things.texts(one, "datePublished")]
     bodies = [body for one in things.all for body in things.texts(one, "articleBody")]
     claims.article_body = " ".join(_TAG.sub(" ", html.unescape(max(bodies, key=len, default=""))).split())
@@ -257,7 +292,7 @@ def _hear_head(claims: PageClaims, metas: dict[str, list[str]], tree: LexborHTML
     claims.site = next(_of(metas, ("og:site_name", "application-name")), claims.site)
     claims.dates += [(1, date) for date in _of(metas, _DATES)]
     claims.changes += _of(metas, _LATER_DATES)
-    claims.dates += [(7, date) for date in _of(metas, _LATER_DATES)]
+    claims.dates += [(8, date) for date in _of(metas, _LATER_DATES)]
     for name in _AUTHORS:
         if said := [author for author in metas.get(name, ()) if "://" not in author]:
             claims.authors.append((_OF_HEAD, said))
@@ -270,7 +305,7 @@ def _hear_head(claims: PageClaims, metas: dict[str, list[str]], tree: LexborHTML
 
 def hear_marks(claims: PageClaims, body: LexborNode, page: bytes) -> None:
     """Add what the marks in a page's body say of what its head does not; to be called with its furniture in place."""
-    if not claims.has_date:
+    if not claims.tells_day:
         claims.dates += [(2 + 2 * strength, date) for strength, date in find_marked_dates(body, claims.month_first)]
     if not claims.has_author:
         claims.authors.append((_OF_TEXT, find_authors(body, page)))
@@ -286,18 +321,17 @@ def hear_text(claims: PageClaims, body: LexborNode, page: bytes, title: str, add
         title: its title.
         address: the address that it gives itself, or ''.
     """
-    claims.dates.append((3, date_in_path(address)))
-    has_date = claims.has_date
-    if has_date and not claims.is_in_utc and claims.has_author:
+    claims.dates.append((_ADDRESS, date_in_path(address)))
+    if claims.tells_day and claims.has_author:
         return
     lines = lines_near(body, title)
-    if not has_date or claims.is_in_utc:
+    if not claims.tells_day:
         shown = (find_date(line[:_LINE_LIMIT], claims.month_first) for line in lines)
-        claims.dates.append((5, next(filter(None, shown), "")))
-    if not any(read_date(date) for _, date in claims.dates):
-        claims.dates += [(8, date) for date in _read_anywhere(claims, body, page, title)]
+        claims.dates.append((_NEAR_TITLE, next(filter(None, shown), "")))
+    if not any(len(read_date(date)) == _WHOLE for _, date in claims.dates):
+        claims.dates += [(9, date) for date in _read_anywhere(claims, body, page, title)]
     if not claims.has_author:
-        claims.authors.append((_OF_TEXT + 1, find_byline(lines)))
+        claims.authors.append((_OF_TEXT + 1, find_byline(lines, title)))
 
 
 def _read_anywhere(claims: PageClaims, body: LexborNode, page: bytes, title: str) -> Iterator[str]:

@@ -19,12 +19,15 @@ _DATED = (
     "time,[itemprop=datePublished],[property='dc:date'],[class*=date i],[class*=publish i],[class*=posted i],"
     "[class*=timestamp i],[class*=byline i],[class*=-meta i],[class*=datum i],[class*=fecha i],[id*=date i]"
 )
-_OTHERS = re.compile(r"comment|related|teaser|recommend|popular|latest|most-|reply|recirc")
+_OTHERS = re.compile(
+    r"comment|related|teaser|recommend|popular|latest|most-|reply|recirc|licen[sc]e|copyright|listing|liste-"
+)
 _ASIDE = re.compile(r"sidebar|widget|footer|promo\b")
 _OWN = re.compile(r"content|article|entry|post|node")  # "content-area with-sidebar" is none, nor is a post's footer
 _ANCESTORS = 6
 _MAX_MARKED, _MAX_DATED = 60, 80
 _LONGEST_BYLINE = 160  # characters
+_LONGEST_LABEL = 12  # characters of a line that says but "Written by"
 _TEXT_LIMIT = 400  # of what is said to be an author's name
 _LINES_BEFORE, _LINES_AFTER = 6, 14  # of the title
 
@@ -46,7 +49,7 @@ _ROLES = (
     " journalistin text foto fotos interview redaktion schreiber verfasser kontakt автор yazar"
 )
 _ROLE = rf"(?:{'|'.join(_ROLES.split())}|staff writer|about the author|über den autor)"
-_LEAD = re.compile(rf"^(?:{_BY}\b\s*:?\s*|{_ROLE}\s*[:·|]\s*|[-–—|•·:,\s»]+)+", re.IGNORECASE)
+_LEAD = re.compile(rf"^(?:{_BY}\b\s*:?\s*|{_ROLE}\s*[:·|]\s*|aut(?:or|hor|eur)\s+|[-–—|•·:,\s»]+)+", re.IGNORECASE)
 _LABEL = re.compile(rf"^{_ROLE}\s*:\s*", re.IGNORECASE)
 _BY_LINE = re.compile(rf"^(?:{_BY}\b:?|{_ROLE}\s*:)\s+(?=[^\W\d_])", re.IGNORECASE)
 _CUT = re.compile(
@@ -54,16 +57,19 @@ _CUT = re.compile(
     r"publié|publicado|posted|aktualisiert|last|for the|staff|follow|bio|profile|read more|email|e-mail|twitter)\b).*$",
     re.IGNORECASE | re.DOTALL,
 )
-_AND = re.compile(r"\s*(?:;|&|,|\s(?:and|und|et|y|e|en|og|och|i)\s)\s*")
+_AND = re.compile(r"\s*(?:;|&|,|\s(?:and|And|AND|und|et|y|e|en|og|och|i)\s)\s*")
+_WITHIN = re.compile(r"^.*\s(?:By|Von|Par|Por)\s+(?=[^\W\d_])")  # "Weekend By Ann Lee"; within a name it is small
 _NO_NAME = re.compile(
     r"^(?:\w*admin\w*|webmaster|editor|user|guest|gast|unknown|anonym\w*|none|null|share|posted|written|in|"
     r"comments?|kommentare?|home|news|contact|kontakt|about|more|mehr|menu|the|text|texte|fotos?|publiziert|publicado|quelle|source|archiv\w*|datum|newsletter|impressum|human|autor|agencies|agenturen|\W+)$",
     re.IGNORECASE,
 )
 _ORGANISATION = re.compile(
-    r"^\w+\.\w+$|\b(?:gmbh|e\. ?v\.?|ag|inc|ltd|verlag|stiftung|media|news|magazin|zeitung|online|images)\b",
+    r"^\w+\.\w+$|\b(?:gmbh|e\. ?v\.?|ag|inc|ltd|verlag|stiftung|media|news|magazin|\w*zeitung|online|images)\b"
+    r"|-archiv\w*$",
     re.IGNORECASE,
 )
+_INITIALS = re.compile("[A-Z]{2,4}")  # beside a name, those of an agency
 _NAME_WORDS = 5
 _LONGEST_INITIAL = 3  # characters, with its point: "Jr."
 _NAME_LENGTHS = range(2, 50)
@@ -72,9 +78,11 @@ _NAME_LENGTHS = range(2, 50)
 def clean_author(text: str) -> list[str]:
     """The names in a byline, without the words around them; empty if it holds none."""
     text = " ".join(text[:_TEXT_LIMIT].split()).strip(" '\"“”„")
-    text = _LEAD.sub("", text)
+    text = _WITHIN.sub("", _LEAD.sub("", text))
     text = (text[:1] + _CUT.sub("", text[1:])).strip(" ,;:'\"“”-–—|") if not _is_plain(text) else text
     names = [name for name in map(_clean_name, _AND.split(text)) if name]
+    if len(names) > 1:
+        names = [name for name in names if not _INITIALS.fullmatch(name)] or names
     return names[:MAX_AUTHORS]
 
 
@@ -94,6 +102,7 @@ def _is_plain(text: str) -> bool:
 
 def _clean_name(name: str) -> str:
     name = _LABEL.sub("", name).strip(" ,;:'\"“”-–—|")
+    name = before if " " in (before := name.partition(": ")[0]) else name
     words = name.split()
     if words and len(words[-1]) > _LONGEST_INITIAL:
         name = name.rstrip(".")
@@ -145,6 +154,8 @@ def _is_of_another(node: LexborNode) -> bool:
     for _ in range(_ANCESTORS):
         if above is None or above.tag in ("body", "html"):
             return False
+        if above.tag == "figcaption":
+            return True
         attributes = above.attributes
         names = f"{attributes.get('class') or ''} {attributes.get('id') or ''}".lower()
         if _OTHERS.search(names) or (_ASIDE.search(names) and not _OWN.search(names)):
@@ -163,17 +174,24 @@ def lines_near(body: LexborNode, title: str) -> list[str]:
     return [*lines[at + 1 : at + 1 + _LINES_AFTER], *reversed(lines[max(0, at - _LINES_BEFORE) : at])]
 
 
-def find_byline(lines: Iterable[str]) -> list[str]:
-    """The names in the first line that begins as a byline does."""
-    waiting = False
+def find_byline(lines: Iterable[str], title: str) -> list[str]:
+    """The names in the first line that begins as a byline does, and is no part of the title."""
+    is_announced = False
+    title = title.casefold()
     for line in lines:
-        if waiting and (names := clean_author(line)) and len(line) < _LONGEST_BYLINE:
+        if len(line) > _LONGEST_LABEL and line.casefold() in title:
+            continue
+        names = clean_author(line) if len(line) <= _LONGEST_BYLINE else []
+        if names and (is_announced or _BY_LINE.match(line)) and all(_may_be_author(name, title) for name in names):
             return names
-        waiting = re.fullmatch(rf"(?:{_BY}|{_ROLE})\s*:?", line, re.IGNORECASE) is not None
-        is_byline = len(line) <= _LONGEST_BYLINE and _BY_LINE.match(line) is not None
-        if is_byline and (names := clean_author(line)) and not any(name[:1].islower() for name in names):
-            return names
+        is_announced = re.fullmatch(rf"(?:{_BY}|{_ROLE})\s*:?", line, re.IGNORECASE) is not None
     return []
+
+
+def _may_be_author(name: str, title: str) -> bool:
+    """Whether the first and the last word of a name begin as names do, and the title (casefolded) is not of it."""
+    words = name.split()
+    return not words[0][0].islower() and not words[-1][0].islower() and name.casefold() not in title
 
 
 def find_marked_dates(body: LexborNode, month_first: bool) -> Iterator[tuple[int, str]]:

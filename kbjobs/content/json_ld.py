@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,8 @@ _MAX_SCRIPTS, _SCRIPT_LIMIT, _MAX_THINGS = 10, 200_000, 200
 _HOLDERS = ("@graph", "mainEntity", "mainEntityOfPage", "hasPart")  # properties whose values are things of the page
 
 Thing = dict[str, Any]
+
+_FULL_NAME = re.compile(r"([^\W\d_]+) ([^\W\d_][\w'’-]+)")
 
 
 class Things:
@@ -49,8 +52,15 @@ class Things:
                 found.append((one, ""))
             elif isinstance(one, dict):
                 kinds = self.texts(one, "@type")
-                found += [(said, kinds[0] if kinds else "") for said in self.texts(one, "name")]
+                about = next(iter(self.texts(one, "description")), "")
+                found += [(_complete(said, about), kinds[0] if kinds else "") for said in self.texts(one, "name")]
         return found
+
+
+def _complete(name: str, description: str) -> str:
+    """A name of one word with the second that a description begins with: "Ann", of whom "Ann Lee is a writer"."""
+    found = _FULL_NAME.match(description)
+    return found[0] if found is not None and found[1] == name and found[2][0].isupper() else name
 
 
 def _read_things(tree: LexborHTMLParser) -> Iterator[Thing]:

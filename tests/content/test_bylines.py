@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from kbjobs.content.bylines import clean_author
+from kbjobs.content.bylines import clean_author, find_byline
 from kbjobs.content.dates import date_in_path, find_date
 from kbjobs.content.document import About
 from kbjobs.content.html import extract_html
@@ -35,6 +35,10 @@ def script(value: object) -> str:
         ("Zeige alle Beiträge von Petra Ruland", ["Petra Ruland"]),
         ("Text und Fotos: Jo Ek", ["Jo Ek"]),
         ("12.03.2020", []),
+        ("Weekend By Ann Lee", ["Ann Lee"]),
+        ("By Ann Lee And Bo Ek", ["Ann Lee", "Bo Ek"]),
+        ("By Ann Lee, CNN", ["Ann Lee"]),
+        ("Autor Ann Lee: EN", ["Ann Lee"]),
         ("The long sentence that somebody has put into the field for the name", []),
     ],
 )
@@ -127,6 +131,71 @@ def test_the_day_that_readers_see_where_the_head_tells_utc() -> None:
     head = '<meta property="article:published_time" content="2023-11-09T05:30:59+00:00">'
     assert about(f"<h1>Water</h1><p>November 8, 2023</p>{TEXT}", head).published == "2023-11-08"
     assert about(f"<h1>Water</h1><p>November 7, 2023</p>{TEXT}", head).published == "2023-11-09"
+
+
+def test_the_day_before_is_shown_only_for_a_morning_in_utc() -> None:
+    head = '<meta property="article:published_time" content="2023-11-09T17:30:59+00:00">'
+    assert about(f"<h1>Water</h1><p>November 8, 2023</p>{TEXT}", head).published == "2023-11-09"
+
+
+def test_the_one_day_that_is_marked_beside_the_title_before_that_of_the_head() -> None:
+    head = '<meta name=date content="2021-12-20">'
+    shown = "<span class=date>27.01.2022</span>"
+    assert about(f"<h1>Water</h1>{shown}{TEXT}", head).published == "2022-01-27"
+    assert about(f"<h1>Water</h1><p>27.01.2022</p>{TEXT}", head).published == "2021-12-20"
+    assert about(f"<h1>Water</h1>{shown}{TEXT}<span class=date>1.2.2022</span>", head).published == "2021-12-20"
+    told = script({"@type": "Article", "datePublished": "2021-12-20"})
+    assert about(f"<h1>Water</h1>{shown}{TEXT}", told).published == "2021-12-20"
+
+
+def test_the_day_of_an_address_before_that_of_a_move() -> None:
+    thing = {"@type": "Article", "datePublished": "2019-06-17", "author": "Ann Lee"}
+    head = script(thing) + '<link rel=canonical href="https://e.org/2017/07/12/water">'
+    assert about(f"<h1>Water</h1>{TEXT}", head).published == "2017-07-12"
+    later = head.replace("2017", "2021")
+    assert about(f"<h1>Water</h1>{TEXT}", later).published == "2019-06-17"
+
+
+def test_a_day_in_the_text_before_the_month_of_an_address() -> None:
+    head = '<link rel=canonical href="https://e.org/2008/05/water.html">'
+    assert about(f"<h1>Water</h1>{TEXT}<p>Posted 26 May 2008</p>", head).published == "2008-05-26"
+
+
+def test_the_claim_that_names_both_authors() -> None:
+    told = script({"@type": "Article", "author": {"@type": "Person", "name": "Ann Lee"}})
+    assert about(TEXT, f'{told}<meta name=author content="Ann Lee, Bo Ek">').authors == ("Ann Lee", "Bo Ek")
+    assert about(TEXT, f'{told}<meta name=author content="Bo Ek, Cy Ott">').authors == ("Ann Lee",)
+
+
+@pytest.mark.parametrize(
+    ("description", "name"), [("Ann Lee is a writer", "Ann Lee"), ("Ann is a writer", "Ann"), ("A writer", "Ann")]
+)
+def test_a_first_name_with_the_whole_name_of_its_description(description: str, name: str) -> None:
+    author = {"@type": "Person", "name": "Ann", "description": description}
+    assert about(TEXT, script({"@type": "Article", "author": author})).authors == (name,)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<h1>Water</h1><figure><figcaption><span class=author>Bo Ek</span></figcaption></figure>",
+        "<h1>Water</h1><div class=license><span class=author>Bo Ek</span></div>",
+        "<h1>Water</h1><p>by</p><p>cooking it slowly</p>",
+    ],
+)
+def test_pictures_licences_and_sentences_name_no_author(body: str) -> None:
+    assert about(f"{body}{TEXT}").authors == ()
+
+
+def test_a_title_that_begins_as_a_byline_does() -> None:
+    assert find_byline(["By Words and Laws", "12 May", "By Ann Lee"], "A talk - By Words and Laws") == ["Ann Lee"]
+
+
+def test_a_page_that_marks_its_site_as_its_author() -> None:
+    head = '<meta property="og:site_name" content="The Daily Lake">'
+    assert about(f"<h1>Water</h1><p class=author>The Daily Lake</p><p>By Water</p>{TEXT}", head).authors == (
+        "The Daily Lake",
+    )
 
 
 def test_when_it_was_changed_which_site_it_is_of_and_its_licence() -> None:
