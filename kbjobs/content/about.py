@@ -90,10 +90,7 @@ _KINDS = {
     "course": "course", "collectionpage": "collection", "itemlist": "collection", "softwareapplication": "software",
     "softwaresourcecode": "software",
 }  # fmt: skip
-_SIGNS_OF_CATEGORY = (
-    b"mw-normal-catlinks", b'rel="tag', b"rel='tag", b"rel=tag", b' tag"', b'rel="category', b"rel='category",
-    b"rel=category",
-)  # fmt: skip
+_NAMES_CATEGORY = re.compile(rb"rel\s*=\s*[\"']?(?:[^\"'<>]{0,40}\s)?(?:tag|category)")
 _CATEGORY_LINKS = "#mw-normal-catlinks li a, a[rel~=tag], a[rel~=category]"
 
 
@@ -249,7 +246,7 @@ def read_claims(tree: LexborHTMLParser, page: bytes) -> PageClaims:
         kinds.append(_kind_of(things, main))
         _hear_things(claims, things, main)
     categories += _of(metas, _CATEGORIES)
-    if any(sign in page for sign in _SIGNS_OF_CATEGORY):
+    if _NAMES_CATEGORY.search(page) or b"mw-normal-catlinks" in page:
         # a selector is tried at each element: that takes longer than all the rest
         categories += [node.text() for node in tree.css(_CATEGORY_LINKS)[:MAX_CATEGORIES]]
     if not categories:

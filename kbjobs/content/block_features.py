@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,6 @@ WORDS = (  # noqa: SIM905 — sixty literals are harder to read
     " page form teaser single grid detail side blog sub -ad foot nav menu social newsletter promo popular bio"
     " profile meta quote forum answer reply cookie more recommend"
 ).split()
-_BYTES = -(-len(WORDS) // 8)
 
 # Words of what is no main text, in the languages that most pages of the web are in; each to its sixth letter.
 PHRASES = [
@@ -55,13 +55,14 @@ for _bit, _phrase in enumerate(PHRASES):
 _BY_WORDS = "by von par por di door text autor author от автор"
 _BYLINES = tuple(f"{word}{end}" for word in _BY_WORDS.split() for end in " :")
 _YEAR = re.compile(r"(?:19|20)\d\d")
-_SEPARATORS = "|»›•→"
-_DIGITS = "0123456789"
+_YEAR_DIGITS = 4
 _SAID = len(PHRASES) + 3
-_SENTENCE = re.compile(r"[.!?。！？।]+(?=[\s\"'”’»)]|$)")
 _ENDS_SENTENCE = re.compile(r"[.!?。！？…:;][\"'”’»)]*$")
-_CAPITAL = re.compile(r"(?:^|\s)[A-ZÄÖÜА-ЯÀ-Þ]")
-_COMMAS = ",、，"
+_END = "\0"  # of a text, among others
+_PLANE = 0xFFFF  # the last character whose kind is told
+# Kinds of characters, as bits: what must stand before or after another is the bit below its own.
+_SPACE, _CLOSES, _ENDS, _GAP, _CAPITAL, _COMMA, _DIGIT, _SEPARATOR = (1 << bit for bit in range(8))
+_CAPITALS = "".join(map(chr, [*range(0x41, 0x5B), *range(0xC0, 0xDF), *range(0x410, 0x430)]))
 _TAG_NAMES = (
     "body div section article main ul ol li table tbody tr td th dl dd blockquote figure figcaption form header"
     " aside details summary address center p span a label fieldset"
@@ -132,50 +133,118 @@ def _add_up(outline: Outline, totals: NDArray[np.float64]) -> NDArray[np.float64
 
 def _describe_texts(outline: Outline, facts: PageFacts) -> tuple[Matrix, NDArray[np.float64]]:
     """Numbers of each block's own text; and its characters, those of links and of prose, one, and words."""
-    own: list[tuple[float, ...]] = []
-    totals: list[tuple[float, ...]] = []
+    texts = [block.text or " " for block in outline.blocks]
+    shown = [text[:_TEXT_LIMIT] for text in texts]
+    counts = _count_characters(shown)
+    length, shown_length = np.array([*map(len, texts)]), counts.lengths
+    words = counts.spaces + 1
+    unspaced = (words <= 2) & (length > 40)
+    words = np.where(unspaced, np.maximum(words, shown_length // 6), words)
+    scale = length / shown_length
+    linked = np.minimum(1.0, np.array(outline.linked) / length)
+    said = [text[:_PHRASE_LIMIT].lower() for text in shown]
+    own = np.stack(
+        [
+            np.array([block.level for block in outline.blocks]), np.array(outline.codes), np.log1p(length),
+            words * scale, linked, counts.sentences / words, counts.sentences * scale, counts.commas / words,
+            np.array([_ends_sentence(text) for text in shown]), counts.capitals / words, counts.digits / shown_length,
+            np.array([text[0].isupper() for text in shown]), shown_length / words, np.array(_count_seen(texts)),
+            np.array(_share_words(shown, facts.title)), np.array(_find_in_body(shown, facts.article_body)),
+            *_read_phrases(said).T,
+            np.array([text.startswith(_BYLINES) for text in said]),
+            np.array([digits >= _YEAR_DIGITS and _YEAR.search(text) is not None
+                      for text, digits in zip(said, counts.digits.tolist(), strict=True)]),
+            counts.separators > 0,
+        ],
+        axis=1,
+    ).astype(np.float32)  # fmt: skip
+    is_prose = (words >= _PROSE_WORDS) & (linked < _PROSE_LINKS) & (counts.sentences > 0)
+    return own, np.stack([length, linked * length, length * is_prose, np.ones(len(texts)), words * scale], axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """How many characters, and how many of some kinds, each text has. Ends of sentences count where one may end."""
+
+    lengths: NDArray[np.int64]
+    spaces: NDArray[np.int64]
+    sentences: NDArray[np.int64]
+    commas: NDArray[np.int64]
+    capitals: NDArray[np.int64]
+    digits: NDArray[np.int64]
+    separators: NDArray[np.int64]
+
+
+def _count_characters(texts: Sequence[str]) -> _Counts:
+    """Counts of texts of one character or more, all in one pass; separators in the first characters only."""
+    lengths = np.array([*map(len, texts)])
+    characters = np.frombuffer((_END + _END.join(texts) + _END).encode("utf-32-le", "surrogatepass"), np.uint32)
+    kinds = _kinds()[np.minimum(characters, _PLANE)]
+    before, here, after = kinds[:-2], kinds[1:-1], kinds[2:]
+    starts = np.concatenate([[0], np.cumsum(lengths + 1)[:-1]])
+    offsets = np.arange(len(here)) - np.repeat(starts, lengths + 1)[: len(here)]
+    marks = np.stack(
+        [
+            here & _SPACE, here & _ENDS & (after & _CLOSES) << 1, here & _COMMA,
+            here & _CAPITAL & (before & _GAP) << 1, here & _DIGIT, (here & _SEPARATOR) * (offsets < _PHRASE_LIMIT),
+        ]
+    )  # fmt: skip
+    return _Counts(lengths, *np.add.reduceat(marks > 0, starts, axis=1, dtype=np.int64))
+
+
+@cache
+def _kinds() -> NDArray[np.uint8]:
+    """The kinds that each character of the basic plane is of, as bits."""
+    kinds = np.zeros(_PLANE + 1, np.uint8)
+    gaps = "".join(filter(str.isspace, map(chr, [*range(0x100), *range(0x1680, 0x3001)]))) + _END
+    for kind, characters in (
+        (_SPACE, " "), (_ENDS, ".!?。！？।"), (_CLOSES, gaps + "\"'”’»)"), (_COMMA, ",、，"), (_CAPITAL, _CAPITALS),
+        (_GAP, gaps), (_DIGIT, "0123456789"), (_SEPARATOR, "|»›•→"),
+    ):  # fmt: skip
+        kinds[[*map(ord, characters)]] |= kind
+    return kinds
+
+
+def _ends_sentence(text: str) -> bool:
+    return not text[-1].isalnum() and _ENDS_SENTENCE.search(text[-4:]) is not None
+
+
+def _count_seen(texts: Sequence[str]) -> list[int]:
+    """How often each text was among those before it."""
     seen: dict[str, int] = {}
-    title = frozenset(facts.title.lower().split())
-    for row, block in enumerate(outline.blocks):
-        text = block.text or " "
-        length = len(text)
-        shown = text[:_TEXT_LIMIT]
-        lowered = shown.lower()
-        words = shown.count(" ") + 1
-        if words <= 2 and length > 40:  # a script without spaces
-            words = max(words, len(shown) // 6)
-        scale = length / len(shown)
-        linked = min(1.0, outline.linked[row] / length)
-        sentences = len(_SENTENCE.findall(shown))
-        first = lowered.split(None, _TITLE_WORDS)[:_TITLE_WORDS] if title else []
-        in_body = -1.0 if not facts.article_body else float(shown[:_SHOWN_OF_BODY] in facts.article_body)
-        own.append(
-            (
-                block.level, outline.codes[row], math.log1p(length), words * scale, linked, sentences / words,
-                sentences * scale, sum(map(shown.count, _COMMAS)) / words,
-                _ENDS_SENTENCE.search(shown[-4:]) is not None, len(_CAPITAL.findall(shown)) / words,
-                sum(map(shown.count, _DIGITS)) / len(shown), shown[0].isupper(), len(shown) / words,
-                seen.get(text, 0), sum(map(title.__contains__, first)) / max(1, len(first)), in_body,
-                *_read_phrases(lowered[:_PHRASE_LIMIT]),
-            )
-        )  # fmt: skip
-        seen[text] = seen.get(text, 0) + 1
-        is_prose = words >= _PROSE_WORDS and linked < _PROSE_LINKS and sentences > 0
-        totals.append((length, linked * length, length * is_prose, 1, words * scale))
-    return np.array(own, np.float32), np.array(totals, np.float64)
+    found = []
+    for text in texts:
+        found.append(seen.get(text, 0))
+        seen[text] = found[-1] + 1
+    return found
 
 
-def _read_phrases(text: str) -> list[bool]:
-    """Which of the phrases a text in lower case has, whether it begins as a byline does, has a year or a separator."""
-    found = 0
-    for stem in _GROUPS.keys() & {word[:_STEM] for word in _WORD.findall(text)}:
-        found |= _GROUPS[stem]
-    return [
-        *[found >> bit & 1 == 1 for bit in range(len(PHRASES))],
-        text.startswith(_BYLINES),
-        _YEAR.search(text) is not None,
-        any(map(text.__contains__, _SEPARATORS)),
-    ]
+def _share_words(texts: Sequence[str], title: str) -> list[float]:
+    """Which share of each text's first words the title has."""
+    known = frozenset(title.lower().split())
+    if not known:
+        return [0.0] * len(texts)
+    first = [text.lower().split(None, _TITLE_WORDS)[:_TITLE_WORDS] for text in texts]
+    return [sum(map(known.__contains__, words)) / max(1, len(words)) for words in first]
+
+
+def _find_in_body(texts: Sequence[str], article_body: str) -> list[float]:
+    """Whether each text's beginning is in what the page gives as its article; -1 where it gives none."""
+    if not article_body:
+        return [-1.0] * len(texts)
+    return [float(text[:_SHOWN_OF_BODY] in article_body) for text in texts]
+
+
+def _read_phrases(texts: Sequence[str]) -> Matrix:
+    """Which of the phrases each text, in lower case, has."""
+    known = _GROUPS.keys()
+    found = []
+    for text in texts:
+        groups = 0
+        for stem in known & {word[:_STEM] for word in _WORD.findall(text)}:
+            groups |= _GROUPS[stem]
+        found.append(groups)
+    return _unpack(found, len(PHRASES))
 
 
 def _describe_headings(own: Matrix) -> Matrix:
@@ -268,8 +337,8 @@ def _read_names(outline: Outline, holds: NDArray[np.bool_]) -> tuple[Matrix, Mat
     return (
         tags,
         depths,
-        _unpack([near[place] | itself for place, itself in pairs]),
-        _unpack([above[place] | itself for place, itself in pairs]),
+        _unpack([near[place] | itself for place, itself in pairs], len(WORDS)),
+        _unpack([above[place] | itself for place, itself in pairs], len(WORDS)),
     )
 
 
@@ -287,6 +356,8 @@ def _find_words(names: str) -> int:
     return sum(1 << bit for bit, word in enumerate(WORDS) if word in names) if names else 0
 
 
-def _unpack(bits: Sequence[int]) -> Matrix:
-    packed = np.frombuffer(b"".join(one.to_bytes(_BYTES, "little") for one in bits), np.uint8).reshape(-1, _BYTES)
-    return np.unpackbits(packed, axis=1, bitorder="little")[:, : len(WORDS)].astype(np.float32)
+def _unpack(numbers: Sequence[int], count: int) -> Matrix:
+    """The lowest bits of each number, one column a bit."""
+    size = -(-count // 8)
+    packed = np.frombuffer(b"".join(one.to_bytes(size, "little") for one in numbers), np.uint8).reshape(-1, size)
+    return np.unpackbits(packed, axis=1, bitorder="little")[:, :count].astype(np.float32)

@@ -96,7 +96,7 @@ def read_html(page: bytes, *, is_xml: bool = False) -> HtmlReading:
     if not is_manual and tree.body is not None:
         hear_marks(claims, tree.body, page)
     found = _extract_body(tree, page, Doubt.NONE, records=records)
-    if found.dropped >= found.wanted_prose or not found.blocks:
+    if found.dropped + found.length >= found.wanted_prose or not found.blocks:
         found = _look_again(page, found, records=records)
     if not is_manual and tree.body is not None:
         hear_text(claims, tree.body, page, title, canonical)
@@ -110,7 +110,7 @@ def read_html(page: bytes, *, is_xml: bool = False) -> HtmlReading:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What a page's body says, and how many characters were ``dropped`` as furniture."""
+    """What a page's body says, and about how many characters of prose were ``dropped`` as furniture, or more."""
 
     blocks: list[Block]
     references: list[str]
@@ -119,15 +119,29 @@ class _Found:
     outline: Outline | None = None
 
     @property
+    def length(self) -> int:
+        """How many characters its blocks have."""
+        return sum([len(block.text) for block in self.blocks])
+
+    @property
     def wanted_prose(self) -> int:
         """How many characters of prose another look must find to be believed."""
-        return max(_PROSE, _PROSE_SHARE * sum([len(block.text) for block in self.blocks]))
+        return max(_PROSE, _PROSE_SHARE * self.length)
 
     @property
     def prose(self) -> int:
         """How many characters are no link."""
-        links = self.root.css("a") if self.root is not None else []
-        return sum([len(block.text) for block in self.blocks]) - sum([len(" ".join(a.text().split())) for a in links])
+        return self.length - (_measure_links(self.root) if self.root is not None else 0)
+
+
+def _measure_links(node: LexborNode) -> int:
+    return sum([len(" ".join(link.text().split())) for link in node.css("a")])
+
+
+def _measure_prose(node: LexborNode) -> int:
+    """How many characters of an element are no link, or more: a short one is not looked into."""
+    text = node.text()
+    return len(text) if len(text) < _PROSE else len(" ".join(text.split())) - _measure_links(node)
 
 
 def _look_again(page: bytes, found: _Found, *, records: bool) -> _Found:
@@ -172,7 +186,7 @@ def _extract_body(tree: LexborHTMLParser, page: bytes, doubt: Doubt, *, records:
     dropped = 0
     for node in survey.furniture:
         if node.tag not in _NO_TEXT:
-            dropped += len(node.text())
+            dropped += _measure_prose(node)
         node.decompose()
     for node in survey.breaks:
         node.insert_before("\n")

@@ -82,6 +82,8 @@ _FURNITURE_NAMES = frozenset(
 # An <aside> that belongs to the text, as Sphinx writes its footnotes; "doc-…" are the roles of DPUB-ARIA.
 _NOTES = frozenset(["footnote", "footnotes", "footnote-list", "endnotes", "admonition", "note", "topic", "callout"])
 _NOT_DISPLAYED = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
+_HIDING = frozenset(["hidden", "aria-hidden", "style"])  # attributes by which an element may be
+_TELLING = _HIDING | {"class", "id", "role"}
 _SIGNS_OF_FURNITURE_IN_LINE = (b"hidden", b"noprint", b"display:none", b"display: none", b"mw-editsection")
 _TOP = 32_768  # bytes in which a link that skips the navigation stands
 
@@ -176,7 +178,7 @@ def survey_body(body: LexborNode, page: bytes, doubt: Doubt) -> Survey:
                 misplaced.append(node)
             if tag in rowless:
                 not_rows.append(node)
-        if tag not in plain and ((attributes := node.attributes) or code in (MAIN, ASIDE)):
+        if tag not in plain and (not _TELLING.isdisjoint(attributes := node.attributes) or code in (MAIN, ASIDE)):
             claims.hear(node, code, attributes)
     claims.resolve()
     # the usual case is a search form in a menu, which goes with the menu
@@ -207,7 +209,9 @@ class _Claims:
         names.append(attributes.get("id") or "")
         role = attributes.get("role") or ""
         if self._believes_layout and (
-            _is_hidden(attributes) or role in _FURNITURE_ROLES or (code == ASIDE and not _is_note(names, role))
+            (not _HIDING.isdisjoint(attributes) and _is_hidden(attributes))
+            or role in _FURNITURE_ROLES
+            or (code == ASIDE and not _is_note(names, role))
         ):
             self._survey.furniture.append(node)
         elif not self._believed_names.isdisjoint(names) and code not in (MAIN, *HEADINGS.values()):
