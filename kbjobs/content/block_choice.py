@@ -19,7 +19,10 @@ THRESHOLD = 0.55
 _LEAST_SHARE = 0.1  # of a page's characters: where fewer would be kept, more doubtful blocks are …
 _DOUBTFUL = 0.25  # … down to this probability
 _COMMENTS = ("comment", "kommentar", "comentario", "discussion", "respond")
-_COMMENT_LENGTH = 25  # characters
+# What the software of forums calls the text of a post: phpBB, Discourse, vBulletin, XenForo, Stack Exchange.
+_POSTS = ("postbody", "post-body", "post_content", "postcontent", "crawler-post", "bbwrapper", "message-body", "answer")
+_POST_LENGTH = 25  # characters
+_POST_LINKS = 0.5  # of its characters
 
 
 def choose_main(outline: Outline, facts: PageFacts, *, keeps_comments: bool = False) -> list[Block]:
@@ -30,10 +33,18 @@ def choose_main(outline: Outline, facts: PageFacts, *, keeps_comments: bool = Fa
         facts: what else is known of it.
         keeps_comments: whether readers' comments belong to it.
     """
-    kept = keep(judge(outline, facts), measure_blocks(outline))
-    if keeps_comments:
-        kept |= find_comments(outline)
+    kept = choose(judge(outline, facts), outline, facts, keeps_comments=keeps_comments)
     return [block for block, is_kept in zip(outline.blocks, kept, strict=True) if is_kept] or outline.blocks
+
+
+def choose(
+    probabilities: NDArray[np.float64], outline: Outline, facts: PageFacts, *, keeps_comments: bool
+) -> NDArray[np.bool_]:
+    """Which blocks are kept, by their probabilities; and what readers wrote where it belongs to the text."""
+    kept = keep(probabilities, measure_blocks(outline))
+    if facts.is_thread:
+        return kept | find_within(outline, (*_COMMENTS, *_POSTS))
+    return kept | find_within(outline, _COMMENTS) if keeps_comments else kept
 
 
 def judge(outline: Outline, facts: PageFacts) -> NDArray[np.float64]:
@@ -49,12 +60,15 @@ def keep(probabilities: NDArray[np.float64], lengths: NDArray[np.int64]) -> NDAr
     return kept
 
 
-def find_comments(outline: Outline) -> NDArray[np.bool_]:
-    """Which blocks lie in an element that is named after comments, and say more than a button does."""
-    is_comment: list[bool] = []
+def find_within(outline: Outline, names: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Which blocks lie in an element that one of ``names`` is part of a name of, and say more than a button does."""
+    is_named: list[bool] = []
     for parent, holder in zip(outline.parents, outline.holders, strict=True):
-        is_comment.append(any(name in names_of(holder) for name in _COMMENTS) or (parent >= 0 and is_comment[parent]))
-    return np.array([is_comment[place] for place in outline.places]) & (measure_blocks(outline) >= _COMMENT_LENGTH)
+        named = names_of(holder)
+        is_named.append((parent >= 0 and is_named[parent]) or any(name in named for name in names))
+    lengths = measure_blocks(outline)
+    is_text = (lengths >= _POST_LENGTH) & (np.array(outline.linked) < _POST_LINKS * lengths)
+    return np.array([is_named[place] for place in outline.places]) & is_text
 
 
 def measure_blocks(outline: Outline) -> NDArray[np.int64]:

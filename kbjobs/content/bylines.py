@@ -33,10 +33,10 @@ _LINES_BEFORE, _LINES_AFTER = 6, 14  # of the title
 
 # How bylines begin in the languages that most pages of the web are in, and links to the pages of an author.
 _DONE = (
-    "written posted published words story text article articles review interview posts mehr more artikel beitrag essay"
-    " geschrieben verfasst veröffentlicht erstellt eingestellt gesendet gespeichert pressemitteilung kommentar fragen"
-    " gastbeitrag blogbeitrag publiziert autor publié écrit rédigé escrito publicado redacción scritto pubblicato"
-    " geplaatst geschreven napisane"
+    "written post posted published words story text article articles review interview posts mehr more artikel beitrag"
+    " essay geschrieben verfasst veröffentlicht erstellt eingestellt gesendet gespeichert pressemitteilung kommentar"
+    " fragen gastbeitrag blogbeitrag publiziert autor publié écrit rédigé escrito publicado redacción scritto"
+    " pubblicato geplaatst geschreven napisane"
 )
 _DONE_PHRASES = (
     "view all posts", "all posts", "all articles", "show all articles", "see all", "alle beiträge", "alle artikel",
@@ -157,7 +157,7 @@ def _is_of_another(node: LexborNode) -> bool:
         if above.tag == "figcaption":
             return True
         attributes = above.attributes
-        names = f"{attributes.get('class') or ''} {attributes.get('id') or ''}".lower()
+        names = " ".join([attributes.get(name) or "" for name in ("class", "id", "itemprop")]).lower()
         if _OTHERS.search(names) or (_ASIDE.search(names) and not _OWN.search(names)):
             return True
         above = above.parent

@@ -33,7 +33,7 @@ from kbjobs.content.html_tags import (
 from kbjobs.content.main_content import Doubt, Survey, drop_link_lists, find_main, survey_body
 from kbjobs.content.nesting import prepare_page
 from kbjobs.content.outline import BlockTaker, Outline, PageFacts
-from kbjobs.content.page_kind import is_documentation, is_plain
+from kbjobs.content.page_kind import is_documentation, is_plain, is_thread
 from kbjobs.content.readable import drop_line_numbers, has_line_numbers, read_lines, read_listing, write_formulas
 
 MAX_BLOCKS = 20_000
@@ -103,7 +103,7 @@ def read_html(page: bytes, *, is_xml: bool = False) -> HtmlReading:
     blocks = found.blocks
     if any("\xad" in block.text for block in blocks):  # soft hyphens would part words for the search
         blocks[:] = [block._replace(text=block.text.replace("\xad", "")) for block in blocks]
-    facts = PageFacts(title, claims.article_body, claims.about.kind in _ARTICLES)
+    facts = PageFacts(title, claims.article_body, claims.about.kind in _ARTICLES, records and is_thread(page))
     extract = Extract(title, language, canonical, blocks, found.references, claims.conclude())
     return HtmlReading(extract, found.outline, facts)
 

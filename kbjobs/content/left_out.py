@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser
 
-from kbjobs.content.block_choice import find_comments, judge, keep, measure_blocks
+from kbjobs.content.block_choice import choose, judge
 from kbjobs.content.html import MAX_BLOCKS, HtmlReading, read_html
 from kbjobs.content.nesting import prepare_page
 
@@ -64,9 +64,7 @@ def _judge(reading: HtmlReading, keeps_comments: bool) -> tuple[list[tuple[str, 
     improbable: list[tuple[str, str]] = []
     if reading.outline is not None and 0 < len(blocks) <= MAX_BLOCKS:
         probable = judge(reading.outline, reading.facts)
-        chosen = keep(probable, measure_blocks(reading.outline))
-        if keeps_comments:
-            chosen |= find_comments(reading.outline)
+        chosen = choose(probable, reading.outline, reading.facts, keeps_comments=keeps_comments)
         if chosen.any():
             texts = [" ".join(block.text.split()) for block in blocks]
             improbable = [

@@ -21,11 +21,13 @@ class PageFacts:
         title: the page's.
         article_body: the text that it gives of itself in JSON-LD, white space folded; '' if none.
         is_article: whether it calls itself an article.
+        is_thread: whether it is one of a forum, or of questions and answers.
     """
 
     title: str = ""
     article_body: str = ""
     is_article: bool = False
+    is_thread: bool = False
 
 
 class BlockTaker:

@@ -75,6 +75,26 @@ def test_neighbours_of_an_article_are_left_out(within: str, gone: list[str]) -> 
     assert not [one for one in gone if one in text]
 
 
+@pytest.mark.parametrize(
+    ("body_tag", "post"),
+    [
+        ('<body id="phpbb">', '<div class="post"><div class="postbody"><p>by user</p><div class="content">{}</div>'),
+        ("<body>", '<div itemprop="comment" class="topic-body crawler-post"><div itemprop="text"><p>{}</p></div>'),
+        ('<body class="question-page">', '<div class="answer js-answer"><div class="js-post-body"><p>{}</p></div>'),
+    ],
+    ids=["phpBB", "Discourse", "Stack Exchange"],
+)
+def test_all_posts_of_a_thread_are_kept(body_tag: str, post: str) -> None:
+    thing = '<div itemscope itemtype="http://schema.org/DiscussionForumPosting">' if body_tag == "<body>" else "<div>"
+    posts = "".join(post.format(sentence) + "</div></div>" for sentence in SENTENCES)
+    more = "".join(f"<tr><td><a href=/{text}>{text}</a></td></tr>" for text in TEASERS)
+    related = f'<div class="more-topics"><h3>Related topics</h3><table class="topic-list">{more}</table></div>'
+    head = '<title>Leaking barrel</title><meta property="og:site_name" content="Woodcraft">'
+    text = kept(f"<html><head>{head}</head>{body_tag}{MENU}{thing}{posts}</div>{related}</body></html>".encode())
+    assert all(sentence in text for sentence in SENTENCES)
+    assert TEASERS[0] not in text
+
+
 def test_what_belongs_to_the_text_stays() -> None:
     within = (
         f"<h2>How to</h2><ol><li>{SENTENCES[0]}</li><li>{SENTENCES[1]}</li></ol>"
