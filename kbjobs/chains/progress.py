@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
+from kbjobs.store import clocks
 from kbjobs.store.jobs import Report, RunningPhase
 from kbjobs.store.phase_state import PhaseState, PhaseStatus
 
@@ -93,7 +94,14 @@ class Progress:
         self._span = self._rate = None
         self._phase_start = self._clock()
         self._advance(self._starts[index])
-        self._phases[index] = replace(self._phases[index], status=PhaseStatus.RUNNING, progress=0.0)
+        begun = self._phases[index]
+        self._phases[index] = replace(
+            begun,
+            status=PhaseStatus.RUNNING,
+            progress=0.0,
+            started_at=begun.started_at or clocks.now_text(),
+            finished_at=None,
+        )
         self._send(self._running(0, 0, "", None), "", self._whole_eta(None))
 
     def end(self, index: int, ended: PhaseState) -> None:
@@ -104,7 +112,13 @@ class Progress:
         seconds = round(max(0.0, self._clock() - self._phase_start), 1)
         rate, unit = self._rate if self._rate is not None and ended.has_ended else (None, None)
         self._phases[index] = replace(
-            ended, progress=None, seconds=seconds, rate=None if rate is None else round(rate, 2), unit=unit
+            ended,
+            progress=None,
+            seconds=seconds,
+            rate=None if rate is None else round(rate, 2),
+            unit=unit,
+            started_at=self._phases[index].started_at,
+            finished_at=clocks.now_text(),
         )
         if ended.has_ended:
             self._advance(self._starts[index + 1])

@@ -14,9 +14,10 @@ from kbjobs.daemon.wake_pipe import nudge
 from kbjobs.embedding.dimensions import DIMENSIONS
 from kbjobs.errors import UsageError
 from kbjobs.phases.names import known_names
-from kbjobs.services import job_actions, job_plans, job_queries
+from kbjobs.services import job_actions, job_overview, job_plans, job_queries
 from kbjobs.services.job_actions import OnError, OnNote
 from kbjobs.services.job_events import JobEvent, follow_jobs
+from kbjobs.services.job_overview import JobOverview
 from kbjobs.services.job_queries import DaemonState
 from kbjobs.services.job_state import JobState
 from kbjobs.store import history, pauses
@@ -51,8 +52,6 @@ class JobManager(Closable):
     def close(self) -> None:
         """Close the state."""
         self._state.close()
-
-    # -- submit -----------------------------------------------------------------------------------
 
     def submit(
         self, job_type: str, source_id: str | None, func: Callable[..., Any] | None = None, *args: Any, **kwargs: Any
@@ -152,8 +151,6 @@ class JobManager(Closable):
         """Queue planned jobs, all or none, and start a daemon if none runs. Raises DuplicateJobError."""
         return job_actions.enqueue(self._state, planned)
 
-    # -- ask --------------------------------------------------------------------------------------
-
     def get_status(self, job_id: int) -> Job:
         """One job; raises NotFoundError."""
         return self._state.existing(job_id).get(job_id)
@@ -208,6 +205,10 @@ class JobManager(Closable):
     def get_resumable_jobs(self) -> list[Job]:
         """Jobs that can be resumed: failed, interrupted, or with a dead worker."""
         return job_queries.find_resumable(self._state)
+
+    def get_overview(self) -> JobOverview:
+        """What runs, what waits and why, what can go on, and what was done within a day."""
+        return job_overview.describe_jobs(self._state)
 
     def get_attempts(self, job_id: int) -> list[Attempt]:
         """Every attempt of a job: number, times, outcome, error."""
@@ -288,8 +289,6 @@ class JobManager(Closable):
         if not job_ids:
             return iter(())
         return follow_jobs(self.home, self._state.writable(job_ids[0]), job_ids, revive, seconds)
-
-    # -- act --------------------------------------------------------------------------------------
 
     def cancel(self, job_id: int) -> Job:
         """Request that a job be cancelled; a pending one is at once, a running one stops shortly."""

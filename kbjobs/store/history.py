@@ -191,6 +191,48 @@ def list_attempts(queue: Queue, job_id: int) -> list[Attempt]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class JobRun:
+    """An attempt of a job as part of what a home did: which job, when, and how it ended.
+
+    Times are UTC, ISO 8601; the end of one that runs is None, and so is its outcome.
+    """
+
+    job_id: int
+    type: str
+    source: str | None
+    started_at: str
+    finished_at: str | None
+    outcome: str | None
+
+
+def list_runs(queue: Queue, days: float, limit: int = 500) -> list[JobRun]:
+    """The newest attempts of jobs that run or have ended within the last days, the oldest first.
+
+    Args:
+        queue: the queue.
+        days: how long ago they may have ended.
+        limit: the largest number of attempts.
+    """
+    since = _days_ago(days)
+    jobs = [*active_jobs(queue), *(job_from_row(row) for row in queue.connection.execute(
+        f"SELECT {JOB_COLUMNS} FROM jobs WHERE finished_at >= ? ORDER BY finished_at DESC LIMIT ?", (since, limit)
+    ))]  # fmt: skip
+    found = [
+        JobRun(job.id, job.type, job.source, job.attempt_started_at, job.finished_at, outcome_of(job))
+        for job in jobs
+        if job.attempt_started_at is not None
+    ]
+    by_id = {job.id: job for job in jobs if job.attempt > 1 or job.status is Status.PENDING}
+    for job in by_id.values():
+        rows = queue.connection.execute(
+            "SELECT started_at, finished_at, outcome FROM attempts WHERE job_id = ? AND finished_at >= ?",
+            (job.id, since),
+        )
+        found += [JobRun(job.id, job.type, job.source, *row) for row in rows]
+    return sorted(found, key=lambda run: run.started_at)[-limit:]
+
+
 def old_jobs(queue: Queue, days: float, limit: int = PRUNED_AT_ONCE) -> list[Job]:
     """Jobs that ended long ago, the oldest first.
 

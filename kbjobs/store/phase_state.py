@@ -29,8 +29,8 @@ class PhaseState:
 
     ``job`` is its type; ``params`` are all its parameters, ``chosen`` those that are not at their default; ``weight``
     is its share in percent; ``result`` is what it counted; ``failed`` counts documents; ``seconds`` is what it took, at
-    ``rate`` of ``unit`` a second; ``progress`` is its own percentage while it runs; ``is_skipped``: an earlier job has
-    completed it.
+    ``rate`` of ``unit`` a second; ``progress`` is its own percentage while it runs; ``started_at`` is when it first
+    began and ``finished_at`` when it ended, in UTC, ISO 8601; ``is_skipped``: an earlier job has completed it.
     """
 
     name: str
@@ -50,6 +50,8 @@ class PhaseState:
     seconds: float | None = None
     rate: float | None = None
     unit: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
     is_skipped: bool = False
 
     @property
@@ -109,7 +111,18 @@ _NAMES = {field.name: field.name for field in fields(PhaseState) if field.name !
 _NAMES["is_skipped"] = "skipped"
 _DEFAULTS: dict[str, Any] = {"on_error": "stop", "failed": 0, "skipped": False}
 _ALWAYS = frozenset({"name", "job", "params", "weight", "status", "result"})
-_OUTCOME_NAMES = ("result", "progress", "summary", "failed", "error", "seconds", "rate", "unit")
+_OUTCOME_NAMES = (
+    "result",
+    "progress",
+    "summary",
+    "failed",
+    "error",
+    "seconds",
+    "rate",
+    "unit",
+    "started_at",
+    "finished_at",
+)
 _OPTIONAL = ("dimension", "on_error", "retries", "chosen", *_OUTCOME_NAMES)
 _OUTCOME: dict[str, Any] = {
     field.name: field.default for field in fields(PhaseState) if field.name in (*_OUTCOME_NAMES, "status", "is_skipped")

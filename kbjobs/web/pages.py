@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,18 +14,20 @@ from starlette.routing import Route
 
 from kbjobs.config.home import Home
 from kbjobs.errors import KbjobsError, UsageError
-from kbjobs.formatting import duration, format_languages
 from kbjobs.phases.registry import job_types
 from kbjobs.retrieval.hits import Query
 from kbjobs.services import chain_files, sources
-from kbjobs.services.documents import DocumentFilter, show_document
+from kbjobs.services.documents import DocumentFilter, list_left_out, show_document
 from kbjobs.services.documents import documents as list_documents
+from kbjobs.services.job_commands import chosen_parameters, describe_command
 from kbjobs.services.jobs import JobManager
 from kbjobs.services.search import search_home
 from kbjobs.services.tags import review_tags
 from kbjobs.store.jobs import Job
 from kbjobs.store.sources import is_source_id
 from kbjobs.store.transitions import Status
+from kbjobs.web import template_filters
+from kbjobs.web.drawing import draw_day, draw_segments, draw_timeline
 from kbjobs.web.problems import STATUSES
 
 SHOWN = 100  # jobs of one list; of more it is said how many
@@ -52,51 +52,70 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.filters["duration"] = duration
-_templates.filters["languages"] = format_languages
-_templates.filters["dashed"] = lambda name: str(name).replace("_", "-")
-_templates.filters["when"] = lambda moment: "—" if moment is None else str(moment).replace("T", " ").replace("Z", "")
-_templates.filters["moment"] = lambda moment: f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
-_templates.filters["percent"] = lambda share: f"{math.floor(share * 10) / 10:g} %"
+_templates.filters.update(template_filters.FILTERS)
+
+STATES = {"running": "running", "waiting": "waiting", "resumable": "to resume", "ended": "done"}
+"""The lists of the page of jobs, by what a filter calls them."""
 
 
 def jobs(request: Request, manager: JobManager) -> dict[str, Any]:
     """What runs, waits, can be resumed and has just ended."""
-    active = manager.get_active_jobs()
-    running = [job for job in active if job.status is Status.RUNNING]
-    dead = {job.id for job in running if manager.is_worker_dead(job)}
-    waiting = [job for job in active if job.status is Status.PENDING]
-    interrupted = list(reversed([job for job in manager.get_resumable_jobs() if job.id not in dead]))[:SHOWN]
-    shown = {job.id for job in interrupted}
+    given = {name: request.query_params.get(name, "").strip()[:200] for name in ("type", "source", "state", "text")}
+    seen = manager.get_overview()
+    running = [job for job in seen.running if _matches(job, "running", given)]
+    waiting = [one for one in seen.waiting if _matches(one.job, "waiting", given)]
     return {
         "running": running,
-        "dead": dead,
+        "segments": {job.id: draw_segments(job) for job in running},
+        "dead": seen.dead,
         "waiting": waiting[:SHOWN],
         "waiting_count": len(waiting),
-        "pauses": manager.get_pauses(),
-        "interrupted": interrupted,
-        "ended": [job for job in manager.get_just_ended_jobs(20, days=1) if job.id not in shown],
+        "pauses": seen.pauses,
+        "resumable": [job for job in seen.resumable if _matches(job, "resumable", given)][:SHOWN],
+        "ended": [job for job in seen.ended if _matches(job, "ended", given)],
+        "day": draw_day(seen.runs),
+        "filters": given,
+        "is_filtered": any(given.values()),
+        "states": STATES,
+        **_known(manager),
     }
+
+
+def _matches(job: Job, state: str, wanted: dict[str, str]) -> bool:
+    """Whether a job of one of the lists is one of those that are asked for."""
+    said = f"{job.id} {job.type} {job.source or ''} {job.error or ''} {job.message}".casefold()
+    return (
+        wanted["state"] in ("", state)
+        and wanted["type"].replace("-", "_") in ("", job.type)
+        and wanted["source"] in ("", job.source)
+        and wanted["text"].casefold() in said
+    )
+
+
+def _known(manager: JobManager) -> dict[str, Any]:
+    """The types and sources that filters offer."""
+    names = {*(one.name for one in job_types()), *(one["name"] for one in chain_files.list_chains(manager.home))}
+    return {"types": sorted(names), "source_ids": sources.list_ids(manager.home)}
 
 
 def job(request: Request, manager: JobManager) -> dict[str, Any]:
     """One job."""
     found = manager.get_status(request.path_params["job"])
+    attempts = manager.get_attempts(found.id)
+    command = describe_command(found)
+    chosen = [(f"{phase.name}: " if len(found.phases) > 1 else "", chosen_parameters(phase)) for phase in found.phases]
     return {
         "job": found,
         "is_dead": manager.is_worker_dead(found),
-        "attempts": manager.get_attempts(found.id),
-        "ends": _ends(found),
+        "attempts": attempts,
+        "segments": draw_segments(found),
+        "timeline": draw_timeline(found, attempts),
+        "command": command or "It was submitted from Python.",
+        "can_change": bool(command) and found.has_ended,
+        "parameters": [
+            (f"{phase}{name}".replace("_", " "), value) for phase, params in chosen for name, value in params.items()
+        ],
     }
-
-
-def _ends(job: Job) -> list[float]:
-    """Where each phase ends in the bar, in percent."""
-    ends, reached = [], 0.0
-    for phase in job.phases:
-        reached += phase.weight
-        ends.append(min(reached, 100.0))
-    return ends
 
 
 def history(request: Request, manager: JobManager) -> dict[str, Any]:
@@ -119,10 +138,7 @@ def history(request: Request, manager: JobManager) -> dict[str, Any]:
         "filters": given,
         "is_filtered": any(given[name] for name in FILTERS if name != "days"),
         "statuses": [str(one) for one in Status],
-        "types": sorted(
-            {*(one.name for one in job_types()), *(one["name"] for one in chain_files.list_chains(manager.home))}
-        ),
-        "source_ids": sources.list_ids(manager.home),
+        **_known(manager),
         "query": urlencode({name: value for name, value in given.items() if value}),
     }
 
@@ -182,8 +198,16 @@ def documents(request: Request, manager: JobManager) -> dict[str, Any]:
 def document(request: Request, manager: JobManager) -> dict[str, Any]:
     """What is kept of one document, how it was cut, and what was left out."""
     name = request.path_params["source"]
-    shown = show_document(manager.home, name, str(request.path_params["number"]), explains=True)
+    wanted = str(request.path_params.get("number") or request.query_params.get("doc", ""))
+    shown = show_document(manager.home, name, wanted, explains=True)
     return {"source": name, "shown": shown, "left_out": shown.left_out[:MAX_LEFT_OUT_SHOWN]}
+
+
+def skipped(request: Request, manager: JobManager) -> dict[str, Any]:
+    """What of a source became no document, and why."""
+    name = request.path_params["source"]
+    found = list_left_out(manager.home, name)
+    return {"source": name, "left_out": found[:MAX_LEFT_OUT_SHOWN], "count": len(found)}
 
 
 def search(request: Request, manager: JobManager) -> dict[str, Any]:
@@ -258,6 +282,8 @@ PAGES = (
     _page("/sources", "sources", all_sources),
     _page("/sources/{source}", "source", source),
     _page("/sources/{source}/documents", "documents", documents),
+    _page("/sources/{source}/documents/by-id", "document", document),
     _page("/sources/{source}/documents/{number:int}", "document", document),
+    _page("/sources/{source}/skipped", "skipped", skipped),
     _page("/search", "search", search),
 )

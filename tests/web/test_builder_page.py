@@ -51,6 +51,7 @@ def test_by_clicks_from_an_empty_page_to_the_end_of_the_job(
     page.get_by_label("Name", exact=True).fill("nightly")
     page.get_by_role("button", name="3 Suggest Tags").click()
     page.locator("#param-provider").select_option(label="local")
+    page.locator(".advanced summary").click()
     page.locator("#phase-weight").fill("5")
     page.locator("#phase-weight").press("Tab")
     expect_jobs(page, OFFLINE)

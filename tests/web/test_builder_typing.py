@@ -168,6 +168,7 @@ def make_parameter_unreadable(page: Page) -> None:
 
 
 def make_number_unreadable(page: Page) -> None:
+    page.locator(".advanced summary").click()
     page.locator("#phase-retries").fill("-7")
 
 
@@ -280,6 +281,7 @@ def test_what_is_changed_while_a_chain_is_opened_is_changed_in_it(slow: SlowApi)
 def test_a_click_and_a_key_reach_what_they_were_meant_for_after_a_field_was_changed(slow: SlowApi) -> None:
     page = slow.page
     page.locator("[data-add=index_offline]").click()
+    page.locator(".advanced summary").click()
     page.locator("#phase-weight").fill("77")
     page.get_by_role("button", name="Move up phase 2, Index (Offline)").click()
     expect(page.locator("#phases li:nth-child(1) .pick")).to_have_text("1 Index (Offline)")

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from kbjobs.errors import KbjobsError, UsageError
+from kbjobs.services.job_commands import write_chain
 from kbjobs.store.transitions import Status
 from kbjobs.web.endpoint import Body, Call, Endpoint, QueryParams
 
@@ -41,7 +42,7 @@ class LogQuery(QueryParams):
 class Several(Body):
     """Jobs that are meant: by their ids, or all that the filters match."""
 
-    action: Literal["cancel", "resume", "retry"]
+    action: Literal["cancel", "resume", "retry", "discard"]
     ids: list[JobId] | None = Field(None, min_length=1, max_length=MAX_JOBS)
     type: Text | None = None
     source: Text | None = None
@@ -120,10 +121,11 @@ def act_on_several(asked: Call) -> Any:
     elif body.action == "retry":
         done = manager.retry_each(ids, note)
     else:
+        act = manager.cancel if body.action == "cancel" else manager.discard
         done = []
         for job_id in dict.fromkeys(ids):
             try:
-                done.append(manager.cancel(job_id))
+                done.append(act(job_id))
             except KbjobsError as error:
                 note(job_id, error)
     return {"jobs": [job.as_dict() for job in done], "refused": refused}
@@ -157,6 +159,11 @@ def show_log(asked: Call) -> Any:
     return {"job": job.id, "attempt": attempt, "offset": start + len(raw), "size": size, "text": text}
 
 
+def show_chain(asked: Call) -> Any:
+    """A job as the text of a chain, to be changed and run again."""
+    return {"toml": write_chain(asked.manager.get_status(asked.path["job"]))}
+
+
 def show_interrupted(asked: Call) -> Any:
     """What can be resumed, the oldest first."""
     return {"jobs": [asked.manager.as_dict(job) for job in asked.manager.get_resumable_jobs()]}
@@ -165,10 +172,11 @@ def show_interrupted(asked: Call) -> Any:
 ENDPOINTS = (
     Endpoint("GET", "/api/jobs", "Jobs, the newest first", list_jobs, JobsQuery),
     Endpoint("GET", "/api/jobs/interrupted", "What can be resumed", show_interrupted),
-    Endpoint("POST", "/api/jobs/actions", "Cancel, resume or retry several", act_on_several, body=Several,
+    Endpoint("POST", "/api/jobs/actions", "Cancel, resume, retry or discard several", act_on_several, body=Several,
              errors=(404, 409, 424)),
     Endpoint("GET", "/api/jobs/{job:int}", "One job, with its attempts", show_job, errors=(404,)),
     Endpoint("GET", "/api/jobs/{job:int}/log", "A part of a log", show_log, LogQuery, errors=(404,)),
+    Endpoint("GET", "/api/jobs/{job:int}/chain", "A job as a chain to change", show_chain, errors=(404,)),
     Endpoint("POST", "/api/jobs/{job:int}/cancel", "Stop a job", cancel, errors=(404, 409)),
     Endpoint("POST", "/api/jobs/{job:int}/resume", "Go on with a job", resume, errors=(404, 409, 424)),
     Endpoint("POST", "/api/jobs/{job:int}/discard", "Do not go on with a job", discard, errors=(404, 409)),

@@ -344,6 +344,12 @@ async function open(name) {
   return { toml: found.toml, draft: found.draft, file: isHome ? { name: found.name, version: found.version, text: found.toml } : empty().file };
 }
 
+async function openJob(id) {
+  const { toml } = await ask("GET", `/api/jobs/${id}/chain`);
+  const { draft } = await ask("POST", `${API}/parse`, { toml });
+  return { ...empty(), toml, draft };
+}
+
 async function importFile() {
   const file = $("import-file").files[0], toml = file.size > 256 * 1024 ? null : await file.text();
   $("import-file").value = "";
@@ -382,7 +388,15 @@ function replaceAll(next) {
 function add(job, at = phases().length) {
   selected = at;
   edit((draft) => draft.phase.splice(at, 0, { job }));
+  showSheet(false);
+  $("phases").children[at].scrollIntoView({ block: "nearest" });
   tell(`${types[job] ? types[job].label : job} is phase ${at + 1}.`);
+}
+
+// On a narrow page the jobs to add are a sheet that comes from below.
+function showSheet(isOpen) {
+  document.body.classList.toggle("sheet", isOpen);
+  $("sheet").setAttribute("aria-expanded", String(isOpen));
 }
 
 function move(from, to, focus = "pick") {
@@ -453,18 +467,20 @@ function showPhases() {
 function showWeights(total) {
   const shares = phases().map((phase) => (total > 0 ? (100 * weightOf(phase)) / total : 100 / phases().length));
   $("weights").setAttribute("aria-label", shares.length ? `Shares of the progress: ${phases().map((phase, index) => `${labelOf(phase)} ${shares[index].toFixed(0)} percent`).join(", ")}` : "No phases yet");
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 0 100 16");
-  svg.setAttribute("preserveAspectRatio", "none");
-  svg.setAttribute("aria-hidden", "true");
+  const draw = (tag, attributes, ...children) => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    made.append(...children);
+    return made;
+  };
   let reached = 0;
-  for (const share of shares) {
-    const rect = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-    for (const [name, value] of [["x", reached], ["width", share], ["height", 16]]) rect.setAttribute(name, value);
-    svg.append(rect);
+  const parts = shares.map((share, index) => {
+    const part = draw("svg", { x: `${reached}%`, width: `${Math.max(0.2, share - 0.4)}%`, height: 26 },
+      draw("rect", { width: "100%", height: 8, rx: 4 }), draw("text", { y: 22 }, labelOf(phases()[index])));
     reached += share;
-  }
-  $("weights").replaceChildren(...(shares.length ? [svg] : []));
+    return part;
+  });
+  $("weights").replaceChildren(...(parts.length ? [draw("svg", { "aria-hidden": "true" }, ...parts)] : []));
 }
 
 function showFindings() {
@@ -472,7 +488,9 @@ function showFindings() {
   for (const one of findings) {
     const text = [one.message, one.expected ? `expected ${one.expected}` : "", one.hint || ""].filter(Boolean).join("; ");
     const place = one.phase === null ? (one.line ? `line ${one.line}: ` : "") : "";
-    const shown = el("p", { class: `finding ${one.severity}` }, place + text);
+    const line = one.phase === null && one.line ? state.toml.split("\n")[one.line - 1] : undefined;
+    const caret = line === undefined ? "" : `\n${line}\n${" ".repeat(Math.max(0, (one.column || 1) - 1))}^`;
+    const shown = el("p", { class: `finding ${one.severity}` }, place + text + caret);
     if (one.fix && one.fix.add) shown.append(" ", el("button", { type: "button", class: "fix", onclick: () => after(() => add(one.fix.add, one.phase)) }, `Add ${types[one.fix.add] ? types[one.fix.add].label : one.fix.add} before`));
     if (one.fix && one.fix.move !== null) shown.append(" ", el("button", { type: "button", class: "fix", onclick: () => after(() => move(one.fix.move, one.phase)) }, `Move ${labelOf(phases()[one.fix.move] || {})} up`));
     const row = one.phase === null ? null : $("phases").children[one.phase];
@@ -541,6 +559,7 @@ function field(id, label, shape, value, set) {
   return el("label", {}, label, input, help);
 }
 
+let isAdvanced = false; // whether the rare fields are open
 let shown = {}; // what the form shows: a field that somebody is in is not made anew without need
 const formKey = () => JSON.stringify([selected, phases()[selected]]);
 
@@ -560,10 +579,11 @@ function showForm() {
     kind ? el("p", { class: "help" }, kind.description) : el("p", { class: "error" }, `There is no job type ${phase.job}.`),
     ...fields,
     ...unknown.map((name) => el("p", { class: "error" }, `${name} is no parameter of it. `, el("button", { type: "button", onclick: () => after(() => setParam(index, name, undefined)) }, `Remove ${name}`))),
+    el("details", { class: "advanced", open: isAdvanced, ontoggle: (event) => { isAdvanced = event.target.open; } }, el("summary", {}, "Advanced: name, weight, on error, retries"),
     field("phase-name", "name", { kind: "string", description: "What the phase is called; default: the job's name." }, phase.name, (value) => set(index, "name", value)),
     field("phase-weight", "weight", { kind: "number", minimum: 0, maximum: 1000000, default: kind ? kind.weight : undefined, description: "Its share of the progress, in proportion to the others." }, phase.weight, (value) => set(index, "weight", value)),
     field("phase-on_error", "on error", { kind: "enum", enum: ["stop", "continue"], default: "stop", description: "What a failure does: stop the chain, or continue with the next phase." }, phase.on_error, (value) => set(index, "on_error", value)),
-    field("phase-retries", "retries", { kind: "integer", minimum: 0, maximum: 100, description: "How often a transient error is tried again." }, phase.retries, (value) => set(index, "retries", value)));
+    field("phase-retries", "retries", { kind: "integer", minimum: 0, maximum: 100, description: "How often a transient error is tried again." }, phase.retries, (value) => set(index, "retries", value))));
   if (isSame) typeAgain(values.filter(([id]) => form.contains($(id))));
   if (focused && $(focused)) $(focused).focus();
 }
@@ -603,6 +623,13 @@ function showText() {
   if (isUnread || box.value === state.toml) return;
   box.value = state.toml;
   box.setSelectionRange(at, at);
+  showLines();
+}
+
+function showLines() {
+  const count = $("toml").value.split("\n").length;
+  $("lines").textContent = Array.from({ length: count }, (_, index) => index + 1).join("\n");
+  $("lines").scrollTop = $("toml").scrollTop;
 }
 
 function setSources(ids) {
@@ -642,7 +669,15 @@ function wire() {
   $("filter").addEventListener("input", () => {
     const words = $("filter").value.toLowerCase();
     document.querySelectorAll(".palette li").forEach((one) => { one.hidden = !one.textContent.toLowerCase().includes(words) && !one.firstChild.title.toLowerCase().includes(words); });
+    document.querySelectorAll(".category").forEach((one) => { one.hidden = !one.querySelector("li:not([hidden])"); });
   });
+  $("filter").addEventListener("keydown", (event) => {
+    const first = document.querySelector(".palette li:not([hidden]) button");
+    if (event.key !== "Enter" || !$("filter").value || !first) return;
+    event.preventDefault();
+    first.click();
+  });
+  on("sheet", () => showSheet(!document.body.classList.contains("sheet")));
   const top = (id, key, value) => watch($(id), () => edit((draft) => assign(draft, key, value($(id))), true));
   top("name", "name", (input) => input.value.trim() || undefined);
   top("description", "description", (input) => input.value.trim() || undefined);
@@ -664,13 +699,15 @@ function wire() {
   on("export", () => act("Export", exportFile));
   on("import", () => $("import-file").click());
   $("import-file").addEventListener("change", () => act("Import", () => load(importFile)));
-  $("toml").addEventListener("input", () => { isUnread = true; touch(); clearTimeout(pause); pause = setTimeout(() => gather().catch(complain), PAUSE_MS); });
+  $("toml").addEventListener("scroll", () => { $("lines").scrollTop = $("toml").scrollTop; });
+  $("toml").addEventListener("input", () => { showLines(); isUnread = true; touch(); clearTimeout(pause); pause = setTimeout(() => gather().catch(complain), PAUSE_MS); });
   $("toml").addEventListener("change", () => gather().catch(complain));
   addEventListener("pagehide", keep);
   $("form").addEventListener("submit", (event) => event.preventDefault());
   document.addEventListener("keydown", (event) => {
     const isText = event.target.matches("textarea, input:not([type=checkbox])");
     if (!isText && event.key === "?") tell("Alt+↑ and Alt+↓ move a phase, Delete removes it, Ctrl+Z undoes, Ctrl+Shift+Z does it again.");
+    if (event.key === "Escape") showSheet(false);
     if (isText || !(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z") return;
     event.preventDefault();
     if (event.shiftKey) redo(); else undo();
@@ -693,7 +730,12 @@ async function begin() {
   show();
   typeAgain(kept.typed || []);
   if (isBehind && !isUnread) sync().catch(complain); else later();
-  const source = new URLSearchParams(location.search).get("source");
+  showLines();
+  const asked = new URLSearchParams(location.search), source = asked.get("source"), job = Number(asked.get("job"));
+  if (job) {
+    history.replaceState(null, "", location.pathname); // a reload keeps what was changed since
+    await act("Open", () => load(() => openJob(job)));
+  }
   if (source && !sourcesOf(state.draft).length) setSources([source]);
   document.body.dataset.ready = "yes";
 }

@@ -1,5 +1,6 @@
 // Every page: buttons that ask the API, what happens as it happens, the theme, the log of a job.
 "use strict";
+document.documentElement.classList.add("scripts");
 const $ = (id) => document.getElementById(id);
 const REFRESH_MS = 1000;
 const ENDS = ["completed", "failed", "cancelled", "interrupted"];
@@ -33,6 +34,7 @@ document.addEventListener("click", async (event) => {
   button.disabled = true;
   try {
     const body = button.dataset.body ? JSON.parse(button.dataset.body) : undefined;
+    if (button.classList.contains("bulk")) body.ids = [...chosen];
     if (button.dataset.filter !== undefined) {
       for (const [name, value] of new URLSearchParams(button.dataset.filter))
         if (body[name] === undefined) body[name] = name === "days" ? Number(value) : value;
@@ -41,12 +43,56 @@ document.addEventListener("click", async (event) => {
     const done = found.jobs ? `${found.jobs.length} done.` : "Done.";
     const refused = (found.refused || []).map((one) => `job ${one.id}: ${one.message}`);
     tell([done, ...refused].join("\n"));
+    if (button.classList.contains("bulk")) chosen.clear();
   } catch (error) {
     tell(error.message);
   }
   button.disabled = false;
   refresh();
 });
+
+// Jobs that are chosen, for what is done to several at once.
+const chosen = new Set();
+
+function showChosen() {
+  const bar = $("chosen");
+  if (!bar) return;
+  const boxes = [...document.querySelectorAll("[data-pick]")];
+  const there = new Set(boxes.map((box) => Number(box.dataset.pick)));
+  for (const id of chosen) if (!there.has(id)) chosen.delete(id);
+  boxes.forEach((box) => { box.checked = chosen.has(Number(box.dataset.pick)); });
+  bar.hidden = !chosen.size;
+  $("chosen-count").textContent = `${chosen.size} chosen:`;
+}
+
+document.addEventListener("change", (event) => {
+  if (event.target.dataset.pick === undefined) return;
+  const id = Number(event.target.dataset.pick);
+  if (event.target.checked) chosen.add(id); else chosen.delete(id);
+  showChosen();
+});
+document.addEventListener("click", (event) => {
+  if (event.target.id !== "chosen-none") return;
+  chosen.clear();
+  showChosen();
+});
+
+// The server tells moments in UTC; people read their own time, and of the last day how long ago it was.
+const DAY_MS = 86400000;
+const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
+
+function showTimes() {
+  for (const one of document.querySelectorAll("time[datetime]")) {
+    const moment = new Date(one.dateTime), left = moment - Date.now();
+    if (Number.isNaN(left)) continue;
+    one.title ||= one.textContent;
+    if (Math.abs(left) >= DAY_MS) one.textContent = moment.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+    else if (left > 0) one.textContent = moment.toLocaleTimeString(undefined, { timeStyle: "short" });
+    else if (left > -60000) one.textContent = "just now";
+    else if (left > -3600000) one.textContent = relative.format(Math.round(left / 60000), "minute");
+    else one.textContent = relative.format(Math.round(left / 3600000), "hour");
+  }
+}
 
 // What the page shows is made by the server: it is asked again, and put in the place of what was there.
 let isPaused = false, timer = null, last = 0, wanted = false;
@@ -74,14 +120,21 @@ async function replace() {
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const main = $("main"), fresh = page.getElementById("main");
     const focused = document.activeElement, id = focused && main.contains(focused) ? focused.id : "";
-    const isTyping = main.contains(focused) && !focused.closest("form") && ["INPUT", "SELECT", "TEXTAREA"].includes(focused.tagName);
+    const isTyping = main.contains(focused) && !focused.closest("form") && ["INPUT", "SELECT", "TEXTAREA"].includes(focused.tagName) && focused.type !== "checkbox";
     if (isPressed()) { wanted = true; return; }
     if (isPaused || isTyping || !fresh) return;
     $("daemon").replaceChildren(...page.getElementById("daemon").childNodes);
     const log = $("log"), freshLog = fresh.querySelector("#log");
     const scroll = log ? log.scrollTop : 0;
     if (log && freshLog) freshLog.replaceWith(log);
+    const open = [...main.querySelectorAll("details[id][open]")].map((one) => one.id);
+    const find = $("log-find") ? $("log-find").value : "";
     put(fresh, main);
+    open.forEach((one) => { if ($(one)) $(one).open = true; });
+    if ($("log-find")) $("log-find").value = find;
+    showTimes();
+    showChosen();
+    showLogTools();
     if (log) log.scrollTop = scroll;
     if (id && $(id)) $(id).focus({ preventScroll: true });
   } catch {
@@ -105,10 +158,14 @@ function put(fresh, main) {
 function patch(job) {
   const set = (name, text) => document.querySelectorAll(`[data-${name}="${Number(job.id)}"]`).forEach((one) => { one.textContent = text; });
   set("progress", `${job.progress} %`);
+  if (job.phase && job.phase.total > 1) set("counts", `${job.phase.current.toLocaleString("en")} of ${job.phase.total.toLocaleString("en")} ${job.phase.unit}`);
   set("message", job.error || job.message);
   set("eta", job.eta_seconds === null ? "" : `${span(job.eta_seconds)} left`);
   document.querySelectorAll(`[data-bar="${Number(job.id)}"]`).forEach((bar) => {
-    bar.querySelector(".done").setAttribute("width", job.progress);
+    for (const one of bar.querySelectorAll(".done")) {
+      const done = (100 * (job.progress - Number(one.dataset.from))) / Number(one.dataset.share);
+      one.setAttribute("width", `${Math.min(100, Math.max(0, done))}%`);
+    }
     bar.setAttribute("aria-label", `${job.progress} percent done`);
   });
 }
@@ -148,7 +205,32 @@ function notice(job) {
 
 // The log of a job: read from where the last part ended.
 const MOST_LOG = 500000;
+const WARNS = /\b(?:WARNING|ERROR|CRITICAL)\b/;
 let logAt = null, logAttempt = null, isReading = false;
+let logText = "", onlyWarnings = false, follows = true;
+
+// Lines that are asked for: those of warnings and errors, and those with the words.
+function showLog() {
+  const log = $("log"), words = $("log-find").value.toLowerCase();
+  const lines = logText.split("\n").filter((line) => (!onlyWarnings || WARNS.test(line)) && line.toLowerCase().includes(words));
+  log.textContent = (onlyWarnings || words ? lines.join("\n") : logText) || (logText ? "No line of the log matches." : "Nothing yet.");
+  if (follows) log.scrollTop = log.scrollHeight;
+}
+
+function showLogTools() {
+  for (const id of ["log-find", "log-warnings", "log-follow"]) if ($(id)) $(id).hidden = false;
+  if ($("log-warnings")) $("log-warnings").setAttribute("aria-pressed", String(onlyWarnings));
+  if ($("log-follow")) $("log-follow").setAttribute("aria-pressed", String(follows));
+}
+
+document.addEventListener("input", (event) => { if (event.target.id === "log-find") showLog(); });
+document.addEventListener("click", (event) => {
+  if (event.target.id === "log-warnings") onlyWarnings = !onlyWarnings;
+  else if (event.target.id === "log-follow") follows = !follows;
+  else return;
+  showLogTools();
+  showLog();
+});
 
 async function readLog(jobId) {
   const log = $("log");
@@ -161,16 +243,14 @@ async function readLog(jobId) {
       if (logAttempt !== part.attempt) {
         const isNew = logAttempt !== null;
         logAttempt = part.attempt;
-        log.textContent = "";
+        logText = "";
         if (isNew && logAt) { logAt = 0; continue; }
       }
-      const isAtEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 24;
-      if (part.text) log.textContent = (log.textContent + part.text).slice(-MOST_LOG);
-      if (isAtEnd) log.scrollTop = log.scrollHeight;
+      logText = (logText + part.text).slice(-MOST_LOG);
       logAt = part.offset;
       if (part.offset >= part.size) break;
     }
-    if (!log.textContent) log.textContent = "Nothing yet.";
+    showLog();
   } catch (error) {
     if (logAt === null) log.textContent = error.message;
   } finally {
@@ -210,6 +290,9 @@ document.querySelectorAll(".state.running").forEach((one) => {
   const row = one.closest("[data-job]");
   if (row) running.add(Number(row.dataset.job));
 });
+showTimes();
+showLogTools();
+setInterval(showTimes, 30000);
 if ($("log")) readLog(Number($("log").dataset.log));
 listen();
 window.kbjobs = { ask, tell, span, isPressed };

@@ -1,0 +1,79 @@
+"""How the templates write moments, lengths of time, shares and figures."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from kbjobs.formatting import duration, format_languages
+
+_NONE = "—"
+
+
+def _time(moment: str, shown: str) -> Markup:
+    return Markup('<time datetime="{}">{} UTC</time>').format(moment, shown)
+
+
+def _when(moment: str | None) -> Markup | str:
+    """A moment in UTC, ISO 8601, for a script that writes it in the reader's own time."""
+    return _NONE if not moment else _time(moment, moment.replace("T", " ").removesuffix("Z")[:16])
+
+
+def _moment(seconds: float) -> Markup:
+    """A moment in seconds since 1970."""
+    there = datetime.fromtimestamp(seconds, UTC)
+    return _time(f"{there:%Y-%m-%dT%H:%M:%SZ}", f"{there:%Y-%m-%d %H:%M}")
+
+
+def _percent(share: float) -> str:
+    return f"{math.floor(share * 10) / 10:g} %"
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]
+
+
+def _figures(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a phase counted, as pairs of name and figure; what is no figure is left out."""
+    for name, value in result.items():
+        said = name.replace("_", " ")
+        if name.endswith("bytes") and isinstance(value, int | float):
+            yield said.removesuffix("bytes").strip() or "size", f"{value / 1e6:,.1f} MB"
+        elif isinstance(value, bool) or value is None or isinstance(value, list | dict):
+            continue
+        elif isinstance(value, float):
+            yield said, f"{value:,.2f}".rstrip("0").rstrip(".")
+        else:
+            yield said, f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _marked(text: str, words: Iterable[str]) -> Markup:
+    """A text with each of the words marked, in any case, where a word begins."""
+    wanted = sorted({word for word in words if word}, key=len, reverse=True)
+    if not wanted:
+        return escape(text)
+    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, wanted))})", re.IGNORECASE)
+    pieces, at = list[Markup](), 0
+    for found in pattern.finditer(text):
+        pieces += [escape(text[at : found.start()]), Markup("<mark>{}</mark>").format(found[0])]
+        at = found.end()
+    return Markup("").join([*pieces, escape(text[at:])])
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "duration": duration,
+    "languages": format_languages,
+    "dashed": lambda name: str(name).replace("_", "-"),
+    "when": _when,
+    "moment": _moment,
+    "percent": _percent,
+    "first_line": _first_line,
+    "figures": _figures,
+    "marked": _marked,
+}
+"""By the names by which templates call them."""
