@@ -12,11 +12,16 @@ _MARKS_OF_SITES = (
     b"og:", b"ld+json", b"twitter:", b"application/rss+xml", b"application/atom+xml", b"wp-content", b"googletag",
     b"google-analytics", b"schema.org", b"facebook", b"disqus",
 )  # fmt: skip
-_FROM_ELSEWHERE = re.compile(rb"<(?:script|img|link|iframe)[^<>]{1,300}?(?:src|href)\s*=\s*[\"']?\s*(?:https?:)?//")
+# A link to the page's own address, or to another page, loads nothing.
+_FROM_ELSEWHERE = re.compile(
+    rb"<(?:script|img|iframe|link(?=[^<>]{1,300}?(?:stylesheet|icon|preconnect|preload)))[^<>]{1,300}?(?:src|href)\s*=\s*"
+    rb"[\"']?\s*(?:https?:)?//"
+)
 _GENERATORS = re.compile(
     rb"""generator[^>]{0,40}content\s*=\s*["']?\s*(?:sphinx|docutils|docbook|mediawiki|asciidoc|doxygen|"""
     rb"""javadoc|pandoc|mkdocs|docusaurus|mdbook|rustdoc|vitepress|vuepress|antora|hugo-book|gitbook|makeinfo|texi2"""
-    rb"""|latex2html|hevea|tex4ht|groff|man2html|zimwriterfs|phd|jekyll-docs|starlight|dblatex|libreoffice|kramdown)""",
+    rb"""|latex2html|hevea|tex4ht|groff|man2html|zimwriterfs|phd|jekyll-docs|starlight|dblatex|libreoffice|kramdown"""
+    rb"""|publican|writerside|docsify|mdoc|txt2tags|xmlto|oxygen|madcap)""",
 )
 _SIGNS = (
     b"mw-parser-output", b"mw-content-text", b"sphinxsidebar", b"rst-content", b"_static/documentation_options",

@@ -13,7 +13,7 @@ from kbjobs.content.block_features import describe_blocks
 from kbjobs.content.block_trees import Forest, load_forest
 from kbjobs.content.html import MAX_BLOCKS, extract_html, read_html
 from kbjobs.content.left_out import FURNITURE, list_left_out
-from kbjobs.content.page_kind import is_documentation
+from kbjobs.content.page_kind import is_documentation, is_plain
 
 SENTENCES = [
     "The water of the lake is boiled for ten minutes, cooled, and kept in closed cans, which were cleaned before.",
@@ -114,6 +114,20 @@ def test_documentation_loses_nothing() -> None:
     assert is_documentation(page)
     assert read_html(page).outline is None
     assert "Share" in kept(page)
+
+
+def test_an_address_loads_nothing() -> None:
+    links = '<a class="x" href="https://example.org/a">A</a>' * 20
+    head = '<link rel="canonical" href="https://example.org/x"><link rel="next" href="https://example.org/y">'
+    assert is_plain(f"<html><head>{head}</head><body>{links}</body></html>".encode())
+    head += '<link rel="stylesheet" href="https://cdn.example.org/x.css">'
+    assert not is_plain(f"<html><head>{head}</head><body>{links}</body></html>".encode())
+
+
+@pytest.mark.parametrize("generator", ["publican v4.3.2", "DocBook XSL Stylesheets V1.79", "Sphinx", "MediaWiki 1.39"])
+def test_generators_of_documentation(generator: str) -> None:
+    assert is_documentation(f'<meta xmlns:d="x" name="generator" content="{generator}" />'.encode())
+    assert not is_documentation(b'<meta name="generator" content="WordPress 6.4" />')
 
 
 def test_a_page_of_few_words_is_not_emptied() -> None:
