@@ -51,6 +51,7 @@ _ROLES = (
 _ROLE = rf"(?:{'|'.join(_ROLES.split())}|staff writer|about the author|über den autor)"
 _LEAD = re.compile(rf"^(?:{_BY}\b\s*:?\s*|{_ROLE}\s*[:·|]\s*|aut(?:or|hor|eur)\s+|[-–—|•·:,\s»]+)+", re.IGNORECASE)
 _LABEL = re.compile(rf"^{_ROLE}\s*:\s*", re.IGNORECASE)
+_ANNOUNCES = re.compile(rf"(?:{_BY}|{_ROLE})\s*:?", re.IGNORECASE)
 _BY_LINE = re.compile(rf"^(?:{_BY}\b:?|{_ROLE}\s*:)\s+(?=[^\W\d_])", re.IGNORECASE)
 _CUT = re.compile(
     r"\s*(?:[|•·(\[<→»]|\s[-–—/]\s?|\b\d|https?:|\bwww\.|@|\b(?:am|on|vom|le|el|il|op|under|updated|published|veröffentlicht|"
@@ -181,10 +182,11 @@ def find_byline(lines: Iterable[str], title: str) -> list[str]:
     for line in lines:
         if len(line) > _LONGEST_LABEL and line.casefold() in title:
             continue
-        names = clean_author(line) if len(line) <= _LONGEST_BYLINE else []
-        if names and (is_announced or _BY_LINE.match(line)) and all(_may_be_author(name, title) for name in names):
-            return names
-        is_announced = re.fullmatch(rf"(?:{_BY}|{_ROLE})\s*:?", line, re.IGNORECASE) is not None
+        if len(line) <= _LONGEST_BYLINE and (is_announced or _BY_LINE.match(line)):
+            names = clean_author(line)
+            if names and all(_may_be_author(name, title) for name in names):
+                return names
+        is_announced = len(line) <= _LONGEST_LABEL * 2 and _ANNOUNCES.fullmatch(line) is not None
     return []
 
 

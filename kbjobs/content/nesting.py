@@ -37,11 +37,12 @@ def prepare_page(page: bytes) -> bytes:
     It takes time in proportion to the page's length. A page may be written so that more get through: its parser has a
     limit of time as well. Raises TooDeeplyNested for a page that would take all of that.
     """
-    if page.count(b"<") > MAX_TAGS:
+    # Pages with few tags are not looked at.
+    tags = page.count(b"<") if len(page) > _FEW_TAGS * len(b"<b>") else 0
+    if tags > MAX_TAGS:
         page = page[: len(page) - len(page.split(b"<", MAX_TAGS + 1)[-1]) - 1]
     page = _cut_long_tags(page)
-    # Pages with few tags are not looked at.
-    if len(page) > _FEW_TAGS * len(b"<b>") and page.count(b"<") > _FEW_TAGS and measure_work(page) > _WORK_LIMIT:
+    if tags > _FEW_TAGS and measure_work(page) > _WORK_LIMIT:
         raise TooDeeplyNested("tags are nested too deep: parsing them would take minutes")
     return page
 

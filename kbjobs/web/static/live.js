@@ -270,7 +270,8 @@ function toggle(button, act) {
 function setTheme(theme) {
   if (theme === "auto") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
-  $("theme").textContent = `Theme: ${theme}`;
+  $("theme").textContent = { auto: "◐", light: "☀", dark: "☾" }[theme];
+  $("theme").ariaLabel = $("theme").title = `Theme: ${theme}`;
   localStorage.setItem("kbjobs-theme", theme);
 }
 
