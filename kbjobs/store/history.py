@@ -230,7 +230,7 @@ def list_runs(queue: Queue, days: float, limit: int = 500) -> list[JobRun]:
             (job.id, since),
         )
         found += [JobRun(job.id, job.type, job.source, *row) for row in rows]
-    return sorted(found, key=lambda run: run.started_at)[-limit:]
+    return sorted(found, key=lambda run: (run.started_at, run.job_id))[-limit:]
 
 
 def old_jobs(queue: Queue, days: float, limit: int = PRUNED_AT_ONCE) -> list[Job]:

@@ -306,6 +306,7 @@ def test_an_answer_during_a_click_does_not_take_its_button_away(slow: SlowApi) -
     page.locator("#source").press("Enter")
     expect(page.locator("#toml")).to_have_value(re.compile("wiki"))
     up = page.get_by_role("button", name="Move up phase 2, Index (Offline)")
+    page.locator(".advanced summary").click()
     for number, button in enumerate((page.get_by_role("button", name="Remove source wiki"), up)):
         page.locator("#phase-weight").fill(str(number + 3))
         button.hover()

@@ -129,12 +129,12 @@ def test_the_log_is_searched_and_cut_down_to_warnings(manager: JobManager, page:
     wait_ended(manager, manager.submit("steps", "wiki", count=1, fail=True, says="the server is away"))
     page.goto(f"{builder.base}/jobs/1")
     log = page.locator("#log")
-    expect(log).to_contain_text("attempt 1")
+    expect(log).to_contain_text("phase steps begins")
     page.get_by_role("button", name="Warnings only").click()
     expect(log).to_contain_text("the server is away")
     expect(log).not_to_contain_text("INFO")
     page.get_by_role("button", name="Warnings only").click()
-    page.get_by_label("Find in the log").fill("no such words")
+    page.locator("#log-find").fill("no such words")
     expect(log).to_have_text("No line of the log matches.")
 
 
