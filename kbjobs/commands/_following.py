@@ -9,43 +9,34 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from kbjobs.commands._bars import LiveBars
+from kbjobs.commands._ending import ending_stream, print_end, print_summary
 from kbjobs.commands._errors import discard, printable
+from kbjobs.commands._job_table import ListedJob, print_jobs
 from kbjobs.commands._render import (
-    describe_counts,
     describe_phase,
-    describe_rate,
-    describe_time_left,
     describe_window,
     is_terminal,
     open_console,
     percentage,
-    phase_detail,
-    phase_progress,
     phase_row,
     say,
     title,
 )
 from kbjobs.commands._several import Done
 from kbjobs.errors import ExitCode, worst
-from kbjobs.formatting import duration
 from kbjobs.services.job_events import JobEvent
 from kbjobs.services.jobs import JobManager
 from kbjobs.store.jobs import Job
 from kbjobs.store.pauses import Pause
-from kbjobs.store.phase_state import PhaseState, PhaseStatus
 from kbjobs.store.transitions import Status
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.progress import Progress, TaskID
-
 PLAIN_SECONDS = 60.0  # between two plain lines of progress: bars in cron's mail helped nobody
-BAR_WIDTH = 12
-WIDE = 76  # columns of a terminal that has room for the bars and weights of phases
+REFRESHES = 8.0  # of the bars a second
 
 
 class ProgressMode(StrEnum):
@@ -93,7 +84,7 @@ def follow(
         NotFoundError: there is no such job.
     """
     if mode in (ProgressMode.AUTO, ProgressMode.BAR):
-        mode = ProgressMode.BAR if is_terminal(sys.stderr) else ProgressMode.PLAIN
+        mode = ProgressMode.BAR if has_bars(mode) else ProgressMode.PLAIN
     show = {
         ProgressMode.BAR: _show_bars,
         ProgressMode.PLAIN: _show_lines,
@@ -110,6 +101,33 @@ def follow(
         discard(sys.stdout)
         return ExitCode.CTRL_C
     return worst(job.exit_code or 0 for job in ended)
+
+
+def has_bars(mode: ProgressMode) -> bool:
+    """Whether bars are drawn in a mode: only on a terminal."""
+    return mode in (ProgressMode.AUTO, ProgressMode.BAR) and is_terminal(sys.stderr)
+
+
+def watch_jobs(manager: JobManager, job_id: int | None, mode: ProgressMode) -> int:
+    """Show live progress of a job, or of all live ones, until they have ended; a daemon is started if none runs.
+
+    Args:
+        manager: gives the jobs and their events.
+        job_id: the job; None for all that run or wait.
+        mode: how to show them.
+
+    Returns:
+        The worst exit code of the jobs, or CTRL_C.
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
+    jobs = [manager.get_status(job_id)] if job_id is not None else manager.get_active_jobs()
+    if not jobs:
+        say("Nothing runs and nothing waits.")
+        return ExitCode.DONE
+    is_live = not all(one.has_ended for one in jobs)
+    return follow(manager, [one.id for one in jobs], mode, revive=is_live)
 
 
 def format_held(pause: Pause) -> str:
@@ -150,31 +168,6 @@ def follow_again(manager: JobManager, done: Done, detach: bool, mode: ProgressMo
     raise typer.Exit(code if code == ExitCode.CTRL_C or not done.errors else worst([code, done.code]))
 
 
-def summary(job: Job) -> str:
-    """One line on how a job ended, and if it did not end well, what to do."""
-    text = f"job {job.id} {title(job)}: {job.status}"
-    text += f" in {duration(job.duration)}" if job.attempt else ""
-    text += f" after {job.attempt} attempts" if job.attempt > 1 else ""
-    if job.status is Status.FAILED:
-        text += f": {job.error or job.message}"
-        return f"{text}\nGo on with kbjobs resume {job.id}." if len(job.phases) > 1 else text
-    detail = (job.error if job.status is Status.INTERRUPTED else None) or job.message
-    text += f": {detail}" if detail and detail != str(job.status) else ""
-    if job.status in (Status.CANCELLED, Status.INTERRUPTED):
-        text += f"\nGo on with kbjobs resume {job.id}."
-    return text
-
-
-def _print_summary(job: Job) -> None:
-    if job.status is not Status.COMPLETED:
-        say(summary(job))
-        return
-    try:
-        print(printable(summary(job)), flush=True)
-    except BrokenPipeError:  # the job still has an exit code to give
-        discard(sys.stdout)
-
-
 def _show_json(events: Iterator[JobEvent], jobs: Sequence[Job]) -> list[Job]:
     ended = []
     for event in events:
@@ -191,7 +184,7 @@ def _show_end(events: Iterator[JobEvent], jobs: Sequence[Job]) -> list[Job]:
     ended = [event.job for event in events if event.event == "finished"]
     for job in ended:
         if job.exit_code:
-            _print_summary(job)
+            print_summary(job)
     return ended
 
 
@@ -205,7 +198,7 @@ def _show_lines(events: Iterator[JobEvent], jobs: Sequence[Job]) -> list[Job]:
             say(f"job {job.id}: {_describe(event)}")
         _say_ended_phases(job, shown[job.id])
         if event.event == "finished":
-            _print_summary(job)
+            print_summary(job)
             ended.append(job)
         elif event.event == "progress":
             if time.monotonic() - last[job.id] >= PLAIN_SECONDS:
@@ -243,89 +236,29 @@ def _describe(event: JobEvent) -> str:
 
 
 def _show_bars(events: Iterator[JobEvent], jobs: Sequence[Job]) -> list[Job]:
-    from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn
-    from rich.text import Text
-
-    class _Spinner(SpinnerColumn):
-        """Turns beside what runs, and beside nothing else."""
-
-        def render(self, task: Task) -> RenderableType:
-            return super().render(task) if task.fields["runs"] else Text(" ")
+    from rich.live import Live
 
     ended: list[Job] = []
     console = open_console(sys.stderr)
-    # Several jobs at once get a line each, one alone shows its phases.
-    has_phases = len(jobs) == 1 and len(jobs[0].phases) > 1
-    bar_width = BAR_WIDTH if not has_phases or console.width >= WIDE else 0
-    name, *others = (TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in BAR_TEXTS)
-    bar = (BarColumn(bar_width=bar_width),) if bar_width else ()
-    with Progress(_Spinner("line"), name, *bar, *others, console=console, refresh_per_second=8, transient=True) as bars:
-        lines = _Lines(bars, console.width, bar_width)
+    bars = LiveBars(console, jobs)
+    with Live(get_renderable=bars.draw, console=console, refresh_per_second=REFRESHES, transient=True):
         for event in events:
-            job = event.job
-            detail = format_held(event.pause) if event.pause is not None else _describe_now(job)
-            lines.show(str(job.id), job.progress, _job_fields(job), detail)
-            if has_phases:
-                for index, phase in enumerate(job.phases):
-                    fields = _phase_fields(phase, with_weight=bool(bar_width))
-                    lines.show(f"{job.id}.{index}", phase_progress(phase), fields, phase_detail(phase))
+            bars.update(event)
             if event.event == "retry":
-                bars.console.print(f"job {job.id}: {_describe(event)}", markup=False, highlight=False)
+                console.print(printable(f"job {event.job.id}: {_describe(event)}"), markup=False, highlight=False)
             if event.event == "finished":
-                ended.append(job)
-    for job in ended:
-        _say_ended_phases(job, set())
-        _print_summary(job)
+                ended.append(event.job)
+    _print_ends(ended)
     return ended
 
 
-def _describe_now(job: Job) -> str:
-    """What a job does, or what it waits for."""
-    if job.status is Status.PENDING:
-        return ", ".join(filter(None, (job.message or str(job.status), describe_window(job))))
-    return describe_counts(job) or str(job.status)
-
-
-BAR_TEXTS = ("title", "done", "rate", "left", "detail")
-
-
-def _job_fields(job: Job) -> dict[str, Any]:
-    return {
-        "title": title(job),
-        "done": f"{percentage(job.progress):>4}",
-        "rate": describe_rate(job),
-        "left": describe_time_left(job),
-        "runs": job.status is Status.RUNNING,
-    }
-
-
-def _phase_fields(phase: PhaseState, with_weight: bool) -> dict[str, Any]:
-    name, status, done, weight, taken, _ = phase_row(phase)
-    is_settled = status not in ("pending", "running")
-    return {
-        "title": f"  {name}",
-        "done": f"{done:>4}",
-        "rate": f"weight {weight}" if with_weight else "",
-        "left": f"{status} {taken}".rstrip() if is_settled else "",
-        "runs": phase.status is PhaseStatus.RUNNING,
-    }
-
-
-class _Lines:
-    """The lines of bars on a terminal. On a narrow one the detail gives way, never the rate or the time left."""
-
-    def __init__(self, bars: Progress, width: int, bar_width: int) -> None:
-        self._bars = bars
-        self._room = width - (bar_width + 1 if bar_width else 0) - 3
-        self._tasks: dict[str, TaskID] = {}
-
-    def show(self, key: str, completed: float, fields: dict[str, Any], detail: str) -> None:
-        """Draw a line, or draw it again."""
-        from rich.text import Text
-
-        if key not in self._tasks:
-            self._tasks[key] = self._bars.add_task("", total=100, detail="", **fields)
-        widths = [max(len(task.fields[name]) for task in self._bars.tasks) + 1 for name in BAR_TEXTS[:-1]]
-        text = Text(printable(detail).replace("\n", " "))
-        text.truncate(max(0, self._room - sum(widths)), overflow="ellipsis")
-        self._bars.update(self._tasks[key], completed=completed, detail=text.plain, **fields)
+def _print_ends(ended: Sequence[Job]) -> None:
+    """How each job ended; several that were completed stand in one table, if it is a terminal that shows it."""
+    has_table = len(ended) > 1 and is_terminal(sys.stdout)
+    for job in ended:
+        if not is_terminal(ending_stream(job)):  # else the block has the phases
+            _say_ended_phases(job, set())
+        if not has_table or job.status is not Status.COMPLETED:
+            print_end(job)
+    if has_table:
+        print_jobs([ListedJob(job) for job in ended])

@@ -87,7 +87,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    has_header = any(columns)
+    table = Table(box=SIMPLE_HEAD if has_header else None, show_header=has_header, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
@@ -180,15 +181,25 @@ def describe_phase(job: Job) -> str:
 
 def describe_counts(job: Job) -> str:
     """Message and counts of the running phase."""
-    phase = job.phase
-    if phase is None or not phase.total:
+    if not has_counts(job):
         return job.message
-    counts = (
-        f"{phase.current / 1e6:,.1f}/{phase.total / 1e6:,.1f} MB"
-        if phase.unit == "bytes"
-        else f"{phase.current:,}/{phase.total:,} {phase.unit}"
-    )
+    counts = format_counts(job)
     return f"{job.message}: {counts}" if job.message else counts
+
+
+def has_counts(job: Job) -> bool:
+    """Whether the running phase counts anything: 0 of 1 is a step without a measure."""
+    return job.phase is not None and job.phase.total > 1
+
+
+def format_counts(job: Job) -> str:
+    """How many units of the running phase are done, of how many; bytes as MB."""
+    phase = job.phase
+    if phase is None:
+        return ""
+    if phase.unit == "bytes":
+        return f"{phase.current / 1e6:,.1f}/{phase.total / 1e6:,.1f} MB"
+    return f"{phase.current:,}/{phase.total:,} {phase.unit}"
 
 
 def describe_rate(job: Job) -> str:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 import json
+import sys
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kbjobs.commands._following import ProgressMode, choose_mode, follow, say_held
+from kbjobs.commands._following import ProgressMode, choose_mode, follow, has_bars, say_held
 from kbjobs.commands._forecast import show_forecast
-from kbjobs.commands._render import JOB_COLUMNS, DamagedSources, job_row, print_table, say
+from kbjobs.commands._job_table import ListedJob, print_jobs
+from kbjobs.commands._render import DamagedSources, is_terminal, say
 from kbjobs.commands._reports import show_report
 from kbjobs.commands._times import parse_duration, read_moments
 from kbjobs.config.home import current_home
@@ -219,8 +221,8 @@ def _follow_to_end(manager: JobManager, jobs: Sequence[Job], mode: ProgressMode)
     """Follow the jobs, then show to a person how they ended; returns the exit code of the worst."""
     code = follow(manager, [job.id for job in jobs], mode, revive=True)
     if code != ExitCode.CTRL_C and mode not in (ProgressMode.JSON, ProgressMode.NONE):
-        if len(jobs) > 1:
-            print_table(JOB_COLUMNS, [job_row(manager.get_status(job.id)) for job in jobs])
+        if len(jobs) > 1 and not (has_bars(mode) and is_terminal(sys.stdout)):  # else they stand in a table already
+            print_jobs([ListedJob(manager.get_status(job.id)) for job in jobs])
         for job in jobs:
             show_report(job.type, manager.get_status(job.id).result)
     return code

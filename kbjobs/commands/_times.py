@@ -80,3 +80,37 @@ def parse_moment(text: str, now: datetime | None = None) -> float:
         raise UsageError(
             f"{text!r} is not a moment", "Write it like 22:00, +2h, '2026-01-31 22:00' or 2026-01-31T22:00:00+01:00."
         ) from None
+
+
+def show_moment_briefly(moment: float, now: datetime | None = None) -> str:
+    """A moment to come in few characters, in local time.
+
+    Args:
+        moment: in seconds since 1970.
+        now: the current time (default: the clock's).
+
+    Returns:
+        ``22:00`` within the next 24 hours, ``31 Jan 22:00`` within half a year, else ``2099-01-31``.
+    """
+    now = now or datetime.now().astimezone()
+    then = datetime.fromtimestamp(moment).astimezone()
+    ahead = then - now
+    if ahead < timedelta(days=1):
+        return then.strftime("%H:%M")
+    return then.strftime("%d %b %H:%M" if ahead < timedelta(days=182) else "%Y-%m-%d").lstrip("0")
+
+
+def show_age_briefly(moment: str | None, now: datetime | None = None) -> str:
+    """How long ago a time of the state was, in its largest unit: 40s, 12m, 3h, 9d; "–" for no time.
+
+    Args:
+        moment: as ISO 8601.
+        now: the current time, with a time zone (default: the clock's).
+    """
+    if moment is None:
+        return "–"
+    seconds = int(max(0.0, ((now or datetime.now().astimezone()) - datetime.fromisoformat(moment)).total_seconds()))
+    for unit in ("d", "h", "m"):
+        if seconds >= _UNITS[unit]:
+            return f"{seconds // _UNITS[unit]}{unit}"
+    return f"{seconds}s"

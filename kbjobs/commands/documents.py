@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from kbjobs.commands._render import print_json, print_table, say
+from kbjobs.commands._render import print_json, say
+from kbjobs.commands._table import Cell, Column, print_list
 from kbjobs.config.home import current_home
 from kbjobs.errors import UsageError
 from kbjobs.services import documents as front
@@ -18,6 +19,16 @@ from kbjobs.services import documents as front
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 ID = Annotated[str, typer.Argument(metavar="SOURCE", help="Id of the source.", show_default=False)]
+DOCUMENT_COLUMNS = (
+    Column("NO", is_number=True),
+    Column("TITLE", good=40, least=12),
+    Column("LANG"),
+    Column("PUBLISHED"),
+    Column("AUTHOR", good=16, least=6),
+    Column("WORDS", is_number=True),
+    Column("PASSAGES", is_number=True),
+)
+LEFT_OUT_COLUMNS = (Column("REASON", good=40, least=16), Column("ADDRESS OR FILE", good=40, least=16, keeps_end=True))
 _DATE_LENGTHS = (4, 7, 10)  # 2024, 2024-05, 2024-05-17
 
 
@@ -81,7 +92,7 @@ def print_documents(
     rows = [
         (
             str(one["number"]),
-            one["title"],
+            Cell(one["title"], address=one["url"] or ""),
             f"({one['language']})" if one["filtered"] else one["language"] or "",
             one["published"] or "",
             ", ".join((one["authors"] or ())[:2]) + (" and others" if len(one["authors"] or ()) > 2 else ""),
@@ -91,7 +102,7 @@ def print_documents(
         for one in found
     ]
     if rows:
-        print_table(("no", "title", "language", "published", "author", "words", "passages"), rows)
+        print_list(DOCUMENT_COLUMNS, rows)
     elif wanted == front.DocumentFilter():
         say(f"No document is known yet. Next: kbjobs run metadata {source_id}")
     else:
@@ -179,7 +190,7 @@ def print_left_out(found: Sequence[front.LeftOut], nothing: str, *, as_json: boo
     if as_json:
         print_json([asdict(one) for one in found])
     elif found:
-        print_table(("reason", "address or file"), [(one.reason, one.place) for one in found])
+        print_list(LEFT_OUT_COLUMNS, [(one.reason, Cell(one.place, address=one.place)) for one in found])
         counts = Counter(one.reason for one in found)
         say("; ".join(f"{count:,} {reason}" for reason, count in counts.most_common(10)))
     else:

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from kbjobs.commands._render import JOB_COLUMNS, age, job_row, print_json, print_table, say
+from kbjobs.commands._job_table import print_history
+from kbjobs.commands._render import print_json, say
 from kbjobs.services.jobs import get_job_manager
 from kbjobs.store.transitions import Status
 
@@ -22,6 +23,9 @@ def history(
     job_type: Annotated[str | None, typer.Option("--type", help="Only this type.")] = None,
     source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
     status: Annotated[Status | None, typer.Option(help="Only this status.")] = None,
+    header: Annotated[
+        bool, typer.Option("--header", help="Name the columns on the first line, off a terminal too.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
     """Jobs that have been, the newest first.
@@ -35,9 +39,6 @@ def history(
     if as_json:
         print_json([job.as_dict() for job in jobs])
     elif jobs:
-        print_table(
-            (*JOB_COLUMNS[:-1], "created", ""),
-            [(*(row := job_row(job))[:-1], age(job.created_at), row[-1]) for job in jobs],
-        )
+        print_history(jobs, header=header)
     else:
         say("No jobs of that kind.")

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from kbjobs.commands._render import JOB_COLUMNS, job_row, print_json, print_table, say
+from kbjobs.commands._job_table import ListedJob, print_jobs
+from kbjobs.commands._render import print_json, say
 from kbjobs.formatting import counted
 from kbjobs.services.jobs import get_job_manager
 
@@ -43,7 +44,7 @@ def prune(
         print_json({"dry_run": dry_run, "jobs": [job.id for job in gone], "checkpoints": stale})
         return
     if dry_run and gone:
-        print_table(JOB_COLUMNS, [job_row(job) for job in gone])
+        print_jobs([ListedJob(job) for job in gone])
     say(
         f"{counted(len(gone), 'job')} and {counted(len(checkpoints), 'checkpoint')}"
         f" {'would be' if dry_run else 'are'} forgotten."

@@ -13,7 +13,9 @@ import typer
 
 from kbjobs.commands._asking import NO_INPUT
 from kbjobs.commands._errors import printable, say_error
+from kbjobs.commands._links import takes_links
 from kbjobs.commands._render import DamagedSources, is_terminal, open_console, print_json, say
+from kbjobs.commands._table import link_text
 from kbjobs.config.home import current_home
 from kbjobs.errors import KbjobsError, UsageError
 
@@ -122,20 +124,28 @@ def _show(hits: list[Hit]) -> None:
         passage = " ".join(hit.text.removeprefix(hit.title).split())
         score = "words only" if hit.score is None else f"cosine {hit.score:.3f}"
         more = f"  +{hit.more} more" if hit.more else ""
-        _print_marked(f"{hit.rank:>2}. {printable(hit.title)}  [{hit.source}]  {score}{more}", hit)
+        _print_marked(f"{hit.rank:>2}. ", hit, f"  [{hit.source}]  {score}{more}", is_title=True)
         if hit.url:  # an entry of an archive may have no address
             print(f"    {printable(hit.url)}")
-        _print_marked(f"    {printable(passage[:SHOWN])}{'…' if len(passage) > SHOWN else ''}", hit)
+        _print_marked("    ", hit, f"{printable(passage[:SHOWN])}{'…' if len(passage) > SHOWN else ''}")
 
 
-def _print_marked(line: str, hit: Hit) -> None:
-    """Print a line; on a terminal with the words that matched in bold."""
-    if not hit.matched or not is_terminal(sys.stdout):
-        print(line)
+def _print_marked(start: str, hit: Hit, rest: str, *, is_title: bool = False) -> None:
+    """Print a line; on a terminal with the words that matched in bold, and the title as a link.
+
+    Args:
+        start: what stands before the title, if it is the line with the title.
+        hit: whose line it is.
+        rest: what follows.
+        is_title: whether the title stands between them.
+    """
+    title = printable(hit.title) if is_title else ""
+    if not is_terminal(sys.stdout):
+        print(f"{start}{title}{rest}")
         return
     from rich.text import Text
 
-    text = Text(line)
+    text = Text(start).append_text(link_text(title, "", hit.url, takes_links(sys.stdout))).append(rest)
     for word in hit.matched:
         text.highlight_regex(rf"(?<!\w){re.escape(printable(word))}(?!\w)", "bold")
     open_console(sys.stdout).print(text, soft_wrap=True)

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kbjobs.commands._following import PROGRESS, ProgressMode, choose_mode, follow
-from kbjobs.commands._render import say
+from kbjobs.commands._following import PROGRESS, ProgressMode, choose_mode, watch_jobs
 from kbjobs.services.jobs import get_job_manager
 
 app = typer.Typer(add_completion=False)
@@ -23,10 +22,4 @@ def watch(
 
     Example:  kbjobs watch 12
     """
-    manager = get_job_manager()
-    jobs = [manager.get_status(job)] if job is not None else manager.get_active_jobs()
-    if not jobs:
-        say("Nothing runs and nothing waits.")
-        return
-    is_live = not all(one.has_ended for one in jobs)
-    raise typer.Exit(follow(manager, [one.id for one in jobs], choose_mode(as_json, False, progress), revive=is_live))
+    raise typer.Exit(watch_jobs(get_job_manager(), job, choose_mode(as_json, False, progress)))

@@ -28,7 +28,7 @@ from kbjobs.store.transitions import Event
 from tests.conftest import Kbjobs, phase_state, write_pages
 
 SLOW_PAGES = 80
-ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07)")
+ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
 
 
 @pytest.fixture

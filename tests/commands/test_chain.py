@@ -207,9 +207,10 @@ def test_every_phase_has_its_bar(sources: Path, terminal: OpenTerminal) -> None:
     path = write(sources, phases({"count": 2, "weight": 20}, {"count": 40, "seconds": 0.1, "weight": 80}))
     shown = terminal("chain", path, "--source", "a", columns=120)
     shown.read_until(r"nightly a .*%")
-    shown.read_until(r"  steps .*100% weight 20% *completed")
+    shown.read_until(r"✓   steps .*100% done \d")
     shown.read_until(r"  steps-2 .*\d+% weight 80%")
-    shown.read_until(r"job 1 nightly a: completed", 60)
+    shown.read_until(r"✓ nightly a +job 1, \S+", 60)
+    shown.read_until(r"  ✓ steps-2 +\S.* +[\d.]+s")
     assert shown.end() == 0
 
 
@@ -217,8 +218,8 @@ def test_every_phase_has_its_bar(sources: Path, terminal: OpenTerminal) -> None:
 def test_on_a_narrow_terminal_what_is_done_and_left_stays(sources: Path, terminal: OpenTerminal) -> None:
     path = write(sources, phases({"count": 2}, {"count": 40, "seconds": 0.1, "name": "a_long_name_of_a_phase"}))
     shown = terminal("chain", path, "--source", "a", columns=60)
-    shown.read_until(r"nightly a +\d+% \d+\S*/s +\S+s left")
-    shown.read_until(r"a-long-name-of-a-phase +\d+%")
+    shown.read_until(r"a-long-name-of-a-phase [━╸ ]+\d+%")
+    shown.read_until(r"\d+/40 steps · \S+/s · \S+s left +\(job 1\)")
     assert shown.end() == 0
 
 

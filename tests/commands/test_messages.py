@@ -12,8 +12,8 @@ import pytest
 
 from kbjobs.chains.progress import Past, Progress
 from kbjobs.cli import COMMANDS
+from kbjobs.commands._ending import summary
 from kbjobs.commands._errors import printable
-from kbjobs.commands._following import summary
 from kbjobs.commands._render import job_row
 from kbjobs.config.home import Home
 from kbjobs.errors import ExitCode

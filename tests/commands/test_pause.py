@@ -93,7 +93,7 @@ def test_a_follower_says_for_what_it_waits(source: str, kbjobs: Kbjobs, terminal
     followed.read_until("source a is paused, it waits for")
     kbjobs("unpause", "--source", source)
     assert followed.end() == 0
-    assert "completed" in followed.text
+    assert "✓ steps a" in followed.text
 
 
 def test_a_stream_tells_what_holds_a_job(source: str, kbjobs: Kbjobs) -> None:

@@ -64,6 +64,15 @@ def test_a_running_job_and_its_daemon(home: Home, source: str, kbjobs: Kbjobs) -
     assert output["dimensions"]["384"] == {"busy": True, "job": 1, "source": "a", "operation": "step"}
 
 
+def test_watching_is_what_watch_does(past: Queue, home: Home, kbjobs: Kbjobs) -> None:
+    for arguments in (["1"], ["2"], ["3", "--json"]):
+        watched, shown = kbjobs("watch", *arguments, check=None), kbjobs("status", "--watch", *arguments, check=None)
+        assert (shown.returncode, shown.stdout, shown.stderr) == (watched.returncode, watched.stdout, watched.stderr)
+    kbjobs("cancel", "5")
+    assert kbjobs("status", "--watch").stderr == "Nothing runs and nothing waits.\n"
+    assert not is_running(home)
+
+
 @pytest.mark.parametrize(("job", "code"), [("99", 4), ("x", 2)])
 def test_an_unknown_job(past: Queue, kbjobs: Kbjobs, job: str, code: int) -> None:
     refused = kbjobs("status", job, check=code)

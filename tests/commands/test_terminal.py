@@ -15,6 +15,7 @@ from kbjobs.services.jobs import JobManager
 from kbjobs.store.transitions import Status
 from tests.commands.conftest import OpenTerminal
 from tests.conftest import Kbjobs, rest_full, wait_until
+from tests.tools.screen import Screen
 
 pytestmark = pytest.mark.usefixtures("minilm")
 
@@ -25,22 +26,25 @@ def completed(home: Home, job_id: int = 1) -> bool:
     return JobManager(home).get_status(job_id).status is Status.COMPLETED
 
 
-@pytest.mark.parametrize("columns", rest_full([80, 132], 80))
+@pytest.mark.parametrize("columns", rest_full([60, 80, 132], 60))
 def test_bars_show_type_source_percentage_rate_and_time_left(slow: str, terminal: OpenTerminal, columns: int) -> None:
     shown = terminal("run", "index-offline", slow, columns=columns)
-    shown.read_until(r"index-offline slow [━╸╺ ]{12}\s+\d+% [\d,.]+/s [\d.]+s left embedding: \d+/")
+    shown.read_until(r"embedding: \d+/[\d,]+ passages · [\d,.]+/s · [\d.]+s left +\(job 1\)")
     assert shown.end() == 0
     lines = [line for line in shown.text.splitlines() if line.strip()]
-    assert re.search(r"job 1 index-offline slow: completed in \S+: 80 documents", lines[-1] + lines[-2])
+    assert re.fullmatch(r"✓ index-offline slow +job 1, \S+", lines[-3])
+    assert re.fullmatch(r"  documents +80   80 new", lines[-2])
+    assert re.fullmatch(r"  passages +[\d,]+   [\d,]+ embedded.*", lines[-1])
     assert "\x1b[?25h" in shown.output  # the cursor is back
-    drawn = [line for line in re.split(r"[\r\n]+", shown.text) if "index-offline slow " in line and "%" in line]
-    assert max(map(len, drawn)) <= columns
+    drawn = [line for line in re.split(r"[\r\n]+", shown.text) if re.search(r"index-offline slow [━╸ ]+\d+%$", line)]
+    assert {len(line) for line in drawn} == {columns}  # the bar takes the room there is
+    assert not Screen(columns).write(shown.output).wrapped
     assert not re.search(r"100%", "".join(drawn[:-2]))
 
 
 def test_ctrl_c_detaches_and_the_job_goes_on(home: Home, slow: str, terminal: OpenTerminal) -> None:
     shown = terminal("run", "index-offline", slow)
-    shown.read_until(r"\d+% [\d,.]+/s")
+    shown.read_until(r"· [\d,.]+/s")
     shown.type(b"\x03")
     assert shown.end() == 130
     assert "kbjobs watch 1 shows it" in " ".join(shown.text.split())
@@ -56,7 +60,7 @@ def test_ctrl_c_leaves_watch_and_watch_of_an_ended_job_gives_its_code(
 ) -> None:
     kbjobs("run", "index-offline", slow, "--detach")
     shown = terminal("watch", "1")
-    shown.read_until(r"\d+% ")
+    shown.read_until(r"\d+%")
     shown.type(b"\x03")
     assert shown.end() == 130
     assert "Detached" in shown.text
@@ -98,9 +102,12 @@ def test_tables_have_headers_on_a_terminal_and_none_off_it(small: str, terminal:
     kbjobs("run", "index-offline", small, "--quiet")
     shown = terminal("history", columns=200)
     assert shown.end() == 0
-    assert re.search(r"job\s+type\s+source\s+status\s+done\s+time\s+created", shown.text)
+    assert re.search(r"ID\s+JOB\s+SOURCE\s+STATE\s+%\s+TIME\s+AGE\s+NOTE", shown.text)
     fields = kbjobs("history").stdout.rstrip("\n").split("\t")
     assert fields[:5] == ["1", "index-offline", "small", "completed", "100%"]
+    named = kbjobs("history", "--header").stdout.splitlines()
+    assert named[0].split("\t") == ["job", "type", "source", "status", "done", "time", "created", "note"]
+    assert len(named) == 2
 
 
 def test_the_summary_can_be_redirected_while_the_bars_are_watched(
@@ -108,7 +115,7 @@ def test_the_summary_can_be_redirected_while_the_bars_are_watched(
 ) -> None:
     with (tmp_path / "out").open("w") as out:
         shown = terminal("run", "index-offline", slow, stdout=out)
-        shown.read_until(r"\d+% [\d,.]+/s")
+        shown.read_until(r"· [\d,.]+/s")
         assert shown.end() == 0
     assert (tmp_path / "out").read_text().startswith("job 1 index-offline slow: completed in")
     assert "completed" not in shown.text
@@ -137,7 +144,7 @@ def hangup(action: signal.Handlers) -> Iterator[None]:
 def test_a_vanished_terminal_does_not_hurt_the_job(home: Home, slow: str, terminal: OpenTerminal) -> None:
     with hangup(signal.SIG_DFL):
         shown = terminal("run", "index-offline", slow)
-    shown.read_until(r"\d+% [\d,.]+/s")
+    shown.read_until(r"· [\d,.]+/s")
     shown.close()
     assert shown.process.wait(20) in (-signal.SIGHUP, 130)
     wait_until(lambda: completed(home), 60)
@@ -149,7 +156,7 @@ def test_a_vanished_terminal_under_nohup(home: Home, slow: str, terminal: OpenTe
     """The follower outlives its terminal, cannot write any more, and the job does not mind."""
     with hangup(signal.SIG_IGN):
         shown = terminal("run", "index-offline", slow)
-    shown.read_until(r"\d+% [\d,.]+/s")
+    shown.read_until(r"· [\d,.]+/s")
     shown.close()
     shown.process.wait(60)
     wait_until(lambda: completed(home), 60)
