@@ -19,6 +19,7 @@ MANY = 500
 FEWEST = 8  # documents of which groups are made at all
 SAMPLE, JUDGED = 8_000, 1_000  # rows that centres are found from, and that are judged
 ROUNDS, TRIES = 30, 2
+MAX_PARTS, PART, PART_SAMPLE = 12, 20, 2_000  # of a cluster; documents of each on average; rows they are found from
 BLOCK = 8_192
 SEED = 7
 
@@ -43,6 +44,35 @@ def find_clusters(rows: Rows) -> Labels:
     ranks: Labels = np.argsort(np.argsort(-sizes, kind="stable"), kind="stable")
     found_labels: Labels = ranks[labels]
     return found_labels
+
+
+def part_clusters(rows: Rows, labels: Labels) -> tuple[Labels, list[int]]:
+    """Part each cluster by k-means, as far as its documents suffice.
+
+    Args:
+        rows: a row for each document.
+        labels: the number of the cluster of each.
+
+    Returns:
+        The number of the part of each row, and for each part the number of its cluster. A cluster of few documents is
+        one part.
+    """
+    draw = np.random.default_rng(SEED)
+    parts = np.zeros(len(rows), np.int64)
+    owners: list[int] = []
+    for cluster in range(int(labels.max(initial=-1)) + 1):
+        members = np.flatnonzero(labels == cluster)
+        number = min(MAX_PARTS, len(members) // PART)
+        if number > 1:
+            sample = rows[np.sort(draw.choice(members, min(PART_SAMPLE, len(members)), replace=False))]
+            centres = _find_centres(sample, number, draw)
+            nearest = [_nearest(rows[members[at : at + BLOCK]], centres) for at in range(0, len(members), BLOCK)]
+            _, found = np.unique(np.concatenate(nearest), return_inverse=True)  # a part that has no rows is none
+        else:
+            found = np.zeros(len(members), np.int64)
+        parts[members] = found + len(owners)
+        owners += [cluster] * (int(found.max(initial=-1)) + 1)
+    return parts, owners
 
 
 def _squares(rows: Rows, centres: Rows) -> NDArray[np.float64]:

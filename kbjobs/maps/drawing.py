@@ -16,7 +16,6 @@ from kbjobs.formatting import counted
 from kbjobs.maps.clustering import find_clusters
 from kbjobs.maps.document_vectors import Documents, MappedSource, VectorFile, choose_model, gather
 from kbjobs.maps.foreign_texts import clean
-from kbjobs.maps.labels import label_clusters
 from kbjobs.maps.map_files import MapFiles, write_page, write_points
 from kbjobs.maps.map_links import StrongestLinks
 from kbjobs.maps.map_page import page_version, render
@@ -29,6 +28,7 @@ from kbjobs.maps.projection import (
     principal_components,
     reduce_by_umap,
 )
+from kbjobs.maps.topics import Topic, describe_topics, name_topics
 from kbjobs.store import map_rows as store
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_rows import IndexedModel
@@ -36,6 +36,7 @@ from kbjobs.store.phase_state import hash_json
 from kbjobs.store.sources import SourceFolder
 
 FORMAT = 1  # of the points' file
+MAX_NAMED = 5  # sources in a title
 READING, REDUCING, PARTING, LINKING = 0.6, 0.8, 0.9, 0.95  # parts of the phase at whose end each is done
 
 
@@ -70,13 +71,14 @@ def draw_map(context: Context, request: MapRequest) -> PhaseResult:
     facts = {
         "state": state,
         "format": FORMAT,
-        "title": _title(sources, request),
+        "title": _title(sources),
         "method": drawn.method,
         "model": model.name,
         "dimension": model.dimension,
         "explained_variance": drawn.shares,
         "sources": [{"id": one.id, "name": one.name} for one in sources],
         "clusters": drawn.labels,
+        "topics": describe_topics(drawn.topics),
         "languages": sorted(set(drawn.documents.languages)),
         "documents": len(drawn.points.ids),
         "without_vectors": drawn.documents.left_out,
@@ -106,6 +108,7 @@ class _Drawn(NamedTuple):
     shares: list[float] | None
     points: Points
     labels: list[str]
+    topics: list[Topic]
     links: np.ndarray
 
 
@@ -122,10 +125,12 @@ def _draw(context: Context, request: MapRequest, sources: Sequence[MappedSource]
         method = request.method if vectors.count >= FEWEST_FOR_UMAP else "pca"
         placed = reduce_by_umap(components.rows) if method == "umap" else components.rows
         context.progress(0, 1, "steps", "finding clusters", (REDUCING, PARTING))
-        points, labels, rows = _arrange(documents, placed, components)
+        points, rows = _arrange(documents, placed, components)
+        labels, topics = name_topics(points, rows)
         context.progress(0, 1, "steps", "following links", (PARTING, LINKING))
         links = _find_links(context, sources, points, rows)
-    return _Drawn(documents, method, list(components.shares[:3]) if method == "pca" else None, points, labels, links)
+    shares = list(components.shares[:3]) if method == "pca" else None
+    return _Drawn(documents, method, shares, points, labels, topics, links)
 
 
 def _write(files: MapFiles, facts: dict[str, Any], drawn: _Drawn) -> None:
@@ -211,14 +216,16 @@ def _advice(request: MapRequest, dimension: int | None) -> str:
     return f"Index it first: kbjobs run index-online {request.sources[0]}"
 
 
-def _title(sources: Sequence[MappedSource], request: MapRequest) -> str:
-    if request.is_of_one or len(sources) <= 3:
-        return ", ".join(one.name for one in sources)
-    return counted(len(sources), "source")
+def _title(sources: Sequence[MappedSource]) -> str:
+    """The names of the sources; of more than MAX_NAMED the first ones and the number of the others."""
+    names = [one.name for one in sources]
+    if len(names) <= MAX_NAMED:
+        return ", ".join(names)
+    return f"{', '.join(names[: MAX_NAMED - 1])} and {len(names) - MAX_NAMED + 1} other sources"
 
 
-def _arrange(documents: Documents, placed: np.ndarray, components: Components) -> tuple[Points, list[str], np.ndarray]:
-    """The points in the order of the page, the labels of their clusters, and the components of each point.
+def _arrange(documents: Documents, placed: np.ndarray, components: Components) -> tuple[Points, np.ndarray]:
+    """The points in the order of the page, and the components of each point.
 
     Addresses that begin alike come after each other: so they take less.
     """
@@ -242,11 +249,7 @@ def _arrange(documents: Documents, placed: np.ndarray, components: Components) -
         urls=ordered(documents.urls),
         snippets=ordered(documents.snippets),
     )
-    texts = (
-        (int(cluster), f"{title} {snippet}")
-        for cluster, title, snippet in zip(points.clusters, points.titles, points.snippets, strict=True)
-    )
-    return points, label_clusters(texts, int(clusters.max()) + 1), components.rows[order]
+    return points, components.rows[order]
 
 
 def _find_links(context: Context, sources: Sequence[MappedSource], points: Points, rows: np.ndarray) -> np.ndarray:

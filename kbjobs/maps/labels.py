@@ -1,43 +1,131 @@
-"""What a cluster is called: the words that stand out in the titles and snippets of its documents."""
+"""What a cluster is called: the words that stand out in the titles and snippets of its documents.
+
+A word that most pages of a source have, such as the name of the site at the end of each title, names no cluster.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from kbjobs.content.terms import class_weight, forms_of, split_words
+from kbjobs.content.terms import ENOUGH_DOCUMENTS, MAX_SHARE, class_weight, forms_of, split_words
 from kbjobs.content.unspaced import grow, is_pair
 
 WORDS = 3  # of a label
-READ = 2_000  # documents of a cluster whose words are counted
-FEWEST_SHARE = 0.01  # of them that must have a word: a rare one is the name of a single thing
+FEWEST_SHARE = 0.01  # of a cluster's documents that must have a word: a rare one is the name of a single thing
+FEWEST_PART_SHARE = 0.08  # of a part's, which has fewer
+LIFT = 1.5  # times as frequent in a part as in its cluster is a word that tells the part
 
 
-def label_clusters(documents: Iterable[tuple[int, str]], count: int) -> list[str]:
-    """A label for each of ``count`` clusters, from pairs of a cluster's number and a document's words."""
-    texts: list[list[str]] = [[] for _ in range(count)]
-    for cluster, text in documents:
-        if len(texts[cluster]) < READ:
-            texts[cluster].append(text.lower())
-    words = [Counter[str]() for _ in range(count)]
-    in_documents = [Counter[str]() for _ in range(count)]
-    for cluster, found in enumerate(texts):
-        for text in found:
-            terms = split_words(text)
-            words[cluster].update(terms)
-            in_documents[cluster].update(set(terms))
-    frequency = sum(words, Counter[str]())
-    average = frequency.total() / max(1, count)
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A document whose words are counted: the number of its source, its title and snippet in lower case, its words."""
+
+    source: int
+    text: str
+    words: tuple[str, ...]
+
+
+def read_sample(source: int, text: str) -> Sample:
+    """Split the title and snippet of a document of a source into words."""
+    lowered = text.lower()
+    return Sample(source, lowered, tuple(split_words(lowered)))
+
+
+def drop_common_words(samples: Sequence[Sample], clusters: Sequence[int]) -> list[Sample]:
+    """The samples without the words that are common in their source.
+
+    A word is common if more than half of a source's documents have it, and so they have on average over the source's
+    clusters: a word that only one large cluster has still names that cluster.
+
+    Args:
+        samples: documents of all clusters.
+        clusters: the number of the cluster of each.
+    """
+    common = {
+        source: _find_common(
+            [(one, cluster) for one, cluster in zip(samples, clusters, strict=True) if one.source == source]
+        )
+        for source in {one.source for one in samples}
+    }
+    return [
+        Sample(one.source, one.text, tuple(word for word in one.words if word not in common[one.source]))
+        for one in samples
+    ]
+
+
+def _find_common(members: Sequence[tuple[Sample, int]]) -> set[str]:
+    if len(members) < ENOUGH_DOCUMENTS:
+        return set()
+    sizes = Counter(cluster for _, cluster in members)
+    documents = Counter(word for sample, _ in members for word in set(sample.words))
+    most = {word for word, number in documents.items() if number > MAX_SHARE * len(members)}
+    shares = dict.fromkeys(most, 0.0)
+    for sample, cluster in members:
+        for word in most.intersection(sample.words):
+            shares[word] += 1 / sizes[cluster]
+    return {word for word, share in shares.items() if share > MAX_SHARE * len(sizes)}
+
+
+def label_clusters(samples: Sequence[Sample], clusters: Sequence[int], count: int) -> list[str]:
+    """A label for each cluster: the words of greatest weight; "" if it has no word that names it.
+
+    Args:
+        samples: documents of all clusters.
+        clusters: the number of the cluster of each.
+        count: the number of clusters.
+    """
+    return _label(_gather(samples, clusters, count), lambda cluster, word: FEWEST_SHARE)
+
+
+def label_parts(samples: Sequence[Sample], parts: Sequence[int], owners: Sequence[int]) -> list[str]:
+    """A label for each part of a cluster: the words that tell it from the rest of its cluster; "" if there are none.
+
+    Args:
+        samples: documents of all parts.
+        parts: the number of the part of each.
+        owners: for each part the number of its cluster.
+    """
+    of_clusters = _gather(samples, [owners[part] for part in parts], max(owners, default=-1) + 1)
+
+    def fewest_share(part: int, word: str) -> float:
+        whole = of_clusters[owners[part]]
+        return max(FEWEST_PART_SHARE, LIFT * whole.documents[word] / len(whole.texts))
+
+    return _label(_gather(samples, parts, len(owners)), fewest_share)
+
+
+@dataclass(slots=True)
+class _Group:
+    """The texts of a cluster, how often each word stands in them, and in how many it does."""
+
+    texts: list[str]
+    words: Counter[str]
+    documents: Counter[str]
+
+
+def _gather(samples: Sequence[Sample], numbers: Sequence[int], count: int) -> list[_Group]:
+    groups = [_Group([], Counter(), Counter()) for _ in range(count)]
+    for sample, number in zip(samples, numbers, strict=True):
+        groups[number].texts.append(sample.text)
+        groups[number].words.update(sample.words)
+        groups[number].documents.update(set(sample.words))
+    return groups
+
+
+def _label(groups: Sequence[_Group], fewest_share: Callable[[int, str], float]) -> list[str]:
+    frequency = sum((group.words for group in groups), Counter[str]())
+    average = frequency.total() / max(1, len(groups))
     labels = []
-    for cluster in range(count):
-        fewest = max(2 if len(texts[cluster]) > 2 else 1, FEWEST_SHARE * len(texts[cluster]))
-        total = max(1, words[cluster].total())
+    for number, group in enumerate(groups):
+        size, total = len(group.texts), max(1, group.words.total())
         weights = {
-            word: class_weight(number, total, average, frequency[word])
-            for word, number in words[cluster].items()
-            if in_documents[cluster][word] >= fewest
+            word: class_weight(found, total, average, frequency[word])
+            for word, found in group.words.items()
+            if group.documents[word] >= max(2 if size > 2 else 1, fewest_share(number, word) * size)
         }
-        labels.append(", ".join(_choose(weights, texts[cluster])) or f"cluster {cluster + 1}")
+        labels.append(", ".join(_choose(weights, group.texts)))
     return labels
 
 

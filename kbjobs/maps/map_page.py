@@ -11,7 +11,10 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-SCRIPTS = ("decode.js", "scene.js", "draw_webgl.js", "draw_canvas.js", "results.js", "page.js")
+SCRIPTS = (
+    *("decode.js", "scene.js", "draw_webgl.js", "draw_canvas.js", "results.js", "names.js", "card.js", "area.js"),
+    *("view_link.js", "gestures.js", "page.js"),
+)
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
 
 

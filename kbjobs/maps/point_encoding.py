@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 GREATEST = 65_535
+STEP = 4  # between two places on an axis: less than a pixel even to those who are as near as they can come
 SHARED = 90  # characters that a line can say it shares: one visible letter of ASCII each
 FIRST = 35  # the letter "#" stands for none
 REPEATED = "\t"  # stands for the title with underscores for spaces; neither text nor address has one
@@ -40,7 +41,7 @@ class Points:
 
 def pack_numbers(points: Points, links: NDArray[np.int64]) -> str:
     """Places, numbers of names, and pairs of points that are linked."""
-    whole = np.round((points.places + 1) / 2 * GREATEST).astype("<u2")
+    whole = np.minimum(np.round((points.places + 1) / 2 * GREATEST / STEP) * STEP, GREATEST).astype("<u2")
     columns = [_split_bytes(whole[:, axis]) for axis in range(3)]
     columns += [_split_bytes(column.astype("<u2")) for column in (points.clusters, points.sources, points.languages)]
     sorted_links = links[np.lexsort((links[:, 1], links[:, 0]))]

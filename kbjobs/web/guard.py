@@ -16,9 +16,10 @@ from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kbjobs.web.maps import WAY_BACK, WAY_BACK_PAGE
 from kbjobs.web.problems import refuse
 
 MAX_BODY = 2**20  # bytes; a chain file may have 256 KB
@@ -115,6 +116,8 @@ class RequestGuard:
                 "kbjobs builder does not answer to the host name of this address",
                 "Open the address that it printed, or start it with --name HOST.",
             )
+        if scope["path"] == WAY_BACK and scope["method"] in SAFE:
+            return HTMLResponse(WAY_BACK_PAGE)
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         given = [value for name, value in query if name == "token"]
         if given and scope["method"] in SAFE:

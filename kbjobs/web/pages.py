@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from kbjobs.config.home import Home
@@ -28,16 +28,12 @@ from kbjobs.store.sources import is_source_id
 from kbjobs.store.transitions import Status
 from kbjobs.web import template_filters
 from kbjobs.web.drawing import draw_day, draw_segments, draw_timeline
+from kbjobs.web.maps import show_map
 from kbjobs.web.problems import STATUSES
 
 SHOWN = 100  # jobs of one list; of more it is said how many
 MAX_LEFT_OUT_SHOWN = 500  # lines of a document
 FILTERS = ("type", "source", "status", "text", "days")
-MAP_POLICY = (
-    "sandbox allow-scripts allow-popups allow-popups-to-escape-sandbox; default-src 'none'; script-src 'unsafe-inline';"
-    " style-src 'unsafe-inline'; img-src data: blob:; worker-src blob:"
-)
-"""A map is a page of its own that was drawn of what strangers wrote: it runs where it can reach nothing of ours."""
 FAVICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect y="2" width="16" height="3" fill="#1d5f8a"/>'
     '<rect y="7" width="11" height="3" fill="#1d5f8a"/><rect y="12" width="6" height="3" fill="#1d5f8a"/></svg>'
@@ -264,7 +260,7 @@ async def _map(request: Request) -> Response:
     path = home.map_page(None) if name == "map" else home.map_page(name) if is_source_id(name) else None
     if path is None or not path.is_file():
         return HTMLResponse(_templates.get_template("nomap.html").render(name=name), 404)
-    return FileResponse(path, media_type="text/html", headers={"Content-Security-Policy": MAP_POLICY})
+    return await run_in_threadpool(show_map, path)
 
 
 async def _favicon(request: Request) -> Response:

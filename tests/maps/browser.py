@@ -72,9 +72,18 @@ Scheme = Literal["light", "dark"]
 
 @contextmanager
 def read(
-    path: Path, scheme: Scheme = "light", flags: Sequence[str] = (), width: int = 1000, **options: Any
+    path: Path,
+    scheme: Scheme = "light",
+    flags: Sequence[str] = (),
+    width: int = 1000,
+    fragment: str = "",
+    is_touched: bool = True,
+    **options: Any,
 ) -> Iterator[Reader]:
-    """Open a page from its file; at the end it must have asked for nothing but itself, without any fault."""
+    """Open a page from its file; at the end it must have asked for nothing but itself, without any fault.
+
+    ``is_touched``: a key has ended the first turn, so that nothing moves but what the test moves.
+    """
     if not CHROMIUM.exists():
         if os.environ.get("KBJOBS_TEST_REQUIRE_INPUTS"):
             pytest.fail(f"chromium is required here and is not at {CHROMIUM}")
@@ -97,12 +106,14 @@ def read(
             page.on("request", lambda request: reader.requests.append(request.url))
             page.on("console", lambda message: reader.faults.append(f"{message.type}: {message.text}"))
             page.on("pageerror", lambda error: reader.faults.append(str(error)))
-            page.goto(path.as_uri())
+            page.goto(path.as_uri() + fragment)
             reader.wait("document.documentElement.dataset.ready")
             reader.wait("performance.getEntriesByName('drawn').length")
+            if is_touched:
+                page.keyboard.press("Shift")
             yield reader
         finally:
             context.close()
-    assert reader.requests == [path.as_uri()]
+    assert [address.partition("#")[0] for address in reader.requests] == [path.as_uri()]
     # SwiftShader says so itself, when pixels are read for a screenshot.
     assert not [fault for fault in reader.faults if "GPU stall due to ReadPixels" not in fault]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kbjobs.maps.clustering import FEWEST, MAX_CLUSTERS, find_clusters
+from kbjobs.maps.clustering import FEWEST, MAX_CLUSTERS, MAX_PARTS, find_clusters, part_clusters
 
 
 def blobs(sizes: list[int], spread: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
@@ -42,3 +42,19 @@ def test_what_is_all_the_same_is_one_cluster() -> None:
 def test_two_heaps_of_equal_rows_are_two_clusters() -> None:
     rows = np.eye(2, 32, dtype=np.float32)[np.arange(600) % 3 // 2]
     assert np.bincount(find_clusters(rows)).tolist() == [400, 200]
+
+
+def test_large_clusters_are_parted_the_same_on_every_run() -> None:
+    rows = np.random.default_rng(1).standard_normal((3000, 32)).astype(np.float32)
+    labels = np.repeat([0, 1, 2], [2900, 95, 5])
+    parts, owners = part_clusters(rows, labels)
+    assert [owners[part] for part in parts] == labels.tolist()
+    assert sorted(set(parts.tolist())) == list(range(len(owners)))
+    assert [owners.count(cluster) for cluster in range(3)] == [MAX_PARTS, 4, 1]
+    again, _ = part_clusters(rows, labels)
+    assert np.array_equal(parts, again)
+
+
+def test_equal_rows_are_one_part() -> None:
+    parts, owners = part_clusters(np.ones((100, 32), np.float32), np.zeros(100, np.int64))
+    assert set(parts.tolist()) == {0} and owners == [0]

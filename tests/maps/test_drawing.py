@@ -186,4 +186,21 @@ def test_many_sources_have_one_map(home: Home) -> None:
     for name in names:
         fill_map(home, name, mixed_documents(name, 2))
     assert draw_several(home, *names).counts["sources"] == names
-    assert points_of(home, "map")["title"] == "40 sources"
+    found = points_of(home, "map")
+    assert found["title"] == "s0, s1, s2, s3 and 36 other sources"
+    page = (home.visualisation / "map.html").read_text()
+    assert f"<title>Map of {found['title']}</title>" in page
+
+
+def test_topics_have_names_where_they_lie(home: Home) -> None:
+    fill_map(home, "wiki", mixed_documents("wiki", 400))
+    draw_source(home, "wiki")
+    found = points_of(home, "wiki")
+    clusters = [one for one in found["topics"] if not one["part"]]
+    assert [one["name"] for one in clusters] == found["clusters"]
+    for one in clusters:
+        members = [point for point in found["points"] if point["cluster"] == one["cluster"]]
+        assert one["documents"] == len(members)
+        # The name stands among the points of its cluster: the nearest of them is nearer than those of any other.
+        nearest = min(found["points"], key=lambda point: sum((point[axis] - one[axis]) ** 2 for axis in "xyz"))
+        assert nearest["cluster"] == one["cluster"]

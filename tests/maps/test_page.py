@@ -115,7 +115,7 @@ def test_a_document_is_found_and_flown_to(wiki: Path, flags: list[str]) -> None:
         assert page.inner_text("#chosen-title") == "Radio antenna 253"
         assert page.inner_text("#chosen-snippet") == "All about Radio antenna 253"
         assert page.get_attribute("#chosen-link", "href") == "https://example.org/wiki/page253.html"
-        reader.wait("!document.getElementById('hover').hidden")
+        reader.wait("!document.getElementById('ring').hidden")
         assert reader.shot() != before
         page.fill("#search", "no such words")
         assert page.inner_text("#found") == "0 documents found"
@@ -144,9 +144,13 @@ def look_at_oven(path: Path, site: SiteServer) -> None:
         assert page.inner_text("#chosen-title") == "Bread oven"
         box = page.locator("#map").bounding_box()
         middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        press(reader, "Escape", "Escape")
+        assert page.is_hidden("#chosen")
         page.mouse.move(*middle)
-        reader.wait("document.getElementById('map').matches('.on')")
+        reader.wait("!document.getElementById('hover').hidden")
         assert page.inner_text("#hover strong") == "Bread oven"
+        page.mouse.click(*middle)
+        assert page.inner_text("#chosen-title") == "Bread oven" and len(reader.context.pages) == 1
         with reader.context.expect_page() as opened:
             page.mouse.click(*middle)
         opened.value.wait_for_url(f"{site.url}/oven")

@@ -1,5 +1,7 @@
-// Reading what packing.py has packed.
+// Reading what point_encoding.py has packed.
 
+const byId = (id) => document.getElementById(id);
+const canvas = byId("map");
 const facts = JSON.parse(document.getElementById("facts").textContent);
 const count = facts.documents;
 

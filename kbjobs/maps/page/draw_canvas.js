@@ -23,6 +23,8 @@ function drawByCanvas(canvas, places, links) {
     }
   };
 
+  const isShown = (row, shown) => groups[row] < DIM && shown[groups[row]];
+
   return {
     name: "canvas",
     group(numbers) {
@@ -38,29 +40,33 @@ function drawByCanvas(canvas, places, links) {
         pen.beginPath();
         for (let index = 0; index < links.length; index += 2) {
           const [a, b] = [links[index] * 3, links[index + 1] * 3];
-          if (seen[a + 2] < 0.05 || seen[b + 2] < 0.05 || !shown[groups[links[index]]] || !shown[groups[links[index + 1]]]) continue;
+          if (seen[a + 2] < 0.05 || seen[b + 2] < 0.05 || !isShown(links[index], shown) || !isShown(links[index + 1], shown)) continue;
           pen.moveTo(seen[a], seen[a + 1]);
           pen.lineTo(seen[b], seen[b + 1]);
         }
         pen.stroke();
       }
-      const near = Math.max(0.05, camera.distance - 1.8);
-      const step = 3.6 / LAYERS;
-      const layers = Array.from({ length: LAYERS * MOST_GROUPS }, () => []);
+      const [near, end] = fadeRange();
+      const step = (end - near) / LAYERS;
+      // First what does not match, then the layers, the farthest first.
+      const layers = Array.from({ length: (LAYERS + 1) * MOST_GROUPS }, () => []);
       for (let row = 0; row < count; row++) {
         const [x, y, depth] = [seen[row * 3], seen[row * 3 + 1], seen[row * 3 + 2]];
-        if (depth < 0.05 || !shown[groups[row]] || x < -9 || y < -9 || x > width + 9 || y > height + 9) continue;
-        const layer = LAYERS - 1 - Math.min(LAYERS - 1, Math.max(0, Math.floor((depth - near) / step)));
-        layers[layer * MOST_GROUPS + groups[row]].push(row);
+        const group = groups[row] % DIM;
+        if (depth < 0.05 || !shown[group] || x < -9 || y < -9 || x > width + 9 || y > height + 9) continue;
+        const layer = LAYERS - Math.min(LAYERS - 1, Math.max(0, Math.floor((depth - near) / step)));
+        layers[(groups[row] < DIM ? layer : 0) * MOST_GROUPS + group].push(row);
       }
       layers.forEach((rows, index) => {
         if (!rows.length) return;
-        const group = index % MOST_GROUPS;
+        const [layer, group] = [Math.floor(index / MOST_GROUPS), index % MOST_GROUPS];
+        pen.globalAlpha = layer ? 1 - FADED * (1 - layer / LAYERS) : LEFT_DIM;
         pen.fillStyle = colourOf(group);
         pen.beginPath();
         for (const row of rows) path(shapeOf(group), seen[row * 3], seen[row * 3 + 1], sizeOf(seen[row * 3 + 2]));
         pen.fill();
       });
+      pen.globalAlpha = 1;
     },
   };
 }

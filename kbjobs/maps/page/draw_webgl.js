@@ -2,31 +2,37 @@
 
 const VERTEX = `#version 300 es
 in vec3 place; in float group;
-uniform bool lines; uniform mat3 turned; uniform vec3 target; uniform vec2 scale; uniform float distance_, size, ratio, shown[${MOST_GROUPS}];
-flat out int kind; out float hidden;
+uniform bool lines; uniform mat3 turned; uniform vec3 target, paper, colours[${MOST_GROUPS}]; uniform vec2 scale, fading;
+uniform float distance_, size, ratio, shown[${MOST_GROUPS}];
+flat out vec3 tint; flat out int shape; out float hidden;
 void main() {
-  kind = int(group);
+  bool dim = group >= ${DIM}.0;
+  int kind = int(group) % ${DIM};
   vec3 seen = turned * (place * 2.0 - 1.0 - target);
   float depth = distance_ - seen.z;
-  gl_Position = vec4(scale * seen.xy, depth * 1.002 - 0.04, depth);
+  // What does not match lies behind all that does, and only keeps a breath of its colour.
+  gl_Position = vec4(scale * seen.xy, dim ? depth * 0.9999 : depth * 1.002 - 0.04, depth);
+  if (dim && depth < 0.02) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
   gl_PointSize = clamp(size / depth, 2.0, 16.0) * ratio;
+  float faded = ${FADED} * clamp((depth - fading.x) / (fading.y - fading.x), 0.0, 1.0);
+  tint = mix(colours[kind], paper, dim ? ${1 - LEFT_DIM} : faded);
+  shape = kind / 8;
   hidden = 1.0 - shown[kind];
   if (hidden > 0.5 && !lines) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
+  if (dim) hidden = 1.0;
 }`;
 const FRAGMENT = `#version 300 es
 precision mediump float;
-flat in int kind; in float hidden;
+flat in vec3 tint; flat in int shape; in float hidden;
 uniform bool lines; uniform float strength;
-uniform vec3 colours[${MOST_GROUPS}];
 out vec4 colour;
 void main() {
   if (lines) { if (hidden > 0.0) discard; colour = vec4(0.5, 0.5, 0.5, strength); return; }
   vec2 at = gl_PointCoord * 2.0 - 1.0;
-  int shape = kind / 8;
   float far = shape == 0 ? dot(at, at) : shape == 1 ? max(abs(at.x), abs(at.y)) * 1.2
     : shape == 2 ? abs(at.x) + abs(at.y) : max(abs(at.x) * 1.7 - at.y * 0.85 + 0.15, at.y * 1.1);
   if (far > 1.0) discard;
-  colour = vec4(colours[kind] * (far > 0.7 ? 0.8 : 1.0), 1.0);
+  colour = vec4(tint * (far > 0.7 ? 0.8 : 1.0), 1.0);
 }`;
 
 function drawByWebGL(canvas, places, links) {
@@ -81,6 +87,8 @@ function drawByWebGL(canvas, places, links) {
       gl.uniform1f(uniform("size"), baseSize());
       gl.uniform1f(uniform("ratio"), ratio);
       gl.uniform1fv(uniform("shown"), shown);
+      gl.uniform2f(uniform("fading"), ...fadeRange());
+      gl.uniform3fv(uniform("paper"), channels(backdrop()));
       gl.uniform3fv(uniform("colours"), Array.from({ length: MOST_GROUPS }, (_, group) => channels(colourOf(group))).flat());
       gl.uniform1f(uniform("strength"), lineStrength());
       if (withLinks) {
