@@ -77,7 +77,7 @@ def test_by_clicks_from_an_empty_page_to_the_end_of_the_job(
     expect(page.locator("#command")).to_have_text("kbjobs chain nightly")
     page.get_by_role("button", name="Run", exact=True).click()
     page.wait_for_url("**/jobs/1")
-    expect(page.locator(".state").first).to_contain_text("completed", timeout=60_000)
+    expect(page.locator(".state").first).to_contain_text("done", timeout=60_000)
     expect(page.locator("#log")).to_contain_text("metadata")
     assert JobManager(home).get_status(1).exit_code == 0
     assert describe(home, "wiki").documents == 4
@@ -128,7 +128,7 @@ def test_by_keys_alone(home: Home, compose: Page) -> None:
     press_until(page, "Tab", "#run")
     page.keyboard.press("Enter")
     page.wait_for_url("**/jobs/1")
-    expect(page.locator(".state").first).to_contain_text("completed", timeout=60_000)
+    expect(page.locator(".state").first).to_contain_text("done", timeout=60_000)
     assert JobManager(home).get_status(1).exit_code == 0
 
 
