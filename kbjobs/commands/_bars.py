@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from kbjobs.commands._job_table import STATES
 from kbjobs.commands._progress_text import live_texts
 from kbjobs.commands._render import percentage, phase_progress, phase_row, title
-from kbjobs.commands._table import choose_text, clean, fit_encoding, pad, shorten
+from kbjobs.commands._table import choose_text, clean, fit_encoding, measure, pad, shorten
 from kbjobs.services.job_events import JobEvent
 from kbjobs.store.jobs import Job
 from kbjobs.store.pauses import Pause
@@ -126,6 +126,4 @@ def _phase_bar(phase: PhaseState, is_wide: bool) -> Bar:
 
 
 def _names_width(bars: Sequence[Bar], width: int) -> int:
-    from rich.cells import cell_len
-
-    return min(max(cell_len(clean(bar.name)) for bar in bars), max(LEAST_BAR, 2 * width // 5))
+    return min(max(measure(clean(bar.name)) for bar in bars), max(LEAST_BAR, 2 * width // 5))

@@ -9,7 +9,7 @@ from kbjobs.commands._errors import discard, printable
 from kbjobs.commands._figures import Figure, figures_of
 from kbjobs.commands._job_table import STATES, ListedJob, describe_phase_end, state_of
 from kbjobs.commands._render import is_terminal, open_console, say, title
-from kbjobs.commands._table import clean, pad, print_line, shorten, wrap
+from kbjobs.commands._table import clean, measure, pad, print_line, shorten, wrap
 from kbjobs.formatting import duration
 from kbjobs.store.jobs import Job
 from kbjobs.store.transitions import Status
@@ -77,19 +77,25 @@ def _print_block(console: Console, job: Job) -> None:
 
     width = min(console.width, BLOCK_WIDTH)
     _print_heading(console, job, width)
-    if len(job.phases) > 1:
+    is_chain, is_done = len(job.phases) > 1, job.status is Status.COMPLETED
+    if is_chain:
         _print_phases(console, job, width)
-    figures = figures_of(job) if job.status is Status.COMPLETED else []
-    if len(job.phases) > 1 and job.status is Status.COMPLETED and (failed := (job.result or {}).get("failed")):
-        figures = [Figure("failed", f"{failed:,}", f"kbjobs logs {job.id}", is_failure=True)]
+    figures = _figures(job) if is_done else []
     for line in _figure_lines(console, figures, width):
         print_line(console, line)
-    sentences = [*_reason(job).split("\n"), _next_step(job)]
-    if job.status is Status.COMPLETED and (figures or len(job.phases) > 1):
-        sentences = []
-    for sentence in filter(None, sentences):
+    if is_done and (is_chain or figures):
+        return
+    for sentence in filter(None, [*_reason(job).split("\n"), _next_step(job)]):
         for part in wrap(console, sentence, width - len(INDENT)):
             print_line(console, Text(INDENT + part))
+
+
+def _figures(job: Job) -> list[Figure]:
+    """The figures of a completed job; of a chain, whose phases have theirs, only how many documents failed."""
+    if len(job.phases) < 2:
+        return figures_of(job)
+    failed = (job.result or {}).get("failed")
+    return [Figure("failed", f"{failed:,}", f"kbjobs logs {job.id}", is_failure=True)] if failed else []
 
 
 def _print_heading(console: Console, job: Job, width: int) -> None:
@@ -97,16 +103,9 @@ def _print_heading(console: Console, job: Job, width: int) -> None:
     from rich.text import Text
 
     state = state_of(ListedJob(job))
-    facts = ", ".join(
-        filter(
-            None,
-            (
-                f"job {job.id}",
-                duration(job.duration) if job.attempt else "",
-                f"{job.attempt} attempts" if job.attempt > 1 else "",
-            ),
-        )
-    )
+    taken = duration(job.duration) if job.attempt else ""
+    attempts = f"{job.attempt} attempts" if job.attempt > 1 else ""
+    facts = ", ".join(filter(None, (f"job {job.id}", taken, attempts)))
     room = width - len(facts) - 4
     name = pad(shorten(clean(title(job)), room), room)
     print_line(console, Text.assemble((state.text[0], state.style), " ", (name, "bold"), "  ", facts))
@@ -117,14 +116,14 @@ def _print_phases(console: Console, job: Job, width: int) -> None:
     from rich.text import Text
 
     ended = [phase for phase in job.phases if phase.status in ("completed", "failed", "cancelled")]
-    room = min(max((len(phase.name) for phase in ended), default=0), width // 3)
-    for phase in ended:
+    names = [clean(phase.name.replace("_", "-")) for phase in ended]
+    room = min(max(map(measure, names), default=0), width // 3)
+    for name, phase in zip(names, ended, strict=True):
         sign, _, style = STATES[phase.status]
         taken = "before" if phase.is_skipped else duration(phase.seconds)
-        name = pad(shorten(clean(phase.name.replace("_", "-")), room), room)
         left = width - len(INDENT) - 2 - room - 2 - 2 - len(taken)
         done = pad(shorten(clean(describe_phase_end(job, phase)), left), left)
-        print_line(console, Text.assemble(INDENT, (sign, style), f" {name}  {done}  {taken}"))
+        print_line(console, Text.assemble(INDENT, (sign, style), f" {pad(shorten(name, room), room)}  {done}  {taken}"))
 
 
 def _figure_lines(console: Console, figures: list[Figure], width: int) -> list[Text]:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from unicodedata import category
 
 from kbjobs.commands._errors import printable
 from kbjobs.commands._links import find_link, takes_links
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 NARROW = 70  # columns of a terminal below which columns stand one space apart
 ELLIPSIS = "…"
+MARKS = ("Mn", "Me", "Mc", "Cf")  # categories of characters that belong to the one before them
 # What stands for the signs on a terminal that knows no Unicode.
 PLAIN = str.maketrans("▶◷✓✗⊘‖…·–━╸╺", ">@+xo|~,----")
 
@@ -91,10 +93,8 @@ def fit_columns(columns: Sequence[Column], rows: Sequence[Sequence[str]], room: 
         rows: the texts.
         room: cells for all columns together.
     """
-    from rich.cells import cell_len
-
     widths = [
-        min(room, max([cell_len(column.title), *(cell_len(row[index]) for row in rows)]))
+        min(room, max([measure(column.title), *(measure(row[index]) for row in rows)]))
         for index, column in enumerate(columns)
     ]
     for bounds in ([column.good for column in columns], [column.least for column in columns]):
@@ -105,6 +105,18 @@ def fit_columns(columns: Sequence[Column], rows: Sequence[Sequence[str]], room: 
     return widths
 
 
+def measure(text: str) -> int:
+    """How many cells a text takes.
+
+    rich counts the spacing marks of Indic scripts as nothing. glibc's wcwidth, and with it xterm, VTE and tmux, gives
+    each a cell: a line that counted less would wrap.
+    """
+    from rich.cells import cell_len
+
+    width = cell_len(text)
+    return width if text.isascii() else width + sum(category(character) == "Mc" for character in text)
+
+
 def choose_text(texts: Sequence[str], room: int) -> str:
     """The first text that fits, else the last one, shortened.
 
@@ -112,9 +124,7 @@ def choose_text(texts: Sequence[str], room: int) -> str:
         texts: the longest first.
         room: cells.
     """
-    from rich.cells import cell_len
-
-    return next((text for text in texts if cell_len(text) <= room), None) or shorten(texts[-1], room)
+    return next((text for text in texts if measure(text) <= room), None) or shorten(texts[-1], room)
 
 
 def shorten(text: str, room: int, keeps_end: bool = False) -> str:
@@ -125,25 +135,26 @@ def shorten(text: str, room: int, keeps_end: bool = False) -> str:
         room: cells.
         keeps_end: whether it is the beginning that goes.
     """
-    from rich.cells import cell_len, set_cell_size
+    from rich.cells import set_cell_size
 
-    if cell_len(text) <= room:
+    if measure(text) <= room:
         return text
     if room < 1:
         return ""
-    if not keeps_end:
-        return set_cell_size(text, room - 1).rstrip() + ELLIPSIS
-    start = max(0, len(text) - 4 * room)
-    while cell_len(text[start:]) >= room or (start < len(text) and not cell_len(text[start])):
-        start += 1
-    return ELLIPSIS + text[start:]
+    if keeps_end:
+        start = max(0, len(text) - 4 * room)
+        while measure(text[start:]) >= room or (start < len(text) and category(text[start]) in MARKS):
+            start += 1
+        return ELLIPSIS + text[start:]
+    shown = set_cell_size(text, room - 1)
+    while measure(shown) >= room:
+        shown = shown[:-1]
+    return shown.rstrip() + ELLIPSIS
 
 
 def pad(text: str, width: int, is_number: bool = False) -> str:
     """The text with spaces behind it, or before it, up to a width in cells."""
-    from rich.cells import cell_len
-
-    spaces = " " * max(0, width - cell_len(text))
+    spaces = " " * max(0, width - measure(text))
     return spaces + text if is_number else text + spaces
 
 
@@ -151,8 +162,17 @@ def wrap(console: Console, text: str, width: int) -> list[str]:
     """The text in lines of at most so many cells, broken at spaces if there are any."""
     from rich.text import Text
 
-    lines = Text(printable(text)).wrap(console, max(1, width), overflow="fold")
-    return [line.plain.rstrip() for line in lines]
+    return [line.plain.rstrip() for line in wrap_text(console, Text(printable(text)), width)]
+
+
+def wrap_text(console: Console, text: Text, width: int) -> list[Text]:
+    """The same as :func:`wrap`, with styles."""
+    room = max(1, width)
+    lines = list(text.wrap(console, room, overflow="fold"))
+    while room > 1 and any(measure(line.plain.rstrip()) > width for line in lines):
+        room -= 1
+        lines = list(text.wrap(console, room, overflow="fold"))
+    return lines
 
 
 def clean(text: str) -> str:
@@ -183,14 +203,13 @@ def link_text(text: str, style: str, address: str, has_links: bool) -> Text:
 
 
 def _draw_row(columns: Sequence[Column], row: Sequence[Cell], widths: Sequence[int], gap: int, has_links: bool) -> Text:
-    from rich.cells import cell_len
     from rich.text import Text
 
     line = Text()
     for column, cell, width in zip(columns, row, widths, strict=True):
         texts = [clean(text) for text in (cell.text, *cell.shorter)]
         shown = choose_text(texts, width) if len(texts) > 1 else shorten(texts[0], width, column.keeps_end)
-        spaces = " " * (width - cell_len(shown))
+        spaces = " " * (width - measure(shown))
         drawn = link_text(shown, cell.style, cell.address, has_links)
         line.append(spaces if column.is_number else "").append_text(drawn)
         line.append(("" if column.is_number else spaces) + " " * gap)

@@ -15,7 +15,7 @@ from kbjobs.commands._asking import NO_INPUT
 from kbjobs.commands._errors import printable, say_error
 from kbjobs.commands._links import takes_links
 from kbjobs.commands._render import DamagedSources, is_terminal, open_console, print_json, say
-from kbjobs.commands._table import link_text
+from kbjobs.commands._table import clean, link_text, measure, print_line, shorten, wrap_text
 from kbjobs.config.home import current_home
 from kbjobs.errors import KbjobsError, UsageError
 
@@ -34,6 +34,7 @@ class SearchStore(StrEnum):
 
 app = typer.Typer(add_completion=False)
 SHOWN = 400  # characters of a passage
+LEAST_TITLE = 12  # cells that a title keeps on a narrow terminal
 
 
 class SearchMode(StrEnum):
@@ -139,16 +140,19 @@ def _print_marked(start: str, hit: Hit, rest: str, *, is_title: bool = False) ->
         rest: what follows.
         is_title: whether the title stands between them.
     """
-    title = printable(hit.title) if is_title else ""
+    title = clean(hit.title) if is_title else ""
     if not is_terminal(sys.stdout):
         print(f"{start}{title}{rest}")
         return
     from rich.text import Text
 
-    text = Text(start).append_text(link_text(title, "", hit.url, takes_links(sys.stdout))).append(rest)
+    console = open_console(sys.stdout)
+    title = shorten(title, max(LEAST_TITLE, console.width - len(start) - measure(rest)))
+    text = link_text(title, "", hit.url, takes_links(sys.stdout)).append(rest)
     for word in hit.matched:
         text.highlight_regex(rf"(?<!\w){re.escape(printable(word))}(?!\w)", "bold")
-    open_console(sys.stdout).print(text, soft_wrap=True)
+    for number, line in enumerate(wrap_text(console, text, console.width - len(start))):
+        print_line(console, Text(start if number == 0 else " " * len(start)).append_text(line))
 
 
 def _prompt(searcher: Searcher | PineconeSearcher, query: Callable[[str], Query]) -> None:

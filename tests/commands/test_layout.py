@@ -38,7 +38,7 @@ from tests.conftest import Kbjobs, phase_state
 from tests.tools.screen import Screen, cells, find_column
 
 WIDTHS = [60, 80, 120]
-NAMES = ["wiki", "می\u200cخواهم-بدانم", "日本語の記事-集まり", "\U0001f98a-emoji-👨\u200d👩\u200d👧", "a" * 70]
+NAMES = ["wiki", "می\u200cخواهم-بدانم", "日本語の記事-集まり", "\U0001f98a-नमस्ते-दुनिया-👨\u200d👩\u200d👧", "a" * 70]
 RESULT = {
     "documents": 1204, "chunks": 9410, "embedded": 812, "reused": 8598, "deleted": 2, "failed": 3, "skipped": 0,
     "filtered": 0, "new": 31, "changed": 4,
