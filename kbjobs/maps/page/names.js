@@ -10,6 +10,8 @@ const HIGH = [22, 20];
 const TITLES_NEAR = 2.2; // times as near as at the beginning: documents have their titles
 const MOST_TITLES = 24;
 
+const TOOLS = [272, 52]; // pixels that the buttons take at the lower left
+
 let names = [];
 let titles = [];
 
@@ -68,7 +70,7 @@ function putName(span, box, depth) {
 
 // Puts the names where their topics are seen now.
 function placeNames(width, height) {
-  const taken = [];
+  const taken = [[0, height - TOOLS[1], TOOLS[0], height]];
   const at = new Float32Array(3);
   for (const one of names) {
     let box = null;
@@ -95,11 +97,12 @@ function placeTitles(taken, width, height) {
   let next = 0;
   for (const row of rows) {
     if (next === titles.length) break;
+    if (row === state.chosen) continue; // its card says it
     const [x, y, depth] = state.seen.subarray(row * 3, row * 3 + 3);
     const span = titles[next];
     const text = state.texts.titles[row];
     if (span.textContent !== text) span.textContent = text;
-    const wide = Math.min(200, 7 * text.length + 12); // about; a longer title ends in dots
+    const wide = Math.min(200, 7.5 * text.length + 12); // about; a longer title ends in dots
     const left = x + sizeOf(depth) / 2 + 2;
     const box = [left, y - 10, left + wide, y + 10];
     if (box[2] > width || taken.some((other) => meet(box, other))) continue;
