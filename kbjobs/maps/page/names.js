@@ -63,7 +63,7 @@ function boxAround([x, y], wide, high, width, height) {
 function putName(span, box, depth) {
   const [start, end] = fadeRange();
   const far = Math.min(1, Math.max(0, (depth - start) / (end - start)));
-  span.style.transform = `translate(${box[0].toFixed(1)}px, ${box[1].toFixed(1)}px)`;
+  span.style.transform = `translate(${box[0].toFixed()}px, ${box[1].toFixed()}px)`; // between pixels it is blurred
   span.style.width = `${(box[2] - box[0]).toFixed(1)}px`;
   span.style.opacity = (1 - 0.45 * far).toFixed(2);
 }
