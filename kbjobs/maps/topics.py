@@ -50,11 +50,15 @@ def name_topics(points: Points, rows: Rows) -> tuple[list[str], list[Topic]]:
     names = label_parts(samples, parts[chosen].tolist(), owners)
     labels = [label or f"cluster {number + 1}" for number, label in enumerate(labels)]
     topics = [_place(points, clusters == number, label, number, False) for number, label in enumerate(labels)]
-    numbers: dict[tuple[int, str], list[int]] = {}
+    of_clusters = [frozenset(label.split(", ")) for label in labels]
+    same_name: dict[tuple[int, frozenset[str]], list[int]] = {}
     for number, (name, owner) in enumerate(zip(names, owners, strict=True)):
-        if name and name != labels[owner]:
-            numbers.setdefault((owner, name), []).append(number)  # parts of one name are one
-    found = [_place(points, np.isin(parts, same), name, owner, True) for (owner, name), same in numbers.items()]
+        words = frozenset(name.split(", "))
+        if name and words != of_clusters[owner]:
+            same_name.setdefault((owner, words), []).append(number)  # parts of one name are one
+    found = [
+        _place(points, np.isin(parts, same), names[same[0]], owner, True) for (owner, _), same in same_name.items()
+    ]
     return labels, topics + sorted(found, key=lambda one: (-one.documents, one.name))
 
 

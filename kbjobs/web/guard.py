@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kbjobs.web.maps import WAY_BACK, WAY_BACK_PAGE
+from kbjobs.web.maps import ASK_AGAIN, ASK_AGAIN_POLICY, is_asked_by_map
 from kbjobs.web.problems import refuse
 
 MAX_BODY = 2**20  # bytes; a chain file may have 256 KB
@@ -116,14 +116,14 @@ class RequestGuard:
                 "kbjobs builder does not answer to the host name of this address",
                 "Open the address that it printed, or start it with --name HOST.",
             )
-        if scope["path"] == WAY_BACK and scope["method"] in SAFE:
-            return HTMLResponse(WAY_BACK_PAGE)
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         given = [value for name, value in query if name == "token"]
         if given and scope["method"] in SAFE:
             return self._let_in(scope, given[0], [one for one in query if one[0] != "token"])
         has_token, is_in = self._knows_token(headers), self._knows_cookie(headers)
         if not (has_token or is_in):
+            if scope["method"] in SAFE and is_asked_by_map(scope["path"], headers):
+                return HTMLResponse(ASK_AGAIN, 401, {"Content-Security-Policy": ASK_AGAIN_POLICY})
             reason = "no token was given, or another server's" if self._wrong.takes() else "too many wrong tokens"
             if "text/html" in headers.get("accept", ""):
                 return PlainTextResponse(

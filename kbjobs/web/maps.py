@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 
 from starlette.responses import HTMLResponse
@@ -11,19 +14,30 @@ MAP_POLICY = (
     " style-src 'unsafe-inline'; img-src data: blob:; worker-src blob:"
 )
 """A map is a page of its own that was drawn of what strangers wrote: it runs where it can reach nothing of ours."""
-WAY_BACK = "/from-map"
-"""The address of WAY_BACK_PAGE.
+WAY_BACK = "/sources"
+_SCRIPT = 'location.replace(location.pathname + (location.search ? "" : "?again") + location.hash)'
+ASK_AGAIN = (
+    '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>kbjobs</title></head>'
+    f"<body><p>One moment.</p><script>{_SCRIPT}</script></body></html>\n"
+)
+"""A page that opens its own address from our own site.
 
-A sandboxed page counts as another site, so the browser sends no ``SameSite=Strict`` cookie with what its links ask
-for. The page there says nothing, and is shown to everybody; it is of our own site, and what it leads to is asked for
-with the cookie."""
-WAY_BACK_PAGE = (
-    '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>kbjobs</title>'
-    '<meta http-equiv="refresh" content="0; url=/sources"></head>'
-    '<body><p><a href="/sources">Sources</a></p></body></html>\n'
+A sandboxed page counts as another site. The browser sends no ``SameSite=Strict`` cookie along where its links lead,
+nor when it is loaded again after it has noted its view in its address. The query makes the address another one: the
+same one would be loaded again as from the other site. Asked for from our own site it is never answered by this page."""
+ASK_AGAIN_POLICY = (
+    f"default-src 'none'; script-src 'sha256-{b64encode(sha256(_SCRIPT.encode()).digest()).decode()}';"
+    " frame-ancestors 'none'"
 )
 _PLACE = b"<body>\n<header>\n"  # stands in the maps of every version, first where nothing of a stranger's is before it
 _LINK = f'<a id="back" href="{WAY_BACK}">← Sources</a>\n'.encode()
+
+
+def is_asked_by_map(path: str, headers: Mapping[str, str]) -> bool:
+    """Whether a request may come from a map in its sandbox: a page that is opened whole, a map or the way back."""
+    return (path == WAY_BACK or path.startswith("/maps/")) and [
+        headers.get(f"sec-fetch-{name}") for name in ("site", "mode", "dest")
+    ] == ["cross-site", "navigate", "document"]
 
 
 def show_map(path: Path) -> HTMLResponse:

@@ -20,7 +20,7 @@ function describeView() {
   const parts = [];
   if (!state.isHome) {
     const numbers = [camera.yaw % (2 * Math.PI), camera.pitch, camera.distance, ...camera.target];
-    parts.push(`at=${numbers.map((one) => Number(one.toFixed(3))).join(",")}`);
+    parts.push(`at=${numbers.map((one) => Number(one.toFixed(4))).join(",")}`);
   }
   if (state.coloured.kind !== KINDS[0]) parts.push(`by=${state.coloured.kind}`);
   const asked = byId("search").value.trim();
