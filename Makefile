@@ -16,7 +16,7 @@ FACTOR ?= 10
 # What is run here runs as on a user's machine, where Python keeps what it has compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: docs help install install-all demo test test-fast test-all test-slow requirements check format bench clean
+.PHONY: docs pictures help install install-all demo test test-fast test-all test-slow requirements check format bench clean
 
 help:
 	@echo "make demo      install what it needs, without torch, then index a small source and search it"
@@ -28,6 +28,7 @@ help:
 	@echo "make install-all  the same with all that can be installed with kbjobs, torch and Ray too"
 	@echo "make requirements  pin the newest packages that fit in tests/requirements*.txt"
 	@echo "make docs      write the tables of the documents anew"
+	@echo "make pictures  take the pictures of the documents anew, of a real home"
 	@echo "make check     lint, format check and types"
 	@echo "make bench     the measured comparisons of docs/benchmarks.md"
 
@@ -115,6 +116,10 @@ requirements:
 docs: $(VENV)/.installed
 	$(BIN)/python docs/generate.py
 	$(BIN)/python -m tests.tools.promises docs
+
+pictures: $(VENV)/.all
+	@sh tests/real/fetch_inputs.sh
+	$(BIN)/python docs/pictures.py
 
 clean:
 	rm -rf .venv .venv-* .cache build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -75,7 +75,7 @@ def real_home() -> Iterator[Home]:
             shutil.copyfile(page, pages / page.name)
         try:
             run("sources", "add", "python", str(pages), "--name", "Python documentation")
-            run("sources", "add", "guide", str(CACHE / "extraction" / "guide"), "--name", "Installation guide")
+            run("sources", "add", "handbook", str(CACHE / "handbook" / "en-US"), "--name", "Debian handbook")
             yield home
         finally:
             stop_daemon(home, now=True, seconds=30)
@@ -91,8 +91,8 @@ def run(*words: str, code: int = 0) -> str:
 
 def have_a_night(home: Home) -> int:
     """Run what a night runs, and kill a worker in the middle; the id of the chain that it belonged to."""
-    run("run", "metadata", "guide")
-    run("run", "index-offline", "guide", "--limit", "60")
+    run("run", "metadata", "handbook")
+    run("run", "index-offline", "handbook", "--limit", "60")
     run("run", "scrape", "blog", "--url", "http://127.0.0.1:9/", code=1)
     chains = home.path / "chains"
     chains.mkdir(exist_ok=True)
@@ -104,8 +104,8 @@ def have_a_night(home: Home) -> int:
             sys.exit(f"job {night} ended too soon to be killed")
         os.kill(pid, signal.SIGKILL)
         wait_for(manager, night, lambda one: one.has_ended)
-    run("run", "metadata", "guide", "--not-before", "22:00", "--until", "06:00", "--detach")
-    run("run", "index-offline", "guide", "--detach")
+    run("run", "metadata", "handbook", "--not-before", "22:00", "--until", "06:00", "--detach")
+    run("run", "index-offline", "handbook", "--detach")
     return night
 
 
@@ -122,7 +122,7 @@ def wait_for(manager: JobManager, job_id: int, condition: Callable[[Job], bool])
 @contextmanager
 def builder() -> Iterator[str]:
     """The address of a running builder, with its token."""
-    with subprocess.Popen([KBJOBS, "builder", "--port", "0"], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([KBJOBS, "builder"], stdout=subprocess.PIPE, text=True) as process:
         told = iter(process.stdout or ())
         found = next(filter(None, (re.search(r"http://\S+token=\S+", line) for line in told)))
         try:
@@ -189,7 +189,7 @@ def take_terminal(*words: str) -> None:
 
 def main() -> None:
     """Take all pictures."""
-    for needed in (CACHE / "python-docs", CACHE / "extraction" / "guide", Path(CHROMIUM)):
+    for needed in (CACHE / "python-docs", CACHE / "handbook" / "en-US", Path(CHROMIUM)):
         if not needed.exists():
             sys.exit(
                 f"{needed} is not there: sh tests/real/fetch_inputs.sh, bench/bench_extract.py, apt install chromium"
