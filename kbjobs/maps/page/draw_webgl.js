@@ -2,38 +2,37 @@
 
 const VERTEX = `#version 300 es
 in vec3 place; in float group;
-uniform bool lines; uniform mat3 turned; uniform vec3 target, paper, colours[${MOST_GROUPS}]; uniform vec2 scale, fading;
+uniform bool lines; uniform mat3 turned; uniform vec3 target; uniform vec2 scale, fading;
 uniform float distance_, size, ratio, shown[${MOST_GROUPS}];
-flat out vec3 tint, rim; flat out int shape; out float hidden;
+flat out int kind; flat out float faded; out float hidden;
 void main() {
   bool dim = group >= ${DIM}.0;
-  int kind = int(group) % ${DIM};
+  kind = int(group) % ${DIM};
   vec3 seen = turned * (place * 2.0 - 1.0 - target);
   float depth = distance_ - seen.z;
   // What does not match lies behind all that does, and only keeps a breath of its colour.
   gl_Position = vec4(scale * seen.xy, dim ? depth * 0.9999 : depth * 1.002 - 0.04, depth);
   if (dim && depth < 0.02) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
   gl_PointSize = clamp(size / depth, 2.0, 16.0) * ratio;
-  float faded = dim ? ${1 - LEFT_DIM} : ${FADED} * clamp((depth - fading.x) / (fading.y - fading.x), 0.0, 1.0);
-  tint = mix(colours[kind], paper, faded);
-  rim = mix(0.8 * colours[kind], paper, faded);
-  shape = kind / 8;
+  faded = dim ? ${1 - LEFT_DIM} : ${FADED} * clamp((depth - fading.x) / (fading.y - fading.x), 0.0, 1.0);
   hidden = 1.0 - shown[kind];
   if (hidden > 0.5 && !lines) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
   if (dim) hidden = 1.0;
 }`;
 const FRAGMENT = `#version 300 es
 precision mediump float;
-flat in vec3 tint, rim; flat in int shape; in float hidden;
+flat in int kind; flat in float faded; in float hidden;
 uniform bool lines; uniform float strength;
+uniform vec3 paper, colours[${MOST_GROUPS}];
 out vec4 colour;
 void main() {
   if (lines) { if (hidden > 0.0) discard; colour = vec4(0.5, 0.5, 0.5, strength); return; }
   vec2 at = gl_PointCoord * 2.0 - 1.0;
+  int shape = kind / 8;
   float far = shape == 0 ? dot(at, at) : shape == 1 ? max(abs(at.x), abs(at.y)) * 1.2
     : shape == 2 ? abs(at.x) + abs(at.y) : max(abs(at.x) * 1.7 - at.y * 0.85 + 0.15, at.y * 1.1);
   if (far > 1.0) discard;
-  colour = vec4(far > 0.7 ? rim : tint, 1.0);
+  colour = vec4(mix(colours[kind] * (far > 0.7 ? 0.8 : 1.0), paper, faded), 1.0);
 }`;
 
 function drawByWebGL(canvas, places, links) {
