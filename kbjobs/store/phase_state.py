@@ -145,14 +145,14 @@ def fingerprint(phases: Iterable[PhaseState]) -> str:
 
 
 def reopened(phases: Iterable[PhaseState], also_passed: bool) -> tuple[PhaseState, ...]:
-    """The phases of a job that resumes: what has not been completed is pending again.
+    """The phases of a job that resumes: what has not been completed is pending again, and keeps when it first began.
 
     ``also_passed``: so is one that failed and let the chain go on.
     """
     return tuple(
         phase
         if phase.is_completed or (phase.has_ended and phase.on_error == "continue" and not also_passed)
-        else phase.restarted()
+        else replace(phase.restarted(), started_at=phase.started_at)
         for phase in phases
     )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import time
 import tomllib
 from dataclasses import replace
@@ -166,6 +168,17 @@ def test_phases_tell_when_they_ran_over_all_attempts(manager: JobManager) -> Non
     assert job.started_at is not None and job.started_at <= phase.started_at <= phase.finished_at
     drawn = draw_timeline(job, manager.get_attempts(job_id))
     assert drawn is not None and [bar.state for bar in drawn.bars] == ["completed"]
+
+
+@pytest.mark.processes
+def test_a_phase_that_goes_on_keeps_when_it_first_began(manager: JobManager) -> None:
+    job_id = manager.submit("steps", "wiki", count=3000, seconds=0.05)
+    pid = wait_until(lambda: manager.get_status(job_id).progress > 0 and manager.get_status(job_id).pid)
+    begun = manager.get_status(job_id).phases[0].started_at
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: manager.get_status(job_id).attempt == 2 and manager.get_status(job_id).progress > 0)
+    assert begun is not None and manager.get_status(job_id).phases[0].started_at == begun
+    manager.cancel(job_id)
 
 
 def test_a_killed_attempt_is_a_mark_and_a_gap(manager: JobManager) -> None:
