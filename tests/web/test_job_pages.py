@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import signal
@@ -234,3 +235,25 @@ def test_figures_leave_out_what_is_none() -> None:
         FILTERS["figures"]({"documents": 1204, "total_bytes": 2_500_000, "usd": 0.02, "names": ["a"], "ok": True})
     )
     assert figures == {"documents": "1,204", "total": "2.5 MB", "usd": "0.02"}
+
+
+def test_a_hit_leads_to_its_document_as_it_was_read(manager: JobManager, builder: Builder) -> None:
+    wait_ended(manager, manager.submit("metadata", "wiki"))
+    with builder.client() as client:
+        found = client.get("/search?words=water").text
+        link = re.search(r'href="(/sources/wiki/documents/by-id\?doc=[^"]+)"', found)
+        assert link is not None and "<mark>" in found and "found by words" in text_of(found)
+        shown = client.get(html.unescape(link[1]))
+        assert shown.status_code == 200 and "What is kept" in shown.text
+        assert client.get("/sources/wiki/documents/by-id?doc=nothing").status_code == 404
+
+
+def test_what_was_left_out_of_a_source_is_listed_with_its_reason(
+    manager: JobManager, builder: Builder, tmp_path: Path
+) -> None:
+    (tmp_path / "pages" / "broken.pdf").write_bytes(b"%PDF-1.7 nothing")
+    wait_ended(manager, manager.submit("metadata", "wiki"))
+    with builder.client() as client:
+        shown = text_of(client.get("/sources/wiki/skipped").text)
+        assert "1 address or file became no document" in shown and "broken.pdf" in shown and "failed" in shown
+        assert "Nothing was left out" in client.get("/sources/guide/skipped").text
