@@ -72,6 +72,11 @@ def _next_step(job: Job) -> str:
     return f"Go on with kbjobs resume {job.id}." if can_resume else ""
 
 
+def _advice(job: Job) -> list[str]:
+    """What the message of a completed job advises: its parts, after the first, that name an option or a command."""
+    return [part for part in job.message.split("; ")[1:] if " --" in f" {part}" or "kbjobs " in part]
+
+
 def _print_block(console: Console, job: Job) -> None:
     from rich.text import Text
 
@@ -83,9 +88,8 @@ def _print_block(console: Console, job: Job) -> None:
     figures = _figures(job) if is_done else []
     for line in _figure_lines(console, figures, width):
         print_line(console, line)
-    if is_done and (is_chain or figures):
-        return
-    for sentence in filter(None, [*_reason(job).split("\n"), _next_step(job)]):
+    is_told = is_done and (is_chain or bool(figures))
+    for sentence in _advice(job) if is_told else filter(None, [*_reason(job).split("\n"), _next_step(job)]):
         for part in wrap(console, sentence, width - len(INDENT)):
             print_line(console, Text(INDENT + part))
 

@@ -324,6 +324,13 @@ def test_the_end_of_a_run_is_a_block_of_lines(monkeypatch: pytest.MonkeyPatch) -
     assert narrow[0].endswith("job 41, 2m 14s, 2 attempts")
 
 
+def test_the_end_of_a_run_keeps_its_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "1,204 documents; 162 tokens bought; 7 documents keep passages of an older version: --recut cuts them anew"
+    told = " ".join(" ".join(block(60, job(message=said), monkeypatch)).split())
+    assert "7 documents keep passages of an older version: --recut cuts them anew" in told
+    assert "tokens bought" not in told
+
+
 def test_a_failure_ends_in_its_reason_and_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
     failed = job(status=Status.FAILED, exit_code=1, error="there is no index\nMake it first.", result=None)
     assert block(80, failed, monkeypatch)[1:] == ["  there is no index", "  Make it first."]
