@@ -18,7 +18,7 @@ from kbjobs.store.document_passages import StoredPassage, list_passages
 from kbjobs.store.frontier import Frontier
 from kbjobs.store.ledger import Ledger
 from kbjobs.store.ledger_copy import open_ledger
-from kbjobs.store.metadata import list_documents
+from kbjobs.store.metadata import count_years, list_documents
 from kbjobs.store.sources import SourceFolder
 
 MAX_LEFT_OUT = 10_000  # addresses of a scrape
@@ -151,6 +151,16 @@ def show_document(home: Home, source_id: str, name: str, *, explains: bool = Fal
     if isinstance(read, Unread):
         return ShownDocument(facts, (), read.reason, passages, ())
     return ShownDocument(facts, read.document.blocks, "", passages, read.left_out)
+
+
+def count_by_year(home: Home, source_id: str) -> dict[int, int]:
+    """How many documents of a source were published in which year. Raises NotFoundError."""
+    folder = SourceFolder(home.sources, source_id)
+    folder.read()
+    if not folder.ledger.exists():
+        return {}
+    with open_ledger(folder.ledger) as ledger:
+        return count_years(ledger)
 
 
 def list_left_out(home: Home, source_id: str) -> list[LeftOut]:

@@ -170,6 +170,14 @@ def list_documents(ledger: Ledger) -> Iterator[dict[str, Any]]:
         yield found
 
 
+def count_years(ledger: Ledger) -> dict[int, int]:
+    """How many documents were published in which year, the earliest first; those that name none are left out."""
+    rows = ledger.connection.execute(
+        "SELECT CAST(substr(published, 1, 4) AS INTEGER) AS year, count(*) FROM metadata WHERE year > 0 GROUP BY year"
+    )
+    return {row[0]: row[1] for row in rows}
+
+
 def mark_filtered(ledger: Ledger, is_wanted: Callable[[str], bool]) -> int:
     """Mark the documents whose language is known and not wanted, and no others; returns how many are marked."""
     execute = ledger.connection.execute

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -17,6 +17,8 @@ DAY = 86_400.0
 LANES = 6
 LANE = 10  # pixels
 ROW = 26  # pixels of a phase's row
+YEARS_HEIGHT = 40  # pixels
+_MOST_YEARS = 60
 _MARKS = 6
 _LEAST_WIDTH = 0.3  # percent
 _GAP = 0.3  # percent between two segments of a bar
@@ -87,6 +89,22 @@ def draw_segments(job: Job) -> list[Segment]:
         segments.append(Segment(left, max(width - _GAP, 0.1), min(100.0, max(0.0, done)), str(phase.status), name))
         left += width
     return segments
+
+
+def draw_years(counts: Mapping[int, int]) -> Drawing | None:
+    """How many documents are of which year: a bar for each from the first to the last; None where all are of one."""
+    if len(counts) < 2:
+        return None
+    first, last = max(min(counts), max(counts) - _MOST_YEARS + 1), max(counts)
+    width, most = 100 / (last - first + 1), max(counts.values())
+    bars = []
+    for year in range(first, last + 1):
+        height = round(YEARS_HEIGHT * counts.get(year, 0) / most)
+        label = f"{year}: {counted(counts.get(year, 0), 'document')}"
+        bars.append(Bar(width * (year - first), max(0.1, width - _GAP), YEARS_HEIGHT - height, "completed", label))
+    return Drawing(
+        bars, [Mark(0, str(first)), Mark(100, str(last))], YEARS_HEIGHT, f"Documents by year, {first} to {last}"
+    )
 
 
 def draw_day(runs: Sequence[JobRun]) -> Drawing:

@@ -17,7 +17,7 @@ from kbjobs.errors import KbjobsError, UsageError
 from kbjobs.phases.registry import job_types
 from kbjobs.retrieval.hits import Query
 from kbjobs.services import chain_files, sources
-from kbjobs.services.documents import DocumentFilter, list_left_out, show_document
+from kbjobs.services.documents import DocumentFilter, count_by_year, list_left_out, show_document
 from kbjobs.services.documents import documents as list_documents
 from kbjobs.services.job_commands import chosen_parameters, describe_command
 from kbjobs.services.jobs import JobManager
@@ -27,7 +27,7 @@ from kbjobs.store.jobs import Job
 from kbjobs.store.sources import is_source_id
 from kbjobs.store.transitions import Status
 from kbjobs.web import template_filters
-from kbjobs.web.drawing import draw_day, draw_segments, draw_timeline
+from kbjobs.web.drawing import draw_day, draw_segments, draw_timeline, draw_years
 from kbjobs.web.maps import show_map
 from kbjobs.web.problems import STATUSES
 
@@ -169,6 +169,7 @@ def source(request: Request, manager: JobManager) -> dict[str, Any]:
         "size": sources.measure(manager.home, name),
         "suggestions": review_tags(manager.home, name).as_dict()["suggested_tags"],
         "has_map": manager.home.map_page(name).exists(),
+        "years": draw_years(count_by_year(manager.home, name)),
         "jobs": manager.get_job_history(10, None, None, name),
     }
 

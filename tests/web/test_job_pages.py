@@ -20,7 +20,7 @@ from kbjobs.services.jobs import JobManager
 from kbjobs.services.sources import register
 from kbjobs.store.history import Attempt, JobRun
 from kbjobs.store.jobs import Job, Limits
-from kbjobs.web.drawing import DAY, LANE, LANES, draw_day, draw_segments, draw_timeline
+from kbjobs.web.drawing import DAY, LANE, LANES, YEARS_HEIGHT, draw_day, draw_segments, draw_timeline, draw_years
 from kbjobs.web.template_filters import FILTERS
 from tests.conftest import wait_ended, wait_until, write_pages
 from tests.web.conftest import Builder
@@ -257,3 +257,22 @@ def test_what_was_left_out_of_a_source_is_listed_with_its_reason(
         shown = text_of(client.get("/sources/wiki/skipped").text)
         assert "1 address or file became no document" in shown and "broken.pdf" in shown and "failed" in shown
         assert "Nothing was left out" in client.get("/sources/guide/skipped").text
+
+
+def test_documents_over_the_years() -> None:
+    drawn = draw_years({2019: 2, 2021: 8})
+    assert drawn is not None
+    assert [bar.top for bar in drawn.bars] == [YEARS_HEIGHT * 3 // 4, YEARS_HEIGHT, 0]
+    assert [mark.label for mark in drawn.marks] == ["2019", "2021"]
+    assert draw_years({2020: 9}) is None and draw_years({}) is None
+
+
+def test_the_page_of_a_source_shows_when_its_documents_are_of(
+    manager: JobManager, builder: Builder, tmp_path: Path
+) -> None:
+    for year in (2019, 2021):
+        head = f'<meta name="date" content="{year}-05-17">'
+        (tmp_path / "pages" / f"{year}.html").write_text(f"<html><head>{head}</head><p>Water boils at a hundred.</p>")
+    wait_ended(manager, manager.submit("metadata", "wiki"))
+    with builder.client() as client:
+        assert "Documents by year, 2019 to 2021" in client.get("/sources/wiki").text

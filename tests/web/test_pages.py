@@ -231,6 +231,7 @@ def check_axe(page: Page, axe: str, what: str) -> None:
 def test_the_script_is_small() -> None:
     scripts = (ROOT / "kbjobs" / "web" / "static").glob("*.js")
     assert sum(script.stat().st_size for script in scripts) <= 60 * 1024
+    assert (ROOT / "kbjobs" / "web" / "static" / "style.css").stat().st_size <= 20 * 1024
 
 
 @pytest.mark.full
