@@ -35,7 +35,7 @@ DOCS = Path(__file__).resolve().parent
 CACHE = DOCS.parent / ".cache"
 KBJOBS = str(Path(sys.executable).with_name("kbjobs"))
 CHROMIUM = "/usr/bin/chromium"
-PAGES = 40  # of the first book
+PAGES = 400  # of the first book
 SIZE = (1280, 800)
 SCHEMES = ("light", "dark")
 VIEWS = {
@@ -111,7 +111,7 @@ def have_a_night(home: Home) -> int:
 
 def wait_for(manager: JobManager, job_id: int, condition: Callable[[Job], bool]) -> Job:
     """The job when it is as ``condition`` wants it."""
-    for _ in range(6_000):
+    for _ in range(36_000):
         job = manager.get_status(job_id)
         if condition(job):
             return job
