@@ -11,8 +11,8 @@ from playwright.sync_api import Page, expect
 
 from kbjobs.config.home import Home
 from kbjobs.services.jobs import JobManager
-from kbjobs.services.sources import describe
-from tests.conftest import Kbjobs
+from kbjobs.services.sources import describe, list_ids, register
+from tests.conftest import Kbjobs, write_pages
 from tests.web.conftest import Builder
 
 OFFLINE = ["metadata", "index_offline", "suggest_tags"]
@@ -235,3 +235,28 @@ def test_import_and_export(compose: Page, tmp_path: Path) -> None:
     page.locator("#import-file").set_input_files(chain)
     expect(page.locator("#told")).to_contain_text("theirs.toml: line 1")
     expect_jobs(page, ["metadata"])
+
+
+def test_known_sources_are_chosen_by_a_click_each(home: Home, page: Page, builder: Builder, tmp_path: Path) -> None:
+    for name in {"wiki", "guide"} - set(list_ids(home)):
+        register(home, name, [write_pages(tmp_path / name, 1)])
+    page.goto(f"{builder.base}/builder")
+    page.wait_for_selector("body[data-ready]")
+    page.get_by_role("button", name="Choose wiki").click()
+    page.get_by_role("button", name="Choose guide").click()
+    expect(page.get_by_role("button", name="Choose wiki")).to_be_hidden()
+    expect(page.locator("#toml")).to_have_value(re.compile(r'sources = \["wiki", "guide"\]'))
+    page.get_by_role("button", name="Remove source wiki").click()
+    expect(page.get_by_role("button", name="Choose wiki")).to_be_visible()
+    expect(page.locator("#toml")).to_have_value(re.compile('source = "guide"'))
+
+
+def test_the_filter_adds_its_first_by_enter(page: Page, builder: Builder) -> None:
+    page.goto(f"{builder.base}/builder")
+    page.wait_for_selector("body[data-ready]")
+    page.locator("#filter").fill("inspect zim")
+    expect(page.locator(".category:visible")).to_have_count(1)
+    page.locator("#filter").fill("metadata")
+    page.locator("#filter").press("Enter")
+    expect(page.locator("#phases li .pick")).to_have_text(["1 Metadata"])
+    expect(page.locator("#lines")).to_have_text(re.compile(r"^1\s*2"))

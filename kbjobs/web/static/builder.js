@@ -604,6 +604,7 @@ function showHead() {
 function showSources() {
   const first = phases()[0], makes = first && typeOf(first) && typeOf(first).makes_source;
   $("source").placeholder = makes ? "id, also of a new source" : "id";
+  document.querySelectorAll("[data-source]").forEach((one) => { one.hidden = sourcesOf(state.draft).includes(one.dataset.source); });
   $("sources").replaceChildren(...sourcesOf(state.draft).map((id) => el("button", { type: "button", "aria-label": `Remove source ${id}`, onclick: () => after(() => setSources(sourcesOf(state.draft).filter((one) => one !== id))) }, `${id} ×`)));
 }
 
@@ -672,11 +673,13 @@ function wire() {
     document.querySelectorAll(".category").forEach((one) => { one.hidden = !one.querySelector("li:not([hidden])"); });
   });
   $("filter").addEventListener("keydown", (event) => {
-    const first = document.querySelector(".palette li:not([hidden]) button");
+    const found = [...document.querySelectorAll(".palette li:not([hidden]) button")], words = $("filter").value.toLowerCase();
+    const first = found.find((one) => one.textContent.toLowerCase().includes(words)) || found[0];
     if (event.key !== "Enter" || !$("filter").value || !first) return;
     event.preventDefault();
     first.click();
   });
+  document.querySelectorAll("[data-source]").forEach((one) => one.addEventListener("click", () => after(() => setSources([...sourcesOf(state.draft), one.dataset.source]))));
   on("sheet", () => showSheet(!document.body.classList.contains("sheet")));
   const top = (id, key, value) => watch($(id), () => edit((draft) => assign(draft, key, value($(id))), true));
   top("name", "name", (input) => input.value.trim() || undefined);
