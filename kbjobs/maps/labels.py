@@ -19,7 +19,7 @@ LIFT = 1.5  # times as frequent in a part as in its cluster is a word that tells
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class TextSample:
     """A document whose words are counted: the number of its source, its title and snippet in lower case, its words."""
 
     source: int
@@ -27,13 +27,13 @@ class Sample:
     words: tuple[str, ...]
 
 
-def read_sample(source: int, text: str) -> Sample:
+def read_sample(source: int, text: str) -> TextSample:
     """Split the title and snippet of a document of a source into words."""
     lowered = text.lower()
-    return Sample(source, lowered, tuple(split_words(lowered)))
+    return TextSample(source, lowered, tuple(split_words(lowered)))
 
 
-def drop_common_words(samples: Sequence[Sample], clusters: Sequence[int]) -> list[Sample]:
+def drop_common_words(samples: Sequence[TextSample], clusters: Sequence[int]) -> list[TextSample]:
     """The samples without the words that are common in their source.
 
     A word is common if more than half of a source's documents have it, and so they have on average over the source's
@@ -50,12 +50,12 @@ def drop_common_words(samples: Sequence[Sample], clusters: Sequence[int]) -> lis
         for source in {one.source for one in samples}
     }
     return [
-        Sample(one.source, one.text, tuple(word for word in one.words if word not in common[one.source]))
+        TextSample(one.source, one.text, tuple(word for word in one.words if word not in common[one.source]))
         for one in samples
     ]
 
 
-def _find_common(members: Sequence[tuple[Sample, int]]) -> set[str]:
+def _find_common(members: Sequence[tuple[TextSample, int]]) -> set[str]:
     if len(members) < ENOUGH_DOCUMENTS:
         return set()
     sizes = Counter(cluster for _, cluster in members)
@@ -68,7 +68,7 @@ def _find_common(members: Sequence[tuple[Sample, int]]) -> set[str]:
     return {word for word, share in shares.items() if share > MAX_SHARE * len(sizes)}
 
 
-def label_clusters(samples: Sequence[Sample], clusters: Sequence[int], count: int) -> list[str]:
+def label_clusters(samples: Sequence[TextSample], clusters: Sequence[int], count: int) -> list[str]:
     """A label for each cluster: the words of greatest weight; "" if it has no word that names it.
 
     Args:
@@ -79,7 +79,7 @@ def label_clusters(samples: Sequence[Sample], clusters: Sequence[int], count: in
     return _label(_gather(samples, clusters, count), lambda cluster, word: FEWEST_SHARE)
 
 
-def label_parts(samples: Sequence[Sample], parts: Sequence[int], owners: Sequence[int]) -> list[str]:
+def label_parts(samples: Sequence[TextSample], parts: Sequence[int], owners: Sequence[int]) -> list[str]:
     """A label for each part of a cluster: the words that tell it from the rest of its cluster; "" if there are none.
 
     Args:
@@ -105,7 +105,7 @@ class _Group:
     documents: Counter[str]
 
 
-def _gather(samples: Sequence[Sample], numbers: Sequence[int], count: int) -> list[_Group]:
+def _gather(samples: Sequence[TextSample], numbers: Sequence[int], count: int) -> list[_Group]:
     groups = [_Group([], Counter(), Counter()) for _ in range(count)]
     for sample, number in zip(samples, numbers, strict=True):
         groups[number].texts.append(sample.text)

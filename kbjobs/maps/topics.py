@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kbjobs.maps.clustering import Labels, Rows, part_clusters
-from kbjobs.maps.labels import Sample, drop_common_words, label_clusters, label_parts, read_sample
+from kbjobs.maps.labels import TextSample, drop_common_words, label_clusters, label_parts, read_sample
 from kbjobs.maps.point_encoding import Points
 
 READ = 2_000  # documents of a cluster whose words are counted
@@ -71,7 +71,7 @@ def _choose_samples(clusters: Labels, count: int) -> Labels:
     return np.concatenate(chosen)
 
 
-def _read_samples(points: Points, chosen: Labels) -> list[Sample]:
+def _read_samples(points: Points, chosen: Labels) -> list[TextSample]:
     samples = [
         read_sample(int(points.sources[row]), f"{points.titles[row]} {points.snippets[row]}") for row in chosen.tolist()
     ]

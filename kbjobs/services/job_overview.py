@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from kbjobs.services import job_queries
 from kbjobs.services.job_state import JobState
 from kbjobs.store import history, pauses
-from kbjobs.store.history import JobRun
-from kbjobs.store.jobs import Job
+from kbjobs.store.jobs import Job, JobRun
 from kbjobs.store.pauses import Pause
 from kbjobs.store.transitions import Status
 from kbjobs.store.waits import Blocker, find_blockers

@@ -23,8 +23,8 @@ from kbjobs.services.job_state import JobState
 from kbjobs.store import history, pauses
 from kbjobs.store.checkpoints import Checkpoint
 from kbjobs.store.edits import JobChanges, edit_job
-from kbjobs.store.history import Attempt, JobFilter
-from kbjobs.store.jobs import Job, LimitChanges, Limits
+from kbjobs.store.history import JobFilter
+from kbjobs.store.jobs import Attempt, Job, LimitChanges, Limits
 from kbjobs.store.pauses import Held, Pause
 from kbjobs.store.sources import check_source_id
 from kbjobs.store.transitions import Status

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from kbjobs.store.connection import transaction
-from kbjobs.store.jobs import JOB_COLUMNS, Job, job_from_row, job_key, outcome_of
+from kbjobs.store.jobs import JOB_COLUMNS, Attempt, Job, JobRun, job_from_row, job_key, outcome_of
 from kbjobs.store.phase_state import PhaseState, load_phases
 from kbjobs.store.transitions import Event, Status, before
 
@@ -163,17 +163,6 @@ def last_runs(queue: Queue, types: Collection[str], source: str | None) -> dict[
     return elsewhere | found
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One attempt of a job. Times are UTC, ISO 8601; the end, outcome and error of a running one are None."""
-
-    attempt: int
-    started_at: str
-    finished_at: str | None = None
-    outcome: str | None = None
-    error: str | None = None
-
-
 def list_attempts(queue: Queue, job_id: int) -> list[Attempt]:
     """Every attempt of a job.
 
@@ -189,21 +178,6 @@ def list_attempts(queue: Queue, job_id: int) -> list[Attempt]:
         error = job.error or (job.message if job.status is Status.INTERRUPTED else None)
         found.append(Attempt(job.attempt, job.attempt_started_at, job.finished_at, outcome_of(job), error))
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class JobRun:
-    """An attempt of a job as part of what a home did: which job, when, and how it ended.
-
-    Times are UTC, ISO 8601; the end of one that runs is None, and so is its outcome.
-    """
-
-    job_id: int
-    type: str
-    source: str | None
-    started_at: str
-    finished_at: str | None
-    outcome: str | None
 
 
 def list_runs(queue: Queue, days: float, limit: int = 500) -> list[JobRun]:

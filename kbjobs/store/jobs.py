@@ -241,6 +241,32 @@ class NewJob:
         return job_key(self.type, self.source, self.phases)
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt of a job. Times are UTC, ISO 8601; the end, outcome and error of a running one are None."""
+
+    attempt: int
+    started_at: str
+    finished_at: str | None = None
+    outcome: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRun:
+    """An attempt of a job as part of what a home did: which job, when, and how it ended.
+
+    Times are UTC, ISO 8601; the end of one that runs is None, and so is its outcome.
+    """
+
+    job_id: int
+    type: str
+    source: str | None
+    started_at: str
+    finished_at: str | None
+    outcome: str | None
+
+
 def job_key(job_type: str, source: str | None, phases: Iterable[PhaseState]) -> str:
     """The key that only one unfinished job may have.
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from kbjobs.formatting import counted, duration
-from kbjobs.store.history import Attempt, JobRun
-from kbjobs.store.jobs import Job
+from kbjobs.store.jobs import Attempt, Job, JobRun
 from kbjobs.store.phase_state import PhaseState
 from kbjobs.store.transitions import Event
 
@@ -37,7 +36,7 @@ _ENDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class TimeSpan:
     """Something that lasted: where it lies, the state that colours it, and what it says."""
 
     left: float
@@ -61,7 +60,7 @@ class Mark:
 class Drawing:
     """Bars over time, with marks."""
 
-    bars: list[Bar]
+    bars: list[TimeSpan]
     marks: list[Mark]
     height: int
     summary: str
@@ -101,7 +100,7 @@ def draw_years(counts: Mapping[int, int]) -> Drawing | None:
     for year in range(first, last + 1):
         height = round(YEARS_HEIGHT * counts.get(year, 0) / most)
         label = f"{year}: {counted(counts.get(year, 0), 'document')}"
-        bars.append(Bar(width * (year - first), max(0.1, width - _GAP), YEARS_HEIGHT - height, "completed", label))
+        bars.append(TimeSpan(width * (year - first), max(0.1, width - _GAP), YEARS_HEIGHT - height, "completed", label))
     return Drawing(
         bars, [Mark(0, str(first)), Mark(100, str(last))], YEARS_HEIGHT, f"Documents by year, {first} to {last}"
     )
@@ -126,7 +125,7 @@ def draw_day(runs: Sequence[JobRun]) -> Drawing:
         state = "running" if run.outcome is None else _STATES.get(Event(run.outcome), "interrupted")
         label = f"{name}, job {run.job_id}: {state}, {duration(ended - begun)}"
         width = max(_LEAST_WIDTH, 100 * (ended - begun) / DAY)
-        bars.append(Bar(min(100 - width, 100 * (begun - start) / DAY), width, lane * LANE, state, label))
+        bars.append(TimeSpan(min(100 - width, 100 * (begun - start) / DAY), width, lane * LANE, state, label))
     hours = [Mark(100 * number / _MARKS, "", _iso(start + DAY * number / _MARKS)) for number in range(1, _MARKS)]
     jobs = len({run.job_id for run in runs})
     return Drawing(bars, hours, max(1, len(free)) * LANE, f"{counted(jobs, 'job')} ran within the last 24 hours")
@@ -163,7 +162,7 @@ def draw_timeline(job: Job, attempts: Sequence[Attempt]) -> Drawing | None:
     return Drawing(bars, marks, height, f"{counted(len(job.phases), 'phase')} in {told}, {duration(length)} in all")
 
 
-def _draw_phase(phase: PhaseState, attempts: Sequence[Attempt], top: int, place: Place) -> list[Bar]:
+def _draw_phase(phase: PhaseState, attempts: Sequence[Attempt], top: int, place: Place) -> list[TimeSpan]:
     """The bars of one phase: where nothing ran between two attempts there is none."""
     if phase.started_at is None:
         return []
@@ -175,7 +174,7 @@ def _draw_phase(phase: PhaseState, attempts: Sequence[Attempt], top: int, place:
         if right >= left:
             taken = duration(phase.seconds) if phase.seconds is not None else "runs"
             label = f"{phase.name.replace('_', '-')}: {phase.status}, {taken}"
-            bars.append(Bar(left, max(_LEAST_WIDTH, right - left), top, str(phase.status), label))
+            bars.append(TimeSpan(left, max(_LEAST_WIDTH, right - left), top, str(phase.status), label))
     return bars
 
 

@@ -18,8 +18,7 @@ from kbjobs.config.home import Home
 from kbjobs.services.job_commands import describe_command, write_chain
 from kbjobs.services.jobs import JobManager
 from kbjobs.services.sources import register
-from kbjobs.store.history import Attempt, JobRun
-from kbjobs.store.jobs import Job, Limits
+from kbjobs.store.jobs import Attempt, Job, JobRun, Limits
 from kbjobs.web.drawing import DAY, LANE, LANES, YEARS_HEIGHT, draw_day, draw_segments, draw_timeline, draw_years
 from kbjobs.web.template_filters import FILTERS
 from tests.conftest import wait_ended, wait_until, write_pages
