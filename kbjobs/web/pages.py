@@ -193,11 +193,17 @@ def documents(request: Request, manager: JobManager) -> dict[str, Any]:
 
 
 def document(request: Request, manager: JobManager) -> dict[str, Any]:
-    """What is kept of one document, how it was cut, and what was left out."""
-    name = request.path_params["source"]
-    wanted = str(request.path_params.get("number") or request.query_params.get("doc", ""))
-    shown = show_document(manager.home, name, wanted, explains=True)
-    return {"source": name, "shown": shown, "left_out": shown.left_out[:MAX_LEFT_OUT_SHOWN]}
+    """What is kept of one document, how it was cut, and what was left out if that is asked for: it is read again."""
+    name, by_id = request.path_params["source"], request.query_params.get("doc", "")
+    wanted, is_explained = str(request.path_params.get("number") or by_id), "why" in request.query_params
+    shown = show_document(manager.home, name, wanted, explains=is_explained)
+    return {
+        "source": name,
+        "shown": shown,
+        "by_id": by_id,
+        "is_explained": is_explained,
+        "left_out": shown.left_out[:MAX_LEFT_OUT_SHOWN],
+    }
 
 
 def skipped(request: Request, manager: JobManager) -> dict[str, Any]:

@@ -244,6 +244,11 @@ def test_a_hit_leads_to_its_document_as_it_was_read(manager: JobManager, builder
         assert link is not None and "<mark>" in found and "found by words" in text_of(found)
         shown = client.get(html.unescape(link[1]))
         assert shown.status_code == 200 and "What is kept" in shown.text
+        assert 'id="left-out"' not in shown.text
+        why = re.search(r'href="(\?[^"]*why=1)', shown.text)
+        assert why is not None
+        explained = client.get("/sources/wiki/documents/by-id" + html.unescape(why[1])).text
+        assert 'id="left-out"' in explained
         assert client.get("/sources/wiki/documents/by-id?doc=nothing").status_code == 404
 
 

@@ -23,7 +23,8 @@ from tests.web.conftest import Builder, running
 HOSTILE = "</title><script>document.title='taken'</script><img src=x onerror=document.title='taken'>"
 PAGES = ("/jobs", "/jobs/1", "/history", "/history?status=failed", "/sources", "/sources/wiki", "/search",
          "/search?words=water", "/builder", "/jobs/99",
-         "/sources/wiki/documents", "/sources/wiki/documents/1", "/sources/wiki/skipped")  # fmt: skip
+         "/sources/wiki/documents", "/sources/wiki/documents/1?why=1",
+         "/sources/wiki/documents/1", "/sources/wiki/skipped")  # fmt: skip
 
 
 @pytest.fixture
