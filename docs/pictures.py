@@ -42,6 +42,8 @@ VIEWS = {
     "jobs": "/jobs", "job": "/jobs/{night}", "builder": "/builder", "sources": "/sources", "source": "/sources/python",
     "search": "/search?words=open+a+file&source=python", "history": "/history",
 }  # fmt: skip
+SHORT_PATHS = """() => document.querySelectorAll(".list.small li").forEach(
+    (one) => { one.textContent = one.textContent.replace(/^.*\\/([^/]+)$/, "~/$1"); })"""
 NIGHT = """\
 name = "nightly"
 description = "Every night, what changed"
@@ -148,6 +150,7 @@ def take_pages(night: int) -> None:
                 if name == "builder":
                     compose(page)
                 page.evaluate("document.querySelector('.place').textContent = '~/kb'")
+                page.evaluate(SHORT_PATHS)
                 page.wait_for_timeout(500)  # the log and the times are written by scripts
                 page.screenshot(path=DOCS / "builder" / f"builder-{name}-{scheme}.png")
             page.goto(f"{base}/maps/python")

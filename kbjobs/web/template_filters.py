@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from kbjobs.formatting import duration, format_languages
 
 _NONE = "—"
+_UNSPACED = "\u0e00"  # Thai, and the scripts after it: most have no spaces between words
 
 
 def _time(moment: str, shown: str) -> Markup:
@@ -53,16 +54,22 @@ def _figures(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _marked(text: str, words: Iterable[str]) -> Markup:
-    """A text with each of the words marked, in any case, where a word begins."""
-    wanted = sorted({word for word in words if word}, key=len, reverse=True)
-    if not wanted:
+    """A text with each of the words marked, in any case; where words are parted by spaces, whole ones of two letters."""
+    wanted = sorted(_distinct(words), key=len, reverse=True)
+    patterns = [re.escape(word) if word[0] >= _UNSPACED else rf"(?<!\w){re.escape(word)}(?!\w)" for word in wanted]
+    if not patterns:
         return escape(text)
-    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, wanted))})", re.IGNORECASE)
     pieces, at = list[Markup](), 0
-    for found in pattern.finditer(text):
+    for found in re.finditer("|".join(patterns), text, re.IGNORECASE):
         pieces += [escape(text[at : found.start()]), Markup("<mark>{}</mark>").format(found[0])]
         at = found.end()
     return Markup("").join([*pieces, escape(text[at:])])
+
+
+def _distinct(words: Iterable[str]) -> list[str]:
+    """Words that differ by more than their case, without single letters."""
+    said = {word.casefold(): word for word in words if len(word) > 1 or word >= _UNSPACED}
+    return list(said.values())
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
@@ -75,5 +82,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "first_line": _first_line,
     "figures": _figures,
     "marked": _marked,
+    "distinct": _distinct,
 }
 """By the names by which templates call them."""

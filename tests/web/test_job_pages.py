@@ -223,10 +223,17 @@ def test_runs_at_the_same_time_lie_beside_each_other() -> None:
     assert all(0 <= bar.left <= 100 and bar.left + bar.width <= 100.001 for bar in drawn.bars)
 
 
-def test_words_are_marked_as_text() -> None:
-    marked = FILTERS["marked"]
-    assert marked("<b> Boiling boils", ("boil",)) == "&lt;b&gt; <mark>Boil</mark>ing <mark>boil</mark>s"
-    assert marked("<i>", ()) == "&lt;i&gt;"
+@pytest.mark.parametrize(
+    ("text", "words", "marked"),
+    [
+        ("<b> Boil, boiling", ("boil", "Boil"), "&lt;b&gt; <mark>Boil</mark>, boiling"),
+        ("a kettle and a lid", ("a", "lid"), "a kettle and a <mark>lid</mark>"),
+        ("水を沸かす", ("水",), "<mark>水</mark>を沸かす"),
+        ("<i>", (), "&lt;i&gt;"),
+    ],
+)
+def test_words_are_marked_as_text(text: str, words: tuple[str, ...], marked: str) -> None:
+    assert FILTERS["marked"](text, words) == marked
 
 
 def test_figures_leave_out_what_is_none() -> None:
