@@ -54,7 +54,7 @@ def _figures(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _marked(text: str, words: Iterable[str]) -> Markup:
-    """A text with each of the words marked, in any case; where words are parted by spaces, whole ones of two letters."""
+    """A text with each of the words marked, in any case; where spaces part words, whole ones of two letters."""
     wanted = sorted(_distinct(words), key=len, reverse=True)
     patterns = [re.escape(word) if word[0] >= _UNSPACED else rf"(?<!\w){re.escape(word)}(?!\w)" for word in wanted]
     if not patterns:
