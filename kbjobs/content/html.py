@@ -110,7 +110,10 @@ def read_html(page: bytes, *, is_xml: bool = False) -> HtmlReading:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What a page's body says, and about how many characters of prose were ``dropped`` as furniture, or more."""
+    """What a page's body says, and how many characters of no link were ``dropped`` as furniture, or more.
+
+    A short piece of it is not looked into.
+    """
 
     blocks: list[Block]
     references: list[str]
@@ -136,12 +139,6 @@ class _Found:
 
 def _measure_links(node: LexborNode) -> int:
     return sum([len(" ".join(link.text().split())) for link in node.css("a")])
-
-
-def _measure_prose(node: LexborNode) -> int:
-    """How many characters of an element are no link, or more: a short one is not looked into."""
-    text = node.text()
-    return len(text) if len(text) < _PROSE else len(" ".join(text.split())) - _measure_links(node)
 
 
 def _look_again(page: bytes, found: _Found, *, records: bool) -> _Found:
@@ -186,7 +183,8 @@ def _extract_body(tree: LexborHTMLParser, page: bytes, doubt: Doubt, *, records:
     dropped = 0
     for node in survey.furniture:
         if node.tag not in _NO_TEXT:
-            dropped += _measure_prose(node)
+            text = node.text()
+            dropped += len(text) if len(text) < _PROSE else len(" ".join(text.split())) - _measure_links(node)
         node.decompose()
     for node in survey.breaks:
         node.insert_before("\n")
