@@ -163,7 +163,7 @@ def test_time_grows_as_the_depth(tag: str) -> None:
 @pytest.mark.parametrize("tag", NESTED_BLOCKS)
 def test_nested_blocks_take_as_long_as_their_parsing(tag: str) -> None:
     page = (f"<{tag}>" * (10_000 // (tag.count("<") + 1)) + "deep" + "<p>" * 10).encode()
-    # It is parsed up to three times, and lexbor's own time is quadratic; a count of branches makes our lines twice as slow.
+    # It is parsed up to three times, and lexbor's own time is quadratic; counted branches make ours slower
     assert_takes_less((extract_html, page), 6, (LexborHTMLParser, page), more=0.3)
 
 
