@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from typing import Any
 
-from kbjobs.services.chain_files import write_draft
+from kbjobs.phases.names import INTERNAL
+from kbjobs.phases.registry import BrokenJobTypeError, is_taken, job_type
+from kbjobs.services.chain_files import UNNAMED, write_draft
 from kbjobs.store.jobs import Job
 from kbjobs.store.phase_state import PhaseState
-
-FUNCTION = "function"
-"""The type of a job that calls Python functions: no command submits it."""
 
 
 def describe_command(job: Job) -> str:
     """The command that submits the same job again; '' where none does."""
-    if any(phase.job == FUNCTION for phase in job.phases):
+    if not can_be_written(job) or job.type == UNNAMED:
         return ""
-    name = job.type.replace("_", "-")
-    [*others, last] = job.phases
-    if not others and last.job == job.type:
-        source = [job.source] if job.source else []
-        return shlex.join(["kbjobs", "run", name, *source, *_options(chosen_parameters(last))])
-    return shlex.join(["kbjobs", "chain", name, *(["--source", job.source] if job.source else [])])
+    name, [*others, last] = job.type.replace("_", "-"), job.phases
+    if others or last.job != job.type:
+        return shlex.join(["kbjobs", "chain", name, *(["--source", job.source] if job.source else [])])
+    try:
+        target, params = job_type(job.type).target, chosen_parameters(last)
+    except BrokenJobTypeError:  # of another package, which cannot be loaded now
+        return ""
+    source = [job.source] if job.source else []
+    if target.takes_file and params.get("path"):
+        words = [params.pop("path"), *(["--source", *source] if source else [])]
+    elif target.parameter:
+        words = [last.params[target.parameter]]
+        params.pop(target.parameter, None)
+    elif target.takes_sources:
+        words = params.pop("sources", None) or source
+    else:
+        words = source
+    if target.ends_source:  # it asks for the id once more
+        params.pop("confirm", None)
+    return shlex.join(["kbjobs", "run", name, *map(str, words), *_options(params)])
+
+
+def can_be_written(job: Job) -> bool:
+    """Whether a chain file can say what a job does: a call of Python cannot be written, nor can a type that is gone."""
+    return all(is_taken(phase.job) and phase.job not in INTERNAL for phase in job.phases)
 
 
 def write_chain(job: Job) -> str:
@@ -38,18 +57,19 @@ def write_chain(job: Job) -> str:
 
 
 def chosen_parameters(phase: PhaseState) -> dict[str, Any]:
-    """The parameters of a phase that are not at their default."""
-    chosen = phase.chosen if phase.chosen is not None else phase.params
-    return {name: value for name, value in chosen.items() if value not in (None, False, [], {})}
+    """The parameters of a phase that are not at their default; where an older version has not noted which, all set."""
+    if phase.chosen is not None:
+        return dict(phase.chosen)
+    return {name: value for name, value in phase.params.items() if value not in (None, False, [], {})}
 
 
 def _options(params: dict[str, Any]) -> list[str]:
+    """Parameters as the options of ``kbjobs run``: a switch, a word, or JSON."""
     found: list[str] = []
     for name, value in params.items():
-        option = "--" + name.replace("_", "-")
-        if value is True:
-            found.append(option)
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            found.append(f"--{option}" if value else f"--no-{option}")
         else:
-            for one in value if isinstance(value, list) else [value]:
-                found += [option, str(one)]
+            found += [f"--{option}", json.dumps(value) if isinstance(value, list | dict) else str(value)]
     return found

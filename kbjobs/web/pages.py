@@ -19,7 +19,7 @@ from kbjobs.retrieval.hits import Query
 from kbjobs.services import chain_files, sources
 from kbjobs.services.documents import DocumentFilter, count_by_year, list_left_out, show_document
 from kbjobs.services.documents import documents as list_documents
-from kbjobs.services.job_commands import chosen_parameters, describe_command
+from kbjobs.services.job_commands import can_be_written, chosen_parameters, describe_command
 from kbjobs.services.jobs import JobManager
 from kbjobs.services.search import search_home
 from kbjobs.services.tags import review_tags
@@ -106,8 +106,8 @@ def job(request: Request, manager: JobManager) -> dict[str, Any]:
         "attempts": attempts,
         "segments": draw_segments(found),
         "timeline": draw_timeline(found, attempts),
-        "command": command or "It was submitted from Python.",
-        "can_change": bool(command) and found.has_ended,
+        "command": command or "No command does the same: it was composed on a page, or submitted from Python.",
+        "can_change": can_be_written(found) and found.has_ended,
         "parameters": [
             (f"{phase}{name}".replace("_", " "), value) for phase, params in chosen for name, value in params.items()
         ],

@@ -5,15 +5,19 @@ from __future__ import annotations
 import html
 import os
 import re
+import shlex
 import signal
 import time
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from playwright.sync_api import Page, expect
 
+from kbjobs.commands import run as run_command
 from kbjobs.config.home import Home
 from kbjobs.services.job_commands import describe_command, write_chain
 from kbjobs.services.jobs import JobManager
@@ -158,6 +162,44 @@ def test_a_chain_is_said_again(manager: JobManager) -> None:
     said = tomllib.loads(write_chain(job))
     assert [phase["job"] for phase in said["phase"]] == [phase.job for phase in job.phases]
     assert said["source"] == "wiki"
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "params", "command"),
+    [
+        ("metadata", "wiki", {"force": True}, "kbjobs run metadata wiki --force"),
+        ("scrape", "wiki", {"url": "https://e.org/a b"}, "kbjobs run scrape wiki --url 'https://e.org/a b'"),
+        ("index_offline", "wiki", {"limit": 5}, "kbjobs run index-offline wiki --limit 5"),
+        ("zim_inspect", None, {"path": "a.zim"}, "kbjobs run zim-inspect a.zim"),
+        ("zim_index", "a", {"path": "a.zim"}, "kbjobs run zim-index a.zim --source a"),
+        ("model_download", None, {"model": "bge-m3"}, "kbjobs run model-download bge-m3"),
+        ("visualisation", None, {"sources": ["a", "b"]}, "kbjobs run visualisation a b"),
+        ("visualisation", "a", {}, "kbjobs run visualisation a"),
+        ("delete_source", "wiki", {"confirm": "wiki"}, "kbjobs run delete-source wiki"),
+        ("python_function", None, {"function": "m:f"}, ""),
+    ],
+)
+def test_the_command_that_does_the_same_is_one_that_is_understood(
+    manager: JobManager, kind: str, source: str | None, params: dict[str, Any], command: str
+) -> None:
+    job = manager.get_status(manager.submit("steps", "wiki"))
+    manager.cancel(job.id)
+    [phase] = job.phases
+    phase = replace(phase, name=kind, job=kind, params=params, chosen=params)
+    assert describe_command(replace(job, type=kind, source=source, phases=(phase,))) == command
+    if command:
+        _, _, name, *words = shlex.split(command)
+        found = typer.main.get_command(run_command.app).get_command(None, name)  # type: ignore[attr-defined]
+        found.make_context(name, words)  # it parses
+
+
+def test_a_switch_that_is_off_and_a_list_are_said_too(manager: JobManager) -> None:
+    job = manager.get_status(manager.submit("steps", "wiki"))
+    manager.cancel(job.id)
+    [phase] = job.phases
+    phase = replace(phase, chosen={"seconds": 0, "fail": False, "says": ["a"]})
+    command = describe_command(replace(job, phases=(phase,)))
+    assert command == "kbjobs run steps wiki --seconds 0 --no-fail --says '[\"a\"]'"
 
 
 def test_phases_tell_when_they_ran_over_all_attempts(manager: JobManager) -> None:
