@@ -189,16 +189,22 @@ def list_runs(queue: Queue, days: float, limit: int = 500) -> list[JobRun]:
         limit: the largest number of attempts.
     """
     since = _days_ago(days)
-    jobs = [*active_jobs(queue), *(job_from_row(row) for row in queue.connection.execute(
-        f"SELECT {JOB_COLUMNS} FROM jobs WHERE finished_at >= ? ORDER BY finished_at DESC LIMIT ?", (since, limit)
-    ))]  # fmt: skip
+    jobs = [
+        job_from_row(row)
+        for row in queue.connection.execute(
+            f"SELECT {JOB_COLUMNS} FROM jobs WHERE finished_at IS NULL AND attempt > 0 UNION ALL SELECT * FROM ("
+            f"SELECT {JOB_COLUMNS} FROM jobs WHERE finished_at >= ? ORDER BY finished_at DESC LIMIT ?)",
+            (since, limit),
+        )
+    ]
     found = [
         JobRun(job.id, job.type, job.source, job.attempt_started_at, job.finished_at, outcome_of(job))
         for job in jobs
         if job.attempt_started_at is not None
     ]
-    by_id = {job.id: job for job in jobs if job.attempt > 1 or job.status is Status.PENDING}
-    for job in by_id.values():
+    for job in jobs:
+        if job.attempt == 1 and job.attempt_started_at is not None:
+            continue  # its only attempt stands in its own row
         rows = queue.connection.execute(
             "SELECT started_at, finished_at, outcome FROM attempts WHERE job_id = ? AND finished_at >= ?",
             (job.id, since),

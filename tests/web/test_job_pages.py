@@ -22,7 +22,9 @@ from kbjobs.config.home import Home
 from kbjobs.services.job_commands import describe_command, write_chain
 from kbjobs.services.jobs import JobManager
 from kbjobs.services.sources import register
+from kbjobs.store.history import list_runs
 from kbjobs.store.jobs import Attempt, Job, JobRun, Limits
+from kbjobs.store.queue import Queue
 from kbjobs.web.drawing import DAY, LANE, LANES, YEARS_HEIGHT, draw_day, draw_segments, draw_timeline, draw_years
 from kbjobs.web.template_filters import FILTERS
 from tests.conftest import wait_ended, wait_until, write_pages
@@ -91,6 +93,17 @@ def test_what_another_job_has_done_since_is_not_to_resume(manager: JobManager) -
     overview = manager.get_overview()
     assert done in [job.id for job in overview.ended]
     assert [run.job_id for run in overview.runs] == [failed, failed, done]
+
+
+def test_many_jobs_that_wait_cost_no_look_each(manager: JobManager, home: Home) -> None:
+    manager.pause()
+    for number in range(20):
+        manager.submit("steps", "wiki", number=number)
+    with Queue(home.state_file) as queue:
+        asked: list[str] = []
+        queue.connection.set_trace_callback(asked.append)
+        assert list_runs(queue, 1.0) == []
+    assert sum("attempts" in one for one in asked) == 0
 
 
 def test_several_are_chosen_and_discarded(manager: JobManager, page: Page, builder: Builder) -> None:
