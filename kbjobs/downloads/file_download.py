@@ -75,7 +75,7 @@ def fetch_file(
     target: Path,
     *,
     token: str | None = None,
-    progress: Callable[[int, int | None], None] = lambda done, total: None,
+    on_progress: Callable[[int, int | None], None] = lambda done, total: None,
     check: Callable[[], None] = lambda: None,
     give_up_seconds: float = GIVE_UP_SECONDS,
 ) -> DownloadedFile:
@@ -88,7 +88,7 @@ def fetch_file(
         wanted: what.
         target: where it goes, by way of ``target.part`` in the same folder.
         token: for servers that want to know who asks; see :func:`kbjobs.net.requesting.get`.
-        progress: is told bytes that are here, and those of the whole where known, several times a second.
+        on_progress: called several times a second with the bytes here, and those of the whole file if known.
         check: is called several times a second, also while waiting; an exception of it ends the download, and what
             has come is kept.
         give_up_seconds: seconds without a new byte after which the server is given up.
@@ -103,7 +103,7 @@ def fetch_file(
             found = measure_file(target, check, wanted.git_size)
             if not _find_fault(wanted, found):
                 return DownloadedFile(found.size, found.sha256.hexdigest())
-        return _Download(wanted, target, token, progress, check, give_up_seconds).run()
+        return _Download(wanted, target, token, on_progress, check, give_up_seconds).run()
 
 
 @contextmanager
@@ -140,12 +140,12 @@ class _Download:
         wanted: WantedFile,
         target: Path,
         token: str | None,
-        progress: Callable[[int, int | None], None],
+        on_progress: Callable[[int, int | None], None],
         check: Callable[[], None],
         give_up_seconds: float,
     ) -> None:
         self.wanted, self.target, self.token = wanted, target, token
-        self.progress, self.check, self.give_up_seconds = progress, check, give_up_seconds
+        self.on_progress, self.check, self.give_up_seconds = on_progress, check, give_up_seconds
         self.part = target.with_name(f"{target.name}.part")
         self.note = target.with_name(f"{target.name}.part.json")
         self.validator = ""
@@ -287,7 +287,7 @@ class _Download:
         now = time.monotonic()
         if must or now - self.told >= _TELL_SECONDS:
             self.told = now
-            self.progress(self.content.size, total)
+            self.on_progress(self.content.size, total)
 
     def _publish(self) -> None:
         """Give the part its name."""

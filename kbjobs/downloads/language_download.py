@@ -148,7 +148,7 @@ def _fetch(
             return fetch_file(
                 WantedFile(link, most=most),
                 file,
-                progress=tell,
+                on_progress=tell,
                 check=context.check,
                 give_up_seconds=GIVE_UP_SECONDS if is_last else GIVE_UP_SECONDS_WITH_OTHERS,
             ), link

@@ -167,7 +167,7 @@ class _Download:
                     self.hub.wanted(model, file),
                     target,
                     token=self.hub.token,
-                    progress=lambda here, whole, file=file: self._tell(file, here),  # type: ignore[misc]
+                    on_progress=lambda here, whole, file=file: self._tell(file, here),  # type: ignore[misc]
                     check=self.context.check,
                 )
             except RefusedError as error:

@@ -48,7 +48,7 @@ KNOWN = [{}, {"size": len(BODY)}, {"sha256": SHA256}, {"size": len(BODY), "git_s
 @pytest.mark.parametrize("known", KNOWN)
 def test_a_file_comes_whole(hub: HubServer, tmp_path: Path, known: dict[str, Any]) -> None:
     told: list[tuple[int, int | None]] = []
-    found = fetch_file(wanted(hub, **known), tmp_path / NAME, progress=lambda *facts: told.append(facts))
+    found = fetch_file(wanted(hub, **known), tmp_path / NAME, on_progress=lambda *facts: told.append(facts))
     assert (found.size, found.sha256) == (len(BODY), SHA256)
     assert (tmp_path / NAME).read_bytes() == BODY
     assert told[-1] == (len(BODY), len(BODY))

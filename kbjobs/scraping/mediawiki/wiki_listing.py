@@ -43,7 +43,7 @@ class PageList:
         namespaces: the numbers of those that are wanted.
         scope: which addresses are.
         has_file: whether a file is still where it was put.
-        report: told how many pages are known, from time to time.
+        on_progress: told how many pages are known, from time to time.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class PageList:
         namespaces: tuple[int, ...],
         scope: SiteScope,
         has_file: Callable[[str], bool],
-        report: Callable[[int], None],
+        on_progress: Callable[[int], None],
     ) -> None:
         self.unchanged = 0
         """Pages that were seen to be as they were."""
         self._api, self._frontier, self._namespaces = api, frontier, namespaces
-        self._scope, self._has_file, self._report = scope, has_file, report
+        self._scope, self._has_file, self._on_progress = scope, has_file, on_progress
 
     @property
     def is_ended(self) -> bool:
@@ -109,7 +109,7 @@ class PageList:
                 self._frontier.set_fact("wiki since", place["since"])
             self._frontier.set_fact("wiki list", place)
             crash_point("scrape.wiki_list")
-            self._report(self._frontier.listed())
+            self._on_progress(self._frontier.listed())
         raise FetchError(self._api.url, "broken reply", "its list of pages has no end")
 
     def _place(self) -> dict[str, Any]:
@@ -156,7 +156,7 @@ class PageList:
                 parameters = event.get("logparams")
                 moved = parameters.get("target_title") if isinstance(parameters, dict) else None
                 titles |= {title: None for title in (event.get("title"), moved) if _is_title(title)}
-            self._report(self._frontier.listed())
+            self._on_progress(self._frontier.listed())
             if events > MAX_CHANGES:
                 return now, None
         return now, list(titles)
