@@ -16,12 +16,13 @@ import typer
 from kbjobs.chains.file.chain_reading import read_built_in_chains
 from kbjobs.chains.file.drafting import SCHEMA_FILE, schema_text
 from kbjobs.cli import app
-from kbjobs.commands._submitting import SUBMIT_PANEL
+from kbjobs.commands._submitting import SUBMIT_OPTIONS
 from kbjobs.config.registry import SETTINGS
 from kbjobs.phases.registry import job_types
 
 DOCS = Path(__file__).resolve().parent
 EXAMPLES = DOCS.parent / "examples" / "chains"
+SUBMIT_NAMES = {"all_sources", "dry_run", *(name for name, _, _ in SUBMIT_OPTIONS)}
 BEGIN, END = "<!-- generated: settings -->", "<!-- end -->"
 HEAD = """\
 # Commands
@@ -110,8 +111,8 @@ def _options(command: Any, of_submit: bool) -> list[str]:
     """A table of the options: those of every submit, or the command's own."""
     rows = []
     for one in command.params:
-        is_of_submit = getattr(one, "rich_help_panel", None) == SUBMIT_PANEL
-        if one.param_type_name != "option" or one.name == "help" or one.hidden or is_of_submit is not of_submit:
+        is_of_submit = one.name in SUBMIT_NAMES and one.rich_help_panel is not None
+        if one.param_type_name != "option" or one.name in ("help", "h") or one.hidden or is_of_submit is not of_submit:
             continue
         names = ", ".join(f"`{name}`" for name in (*one.opts, *one.secondary_opts))
         metavar = "" if one.is_flag else f" `{one.make_metavar(typer.Context(command))}`"

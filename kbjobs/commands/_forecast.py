@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kbjobs.commands._help import WHAT
 from kbjobs.commands._render import print_json, print_table, say
 from kbjobs.config.prices import format_dollars
 from kbjobs.errors import worst
@@ -21,7 +22,7 @@ DRY_RUN = Annotated[
     typer.Option(
         "--dry-run",
         help="Queue nothing; show what each phase would do: documents, passages, tokens, price, time.",
-        rich_help_panel="Submit",
+        rich_help_panel=WHAT,
     ),
 ]
 COLUMNS = ("phase", "documents", "passages", "to embed", "tokens", "USD", "time", "")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kbjobs.commands._arguments import SOURCE
+from kbjobs.commands._completion import complete_sources
 from kbjobs.commands._render import DamagedSources, print_json, print_table, say
 from kbjobs.config.home import current_home
 from kbjobs.errors import ExitCode, KbjobsError, UsageError
@@ -16,11 +18,10 @@ from kbjobs.services import sources as front
 if TYPE_CHECKING:
     from kbjobs.indexing.compact import Compacted
 
-ID = Annotated[str, typer.Argument(metavar="ID", help="Id of the source.", show_default=False)]
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 
-def verify(source_id: ID, as_json: JSON = False) -> None:
+def verify(source_id: SOURCE, as_json: JSON = False) -> None:
     """Compare the vector store with the ledger, both ways, and search a sample for itself.
 
     Each difference has a kind: absent, damaged, dimension, missing, extra, changed, unreachable, outdated. Texts,
@@ -47,7 +48,7 @@ def verify(source_id: ID, as_json: JSON = False) -> None:
         raise typer.Exit(ExitCode.FAILED)
 
 
-def rebuild(source_id: ID, as_json: JSON = False) -> None:
+def rebuild(source_id: SOURCE, as_json: JSON = False) -> None:
     """Build the vector store anew from the ledger, beside the old one, and swap. Embeds nothing.
 
     Example:  kbjobs sources rebuild wiki
@@ -62,7 +63,10 @@ def rebuild(source_id: ID, as_json: JSON = False) -> None:
 
 def compact(
     source_id: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="Id of the source.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="[SOURCE]", help="Id of the source.", show_default=False, autocompletion=complete_sources
+        ),
     ] = None,
     all_sources: Annotated[bool, typer.Option("--all-sources", help="Every source, one after the other.")] = False,
     as_json: JSON = False,

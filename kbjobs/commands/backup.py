@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
 from kbjobs.commands._render import print_json, say
 from kbjobs.config.home import current_home
 from kbjobs.errors import ExitCode
 from kbjobs.formatting import counted
 from kbjobs.services.backup import create_backup
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()

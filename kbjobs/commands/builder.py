@@ -11,11 +11,12 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
 from kbjobs.commands._render import print_json, say
 from kbjobs.config.home import current_home
 from kbjobs.errors import MissingRequirementError, UsageError
 
-app = typer.Typer(add_completion=False)
+app = App()
 NEEDED = ("starlette", "uvicorn", "jinja2", "sse_starlette", "tomlkit")
 
 

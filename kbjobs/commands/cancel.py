@@ -6,19 +6,24 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._arguments import SOME_JOBS
+from kbjobs.commands._completion import complete_sources
 from kbjobs.commands._render import print_json, say
 from kbjobs.commands._several import do_to_each
 from kbjobs.errors import UsageError
 from kbjobs.services.jobs import get_job_manager
 from kbjobs.store.transitions import Status
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
 def cancel(
-    jobs: Annotated[list[int] | None, typer.Argument(help="Ids of the jobs.", show_default=False)] = None,
-    source: Annotated[str | None, typer.Option(help="All live jobs of this source.")] = None,
+    jobs: SOME_JOBS = None,
+    source: Annotated[
+        str | None, typer.Option(help="All live jobs of this source.", metavar="ID", autocompletion=complete_sources)
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="All live jobs.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:

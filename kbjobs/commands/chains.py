@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._completion import complete_chains, complete_sources
 from kbjobs.commands._errors import printable
 from kbjobs.commands._render import print_json, print_table, say
 from kbjobs.config.home import Home, current_home
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from kbjobs.chains.diagnostics import Diagnostic
     from kbjobs.chains.file.chain_reading import ChainFile
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+app = App()
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 
@@ -56,7 +58,10 @@ def list_chains(as_json: JSON = False) -> None:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="Its name, or the path of its file.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(help="Its name, or the path of its file.", show_default=False, autocompletion=complete_chains),
+    ],
     as_json: JSON = False,
 ) -> None:
     """Print a chain file, ready to be copied and changed.
@@ -81,9 +86,15 @@ def show(
 
 @app.command()
 def validate(
-    files: Annotated[list[str], typer.Argument(help="Chain files, or names of chains.", show_default=False)],
+    files: Annotated[
+        list[str],
+        typer.Argument(help="Chain files, or names of chains.", show_default=False, autocompletion=complete_chains),
+    ],
     source: Annotated[
-        list[str] | None, typer.Option(help="Check it for this source, not for those of the file.", metavar="ID")
+        list[str] | None,
+        typer.Option(
+            help="Check it for this source, not for those of the file.", metavar="ID", autocompletion=complete_sources
+        ),
     ] = None,
     syntax_only: Annotated[bool, typer.Option("--syntax-only", help="Look at the file alone.")] = False,
     as_json: JSON = False,

@@ -1,28 +1,32 @@
-"""``kbjobs config``: the settings in force."""
+"""``kbjobs config``: show and change the settings."""
 
 from __future__ import annotations
 
+import os
 import shlex
 from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
 from kbjobs.commands._asking import NO_INPUT
+from kbjobs.commands._completion import complete_settings
 from kbjobs.commands._render import print_json, print_table, say
 from kbjobs.config.home import current_home
 from kbjobs.config.secrets import MAX_BYTES, set_secret
+from kbjobs.config.setting_file import find_setting, remove_setting, write_setting
 from kbjobs.config.settings import Settings, SettingValue
 from kbjobs.errors import UsageError
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+app = App()
 
 
 @app.callback()
 def config() -> None:
-    """The settings in force and where each came from.
+    """Show and change the settings.
 
-    A setting is given in config.toml in the home, or as KBJOBS_<NAME> in the environment, which wins; on_finish in the
-    file alone.
+    A setting comes from the environment (KBJOBS_NAME), from config.toml in the home, or is the default; the environment
+    wins. on_finish is read from the file only.
 
     Example:  kbjobs config show
     """
@@ -44,6 +48,52 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")
 
 def _shown(found: SettingValue) -> str:
     return shlex.join(found.value) if isinstance(found.value, tuple) else str(found.value)
+
+
+@app.command("set")
+def set_command(
+    name: Annotated[
+        str, typer.Argument(help="Like workers or packs.to.", show_default=False, autocompletion=complete_settings)
+    ],
+    value: Annotated[
+        list[str], typer.Argument(help="Its value; of on_finish, the program and its arguments.", show_default=False)
+    ],
+) -> None:
+    """Write a setting to config.toml in the home. Comments and other settings in the file stay as they are.
+
+    Example:  kbjobs config set model all-mpnet-base-v2
+
+    Example:  kbjobs config set packs.to s3://my-bucket/packs
+
+    Example:  kbjobs config set on_finish /usr/local/bin/notify.sh night
+    """
+    home = current_home()
+    written = write_setting(home, name, value)
+    say(f"{name} = {shlex.join(written) if isinstance(written, tuple) else written} ({home.config_file})")
+    _warn_of_environment(name)
+
+
+@app.command()
+def unset(
+    name: Annotated[
+        str, typer.Argument(help="Like workers or packs.to.", show_default=False, autocompletion=complete_settings)
+    ],
+) -> None:
+    """Remove a setting from config.toml in the home, so that its default applies again.
+
+    Example:  kbjobs config unset workers
+    """
+    home = current_home()
+    removed = remove_setting(home, name)
+    now = Settings(home).values[name]
+    say(f"{name} is {'no longer' if removed else 'not'} set in {home.config_file}; it is {_shown(now) or 'empty'}.")
+    _warn_of_environment(name)
+
+
+def _warn_of_environment(name: str) -> None:
+    variable = find_setting(name).variable
+    if variable in os.environ:
+        say(f"Note: {variable} is set in this shell and overrides it here.")
 
 
 @app.command("set-secret")

@@ -9,12 +9,13 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
 from kbjobs.commands._render import age, print_json, say
 from kbjobs.config.home import current_home
 from kbjobs.services import daemon_control
 from kbjobs.services.jobs import get_job_manager
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+app = App()
 
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 NOW = Annotated[bool, typer.Option("--now", help="Kill the workers instead of waiting for a checkpoint.")]

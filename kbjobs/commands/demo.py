@@ -12,12 +12,13 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
 from kbjobs.commands._render import say
 from kbjobs.config.home import HOME_VARIABLE, Home
 from kbjobs.errors import NotFoundError
 from kbjobs.services import daemon_control
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 MODEL = "all-MiniLM-L6-v2"
 SEARCHES = ("how long must water boil", "keep warm without a heater", "stop heavy bleeding")

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
 from kbjobs.commands._render import print_json, print_table
 from kbjobs.config.home import current_home
 from kbjobs.errors import ExitCode
 from kbjobs.services.doctor import examine
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()

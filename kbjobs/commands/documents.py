@@ -10,15 +10,16 @@ from typing import Annotated, Any
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._arguments import SOURCE
 from kbjobs.commands._render import print_json, say
 from kbjobs.commands._table import Cell, Column, print_list
 from kbjobs.config.home import current_home
 from kbjobs.errors import UsageError
 from kbjobs.services import documents as front
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+app = App()
 
-ID = Annotated[str, typer.Argument(metavar="SOURCE", help="Id of the source.", show_default=False)]
 DOCUMENT_COLUMNS = (
     Column("NO", is_number=True),
     Column("TITLE", good=40, least=12),
@@ -42,7 +43,7 @@ def documents() -> None:
 
 @app.command("list")
 def list_(
-    source_id: ID,
+    source_id: SOURCE,
     language: Annotated[
         str | None, typer.Option("--lang", metavar="TAG", help="Only this language.", show_default=False)
     ] = None,
@@ -111,7 +112,7 @@ def print_documents(
 
 @app.command()
 def show(
-    source_id: ID,
+    source_id: SOURCE,
     document: Annotated[
         str,
         typer.Argument(metavar="DOC", help="Number in the list, id, path or URL of the document.", show_default=False),

@@ -6,20 +6,22 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._arguments import JOB
 from kbjobs.commands._render import print_json, say
 from kbjobs.commands._times import read_moments, show_moment
 from kbjobs.services.jobs import get_job_manager
 from kbjobs.store.edits import JobChanges
 from kbjobs.store.jobs import MAX_PRIORITY
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 NONE = "none"
 
 
 @app.command()
 def edit(
-    job: Annotated[int, typer.Argument(help="Id of the job.", show_default=False)],
+    job: JOB,
     priority: Annotated[
         int | None, typer.Option(min=-MAX_PRIORITY, max=MAX_PRIORITY, help="Higher runs first.")
     ] = None,

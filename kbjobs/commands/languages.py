@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._completion import complete_packs
+from kbjobs.commands._job_commands import JobCommand, JobGroup
 from kbjobs.commands._render import print_json, print_table, say
 from kbjobs.config.home import current_home
 from kbjobs.errors import ExitCode
 from kbjobs.formatting import counted
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+class LanguagesGroup(JobGroup):
+    """The commands below, and the job type language_download."""
+
+    jobs: ClassVar[Mapping[str, JobCommand]] = {
+        "download": JobCommand(
+            "language_download",
+            (
+                "kbjobs languages download es",
+                "kbjobs languages download English --from Spanish",
+                'kbjobs languages download "Chinese (traditional)" --detach',
+            ),
+        )
+    }
+
+
+app = App(cls=LanguagesGroup)
 
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 
 @app.callback()
 def languages() -> None:
-    """List and remove the language packs with which kbjobs translate translates.
-
-    kbjobs run language-download fetches them.
+    """List, download and remove the language packs that kbjobs translate uses.
 
     Example:  kbjobs languages list
     """
@@ -69,7 +87,13 @@ def list_languages(
 @app.command()
 def remove(
     language: Annotated[
-        str, typer.Argument(metavar="CODE", help="The language: its code or English name.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="CODE",
+            help="The language: its code or English name.",
+            show_default=False,
+            autocompletion=complete_packs,
+        ),
     ],
     source: Annotated[
         str | None, typer.Option("--from", help="Only the pack from this language to it.", metavar="CODE")

@@ -12,18 +12,20 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._arguments import JOB
 from kbjobs.commands._errors import printable
 from kbjobs.commands._render import say
 from kbjobs.errors import ExitCode
 from kbjobs.services.job_events import POLL_SECONDS
 from kbjobs.services.jobs import JobManager, get_job_manager
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
 def logs(
-    job: Annotated[int, typer.Argument(help="Id of the job.", show_default=False)],
+    job: JOB,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing it until the job ends.")] = False,
     attempt: Annotated[
         int | None, typer.Option(min=1, help="Log of this attempt; default: the newest.", show_default=False)

@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._completion import complete_models
+from kbjobs.commands._job_commands import JobCommand, JobGroup
 from kbjobs.commands._render import DamagedSources, print_json, print_table, say
 from kbjobs.config.home import current_home
 from kbjobs.formatting import counted
 from kbjobs.services import models as front
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
 
-NAME = Annotated[str, typer.Argument(metavar="NAME", help="A known model, or ORGANISATION/NAME.", show_default=False)]
+class ModelsGroup(JobGroup):
+    """The commands below, and the job type model_download."""
+
+    jobs: ClassVar[Mapping[str, JobCommand]] = {
+        "download": JobCommand(
+            "model_download",
+            (
+                "kbjobs models download all-mpnet-base-v2",
+                "kbjobs models download BAAI/bge-small-en-v1.5 --revision main",
+            ),
+        )
+    }
+
+
+app = App(cls=ModelsGroup)
+
+NAME = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="A known model, or ORGANISATION/NAME.", show_default=False, autocompletion=complete_models
+    ),
+]
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 
 @app.callback()
 def models() -> None:
-    """List, show and remove local models; kbjobs run model-download fetches one.
+    """List, show, download and remove local models.
 
     Example:  kbjobs models list
     """

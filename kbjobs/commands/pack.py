@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._arguments import SOURCE
+from kbjobs.commands._job_commands import JobCommand, JobGroup
 from kbjobs.commands._render import print_json, print_table, say
 from kbjobs.config.home import current_home
 from kbjobs.errors import ExitCode
 from kbjobs.formatting import agreeing, counted
 from kbjobs.services import packs
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+class PackGroup(JobGroup):
+    """The commands below, and the job types upload and install_source."""
+
+    jobs: ClassVar[Mapping[str, JobCommand]] = {
+        "push": JobCommand(
+            "upload",
+            ("kbjobs pack push wiki s3://my-bucket/packs", "kbjobs pack push wiki --include-backup --dry-run"),
+            positional="to",
+        ),
+        "pull": JobCommand(
+            "install_source",
+            ("kbjobs pack pull wiki s3://their-bucket/packs", "kbjobs pack pull wiki /media/stick/wiki.kbpack"),
+            positional="from",
+        ),
+    }
+
+
+app = App(cls=PackGroup)
 
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 
 @app.callback()
 def pack() -> None:
-    """Build, inspect and prune packs: a source as files that can be carried elsewhere.
+    """Build, push, pull, list, inspect and prune packs: a source as files that can be carried elsewhere.
 
     Example:  kbjobs pack inspect /media/stick/wiki.kbpack
     """
@@ -28,7 +50,7 @@ def pack() -> None:
 
 @app.command()
 def build(
-    source_id: Annotated[str, typer.Argument(metavar="SOURCE", help="Id of the source.", show_default=False)],
+    source_id: SOURCE,
     target: Annotated[
         Path, typer.Argument(metavar="TARGET", help="A file to write (.kbpack), or the folder of a store.")
     ],
@@ -91,6 +113,54 @@ def prune(
     say(
         f"{counted(pruned.parts, 'part')} and {counted(pruned.manifests, 'manifest')} {verb}, {_mega(pruned.bytes)};"
         f" {agreeing(pruned.kept_young, 'part', 'that nothing needs is', 'that nothing needs are')} too young."
+    )
+
+
+@app.command("list")
+def list_packs(
+    where: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[URL]",
+            help="The store; default: the settings 'packs.from', 'packs.to', else packs/.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JSON = False,
+) -> None:
+    """List the sources of a store, and which of them are installed here.
+
+    Example:  kbjobs pack list s3://their-bucket/packs
+    """
+    print_packs(where, as_json=as_json)
+
+
+def print_packs(where: str | None, *, as_json: bool) -> None:
+    """Print the catalogue of a store.
+
+    Args:
+        where: its address; None: the settings.
+        as_json: whether to print JSON.
+    """
+    rows = packs.list_remote(current_home(), where)
+    if as_json:
+        print_json(rows)
+        return
+    titles = ("source", "name", "documents", "size", "models", "published", "here")
+    print_table(
+        titles,
+        [
+            (
+                row["source"],
+                row["name"],
+                f"{row['documents']:,}",
+                f"{row['size'] / 1e6:,.1f} MB",
+                ", ".join(model["name"] for model in row["models"]),
+                row["published_at"],
+                row["here"],
+            )
+            for row in rows
+        ],
     )
 
 

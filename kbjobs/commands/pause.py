@@ -7,18 +7,26 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._completion import complete_sources
 from kbjobs.commands._render import print_json, say
 from kbjobs.formatting import agreeing, sentence
 from kbjobs.services.jobs import get_job_manager
 from kbjobs.store.pauses import Held
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
 def pause(
     source: Annotated[
-        str | None, typer.Option(help="Hold the jobs of this source alone.", metavar="ID", show_default=False)
+        str | None,
+        typer.Option(
+            help="Hold the jobs of this source alone.",
+            metavar="ID",
+            autocompletion=complete_sources,
+            show_default=False,
+        ),
     ] = None,
     running: Annotated[
         bool, typer.Option("--running", help="Also stop what runs, at a checkpoint; it goes on after unpause.")

@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
 from kbjobs.commands._job_table import ListedJob, print_jobs
 from kbjobs.commands._render import print_json, say
 from kbjobs.formatting import counted
 from kbjobs.services.jobs import get_job_manager
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()

@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
 from kbjobs.commands._render import say
 from kbjobs.config.home import current_home
 from kbjobs.config.settings import Settings
 from kbjobs.formatting import agreeing
 from kbjobs.services.backup import restore as put_back
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()

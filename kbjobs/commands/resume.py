@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._arguments import SOME_JOBS
 from kbjobs.commands._following import PROGRESS, QUIET, ProgressMode, choose_mode, follow_again
 from kbjobs.commands._render import say
 from kbjobs.commands._several import do_to_all
@@ -14,12 +16,12 @@ from kbjobs.errors import UsageError
 from kbjobs.services.jobs import get_job_manager
 from kbjobs.store.jobs import LimitChanges
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
 def resume(
-    jobs: Annotated[list[int] | None, typer.Argument(help="Ids of the jobs.", show_default=False)] = None,
+    jobs: SOME_JOBS = None,
     every: Annotated[bool, typer.Option("--all", help="All jobs that failed or were interrupted.")] = False,
     until: Annotated[
         str | None, typer.Option(help="Stop at a checkpoint at this time: 06:00, +2h.", metavar="TIME")

@@ -6,18 +6,21 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._arguments import SOME_JOBS
+from kbjobs.commands._completion import complete_sources
 from kbjobs.commands._following import PROGRESS, QUIET, ProgressMode, choose_mode, follow_again
 from kbjobs.commands._render import say
 from kbjobs.commands._several import do_to_all
 from kbjobs.errors import UsageError
 from kbjobs.services.jobs import get_job_manager
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
 def retry(
-    jobs: Annotated[list[int] | None, typer.Argument(help="Ids of the jobs.", show_default=False)] = None,
+    jobs: SOME_JOBS = None,
     all_failed: Annotated[
         bool, typer.Option("--all-failed", help="All jobs that failed and have not succeeded since.")
     ] = False,
@@ -25,7 +28,10 @@ def retry(
         str | None, typer.Option("--type", help="With --all-failed: only jobs of this type.", metavar="TYPE")
     ] = None,
     source: Annotated[
-        str | None, typer.Option(help="With --all-failed: only jobs of this source.", metavar="ID")
+        str | None,
+        typer.Option(
+            help="With --all-failed: only jobs of this source.", metavar="ID", autocompletion=complete_sources
+        ),
     ] = None,
     days: Annotated[
         float | None,

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kbjobs.commands._app import App
 from kbjobs.commands._asking import NO_INPUT
+from kbjobs.commands._completion import complete_models, complete_sources
 from kbjobs.commands._errors import printable, say_error
 from kbjobs.commands._links import takes_links
 from kbjobs.commands._render import DamagedSources, is_terminal, open_console, print_json, say
@@ -32,7 +34,7 @@ class SearchStore(StrEnum):
     PINECONE = "pinecone"
 
 
-app = typer.Typer(add_completion=False)
+app = App()
 SHOWN = 400  # characters of a passage
 LEAST_TITLE = 12  # cells that a title keeps on a narrow terminal
 
@@ -49,14 +51,25 @@ class SearchMode(StrEnum):
 def search(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar='[SOURCE] ["WORDS"]', help="A source, and words; none: a prompt.", show_default=False),
+        typer.Argument(
+            metavar='[SOURCE] ["WORDS"]',
+            help="A source, and words; none: a prompt.",
+            show_default=False,
+            autocompletion=complete_sources,
+        ),
     ] = None,
     count: Annotated[int, typer.Option("-k", min=1, max=1_000_000, help="How many hits.")] = 10,
     source: Annotated[
-        list[str] | None, typer.Option(help="Search this source; may be given several times.", metavar="ID")
+        list[str] | None,
+        typer.Option(
+            help="Search this source; may be given several times.", metavar="ID", autocompletion=complete_sources
+        ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Default: the one the sources were indexed with.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Default: the one the sources were indexed with.", show_default=False, autocompletion=complete_models
+        ),
     ] = None,
     mode: Annotated[SearchMode, typer.Option(help="By meaning and by words, or by one of them.")] = SearchMode.HYBRID,
     passages: Annotated[bool, typer.Option("--passages", help="All passages of a document, not its best one.")] = False,

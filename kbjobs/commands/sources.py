@@ -3,51 +3,41 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, ClassVar
 
 import typer
-from typer.core import TyperGroup
 
+from kbjobs.commands._app import App
+from kbjobs.commands._arguments import SOURCE
 from kbjobs.commands._asking import NO_INPUT, YES, ask_unless
+from kbjobs.commands._job_commands import JobCommand, JobGroup
 from kbjobs.commands._render import DamagedSources, print_json, print_table, say
 from kbjobs.commands._upkeep import compact, rebuild, verify
 from kbjobs.config.home import current_home
 from kbjobs.formatting import counted, format_languages
-from kbjobs.services import packs
 from kbjobs.services import sources as front
 
 
-class SourcesGroup(TyperGroup):
-    """The commands below, and ``remove``: the job type delete_source, which is loaded where it is used."""
+class SourcesGroup(JobGroup):
+    """The commands below, and the job type delete_source."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Their names."""
-        return [*super().list_commands(ctx), "remove"]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of that name."""
-        if cmd_name != "remove":
-            return super().get_command(ctx, cmd_name)
-        from kbjobs.commands.run import command_of
-        from kbjobs.phases.registry import job_type
-
-        kind = job_type("delete_source")
-        single = typer.Typer(add_completion=False)
-        single.command("remove", short_help=kind.description)(command_of(kind, "sources remove"))
-        return typer.main.get_command(single)
+    jobs: ClassVar[Mapping[str, JobCommand]] = {
+        "delete": JobCommand("delete_source", ("kbjobs sources delete wiki",)),
+        "remove": JobCommand("delete_source", ("kbjobs sources remove wiki",), is_shown=False),
+    }
 
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, cls=SourcesGroup)
+app = App(cls=SourcesGroup)
 
-ID = Annotated[str, typer.Argument(metavar="ID", help="Id of the source.", show_default=False)]
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 
 @app.callback()
 def sources() -> None:
-    """Register, edit, list, show, tag, relocate, verify, rebuild, compact and remove sources; what was skipped.
+    """Register, edit, list, show, tag, relocate, verify, rebuild, compact and delete sources; what was skipped.
 
     Example:  kbjobs sources add wiki ./pages --base-url https://wiki.example.org/
     """
@@ -55,7 +45,7 @@ def sources() -> None:
 
 @app.command()
 def add(
-    source_id: ID,
+    source_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the new source.", show_default=False)],
     paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Folders or files.", show_default=False)],
     name: Annotated[str, typer.Option(help="A name for people.")] = "",
     license_name: Annotated[str, typer.Option("--license", help="Licence of the content.")] = "",
@@ -83,7 +73,7 @@ def add(
 
 @app.command()
 def edit(
-    source_id: ID,
+    source_id: SOURCE,
     add: Annotated[
         list[Path] | None, typer.Option("--add", metavar="PATH", help="A folder or file to add.", show_default=False)
     ] = None,
@@ -123,7 +113,7 @@ def edit(
 
 @app.command()
 def relocate(
-    source_id: ID,
+    source_id: SOURCE,
     old: Annotated[
         Path, typer.Argument(metavar="OLD", help="One of its paths, or a folder above.", show_default=False)
     ],
@@ -145,13 +135,14 @@ def relocate(
 
 @app.command("list")
 def list_all(
-    remote: Annotated[bool, typer.Option("--remote", help="List those of a store, and what of them is here.")] = False,
+    remote: Annotated[bool, typer.Option("--remote", hidden=True, help="As kbjobs pack list.")] = False,
     from_: Annotated[
         str | None,
         typer.Option(
             "--from",
             metavar="URL",
-            help="The store; default: the settings 'packs.from', 'packs.to', else packs/.",
+            hidden=True,
+            help="The store of --remote.",
         ),
     ] = None,
     as_json: JSON = False,
@@ -159,11 +150,11 @@ def list_all(
     """List all sources. A damaged one is named on stderr, the others are listed: then it exits 3.
 
     Example:  kbjobs sources list --json
-
-    Example:  kbjobs sources list --remote --from s3://their-bucket/packs
     """
     if remote or from_ is not None:
-        _list_remote(from_, as_json)
+        from kbjobs.commands.pack import print_packs
+
+        print_packs(from_, as_json=as_json)
         return
     damaged = DamagedSources()
     states = front.describe_all(current_home(), damaged)
@@ -184,35 +175,12 @@ def list_all(
     else:
         say("No sources. Register one with kbjobs sources add ID PATH.")
     for source_id, rest in front.list_half_deleted(current_home()):
-        say(f"Source {source_id} is deleted; what is left of it goes with kbjobs sources remove {source_id}: {rest}")
+        say(f"Source {source_id} is deleted; what is left of it goes with kbjobs sources delete {source_id}: {rest}")
     damaged.end()
 
 
-def _list_remote(where: str | None, as_json: bool) -> None:
-    rows = packs.list_remote(current_home(), where)
-    if as_json:
-        print_json(rows)
-        return
-    titles = ("source", "name", "documents", "size", "models", "published", "here")
-    print_table(
-        titles,
-        [
-            (
-                row["source"],
-                row["name"],
-                f"{row['documents']:,}",
-                f"{row['size'] / 1e6:,.1f} MB",
-                ", ".join(model["name"] for model in row["models"]),
-                row["published_at"],
-                row["here"],
-            )
-            for row in rows
-        ],
-    )
-
-
 @app.command()
-def show(source_id: ID, as_json: JSON = False) -> None:
+def show(source_id: SOURCE, as_json: JSON = False) -> None:
     """Show one source: where its files are and what was indexed.
 
     Example:  kbjobs sources show wiki
@@ -254,14 +222,14 @@ def show(source_id: ID, as_json: JSON = False) -> None:
 
 @app.command(hidden=True)
 def documents(
-    source_id: ID,
+    source_id: SOURCE,
     as_json: Annotated[bool, typer.Option("--json", help="All that is known, a JSON document a line.")] = False,
 ) -> None:
     """List a source's documents: language, date, type and title of each, and where it is.
 
     "kbjobs documents list" tells more, and has filters.
 
-    Example:  kbjobs sources documents wiki --json | jq -r 'select(.published > "2024") | .url'
+    Example:  kbjobs sources documents wiki --json | jq -r .url
     """
     from kbjobs.services.documents import documents as list_documents
 
@@ -287,7 +255,7 @@ def documents(
 
 
 @app.command()
-def skipped(source_id: ID, as_json: JSON = False) -> None:
+def skipped(source_id: SOURCE, as_json: JSON = False) -> None:
     """List what of a source became no document, and why: addresses of its scrape, files, entries of archives.
 
     Example:  kbjobs sources skipped wiki
@@ -301,7 +269,7 @@ def skipped(source_id: ID, as_json: JSON = False) -> None:
 
 @app.command()
 def tags(
-    source_id: ID,
+    source_id: SOURCE,
     accept: Annotated[
         list[str] | None,
         typer.Option("--accept", metavar="TAG", help="Take this tag over; may be repeated.", show_default=False),

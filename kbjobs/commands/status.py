@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._completion import complete_jobs
 from kbjobs.commands._following import ProgressMode, choose_mode, watch_jobs
 from kbjobs.commands._job_table import ListedJob, print_jobs, print_phases
 from kbjobs.commands._progress_text import progress_texts
@@ -35,12 +37,17 @@ from kbjobs.version import VERSION
 RECENT = 10  # ended jobs that are shown beside the live ones
 LINE = 80  # cells of the line below the table, at most
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
 def status(
-    job: Annotated[int | None, typer.Argument(help="Everything about this job.", show_default=False)] = None,
+    job: Annotated[
+        int | None,
+        typer.Argument(
+            metavar="[JOB]", help="Everything about this job.", show_default=False, autocompletion=complete_jobs
+        ),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Notes in full, and the phases of each job.")
     ] = False,

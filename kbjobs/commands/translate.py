@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
+from kbjobs.commands._app import App
 from kbjobs.commands._render import print_json, say
 from kbjobs.config.home import current_home
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()

@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
 from kbjobs.commands._render import print_json, print_table
 from kbjobs.phases.registry import job_types
 from kbjobs.services.chain_files import built_in_chains
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()

@@ -7,17 +7,22 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._completion import complete_sources
 from kbjobs.commands._render import print_json, say
 from kbjobs.formatting import sentence
 from kbjobs.services.jobs import get_job_manager
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
 def unpause(
     source: Annotated[
-        str | None, typer.Option(help="Let the jobs of this source go on.", metavar="ID", show_default=False)
+        str | None,
+        typer.Option(
+            help="Let the jobs of this source go on.", metavar="ID", autocompletion=complete_sources, show_default=False
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:

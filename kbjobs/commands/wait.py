@@ -7,16 +7,18 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._arguments import JOBS
 from kbjobs.commands._following import QUIET, ProgressMode, choose_mode, follow
 from kbjobs.commands._times import parse_duration
 from kbjobs.services.jobs import get_job_manager
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
 def wait(
-    jobs: Annotated[list[int], typer.Argument(help="Ids of the jobs.", show_default=False)],
+    jobs: JOBS,
     quiet: QUIET = False,
     timeout: Annotated[str | None, typer.Option(help="Wait at most this long: 90s, 2h.", metavar="DURATION")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,

@@ -258,7 +258,7 @@ def find_pasts(queue: Queue, job: Job) -> dict[int, Past]:
     return {
         index: Past(last.seconds or 0.0, last.rate, last.unit or "")
         for index, phase in enumerate(job.phases)
-        if (last := known.get(history.kind_of(phase))) is not None
+        if (last := known.get(history.place_of(phase)) or known.get(history.kind_of(phase))) is not None
     }
 
 

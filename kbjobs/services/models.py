@@ -66,12 +66,19 @@ class RemovedModel:
     bytes: int
 
 
+def list_names(home: Home) -> dict[str, bool]:
+    """The names of the models on this machine and of the known ones, each with whether it is here."""
+    present = list_present(home.models)
+    return dict.fromkeys(present, True) | {one.name: False for one in KNOWN_MODELS if one.name not in present}
+
+
 def list_models(home: Home, on_damaged: OnDamaged) -> list[ModelState]:
     """The models that are here, then those that are known and not here. ``on_damaged`` is told of sources left out."""
     uses = _list_uses(home, on_damaged)
-    present = list_present(home.models)
-    missing = [model.name for model in KNOWN_MODELS if model.name not in present]
-    return [*(_describe(home, name, uses) for name in present), *(_describe_missing(name, uses) for name in missing)]
+    return [
+        _describe(home, name, uses) if is_here else _describe_missing(name, uses)
+        for name, is_here in list_names(home).items()
+    ]
 
 
 def show_model(home: Home, name: str, on_damaged: OnDamaged) -> ModelState:
