@@ -115,6 +115,7 @@ requirements:
 
 docs: $(VENV)/.installed
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/man_page.py
 	$(BIN)/python -m tests.tools.promises docs
 
 pictures: $(VENV)/.all

@@ -32,24 +32,46 @@ class Row:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class HelpPage:
+    """Everything about a command: how it is called, what it does, rows under titles, examples."""
+
+    usage: str
+    paragraphs: tuple[str, ...]
+    sections: dict[str, list[Row]]
+    examples: tuple[str, ...]
+
+
+def describe(ctx: Any) -> HelpPage:
+    """Read the help of a command.
+
+    Args:
+        ctx: Typer's context of the command.
+    """
+    paragraphs, examples = _read_text(ctx.command)
+    sections = {"Arguments": _arguments(ctx), **_commands_by_panel(ctx)}
+    options = list(_options(ctx))
+    for panel in dict.fromkeys((*PANELS, *(panel for panel, _ in options))):
+        sections[panel] = [_option_row(ctx, option) for name, option in options if name == panel]
+    return HelpPage(
+        _usage(ctx), tuple(paragraphs), {title: rows for title, rows in sections.items() if rows}, tuple(examples)
+    )
+
+
 def full_help(ctx: Any) -> str:
-    """Everything about a command: what it does, its arguments, all options in groups, examples.
+    """Everything about a command, as wide as the terminal.
 
     Args:
         ctx: Typer's context of the command.
     """
     width = min(get_terminal_size().columns, MAX_WIDTH) if is_terminal(sys.stdout) else SCREEN_WIDTH
-    paragraphs, examples = _read_text(ctx.command)
-    lines = [_usage(ctx), ""]
-    for paragraph in paragraphs:
+    page = describe(ctx)
+    lines = [f"Usage: {page.usage}", ""]
+    for paragraph in page.paragraphs:
         lines += [*textwrap.wrap(paragraph, width), ""]
-    lines += _section("Arguments", _arguments(ctx), width)
-    for panel, rows in _commands_by_panel(ctx).items():
-        lines += _section(panel, rows, width)
-    options = list(_options(ctx))
-    for panel in dict.fromkeys((*PANELS, *(panel for panel, _ in options))):
-        lines += _section(panel, [_option_row(ctx, option) for name, option in options if name == panel], width)
-    return "\n".join([*lines, *_example_lines(examples)]).rstrip() + "\n"
+    for title, rows in page.sections.items():
+        lines += _section(title, rows, width)
+    return "\n".join([*lines, *_example_lines(page.examples)]).rstrip() + "\n"
 
 
 def short_help(ctx: Any) -> str:
@@ -59,7 +81,7 @@ def short_help(ctx: Any) -> str:
         ctx: Typer's context of the command.
     """
     paragraphs, examples = _read_text(ctx.command)
-    lines = [_usage(ctx), "", *textwrap.wrap(_cut(paragraphs[0], 2 * SCREEN_WIDTH), SCREEN_WIDTH), ""]
+    lines = [f"Usage: {_usage(ctx)}", "", *textwrap.wrap(_cut(paragraphs[0], 2 * SCREEN_WIDTH), SCREEN_WIDTH), ""]
     panels = _commands_by_panel(ctx)
     commands = [command for found in panels.values() for command in found]
     if len(commands) > SCREEN_COMMANDS:
@@ -74,9 +96,9 @@ def short_help(ctx: Any) -> str:
 
 def _usage(ctx: Any) -> str:
     if hasattr(ctx.command, "list_entries"):
-        return f"Usage: {ctx.command_path} COMMAND …"
+        return f"{ctx.command_path} COMMAND …"
     places = [one for one in ctx.command.params if one.param_type_name == "argument" and not one.hidden]
-    return " ".join(["Usage:", ctx.command_path, *map(_place, places), "[OPTIONS]"])
+    return " ".join([ctx.command_path, *map(_place, places), "[OPTIONS]"])
 
 
 def _place(argument: Any) -> str:
@@ -172,9 +194,7 @@ def _name_long(option: Any) -> str:
 
 
 def _section(title: str, rows: Sequence[Row], width: int) -> list[str]:
-    """Rows under a title, their texts wrapped beside their names; nothing if there are none."""
-    if not rows:
-        return []
+    """Rows under a title, their texts wrapped beside their names."""
     margin = 4 + min(MAX_LABEL, max(len(row.label) for row in rows))
     lines = [f"{title}:"]
     for row in rows:
