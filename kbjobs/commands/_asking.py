@@ -11,8 +11,8 @@ import typer
 from kbjobs.commands._errors import print_message, printable
 from kbjobs.errors import ExitCode, UsageError
 
-YES = Annotated[bool, typer.Option("--yes", help="Go on without being asked.")]
-NO_INPUT = Annotated[bool, typer.Option("--no-input", help="Never ask; stop where a question would be asked.")]
+YES = Annotated[bool, typer.Option("--yes", help="Answer yes to every question.")]
+NO_INPUT = Annotated[bool, typer.Option("--no-input", help="Never ask; stop instead of asking.")]
 
 
 def ask_for_id(source_id: str, what: str, no_input: bool) -> str:

@@ -40,7 +40,7 @@ REFRESHES = 8.0  # of the bars a second
 
 
 class ProgressMode(StrEnum):
-    """How progress is shown."""
+    """How to show progress."""
 
     AUTO = "auto"
     BAR = "bar"
@@ -49,8 +49,8 @@ class ProgressMode(StrEnum):
     NONE = "none"
 
 
-QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")]
-PROGRESS = Annotated[ProgressMode, typer.Option(help="How progress is shown.")]
+QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+PROGRESS = Annotated[ProgressMode, typer.Option(help="How to show progress.")]
 
 
 def choose_mode(as_json: bool, quiet: bool, progress: ProgressMode = ProgressMode.AUTO) -> ProgressMode:

@@ -21,7 +21,7 @@ DRY_RUN = Annotated[
     bool,
     typer.Option(
         "--dry-run",
-        help="Queue nothing; show what each phase would do: documents, passages, tokens, price, time.",
+        help="Show what each phase would do (documents, passages, tokens, price, time); queue nothing.",
         rich_help_panel=WHAT,
     ),
 ]

@@ -47,42 +47,46 @@ DETACH = Annotated[
     bool,
     typer.Option("--detach", "-d", help="Print the job's id and return at once.", rich_help_panel=OUTPUT),
 ]
-JSON = Annotated[bool, typer.Option("--json", help="JSON lines of what happens, on stdout.", rich_help_panel=OUTPUT)]
-QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.", rich_help_panel=OUTPUT)]
-PROGRESS = Annotated[ProgressMode, typer.Option(help="How progress is shown.", rich_help_panel=OUTPUT)]
+JSON = Annotated[bool, typer.Option("--json", help="Print each event as a line of JSON.", rich_help_panel=OUTPUT)]
+QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=OUTPUT)]
+PROGRESS = Annotated[ProgressMode, typer.Option(help="How to show progress.", rich_help_panel=OUTPUT)]
 NOT_BEFORE = Annotated[
     str | None,
-    typer.Option(help="Do not begin before: 22:00, +2h, '2026-01-31 22:00'.", metavar="TIME", rich_help_panel=WHEN),
+    typer.Option(help="Start no earlier: 22:00, +2h, '2026-01-31 22:00'.", metavar="TIME", rich_help_panel=WHEN),
 ]
 UNTIL = Annotated[
     str | None,
     typer.Option(
-        help="Stop at a checkpoint at this time; kbjobs resume JOB goes on.",
+        help="Stop at a checkpoint at this time. The job can be resumed.",
         metavar="TIME",
         rich_help_panel=LIMITS,
     ),
 ]
 TIMEOUT = Annotated[
     str | None,
-    typer.Option(help="Stop at a checkpoint after working this long: 3h.", metavar="DURATION", rich_help_panel=LIMITS),
+    typer.Option(
+        help="Stop at a checkpoint after this much work: 3h, 90m.", metavar="DURATION", rich_help_panel=LIMITS
+    ),
 ]
 RETRIES = Annotated[
     int,
-    typer.Option(min=0, max=100, help="How many times to try again after a transient error.", rich_help_panel=LIMITS),
+    typer.Option(min=0, max=100, help="Retries after a transient error.", rich_help_panel=LIMITS),
 ]
 RESUME = Annotated[
     bool,
     typer.Option(
         "--resume/--fresh",
-        help="Go on from the checkpoint of an earlier job, or start from the beginning.",
+        help="Resume from the checkpoint of an earlier job, or start from the beginning.",
         rich_help_panel=WHEN,
     ),
 ]
-IF_ACTIVE = Annotated[IfActive, typer.Option(help="When the same job is pending or running.", rich_help_panel=WHEN)]
+IF_ACTIVE = Annotated[
+    IfActive, typer.Option(help="What to do if the same job is pending or running.", rich_help_panel=WHEN)
+]
 
 ALL_SOURCES = Annotated[
     bool,
-    typer.Option("--all-sources", help="A job for each registered source, instead of SOURCE.", rich_help_panel=WHAT),
+    typer.Option("--all-sources", help="Submit a job for every registered source.", rich_help_panel=WHAT),
 ]
 SOURCE_OR_ALL = Annotated[
     str | None,

@@ -22,10 +22,10 @@ JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 
 def verify(source_id: SOURCE, as_json: JSON = False) -> None:
-    """Compare the vector store with the ledger, both ways, and search a sample for itself.
+    """Compare the vector store with the ledger, in both directions, and check that a sample finds itself.
 
-    Each difference has a kind: absent, damaged, dimension, missing, extra, changed, unreachable, outdated. Texts,
-    metadata and vectors are compared of 20,000 records at most. Exits 1 where they differ.
+    Each difference has a kind: absent, damaged, dimension, missing, extra, changed, unreachable, outdated. At most
+    20,000 records are compared in full. Exits 1 if they differ.
 
     Example:  kbjobs sources verify wiki
     """
@@ -49,7 +49,7 @@ def verify(source_id: SOURCE, as_json: JSON = False) -> None:
 
 
 def rebuild(source_id: SOURCE, as_json: JSON = False) -> None:
-    """Build the vector store anew from the ledger, beside the old one, and swap. Embeds nothing.
+    """Rebuild the vector store from the ledger. Embeds nothing; searches use the old one until the new one is complete.
 
     Example:  kbjobs sources rebuild wiki
     """
@@ -68,13 +68,13 @@ def compact(
             metavar="[SOURCE]", help="Id of the source.", show_default=False, autocompletion=complete_sources
         ),
     ] = None,
-    all_sources: Annotated[bool, typer.Option("--all-sources", help="Every source, one after the other.")] = False,
+    all_sources: Annotated[bool, typer.Option("--all-sources", help="All sources, one after the other.")] = False,
     as_json: JSON = False,
 ) -> None:
-    """Give disk space back: leftovers, unused parts of files, deleted records of collections. Says how much.
+    """Free disk space: leftovers, unused parts of files, deleted records of collections.
 
-    Nothing that is searched is lost, and nothing is embedded. A source of which a job runs is refused. With
-    --all-sources one that cannot be compacted is named and the others are: then it exits 3.
+    Nothing that a search can find is lost, and nothing is embedded. Refused while a job of the source runs. With
+    --all-sources, a source that cannot be compacted is named, the others are compacted, and the exit code is 3.
 
     Example:  kbjobs sources compact wiki
 

@@ -21,14 +21,14 @@ app = App()
 def backup(
     file: Annotated[Path, typer.Argument(help="The file to write (a tar).", show_default=False)],
     without_pages: Annotated[
-        bool, typer.Option("--without-pages", help="Leave out the files that sources add --copy has copied.")
+        bool, typer.Option("--without-pages", help="Leave out the files that sources add --copy copied.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """Write state, settings, chains, ledgers and copied pages into one file, consistent while jobs run.
+    """Write state, settings, chains, ledgers and copied pages into one file. It is consistent even while jobs run.
 
-    Vector stores are not in it, kbjobs sources rebuild makes them from the ledgers; nor are models, engines,
-    maps, logs and secrets. Exits 3 where a damaged source could not be taken whole.
+    The backup leaves out vector stores ("kbjobs sources rebuild" makes them from the ledgers), models, engines, maps,
+    logs and secrets. Exits 3 if a damaged source could not be saved whole.
 
     Example:  kbjobs backup /srv/backup/kbjobs.tar
     """

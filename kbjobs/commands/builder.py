@@ -25,24 +25,24 @@ def builder(
     port: Annotated[
         int | None,
         typer.Option(
-            min=1, max=65535, help="Port to listen on; default: 8737, or another that is free.", show_default=False
+            min=1, max=65535, help="Port to listen on (default: 8737, or another free one).", show_default=False
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     allow_remote: Annotated[
-        bool, typer.Option("--allow-remote", help="Listen where other machines can reach it, unencrypted.")
+        bool, typer.Option("--allow-remote", help="Allow an address that other machines can reach, without encryption.")
     ] = False,
     name: Annotated[
         list[str] | None,
-        typer.Option(help="Another host name in its address; may be given several times.", metavar="HOST"),
+        typer.Option(help="Accept this host name too; may be given several times.", metavar="HOST"),
     ] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Show everything, refuse every change.")] = False,
     show: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print address and token as JSON.")] = False,
 ) -> None:
-    """Serve a page to compose, check, run and watch chains. Ctrl-C ends it; jobs go on.
+    """Serve a web page to compose, check, run and watch chains. Ctrl-C ends it; jobs keep running.
 
-    It edits the files that kbjobs chain runs, and submits to the same queue.
+    The page edits the files that "kbjobs chain" runs, and submits to the same queue.
 
     Example:  kbjobs builder
 

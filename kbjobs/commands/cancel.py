@@ -22,14 +22,15 @@ app = App()
 def cancel(
     jobs: SOME_JOBS = None,
     source: Annotated[
-        str | None, typer.Option(help="All live jobs of this source.", metavar="ID", autocompletion=complete_sources)
+        str | None,
+        typer.Option(help="Stop all live jobs of this source.", metavar="ID", autocompletion=complete_sources),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="All live jobs.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Stop all live jobs.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """Stop jobs; what they have done is kept. The request outlives a crash.
+    """Stop jobs. What they have done is kept, and the request survives a crash.
 
-    Of several jobs, one that cannot be cancelled does not stop the others; the exit code is the worst.
+    If one of several jobs cannot be cancelled, the others are; the exit code is the worst.
 
     Example:  kbjobs cancel 12
     """

@@ -27,7 +27,7 @@ FILE = Annotated[
 SOURCE = Annotated[
     list[str] | None,
     typer.Option(
-        help="Run it on this source, not on those of the file; may be given several times.",
+        help="Run it on this source instead of the file's own; may be given several times.",
         metavar="ID",
         autocompletion=complete_sources,
     ),
@@ -51,9 +51,9 @@ OPTIONS = (
     ("all_sources", ALL_SOURCES, False),
     *SUBMIT_OPTIONS,
 )
-DESCRIPTION = """Submit a combined job declared in TOML, one for each source, and follow it to its end.
+DESCRIPTION = """Submit a combined job declared in TOML, one for each source, and follow it to the end.
 
-Every phase is checked for what it will need before anything is queued. Examples are in examples/chains/.
+Before anything is queued, every phase is checked for what it will need.
 
 Example:  kbjobs chain generate_source.toml --source wiki --resume
 

@@ -33,7 +33,7 @@ def daemon() -> None:
 
 @app.command()
 def start(as_json: JSON = False) -> None:
-    """Start the daemon, detached.
+    """Start the daemon in the background.
 
     Example:  kbjobs daemon start
     """
@@ -46,7 +46,7 @@ def start(as_json: JSON = False) -> None:
 
 @app.command()
 def stop(now: NOW = False, as_json: JSON = False) -> None:
-    """Stop the daemon; its jobs stop at a checkpoint and go back to the queue.
+    """Stop the daemon. Its jobs stop at a checkpoint and return to the queue.
 
     Example:  kbjobs daemon stop
     """
@@ -59,7 +59,7 @@ def stop(now: NOW = False, as_json: JSON = False) -> None:
 
 @app.command()
 def restart(now: NOW = False, as_json: JSON = False) -> None:
-    """Stop and start it again, after a change of settings or of the environment.
+    """Stop and start the daemon, for example after a change of settings or of the environment.
 
     Example:  kbjobs daemon restart
     """
@@ -72,7 +72,7 @@ def restart(now: NOW = False, as_json: JSON = False) -> None:
 
 @app.command()
 def status(as_json: JSON = False) -> None:
-    """Say whether the daemon runs. Exits 0 either way.
+    """Say whether the daemon is running. Exits 0 either way.
 
     Example:  kbjobs daemon status --json
     """

@@ -29,10 +29,10 @@ STOP_SECONDS = 30.0
 def demo(
     source: Annotated[
         Path | None,
-        typer.Option(help="Folder of pages to use; default: those that come with kbjobs.", show_default=False),
+        typer.Option(help="Folder of pages to use (default: the pages that come with kbjobs).", show_default=False),
     ] = None,
 ) -> None:
-    """A throw-away home, a small real source, the main job, three searches.
+    """Try kbjobs in a temporary home: a small source, its index, three searches.
 
     Example:  kbjobs demo
     """

@@ -18,7 +18,7 @@ app = App()
 
 @app.command()
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False) -> None:
-    """A read-only check of everything a job will need, each finding with its remedy. Exits 1 on a problem.
+    """Check everything that jobs need, and say how to fix what is missing. Changes nothing. Exits 1 on a problem.
 
     Example:  kbjobs doctor
     """

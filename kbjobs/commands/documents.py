@@ -58,14 +58,18 @@ def list_(
         str | None,
         typer.Option("--until", metavar="DATE", help="Published on this day or earlier.", show_default=False),
     ] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Instead: what could not be read, and why.")] = False,
-    skipped: Annotated[bool, typer.Option("--skipped", help="Instead: what was left out on purpose, and why.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="All that is known, a JSON document a line.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="List instead what could not be read, and why.")] = False,
+    skipped: Annotated[
+        bool, typer.Option("--skipped", help="List instead what was left out on purpose, and why.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print everything known of each document as a line of JSON.")
+    ] = False,
 ) -> None:
     """List a source's documents: title, language, date, author, words and passages.
 
-    The number in the first column names the document in "kbjobs documents show". A date is a year, a month or a day:
-    2024, 2024-05, 2024-05-17. A document without a date is not in a list by date.
+    "kbjobs documents show" takes the number in the first column. A date is a year, a month or a day: 2024, 2024-05,
+    2024-05-17. A list by date leaves out documents without a date.
 
     Example:  kbjobs documents list wiki --lang de --since 2024-05
     """
@@ -117,14 +121,16 @@ def show(
         str,
         typer.Argument(metavar="DOC", help="Number in the list, id, path or URL of the document.", show_default=False),
     ],
-    passages: Annotated[bool, typer.Option("--passages", help="The passages as they were cut and embedded.")] = False,
-    dropped: Annotated[bool, typer.Option("--dropped", help="What of the page was left out, and why.")] = False,
+    passages: Annotated[
+        bool, typer.Option("--passages", help="Show the passages as they were cut and embedded.")
+    ] = False,
+    dropped: Annotated[bool, typer.Option("--dropped", help="Show what was left out of the page, and why.")] = False,
     open_: Annotated[bool, typer.Option("--open", help="Open the document in the browser.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """Show what is kept of a document: its text with its headings, read again from its file.
+    """Show the text that kbjobs keeps of a document, with its headings, read again from its file.
 
-    Where the file is gone, the passages are put together instead, and that is said.
+    If the file is gone, the text is put together from the passages, and a note says so.
 
     Example:  kbjobs documents show wiki 12
     """

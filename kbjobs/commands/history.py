@@ -21,18 +21,18 @@ app = App()
 @app.command()
 def history(
     limit: Annotated[int, typer.Option(min=1, help="Show at most this many jobs.")] = 50,
-    days: Annotated[float, typer.Option(min=0, max=MAX_DAYS, help="Only jobs of the last so many days.")] = 7,
+    days: Annotated[float, typer.Option(min=0, max=MAX_DAYS, help="Only jobs of the last N days.")] = 7,
     job_type: Annotated[str | None, typer.Option("--type", help="Only this type.")] = None,
     source: Annotated[
         str | None, typer.Option(help="Only this source.", metavar="ID", autocompletion=complete_sources)
     ] = None,
     status: Annotated[Status | None, typer.Option(help="Only this status.")] = None,
     header: Annotated[
-        bool, typer.Option("--header", help="Name the columns on the first line, off a terminal too.")
+        bool, typer.Option("--header", help="Print the names of the columns, even if stdout is not a terminal.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """Jobs that have been, the newest first.
+    """List past jobs, newest first.
 
     Example:  kbjobs history --days 30 --source wiki --status failed
     """

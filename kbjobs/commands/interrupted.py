@@ -23,7 +23,7 @@ def interrupted(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """What failed or was interrupted, or whose worker is dead, and can be resumed: age, progress, next phase.
+    """List the jobs that can be resumed: those that failed, were interrupted or lost their worker.
 
     "kbjobs resume JOB" continues a job, "kbjobs discard JOB" gives it up.
 

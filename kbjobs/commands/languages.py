@@ -47,13 +47,14 @@ def languages() -> None:
 @app.command("list")
 def list_languages(
     available: Annotated[
-        bool, typer.Option("--available", help="What the index offers (setting languages_index), and what is here.")
+        bool,
+        typer.Option("--available", help="List what the index offers (setting languages_index) and what is installed."),
     ] = False,
     as_json: JSON = False,
 ) -> None:
-    """List the language packs that are here: version, size, hash, and licence where the pack tells it.
+    """List the installed language packs: version, size, hash and, if the pack says so, licence.
 
-    Exits 3 where one of them is damaged.
+    Exits 3 if one of them is damaged.
 
     Example:  kbjobs languages list
 
@@ -96,11 +97,11 @@ def remove(
         ),
     ],
     source: Annotated[
-        str | None, typer.Option("--from", help="Only the pack from this language to it.", metavar="CODE")
+        str | None, typer.Option("--from", help="Remove only the pack from this language.", metavar="CODE")
     ] = None,
     as_json: JSON = False,
 ) -> None:
-    """Remove the language packs from and to a language; with --from only the one from there to it.
+    """Remove the language packs from and to a language; with --from, only one direction.
 
     Example:  kbjobs languages remove es
 

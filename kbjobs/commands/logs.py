@@ -26,15 +26,15 @@ app = App()
 @app.command()
 def logs(
     job: JOB,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing it until the job ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log until the job ends.")] = False,
     attempt: Annotated[
-        int | None, typer.Option(min=1, help="Log of this attempt; default: the newest.", show_default=False)
+        int | None, typer.Option(min=1, help="The log of this attempt (default: the newest).", show_default=False)
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="JSON on stdout; with --follow a document for each part.")
+        bool, typer.Option("--json", help="JSON on stdout; with --follow, a document for each part.")
     ] = False,
 ) -> None:
-    """The log of a job, one per attempt; none is ever overwritten.
+    """Print the log of a job. Each attempt has its own.
 
     Example:  kbjobs logs 12 -f
     """

@@ -52,7 +52,7 @@ def models() -> None:
 
 @app.command("list")
 def list_models(as_json: JSON = False) -> None:
-    """Models that are here, with the sources indexed with them, then known ones with the command that fetches them.
+    """List the models on this machine and the sources that use them, then the known models and how to download them.
 
     Example:  kbjobs models list --json
     """
@@ -68,7 +68,7 @@ def list_models(as_json: JSON = False) -> None:
 
 @app.command()
 def show(name: NAME, as_json: JSON = False) -> None:
-    """Everything about a model: files, dimension, window, prompts, licence, revision, who uses it.
+    """Show everything about a model: files, dimension, window, prompts, licence, revision, and the sources that use it.
 
     Example:  kbjobs models show all-mpnet-base-v2
     """
@@ -84,12 +84,12 @@ def show(name: NAME, as_json: JSON = False) -> None:
 @app.command()
 def remove(
     name: NAME,
-    force: Annotated[bool, typer.Option("--force", help="Also where an index needs it.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Remove it even if an index needs it.")] = False,
     as_json: JSON = False,
 ) -> None:
-    """Take a model out of the home, with what was made of it for this machine. Indexes and their vectors stay.
+    """Remove a model from the home, with the files prepared for this machine. Indexes and vectors stay.
 
-    Exits 5 while a job or an index needs it.
+    Refused (exit code 5) while a job or an index needs it.
 
     Example:  kbjobs models remove bge-m3
     """

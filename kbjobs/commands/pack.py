@@ -51,18 +51,16 @@ def pack() -> None:
 @app.command()
 def build(
     source_id: SOURCE,
-    target: Annotated[
-        Path, typer.Argument(metavar="TARGET", help="A file to write (.kbpack), or the folder of a store.")
-    ],
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="A file (.kbpack) or the folder of a store.")],
     include_backup: Annotated[
-        bool, typer.Option("--include-backup", help="With the source's files: pages, PDFs, ZIM files.")
+        bool, typer.Option("--include-backup", help="Include the source's files: pages, PDFs, ZIM files.")
     ] = False,
     as_json: JSON = False,
 ) -> None:
-    """Write a source into a pack: documents, passages, vectors, and with --include-backup its files.
+    """Write a source into a pack: its documents, passages and vectors and, with --include-backup, its files.
 
-    It is that of one moment, whatever jobs run. The same source gives the same bytes. In a store, which may hold many
-    packs, only what is not there yet is written. Exits 3 where files could not be read.
+    A pack is a consistent snapshot, even while jobs run, and reproducible byte for byte. A store may hold many packs;
+    only new parts are written to it. Exits 3 if files could not be read.
 
     Example:  kbjobs pack build wiki /media/stick/wiki.kbpack --include-backup
     """
@@ -83,16 +81,16 @@ def build(
 @app.command()
 def prune(
     where: Annotated[str, typer.Argument(metavar="URL", help="The store.", show_default=False)],
-    grace: Annotated[str, typer.Option(help="Remove only what is older: 24h, 7d, 0.")] = "24h",
+    grace: Annotated[str, typer.Option(help="Delete only what is older: 24h, 7d, 0.")] = "24h",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     rebuild_catalogue: Annotated[
-        bool, typer.Option("--rebuild-catalogue", help="First write the catalogue anew from the packs that are there.")
+        bool, typer.Option("--rebuild-catalogue", help="First rebuild the catalogue from the packs in the store.")
     ] = False,
     as_json: JSON = False,
 ) -> None:
-    """Remove from a store what no pack of its catalogue needs: parts that uploads left, and replaced versions.
+    """Delete what no pack in a store's catalogue needs: leftovers of uploads and replaced versions.
 
-    Nothing that is younger than the grace time goes: an upload may be about to name it.
+    Nothing younger than the grace time is deleted, because a running upload may need it.
 
     Example:  kbjobs pack prune s3://my-bucket/packs --dry-run
     """
@@ -122,7 +120,7 @@ def list_packs(
         str | None,
         typer.Argument(
             metavar="[URL]",
-            help="The store; default: the settings 'packs.from', 'packs.to', else packs/.",
+            help="The store (default: the setting packs.from or packs.to, else packs/ in the home).",
             show_default=False,
         ),
     ] = None,
@@ -175,9 +173,10 @@ def inspect(
         ),
     ],
     source_id: Annotated[
-        str | None, typer.Argument(metavar="SOURCE", help="Of a store: the source whose newest pack is meant.")
+        str | None,
+        typer.Argument(metavar="SOURCE", help="If the address is a store: the source whose newest pack to show."),
     ] = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Read all of it, and check every part.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Read the whole pack and check every part.")] = False,
     as_json: JSON = False,
 ) -> None:
     """Show what a pack holds without installing it.

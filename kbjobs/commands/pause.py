@@ -22,20 +22,20 @@ def pause(
     source: Annotated[
         str | None,
         typer.Option(
-            help="Hold the jobs of this source alone.",
+            help="Hold only the jobs of this source.",
             metavar="ID",
             autocompletion=complete_sources,
             show_default=False,
         ),
     ] = None,
     running: Annotated[
-        bool, typer.Option("--running", help="Also stop what runs, at a checkpoint; it goes on after unpause.")
+        bool, typer.Option("--running", help="Also stop running jobs at a checkpoint; unpause resumes them.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """Hold the queue: no job begins until kbjobs unpause. Jobs can be submitted meanwhile; they wait.
+    """Hold the queue: no job starts until "kbjobs unpause". New jobs can be submitted; they wait.
 
-    It holds whatever becomes of the daemon, and after a reboot. A job whose --until comes meanwhile ends then.
+    The queue stays paused after a restart of the daemon and after a reboot. A waiting job ends when its --until passes.
 
     Example:  kbjobs pause
 

@@ -20,14 +20,14 @@ app = App()
 
 @app.command()
 def restore(
-    file: Annotated[Path, typer.Argument(help="What kbjobs backup wrote.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="The backup file.", show_default=False)],
     replace: Annotated[
-        bool, typer.Option("--replace", help="Move aside what the home holds, and take its place.")
+        bool, typer.Option("--replace", help="Move the present contents of the home aside first.")
     ] = False,
 ) -> None:
-    """Put a backup into the home, after all of it was checked.
+    """Restore a backup into the home. The whole file is checked first.
 
-    Jobs that were running go on from their ledgers. kbjobs sources rebuild ID makes each vector store anew.
+    Jobs that were running resume from their ledgers. "kbjobs sources rebuild ID" rebuilds each vector store.
 
     Example:  KBJOBS_HOME=/srv/new kbjobs restore /srv/backup/kbjobs.tar
     """

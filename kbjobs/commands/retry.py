@@ -22,7 +22,7 @@ app = App()
 def retry(
     jobs: SOME_JOBS = None,
     all_failed: Annotated[
-        bool, typer.Option("--all-failed", help="All jobs that failed and have not succeeded since.")
+        bool, typer.Option("--all-failed", help="Retry all jobs that failed and have not succeeded since.")
     ] = False,
     job_type: Annotated[
         str | None, typer.Option("--type", help="With --all-failed: only jobs of this type.", metavar="TYPE")
@@ -35,17 +35,17 @@ def retry(
     ] = None,
     days: Annotated[
         float | None,
-        typer.Option(min=0, max=36500, help="With --all-failed: only jobs that ended within so many days."),
+        typer.Option(min=0, max=36500, help="With --all-failed: only jobs that ended within N days."),
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return at once.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
     quiet: QUIET = False,
     progress: PROGRESS = ProgressMode.AUTO,
 ) -> None:
-    """Run ended jobs, or those whose worker is dead, again from the start, under their ids, and follow them.
+    """Run jobs again from the start, under the same ids, and follow them.
 
-    Of several jobs, one that cannot run again does not stop the others; the exit code is the worst. --all-failed leaves
-    out what another job has done since, or is about to do.
+    If one of several jobs cannot run again, the others do; the exit code is the worst. --all-failed leaves out jobs
+    whose work another job has done since or will do.
 
     Example:  kbjobs retry 12
 

@@ -58,18 +58,20 @@ TARGET = Annotated[
 ]
 NEW_SOURCE = Annotated[
     str | None,
-    typer.Option("--source", help="Its id; default: made of the name of the file.", metavar="ID", show_default=False),
+    typer.Option(
+        "--source", help="Id of the new source (default: from the file name).", metavar="ID", show_default=False
+    ),
 ]
 SEVERAL = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[SOURCE…]",
-        help="Ids of sources; none: all that are indexed.",
+        help="Ids of sources (default: all that are indexed).",
         show_default=False,
         autocompletion=complete_sources,
     ),
 ]
-OPEN = Annotated[bool, typer.Option("--open", help="Show it in a browser once it is there.", rich_help_panel=WHAT)]
+OPEN = Annotated[bool, typer.Option("--open", help="Open the map in a browser when it is ready.", rich_help_panel=WHAT)]
 
 
 # What a shell completes parameters to, by their names.

@@ -53,12 +53,12 @@ def search(
         list[str] | None,
         typer.Argument(
             metavar='[SOURCE] ["WORDS"]',
-            help="A source, and words; none: a prompt.",
+            help="A source, and the words to find.",
             show_default=False,
             autocompletion=complete_sources,
         ),
     ] = None,
-    count: Annotated[int, typer.Option("-k", min=1, max=1_000_000, help="How many hits.")] = 10,
+    count: Annotated[int, typer.Option("-k", min=1, max=1_000_000, help="Number of hits.")] = 10,
     source: Annotated[
         list[str] | None,
         typer.Option(
@@ -68,30 +68,34 @@ def search(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Default: the one the sources were indexed with.", show_default=False, autocompletion=complete_models
+            help="Local model to search with (default: the one the sources were indexed with).",
+            show_default=False,
+            autocompletion=complete_models,
         ),
     ] = None,
-    mode: Annotated[SearchMode, typer.Option(help="By meaning and by words, or by one of them.")] = SearchMode.HYBRID,
-    passages: Annotated[bool, typer.Option("--passages", help="All passages of a document, not its best one.")] = False,
+    mode: Annotated[
+        SearchMode, typer.Option(help="Search by meaning and by words, or by one of them.")
+    ] = SearchMode.HYBRID,
+    passages: Annotated[
+        bool, typer.Option("--passages", help="Show all passages of a document, not only the best.")
+    ] = False,
     language: Annotated[str | None, typer.Option("--lang", help="Only documents of this language: en, pt-br.")] = None,
     path: Annotated[
-        str | None, typer.Option(help="Only documents whose path (sources show) begins so.", metavar="PREFIX")
+        str | None, typer.Option(help="Only documents whose path begins like this.", metavar="PREFIX")
     ] = None,
-    store: Annotated[
-        SearchStore, typer.Option(help="Search in the home, or what pinecone-sync has sent to Pinecone.")
-    ] = SearchStore.HOME,
+    store: Annotated[SearchStore, typer.Option(help="Search in the home, or in Pinecone.")] = SearchStore.HOME,
     no_input: NO_INPUT = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """Find passages by meaning and by words, in one source, several or all; the best passage of each document.
+    """Find passages by meaning and by words, in one source, several or all. Shows the best passage of each document.
 
-    Every passage is compared. Without words, on a terminal, it is a prompt.
+    Every passage is compared. Without words, a terminal gets a prompt.
 
-    Hits are numbered by their rank. By default that is fused: a passage's place by meaning and its place by words count
-    alike. The cosine is the similarity by meaning alone (1 is the same), so it may rise from one hit to the next; it
-    orders the hits of --mode vectors. "words only" marks a passage that was found by its words alone.
+    By default, the rank of a hit joins its place by meaning and its place by words. The cosine is the similarity of
+    meaning alone (1: the same), so it may rise from one hit to the next. "words only" marks a passage that only its
+    words found.
 
-    A damaged source is named and the others are searched; then it exits 3.
+    If a source is damaged, it is named, the others are searched, and the exit code is 3.
 
     Example:  kbjobs search wiki "how long to boil water" -k 5
 

@@ -49,7 +49,7 @@ def add(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Folders or files.", show_default=False)],
     name: Annotated[str, typer.Option(help="A name for people.")] = "",
     license_name: Annotated[str, typer.Option("--license", help="Licence of the content.")] = "",
-    base_url: Annotated[str, typer.Option(help="Where the pages are online; their URLs are made from it.")] = "",
+    base_url: Annotated[str, typer.Option(help="The pages' address online; kbjobs builds their URLs from it.")] = "",
     copy: Annotated[bool, typer.Option("--copy", help="Copy the files into the home.")] = False,
     yes: YES = False,
     no_input: NO_INPUT = False,
@@ -57,8 +57,8 @@ def add(
 ) -> None:
     """Register folders or files as a source: HTML, .txt, .md, PDF and ZIM.
 
-    They are read where they are, unless --copy is given. A folder of the system, and more than 20,000 files,
-    are asked about first.
+    The files are read where they are, unless --copy is given. kbjobs asks first about a system folder and about more
+    than 20,000 files.
 
     Example:  kbjobs sources add wiki ./pages --name "Our wiki" --license CC-BY-SA-4.0
     """
@@ -75,17 +75,17 @@ def add(
 def edit(
     source_id: SOURCE,
     add: Annotated[
-        list[Path] | None, typer.Option("--add", metavar="PATH", help="A folder or file to add.", show_default=False)
+        list[Path] | None, typer.Option("--add", metavar="PATH", help="Add a folder or file.", show_default=False)
     ] = None,
     drop: Annotated[
-        list[Path] | None, typer.Option("--drop", metavar="PATH", help="One of its paths, to drop.", show_default=False)
+        list[Path] | None, typer.Option("--drop", metavar="PATH", help="Drop one of its paths.", show_default=False)
     ] = None,
     name: Annotated[str | None, typer.Option(help="A name for people.", show_default=False)] = None,
     license_name: Annotated[
         str | None, typer.Option("--license", help="Licence of the content.", show_default=False)
     ] = None,
     base_url: Annotated[
-        str | None, typer.Option(help="Where the pages are online; an empty one: nowhere.", show_default=False)
+        str | None, typer.Option(help="The pages' address online; an empty one if there is none.", show_default=False)
     ] = None,
     yes: YES = False,
     no_input: NO_INPUT = False,
@@ -93,7 +93,7 @@ def edit(
 ) -> None:
     """Change a source: add or drop paths, change its name, licence or base URL.
 
-    Documents of a path that is dropped are removed by the next job that reads the source. No file is deleted.
+    The next job that reads the source removes the documents of a dropped path. No file is deleted.
 
     Example:  kbjobs sources edit wiki --add ./more-pages --name "Our wiki"
     """
@@ -115,12 +115,12 @@ def edit(
 def relocate(
     source_id: SOURCE,
     old: Annotated[
-        Path, typer.Argument(metavar="OLD", help="One of its paths, or a folder above.", show_default=False)
+        Path, typer.Argument(metavar="OLD", help="One of its paths, or a folder above them.", show_default=False)
     ],
-    new: Annotated[Path, typer.Argument(metavar="NEW", help="Where it is now.", show_default=False)],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Its new place.", show_default=False)],
     as_json: JSON = False,
 ) -> None:
-    """Tell a source that its files were moved: another disk, another machine. Its documents stay what they are.
+    """Tell a source that its files have moved, to another disk or machine. Nothing is read or embedded again.
 
     Example:  kbjobs sources relocate wiki /mnt/old/wiki /srv/wiki
     """
@@ -147,7 +147,7 @@ def list_all(
     ] = None,
     as_json: JSON = False,
 ) -> None:
-    """List all sources. A damaged one is named on stderr, the others are listed: then it exits 3.
+    """List all sources. If one is damaged, it is named on stderr, the others are listed, and the exit code is 3.
 
     Example:  kbjobs sources list --json
     """
@@ -223,7 +223,9 @@ def show(source_id: SOURCE, as_json: JSON = False) -> None:
 @app.command(hidden=True)
 def documents(
     source_id: SOURCE,
-    as_json: Annotated[bool, typer.Option("--json", help="All that is known, a JSON document a line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print everything known of each document as a line of JSON.")
+    ] = False,
 ) -> None:
     """List a source's documents: language, date, type and title of each, and where it is.
 
@@ -256,7 +258,7 @@ def documents(
 
 @app.command()
 def skipped(source_id: SOURCE, as_json: JSON = False) -> None:
-    """List what of a source became no document, and why: addresses of its scrape, files, entries of archives.
+    """List what kbjobs left out of a source, and why: web addresses, files, entries of archives.
 
     Example:  kbjobs sources skipped wiki
     """
@@ -272,9 +274,9 @@ def tags(
     source_id: SOURCE,
     accept: Annotated[
         list[str] | None,
-        typer.Option("--accept", metavar="TAG", help="Take this tag over; may be repeated.", show_default=False),
+        typer.Option("--accept", metavar="TAG", help="Accept this tag; may be repeated.", show_default=False),
     ] = None,
-    accept_all: Annotated[bool, typer.Option("--accept-all", help="Take over all that are suggested.")] = False,
+    accept_all: Annotated[bool, typer.Option("--accept-all", help="Accept all suggested tags.")] = False,
     reject: Annotated[
         list[str] | None,
         typer.Option(
@@ -283,10 +285,10 @@ def tags(
     ] = None,
     as_json: JSON = False,
 ) -> None:
-    """List a source's tags, your own and the suggested ones, with the documents that speak for them; or decide on them.
+    """List a source's tags and the suggested ones, with documents as evidence; accept or reject suggestions.
 
-    What is accepted becomes a tag of yours, what is rejected is not suggested again. All is done or nothing. Either
-    can be taken back by the other. With --accept-all, what is named by --reject is left out.
+    A suggestion becomes a tag once you accept it; a rejected one is not suggested again. Each option can undo the
+    other. --accept-all leaves out what --reject names. Either all changes are made or none.
 
     Example:  kbjobs sources tags wiki --accept water --accept "first aid" --reject boiling
     """

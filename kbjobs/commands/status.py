@@ -44,22 +44,20 @@ app = App()
 def status(
     job: Annotated[
         int | None,
-        typer.Argument(
-            metavar="[JOB]", help="Everything about this job.", show_default=False, autocompletion=complete_jobs
-        ),
+        typer.Argument(metavar="[JOB]", help="Id of one job.", show_default=False, autocompletion=complete_jobs),
     ] = None,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Notes in full, and the phases of each job.")
+        bool, typer.Option("--verbose", "-v", help="Show notes in full, and the phases of each job.")
     ] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Live progress, as kbjobs watch shows it.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show live progress, like kbjobs watch.")] = False,
     header: Annotated[
-        bool, typer.Option("--header", help="Name the columns on the first line, off a terminal too.")
+        bool, typer.Option("--header", help="Print the names of the columns, even if stdout is not a terminal.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """What runs, waits and has just ended; or everything about one job.
+    """Show what is running, waiting and just ended, or everything about one job.
 
-    On a terminal it is one line a job, as wide as the terminal. Off one the columns are separated by tabs and nothing
+    On a terminal, each job is one line, as wide as the terminal. Elsewhere, columns are separated by tabs and nothing
     is shortened.
 
     Example:  kbjobs status 12 --json

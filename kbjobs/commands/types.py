@@ -16,7 +16,7 @@ app = App()
 
 @app.command()
 def types(as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False) -> None:
-    """Every job type with its parameters and rules, single and combined.
+    """List every job type, single and combined, with its parameters and rules.
 
     Example:  kbjobs types --json
     """

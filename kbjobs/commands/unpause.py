@@ -21,12 +21,12 @@ def unpause(
     source: Annotated[
         str | None,
         typer.Option(
-            help="Let the jobs of this source go on.", metavar="ID", autocompletion=complete_sources, show_default=False
+            help="Release the jobs of this source.", metavar="ID", autocompletion=complete_sources, show_default=False
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """Let the queue go on. Sources that were paused by themselves stay so. Starts the daemon where jobs wait for it.
+    """Release the queue. A source that was paused on its own stays paused. Starts the daemon if jobs are waiting.
 
     Example:  kbjobs unpause
 

@@ -23,9 +23,9 @@ def wait(
     timeout: Annotated[str | None, typer.Option(help="Wait at most this long: 90s, 2h.", metavar="DURATION")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
 ) -> None:
-    """Block until jobs have ended; exit with the worst of their codes. Starts the daemon where none runs.
+    """Wait until jobs have ended, and exit with the worst of their codes. Starts the daemon if none is running.
 
-    With --timeout it exits with 8 where they have not ended by then; the jobs go on.
+    With --timeout, the exit code is 8 if they have not ended in time. The jobs keep running.
 
     Example:  kbjobs wait 12 13 && kbjobs run index-offline wiki
 

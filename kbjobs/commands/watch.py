@@ -19,13 +19,16 @@ def watch(
     job: Annotated[
         int | None,
         typer.Argument(
-            metavar="[JOB]", help="Default: all live jobs.", show_default=False, autocompletion=complete_jobs
+            metavar="[JOB]",
+            help="Id of the job (default: all live jobs).",
+            show_default=False,
+            autocompletion=complete_jobs,
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
     progress: PROGRESS = ProgressMode.AUTO,
 ) -> None:
-    """Live progress; leaving it never touches the job. Starts the daemon where none runs.
+    """Show live progress. Ctrl-C closes the display; the jobs keep running. Starts the daemon if none is running.
 
     Example:  kbjobs watch 12
     """
