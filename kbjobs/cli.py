@@ -13,11 +13,9 @@ from kbjobs.commands._app import App, Command, Entry, Group
 # name: (panel, what it does). The module is kbjobs.commands.<name>.
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("Start here", "Try kbjobs in a temporary home."),
+    "help": ("Start here", "Print a page of the documentation, or the section on a symptom."),
     "sources": ("Sources and search", "Register, edit, list, show, verify, rebuild and delete sources."),
-    "documents": (
-        "Sources and search",
-        "List and show the documents of a source.",
-    ),
+    "documents": ("Sources and search", "List and show the documents of a source."),
     "search": ("Sources and search", "Find passages by meaning and by words."),
     "pack": ("Sources and search", "Build, push, pull and list packs: a source as files to carry elsewhere."),
     "models": ("Sources and search", "List, show, download and remove local models."),

@@ -45,7 +45,7 @@ def ask_unless(yes: bool, no_input: bool) -> Callable[[str], None]:
         if yes:
             return
         if no_input or not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise UsageError(doubt, "Give --yes if it is meant. Nothing was changed.")
+            raise UsageError(doubt, "If you are sure, give --yes. Nothing was changed.")
         try:
             is_meant = typer.confirm(f"{printable(doubt)}. Go on?", err=True)
         except typer.Abort:

@@ -84,3 +84,11 @@ def complete_settings() -> Iterable[tuple[str, str]]:
     from kbjobs.config.registry import SETTINGS
 
     return [(setting.name, setting.description) for setting in SETTINGS]
+
+
+@_quietly
+def complete_topics() -> Iterable[tuple[str, str]]:
+    """Topics of ``kbjobs help``."""
+    from kbjobs.services.help_pages import list_topics
+
+    return [(topic.slug, topic.title) for topic in list_topics()]

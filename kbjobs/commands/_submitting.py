@@ -264,7 +264,7 @@ def _choose_sources(named: Sequence[str | None], all_sources: bool, damaged: Dam
 
     found: list[str | None] = [state.source.id for state in describe_all(current_home(), damaged)]
     if not found:
-        raise NotFoundError("there is no source that can be used", "kbjobs sources add ID PATH registers one.")
+        raise NotFoundError("there is no usable source", "kbjobs sources add ID PATH registers one.")
     return found
 
 

@@ -35,14 +35,15 @@ def verify(source_id: SOURCE, as_json: JSON = False) -> None:
     elif found.ok:
         print(f"{source_id}: {counted(found.checked, 'passage')} verified, no drift")
         for model in found.cleared:
-            say(f"The collection of {model} was cleared; an index run or sources rebuild makes it again.")
+            say(f"The collection of {model} was cleared. An index job or kbjobs sources rebuild makes it again.")
     else:
         print_table(
             ("model", "problem", "record", "what"),
             [(one.model, one.problem, one.record or "", one.detail) for one in found.drift[:20]],
         )
         say(
-            f"{counted(len(found.drift), 'difference')}. kbjobs sources rebuild {source_id} heals that without a model."
+            f"{counted(len(found.drift), 'difference')}. kbjobs sources rebuild {source_id} repairs that without a"
+            " model."
         )
     if not found.ok:
         raise typer.Exit(ExitCode.FAILED)
@@ -113,4 +114,4 @@ def _print_compacted(compacted: Compacted) -> None:
         f" {max(0, freed):,} bytes given back"
     )
     for model in compacted.rebuilt:
-        say(f"The collection of {model} was built anew: many of its records had been deleted.")
+        say(f"The collection of {model} was rebuilt, because many of its records had been deleted.")

@@ -37,8 +37,8 @@ def backup(
         print_json(written.as_dict())
     else:
         say(f"{file}: {written.size / 1e6:.1f} MB, {counted(written.files, 'file')}.")
-        say(f"Not in it: {', '.join(written.left_out)}.")
+        say(f"Left out: {', '.join(written.left_out)}.")
     for source_id, problem in written.damaged.items():
-        say(f"Source {source_id} is not in it as it should be: {problem}")
+        say(f"Source {source_id} is not complete in it: {problem}")
     if written.damaged:
         raise typer.Exit(ExitCode.PARTIAL)

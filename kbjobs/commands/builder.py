@@ -51,15 +51,15 @@ def builder(
     missing = [module for module in NEEDED if find_spec(module) is None]
     if missing:
         raise MissingRequirementError(
-            f"the page needs packages that are not installed: {', '.join(missing)}", 'pip install "kbjobs[web]"'
+            f"the builder needs packages that are not installed: {', '.join(missing)}", 'pip install "kbjobs[web]"'
         )
     from kbjobs.web.server import is_loopback, listen, serve
 
     if not is_loopback(host) and not allow_remote:
         raise UsageError(
-            f"{host} can be reached from other machines, and nothing is encrypted: whoever sees one request can run"
-            " jobs here, spend what their keys allow and delete sources",
-            "Better forward a port with ssh -L. If you mean it, add --allow-remote.",
+            f"{host} can be reached from other machines without encryption: anyone who sees a request can run jobs"
+            " here, spend money with their keys and delete sources",
+            "Forward a port with ssh -L instead. If you are sure, add --allow-remote.",
         )
     home = current_home()
     home.prepare()
@@ -74,10 +74,10 @@ def builder(
             print_json({"url": url, "token": token, "port": chosen, "home": str(home.path), "read_only": read_only})
             sys.stdout.flush()
         else:
-            say(f"The job builder of {home.path}; Ctrl-C ends it, jobs go on.")
+            say(f"The job builder of {home.path}; Ctrl-C ends it, jobs keep running.")
             if is_loopback(host) and "SSH_CONNECTION" in os.environ:
                 say(
-                    "Forward the port from your own machine, and open the address there:\n"
+                    "From your own machine, forward the port and open the address there:\n"
                     f"  ssh -N -L {chosen}:127.0.0.1:{chosen} {getpass.getuser()}@{socket.gethostname()}"
                 )
             print(url, flush=True)

@@ -47,8 +47,8 @@ def cancel(
         say(
             f"job {job.id} is cancelled."
             if job.status is Status.CANCELLED
-            else f"job {job.id} is asked to stop at its next checkpoint; kbjobs wait {job.id} waits for that."
+            else f"job {job.id} will stop at its next checkpoint; kbjobs wait {job.id} waits for that."
         )
     if not ids:
-        say("Nothing runs and nothing waits.")
+        say("No job is running or waiting.")
     raise typer.Exit(done.code)

@@ -112,7 +112,7 @@ def set_secret_command(
         raise UsageError("no value was given", f"Send it to stdin: kbjobs config set-secret {name} < FILE")
     value = getpass.getpass(f"{name}: ") if sys.stdin.isatty() else sys.stdin.read(MAX_BYTES + 1)
     set_secret(current_home(), name, value)
-    say(f"{name} is stored; jobs that start from now on can use it.")
+    say(f"{name} is stored. Jobs that start from now on can use it.")
 
 
 @app.command()

@@ -41,7 +41,7 @@ def start(as_json: JSON = False) -> None:
     if as_json:
         print_json({"started": is_started, **asdict(get_job_manager().get_daemon())})
     else:
-        say("The daemon is started." if is_started else "A daemon runs already.")
+        say("The daemon has started." if is_started else "A daemon is already running.")
 
 
 @app.command()
@@ -54,7 +54,7 @@ def stop(now: NOW = False, as_json: JSON = False) -> None:
     if as_json:
         print_json({"stopped": is_stopped, "running": False})
     else:
-        say("The daemon has ended." if is_stopped else "No daemon runs.")
+        say("The daemon has ended." if is_stopped else "No daemon is running.")
 
 
 @app.command()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +14,7 @@ import typer
 from kbjobs.commands._app import App
 from kbjobs.commands._render import say
 from kbjobs.config.home import HOME_VARIABLE, Home
+from kbjobs.config.shipped_files import find_shipped
 from kbjobs.errors import NotFoundError
 from kbjobs.services import daemon_control
 
@@ -36,7 +36,7 @@ def demo(
 
     Example:  kbjobs demo
     """
-    pages = source or _example_pages()
+    pages = source or find_shipped("preparedness", "examples/sources/preparedness")
     if not pages.is_dir():
         raise NotFoundError(
             f"there are no pages in {pages}",
@@ -44,7 +44,7 @@ def demo(
         )
     with tempfile.TemporaryDirectory(prefix="kbjobs-demo-") as folder:
         environment = {**os.environ, HOME_VARIABLE: folder, "KBJOBS_MODEL": MODEL}
-        say(f"A throw-away home: {folder}")
+        say(f"A temporary home: {folder}")
         steps = [
             [
                 "sources",
@@ -69,9 +69,3 @@ def demo(
         finally:
             daemon_control.stop(Home(Path(folder)), now=True, seconds=STOP_SECONDS)
     say("\nNext: kbjobs sources add wiki PATH, then kbjobs run index-offline wiki.")
-
-
-def _example_pages() -> Path:
-    """The pages in a clone of the project, else those that were installed with it."""
-    in_clone = Path(__file__).resolve().parents[2] / "examples" / "sources" / "preparedness"
-    return in_clone if in_clone.is_dir() else Path(sysconfig.get_path("data"), "share", "kbjobs", "preparedness")

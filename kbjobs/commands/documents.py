@@ -81,7 +81,7 @@ def list_(
         return
     for name, date in (("--since", since), ("--until", until)):
         if date is not None and (len(date) not in _DATE_LENGTHS or not date.replace("-", "").isdecimal()):
-            raise UsageError(f"{name} {date!r} is no date", "Write 2024, 2024-05 or 2024-05-17.")
+            raise UsageError(f"{name} {date!r} is not a date", "Write 2024, 2024-05 or 2024-05-17.")
     wanted = front.DocumentFilter(language.lower() if language else None, tag, since, until)
     print_documents(source_id, front.documents(current_home(), source_id, wanted), wanted, as_json=as_json)
 
@@ -109,9 +109,9 @@ def print_documents(
     if rows:
         print_list(DOCUMENT_COLUMNS, rows)
     elif wanted == front.DocumentFilter():
-        say(f"No document is known yet. Next: kbjobs run metadata {source_id}")
+        say(f"No documents yet. Next: kbjobs run metadata {source_id}")
     else:
-        say(f"No document matches. All of them: kbjobs documents list {source_id}")
+        say(f"No document matches. To list all: kbjobs documents list {source_id}")
 
 
 @app.command()
@@ -139,7 +139,7 @@ def show(
         if not address:
             raise UsageError(
                 f"document {document!r} has no address to open",
-                f"Give its source one: kbjobs sources edit {source_id} --base-url URL",
+                f"Give its source an address: kbjobs sources edit {source_id} --base-url URL",
             )
         typer.launch(address)
         say(f"Opened {address}")
@@ -159,7 +159,7 @@ def show(
         if not shown.passages:
             say(f"It has no passages yet. Next: kbjobs run index-offline {source_id}")
     elif shown.problem:
-        say(f"{shown.problem}; this is its text as it was cut into passages.")
+        say(f"{shown.problem}; this text is put together from its passages.")
         first = [passage for passage in shown.passages if passage.profile == shown.passages[0].profile]
         print("\n\n".join(passage.text for passage in first))
     else:
@@ -185,7 +185,7 @@ def _describe(facts: dict[str, Any]) -> str:
 
 def _print_dropped(shown: front.ShownDocument) -> None:
     if shown.problem:
-        say(f"{shown.problem}; what was left out of it cannot be told.")
+        say(f"{shown.problem}; nothing is known of what was left out of it.")
     elif not shown.left_out:
         say("Nothing was left out.")
     for reason, text in shown.left_out:

@@ -45,4 +45,4 @@ def history(
     elif jobs:
         print_history(jobs, header=header)
     else:
-        say("No jobs of that kind.")
+        say("No matching jobs.")

@@ -50,7 +50,7 @@ def interrupted(
             for job in jobs
         ]
         print_table(("job", "type", "source", "status", "ended", "done", "next phase", ""), rows)
-        say("kbjobs resume JOB goes on with one, kbjobs resume --all with all.")
+        say("kbjobs resume JOB resumes one, kbjobs resume --all resumes all.")
     else:
         say("Nothing to resume.")
 

@@ -78,7 +78,7 @@ def list_languages(
         columns = ("from", "to", "languages", "version", "size", "licence", "fetched", "sha256")
         print_table(columns, [_pack_row(pack.as_dict()) for pack in packs])
     elif not damaged:
-        say("No language pack is here. kbjobs run language-download es fetches those for Spanish.")
+        say("No language packs are installed. kbjobs languages download es installs those for Spanish.")
     for error in damaged:
         say(f"Left out: {error.message}. {error.hint}")
     if damaged:
@@ -114,7 +114,7 @@ def remove(
         print_json(removed.as_dict())
         return
     names = ", ".join(str(pair) for pair in removed.pairs)
-    say(f"{counted(len(removed.pairs), 'language pack')} removed ({names}): {_mega(removed.bytes)} are free again.")
+    say(f"{counted(len(removed.pairs), 'language pack')} removed ({names}): {_mega(removed.bytes)} freed.")
 
 
 def _pack_row(pack: dict[str, Any]) -> tuple[str, ...]:

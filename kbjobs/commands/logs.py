@@ -46,7 +46,7 @@ def logs(
             log.show()
         return
     if not found.has_ended and not manager.get_daemon().running:
-        say("No daemon runs, so nothing will happen: kbjobs daemon start, or kbjobs wait JOB.")
+        say("No daemon is running, so nothing will happen. Start it: kbjobs daemon start, or kbjobs wait JOB.")
     try:
         if attempt is not None:
             _follow(manager, job, attempt, as_json)

@@ -98,7 +98,7 @@ def remove(
     if as_json:
         print_json(asdict(removed))
     else:
-        say(f"{removed.name} is removed: {removed.bytes / 1e6:,.1f} MB are free.")
+        say(f"{removed.name} is removed: {removed.bytes / 1e6:,.1f} MB freed.")
 
 
 @app.command()

@@ -73,7 +73,7 @@ def build(
             f" {counted(written.parts, 'part')}, {written.new_bytes / 1e6:,.1f} MB written."
         )
     for key, reason in unseen:
-        say(f"Not in it: {key}: {reason}")
+        say(f"Left out: {key}: {reason}")
     if unseen:
         raise typer.Exit(ExitCode.PARTIAL)
 
@@ -191,7 +191,7 @@ def inspect(
         return
     print_table(("", ""), list(_rows(described)))
     if verify:
-        say(f"All {counted(described['parts'], 'part')} are as they should be.")
+        say(f"All {counted(described['parts'], 'part')} are intact.")
 
 
 def _rows(pack: dict[str, Any]) -> list[tuple[str, str]]:

@@ -68,4 +68,4 @@ def _report(held: Held) -> None:
             f"{jobs} asked to stop at the next checkpoint: {' '.join(map(str, held.stopping))}; kbjobs status shows it."
         )
     if going_on:
-        say(f"{agreeing(going_on, 'job', 'runs', 'run')} on to the end; kbjobs pause --running stops what runs.")
+        say(f"{agreeing(going_on, 'job', 'runs', 'run')} will finish; kbjobs pause --running stops running jobs.")

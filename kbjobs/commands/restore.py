@@ -38,5 +38,8 @@ def restore(
         say(f"Source {source_id}: its copied files were not in the backup. Put them back: {', '.join(map(str, paths))}")
     if command := Settings(home).words("on_finish"):
         shown = " ".join(map(shlex.quote, command))
-        say(f"Its config.toml has a command run after each job: {shown}. If it is not yours, take on_finish out of it.")
+        say(
+            f"Its config.toml has a command run after each job: {shown}. If it is not yours, remove it: kbjobs config"
+            " unset on_finish."
+        )
     say("Next: kbjobs sources rebuild ID for each source; kbjobs sources list shows them.")

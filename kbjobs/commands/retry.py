@@ -54,7 +54,7 @@ def retry(
     if bool(jobs) is all_failed:
         raise UsageError("name jobs, or give --all-failed", "For example: kbjobs retry 12")
     if not all_failed and (job_type, source, days) != (None, None, None):
-        raise UsageError("--type, --source and --days choose among --all-failed", "For example: kbjobs retry 12")
+        raise UsageError("--type, --source and --days need --all-failed", "For example: kbjobs retry 12")
     manager = get_job_manager()
     manager.check_filters(job_type, source)
     ids = jobs or [job.id for job in manager.get_failed_jobs(job_type, source, days)]

@@ -229,7 +229,7 @@ def _file_command(kind: JobType[Any]) -> Callable[..., None]:
             if source is None and kind.target.name_source is not None:
                 source = kind.target.name_source(params["path"])
         elif source is not None:
-            raise UsageError("two sources are named", f"Give the path of a file, or {target} alone.")
+            raise UsageError("two sources were given", f"Give the path of a file, or {target} alone.")
         else:
             source = target
         submit(get_job_manager().find_chain(kind.name, params), [source], values)
@@ -272,7 +272,7 @@ def _several_command(kind: JobType[Any]) -> Callable[..., None]:
 
         manager, names = get_job_manager(), list(dict.fromkeys(values["source"] or ()))
         if values["open"] and values["detach"]:
-            raise UsageError("--open and --detach were both given", "Follow the job to see what it makes.")
+            raise UsageError("--open and --detach exclude each other", "Leave out one of them.")
         params = {field: values[field] for field in fields if values[field] is not None}
         if len(names) > 1:
             params["sources"] = names

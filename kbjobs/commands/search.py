@@ -123,7 +123,7 @@ def search(
     with opened as searcher:
         if not given:
             if no_input or not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
-                raise UsageError("there is nothing to search for", 'Give some words: kbjobs search "boil water".')
+                raise UsageError("no words were given", 'For example: kbjobs search "boil water".')
             _prompt(searcher, query)
             return
         hits = searcher.search(query(given[-1]))
@@ -137,7 +137,7 @@ def search(
 
 def _show(hits: list[Hit]) -> None:
     if not hits:
-        say("Nothing was found.")
+        say("No passages found.")
     for hit in hits:
         passage = " ".join(hit.text.removeprefix(hit.title).split())
         score = "words only" if hit.score is None else f"cosine {hit.score:.3f}"
@@ -176,7 +176,7 @@ def _prompt(searcher: Searcher | PineconeSearcher, query: Callable[[str], Query]
     """Ask for words until there are none; a number opens the address of that hit."""
     import webbrowser
 
-    say("Words to search for; a number opens that hit's address; an empty line ends.")
+    say("Type words to search. A number opens that hit's address, an empty line ends.")
     hits: list[Hit] = []
     while True:
         try:

@@ -106,8 +106,8 @@ def edit(
     say(f"Source {source_id}: {' '.join(edited.source.paths)}")
     if drop:
         say(
-            f"{edited.dropped_documents:,} of its {edited.documents:,} documents are in what was dropped: the next job"
-            " that reads the source removes them; if they are more than 20 % of all, it needs --allow-delete."
+            f"{edited.dropped_documents:,} of its {edited.documents:,} documents are in the dropped path. The next"
+            " job that reads the source removes them; if they are more than 20 % of all, it needs --allow-delete."
         )
 
 
@@ -175,7 +175,10 @@ def list_all(
     else:
         say("No sources. Register one with kbjobs sources add ID PATH.")
     for source_id, rest in front.list_half_deleted(current_home()):
-        say(f"Source {source_id} is deleted; what is left of it goes with kbjobs sources delete {source_id}: {rest}")
+        say(
+            f"Source {source_id} was deleted, but files of it remain. To remove them: kbjobs sources delete"
+            f" {source_id}: {rest}"
+        )
     damaged.end()
 
 
@@ -253,7 +256,7 @@ def documents(
     if rows:
         print_table(("language", "published", "type", "title", "path"), rows)
     else:
-        say(f"No document is known yet. Next: kbjobs run metadata {source_id}")
+        say(f"No documents yet. Next: kbjobs run metadata {source_id}")
 
 
 @app.command()
@@ -301,7 +304,7 @@ def tags(
     source = reviewed.source
     if accept or reject or accept_all:
         say(
-            f"Source {source_id}: {counted(len(reviewed.accepted), 'tag')} taken over,"
+            f"Source {source_id}: {counted(len(reviewed.accepted), 'tag')} accepted,"
             f" {len(reviewed.rejected):,} rejected."
         )
     rows = [("own", tag, "", "", "") for tag in source.tags]
@@ -313,7 +316,7 @@ def tags(
     if rows:
         print_table(("", "tag", "kind", "documents", "such as"), rows)
     else:
-        say(f"It has no tags. Next: kbjobs run suggest-tags {source_id}")
+        say(f"The source has no tags. Next: kbjobs run suggest-tags {source_id}")
 
 
 def _titles(evidence: object) -> str:

@@ -89,7 +89,7 @@ def _show_jobs(manager: JobManager, jobs: Sequence[Job], recent: Sequence[Job], 
     for pause in manager.get_pauses():
         say(sentence(f"{pause.what} is paused since {pause.since} ({age(pause.since)}); {pause.remedy} ends that"))
     if not shown:
-        say("No jobs. Begin with kbjobs sources add ID PATH, or try kbjobs demo.")
+        say("No jobs yet. Start with kbjobs sources add ID PATH, or try kbjobs demo.")
         return
     held = manager.get_held_jobs()
     listed = [ListedJob(one, manager.is_worker_dead(one), held.get(one.id)) for one in shown]
@@ -105,7 +105,7 @@ def _show_jobs(manager: JobManager, jobs: Sequence[Job], recent: Sequence[Job], 
 def _describe_daemon(daemon: DaemonState, has_jobs: bool) -> str:
     if daemon.running:
         return f"Daemon {daemon.pid} runs, kbjobs {daemon.version}, started {age(daemon.started_at)}."
-    return "No daemon runs; the next submit, resume or wait starts one." if has_jobs else "No daemon runs."
+    return "No daemon is running; the next submit, resume or wait starts one." if has_jobs else "No daemon is running."
 
 
 def _describe_slots(manager: JobManager, daemon: DaemonState, jobs: Sequence[Job]) -> str:

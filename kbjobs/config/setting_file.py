@@ -92,7 +92,7 @@ def _edit(home: Home, name: str, value: str | int | float | list[str] | None) ->
         wanted[name] = value
     if _read(text) != wanted:
         raise UsageError(
-            f"{path}: {name} cannot be changed without changing other lines", "Edit the file with a text editor."
+            f"{path}: {name} cannot be changed without changing other settings", "Edit the file with a text editor."
         )
     home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_text(path, text)

@@ -295,7 +295,7 @@ def _explain(error: BaseException, home: Path) -> KbjobsError | None:
         return error
     if isinstance(error, MemoryError) or "can't start new thread" in str(error):  # as Python says of either limit
         return UnavailableError(
-            "there is too little memory for the job, or it may have too few threads",
+            "the job does not have enough memory or threads",
             "Free some memory, run fewer jobs at once (kbjobs config set workers 1), or raise the limits under which"
             " the daemon was started (ulimit -v, ulimit -u) and restart it.",
         )

@@ -48,7 +48,7 @@ def plan(request: PhaseRequest[ClearVectorsParams]) -> Plan[ClearVectorsParams]:
     params = request.params
     if params.all:
         if params.dimension is not None:
-            raise UsageError("--all and --dimension were both given", "Give one of them.")
+            raise UsageError("--all and --dimension exclude each other", "Give one of them.")
         return Plan(params)
     if params.dimension is not None:
         return Plan(params, dimension=params.dimension)

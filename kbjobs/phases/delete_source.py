@@ -75,7 +75,7 @@ def _refuse_needed(home: Home, source: SourceFolder) -> None:
         for path in other.paths if other.id != source.id else ():
             if any(place.is_relative_to(folder) for place in (Path(path), Path(path).resolve())):
                 raise ConflictError(
-                    f"source {other.id!r} reads {path}, which lies in the folder of {source.id!r}",
+                    f"source {other.id!r} reads {path}, which is in the folder of {source.id!r}",
                     f"Delete {other.id} first, or give --keep-files. Nothing was changed.",
                 )
 
@@ -85,8 +85,8 @@ def _check_confirmed(source: SourceFolder, params: DeleteSourceParams) -> None:
         return
     given = f": {params.confirm!r} is not its id" if params.confirm else ""
     raise UsageError(
-        f"source {source.id!r} is deleted for good, and that is not confirmed{given}",
-        f"If it is meant, give --confirm {source.id} (in a chain or in Python: confirm = {source.id!r})."
+        f"source {source.id!r} would be deleted permanently, and that is not confirmed{given}",
+        f"If you are sure, give --confirm {source.id} (in a chain or in Python: confirm = {source.id!r})."
         " Nothing was changed.",
     )
 

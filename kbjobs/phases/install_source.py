@@ -60,7 +60,7 @@ def plan(request: PhaseRequest[_Params]) -> Plan[_Params]:
         if source.manifest.exists() and params.mode is None and not source.read_pack():
             raise ConflictError(
                 f"there is a source {source.id!r} already, which was not installed from a pack",
-                "--mode update adds the pack to it, --mode replace puts the pack in its place and removes its files.",
+                "--mode update adds the pack to it, --mode replace replaces it and deletes its files.",
             )
     address = find_origin(request.home, request.settings, params.origin)
     check_store(request.home, request.settings)

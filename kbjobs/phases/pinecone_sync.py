@@ -56,7 +56,7 @@ def plan(request: PhaseRequest[Given]) -> Plan[Given]:
     source = request.source
     if not source.ledger.exists():
         raise MissingRequirementError(
-            f"source {source.id!r} was never read, there is nothing to send", f"kbjobs run index-online {source.id}"
+            f"source {source.id!r} was never read: there is nothing to send", f"kbjobs run index-online {source.id}"
         )
     namespace = read_target(settings, source.id, params.namespace).namespace
     return Plan(params.model_copy(update={"namespace": namespace}), dimension=MODEL.dimension)

@@ -60,18 +60,16 @@ def plan(request: PhaseRequest[ScrapeParams]) -> Plan[ScrapeParams]:
     source = request.source
     remembered = {name: value for name, value in source.read_scrape().items() if name in ScrapeParams.model_fields}
     if source.manifest.exists() and not remembered:
-        raise ConflictError(
-            f"source {source.id!r} exists, and was not scraped", "Choose another id for what is to be scraped."
-        )
+        raise ConflictError(f"source {source.id!r} exists, and was not scraped", "Choose another id for the scrape.")
     if not source.manifest.exists() and source.pages.is_dir() and any(source.pages.iterdir()):
         raise ConflictError(
-            f"{source.pages} holds files that were kept of an earlier source",
+            f"{source.pages} contains files that were kept from an earlier source",
             f"Move it away, or register it: kbjobs sources add ID {source.pages}",
         )
     given = {**DEFAULTS, **remembered, **request.params.model_dump(exclude_none=True)}
     planned = ScrapeParams.model_validate(given)
     if planned.url is None:
-        raise UsageError("there is no address to begin at", f"Give one: kbjobs run scrape {source.id} --url https://…")
+        raise UsageError("there is no start address", f"Give one: kbjobs run scrape {source.id} --url https://…")
     for name in ("url", "sitemap"):
         address = getattr(planned, name)
         if address is None:
@@ -80,7 +78,7 @@ def plan(request: PhaseRequest[ScrapeParams]) -> Plan[ScrapeParams]:
             raise UsageError(f"--{name} has a user or a password in it", "Give it without: it would be kept and shown.")
         normal = normalise(address)
         if normal is None:
-            raise UsageError(f"{address[:200]!r} is no address of a page", "It begins with http:// or https://.")
+            raise UsageError(f"{address[:200]!r} is not the address of a page", "It begins with http:// or https://.")
         planned = planned.model_copy(update={name: normal})
     check_patterns([*_split(planned.include), *_split(planned.exclude)])
     return Plan(planned)

@@ -38,7 +38,7 @@ def plan(request: PhaseRequest[UploadParams]) -> Plan[UploadParams]:
     if not request.is_general and not request.source.ledger.exists():
         name = request.source.id
         raise MissingRequirementError(
-            f"source {name!r} was never read, there is nothing to pack", f"kbjobs run index-offline {name}"
+            f"source {name!r} was never read: there is nothing to pack", f"kbjobs run index-offline {name}"
         )
     address = find_target(home, settings, params.to)
     keep = params.keep or settings.integer("packs.keep")
@@ -59,7 +59,7 @@ def find_target(home: Home, settings: Settings, to: str | None) -> StoreAddress:
     """
     address = read_address(to or settings.text("packs.to") or str(home.packs))
     if not address.is_writable:
-        raise UsageError(f"{address.url} can only be read from", "Give a folder, s3://, gs:// or az://.")
+        raise UsageError(f"{address.url} is read-only", "Give a folder, s3://, gs:// or az://.")
     return address
 
 

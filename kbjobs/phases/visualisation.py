@@ -70,7 +70,7 @@ def _find_sources(request: PhaseRequest[VisualisationParams]) -> list[str] | Non
         SourceFolder(home.sources, check_source_id(name)).read()
     if not names:
         raise MissingRequirementError(
-            "no source is indexed, there is nothing to draw",
+            "no source is indexed: there is nothing to draw",
             "kbjobs sources add ID PATH, then kbjobs run index-offline ID",
         )
     return names

@@ -56,7 +56,7 @@ def plan(request: PhaseRequest[ZimIndexParams]) -> Plan[ZimIndexParams]:
         params = params.model_copy(update={"language_filter": ",".join(parse_filter(params.language_filter))})
     if params.online:
         if params.model is not None:
-            raise UsageError("--online and --model are two models", "Give one of them.")
+            raise UsageError("--online and --model exclude each other", "Give one of them.")
         if params.download:
             raise UsageError("--online needs no model on this machine", "Leave out --download.")
         return Plan(params, dimension=TEXT_EMBEDDING_3_SMALL.dimension, secrets=(OPENAI_KEY,))

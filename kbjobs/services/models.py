@@ -136,14 +136,14 @@ def remove_model(home: Home, name: str, force: bool, on_damaged: OnDamaged) -> R
         raise UsageError(
             f"{found.name} is not in the home but in {'a Python package' if where == 'package' else 'the hub cache'},"
             f" {found.path}",
-            "Remove it with what has put it there. Nothing was changed.",
+            "Remove it with the tool that installed it. Nothing was changed.",
         )
     state = _describe(home, name, _list_uses(home, on_damaged)) if there else None
     if state is not None and state.sources and not force:
         raise ConflictError(
             f"{state.name} is needed to search {', '.join(state.sources)}",
-            "Index these with another model, or give --force: a search of them then finds words alone."
-            " Nothing was changed.",
+            "Index these with another model, or give --force: then a search of them finds words only. Nothing was"
+            " changed.",
         )
     return _remove(home, state.name if state else name, [*there, *[staging] * staging.exists()], state)
 

@@ -60,7 +60,7 @@ def test_what_failed_and_what_is_no_date(pages: Path, kbjobs: Kbjobs) -> None:
     assert "no text" in kbjobs("documents", "list", "wiki", "--failed").stdout
     assert "Nothing of source wiki was skipped" in kbjobs("documents", "list", "wiki", "--skipped").stderr
     refused = kbjobs("documents", "list", "wiki", "--since", "yesterday", check=2)
-    assert "'yesterday' is no date" in refused.stderr
+    assert "'yesterday' is not a date" in refused.stderr
 
 
 def test_what_is_kept_and_what_is_not(pages: Path, kbjobs: Kbjobs) -> None:

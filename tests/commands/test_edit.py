@@ -26,10 +26,10 @@ def test_an_empty_home(home: Home, kbjobs: Kbjobs) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([], "nothing is to be changed"),
+        ([], "there is nothing to change"),
         (["--priority", "99999999999999999999"], "--priority"),
         (["--retries", "101"], "--retries"),
-        (["--until", "noon"], "'noon' is not a moment"),
+        (["--until", "noon"], "'noon' is not a time"),
         (["--until", "2020-01-01 00:00"], "has passed"),
         (["--not-before", "2100-01-02", "--until", "2100-01-01"], "is before --not-before 2100-01-02"),
     ],

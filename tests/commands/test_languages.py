@@ -53,7 +53,7 @@ def test_what_could_be_here(home: Home, languages_server: LanguagesServer, kbjob
 def test_an_index_that_cannot_be_had(languages_server: LanguagesServer, kbjobs: Kbjobs) -> None:
     languages_server.index = b"<html>"
     output = kbjobs("languages", "list", "--available", check=1).stderr
-    assert f"{languages_server.index_url} is no index of language packs" in output and "languages_index" in output
+    assert f"{languages_server.index_url} is not an index of language packs" in output and "languages_index" in output
     languages_server.status[INDEX] = 404
     assert "there is no" in kbjobs("languages", "list", "--available", check=4).stderr
 

@@ -66,7 +66,7 @@ def test_running_stops_what_runs_at_a_checkpoint(home: Home, source: str, kbjobs
     manager = JobManager(home)
     job_id = manager.submit("steps", source, count=600, seconds=0.05)
     wait_until(lambda: manager.get_status(job_id).saved)
-    assert "1 job runs on to the end; kbjobs pause --running stops what runs." in kbjobs("pause").stderr
+    assert "1 job runs will finish; kbjobs pause --running stops running jobs." in kbjobs("pause").stderr
     output = kbjobs("pause", "--running")
     assert "1 job is asked to stop at the next checkpoint: 1; kbjobs status shows it." in output.stderr
     waits = wait_until(lambda: (job := manager.get_status(job_id)).status is Status.PENDING and job)

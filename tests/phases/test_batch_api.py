@@ -653,7 +653,7 @@ def test_a_list_without_an_end_is_left(
 
     usual = openai_api.desk._list
     openai_api.desk._list = lie  # type: ignore[method-assign]
-    with pytest.raises(BadAnswerError, match="list of batches has no end"):
+    with pytest.raises(BadAnswerError, match="list of batches does not end"):
         index(home, batch_api=True)
     openai_api.desk._list = usual  # type: ignore[method-assign]
     go_on(home)

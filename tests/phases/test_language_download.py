@@ -283,7 +283,7 @@ def test_a_pack_that_is_too_large(
 @pytest.mark.parametrize("index", [b"not JSON", {"a": 1}, [], [1, None], [{"from_code": 7, "links": "x"}]])
 def test_a_malformed_index(home: Home, languages_server: LanguagesServer, index: object) -> None:
     languages_server.index = index
-    with pytest.raises(DownloadError, match="is no index of language packs"):
+    with pytest.raises(DownloadError, match="is not an index of language packs"):
         download(home, "es")
 
 

@@ -25,7 +25,7 @@ from tests.servers.openai_server import OpenAIServer
 def test_a_source_without_metadata(home: Home, tmp_path: Path) -> None:
     register(home, "docs", [write_pages(tmp_path / "pages", 1)])
     folder = SourceFolder(home.sources, "docs")
-    missing = ["source 'docs' has no metadata: add metadata first"]
+    missing = ["source 'docs' has no metadata; add the phase metadata before it"]
     assert advise_metadata(folder, ()) == missing
     assert not folder.ledger.exists()  # asking makes nothing
     Ledger(folder.ledger).close()

@@ -73,7 +73,8 @@ def test_rss() -> None:
 
 
 def test_rdf() -> None:
-    body = b"""<rdf:RDF xmlns:rdf="r" xmlns="http://purl.org/rss/1.0/" xmlns:dc="d"><channel><link>http://x.org/</link></channel>
+    body = b"""<rdf:RDF xmlns:rdf="r" xmlns="http://purl.org/rss/1.0/"
+    xmlns:dc="d"><channel><link>http://x.org/</link></channel>
     <item><link>http://example.org/a</link><dc:date>2024-01-01</dc:date></item></rdf:RDF>"""
     assert read_sitemap(body).urls == [("http://example.org/a", "2024-01-01")]
 

@@ -118,7 +118,7 @@ def test_no_document_is_renamed_unasked(home: Home, roots: list[Path]) -> None:
     register(home, "x", roots)
     run_metadata(home)
     before = documents(home)
-    with pytest.raises(UsageError, match=r"b/pages would get other ids: 'pages~2' would be called 'pages'"):
+    with pytest.raises(UsageError, match=r"b/pages would get new ids: 'pages~2' would be called 'pages'"):
         edit(home, "x", drop=[roots[0]])
     with pytest.raises(UsageError, match="would get other ids"):
         edit(home, "x", drop=[roots[0]], add=[roots[0]])

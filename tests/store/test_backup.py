@@ -489,7 +489,7 @@ def test_a_restore_to_a_full_disk_changes_nothing(home: Home, tmp_path: Path, sm
 def test_a_backup_into_what_it_holds_is_refused(home: Home, tmp_path: Path) -> None:
     register(home, "wiki", [write_pages(tmp_path / "pages", 1)], copy=True)
     pages = SourceFolder(home.sources, "wiki").pages
-    with pytest.raises(UsageError, match="lies in what is backed up"):
+    with pytest.raises(UsageError, match="is inside the folder that is backed up"):
         create_backup(home, pages / "b.tar")
     assert [path.name for path in pages.iterdir()] == ["1"]
 

@@ -190,7 +190,7 @@ def test_a_folder_that_cannot_be_renamed_is_left_whole(home: Home, removal: Sour
             removal.begin(keep_files=False)
     finally:
         subprocess.run(["chattr", "-i", home.sources], check=True)
-    assert caught.value.hint == f"Make {home.sources} writable, then run the same again. Nothing was changed."
+    assert caught.value.hint == f"Make {home.sources} writable, then try again. Nothing was changed."
     assert removal.is_there and removal.hidden is None
 
 

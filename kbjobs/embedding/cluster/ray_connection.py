@@ -227,7 +227,7 @@ def _explain(error: BaseException, where: str) -> KbjobsError:
     if where == LOCAL:
         return KbjobsError(
             f"a local Ray cluster cannot be started: {first}",
-            f"It needs about 500 MB of memory, and a short path in the place of {tempfile.gettempdir()} (TMPDIR)."
+            f"It needs about 500 MB of memory, and a short path instead of {tempfile.gettempdir()} (TMPDIR)."
             " --engine auto needs neither.",
         )
     return JobInterrupted(

@@ -25,7 +25,7 @@ MAX_CHANGES = 200_000
 """More events since the last look take longer than another list of all pages."""
 
 MAX_ANSWERS = 50_000
-"""Answers of one list: of a wiki without end, or one that goes round in circles."""
+"""Answers of one list: of a wiki without end, or one that repeats itself."""
 
 FIRST_PLACE = {"namespace": 0, "next": None, "ended": False, "since": None}
 """Where the list of pages begins: the index of a namespace, the wiki's mark of the next batch, the time it began."""
@@ -99,7 +99,7 @@ class PageList:
             pages, after = await self._collect_step(question, place["next"])
             self._note(pages)
             if after is not None and after == place["next"]:
-                raise FetchError(self._api.url, "broken reply", "its list of pages goes round in circles")
+                raise FetchError(self._api.url, "broken reply", "its list of pages repeats itself")
             if after is None:
                 number += 1
             place |= {"namespace": number, "next": after, "ended": number >= len(self._namespaces)}
@@ -110,7 +110,7 @@ class PageList:
             self._frontier.set_fact("wiki list", place)
             crash_point("scrape.wiki_list")
             self._on_progress(self._frontier.listed())
-        raise FetchError(self._api.url, "broken reply", "its list of pages has no end")
+        raise FetchError(self._api.url, "broken reply", "its list of pages does not end")
 
     def _place(self) -> dict[str, Any]:
         """How far the list was read."""
@@ -170,7 +170,7 @@ class PageList:
             if not isinstance(following, dict) or not following:
                 return
             if following == after:
-                raise FetchError(self._api.url, "broken reply", "its answers go round in circles")
+                raise FetchError(self._api.url, "broken reply", "its answers repeat themselves")
             after = following
         raise FetchError(self._api.url, "broken reply", "its answers have no end")
 
