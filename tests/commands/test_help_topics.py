@@ -44,8 +44,6 @@ def test_a_page_is_formatted_on_a_terminal(terminal: OpenTerminal) -> None:
     assert max(map(len, shown.text.splitlines())) <= 80
 
 
-def test_an_installation_without_pages_says_so(
-    kbjobs: Kbjobs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_an_installation_without_pages_says_so(kbjobs: Kbjobs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(help_pages, "find_shipped", lambda name, in_repository: tmp_path)
     assert "Install kbjobs again" in kbjobs("help", check=4).stderr
