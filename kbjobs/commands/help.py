@@ -10,7 +10,7 @@ import typer
 from kbjobs.commands._app import App
 from kbjobs.commands._completion import complete_topics
 from kbjobs.commands._render import is_terminal, open_console, print_json, print_table, say
-from kbjobs.services.help_pages import Topic, find_topics, list_topics
+from kbjobs.services.help_pages import HelpTopic, find_topics, list_topics
 
 app = App()
 
@@ -44,7 +44,7 @@ def help_command(
         say("kbjobs help TOPIC prints one of them.")
 
 
-def _print_page(topic: Topic) -> None:
+def _print_page(topic: HelpTopic) -> None:
     if not is_terminal(sys.stdout):
         print(topic.text.rstrip())
         return

@@ -105,7 +105,7 @@ def _show_jobs(manager: JobManager, jobs: Sequence[Job], recent: Sequence[Job], 
 def _describe_daemon(daemon: DaemonState, has_jobs: bool) -> str:
     if daemon.running:
         return f"Daemon {daemon.pid} runs, kbjobs {daemon.version}, started {age(daemon.started_at)}."
-    return "No daemon is running; the next submit, resume or wait starts one." if has_jobs else "No daemon is running."
+    return "No daemon is running; submit, resume and wait start one." if has_jobs else "No daemon is running."
 
 
 def _describe_slots(manager: JobManager, daemon: DaemonState, jobs: Sequence[Job]) -> str:

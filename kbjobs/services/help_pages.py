@@ -16,7 +16,7 @@ LEFT_OUT = ("index", "contributing")  # tables of contents, and what is for thos
 
 
 @dataclass(frozen=True, slots=True)
-class Topic:
+class HelpTopic:
     """A page of the documentation, or a symptom of the troubleshooting page.
 
     Args:
@@ -30,7 +30,7 @@ class Topic:
     text: str
 
 
-def list_topics() -> list[Topic]:
+def list_topics() -> list[HelpTopic]:
     """Every page, then every symptom.
 
     Raises:
@@ -46,7 +46,7 @@ def list_topics() -> list[Topic]:
     return [*topics, *symptoms]
 
 
-def find_topics(words: str) -> list[Topic]:
+def find_topics(words: str) -> list[HelpTopic]:
     """The topics that words name: the one of that slug, or all whose slug or title has every word.
 
     Args:
@@ -69,18 +69,18 @@ def find_topics(words: str) -> list[Topic]:
     return found
 
 
-def _read_page(page: Path, folder: Path) -> Topic:
+def _read_page(page: Path, folder: Path) -> HelpTopic:
     text = page.read_text(encoding="utf-8")
     title = next((line[2:].strip() for line in text.splitlines() if line.startswith("# ")), page.stem)
-    return Topic(page.relative_to(folder).with_suffix("").as_posix(), title, text)
+    return HelpTopic(page.relative_to(folder).with_suffix("").as_posix(), title, text)
 
 
-def _split_symptoms(text: str) -> Iterator[Topic]:
+def _split_symptoms(text: str) -> Iterator[HelpTopic]:
     """The sections below headings of the third level."""
     for section in re.split(r"^(?=#{2,3} )", text, flags=re.MULTILINE):
         if section.startswith("### "):
             title = section.partition("\n")[0][4:].strip()
-            yield Topic(_slug(title), title, section.strip() + "\n")
+            yield HelpTopic(_slug(title), title, section.strip() + "\n")
 
 
 def _slug(text: str) -> str:

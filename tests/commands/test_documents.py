@@ -100,7 +100,7 @@ def test_passages_and_a_file_that_is_gone(pages: Path, kbjobs: Kbjobs, small_mod
     for page in pages.iterdir():
         page.unlink()
     shown = kbjobs("documents", "show", "wiki", "1")
-    assert "its file is gone; this is its text as it was cut into passages" in shown.stdout + shown.stderr
+    assert "its file is gone; this text is put together from its passages" in shown.stdout + shown.stderr
     assert "mit trockenem Holz" in shown.stdout
 
 

@@ -47,7 +47,7 @@ def test_each_is_changed_and_cleared(past: Queue, kbjobs: Kbjobs) -> None:
     assert "--until 2100-01-02 06:00," in kbjobs("edit", "5", "--until", "06:00").stderr
     job = past.get(5)
     assert job.until == datetime(2100, 1, 2, 6).astimezone().timestamp()
-    assert "before it may begin" in kbjobs("edit", "5", "--not-before", "2100-01-03", check=2).stderr
+    assert "before it may start" in kbjobs("edit", "5", "--not-before", "2100-01-03", check=2).stderr
     changed = read_json(kbjobs("edit", "5", "--not-before", "none", "--until", "NONE", "--json"))
     assert (changed["not_before"], changed["until"], changed["priority"]) == (None, None, -3)
     assert "--not-before is" not in kbjobs("edit", "5", "--until", "+1h").stderr

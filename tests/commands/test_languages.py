@@ -11,7 +11,7 @@ from tests.servers.languages_server import INDEX, LanguagesServer
 def test_nothing_is_here(kbjobs: Kbjobs) -> None:
     shown = kbjobs("languages", "list")
     assert shown.stdout == ""
-    assert "kbjobs run language-download es" in shown.stderr
+    assert "kbjobs languages download es" in shown.stderr
     assert read_json(kbjobs("languages", "list", "--json")) == []
 
 
@@ -32,7 +32,7 @@ def test_a_damaged_pack_is_named_and_the_others_are_listed(home: Home, kbjobs: K
     (put_hollow(home, "en", "es").path / "model" / "model.bin").unlink()
     shown = kbjobs("languages", "list", check=3)
     assert shown.stdout.startswith("en\tfr\t") and len(shown.stdout.splitlines()) == 1
-    assert "kbjobs run language-download es --from en --force" in shown.stderr
+    assert "kbjobs languages download es --from en --force" in shown.stderr
     assert len(read_json(kbjobs("languages", "list", "--json", check=3))) == 1
 
 
@@ -62,7 +62,7 @@ def test_removed(home: Home, kbjobs: Kbjobs) -> None:
     for source, target in (("en", "es"), ("es", "en"), ("en", "fr"), ("fr", "en")):
         put_hollow(home, source, target)
     shown = kbjobs("languages", "remove", "spanish")
-    assert "2 language packs removed (English to Spanish, Spanish to English): 0.0 MB are free again" in shown.stderr
+    assert "2 language packs removed (English to Spanish, Spanish to English): 0.0 MB freed" in shown.stderr
     output = read_json(kbjobs("languages", "remove", "English", "--from", "French", "--json"))
     assert output == {"removed": [{"from": "fr", "to": "en"}], "bytes": 24}
     assert kbjobs("languages", "list").stdout.startswith("en\tfr\t")

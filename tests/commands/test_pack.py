@@ -77,7 +77,7 @@ def test_a_damaged_pack_is_told(wiki: SourceFolder, tmp_path: Path, kbjobs: Kbjo
     assert output.stdout == ""
     assert f"Error: {file} is not a pack that can be used: " in output.stderr
     assert "Nothing was changed." in output.stderr
-    assert "is no address" in kbjobs("pack", "inspect", "ftp://bucket/x", check=2).stderr
+    assert "is not the address" in kbjobs("pack", "inspect", "ftp://bucket/x", check=2).stderr
     kbjobs("pack", "inspect", tmp_path / "none", check=4)
 
 

@@ -291,7 +291,7 @@ def test_a_disk_that_fills_up_keeps_what_has_come(
     monkeypatch.setattr("kbjobs.downloads.file_download.SPARE_BYTES", -(10**9))  # somebody else fills it meanwhile
     with pytest.raises(UnavailableError, match="is full") as caught:
         fetch_file(wanted(hub, sha256=SHA256), small_disk / NAME)
-    assert "what has come is kept" in caught.value.hint
+    assert "The partial download is kept" in caught.value.hint
     here = (small_disk / f"{NAME}.part").stat().st_size
     assert 0 < here < len(BODY)
     filler.unlink()

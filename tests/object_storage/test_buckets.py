@@ -130,7 +130,7 @@ def test_a_bucket_that_is_not_there_is_named(
 
 
 ANSWERS = {
-    "RequestTimeTooSkewed": (403, "clock of this machine is wrong", ExitCode.UNAVAILABLE),
+    "RequestTimeTooSkewed": (403, "clock is wrong", ExitCode.UNAVAILABLE),
     "PermanentRedirect": (301, "another region", ExitCode.MISSING_REQUIREMENT),
     "AuthorizationHeaderMalformed": (400, "another region, which is eu-west-1", ExitCode.MISSING_REQUIREMENT),
     "ExpiredToken": (400, "refuses the credentials", ExitCode.MISSING_REQUIREMENT),

@@ -156,7 +156,7 @@ def test_a_stop_in_the_middle_is_gone_on_with(
         delete(home, ends=ends, is_stopping=lambda: True)
     removal = SourceFolderDeletion(home.sources, "docs")
     assert removal.hidden is not None and 100 <= len(list(removal.hidden.iterdir())) < 200
-    with pytest.raises(ConflictError, match="is not wholly deleted"):
+    with pytest.raises(ConflictError, match="is not completely deleted"):
         register(home, "docs", [docs])
     result = delete(home, checkpoint=ends[0])
     assert (result.counts["files"], len(ends)) == (251, 1)  # what it was before the stop

@@ -198,8 +198,8 @@ def test_in_a_chain_file(home: Home, languages_server: LanguagesServer, tmp_path
     [
         ({"code": "Spansh"}, NotFoundError, "no language 'Spansh'"),
         ({"code": "es", "from": "Frensh"}, NotFoundError, "no language 'Frensh'"),
-        ({"code": "English"}, UsageError, "English is the language"),
-        ({"code": "es", "from": "Spanish"}, UsageError, "to itself"),
+        ({"code": "English"}, UsageError, "language packs translate from and to English"),
+        ({"code": "es", "from": "Spanish"}, UsageError, "both the source and the target"),
     ],
 )
 def test_refused_before_anything_is_queued(

@@ -49,7 +49,7 @@ def test_advice_on_online_vectors(home: Home, tmp_path: Path, openai_api: OpenAI
     pages = write_pages(tmp_path / "pages", 5)
     register(home, "docs", [pages])
     ledger = SourceFolder(home.sources, "docs").ledger
-    assert "no metadata: add metadata first" in advice(home, "index_online", ())[0]
+    assert "no metadata; add the phase metadata" in advice(home, "index_online", ())[0]
     assert advice(home, "index_online") == advice(home, "index_online", force=True) == []
     assert not ledger.exists()
     index_online(home, limit=2)

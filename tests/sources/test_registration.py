@@ -164,7 +164,7 @@ def test_a_folder_that_took_another_place_has_the_urls_of_it(home: Home, tmp_pat
     [
         ({}, UsageError, "nothing to change"),
         ({"drop": ["singel"]}, NotFoundError, "has no path"),
-        ({"drop": ["single", "a/pages"]}, UsageError, "no path left"),
+        ({"drop": ["single", "a/pages"]}, UsageError, "no paths left"),
         ({"add": ["single"]}, UsageError, "already"),
         ({"add": ["single/page0.html"]}, UsageError, "already"),
         ({"add": ["link"]}, UsageError, "already"),

@@ -417,7 +417,7 @@ def test_a_damaged_source_is_named_and_the_others_are_there(
     damage(SourceFolder(home.sources, "b"))
     ended = kbjobs("backup", tmp_path / "b.tar", "--json", check=3)
     assert read_json(ended)["damaged"] == ["b"]
-    assert "Source b is not in it as it should be" in ended.stderr
+    assert "Source b is not complete in it" in ended.stderr
     other = Home(tmp_path / "other")
     names = restore_backup(other, tmp_path / "b.tar", replace=False)
     assert {name.removeprefix("sources/b/") for name in names if name.startswith("sources/b/")} == taken

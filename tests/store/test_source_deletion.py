@@ -154,7 +154,7 @@ def test_a_file_that_cannot_be_removed_is_named_and_all_others_go(
     with pytest.raises(KbjobsError) as caught:
         removal.finish()
     assert f"{hidden / stubborn.relative_to(removal.source.path)} cannot be removed" in caught.value.message
-    assert f"what is left of it lies in {hidden}" in caught.value.message
+    assert f"the rest of it is in {hidden}" in caught.value.message
     files = [path.name for path in hidden.rglob("*") if path.is_file()]
     assert files == ["stubborn"] or (keep_files and "words.db-stubborn" in files and len(files) == 4)
     for path in hidden.rglob("*stubborn"):

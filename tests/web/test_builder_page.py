@@ -197,7 +197,7 @@ def test_a_chain_that_somebody_else_changed_is_not_overwritten(home: Home, compo
     page.get_by_label("Description").press("Tab")
     expect(page.locator("#file")).to_have_text("generate_offline.toml, changed")
     page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.locator("#told")).to_contain_text("changed by somebody else")
+    expect(page.locator("#told")).to_contain_text("changed by someone else")
     assert saved.read_text().endswith("# theirs\n")
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Delete", exact=True).last.click()
