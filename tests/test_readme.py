@@ -26,7 +26,7 @@ from kbjobs.store.runs import RunOutcome
 from kbjobs.store.transitions import Event, Status
 from tests.conftest import MODEL, ROOT, Kbjobs, wait_until, write_pages
 
-README = "\n".join(path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))))
+README = "\n".join(path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))))
 TROUBLES = (ROOT / "docs" / "troubleshooting.md").read_text()
 CRON_LINE = re.compile(r"^\s+(?:[\d*/,-]+\s+){5}(?P<command>\S.*)$", re.MULTILINE)
 CRON_LINES = [found["command"] for found in CRON_LINE.finditer(README)]
@@ -105,7 +105,7 @@ def kill_lines(document: str) -> list[str]:
 
 @pytest.mark.processes
 @pytest.mark.usefixtures("test_types")
-@pytest.mark.parametrize("document", ["README.md", "docs/operating.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/explanation/kills.md"])
 def test_the_lines_that_kill_hit_one_home_alone(
     home: Home, kbjobs: Kbjobs, tmp_path: Path, document: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

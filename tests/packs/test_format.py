@@ -1,4 +1,4 @@
-"""The format as docs/pack.md tells it: read by another program, and kept as it is."""
+"""The format as docs/reference/pack-format.md tells it: read by another program, and kept as it is."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.conftest import ROOT
 from tests.packs.sources import make_source, page, texts_of, vector_of
 
 FROZEN = ROOT / "tests" / "frozen" / "pack-1.kbpack"
-DOCUMENT = (ROOT / "docs" / "pack.md").read_text()
+DOCUMENT = (ROOT / "docs" / "reference" / "pack-format.md").read_text()
 
 
 class OtherReader:
