@@ -18,7 +18,7 @@ author = "The kbjobs developers"
 version = release = VERSION
 html_title = f"kbjobs {VERSION}"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.intersphinx"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.intersphinx"]
 exclude_patterns = ["inventories"]
 nitpicky = True
 suppress_warnings = ["myst.header"]  # a table of troubleshooting begins deeper than its heading
@@ -31,6 +31,10 @@ autodoc_typehints = "description"
 # The inventory is kept here, so that the site is built without network.
 intersphinx_mapping = {"python": ("https://docs.python.org/3/", "inventories/python.inv")}
 intersphinx_timeout = 1
+# Types of kbjobs that are passed on by those who call, and opened by nobody: they have no entry of their own.
+nitpick_ignore_regex = [
+    ("py:.*", r"(kbjobs\.)?(store|services|chains|context|phases)\..*|PhaseState.*|JobState.*|Home|Diagnostic")
+]
 
 html_theme = "furo"
 html_show_sphinx = False
@@ -42,7 +46,7 @@ html_theme_options = {
 
 LINK = re.compile(r"\]\(((?!\.\./)[\w/.-]+)\.md\)")
 OUTSIDE = re.compile(r"\[([^\]]+)\]\(((?:\.\./)+[^)]*)\)")
-AUTODOC = re.compile(r"<!-- auto(\w+): (\S+)((?: :\S+:)*) -->")
+AUTODOC = re.compile(r"<!-- auto(\w+): (\S+)((?: :\S+:[^:]*?)*) -->")
 
 
 def add_tables_of_contents(_: Sphinx, name: str, source: list[str]) -> None:
@@ -64,7 +68,7 @@ def add_tables_of_contents(_: Sphinx, name: str, source: list[str]) -> None:
 
 
 def _directive(found: re.Match[str]) -> str:
-    options = "".join(f"   {word}\n" for word in found[3].split())
+    options = "".join(f"   :{word}\n" for word in found[3].strip().removeprefix(":").split(" :") if word)
     return f"```{{eval-rst}}\n.. auto{found[1]}:: {found[2]}\n{options}```"
 
 

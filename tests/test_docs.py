@@ -18,7 +18,8 @@ DOCUMENTS = [
     ROOT / "bench" / "RESULTS.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
-MAX_WORDS = 900
+MAX_WORDS = 450
+MAX_WORDS_OF_PAGES = 20_000  # of those that a user reads from the beginning; reference apart
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,12 @@ def test_the_readme_is_short_and_begins_with_both_commands() -> None:
     text = (ROOT / "README.md").read_text()
     assert len(text.split()) <= MAX_WORDS
     assert 0 < text.index("make demo") < text.index("make test") < 1500
+
+
+def test_the_pages_of_a_user_are_short_together() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    pages += [path for folder in ("howto", "explanation") for path in (ROOT / "docs" / folder).glob("*.md")]
+    assert sum(len(path.read_text().split()) for path in pages) <= MAX_WORDS_OF_PAGES
 
 
 def anchors(path: Path) -> set[str]:
