@@ -111,7 +111,7 @@ class Session:
         (self._state / "folder").write_text(str(self.user / self.folder))
         (self._state / "code").write_text("0")
 
-    def run(self, command: str, seconds: float = 60) -> str:
+    def run(self, command: str, seconds: float = 150) -> str:
         """Run a command on a terminal and return what the screen shows at its end."""
         (self._state / "command").write_text(self._here(command))
         controller, terminal = pty.openpty()
