@@ -44,15 +44,15 @@ html_theme_options = {
     "dark_css_variables": {"color-brand-primary": "#5fd3a7", "color-brand-content": "#5fd3a7"},
 }
 
-LINK = re.compile(r"\]\(((?!\.\./)[\w/.-]+)\.md\)")
+LINK = re.compile(r"^- \[[^\]]+\]\(((?!\.\./)[\w/.-]+)\.md\)", re.MULTILINE)
 OUTSIDE = re.compile(r"\[([^\]]+)\]\(((?:\.\./)+[^)]*)\)")
 AUTODOC = re.compile(r"<!-- auto(\w+): (\S+)((?: :\S+:[^:]*?)*) -->")
 
 
 def add_tables_of_contents(_: Sphinx, name: str, source: list[str]) -> None:
-    """Make the contents of the index pages from their links, so that the pages stay plain Markdown.
+    """Make the contents of the index pages from the links in their lists, so that the pages stay plain Markdown.
 
-    A section of the first page becomes a caption. A comment such as ``<!-- autoclass: kbjobs.Checkpoint -->`` becomes
+    A comment such as ``<!-- autoclass: kbjobs.Checkpoint -->`` becomes
     what autodoc makes of it.
     """
     source[0] = AUTODOC.sub(_directive, source[0])
@@ -61,10 +61,7 @@ def add_tables_of_contents(_: Sphinx, name: str, source: list[str]) -> None:
     source[0] = OUTSIDE.sub(lambda found: found[1] if found[2].count("../") > depth else found[0], source[0])
     if name.rpartition("/")[2] != "index":
         return
-    for section in re.split(r"^## ", source[0], flags=re.MULTILINE):
-        pages = dict.fromkeys(LINK.findall(section))
-        if pages:
-            source[0] += "\n\n```{toctree}\n:hidden:\n\n" + "\n".join(pages) + "\n```\n"
+    source[0] += "\n\n```{toctree}\n:hidden:\n\n" + "\n".join(LINK.findall(source[0])) + "\n```\n"
 
 
 def _directive(found: re.Match[str]) -> str:

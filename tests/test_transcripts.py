@@ -84,6 +84,10 @@ FRESH = ("folder", "install", "zim")
 INDEXED = ("backup", "chain", "night", "operate", "python", "search", "tags-and-map")
 EVERYDAY = ("folder", "zim", "night", "search")
 WITH_SERVER = ("chroma", "openai", "packs", "pdf", "pinecone", "site", "translate", "wiki")
+PREPARED = {
+    "python": ("mkdir ~/scripts", "cd ~/scripts"),
+    "night": ("kbjobs sources add manuals ./pages/food", "kbjobs sources add guide ./pages/water"),
+}
 INDEX = "kbjobs sources add wiki ./pages --base-url https://wiki.example.org/ && kbjobs run index-offline wiki --quiet"
 
 
@@ -141,7 +145,7 @@ def test_a_guide_for_a_new_user(session: OpenSession, name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", some_every_day(INDEXED))
 def test_a_guide_for_an_indexed_source(session: OpenSession, name: str) -> None:
-    opened = prepare(session(), INDEX, "mkdir ~/scripts", f"cd {'~/scripts' if name == 'python' else '~'}")
+    opened = prepare(session(), INDEX, *PREPARED.get(name, ()))
     assert follow(guide(name), opened) == []
 
 
