@@ -74,7 +74,7 @@ class Step:
 
 def read_steps(text: str) -> list[Step]:
     """What is to be done to follow a page, in its order."""
-    steps = []
+    steps: list[Step] = []
     for block in FENCE.finditer(text):
         if block[1] == "text" and steps and re.search(r"\bprints:\s+\Z", text[: block.start()]):
             steps[-1] = Step(steps[-1].command, block[2], block.span(2))
@@ -193,7 +193,7 @@ def _read(controller: int, process: subprocess.Popen[bytes], seconds: float) -> 
             return bytes(output)
         if time.monotonic() > end:
             os.killpg(process.pid, signal.SIGKILL)
-            raise TimeoutError(f"{process.args}: no end after {seconds} s: {output.decode(errors='replace')}")
+            raise TimeoutError(f"no end after {seconds} s: {output.decode(errors='replace')}")
 
 
 def _fixed(text: str) -> str:
