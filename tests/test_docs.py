@@ -10,7 +10,11 @@ from types import ModuleType
 
 import pytest
 
-from tests.conftest import ROOT
+from kbjobs.config.home import Home
+from kbjobs.services.jobs import JobManager
+from kbjobs.services.sources import register
+from kbjobs.store.queue import Queue
+from tests.conftest import ROOT, Kbjobs, read_json, write_pages
 
 DOCUMENTS = [
     ROOT / "README.md",
@@ -78,3 +82,31 @@ def test_links_lead_somewhere(path: Path) -> None:
         found = (path.parent / file).resolve() if file else path
         assert found.exists(), target
         assert not anchor or anchor in anchors(found), target
+
+
+def documented(section: str) -> set[str]:
+    """The fields that a section of docs/reference/json.md describes."""
+    text = (ROOT / "docs" / "reference" / "json.md").read_text()
+    rows = text.partition(f"## {section}\n")[2].partition("\n## ")[0].splitlines()
+    return {name for row in rows if row.startswith("| `") for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+
+
+def test_every_field_of_a_job_is_described(home: Home, tmp_path: Path, test_types: None) -> None:
+    register(home, "a", [write_pages(tmp_path / "pages", 1)])
+    manager = JobManager(home)
+    with Queue(home.state_file) as queue:
+        job = queue.submit(manager.plan(manager.find_chain("steps", {}), "a").job)
+    assert manager.as_dict(job).keys() == documented("A job")
+
+
+def test_every_field_of_a_hit_a_source_and_a_document_is_described(home: Home, kbjobs: Kbjobs, tmp_path: Path) -> None:
+    register(home, "a", [write_pages(tmp_path / "pages", 1)])
+    kbjobs("run", "metadata", "a", "--quiet")
+    for command, section in (
+        (("sources", "show", "a"), "A source"),
+        (("search", "a", "kettle"), "A search hit"),
+        (("documents", "list", "a"), "A document"),
+    ):
+        printed = read_json(kbjobs(*command, "--json"))
+        fields = printed[0] if isinstance(printed, list) else printed
+        assert fields.keys() == documented(section), section
