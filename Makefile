@@ -16,7 +16,7 @@ FACTOR ?= 10
 # What is run here runs as on a user's machine, where Python keeps what it has compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: docs pictures help install install-all demo test test-fast test-all test-slow requirements check format bench clean
+.PHONY: docs site pictures help install install-all demo test test-fast test-all test-slow requirements check format bench clean
 
 help:
 	@echo "make demo      install what it needs, without torch, then index a small source and search it"
@@ -27,10 +27,11 @@ help:
 	@echo "make install   only install into .venv; VENV=.venv-3.13 PYTHON=python3.13 for another Python"
 	@echo "make install-all  the same with all that can be installed with kbjobs, torch and Ray too"
 	@echo "make requirements  pin the newest packages that fit in tests/requirements*.txt"
-	@echo "make docs      write the tables of the documents anew"
-	@echo "make pictures  take the pictures of the documents anew, of a real home"
+	@echo "make docs      write the generated pages and tables of the documentation"
+	@echo "make site      build the documentation as a site in build/site"
+	@echo "make pictures  take the pictures of the documentation again, of a real home"
 	@echo "make check     lint, format check and types"
-	@echo "make bench     the measured comparisons of docs/benchmarks.md"
+	@echo "make bench     the measured comparisons of bench/RESULTS.md"
 
 install: $(VENV)/.installed
 	@du -sh $(VENV)
@@ -117,6 +118,16 @@ docs: $(VENV)/.installed
 	$(BIN)/python docs/generate.py
 	$(BIN)/python docs/man_page.py
 	$(BIN)/python -m tests.tools.promises docs
+
+# Sphinx and its theme, beside what the tests need.
+$(VENV)/.docs: $(VENV)/.installed tests/requirements-docs.txt
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement tests/requirements-docs.txt
+	@touch $@
+
+# Any warning is an error: a link that leads nowhere, a page that no other names, an unknown type in a signature.
+site: $(VENV)/.docs
+	$(BIN)/python -m sphinx --fresh-env --nitpicky --fail-on-warning --keep-going --quiet -b html docs build/site
+	@echo "build/site/index.html"
 
 pictures: $(VENV)/.all
 	@sh tests/real/fetch_inputs.sh

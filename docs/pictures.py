@@ -169,10 +169,10 @@ def compose(page: Page) -> None:
     page.locator("#outlook table").wait_for()
 
 
-def take_terminal(*words: str) -> None:
-    """A picture of what a command shows on a terminal of 80 columns, as SVG."""
+def show(*words: str, columns: int = 80) -> str:
+    """What a command shows on a terminal, with its colours."""
     ours, theirs = pty.openpty()
-    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "30"}
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "30"}
     with subprocess.Popen([KBJOBS, *words], stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
         shown = b""
@@ -183,11 +183,49 @@ def take_terminal(*words: str) -> None:
             pass
         process.wait()
     os.close(ours)
+    return shown.decode().replace("\r\n", "\n").strip("\n")
+
+
+def draw_terminal(name: str, *parts: tuple[str, str], columns: int = 80) -> None:
+    """A picture of commands and what each has shown, as SVG."""
     with Path(os.devnull).open("w") as nowhere:
-        console = Console(record=True, width=80, file=nowhere, force_terminal=True)
-        console.print(Text(f"$ kbjobs {' '.join(words)}", style="bold"))
-        console.print(Text.from_ansi(shown.decode().replace("\r\n", "\n")))
-        console.save_svg(str(DOCS / "terminal.svg"), title="kbjobs")
+        console = Console(record=True, width=columns, file=nowhere, force_terminal=True)
+        for number, (command, shown) in enumerate(parts):
+            console.print(Text(f"{chr(10) if number else ''}$ {command}", style="bold"))
+            if shown:
+                console.print(Text.from_ansi(shown))
+        console.save_svg(str(DOCS / name), title="kbjobs")
+
+
+def take_kill() -> None:
+    """The recording of a worker that is killed in the middle of a job, which another one finishes."""
+    with JobManager() as manager:
+        job = int(run("run", "index-offline", "python", "--detach").split()[0])
+        begun = wait_for(manager, job, lambda one: one.progress > 35)
+        parts = [
+            (
+                "kbjobs run index-offline python --detach",
+                f"{job}\nkbjobs watch {job} shows it, kbjobs cancel {job} stops it.",
+            ),
+            (f"kbjobs status {job} | head -3", first_lines(show("status", str(job)), 3)),
+        ]
+        if begun.pid is None:
+            sys.exit(f"job {job} ended too soon to be killed")
+        os.kill(begun.pid, signal.SIGKILL)
+        parts.append((f"kill -9 {begun.pid}    # its worker", ""))
+        wait_for(manager, job, lambda one: one.attempt == 2 and one.progress > 60)
+        parts.append((f"kbjobs status {job} | head -3", first_lines(show("status", str(job)), 3)))
+        wait_for(manager, job, lambda one: one.has_ended)
+        ended = show("status", str(job), columns=110).splitlines()
+        attempts = "\n".join(line for line in ended if re.match(r"(\x1b\[[\d;]*m)*(status|attempt)", line))
+        parts.append((f"kbjobs wait {job}; kbjobs status {job} | grep -E '^(status|attempt)'", attempts))
+        parts.append(("kbjobs sources verify python", show("sources", "verify", "python")))
+    draw_terminal("kill.svg", *parts, columns=110)
+
+
+def first_lines(text: str, count: int) -> str:
+    """The beginning of a text."""
+    return "\n".join(text.splitlines()[:count])
 
 
 def main() -> None:
@@ -198,8 +236,9 @@ def main() -> None:
                 f"{needed} is not there: sh tests/real/fetch_inputs.sh, bench/bench_extract.py, apt install chromium"
             )
     with real_home() as home:
+        take_kill()
         night = have_a_night(home)
-        take_terminal("status")
+        draw_terminal("terminal.svg", ("kbjobs status", show("status")))
         take_pages(night)
 
 

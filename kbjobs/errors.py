@@ -1,7 +1,7 @@
 """The exceptions a person may see, each with its exit code.
 
 Every message says what happened and to what; ``hint`` says what to do next. The codes are the
-contract of the command line (docs/operating.md, "Exit codes").
+contract of the command line (docs/reference/exit-codes.md).
 """
 
 from __future__ import annotations

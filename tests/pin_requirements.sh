@@ -20,3 +20,5 @@ pin() {
 pin requirements-all.txt --extra all --extra dev-all
 pin requirements.txt --extra fast --extra web --extra translate --extra dev --constraint tests/requirements-all.txt
 pin requirements-fast.txt --extra fast --extra web --extra test --constraint tests/requirements-all.txt
+# Beside what is installed for the tests: the site describes the modules it can import.
+pin requirements-docs.txt --extra docs --constraint tests/requirements-all.txt

@@ -19,8 +19,8 @@ from kbjobs.store.sources import SourceFolder
 from tests.conftest import ROOT, write_pages
 
 PACKAGE = ROOT / "kbjobs"
-# From the top floor down, as docs/architecture.md draws them. What shares a floor does not know its neighbours, but
-# where NEIGHBOURS says so.
+# From the top floor down, as docs/explanation/architecture.md draws them. Modules of one floor do not import each
+# other, except where NEIGHBOURS says so.
 FLOORS = [
     {"__main__"},
     {"cli"},

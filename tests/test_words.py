@@ -22,7 +22,7 @@ OTHERS = {
 }
 # They have another meaning, too, in a sentence.
 ONLY_IN_NAMES = {"noted", "former", "pace", "bought", "estimate", "settle", "seat", "shipping", "patience", "outlook"}
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def check(text: str) -> list[str]:
@@ -70,6 +70,6 @@ def test_messages_and_help_use_the_words_of_the_glossary() -> None:
     assert not [problem for text in shown for problem in check(text)]
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_documents_use_the_words_of_the_glossary(path: Path) -> None:
     assert not check(path.read_text())

@@ -33,7 +33,7 @@ class Pack:
     """A pack that is read; its ``version`` is the hash of its manifest. To be used as a context.
 
     The records of a table come in its order, checked one by one. Every method raises DamagedPackError for what is not
-    as docs/pack.md says, and what the place raises that the pack is read from.
+    as docs/reference/pack-format.md says, and what the place raises that the pack is read from.
     """
 
     def __init__(self, place: Place) -> None:

@@ -1,4 +1,4 @@
-"""The kinds of records in a pack's tables, one a line. docs/pack.md describes each field."""
+"""The kinds of records in a pack's tables, one a line. docs/reference/pack-format.md describes each field."""
 
 from __future__ import annotations
 

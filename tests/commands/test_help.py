@@ -23,7 +23,7 @@ def walk(command: Any, names: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
 
 
 COMMANDS = dict(walk(typer.main.get_command(app)))
-OPERATING = (ROOT / "docs" / "operating.md").read_text()
+EXIT_CODES = (ROOT / "docs" / "reference" / "exit-codes.md").read_text()
 
 
 def test_every_command_has_help_with_an_example() -> None:
@@ -45,7 +45,7 @@ def test_every_option_is_explained() -> None:
 
 
 def test_every_exit_code_is_explained() -> None:
-    codes = re.findall(r"^\| (\d+) \|", OPERATING, re.MULTILINE)
+    codes = re.findall(r"^\| (\d+) \|", EXIT_CODES, re.MULTILINE)
     assert sorted(map(int, codes)) == sorted(map(int, ExitCode))
 
 

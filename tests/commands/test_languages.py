@@ -32,7 +32,7 @@ def test_a_damaged_pack_is_named_and_the_others_are_listed(home: Home, kbjobs: K
     (put_hollow(home, "en", "es").path / "model" / "model.bin").unlink()
     shown = kbjobs("languages", "list", check=3)
     assert shown.stdout.startswith("en\tfr\t") and len(shown.stdout.splitlines()) == 1
-    assert "kbjobs languages download es --from en --force" in shown.stderr
+    assert "kbjobs run language-download es --from en --force" in shown.stderr
     assert len(read_json(kbjobs("languages", "list", "--json", check=3))) == 1
 
 

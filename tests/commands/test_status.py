@@ -34,7 +34,7 @@ def test_an_empty_home(home: Home, kbjobs: Kbjobs) -> None:
 
 def test_live_jobs_come_before_ended_ones(past: Queue, home: Home, kbjobs: Kbjobs) -> None:
     shown = kbjobs("status")
-    assert shown.stderr == "No daemon is running; the next submit, resume or wait starts one.\n"
+    assert shown.stderr == "No daemon is running; submit, resume and wait start one.\n"
     assert [line.split("\t")[0] for line in shown.stdout.splitlines()] == ["5", "4", "3", "2", "1"]
     assert [job["id"] for job in read_json(kbjobs("status", "--json"))["jobs"]] == [5, 4, 3, 2, 1]
     assert not is_running(home)

@@ -1,4 +1,4 @@
-"""The format as docs/pack.md tells it: read by another program, and kept as it is."""
+"""The format as docs/reference/pack-format.md tells it: read by another program, and kept as it is."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.conftest import ROOT
 from tests.packs.sources import make_source, page, texts_of, vector_of
 
 FROZEN = ROOT / "tests" / "frozen" / "pack-1.kbpack"
-DOCUMENT = (ROOT / "docs" / "pack.md").read_text()
+DOCUMENT = (ROOT / "docs" / "reference" / "pack-format.md").read_text()
 
 
 class OtherReader:
@@ -134,17 +134,17 @@ def test_every_field_is_in_the_document() -> None:
 
 def test_the_numbers_of_the_document_are_those_of_the_program() -> None:
     text = " ".join(DOCUMENT.split())
-    assert f"format {manifest.FORMAT}.{fields.MINOR} so that" in text
-    assert f"1 to {manifest.MAX_PART:,} (32 MiB)" in text
+    assert f"format {manifest.FORMAT}.{fields.MINOR} completely" in text
+    assert f"from 1 to {manifest.MAX_PART:,} (32 MiB)" in text
     assert f"at most {manifest.MAX_RATIO} times `size`" in text
     assert f"at most {manifest.FREE_BYTES >> 20} MiB, or at most" in text
     assert f"JSON object of at most {manifest.MAX_MANIFEST >> 20} MiB" in text
     assert f"zstd runs at level {parts.LEVEL} in one thread" in text
-    assert f"at most {parts.MAX_WINDOW >> 20} MiB of window" in text
+    assert f"a window of at most {parts.MAX_WINDOW >> 20} MiB" in text
     assert f"has at least {parts.MIN_SIZE >> 20} MiB, unpacked" in text
     assert f"crc32(line) × {parts.TARGET >> 20} MiB < length" in text
-    assert f"or where it has {parts.MAX_SIZE >> 20} MiB" in text
-    assert f"cut into pieces of {backup_parts.PIECE >> 20} MiB" in text
+    assert f"or if it has {parts.MAX_SIZE >> 20} MiB" in text
+    assert f"divided into pieces of {backup_parts.PIECE >> 20} MiB" in text
     assert f"at most {json_lines.MAX_LINE >> 20} MiB long" in text
     assert f"an object may have {json_lines.MAX_FIELDS} fields" in text
     assert f"each has 1 to {backup_unpacking.MAX_STEP} bytes" in text

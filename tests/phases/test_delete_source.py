@@ -346,7 +346,9 @@ def test_a_chain_may_end_with_it(home: Home, manager: JobManager, docs: Path) ->
     )
     register(home, "other", [docs])
     chain = find_chain(home, "last", {})
-    with pytest.raises(UsageError, match="phase delete_source: source 'other' is deleted for good, and that is not"):
+    with pytest.raises(
+        UsageError, match="phase delete_source: source 'other' would be deleted permanently, and that is not"
+    ):
         manager.plan(chain, "other")
     [job] = manager.enqueue([manager.plan(chain, "docs")])
     with pytest.raises(ConflictError, match=r"is about to be deleted: job 1 \(last\)"):

@@ -218,7 +218,7 @@ def test_a_refused_key_is_told_and_not_shown(
     with pytest.raises(MissingRequirementError, match="not set"):
         index(home)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-wröng")
-    with pytest.raises(MissingRequirementError, match="no key has"):
+    with pytest.raises(MissingRequirementError, match="keys do not have"):
         index(home)
 
 

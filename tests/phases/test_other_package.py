@@ -1,4 +1,4 @@
-"""docs/architecture.md, "A job type of another package", followed to the letter: built, installed, run."""
+"""docs/howto/job-type.md, "A job type of another package", followed to the letter: built, installed, run."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from kbjobs.errors import ExitCode
 from kbjobs.services.sources import register
 from tests.conftest import ROOT, Kbjobs, read_json, write_pages
 
-TEXT = (ROOT / "docs" / "architecture.md").read_text()
-SECTION = TEXT.partition("### A job type of another package")[2]
+TEXT = (ROOT / "docs" / "howto" / "job-type.md").read_text()
+SECTION = TEXT.partition("## A job type of another package")[2]
 
 
 def install(folder: Path, site: Path) -> None:

@@ -120,7 +120,7 @@ def test_no_document_is_renamed_unasked(home: Home, roots: list[Path]) -> None:
     before = documents(home)
     with pytest.raises(UsageError, match=r"b/pages would get new ids: 'pages~2' would be called 'pages'"):
         edit(home, "x", drop=[roots[0]])
-    with pytest.raises(UsageError, match="would get other ids"):
+    with pytest.raises(UsageError, match="would get new ids"):
         edit(home, "x", drop=[roots[0]], add=[roots[0]])
     assert SourceFolder(home.sources, "x").read().paths == tuple(map(str, roots))
     edit(home, "x", drop=[roots[2]])

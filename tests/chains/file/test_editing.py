@@ -157,7 +157,7 @@ def test_saving_does_not_overwrite_what_somebody_else_has_changed(home: Home) ->
         save_chain(home, "nightly", TEXT, version_of(TEXT))
     assert path.read_text() == changed
     delete_chain(home, "nightly")
-    with pytest.raises(ConflictError, match="not there any more"):
+    with pytest.raises(ConflictError, match="no longer exists"):
         save_chain(home, "nightly", TEXT, version_of(changed))
     with pytest.raises(NotFoundError):
         delete_chain(home, "nightly")
