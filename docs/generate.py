@@ -47,8 +47,8 @@ GROUPS = {
         "Follow jobs, stop them, resume them, and look at what has run. Jobs are submitted with"
         " [`kbjobs run`](../job-types.md) and [`kbjobs chain`](chains.md).",
         (
-            "status", "watch", "wait", "logs", "cancel", "pause", "unpause", "edit", "resume", "retry", "interrupted",
-            "discard", "history", "prune",
+            "status", "report", "watch", "wait", "logs", "cancel", "pause", "unpause", "edit", "resume", "retry",
+            "interrupted", "discard", "history", "prune",
         ),
     ),
     "chains": Group(

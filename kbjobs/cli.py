@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "chain": ("Jobs", "Submit a combined job declared in TOML."),
     "types": ("Jobs", "List every job type with its parameters and rules."),
     "status": ("Jobs", "Show what is running, waiting and just ended."),
+    "report": ("Jobs", "Summarise the last hours: what ran, what failed, what to do."),
     "watch": ("Jobs", "Show live progress."),
     "wait": ("Jobs", "Wait until jobs have ended."),
     "logs": ("Jobs", "Print the log of a job."),

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,6 +27,8 @@ from kbjobs.commands._render import (
     say,
     title,
 )
+from kbjobs.config.home import current_home
+from kbjobs.errors import UsageError
 from kbjobs.formatting import counted, duration, sentence
 from kbjobs.services.job_queries import DaemonState
 from kbjobs.services.jobs import JobManager, get_job_manager
@@ -53,6 +56,13 @@ def status(
     header: Annotated[
         bool, typer.Option("--header", help="Print the names of the columns, even if stdout is not a terminal.")
     ] = False,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="Print numbers for a monitoring system, as OpenMetrics text.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="With --metrics: write them to this file, whole or not at all."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
     """Show what is running, waiting and just ended, or everything about one job.
@@ -63,7 +73,12 @@ def status(
     Example:  kbjobs status 12 --json
 
     Example:  kbjobs status -v
+
+    Example:  kbjobs status --metrics -o /var/lib/node_exporter/kbjobs.prom
     """
+    if metrics or output is not None:
+        _write_metrics(output, is_asked=metrics)
+        return
     manager = get_job_manager()
     if watch:
         raise typer.Exit(watch_jobs(manager, job, choose_mode(as_json, False, ProgressMode.AUTO)))
@@ -80,6 +95,20 @@ def status(
         print_json({"daemon": daemon, "jobs": listed, "dimensions": dimensions, "pauses": pauses})
         return
     _show_jobs(manager, jobs, recent, header=header, verbose=verbose)
+
+
+def _write_metrics(output: Path | None, *, is_asked: bool) -> None:
+    from kbjobs.services.metrics import describe_metrics
+    from kbjobs.system.files import write_text
+
+    if not is_asked:
+        raise UsageError("-o was given without --metrics", "For example: kbjobs status --metrics -o kbjobs.prom")
+    text = describe_metrics(current_home())
+    if output is None:
+        print(text, end="")
+    else:
+        write_text(output.absolute(), text)
+        output.chmod(0o644)  # the exporter runs as another user
 
 
 def _show_jobs(manager: JobManager, jobs: Sequence[Job], recent: Sequence[Job], *, header: bool, verbose: bool) -> None:
