@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from typer.core import TyperGroup
 
 from kbjobs.commands._asking import NO_INPUT, YES, ask_unless
 from kbjobs.commands._render import DamagedSources, print_json, print_table, say
+from kbjobs.commands._table import Cell, Column, print_list
 from kbjobs.commands._upkeep import compact, rebuild, verify
 from kbjobs.config.home import current_home
 from kbjobs.formatting import counted, format_languages
@@ -43,6 +45,23 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, cls=SourcesGroup)
 
 ID = Annotated[str, typer.Argument(metavar="ID", help="Id of the source.", show_default=False)]
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+
+COLUMNS = (
+    Column("SOURCE", good=18, least=7),
+    Column("NAME", good=20, least=6),
+    Column("DOCUMENTS", is_number=True),
+    Column("MODELS", good=16, least=8),
+    Column("PATHS", good=20, least=8, keeps_end=True),
+)
+REMOTE_COLUMNS = (
+    Column("SOURCE", good=14, least=7),
+    Column("NAME", good=16, least=6),
+    Column("DOCUMENTS", is_number=True),
+    Column("SIZE", is_number=True),
+    Column("MODELS", good=12, least=6),
+    Column("PUBLISHED", good=10, least=5),
+    Column("HERE", good=8, least=4),
+)
 
 
 @app.callback()
@@ -172,15 +191,15 @@ def list_all(
     elif states:
         rows = [
             (
-                state.source.id,
+                Cell(state.source.id, "bold"),
                 state.source.name,
                 f"{state.documents:,}",
-                ", ".join(f"{model.model} ({model.vectors:,})" for model in state.models) or "not indexed",
+                _models(state.models),
                 " ".join(state.source.paths),
             )
             for state in states
         ]
-        print_table(("source", "name", "documents", "models (vectors)", "paths"), rows)
+        print_list(COLUMNS, rows)
     else:
         say("No sources. Register one with kbjobs sources add ID PATH.")
     for source_id, rest in front.list_half_deleted(current_home()):
@@ -188,14 +207,22 @@ def list_all(
     damaged.end()
 
 
+def _models(models: Sequence[front.SourceModel]) -> Cell:
+    """The models of a source with their vectors; with less room their names, then how many they are."""
+    if not models:
+        return Cell("not indexed", "dim")
+    vectors = ", ".join(f"{one.model} ({one.vectors:,})" for one in models)
+    names = ", ".join(one.model for one in models)
+    return Cell(vectors, shorter=(names,) if len(models) == 1 else (names, counted(len(models), "model")))
+
+
 def _list_remote(where: str | None, as_json: bool) -> None:
     rows = packs.list_remote(current_home(), where)
     if as_json:
         print_json(rows)
         return
-    titles = ("source", "name", "documents", "size", "models", "published", "here")
-    print_table(
-        titles,
+    print_list(
+        REMOTE_COLUMNS,
         [
             (
                 row["source"],
