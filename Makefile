@@ -131,7 +131,7 @@ site: $(VENV)/.docs
 
 pictures: $(VENV)/.all
 	@sh tests/real/fetch_inputs.sh
-	$(BIN)/python docs/pictures.py
+	$(BIN)/python -m docs.pictures
 
 clean:
 	rm -rf .venv .venv-* .cache build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

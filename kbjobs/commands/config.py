@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
+from pathlib import PurePath
 from typing import Annotated
 
 import typer
@@ -11,7 +13,8 @@ import typer
 from kbjobs.commands._app import App
 from kbjobs.commands._asking import NO_INPUT
 from kbjobs.commands._completion import complete_settings
-from kbjobs.commands._render import print_json, print_table, say
+from kbjobs.commands._render import is_terminal, print_json, print_table, say
+from kbjobs.commands._table import Cell, Column, print_list
 from kbjobs.config.home import current_home
 from kbjobs.config.secrets import MAX_BYTES, set_secret
 from kbjobs.config.setting_file import find_setting, remove_setting, write_setting
@@ -19,6 +22,13 @@ from kbjobs.config.settings import Settings, SettingValue
 from kbjobs.errors import UsageError
 
 app = App()
+
+COLUMNS = (
+    Column("SETTING"),
+    Column("VALUE", good=16, least=9),
+    Column("FROM", good=11, least=7),
+    Column("MEANING", good=20, least=9),
+)
 
 
 @app.callback()
@@ -33,17 +43,45 @@ def config() -> None:
 
 
 @app.command()
-def show(as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False) -> None:
-    """Show every setting, its value and where it came from.
+def show(
+    name: Annotated[str | None, typer.Argument(help="Only this setting, in full.", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+) -> None:
+    """Show every setting, its value and where it came from; or one of them.
 
     Example:  KBJOBS_WORKERS=4 kbjobs config show
+
+    Example:  kbjobs config show pinecone.price
     """
-    values = Settings(current_home()).values.values()
+    values = Settings(current_home()).values
+    if name is not None and name not in values:
+        raise UsageError(f"there is no setting {name!r}", "List all: kbjobs config show")
+    chosen = [values[name]] if name is not None else list(values.values())
     if as_json:
-        print_json({one.setting.name: {"value": one.value, "origin": one.origin} for one in values})
-        return
-    rows = [(one.setting.name, _shown(one), one.origin, one.setting.description) for one in values]
-    print_table(("setting", "value", "from", ""), rows)
+        print_json({one.setting.name: {"value": one.value, "origin": one.origin} for one in chosen})
+    elif name is not None and is_terminal(sys.stdout):
+        [one] = chosen
+        facts = (("setting", name), ("value", _shown(one)), ("from", one.origin), ("meaning", one.setting.description))
+        print_table(("", ""), facts)
+    else:
+        print_list(COLUMNS, [_row(one) for one in chosen])
+        if is_terminal(sys.stdout):
+            say("kbjobs config show NAME shows a setting in full.")
+
+
+def _row(found: SettingValue) -> tuple[Cell, ...]:
+    """A setting as a row of a table; what is no default stands out."""
+    is_default = found.origin == "default"
+    return (
+        Cell(found.setting.name, "" if is_default else "bold"),
+        Cell(_shown(found)),
+        Cell(
+            found.origin,
+            "dim" if is_default else "",
+            shorter=(PurePath(found.origin.removesuffix(found.setting.variable).rstrip()).name,),
+        ),
+        Cell(found.setting.description),
+    )
 
 
 def _shown(found: SettingValue) -> str:
@@ -106,7 +144,6 @@ def set_secret_command(
     Example:  kbjobs config set-secret OPENAI_API_KEY < key.txt
     """
     import getpass
-    import sys
 
     if no_input and sys.stdin.isatty():
         raise UsageError("no value was given", f"Send it to stdin: kbjobs config set-secret {name} < FILE")

@@ -158,12 +158,12 @@ def show(
             print(passage.text)
         if not shown.passages:
             say(f"It has no passages yet. Next: kbjobs run index-offline {source_id}")
-    elif shown.problem:
-        say(f"{shown.problem}; this text is put together from its passages.")
+    elif shown.read.problem:
+        say(f"{shown.read.problem}; this text is put together from its passages.")
         first = [passage for passage in shown.passages if passage.profile == shown.passages[0].profile]
         print("\n\n".join(passage.text for passage in first))
     else:
-        for block in shown.blocks:
+        for block in shown.read.blocks:
             print(f"\n{'#' * block.level} {block.text}" if block.level else f"\n{block.text}")
 
 
@@ -184,11 +184,11 @@ def _describe(facts: dict[str, Any]) -> str:
 
 
 def _print_dropped(shown: front.ShownDocument) -> None:
-    if shown.problem:
-        say(f"{shown.problem}; nothing is known of what was left out of it.")
-    elif not shown.left_out:
+    if shown.read.problem:
+        say(f"{shown.read.problem}; nothing is known of what was left out of it.")
+    elif not shown.read.left_out:
         say("Nothing was left out.")
-    for reason, text in shown.left_out:
+    for reason, text in shown.read.left_out:
         print(f"\n[{reason}]\n{text}")
 
 

@@ -12,6 +12,7 @@ from kbjobs.commands._app import App
 from kbjobs.commands._arguments import SOURCE
 from kbjobs.commands._job_commands import JobCommand, JobGroup
 from kbjobs.commands._render import print_json, print_table, say
+from kbjobs.commands._table import Column, print_list
 from kbjobs.config.home import current_home
 from kbjobs.errors import ExitCode
 from kbjobs.formatting import agreeing, counted
@@ -36,6 +37,16 @@ class PackGroup(JobGroup):
 
 
 app = App(cls=PackGroup)
+
+REMOTE_COLUMNS = (
+    Column("SOURCE", good=14, least=7),
+    Column("NAME", good=16, least=6),
+    Column("DOCUMENTS", is_number=True),
+    Column("SIZE", is_number=True),
+    Column("MODELS", good=12, least=6),
+    Column("PUBLISHED", good=10, least=5),
+    Column("HERE", good=8, least=4),
+)
 
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
@@ -144,9 +155,8 @@ def print_packs(where: str | None, *, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    titles = ("source", "name", "documents", "size", "models", "published", "here")
-    print_table(
-        titles,
+    print_list(
+        REMOTE_COLUMNS,
         [
             (
                 row["source"],

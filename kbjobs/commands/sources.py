@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -15,6 +15,7 @@ from kbjobs.commands._arguments import SOURCE
 from kbjobs.commands._asking import NO_INPUT, YES, ask_unless
 from kbjobs.commands._job_commands import JobCommand, JobGroup
 from kbjobs.commands._render import DamagedSources, print_json, print_table, say
+from kbjobs.commands._table import Cell, Column, print_list
 from kbjobs.commands._upkeep import compact, rebuild, verify
 from kbjobs.config.home import current_home
 from kbjobs.formatting import counted, format_languages
@@ -33,6 +34,14 @@ class SourcesGroup(JobGroup):
 app = App(cls=SourcesGroup)
 
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+
+COLUMNS = (
+    Column("SOURCE", good=18, least=7),
+    Column("NAME", good=20, least=6),
+    Column("DOCUMENTS", is_number=True),
+    Column("MODELS", good=16, least=8),
+    Column("PATHS", good=20, least=8, keeps_end=True),
+)
 
 
 @app.callback()
@@ -163,15 +172,15 @@ def list_all(
     elif states:
         rows = [
             (
-                state.source.id,
+                Cell(state.source.id, "bold"),
                 state.source.name,
                 f"{state.documents:,}",
-                ", ".join(f"{model.model} ({model.vectors:,})" for model in state.models) or "not indexed",
+                _models(state.models),
                 " ".join(state.source.paths),
             )
             for state in states
         ]
-        print_table(("source", "name", "documents", "models (vectors)", "paths"), rows)
+        print_list(COLUMNS, rows)
     else:
         say("No sources. Register one with kbjobs sources add ID PATH.")
     for source_id, rest in front.list_half_deleted(current_home()):
@@ -180,6 +189,15 @@ def list_all(
             f" {source_id}: {rest}"
         )
     damaged.end()
+
+
+def _models(models: Sequence[front.SourceModel]) -> Cell:
+    """The models of a source with their vectors; with less room their names, then how many they are."""
+    if not models:
+        return Cell("not indexed", "dim")
+    vectors = ", ".join(f"{one.model} ({one.vectors:,})" for one in models)
+    names = ", ".join(one.model for one in models)
+    return Cell(vectors, shorter=(names,) if len(models) == 1 else (names, counted(len(models), "model")))
 
 
 @app.command()

@@ -604,8 +604,14 @@ function showHead() {
 function showSources() {
   const first = phases()[0], makes = first && typeOf(first) && typeOf(first).makes_source;
   $("source").placeholder = makes ? "id, also of a new source" : "id";
-  document.querySelectorAll("[data-source]").forEach((one) => { one.hidden = sourcesOf(state.draft).includes(one.dataset.source); });
-  $("sources").replaceChildren(...sourcesOf(state.draft).map((id) => el("button", { type: "button", "aria-label": `Remove source ${id}`, onclick: () => after(() => setSources(sourcesOf(state.draft).filter((one) => one !== id))) }, `${id} ×`)));
+  const chosen = sourcesOf(state.draft);
+  const { chosen: was, source: other } = document.activeElement.dataset, held = was || other;
+  document.querySelectorAll("[data-source]").forEach((one) => { one.hidden = chosen.includes(one.dataset.source); });
+  $("sources").replaceChildren(...chosen.map((id) => el("button", { type: "button", "data-chosen": id, "aria-label": `Remove source ${id}`, onclick: () => after(() => setSources(sourcesOf(state.draft).filter((one) => one !== id))) }, `${id} ×`)));
+  // A source moves from one list to the other: whoever uses keys goes with it.
+  if (!held) return;
+  const same = [...document.querySelectorAll("[data-chosen], [data-source]:not([hidden])")].find((one) => (one.dataset.chosen || one.dataset.source) === held);
+  (same || $("source")).focus();
 }
 
 // Whether the file says what is on the page, down to the last letter that was typed.
