@@ -229,7 +229,7 @@ def document(request: Request, manager: JobManager) -> dict[str, Any]:
 
 
 def skipped(request: Request, manager: JobManager) -> dict[str, Any]:
-    """What of a source became no document, and why."""
+    """What of a source left out, and why."""
     name = request.path_params["source"]
     found = list_left_out(manager.home, name)
     return {"source": name, "left_out": found[:MAX_LEFT_OUT_SHOWN], "count": len(found)}

@@ -63,7 +63,7 @@ def test_a_job_of_the_command_line_appears_is_cancelled_and_goes_on(
     expect(page.locator("#running")).to_have_text("Running 0")
     kbjobs("run", "steps", "wiki", "--count", "3000", "--seconds", "0.1", "--detach")
     expect(page.locator("#running")).to_have_text("Running 1", timeout=10_000)
-    expect(page.locator("#daemon")).to_have_text("● daemon runs")
+    expect(page.locator("#daemon")).to_have_text("● daemon running")
     progress = page.locator("[data-progress='1']")
     expect(progress).not_to_have_text("0 %", timeout=20_000)
     page.get_by_role("button", name="Pause updates").click()
@@ -128,7 +128,7 @@ def test_without_a_daemon_the_page_says_how_jobs_start(
     assert pid is not None
     worker = filled.get_status(3).pid
     os.kill(pid, signal.SIGKILL)
-    expect(page.locator("#daemon")).to_have_text("✗ daemon does not run", timeout=10_000)
+    expect(page.locator("#daemon")).to_have_text("✗ daemon not running", timeout=10_000)
     expect(page.locator(".note")).to_contain_text("kbjobs daemon start")
     assert worker is not None
     os.kill(worker, signal.SIGKILL)
