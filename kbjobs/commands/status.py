@@ -116,7 +116,9 @@ def _show_jobs(manager: JobManager, jobs: Sequence[Job], recent: Sequence[Job], 
     if not on_terminal or not shown:
         say(_describe_daemon(daemon, bool(jobs)))
     for pause in manager.get_pauses():
-        say(sentence(f"{pause.what} is paused since {pause.since} ({age(pause.since)}); {pause.remedy} ends that"))
+        say(
+            sentence(f"{pause.what} has been paused since {pause.since} ({age(pause.since)}); {pause.remedy} ends that")
+        )
     if not shown:
         say("No jobs yet. Start with kbjobs sources add ID PATH, or try kbjobs demo.")
         return

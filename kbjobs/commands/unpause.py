@@ -39,7 +39,7 @@ def unpause(
         print_json({"ended": None if ended is None else asdict(ended), "pauses": [asdict(one) for one in left]})
         return
     what = "the queue" if source is None else f"source {source}"
-    goes_on = None if ended is None else f"{what} goes on; it was paused since {ended.since}"
+    goes_on = None if ended is None else f"{what} is released; it was paused since {ended.since}"
     say(sentence(goes_on or f"{what} was not paused"))
     for one in left:
-        say(sentence(f"{one.what} is paused since {one.since}; {one.remedy} ends that"))
+        say(sentence(f"{one.what} has been paused since {one.since}; {one.remedy} ends that"))

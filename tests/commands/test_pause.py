@@ -53,7 +53,9 @@ def test_it_is_shown_by_status_and_doctor(past: Queue, kbjobs: Kbjobs) -> None:
     kbjobs("pause")
     kbjobs("pause", "--source", "later")
     shown = kbjobs("status")
-    assert "The queue is paused since 20" in shown.stderr and "Source later is paused since 20" in shown.stderr
+    assert (
+        "The queue has been paused since 20" in shown.stderr and "Source later has been paused since 20" in shown.stderr
+    )
     assert "5\tsteps\tlater\tpending\t\t—\twaits for kbjobs unpause" in shown.stdout.splitlines()
     assert [one["source"] for one in read_json(kbjobs("status", "--json"))["pauses"]] == [None, "later"]
     assert "pending, the queue is paused: it waits for kbjobs unpause" in kbjobs("status", "5").stdout

@@ -302,8 +302,8 @@ def test_what_is_paused_is_told_with_what_ends_it(home: Home, builder: Builder, 
         manager.pause()
         manager.pause("wiki")
         shown = client.get("/jobs").text
-    assert "The queue is paused since" in shown and "<code>kbjobs unpause</code>" in shown
-    assert "Source wiki is paused since" in shown and "<code>kbjobs unpause --source wiki</code>" in shown
+    assert "The queue has been paused since" in shown and "<code>kbjobs unpause</code>" in shown
+    assert "Source wiki has been paused since" in shown and "<code>kbjobs unpause --source wiki</code>" in shown
 
 
 def test_news_during_a_click_do_not_take_its_button_away(
