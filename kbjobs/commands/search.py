@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,7 @@ from kbjobs.commands._app import App
 from kbjobs.commands._asking import NO_INPUT
 from kbjobs.commands._completion import complete_models, complete_sources
 from kbjobs.commands._errors import printable, say_error
+from kbjobs.commands._judgements import print_judgements
 from kbjobs.commands._links import takes_links
 from kbjobs.commands._render import DamagedSources, is_terminal, open_console, print_json, say
 from kbjobs.commands._table import clean, link_text, measure, print_line, shorten, wrap_text
@@ -84,6 +86,10 @@ def search(
         str | None, typer.Option(help="Only documents whose path begins like this.", metavar="PREFIX")
     ] = None,
     store: Annotated[SearchStore, typer.Option(help="Search in the home, or in Pinecone.")] = SearchStore.HOME,
+    queries: Annotated[
+        Path | None,
+        typer.Option("--judge", help="Score a file of queries whose right documents are known.", metavar="FILE"),
+    ] = None,
     no_input: NO_INPUT = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
@@ -100,8 +106,12 @@ def search(
     Example:  kbjobs search wiki "how long to boil water" -k 5
 
     Example:  kbjobs search wiki "how long to boil water" --store pinecone
+
+    Example:  kbjobs search wiki --judge queries.jsonl --mode vectors
     """
     given = list(words or [])
+    if queries is not None and len(given) > 1:
+        raise UsageError("words and --judge exclude each other", "The words are in the file.")
     if len(given) > 2:
         raise UsageError("too many arguments", 'Put the words in quotes: kbjobs search wiki "boil water".')
     from kbjobs.retrieval.hits import Query
@@ -109,7 +119,8 @@ def search(
     from kbjobs.store.passages import Filter
 
     home = current_home()
-    sources = [*([given[0]] if len(given) == 2 else []), *(source or [])]
+    named = given[0] if len(given) == 2 or (given and queries is not None) else None
+    sources = [*([named] if named is not None else []), *(source or [])]
     damaged = DamagedSources()
     which = Filter(language.lower() if language else None, path)
 
@@ -121,6 +132,11 @@ def search(
     else:
         opened = open_searcher(home, say, damaged)
     with opened as searcher:
+        if queries is not None:
+            print_judgements(queries, lambda text: searcher.search(query(text)), as_json=as_json)
+            sys.stdout.flush()
+            damaged.end()
+            return
         if not given:
             if no_input or not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
                 raise UsageError("no words were given", 'For example: kbjobs search "boil water".')
