@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import sys
 from difflib import get_close_matches
+from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 from kbjobs.errors import KbjobsError, UsageError
@@ -56,9 +59,23 @@ def job_types() -> list[JobType[Any]]:
 
 def _entry_points() -> dict[str, EntryPoint]:
     """Those of other packages, by name; a name of kbjobs itself cannot be taken."""
+    return _find_entry_points(tuple((path, _changed_at(path)) for path in sys.path))
+
+
+@lru_cache(maxsize=1)
+def _find_entry_points(places: tuple[tuple[str, int], ...]) -> dict[str, EntryPoint]:
+    """The same: looked for again once ``places``, where packages are, have changed. A look reads a file a package."""
     return {
         point.name: point for point in entry_points(group=ENTRY_POINT_GROUP) if point.name not in (*NAMES, *INTERNAL)
     }
+
+
+def _changed_at(path: str) -> int:
+    """When something was put into a folder, or taken out of it, in ns; 0 if there is none."""
+    try:
+        return Path(path).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _load(point: EntryPoint) -> JobType[Any]:

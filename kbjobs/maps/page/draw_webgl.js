@@ -4,35 +4,38 @@ const VERTEX = `#version 300 es
 in vec3 place; in float group;
 uniform bool lines; uniform mat3 turned; uniform vec3 target; uniform vec2 scale, fading;
 uniform float distance_, size, ratio, shown[${MOST_GROUPS}];
-flat out int kind; flat out float faded; out float hidden;
+uniform vec3 paper, colours[${MOST_GROUPS}];
+flat out int shape; flat out vec3 fill, rim; out float hidden;
 void main() {
   bool dim = group >= ${DIM}.0;
-  kind = int(group) % ${DIM};
+  int kind = int(group) % ${DIM};
   vec3 seen = turned * (place * 2.0 - 1.0 - target);
   float depth = distance_ - seen.z;
   // What does not match lies behind all that does, and only keeps a breath of its colour.
   gl_Position = vec4(scale * seen.xy, dim ? depth * 0.9999 : depth * 1.002 - 0.04, depth);
   if (dim && depth < 0.02) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
   gl_PointSize = clamp(size / depth, 2.0, 16.0) * ratio;
-  faded = dim ? ${1 - LEFT_DIM} : ${FADED} * clamp((depth - fading.x) / (fading.y - fading.x), 0.0, 1.0);
+  float faded = dim ? ${1 - LEFT_DIM} : ${FADED} * clamp((depth - fading.x) / (fading.y - fading.x), 0.0, 1.0);
+  // What is the same in all of a point is worked out once: a processor that draws alone does little else.
+  shape = kind / 8;
+  fill = mix(colours[kind], paper, faded);
+  rim = mix(colours[kind] * 0.8, paper, faded);
   hidden = 1.0 - shown[kind];
   if (hidden > 0.5 && !lines) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
   if (dim) hidden = 1.0;
 }`;
 const FRAGMENT = `#version 300 es
 precision mediump float;
-flat in int kind; flat in float faded; in float hidden;
+flat in int shape; flat in vec3 fill, rim; in float hidden;
 uniform bool lines; uniform float strength;
-uniform vec3 paper, colours[${MOST_GROUPS}];
 out vec4 colour;
 void main() {
   if (lines) { if (hidden > 0.0) discard; colour = vec4(0.5, 0.5, 0.5, strength); return; }
   vec2 at = gl_PointCoord * 2.0 - 1.0;
-  int shape = kind / 8;
   float far = shape == 0 ? dot(at, at) : shape == 1 ? max(abs(at.x), abs(at.y)) * 1.2
     : shape == 2 ? abs(at.x) + abs(at.y) : max(abs(at.x) * 1.7 - at.y * 0.85 + 0.15, at.y * 1.1);
   if (far > 1.0) discard;
-  colour = vec4(mix(colours[kind] * (far > 0.7 ? 0.8 : 1.0), paper, faded), 1.0);
+  colour = vec4(far > 0.7 ? rim : fill, 1.0);
 }`;
 
 function drawByWebGL(canvas, places, links) {
@@ -67,7 +70,6 @@ function drawByWebGL(canvas, places, links) {
   attribute("group", 1, gl.UNSIGNED_BYTE, false);
   buffer(gl.ELEMENT_ARRAY_BUFFER, links);
   gl.enable(gl.DEPTH_TEST);
-  gl.enable(gl.BLEND);
   gl.blendFunc(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA);
   return {
     name: "webgl",
@@ -94,9 +96,11 @@ function drawByWebGL(canvas, places, links) {
       if (withLinks) {
         // Below the points, whatever is nearer: many lines would hide them.
         gl.uniform1i(uniform("lines"), 1);
+        gl.enable(gl.BLEND);
         gl.depthMask(false);
         gl.drawElements(gl.LINES, links.length, gl.UNSIGNED_INT, 0);
         gl.depthMask(true);
+        gl.disable(gl.BLEND);
       }
       gl.uniform1i(uniform("lines"), 0);
       gl.drawArrays(gl.POINTS, 0, count);
