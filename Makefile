@@ -116,6 +116,7 @@ requirements:
 
 docs: $(VENV)/.installed
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/man_page.py
 	$(BIN)/python -m tests.tools.promises docs
 
 # Sphinx and its theme, beside what the tests need.
@@ -131,7 +132,7 @@ site: $(VENV)/.docs
 
 pictures: $(VENV)/.all
 	@sh tests/real/fetch_inputs.sh
-	$(BIN)/python docs/pictures.py
+	$(BIN)/python -m docs.pictures
 
 clean:
 	rm -rf .venv .venv-* .cache build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

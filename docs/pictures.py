@@ -1,7 +1,8 @@
-"""Makes the pictures of the documents anew, of a real home: ``python docs/pictures.py`` (``make pictures``).
+"""Makes the pictures of the documents anew, of a real home: ``python -m docs.pictures`` (``make pictures``).
 
 The home has two books in HTML and what a night does to them: chains, a worker that was killed, a job that failed, one
-that waits for the evening. The pages are taken by Debian's Chromium, light and dark, the terminal as SVG.
+that waits for the evening. It is kept as it is while a job runs (tests/tools/pictures.py), and the pictures are taken
+of what was kept: ``--same-home`` takes them again, after a change of the pages.
 """
 
 from __future__ import annotations
@@ -15,10 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
@@ -27,23 +27,24 @@ from kbjobs.config.home import HOME_VARIABLE, Home
 from kbjobs.daemon.launching import stop_daemon
 from kbjobs.services.jobs import JobManager
 from kbjobs.store.jobs import Job
+from tests.tools.pictures import (
+    CHROMIUM,
+    DOCS,
+    FAKETIME,
+    keep_home,
+    kept_picture,
+    open_browser,
+    open_kept_home,
+    serve,
+    shrink,
+    stand_still,
+    take_pictures,
+)
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Page
-
-DOCS = Path(__file__).resolve().parent
 CACHE = DOCS.parent / ".cache"
 KBJOBS = str(Path(sys.executable).with_name("kbjobs"))
-CHROMIUM = "/usr/bin/chromium"
-PAGES = 400  # of the first book
-SIZE = (1280, 800)
-SCHEMES = ("light", "dark")
-VIEWS = {
-    "jobs": "/jobs", "job": "/jobs/{night}", "builder": "/builder", "sources": "/sources", "source": "/sources/python",
-    "search": "/search?words=open+a+file&source=python", "history": "/history",
-}  # fmt: skip
-SHORT_PATHS = """() => document.querySelectorAll(".list.small li").forEach(
-    (one) => { one.textContent = one.textContent.replace(/^.*\\/([^/]+)$/, "~/$1"); })"""
+PAGES, PAGE_BYTES = 60, 40_000  # of a book: what is kept is small
+MAP_PAGES, MAP_PAGE_BYTES = 400, 1_000_000  # of these the map alone is kept
 NIGHT = """\
 name = "nightly"
 description = "Every night, what changed"
@@ -71,13 +72,17 @@ def real_home() -> Iterator[Home]:
         os.environ[HOME_VARIABLE], os.environ["KBJOBS_MODEL"] = str(folder), "all-MiniLM-L6-v2"
         home = Home(folder)
         home.prepare()
-        pages = Path(top, "python")
-        pages.mkdir()
-        for page in sorted((CACHE / "python-docs").rglob("*.html"))[:PAGES]:
-            shutil.copyfile(page, pages / page.name)
+        books = {"python": "python-docs", "library": "python-docs", "handbook": "handbook/en-US"}
+        for name, book in books.items():
+            Path(top, name).mkdir()
+            count, largest = (MAP_PAGES, MAP_PAGE_BYTES) if name == "library" else (PAGES, PAGE_BYTES)
+            pages = [page for page in sorted((CACHE / book).rglob("*.html")) if page.stat().st_size <= largest]
+            for page in pages[:count]:
+                shutil.copyfile(page, Path(top, name, page.name))
         try:
-            run("sources", "add", "python", str(pages), "--name", "Python documentation")
-            run("sources", "add", "handbook", str(CACHE / "handbook" / "en-US"), "--name", "Debian handbook")
+            run("sources", "add", "python", str(Path(top, "python")), "--name", "Python documentation")
+            run("sources", "add", "handbook", str(Path(top, "handbook")), "--name", "Debian handbook")
+            run("sources", "add", "library", str(Path(top, "library")), "--name", "Python library reference")
             yield home
         finally:
             stop_daemon(home, now=True, seconds=30)
@@ -92,9 +97,11 @@ def run(*words: str, code: int = 0) -> str:
 
 
 def have_a_night(home: Home) -> int:
-    """Run what a night runs, and kill a worker in the middle; the id of the chain that it belonged to."""
+    """Run what a night runs, and kill a worker in the middle; the id of a job that still runs."""
+    run("run", "index-offline", "library")
+    run("run", "visualisation", "library")
     run("run", "metadata", "handbook")
-    run("run", "index-offline", "handbook", "--limit", "60")
+    run("run", "index-offline", "handbook", "--limit", "20")
     run("run", "scrape", "blog", "--url", "http://127.0.0.1:9/", code=1)
     chains = home.path / "chains"
     chains.mkdir(exist_ok=True)
@@ -107,8 +114,19 @@ def have_a_night(home: Home) -> int:
         os.kill(pid, signal.SIGKILL)
         wait_for(manager, night, lambda one: one.has_ended)
     run("run", "metadata", "handbook", "--not-before", "22:00", "--until", "06:00", "--detach")
-    run("run", "index-offline", "handbook", "--detach")
-    return night
+    return int(run("run", "index-offline", "handbook", "--detach").split()[0])
+
+
+def stop_all(home: Home, job_id: int) -> str:
+    """End the daemon and its workers without a word, once a job has come on; the moment in UTC."""
+    with JobManager(home) as manager:
+        wait_for(manager, job_id, lambda one: one.phase is not None and one.progress > 20)
+        pids = [job.pid for job in manager.get_overview().running] + [manager.get_daemon().pid]
+        # A worker whose daemon is gone starts another.
+        for sign in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in filter(None, pids):
+                os.kill(pid, sign)
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
 
 
 def wait_for(manager: JobManager, job_id: int, condition: Callable[[Job], bool]) -> Job:
@@ -121,59 +139,11 @@ def wait_for(manager: JobManager, job_id: int, condition: Callable[[Job], bool])
     sys.exit(f"job {job_id} is not as it should be")
 
 
-@contextmanager
-def builder() -> Iterator[str]:
-    """The address of a running builder, with its token."""
-    with subprocess.Popen([KBJOBS, "builder"], stdout=subprocess.PIPE, text=True) as process:
-        told = iter(process.stdout or ())
-        found = next(filter(None, (re.search(r"http://\S+token=\S+", line) for line in told)))
-        try:
-            yield found[0]
-        finally:
-            process.send_signal(signal.SIGINT)
-
-
-def take_pages(night: int) -> None:
-    """The pictures of the pages and of the map."""
-    from playwright.sync_api import sync_playwright
-
-    with builder() as address, sync_playwright() as playwright:
-        flags = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        base = address.partition("/?")[0]
-        for scheme in SCHEMES:
-            context = browser.new_context(viewport={"width": SIZE[0], "height": SIZE[1]}, color_scheme=scheme)  # type: ignore[arg-type]
-            page = context.new_page()
-            page.goto(address)
-            for name, path in VIEWS.items():
-                page.goto(base + path.format(night=night))
-                if name == "builder":
-                    compose(page)
-                page.evaluate("document.querySelector('.place').textContent = '~/kb'")
-                page.evaluate(SHORT_PATHS)
-                page.wait_for_timeout(500)  # the log and the times are written by scripts
-                page.screenshot(path=DOCS / "builder" / f"builder-{name}-{scheme}.png")
-            page.goto(f"{base}/maps/python")
-            page.wait_for_timeout(4_000)  # its first turn
-            page.screenshot(path=DOCS / f"map-{scheme}.png")
-            context.close()
-        browser.close()
-
-
-def compose(page: Page) -> None:
-    """Open the chain of the night, with one phase chosen."""
-    page.wait_for_selector("body[data-ready]")
-    page.locator("[data-open=nightly]").click()
-    page.locator("#phases li:nth-child(2) .pick").click()
-    page.locator("#forecast").click()
-    page.locator("#outlook table").wait_for()
-
-
-def show(*words: str, columns: int = 80) -> str:
+def show(*words: str, columns: int = 80, environment: Mapping[str, str] = os.environ) -> str:
     """What a command shows on a terminal, with its colours."""
     ours, theirs = pty.openpty()
-    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "30"}
-    with subprocess.Popen([KBJOBS, *words], stdout=theirs, stderr=theirs, env=environment) as process:
+    terminal = {**environment, "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "30"}
+    with subprocess.Popen([KBJOBS, *words], stdout=theirs, stderr=theirs, env=terminal) as process:
         os.close(theirs)
         shown = b""
         try:
@@ -200,11 +170,11 @@ def draw_terminal(name: str, *parts: tuple[str, str], columns: int = 80) -> None
 def take_kill() -> None:
     """The recording of a worker that is killed in the middle of a job, which another one finishes."""
     with JobManager() as manager:
-        job = int(run("run", "index-offline", "python", "--detach").split()[0])
+        job = int(run("run", "index-offline", "library", "--detach").split()[0])
         begun = wait_for(manager, job, lambda one: one.progress > 35)
         parts = [
             (
-                "kbjobs run index-offline python --detach",
+                "kbjobs run index-offline library --detach",
                 f"{job}\nkbjobs watch {job} shows it, kbjobs cancel {job} stops it.",
             ),
             (f"kbjobs status {job} | head -3", first_lines(show("status", str(job)), 3)),
@@ -219,7 +189,7 @@ def take_kill() -> None:
         ended = show("status", str(job), columns=110).splitlines()
         attempts = "\n".join(line for line in ended if re.match(r"(\x1b\[[\d;]*m)*(status|attempt)", line))
         parts.append((f"kbjobs wait {job}; kbjobs status {job} | grep -E '^(status|attempt)'", attempts))
-        parts.append(("kbjobs sources verify python", show("sources", "verify", "python")))
+        parts.append(("kbjobs sources verify python", show("sources", "verify", "library")))
     draw_terminal("kill.svg", *parts, columns=110)
 
 
@@ -230,16 +200,18 @@ def first_lines(text: str, count: int) -> str:
 
 def main() -> None:
     """Take all pictures."""
-    for needed in (CACHE / "python-docs", CACHE / "handbook" / "en-US", Path(CHROMIUM)):
+    for needed in (CACHE / "python-docs", CACHE / "handbook" / "en-US", CHROMIUM, FAKETIME):
         if not needed.exists():
-            sys.exit(
-                f"{needed} is not there: sh tests/real/fetch_inputs.sh, bench/bench_extract.py, apt install chromium"
-            )
-    with real_home() as home:
-        take_kill()
-        night = have_a_night(home)
-        draw_terminal("terminal.svg", ("kbjobs status", show("status")))
-        take_pages(night)
+            sys.exit(f"{needed} is not there: sh tests/real/fetch_inputs.sh, bench/bench_extract.py")
+    if "--same-home" not in sys.argv:
+        with real_home() as home:
+            take_kill()
+            keep_home(home.path.parent, stop_all(home, have_a_night(home)))
+    with tempfile.TemporaryDirectory() as top, open_kept_home(Path(top)) as kept:
+        draw_terminal("terminal.svg", ("kbjobs status", show("status", environment=stand_still(kept))))
+        with serve(kept) as address, open_browser(Path(top)) as browser:
+            for name, png in take_pictures(browser, address, kept):
+                kept_picture(name).write_bytes(shrink(png))
 
 
 if __name__ == "__main__":

@@ -2,86 +2,89 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+
+from kbjobs.commands._app import App, Command, Entry, Group
 
 # name: (panel, what it does). The module is kbjobs.commands.<name>.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("Start here", "A throw-away home, a small real source, the main job, three searches."),
-    "sources": ("Sources and search", "Register, edit, list, show, verify, rebuild and remove sources."),
-    "documents": (
-        "Sources and search",
-        "What was read of a source: list it; show what is kept of a page.",
-    ),
-    "search": ("Sources and search", "Find passages by meaning."),
-    "pack": ("Sources and search", "Build, inspect and prune packs: a source as files to carry elsewhere."),
-    "models": ("Sources and search", "List, show and remove local models."),
-    "languages": ("Languages", "List and remove language packs."),
-    "translate": ("Languages", "A text in another language, on this machine (extra translate)."),
+    "demo": ("Start here", "Try kbjobs in a temporary home."),
+    "help": ("Start here", "Print a page of the documentation, or the section on a symptom."),
+    "sources": ("Sources and search", "Register, edit, list, show, verify, rebuild and delete sources."),
+    "documents": ("Sources and search", "List and show the documents of a source."),
+    "search": ("Sources and search", "Find passages by meaning and by words."),
+    "pack": ("Sources and search", "Build, push, pull and list packs: a source as files to carry elsewhere."),
+    "models": ("Sources and search", "List, show, download and remove local models."),
+    "languages": ("Languages", "List, download and remove language packs."),
+    "translate": ("Languages", "Translate a text on this machine (extra translate)."),
     "run": ("Jobs", "Submit one job and follow it to its end."),
-    "chains": ("Jobs", "Combined jobs: list, show, check and begin chain files."),
+    "chains": ("Jobs", "List, show, check and create chain files."),
     "chain": ("Jobs", "Submit a combined job declared in TOML."),
-    "types": ("Jobs", "Every job type with its parameters and rules."),
-    "status": ("Jobs", "What runs, waits and has just ended; or everything about one job."),
-    "watch": ("Jobs", "Live progress; leaving it never touches the job."),
-    "wait": ("Jobs", "Block until jobs have ended; exit with the worst code."),
-    "logs": ("Jobs", "The log of a job, one per attempt."),
+    "types": ("Jobs", "List every job type with its parameters and rules."),
+    "status": ("Jobs", "Show what is running, waiting and just ended."),
+    "report": ("Jobs", "Summarise the last hours: what ran, what failed, what to do."),
+    "watch": ("Jobs", "Show live progress."),
+    "wait": ("Jobs", "Wait until jobs have ended."),
+    "logs": ("Jobs", "Print the log of a job."),
     "cancel": ("Jobs", "Stop jobs; what they have done is kept."),
     "pause": ("Jobs", "Hold the queue, or one source's jobs."),
-    "unpause": ("Jobs", "Let jobs go on that were paused."),
-    "edit": ("Jobs", "Change a job that waits: priority, moments, retries."),
-    "resume": ("Jobs", "Go on with jobs that failed, were cancelled or interrupted."),
-    "retry": ("Jobs", "Run ended jobs again from the start."),
-    "interrupted": ("Jobs", "What can be resumed: age, progress, next phase."),
-    "history": ("Jobs", "Jobs that have been, the newest first."),
-    "prune": ("Jobs", "Forget jobs that ended long ago, with their logs."),
-    "builder": ("Service", "A page in the browser to compose, check, run and watch chains."),
+    "unpause": ("Jobs", "Release the queue, or one source's jobs."),
+    "edit": ("Jobs", "Change a waiting job: priority, times, retries."),
+    "resume": ("Jobs", "Resume jobs from where they stopped."),
+    "retry": ("Jobs", "Run jobs again from the start."),
+    "interrupted": ("Jobs", "List the jobs that can be resumed."),
+    "discard": ("Jobs", "Give up jobs that could be resumed."),
+    "history": ("Jobs", "List past jobs, newest first."),
+    "prune": ("Jobs", "Delete old jobs and their logs."),
+    "builder": ("Service", "Serve a web page to compose, check, run and watch chains."),
     "daemon": ("Service", "Start, stop, restart and inspect the daemon."),
-    "config": ("Service", "The settings in force and where each came from."),
-    "doctor": ("Service", "Check everything a job will need."),
-    "backup": ("Service", "Write state, ledgers, chains and copied pages into one file."),
-    "restore": ("Service", "Put a backup into the home."),
+    "config": ("Service", "Show and change the settings."),
+    "doctor": ("Service", "Check everything that jobs need."),
+    "backup": ("Service", "Save state, ledgers, chains and copied pages in one file."),
+    "restore": ("Service", "Restore a backup into the home."),
 }
 
 
-class LazyGroup(TyperGroup):
+class LazyGroup(Group):
     """Loads only the command that is used; listing and guessing names needs none of them."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self._is_listing = False
-        self.commands = {
-            name: TyperCommand(name, short_help=short, help=short, rich_help_panel=panel)
-            for name, (panel, short) in COMMANDS.items()
-        }
+        self.commands = {name: Command(name, short_help=short, help=short) for name, (_, short) in COMMANDS.items()}
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names, in the order of the table."""
         return list(COMMANDS)
 
+    def list_entries(self, ctx: Any) -> Iterator[Entry]:
+        """The table itself."""
+        return (Entry(name, panel, text) for name, (panel, text) in COMMANDS.items())
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command, loaded from its module; for the list of commands, its name and line of help alone."""
-        if cmd_name not in COMMANDS or self._is_listing:
-            return self.commands.get(cmd_name)
+        """The command, loaded from its module."""
+        if cmd_name not in COMMANDS:
+            return None
         command = typer.main.get_command(import_module(f"kbjobs.commands.{cmd_name}").app)
         command.name = cmd_name
         return command
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """The help of the program itself."""
-        self._is_listing = True
-        super().format_help(ctx, formatter)
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the arguments name. Raises UsageError if they name what ``kbjobs run`` knows."""
+        if args[0] not in COMMANDS:
+            from kbjobs.commands._suggestions import refuse_job_type
+
+            refuse_job_type(args, COMMANDS)
+        return super().resolve_command(ctx, args)
 
 
-app = typer.Typer(
+app = App(
     cls=LazyGroup,
-    no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example:  kbjobs sources add wiki ./pages   then   kbjobs run index-offline wiki",
 )
 

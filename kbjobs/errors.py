@@ -27,6 +27,24 @@ class ExitCode(IntEnum):
     CTRL_C = 130
 
 
+MEANINGS = {
+    ExitCode.DONE: "Done.",
+    ExitCode.FAILED: "The job failed, or an unexpected error occurred.",
+    ExitCode.USAGE: "Usage: an unknown option, a bad parameter or an invalid chain file. Nothing was queued.",
+    ExitCode.PARTIAL: "Done, but some documents could not be processed, or a phase failed that is allowed to fail. The"
+    " summary counts them, the log lists them.",
+    ExitCode.NOT_FOUND: "Not found: a job, a source, a chain, a file, or an unknown model name.",
+    ExitCode.CONFLICT: "Conflict: the same job is already pending or running, or the source is in use.",
+    ExitCode.MISSING_REQUIREMENT: "A credential, a setting or a known model is missing, a credential was refused, or"
+    " its account has no money left.",
+    ExitCode.UNAVAILABLE: "The daemon or the state is unavailable: it cannot start, is locked or damaged, or comes from"
+    " a newer version.",
+    ExitCode.TIME_LIMIT: "The time limit was reached. What was done is kept, and the job can be resumed.",
+    ExitCode.CANCELLED: "Cancelled.",
+    ExitCode.INTERRUPTED: "Interrupted: the worker died too often without progress, or a Ray cluster went away. The job"
+    " can be resumed.",
+    ExitCode.CTRL_C: "Ctrl-C. The job keeps running.",
+}
 MILD_ENDS = (
     ExitCode.DONE,
     ExitCode.PARTIAL,

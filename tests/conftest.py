@@ -234,7 +234,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by what they need, so that nobody has to think of it: real inputs, a model."""
+    left = set(promises.LEFT.read_text().splitlines())
     for item in items:
+        if item.nodeid in left:
+            item.add_marker("full")
         wanted = set(getattr(item, "fixturenames", ()))
         if wanted & {"python_docs", "cranfield", "installation_guides", "handbook", "udhr"}:
             item.add_marker("real")

@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -204,8 +205,14 @@ def read_texts(path: Path) -> Iterator[str]:
             yield node.value
 
 
-TEXTS = [text.split() for path in sorted((ROOT / "kbjobs").rglob("*.py")) for text in read_texts(path)]
-PLAIN_TEXTS = "\n".join(f" {' '.join(text)} " for text in TEXTS)
+@cache
+def all_texts() -> list[list[str]]:
+    return [text.split() for path in sorted((ROOT / "kbjobs").rglob("*.py")) for text in read_texts(path)]
+
+
+@cache
+def plain_texts() -> str:
+    return "\n".join(f" {' '.join(text)} " for text in all_texts())
 
 
 def fits(quoted: list[str], text: list[str]) -> bool:
@@ -227,7 +234,7 @@ def is_free(word: str) -> bool:
 
 def can_be_filled_in(words: list[str]) -> bool:
     fixed = " ".join(word for word in words if not is_free(word))
-    return not fixed or re.search(rf" {re.escape(fixed)}[ :]", PLAIN_TEXTS) is not None
+    return not fixed or re.search(rf" {re.escape(fixed)}[ :]", plain_texts()) is not None
 
 
 def is_of_the_program(message: str) -> bool:
@@ -237,7 +244,7 @@ def is_of_the_program(message: str) -> bool:
     return any(
         2 * len(words & {word.strip(".,:;") for word in text}) > len(words)
         and any(fits(quoted, text[start:]) for start in range(len(text)))
-        for text in TEXTS
+        for text in all_texts()
     )
 
 

@@ -81,7 +81,7 @@ RUN_ELSEWHERE = {
 }
 # Guides that need nothing but the example pages: those for a new user, and those whose source wiki is indexed before.
 FRESH = ("folder", "install", "zim")
-INDEXED = ("backup", "chain", "night", "operate", "python", "search", "tags-and-map")
+INDEXED = ("backup", "chain", "monitor", "night", "operate", "python", "search", "tags-and-map")
 EVERYDAY = ("zim", "night", "search")
 WITH_SERVER = ("chroma", "openai", "packs", "pdf", "pinecone", "site", "translate", "wiki")
 PREPARED = {

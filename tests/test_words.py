@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.test_readme import TEXTS
+from tests.test_readme import all_texts
 
 ROW = re.compile(r"^\| (?P<word>[^|]+) \| [^|]+ \| (?P<others>[^|]*) ?\|$", re.MULTILINE)
 GLOSSARY = (ROOT / "CONTRIBUTING.md").read_text().partition("| not used |")[2]
@@ -64,7 +64,7 @@ def test_names_use_the_words_of_the_glossary() -> None:
 
 
 def test_messages_and_help_use_the_words_of_the_glossary() -> None:
-    shown = [" ".join(text) for text in TEXTS]
+    shown = [" ".join(text) for text in all_texts()]
     # The field of a job type of the last version is called so.
     shown = [text for text in shown if "CREATE TABLE" not in text and text != "foresee"]
     assert not [problem for text in shown for problem in check(text)]

@@ -100,6 +100,8 @@ def function_chain(name: str, params: Params) -> Chain:
 
     name = name.replace("-", "_")
     if not NAME.fullmatch(name):
-        raise UsageError(f"{name!r} is not a name for a job", "It has 1–64 of a–z, 0–9 and '_', a letter first.")
+        raise UsageError(
+            f"{name!r} is not a name for a job", "A name has 1–64 characters of a–z, 0–9 and '_', a letter first."
+        )
     kind = job_type("python_function")
     return Chain(name, (ChainPhase(kind, name, params, 100.0),), kind.description)

@@ -209,8 +209,8 @@ def _take_up(
     if not chain.resumable:
         raise UsageError(
             f"{_label(chain)} cannot be resumed: it says resumable = false",
-            "Run it without --resume; it starts from the beginning. A job of it that was interrupted goes on with"
-            " kbjobs resume JOB.",
+            "Run it without --resume; it starts from the beginning. To resume an interrupted job of it: kbjobs"
+            " resume JOB.",
         )
     if checkpoint is None:
         notes.append(f"There is no checkpoint of {where}: starting from the beginning.")
@@ -218,7 +218,7 @@ def _take_up(
     before = [_with_chosen(phase) for phase in checkpoint.phases]
     if fingerprint(before) != fingerprint(entries):
         raise UsageError(
-            f"{_label(chain)} was changed since the checkpoint of {where} was written: "
+            f"{_label(chain)} has changed since the checkpoint of {where} was written: "
             + "; ".join(_differences(before, entries)),
             "Either run it without --resume (from the beginning), or undo the change and resume.",
         )

@@ -11,8 +11,8 @@ import typer
 from kbjobs.commands._errors import print_message, printable
 from kbjobs.errors import ExitCode, UsageError
 
-YES = Annotated[bool, typer.Option("--yes", help="Go on without being asked.")]
-NO_INPUT = Annotated[bool, typer.Option("--no-input", help="Never ask; stop where a question would be asked.")]
+YES = Annotated[bool, typer.Option("--yes", help="Answer yes to every question.")]
+NO_INPUT = Annotated[bool, typer.Option("--no-input", help="Never ask; stop instead of asking.")]
 
 
 def ask_for_id(source_id: str, what: str, no_input: bool) -> str:
@@ -45,7 +45,7 @@ def ask_unless(yes: bool, no_input: bool) -> Callable[[str], None]:
         if yes:
             return
         if no_input or not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise UsageError(doubt, "Give --yes if it is meant. Nothing was changed.")
+            raise UsageError(doubt, "If you are sure, give --yes. Nothing was changed.")
         try:
             is_meant = typer.confirm(f"{printable(doubt)}. Go on?", err=True)
         except typer.Abort:

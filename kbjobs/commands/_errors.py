@@ -29,7 +29,7 @@ def run_app(app: Callable[[], object]) -> None:
         say_error(
             KbjobsError(
                 f"the output could not be written: {error.strerror}",
-                "Look at what it goes to, such as a full disk. The command itself may have done its work.",
+                "Check where it goes, such as a full disk. The command itself may have succeeded.",
             )
         )
         code = code or ExitCode.FAILED

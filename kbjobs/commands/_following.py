@@ -40,7 +40,7 @@ REFRESHES = 8.0  # of the bars a second
 
 
 class ProgressMode(StrEnum):
-    """How progress is shown."""
+    """How to show progress."""
 
     AUTO = "auto"
     BAR = "bar"
@@ -49,8 +49,8 @@ class ProgressMode(StrEnum):
     NONE = "none"
 
 
-QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")]
-PROGRESS = Annotated[ProgressMode, typer.Option(help="How progress is shown.")]
+QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+PROGRESS = Annotated[ProgressMode, typer.Option(help="How to show progress.")]
 
 
 def choose_mode(as_json: bool, quiet: bool, progress: ProgressMode = ProgressMode.AUTO) -> ProgressMode:
@@ -95,7 +95,7 @@ def follow(
         ended = show(manager.follow(job_ids, revive, seconds), [manager.get_status(job_id) for job_id in job_ids])
     except KeyboardInterrupt:
         names = " ".join(str(job_id) for job_id in job_ids)
-        say(f"\nDetached; the work goes on. kbjobs watch {names} shows it, kbjobs cancel {names} stops it.")
+        say(f"\nThe job keeps running. kbjobs watch {names} shows it, kbjobs cancel {names} stops it.")
         return ExitCode.CTRL_C
     except BrokenPipeError:  # whoever read the stream has gone, and does not know how the jobs will end
         discard(sys.stdout)
@@ -124,7 +124,7 @@ def watch_jobs(manager: JobManager, job_id: int | None, mode: ProgressMode) -> i
     """
     jobs = [manager.get_status(job_id)] if job_id is not None else manager.get_active_jobs()
     if not jobs:
-        say("Nothing runs and nothing waits.")
+        say("No job is running or waiting.")
         return ExitCode.DONE
     is_live = not all(one.has_ended for one in jobs)
     return follow(manager, [one.id for one in jobs], mode, revive=is_live)

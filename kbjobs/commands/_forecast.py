@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kbjobs.commands._help import WHAT
 from kbjobs.commands._render import print_json, print_table, say
 from kbjobs.config.prices import format_dollars
 from kbjobs.errors import worst
@@ -20,8 +21,8 @@ DRY_RUN = Annotated[
     bool,
     typer.Option(
         "--dry-run",
-        help="Queue nothing; show what each phase would do: documents, passages, tokens, price, time.",
-        rich_help_panel="Submit",
+        help="Show what each phase would do (documents, passages, tokens, price, time); queue nothing.",
+        rich_help_panel=WHAT,
     ),
 ]
 COLUMNS = ("phase", "documents", "passages", "to embed", "tokens", "USD", "time", "")
@@ -63,7 +64,7 @@ def _print(found: Forecast) -> None:
         say(note)
     if found.refusal is not None:
         hint = f" {found.refusal.hint}" if found.refusal.hint else ""
-        say(f"A submit would be refused now: {found.refusal.message}{hint}")
+        say(f"A submit would be refused at present: {found.refusal.message}{hint}")
 
 
 def _row(phase: NamedForecast) -> tuple[Any, ...]:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kbjobs.commands._completion import complete_sources
 from kbjobs.commands._following import ProgressMode, choose_mode, follow, has_bars, say_held
 from kbjobs.commands._forecast import show_forecast
+from kbjobs.commands._help import LIMITS, OUTPUT, WHAT, WHEN
 from kbjobs.commands._job_table import ListedJob, print_jobs
 from kbjobs.commands._render import DamagedSources, is_terminal, say
 from kbjobs.commands._reports import show_report
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
     from kbjobs.chains.planning import Planned
     from kbjobs.services.jobs import JobManager
 
-SUBMIT_PANEL = "Submit"
-
 
 class IfActive(StrEnum):
     """What to do where the same job is pending or running."""
@@ -41,63 +41,61 @@ class IfActive(StrEnum):
 
 PRIORITY = Annotated[
     int,
-    typer.Option(min=-MAX_PRIORITY, max=MAX_PRIORITY, help="Higher runs first.", rich_help_panel=SUBMIT_PANEL),
+    typer.Option(min=-MAX_PRIORITY, max=MAX_PRIORITY, help="Higher runs first.", rich_help_panel=WHEN),
 ]
 DETACH = Annotated[
     bool,
-    typer.Option("--detach", "-d", help="Print the job's id and return at once.", rich_help_panel=SUBMIT_PANEL),
+    typer.Option("--detach", "-d", help="Print the job's id and return at once.", rich_help_panel=OUTPUT),
 ]
-JSON = Annotated[
-    bool, typer.Option("--json", help="JSON lines of what happens, on stdout.", rich_help_panel=SUBMIT_PANEL)
-]
-QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.", rich_help_panel=SUBMIT_PANEL)]
-PROGRESS = Annotated[ProgressMode, typer.Option(help="How progress is shown.", rich_help_panel=SUBMIT_PANEL)]
+JSON = Annotated[bool, typer.Option("--json", help="Print each event as a line of JSON.", rich_help_panel=OUTPUT)]
+QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=OUTPUT)]
+PROGRESS = Annotated[ProgressMode, typer.Option(help="How to show progress.", rich_help_panel=OUTPUT)]
 NOT_BEFORE = Annotated[
     str | None,
-    typer.Option(
-        help="Do not begin before: 22:00, +2h, '2026-01-31 22:00'.", metavar="TIME", rich_help_panel=SUBMIT_PANEL
-    ),
+    typer.Option(help="Start no earlier: 22:00, +2h, '2026-01-31 22:00'.", metavar="TIME", rich_help_panel=WHEN),
 ]
 UNTIL = Annotated[
     str | None,
     typer.Option(
-        help="Stop at a checkpoint at this time; kbjobs resume JOB goes on.",
+        help="Stop at a checkpoint at this time. The job can be resumed.",
         metavar="TIME",
-        rich_help_panel=SUBMIT_PANEL,
+        rich_help_panel=LIMITS,
     ),
 ]
 TIMEOUT = Annotated[
     str | None,
     typer.Option(
-        help="Stop at a checkpoint after working this long: 3h.", metavar="DURATION", rich_help_panel=SUBMIT_PANEL
+        help="Stop at a checkpoint after this much work: 3h, 90m.", metavar="DURATION", rich_help_panel=LIMITS
     ),
 ]
 RETRIES = Annotated[
     int,
-    typer.Option(
-        min=0, max=100, help="How many times to try again after a transient error.", rich_help_panel=SUBMIT_PANEL
-    ),
+    typer.Option(min=0, max=100, help="Retries after a transient error.", rich_help_panel=LIMITS),
 ]
 RESUME = Annotated[
     bool,
     typer.Option(
         "--resume/--fresh",
-        help="Go on from the checkpoint of an earlier job, or start from the beginning.",
-        rich_help_panel=SUBMIT_PANEL,
+        help="Resume from the checkpoint of an earlier job, or start from the beginning.",
+        rich_help_panel=WHEN,
     ),
 ]
 IF_ACTIVE = Annotated[
-    IfActive, typer.Option(help="When the same job is pending or running.", rich_help_panel=SUBMIT_PANEL)
+    IfActive, typer.Option(help="What to do if the same job is pending or running.", rich_help_panel=WHEN)
 ]
 
 ALL_SOURCES = Annotated[
     bool,
-    typer.Option(
-        "--all-sources", help="A job for each registered source, instead of SOURCE.", rich_help_panel=SUBMIT_PANEL
-    ),
+    typer.Option("--all-sources", help="Submit a job for every registered source.", rich_help_panel=WHAT),
 ]
 SOURCE_OR_ALL = Annotated[
-    str | None, typer.Argument(metavar="[SOURCE]", help="Id of the source, or --all-sources.", show_default=False)
+    str | None,
+    typer.Argument(
+        metavar="[SOURCE]",
+        help="Id of the source, or --all-sources.",
+        show_default=False,
+        autocompletion=complete_sources,
+    ),
 ]
 
 # The options of every submit, beside those of the type: name, annotation, default.
@@ -266,7 +264,7 @@ def _choose_sources(named: Sequence[str | None], all_sources: bool, damaged: Dam
 
     found: list[str | None] = [state.source.id for state in describe_all(current_home(), damaged)]
     if not found:
-        raise NotFoundError("there is no source that can be used", "kbjobs sources add ID PATH registers one.")
+        raise NotFoundError("there is no usable source", "kbjobs sources add ID PATH registers one.")
     return found
 
 

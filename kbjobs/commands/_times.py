@@ -19,7 +19,7 @@ def parse_duration(text: str) -> float:
         raise UsageError(f"{text!r} is not a duration", "Write it like 90s, 45m, 3h, 1h30m or 2d.")
     seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
     if not 0 < seconds <= MAX_SECONDS:
-        raise UsageError(f"{text!r} is too short or too long", "It is more than 0 and at most 366 days.")
+        raise UsageError(f"{text!r} is too short or too long", "Give more than 0 and at most 366 days.")
     return seconds
 
 
@@ -49,7 +49,7 @@ def read_moments(
         problem = (
             "has passed" if end <= now.timestamp() else f"is before --not-before {not_before or show_moment(first)}"
         )
-        raise UsageError(f"--until {until} {problem}", "Give a later moment: nothing was queued.")
+        raise UsageError(f"--until {until} {problem}", "Give a later time. Nothing was queued.")
     return start, end
 
 
@@ -78,7 +78,7 @@ def parse_moment(text: str, now: datetime | None = None) -> float:
         return (moment if moment.tzinfo else moment.astimezone()).timestamp()
     except (ValueError, OverflowError, OSError):
         raise UsageError(
-            f"{text!r} is not a moment", "Write it like 22:00, +2h, '2026-01-31 22:00' or 2026-01-31T22:00:00+01:00."
+            f"{text!r} is not a time", "Write it like 22:00, +2h, '2026-01-31 22:00' or 2026-01-31T22:00:00+01:00."
         ) from None
 
 

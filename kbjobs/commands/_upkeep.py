@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kbjobs.commands._arguments import SOURCE
+from kbjobs.commands._completion import complete_sources
 from kbjobs.commands._render import DamagedSources, print_json, print_table, say
 from kbjobs.config.home import current_home
 from kbjobs.errors import ExitCode, KbjobsError, UsageError
@@ -16,15 +18,14 @@ from kbjobs.services import sources as front
 if TYPE_CHECKING:
     from kbjobs.indexing.compact import Compacted
 
-ID = Annotated[str, typer.Argument(metavar="ID", help="Id of the source.", show_default=False)]
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 
-def verify(source_id: ID, as_json: JSON = False) -> None:
-    """Compare the vector store with the ledger, both ways, and search a sample for itself.
+def verify(source_id: SOURCE, as_json: JSON = False) -> None:
+    """Compare the vector store with the ledger, in both directions, and check that a sample finds itself.
 
-    Each difference has a kind: absent, damaged, dimension, missing, extra, changed, unreachable, outdated. Texts,
-    metadata and vectors are compared of 20,000 records at most. Exits 1 where they differ.
+    Each difference has a kind: absent, damaged, dimension, missing, extra, changed, unreachable, outdated. At most
+    20,000 records are compared in full. Exits 1 if they differ.
 
     Example:  kbjobs sources verify wiki
     """
@@ -34,21 +35,22 @@ def verify(source_id: ID, as_json: JSON = False) -> None:
     elif found.ok:
         print(f"{source_id}: {counted(found.checked, 'passage')} verified, no drift")
         for model in found.cleared:
-            say(f"The collection of {model} was cleared; an index run or sources rebuild makes it again.")
+            say(f"The collection of {model} was cleared. An index job or kbjobs sources rebuild makes it again.")
     else:
         print_table(
             ("model", "problem", "record", "what"),
             [(one.model, one.problem, one.record or "", one.detail) for one in found.drift[:20]],
         )
         say(
-            f"{counted(len(found.drift), 'difference')}. kbjobs sources rebuild {source_id} heals that without a model."
+            f"{counted(len(found.drift), 'difference')}. kbjobs sources rebuild {source_id} repairs that without a"
+            " model."
         )
     if not found.ok:
         raise typer.Exit(ExitCode.FAILED)
 
 
-def rebuild(source_id: ID, as_json: JSON = False) -> None:
-    """Build the vector store anew from the ledger, beside the old one, and swap. Embeds nothing.
+def rebuild(source_id: SOURCE, as_json: JSON = False) -> None:
+    """Rebuild the vector store from the ledger. Embeds nothing; searches use the old one until the new one is complete.
 
     Example:  kbjobs sources rebuild wiki
     """
@@ -62,15 +64,18 @@ def rebuild(source_id: ID, as_json: JSON = False) -> None:
 
 def compact(
     source_id: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="Id of the source.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="[SOURCE]", help="Id of the source.", show_default=False, autocompletion=complete_sources
+        ),
     ] = None,
-    all_sources: Annotated[bool, typer.Option("--all-sources", help="Every source, one after the other.")] = False,
+    all_sources: Annotated[bool, typer.Option("--all-sources", help="All sources, one after the other.")] = False,
     as_json: JSON = False,
 ) -> None:
-    """Give disk space back: leftovers, unused parts of files, deleted records of collections. Says how much.
+    """Free disk space: leftovers, unused parts of files, deleted records of collections.
 
-    Nothing that is searched is lost, and nothing is embedded. A source of which a job runs is refused. With
-    --all-sources one that cannot be compacted is named and the others are: then it exits 3.
+    Nothing that a search can find is lost, and nothing is embedded. Refused while a job of the source runs. With
+    --all-sources, a source that cannot be compacted is named, the others are compacted, and the exit code is 3.
 
     Example:  kbjobs sources compact wiki
 
@@ -109,4 +114,4 @@ def _print_compacted(compacted: Compacted) -> None:
         f" {max(0, freed):,} bytes given back"
     )
     for model in compacted.rebuilt:
-        say(f"The collection of {model} was built anew: many of its records had been deleted.")
+        say(f"The collection of {model} was rebuilt, because many of its records had been deleted.")

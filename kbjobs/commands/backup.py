@@ -7,27 +7,28 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
 from kbjobs.commands._render import print_json, say
 from kbjobs.config.home import current_home
 from kbjobs.errors import ExitCode
 from kbjobs.formatting import counted
 from kbjobs.services.backup import create_backup
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
 def backup(
     file: Annotated[Path, typer.Argument(help="The file to write (a tar).", show_default=False)],
     without_pages: Annotated[
-        bool, typer.Option("--without-pages", help="Leave out the files that sources add --copy has copied.")
+        bool, typer.Option("--without-pages", help="Leave out the files that sources add --copy copied.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """Write state, settings, chains, ledgers and copied pages into one file, consistent while jobs run.
+    """Write state, settings, chains, ledgers and copied pages into one file. It is consistent even while jobs run.
 
-    Vector stores are not in it, kbjobs sources rebuild makes them from the ledgers; nor are models, engines,
-    maps, logs and secrets. Exits 3 where a damaged source could not be taken whole.
+    The backup leaves out vector stores ("kbjobs sources rebuild" makes them from the ledgers), models, engines, maps,
+    logs and secrets. Exits 3 if a damaged source could not be saved whole.
 
     Example:  kbjobs backup /srv/backup/kbjobs.tar
     """
@@ -36,8 +37,8 @@ def backup(
         print_json(written.as_dict())
     else:
         say(f"{file}: {written.size / 1e6:.1f} MB, {counted(written.files, 'file')}.")
-        say(f"Not in it: {', '.join(written.left_out)}.")
+        say(f"Left out: {', '.join(written.left_out)}.")
     for source_id, problem in written.damaged.items():
-        say(f"Source {source_id} is not in it as it should be: {problem}")
+        say(f"Source {source_id} is not complete in it: {problem}")
     if written.damaged:
         raise typer.Exit(ExitCode.PARTIAL)

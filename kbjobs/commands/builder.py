@@ -11,11 +11,12 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
 from kbjobs.commands._render import print_json, say
 from kbjobs.config.home import current_home
 from kbjobs.errors import MissingRequirementError, UsageError
 
-app = typer.Typer(add_completion=False)
+app = App()
 NEEDED = ("starlette", "uvicorn", "jinja2", "sse_starlette", "tomlkit")
 
 
@@ -24,24 +25,24 @@ def builder(
     port: Annotated[
         int | None,
         typer.Option(
-            min=1, max=65535, help="Port to listen on; default: 8737, or another that is free.", show_default=False
+            min=1, max=65535, help="Port to listen on (default: 8737, or another free one).", show_default=False
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     allow_remote: Annotated[
-        bool, typer.Option("--allow-remote", help="Listen where other machines can reach it, unencrypted.")
+        bool, typer.Option("--allow-remote", help="Allow an address that other machines can reach, without encryption.")
     ] = False,
     name: Annotated[
         list[str] | None,
-        typer.Option(help="Another host name in its address; may be given several times.", metavar="HOST"),
+        typer.Option(help="Accept this host name too; may be given several times.", metavar="HOST"),
     ] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Show everything, refuse every change.")] = False,
     show: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print address and token as JSON.")] = False,
 ) -> None:
-    """Serve a page to compose, check, run and watch chains. Ctrl-C ends it; jobs go on.
+    """Serve a web page to compose, check, run and watch chains. Ctrl-C ends it; jobs keep running.
 
-    It edits the files that kbjobs chain runs, and submits to the same queue.
+    The page edits the files that "kbjobs chain" runs, and submits to the same queue.
 
     Example:  kbjobs builder
 
@@ -50,15 +51,15 @@ def builder(
     missing = [module for module in NEEDED if find_spec(module) is None]
     if missing:
         raise MissingRequirementError(
-            f"the page needs packages that are not installed: {', '.join(missing)}", 'pip install "kbjobs[web]"'
+            f"the builder needs packages that are not installed: {', '.join(missing)}", 'pip install "kbjobs[web]"'
         )
     from kbjobs.web.server import is_loopback, listen, serve
 
     if not is_loopback(host) and not allow_remote:
         raise UsageError(
-            f"{host} can be reached from other machines, and nothing is encrypted: whoever sees one request can run"
-            " jobs here, spend what their keys allow and delete sources",
-            "Better forward a port with ssh -L. If you mean it, add --allow-remote.",
+            f"{host} can be reached from other machines without encryption: anyone who sees a request can run jobs"
+            " here, spend money with their keys and delete sources",
+            "Forward a port with ssh -L instead. If you are sure, add --allow-remote.",
         )
     home = current_home()
     home.prepare()
@@ -73,10 +74,10 @@ def builder(
             print_json({"url": url, "token": token, "port": chosen, "home": str(home.path), "read_only": read_only})
             sys.stdout.flush()
         else:
-            say(f"The job builder of {home.path}; Ctrl-C ends it, jobs go on.")
+            say(f"The job builder of {home.path}; Ctrl-C ends it, jobs keep running.")
             if is_loopback(host) and "SSH_CONNECTION" in os.environ:
                 say(
-                    "Forward the port from your own machine, and open the address there:\n"
+                    "From your own machine, forward the port and open the address there:\n"
                     f"  ssh -N -L {chosen}:127.0.0.1:{chosen} {getpass.getuser()}@{socket.gethostname()}"
                 )
             print(url, flush=True)

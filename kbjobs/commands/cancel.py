@@ -6,25 +6,31 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._arguments import SOME_JOBS
+from kbjobs.commands._completion import complete_sources
 from kbjobs.commands._render import print_json, say
 from kbjobs.commands._several import do_to_each
 from kbjobs.errors import UsageError
 from kbjobs.services.jobs import get_job_manager
 from kbjobs.store.transitions import Status
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
 def cancel(
-    jobs: Annotated[list[int] | None, typer.Argument(help="Ids of the jobs.", show_default=False)] = None,
-    source: Annotated[str | None, typer.Option(help="All live jobs of this source.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="All live jobs.")] = False,
+    jobs: SOME_JOBS = None,
+    source: Annotated[
+        str | None,
+        typer.Option(help="Stop all live jobs of this source.", metavar="ID", autocompletion=complete_sources),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Stop all live jobs.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """Stop jobs; what they have done is kept. The request outlives a crash.
+    """Stop jobs. What they have done is kept, and the request survives a crash.
 
-    Of several jobs, one that cannot be cancelled does not stop the others; the exit code is the worst.
+    If one of several jobs cannot be cancelled, the others are; the exit code is the worst.
 
     Example:  kbjobs cancel 12
     """
@@ -41,8 +47,8 @@ def cancel(
         say(
             f"job {job.id} is cancelled."
             if job.status is Status.CANCELLED
-            else f"job {job.id} is asked to stop at its next checkpoint; kbjobs wait {job.id} waits for that."
+            else f"job {job.id} will stop at its next checkpoint; kbjobs wait {job.id} waits for that."
         )
     if not ids:
-        say("Nothing runs and nothing waits.")
+        say("No job is running or waiting.")
     raise typer.Exit(done.code)

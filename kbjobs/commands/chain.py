@@ -7,19 +7,30 @@ from typing import Annotated, Any
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._completion import complete_chains, complete_sources
 from kbjobs.commands._forecast import DRY_RUN
 from kbjobs.commands._render import say
 from kbjobs.commands._submitting import ALL_SOURCES, SUBMIT_OPTIONS, submit_to_each, with_options
 from kbjobs.config.home import current_home
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 FILE = Annotated[
-    str, typer.Argument(help="A chain file, or the name of a chain (kbjobs chains list).", show_default=False)
+    str,
+    typer.Argument(
+        help="A chain file, or the name of a chain (kbjobs chains list).",
+        show_default=False,
+        autocompletion=complete_chains,
+    ),
 ]
 SOURCE = Annotated[
     list[str] | None,
-    typer.Option(help="Run it on this source, not on those of the file; may be given several times.", metavar="ID"),
+    typer.Option(
+        help="Run it on this source instead of the file's own; may be given several times.",
+        metavar="ID",
+        autocompletion=complete_sources,
+    ),
 ]
 
 
@@ -40,9 +51,9 @@ OPTIONS = (
     ("all_sources", ALL_SOURCES, False),
     *SUBMIT_OPTIONS,
 )
-DESCRIPTION = """Submit a combined job declared in TOML, one for each source, and follow it to its end.
+DESCRIPTION = """Submit a combined job declared in TOML, one for each source, and follow it to the end.
 
-Every phase is checked for what it will need before anything is queued. Examples are in examples/chains/.
+Before anything is queued, every phase is checked for what it will need.
 
 Example:  kbjobs chain generate_source.toml --source wiki --resume
 

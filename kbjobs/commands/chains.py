@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._completion import complete_chains, complete_sources
 from kbjobs.commands._errors import printable
 from kbjobs.commands._render import print_json, print_table, say
 from kbjobs.config.home import Home, current_home
@@ -19,13 +21,13 @@ if TYPE_CHECKING:
     from kbjobs.chains.diagnostics import Diagnostic
     from kbjobs.chains.file.chain_reading import ChainFile
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+app = App()
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 
 @app.callback()
 def chains() -> None:
-    """Combined jobs: list, show, check and begin chain files.
+    """List, show, check and create chain files.
 
     Example:  kbjobs chains list
     """
@@ -33,7 +35,8 @@ def chains() -> None:
 
 @app.command("list")
 def list_chains(as_json: JSON = False) -> None:
-    """Every chain that can be run by its name: the built-in ones, and those in chains/ of the home, which win.
+    """List the chains that can be run by name: the built-in ones, and those in the home's chains/, which take
+    precedence.
 
     Example:  kbjobs chains list
     """
@@ -56,10 +59,15 @@ def list_chains(as_json: JSON = False) -> None:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="Its name, or the path of its file.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Name of the chain, or path of its file.", show_default=False, autocompletion=complete_chains
+        ),
+    ],
     as_json: JSON = False,
 ) -> None:
-    """Print a chain file, ready to be copied and changed.
+    """Print a chain file, to copy and change.
 
     Example:  kbjobs chains show generate-source > mine.toml
     """
@@ -81,17 +89,25 @@ def show(
 
 @app.command()
 def validate(
-    files: Annotated[list[str], typer.Argument(help="Chain files, or names of chains.", show_default=False)],
+    files: Annotated[
+        list[str],
+        typer.Argument(help="Chain files, or names of chains.", show_default=False, autocompletion=complete_chains),
+    ],
     source: Annotated[
-        list[str] | None, typer.Option(help="Check it for this source, not for those of the file.", metavar="ID")
+        list[str] | None,
+        typer.Option(
+            help="Check for this source instead of the file's own.", metavar="ID", autocompletion=complete_sources
+        ),
     ] = None,
-    syntax_only: Annotated[bool, typer.Option("--syntax-only", help="Look at the file alone.")] = False,
+    syntax_only: Annotated[
+        bool, typer.Option("--syntax-only", help="Check only the file, not models, keys and sources.")
+    ] = False,
     as_json: JSON = False,
 ) -> None:
-    """Check chain files: every mistake with its place, and all that a submit would refuse, before the night.
+    """Check chain files: report every mistake with its place, and everything that a submit would refuse.
 
-    Models, keys and sources must be there: the exit code is that of the submit. A warning (advice on the order of
-    phases and on the state of the source) is no error.
+    Models, keys and sources must be present; the exit code is the one that the submit would return. A warning (about
+    the order of phases or the state of the source) is not an error.
 
     Example:  kbjobs chains validate nightly.toml --source wiki
     """
@@ -153,13 +169,15 @@ def schema() -> None:
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(help="The chain's name, and its file's.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Name of the chain and of its file.", show_default=False)],
     job: Annotated[
-        list[str] | None, typer.Option(help="A phase with this job; may be given several times.", metavar="TYPE")
+        list[str] | None, typer.Option(help="Add a phase with this job; may be given several times.", metavar="TYPE")
     ] = None,
-    in_home: Annotated[bool, typer.Option("--home", help="Into chains/ of the home, to be run by its name.")] = False,
+    in_home: Annotated[
+        bool, typer.Option("--home", help="Write it into the home's chains/, where it can be run by name.")
+    ] = False,
 ) -> None:
-    """Write a new chain file, and the schema beside it that editors read.
+    """Write a new chain file, and next to it the schema for editors.
 
     Example:  kbjobs chains new nightly --job index-offline
     """

@@ -9,12 +9,13 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
 from kbjobs.commands._render import age, print_json, say
 from kbjobs.config.home import current_home
 from kbjobs.services import daemon_control
 from kbjobs.services.jobs import get_job_manager
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+app = App()
 
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 NOW = Annotated[bool, typer.Option("--now", help="Kill the workers instead of waiting for a checkpoint.")]
@@ -32,7 +33,7 @@ def daemon() -> None:
 
 @app.command()
 def start(as_json: JSON = False) -> None:
-    """Start the daemon, detached.
+    """Start the daemon in the background.
 
     Example:  kbjobs daemon start
     """
@@ -40,12 +41,12 @@ def start(as_json: JSON = False) -> None:
     if as_json:
         print_json({"started": is_started, **asdict(get_job_manager().get_daemon())})
     else:
-        say("The daemon is started." if is_started else "A daemon runs already.")
+        say("The daemon has started." if is_started else "A daemon is already running.")
 
 
 @app.command()
 def stop(now: NOW = False, as_json: JSON = False) -> None:
-    """Stop the daemon; its jobs stop at a checkpoint and go back to the queue.
+    """Stop the daemon. Its jobs stop at a checkpoint and return to the queue.
 
     Example:  kbjobs daemon stop
     """
@@ -53,12 +54,12 @@ def stop(now: NOW = False, as_json: JSON = False) -> None:
     if as_json:
         print_json({"stopped": is_stopped, "running": False})
     else:
-        say("The daemon has ended." if is_stopped else "No daemon runs.")
+        say("The daemon has ended." if is_stopped else "No daemon is running.")
 
 
 @app.command()
 def restart(now: NOW = False, as_json: JSON = False) -> None:
-    """Stop and start it again, after a change of settings or of the environment.
+    """Stop and start the daemon, for example after a change of settings or of the environment.
 
     Example:  kbjobs daemon restart
     """
@@ -71,7 +72,7 @@ def restart(now: NOW = False, as_json: JSON = False) -> None:
 
 @app.command()
 def status(as_json: JSON = False) -> None:
-    """Say whether the daemon runs. Exits 0 either way.
+    """Say whether the daemon is running. Exits 0 either way.
 
     Example:  kbjobs daemon status --json
     """

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
 from kbjobs.commands._render import say
 from kbjobs.config.home import HOME_VARIABLE, Home
+from kbjobs.config.shipped_files import find_shipped
 from kbjobs.errors import NotFoundError
 from kbjobs.services import daemon_control
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 MODEL = "all-MiniLM-L6-v2"
 SEARCHES = ("how long must water boil", "keep warm without a heater", "stop heavy bleeding")
@@ -28,14 +29,14 @@ STOP_SECONDS = 30.0
 def demo(
     source: Annotated[
         Path | None,
-        typer.Option(help="Folder of pages to use; default: those that come with kbjobs.", show_default=False),
+        typer.Option(help="Folder of pages to use (default: the pages that come with kbjobs).", show_default=False),
     ] = None,
 ) -> None:
-    """A throw-away home, a small real source, the main job, three searches.
+    """Try kbjobs in a temporary home: a small source, its index, three searches.
 
     Example:  kbjobs demo
     """
-    pages = source or _example_pages()
+    pages = source or find_shipped("preparedness", "examples/sources/preparedness")
     if not pages.is_dir():
         raise NotFoundError(
             f"there are no pages in {pages}",
@@ -43,7 +44,7 @@ def demo(
         )
     with tempfile.TemporaryDirectory(prefix="kbjobs-demo-") as folder:
         environment = {**os.environ, HOME_VARIABLE: folder, "KBJOBS_MODEL": MODEL}
-        say(f"A throw-away home: {folder}")
+        say(f"A temporary home: {folder}")
         steps = [
             [
                 "sources",
@@ -68,9 +69,3 @@ def demo(
         finally:
             daemon_control.stop(Home(Path(folder)), now=True, seconds=STOP_SECONDS)
     say("\nNext: kbjobs sources add wiki PATH, then kbjobs run index-offline wiki.")
-
-
-def _example_pages() -> Path:
-    """The pages in a clone of the project, else those that were installed with it."""
-    in_clone = Path(__file__).resolve().parents[2] / "examples" / "sources" / "preparedness"
-    return in_clone if in_clone.is_dir() else Path(sysconfig.get_path("data"), "share", "kbjobs", "preparedness")

@@ -10,15 +10,16 @@ from typing import Annotated, Any
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._arguments import SOURCE
 from kbjobs.commands._render import print_json, say
 from kbjobs.commands._table import Cell, Column, print_list
 from kbjobs.config.home import current_home
 from kbjobs.errors import UsageError
 from kbjobs.services import documents as front
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+app = App()
 
-ID = Annotated[str, typer.Argument(metavar="SOURCE", help="Id of the source.", show_default=False)]
 DOCUMENT_COLUMNS = (
     Column("NO", is_number=True),
     Column("TITLE", good=40, least=12),
@@ -42,7 +43,7 @@ def documents() -> None:
 
 @app.command("list")
 def list_(
-    source_id: ID,
+    source_id: SOURCE,
     language: Annotated[
         str | None, typer.Option("--lang", metavar="TAG", help="Only this language.", show_default=False)
     ] = None,
@@ -57,14 +58,18 @@ def list_(
         str | None,
         typer.Option("--until", metavar="DATE", help="Published on this day or earlier.", show_default=False),
     ] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Instead: what could not be read, and why.")] = False,
-    skipped: Annotated[bool, typer.Option("--skipped", help="Instead: what was left out on purpose, and why.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="All that is known, a JSON document a line.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="List instead what could not be read, and why.")] = False,
+    skipped: Annotated[
+        bool, typer.Option("--skipped", help="List instead what was left out on purpose, and why.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print everything known of each document as a line of JSON.")
+    ] = False,
 ) -> None:
     """List a source's documents: title, language, date, author, words and passages.
 
-    The number in the first column names the document in "kbjobs documents show". A date is a year, a month or a day:
-    2024, 2024-05, 2024-05-17. A document without a date is not in a list by date.
+    "kbjobs documents show" takes the number in the first column. A date is a year, a month or a day: 2024, 2024-05,
+    2024-05-17. A list by date leaves out documents without a date.
 
     Example:  kbjobs documents list wiki --lang de --since 2024-05
     """
@@ -76,7 +81,7 @@ def list_(
         return
     for name, date in (("--since", since), ("--until", until)):
         if date is not None and (len(date) not in _DATE_LENGTHS or not date.replace("-", "").isdecimal()):
-            raise UsageError(f"{name} {date!r} is no date", "Write 2024, 2024-05 or 2024-05-17.")
+            raise UsageError(f"{name} {date!r} is not a date", "Write 2024, 2024-05 or 2024-05-17.")
     wanted = front.DocumentFilter(language.lower() if language else None, tag, since, until)
     print_documents(source_id, front.documents(current_home(), source_id, wanted), wanted, as_json=as_json)
 
@@ -104,26 +109,28 @@ def print_documents(
     if rows:
         print_list(DOCUMENT_COLUMNS, rows)
     elif wanted == front.DocumentFilter():
-        say(f"No document is known yet. Next: kbjobs run metadata {source_id}")
+        say(f"No documents yet. Next: kbjobs run metadata {source_id}")
     else:
-        say(f"No document matches. All of them: kbjobs documents list {source_id}")
+        say(f"No document matches. To list all: kbjobs documents list {source_id}")
 
 
 @app.command()
 def show(
-    source_id: ID,
+    source_id: SOURCE,
     document: Annotated[
         str,
         typer.Argument(metavar="DOC", help="Number in the list, id, path or URL of the document.", show_default=False),
     ],
-    passages: Annotated[bool, typer.Option("--passages", help="The passages as they were cut and embedded.")] = False,
-    dropped: Annotated[bool, typer.Option("--dropped", help="What of the page was left out, and why.")] = False,
+    passages: Annotated[
+        bool, typer.Option("--passages", help="Show the passages as they were cut and embedded.")
+    ] = False,
+    dropped: Annotated[bool, typer.Option("--dropped", help="Show what was left out of the page, and why.")] = False,
     open_: Annotated[bool, typer.Option("--open", help="Open the document in the browser.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """Show what is kept of a document: its text with its headings, read again from its file.
+    """Show the text that kbjobs keeps of a document, with its headings, read again from its file.
 
-    Where the file is gone, the passages are put together instead, and that is said.
+    If the file is gone, the text is put together from the passages, and a note says so.
 
     Example:  kbjobs documents show wiki 12
     """
@@ -132,7 +139,7 @@ def show(
         if not address:
             raise UsageError(
                 f"document {document!r} has no address to open",
-                f"Give its source one: kbjobs sources edit {source_id} --base-url URL",
+                f"Give its source an address: kbjobs sources edit {source_id} --base-url URL",
             )
         typer.launch(address)
         say(f"Opened {address}")
@@ -151,12 +158,12 @@ def show(
             print(passage.text)
         if not shown.passages:
             say(f"It has no passages yet. Next: kbjobs run index-offline {source_id}")
-    elif shown.problem:
-        say(f"{shown.problem}; this is its text as it was cut into passages.")
+    elif shown.read.problem:
+        say(f"{shown.read.problem}; this text is put together from its passages.")
         first = [passage for passage in shown.passages if passage.profile == shown.passages[0].profile]
         print("\n\n".join(passage.text for passage in first))
     else:
-        for block in shown.blocks:
+        for block in shown.read.blocks:
             print(f"\n{'#' * block.level} {block.text}" if block.level else f"\n{block.text}")
 
 
@@ -177,11 +184,11 @@ def _describe(facts: dict[str, Any]) -> str:
 
 
 def _print_dropped(shown: front.ShownDocument) -> None:
-    if shown.problem:
-        say(f"{shown.problem}; what was left out of it cannot be told.")
-    elif not shown.left_out:
+    if shown.read.problem:
+        say(f"{shown.read.problem}; nothing is known of what was left out of it.")
+    elif not shown.read.left_out:
         say("Nothing was left out.")
-    for reason, text in shown.left_out:
+    for reason, text in shown.read.left_out:
         print(f"\n[{reason}]\n{text}")
 
 

@@ -6,35 +6,36 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._arguments import JOB
 from kbjobs.commands._render import print_json, say
 from kbjobs.commands._times import read_moments, show_moment
 from kbjobs.services.jobs import get_job_manager
 from kbjobs.store.edits import JobChanges
 from kbjobs.store.jobs import MAX_PRIORITY
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 NONE = "none"
 
 
 @app.command()
 def edit(
-    job: Annotated[int, typer.Argument(help="Id of the job.", show_default=False)],
+    job: JOB,
     priority: Annotated[
         int | None, typer.Option(min=-MAX_PRIORITY, max=MAX_PRIORITY, help="Higher runs first.")
     ] = None,
     not_before: Annotated[
-        str | None, typer.Option(help="Do not begin before: 22:00, +2h; none: begin as soon as it can.", metavar="TIME")
+        str | None, typer.Option(help="Start no earlier: 22:00, +2h; none: start as soon as possible.", metavar="TIME")
     ] = None,
     until: Annotated[
-        str | None, typer.Option(help="Stop at a checkpoint at this time; none: work to the end.", metavar="TIME")
+        str | None, typer.Option(help="Stop at a checkpoint at this time; none: run to the end.", metavar="TIME")
     ] = None,
-    retries: Annotated[
-        int | None, typer.Option(min=0, max=100, help="How many times to try again after a transient error.")
-    ] = None,
+    retries: Annotated[int | None, typer.Option(min=0, max=100, help="Retries after a transient error.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """Change a job that waits; what is not given stays. One that runs is cancelled and resumed with other limits.
+    """Change a waiting job; options that are not given stay. To change a running job, cancel it and resume it with new
+    limits.
 
     Example:  kbjobs edit 12 --priority 5
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._completion import complete_sources
 from kbjobs.commands._job_table import print_history
 from kbjobs.commands._render import print_json, say
 from kbjobs.services.jobs import get_job_manager
@@ -13,22 +15,24 @@ from kbjobs.store.transitions import Status
 
 MAX_DAYS = 36500  # the clock does not go back for ever
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
 def history(
     limit: Annotated[int, typer.Option(min=1, help="Show at most this many jobs.")] = 50,
-    days: Annotated[float, typer.Option(min=0, max=MAX_DAYS, help="Only jobs of the last so many days.")] = 7,
+    days: Annotated[float, typer.Option(min=0, max=MAX_DAYS, help="Only jobs of the last N days.")] = 7,
     job_type: Annotated[str | None, typer.Option("--type", help="Only this type.")] = None,
-    source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Only this source.", metavar="ID", autocompletion=complete_sources)
+    ] = None,
     status: Annotated[Status | None, typer.Option(help="Only this status.")] = None,
     header: Annotated[
-        bool, typer.Option("--header", help="Name the columns on the first line, off a terminal too.")
+        bool, typer.Option("--header", help="Print the names of the columns, even if stdout is not a terminal.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """Jobs that have been, the newest first.
+    """List past jobs, newest first.
 
     Example:  kbjobs history --days 30 --source wiki --status failed
     """
@@ -41,4 +45,4 @@ def history(
     elif jobs:
         print_history(jobs, header=header)
     else:
-        say("No jobs of that kind.")
+        say("No matching jobs.")

@@ -6,39 +6,32 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
 from kbjobs.commands._render import DEAD, age, percentage, print_json, print_table, say, source_of
-from kbjobs.commands._several import do_to_each
+from kbjobs.commands.discard import discard_jobs
 from kbjobs.services.jobs import JobManager, get_job_manager
 from kbjobs.store.jobs import Job
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
 def interrupted(
     discard: Annotated[
         list[int] | None,
-        typer.Option(help="Do not go on with this job; may be given several times.", metavar="JOB", show_default=False),
+        typer.Option(help="As kbjobs discard JOB.", metavar="JOB", show_default=False, hidden=True),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """What failed or was interrupted, or whose worker is dead, and can be resumed: age, progress, next phase.
+    """List the jobs that can be resumed: those that failed, were interrupted or lost their worker.
 
-    A job that is discarded counts as cancelled: it is listed no more, and its checkpoint is forgotten. What it has done
-    is kept.
+    "kbjobs resume JOB" continues a job, "kbjobs discard JOB" gives it up.
 
     Example:  kbjobs interrupted
-
-    Example:  kbjobs interrupted --discard 12
     """
-    manager = get_job_manager()
     if discard:
-        done = do_to_each(discard, manager.discard)
-        if as_json:
-            print_json([job.as_dict() for job in done.jobs])
-        for job in done.jobs if not as_json else ():
-            say(f"job {job.id} is discarded; what it has done is kept.")
-        raise typer.Exit(done.code)
+        discard_jobs(discard, as_json=as_json)
+    manager = get_job_manager()
     jobs = manager.get_resumable_jobs()
     if as_json:
         print_json([manager.as_dict(job) for job in jobs])
@@ -57,7 +50,7 @@ def interrupted(
             for job in jobs
         ]
         print_table(("job", "type", "source", "status", "ended", "done", "next phase", ""), rows)
-        say("kbjobs resume JOB goes on with one, kbjobs resume --all with all.")
+        say("kbjobs resume JOB resumes one, kbjobs resume --all resumes all.")
     else:
         say("Nothing to resume.")
 

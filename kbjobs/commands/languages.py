@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._completion import complete_packs
+from kbjobs.commands._job_commands import JobCommand, JobGroup
 from kbjobs.commands._render import print_json, print_table, say
 from kbjobs.config.home import current_home
 from kbjobs.errors import ExitCode
 from kbjobs.formatting import counted
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+class LanguagesGroup(JobGroup):
+    """The commands below, and the job type language_download."""
+
+    jobs: ClassVar[Mapping[str, JobCommand]] = {
+        "download": JobCommand(
+            "language_download",
+            (
+                "kbjobs languages download es",
+                "kbjobs languages download English --from Spanish",
+                'kbjobs languages download "Chinese (traditional)" --detach',
+            ),
+        )
+    }
+
+
+app = App(cls=LanguagesGroup)
 
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 
 @app.callback()
 def languages() -> None:
-    """List and remove the language packs with which kbjobs translate translates.
-
-    kbjobs run language-download fetches them.
+    """List, download and remove the language packs that kbjobs translate uses.
 
     Example:  kbjobs languages list
     """
@@ -29,13 +47,14 @@ def languages() -> None:
 @app.command("list")
 def list_languages(
     available: Annotated[
-        bool, typer.Option("--available", help="What the index offers (setting languages_index), and what is here.")
+        bool,
+        typer.Option("--available", help="List what the index offers (setting languages_index) and what is installed."),
     ] = False,
     as_json: JSON = False,
 ) -> None:
-    """List the language packs that are here: version, size, hash, and licence where the pack tells it.
+    """List the installed language packs: version, size, hash and, if the pack says so, licence.
 
-    Exits 3 where one of them is damaged.
+    Exits 3 if one of them is damaged.
 
     Example:  kbjobs languages list
 
@@ -59,7 +78,7 @@ def list_languages(
         columns = ("from", "to", "languages", "version", "size", "licence", "fetched", "sha256")
         print_table(columns, [_pack_row(pack.as_dict()) for pack in packs])
     elif not damaged:
-        say("No language pack is here. kbjobs run language-download es fetches those for Spanish.")
+        say("No language packs are installed. kbjobs languages download es installs those for Spanish.")
     for error in damaged:
         say(f"Left out: {error.message}. {error.hint}")
     if damaged:
@@ -69,14 +88,20 @@ def list_languages(
 @app.command()
 def remove(
     language: Annotated[
-        str, typer.Argument(metavar="CODE", help="The language: its code or English name.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="CODE",
+            help="The language: its code or English name.",
+            show_default=False,
+            autocompletion=complete_packs,
+        ),
     ],
     source: Annotated[
-        str | None, typer.Option("--from", help="Only the pack from this language to it.", metavar="CODE")
+        str | None, typer.Option("--from", help="Remove only the pack from this language.", metavar="CODE")
     ] = None,
     as_json: JSON = False,
 ) -> None:
-    """Remove the language packs from and to a language; with --from only the one from there to it.
+    """Remove the language packs from and to a language; with --from, only one direction.
 
     Example:  kbjobs languages remove es
 
@@ -89,7 +114,7 @@ def remove(
         print_json(removed.as_dict())
         return
     names = ", ".join(str(pair) for pair in removed.pairs)
-    say(f"{counted(len(removed.pairs), 'language pack')} removed ({names}): {_mega(removed.bytes)} are free again.")
+    say(f"{counted(len(removed.pairs), 'language pack')} removed ({names}): {_mega(removed.bytes)} freed.")
 
 
 def _pack_row(pack: dict[str, Any]) -> tuple[str, ...]:

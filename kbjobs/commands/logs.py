@@ -12,27 +12,29 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._arguments import JOB
 from kbjobs.commands._errors import printable
 from kbjobs.commands._render import say
 from kbjobs.errors import ExitCode
 from kbjobs.services.job_events import POLL_SECONDS
 from kbjobs.services.jobs import JobManager, get_job_manager
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
 def logs(
-    job: Annotated[int, typer.Argument(help="Id of the job.", show_default=False)],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing it until the job ends.")] = False,
+    job: JOB,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log until the job ends.")] = False,
     attempt: Annotated[
-        int | None, typer.Option(min=1, help="Log of this attempt; default: the newest.", show_default=False)
+        int | None, typer.Option(min=1, help="The log of this attempt (default: the newest).", show_default=False)
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="JSON on stdout; with --follow a document for each part.")
+        bool, typer.Option("--json", help="JSON on stdout; with --follow, a document for each part.")
     ] = False,
 ) -> None:
-    """The log of a job, one per attempt; none is ever overwritten.
+    """Print the log of a job. Each attempt has its own.
 
     Example:  kbjobs logs 12 -f
     """
@@ -44,7 +46,7 @@ def logs(
             log.show()
         return
     if not found.has_ended and not manager.get_daemon().running:
-        say("No daemon runs, so nothing will happen: kbjobs daemon start, or kbjobs wait JOB.")
+        say("No daemon is running, so nothing will happen. Start it: kbjobs daemon start, or kbjobs wait JOB.")
     try:
         if attempt is not None:
             _follow(manager, job, attempt, as_json)

@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._completion import complete_models
+from kbjobs.commands._job_commands import JobCommand, JobGroup
 from kbjobs.commands._render import DamagedSources, print_json, print_table, say
 from kbjobs.config.home import current_home
 from kbjobs.formatting import counted
 from kbjobs.services import models as front
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
 
-NAME = Annotated[str, typer.Argument(metavar="NAME", help="A known model, or ORGANISATION/NAME.", show_default=False)]
+class ModelsGroup(JobGroup):
+    """The commands below, and the job type model_download."""
+
+    jobs: ClassVar[Mapping[str, JobCommand]] = {
+        "download": JobCommand(
+            "model_download",
+            (
+                "kbjobs models download all-mpnet-base-v2",
+                "kbjobs models download BAAI/bge-small-en-v1.5 --revision main",
+            ),
+        )
+    }
+
+
+app = App(cls=ModelsGroup)
+
+NAME = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="A known model, or ORGANISATION/NAME.", show_default=False, autocompletion=complete_models
+    ),
+]
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 
 @app.callback()
 def models() -> None:
-    """List, show and remove local models; kbjobs run model-download fetches one.
+    """List, show, download and remove local models.
 
     Example:  kbjobs models list
     """
@@ -28,7 +52,7 @@ def models() -> None:
 
 @app.command("list")
 def list_models(as_json: JSON = False) -> None:
-    """Models that are here, with the sources indexed with them, then known ones with the command that fetches them.
+    """List the models on this machine and the sources that use them, then the known models and how to download them.
 
     Example:  kbjobs models list --json
     """
@@ -44,7 +68,7 @@ def list_models(as_json: JSON = False) -> None:
 
 @app.command()
 def show(name: NAME, as_json: JSON = False) -> None:
-    """Everything about a model: files, dimension, window, prompts, licence, revision, who uses it.
+    """Show everything about a model: files, dimension, window, prompts, licence, revision, and the sources that use it.
 
     Example:  kbjobs models show all-mpnet-base-v2
     """
@@ -60,12 +84,12 @@ def show(name: NAME, as_json: JSON = False) -> None:
 @app.command()
 def remove(
     name: NAME,
-    force: Annotated[bool, typer.Option("--force", help="Also where an index needs it.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Remove it even if an index needs it.")] = False,
     as_json: JSON = False,
 ) -> None:
-    """Take a model out of the home, with what was made of it for this machine. Indexes and their vectors stay.
+    """Remove a model from the home, with the files prepared for this machine. Indexes and vectors stay.
 
-    Exits 5 while a job or an index needs it.
+    Refused (exit code 5) while a job or an index needs it.
 
     Example:  kbjobs models remove bge-m3
     """
@@ -74,7 +98,7 @@ def remove(
     if as_json:
         print_json(asdict(removed))
     else:
-        say(f"{removed.name} is removed: {removed.bytes / 1e6:,.1f} MB are free.")
+        say(f"{removed.name} is removed: {removed.bytes / 1e6:,.1f} MB freed.")
 
 
 @app.command()

@@ -2,25 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._arguments import SOURCE
+from kbjobs.commands._job_commands import JobCommand, JobGroup
 from kbjobs.commands._render import print_json, print_table, say
+from kbjobs.commands._table import Column, print_list
 from kbjobs.config.home import current_home
 from kbjobs.errors import ExitCode
 from kbjobs.formatting import agreeing, counted
 from kbjobs.services import packs
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+class PackGroup(JobGroup):
+    """The commands below, and the job types upload and install_source."""
+
+    jobs: ClassVar[Mapping[str, JobCommand]] = {
+        "push": JobCommand(
+            "upload",
+            ("kbjobs pack push wiki s3://my-bucket/packs", "kbjobs pack push wiki --include-backup --dry-run"),
+            positional="to",
+        ),
+        "pull": JobCommand(
+            "install_source",
+            ("kbjobs pack pull wiki s3://their-bucket/packs", "kbjobs pack pull wiki /media/stick/wiki.kbpack"),
+            positional="from",
+        ),
+    }
+
+
+app = App(cls=PackGroup)
+
+REMOTE_COLUMNS = (
+    Column("SOURCE", good=14, least=7),
+    Column("NAME", good=16, least=6),
+    Column("DOCUMENTS", is_number=True),
+    Column("SIZE", is_number=True),
+    Column("MODELS", good=12, least=6),
+    Column("PUBLISHED", good=10, least=5),
+    Column("HERE", good=8, least=4),
+)
 
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 
 @app.callback()
 def pack() -> None:
-    """Build, inspect and prune packs: a source as files that can be carried elsewhere.
+    """Build, push, pull, list, inspect and prune packs: a source as files that can be carried elsewhere.
 
     Example:  kbjobs pack inspect /media/stick/wiki.kbpack
     """
@@ -28,19 +61,17 @@ def pack() -> None:
 
 @app.command()
 def build(
-    source_id: Annotated[str, typer.Argument(metavar="SOURCE", help="Id of the source.", show_default=False)],
-    target: Annotated[
-        Path, typer.Argument(metavar="TARGET", help="A file to write (.kbpack), or the folder of a store.")
-    ],
+    source_id: SOURCE,
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="A file (.kbpack) or the folder of a store.")],
     include_backup: Annotated[
-        bool, typer.Option("--include-backup", help="With the source's files: pages, PDFs, ZIM files.")
+        bool, typer.Option("--include-backup", help="Include the source's files: pages, PDFs, ZIM files.")
     ] = False,
     as_json: JSON = False,
 ) -> None:
-    """Write a source into a pack: documents, passages, vectors, and with --include-backup its files.
+    """Write a source into a pack: its documents, passages and vectors and, with --include-backup, its files.
 
-    It is that of one moment, whatever jobs run. The same source gives the same bytes. In a store, which may hold many
-    packs, only what is not there yet is written. Exits 3 where files could not be read.
+    A pack is a consistent snapshot, even while jobs run, and reproducible byte for byte. A store may hold many packs;
+    only new parts are written to it. Exits 3 if files could not be read.
 
     Example:  kbjobs pack build wiki /media/stick/wiki.kbpack --include-backup
     """
@@ -53,7 +84,7 @@ def build(
             f" {counted(written.parts, 'part')}, {written.new_bytes / 1e6:,.1f} MB written."
         )
     for key, reason in unseen:
-        say(f"Not in it: {key}: {reason}")
+        say(f"Left out: {key}: {reason}")
     if unseen:
         raise typer.Exit(ExitCode.PARTIAL)
 
@@ -61,16 +92,16 @@ def build(
 @app.command()
 def prune(
     where: Annotated[str, typer.Argument(metavar="URL", help="The store.", show_default=False)],
-    grace: Annotated[str, typer.Option(help="Remove only what is older: 24h, 7d, 0.")] = "24h",
+    grace: Annotated[str, typer.Option(help="Delete only what is older: 24h, 7d, 0.")] = "24h",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     rebuild_catalogue: Annotated[
-        bool, typer.Option("--rebuild-catalogue", help="First write the catalogue anew from the packs that are there.")
+        bool, typer.Option("--rebuild-catalogue", help="First rebuild the catalogue from the packs in the store.")
     ] = False,
     as_json: JSON = False,
 ) -> None:
-    """Remove from a store what no pack of its catalogue needs: parts that uploads left, and replaced versions.
+    """Delete what no pack in a store's catalogue needs: leftovers of uploads and replaced versions.
 
-    Nothing that is younger than the grace time goes: an upload may be about to name it.
+    Nothing younger than the grace time is deleted, because a running upload may need it.
 
     Example:  kbjobs pack prune s3://my-bucket/packs --dry-run
     """
@@ -94,6 +125,53 @@ def prune(
     )
 
 
+@app.command("list")
+def list_packs(
+    where: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[URL]",
+            help="The store (default: the setting packs.from or packs.to, else packs/ in the home).",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JSON = False,
+) -> None:
+    """List the sources of a store, and which of them are installed here.
+
+    Example:  kbjobs pack list s3://their-bucket/packs
+    """
+    print_packs(where, as_json=as_json)
+
+
+def print_packs(where: str | None, *, as_json: bool) -> None:
+    """Print the catalogue of a store.
+
+    Args:
+        where: its address; None: the settings.
+        as_json: whether to print JSON.
+    """
+    rows = packs.list_remote(current_home(), where)
+    if as_json:
+        print_json(rows)
+        return
+    print_list(
+        REMOTE_COLUMNS,
+        [
+            (
+                row["source"],
+                row["name"],
+                f"{row['documents']:,}",
+                f"{row['size'] / 1e6:,.1f} MB",
+                ", ".join(model["name"] for model in row["models"]),
+                row["published_at"],
+                row["here"],
+            )
+            for row in rows
+        ],
+    )
+
+
 @app.command()
 def inspect(
     where: Annotated[
@@ -105,9 +183,10 @@ def inspect(
         ),
     ],
     source_id: Annotated[
-        str | None, typer.Argument(metavar="SOURCE", help="Of a store: the source whose newest pack is meant.")
+        str | None,
+        typer.Argument(metavar="SOURCE", help="If the address is a store: the source whose newest pack to show."),
     ] = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Read all of it, and check every part.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Read the whole pack and check every part.")] = False,
     as_json: JSON = False,
 ) -> None:
     """Show what a pack holds without installing it.
@@ -122,7 +201,7 @@ def inspect(
         return
     print_table(("", ""), list(_rows(described)))
     if verify:
-        say(f"All {counted(described['parts'], 'part')} are as they should be.")
+        say(f"All {counted(described['parts'], 'part')} are intact.")
 
 
 def _rows(pack: dict[str, Any]) -> list[tuple[str, str]]:

@@ -7,27 +7,35 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._completion import complete_sources
 from kbjobs.commands._render import print_json, say
 from kbjobs.formatting import agreeing, sentence
 from kbjobs.services.jobs import get_job_manager
 from kbjobs.store.pauses import Held
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
 def pause(
     source: Annotated[
-        str | None, typer.Option(help="Hold the jobs of this source alone.", metavar="ID", show_default=False)
+        str | None,
+        typer.Option(
+            help="Hold only the jobs of this source.",
+            metavar="ID",
+            autocompletion=complete_sources,
+            show_default=False,
+        ),
     ] = None,
     running: Annotated[
-        bool, typer.Option("--running", help="Also stop what runs, at a checkpoint; it goes on after unpause.")
+        bool, typer.Option("--running", help="Also stop running jobs at a checkpoint; unpause resumes them.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """Hold the queue: no job begins until kbjobs unpause. Jobs can be submitted meanwhile; they wait.
+    """Hold the queue: no job starts until "kbjobs unpause". New jobs can be submitted; they wait.
 
-    It holds whatever becomes of the daemon, and after a reboot. A job whose --until comes meanwhile ends then.
+    The queue stays paused after a restart of the daemon and after a reboot. A waiting job ends when its --until passes.
 
     Example:  kbjobs pause
 
@@ -60,4 +68,4 @@ def _report(held: Held) -> None:
             f"{jobs} asked to stop at the next checkpoint: {' '.join(map(str, held.stopping))}; kbjobs status shows it."
         )
     if going_on:
-        say(f"{agreeing(going_on, 'job', 'runs', 'run')} on to the end; kbjobs pause --running stops what runs.")
+        say(f"{agreeing(going_on, 'job', 'runs', 'run')} will finish; kbjobs pause --running stops running jobs.")

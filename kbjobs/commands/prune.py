@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
 from kbjobs.commands._job_table import ListedJob, print_jobs
 from kbjobs.commands._render import print_json, say
 from kbjobs.formatting import counted
 from kbjobs.services.jobs import get_job_manager
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
@@ -19,15 +20,17 @@ def prune(
     days: Annotated[
         float | None,
         typer.Option(
-            min=0, help="Age in days of what is forgotten; default: the setting history_days.", show_default=False
+            min=0,
+            help="Delete what is older than this many days (default: the setting history_days).",
+            show_default=False,
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted; delete nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """Forget jobs that ended long ago, with their logs, and checkpoints that nobody resumed.
+    """Delete old jobs, their logs, and checkpoints that nobody resumed.
 
-    Sources and vectors are not touched. The newest job of all always stays, so that no id is given twice.
+    Sources and vectors are not touched. The newest job always stays, so that no id is used twice.
 
     Example:  kbjobs prune --days 30 --dry-run
     """

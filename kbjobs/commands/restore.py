@@ -8,25 +8,26 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
 from kbjobs.commands._render import say
 from kbjobs.config.home import current_home
 from kbjobs.config.settings import Settings
 from kbjobs.formatting import agreeing
 from kbjobs.services.backup import restore as put_back
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
 def restore(
-    file: Annotated[Path, typer.Argument(help="What kbjobs backup wrote.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="The backup file.", show_default=False)],
     replace: Annotated[
-        bool, typer.Option("--replace", help="Move aside what the home holds, and take its place.")
+        bool, typer.Option("--replace", help="Move the present contents of the home aside first.")
     ] = False,
 ) -> None:
-    """Put a backup into the home, after all of it was checked.
+    """Restore a backup into the home. The whole file is checked first.
 
-    Jobs that were running go on from their ledgers. kbjobs sources rebuild ID makes each vector store anew.
+    Jobs that were running resume from their ledgers. "kbjobs sources rebuild ID" rebuilds each vector store.
 
     Example:  KBJOBS_HOME=/srv/new kbjobs restore /srv/backup/kbjobs.tar
     """
@@ -37,5 +38,8 @@ def restore(
         say(f"Source {source_id}: its copied files were not in the backup. Put them back: {', '.join(map(str, paths))}")
     if command := Settings(home).words("on_finish"):
         shown = " ".join(map(shlex.quote, command))
-        say(f"Its config.toml has a command run after each job: {shown}. If it is not yours, take on_finish out of it.")
+        say(
+            f"Its config.toml has a command run after each job: {shown}. If it is not yours, remove it: kbjobs config"
+            " unset on_finish."
+        )
     say("Next: kbjobs sources rebuild ID for each source; kbjobs sources list shows them.")

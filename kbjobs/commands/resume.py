@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._arguments import SOME_JOBS
 from kbjobs.commands._following import PROGRESS, QUIET, ProgressMode, choose_mode, follow_again
 from kbjobs.commands._render import say
 from kbjobs.commands._several import do_to_all
@@ -14,32 +16,30 @@ from kbjobs.errors import UsageError
 from kbjobs.services.jobs import get_job_manager
 from kbjobs.store.jobs import LimitChanges
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
 def resume(
-    jobs: Annotated[list[int] | None, typer.Argument(help="Ids of the jobs.", show_default=False)] = None,
-    every: Annotated[bool, typer.Option("--all", help="All jobs that failed or were interrupted.")] = False,
+    jobs: SOME_JOBS = None,
+    every: Annotated[bool, typer.Option("--all", help="Resume all jobs that failed or were interrupted.")] = False,
     until: Annotated[
         str | None, typer.Option(help="Stop at a checkpoint at this time: 06:00, +2h.", metavar="TIME")
     ] = None,
     timeout: Annotated[
-        str | None, typer.Option(help="Stop at a checkpoint after working this long: 3h.", metavar="DURATION")
+        str | None, typer.Option(help="Stop at a checkpoint after this much work: 3h, 90m.", metavar="DURATION")
     ] = None,
-    not_before: Annotated[str | None, typer.Option(help="Do not begin before: 22:00, +2h.", metavar="TIME")] = None,
-    retries: Annotated[
-        int | None, typer.Option(min=0, max=100, help="How many times to try again after a transient error.")
-    ] = None,
+    not_before: Annotated[str | None, typer.Option(help="Start no earlier: 22:00, +2h.", metavar="TIME")] = None,
+    retries: Annotated[int | None, typer.Option(min=0, max=100, help="Retries after a transient error.")] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return at once.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
     quiet: QUIET = False,
     progress: PROGRESS = ProgressMode.AUTO,
 ) -> None:
-    """Go on with jobs that failed, were cancelled or interrupted, or whose worker is dead, and follow them.
+    """Resume jobs that failed, were cancelled or interrupted, or whose worker died, and follow them.
 
-    They go on from what is saved, with the limits they had and those given here. Of several jobs, one that cannot go
-    on does not stop the others; the exit code is the worst.
+    A job resumes from what it has saved, with its old limits unless new ones are given. If one of several jobs cannot
+    be resumed, the others are; the exit code is the worst.
 
     Example:  kbjobs resume --all --until 06:00 --quiet
     """

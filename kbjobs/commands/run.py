@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 import typer
 from pydantic.fields import FieldInfo
-from typer.core import TyperGroup
 
 from kbjobs.chains.library import built_in_names
+from kbjobs.commands._app import App, Group
+from kbjobs.commands._arguments import SOURCE
 from kbjobs.commands._asking import NO_INPUT, ask_for_id
+from kbjobs.commands._completion import complete_choices, complete_models, complete_sources
 from kbjobs.commands._forecast import DRY_RUN
+from kbjobs.commands._help import WHAT
 from kbjobs.commands._opening import show_page
 from kbjobs.commands._submitting import (
     ALL_SOURCES,
@@ -38,29 +41,44 @@ from kbjobs.services.chain_files import built_in_chain
 if TYPE_CHECKING:
     from kbjobs.chains.chain import Chain
 
+COMBINED = "Combined jobs"
 DIMENSION = FieldInfo(
     annotation=Dimension | None,
     default=None,
     description=f"Tells which is meant: {list_dimensions(LOCAL_DIMENSIONS)} offline, {DIMENSIONS[-1]} online.",
 )
 TARGET = Annotated[
-    str, typer.Argument(metavar="PATH|SOURCE", help="A ZIM file, or the id of a source.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="PATH|SOURCE",
+        help="A ZIM file, or the id of a source.",
+        show_default=False,
+        autocompletion=complete_sources,
+    ),
 ]
 NEW_SOURCE = Annotated[
     str | None,
-    typer.Option("--source", help="Its id; default: made of the name of the file.", metavar="ID", show_default=False),
+    typer.Option(
+        "--source", help="Id of the new source (default: from the file name).", metavar="ID", show_default=False
+    ),
 ]
 SEVERAL = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[SOURCE…]", help="Ids of sources; none: all that are indexed.", show_default=False),
+    typer.Argument(
+        metavar="[SOURCE…]",
+        help="Ids of sources (default: all that are indexed).",
+        show_default=False,
+        autocompletion=complete_sources,
+    ),
 ]
-OPEN = Annotated[
-    bool, typer.Option("--open", help="Show it in a browser once it is there.", rich_help_panel="Options of the type")
-]
-SOURCE = Annotated[str, typer.Argument(help="Id of the source.", show_default=False)]
+OPEN = Annotated[bool, typer.Option("--open", help="Open the map in a browser when it is ready.", rich_help_panel=WHAT)]
 
 
-class JobTypeGroup(TyperGroup):
+# What a shell completes parameters to, by their names.
+COMPLETERS = {"model": complete_models, "confirm": complete_sources}
+
+
+class JobTypeGroup(Group):
     """A subcommand for each job type and built-in chain; only the one that is used is loaded."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -70,7 +88,7 @@ class JobTypeGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The subcommand. Raises UsageError with the nearest right name."""
         wanted = cmd_name.replace("-", "_")
-        single = typer.Typer(add_completion=False)
+        single = App()
         if stands_for_two(wanted):
             local = LEGACY[wanted][0]
             chosen = dict(job_type(local).params.model_fields) if is_taken(local) else {}
@@ -80,7 +98,7 @@ class JobTypeGroup(TyperGroup):
         elif wanted in built_in_names():
             chain = built_in_chain(wanted)
             hint = f"Its phases: kbjobs chains show {cmd_name}."
-            single.command(cmd_name, short_help=chain.description, rich_help_panel="Combined jobs")(
+            single.command(cmd_name, short_help=chain.description, rich_help_panel=COMBINED)(
                 _chain_command(chain, f"{chain.description}\n\n{hint}")
             )
         else:
@@ -89,11 +107,13 @@ class JobTypeGroup(TyperGroup):
                 hint = f"Did you mean {near[0]}? " if near else ""
                 raise UsageError(f"unknown job type {cmd_name!r}", hint + "kbjobs types lists them.")
             kind = job_type(cmd_name)
-            single.command(kind.command, short_help=kind.description)(command_of(kind))
+            single.command(kind.command, short_help=kind.description, rich_help_panel=kind.category.capitalize())(
+                command_of(kind)
+            )
         return typer.main.get_command(single)
 
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, cls=JobTypeGroup)
+app = App(cls=JobTypeGroup)
 
 
 @app.callback()
@@ -109,18 +129,21 @@ def _option(name: str, field: FieldInfo) -> tuple[Any, Any]:
     kind: Any = field.annotation
     if get_origin(kind) in (Union, UnionType):
         kind = next(part for part in get_args(kind) if part is not NoneType)
-    metavar = None
+    metavar, completer = None, COMPLETERS.get(name)
     if _is_written_as_json(field):
         kind, metavar = str, "JSON"
     elif get_origin(kind) is Literal:
         choices = get_args(kind)
         kind, metavar = type(choices[0]), "|".join(str(choice) for choice in choices)
+        completer = complete_choices(choices)
     flag = "--" + name.replace("_", "-")
     # Off by default, a switch needs no way to switch it off.
     names = [flag] if kind is bool and field.default is False else []
     if iskeyword(name):
         names = [flag]
-    option = typer.Option(*names, help=field.description, metavar=metavar, rich_help_panel="Options of the type")
+    option = typer.Option(
+        *names, help=field.description, metavar=metavar, rich_help_panel=WHAT, autocompletion=completer
+    )
     if field.is_required():
         # An option of its own without a default is one that must be given.
         return Annotated[kind, option], inspect.Parameter.empty
@@ -148,8 +171,14 @@ def _read_json(name: str, text: str) -> Any:
         raise UsageError(f"--{name.replace('_', '-')} is not JSON: {error}", 'Write it like \'["a", "b"]\'.') from None
 
 
-def command_of(kind: JobType[Any], shown_as: str = "") -> Callable[..., None]:
-    """The command that submits a job of a type; ``shown_as``: another name than that of run, in its example."""
+def command_of(kind: JobType[Any], shown_as: str = "", positional: str = "") -> Callable[..., None]:
+    """Make the command that submits a job of a type.
+
+    Args:
+        kind: the job type.
+        shown_as: the words after ``kbjobs``, if they are not those of ``kbjobs run``.
+        positional: a parameter that is written after the source, and not as an option.
+    """
     if kind.target.takes_file:
         return _file_command(kind)
     if kind.target.takes_sources:
@@ -158,6 +187,8 @@ def command_of(kind: JobType[Any], shown_as: str = "") -> Callable[..., None]:
         return _named_command(kind)
     if kind.target.ends_source:
         return _deleting_command(kind, f"kbjobs {shown_as or f'run {kind.command}'} wiki")
+    if positional:
+        return _positional_command(kind, positional)
     return _command(kind.name, kind.description, kind.params.model_fields, kind.examples)
 
 
@@ -198,7 +229,7 @@ def _file_command(kind: JobType[Any]) -> Callable[..., None]:
             if source is None and kind.target.name_source is not None:
                 source = kind.target.name_source(params["path"])
         elif source is not None:
-            raise UsageError("two sources are named", f"Give the path of a file, or {target} alone.")
+            raise UsageError("two sources were given", f"Give the path of a file, or {target} alone.")
         else:
             source = target
         submit(get_job_manager().find_chain(kind.name, params), [source], values)
@@ -223,7 +254,9 @@ def _named_command(kind: JobType[Any]) -> Callable[..., None]:
         submit(get_job_manager().find_chain(kind.name, {name: values[name], **params}), [None], values)
 
     described = kind.params.model_fields[name].description
-    argument = typer.Argument(metavar=name.upper(), help=described, show_default=False)
+    argument = typer.Argument(
+        metavar=name.upper(), help=described, show_default=False, autocompletion=COMPLETERS.get(name)
+    )
     parameters: list[tuple[str, Any, Any]] = [(name, Annotated[str, argument], inspect.Parameter.empty)]
     parameters += [(_name_in_python(field), *_option(field, declared)) for field, declared in fields.items()]
     shown = [f"Example:  {example}" for example in kind.examples]
@@ -239,7 +272,7 @@ def _several_command(kind: JobType[Any]) -> Callable[..., None]:
 
         manager, names = get_job_manager(), list(dict.fromkeys(values["source"] or ()))
         if values["open"] and values["detach"]:
-            raise UsageError("--open and --detach were both given", "Follow the job to see what it makes.")
+            raise UsageError("--open and --detach exclude each other", "Leave out one of them.")
         params = {field: values[field] for field in fields if values[field] is not None}
         if len(names) > 1:
             params["sources"] = names
@@ -291,6 +324,25 @@ def _command(
     parameters.append(("all_sources", ALL_SOURCES, False))
     shown = [f"Example:  {example}" for example in (f"kbjobs run {name.replace('_', '-')} wiki", *examples)]
     return with_options(command, [*parameters, *SUBMIT_OPTIONS], "\n\n".join([description, *shown]))
+
+
+def _positional_command(kind: JobType[Any], positional: str) -> Callable[..., None]:
+    """The command of a type that takes one of its parameters after the source."""
+    inner = _command(kind.name, kind.description, kind.params.model_fields)
+    fields = {field: declared for field, declared in kind.params.model_fields.items() if field != positional}
+    name, described = _name_in_python(positional), kind.params.model_fields[positional].description
+    argument = typer.Argument(metavar="[URL]", help=described, show_default=False)
+    parameters: list[tuple[str, Any, Any]] = [
+        ("source", SOURCE, inspect.Parameter.empty),
+        (name, Annotated[str | None, argument], None),
+    ]
+    parameters += [(_name_in_python(field), *_option(field, declared)) for field, declared in fields.items()]
+
+    def command(**values: Any) -> None:
+        inner(all_sources=False, **values)
+
+    shown = [kind.description, *(f"Example:  {example}" for example in kind.examples)]
+    return with_options(command, [*parameters, *SUBMIT_OPTIONS], "\n\n".join(shown))
 
 
 def _named(values: dict[str, Any]) -> list[str]:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kbjobs.commands._app import App
 from kbjobs.commands._asking import NO_INPUT
+from kbjobs.commands._completion import complete_models, complete_sources
 from kbjobs.commands._errors import printable, say_error
 from kbjobs.commands._links import takes_links
 from kbjobs.commands._render import DamagedSources, is_terminal, open_console, print_json, say
@@ -32,7 +34,7 @@ class SearchStore(StrEnum):
     PINECONE = "pinecone"
 
 
-app = typer.Typer(add_completion=False)
+app = App()
 SHOWN = 400  # characters of a passage
 LEAST_TITLE = 12  # cells that a title keeps on a narrow terminal
 
@@ -49,36 +51,51 @@ class SearchMode(StrEnum):
 def search(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar='[SOURCE] ["WORDS"]', help="A source, and words; none: a prompt.", show_default=False),
+        typer.Argument(
+            metavar='[SOURCE] ["WORDS"]',
+            help="A source, and the words to find.",
+            show_default=False,
+            autocompletion=complete_sources,
+        ),
     ] = None,
-    count: Annotated[int, typer.Option("-k", min=1, max=1_000_000, help="How many hits.")] = 10,
+    count: Annotated[int, typer.Option("-k", min=1, max=1_000_000, help="Number of hits.")] = 10,
     source: Annotated[
-        list[str] | None, typer.Option(help="Search this source; may be given several times.", metavar="ID")
+        list[str] | None,
+        typer.Option(
+            help="Search this source; may be given several times.", metavar="ID", autocompletion=complete_sources
+        ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Default: the one the sources were indexed with.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Local model to search with (default: the one the sources were indexed with).",
+            show_default=False,
+            autocompletion=complete_models,
+        ),
     ] = None,
-    mode: Annotated[SearchMode, typer.Option(help="By meaning and by words, or by one of them.")] = SearchMode.HYBRID,
-    passages: Annotated[bool, typer.Option("--passages", help="All passages of a document, not its best one.")] = False,
+    mode: Annotated[
+        SearchMode, typer.Option(help="Search by meaning and by words, or by one of them.")
+    ] = SearchMode.HYBRID,
+    passages: Annotated[
+        bool, typer.Option("--passages", help="Show all passages of a document, not only the best.")
+    ] = False,
     language: Annotated[str | None, typer.Option("--lang", help="Only documents of this language: en, pt-br.")] = None,
     path: Annotated[
-        str | None, typer.Option(help="Only documents whose path (sources show) begins so.", metavar="PREFIX")
+        str | None, typer.Option(help="Only documents whose path begins like this.", metavar="PREFIX")
     ] = None,
-    store: Annotated[
-        SearchStore, typer.Option(help="Search in the home, or what pinecone-sync has sent to Pinecone.")
-    ] = SearchStore.HOME,
+    store: Annotated[SearchStore, typer.Option(help="Search in the home, or in Pinecone.")] = SearchStore.HOME,
     no_input: NO_INPUT = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """Find passages by meaning and by words, in one source, several or all; the best passage of each document.
+    """Find passages by meaning and by words, in one source, several or all. Shows the best passage of each document.
 
-    Every passage is compared. Without words, on a terminal, it is a prompt.
+    Every passage is compared. Without words, a terminal gets a prompt.
 
-    Hits are numbered by their rank. By default that is fused: a passage's place by meaning and its place by words count
-    alike. The cosine is the similarity by meaning alone (1 is the same), so it may rise from one hit to the next; it
-    orders the hits of --mode vectors. "words only" marks a passage that was found by its words alone.
+    By default, the rank of a hit joins its place by meaning and its place by words. The cosine is the similarity of
+    meaning alone (1: the same), so it may rise from one hit to the next. "words only" marks a passage that only its
+    words found.
 
-    A damaged source is named and the others are searched; then it exits 3.
+    If a source is damaged, it is named, the others are searched, and the exit code is 3.
 
     Example:  kbjobs search wiki "how long to boil water" -k 5
 
@@ -106,7 +123,7 @@ def search(
     with opened as searcher:
         if not given:
             if no_input or not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
-                raise UsageError("there is nothing to search for", 'Give some words: kbjobs search "boil water".')
+                raise UsageError("no words were given", 'For example: kbjobs search "boil water".')
             _prompt(searcher, query)
             return
         hits = searcher.search(query(given[-1]))
@@ -120,7 +137,7 @@ def search(
 
 def _show(hits: list[Hit]) -> None:
     if not hits:
-        say("Nothing was found.")
+        say("No passages found.")
     for hit in hits:
         passage = " ".join(hit.text.removeprefix(hit.title).split())
         score = "words only" if hit.score is None else f"cosine {hit.score:.3f}"
@@ -159,7 +176,7 @@ def _prompt(searcher: Searcher | PineconeSearcher, query: Callable[[str], Query]
     """Ask for words until there are none; a number opens the address of that hit."""
     import webbrowser
 
-    say("Words to search for; a number opens that hit's address; an empty line ends.")
+    say("Type words to search. A number opens that hit's address, an empty line ends.")
     hits: list[Hit] = []
     while True:
         try:

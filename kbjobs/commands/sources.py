@@ -3,51 +3,50 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, ClassVar
 
 import typer
-from typer.core import TyperGroup
 
+from kbjobs.commands._app import App
+from kbjobs.commands._arguments import SOURCE
 from kbjobs.commands._asking import NO_INPUT, YES, ask_unless
+from kbjobs.commands._job_commands import JobCommand, JobGroup
 from kbjobs.commands._render import DamagedSources, print_json, print_table, say
+from kbjobs.commands._table import Cell, Column, print_list
 from kbjobs.commands._upkeep import compact, rebuild, verify
 from kbjobs.config.home import current_home
 from kbjobs.formatting import counted, format_languages
-from kbjobs.services import packs
 from kbjobs.services import sources as front
 
 
-class SourcesGroup(TyperGroup):
-    """The commands below, and ``remove``: the job type delete_source, which is loaded where it is used."""
+class SourcesGroup(JobGroup):
+    """The commands below, and the job type delete_source."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Their names."""
-        return [*super().list_commands(ctx), "remove"]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of that name."""
-        if cmd_name != "remove":
-            return super().get_command(ctx, cmd_name)
-        from kbjobs.commands.run import command_of
-        from kbjobs.phases.registry import job_type
-
-        kind = job_type("delete_source")
-        single = typer.Typer(add_completion=False)
-        single.command("remove", short_help=kind.description)(command_of(kind, "sources remove"))
-        return typer.main.get_command(single)
+    jobs: ClassVar[Mapping[str, JobCommand]] = {
+        "delete": JobCommand("delete_source", ("kbjobs sources delete wiki",)),
+        "remove": JobCommand("delete_source", ("kbjobs sources remove wiki",), is_shown=False),
+    }
 
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, cls=SourcesGroup)
+app = App(cls=SourcesGroup)
 
-ID = Annotated[str, typer.Argument(metavar="ID", help="Id of the source.", show_default=False)]
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+
+COLUMNS = (
+    Column("SOURCE", good=18, least=7),
+    Column("NAME", good=20, least=6),
+    Column("DOCUMENTS", is_number=True),
+    Column("MODELS", good=16, least=8),
+    Column("PATHS", good=20, least=8, keeps_end=True),
+)
 
 
 @app.callback()
 def sources() -> None:
-    """Register, edit, list, show, tag, relocate, verify, rebuild, compact and remove sources; what was skipped.
+    """Register, edit, list, show, tag, relocate, verify, rebuild, compact and delete sources; what was skipped.
 
     Example:  kbjobs sources add wiki ./pages --base-url https://wiki.example.org/
     """
@@ -55,11 +54,11 @@ def sources() -> None:
 
 @app.command()
 def add(
-    source_id: ID,
+    source_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the new source.", show_default=False)],
     paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Folders or files.", show_default=False)],
     name: Annotated[str, typer.Option(help="A name for people.")] = "",
     license_name: Annotated[str, typer.Option("--license", help="Licence of the content.")] = "",
-    base_url: Annotated[str, typer.Option(help="Where the pages are online; their URLs are made from it.")] = "",
+    base_url: Annotated[str, typer.Option(help="The pages' address online; kbjobs builds their URLs from it.")] = "",
     copy: Annotated[bool, typer.Option("--copy", help="Copy the files into the home.")] = False,
     yes: YES = False,
     no_input: NO_INPUT = False,
@@ -67,8 +66,8 @@ def add(
 ) -> None:
     """Register folders or files as a source: HTML, .txt, .md, PDF and ZIM.
 
-    They are read where they are, unless --copy is given. A folder of the system, and more than 20,000 files,
-    are asked about first.
+    The files are read where they are, unless --copy is given. kbjobs asks first about a system folder and about more
+    than 20,000 files.
 
     Example:  kbjobs sources add wiki ./pages --name "Our wiki" --license CC-BY-SA-4.0
     """
@@ -83,19 +82,19 @@ def add(
 
 @app.command()
 def edit(
-    source_id: ID,
+    source_id: SOURCE,
     add: Annotated[
-        list[Path] | None, typer.Option("--add", metavar="PATH", help="A folder or file to add.", show_default=False)
+        list[Path] | None, typer.Option("--add", metavar="PATH", help="Add a folder or file.", show_default=False)
     ] = None,
     drop: Annotated[
-        list[Path] | None, typer.Option("--drop", metavar="PATH", help="One of its paths, to drop.", show_default=False)
+        list[Path] | None, typer.Option("--drop", metavar="PATH", help="Drop one of its paths.", show_default=False)
     ] = None,
     name: Annotated[str | None, typer.Option(help="A name for people.", show_default=False)] = None,
     license_name: Annotated[
         str | None, typer.Option("--license", help="Licence of the content.", show_default=False)
     ] = None,
     base_url: Annotated[
-        str | None, typer.Option(help="Where the pages are online; an empty one: nowhere.", show_default=False)
+        str | None, typer.Option(help="The pages' address online; an empty one if there is none.", show_default=False)
     ] = None,
     yes: YES = False,
     no_input: NO_INPUT = False,
@@ -103,7 +102,7 @@ def edit(
 ) -> None:
     """Change a source: add or drop paths, change its name, licence or base URL.
 
-    Documents of a path that is dropped are removed by the next job that reads the source. No file is deleted.
+    The next job that reads the source removes the documents of a dropped path. No file is deleted.
 
     Example:  kbjobs sources edit wiki --add ./more-pages --name "Our wiki"
     """
@@ -116,21 +115,21 @@ def edit(
     say(f"Source {source_id}: {' '.join(edited.source.paths)}")
     if drop:
         say(
-            f"{edited.dropped_documents:,} of its {edited.documents:,} documents are in what was dropped: the next job"
-            " that reads the source removes them; if they are more than 20 % of all, it needs --allow-delete."
+            f"{edited.dropped_documents:,} of its {edited.documents:,} documents are in the dropped path. The next"
+            " job that reads the source removes them; if they are more than 20 % of all, it needs --allow-delete."
         )
 
 
 @app.command()
 def relocate(
-    source_id: ID,
+    source_id: SOURCE,
     old: Annotated[
-        Path, typer.Argument(metavar="OLD", help="One of its paths, or a folder above.", show_default=False)
+        Path, typer.Argument(metavar="OLD", help="One of its paths, or a folder above them.", show_default=False)
     ],
-    new: Annotated[Path, typer.Argument(metavar="NEW", help="Where it is now.", show_default=False)],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Its new place.", show_default=False)],
     as_json: JSON = False,
 ) -> None:
-    """Tell a source that its files were moved: another disk, another machine. Its documents stay what they are.
+    """Tell a source that its files have moved, to another disk or machine. Nothing is read or embedded again.
 
     Example:  kbjobs sources relocate wiki /mnt/old/wiki /srv/wiki
     """
@@ -145,25 +144,26 @@ def relocate(
 
 @app.command("list")
 def list_all(
-    remote: Annotated[bool, typer.Option("--remote", help="List those of a store, and what of them is here.")] = False,
+    remote: Annotated[bool, typer.Option("--remote", hidden=True, help="As kbjobs pack list.")] = False,
     from_: Annotated[
         str | None,
         typer.Option(
             "--from",
             metavar="URL",
-            help="The store; default: the settings 'packs.from', 'packs.to', else packs/.",
+            hidden=True,
+            help="The store of --remote.",
         ),
     ] = None,
     as_json: JSON = False,
 ) -> None:
-    """List all sources. A damaged one is named on stderr, the others are listed: then it exits 3.
+    """List all sources. If one is damaged, it is named on stderr, the others are listed, and the exit code is 3.
 
     Example:  kbjobs sources list --json
-
-    Example:  kbjobs sources list --remote --from s3://their-bucket/packs
     """
     if remote or from_ is not None:
-        _list_remote(from_, as_json)
+        from kbjobs.commands.pack import print_packs
+
+        print_packs(from_, as_json=as_json)
         return
     damaged = DamagedSources()
     states = front.describe_all(current_home(), damaged)
@@ -172,47 +172,36 @@ def list_all(
     elif states:
         rows = [
             (
-                state.source.id,
+                Cell(state.source.id, "bold"),
                 state.source.name,
                 f"{state.documents:,}",
-                ", ".join(f"{model.model} ({model.vectors:,})" for model in state.models) or "not indexed",
+                _models(state.models),
                 " ".join(state.source.paths),
             )
             for state in states
         ]
-        print_table(("source", "name", "documents", "models (vectors)", "paths"), rows)
+        print_list(COLUMNS, rows)
     else:
         say("No sources. Register one with kbjobs sources add ID PATH.")
     for source_id, rest in front.list_half_deleted(current_home()):
-        say(f"Source {source_id} is deleted; what is left of it goes with kbjobs sources remove {source_id}: {rest}")
+        say(
+            f"Source {source_id} was deleted, but files of it remain. To remove them: kbjobs sources delete"
+            f" {source_id}: {rest}"
+        )
     damaged.end()
 
 
-def _list_remote(where: str | None, as_json: bool) -> None:
-    rows = packs.list_remote(current_home(), where)
-    if as_json:
-        print_json(rows)
-        return
-    titles = ("source", "name", "documents", "size", "models", "published", "here")
-    print_table(
-        titles,
-        [
-            (
-                row["source"],
-                row["name"],
-                f"{row['documents']:,}",
-                f"{row['size'] / 1e6:,.1f} MB",
-                ", ".join(model["name"] for model in row["models"]),
-                row["published_at"],
-                row["here"],
-            )
-            for row in rows
-        ],
-    )
+def _models(models: Sequence[front.SourceModel]) -> Cell:
+    """The models of a source with their vectors; with less room their names, then how many they are."""
+    if not models:
+        return Cell("not indexed", "dim")
+    vectors = ", ".join(f"{one.model} ({one.vectors:,})" for one in models)
+    names = ", ".join(one.model for one in models)
+    return Cell(vectors, shorter=(names,) if len(models) == 1 else (names, counted(len(models), "model")))
 
 
 @app.command()
-def show(source_id: ID, as_json: JSON = False) -> None:
+def show(source_id: SOURCE, as_json: JSON = False) -> None:
     """Show one source: where its files are and what was indexed.
 
     Example:  kbjobs sources show wiki
@@ -254,14 +243,16 @@ def show(source_id: ID, as_json: JSON = False) -> None:
 
 @app.command(hidden=True)
 def documents(
-    source_id: ID,
-    as_json: Annotated[bool, typer.Option("--json", help="All that is known, a JSON document a line.")] = False,
+    source_id: SOURCE,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print everything known of each document as a line of JSON.")
+    ] = False,
 ) -> None:
     """List a source's documents: language, date, type and title of each, and where it is.
 
     "kbjobs documents list" tells more, and has filters.
 
-    Example:  kbjobs sources documents wiki --json | jq -r 'select(.published > "2024") | .url'
+    Example:  kbjobs sources documents wiki --json | jq -r .url
     """
     from kbjobs.services.documents import documents as list_documents
 
@@ -283,12 +274,12 @@ def documents(
     if rows:
         print_table(("language", "published", "type", "title", "path"), rows)
     else:
-        say(f"No document is known yet. Next: kbjobs run metadata {source_id}")
+        say(f"No documents yet. Next: kbjobs run metadata {source_id}")
 
 
 @app.command()
-def skipped(source_id: ID, as_json: JSON = False) -> None:
-    """List what of a source became no document, and why: addresses of its scrape, files, entries of archives.
+def skipped(source_id: SOURCE, as_json: JSON = False) -> None:
+    """List what kbjobs left out of a source, and why: web addresses, files, entries of archives.
 
     Example:  kbjobs sources skipped wiki
     """
@@ -301,12 +292,12 @@ def skipped(source_id: ID, as_json: JSON = False) -> None:
 
 @app.command()
 def tags(
-    source_id: ID,
+    source_id: SOURCE,
     accept: Annotated[
         list[str] | None,
-        typer.Option("--accept", metavar="TAG", help="Take this tag over; may be repeated.", show_default=False),
+        typer.Option("--accept", metavar="TAG", help="Accept this tag; may be repeated.", show_default=False),
     ] = None,
-    accept_all: Annotated[bool, typer.Option("--accept-all", help="Take over all that are suggested.")] = False,
+    accept_all: Annotated[bool, typer.Option("--accept-all", help="Accept all suggested tags.")] = False,
     reject: Annotated[
         list[str] | None,
         typer.Option(
@@ -315,10 +306,10 @@ def tags(
     ] = None,
     as_json: JSON = False,
 ) -> None:
-    """List a source's tags, your own and the suggested ones, with the documents that speak for them; or decide on them.
+    """List a source's tags and the suggested ones, with documents as evidence; accept or reject suggestions.
 
-    What is accepted becomes a tag of yours, what is rejected is not suggested again. All is done or nothing. Either
-    can be taken back by the other. With --accept-all, what is named by --reject is left out.
+    A suggestion becomes a tag once you accept it; a rejected one is not suggested again. Each option can undo the
+    other. --accept-all leaves out what --reject names. Either all changes are made or none.
 
     Example:  kbjobs sources tags wiki --accept water --accept "first aid" --reject boiling
     """
@@ -331,7 +322,7 @@ def tags(
     source = reviewed.source
     if accept or reject or accept_all:
         say(
-            f"Source {source_id}: {counted(len(reviewed.accepted), 'tag')} taken over,"
+            f"Source {source_id}: {counted(len(reviewed.accepted), 'tag')} accepted,"
             f" {len(reviewed.rejected):,} rejected."
         )
     rows = [("own", tag, "", "", "") for tag in source.tags]
@@ -343,7 +334,7 @@ def tags(
     if rows:
         print_table(("", "tag", "kind", "documents", "such as"), rows)
     else:
-        say(f"It has no tags. Next: kbjobs run suggest-tags {source_id}")
+        say(f"The source has no tags. Next: kbjobs run suggest-tags {source_id}")
 
 
 def _titles(evidence: object) -> str:

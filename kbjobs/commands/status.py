@@ -6,10 +6,13 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._completion import complete_jobs
 from kbjobs.commands._following import ProgressMode, choose_mode, watch_jobs
 from kbjobs.commands._job_table import ListedJob, print_jobs, print_phases
 from kbjobs.commands._progress_text import progress_texts
@@ -24,6 +27,8 @@ from kbjobs.commands._render import (
     say,
     title,
 )
+from kbjobs.config.home import current_home
+from kbjobs.errors import UsageError
 from kbjobs.formatting import counted, duration, sentence
 from kbjobs.services.job_queries import DaemonState
 from kbjobs.services.jobs import JobManager, get_job_manager
@@ -35,30 +40,45 @@ from kbjobs.version import VERSION
 RECENT = 10  # ended jobs that are shown beside the live ones
 LINE = 80  # cells of the line below the table, at most
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
 def status(
-    job: Annotated[int | None, typer.Argument(help="Everything about this job.", show_default=False)] = None,
+    job: Annotated[
+        int | None,
+        typer.Argument(metavar="[JOB]", help="Id of one job.", show_default=False, autocompletion=complete_jobs),
+    ] = None,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Notes in full, and the phases of each job.")
+        bool, typer.Option("--verbose", "-v", help="Show notes in full, and the phases of each job.")
     ] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Live progress, as kbjobs watch shows it.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show live progress, like kbjobs watch.")] = False,
     header: Annotated[
-        bool, typer.Option("--header", help="Name the columns on the first line, off a terminal too.")
+        bool, typer.Option("--header", help="Print the names of the columns, even if stdout is not a terminal.")
     ] = False,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="Print numbers for a monitoring system, as OpenMetrics text.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="With --metrics: write them to this file, whole or not at all."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """What runs, waits and has just ended; or everything about one job.
+    """Show what is running, waiting and just ended, or everything about one job.
 
-    On a terminal it is one line a job, as wide as the terminal. Off one the columns are separated by tabs and nothing
+    On a terminal, each job is one line, as wide as the terminal. Elsewhere, columns are separated by tabs and nothing
     is shortened.
 
     Example:  kbjobs status 12 --json
 
     Example:  kbjobs status -v
+
+    Example:  kbjobs status --metrics -o /var/lib/node_exporter/kbjobs.prom
     """
+    if metrics or output is not None:
+        _write_metrics(output, is_asked=metrics)
+        return
     manager = get_job_manager()
     if watch:
         raise typer.Exit(watch_jobs(manager, job, choose_mode(as_json, False, ProgressMode.AUTO)))
@@ -77,14 +97,30 @@ def status(
     _show_jobs(manager, jobs, recent, header=header, verbose=verbose)
 
 
+def _write_metrics(output: Path | None, *, is_asked: bool) -> None:
+    from kbjobs.services.metrics import describe_metrics
+    from kbjobs.system.files import write_text
+
+    if not is_asked:
+        raise UsageError("-o was given without --metrics", "For example: kbjobs status --metrics -o kbjobs.prom")
+    text = describe_metrics(current_home())
+    if output is None:
+        print(text, end="")
+    else:
+        write_text(output.absolute(), text)
+        output.chmod(0o644)  # the exporter runs as another user
+
+
 def _show_jobs(manager: JobManager, jobs: Sequence[Job], recent: Sequence[Job], *, header: bool, verbose: bool) -> None:
     daemon, shown, on_terminal = manager.get_daemon(), [*jobs, *recent], is_terminal(sys.stdout)
     if not on_terminal or not shown:
         say(_describe_daemon(daemon, bool(jobs)))
     for pause in manager.get_pauses():
-        say(sentence(f"{pause.what} is paused since {pause.since} ({age(pause.since)}); {pause.remedy} ends that"))
+        say(
+            sentence(f"{pause.what} has been paused since {pause.since} ({age(pause.since)}); {pause.remedy} ends that")
+        )
     if not shown:
-        say("No jobs. Begin with kbjobs sources add ID PATH, or try kbjobs demo.")
+        say("No jobs yet. Start with kbjobs sources add ID PATH, or try kbjobs demo.")
         return
     held = manager.get_held_jobs()
     listed = [ListedJob(one, manager.is_worker_dead(one), held.get(one.id)) for one in shown]
@@ -100,7 +136,7 @@ def _show_jobs(manager: JobManager, jobs: Sequence[Job], recent: Sequence[Job], 
 def _describe_daemon(daemon: DaemonState, has_jobs: bool) -> str:
     if daemon.running:
         return f"Daemon {daemon.pid} runs, kbjobs {daemon.version}, started {age(daemon.started_at)}."
-    return "No daemon runs; the next submit, resume or wait starts one." if has_jobs else "No daemon runs."
+    return "No daemon is running; submit, resume and wait start one." if has_jobs else "No daemon is running."
 
 
 def _describe_slots(manager: JobManager, daemon: DaemonState, jobs: Sequence[Job]) -> str:

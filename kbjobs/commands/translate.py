@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
+from kbjobs.commands._app import App
 from kbjobs.commands._render import print_json, say
 from kbjobs.config.home import current_home
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
@@ -21,18 +22,18 @@ def translate(
         str, typer.Argument(metavar="TEXT|FILE|-", help="A text, a file, or - for stdin.", show_default=False)
     ],
     source: Annotated[
-        str, typer.Option("--from", help="The language of the text: code or English name.", metavar="CODE")
+        str, typer.Option("--from", help="The language of the text: its code or English name.", metavar="CODE")
     ],
-    target: Annotated[str, typer.Option("--to", help="The language wanted.", metavar="CODE")],
+    target: Annotated[str, typer.Option("--to", help="The target language.", metavar="CODE")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the translation there, whole or not at all.")
+        Path | None, typer.Option("--output", "-o", help="Write the translation to this file, whole or not at all.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """Translate a text with the language packs of the home; nothing leaves this machine.
+    """Translate a text with the installed language packs. Nothing leaves this machine.
 
-    Paragraphs, white space, HTML tags, code, addresses and placeholders stay as they are. A text of any length is
-    translated piece by piece. Where no pack leads straight from one language to the other, it goes through English.
+    Paragraphs, white space, HTML tags, code, addresses and placeholders stay as they are. A long text is translated
+    piece by piece. If no pack leads directly from one language to the other, the text goes through English.
 
     Example:  kbjobs translate "Boil the water." --from en --to es
 

@@ -6,16 +6,17 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
 from kbjobs.commands._render import print_json, print_table
 from kbjobs.phases.registry import job_types
 from kbjobs.services.chain_files import built_in_chains
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
 def types(as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False) -> None:
-    """Every job type with its parameters and rules, single and combined.
+    """List every job type, single and combined, with its parameters and rules.
 
     Example:  kbjobs types --json
     """

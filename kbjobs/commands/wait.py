@@ -7,23 +7,25 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._arguments import JOBS
 from kbjobs.commands._following import QUIET, ProgressMode, choose_mode, follow
 from kbjobs.commands._times import parse_duration
 from kbjobs.services.jobs import get_job_manager
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
 def wait(
-    jobs: Annotated[list[int], typer.Argument(help="Ids of the jobs.", show_default=False)],
+    jobs: JOBS,
     quiet: QUIET = False,
     timeout: Annotated[str | None, typer.Option(help="Wait at most this long: 90s, 2h.", metavar="DURATION")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
 ) -> None:
-    """Block until jobs have ended; exit with the worst of their codes. Starts the daemon where none runs.
+    """Wait until jobs have ended, and exit with the worst of their codes. Starts the daemon if none is running.
 
-    With --timeout it exits with 8 where they have not ended by then; the jobs go on.
+    With --timeout, the exit code is 8 if they have not ended in time. The jobs keep running.
 
     Example:  kbjobs wait 12 13 && kbjobs run index-offline wiki
 

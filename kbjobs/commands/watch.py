@@ -6,19 +6,29 @@ from typing import Annotated
 
 import typer
 
+from kbjobs.commands._app import App
+from kbjobs.commands._completion import complete_jobs
 from kbjobs.commands._following import PROGRESS, ProgressMode, choose_mode, watch_jobs
 from kbjobs.services.jobs import get_job_manager
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
 def watch(
-    job: Annotated[int | None, typer.Argument(help="Default: all live jobs.", show_default=False)] = None,
+    job: Annotated[
+        int | None,
+        typer.Argument(
+            metavar="[JOB]",
+            help="Id of the job (default: all live jobs).",
+            show_default=False,
+            autocompletion=complete_jobs,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
     progress: PROGRESS = ProgressMode.AUTO,
 ) -> None:
-    """Live progress; leaving it never touches the job. Starts the daemon where none runs.
+    """Show live progress. Ctrl-C closes the display; the jobs keep running. Starts the daemon if none is running.
 
     Example:  kbjobs watch 12
     """

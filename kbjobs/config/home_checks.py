@@ -17,7 +17,7 @@ LOW_BYTES = 1_000_000_000
 def check_home(home: Home) -> Iterator[Finding]:
     """Whether the home can be used, and by its owner alone."""
     if not home.path.exists():
-        yield Finding("home", "note", f"{home.path} does not exist yet", "The first command that needs it makes it.")
+        yield Finding("home", "note", f"{home.path} does not exist yet", "The first command that needs it creates it.")
         return
     refuse_network_home(home.path)
     if not os.access(home.path, os.W_OK | os.X_OK):
@@ -28,7 +28,7 @@ def check_home(home: Home) -> Iterator[Finding]:
         if path.exists() and path.stat().st_mode & 0o077
     ]
     for path in open_to_others:
-        yield Finding("home", "problem", f"{path} is open to other users", f"chmod go= {path}")
+        yield Finding("home", "problem", f"{path} is readable by other users", f"chmod go= {path}")
     if not open_to_others:
         yield Finding("home", "ok", f"{home.path} is private and on a local disk")
 

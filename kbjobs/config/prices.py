@@ -36,7 +36,7 @@ class Price:
             unit: what is counted.
 
         Raises:
-            UsageError: it is no price with its date.
+            UsageError: it is not a price with its date.
         """
         value = settings.values[name]
         words = value.setting.parse(value.value, value.origin)
@@ -47,7 +47,7 @@ class Price:
             rest.pop(0)
         if not numbers or not rest:
             raise UsageError(
-                f"{value.origin}: {name} = {words!r} is no price with its date",
+                f"{value.origin}: {name} = {words!r} is not a price with its date",
                 f"Give it as in {value.setting.default!r}: USD for a million {unit}, then since when.",
             )
         return cls(numbers[0], numbers[-1] if len(numbers) == 2 else 0.0, " ".join(rest), unit)

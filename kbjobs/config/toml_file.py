@@ -18,7 +18,7 @@ def read_config(path: Path) -> dict[str, object]:
     """
     try:
         with path.open("rb") as file:
-            return dict(_flatten(tomllib.load(file)))
+            return dict(flatten(tomllib.load(file)))
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -27,10 +27,11 @@ def read_config(path: Path) -> dict[str, object]:
         raise UsageError(f"{path} is not valid TOML: {error}", "Correct the file, or move it away.") from error
 
 
-def _flatten(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+def flatten(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """The values of a parsed file by their names, those of a table as ``table.name``."""
     for name, value in table.items():
         if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{name}.")
+            yield from flatten(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
 

@@ -229,7 +229,7 @@ class ZimFile(Closable):
                     raise ZimError(f"{self.path}: closed, or read anew, while it was read") from loss
                 losses, in_a_row = losses + 1, in_a_row + 1
                 if losses > MAX_LOSSES or in_a_row > MAX_LOSSES_IN_A_ROW:
-                    raise ZimError(f"{self.path}: given up after {losses} failures of libzim: {loss.reason}") from loss
+                    raise ZimError(f"{self.path}: abandoned after {losses} failures of libzim: {loss.reason}") from loss
                 # It may have been ended from outside, for want of memory: the entry gets a second try.
                 if not loss.is_late and retried != place:
                     retried = place

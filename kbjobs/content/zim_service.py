@@ -203,7 +203,7 @@ class ZimService:
             self._header = read_header(self._archive)
             self._bytes = FileParts(parts)
         except ImportError as error:
-            raise ValueError("it takes libzim to read it: pip install libzim") from error
+            raise ValueError("reading it needs libzim: pip install libzim") from error
         except UnicodeDecodeError as error:  # libzim's message holds a damaged name, and the binding cannot decode it
             raise ValueError(describe_error(ValueError(error.object.decode("utf-8", "backslashreplace")))) from error
         except Exception as error:  # whatever libzim says of a damaged file

@@ -23,7 +23,7 @@ def check_daemon(home: Home) -> Iterator[Finding]:
     """Whether a daemon runs if one is needed, and of which version."""
     queue = open_to_read(home.state_file)
     if queue is None:
-        yield Finding("daemon", "ok", "nothing was submitted yet")
+        yield Finding("daemon", "ok", "no job was submitted yet")
         return
     with queue:
         waiting = len(queue.running()) + queue.count_pending()
@@ -31,9 +31,9 @@ def check_daemon(home: Home) -> Iterator[Finding]:
     if not is_running(home):
         if waiting:
             text = agreeing(waiting, "job", "waits", "wait")
-            yield Finding("daemon", "problem", f"none runs, and {text}", "kbjobs daemon start")
+            yield Finding("daemon", "problem", f"no daemon is running, and {text}", "kbjobs daemon start")
         else:
-            yield Finding("daemon", "ok", "none runs and none is needed")
+            yield Finding("daemon", "ok", "no daemon is running, and none is needed")
     elif described and described.version != VERSION:
         text = f"it still is that of kbjobs {described.version}, the command is of {VERSION}"
         yield Finding("daemon", "problem", text, "kbjobs daemon restart")
@@ -101,7 +101,7 @@ def check_reboot(home: Home) -> Iterator[Finding]:
         yield Finding(
             "reboot",
             "note",
-            "after a reboot no daemon runs until the next submit, resume or wait",
+            "after a reboot, no daemon runs until the next submit, resume or wait",
             f"mkdir -p {unit.parent} && kbjobs daemon unit > {unit} && systemctl --user enable --now kbjobs",
         )
         return

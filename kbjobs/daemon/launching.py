@@ -32,7 +32,7 @@ _started: list[subprocess.Popen[bytes]] = []
 
 
 def is_running(home: Home) -> bool:
-    """Whether a daemon serves this home."""
+    """Whether a daemon is running in this home."""
     return is_locked(home.daemon_lock)
 
 
@@ -164,7 +164,7 @@ def _find_daemon(home: Home) -> int:
     if not is_held_by(described.pid, home.daemon_lock):
         raise UnavailableError(
             f"the lock of the daemon is held by another process than the one recorded ({described.pid})",
-            "A restore may be at work, or the daemon is just starting: try again in a moment.",
+            "A restore may be running, or the daemon is just starting. Try again in a moment.",
         )
     return described.pid
 

@@ -21,13 +21,13 @@ log = logging.getLogger("kbjobs.daemon")
 def open_queue(home: Home) -> Queue:
     """The queue, to be written. Where a daemon of an older program stands in the way, one of this takes its place.
 
-    Its jobs stop at a checkpoint and go on with the new one. Raises UnavailableError if it cannot be stopped; then
+    Its jobs stop at a checkpoint and resume with the new one. Raises UnavailableError if it cannot be stopped; then
     nothing is changed.
     """
     try:
         return Queue(home.state_file)
     except OlderDaemonError as error:
-        log.warning("%s: stopping it. Its jobs stop at a checkpoint and go on with the new one.", error.message)
+        log.warning("%s: stopping it. Its jobs stop at a checkpoint and resume with the new one.", error.message)
         try:
             stop_daemon(home, now=False, seconds=stop_seconds(home))
         except UnavailableError as failure:

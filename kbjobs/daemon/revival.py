@@ -55,9 +55,9 @@ class DaemonGuard:
             if is_running(self._home) or is_service() or not self._is_wanted():
                 return True
             if ensure_daemon(self._home, self._is_wanted):
-                log.info("no daemon ran: one was started")
+                log.info("no daemon was running; it has been started")
         except (KbjobsError, OSError) as error:
-            log.warning("no daemon runs, and none could be started: %s", error)
+            log.warning("no daemon is running, and it could not be started: %s", error)
             return False
         return True
 

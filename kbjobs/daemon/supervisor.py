@@ -89,7 +89,7 @@ class Supervisor:
         self.home.prepare()
         lock = try_lock(self.home.daemon_lock, LOCK_SECONDS)
         if lock is None:
-            raise ConflictError("a daemon runs already in this home", "See kbjobs daemon status.")
+            raise ConflictError("a daemon is already running in this home", "See kbjobs daemon status.")
         try:
             return self._serve(on_ready)
         finally:

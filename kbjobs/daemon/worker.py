@@ -258,7 +258,7 @@ def find_pasts(queue: Queue, job: Job) -> dict[int, Past]:
     return {
         index: Past(last.seconds or 0.0, last.rate, last.unit or "")
         for index, phase in enumerate(job.phases)
-        if (last := known.get(history.kind_of(phase))) is not None
+        if (last := known.get(history.place_of(phase)) or known.get(history.kind_of(phase))) is not None
     }
 
 
@@ -295,7 +295,7 @@ def _explain(error: BaseException, home: Path) -> KbjobsError | None:
         return error
     if isinstance(error, MemoryError) or "can't start new thread" in str(error):  # as Python says of either limit
         return UnavailableError(
-            "there is too little memory for the job, or it may have too few threads",
+            "the job does not have enough memory or threads",
             "Free some memory, run fewer jobs at once (kbjobs config set workers 1), or raise the limits under which"
             " the daemon was started (ulimit -v, ulimit -u) and restart it.",
         )

@@ -75,7 +75,7 @@ def fetch_file(
     target: Path,
     *,
     token: str | None = None,
-    progress: Callable[[int, int | None], None] = lambda done, total: None,
+    on_progress: Callable[[int, int | None], None] = lambda done, total: None,
     check: Callable[[], None] = lambda: None,
     give_up_seconds: float = GIVE_UP_SECONDS,
 ) -> DownloadedFile:
@@ -88,7 +88,7 @@ def fetch_file(
         wanted: what.
         target: where it goes, by way of ``target.part`` in the same folder.
         token: for servers that want to know who asks; see :func:`kbjobs.net.requesting.get`.
-        progress: is told bytes that are here, and those of the whole where known, several times a second.
+        on_progress: called several times a second with the bytes here, and those of the whole file if known.
         check: is called several times a second, also while waiting; an exception of it ends the download, and what
             has come is kept.
         give_up_seconds: seconds without a new byte after which the server is given up.
@@ -103,7 +103,7 @@ def fetch_file(
             found = measure_file(target, check, wanted.git_size)
             if not _find_fault(wanted, found):
                 return DownloadedFile(found.size, found.sha256.hexdigest())
-        return _Download(wanted, target, token, progress, check, give_up_seconds).run()
+        return _Download(wanted, target, token, on_progress, check, give_up_seconds).run()
 
 
 @contextmanager
@@ -140,12 +140,12 @@ class _Download:
         wanted: WantedFile,
         target: Path,
         token: str | None,
-        progress: Callable[[int, int | None], None],
+        on_progress: Callable[[int, int | None], None],
         check: Callable[[], None],
         give_up_seconds: float,
     ) -> None:
         self.wanted, self.target, self.token = wanted, target, token
-        self.progress, self.check, self.give_up_seconds = progress, check, give_up_seconds
+        self.on_progress, self.check, self.give_up_seconds = on_progress, check, give_up_seconds
         self.part = target.with_name(f"{target.name}.part")
         self.note = target.with_name(f"{target.name}.part.json")
         self.validator = ""
@@ -163,10 +163,10 @@ class _Download:
             self._start_again()
             if not is_resumed:
                 raise DownloadError(
-                    f"{self.wanted.url} is not the file that was announced: {fault}",
-                    "What came was thrown away. Run the same again; if that does not help, report it to its publisher.",
+                    f"{self.wanted.url} is not the expected file: {fault}",
+                    "The download was discarded. Try again. If that does not help, report it to its publisher.",
                 )
-            log.warning("%s is not the file that was announced: %s; fetching it from the start", self.wanted.url, fault)
+            log.warning("%s is not the expected file: %s; downloading it from the start", self.wanted.url, fault)
             is_resumed = False
         self._publish()
         return DownloadedFile(self.content.size, self.content.sha256.hexdigest())
@@ -217,7 +217,7 @@ class _Download:
     def _take(self, answer: Response) -> None:
         """Write what an answer brings behind the part."""
         if answer.headers.get("content-encoding", "identity").lower() != "identity":
-            raise DownloadError(f"{self.wanted.url} is sent compressed, which was not asked for", "Try again later.")
+            raise DownloadError(f"{self.wanted.url} was sent compressed, which was not requested", "Try again later.")
         total = self._check_place(answer)
         self._check_room(total)
         with self.part.open("ab", buffering=0) as file, self.content.in_background() as add:
@@ -240,7 +240,7 @@ class _Download:
             place = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
             if place is None or int(place[1]) != self.content.size:
                 self._start_again()
-                raise AwayError("sends another part than was asked for")
+                raise AwayError("sent a different part than was requested")
             total = int(place[3]) if place[3] != "*" else self.wanted.size
         else:
             if self.content.size:
@@ -255,7 +255,7 @@ class _Download:
         if total is not None and self.wanted.size is not None and total != self.wanted.size:
             raise DownloadError(
                 f"{self.wanted.url} has {total:,} bytes, it should have {self.wanted.size:,}",
-                "Run the same again; if that does not help, report it to its publisher.",
+                "Try again. If that does not help, report it to its publisher.",
             )
         return total
 
@@ -271,7 +271,7 @@ class _Download:
             raise UnavailableError(
                 f"{free / 1e6:,.0f} MB are free on the disk of {self.target.parent}, {self.target.name} needs"
                 f" {needed / 1e6:,.0f} MB",
-                "Free some space, or move the home to a larger disk. What has come is kept.",
+                "Free some space, or move the home to a larger disk. The partial download is kept.",
             )
 
     def _check_size(self, total: int | None) -> None:
@@ -280,14 +280,14 @@ class _Download:
             self._start_again()
             raise DownloadError(
                 f"{self.wanted.url} sends more than {min(limits):,} bytes",
-                "What came was thrown away. Check the address, then run the same again.",
+                "The download was discarded. Check the address, then try again.",
             )
 
     def _tell(self, total: int | None, must: bool = False) -> None:
         now = time.monotonic()
         if must or now - self.told >= _TELL_SECONDS:
             self.told = now
-            self.progress(self.content.size, total)
+            self.on_progress(self.content.size, total)
 
     def _publish(self) -> None:
         """Give the part its name."""
@@ -343,7 +343,7 @@ def _disk(target: Path) -> Iterator[None]:
         if error.errno in _FULL:
             raise UnavailableError(
                 f"the disk of {target.parent} is full",
-                "Free some space and run the same again: what has come is kept.",
+                "Free some space and try again. The partial download is kept.",
             ) from error
         raise UnavailableError(
             f"{error.filename or target} cannot be written: {error.strerror}", "Check its permissions."

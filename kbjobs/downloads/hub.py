@@ -123,21 +123,21 @@ class Hub:
         if not is_same_origin(error.url, self.endpoint):
             return DownloadError(
                 f"the hub leads to {error.shown}, which answers with status {error.status}",
-                "Run the same again: the hub gives another address each time.",
+                "Try again: the hub gives a new address each time.",
             )
         code = error.headers.get("x-error-code", "")
         page = f"{self.endpoint}/{hub_id}"
         if error.status == 403 or code == "GatedRepo":
             also = f" {SET_TOKEN}" if self.token is None else ""
             return MissingRequirementError(
-                f"{hub_id} is open only to those who have accepted its terms",
-                f"Accept its licence at {page}, with the account of {TOKEN}, then run the same again.{also}",
+                f"{hub_id} is only available to accounts that have accepted its terms",
+                f"Accept its licence at {page}, with the account of {TOKEN}, then try again.{also}",
             )
         if error.status == 401 and self.token is not None:
             return MissingRequirementError(f"{self.endpoint} refuses the token {TOKEN}", SET_TOKEN)
         if error.status in (401, 404):
             return self._not_found(hub_id, revision, code)
-        return DownloadError(f"{page} answers with status {error.status}", "Run the same again later.")
+        return DownloadError(f"{page} answers with status {error.status}", "Try again later.")
 
     def _not_found(self, hub_id: str, revision: str, code: str) -> KbjobsError:
         if code == "RevisionNotFound":
@@ -146,7 +146,7 @@ class Hub:
             )
         if code == "EntryNotFound":
             return NotFoundError(
-                f"{hub_id} no longer has one of its files", "Run the same again: the model may just have been changed."
+                f"{hub_id} no longer has one of its files", "Try again: the model may just have changed."
             )
         known = {model.hub_id.casefold(): model.name for model in KNOWN_MODELS}
         near = get_close_matches(hub_id.casefold(), known, 1, cutoff=0.7)
@@ -155,7 +155,7 @@ class Hub:
         held = f" The token {TOKEN} was not sent: {self.endpoint} is not encrypted." if self.holds_back_token else ""
         return NotFoundError(
             f"{self.endpoint} has no model {hub_id!r}{told}",
-            f"Check its name: kbjobs models list shows those that are known.{private}{held}",
+            f"Check its name: kbjobs models list shows the known ones.{private}{held}",
         )
 
     def _ask(self, hub_id: str, revision: str, path: str) -> tuple[Any, str | None]:

@@ -204,5 +204,5 @@ def _write(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, check:
 def _refuse(reason: str) -> DamagedLanguagePackError:
     return DamagedLanguagePackError(
         f"the language pack cannot be used: {reason}",
-        "Nothing of it was kept. Report it to those who publish the index.",
+        "Nothing was kept. Report it to the publisher of the index.",
     )

@@ -148,7 +148,7 @@ def _fetch(
             return fetch_file(
                 WantedFile(link, most=most),
                 file,
-                progress=tell,
+                on_progress=tell,
                 check=context.check,
                 give_up_seconds=GIVE_UP_SECONDS if is_last else GIVE_UP_SECONDS_WITH_OTHERS,
             ), link
@@ -176,7 +176,7 @@ def _compare(context: Context, offer: Offer, fetched: DownloadedFile, force: boo
     file.unlink()
     raise ConflictError(
         f"version {offer.version} of the language pack {offer.pair} was changed: it has {told}",
-        "A version should never change. Ask those who publish the index; if that is as it should be:"
+        "A version should never change. Ask the publisher of the index. If the change is intended:"
         f" {offer.pair.command} --force",
     )
 

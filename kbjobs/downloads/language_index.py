@@ -80,7 +80,7 @@ def read_index(content: bytes, url: str) -> dict[Pair, Offer]:
     except (ValueError, RecursionError) as error:
         raise _no_index(url, "it is not JSON") from error
     if not isinstance(entries, list) or len(entries) > MAX_ENTRIES:
-        raise _no_index(url, f"it is no list of at most {MAX_ENTRIES:,} packs")
+        raise _no_index(url, f"it is not a list of at most {MAX_ENTRIES:,} packs")
     schemes = ("https",) if urlsplit(url).scheme == "https" else ("http", "https")
     newest: dict[Pair, Offer] = {}
     for entry in entries:
@@ -157,5 +157,5 @@ def _is_usable(link: str, schemes: tuple[str, ...]) -> bool:
 
 def _no_index(url: str, reason: str) -> DownloadError:
     return DownloadError(
-        f"{url} is no index of language packs: {reason}", f"Check the setting '{SETTING}': kbjobs config show"
+        f"{url} is not an index of language packs: {reason}", f"Check the setting '{SETTING}': kbjobs config show"
     )

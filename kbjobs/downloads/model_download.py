@@ -124,8 +124,8 @@ class _Download:
         files = self.hub.list_files(model)
         if MODULES not in files:
             raise DownloadError(
-                f"{self.hub_id} has no {MODULES}: it is not a model that makes vectors of sentences",
-                "Name one that sentence-transformers has saved, or one that is known: kbjobs models list",
+                f"{self.hub_id} has no {MODULES}: it is not a model for sentence vectors",
+                "Name a model saved by sentence-transformers, or a known one: kbjobs models list",
             )
         self._fetch(model, [files[MODULES]])
         small = choose_small(model, files, self.staging / MODULES)
@@ -167,7 +167,7 @@ class _Download:
                     self.hub.wanted(model, file),
                     target,
                     token=self.hub.token,
-                    progress=lambda here, whole, file=file: self._tell(file, here),  # type: ignore[misc]
+                    on_progress=lambda here, whole, file=file: self._tell(file, here),  # type: ignore[misc]
                     check=self.context.check,
                 )
             except RefusedError as error:
@@ -191,7 +191,7 @@ class _Download:
             raise UnavailableError(
                 f"{free / 1e6:,.0f} MB are free on the disk of {self.staging}, {self.hub_id} needs"
                 f" {needed / 1e6:,.0f} MB",
-                "Free some space, or move the home to a larger disk. What has come is kept.",
+                "Free some space, or move the home to a larger disk. The partial download is kept.",
             )
 
     def _remove_others(self, chosen: list[HubFile]) -> None:

@@ -46,7 +46,7 @@ def choose_small(model: HubModel, files: Mapping[str, HubFile], modules_file: Pa
     large = [file.path for file in chosen if file.size > _MAX_SMALL]
     if large:
         raise DownloadError(
-            f"{large[0]} of {model.hub_id} has more than {_MAX_SMALL / 1e6:,.0f} MB, too much for such a file",
+            f"{large[0]} of {model.hub_id} has more than {_MAX_SMALL / 1e6:,.0f} MB, too large for such a file",
             "Name another --revision, or another model.",
         )
     return chosen
@@ -71,8 +71,8 @@ def choose_weights(model: HubModel, files: Mapping[str, HubFile], folder: ModelF
     needed = [f"{start}model.safetensors"]
     if needed[0] not in files:
         raise DownloadError(
-            f"{model.hub_id} has neither {needed[0]} nor {ONNX}, and other forms of weights are not taken: pickled ones"
-            " run code when they are loaded",
+            f"{model.hub_id} has neither {needed[0]} nor {ONNX}, and other formats are refused: pickled weights run"
+            " code when they are loaded",
             "Name a --revision that has one of them, or another model.",
         )
     if not has_torch() and (reason := why_not_built(folder, has_weights=False)):

@@ -93,7 +93,9 @@ def _read_answer(text_hash: str, body: Any, dimension: int) -> BatchLine:
     except BadAnswerError as error:
         return BatchLine(text_hash, Outcome.REFUSED, None, tokens, error.message)
     if unusable:
-        return BatchLine(text_hash, Outcome.REFUSED, None, tokens, "the API returned zeros or no numbers")
+        return BatchLine(
+            text_hash, Outcome.REFUSED, None, tokens, "the API returned zeros or something other than numbers"
+        )
     return BatchLine(text_hash, Outcome.VECTOR, vectors[0], tokens)
 
 

@@ -207,12 +207,12 @@ class _LightChoice:
         if not self.folder.has_safetensors:
             raise KbjobsError(
                 f"no engine can run {self.folder.name}: {reason}",
-                f"kbjobs run model-download {self.folder.name} --force fetches it anew.",
+                f"kbjobs run model-download {self.folder.name} --force downloads it again.",
             )
         if not has_torch():
             raise KbjobsError(
                 f"no engine can run {self.folder.name}: {reason}",
-                'Mend that and try again, or pip install "kbjobs[torch]": it prepares no files, and runs any model.',
+                'Fix that and try again, or pip install "kbjobs[torch]", which runs any model without prepared files.',
             )
         log.warning("%s runs with sentence-transformers, slowly: %s", self.folder.name, reason)
         return SentenceTransformersEmbedder(self.folder, self.key)

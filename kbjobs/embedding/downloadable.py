@@ -25,15 +25,15 @@ def check_downloadable(name: str) -> tuple[str, int | None]:
     if known := find_known(name):
         return known.name, known.dimension
     if online := find_online(name):
-        raise NotFoundError(f"{online.name} is no local model", "Index with it by kbjobs run index-online SOURCE.")
+        raise NotFoundError(f"{online.name} is not a local model", "To index with it: kbjobs run index-online SOURCE.")
     if name.count("/") == 1 and is_safe_name(name):
         return name, None
     names = {model.name.casefold(): model.name for model in KNOWN_MODELS}
     near = difflib.get_close_matches(name.rpartition("/")[2].casefold(), names, n=1, cutoff=0.6)
     guess = f"; did you mean {names[near[0]]}?" if near else ""
     raise NotFoundError(
-        f"no model is known as {name!r}{guess}",
-        f"Known: {', '.join(names.values())}. Another is named as on the hub: ORGANISATION/NAME.",
+        f"there is no known model {name!r}{guess}",
+        f"Known: {', '.join(names.values())}. Give any other model its name on the hub: ORGANISATION/NAME.",
     )
 
 
@@ -41,5 +41,6 @@ def check_revision(revision: str) -> None:
     """Raise UsageError for what cannot be the name of a branch, a tag or a commit."""
     if not _REVISION.fullmatch(revision):
         raise UsageError(
-            f"{revision!r} is no revision", "Name a branch, a tag, or a commit by its 40 digits, as the hub shows them."
+            f"{revision!r} is not a revision",
+            "Name a branch, a tag, or a commit by its 40 digits, as the hub shows them.",
         )

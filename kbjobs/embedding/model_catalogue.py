@@ -145,7 +145,7 @@ def find_model(name: str, models_dir: Path) -> ModelFolder:
     """
     name = name.strip()
     if online := find_online(name):
-        raise NotFoundError(f"{online.name} is no local model", "Index with it by kbjobs run index-online SOURCE.")
+        raise NotFoundError(f"{online.name} is not a local model", "To index with it: kbjobs run index-online SOURCE.")
     if name.startswith(("/", "./", "~/")):
         return _read_local_folder(name)
     known = find_known(name)

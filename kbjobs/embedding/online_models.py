@@ -41,7 +41,9 @@ def check_key(key: str | None) -> str:
     if not key:
         raise MissingRequirementError(f"{OPENAI_KEY} is not set", SET_KEY)
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise MissingRequirementError(f"{OPENAI_KEY} is not a key: it has characters that no key has", SET_KEY)
+        raise MissingRequirementError(
+            f"{OPENAI_KEY} is not a key: it contains characters that keys do not have", SET_KEY
+        )
     return key
 
 

@@ -72,7 +72,7 @@ class Sent:
         name, status = _text(getattr(batch, "id", None)), _text(getattr(batch, "status", None))
         file = _text(getattr(batch, "input_file_id", None))
         if name is None or status is None or file is None:
-            raise BadAnswerError("it is no batch")
+            raise BadAnswerError("it is not a batch")
         metadata = getattr(batch, "metadata", None)
         key = metadata.get(KEY_NAME) if isinstance(metadata, dict) else None
         completed = getattr(getattr(batch, "request_counts", None), "completed", None)
@@ -200,7 +200,7 @@ class BatchClient:
                 raise NoBatchApiError
             rows = getattr(page, "data", None)
             if not isinstance(rows, list):
-                raise BadAnswerError(f"it is no list of {kind}")
+                raise BadAnswerError(f"it is not a list of {kind}")
             yield from rows
             made = getattr(rows[-1], "created_at", None) if rows else None
             is_back = isinstance(made, int | float) and made < since - SLACK_SECONDS
@@ -208,7 +208,7 @@ class BatchClient:
             if is_back or last == after or not getattr(page, "has_more", False):
                 return
             after = last
-        raise BadAnswerError(f"its list of {kind} has no end")
+        raise BadAnswerError(f"its list of {kind} does not end")
 
     # -- down -------------------------------------------------------------------------------------
 

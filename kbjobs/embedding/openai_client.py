@@ -169,7 +169,7 @@ class OpenAIClient:
         names = tuple(name for name in (error.code, error.type) if isinstance(name, str))
         says = self._quote(error.body)
         if status in (400, 402, 403, 429) and is_out_of_money(*names):
-            return MissingRequirementError(f"the account of the OpenAI API is out of money{says}", ADD_MONEY)
+            return MissingRequirementError(f"the OpenAI account has no money left{says}", ADD_MONEY)
         if status in (401, 403):
             # Not what the server says: it may repeat the key.
             code = f" ({names[0]})" if names and names[0].isidentifier() and names[0] not in self._key else ""
@@ -187,7 +187,7 @@ class OpenAIClient:
             what = "is busy: the rate limit is reached" if status == 429 else "fails"
             return TransientError(
                 f"the OpenAI API {what} (status {status}){says}",
-                "What was bought is kept. Run the same again later, or let --retries do so.",
+                "What was bought is kept. Try again later, or use --retries.",
             )
         return BadAnswerError(f"status {status}{says}")
 

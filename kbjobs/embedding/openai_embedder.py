@@ -115,7 +115,9 @@ class OpenAIEmbedder:
         self._count(answer, tokens)
         vectors, unusable = read_vectors(answer, len(texts), self.dimension)
         if unusable:
-            raise EmbeddingError(unusable[0], "the API returned zeros or no numbers", vectors, unusable)
+            raise EmbeddingError(
+                unusable[0], "the API returned zeros or something other than numbers", vectors, unusable
+            )
         return vectors
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
@@ -146,9 +148,7 @@ class OpenAIEmbedder:
             if len(texts) == 1:
                 self._refused += 1
                 if self._refused >= REFUSED_IN_A_ROW:
-                    raise BadAnswerError(
-                        f"it refused {self._refused} passages one after the other{error.says}"
-                    ) from None
+                    raise BadAnswerError(f"it refused {self._refused} passages in a row{error.says}") from None
             raise EmbeddingError(0, error.message) from None
         self._refused = 0
         return answer

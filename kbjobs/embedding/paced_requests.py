@@ -77,7 +77,7 @@ class PacedRequests:
             GivenUpError: after :meth:`interrupt`.
         """
         allowed = self._max_retries if retries is None else retries
-        failure = RequestFailure(GivenUpError("the request was given up"))
+        failure = RequestFailure(GivenUpError("the request was abandoned"))
         for tries in range(allowed + 1):
             limit = self.limits.tokens.limit  # it may have become known by the last answer
             if limit is not None and tokens > limit:
@@ -96,11 +96,11 @@ class PacedRequests:
                         self.limits.succeeded(turn)
                         return answer
             except InterruptedTurn:
-                failure = RequestFailure(GivenUpError("the request was given up"))
+                failure = RequestFailure(GivenUpError("the request was abandoned"))
             if failure.remedy == "none" or tries == allowed:
                 break
             if self.interrupted.wait(pause):
-                failure = RequestFailure(GivenUpError("the request was given up"))
+                failure = RequestFailure(GivenUpError("the request was abandoned"))
                 break
             self.retries += 1
         # Raised here, outside of the handlers: a library's exceptions quote the server, and that may quote the key.

@@ -143,7 +143,7 @@ class Batches:
         if TOKEN_LIMIT in codes:
             self._context.log.warning("the account's queue is full%s; the passages are sent again later", says)
         elif is_out_of_money(*codes):
-            raise MissingRequirementError(f"the account of the OpenAI API is out of money{says}", ADD_MONEY)
+            raise MissingRequirementError(f"the OpenAI account has no money left{says}", ADD_MONEY)
         else:
             self._count_refusal(f"batch {sent.id} failed ({', '.join(sorted(codes)) or 'no reason given'}){says}")
 

@@ -120,7 +120,7 @@ class BatchTaker:
         """What the account wants, money or access, where that is why a text was not embedded; else None."""
         if line.outcome is Outcome.NO_MONEY:
             says = self._client.quote(line.says)
-            return MissingRequirementError(f"the account of the OpenAI API is out of money{says}", ADD_MONEY)
+            return MissingRequirementError(f"the OpenAI account has no money left{says}", ADD_MONEY)
         if line.outcome is Outcome.NO_ACCESS:
             return MissingRequirementError(
                 f"the OpenAI API refuses the requests of batch {sent.id}",

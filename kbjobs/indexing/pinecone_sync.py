@@ -87,7 +87,7 @@ def sync(context: Context, index: PineconeIndex, model: OnlineModel, options: Sy
             raise KbjobsError(
                 f"{len(diff.gone):,} of {counted(diff.there, 'passage')} in {target} are no longer in the ledger, more"
                 f" than {MAX_DELETED:.0%}; nothing was changed there",
-                "If they are meant to go, run it again with --allow-delete.",
+                "If you want to delete them, run it again with --allow-delete.",
             )
         if progress is None:
             progress = SyncProgress(target, source.wanted.state, diff.numbers)

@@ -298,7 +298,7 @@ def _publish(context: Context, indexed: Indexed) -> None:
             context.log.warning("%s", error.message)
             lost = ["all"]
         if lost:
-            context.log.warning("the index lost records; building it anew from the ledger")
+            context.log.warning("the index lost records; rebuilding it from the ledger")
 
     def report(done: int, total: int) -> None:
         context.progress(done, total, "records", "verifying", STORE, eta_matters=False)

@@ -124,7 +124,7 @@ def remove_packs(home: Home, code: str, source: str | None = None) -> RemovedPac
     """
     if code == ENGLISH and source is None:
         raise UsageError(
-            "nearly all language packs lead from or to English", "Name the other language, or give --from."
+            "nearly all language packs translate from or to English", "Name the other language, or give --from."
         )
     there = sorted({pair for pair, _, _ in list_folders(home)})
     wanted = [
@@ -202,6 +202,4 @@ def _remove(path: Path) -> None:
         return
     except OSError as error:
         what = "the disk is full" if is_disk_full(error) else error.strerror
-        raise UnavailableError(
-            f"cannot remove {path}: {what}", "Remove it by hand; nothing in it is needed."
-        ) from error
+        raise UnavailableError(f"cannot remove {path}: {what}", "Delete it by hand; nothing needs it.") from error

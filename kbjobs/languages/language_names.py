@@ -66,10 +66,10 @@ def name_of(code: str) -> str:
 def check_direction(code: str, source: str | None) -> None:
     """Raise UsageError if a language can lead nowhere."""
     if source == code:
-        raise UsageError(f"{name_of(code)} need not be translated to itself", "Name two languages.")
+        raise UsageError(f"{name_of(code)} is both the source and the target language", "Name two languages.")
     if code == ENGLISH and source is None:
         raise UsageError(
-            "English is the language that packs lead from and to",
+            "language packs translate from and to English",
             "Name the other one: kbjobs run language-download es fetches both, English to Spanish and back.",
         )
 

@@ -155,7 +155,7 @@ def get(
         except PrivateAddressError as error:
             told = error.host if error.host == error.address else f"{error.host} ({error.address})"
             raise DownloadError(
-                f"{_shown(url)} leads to {told}, a private address; it is not followed", "Check the address."
+                f"{_shown(url)} leads to {told}, a private address, and is not followed", "Check the address."
             ) from error
         finally:
             connection.close()
@@ -228,7 +228,7 @@ def _split(url: str) -> SplitResult:
     except ValueError as error:
         raise DownloadError(f"{_shown(url)!r} is no address: {error}", "It begins with https://.") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise DownloadError(f"{_shown(url)!r} is no web address", "It begins with https://.")
+        raise DownloadError(f"{_shown(url)!r} is not a web address", "It begins with https://.")
     return parts
 
 

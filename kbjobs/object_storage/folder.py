@@ -62,11 +62,11 @@ class FolderBucket:
             return None
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
-                raise NoObjectError(f"{path} is no regular file", "Remove it.") from error
+                raise NoObjectError(f"{path} is not a regular file", "Remove it.") from error
             raise _unreadable(path, error) from error
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            raise NoObjectError(f"{path} is no regular file", "Remove it.")
+            raise NoObjectError(f"{path} is not a regular file", "Remove it.")
         with os.fdopen(descriptor, "rb") as file:
             return Content(file.read(most + 1), _tag(os.fstat(descriptor)))
 
@@ -121,7 +121,7 @@ class FolderBucket:
         if lock is None:
             raise UnavailableError(
                 f"{self.root / name} has been kept locked by other programs for {LOCK_SECONDS:g} s",
-                "Run the same again.",
+                "Try again.",
             )
         try:
             yield

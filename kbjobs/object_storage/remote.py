@@ -168,7 +168,7 @@ class RemoteBucket:
         says = self._quote(text)
         if "RequestTimeTooSkewed" in text:
             return UnavailableError(
-                f"{self.label} refuses requests: the clock of this machine is wrong",
+                f"{self.label} refuses requests: this machine's clock is wrong",
                 "Set the clock, for example with timedatectl.",
             )
         if any(word in text for word in _REGION):
@@ -181,13 +181,13 @@ class RemoteBucket:
         if isinstance(error, exceptions.UnauthenticatedError) or any(word in text for word in _REFUSED):
             return MissingRequirementError(f"{self.label} refuses the credentials", self._hint)
         if isinstance(error, exceptions.PermissionDeniedError) or "AccessDenied" in text:
-            return MissingRequirementError(f"{self.label} does not allow to {what} ({says})", self._hint)
+            return MissingRequirementError(f"{self.label} does not allow kbjobs to {what} ({says})", self._hint)
         if any(word in text for word in _FULL):
-            return UnavailableError(f"{self.label} is full ({says})", "Free some space there and run the same again.")
+            return UnavailableError(f"{self.label} is full ({says})", "Free some space there and try again.")
         if "NoSuchBucket" in text:
             return NotFoundError(f"there is no {self.label}", "Create it, or correct the address.")
         if _AWAY.search(text):
-            return TransientError(f"{self.label} does not answer: {says}", "Run the same again: it goes on.")
+            return TransientError(f"{self.label} does not answer: {says}", "Try again: it resumes.")
         return UnavailableError(f"{self.label} failed: {says}", "Look at its log.")
 
     def _quote(self, text: str) -> str:

@@ -65,20 +65,20 @@ def read_address(where: str) -> StoreAddress:
     """Check an address. Raises UsageError saying what one looks like."""
     if "://" not in where:
         if not where.strip() or "\0" in where:
-            raise UsageError(f"{where!r} is no address of a store", _forms())
+            raise UsageError(f"{where!r} is not the address of a store", _forms())
         path = Path(where).expanduser().absolute()
         return StoreAddress("file", str(path), path)
     parts = _split(where)
     if parts is None or parts.scheme not in SCHEMES or parts.fragment or parts.query:
-        raise UsageError(f"{_hide(where)!r} is no address of a store", _forms())
+        raise UsageError(f"{_hide(where)!r} is not the address of a store", _forms())
     if parts.username or parts.password:
         raise UsageError(
-            f"{_hide(where)!r} holds a name or password",
-            "Take it out, and store the credentials with kbjobs config set-secret NAME.",
+            f"{_hide(where)!r} contains a name or password",
+            "Remove it, and store the credentials with kbjobs config set-secret NAME.",
         )
     if parts.scheme == "file":
         if parts.netloc not in ("", "localhost") or "\0" in unquote(parts.path):
-            raise UsageError(f"{where!r} is no folder of this machine", _forms())
+            raise UsageError(f"{where!r} is not a folder on this machine", _forms())
         path = Path(unquote(parts.path))
         return StoreAddress("file", str(path), path)
     if not parts.hostname:

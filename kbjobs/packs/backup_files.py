@@ -102,9 +102,7 @@ def open_unchanged(file: SourceFile) -> Iterator[IO[bytes]]:
         with os.fdopen(descriptor, "rb") as opened:
             before = os.fstat(descriptor)
             if not stat.S_ISREG(before.st_mode):
-                raise UnavailableError(
-                    f"{file.path} is no regular file any more", "Run the same again. Nothing was published."
-                )
+                raise UnavailableError(f"{file.path} is no longer a regular file", "Try again. Nothing was published.")
             yield opened
             after = os.fstat(descriptor)
     except OSError as error:
@@ -115,5 +113,5 @@ def open_unchanged(file: SourceFile) -> Iterator[IO[bytes]]:
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise ConflictError(
             f"{file.path} was changed while it was read",
-            "Run it again when nothing writes there; what is sent is kept.",
+            "Try again when nothing writes there. What was sent is kept.",
         )

@@ -147,7 +147,7 @@ class BackupReader:
             digest.update(data)
             yield data
         if digest.hexdigest() != record.sha256:
-            raise self.damaged(record.name, "was changed: its sha256 is another one")
+            raise self.damaged(record.name, "was changed: its sha256 differs")
 
     def damaged(self, name: str, what: str) -> DamagedPackError:
         """The error that names a file of the pack."""

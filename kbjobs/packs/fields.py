@@ -31,7 +31,7 @@ def _check_clean(text: str) -> str:
 def _check_web(url: str) -> str:
     parts = urlsplit(url)
     if not _WEB.fullmatch(url) or not parts.hostname or "@" in parts.netloc:
-        raise ValueError("it is no plain http or https URL")
+        raise ValueError("it is not a plain http or https URL")
     return url
 
 

@@ -112,7 +112,7 @@ def _check_place(live: SourceFolder, is_own: bool, include_backup: bool, mode: M
     if is_own and mode is None:
         raise ConflictError(
             f"there is a source {live.id!r} already, which was not installed from a pack",
-            "--mode update adds the pack to it, --mode replace puts the pack in its place and removes its files.",
+            "--mode update adds the pack to it, --mode replace replaces it and deletes its files.",
         )
     if is_own and include_backup:
         raise UsageError(
@@ -122,8 +122,8 @@ def _check_place(live: SourceFolder, is_own: bool, include_backup: bool, mode: M
     left = SourceFolderDeletion(live.path.parent, live.id).hidden
     if left is not None:
         raise ConflictError(
-            f"an earlier source {live.id!r} is not wholly deleted: what is left of it lies in {left}",
-            f"kbjobs run delete-source {live.id} goes on with that.",
+            f"an earlier source {live.id!r} is not completely deleted: the rest is in {left}",
+            f"kbjobs run delete-source {live.id} finishes that.",
         )
 
 

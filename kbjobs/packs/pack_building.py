@@ -42,7 +42,7 @@ class PackBuilder:
         self.source = folder.read()
         if not folder.ledger.exists():
             raise MissingRequirementError(
-                f"source {folder.id!r} was never read, there is nothing to pack",
+                f"source {folder.id!r} was never read: there is nothing to pack",
                 f"kbjobs run index-offline {folder.id}",
             )
         self._check = check

@@ -134,7 +134,7 @@ def _check(catalogue: Catalogue) -> None:
 def _damaged(bucket: Bucket, what: str) -> UnavailableError:
     return UnavailableError(
         f"{bucket.label}/{CATALOGUE} is damaged: {what}",
-        f"kbjobs pack prune {bucket.label} --rebuild-catalogue writes it anew from the packs that are there.",
+        f"kbjobs pack prune {bucket.label} --rebuild-catalogue rebuilds it from the packs in the store.",
     )
 
 
@@ -170,9 +170,7 @@ def change_catalogue(
             if now is not None and now.written_by == token:
                 return now
         time.sleep(random.uniform(0.0, min(2.0, 0.02 * 1.5**tries)))  # noqa: S311 — spreads those who collide
-    raise UnavailableError(
-        f"other programs kept changing {bucket.label}/{CATALOGUE} at the same time", "Run the same again."
-    )
+    raise UnavailableError(f"other programs kept changing {bucket.label}/{CATALOGUE} at the same time", "Try again.")
 
 
 def change_without_conditions(
@@ -190,9 +188,7 @@ def change_without_conditions(
         now, _ = read_catalogue(bucket)
         if now is not None and is_done(now):
             return now
-    raise UnavailableError(
-        f"other programs kept changing {bucket.label}/{CATALOGUE} at the same time", "Run the same again."
-    )
+    raise UnavailableError(f"other programs kept changing {bucket.label}/{CATALOGUE} at the same time", "Try again.")
 
 
 def with_version(catalogue: Catalogue, manifest: Manifest, version: Version, keep: int) -> Catalogue:
@@ -255,7 +251,7 @@ def find_version(bucket: Bucket, source_id: str, wanted: str | None = None) -> V
     """The newest version of a source, or the one whose name begins so. Raises NotFoundError."""
     catalogue, _ = read_catalogue(bucket)
     if catalogue is None:
-        raise NotFoundError(f"{bucket.label} has no {CATALOGUE}: it is no store of packs", "Check the address.")
+        raise NotFoundError(f"{bucket.label} has no {CATALOGUE}: it is not a store of packs", "Check the address.")
     entry = catalogue.find(source_id)
     if entry is None:
         from difflib import get_close_matches

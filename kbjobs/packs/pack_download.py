@@ -45,7 +45,7 @@ def fetch_pack(context: Context, bucket: Bucket, name: str, with_backup: bool, f
     if len(content.data) > MAX_MANIFEST:
         raise DamagedPackError(bucket.label, name, f"has more than {MAX_MANIFEST:,} bytes")
     if name_version(content.data) != name.split("/")[2]:
-        raise DamagedPackError(bucket.label, name, "was changed: its hash is another one")
+        raise DamagedPackError(bucket.label, name, "was changed: its hash differs")
     manifest = read_manifest(content.data, bucket.label, name)
     here = FolderBucket(folder, is_durable=False)
     parts = {part.sha256: part for part in manifest.parts(with_backup)}
@@ -101,7 +101,7 @@ def _fetch(bucket: Bucket, here: FolderBucket, part: Part, stopping: threading.E
     if content is None:
         raise DamagedPackError(bucket.label, part.name, "is missing")
     if len(content.data) != part.size or hashlib.sha256(content.data).hexdigest() != part.sha256:
-        raise DamagedPackError(bucket.label, part.name, "is not what the manifest says: its size or sha256 is another")
+        raise DamagedPackError(bucket.label, part.name, "differs from the manifest in size or sha256")
     here.put(part.name, content.data)
     crash_point("install.part")
 

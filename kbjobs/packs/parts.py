@@ -59,7 +59,7 @@ def unseal(part: Part, data: bytes, place: str) -> bytes:
     if len(data) != part.size:
         raise DamagedPackError(place, part.name, f"has {len(data):,} bytes, not the {part.size:,} of the manifest")
     if hashlib.sha256(data).hexdigest() != part.sha256:
-        raise DamagedPackError(place, part.name, "was changed: its sha256 is another one")
+        raise DamagedPackError(place, part.name, "was changed: its sha256 differs")
     if part.packing == "none":
         return data
     try:

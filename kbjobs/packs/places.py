@@ -69,7 +69,7 @@ class StorePlace:
         try:
             content = self._bucket.read(name, max_bytes)
         except NoObjectError as error:
-            raise DamagedPackError(self.label, name, "is no regular file") from error
+            raise DamagedPackError(self.label, name, "is not a regular file") from error
         if content is None:
             raise DamagedPackError(self.label, name, "is missing")
         return content.data
@@ -121,7 +121,7 @@ class FilePlace:
             if not _MEMBER.fullmatch(name) or header.type != tarfile.REGTYPE:
                 raise DamagedPackError(self.label, f"{name!r}", "is no file that a pack has")
             if name in found:
-                raise DamagedPackError(self.label, name, "is there twice")
+                raise DamagedPackError(self.label, name, "appears twice")
             max_bytes = MAX_MANIFEST if name == MANIFEST else MAX_PART
             if not 0 <= header.size <= max_bytes:
                 raise DamagedPackError(
@@ -160,7 +160,7 @@ def find_place(where: str) -> StorePlace | FilePlace:
     found = _PACK.search(path.as_posix())
     if found is None:
         raise UsageError(
-            f"{where} does not lie where a store has its packs",
+            f"{where} is not at a pack's place in a store",
             f"Its place is packs/SOURCE/VERSION/{MANIFEST}; the parts lie in objects/ beside packs/.",
         )
     return StorePlace(FolderBucket(path.parents[3]), found["name"])
@@ -186,5 +186,5 @@ def _open_regular(path: Path, label: str, name: str) -> IO[bytes]:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise DamagedPackError(label, name, "is no regular file")
+        raise DamagedPackError(label, name, "is not a regular file")
     return os.fdopen(descriptor, "rb")

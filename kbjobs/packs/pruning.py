@@ -60,7 +60,7 @@ def prune(bucket: Bucket, grace: timedelta, dry_run: bool = False) -> Pruned:
     if catalogue is None:
         raise UnavailableError(
             f"{bucket.label} has no {CATALOGUE}",
-            "Check the address; with --rebuild-catalogue one is written from the packs that are there.",
+            "Check the address; --rebuild-catalogue builds one from the packs in the store.",
         )
     named = {version_name(pack.source, version) for pack in catalogue.packs for version in pack.versions}
     old_manifests: list[str] = []
@@ -114,12 +114,12 @@ def rebuild_catalogue(bucket: Bucket) -> Catalogue:
 def _read(bucket: Bucket, name: str) -> Manifest:
     content = bucket.read(name, MAX_MANIFEST)
     if content is None:
-        raise ConflictError(f"{bucket.label}/{name} was removed while the store was read", "Run the same again.")
+        raise ConflictError(f"{bucket.label}/{name} was removed while the store was read", "Try again.")
     manifest = read_manifest(content.data, bucket.label, name)
     if name_version(content.data) != name.split("/")[2]:
         raise UnavailableError(
-            f"{bucket.label}/{name} was changed: its hash is another one",
-            "Remove it there, or put back what was uploaded, then run the same again.",
+            f"{bucket.label}/{name} was changed: its hash differs",
+            "Remove it there, or put back what was uploaded, then try again.",
         )
     return manifest
 
@@ -131,5 +131,5 @@ def _check_uploads(bucket: Bucket, now: datetime) -> None:
         raise ConflictError(
             f"an upload to {bucket.label} runs, or was killed, since {began:%Y-%m-%d %H:%M} UTC",
             "Wait until it has ended. If it was killed, upload that source again, or delete"
-            f" {running[0].name} there, then run the same again.",
+            f" {running[0].name} there, then try again.",
         )

@@ -92,7 +92,7 @@ def _receive_legacy(
     """Make a pack of such a folder, and install it."""
     if include_backup:
         raise UsageError(
-            "the files of a folder of the system before kbjobs are not installed",
+            "the files of a folder of the former system are not installed",
             f"Register them: kbjobs sources add {context.source.id} FOLDER/pages",
         )
     folder = context.home.downloads / context.source.id

@@ -142,7 +142,7 @@ def _check_reused(bucket: Bucket, sent: _Sent) -> None:
     if gone:
         raise UnavailableError(
             f"{agreeing(len(gone), 'part', 'was', 'were')} removed from {bucket.label} during the upload",
-            "Run the same again: it goes on.",
+            "Try again: it resumes.",
         )
 
 

@@ -36,10 +36,10 @@ class ClearVectorsParams(Params):
         description=f"Clear the collections of this dimension: {list_dimensions(DIMENSIONS)};"
         " default: the local model's.",
     )
-    all: bool = Field(False, description="Clear the collections of every dimension, and whatever else lies there.")
-    purge: bool = Field(
-        False, description="Delete the vectors from the ledger too: indexing again embeds everything anew."
+    all: bool = Field(
+        False, description="Delete the collections of every dimension, and any other file in their folder."
     )
+    purge: bool = Field(False, description="Delete the vectors from the ledger too. Indexing again embeds everything.")
 
 
 def plan(request: PhaseRequest[ClearVectorsParams]) -> Plan[ClearVectorsParams]:
@@ -48,7 +48,7 @@ def plan(request: PhaseRequest[ClearVectorsParams]) -> Plan[ClearVectorsParams]:
     params = request.params
     if params.all:
         if params.dimension is not None:
-            raise UsageError("--all and --dimension were both given", "Give one of them.")
+            raise UsageError("--all and --dimension exclude each other", "Give one of them.")
         return Plan(params)
     if params.dimension is not None:
         return Plan(params, dimension=params.dimension)
@@ -113,7 +113,7 @@ def _nothing(source: SourceFolder, params: ClearVectorsParams) -> str:
 JOB_TYPE = JobType(
     name="clear_vectors",
     label="Clear Vectors",
-    description="Remove a source's vector collections from the disk; indexing again embeds nothing anew.",
+    description="Delete a source's vector collections. Indexing it again embeds nothing; the ledger keeps the vectors.",
     category="indexing",
     operation="clear",
     params=ClearVectorsParams,

@@ -28,14 +28,14 @@ from kbjobs.vectors.pinecone_target import PINECONE_KEY, PineconeTarget
 class DeleteSourceParams(Params):
     """Parameters of delete_source."""
 
-    confirm: str = Field("", description="The source's id once more; without it, it is asked for on a terminal.")
+    confirm: str = Field("", description="The source's id once more. Without it, kbjobs asks on a terminal.")
     keep_files: bool = Field(
-        False, description="Keep the files that were copied or scraped; only what was made of them goes."
+        False, description="Keep the copied or scraped files; delete only what was made from them."
     )
 
     cloud: bool = Field(
         False,
-        description="Also take it out of Pinecone and of the stores it was sent to, whoever may use it there.",
+        description="Also delete it from Pinecone and from the stores it was sent to, even if others use it there.",
     )
 
 
@@ -75,7 +75,7 @@ def _refuse_needed(home: Home, source: SourceFolder) -> None:
         for path in other.paths if other.id != source.id else ():
             if any(place.is_relative_to(folder) for place in (Path(path), Path(path).resolve())):
                 raise ConflictError(
-                    f"source {other.id!r} reads {path}, which lies in the folder of {source.id!r}",
+                    f"source {other.id!r} reads {path}, which is in the folder of {source.id!r}",
                     f"Delete {other.id} first, or give --keep-files. Nothing was changed.",
                 )
 
@@ -85,8 +85,8 @@ def _check_confirmed(source: SourceFolder, params: DeleteSourceParams) -> None:
         return
     given = f": {params.confirm!r} is not its id" if params.confirm else ""
     raise UsageError(
-        f"source {source.id!r} is deleted for good, and that is not confirmed{given}",
-        f"If it is meant, give --confirm {source.id} (in a chain or in Python: confirm = {source.id!r})."
+        f"source {source.id!r} would be deleted permanently, and that is not confirmed{given}",
+        f"If you are sure, give --confirm {source.id} (in a chain or in Python: confirm = {source.id!r})."
         " Nothing was changed.",
     )
 
@@ -125,7 +125,7 @@ def _leave_cloud(context: Context) -> None:
 JOB_TYPE = JobType(
     name="delete_source",
     label="Delete",
-    description="Delete a source for good, with its ledger and collections; files outside its folder stay.",
+    description="Delete a source permanently, with its ledger and collections. Files outside its folder stay.",
     category="maintenance",
     operation="delete",
     params=DeleteSourceParams,

@@ -42,8 +42,10 @@ class IndexOfflineParams(IndexParams, LocalModelParams):
     dimension: LocalDimension | None = Field(
         None, description=f"Use the model that is configured for this dimension: {list_dimensions(LOCAL_DIMENSIONS)}."
     )
-    recut: bool = Field(False, description="Read and cut every document again, and embed what comes out new.")
-    force: bool = Field(False, description="Read and embed everything again, whatever the ledger holds.")
+    recut: bool = Field(
+        False, description="Read and cut every document again, and embed only the passages that are new."
+    )
+    force: bool = Field(False, description="Read and embed everything again, even if the ledger holds it.")
 
 
 def plan(request: PhaseRequest[IndexOfflineParams]) -> Plan[IndexOfflineParams]:
@@ -265,7 +267,7 @@ def _engine(settings: Settings, engine: str | None) -> str:
 JOB_TYPE = JobType(
     name="index_offline",
     label="Index (Offline)",
-    description="Make a source searchable with a local model; only what is new is embedded.",
+    description="Make a source searchable with a local model. Embeds only what is new.",
     category="indexing",
     operation="index",
     params=IndexOfflineParams,

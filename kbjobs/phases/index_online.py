@@ -39,16 +39,16 @@ MODEL = TEXT_EMBEDDING_3_SMALL
 class IndexOnlineParams(IndexParams):
     """Parameters of index_online."""
 
-    force: bool = Field(False, description="Buy every vector again, whatever the ledger holds.")
+    force: bool = Field(False, description="Buy every vector again, even if the ledger holds it.")
     recut: bool = Field(
         False,
-        description="Cut every document anew, also those whose passages are of an older version; buys what is new.",
+        description="Cut every document into passages again, and buy only the passages that are new.",
     )
     batch_api: bool = Field(
         False,
-        description="Buy by OpenAI's Batch API: half the price, within a day; the job waits without a worker.",
+        description="Use OpenAI's Batch API: half the price, within a day. The job waits without a worker.",
     )
-    dry_run: bool = Field(False, description="Only show what a run would buy: passages, tokens, list price.")
+    dry_run: bool = Field(False, description="Show what the job would buy (passages, tokens, list price); buy nothing.")
 
 
 def plan(request: PhaseRequest[IndexOnlineParams]) -> Plan[IndexOnlineParams]:
@@ -199,7 +199,7 @@ def _count_new(context: Context, params: IndexOnlineParams) -> PhaseResult:
 JOB_TYPE = JobType(
     name="index_online",
     label="Index (Online)",
-    description="Make a source searchable with OpenAI's text-embedding-3-small; only what is new is bought.",
+    description="Make a source searchable with OpenAI's text-embedding-3-small. Buys only what is new.",
     category="indexing",
     operation="index",
     params=IndexOnlineParams,

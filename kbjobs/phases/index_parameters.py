@@ -11,16 +11,18 @@ from kbjobs.phases.job_type import Params
 class IndexParams(Params):
     """How much of a source is indexed."""
 
-    limit: int | None = Field(None, ge=1, description="Index at most N documents; removes none.")
-    allow_delete: bool = Field(False, description="Go on even if more than 20 % of the source's documents are gone.")
+    limit: int | None = Field(None, ge=1, description="Index at most N documents; remove none.")
+    allow_delete: bool = Field(False, description="Continue even if more than 20 % of the source's documents are gone.")
 
 
 class LocalModelParams(Params):
     """Which model of this machine embeds, and what runs it."""
 
-    model: str | None = Field(None, description="Local model; default: the setting for the dimension, or 'model'.")
-    engine: Engine | None = Field(None, description="What computes the vectors; default: the setting 'engine'.")
-    ray_address: str | None = Field(
-        None, description="Cluster of --engine ray; default: the setting ray.address, RAY_ADDRESS, or one is started."
+    model: str | None = Field(
+        None, description="Local model (default: the setting for the dimension, or the setting model)."
     )
-    download: bool = Field(False, description="Fetch the model first, where it is not here.")
+    engine: Engine | None = Field(None, description="Engine that computes the vectors (default: the setting engine).")
+    ray_address: str | None = Field(
+        None, description="Cluster for --engine ray (default: ray.address or RAY_ADDRESS; else a local one is started)."
+    )
+    download: bool = Field(False, description="Download the model first if it is missing.")

@@ -22,8 +22,8 @@ from kbjobs.phases.source_checks import check_store
 class _Params(Params):
     """All but ``from``, which is a word of Python's own."""
 
-    version: str | None = Field(None, description="The version, or how it begins; default: the newest.")
-    include_backup: bool = Field(False, description="With the source's files, where the pack has them.")
+    version: str | None = Field(None, description="The version, or its first characters (default: the newest).")
+    include_backup: bool = Field(False, description="Install the source's files too, if the pack has them.")
     mode: Literal["update", "replace"] | None = Field(
         None,
         description="Of a source that is there: update keeps its files, tags and what the pack does not have; replace"
@@ -60,7 +60,7 @@ def plan(request: PhaseRequest[_Params]) -> Plan[_Params]:
         if source.manifest.exists() and params.mode is None and not source.read_pack():
             raise ConflictError(
                 f"there is a source {source.id!r} already, which was not installed from a pack",
-                "--mode update adds the pack to it, --mode replace puts the pack in its place and removes its files.",
+                "--mode update adds the pack to it, --mode replace replaces it and deletes its files.",
             )
     address = find_origin(request.home, request.settings, params.origin)
     check_store(request.home, request.settings)
@@ -94,7 +94,7 @@ def run(context: Context, params: _Params) -> PhaseResult:
 JOB_TYPE: JobType[_Params] = JobType(
     name="install_source",
     label="Install",
-    description="Make a source of a pack from a store: documents, metadata, passages, vectors; nothing is embedded.",
+    description="Install a source from a pack: documents, metadata, passages and vectors. Nothing is embedded.",
     category="cloud",
     operation="install",
     params=InstallSourceParams,

@@ -17,10 +17,10 @@ class _Params(Params):
     """All but ``from``, which is a word of Python's own."""
 
     code: str = Field(
-        min_length=1, description="The language: its code or English name, as es, Spanish, zh-Hant, Haitian."
+        min_length=1, description="The language: its code or English name, such as es, Spanish, zh-Hant, Haitian."
     )
     force: bool = Field(
-        False, description="Fetch again what is here, and take a pack whose bytes were changed under its version."
+        False, description="Download installed packs again, and accept a pack that changed without a new version."
     )
 
     @property
@@ -35,8 +35,8 @@ _FROM: dict[str, Any] = {
         str | None,
         Field(
             None,
-            description="Only the pack from this language to it; where there is none, one to English and one from"
-            " English. Default: from English to it, and from it to English.",
+            description="Only the pack from this language; if there is none, one to English and one from English"
+            " (default: both directions from and to English).",
         ),
     )
 }
@@ -66,7 +66,7 @@ def run(context: Context, params: _Params) -> PhaseResult:
 JOB_TYPE: JobType[_Params] = JobType(
     name="language_download",
     label="Language Download",
-    description="Fetch the language packs that kbjobs translate needs: from English to a language, and back.",
+    description="Download the language packs that kbjobs translate needs: from English to a language, and back.",
     category="maintenance",
     operation="download",
     params=LanguageDownloadParams,

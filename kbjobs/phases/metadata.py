@@ -18,11 +18,11 @@ class MetadataParams(Params):
 
     language_filter: str | None = Field(
         None,
-        description="Index only documents of these languages (en, or en,be) or of an unknown one; nothing is deleted."
-        " Without it, all documents are indexed again.",
+        description="Index only documents in these languages (en, or en,be) or in an unknown one. Nothing is"
+        " deleted; without the option, all documents are indexed again.",
     )
-    force: bool = Field(False, description="Read everything again, whatever the ledger holds.")
-    allow_delete: bool = Field(False, description="Go on even if more than 20 % of the source's documents are gone.")
+    force: bool = Field(False, description="Read every document again, even if it has not changed.")
+    allow_delete: bool = Field(False, description="Continue even if more than 20 % of the source's documents are gone.")
 
 
 def plan(request: PhaseRequest[MetadataParams]) -> Plan[MetadataParams]:
@@ -56,7 +56,7 @@ def run(context: Context, params: MetadataParams) -> PhaseResult:
 JOB_TYPE = JobType(
     name="metadata",
     label="Metadata",
-    description="Read what a source's documents say of themselves: title, language, date, authors, headings, links.",
+    description="Read the metadata of a source's documents: title, language, date, authors, headings, links.",
     category="content",
     operation="metadata",
     params=MetadataParams,

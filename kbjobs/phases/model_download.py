@@ -15,9 +15,9 @@ class ModelDownloadParams(Params):
 
     model: str = Field(min_length=1, description="A known model, or ORGANISATION/NAME on the hub.")
     revision: str | None = Field(
-        None, description="Branch, tag or commit; default: what is here, else the branch main."
+        None, description="Branch, tag or commit (default: the one that is here, else the branch main)."
     )
-    force: bool = Field(False, description="Fetch it again, also where it is here: the newest of main.")
+    force: bool = Field(False, description="Download it again, even if it is here.")
 
 
 def plan(request: PhaseRequest[ModelDownloadParams]) -> Plan[ModelDownloadParams]:
@@ -46,7 +46,7 @@ def run(context: Context, params: ModelDownloadParams) -> PhaseResult:
 JOB_TYPE = JobType(
     name="model_download",
     label="Model Download",
-    description="Fetch a local model from the hub, verify it and prepare it for this machine.",
+    description="Download a local model from the hub, verify it and prepare it for this machine.",
     category="maintenance",
     operation="download",
     params=ModelDownloadParams,

@@ -59,7 +59,7 @@ def resolve_name(name: str, dimension: object = None) -> str:
         names = " or ".join(choice.replace("_", "-") for choice in choices)
         given = "" if dimension is None else f", and {dimension} is no dimension"
         raise UsageError(
-            f"{name!r} is a name of former times and stands for two job types: {names}{given}",
+            f"{name!r} is an old name for two job types: {names}{given}",
             f"Name one of them, or give its dimension: {list_dimensions(LOCAL_DIMENSIONS)} for"
             f" {local.replace('_', '-')}, {DIMENSIONS[-1]} for {online.replace('_', '-')}.",
         )

@@ -31,18 +31,18 @@ class PineconeParams(Params):
     namespace: str | None = Field(
         None,
         min_length=1,
-        description="Namespace of the index; default: the setting 'pinecone.namespace', else the source's id.",
+        description="Namespace of the index (default: the setting pinecone.namespace, else the source's id).",
     )
 
 
 class PineconeSyncParams(PineconeParams):
     """Parameters of pinecone_sync."""
 
-    create_index: bool = Field(False, description="Make the index of the settings where it is not there.")
+    create_index: bool = Field(False, description="Create the index that the settings name, if it is missing.")
     allow_delete: bool = Field(
-        False, description="Go on even if more than 20 % of the passages there are no longer in the ledger."
+        False, description="Continue even if more than 20 % of the passages in Pinecone are no longer in the ledger."
     )
-    dry_run: bool = Field(False, description="Only count and price what would be sent.")
+    dry_run: bool = Field(False, description="Count and price what would be sent; send nothing.")
 
 
 def plan(request: PhaseRequest[Given]) -> Plan[Given]:
@@ -56,7 +56,7 @@ def plan(request: PhaseRequest[Given]) -> Plan[Given]:
     source = request.source
     if not source.ledger.exists():
         raise MissingRequirementError(
-            f"source {source.id!r} was never read, there is nothing to send", f"kbjobs run index-online {source.id}"
+            f"source {source.id!r} was never read: there is nothing to send", f"kbjobs run index-online {source.id}"
         )
     namespace = read_target(settings, source.id, params.namespace).namespace
     return Plan(params.model_copy(update={"namespace": namespace}), dimension=MODEL.dimension)
@@ -97,7 +97,7 @@ def _open(context: Context, params: PineconeParams) -> PineconeIndex:
 JOB_TYPE = JobType(
     name="pinecone_sync",
     label="Pinecone",
-    description="Make a namespace of a Pinecone index equal to the source's vectors of Index (Online).",
+    description="Sync a source's online vectors to a Pinecone namespace.",
     category="cloud",
     operation="sync",
     params=PineconeSyncParams,

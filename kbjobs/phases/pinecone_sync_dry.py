@@ -14,7 +14,7 @@ class PineconeSyncDryParams(PineconeParams):
 JOB_TYPE = JobType(
     name="pinecone_sync_dry",
     label="Pinecone (Dry)",
-    description="Count and price what Pinecone would send and delete; nothing is written.",
+    description="Count and price what a Pinecone sync would send and delete. Nothing is written.",
     category="cloud",
     operation="sync",
     params=PineconeSyncDryParams,

@@ -56,7 +56,7 @@ def describe_function(func: Callable[..., Any], args: Sequence[Any], kwargs: Map
     if module == "__main__":
         raise UsageError(
             f"{name} is defined in the program that was started: a worker cannot import it",
-            "Move it into a module of its own and import it from there.",
+            "Move it into its own module and import it from there.",
         )
     params = FunctionParams(
         function=f"{module}:{name}",
@@ -65,7 +65,9 @@ def describe_function(func: Callable[..., Any], args: Sequence[Any], kwargs: Map
         sys_path=[folder for entry in sys.path if os.path.exists(folder := os.path.abspath(entry or "."))],  # noqa: PTH100, PTH110
     )
     if find_function(params) is not func:
-        raise UsageError(f"{shown} is not what a worker would import under that name", "Pass the function itself.")
+        raise UsageError(
+            f"{shown} is not the function that a worker would import under that name", "Pass the function itself."
+        )
     try:
         json.dumps([params.args, params.kwargs], allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -176,7 +178,7 @@ def as_result(value: Any) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(json.dumps(result, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise UsageError(
-            f"the function returned what is not JSON: {error}", "Return a dict of texts, numbers and lists."
+            f"the function returned something that is not JSON: {error}", "Return a dict of texts, numbers and lists."
         ) from None
     return found
 

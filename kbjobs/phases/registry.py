@@ -71,6 +71,6 @@ def _load(point: EntryPoint) -> JobType[Any]:
         ) from error
     if not isinstance(found, JobType) or found.name != point.name:
         raise BrokenJobTypeError(
-            f"{where} is no JobType of that name", "Correct or uninstall the package that it comes from."
+            f"{where} is not a JobType of that name", "Correct or uninstall the package that it comes from."
         )
     return found

@@ -17,27 +17,31 @@ from kbjobs.phases.job_type import JobType, Params, PhaseForecast, PhaseRequest,
 class ScrapeParams(Params):
     """Parameters of scrape."""
 
-    url: str | None = Field(None, description="Where the site begins; default: where it began before.")
-    sitemap: str | None = Field(None, description="A sitemap; default: those that robots.txt names.")
-    page_limit: int | None = Field(None, ge=1, le=1_000_000, description="Fetch at most this many pages; default: 100.")
+    url: str | None = Field(None, description="The start page of the site (default: the one of the last scrape).")
+    sitemap: str | None = Field(None, description="A sitemap (default: those that robots.txt names).")
+    page_limit: int | None = Field(
+        None, ge=1, le=1_000_000, description="Fetch at most this many pages (default: 100)."
+    )
     max_depth: int | None = Field(
-        None, ge=0, le=1_000, description="Follow links at most this many steps from the start; default: 3."
+        None, ge=0, le=1_000, description="Follow links at most this many steps from the start (default: 3)."
     )
     request_delay: float | None = Field(
-        None, ge=0, le=3_600, description="Seconds between two requests to a host; default: 0.5."
+        None, ge=0, le=3_600, description="Seconds between two requests to a host (default: 0.5)."
     )
     follow_links: bool | None = Field(
-        None, description="Follow links, or only the start and its sitemap; default: yes."
+        None, description="Follow links, or read only the start page and the sitemap (default: follow)."
     )
-    include_assets: bool | None = Field(None, description="Fetch pictures and styles too; default: no.")
-    allow_subdomains: bool | None = Field(None, description="Fetch from subdomains of the site too; default: no.")
-    include: str | None = Field(None, description="Only pages whose path fits one of these patterns: '/docs/*,/faq'.")
-    exclude: str | None = Field(None, description="No page whose path fits one of these patterns: '*?action=*'.")
-    wiki: bool | None = Field(
-        None, description="Read a MediaWiki through its API, page by page; default: yes, where the site is one."
+    include_assets: bool | None = Field(None, description="Fetch pictures and styles too (default: no).")
+    allow_subdomains: bool | None = Field(None, description="Fetch from subdomains of the site too (default: no).")
+    include: str | None = Field(
+        None, description="Only pages whose path matches one of these patterns: '/docs/*,/faq'."
     )
-    allow_delete: bool = Field(False, description="Go on even if more than 20 % of the pages are gone.")
-    dry_run: bool = Field(False, description="Read robots.txt and sitemaps, say what would be fetched, write nothing.")
+    exclude: str | None = Field(None, description="No pages whose path matches one of these patterns: '*?action=*'.")
+    wiki: bool | None = Field(None, description="Read a MediaWiki through its API (default: yes, if the site is one).")
+    allow_delete: bool = Field(False, description="Continue even if more than 20 % of the pages are gone.")
+    dry_run: bool = Field(
+        False, description="Read robots.txt and sitemaps and say what would be fetched; write nothing."
+    )
 
 
 DEFAULTS = {
@@ -56,18 +60,16 @@ def plan(request: PhaseRequest[ScrapeParams]) -> Plan[ScrapeParams]:
     source = request.source
     remembered = {name: value for name, value in source.read_scrape().items() if name in ScrapeParams.model_fields}
     if source.manifest.exists() and not remembered:
-        raise ConflictError(
-            f"source {source.id!r} exists, and was not scraped", "Choose another id for what is to be scraped."
-        )
+        raise ConflictError(f"source {source.id!r} exists, and was not scraped", "Choose another id for the scrape.")
     if not source.manifest.exists() and source.pages.is_dir() and any(source.pages.iterdir()):
         raise ConflictError(
-            f"{source.pages} holds files that were kept of an earlier source",
+            f"{source.pages} contains files that were kept from an earlier source",
             f"Move it away, or register it: kbjobs sources add ID {source.pages}",
         )
     given = {**DEFAULTS, **remembered, **request.params.model_dump(exclude_none=True)}
     planned = ScrapeParams.model_validate(given)
     if planned.url is None:
-        raise UsageError("there is no address to begin at", f"Give one: kbjobs run scrape {source.id} --url https://…")
+        raise UsageError("there is no start address", f"Give one: kbjobs run scrape {source.id} --url https://…")
     for name in ("url", "sitemap"):
         address = getattr(planned, name)
         if address is None:
@@ -76,7 +78,7 @@ def plan(request: PhaseRequest[ScrapeParams]) -> Plan[ScrapeParams]:
             raise UsageError(f"--{name} has a user or a password in it", "Give it without: it would be kept and shown.")
         normal = normalise(address)
         if normal is None:
-            raise UsageError(f"{address[:200]!r} is no address of a page", "It begins with http:// or https://.")
+            raise UsageError(f"{address[:200]!r} is not the address of a page", "It begins with http:// or https://.")
         planned = planned.model_copy(update={name: normal})
     check_patterns([*_split(planned.include), *_split(planned.exclude)])
     return Plan(planned)
@@ -127,7 +129,7 @@ def _split(patterns: str | None) -> tuple[str, ...]:
 JOB_TYPE = JobType(
     name="scrape",
     label="Scrape",
-    description="Fetch a site or a MediaWiki into a source, politely; again, bring it up to date.",
+    description="Download a site or a MediaWiki into a source, politely. Run again, it fetches what has changed.",
     category="content",
     operation="scrape",
     params=ScrapeParams,

@@ -29,12 +29,12 @@ def check_folders(source: SourceFolder) -> None:
         if source.read_pack() and source.path in Path(root).parents:
             raise NotFoundError(
                 f"source {source.id!r} was installed from a pack without its files",
-                f"kbjobs run install-source {source.id} --include-backup brings them, if the pack has them."
-                " What it has is searched as it is.",
+                f"kbjobs run install-source {source.id} --include-backup installs them, if the pack has them. Until"
+                " then, the source can be searched as it is.",
             )
         raise NotFoundError(
             f"{root}, a folder of source {source.id!r}, is not there",
-            "Mount the disk or restore the folder, then run the same again. Nothing was changed.",
+            "Mount the disk or restore the folder, then try again. Nothing was changed.",
         )
 
 
@@ -110,7 +110,7 @@ def advise_metadata(source: SourceFolder, earlier: Sequence[str]) -> list[str]:
             return []
     except KbjobsError:  # a ledger that cannot be read is for the job itself to report
         return []
-    return [Advice(f"source {source.id!r} has no metadata: add metadata first", "metadata")]
+    return [Advice(f"source {source.id!r} has no metadata; add the phase metadata before it", "metadata")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,12 +29,12 @@ class SuggestTagsParams(Params):
         description="Who suggests: a model of this machine, or one of the OpenAI API, which is sent a sample of the"
         " documents; default: the setting 'tags_provider'.",
     )
-    fallback: bool = Field(
-        False, description="Suggest with the local model, saying so, where the OpenAI API cannot be asked."
+    fallback: bool = Field(False, description="Use the local model, and say so, if the OpenAI API is unavailable.")
+    model: str | None = Field(None, description="Local model that compares documents (default: the setting model).")
+    force: bool = Field(False, description="Suggest again, even if nothing has changed.")
+    dry_run: bool = Field(
+        False, description="Show what would be read and sent (documents, tokens, price); send nothing."
     )
-    model: str | None = Field(None, description="Local model that compares documents; default: the setting 'model'.")
-    force: bool = Field(False, description="Suggest anew, even if nothing has changed since the last time.")
-    dry_run: bool = Field(False, description="Only show what would be looked at and sent: documents, tokens, price.")
 
 
 def plan(request: PhaseRequest[SuggestTagsParams]) -> Plan[SuggestTagsParams]:
@@ -139,7 +139,7 @@ def advise(request: PhaseRequest[SuggestTagsParams]) -> list[str]:
 JOB_TYPE = JobType(
     name="suggest_tags",
     label="Suggest Tags",
-    description="Suggest tags for a source, each with the documents that speak for it; your own tags stay.",
+    description="Suggest tags for a source, each with documents as evidence. Your own tags stay.",
     category="maintenance",
     operation="tag",
     params=SuggestTagsParams,

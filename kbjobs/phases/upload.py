@@ -21,14 +21,14 @@ class UploadParams(Params):
 
     to: str | None = Field(
         None,
-        description="Where to: a folder, s3://BUCKET/PATH, gs:// or az://; default: the setting 'packs.to', else packs/"
-        " in the home.",
+        description="The store: a folder, s3://BUCKET/PATH, gs:// or az:// (default: the setting packs.to, else"
+        " packs/ in the home).",
     )
-    include_backup: bool = Field(False, description="With the source's files: pages, PDFs, ZIM files.")
+    include_backup: bool = Field(False, description="Include the source's files: pages, PDFs, ZIM files.")
     keep: int | None = Field(
-        None, ge=1, le=1000, description="Versions of the source that stay there; default: the setting 'packs.keep'."
+        None, ge=1, le=1000, description="How many versions to keep in the store (default: the setting packs.keep)."
     )
-    dry_run: bool = Field(False, description="Count what would be sent, and send nothing.")
+    dry_run: bool = Field(False, description="Count what would be sent; send nothing.")
 
 
 def plan(request: PhaseRequest[UploadParams]) -> Plan[UploadParams]:
@@ -38,7 +38,7 @@ def plan(request: PhaseRequest[UploadParams]) -> Plan[UploadParams]:
     if not request.is_general and not request.source.ledger.exists():
         name = request.source.id
         raise MissingRequirementError(
-            f"source {name!r} was never read, there is nothing to pack", f"kbjobs run index-offline {name}"
+            f"source {name!r} was never read: there is nothing to pack", f"kbjobs run index-offline {name}"
         )
     address = find_target(home, settings, params.to)
     keep = params.keep or settings.integer("packs.keep")
@@ -59,7 +59,7 @@ def find_target(home: Home, settings: Settings, to: str | None) -> StoreAddress:
     """
     address = read_address(to or settings.text("packs.to") or str(home.packs))
     if not address.is_writable:
-        raise UsageError(f"{address.url} can only be read from", "Give a folder, s3://, gs:// or az://.")
+        raise UsageError(f"{address.url} is read-only", "Give a folder, s3://, gs:// or az://.")
     return address
 
 
@@ -78,7 +78,7 @@ def run(context: Context, params: UploadParams) -> PhaseResult:
 JOB_TYPE = JobType(
     name="upload",
     label="Upload",
-    description="Send the pack of a source to a store: documents, metadata, passages, vectors, if asked for its files.",
+    description="Send a source to a store as a pack: documents, metadata, passages, vectors and, on request, files.",
     category="cloud",
     operation="upload",
     params=UploadParams,

@@ -28,7 +28,7 @@ class VisualisationParams(Params):
         description="Sources that are drawn on one map, where the job itself has none; default: all that are indexed.",
     )
     all_sources: bool = Field(
-        False, description="Draw all indexed sources on one map, map.html, also where the job has one source."
+        False, description="Draw all indexed sources on one map (map.html), even in a chain of one source."
     )
     method: Literal["pca", "umap"] = Field(
         "pca", description="How places are found: principal components, or UMAP (extra umap; minutes)."
@@ -70,7 +70,7 @@ def _find_sources(request: PhaseRequest[VisualisationParams]) -> list[str] | Non
         SourceFolder(home.sources, check_source_id(name)).read()
     if not names:
         raise MissingRequirementError(
-            "no source is indexed, there is nothing to draw",
+            "no source is indexed: there is nothing to draw",
             "kbjobs sources add ID PATH, then kbjobs run index-offline ID",
         )
     return names
@@ -116,7 +116,8 @@ def advise(request: PhaseRequest[VisualisationParams]) -> list[str]:
 JOB_TYPE = JobType(
     name="visualisation",
     label="Visualize",
-    description="Draw a map of sources in space, one HTML file that works offline: documents about the same lie near.",
+    description="Draw a 3D map of sources: one HTML file that works offline. Documents on similar subjects lie close"
+    " together.",
     category="cloud",
     operation="visualise",
     params=VisualisationParams,

@@ -35,7 +35,7 @@ def check_zim(path: str) -> Path:
         ) from error
     if head != ARCHIVE_MAGIC and not re.search(r"\.zim[a-z]{2}\Z", first.name, re.IGNORECASE):
         raise UsageError(
-            f"{file} is not a ZIM file: it does not begin as one",
+            f"{file} is not a ZIM file: it does not start like one",
             "Check that it is the right file, and that its download is complete.",
         )
     return first
@@ -51,5 +51,5 @@ def name_source(path: str) -> str:
     stem = PART.sub("", Path(path).name).lower()
     name = re.sub(r"[^a-z0-9._-]+", "-", stem).strip("._-")[:63].strip("._-")
     if not is_source_id(name):
-        raise UsageError(f"the name of {path} makes no id for a source", "Give one: --source ID.")
+        raise UsageError(f"the name of {path} does not give an id for a source", "Give one: --source ID.")
     return name

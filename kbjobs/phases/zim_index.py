@@ -36,9 +36,9 @@ class ZimIndexParams(IndexParams, LocalModelParams):
     path: str | None = Field(None, description="The ZIM file, or a part of it; default: that of the source.")
     min_text_length: int = Field(100, ge=0, description="Leave out pages with fewer characters of text.")
     language_filter: str | None = Field(
-        None, description="Index only documents of these languages (en, or en,be) or of an unknown one."
+        None, description="Index only documents in these languages (en, or en,be) or in an unknown one."
     )
-    online: bool = Field(False, description="Embed with OpenAI's text-embedding-3-small, which is paid for.")
+    online: bool = Field(False, description="Embed with OpenAI's text-embedding-3-small, which costs money.")
 
 
 def plan(request: PhaseRequest[ZimIndexParams]) -> Plan[ZimIndexParams]:
@@ -56,7 +56,7 @@ def plan(request: PhaseRequest[ZimIndexParams]) -> Plan[ZimIndexParams]:
         params = params.model_copy(update={"language_filter": ",".join(parse_filter(params.language_filter))})
     if params.online:
         if params.model is not None:
-            raise UsageError("--online and --model are two models", "Give one of them.")
+            raise UsageError("--online and --model exclude each other", "Give one of them.")
         if params.download:
             raise UsageError("--online needs no model on this machine", "Leave out --download.")
         return Plan(params, dimension=TEXT_EMBEDDING_3_SMALL.dimension, secrets=(OPENAI_KEY,))
@@ -189,7 +189,7 @@ def _register(source: SourceFolder, path: str, header: ZimHeader) -> None:
 JOB_TYPE = JobType(
     name="zim_index",
     label="Index ZIM",
-    description="Make a ZIM file a source that can be searched: documents, metadata and vectors in one pass.",
+    description="Turn a ZIM file into a searchable source: documents, metadata and vectors in one pass.",
     category="indexing",
     operation="index",
     params=ZimIndexParams,

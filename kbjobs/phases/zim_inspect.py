@@ -14,8 +14,8 @@ class ZimInspectParams(Params):
     """Parameters of zim_inspect."""
 
     path: str | None = Field(None, description="The ZIM file, or a part of it; default: that of the source.")
-    scan_limit: int = Field(5000, ge=1, description="Look into at most N entries; of a larger file into a sample.")
-    min_text_length: int = Field(100, ge=0, description="Characters of text with which a page is worth indexing.")
+    scan_limit: int = Field(5000, ge=1, description="Read at most N entries; of a larger file, a sample.")
+    min_text_length: int = Field(100, ge=0, description="Characters of text that make a page worth indexing.")
 
 
 def plan(request: PhaseRequest[ZimInspectParams]) -> Plan[ZimInspectParams]:
@@ -60,7 +60,7 @@ def run(context: Context, params: ZimInspectParams) -> PhaseResult:
 JOB_TYPE = JobType(
     name="zim_inspect",
     label="Inspect ZIM",
-    description="What a ZIM file holds, what of it can be indexed, and the command that does.",
+    description="Show what a ZIM file contains, how much of it can be indexed, and the command to do so.",
     category="content",
     operation="inspect",
     params=ZimInspectParams,

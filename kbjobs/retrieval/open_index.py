@@ -70,7 +70,7 @@ class Index:
         self.is_gone = not copies.is_there()
         if not self.is_gone:
             raise UnavailableError(
-                f"the index {copies.live} was replaced again and again during the search", "Search once more."
+                f"the index {copies.live} was replaced repeatedly during the search", "Search once more."
             )
 
     def _open(self) -> None:

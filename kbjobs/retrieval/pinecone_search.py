@@ -123,7 +123,7 @@ class PineconeSearcher:
 def _check(query: Query) -> None:
     count, model = query.count, query.model
     if not query.words.strip():
-        raise UsageError("there is nothing to search for", 'Give some words: kbjobs search "boil water".')
+        raise UsageError("no words were given", 'For example: kbjobs search "boil water".')
     if not 1 <= count <= MAX_HITS:
         raise UsageError(f"{count} is not a number of hits for Pinecone", f"Choose one from 1 to {MAX_HITS:,}.")
     if model is not None and model.strip().casefold() != MODEL.name:

@@ -305,9 +305,9 @@ def _fold(words: str, languages: Iterable[str]) -> Forms:
 
 def _check(words: str, count: int) -> None:
     if not words.strip():
-        raise UsageError("there is nothing to search for", 'Give some words: kbjobs search "boil water".')
+        raise UsageError("no words were given", 'For example: kbjobs search "boil water".')
     if any("\ud800" <= character <= "\udfff" for character in words):  # how Python gives bytes that are no text
-        raise UsageError("the words are not valid UTF-8", "Is the terminal set to another character set?")
+        raise UsageError("the words are not valid UTF-8", "Check the terminal's character set.")
     if not 1 <= count <= MAX_COUNT:
         raise UsageError(f"{count} is not a number of hits", f"Choose one from 1 to {MAX_COUNT:,}.")
 

@@ -53,7 +53,7 @@ def describe_source(context: Context, language_filter: str | None, force: bool, 
             ledger.delete_documents(found.scan.vanished)
             crash_point("documents.deleted")
         changes.remember()
-        context.progress(0, 1, "documents", "resolving links, settling languages", SETTLE, eta_matters=False)
+        context.progress(0, 1, "documents", "resolving links and languages", SETTLE, eta_matters=False)
         filtered = describing.finish(context, ledger, found)
         publish_words(context.source, ledger)
         counts = _count(ledger, found.scan, filtered, read)

@@ -131,7 +131,7 @@ class Enumerated:
             raise TooManyRemovedError(
                 f"{gone:,} of the {counted(len(known), 'document')} of {self.source.id!r} are gone, more than"
                 f" {MAX_REMOVED:.0%}; nothing was removed",
-                "Mount the disk or restore the files; if they are meant to go, run it again with --allow-delete.",
+                "Mount the disk or restore the files; if you want to delete them, run it again with --allow-delete.",
             )
         self.scan.vanished += vanished
 

@@ -210,7 +210,7 @@ class Crawl:
             # Few that wait may all have had their tries before so many have failed.
             if self.tally.failures_in_a_row >= (MAX_TRIES if is_last else MAX_FAILURES):
                 raise SiteDown(
-                    f"{self._home_site} gives no answer any more ({cause}); the addresses not yet fetched are kept",
+                    f"{self._home_site} no longer answers ({cause}); the addresses not yet fetched are kept",
                     "Once it answers again, go on with kbjobs resume JOB, or run the same again.",
                 )
             if not is_last:

@@ -121,9 +121,7 @@ async def _with_fetcher(
     contact, proxy = context.settings.text("scrape_contact"), context.settings.text("scrape_proxy")
     agent = f"kbjobs/{VERSION}" + (f" (+{contact})" if contact else "")
     if proxy:
-        context.log.warning(
-            "requests go through a proxy: kbjobs cannot see to it that none reaches a private address, the proxy has to"
-        )
+        context.log.warning("requests go through a proxy, so the proxy must keep them away from private addresses")
     guard = AddressGuard(await find_private_hosts([request.url]))
     parser = Parser(context.settings.number("document_seconds"))
     throttle = HostThrottle(request.options.delay)
@@ -280,7 +278,7 @@ def _remove_gone(context: Context, frontier: Frontier, allow_delete: bool) -> in
         raise KbjobsError(
             f"{len(gone):,} of {counted(kept, 'page')} are no longer there, more than {MAX_REMOVED:.0%};"
             " none was removed",
-            "If they are meant to go, run it again with --allow-delete.",
+            "If you want to delete them, run it again with --allow-delete.",
         )
     for _, file in gone:
         (context.source.pages / file).unlink(missing_ok=True)

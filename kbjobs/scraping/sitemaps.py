@@ -30,7 +30,7 @@ class Sitemap:
     """Whether it lists more than :data:`MAX_URLS`."""
 
     def add(self, kind: str, url: str, date: str) -> None:
-        """Add an entry, unless it is no web address.
+        """Add an entry, unless it is not a web address.
 
         Args:
             kind: ``sitemap`` for another sitemap; anything else is a page.
@@ -81,7 +81,7 @@ def read_xml(text: bytes) -> Sitemap:
     try:
         parser.Parse(text, True)
     except (expat.ExpatError, LookupError) as error:  # the latter for a charset that nobody knows
-        raise ValueError(f"it is no XML: {error}") from error
+        raise ValueError(f"it is not XML: {error}") from error
     return reading.sitemap
 
 
@@ -98,10 +98,10 @@ class _Reading:
     def start(self, name: str, attributes: dict[str, str]) -> None:
         name = name.rpartition(":")[2]
         if len(self._path) == MAX_DEPTH:
-            raise ValueError(f"its elements are more than {MAX_DEPTH} deep")
+            raise ValueError(f"its elements are nested more than {MAX_DEPTH} deep")
         if not self._path:
             if name not in ENTRIES:
-                raise ValueError(f"it is no sitemap: it begins with <{name}>")
+                raise ValueError(f"it is not a sitemap: it begins with <{name}>")
             self._entry_name = ENTRIES[name]
         elif name == self._entry_name:
             self._entry = {}

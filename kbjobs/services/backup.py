@@ -43,14 +43,14 @@ def restore(home: Home, file: Path, replace: bool) -> Restored:
     home.prepare()
     lock = try_lock(home.daemon_lock, LOCK_SECONDS)
     if lock is None:
-        raise ConflictError("a daemon serves this home", "Stop it first: kbjobs daemon stop.")
+        raise ConflictError("a daemon is running in this home", "Stop it first: kbjobs daemon stop.")
     try:
         locks = (*home.daemon_lock.parent.glob("run-*.lock"), *home.sources.glob("*/.lock"))
         in_use = [path for path in locks if is_locked(path)]
         if in_use:
             raise ConflictError(
                 f"the home is in use: {in_use[0]} is locked",
-                "Wait for the worker or command, or end it; then try again.",
+                "Wait for the worker or command to end, or stop it, then try again.",
             )
         mark_guarded(home, False)  # no worker is to start a daemon in between
         names = restore_backup(home, file, replace)

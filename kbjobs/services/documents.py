@@ -60,31 +60,42 @@ class DocumentFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentText:
+    """A document's text, read again from its file.
+
+    Args:
+        blocks: the text; empty if the file cannot be read.
+        problem: why it could not be read; '' if it was.
+        left_out: what of an HTML page is not kept, and why, if that was asked for.
+    """
+
+    blocks: tuple[Block, ...] = ()
+    problem: str = ""
+    left_out: tuple[LeftOutText, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ShownDocument:
     """What is kept of a document.
 
     Args:
         facts: what is known of it, as of :func:`documents`.
-        blocks: its text, read again from its file; empty where that cannot be read.
-        problem: why it could not be read; '' if it was.
         passages: as they were cut and embedded, those of each profile together.
-        left_out: what of an HTML page is not kept, and why, if that was asked for.
+        read: its text as it is now.
     """
 
     facts: dict[str, Any]
-    blocks: tuple[Block, ...]
-    problem: str
     passages: tuple[StoredPassage, ...]
-    left_out: tuple[LeftOutText, ...]
+    read: DocumentText
 
     def as_dict(self) -> dict[str, Any]:
         """It as JSON values."""
         return {
             **self.facts,
-            "text": [{"kind": block.kind, "level": block.level, "text": block.text} for block in self.blocks],
-            "problem": self.problem or None,
+            "text": [{"kind": block.kind, "level": block.level, "text": block.text} for block in self.read.blocks],
+            "problem": self.read.problem or None,
             "passages": [asdict(passage) for passage in self.passages],
-            "left_out": [one._asdict() for one in self.left_out],
+            "left_out": [one._asdict() for one in self.read.left_out],
         }
 
 
@@ -144,13 +155,33 @@ def show_document(home: Home, source_id: str, name: str, *, explains: bool = Fal
         NotFoundError: there is no such source, or no such document in it.
     """
     facts = find_document(home, source_id, name)
-    folder = SourceFolder(home.sources, source_id)
-    with open_ledger(folder.ledger) as ledger:
-        passages = tuple(list_passages(ledger, facts["doc_id"]))
-    read = read_one(folder.read(), facts["path"], Settings(home), explains=explains)
+    passages = list_document_passages(home, source_id, facts["doc_id"])
+    return ShownDocument(facts, passages, read_text(home, source_id, facts["path"], explains=explains))
+
+
+def list_document_passages(home: Home, source_id: str, doc_id: str) -> tuple[StoredPassage, ...]:
+    """The passages of a document as they were cut and embedded, those of each profile together."""
+    with open_ledger(SourceFolder(home.sources, source_id).ledger) as ledger:
+        return tuple(list_passages(ledger, doc_id))
+
+
+def read_text(home: Home, source_id: str, path: str, *, explains: bool = False) -> DocumentText:
+    """Read a document again from its file. It takes a third of a second: a process is started for it.
+
+    Args:
+        home: where the source is.
+        source_id: the source.
+        path: the document's path within the source.
+        explains: whether to say what of an HTML page is not kept.
+
+    Raises:
+        KbjobsError: the source or its archive cannot be read.
+    """
+    source = SourceFolder(home.sources, source_id).read()
+    read = read_one(source, path, Settings(home), explains=explains)
     if isinstance(read, Unread):
-        return ShownDocument(facts, (), read.reason, passages, ())
-    return ShownDocument(facts, read.document.blocks, "", passages, read.left_out)
+        return DocumentText(problem=read.reason)
+    return DocumentText(read.document.blocks, "", read.left_out)
 
 
 def count_by_year(home: Home, source_id: str) -> dict[int, int]:

@@ -165,7 +165,7 @@ def _take_up(entries: Sequence[PhaseState], found: Checkpoint) -> list[PhaseStat
     """The phases, with those passed over that the checkpoint says are done."""
     if found.fingerprint != fingerprint(entries):
         raise UsageError(
-            f"the phases of {found.job_type} are not those of its checkpoint: they were"
+            f"the phases of {found.job_type} differ from those of its checkpoint, which were"
             f" {', '.join(one.name for one in found.phases)}",
             "Call it without resume=True, or with the phases it had.",
         )

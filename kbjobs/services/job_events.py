@@ -102,7 +102,7 @@ def _too_long(ids: Sequence[int], seconds: float) -> TimeLimitError:
     subject = agreeing(len(ids), "job", "has", "have")
     return TimeLimitError(
         f"after {duration(seconds)} {subject} not ended: {names}",
-        f"What is queued or runs goes on; kbjobs wait {names} waits again, kbjobs status shows how it stands.",
+        f"Queued and running jobs continue; kbjobs wait {names} waits again, kbjobs status shows how it stands.",
     )
 
 

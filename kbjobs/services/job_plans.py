@@ -122,7 +122,7 @@ def secrets_check(state: JobState) -> Require:
                 here = " This shell has it, but the daemon was started without it." if os.environ.get(name) else ""
                 raise MissingRequirementError(
                     f"{kind.command} needs {name}, and its worker would not have it.{here}",
-                    f"Hand it over with kbjobs config set-secret {name}"
+                    f"Store it with kbjobs config set-secret {name}"
                     + (", or kbjobs daemon restart from this shell." if here else "."),
                 )
 

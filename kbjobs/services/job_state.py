@@ -44,7 +44,7 @@ class JobState:
         """The queue to be read. Raises NotFoundError if it cannot have the job."""
         queue = self.readable()
         if queue is None:
-            raise NotFoundError(f"there is no job {job_id}", "Nothing was ever submitted in this home.")
+            raise NotFoundError(f"there is no job {job_id}", "No job was ever submitted in this home.")
         return queue
 
     def opened(self) -> Queue:

@@ -74,7 +74,7 @@ class JobManager(Closable):
         if func is None:
             if args:
                 raise UsageError(
-                    "parameters are given by name", f"For example: submit({job_type!r}, 'wiki', force=True)"
+                    "parameters must be given by name", f"For example: submit({job_type!r}, 'wiki', force=True)"
                 )
             return self.submit_job(job_type, source_id, kwargs).id
         from kbjobs.chains.chain import function_chain
@@ -249,7 +249,7 @@ class JobManager(Closable):
         return job_queries.describe_daemon(self._state)
 
     def is_daemon_running(self) -> bool:
-        """Whether a daemon serves this home; cheaper than :meth:`get_daemon`."""
+        """Whether a daemon is running in this home; cheaper than :meth:`get_daemon`."""
         return is_running(self.home)
 
     def get_version(self) -> tuple[int, ...] | None:
@@ -330,7 +330,7 @@ class JobManager(Closable):
         would have to end before it may begin.
         """
         if not changes:
-            raise UsageError("nothing is to be changed", f"For example: kbjobs edit {job_id} --priority 5")
+            raise UsageError("there is nothing to change", f"For example: kbjobs edit {job_id} --priority 5")
         job = edit_job(self._state.writable(job_id), job_id, changes)
         nudge(self.home.wake_pipe)
         return job

@@ -66,12 +66,19 @@ class RemovedModel:
     bytes: int
 
 
+def list_names(home: Home) -> dict[str, bool]:
+    """The names of the models on this machine and of the known ones, each with whether it is here."""
+    present = list_present(home.models)
+    return dict.fromkeys(present, True) | {one.name: False for one in KNOWN_MODELS if one.name not in present}
+
+
 def list_models(home: Home, on_damaged: OnDamaged) -> list[ModelState]:
     """The models that are here, then those that are known and not here. ``on_damaged`` is told of sources left out."""
     uses = _list_uses(home, on_damaged)
-    present = list_present(home.models)
-    missing = [model.name for model in KNOWN_MODELS if model.name not in present]
-    return [*(_describe(home, name, uses) for name in present), *(_describe_missing(name, uses) for name in missing)]
+    return [
+        _describe(home, name, uses) if is_here else _describe_missing(name, uses)
+        for name, is_here in list_names(home).items()
+    ]
 
 
 def show_model(home: Home, name: str, on_damaged: OnDamaged) -> ModelState:
@@ -129,14 +136,14 @@ def remove_model(home: Home, name: str, force: bool, on_damaged: OnDamaged) -> R
         raise UsageError(
             f"{found.name} is not in the home but in {'a Python package' if where == 'package' else 'the hub cache'},"
             f" {found.path}",
-            "Remove it with what has put it there. Nothing was changed.",
+            "Remove it with the tool that installed it. Nothing was changed.",
         )
     state = _describe(home, name, _list_uses(home, on_damaged)) if there else None
     if state is not None and state.sources and not force:
         raise ConflictError(
             f"{state.name} is needed to search {', '.join(state.sources)}",
-            "Index these with another model, or give --force: a search of them then finds words alone."
-            " Nothing was changed.",
+            "Index these with another model, or give --force: then a search of them finds words only. Nothing was"
+            " changed.",
         )
     return _remove(home, state.name if state else name, [*there, *[staging] * staging.exists()], state)
 

@@ -46,7 +46,7 @@ def list_remote(home: Home, where: str | None = None) -> list[dict[str, Any]]:
         catalogue, _ = read_catalogue(bucket)
         if catalogue is None:
             raise NotFoundError(
-                f"{bucket.label} has no {CATALOGUE}: it is no store of packs, or nothing was uploaded yet",
+                f"{bucket.label} has no {CATALOGUE}: it is not a store of packs, or nothing was uploaded yet",
                 "kbjobs run upload SOURCE --to URL",
             )
     return [{**row, "here": _compare_here(home, row)} for row in as_rows(catalogue)]
@@ -144,7 +144,7 @@ def open_named(home: Home, where: str, source_id: str | None = None) -> Pack:
     address = read_address(where)
     if address.path is not None and not (address.path / CATALOGUE).exists():
         if source_id is not None:
-            raise NotFoundError(f"{where} has no {CATALOGUE}: it is no store of packs", "Leave out the source.")
+            raise NotFoundError(f"{where} has no {CATALOGUE}: it is not a store of packs", "Leave out the source.")
         return open_pack(where)
     return _open_in_store(home, where, source_id)
 

@@ -199,7 +199,7 @@ def _record(context: Context, facts: DeletionFacts) -> bool:
     except sqlite3.Error as error:
         if not is_disk_full(error):
             raise
-        context.log.info("the disk is full: the end of the source is put on record once its files are gone")
+        context.log.info("the disk is full: the deletion is recorded once the files are gone")
         return False
     return True
 

@@ -142,7 +142,9 @@ def edit(
     folder = SourceFolder(home.sources, source_id)
     folder.read()
     if not (add or drop) and described == NOT_DESCRIBED:
-        raise UsageError("there is nothing to change", f"kbjobs sources edit {source_id} --help shows what can be.")
+        raise UsageError(
+            "there is nothing to change", f"kbjobs sources edit {source_id} --help shows what can be changed."
+        )
     _check_base_url(described.base_url or "")
     added = [_absolute(path) for path in add]
     if added:
@@ -154,7 +156,7 @@ def edit(
         _refuse_twice(source_id, kept, added)
         paths = [*kept, *map(str, added)]
         if not paths:
-            raise UsageError(f"{source_id!r} would have no path left", "Give the new one too: --add PATH.")
+            raise UsageError(f"{source_id!r} would have no paths left", "Give the new one too: --add PATH.")
         _refuse_renamed(source, kept, paths)
         said = {name: value for name, value in asdict(described).items() if value is not None}
         changed = replace(source, paths=tuple(paths), **said)
@@ -229,8 +231,8 @@ def _refuse_existing(folder: SourceFolder) -> None:
     left = SourceFolderDeletion(folder.path.parent, folder.id).hidden
     if left is not None:
         raise ConflictError(
-            f"an earlier source {folder.id!r} is not wholly deleted: what is left of it lies in {left}",
-            f"kbjobs run delete-source {folder.id} goes on with that.",
+            f"an earlier source {folder.id!r} is not completely deleted: the rest is in {left}",
+            f"kbjobs run delete-source {folder.id} finishes that.",
         )
 
 
@@ -273,8 +275,8 @@ def _refuse_renamed(source: Source, kept: Sequence[str], paths: Sequence[str]) -
     for path in kept:
         if before[path] != after[path]:
             raise UsageError(
-                f"the documents of {path} would get other ids: {before[path]!r} would be called {after[path]!r}",
-                f"If that is meant, add --drop {path} --add {path}. Nothing that was embedded is embedded again.",
+                f"the documents of {path} would get new ids: {before[path]!r} would be called {after[path]!r}",
+                f"If you are sure, add --drop {path} --add {path}. Nothing is embedded again.",
             )
 
 

@@ -48,12 +48,12 @@ def relocate(home: Home, source_id: str, old: Path, new: Path) -> Relocated:
             raise NotFoundError(f"no path of source {source_id!r} lies in {old}", f"It has {', '.join(source.paths)}.")
         for path, place in moved.items():
             if not place.exists():
-                raise NotFoundError(f"{place} is not there, where {path} would be", "Nothing was changed.")
+                raise NotFoundError(f"{place} is not there, although {path} would be", "Nothing was changed.")
             if place.name != Path(path).name:
                 raise UsageError(
-                    f"the documents of {path} would get other ids: they are called after {Path(path).name!r}",
+                    f"the documents of {path} would get new ids: they are called after {Path(path).name!r}",
                     f"Give the new folder that name; or kbjobs sources edit {source_id} --drop {path} --add {place}:"
-                    " nothing that was embedded is embedded again.",
+                    " nothing is embedded again.",
                 )
         changed = replace(source, paths=tuple(str(moved.get(path, path)) for path in source.paths))
         documents, there = _count(folder, changed)

@@ -83,7 +83,7 @@ def create_backup(home: Home, file: Path, with_pages: bool = True) -> Backup:
 
     Raises:
         NotFoundError: the home is empty.
-        UsageError: the file is a folder, or lies in what is backed up.
+        UsageError: the file is a folder, or is inside the folder that is backed up.
         UnavailableError: the archive cannot be written.
     """
     if not home.state_file.exists() and not home.sources.exists():
@@ -92,7 +92,7 @@ def create_backup(home: Home, file: Path, with_pages: bool = True) -> Backup:
     if file.is_dir():
         raise UsageError(f"{file} is a folder", "Name the file to write.")
     if file.parent.resolve().is_relative_to(home.sources.resolve()):
-        raise UsageError(f"{file} lies in what is backed up", "Name a file outside the home.")
+        raise UsageError(f"{file} is inside the folder that is backed up", "Name a file outside the home.")
     try:
         with tempfile.TemporaryDirectory(prefix=".kbjobs-backup-", dir=file.parent) as folder:
             unfinished = Path(folder, "archive.tar")

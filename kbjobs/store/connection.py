@@ -51,7 +51,7 @@ def connect(path: Path, version: int, migrate: Callable[[sqlite3.Connection], No
         if found == 0:
             raise UnavailableError(
                 f"{path} is damaged: it is empty, or not a file of kbjobs",
-                "It was not touched. Put a copy of it from your backup in its place, or move it away to start anew.",
+                "It was not touched. Replace it with a copy from your backup, or move it away to start afresh.",
             )
         if found < version:
             with _changing(path):
@@ -234,12 +234,12 @@ def explain(error: Exception, path: Path) -> KbjobsError:
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         return UnavailableError(
             f"{path} is damaged: {text}",
-            "It was not touched. Put a copy of it from your backup in its place, or move it (and its -wal "
-            "and -shm) away to start anew.",
+            "It was not touched. Replace it with a copy from your backup, or move it (and its -wal "
+            "and -shm) away to start afresh.",
         )
     if is_disk_full(error):
         return UnavailableError(
-            f"the disk that holds {path} is full", "Free some space and run the same again; nothing was lost."
+            f"the disk that holds {path} is full", "Free some space and try again. Nothing was lost."
         )
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return UnavailableError(

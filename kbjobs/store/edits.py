@@ -46,7 +46,7 @@ def edit_job(queue: Queue, job_id: int, changes: JobChanges) -> Job:
         with transaction(queue.connection):
             job = queue.get(job_id)
             if job.status is not Status.PENDING:
-                raise ConflictError(f"job {job_id} is {job.status}: only a job that waits can be changed", _remedy(job))
+                raise ConflictError(f"job {job_id} is {job.status}: only a waiting job can be changed", _remedy(job))
             after: dict[str, Any] = {name: getattr(job, name) for name in COLUMNS} | dict(changes)
             check_moments(job_id, after["not_before"], after["until"])
             assignments = ", ".join(f"{name} = :{name}" for name in COLUMNS)

@@ -141,13 +141,21 @@ def kind_of(phase: PhaseState) -> str:
     return " ".join(filter(None, (phase.job, dry, phase.params.get("function", ""))))
 
 
+def place_of(phase: PhaseState) -> str:
+    """A phase's kind and its name: of several of one kind in a chain, which one it is."""
+    return f"{kind_of(phase)} as {phase.name}"
+
+
 def last_runs(queue: Queue, types: Collection[str], source: str | None) -> dict[str, PhaseState]:
-    """The latest completed phase of each kind, preferably on the same source.
+    """The latest completed phase of each kind and of each place, preferably on the same source.
 
     Args:
         queue: the queue.
         types: the kinds of phases, as :func:`kind_of` names them.
         source: the source's id; None for jobs without a source.
+
+    Returns:
+        Phases by their kinds, and by their places as :func:`place_of` names them.
     """
     rows = queue.connection.execute(
         "SELECT source, phases FROM jobs WHERE finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT ?",
@@ -159,7 +167,9 @@ def last_runs(queue: Queue, types: Collection[str], source: str | None) -> dict[
         for phase in load_phases(row["phases"]):
             is_measured = phase.is_completed and phase.seconds is not None and not phase.is_skipped
             if is_measured and (kind := kind_of(phase)) in types:
-                (found if row["source"] == source else elsewhere).setdefault(kind, phase)
+                known = found if row["source"] == source else elsewhere
+                known.setdefault(kind, phase)
+                known.setdefault(place_of(phase), phase)
     return elsewhere | found
 
 

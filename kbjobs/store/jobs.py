@@ -208,7 +208,7 @@ def check_moments(job_id: int, start: float | None, end: float | None) -> None:
     """
     if start is not None and end is not None and end <= start:
         raise UsageError(
-            f"job {job_id} would have to stop at {_iso(end)}, before it may begin at {_iso(start)}",
+            f"job {job_id} would stop at {_iso(end)}, before it may start at {_iso(start)}",
             "Give a later --until, or an earlier --not-before.",
         )
 

@@ -122,7 +122,7 @@ class Queue(Claims, Runs):
                 "SELECT id, status FROM jobs WHERE key = ? AND finished_at IS NULL", (new.key,)
             ).fetchone()
             if found is None and len({one.key for one in jobs}) < len(jobs):
-                raise ConflictError("the same job is asked for twice", "Name each source once.") from error
+                raise ConflictError("the same job was requested twice", "Name each source once.") from error
             if found is None:  # it has ended in this very moment: there is room for this one
                 return self.submit_all(jobs)
             raise DuplicateJobError(
@@ -177,7 +177,7 @@ class Queue(Claims, Runs):
                     if job.status not in before(Event.DISCARD):
                         raise ConflictError(
                             f"job {job_id} is {job.status}: there is nothing to discard",
-                            "kbjobs interrupted lists the jobs that can be.",
+                            "kbjobs interrupted lists the jobs that can be discarded.",
                         )
                     self.connection.execute(
                         "UPDATE jobs SET status = ?, exit_code = ?, message = 'discarded; what was done is kept'"

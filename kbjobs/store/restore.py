@@ -53,7 +53,8 @@ def restore_backup(home: Home, file: Path, replace: bool) -> list[str]:
             if held and not replace:
                 raise ConflictError(
                     f"the home {home.path} is not empty ({held[0].name})",
-                    "Restore into another KBJOBS_HOME, or give --replace: what is there is moved aside, not deleted.",
+                    "Restore into another KBJOBS_HOME, or give --replace: the old contents are moved aside, not"
+                    " deleted.",
                 )
             _unpack(tar, index, file, Path(folder))
         if held:

@@ -59,7 +59,7 @@ class Runs(Database):
         known = abs(job_id) < 2**63
         row = self.connection.execute(_GET, (job_id,)).fetchone() if known else None
         if row is None:
-            raise NotFoundError(f"there is no job {job_id}", "kbjobs history lists the jobs there are.")
+            raise NotFoundError(f"there is no job {job_id}", "kbjobs history lists all jobs.")
         return job_from_row(row)
 
     def set_pid(self, job_id: int, run_id: str, pid: int) -> None:

@@ -95,7 +95,7 @@ class SourceFolderDeletion:
         except OSError as error:
             raise KbjobsError(
                 f"{self.source.path} cannot be removed: {error.strerror}",
-                f"Make {self._sources} writable, then run the same again. Nothing was changed.",
+                f"Make {self._sources} writable, then try again. Nothing was changed.",
             ) from error
         descriptor = os.open(self._sources, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -134,8 +134,8 @@ class SourceFolderDeletion:
             sweep.remove(hidden)
         if sweep.problem:
             raise KbjobsError(
-                f"{sweep.problem}: source {self.source.id!r} is deleted, but what is left of it lies in {hidden}",
-                "Check its permissions, then run the same again.",
+                f"{sweep.problem}: source {self.source.id!r} is deleted, but the rest of it is in {hidden}",
+                "Check its permissions, then try again.",
             )
         if keep_files:
             crash_point("delete.before_return")
@@ -148,8 +148,8 @@ class SourceFolderDeletion:
             hidden.rename(self.source.path)
         except OSError as error:
             raise KbjobsError(
-                f"the files that are kept lie in {hidden}, since {self.source.path} is there again: {error.strerror}",
-                f"Move {self.source.path} away, then run the same again.",
+                f"the files to keep are in {hidden}, since {self.source.path} is there again: {error.strerror}",
+                f"Move {self.source.path} away, then try again.",
             ) from error
         crash_point("delete.returned")
 

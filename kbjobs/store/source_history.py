@@ -48,7 +48,7 @@ def refuse_beside_end(
         )
     raise ConflictError(
         f"source {source!r} is about to be deleted: job {number} ({kind}) is {status}",
-        f"See kbjobs status {number}; as long as it is pending, kbjobs cancel {number} keeps the source.",
+        f"See kbjobs status {number}; while it is pending, kbjobs cancel {number} keeps the source.",
     )
 
 

@@ -101,6 +101,4 @@ def _removing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         what = "the disk is full" if is_disk_full(error) else error.strerror
-        raise UnavailableError(
-            f"cannot remove {path}: {what}", "Remove it by hand; nothing in it is needed."
-        ) from error
+        raise UnavailableError(f"cannot remove {path}: {what}", "Delete it by hand; nothing needs it.") from error

@@ -56,7 +56,7 @@ def check_source_id(source_id: str) -> str:
     if not isinstance(source_id, str) or not SOURCE_ID.fullmatch(source_id):
         raise UsageError(
             f"{source_id!r} is not a valid source id",
-            "An id has 1–63 of a–z, 0–9, '.', '_' and '-', and begins and ends with a letter or digit.",
+            "An id has 1–63 characters of a–z, 0–9, '.', '_' and '-', and begins and ends with a letter or digit.",
         )
     if source_id.split(".")[0] in RESERVED:
         raise UsageError(f"{source_id!r} is a reserved name on some systems", "Choose another id.")

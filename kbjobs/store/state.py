@@ -55,5 +55,5 @@ def _refuse_under_daemon(connection: sqlite3.Connection, path: Path) -> None:
         return
     raise OlderDaemonError(
         f"the daemon of kbjobs {found[1]} (process {found[0]}) serves {path} and does not know its newer format",
-        "Stop it with kbjobs daemon stop, then run the same again. Nothing was changed.",
+        "Stop it with kbjobs daemon stop, then try again. Nothing was changed.",
     )

@@ -45,4 +45,4 @@ def check_pauses(home: Home) -> Iterator[Finding]:
         return
     with queue:
         for pause in list_pauses(queue):
-            yield Finding("pause", "note", f"{pause.what} is paused since {pause.since}", pause.remedy)
+            yield Finding("pause", "note", f"{pause.what} has been paused since {pause.since}", pause.remedy)

@@ -67,6 +67,6 @@ def _check_room(path: Path, content: int) -> None:
         if free < needed:
             raise UnavailableError(
                 f"{free:,} bytes are free on the disk of {folder}, writing {path} anew needs {needed:,} for a while",
-                "Free some space and run the same again; nothing was lost. SQLITE_TMPDIR names another folder for"
+                "Free some space and try again. Nothing was lost. SQLITE_TMPDIR names another folder for"
                 " temporary files.",
             )

@@ -121,7 +121,7 @@ def _entry(value: object) -> tuple[str, list[int]]:
         raise UnusableAnswerError("an entry of it has another form than was asked for")
     tag, numbers = value["tag"], value["documents"]
     if not isinstance(tag, str) or not isinstance(numbers, list):
-        raise UnusableAnswerError("an entry of it is no tag with documents")
+        raise UnusableAnswerError("an entry of it is not a tag with documents")
     if not all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
         raise UnusableAnswerError("it names documents by something else than their numbers")
     return tag, numbers

@@ -57,7 +57,7 @@ def review(source: Source, accept: Sequence[str], reject: Sequence[str], accept_
     known = {fold_tag(name): name for name in (*source.rejected_tags, *source.tags, *suggested)}
     accepted, rejected = _find(source, known, accept), _find(source, known, reject)
     if both := accepted.keys() & rejected.keys():
-        raise UsageError(f"{accepted[both.pop()]!r} is to be accepted and rejected", "Choose one of both.")
+        raise UsageError(f"{accepted[both.pop()]!r} is both accepted and rejected", "Choose one of the two.")
     if accept_all:
         accepted |= {fold_tag(name): name for name in suggested if fold_tag(name) not in rejected}
     own, refused = _without(source.tags, rejected), _without(source.rejected_tags, accepted)
@@ -87,7 +87,7 @@ def _find(source: Source, known: dict[str, str], wanted: Sequence[str]) -> dict[
             hint = f"Did you mean {known[near[0]]!r}? " if near else ""
             raise NotFoundError(
                 f"{name!r} is not suggested for {source.id!r}",
-                hint + f"kbjobs sources tags {source.id} lists what is.",
+                hint + f"kbjobs sources tags {source.id} lists the suggestions.",
             )
         found[folded] = known[folded]
     return found

@@ -129,7 +129,7 @@ def _unchanged(context: Context, documents: Sequence[TaggedDocument]) -> PhaseRe
     suggested = (context.source.read().suggested_tags or {}).get("tags", [])
     return PhaseResult(
         {"documents": len(documents), "judged": 0, "embedded": 0, "tags": len(suggested), "unchanged": True},
-        "nothing has changed since tags were suggested: they are left as they are (--force suggests anew)",
+        "nothing has changed since the last suggestions, so they stay (--force suggests again)",
     )
 
 
@@ -138,8 +138,8 @@ def _compare(task: _Task) -> _Made | None:
     model = task.request.local_model
     if model is None:
         raise MissingRequirementError(
-            "no local model is on this machine that could suggest tags",
-            "Fetch one with kbjobs run model-download NAME (kbjobs models list shows them), or use --provider openai.",
+            "no local model on this machine can suggest tags",
+            "Download one with kbjobs models download NAME (kbjobs models list shows them), or use --provider openai.",
         )
     if not task.request.force and task.is_current(model):
         return None

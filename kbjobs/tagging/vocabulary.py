@@ -101,4 +101,4 @@ def _is_description(value: object) -> bool:
 
 
 def _wrong(path: Path, reason: str) -> UsageError:
-    return UsageError(f"{path} is no vocabulary of tags: {reason}", FORM)
+    return UsageError(f"{path} is not a vocabulary of tags: {reason}", FORM)

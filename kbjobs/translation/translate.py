@@ -37,7 +37,7 @@ def find_route(home: Home, source: str, target: str) -> list[LanguagePack]:
         DamagedLanguagePackError: a pack cannot be used.
     """
     if source == target:
-        raise UsageError(f"the text is to be translated from {name_of(source)} to itself", "Name two languages.")
+        raise UsageError(f"the text would be translated from {name_of(source)} to itself", "Name two languages.")
     direct = Pair(source, target)
     pairs = [direct]
     found = find_pack(home, direct)

@@ -31,8 +31,8 @@ def check_url(url: str) -> str:
         raise UsageError(f"vectors.chroma = {url!r} is not the address of a server", "Give one like http://HOST:8000.")
     if parts.username or parts.password:
         raise UsageError(
-            f"vectors.chroma holds a name or password before {parts.hostname}",
-            f"Take it out, and hand the token over with kbjobs config set-secret {CHROMA_TOKEN}.",
+            f"vectors.chroma contains a name or password before {parts.hostname}",
+            f"Remove it, and store the token with kbjobs config set-secret {CHROMA_TOKEN}.",
         )
     return url.rstrip("/")
 

@@ -136,7 +136,7 @@ class ChromaServer:
         try:
             self._sdk().delete_collection(name)
         except NotFoundError:  # the reply of an earlier try was lost
-            log.debug("%s is not there any more", name)
+            log.debug("%s no longer exists", name)
 
     def _find(self, name: str, owner: str) -> Any:
         from chromadb.errors import NotFoundError
@@ -156,8 +156,7 @@ class ChromaServer:
         if (found.metadata or {}).get(OWNER) != owner:
             raise ForeignCollectionError(
                 f"the collection {name} on {self.url} was not made by this source",
-                "It is left as it is. Rename it there, or choose another beginning of names: the setting"
-                " vectors.chroma_prefix.",
+                "It was not changed. Rename it there, or choose another prefix: the setting vectors.chroma_prefix.",
             )
 
     def _sdk(self) -> Any:
@@ -193,7 +192,7 @@ class ChromaServer:
         except (ValueError, TypeError):
             pass
         raise MissingRequirementError(
-            f"what answers at {self.url} is no Chroma server", "Correct the setting vectors.chroma."
+            f"what answers at {self.url} is not a Chroma server", "Correct the setting vectors.chroma."
         )
 
     def _ask(self, work: Callable[[], Found]) -> Found:
@@ -227,13 +226,13 @@ class ChromaServer:
             return self._away(f"{self.url} cannot be reached, or broke off its answer")
         says = self._quote(str(error))
         if isinstance(error, NotFoundError):
-            return UnknownCollectionError(f"{self.url}: {says}", "Somebody has removed it. Run the same again.")
+            return UnknownCollectionError(f"{self.url}: {says}", "Someone has deleted it. Try again.")
         if isinstance(error, ChromaError) and not any(word in says.lower() for word in FULL):
             return self._away(f"{self.url} says: {says}") if _is_internal(error) else self._failed(says)
         if any(word in says.lower() for word in FULL):
             return ServerFullError(
                 f"the disk of the Chroma server {self.url} is full ({says})",
-                "Free some space there and run the same again: nothing that is in the ledger is embedded again.",
+                "Free some space there and try again. Nothing that the ledger holds is embedded again.",
             )
         return self._failed(f"{type(error).__name__}: {says}")
 
@@ -258,8 +257,8 @@ class ChromaServer:
     def _away(self, told: str) -> ServerAwayError:
         return ServerAwayError(
             told,
-            "See that the server runs (one that has met a full disk must be started again), then run the same again:"
-            " nothing that is in the ledger is embedded again.",
+            "Check that the server is running (after a full disk, it must be restarted), then try again. Nothing"
+            " that the ledger holds is embedded again.",
         )
 
     def _failed(self, says: str) -> UnavailableError:
@@ -280,7 +279,7 @@ class _StatusError(Exception):
 
 
 def _check_status(answer: Any) -> None:
-    """Raise for an answer that is no Chroma server's own error."""
+    """Raise for an answer that is not a Chroma server's own error."""
     if answer.status_code < 300:
         return
     answer.read()

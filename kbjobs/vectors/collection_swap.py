@@ -147,8 +147,8 @@ def check_room(copies: WorkingCopy, whole: int, is_fresh: bool) -> None:
     if free < needed:
         raise UnavailableError(
             f"{free / 1e6:.0f} MB are free on the disk of {there}, the new index needs about {needed / 1e6:.0f} MB",
-            "Free some space and run it again: nothing that is in the ledger is embedded again."
-            " Until then the last index is searched.",
+            "Free some space and try again. Nothing that the ledger holds is embedded again. Until then, searches"
+            " use the last index.",
         )
 
 

@@ -80,7 +80,7 @@ def open_matrix(path: Path, state: str) -> NDArray[np.float32]:
             raise MatrixError(f"{path} is cut")
         magic, version, dimension, rows, made_of = _HEADER.unpack(head)
         if magic != MAGIC or version != FORMAT:
-            raise MatrixError(f"{path} is no matrix of format {FORMAT}")
+            raise MatrixError(f"{path} is not a matrix of format {FORMAT}")
         if made_of != _digest(state):
             raise MatrixError(f"{path} does not belong to the passages beside it")
         if size != _HEADER.size + 4 * dimension * rows or not dimension:

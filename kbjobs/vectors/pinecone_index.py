@@ -166,11 +166,11 @@ class PineconeIndex:
             has = f"{described.dimension} and {described.metric}" if described.dimension else "no single dense vector"
             raise UsageError(
                 f"the Pinecone index {name!r} has dimension and metric {has}, not {self.dimension} and {METRIC}",
-                "It is left as it is. Name another in the setting pinecone.index; --create-index makes it.",
+                "It was not changed. Name another one in the setting pinecone.index; --create-index makes it.",
             )
         if not described.is_ready or not described.host:
             raise PineconeAwayError(
-                f"the Pinecone index {name!r} is not ready ({described.state})", "Wait, then run the same again."
+                f"the Pinecone index {name!r} is not ready ({described.state})", "Wait, then try again."
             )
 
     def open(self) -> None:
@@ -258,7 +258,7 @@ class PineconeIndex:
             answer = index.upsert(vectors=vectors, namespace=self.target.namespace)
             if answer.upserted_count != len(vectors):
                 raise PineconeAwayError(
-                    f"Pinecone took {answer.upserted_count} of {len(vectors)} records", "Run the same again."
+                    f"Pinecone took {answer.upserted_count} of {len(vectors)} records", "Try again."
                 )
 
         try:

@@ -114,12 +114,12 @@ class PineconeRequests:
         if isinstance(error, pinecone.PineconeConnectionError | pinecone.PineconeTimeoutError | httpx.TransportError):
             return PineconeAwayError(
                 "Pinecone cannot be reached, or broke off its answer",
-                "Check the network, then run the same again: what was sent stays.",
+                "Check the network, then try again. What was sent stays.",
             )
         if isinstance(error, pinecone.ResponseParsingError):
             return PineconeAwayError(
                 f"the answer for Pinecone's index {self._index} cannot be read",
-                "Something between here and Pinecone may have given it. Run the same again.",
+                "Something between this machine and Pinecone may have sent it. Try again.",
             )
         # Not its text: the library's messages quote what it was given.
         return UnavailableError(
@@ -130,8 +130,8 @@ class PineconeRequests:
         status, says = int(error.status_code), self.quote(str(error.message))
         if status == 402 or (status in (400, 403, 429) and _PLAN.search(says) and not _PER_SECOND.search(says)):
             return MissingRequirementError(
-                f"the Pinecone plan does not allow it (status {status}): {says}",
-                "Raise the limit or the plan in Pinecone's console, then run the same again: what was sent stays.",
+                f"the Pinecone plan does not allow this (status {status}): {says}",
+                "Raise the limit or the plan in Pinecone's console, then try again. What was sent stays.",
             )
         if status in (401, 403):
             # Not what the server says: it may repeat the key.
@@ -142,22 +142,22 @@ class PineconeRequests:
         if status == 404:
             return UnknownIndexError(
                 f"Pinecone knows no index {self._index!r}: {says}",
-                "Check pinecone.index and whose key it is, or make the index with --create-index.",
+                "Check pinecone.index and whose key it is, or create the index with --create-index.",
             )
         if status == 413 or (status == 400 and _TOO_LARGE.search(says)):
             return TooLargeError(
                 f"Pinecone refuses a request as too large: {says}",
-                "Requests are halved until they fit: one record alone is too large. Shorten what its metadata hold.",
+                "Requests are halved until they fit, but a single record is too large. Shorten its metadata.",
             )
         if status in (408, 409, 425, 429) or status >= 500:
             what = "is busy: a rate limit is reached" if status == 429 else "fails"
             return PineconeAwayError(
                 f"Pinecone {what} (status {status}): {says}",
-                "What was sent stays. Run the same again later, or let --retries do so.",
+                "What was sent stays. Try again later, or use --retries.",
             )
         return PineconeRefusedError(
             f"Pinecone refuses the request (status {status}): {says}",
-            "It would refuse it again. Compare the settings pinecone.* with the index in Pinecone's console; what was"
+            "Trying again will not help. Compare the settings pinecone.* with the index in Pinecone's console; what was"
             " sent before stays.",
         )
 

@@ -61,7 +61,7 @@ def read_target(settings: Settings, source_id: str, namespace: str | None = None
     if not _INDEX.fullmatch(index):
         raise UsageError(
             f"pinecone.index = {index!r} is not the name of an index",
-            "It has at most 45 of a-z, 0-9 and '-', and begins and ends with none of '-'.",
+            "A name has at most 45 characters of a-z, 0-9 and '-', and does not start or end with '-'.",
         )
     chosen = namespace or settings.text("pinecone.namespace") or source_id
     if len(chosen) > _MAX_NAMESPACE or not chosen.isascii() or not chosen.isprintable():
@@ -77,7 +77,9 @@ def check_pinecone_key(key: str | None) -> str:
     if not key:
         raise MissingRequirementError(f"{PINECONE_KEY} is not set", SET_KEY)
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise MissingRequirementError(f"{PINECONE_KEY} is not a key: it has characters that no key has", SET_KEY)
+        raise MissingRequirementError(
+            f"{PINECONE_KEY} is not a key: it contains characters that keys do not have", SET_KEY
+        )
     return key
 
 
@@ -93,7 +95,7 @@ def refuse_missing_index(key: str, index: str) -> None:
     except RefusedError as error:
         if error.status == 404:
             raise NotFoundError(
-                f"there is no Pinecone index {index!r}", "--create-index makes it, or correct pinecone.index."
+                f"there is no Pinecone index {index!r}", "Create it with --create-index, or correct pinecone.index."
             ) from error
     except (AwayError, KbjobsError):
         return  # whoever goes on is told by the job itself, and by doctor

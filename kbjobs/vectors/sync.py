@@ -182,13 +182,13 @@ def recover_and_publish(
         copies.begin(empty=needs_fresh)
         deleted = _equalise(indexed, wanted, copies, on_progress)
     except CollectionError as error:
-        log.warning("the working copy is not usable (%s); building it anew from the ledger", error.message)
+        log.warning("the working copy is not usable (%s); rebuilding it from the ledger", error.message)
         _build_anew(indexed, wanted, copies, on_progress)
         deleted, needs_fresh = 0, True
     churn = 0 if needs_fresh else indexed.ledger.churn(indexed.model) + deleted
     if churn and churn >= MAX_CHURN * len(wanted.ids):
         # Chroma only marks deleted records; many of them make others unreachable.
-        log.info("%d records were deleted since the index was built: building it anew", churn)
+        log.info("%d records were deleted since the index was built: rebuilding it", churn)
         _build_anew(indexed, wanted, copies, on_progress)
         churn = 0
     passages = copies.building / PASSAGES

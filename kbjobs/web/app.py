@@ -9,6 +9,7 @@ from typing import Any
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -17,13 +18,15 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from kbjobs.config.home import Home
+from kbjobs.errors import KbjobsError
+from kbjobs.services.metrics import CONTENT_TYPE, describe_metrics
 from kbjobs.web.endpoint import Endpoint
 from kbjobs.web.endpoints import builder, chains, jobs, sources
 from kbjobs.web.events import EventHub
 from kbjobs.web.guard import LOOPBACK, RequestGuard
 from kbjobs.web.openapi import describe_api
 from kbjobs.web.pages import PAGES
-from kbjobs.web.problems import refuse
+from kbjobs.web.problems import problem_of, refuse
 
 ENDPOINTS: tuple[Endpoint, ...] = (*builder.ENDPOINTS, *chains.ENDPOINTS, *jobs.ENDPOINTS, *sources.ENDPOINTS)
 PING_SECONDS = 15
@@ -53,6 +56,7 @@ def make_app(home: Home, hub: EventHub, access: Access) -> ASGIApp:
             *(one.route() for one in ENDPOINTS),
             Route("/api/events", _serve_events),
             Route("/openapi.json", _serve_openapi),
+            Route("/metrics", _serve_metrics),
             *PAGES,
             Mount("/static", StaticFiles(directory=str(resources.files("kbjobs.web") / "static"))),
         ],
@@ -76,6 +80,14 @@ async def _serve_events(request: Request) -> Response:
 
 async def _serve_openapi(request: Request) -> Response:
     return JSONResponse(describe_api(ENDPOINTS))
+
+
+async def _serve_metrics(request: Request) -> Response:
+    try:
+        text = await run_in_threadpool(describe_metrics, request.app.state.home)
+    except KbjobsError as error:
+        return problem_of(error)
+    return Response(text, media_type=CONTENT_TYPE)
 
 
 async def _refuse_http(request: Request, error: Any) -> Response:

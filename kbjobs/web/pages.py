@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from kbjobs.config.home import Home
@@ -17,7 +17,15 @@ from kbjobs.errors import KbjobsError, UsageError
 from kbjobs.phases.registry import job_types
 from kbjobs.retrieval.hits import Query
 from kbjobs.services import chain_files, sources
-from kbjobs.services.documents import DocumentFilter, count_by_year, list_left_out, show_document
+from kbjobs.services.documents import (
+    DocumentFilter,
+    DocumentText,
+    count_by_year,
+    find_document,
+    list_document_passages,
+    list_left_out,
+    read_text,
+)
 from kbjobs.services.documents import documents as list_documents
 from kbjobs.services.job_commands import can_be_written, chosen_parameters, describe_command
 from kbjobs.services.jobs import JobManager
@@ -33,6 +41,7 @@ from kbjobs.web.problems import STATUSES
 
 SHOWN = 100  # jobs of one list; of more it is said how many
 MAX_LEFT_OUT_SHOWN = 500  # lines of a document
+SEND_NOW = "\0"  # a mark in a template: what stands before it does not wait for what follows
 FILTERS = ("type", "source", "status", "text", "days")
 FAVICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect y="2" width="16" height="3" fill="#1d5f8a"/>'
@@ -193,21 +202,34 @@ def documents(request: Request, manager: JobManager) -> dict[str, Any]:
 
 
 def document(request: Request, manager: JobManager) -> dict[str, Any]:
-    """What is kept of one document, how it was cut, and what was left out if that is asked for: it is read again."""
+    """What is kept of one document, how it was cut, and what was left out if that is asked for.
+
+    Its text is read again from its file, once the template has come to it.
+    """
     name, by_id = request.path_params["source"], request.query_params.get("doc", "")
-    wanted, is_explained = str(request.path_params.get("number") or by_id), "why" in request.query_params
-    shown = show_document(manager.home, name, wanted, explains=is_explained)
+    is_explained = "why" in request.query_params
+    facts = find_document(manager.home, name, str(request.path_params.get("number") or by_id))
+
+    def read() -> DocumentText:
+        try:
+            return read_text(manager.home, name, facts["path"], explains=is_explained)
+        except KbjobsError as error:  # the beginning of the page has been sent
+            return DocumentText(problem=error.message)
+
     return {
         "source": name,
-        "shown": shown,
+        "facts": facts,
+        "passages": list_document_passages(manager.home, name, facts["doc_id"]),
         "by_id": by_id,
         "is_explained": is_explained,
-        "left_out": shown.left_out[:MAX_LEFT_OUT_SHOWN],
+        "read": read,
+        "max_left_out": MAX_LEFT_OUT_SHOWN,
+        "send_now": SEND_NOW,
     }
 
 
 def skipped(request: Request, manager: JobManager) -> dict[str, Any]:
-    """What of a source became no document, and why."""
+    """What of a source left out, and why."""
     name = request.path_params["source"]
     found = list_left_out(manager.home, name)
     return {"source": name, "left_out": found[:MAX_LEFT_OUT_SHOWN], "count": len(found)}
@@ -255,7 +277,22 @@ def _render(request: Request, name: str, view: View) -> Response:
         except KbjobsError as error:
             name, status = "problem", STATUSES.get(error.exit_code, 409)
             shown = {"message": error.message, "hint": error.hint}
-        return HTMLResponse(_templates.get_template(f"{name}.html").render({**about, **shown}), status)
+        template = _templates.get_template(f"{name}.html")
+        if "send_now" in shown:
+            return StreamingResponse(_send_early(template.generate({**about, **shown})), status, media_type="text/html")
+        return HTMLResponse(template.render({**about, **shown}), status)
+
+
+def _send_early(pieces: Iterator[str]) -> Iterator[str]:
+    """The page in two parts, parted at SEND_NOW: the browser shows the first one while the second is being made."""
+    gathered: list[str] = []
+    for piece in pieces:
+        if piece == SEND_NOW:
+            yield "".join(gathered)
+            gathered.clear()
+        else:
+            gathered.append(piece)
+    yield "".join(gathered)
 
 
 async def _start(request: Request) -> Response:

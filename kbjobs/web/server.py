@@ -57,7 +57,7 @@ def listen(host: str, port: int | None) -> socket.socket:
         try:
             family, kind, _, _, address = socket.getaddrinfo(host, wanted, type=socket.SOCK_STREAM)[0]
         except OSError as error:
-            raise UsageError(f"{host!r} is no address of this machine: {error}", "Leave out --host.") from error
+            raise UsageError(f"{host!r} is not an address of this machine: {error}", "Leave out --host.") from error
         found = socket.socket(family, kind)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

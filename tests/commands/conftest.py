@@ -89,7 +89,7 @@ def check_help(kbjobs: Kbjobs, *command: str) -> None:
     """The command's help is on stdout, and holds an example of it."""
     shown = kbjobs(*command, "--help")
     assert shown.stderr == ""
-    assert f"kbjobs {' '.join(command)}" in " ".join(shown.stdout.partition("Example:")[2].split())
+    assert f"kbjobs {' '.join(command)}" in " ".join(re.split("Examples?:", shown.stdout, maxsplit=1)[1].split())
 
 
 class Terminal:

@@ -69,7 +69,7 @@ def test_a_damaged_source_is_left_out_and_the_code_says_so(home: Home, two: list
     assert sources_of_jobs(home) == ["a"]
     assert kbjobs(*STEPS, "--detach", check=3).stdout == "2\n"
     SourceFolder(home.sources, "a").manifest.write_text("{")
-    assert "there is no source that can be used" in kbjobs(*STEPS, check=4).stderr
+    assert "there is no usable source" in kbjobs(*STEPS, check=4).stderr
 
 
 def test_a_failure_is_worse_than_a_damaged_source(home: Home, two: list[str], kbjobs: Kbjobs) -> None:
@@ -98,7 +98,7 @@ def test_neither_both_nor_nothing(home: Home, source: str, kbjobs: Kbjobs) -> No
     assert "no source is named" in kbjobs("run", "metadata", check=2).stderr
     assert "no source is named" in kbjobs("run", "generate-offline", check=2).stderr
     kbjobs("sources", "remove", source, "--confirm", source)
-    assert "there is no source that can be used" in kbjobs(*STEPS, check=4).stderr
+    assert "there is no usable source" in kbjobs(*STEPS, check=4).stderr
 
 
 def test_the_map_keeps_its_own_meaning() -> None:

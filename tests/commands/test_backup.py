@@ -31,7 +31,7 @@ def test_what_is_in_it_and_what_is_not(home: Home, past: Queue, tmp_path: Path, 
     assert (output.stdout, archive.stat().st_mode & 0o777) == ("", 0o600)
     assert output.stderr.splitlines() == [
         f"{archive}: {archive.stat().st_size / 1e6:.1f} MB, 5 files.",
-        f"Not in it: {', '.join([*NEVER_IN_IT, 'files read in place'])}.",
+        f"Left out: {', '.join([*NEVER_IN_IT, 'files read in place'])}.",
     ]
     answer = read_json(kbjobs("backup", archive, "--json", "--without-pages"))
     assert answer == {
@@ -48,7 +48,7 @@ def test_a_damaged_source_is_named(home: Home, past: Queue, tmp_path: Path, kbjo
         register(home, name, [write_pages(tmp_path / name, 1)])
     SourceFolder(home.sources, "b").manifest.write_text("{")
     output = kbjobs("backup", tmp_path / "b.tar", check=3)
-    assert "Source b is not in it as it should be: " in output.stderr
+    assert "Source b is not complete in it: " in output.stderr
     assert read_json(kbjobs("backup", tmp_path / "b.tar", "--json", check=3))["damaged"] == ["b"]
 
 

@@ -19,7 +19,7 @@ def test_help(kbjobs: Kbjobs) -> None:
 
 def test_an_empty_home(kbjobs: Kbjobs) -> None:
     shown = kbjobs("cancel", "--all")
-    assert (shown.stdout, shown.stderr) == ("", "Nothing runs and nothing waits.\n")
+    assert (shown.stdout, shown.stderr) == ("", "No job is running or waiting.\n")
     assert read_json(kbjobs("cancel", "--all", "--json")) == []
     assert "there is no job 1" in kbjobs("cancel", "1", check=4).stderr
 
@@ -36,7 +36,7 @@ def test_a_running_job_stops_at_its_next_checkpoint(home: Home, source: str, kbj
     manager = JobManager(home)
     job_id = manager.submit("steps", source, count=600, seconds=0.05)
     wait_until(lambda: manager.get_status(job_id).phase)
-    assert "job 1 is asked to stop at its next checkpoint; kbjobs wait 1" in kbjobs("cancel", "1").stderr
+    assert "job 1 will stop at its next checkpoint; kbjobs wait 1" in kbjobs("cancel", "1").stderr
     assert "cancelled; what was done is kept" in kbjobs("wait", "1", check=9).stderr
 
 
@@ -45,7 +45,7 @@ def test_those_of_a_source_and_all(past: Queue, kbjobs: Kbjobs) -> None:
         put_job(past, f"more{_}")
     [cancelled] = read_json(kbjobs("cancel", "--source", "more1", "--json"))
     assert (cancelled["source"], cancelled["status"]) == ("more1", "cancelled")
-    assert kbjobs("cancel", "--source", "done").stderr == "Nothing runs and nothing waits.\n"
+    assert kbjobs("cancel", "--source", "done").stderr == "No job is running or waiting.\n"
     assert [job["source"] for job in read_json(kbjobs("cancel", "--all", "--json"))] == ["later", "more0"]
 
 

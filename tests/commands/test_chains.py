@@ -136,7 +136,7 @@ def test_validate_with_a_source_says_what_each_phase_would_meet(
 def test_validate_with_a_source_that_is_indexed_says_so(kbjobs: Kbjobs, here: Path, wiki: str, minilm: None) -> None:
     (here / "again.toml").write_text(PHASE)
     shown = kbjobs("chains", "validate", "again.toml", "--source", "wiki").stdout
-    assert "source 'wiki' has no metadata: add metadata first" in shown and "already has" not in shown
+    assert "source 'wiki' has no metadata; add the phase metadata before it" in shown and "already has" not in shown
     kbjobs("run", "index-offline", "wiki", "--quiet")
     shown = kbjobs("chains", "validate", "again.toml", "--source", "wiki").stdout
     assert "again.toml:2:7: warning: source 'wiki' already has 2 local vectors" in shown

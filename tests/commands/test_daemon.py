@@ -34,17 +34,17 @@ def test_no_daemon(home: Home, kbjobs: Kbjobs) -> None:
     assert kbjobs("daemon", "status").stdout == "not running\n"
     assert read_json(kbjobs("daemon", "status", "--json"))["running"] is False
     stopped = kbjobs("daemon", "stop")
-    assert (stopped.stdout, stopped.stderr) == ("", "No daemon runs.\n")
+    assert (stopped.stdout, stopped.stderr) == ("", "No daemon is running.\n")
     assert read_json(kbjobs("daemon", "stop", "--json")) == {"stopped": False, "running": False}
     assert not home.state_file.exists()
 
 
 def test_from_start_to_stop(home: Home, kbjobs: Kbjobs) -> None:
-    assert kbjobs("daemon", "start").stderr == "The daemon is started.\n"
-    assert kbjobs("daemon", "start").stderr == "A daemon runs already.\n"
+    assert kbjobs("daemon", "start").stderr == "The daemon has started.\n"
+    assert kbjobs("daemon", "start").stderr == "A daemon is already running.\n"
     status = read_json(kbjobs("daemon", "status", "--json"))
     assert kbjobs("daemon", "status").stdout.startswith(f"running: process {status['pid']}, kbjobs ")
-    assert "a daemon runs already in this home" in kbjobs("daemon", "run", check=5).stderr
+    assert "a daemon is already running in this home" in kbjobs("daemon", "run", check=5).stderr
     restarted = read_json(kbjobs("daemon", "restart", "--json"))
     assert (restarted["started"], restarted["running"]) == (True, True)
     assert restarted["pid"] != status["pid"] and not is_alive(status["pid"])

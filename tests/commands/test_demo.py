@@ -23,7 +23,7 @@ def test_the_demo_indexes_and_searches(
     for words in ("Boiling water", "Keeping warm", "Stopping severe bleeding"):
         assert words in shown.stdout
     assert not home.state_file.exists()  # it has a home of its own
-    assert f"A throw-away home: {tmp_path}/kbjobs-demo-" in shown.stderr
+    assert f"A temporary home: {tmp_path}/kbjobs-demo-" in shown.stderr
     assert not list(tmp_path.glob("kbjobs-demo-*"))
 
 

@@ -64,7 +64,7 @@ def test_what_is_wrong_has_a_remedy(home: Home, past: Queue, kbjobs: Kbjobs) -> 
     (home.daemon_lock.parent / "run-of-yesterday.lock").touch()
     found = findings(kbjobs, check=1)
     assert (found["home"]["level"], found["home"]["remedy"]) == ("problem", f"chmod go= {home.path}")
-    assert found["daemon"]["text"] == "none runs, and 1 job waits"
+    assert found["daemon"]["text"] == "no daemon is running, and 1 job waits"
     assert found["daemon"]["remedy"] == "kbjobs daemon start"
     assert found["stale locks"]["level"] == "note"
 

@@ -60,7 +60,7 @@ def test_what_failed_and_what_is_no_date(pages: Path, kbjobs: Kbjobs) -> None:
     assert "no text" in kbjobs("documents", "list", "wiki", "--failed").stdout
     assert "Nothing of source wiki was skipped" in kbjobs("documents", "list", "wiki", "--skipped").stderr
     refused = kbjobs("documents", "list", "wiki", "--since", "yesterday", check=2)
-    assert "'yesterday' is no date" in refused.stderr
+    assert "'yesterday' is not a date" in refused.stderr
 
 
 def test_what_is_kept_and_what_is_not(pages: Path, kbjobs: Kbjobs) -> None:
@@ -100,7 +100,7 @@ def test_passages_and_a_file_that_is_gone(pages: Path, kbjobs: Kbjobs, small_mod
     for page in pages.iterdir():
         page.unlink()
     shown = kbjobs("documents", "show", "wiki", "1")
-    assert "its file is gone; this is its text as it was cut into passages" in shown.stdout + shown.stderr
+    assert "its file is gone; this text is put together from its passages" in shown.stdout + shown.stderr
     assert "mit trockenem Holz" in shown.stdout
 
 

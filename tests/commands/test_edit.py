@@ -26,10 +26,10 @@ def test_an_empty_home(home: Home, kbjobs: Kbjobs) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([], "nothing is to be changed"),
+        ([], "there is nothing to change"),
         (["--priority", "99999999999999999999"], "--priority"),
         (["--retries", "101"], "--retries"),
-        (["--until", "noon"], "'noon' is not a moment"),
+        (["--until", "noon"], "'noon' is not a time"),
         (["--until", "2020-01-01 00:00"], "has passed"),
         (["--not-before", "2100-01-02", "--until", "2100-01-01"], "is before --not-before 2100-01-02"),
     ],
@@ -47,7 +47,7 @@ def test_each_is_changed_and_cleared(past: Queue, kbjobs: Kbjobs) -> None:
     assert "--until 2100-01-02 06:00," in kbjobs("edit", "5", "--until", "06:00").stderr
     job = past.get(5)
     assert job.until == datetime(2100, 1, 2, 6).astimezone().timestamp()
-    assert "before it may begin" in kbjobs("edit", "5", "--not-before", "2100-01-03", check=2).stderr
+    assert "before it may start" in kbjobs("edit", "5", "--not-before", "2100-01-03", check=2).stderr
     changed = read_json(kbjobs("edit", "5", "--not-before", "none", "--until", "NONE", "--json"))
     assert (changed["not_before"], changed["until"], changed["priority"]) == (None, None, -3)
     assert "--not-before is" not in kbjobs("edit", "5", "--until", "+1h").stderr

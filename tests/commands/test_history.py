@@ -21,7 +21,7 @@ def test_help(kbjobs: Kbjobs) -> None:
 
 def test_an_empty_home(home: Home, kbjobs: Kbjobs) -> None:
     shown = kbjobs("history")
-    assert (shown.stdout, shown.stderr) == ("", "No jobs of that kind.\n")
+    assert (shown.stdout, shown.stderr) == ("", "No matching jobs.\n")
     assert ids(kbjobs) == []
     assert not home.state_file.exists()
 

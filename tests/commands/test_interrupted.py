@@ -28,6 +28,6 @@ def test_what_failed_or_was_interrupted_is_listed(past: Queue, kbjobs: Kbjobs) -
         ("0%", "steps", "the source is broken"),
         ("0%", "steps", "it is late"),
     ]
-    assert "kbjobs resume JOB goes on with one" in shown.stderr
+    assert "kbjobs resume JOB resumes one" in shown.stderr
     listed = read_json(kbjobs("interrupted", "--json"))
     assert [(job["id"], job["exit_code"], job["worker_is_dead"]) for job in listed] == [(2, 1, False), (3, 8, False)]

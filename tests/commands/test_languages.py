@@ -11,7 +11,7 @@ from tests.servers.languages_server import INDEX, LanguagesServer
 def test_nothing_is_here(kbjobs: Kbjobs) -> None:
     shown = kbjobs("languages", "list")
     assert shown.stdout == ""
-    assert "kbjobs run language-download es" in shown.stderr
+    assert "kbjobs languages download es" in shown.stderr
     assert read_json(kbjobs("languages", "list", "--json")) == []
 
 
@@ -53,7 +53,7 @@ def test_what_could_be_here(home: Home, languages_server: LanguagesServer, kbjob
 def test_an_index_that_cannot_be_had(languages_server: LanguagesServer, kbjobs: Kbjobs) -> None:
     languages_server.index = b"<html>"
     output = kbjobs("languages", "list", "--available", check=1).stderr
-    assert f"{languages_server.index_url} is no index of language packs" in output and "languages_index" in output
+    assert f"{languages_server.index_url} is not an index of language packs" in output and "languages_index" in output
     languages_server.status[INDEX] = 404
     assert "there is no" in kbjobs("languages", "list", "--available", check=4).stderr
 
@@ -62,7 +62,7 @@ def test_removed(home: Home, kbjobs: Kbjobs) -> None:
     for source, target in (("en", "es"), ("es", "en"), ("en", "fr"), ("fr", "en")):
         put_hollow(home, source, target)
     shown = kbjobs("languages", "remove", "spanish")
-    assert "2 language packs removed (English to Spanish, Spanish to English): 0.0 MB are free again" in shown.stderr
+    assert "2 language packs removed (English to Spanish, Spanish to English): 0.0 MB freed" in shown.stderr
     output = read_json(kbjobs("languages", "remove", "English", "--from", "French", "--json"))
     assert output == {"removed": [{"from": "fr", "to": "en"}], "bytes": 24}
     assert kbjobs("languages", "list").stdout.startswith("en\tfr\t")

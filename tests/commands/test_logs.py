@@ -83,7 +83,7 @@ def test_a_job_that_has_not_begun(queue: Queue, home: Home, kbjobs: Kbjobs) -> N
     assert "not started" in kbjobs("logs", "1", check=4).stderr
     log = follow_log(1)
     assert log.stderr is not None
-    assert b"No daemon runs" in log.stderr.readline()
+    assert b"No daemon is running" in log.stderr.readline()
     assert log.poll() is None
     log.send_signal(signal.SIGINT)
     log.communicate(timeout=10)

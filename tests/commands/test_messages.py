@@ -88,7 +88,7 @@ def test_the_next_step_stands_on_a_line_of_its_own(manager: JobManager, kbjobs: 
 
     job = wait_ended(manager, manager.submit("export", None, functions.returns_what_is_not_json))
     rows = dict(line.split("\t", 1) for line in kbjobs("status", job.id).stdout.splitlines())
-    assert rows["message"].startswith("the function returned what is not JSON")
+    assert rows["message"].startswith("the function returned something that is not JSON")
     assert rows["next step"] == "Return a dict of texts, numbers and lists."
 
 

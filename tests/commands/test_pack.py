@@ -49,7 +49,7 @@ def test_build_and_inspect(wiki: SourceFolder, tmp_path: Path, kbjobs: Kbjobs) -
         "size": f"0.0 MB in {parts}",
         "backup": "5 files, 0.0 MB",
     }
-    assert shown.stderr == f"All {parts} are as they should be.\n"
+    assert shown.stderr == f"All {parts} are intact.\n"
     described = read_json(kbjobs("pack", "inspect", f"file://{file}", "--json"))
     assert described["models"][0]["dimension"] == 8
     assert described["backup"]["files"] == 5
@@ -77,7 +77,7 @@ def test_a_damaged_pack_is_told(wiki: SourceFolder, tmp_path: Path, kbjobs: Kbjo
     assert output.stdout == ""
     assert f"Error: {file} is not a pack that can be used: " in output.stderr
     assert "Nothing was changed." in output.stderr
-    assert "is no address" in kbjobs("pack", "inspect", "ftp://bucket/x", check=2).stderr
+    assert "is not the address" in kbjobs("pack", "inspect", "ftp://bucket/x", check=2).stderr
     kbjobs("pack", "inspect", tmp_path / "none", check=4)
 
 
@@ -89,7 +89,7 @@ def test_a_file_that_cannot_be_read_is_named(
     if os.access(tmp_path / "pages" / "secret.html", os.R_OK):
         pytest.skip("root reads every file")
     output = kbjobs("pack", "build", "wiki", tmp_path / "wiki.kbpack", "--include-backup", check=3)
-    assert "Not in it: pages/secret.html: permission denied" in output.stderr
+    assert "Left out: pages/secret.html: permission denied" in output.stderr
 
 
 @pytest.mark.usefixtures("minilm")

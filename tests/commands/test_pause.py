@@ -53,7 +53,9 @@ def test_it_is_shown_by_status_and_doctor(past: Queue, kbjobs: Kbjobs) -> None:
     kbjobs("pause")
     kbjobs("pause", "--source", "later")
     shown = kbjobs("status")
-    assert "The queue is paused since 20" in shown.stderr and "Source later is paused since 20" in shown.stderr
+    assert (
+        "The queue has been paused since 20" in shown.stderr and "Source later has been paused since 20" in shown.stderr
+    )
     assert "5\tsteps\tlater\tpending\t\t—\twaits for kbjobs unpause" in shown.stdout.splitlines()
     assert [one["source"] for one in read_json(kbjobs("status", "--json"))["pauses"]] == [None, "later"]
     assert "pending, the queue is paused: it waits for kbjobs unpause" in kbjobs("status", "5").stdout
@@ -66,7 +68,7 @@ def test_running_stops_what_runs_at_a_checkpoint(home: Home, source: str, kbjobs
     manager = JobManager(home)
     job_id = manager.submit("steps", source, count=600, seconds=0.05)
     wait_until(lambda: manager.get_status(job_id).saved)
-    assert "1 job runs on to the end; kbjobs pause --running stops what runs." in kbjobs("pause").stderr
+    assert "1 job runs will finish; kbjobs pause --running stops running jobs." in kbjobs("pause").stderr
     output = kbjobs("pause", "--running")
     assert "1 job is asked to stop at the next checkpoint: 1; kbjobs status shows it." in output.stderr
     waits = wait_until(lambda: (job := manager.get_status(job_id)).status is Status.PENDING and job)

@@ -207,7 +207,7 @@ def test_a_prompt_answers_again_and_again(terminal: OpenTerminal) -> None:
 
 @pytest.mark.usefixtures("kitchen")
 def test_without_words_off_a_terminal(kbjobs: Kbjobs) -> None:
-    assert "nothing to search for" in kbjobs("search", check=2).stderr
+    assert "no words were given" in kbjobs("search", check=2).stderr
 
 
 @pytest.mark.usefixtures("kitchen")

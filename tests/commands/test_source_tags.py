@@ -66,7 +66,7 @@ def test_tags_are_listed_with_what_speaks_for_them(manifest: Path, kbjobs: Kbjob
 def test_tags_are_accepted_and_rejected(manifest: Path, kbjobs: Kbjobs) -> None:
     before = json.loads(manifest.read_text())
     done = kbjobs("sources", "tags", "docs", "--accept", "water", "--accept", "Rain Barrels", "--reject", "kettle")
-    assert done.stderr == "Source docs: 2 tags taken over, 1 rejected.\n"
+    assert done.stderr == "Source docs: 2 tags accepted, 1 rejected.\n"
     now = json.loads(manifest.read_text())
     assert (now["tags"], now["rejected_tags"]) == (["mine", "water", "rain barrels"], ["kettle"])
     assert now["suggested_tags"] == {**SUGGESTED, "tags": []}
@@ -109,7 +109,7 @@ def test_an_error_changes_nothing(home: Home, manifest: Path, kbjobs: Kbjobs) ->
 def test_a_source_without_tags_says_what_to_do(home: Home, tmp_path: Path, kbjobs: Kbjobs) -> None:
     register(home, "docs", [write_pages(tmp_path / "pages", 1)])
     output = kbjobs("sources", "tags", "docs")
-    assert (output.stdout, output.stderr) == ("", "It has no tags. Next: kbjobs run suggest-tags docs\n")
+    assert (output.stdout, output.stderr) == ("", "The source has no tags. Next: kbjobs run suggest-tags docs\n")
     kbjobs("sources", "tags", "docs", "--accept-all")
     assert "suggested_tags" not in json.loads(SourceFolder(home.sources, "docs").manifest.read_text())
 

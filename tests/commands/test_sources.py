@@ -130,7 +130,7 @@ def test_documents(tmp_path: Path, home: Home, kbjobs: Kbjobs) -> None:
     (pages / "fire.html").write_text("<html lang=fr><title>Feu</title><p>Le feu.</p>")
     register(home, "docs", [pages])
     output = kbjobs("sources", "documents", "docs")
-    assert (output.stdout, output.stderr) == ("", "No document is known yet. Next: kbjobs run metadata docs\n")
+    assert (output.stdout, output.stderr) == ("", "No documents yet. Next: kbjobs run metadata docs\n")
     kbjobs("run", "metadata", "docs", "--language-filter", "en")
     assert kbjobs("sources", "documents", "docs").stdout == (
         "(fr)\t\tpage\tFeu\tpages/fire.html\nen\t2024-05-17\tarticle\tWater [31m\tpages/water.html\n"
@@ -180,7 +180,7 @@ def test_removing_with_nobody_to_ask_needs_the_id_and_a_source_in_use_is_not_ask
 ) -> None:
     for options in ((), ("--no-input",), ("--confirm", "b"), ("--json",)):
         output = kbjobs("sources", "remove", "a", *options, check=2)
-        assert "source 'a' is deleted for good, and that is not confirmed" in output.stderr
+        assert "source 'a' would be deleted permanently, and that is not confirmed" in output.stderr
         assert "give --confirm a " in output.stderr and output.stdout == ""
     assert not home.state_file.exists()
     waiting = kbjobs("run", "steps", "a", "--not-before", "+1h", "--detach").stdout.strip()

@@ -21,7 +21,9 @@ def test_help(kbjobs: Kbjobs) -> None:
 def test_an_empty_home(home: Home, kbjobs: Kbjobs) -> None:
     shown = kbjobs("status")
     assert shown.stdout == ""
-    assert shown.stderr == ("No daemon runs.\nNo jobs. Begin with kbjobs sources add ID PATH, or try kbjobs demo.\n")
+    assert shown.stderr == (
+        "No daemon is running.\nNo jobs yet. Start with kbjobs sources add ID PATH, or try kbjobs demo.\n"
+    )
     output = read_json(kbjobs("status", "--json"))
     assert (output["daemon"]["running"], output["jobs"]) == (False, [])
     assert {dimension for dimension, one in output["dimensions"].items() if not one["busy"]} == {
@@ -32,7 +34,7 @@ def test_an_empty_home(home: Home, kbjobs: Kbjobs) -> None:
 
 def test_live_jobs_come_before_ended_ones(past: Queue, home: Home, kbjobs: Kbjobs) -> None:
     shown = kbjobs("status")
-    assert shown.stderr == "No daemon runs; the next submit, resume or wait starts one.\n"
+    assert shown.stderr == "No daemon is running; submit, resume and wait start one.\n"
     assert [line.split("\t")[0] for line in shown.stdout.splitlines()] == ["5", "4", "3", "2", "1"]
     assert [job["id"] for job in read_json(kbjobs("status", "--json"))["jobs"]] == [5, 4, 3, 2, 1]
     assert not is_running(home)
@@ -69,7 +71,7 @@ def test_watching_is_what_watch_does(past: Queue, home: Home, kbjobs: Kbjobs) ->
         watched, shown = kbjobs("watch", *arguments, check=None), kbjobs("status", "--watch", *arguments, check=None)
         assert (shown.returncode, shown.stdout, shown.stderr) == (watched.returncode, watched.stdout, watched.stderr)
     kbjobs("cancel", "5")
-    assert kbjobs("status", "--watch").stderr == "Nothing runs and nothing waits.\n"
+    assert kbjobs("status", "--watch").stderr == "No job is running or waiting.\n"
     assert not is_running(home)
 
 

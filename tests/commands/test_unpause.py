@@ -27,7 +27,7 @@ def test_a_source_that_was_paused_by_itself_stays_so(past: Queue, kbjobs: Kbjobs
     assert "The queue was not paused." in output and "; kbjobs unpause --source later ends that." in output
     kbjobs("pause")
     output = kbjobs("unpause", "--source", "later").stderr
-    assert "Source later goes on; it was paused since 20" in output and "; kbjobs unpause ends that." in output
+    assert "Source later is released; it was paused since 20" in output and "; kbjobs unpause ends that." in output
     assert read_json(kbjobs("unpause", "--json"))["ended"]["source"] is None
     assert read_json(kbjobs("status", "--json"))["pauses"] == []
 

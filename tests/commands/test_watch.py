@@ -20,7 +20,7 @@ def test_help(kbjobs: Kbjobs) -> None:
 
 def test_without_anything_to_watch(home: Home, kbjobs: Kbjobs) -> None:
     shown = kbjobs("watch")
-    assert (shown.stdout, shown.stderr) == ("", "Nothing runs and nothing waits.\n")
+    assert (shown.stdout, shown.stderr) == ("", "No job is running or waiting.\n")
     assert "there is no job 7" in kbjobs("watch", "7", check=4).stderr
     assert "--progress" in kbjobs("watch", "--progress", "nonsense", check=2).stderr
     assert not home.state_file.exists()

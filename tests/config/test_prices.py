@@ -40,6 +40,6 @@ def test_batches_cost_half(home: Home) -> None:
 
 @pytest.mark.parametrize("value", ["", "0.02", "cheap", "-1 July", "nan July", "July 2026 0.02", "1e9 July"])
 def test_what_is_no_price_is_refused_with_its_place(home: Home, value: str) -> None:
-    with pytest.raises(UsageError, match=r"environment KBJOBS_ONLINE_PRICE: online_price = .* is no price") as error:
+    with pytest.raises(UsageError, match=r"environment KBJOBS_ONLINE_PRICE: online_price = .* is not a price") as error:
         read(home, value)
     assert "0.02 July 2026" in error.value.hint

@@ -411,7 +411,7 @@ child.EntryOrder._read = read_slowly
 @pytest.mark.slow
 def test_given_up_where_nothing_is_read(made: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     replace_child(monkeypatch, tmp_path, "at(None, lambda: os.abort())")
-    with ZimFile(made) as file, pytest.raises(ZimError, match=r"given up after \d+ failures of libzim: .*Aborted"):
+    with ZimFile(made) as file, pytest.raises(ZimError, match=r"abandoned after \d+ failures of libzim: .*Aborted"):
         list(file.entries())
 
 

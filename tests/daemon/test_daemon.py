@@ -66,7 +66,7 @@ def small(home: Home, tmp_path: Path) -> str:
 
 
 def test_a_submit_starts_a_detached_daemon(home: Home, small: str, kbjobs: Kbjobs) -> None:
-    assert "No daemon runs" in kbjobs("status").stderr
+    assert "No daemon is running" in kbjobs("status").stderr
     job_id = int(kbjobs("run", "index-offline", small, "--detach").stdout)
     manager = JobManager(home)
     daemon = manager.get_daemon()

@@ -48,7 +48,7 @@ KNOWN = [{}, {"size": len(BODY)}, {"sha256": SHA256}, {"size": len(BODY), "git_s
 @pytest.mark.parametrize("known", KNOWN)
 def test_a_file_comes_whole(hub: HubServer, tmp_path: Path, known: dict[str, Any]) -> None:
     told: list[tuple[int, int | None]] = []
-    found = fetch_file(wanted(hub, **known), tmp_path / NAME, progress=lambda *facts: told.append(facts))
+    found = fetch_file(wanted(hub, **known), tmp_path / NAME, on_progress=lambda *facts: told.append(facts))
     assert (found.size, found.sha256) == (len(BODY), SHA256)
     assert (tmp_path / NAME).read_bytes() == BODY
     assert told[-1] == (len(BODY), len(BODY))
@@ -291,7 +291,7 @@ def test_a_disk_that_fills_up_keeps_what_has_come(
     monkeypatch.setattr("kbjobs.downloads.file_download.SPARE_BYTES", -(10**9))  # somebody else fills it meanwhile
     with pytest.raises(UnavailableError, match="is full") as caught:
         fetch_file(wanted(hub, sha256=SHA256), small_disk / NAME)
-    assert "what has come is kept" in caught.value.hint
+    assert "The partial download is kept" in caught.value.hint
     here = (small_disk / f"{NAME}.part").stat().st_size
     assert 0 < here < len(BODY)
     filler.unlink()

@@ -94,7 +94,7 @@ def test_an_index_without_encryption_may_lead_to_packs_without() -> None:
     ],
 )
 def test_what_is_no_index_is_refused(content: bytes) -> None:
-    with pytest.raises(DownloadError, match=r"is no index of language packs") as caught:
+    with pytest.raises(DownloadError, match=r"is not an index of language packs") as caught:
         read_index(content, URL)
     assert "languages_index" in caught.value.hint
 

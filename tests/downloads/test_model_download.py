@@ -204,7 +204,7 @@ def test_tensors_in_a_file_beside_are_a_part_of_the_key(
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        (Fault(alter=True, lasting=True), "is not the file that was announced: its sha256 is"),
+        (Fault(alter=True, lasting=True), "is not the expected file: its sha256 is"),
         (Fault(body=b"short", lasting=True), "has 5 bytes, it should have"),
     ],
 )
@@ -397,4 +397,4 @@ def test_a_hub_that_wants_to_be_left_alone(hub: HubServer, download: Download) -
 def test_what_is_no_hub(monkeypatch: pytest.MonkeyPatch, hub: HubServer, download: Download) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "not an address")
     error, text = error_of(download)
-    assert isinstance(error, DownloadError) and "is no web address" in text
+    assert isinstance(error, DownloadError) and "is not a web address" in text

@@ -28,7 +28,7 @@ class Refused:
         if texts == ["first"]:
             assert self.given_up.wait(20)
             raise MissingRequirementError("the key is refused", "")
-        raise GivenUpError("the request was given up")
+        raise GivenUpError("the request was abandoned")
 
     def interrupt(self) -> None:
         self.given_up.set()

@@ -47,7 +47,7 @@ def test_no_answer_from_outside_leads_to_a_private_address(internet: dict[str, s
     internet |= {"inside.test": "127.0.0.1", "metadata.test": "169.254.169.254"}
     with SiteServer({"/secret": b"secret"}) as inside, SiteServer(host=PUBLIC) as outside:
         outside.pages["/f"] = Page(location=f"http://{host}:{inside.port}/secret")
-        with pytest.raises(DownloadError, match="a private address; it is not followed"):
+        with pytest.raises(DownloadError, match="a private address, and is not followed"):
             fetch(f"http://public.test:{outside.port}/f")
         assert inside.paths() == []
 
@@ -78,7 +78,7 @@ def test_a_private_host_that_was_named_leads_no_further(internet: dict[str, str]
     with SiteServer({"/admin": b"secret"}, host="127.0.0.3") as router, SiteServer() as hub:
         for host in ("127.0.0.3", "router.test"):
             hub.pages["/f"] = Page(location=f"http://{host}:{router.port}/admin")
-            with pytest.raises(DownloadError, match="a private address; it is not followed"):
+            with pytest.raises(DownloadError, match="a private address, and is not followed"):
                 fetch(f"{hub.url}/f")
         assert router.paths() == []
 

@@ -115,7 +115,7 @@ def test_what_refuses_is_named(home: Home, monkeypatch: pytest.MonkeyPatch, s3_s
         open_at(home, f"s3://{BUCKET}").put("a", b"1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", READER_KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", READER_SECRET)
-    with pytest.raises(MissingRequirementError, match=r"does not allow to write|refuses"):
+    with pytest.raises(MissingRequirementError, match=r"does not allow kbjobs to write|refuses"):
         open_at(home, f"s3://{BUCKET}").put("a", b"1")
     assert open_at(home, f"s3://{BUCKET}").find("a") is None
 
@@ -130,12 +130,12 @@ def test_a_bucket_that_is_not_there_is_named(
 
 
 ANSWERS = {
-    "RequestTimeTooSkewed": (403, "clock of this machine is wrong", ExitCode.UNAVAILABLE),
+    "RequestTimeTooSkewed": (403, "clock is wrong", ExitCode.UNAVAILABLE),
     "PermanentRedirect": (301, "another region", ExitCode.MISSING_REQUIREMENT),
     "AuthorizationHeaderMalformed": (400, "another region, which is eu-west-1", ExitCode.MISSING_REQUIREMENT),
     "ExpiredToken": (400, "refuses the credentials", ExitCode.MISSING_REQUIREMENT),
     "NoSuchBucket": (404, f"there is no s3://{BUCKET}", ExitCode.NOT_FOUND),
-    "AccessDenied": (403, "does not allow to write", ExitCode.MISSING_REQUIREMENT),
+    "AccessDenied": (403, "does not allow kbjobs to write", ExitCode.MISSING_REQUIREMENT),
     "InsufficientStorage": (507, "is full", ExitCode.UNAVAILABLE),
 }
 

@@ -210,10 +210,10 @@ def test_a_part_that_is_a_link_a_pipe_or_a_device(forger: Forger, tmp_path: Path
     refusal(place, UnavailableError)
     path.unlink()
     os.mkfifo(path)
-    assert f"objects/{path.name} is no regular file" in refusal(place)
+    assert f"objects/{path.name} is not a regular file" in refusal(place)
     path.unlink()
     path.mkdir()
-    assert f"objects/{path.name} is no regular file" in refusal(place)
+    assert f"objects/{path.name} is not a regular file" in refusal(place)
 
 
 def test_a_bomb(forger: Forger) -> None:
@@ -646,7 +646,7 @@ def test_a_member_that_no_pack_has(kbpack: Path, made: tarfile.TarInfo, reason: 
 
 def test_a_member_twice(kbpack: Path) -> None:
     rewrite(kbpack, lambda members: [members[0], *members])
-    assert "is there twice" in refusal(str(kbpack))
+    assert "appears twice" in refusal(str(kbpack))
 
 
 def test_a_pax_header_of_a_gigabyte_is_not_read(kbpack: Path) -> None:
@@ -698,7 +698,7 @@ def test_what_is_no_pack(tmp_path: Path, forger: Forger) -> None:
     refusal("https://example.org/x.kbpack", UsageError)
     refusal("file://example.org/x.kbpack", UsageError)
     (tmp_path / "manifest.json").write_text(json.dumps(forger.values))
-    assert "does not lie where a store has its packs" in refusal(str(tmp_path / "manifest.json"), UsageError)
+    assert "is not at a pack's place in a store" in refusal(str(tmp_path / "manifest.json"), UsageError)
     forger.write()
     with pytest.raises(UsageError) as refused:
         open_pack(str(forger.store))

@@ -327,5 +327,5 @@ def test_a_full_disk_leaves_the_old_one(
 def test_a_source_that_is_half_deleted(home: Home, other: Home, tmp_path: Path) -> None:
     written = build(make_source(home, tmp_path), tmp_path / "store")
     (other.sources / ".deleting-wiki").mkdir()
-    with pytest.raises(ConflictError, match="is not wholly deleted"):
+    with pytest.raises(ConflictError, match="is not completely deleted"):
         install(other, tmp_path / "store", written)

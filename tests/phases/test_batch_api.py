@@ -307,7 +307,7 @@ def test_a_batch_in_which_everything_is_refused_ends_the_job(home: Home, docs: P
 
 @pytest.mark.parametrize(
     ("status", "code", "message"),
-    [(429, "insufficient_quota", "out of money"), (401, "invalid_api_key", "refuses the requests of batch")],
+    [(429, "insufficient_quota", "has no money left"), (401, "invalid_api_key", "refuses the requests of batch")],
 )
 def test_requests_without_money_or_access_end_the_job_and_what_came_is_kept(
     home: Home, docs: Path, openai_api: OpenAIServer, status: int, code: str, message: str
@@ -360,7 +360,7 @@ def test_a_batch_that_fails_is_sent_again_a_few_times(home: Home, docs: Path, op
 
 def test_a_batch_that_fails_for_want_of_money_ends_the_job(home: Home, docs: Path, openai_api: OpenAIServer) -> None:
     openai_api.desk.refuse_batch = [("billing_hard_limit_reached", "Billing hard limit has been reached.")]
-    with pytest.raises(MissingRequirementError, match="out of money: Billing hard limit"):
+    with pytest.raises(MissingRequirementError, match="has no money left: Billing hard limit"):
         go_on(home)
     assert go_on(home).counts["embedded"] == 60
     check(home, openai_api, 60)
@@ -653,7 +653,7 @@ def test_a_list_without_an_end_is_left(
 
     usual = openai_api.desk._list
     openai_api.desk._list = lie  # type: ignore[method-assign]
-    with pytest.raises(BadAnswerError, match="list of batches has no end"):
+    with pytest.raises(BadAnswerError, match="list of batches does not end"):
         index(home, batch_api=True)
     openai_api.desk._list = usual  # type: ignore[method-assign]
     go_on(home)

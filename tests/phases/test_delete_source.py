@@ -80,7 +80,7 @@ def test_an_indexed_source_goes_and_its_pages_outside_stay(home: Home, docs: Pat
 
 def test_it_is_confirmed_by_the_id_and_by_nothing_else(home: Home, docs: Path) -> None:
     for wrong in ("", "doc", "DOCS", "yes", "docs "):
-        with pytest.raises(UsageError, match="is deleted for good, and that is not confirmed"):
+        with pytest.raises(UsageError, match="would be deleted permanently, and that is not confirmed"):
             delete(home, confirm=wrong)
     folder = SourceFolder(home.sources, "docs")
     context = Context(home, Settings(home), folder, 1, Silent(), lambda: False, logging.getLogger("test"))
@@ -121,7 +121,7 @@ def test_files_that_another_source_reads_are_not_taken_from_it(home: Home, tmp_p
     register(home, "docs", [write_pages(tmp_path / "pages", 2)], copy=True)
     pages = SourceFolder(home.sources, "docs").pages / "1" / "pages"
     register(home, "other", [pages])
-    with pytest.raises(ConflictError, match=r"source 'other' reads .*, which lies in the folder of 'docs'"):
+    with pytest.raises(ConflictError, match=r"source 'other' reads .*, which is in the folder of 'docs'"):
         delete(home)
     delete(home, keep_files=True)
     assert len(list(pages.iterdir())) == 2
@@ -156,7 +156,7 @@ def test_a_stop_in_the_middle_is_gone_on_with(
         delete(home, ends=ends, is_stopping=lambda: True)
     removal = SourceFolderDeletion(home.sources, "docs")
     assert removal.hidden is not None and 100 <= len(list(removal.hidden.iterdir())) < 200
-    with pytest.raises(ConflictError, match="is not wholly deleted"):
+    with pytest.raises(ConflictError, match="is not completely deleted"):
         register(home, "docs", [docs])
     result = delete(home, checkpoint=ends[0])
     assert (result.counts["files"], len(ends)) == (251, 1)  # what it was before the stop
@@ -195,7 +195,7 @@ def test_kept_files_are_registered_again_and_nothing_is_lost(home: Home, tmp_pat
 def test_a_scrape_does_not_mix_with_files_that_were_kept(home: Home, manager: JobManager, tmp_path: Path) -> None:
     register(home, "docs", [write_pages(tmp_path / "pages", 1)], copy=True)
     delete(home, keep_files=True)
-    with pytest.raises(ConflictError, match="holds files that were kept of an earlier source"):
+    with pytest.raises(ConflictError, match="contains files that were kept from an earlier source"):
         manager.submit("scrape", "docs", url="https://e.org/")
 
 
@@ -346,7 +346,9 @@ def test_a_chain_may_end_with_it(home: Home, manager: JobManager, docs: Path) ->
     )
     register(home, "other", [docs])
     chain = find_chain(home, "last", {})
-    with pytest.raises(UsageError, match="phase delete_source: source 'other' is deleted for good, and that is not"):
+    with pytest.raises(
+        UsageError, match="phase delete_source: source 'other' would be deleted permanently, and that is not"
+    ):
         manager.plan(chain, "other")
     [job] = manager.enqueue([manager.plan(chain, "docs")])
     with pytest.raises(ConflictError, match=r"is about to be deleted: job 1 \(last\)"):

@@ -191,7 +191,7 @@ def test_an_exhausted_quota_stops_at_once_and_keeps_what_was_bought(
         return (reply, reply.error) if answer[0].status == 429 else answer
 
     monkeypatch.setattr(openai_api, "_sell", sell)
-    with pytest.raises(MissingRequirementError, match="out of money") as caught:
+    with pytest.raises(MissingRequirementError, match="has no money left") as caught:
         index(home)
     assert caught.value.exit_code == ExitCode.MISSING_REQUIREMENT
     assert "billing" in caught.value.hint
@@ -218,7 +218,7 @@ def test_a_refused_key_is_told_and_not_shown(
     with pytest.raises(MissingRequirementError, match="not set"):
         index(home)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-wröng")
-    with pytest.raises(MissingRequirementError, match="no key has"):
+    with pytest.raises(MissingRequirementError, match="keys do not have"):
         index(home)
 
 

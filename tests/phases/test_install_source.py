@@ -281,7 +281,7 @@ def test_a_full_disk_leaves_what_was_there(
 
 def test_what_is_not_there_is_named(home: Home, other: Home, tmp_path: Path, kbjobs: Kbjobs) -> None:
     ended = kbjobs("run", "install-source", "wiki", "--from", tmp_path / "empty", check=4)
-    assert "it is no store of packs" in ended.stderr
+    assert "it is not a store of packs" in ended.stderr
     upload(other, make_source(other, tmp_path), str(tmp_path / "store"))
     ended = kbjobs("run", "install-source", "wikki", "--from", tmp_path / "store", check=4)
     assert "Did you mean wiki?" in ended.stderr

@@ -198,8 +198,8 @@ def test_in_a_chain_file(home: Home, languages_server: LanguagesServer, tmp_path
     [
         ({"code": "Spansh"}, NotFoundError, "no language 'Spansh'"),
         ({"code": "es", "from": "Frensh"}, NotFoundError, "no language 'Frensh'"),
-        ({"code": "English"}, UsageError, "English is the language"),
-        ({"code": "es", "from": "Spanish"}, UsageError, "to itself"),
+        ({"code": "English"}, UsageError, "language packs translate from and to English"),
+        ({"code": "es", "from": "Spanish"}, UsageError, "both the source and the target"),
     ],
 )
 def test_refused_before_anything_is_queued(
@@ -283,7 +283,7 @@ def test_a_pack_that_is_too_large(
 @pytest.mark.parametrize("index", [b"not JSON", {"a": 1}, [], [1, None], [{"from_code": 7, "links": "x"}]])
 def test_a_malformed_index(home: Home, languages_server: LanguagesServer, index: object) -> None:
     languages_server.index = index
-    with pytest.raises(DownloadError, match="is no index of language packs"):
+    with pytest.raises(DownloadError, match="is not an index of language packs"):
         download(home, "es")
 
 

@@ -147,7 +147,7 @@ def test_a_failed_download_says_why(home: Home, hub: HubServer, kbjobs: Kbjobs) 
     assert f"Accept its licence at {hub.url}/{SMALL}" in kbjobs("run", "model-download", SMALL, check=6).stderr
     hub.gated.clear()
     hub.faults[ONNX] = [Fault(alter=True, lasting=True)]
-    assert "is not the file that was announced: its sha256 is" in kbjobs("run", "model-download", SMALL, check=1).stderr
+    assert "is not the expected file: its sha256 is" in kbjobs("run", "model-download", SMALL, check=1).stderr
     assert not (home.models / SMALL).exists()
 
 
@@ -155,8 +155,8 @@ def test_a_failed_download_says_why(home: Home, hub: HubServer, kbjobs: Kbjobs) 
     ("name", "error", "says"),
     [
         ("bgem3", NotFoundError, "did you mean bge-m3?"),
-        ("../../etc", NotFoundError, "no model is known as"),
-        ("text-embedding-3-small", NotFoundError, "is no local model"),
+        ("../../etc", NotFoundError, "there is no known model"),
+        ("text-embedding-3-small", NotFoundError, "is not a local model"),
     ],
 )
 def test_a_name_that_cannot_be_one(home: Home, name: str, error: type[Exception], says: str) -> None:
@@ -170,7 +170,7 @@ def test_a_name_that_cannot_be_one(home: Home, name: str, error: type[Exception]
 
 @pytest.mark.parametrize("revision", ["", "../x", "a b", "-x", "a..b", "x/", "a\n"])
 def test_a_revision_that_cannot_be_one(home: Home, revision: str) -> None:
-    with pytest.raises(UsageError, match="is no revision"):
+    with pytest.raises(UsageError, match="is not a revision"):
         plan(
             PhaseRequest(
                 home,
@@ -221,7 +221,7 @@ def test_an_index_fails_with_the_error_of_its_download(hub: HubServer, wiki: Sou
     assert "has no model 'acme/none'" in ended.stderr
     assert not wiki.ledger.exists()
     ended = kbjobs("run", "index-offline", "wiki", "--model", "nonsense", "--download", check=4)
-    assert "no model is known as 'nonsense'" in ended.stderr
+    assert "there is no known model 'nonsense'" in ended.stderr
     ended = kbjobs("run", "index-offline", "wiki", "--model", "bge-m3", "--dimension", "384", "--download", check=2)
     assert "gives 1024 dimensions, not 384" in ended.stderr
 

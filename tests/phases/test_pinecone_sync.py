@@ -278,7 +278,7 @@ def test_passing_failures(home: Home, wiki: SourceFolder, pinecone: PineconeServ
 REFUSALS: dict[str, tuple[Fault, int, str]] = {
     "month": (
         Fault("/vectors/upsert", 429, "You've reached your write unit limit for the current month (2000000)."), 6,
-        "plan does not allow it",
+        "plan does not allow this",
     ),
     "forbidden": (Fault("/vectors/upsert", 403, "forbidden"), 6, "refuses PINECONE_API_KEY with status 403"),
     "storage": (Fault("/vectors/upsert", 403, "You've reached the max storage allowed; upgrade your plan"), 6, "plan"),

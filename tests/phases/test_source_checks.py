@@ -25,7 +25,7 @@ from tests.servers.openai_server import OpenAIServer
 def test_a_source_without_metadata(home: Home, tmp_path: Path) -> None:
     register(home, "docs", [write_pages(tmp_path / "pages", 1)])
     folder = SourceFolder(home.sources, "docs")
-    missing = ["source 'docs' has no metadata: add metadata first"]
+    missing = ["source 'docs' has no metadata; add the phase metadata before it"]
     assert advise_metadata(folder, ()) == missing
     assert not folder.ledger.exists()  # asking makes nothing
     Ledger(folder.ledger).close()
@@ -49,7 +49,7 @@ def test_advice_on_online_vectors(home: Home, tmp_path: Path, openai_api: OpenAI
     pages = write_pages(tmp_path / "pages", 5)
     register(home, "docs", [pages])
     ledger = SourceFolder(home.sources, "docs").ledger
-    assert "no metadata: add metadata first" in advice(home, "index_online", ())[0]
+    assert "no metadata; add the phase metadata" in advice(home, "index_online", ())[0]
     assert advice(home, "index_online") == advice(home, "index_online", force=True) == []
     assert not ledger.exists()
     index_online(home, limit=2)

@@ -282,7 +282,7 @@ def test_vectors_give_the_sample_its_topics(home: Home, tmp_path: Path, openai_a
 CANNOT_ASK: list[tuple[Reply, type[KbjobsError], str]] = [
     (Reply(401, error_body("Incorrect API key", "invalid_request_error", "invalid_api_key")), MissingRequirementError,
      "refuses OPENAI_API_KEY"),
-    (no_money(), MissingRequirementError, "out of money"),
+    (no_money(), MissingRequirementError, "has no money left"),
     (replace(server_error(), headers={"x-should-retry": "false"}), TransientError, "fails (status 500)"),
     (replace(rate_limit(), headers={"x-should-retry": "false"}), TransientError, "is busy"),
 ]  # fmt: skip

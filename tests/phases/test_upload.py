@@ -283,9 +283,27 @@ def test_a_newer_catalogue_is_refused(home: Home, wiki: SourceFolder, store: str
 
 def test_the_remote_catalogue_is_listed(home: Home, wiki: SourceFolder, store: str, kbjobs: Kbjobs) -> None:
     kbjobs("run", "upload", wiki.id, "--to", store)
-    (row,) = read_json(kbjobs("sources", "list", "--remote", "--from", store, "--json"))
+    (row,) = read_json(kbjobs("pack", "list", store, "--json"))
     assert row["source"] == wiki.id and row["here"] in ("no", "this version", "another version", "not from a pack")
-    assert wiki.id in kbjobs("sources", "list", "--remote", "--from", store).stdout
+    assert wiki.id in kbjobs("pack", "list", store).stdout
+    assert read_json(kbjobs("sources", "list", "--remote", "--from", store, "--json")) == [
+        row
+    ]  # until the next version
+
+
+def test_pushed_listed_and_pulled(home: Home, wiki: SourceFolder, store: str, kbjobs: Kbjobs) -> None:
+    kbjobs("pack", "push", wiki.id, store)
+    assert wiki.id in kbjobs("pack", "list", store).stdout
+    kbjobs("sources", "delete", wiki.id, "--confirm", wiki.id)
+    kbjobs("pack", "pull", wiki.id, store)
+    assert read_json(kbjobs("sources", "show", wiki.id, "--json"))["documents"] > 0
+    kbjobs("sources", "remove", wiki.id, "--confirm", wiki.id)  # until the next version
+    assert [job["type"] for job in read_json(kbjobs("history", "--json"))] == [
+        "delete_source",
+        "install_source",
+        "delete_source",
+        "upload",
+    ]
 
 
 @pytest.mark.parametrize("store", ["weed"], indirect=True)

@@ -2,14 +2,19 @@
 # Fetches real sources for the tests into .cache/: the Python documentation (about 540 HTML pages), Debian's installation
 # guide (20 PDFs), Debian's handbook (3,302 HTML pages in 26 languages), the Universal Declaration of Human Rights in 532
 # languages and scripts, MediaWiki with a PHP that runs it, and axe-core, which looks for barriers in pages. They come
-# from packages of Debian and npm and need no
-# root; root gets Debian's chromium installed too, where it is missing. Without apt or npm the tests that want them are skipped.
+# from packages of Debian and npm and need no root; root gets Debian's chromium, a font and faketime installed too, if
+# they are missing. Without apt or npm the tests that want them are skipped.
 set -u
-# The browser that maps are looked at with is installed by apt, which only root may; nothing else fetches one.
-if [ ! -x /usr/bin/chromium ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    { apt-get install --yes --quiet --no-install-recommends chromium ||
-        { apt-get update --quiet && apt-get install --yes --quiet --no-install-recommends chromium; }; } >/dev/null 2>&1 ||
-        echo "chromium cannot be installed: tests in a browser will be skipped" >&2
+# The browser, the font of the pictures and the clock that stands still for them are installed by apt, which only root may.
+wanted=
+[ -x /usr/bin/chromium ] || wanted="$wanted chromium"
+[ -d /usr/share/fonts/truetype/dejavu ] || wanted="$wanted fonts-dejavu-core"
+[ -x /usr/bin/faketime ] || wanted="$wanted faketime"
+if [ -n "$wanted" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    # shellcheck disable=SC2086 # a word for each package
+    { apt-get install --yes --quiet --no-install-recommends $wanted ||
+        { apt-get update --quiet && apt-get install --yes --quiet --no-install-recommends $wanted; }; } >/dev/null 2>&1 ||
+        echo "cannot be installed:$wanted; tests that need them will be skipped" >&2
 fi
 cache="$(cd "$(dirname "$0")/../.." && pwd)/.cache"
 missing=

@@ -98,7 +98,7 @@ def test_a_site_that_dies_in_the_middle_and_comes_back(home: Home, kbjobs: Kbjob
 
     dying.pages["*"] = die
     lost = kbjobs("run", "scrape", "site", "--url", dying.url, *FAST, check=ExitCode.FAILED)
-    assert "gives no answer any more" in lost.stderr and "go on with kbjobs resume JOB" in lost.stderr
+    assert "no longer answers" in lost.stderr and "go on with kbjobs resume JOB" in lost.stderr
     assert 20 < len(files_of(home)) < 60
     with SiteServer(pages, port=dying.port) as server:
         assert "200 pages" in kbjobs("resume", "1").stdout

@@ -73,7 +73,8 @@ def test_rss() -> None:
 
 
 def test_rdf() -> None:
-    body = b"""<rdf:RDF xmlns:rdf="r" xmlns="http://purl.org/rss/1.0/" xmlns:dc="d"><channel><link>http://x.org/</link></channel>
+    body = b"""<rdf:RDF xmlns:rdf="r" xmlns="http://purl.org/rss/1.0/"
+    xmlns:dc="d"><channel><link>http://x.org/</link></channel>
     <item><link>http://example.org/a</link><dc:date>2024-01-01</dc:date></item></rdf:RDF>"""
     assert read_sitemap(body).urls == [("http://example.org/a", "2024-01-01")]
 
@@ -97,11 +98,11 @@ LAUGHS = "".join(f'<!ENTITY l{number} "{f"&l{number - 1};" * 10}">' for number i
         ('<!DOCTYPE u [<!ENTITY % x SYSTEM "http://127.0.0.1/">%x;]><urlset/>', "declares an entity"),
         ("<!DOCTYPE html><html><head><title>Not found</title><body><p>x<br></html>", "begins with <html>"),
         ("<svg/>", "begins with <svg>"),
-        (URLSET[:300], "no XML"),
-        ("<urlset><url><loc>http://example.org/?a&b</loc></url></urlset>", "no XML"),
-        ("<urlset>&unknown;</urlset>", "no XML"),
+        (URLSET[:300], "not XML"),
+        ("<urlset><url><loc>http://example.org/?a&b</loc></url></urlset>", "not XML"),
+        ("<urlset>&unknown;</urlset>", "not XML"),
         ("<urlset>" + "<a>" * 1_000_000, "deep"),
-        ('<?xml version="1.0" encoding="no-such"?><urlset/>', "no XML"),
+        ('<?xml version="1.0" encoding="no-such"?><urlset/>', "not XML"),
         ("Page not found", "neither XML nor a list"),
     ],
 )  # fmt: skip

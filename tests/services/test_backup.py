@@ -35,7 +35,7 @@ def test_a_home_in_use_is_refused_and_left_as_it_is(home: Home, archive: Path, p
     }
     lock = try_lock(locks[part], 1.0)
     assert lock is not None
-    with pytest.raises(ConflictError, match="daemon serves" if part == "daemon" else "is locked"):
+    with pytest.raises(ConflictError, match="daemon is running" if part == "daemon" else "is locked"):
         restore(home, archive, replace=True)
     lock.release()
     assert not list(home.path.glob("replaced-*"))

@@ -143,7 +143,7 @@ def test_resume_without_a_checkpoint_starts_from_the_beginning(work: Work) -> No
 def test_phases_that_were_changed_are_not_resumed(work: Work) -> None:
     work.is_broken = True
     run_combined_job(work.phases, None, None, "wiki", "custom")
-    with pytest.raises(UsageError, match="not those of its checkpoint"):
+    with pytest.raises(UsageError, match="differ from those of its checkpoint"):
         run_combined_job(work.phases[1:], None, None, "wiki", "custom", resume=True)
 
 

@@ -118,9 +118,9 @@ def test_no_document_is_renamed_unasked(home: Home, roots: list[Path]) -> None:
     register(home, "x", roots)
     run_metadata(home)
     before = documents(home)
-    with pytest.raises(UsageError, match=r"b/pages would get other ids: 'pages~2' would be called 'pages'"):
+    with pytest.raises(UsageError, match=r"b/pages would get new ids: 'pages~2' would be called 'pages'"):
         edit(home, "x", drop=[roots[0]])
-    with pytest.raises(UsageError, match="would get other ids"):
+    with pytest.raises(UsageError, match="would get new ids"):
         edit(home, "x", drop=[roots[0]], add=[roots[0]])
     assert SourceFolder(home.sources, "x").read().paths == tuple(map(str, roots))
     edit(home, "x", drop=[roots[2]])
@@ -164,7 +164,7 @@ def test_a_folder_that_took_another_place_has_the_urls_of_it(home: Home, tmp_pat
     [
         ({}, UsageError, "nothing to change"),
         ({"drop": ["singel"]}, NotFoundError, "has no path"),
-        ({"drop": ["single", "a/pages"]}, UsageError, "no path left"),
+        ({"drop": ["single", "a/pages"]}, UsageError, "no paths left"),
         ({"add": ["single"]}, UsageError, "already"),
         ({"add": ["single/page0.html"]}, UsageError, "already"),
         ({"add": ["link"]}, UsageError, "already"),

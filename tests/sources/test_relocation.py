@@ -46,7 +46,7 @@ def test_what_cannot_be_meant_is_refused(home: Home, tmp_path: Path, moved: Path
     with pytest.raises(NotFoundError, match="no path of source"):
         relocate(home, "wiki", tmp_path / "elsewhere", moved)
     (moved / "wiki").rename(moved / "other")
-    with pytest.raises(UsageError, match="other ids"):
+    with pytest.raises(UsageError, match="new ids"):
         relocate(home, "wiki", tmp_path / "old" / "wiki", moved / "other")
     (moved / "wiki").mkdir()
     with pytest.raises(UsageError, match="none of the 5 documents"):

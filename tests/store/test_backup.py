@@ -417,7 +417,7 @@ def test_a_damaged_source_is_named_and_the_others_are_there(
     damage(SourceFolder(home.sources, "b"))
     ended = kbjobs("backup", tmp_path / "b.tar", "--json", check=3)
     assert read_json(ended)["damaged"] == ["b"]
-    assert "Source b is not in it as it should be" in ended.stderr
+    assert "Source b is not complete in it" in ended.stderr
     other = Home(tmp_path / "other")
     names = restore_backup(other, tmp_path / "b.tar", replace=False)
     assert {name.removeprefix("sources/b/") for name in names if name.startswith("sources/b/")} == taken
@@ -489,7 +489,7 @@ def test_a_restore_to_a_full_disk_changes_nothing(home: Home, tmp_path: Path, sm
 def test_a_backup_into_what_it_holds_is_refused(home: Home, tmp_path: Path) -> None:
     register(home, "wiki", [write_pages(tmp_path / "pages", 1)], copy=True)
     pages = SourceFolder(home.sources, "wiki").pages
-    with pytest.raises(UsageError, match="lies in what is backed up"):
+    with pytest.raises(UsageError, match="is inside the folder that is backed up"):
         create_backup(home, pages / "b.tar")
     assert [path.name for path in pages.iterdir()] == ["1"]
 

@@ -58,6 +58,6 @@ def test_the_order_of_the_queue_follows(queue: Queue) -> None:
 
 def test_an_end_before_the_beginning_changes_nothing(queue: Queue) -> None:
     before = queue.get(1)
-    with pytest.raises(UsageError, match="before it may begin"):
+    with pytest.raises(UsageError, match="before it may start"):
         edit_job(queue, 1, {"until": FAR - 1, "priority": 7})
     assert queue.get(1) == before

@@ -294,6 +294,6 @@ def test_a_resume_that_leaves_no_time_is_refused(queue: Queue, clock: Clocks, ch
     queue.cancel(job.id)
     moments: dict[str, Any] = {name: clock.wall + seconds for name, seconds in changes.items()}
     wished = LimitChanges(**moments)
-    with pytest.raises(UsageError, match="before it may begin"):
+    with pytest.raises(UsageError, match="before it may start"):
         queue.resume(job.id, wished)
     assert queue.get(job.id).status is Status.CANCELLED

@@ -154,7 +154,7 @@ def test_a_file_that_cannot_be_removed_is_named_and_all_others_go(
     with pytest.raises(KbjobsError) as caught:
         removal.finish()
     assert f"{hidden / stubborn.relative_to(removal.source.path)} cannot be removed" in caught.value.message
-    assert f"what is left of it lies in {hidden}" in caught.value.message
+    assert f"the rest of it is in {hidden}" in caught.value.message
     files = [path.name for path in hidden.rglob("*") if path.is_file()]
     assert files == ["stubborn"] or (keep_files and "words.db-stubborn" in files and len(files) == 4)
     for path in hidden.rglob("*stubborn"):
@@ -190,7 +190,7 @@ def test_a_folder_that_cannot_be_renamed_is_left_whole(home: Home, removal: Sour
             removal.begin(keep_files=False)
     finally:
         subprocess.run(["chattr", "-i", home.sources], check=True)
-    assert caught.value.hint == f"Make {home.sources} writable, then run the same again. Nothing was changed."
+    assert caught.value.hint == f"Make {home.sources} writable, then try again. Nothing was changed."
     assert removal.is_there and removal.hidden is None
 
 

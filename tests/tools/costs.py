@@ -2,6 +2,7 @@
 
     python -m tests.tools.costs run FILE [what pytest is given]     run the tests and write what they cost to FILE
     python -m tests.tools.costs show FILE [--tests 30]              print the tables of a run
+    python -m tests.tools.costs choose FILE                         choose the tests of ``make test`` by a run
 
 A run is an ordinary run of pytest with this module as a plug-in. Every Python that a test starts notes itself and the
 first model engine it imports (``child/sitecustomize.py``); within pytest itself other programs, listening sockets and
@@ -16,15 +17,20 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.tools import promises
+from tests.tools.promises import Promise
+
 VARIABLE = "KBJOBS_TEST_COSTS"
 CHILD = Path(__file__).parent / "child"
 ROOT = Path(__file__).resolve().parents[2]
+DEAR = 3.0  # seconds
+ROOM = 20.0  # seconds that the dear tests of a promise may take in make test
 KINDS = ("commands", "daemons", "workers", "other Pythons", "programs", "models", "servers", "slept")
 
 
@@ -146,8 +152,33 @@ def show(file: Path, most: int) -> None:
         print("\n".join(part), end="\n\n")
 
 
+def choose(costs: Costs, rows: Sequence[Promise]) -> list[str]:
+    """The tests that ``make test`` leaves to ``make test-all``, sorted.
+
+    Of each promise it keeps all cheap tests, and as many of the dear ones as fit into ROOM seconds, the cheapest first.
+
+    Args:
+        costs: what each test cost.
+        rows: the promises.
+    """
+    left: list[str] = []
+    for row in rows:
+        files = {f"tests/{test}" for test in row.tests}
+        dear = sorted(
+            (found["seconds"], test)
+            for test, found in costs.items()
+            if test.partition("::")[0] in files and found["seconds"] >= DEAR
+        )
+        spent = 0.0
+        for seconds, test in dear:
+            spent += seconds
+            if spent > ROOM:
+                left.append(test)
+    return sorted(left)
+
+
 def main() -> int:
-    """Entry point: ``run`` or ``show``."""
+    """Entry point: ``run``, ``show`` or ``choose``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     running = commands.add_parser("run")
@@ -155,10 +186,16 @@ def main() -> int:
     showing = commands.add_parser("show")
     showing.add_argument("file", type=Path)
     showing.add_argument("--tests", type=int, default=30, help="how many of the dearest tests to list")
+    choosing = commands.add_parser("choose")
+    choosing.add_argument("file", type=Path)
     chosen, others = parser.parse_known_args()
     if chosen.command == "run":
         return run(chosen.file, others)
-    show(chosen.file, chosen.tests)
+    if chosen.command == "choose":
+        left = choose(read(chosen.file), promises.read())
+        promises.LEFT.write_text("".join(f"{test}\n" for test in left))
+    else:
+        show(chosen.file, chosen.tests)
     return 0
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 from tests.conftest import ROOT
 from tests.tools import costs
+from tests.tools.promises import Promise
 
 DEAR = """
 import socket, subprocess, sys, time
@@ -35,3 +37,10 @@ def test_each_kind_is_counted(tmp_path: Path) -> None:
     assert 0.05 <= dear["slept"] <= dear["seconds"] and set(cheap) == {"seconds"}
     shown = subprocess.check_output([*tool, "show", tmp_path / "costs.tsv"], cwd=ROOT, text=True)
     assert "| test_two.py::test_dear | " in shown and "| test_two.py | 2 | " in shown
+
+
+def test_dear_tests_are_left_to_the_full_suite_but_for_some_of_each_promise() -> None:
+    seconds = {"a::cheap": 0.1, "a::one": 8.0, "a::two": 9.0, "a::three": 10.0, "b::only": 12.0, "b::huge": 300.0}
+    found = {f"tests/{test}": Counter({"seconds": amount}) for test, amount in seconds.items()}
+    rows = [Promise("first", "x", ("a",)), Promise("second", "x", ("b",))]
+    assert costs.choose(found, rows) == ["tests/a::three", "tests/b::huge"]

@@ -334,7 +334,7 @@ def test_what_is_no_chroma_is_named(chroma: ChromaProcess) -> None:
     for status, text in ((200, "<html>hello</html>"), (200, "[1]"), (404, "not here")):
         with Proxy(chroma.url) as proxy:
             proxy.fault = lambda method, path, answer=(status, text): answer  # type: ignore[misc]
-            with pytest.raises(MissingRequirementError, match=r"no Chroma server|status 404"):
+            with pytest.raises(MissingRequirementError, match=r"not a Chroma server|status 404"):
                 ChromaServer(ChromaAddress(proxy.url)).has("abc", "me")
 
 

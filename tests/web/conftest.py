@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,13 +52,11 @@ class Builder:
         headers = {"Authorization": f"Bearer {self.token}"}
         return httpx.Client(base_url=self.base, headers=headers, timeout=30, trust_env=False, **options)
 
-    def stop(self) -> float:
-        """Ctrl-C; returns the seconds until it has ended."""
-        began = time.monotonic()
+    def stop(self) -> None:
+        """Ctrl-C, and wait until it has ended."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             self.process.wait(10)
-        return time.monotonic() - began
 
 
 @contextmanager

@@ -197,7 +197,7 @@ def test_a_chain_that_somebody_else_changed_is_not_overwritten(home: Home, compo
     page.get_by_label("Description").press("Tab")
     expect(page.locator("#file")).to_have_text("generate_offline.toml, changed")
     page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.locator("#told")).to_contain_text("changed by somebody else")
+    expect(page.locator("#told")).to_contain_text("changed by someone else")
     assert saved.read_text().endswith("# theirs\n")
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Delete", exact=True).last.click()
@@ -249,6 +249,36 @@ def test_known_sources_are_chosen_by_a_click_each(home: Home, page: Page, builde
     page.get_by_role("button", name="Remove source wiki").click()
     expect(page.get_by_role("button", name="Choose wiki")).to_be_visible()
     expect(page.locator("#toml")).to_have_value(re.compile('source = "guide"'))
+
+
+def test_sources_are_chosen_and_dropped_by_keys_in_one_place(compose: Page) -> None:
+    page = compose
+    page.get_by_role("button", name="Choose wiki").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Remove source wiki")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Choose wiki")).to_be_focused()
+    press_until(page, "Tab", "#source")
+    page.keyboard.type("brand-new")
+    page.keyboard.press("Enter")
+    expect(page.locator("#toml")).to_have_value(re.compile('source = "brand-new"'))
+    expect(page.locator("#source")).to_be_focused()
+    page.get_by_role("button", name="Remove source brand-new").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#source")).to_be_focused()  # a source that is not there is in no list
+    expect(page.locator("#toml")).not_to_have_value(re.compile("brand-new"))
+
+
+def test_on_a_phone_sources_come_first_and_a_finger_hits_them(compose: Page) -> None:
+    page = compose
+    page.set_viewport_size({"width": 390, "height": 800})
+    choose = page.get_by_role("button", name="Choose wiki")
+    box, field = choose.bounding_box(), page.locator("#source").bounding_box()
+    assert box is not None and field is not None
+    assert box["height"] >= 32 and box["y"] < field["y"] and field["width"] > 120
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    choose.click()
+    expect(page.get_by_role("button", name="Remove source wiki")).to_be_in_viewport()
 
 
 def test_the_filter_adds_its_first_by_enter(page: Page, builder: Builder) -> None:

@@ -182,7 +182,7 @@ def test_two_pages_on_two_ports_do_not_mix(home: Home, builder: Builder, bare: h
 
 def test_it_listens_elsewhere_only_if_that_is_meant(kbjobs: Kbjobs, builder: Builder) -> None:
     ended = kbjobs("builder", "--host", "0.0.0.0", check=ExitCode.USAGE)
-    assert "can be reached from other machines, and nothing is encrypted" in ended.stderr
+    assert "can be reached from other machines without encryption" in ended.stderr
     assert "--allow-remote" in ended.stderr
     taken = kbjobs("builder", "--port", str(builder.port), check=ExitCode.UNAVAILABLE)
     assert f"port {builder.port} cannot be used" in taken.stderr
@@ -199,7 +199,8 @@ def test_it_stops_at_once_while_pages_listen(builder: Builder) -> None:
     with builder.client() as client, client.stream("GET", "/api/events") as stream:
         lines = stream.iter_lines()
         assert next(lines)
-        assert builder.stop() < 1.5
+        builder.stop()
+        list(lines)  # raises if the server cut the stream off, which it does with those that have not ended in time
     assert builder.process.returncode in (0, 130, -2)
     assert builder.errors == ""
 

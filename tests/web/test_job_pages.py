@@ -321,7 +321,7 @@ def test_what_was_left_out_of_a_source_is_listed_with_its_reason(
     wait_ended(manager, manager.submit("metadata", "wiki"))
     with builder.client() as client:
         shown = text_of(client.get("/sources/wiki/skipped").text)
-        assert "1 address or file became no document" in shown and "broken.pdf" in shown and "failed" in shown
+        assert "1 address or file left out" in shown and "broken.pdf" in shown and "failed" in shown
         assert "Nothing was left out" in client.get("/sources/guide/skipped").text
 
 

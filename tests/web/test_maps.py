@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import lzma
+
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
 from kbjobs.config.home import Home
 from kbjobs.web.maps import WAY_BACK
+from tests.conftest import ROOT
 from tests.maps.maps import draw_several, draw_source, fill_map, mixed_documents, page_of
 from tests.web.conftest import Builder
 
@@ -43,6 +46,21 @@ def test_a_map_in_its_sandbox_searches_and_notes_its_view(home: Home, page: Page
         expect(page.locator("#chosen-title")).to_have_text("Radio antenna 9")
         page.keyboard.press("ArrowLeft")
     assert page.evaluate("self.origin") == "null"
+
+
+def test_a_map_of_an_earlier_version_opens_and_searches(home: Home, page: Page, builder: Builder) -> None:
+    """Nobody draws a map again because kbjobs was upgraded: the file was written by 0.2.0, of 40 documents."""
+    home.visualisation.mkdir(parents=True)
+    page_of(home, "wiki").write_bytes(lzma.decompress((ROOT / "tests" / "frozen" / "map-0.2.0.html.xz").read_bytes()))
+    page.goto(f"{builder.base}/maps/wiki")
+    page.wait_for_selector("html[data-drawn]")
+    page.fill("#search", "antenna 9")
+    page.keyboard.press("Enter")
+    expect(page.locator("#chosen-title")).to_have_text("Radio antenna 9")
+    expect(page.locator("#chosen-link")).to_have_attribute("href", "https://example.org/wiki/page9.html")
+    expect(page.locator("#trouble")).to_be_hidden()
+    page.get_by_role("link", name="← Sources").click()
+    page.wait_for_url(f"{builder.base}/sources**")
 
 
 def test_the_file_has_no_way_back(home: Home, api: httpx.Client) -> None:

@@ -150,7 +150,7 @@ class _Builder:
         seen = set()
         for index, source_id in enumerate(several[:MAX_SOURCES]):
             if isinstance(source_id, str) and source_id in seen:
-                self._add(Diagnostic("value", f"{show(source_id)} is there twice", path=("sources", index)))
+                self._add(Diagnostic("value", f"{show(source_id)} appears twice", path=("sources", index)))
             elif isinstance(source_id, str):
                 seen.add(source_id)
         return tuple(str(source_id) for source_id in several)
@@ -179,9 +179,9 @@ class _Builder:
             self._add(
                 Diagnostic(
                     "value",
-                    f"{show(given)} is a combined job: a chain holds no other",
+                    f"{show(given)} is a combined job: a chain cannot contain another",
                     expected=JOB_EXPECTED,
-                    hint=f"copy its phases: {shown}",
+                    hint=f"copy its phases instead: {shown}",
                     path=path,
                 )
             )

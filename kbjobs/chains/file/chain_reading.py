@@ -96,7 +96,7 @@ def examine_chain(path: Path) -> ChainFile:
         # A FIFO would keep us waiting.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
-        raise NotFoundError(f"there is no file {origin}", "kbjobs chains list shows the chains there are.") from None
+        raise NotFoundError(f"there is no file {origin}", "kbjobs chains list shows all chains.") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no name of a file"
         return _refused("file", f"cannot be read: {reason}", origin)

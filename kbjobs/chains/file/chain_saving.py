@@ -48,9 +48,9 @@ def save_chain(home: Home, name: str, text: str, before: str | None) -> Path:
         now = _read(path)
         if (None if now is None else version_of(now)) != before:
             raise ConflictError(
-                f"{path.name} was changed by somebody else, and is not overwritten"
+                f"{path.name} was changed by someone else and is not overwritten"
                 if now is not None
-                else f"{path.name} is not there any more",
+                else f"{path.name} no longer exists",
                 "Open it again, or save under another name.",
             )
         try:

@@ -67,12 +67,13 @@ def write_chain(folder: Path, name: str, text: str) -> list[Path]:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not _write_new(target, text):
-            raise UsageError(f"{target} is there already", "Choose another name, or remove it; nothing was changed.")
+            raise UsageError(f"{target} is there already", "Choose another name, or remove it. Nothing was changed.")
         schema = folder / SCHEMA_FILE
         written = _write_new(schema, schema_text())
     except OSError as error:
         raise UnavailableError(
-            f"{error.filename or target} cannot be written: {error.strerror}", "Go to a folder of yours, or use --home."
+            f"{error.filename or target} cannot be written: {error.strerror}",
+            "Change to a folder of your own, or use --home.",
         ) from error
     return [target, schema] if written else [target]
 

@@ -23,7 +23,7 @@ _HEADER = re.compile(r"^[ \t]*\[\[[ \t]*phase[ \t]*\]\]", re.MULTILINE)
 def read_document(text: str) -> dict[str, Any]:
     """The tables of a chain file, whatever they hold. Raises UsageError if it is no TOML."""
     if len(text.encode(errors="surrogatepass")) > MAX_BYTES:
-        raise UsageError(f"the text is larger than {MAX_BYTES // 1024} KB", "A chain file is small.")
+        raise UsageError(f"the text is larger than {MAX_BYTES // 1024} KB", "Chain files are small; check the file.")
     document, problem = parse(text)
     if problem is not None:
         place = f"line {problem.line}, column {problem.column}: " if problem.line else ""

@@ -169,7 +169,7 @@ def _other_format(text: str) -> str:
 
 
 def _double(text: str, line: int, column: int) -> Diagnostic:
-    """Which key is there twice: the last one that begins before the place where the parser noticed."""
+    """Which key appears twice: the last one that begins before the place where the parser noticed."""
     from kbjobs.chains.file.positions import locate
 
     positions = locate(text)
@@ -181,11 +181,11 @@ def _double(text: str, line: int, column: int) -> Diagnostic:
         brackets = name == "phase" and text.split("\n")[points[0]][: points[1]].strip() == "["
         hint = "write [[phase]], with two brackets on each side" if brackets else ""
         hint = hint or f"the first is on line {first[0] + 1}"
-        message, expected = f"{visible(name)} is there twice", ""
+        message, expected = f"{visible(name)} appears twice", ""
     else:
         keys = [points for points in positions.keys.values() if points[:2] <= at]
         if not keys:
-            return Diagnostic("syntax", "a key is there twice", line=line, column=column)
+            return Diagnostic("syntax", "a key appears twice", line=line, column=column)
         points = max(keys)
         message, expected = "this adds to what was complete already, or makes another kind of it", ""
         hint = "put it all into one place: an inline table or array cannot grow"

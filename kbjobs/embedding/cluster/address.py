@@ -44,7 +44,7 @@ def check_address(address: str, origin: str) -> str:
     if address.startswith("ray://"):
         raise UsageError(
             f"{origin} = {address!r}: kbjobs does not go through a Ray Client server",
-            "Make this machine a node without work, ray start --address=HOST:6379 --num-cpus=0, and give HOST:6379.",
+            "Make this machine a node without workers, ray start --address=HOST:6379 --num-cpus=0, and give HOST:6379.",
         )
     if address != LOCAL and split_address(address) is None:
         raise UsageError(

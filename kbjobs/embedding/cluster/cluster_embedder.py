@@ -192,7 +192,7 @@ class ClusterEmbedder:
 
 
 def open_cluster(
-    home: Home, settings: Settings, model: str, address: str, report: OnStep, load: Load = load_best
+    home: Home, settings: Settings, model: str, address: str, on_step: OnStep, load: Load = load_best
 ) -> ClusterEmbedder:
     """Reach or start a cluster, and have the model loaded on it.
 
@@ -201,7 +201,7 @@ def open_cluster(
         settings: how much of the cluster is taken, and how long it is waited for.
         model: its name.
         address: of the cluster, or ``local``.
-        report: called with what is being done; may raise to stop.
+        on_step: called with what is being done; may raise to stop.
         load: what loads the model on a node.
 
     Raises:
@@ -212,10 +212,10 @@ def open_cluster(
     room = Room(settings.integer("ray.actors"), settings.integer("ray.cpus"), settings.number("ray.wait"))
     folder = find_model(model, home.models)
     work = ActorWork(pack_model(folder, home.engines), read_reference(folder, home.engines), load)
-    connection = connect(address, find_secret(home, RAY_AUTH_TOKEN), room.wait, report)
+    connection = connect(address, find_secret(home, RAY_AUTH_TOKEN), room.wait, on_step)
     pool = Pool(connection, work, room)
     try:
-        pool.open(report)
+        pool.open(on_step)
         return ClusterEmbedder(folder, connection, pool)
     except BaseException:
         pool.close()

@@ -131,7 +131,7 @@ class Reception:
             for name, _, sha in self._parcel.files:
                 if file_hash(self._unfinished / name) != sha:
                     raise KbjobsError(
-                        f"{name} of {self._parcel.folder.name} did not arrive as it was sent",
+                        f"{name} of {self._parcel.folder.name} arrived damaged",
                         "Check the disk of that node and that nobody changes the model here, then kbjobs resume JOB.",
                     )
             self._unfinished.rename(self._place)

@@ -78,7 +78,7 @@ class Pool:
         """How many are ready now."""
         return self._count("ready")
 
-    def open(self, report: OnStep) -> None:
+    def open(self, on_step: OnStep) -> None:
         """Start actors on all nodes, and wait until the first is ready.
 
         Raises:
@@ -92,7 +92,7 @@ class Pool:
                 ready, slots, nodes = self._count("ready"), len(self._slots), len(self._nodes)
                 self.check()
             places = f"{ready} of {counted(slots, 'actor')} on {counted(nodes, 'node')} ready"
-            report(places if slots else "looking at the cluster's nodes")
+            on_step(places if slots else "looking at the cluster's nodes")
             if ready:
                 return
 

@@ -71,14 +71,14 @@ class Connection:
             self._folder.remove()
 
 
-def connect(address: str, token: str | None, wait: float, report: OnStep) -> Connection:
+def connect(address: str, token: str | None, wait: float, on_step: OnStep) -> Connection:
     """Reach the cluster at ``address``, or start one if that is ``local``.
 
     Args:
         address: ``HOST:PORT`` or ``local``.
         token: of a cluster with token authentication (Ray 2.52), None for one without.
         wait: seconds within which it must be there.
-        report: called with what is being done; may raise to stop.
+        on_step: called with what is being done; may raise to stop.
 
     Raises:
         MissingRequirementError: ray is not installed, or of another version than the cluster's.
@@ -87,15 +87,15 @@ def connect(address: str, token: str | None, wait: float, report: OnStep) -> Con
     os.environ.update(_QUIET)
     _fix_kind(LOCAL if address == LOCAL else f"with a token {token}" if token else "without a token")
     if address == LOCAL:
-        return _start_local(report)
-    _await_head(address, wait, report)
+        return _start_local(on_step)
+    _await_head(address, wait, on_step)
     os.environ.update(_PATIENCE)
     if token:
         os.environ[RAY_AUTH_TOKEN] = token
         os.environ.setdefault(_MODE, "token")
     # Nodes run this kbjobs, whichever they have: nothing of it that differs can be mixed.
     code = {"py_modules": [str(Path(__file__).parents[2])]}
-    return Connection(_begin(report, address=address, runtime_env=code), address)
+    return Connection(_begin(on_step, address=address, runtime_env=code), address)
 
 
 def _fix_kind(kind: str) -> None:
@@ -109,8 +109,8 @@ def _fix_kind(kind: str) -> None:
         )
 
 
-def _start_local(report: OnStep) -> Connection:
-    report("starting a local Ray cluster")
+def _start_local(on_step: OnStep) -> Connection:
+    on_step("starting a local Ray cluster")
     # Whoever reaches a port of Ray's can run code: they are open to this machine alone, and to who knows the token.
     os.environ.update(_ALONE)
     os.environ[_MODE] = "token"
@@ -118,7 +118,7 @@ def _start_local(report: OnStep) -> Connection:
     folder = _LocalFolder()
     try:
         session = _begin(
-            report,
+            on_step,
             address="local",
             num_cpus=count_usable_cores(),
             include_dashboard=False,
@@ -138,13 +138,13 @@ def _own_token() -> str:
     return secrets.token_hex(32)
 
 
-def _await_head(address: str, wait: float, report: OnStep) -> None:
+def _await_head(address: str, wait: float, on_step: OnStep) -> None:
     """Wait until the port of the cluster's head is open. Raises JobInterrupted."""
     place = split_address(address)
     assert place is not None  # noqa: S101 — the submit has seen to it
     deadline = time.monotonic() + wait
     while True:
-        report(f"looking for the Ray cluster at {address}")
+        on_step(f"looking for the Ray cluster at {address}")
         try:
             socket.create_connection(place, timeout=max(1.0, min(5.0, wait))).close()
         except OSError as error:
@@ -188,7 +188,7 @@ class _Session:
         self.ray.shutdown()
 
 
-def _begin(report: OnStep, **arguments: Any) -> _Session:
+def _begin(on_step: OnStep, **arguments: Any) -> _Session:
     """Have Ray initialised. It may hang, as where this machine is no node of the cluster."""
     try:
         import ray
@@ -201,7 +201,7 @@ def _begin(report: OnStep, **arguments: Any) -> _Session:
     deadline = time.monotonic() + _START_SECONDS
     try:
         while not session.has_begun.wait(_LOOK_SECONDS):
-            report("starting a local Ray cluster" if where == LOCAL else f"joining the Ray cluster at {where}")
+            on_step("starting a local Ray cluster" if where == LOCAL else f"joining the Ray cluster at {where}")
             if time.monotonic() > deadline:
                 raise JobInterrupted(
                     f"the Ray cluster at {where} did not let this machine in within {_START_SECONDS:.0f} s",
@@ -227,7 +227,7 @@ def _explain(error: BaseException, where: str) -> KbjobsError:
     if where == LOCAL:
         return KbjobsError(
             f"a local Ray cluster cannot be started: {first}",
-            f"It needs about 500 MB of memory, and a short path in the place of {tempfile.gettempdir()} (TMPDIR)."
+            f"It needs about 500 MB of memory, and a short path instead of {tempfile.gettempdir()} (TMPDIR)."
             " --engine auto needs neither.",
         )
     return JobInterrupted(

@@ -209,7 +209,7 @@ function listen() {
   onClick("here", copyLink);
   canvas.addEventListener("webglcontextlost", (event) => {
     event.preventDefault();
-    tellTrouble("The browser has taken the graphics away. Load the page again to see the map.");
+    tellTrouble("The browser has dropped the graphics. Reload the page to see the map.");
   });
   new ResizeObserver(draw).observe(canvas);
   darkness.addEventListener("change", list);

@@ -93,8 +93,8 @@ async function copyLink() {
   const link = new URL(byId("here").getAttribute("href"), location.href).href;
   try {
     await navigator.clipboard.writeText(link);
-    say("The link to this view is in the clipboard.");
+    say("The link to this view was copied.");
   } catch {
-    say("The address of this page is now the link to this view.");
+    say("The address bar now holds the link to this view.");
   }
 }

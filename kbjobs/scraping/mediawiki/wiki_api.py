@@ -84,7 +84,7 @@ class WikiApi:
         if reply.status != 200 or not answer:
             cause = f"HTTP {reply.status}" if reply.status != 200 else "broken reply"
             raise FetchError(
-                self.url, cause, "no answer of a MediaWiki", is_temporary=reply.status == 429 or reply.status >= 500
+                self.url, cause, "not an answer of a MediaWiki", is_temporary=reply.status == 429 or reply.status >= 500
             )
         self._fetcher.pace.recovered(host)
         return answer
@@ -108,7 +108,7 @@ class WikiApi:
                     raise
                 if tries == MAX_TRIES - 1:
                     raise KbjobsError(
-                        f"the wiki gives no answer any more: {error.message}",
+                        f"the wiki no longer answers: {error.message}",
                         "Once it answers again, go on with kbjobs resume JOB, or run the same again.",
                     ) from error
             await asyncio.sleep(FIRST_WAIT * 2**tries)

@@ -46,7 +46,7 @@ async def describe_wiki(api: WikiApi) -> Wiki:
     numbers = sorted(one["id"] for one in spaces if type(one.get("id")) is int)
     server = normalise(urljoin(api.url, _text(general, "server")))
     if not numbers or server is None:
-        raise FetchError(api.url, "broken reply", "no answer of a MediaWiki")
+        raise FetchError(api.url, "broken reply", "not an answer of a MediaWiki")
     count = _object(query, "statistics").get("articles")
     return Wiki(
         api.url,

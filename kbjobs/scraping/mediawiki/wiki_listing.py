@@ -25,7 +25,7 @@ MAX_CHANGES = 200_000
 """More events since the last look take longer than another list of all pages."""
 
 MAX_ANSWERS = 50_000
-"""Answers of one list: of a wiki without end, or one that goes round in circles."""
+"""Answers of one list: of a wiki without end, or one that repeats itself."""
 
 FIRST_PLACE = {"namespace": 0, "next": None, "ended": False, "since": None}
 """Where the list of pages begins: the index of a namespace, the wiki's mark of the next batch, the time it began."""
@@ -43,7 +43,7 @@ class PageList:
         namespaces: the numbers of those that are wanted.
         scope: which addresses are.
         has_file: whether a file is still where it was put.
-        report: told how many pages are known, from time to time.
+        on_progress: told how many pages are known, from time to time.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class PageList:
         namespaces: tuple[int, ...],
         scope: SiteScope,
         has_file: Callable[[str], bool],
-        report: Callable[[int], None],
+        on_progress: Callable[[int], None],
     ) -> None:
         self.unchanged = 0
         """Pages that were seen to be as they were."""
         self._api, self._frontier, self._namespaces = api, frontier, namespaces
-        self._scope, self._has_file, self._report = scope, has_file, report
+        self._scope, self._has_file, self._on_progress = scope, has_file, on_progress
 
     @property
     def is_ended(self) -> bool:
@@ -99,7 +99,7 @@ class PageList:
             pages, after = await self._collect_step(question, place["next"])
             self._note(pages)
             if after is not None and after == place["next"]:
-                raise FetchError(self._api.url, "broken reply", "its list of pages goes round in circles")
+                raise FetchError(self._api.url, "broken reply", "its list of pages repeats itself")
             if after is None:
                 number += 1
             place |= {"namespace": number, "next": after, "ended": number >= len(self._namespaces)}
@@ -109,8 +109,8 @@ class PageList:
                 self._frontier.set_fact("wiki since", place["since"])
             self._frontier.set_fact("wiki list", place)
             crash_point("scrape.wiki_list")
-            self._report(self._frontier.listed())
-        raise FetchError(self._api.url, "broken reply", "its list of pages has no end")
+            self._on_progress(self._frontier.listed())
+        raise FetchError(self._api.url, "broken reply", "its list of pages does not end")
 
     def _place(self) -> dict[str, Any]:
         """How far the list was read."""
@@ -156,7 +156,7 @@ class PageList:
                 parameters = event.get("logparams")
                 moved = parameters.get("target_title") if isinstance(parameters, dict) else None
                 titles |= {title: None for title in (event.get("title"), moved) if _is_title(title)}
-            self._report(self._frontier.listed())
+            self._on_progress(self._frontier.listed())
             if events > MAX_CHANGES:
                 return now, None
         return now, list(titles)
@@ -170,7 +170,7 @@ class PageList:
             if not isinstance(following, dict) or not following:
                 return
             if following == after:
-                raise FetchError(self._api.url, "broken reply", "its answers go round in circles")
+                raise FetchError(self._api.url, "broken reply", "its answers repeat themselves")
             after = following
         raise FetchError(self._api.url, "broken reply", "its answers have no end")
 

@@ -37,7 +37,7 @@ async def read_page(api: WikiApi, address: Address) -> Reply:
         raise
     page = answer.get("parse")
     if not isinstance(page, dict) or not all(isinstance(page.get(name), str) for name in ("title", "text")):
-        raise FetchError(address.url, "broken reply", "no page of a MediaWiki")
+        raise FetchError(address.url, "broken reply", "not a page of a MediaWiki")
     parts = urlsplit(address.url)
     title = page["title"]
     return Reply(

@@ -74,11 +74,11 @@ async def crawl_wiki(crawl: Crawl, wiki: Wiki) -> None:
     crawl.use_wiki(api)
     pages = context.source.pages
 
-    def report(known: int) -> None:
+    def on_progress(known: int) -> None:
         context.progress(0, 0, "pages", f"reading the wiki's list: {known:,} pages", eta_matters=False)
 
-    listing = PageList(api, frontier, wiki.namespaces, scope, lambda file: (pages / file).exists(), report)
-    report(frontier.listed())
+    listing = PageList(api, frontier, wiki.namespaces, scope, lambda file: (pages / file).exists(), on_progress)
+    on_progress(frontier.listed())
     while True:
         try:
             await watched(context, listing.update())

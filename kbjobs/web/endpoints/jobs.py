@@ -109,7 +109,7 @@ def act_on_several(asked: Call) -> Any:
     body: Several = asked.body
     manager = asked.manager
     if body.ids is None and not (body.type or body.source or body.status or body.text):
-        raise UsageError("no jobs are named", "Give ids, or at least one of type, source, status and text.")
+        raise UsageError("no jobs were named", "Give ids, or at least one of type, source, status and text.")
     ids = body.ids if body.ids is not None else [job.id for job in find_jobs(asked) if _suits(job, body.action)]
     refused: list[dict[str, Any]] = []
 

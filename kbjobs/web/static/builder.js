@@ -199,7 +199,7 @@ function drop() {
   showText();
   show();
   keep();
-  say("What could not be read is discarded.");
+  say("Unreadable input was discarded.");
 }
 
 const undo = () => gather().then(() => step(past, future), drop);
@@ -259,7 +259,7 @@ function later() {
 
 async function validate(isAsked) {
   const toml = state.toml;
-  if (!phases().length) { findings = []; showFindings(); if (isAsked) say("There is no phase yet."); return; }
+  if (!phases().length) { findings = []; showFindings(); if (isAsked) say("No phases yet."); return; }
   try {
     const found = await ask("POST", `${API}/validate`, { toml });
     if (toml === state.toml) { findings = found.findings; showFindings(); }
@@ -291,7 +291,7 @@ function showForecast(one) {
   const total = `${one.source || "no source"}: ` + (one.price_usd === null ? "costs nothing" : `at most about ${money(one.price_usd)} USD`)
     + (one.minutes === null ? ", time not known" : `, about ${time(one.minutes)}`) + (one.untimed.length && one.minutes !== null ? ` without ${one.untimed.join(", ")}` : "") + ".";
   return el("div", {}, el("p", {}, total, ...one.notes.map((note) => ` ${note}`)),
-    one.refused ? el("p", { class: "error" }, `A submit would be refused now: ${one.refused.message} ${one.refused.hint}`) : null,
+    one.refused ? el("p", { class: "error" }, `A submit would be refused at present: ${one.refused.message} ${one.refused.hint}`) : null,
     el("table", { tabindex: "0" }, el("thead", {}, el("tr", {}, ...head.map((text, index) => el("th", { scope: "col", class: index ? "number" : null }, text)))), el("tbody", {}, ...rows)));
 }
 
@@ -311,7 +311,7 @@ async function save() {
   try {
     const { version } = await ask("PUT", `/api/chains/${name}`, { toml, version: name === file.name ? file.version : null });
     Object.assign(file, { name, version, text: toml });
-    say(isSaved() ? `Saved as ${name}.toml in chains/ of the home.` : `Saved as it was at the click; later changes are not in the file.`);
+    say(isSaved() ? `Saved as ${name}.toml in chains/ of the home.` : `Saved as it was when you clicked; later changes are not in the file.`);
     keep();
     showHead();
   } catch (error) {
@@ -321,7 +321,7 @@ async function save() {
 
 async function removeChain() {
   const { file } = state;
-  if (!confirm(`Delete ${file.name}.toml from chains/? What is here stays here.`)) return;
+  if (!confirm(`Delete ${file.name}.toml from chains/? The chain on this page stays.`)) return;
   await ask("DELETE", `/api/chains/${file.name}`);
   say(`${file.name}.toml is deleted.`);
   Object.assign(file, empty().file);
@@ -365,7 +365,7 @@ function exportFile() {
 }
 
 function copyCommand() {
-  return navigator.clipboard.writeText($("command").textContent).then(() => say("Copied."), () => say("The browser does not allow it: select the command and copy it."));
+  return navigator.clipboard.writeText($("command").textContent).then(() => say("Copied."), () => say("The browser does not allow this. Select the command and copy it."));
 }
 
 // `next` without a draft is a text that cannot be read.
@@ -580,10 +580,10 @@ function showForm() {
     ...fields,
     ...unknown.map((name) => el("p", { class: "error" }, `${name} is no parameter of it. `, el("button", { type: "button", onclick: () => after(() => setParam(index, name, undefined)) }, `Remove ${name}`))),
     el("details", { class: "advanced", open: isAdvanced, ontoggle: (event) => { isAdvanced = event.target.open; } }, el("summary", {}, "Advanced: name, weight, on error, retries"),
-    field("phase-name", "name", { kind: "string", description: "What the phase is called; default: the job's name." }, phase.name, (value) => set(index, "name", value)),
-    field("phase-weight", "weight", { kind: "number", minimum: 0, maximum: 1000000, default: kind ? kind.weight : undefined, description: "Its share of the progress, in proportion to the others." }, phase.weight, (value) => set(index, "weight", value)),
-    field("phase-on_error", "on error", { kind: "enum", enum: ["stop", "continue"], default: "stop", description: "What a failure does: stop the chain, or continue with the next phase." }, phase.on_error, (value) => set(index, "on_error", value)),
-    field("phase-retries", "retries", { kind: "integer", minimum: 0, maximum: 100, description: "How often a transient error is tried again." }, phase.retries, (value) => set(index, "retries", value))));
+    field("phase-name", "name", { kind: "string", description: "Name of the phase (default: the job's name)." }, phase.name, (value) => set(index, "name", value)),
+    field("phase-weight", "weight", { kind: "number", minimum: 0, maximum: 1000000, default: kind ? kind.weight : undefined, description: "Its share of the chain's progress, relative to the others." }, phase.weight, (value) => set(index, "weight", value)),
+    field("phase-on_error", "on error", { kind: "enum", enum: ["stop", "continue"], default: "stop", description: "If the phase fails: stop the chain, or continue with the next phase." }, phase.on_error, (value) => set(index, "on_error", value)),
+    field("phase-retries", "retries", { kind: "integer", minimum: 0, maximum: 100, description: "Retries after a transient error." }, phase.retries, (value) => set(index, "retries", value))));
   if (isSame) typeAgain(values.filter(([id]) => form.contains($(id))));
   if (focused && $(focused)) $(focused).focus();
 }
@@ -604,8 +604,14 @@ function showHead() {
 function showSources() {
   const first = phases()[0], makes = first && typeOf(first) && typeOf(first).makes_source;
   $("source").placeholder = makes ? "id, also of a new source" : "id";
-  document.querySelectorAll("[data-source]").forEach((one) => { one.hidden = sourcesOf(state.draft).includes(one.dataset.source); });
-  $("sources").replaceChildren(...sourcesOf(state.draft).map((id) => el("button", { type: "button", "aria-label": `Remove source ${id}`, onclick: () => after(() => setSources(sourcesOf(state.draft).filter((one) => one !== id))) }, `${id} ×`)));
+  const chosen = sourcesOf(state.draft);
+  const { chosen: was, source: other } = document.activeElement.dataset, held = was || other;
+  document.querySelectorAll("[data-source]").forEach((one) => { one.hidden = chosen.includes(one.dataset.source); });
+  $("sources").replaceChildren(...chosen.map((id) => el("button", { type: "button", "data-chosen": id, "aria-label": `Remove source ${id}`, onclick: () => after(() => setSources(sourcesOf(state.draft).filter((one) => one !== id))) }, `${id} ×`)));
+  // A source moves from one list to the other: whoever uses keys goes with it.
+  if (!held) return;
+  const same = [...document.querySelectorAll("[data-chosen], [data-source]:not([hidden])")].find((one) => (one.dataset.chosen || one.dataset.source) === held);
+  (same || $("source")).focus();
 }
 
 // Whether the file says what is on the page, down to the last letter that was typed.

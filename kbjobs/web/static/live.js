@@ -186,7 +186,7 @@ function listen() {
   stream.onopen = () => { if (wasLost) { wasLost = false; tell(""); refresh(); } };
   stream.onerror = () => {
     wasLost = true;
-    tell("No connection. What is shown may be old; it is tried again.");
+    tell("No connection; retrying. This page may be out of date.");
     if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 3000);
   };
   on("hello", refresh);  // something may have happened since the page was made

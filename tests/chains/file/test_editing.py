@@ -149,7 +149,7 @@ def test_whatever_the_form_says_the_text_says(document: dict[str, Any], text: st
 def test_saving_does_not_overwrite_what_somebody_else_has_changed(home: Home) -> None:
     path = save_chain(home, "nightly", TEXT, None)
     assert path.read_text() == TEXT and path.parent == home.chains
-    with pytest.raises(ConflictError, match="changed by somebody else"):
+    with pytest.raises(ConflictError, match="changed by someone else"):
         save_chain(home, "nightly", TEXT, None)
     changed = TEXT.replace("80", "70")
     save_chain(home, "nightly", changed, version_of(TEXT))
@@ -157,7 +157,7 @@ def test_saving_does_not_overwrite_what_somebody_else_has_changed(home: Home) ->
         save_chain(home, "nightly", TEXT, version_of(TEXT))
     assert path.read_text() == changed
     delete_chain(home, "nightly")
-    with pytest.raises(ConflictError, match="not there any more"):
+    with pytest.raises(ConflictError, match="no longer exists"):
         save_chain(home, "nightly", TEXT, version_of(changed))
     with pytest.raises(NotFoundError):
         delete_chain(home, "nightly")

@@ -84,7 +84,7 @@ HUGE = {
     ),
     "sources": ("sources = [" + "'a'," * 60_000 + "]", "60,000 elements"),
     "dates_on_a_line": ("a = [" + "1979-01-01," * 22_000 + "]", "a date or time"),
-    "same_key": ("a = 1\n" * 40_000, "is there twice"),
+    "same_key": ("a = 1\n" * 40_000, "appears twice"),
     "one_word": ("a" * 250_000, "no = after the key"),
     "quotes": ('"' * 250_000, "no = after the key"),
     "unclosed": ('a = """' + "x\n" * 120_000, "unterminated"),

@@ -64,7 +64,7 @@ def test_what_arrives_otherwise_is_refused_and_removed(parcel: Parcel, node: Hom
     reception.begin()
     send(parcel, reception)
     reception.take("config.json", b" ")
-    with pytest.raises(KbjobsError, match=r"config\.json of acme/small did not arrive as it was sent"):
+    with pytest.raises(KbjobsError, match=r"config\.json of acme/small arrived damaged"):
         reception.finish()
     assert Reception(parcel, node).find() is None
     assert reception.begin() is None  # the lock is free again

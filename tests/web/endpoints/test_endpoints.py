@@ -253,3 +253,12 @@ def test_page_and_command_line_agree_on_any_chain(
     said = [(one["message"], one["severity"]) for one in json.loads(ended.stdout)]
     shown = [(one.message, str(one.severity)) for one in check_text(JobManager(home), text)]
     assert shown == said
+
+
+def test_numbers_for_a_monitoring_system(home: Home, api: httpx.Client, wiki: str) -> None:
+    answer = api.get("/metrics")
+    assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert 'kbjobs_documents{source="wiki"} 0\n' in answer.text and answer.text.endswith("# EOF\n")
+    assert httpx.get(f"{str(api.base_url).rstrip('/')}/metrics").status_code in (401, 403)  # not without the token
+    home.state_file.write_bytes(b"no database")
+    assert api.get("/metrics").status_code == 503

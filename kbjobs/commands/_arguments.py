@@ -1,0 +1,24 @@
+"""Arguments that many commands take, each with its help and with what a shell completes it to."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kbjobs.commands._completion import complete_jobs, complete_sources
+
+SOURCE = Annotated[
+    str,
+    typer.Argument(metavar="SOURCE", help="Id of the source.", show_default=False, autocompletion=complete_sources),
+]
+JOB = Annotated[
+    int, typer.Argument(metavar="JOB", help="Id of the job.", show_default=False, autocompletion=complete_jobs)
+]
+JOBS = Annotated[
+    list[int], typer.Argument(metavar="JOB…", help="Ids of the jobs.", show_default=False, autocompletion=complete_jobs)
+]
+SOME_JOBS = Annotated[
+    list[int] | None,
+    typer.Argument(metavar="[JOB…]", help="Ids of the jobs.", show_default=False, autocompletion=complete_jobs),
+]

@@ -1,0 +1,88 @@
+"""The documentation as ``kbjobs help`` prints it: whole pages, and symptoms with their remedies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from kbjobs.config.shipped_files import find_shipped
+from kbjobs.errors import NotFoundError
+
+SYMPTOMS = "troubleshooting"
+LEFT_OUT = ("index", "contributing")  # tables of contents, and what is for those who change kbjobs
+
+
+@dataclass(frozen=True, slots=True)
+class HelpTopic:
+    """A page of the documentation, or a symptom of the troubleshooting page.
+
+    Args:
+        slug: what it is called on the command line, such as ``howto/zim`` or ``the-disk-is-full``.
+        title: its heading.
+        text: its Markdown, with the heading.
+    """
+
+    slug: str
+    title: str
+    text: str
+
+
+def list_topics() -> list[HelpTopic]:
+    """Every page, then every symptom.
+
+    Raises:
+        NotFoundError: the documentation is not installed.
+    """
+    folder = find_shipped("docs", "docs")
+    pages = sorted(folder.rglob("*.md"))
+    if not pages:
+        raise NotFoundError(f"there are no pages in {folder}", "Install kbjobs again: its pages come with it.")
+    shown = [page for page in pages if page.stem not in LEFT_OUT and page.parent.name not in LEFT_OUT]
+    topics = [_read_page(page, folder) for page in shown]
+    symptoms = [symptom for topic in topics if topic.slug == SYMPTOMS for symptom in _split_symptoms(topic.text)]
+    return [*topics, *symptoms]
+
+
+def find_topics(words: str) -> list[HelpTopic]:
+    """The topics that words name: the one of that slug, or all whose slug or title has every word.
+
+    Args:
+        words: a slug, or words of a title in any order.
+
+    Raises:
+        NotFoundError: no topic has them; the hint names the nearest.
+    """
+    topics = list_topics()
+    wanted = _slug(words)
+    exact = [topic for topic in topics if wanted in (topic.slug, topic.slug.rpartition("/")[2], _slug(topic.title))]
+    if exact:
+        return exact[:1]
+    parts = wanted.split("-")
+    found = [topic for topic in topics if all(part in f"{topic.slug} {_slug(topic.title)}" for part in parts)]
+    if not found:
+        near = get_close_matches(wanted, [topic.slug for topic in topics], 1)
+        hint = f"Did you mean kbjobs help {near[0]}? " if near else ""
+        raise NotFoundError(f"there is no help on {words!r}", hint + "kbjobs help lists all topics.")
+    return found
+
+
+def _read_page(page: Path, folder: Path) -> HelpTopic:
+    text = page.read_text(encoding="utf-8")
+    title = next((line[2:].strip() for line in text.splitlines() if line.startswith("# ")), page.stem)
+    return HelpTopic(page.relative_to(folder).with_suffix("").as_posix(), title, text)
+
+
+def _split_symptoms(text: str) -> Iterator[HelpTopic]:
+    """The sections below headings of the third level."""
+    for section in re.split(r"^(?=#{2,3} )", text, flags=re.MULTILINE):
+        if section.startswith("### "):
+            title = section.partition("\n")[0][4:].strip()
+            yield HelpTopic(_slug(title), title, section.strip() + "\n")
+
+
+def _slug(text: str) -> str:
+    """A heading as forges and Sphinx write it in addresses; slashes of paths stay."""
+    return re.sub(r"[\s_]+", "-", re.sub(r"[^\w\s/-]", "", text.lower())).strip("-")

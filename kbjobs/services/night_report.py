@@ -1,0 +1,126 @@
+"""What happened in the last hours, for the person who looks in the morning: what ran, what failed, cost, what to do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kbjobs.config.home import Home
+from kbjobs.daemon.launching import is_running
+from kbjobs.services.jobs import JobManager
+from kbjobs.store.jobs import Job
+from kbjobs.store.transitions import Status
+
+MAX_JOBS = 10_000
+SECONDS_A_DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A job that needs a person.
+
+    Args:
+        job: the job.
+        reason: why it did not end well, or what it left out.
+        remedy: the command that helps.
+    """
+
+    job: Job
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class NightReport:
+    """The last hours of a home.
+
+    Args:
+        since: seconds that it looks back.
+        ended: the jobs that ended in that time, the latest first.
+        active: the jobs that run or wait.
+        troubles: what needs a person; none of work that another job has done since.
+        tokens: tokens that these jobs bought.
+        dollars: their list price in US dollars.
+        has_daemon: whether a daemon is running.
+    """
+
+    since: float
+    ended: tuple[Job, ...]
+    active: tuple[Job, ...]
+    troubles: tuple[Trouble, ...]
+    tokens: int
+    dollars: float
+    has_daemon: bool
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The ended jobs by status."""
+        return dict(Counter(str(job.status) for job in self.ended))
+
+    @property
+    def needs_daemon(self) -> bool:
+        """Whether jobs wait and nobody runs them."""
+        return bool(self.active) and not self.has_daemon
+
+    def as_dict(self) -> dict[str, Any]:
+        """As the JSON that ``--json`` prints."""
+        return {
+            "since_seconds": self.since,
+            "counts": self.counts,
+            "jobs": [job.as_dict() for job in self.ended],
+            "active": [job.as_dict() for job in self.active],
+            "troubles": [{"job": one.job.id, "reason": one.reason, "remedy": one.remedy} for one in self.troubles],
+            "tokens": self.tokens,
+            "price_usd": round(self.dollars, 6),
+            "daemon": self.has_daemon,
+        }
+
+
+def report_night(home: Home, seconds: float) -> NightReport:
+    """Look back over the last seconds.
+
+    Args:
+        home: the home.
+        seconds: how far back a job may have ended.
+
+    Raises:
+        KbjobsError: the state cannot be read.
+    """
+    manager = JobManager(home)
+    try:
+        ended = manager.get_just_ended_jobs(MAX_JOBS, seconds / SECONDS_A_DAY)
+        active = manager.get_active_jobs()
+        open_ids = {job.id for job in manager.get_resumable_jobs()} | {job.id for job in manager.get_failed_jobs()}
+    finally:
+        manager.close()
+    tokens, dollars = _sum_spending(ended)
+    troubles = [trouble for job in ended if (trouble := _find_trouble(job, job.id in open_ids)) is not None]
+    return NightReport(seconds, tuple(ended), tuple(active), tuple(troubles), tokens, dollars, is_running(home))
+
+
+def _find_trouble(job: Job, is_open: bool) -> Trouble | None:
+    """What a person has to do about a job, if its work is still to be done."""
+    if job.status is Status.COMPLETED:
+        failed = sum(phase.failed for phase in job.phases)
+        if not job.exit_code or not failed:
+            return None
+        remedy = f"kbjobs sources skipped {job.source}" if job.source else f"kbjobs logs {job.id}"
+        return Trouble(job, f"{failed:,} documents could not be processed", remedy)
+    if not is_open:
+        return None
+    reason = ((job.error or job.message).splitlines() or [str(job.status)])[0]
+    can_resume = job.status is Status.INTERRUPTED or len(job.phases) > 1
+    return Trouble(job, reason, f"kbjobs {'resume' if can_resume else 'retry'} {job.id}")
+
+
+def _sum_spending(jobs: Sequence[Job]) -> tuple[int, float]:
+    tokens, dollars = 0, 0.0
+    for job in jobs:
+        for phase in job.phases:
+            result = phase.result or {}
+            if "price_usd" in result and not phase.params.get("dry_run"):
+                tokens += int(result.get("tokens") or 0)
+                dollars += float(result["price_usd"] or 0.0)
+    return tokens, dollars
