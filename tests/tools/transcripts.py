@@ -153,7 +153,7 @@ class Session:
 
 def is_shown(shown: str, printed: str) -> bool:
     """Whether what was printed is what the page shows, but for what may differ."""
-    pattern = re.escape(_fixed(shown)).replace("…", ".*?")
+    pattern = re.sub(r"(\\ )?…(\\ )?", " ?.*? ?", re.escape(_fixed(shown)))
     return re.fullmatch(pattern, _fixed(printed), re.DOTALL) is not None
 
 
