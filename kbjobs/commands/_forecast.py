@@ -64,7 +64,7 @@ def _print(found: Forecast) -> None:
         say(note)
     if found.refusal is not None:
         hint = f" {found.refusal.hint}" if found.refusal.hint else ""
-        say(f"A submit would be refused at present: {found.refusal.message}{hint}")
+        say(f"A submit would be refused now: {found.refusal.message}{hint}")
 
 
 def _row(phase: NamedForecast) -> tuple[Any, ...]:

@@ -98,17 +98,14 @@ def status(
 
 
 def _write_metrics(output: Path | None, *, is_asked: bool) -> None:
-    from kbjobs.services.metrics import describe_metrics
-    from kbjobs.system.files import write_text
+    from kbjobs.services.metrics import describe_metrics, write_metrics
 
     if not is_asked:
         raise UsageError("-o was given without --metrics", "For example: kbjobs status --metrics -o kbjobs.prom")
-    text = describe_metrics(current_home())
     if output is None:
-        print(text, end="")
+        print(describe_metrics(current_home()), end="")
     else:
-        write_text(output.absolute(), text)
-        output.chmod(0o644)  # the exporter runs as another user
+        write_metrics(current_home(), output.absolute())
 
 
 def _show_jobs(manager: JobManager, jobs: Sequence[Job], recent: Sequence[Job], *, header: bool, verbose: bool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from kbjobs.config.home import Home
 from kbjobs.daemon.launching import is_running
@@ -16,6 +17,7 @@ from kbjobs.errors import KbjobsError
 from kbjobs.services import documents, sources
 from kbjobs.services.job_state import JobState
 from kbjobs.store.job_totals import JobTotals, read_totals
+from kbjobs.system.files import write_text
 from kbjobs.version import VERSION
 
 CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -43,6 +45,21 @@ def describe_metrics(home: Home) -> str:
     """
     lines = [line for metric in _collect(home) for line in _format(metric)]
     return "\n".join([*lines, "# EOF", ""])
+
+
+def write_metrics(home: Home, file: Path) -> None:
+    """Write all metrics to a file, whole or not at all; others than its owner may read it.
+
+    Args:
+        home: the home.
+        file: the file, in a folder that exists.
+
+    Raises:
+        KbjobsError: the state cannot be read.
+        OSError: the file cannot be written.
+    """
+    write_text(file, describe_metrics(home))
+    file.chmod(0o644)  # the exporter runs as another user
 
 
 def _collect(home: Home) -> Iterator[Metric]:

@@ -66,7 +66,7 @@ def test_vectors_that_are_purged_before_are_embedded_again(kbjobs: Kbjobs, wiki:
 def test_without_a_key_it_tells_the_price_and_both_ways_out(kbjobs: Kbjobs, wiki: str) -> None:
     ended = kbjobs("run", "generate-source", wiki, "--dry-run", check=ExitCode.MISSING_REQUIREMENT)
     assert "nothing was queued; at most about 0.0" in ended.stderr
-    assert "A submit would be refused at present: phase index_online: index-online needs OPENAI_API_KEY" in ended.stderr
+    assert "A submit would be refused now: phase index_online: index-online needs OPENAI_API_KEY" in ended.stderr
     assert "kbjobs config set-secret OPENAI_API_KEY. Or do without it: kbjobs run generate-offline wiki" in ended.stderr
     refused = kbjobs("run", "generate-source", wiki, "--detach", check=ExitCode.MISSING_REQUIREMENT)
     assert "Or do without it: kbjobs run generate-offline wiki" in refused.stderr

@@ -77,7 +77,7 @@ def test_filters_of_the_page_of_jobs(manager: JobManager, builder: Builder) -> N
             ("source=wiki", "wiki", "the server is away"),
             ("state=resumable", "the server is away", "steps · wiki"),
             ("text=SERVER", "the server is away", "steps · wiki"),
-            ("type=metadata", "Nothing has ended", "steps ·"),
+            ("type=metadata", "No job has ended", "steps ·"),
         ):
             shown = text_of(client.get(f"/jobs?{query}").text.partition("</form>")[2])
             assert there in shown and gone not in shown, query

@@ -291,7 +291,7 @@ function showForecast(one) {
   const total = `${one.source || "no source"}: ` + (one.price_usd === null ? "costs nothing" : `at most about ${money(one.price_usd)} USD`)
     + (one.minutes === null ? ", time not known" : `, about ${time(one.minutes)}`) + (one.untimed.length && one.minutes !== null ? ` without ${one.untimed.join(", ")}` : "") + ".";
   return el("div", {}, el("p", {}, total, ...one.notes.map((note) => ` ${note}`)),
-    one.refused ? el("p", { class: "error" }, `A submit would be refused at present: ${one.refused.message} ${one.refused.hint}`) : null,
+    one.refused ? el("p", { class: "error" }, `A submit would be refused now: ${one.refused.message} ${one.refused.hint}`) : null,
     el("table", { tabindex: "0" }, el("thead", {}, el("tr", {}, ...head.map((text, index) => el("th", { scope: "col", class: index ? "number" : null }, text)))), el("tbody", {}, ...rows)));
 }
 

@@ -37,7 +37,7 @@ DRAFT_7 = {
 BEYOND_A_SCHEMA = [
     r"is called .* too",  # names of phases differ
     r"no phase has a parameter",  # a default that nobody takes
-    r"needs the parameter|stands for two job types",  # which a default may give, or tell apart
+    r"needs the parameter|is an old name for two job types",  # which a default may give, or tell apart
     r"the file's name",
     r"is not a finite number|64 bits|NUL character|date or time|nested too deeply",  # what JSON does not have
     r"is -?\d+\.0$",  # of a whole number only the value counts
