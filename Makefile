@@ -127,7 +127,7 @@ $(VENV)/.docs: $(VENV)/.installed tests/requirements-docs.txt
 # Any warning is an error: a link that leads nowhere, a page that no other names, an unknown type in a signature.
 site: $(VENV)/.docs
 	@rm -rf build/site
-	$(BIN)/python -m sphinx --fresh-env --nitpicky --fail-on-warning --keep-going --quiet -b html docs build/site
+	$(BIN)/python -m sphinx --fresh-env --nitpicky --fail-on-warning --keep-going --quiet -d build/doctrees -b html docs build/site
 	@echo "build/site/index.html"
 
 pictures: $(VENV)/.all

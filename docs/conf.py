@@ -21,6 +21,7 @@ html_title = f"kbjobs {VERSION}"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.intersphinx"]
 exclude_patterns = ["inventories"]
 nitpicky = True
+smartquotes = False  # options are copied from the text
 suppress_warnings = ["myst.header"]  # a table of troubleshooting begins deeper than its heading
 
 myst_heading_anchors = 4
@@ -33,7 +34,7 @@ intersphinx_mapping = {"python": ("https://docs.python.org/3/", "inventories/pyt
 intersphinx_timeout = 1
 # Types of kbjobs that are passed on by those who call, and opened by nobody: they have no entry of their own.
 nitpick_ignore_regex = [
-    ("py:.*", r"(kbjobs\.)?(store|services|chains|context|phases)\..*|PhaseState.*|JobState.*|Home|Diagnostic")
+    ("py:.*", r"(kbjobs\.)?(store|services|chains|context|phases|config)\..*|PhaseState.*|JobState.*|Home|Diagnostic")
 ]
 
 html_theme = "furo"

@@ -75,8 +75,8 @@ class Planner:
             entries = _take_up(chain, entries, checkpoint, notes, where)
         elif checkpoint is not None and chain.resumable:
             notes.append(
-                f"A checkpoint of {where} lies there ({describe(checkpoint)}):"
-                " starting from the beginning all the same. --resume would have gone on from it."
+                f"Starting {where} from the beginning, although it has a checkpoint ({describe(checkpoint)})."
+                " To continue from there, submit it with --resume."
             )
         first = first_open(entries)
         job = NewJob(

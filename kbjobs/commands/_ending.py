@@ -69,7 +69,7 @@ def _reason(job: Job) -> str:
 def _next_step(job: Job) -> str:
     can_resume = job.status in (Status.CANCELLED, Status.INTERRUPTED)
     can_resume = can_resume or (job.status is Status.FAILED and len(job.phases) > 1)
-    return f"Go on with kbjobs resume {job.id}." if can_resume else ""
+    return f"Continue with kbjobs resume {job.id}." if can_resume else ""
 
 
 def _advice(job: Job) -> list[str]:

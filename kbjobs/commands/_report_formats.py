@@ -13,7 +13,7 @@ from kbjobs.formatting import counted, duration
 from kbjobs.services.night_report import NightReport
 from kbjobs.store.jobs import Job
 
-MAX_LINES = 30  # jobs that are listed; a screen has no more
+MAX_LINES = 15  # jobs that are listed: a report fits on a screen
 STYLE = "body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto}td,th{padding:.1em 1em .1em 0;text-align:left}"
 
 
@@ -51,6 +51,7 @@ def _more(report: NightReport) -> list[str]:
 def _to_do(report: NightReport) -> list[tuple[str, str]]:
     """What is to be done: the reason, and the command."""
     found = [(f"{_name(one.job)}: {one.reason}", one.remedy) for one in report.troubles]
+    found += [(f"source {source}: {path} is not there", "kbjobs doctor") for source, path in report.missing]
     if report.needs_daemon:
         found.insert(0, ("Jobs are waiting, and no daemon is running.", "kbjobs daemon start"))
     return found

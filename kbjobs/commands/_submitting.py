@@ -20,7 +20,15 @@ from kbjobs.commands._render import DamagedSources, is_terminal, say
 from kbjobs.commands._reports import show_report
 from kbjobs.commands._times import parse_duration, read_moments
 from kbjobs.config.home import current_home
-from kbjobs.errors import ExitCode, NotFoundError, UsageError, worst
+from kbjobs.errors import (
+    ExitCode,
+    KbjobsError,
+    MissingRequirementError,
+    NotFoundError,
+    UnavailableError,
+    UsageError,
+    worst,
+)
 from kbjobs.formatting import counted
 from kbjobs.store.jobs import MAX_PRIORITY, Job, Limits
 from kbjobs.store.queue import DuplicateJobError
@@ -165,7 +173,8 @@ def submit(
 ) -> None:
     """Submit a job for each source, then print the ids or follow the jobs.
 
-    Everything is checked before anything is queued.
+    Everything is checked before anything is queued. If one named source is refused, none is queued; of all registered
+    sources, those that lack what they need are named and left out.
 
     Args:
         chain: the chain to run.
@@ -184,10 +193,8 @@ def submit(
     quiet, as_json = options["quiet"], options["as_json"]
     limits = read_limits(options["not_before"], options["until"], options["timeout"], options["retries"])
     try:
-        planned = [
-            manager.plan(chain, source, options["priority"], limits, options["resume"])
-            for source in dict.fromkeys(sources)
-        ]
+        terms = (options["priority"], limits, options["resume"])
+        planned = _plan_each(lambda source: manager.plan(chain, source, *terms), sources, damaged)
         if not quiet:
             for note in dict.fromkeys(note for one in planned for note in one.notes):
                 say(note)
@@ -213,6 +220,30 @@ def submit(
         for job in jobs:
             finish(manager.get_status(job.id))
     raise typer.Exit(code if damaged is None or code == ExitCode.CTRL_C else worst([code, damaged.code]))
+
+
+def _plan_each(
+    plan: Callable[[str | None], Planned], sources: Sequence[str | None], damaged: DamagedSources | None
+) -> list[Planned]:
+    """Plan a job for each source. Of all registered sources, one that lacks what it needs is named and left out.
+
+    Raises KbjobsError if a named source is refused, or all are.
+    """
+    planned: list[Planned] = []
+    refused: dict[str, KbjobsError] = {}
+    for source in dict.fromkeys(sources):
+        try:
+            planned.append(plan(source))
+        except (NotFoundError, UnavailableError, MissingRequirementError) as error:
+            if damaged is None or source is None:
+                raise
+            refused[source] = error
+    if refused and not planned:
+        raise next(iter(refused.values()))
+    for source_id, reason in refused.items():
+        assert damaged is not None  # noqa: S101
+        damaged(source_id, reason)
+    return planned
 
 
 def _follow_to_end(manager: JobManager, jobs: Sequence[Job], mode: ProgressMode) -> int:

@@ -50,5 +50,5 @@ def prune(
         print_jobs([ListedJob(job) for job in gone])
     say(
         f"{counted(len(gone), 'job')} and {counted(len(checkpoints), 'checkpoint')}"
-        f" {'would be' if dry_run else 'are'} forgotten."
+        f" {'would be' if dry_run else 'are'} deleted."
     )

@@ -13,6 +13,7 @@ from kbjobs.commands._render import say
 from kbjobs.commands._several import do_to_all
 from kbjobs.commands._times import parse_duration, read_moments
 from kbjobs.errors import UsageError
+from kbjobs.services.job_queries import keep_newest
 from kbjobs.services.jobs import get_job_manager
 from kbjobs.store.jobs import LimitChanges
 
@@ -22,7 +23,10 @@ app = App()
 @app.command()
 def resume(
     jobs: SOME_JOBS = None,
-    every: Annotated[bool, typer.Option("--all", help="Resume all jobs that failed or were interrupted.")] = False,
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="Resume all jobs that failed or were interrupted."),
+    ] = False,
     until: Annotated[
         str | None, typer.Option(help="Stop at a checkpoint at this time: 06:00, +2h.", metavar="TIME")
     ] = None,
@@ -39,7 +43,7 @@ def resume(
     """Resume jobs that failed, were cancelled or interrupted, or whose worker died, and follow them.
 
     A job resumes from what it has saved, with its old limits unless new ones are given. If one of several jobs cannot
-    be resumed, the others are; the exit code is the worst.
+    be resumed, the others are; the exit code is the worst. Of several jobs for the same work, --all resumes the newest.
 
     Example:  kbjobs resume --all --until 06:00 --quiet
     """
@@ -48,7 +52,7 @@ def resume(
     start, end = read_moments(not_before, until)
     changes = LimitChanges(start, end, parse_duration(timeout) if timeout else None, retries)
     manager = get_job_manager()
-    ids = jobs or [job.id for job in manager.get_resumable_jobs()]
+    ids = jobs or [job.id for job in keep_newest(manager.get_resumable_jobs())]
     if not ids:
         if not quiet:
             say("Nothing to resume.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -53,9 +54,19 @@ def write_setting(home: Home, name: str, words: Sequence[str]) -> Value:
     is_command = isinstance(setting.default, tuple)
     if not is_command and len(words) != 1:
         raise UsageError(f"{name} takes one value, and {len(words)} were given", f"kbjobs config set {name} VALUE")
-    value = setting.parse(list(words) if is_command else words[0], "kbjobs config set")
+    value = setting.parse(_read_command(words) if is_command else words[0], "kbjobs config set")
     _edit(home, name, list(value) if isinstance(value, tuple) else value)
     return value
+
+
+def _read_command(words: Sequence[str]) -> object:
+    """The words of a command; a single one may be a list of them, as the file has it."""
+    if len(words) == 1 and words[0].lstrip().startswith("["):
+        try:
+            return json.loads(words[0])
+        except ValueError:
+            return words[0]  # which is refused, with the right form
+    return list(words)
 
 
 def remove_setting(home: Home, name: str) -> bool:

@@ -207,7 +207,7 @@ class _LightChoice:
         if not self.folder.has_safetensors:
             raise KbjobsError(
                 f"no engine can run {self.folder.name}: {reason}",
-                f"kbjobs run model-download {self.folder.name} --force downloads it again.",
+                f"kbjobs models download {self.folder.name} --force downloads it again.",
             )
         if not has_torch():
             raise KbjobsError(

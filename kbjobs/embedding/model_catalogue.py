@@ -209,14 +209,14 @@ def _read_local_folder(name: str) -> ModelFolder:
     return read_model_folder(
         str(folder),  # absolute: the worker, and every later search, looks from another working directory
         folder,
-        "use a folder that sentence-transformers has saved, or a model of the hub: kbjobs run model-download NAME",
+        "use a folder that sentence-transformers has saved, or a model of the hub: kbjobs models download NAME",
     )
 
 
 def fetch_command(name: str) -> str:
     """The command a person types to get the model, by its short name where it has one."""
     known = find_known(name)
-    return f"kbjobs run model-download {shlex.quote(known.name if known else find_hub_id(name))}"
+    return f"kbjobs models download {shlex.quote(known.name if known else find_hub_id(name))}"
 
 
 def _canonical(known: KnownModel | None, name: str, folder: Path, models_dir: Path) -> str:

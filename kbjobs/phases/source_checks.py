@@ -23,18 +23,16 @@ MIN_FREE_BYTES = 64 * 1024 * 1024
 
 def check_folders(source: SourceFolder) -> None:
     """Raise NotFoundError if a folder of the source is not there."""
-    for root in source.read().paths:
-        if Path(root).exists():
-            continue
-        if source.read_pack() and source.path in Path(root).parents:
-            raise NotFoundError(
-                f"source {source.id!r} was installed from a pack without its files",
-                f"kbjobs run install-source {source.id} --include-backup installs them, if the pack has them. Until"
-                " then, the source can be searched as it is.",
-            )
+    for root in source.find_missing():
         raise NotFoundError(
             f"{root}, a folder of source {source.id!r}, is not there",
             "Mount the disk or restore the folder, then try again. Nothing was changed.",
+        )
+    if not all(Path(root).exists() for root in source.read().paths):
+        raise NotFoundError(
+            f"source {source.id!r} was installed from a pack without its files",
+            f"kbjobs run install-source {source.id} --include-backup installs them, if the pack has them. Until"
+            " then, the source can be searched as it is.",
         )
 
 

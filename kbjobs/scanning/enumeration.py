@@ -131,7 +131,8 @@ class Enumerated:
             raise TooManyRemovedError(
                 f"{gone:,} of the {counted(len(known), 'document')} of {self.source.id!r} are gone, more than"
                 f" {MAX_REMOVED:.0%}; nothing was removed",
-                "Mount the disk or restore the files; if you want to delete them, run it again with --allow-delete.",
+                "Mount the disk or restore the files. If you want to delete the documents: kbjobs run metadata"
+                f" {self.source.id} --allow-delete, then resume or retry this job.",
             )
         self.scan.vanished += vanished
 

@@ -16,7 +16,7 @@ from kbjobs.formatting import counted
 from kbjobs.phases.names import INTERNAL, LEGACY, NAMES, known_names
 from kbjobs.services.job_state import JobState
 from kbjobs.store import history
-from kbjobs.store.jobs import Job
+from kbjobs.store.jobs import Job, job_key
 from kbjobs.store.queue import Queue
 from kbjobs.store.sources import list_source_ids
 from kbjobs.store.transitions import Status
@@ -60,6 +60,12 @@ def find_resumable(state: JobState) -> list[Job]:
         return []
     dead = [job for job in queue.running() if state.is_worker_dead(job)]
     return sorted([*dead, *history.resumable_jobs(queue)], key=lambda job: job.id)
+
+
+def keep_newest(jobs: Iterable[Job]) -> list[Job]:
+    """Of jobs that would do the same work, the newest: only one of them can be live."""
+    newest = {job_key(job.type, job.source, job.phases): job for job in sorted(jobs, key=lambda job: job.id)}
+    return sorted(newest.values(), key=lambda job: job.id)
 
 
 def describe_dimensions(active: Iterable[Job]) -> dict[int, dict[str, Any]]:

@@ -9,8 +9,10 @@ from typing import Any
 
 from kbjobs.config.home import Home
 from kbjobs.daemon.launching import is_running
+from kbjobs.errors import KbjobsError
 from kbjobs.services.jobs import JobManager
 from kbjobs.store.jobs import Job
+from kbjobs.store.sources import SourceFolder, list_source_ids
 from kbjobs.store.transitions import Status
 
 MAX_JOBS = 10_000
@@ -43,6 +45,7 @@ class NightReport:
         troubles: what needs a person; none of work that another job has done since.
         tokens: tokens that these jobs bought.
         dollars: their list price in US dollars.
+        missing: folders and files of sources that are not there, each with the id of its source.
         has_daemon: whether a daemon is running.
     """
 
@@ -52,6 +55,7 @@ class NightReport:
     troubles: tuple[Trouble, ...]
     tokens: int
     dollars: float
+    missing: tuple[tuple[str, str], ...]
     has_daemon: bool
 
     @property
@@ -74,6 +78,7 @@ class NightReport:
             "troubles": [{"job": one.job.id, "reason": one.reason, "remedy": one.remedy} for one in self.troubles],
             "tokens": self.tokens,
             "price_usd": round(self.dollars, 6),
+            "missing": [{"source": source, "path": path} for source, path in self.missing],
             "daemon": self.has_daemon,
         }
 
@@ -97,7 +102,20 @@ def report_night(home: Home, seconds: float) -> NightReport:
         manager.close()
     tokens, dollars = _sum_spending(ended)
     troubles = [trouble for job in ended if (trouble := _find_trouble(job, job.id in open_ids)) is not None]
-    return NightReport(seconds, tuple(ended), tuple(active), tuple(troubles), tokens, dollars, is_running(home))
+    return NightReport(
+        seconds, tuple(ended), tuple(active), tuple(troubles), tokens, dollars, _find_missing(home), is_running(home)
+    )
+
+
+def _find_missing(home: Home) -> tuple[tuple[str, str], ...]:
+    """What the next night would be refused for: a job that was not queued leaves no other trace."""
+    found: list[tuple[str, str]] = []
+    for source_id in list_source_ids(home.sources):
+        try:
+            found += [(source_id, path) for path in SourceFolder(home.sources, source_id).find_missing()]
+        except KbjobsError as error:
+            found.append((source_id, error.message))
+    return tuple(found)
 
 
 def _find_trouble(job: Job, is_open: bool) -> Trouble | None:

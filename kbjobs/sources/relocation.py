@@ -51,7 +51,7 @@ def relocate(home: Home, source_id: str, old: Path, new: Path) -> Relocated:
                 raise NotFoundError(f"{place} is not there, although {path} would be", "Nothing was changed.")
             if place.name != Path(path).name:
                 raise UsageError(
-                    f"the documents of {path} would get new ids: they are called after {Path(path).name!r}",
+                    f"the documents of {path} would get new ids: they are named after {Path(path).name!r}",
                     f"Give the new folder that name; or kbjobs sources edit {source_id} --drop {path} --add {place}:"
                     " nothing is embedded again.",
                 )

@@ -175,6 +175,18 @@ class SourceFolder:
         pack = self._load().get("pack")
         return pack if isinstance(pack, dict) else {}
 
+    def find_missing(self) -> list[str]:
+        """Its folders and files that are not there; those that a pack has left out do not count.
+
+        Raises NotFoundError, UnavailableError as :meth:`read`.
+        """
+        has_pack = bool(self.read_pack())
+        return [
+            root
+            for root in self.read().paths
+            if not Path(root).exists() and not (has_pack and self.path in Path(root).parents)
+        ]
+
     def write_pack(self, pack: dict[str, Any]) -> None:
         """Remember which pack the source was installed from; all else stays as it stands in the manifest now."""
         self._save({**self._load(), "pack": pack})

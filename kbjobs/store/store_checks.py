@@ -10,7 +10,7 @@ from kbjobs.formatting import counted
 from kbjobs.store.connection import check_integrity
 from kbjobs.store.pauses import list_pauses
 from kbjobs.store.snapshot import open_to_read
-from kbjobs.store.sources import list_source_ids, list_sources
+from kbjobs.store.sources import SourceFolder, list_source_ids, list_sources
 from kbjobs.system.findings import Finding
 
 
@@ -29,13 +29,17 @@ def check_databases(home: Home) -> Iterator[Finding]:
 
 
 def check_sources(home: Home) -> Iterator[Finding]:
-    """Whether the manifests can be read."""
+    """Whether the manifests can be read, and the files that they name are there."""
     damaged: dict[str, KbjobsError] = {}
     sources = list_sources(home.sources, damaged.__setitem__)
     for error in damaged.values():
         yield Finding("sources", "problem", error.message, error.hint)
-    if not damaged:
-        yield Finding("sources", "ok", f"the manifests of {len(sources)} can be read")
+    missing = [(one.id, path) for one in sources for path in SourceFolder(home.sources, one.id).find_missing()]
+    for source_id, path in missing:
+        remedy = f"Mount the disk or restore it; if it has moved: kbjobs sources relocate {source_id} {path} NEW"
+        yield Finding("sources", "problem", f"{path}, of source {source_id}, is not there", remedy)
+    if not damaged and not missing:
+        yield Finding("sources", "ok", f"the manifests and files of {counted(len(sources), 'source')} are there")
 
 
 def check_pauses(home: Home) -> Iterator[Finding]:

@@ -1,8 +1,9 @@
-"""``--all-sources``: a job for each registered source, or none at all."""
+"""``--all-sources``: a job for each registered source that has what it needs."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,21 @@ def test_the_map_keeps_its_own_meaning() -> None:
         if names[0] == "run" and len(names) == 2:
             has_it = any("--all-sources" in one.opts for one in command.params)
             assert has_it is (names[1] not in without), names
+
+
+def test_a_source_whose_folder_is_gone_is_left_out_and_the_others_run(
+    home: Home, kbjobs: Kbjobs, tmp_path: Path
+) -> None:
+    for name in ("alpha", "beta"):
+        kbjobs("sources", "add", name, write_pages(tmp_path / name, 1))
+    shutil.rmtree(tmp_path / "beta")
+    shown = kbjobs("run", "metadata", "--all-sources", check=3)
+    assert "Left out: source beta: " in shown.stderr and "is not there" in shown.stderr
+    assert sources_of_jobs(home) == ["alpha"]
+    assert "is not there" in kbjobs("run", "metadata", "beta", check=4).stderr
+    report = kbjobs("report").stdout
+    assert f"source beta: {tmp_path / 'beta'} is not there" in report
+    assert str(tmp_path / "beta") in kbjobs("doctor", check=1).stdout
+    shutil.rmtree(tmp_path / "alpha")
+    refused = kbjobs("run", "metadata", "--all-sources", check=4)
+    assert "Left out" not in refused.stderr and "is not there" in refused.stderr

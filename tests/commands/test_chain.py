@@ -123,7 +123,7 @@ def test_resume_goes_on_and_says_so(home: Home, sources: Path, kbjobs: Kbjobs) -
     path = write(sources, phases({"count": 1}, {"fail": True}, {"count": 1}))
     failed = kbjobs("chain", path, "--source", "a", "--resume", check=1)
     assert "There is no checkpoint of nightly for a: starting from the beginning" in failed.stderr
-    assert "Go on with kbjobs resume 1" in failed.stderr
+    assert "Continue with kbjobs resume 1" in failed.stderr
     assert "steps-2" in kbjobs("interrupted").stdout
     (home.sources / "a" / "mended").touch()
     resumed = kbjobs("chain", path, "--source", "a", "--resume")
@@ -140,7 +140,7 @@ def test_an_edited_chain_is_not_resumed(sources: Path, kbjobs: Kbjobs) -> None:
     assert "phase 1 (steps): count was 1 and is 2" in refused.stderr
     assert "without --resume" in refused.stderr
     fresh = kbjobs("chain", sources / "nightly.toml", "--source", "a", check=1)
-    assert "starting from the beginning all the same" in fresh.stderr
+    assert "from the beginning, although it has a checkpoint" in fresh.stderr
 
 
 def test_a_chain_that_is_not_resumable_goes_on_inside_its_job(home: Home, sources: Path, kbjobs: Kbjobs) -> None:
@@ -157,7 +157,7 @@ def test_a_chain_that_is_not_resumable_goes_on_inside_its_job(home: Home, source
 def test_a_time_limit_keeps_what_is_done(sources: Path, kbjobs: Kbjobs) -> None:
     path = write(sources, phases({"count": 1}, {"count": 40, "seconds": 0.1}))
     limited = kbjobs("chain", path, "--source", "a", "--timeout", "1s", check=8)
-    assert "Go on with kbjobs resume 1" in limited.stderr
+    assert "Continue with kbjobs resume 1" in limited.stderr
     kbjobs("resume", "--all", "--timeout", "1h")
     job = read_json(kbjobs("status", "1", "--json"))
     assert (job["exit_code"], job["attempt"]) == (0, 2)

@@ -147,3 +147,9 @@ def test_every_setting_can_be_written(home: Home, kbjobs: Kbjobs) -> None:
         kbjobs("config", "set", setting.name, *(default or ("notify.sh",)))
     origins = {one["origin"] for name, one in read_json(kbjobs("config", "show", "--json")).items() if name != "model"}
     assert origins == {str(home.config_file)}
+
+
+def test_a_command_may_be_given_as_the_list_that_the_file_has(home: Home, kbjobs: Kbjobs) -> None:
+    kbjobs("config", "set", "on_finish", '["notify.sh", "the night"]')
+    assert read_json(kbjobs("config", "show", "--json"))["on_finish"]["value"] == ["notify.sh", "the night"]
+    assert "not a list of words" in kbjobs("config", "set", "on_finish", '["a", 1]', check=2).stderr

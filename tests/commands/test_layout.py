@@ -335,7 +335,7 @@ def test_a_failure_ends_in_its_reason_and_the_next_step(monkeypatch: pytest.Monk
     failed = job(status=Status.FAILED, exit_code=1, error="there is no index\nMake it first.", result=None)
     assert block(80, failed, monkeypatch)[1:] == ["  there is no index", "  Make it first."]
     stopped = replace(failed, status=Status.INTERRUPTED, error=None, message="time limit reached")
-    assert block(80, stopped, monkeypatch)[1:] == ["  time limit reached", "  Go on with kbjobs resume 41."]
+    assert block(80, stopped, monkeypatch)[1:] == ["  time limit reached", "  Continue with kbjobs resume 41."]
 
 
 def test_the_end_of_a_chain_has_a_line_for_each_phase(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ def test_help(kbjobs: Kbjobs) -> None:
 
 def test_an_empty_home(home: Home, kbjobs: Kbjobs) -> None:
     shown = kbjobs("prune")
-    assert (shown.stdout, shown.stderr) == ("", "0 jobs and 0 checkpoints are forgotten.\n")
+    assert (shown.stdout, shown.stderr) == ("", "0 jobs and 0 checkpoints are deleted.\n")
     assert read_json(kbjobs("prune", "--json")) == {"dry_run": False, "jobs": [], "checkpoints": []}
     assert not home.state_file.exists()
 
@@ -32,7 +32,7 @@ def test_old_jobs_go_with_their_logs(past: Queue, home: Home, kbjobs: Kbjobs) ->
     make_old(past, 1, 3)
     shown = kbjobs("prune", "--dry-run")
     assert [line.split("\t")[0] for line in shown.stdout.splitlines()] == ["1", "3"]
-    assert shown.stderr == "2 jobs and 0 checkpoints would be forgotten.\n"
+    assert shown.stderr == "2 jobs and 0 checkpoints would be deleted.\n"
     assert len(list(home.logs.iterdir())) == 4
     assert read_json(kbjobs("prune", "--days", "9999", "--json"))["jobs"] == []
     assert read_json(kbjobs("prune", "--json"))["jobs"] == [1, 3]
@@ -43,7 +43,7 @@ def test_old_jobs_go_with_their_logs(past: Queue, home: Home, kbjobs: Kbjobs) ->
 def test_the_newest_job_stays_so_that_its_id_does_not_come_again(past: Queue, kbjobs: Kbjobs) -> None:
     kbjobs("cancel", "5")
     make_old(past, 1, 2, 3, 4, 5)
-    assert kbjobs("prune", "--days", "1").stderr == "4 jobs and 0 checkpoints are forgotten.\n"
+    assert kbjobs("prune", "--days", "1").stderr == "4 jobs and 0 checkpoints are deleted.\n"
     assert put_job(past, "next") == 6
 
 

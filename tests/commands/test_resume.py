@@ -72,3 +72,12 @@ def test_quiet_says_only_what_is_wrong_and_progress_is_that_of_run(home: Home, s
     (SourceFolder(home.sources, source).path / "mended").touch()
     mended = kbjobs("resume", "--all", "--quiet")
     assert (mended.stdout, mended.stderr) == ("", "")
+
+
+def test_of_two_failed_nights_the_newest_is_resumed(home: Home, source: str, kbjobs: Kbjobs) -> None:
+    for _ in range(2):
+        kbjobs("run", "steps", source, "--count", "2", "--fail", "--quiet", check=1)
+    (SourceFolder(home.sources, source).path / "mended").touch()
+    mended = kbjobs("resume", "--all", "--quiet")
+    assert (mended.stdout, mended.stderr) == ("", "")
+    assert [job.attempt for job in sorted(JobManager(home).get_job_history(), key=lambda job: job.id)] == [1, 2]

@@ -171,9 +171,9 @@ def test_a_name_like_nothing_gets_no_suggestion(models_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "command"),
     [
-        ("all-mpnet-base-v2", "kbjobs run model-download all-mpnet-base-v2"),
-        ("BAAI/bge-large-en-v1.5", "kbjobs run model-download bge-large-en-v1.5"),
-        (MINILM, "kbjobs run model-download all-MiniLM-L6-v2"),
+        ("all-mpnet-base-v2", "kbjobs models download all-mpnet-base-v2"),
+        ("BAAI/bge-large-en-v1.5", "kbjobs models download bge-large-en-v1.5"),
+        (MINILM, "kbjobs models download all-MiniLM-L6-v2"),
     ],
 )
 @pytest.mark.usefixtures("no_package")
@@ -192,7 +192,7 @@ def test_a_missing_file_is_named_with_the_remedy(missing: str, minilm: Path, mod
     link_model(minilm, models_dir / MINILM, without=missing)
     with pytest.raises(MissingRequirementError, match=missing) as caught:
         find_model(MINILM, models_dir)
-    assert caught.value.hint == "kbjobs run model-download all-MiniLM-L6-v2"
+    assert caught.value.hint == "kbjobs models download all-MiniLM-L6-v2"
 
 
 @pytest.mark.usefixtures("no_package")

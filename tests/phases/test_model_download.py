@@ -200,9 +200,9 @@ def wiki(home: Home, tmp_path: Path) -> SourceFolder:
 
 def test_a_missing_model_names_the_command(hub: HubServer, wiki: SourceFolder, kbjobs: Kbjobs) -> None:
     ended = kbjobs("run", "index-offline", "wiki", "--model", "bge-m3", check=ExitCode.MISSING_REQUIREMENT)
-    assert ended.stderr.endswith("kbjobs run model-download bge-m3\n")
+    assert ended.stderr.endswith("kbjobs models download bge-m3\n")
     ended = kbjobs("run", "index-offline", "wiki", "--model", SMALL, check=ExitCode.NOT_FOUND)
-    assert f"kbjobs run model-download {SMALL}" in ended.stderr
+    assert f"kbjobs models download {SMALL}" in ended.stderr
 
 
 def test_an_index_fetches_its_model(home: Home, hub: HubServer, wiki: SourceFolder, kbjobs: Kbjobs) -> None:
