@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@echo "make demo      install what it needs, without torch, then index a small source and search it"
-	@echo "make test      install, then try each promise once (13 to 26 minutes); COVERAGE=90, as CI asks for, counts branches too"
+	@echo "make test      install, then try each promise once (8 minutes); COVERAGE=90, as CI asks for, counts branches too"
 	@echo "make test-fast the tests without daemon, model, torch and real input (two minutes)"
 	@echo "make test-all  all tests, a shard after the other; SHARD=faults runs that one"
 	@echo "make test-slow the long counts: 300 random kills, 30 power cuts (as root), FACTOR=10 times the examples"
