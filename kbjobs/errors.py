@@ -31,8 +31,8 @@ MEANINGS = {
     ExitCode.DONE: "Done.",
     ExitCode.FAILED: "The job failed, or an unexpected error occurred.",
     ExitCode.USAGE: "Usage: an unknown option, a bad parameter or an invalid chain file. Nothing was queued.",
-    ExitCode.PARTIAL: 'Done, but some documents could not be processed, or a phase with on_error = "continue" failed, or'
-    " a source was left out. The summary counts them, the log lists them.",
+    ExitCode.PARTIAL: "Done, but some documents could not be processed, a phase with on_error = 'continue' failed, or a"
+    " source was left out. The summary counts them, the log lists them.",
     ExitCode.NOT_FOUND: "Not found: a job, a source, a chain, a file, or an unknown model name.",
     ExitCode.CONFLICT: "Conflict: the same job is already pending or running, or the source is in use.",
     ExitCode.MISSING_REQUIREMENT: "A credential, a setting or a known model is missing, a credential was refused, or"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kbjobs.commands._help import WHAT
-from kbjobs.commands._render import print_json, print_table, say
+from kbjobs.commands._render import is_terminal, print_json, print_table, say
+from kbjobs.commands._table import Column, print_list
 from kbjobs.config.prices import format_dollars
 from kbjobs.errors import worst
 from kbjobs.formatting import duration
@@ -25,7 +27,15 @@ DRY_RUN = Annotated[
         rich_help_panel=WHAT,
     ),
 ]
-COLUMNS = ("phase", "documents", "passages", "to embed", "tokens", "USD", "time", "")
+COLUMNS = (
+    Column("PHASE", good=16, least=9),
+    Column("DOCUMENTS", is_number=True),
+    Column("PASSAGES", is_number=True),
+    Column("TO EMBED", is_number=True),
+    Column("TOKENS", is_number=True),
+    Column("USD", is_number=True),
+    Column("TIME", is_number=True),
+)
 
 
 def show_forecast(chain: Chain, sources: Sequence[str | None], as_json: bool, code: int) -> None:
@@ -54,7 +64,15 @@ def show_forecast(chain: Chain, sources: Sequence[str | None], as_json: bool, co
 
 def _print(found: Forecast) -> None:
     name = found.chain.replace("_", "-") + (f" on {found.source}" if found.source else "")
-    print_table(COLUMNS, [_row(phase) for phase in found.phases])
+    rows = [_row(phase) for phase in found.phases]
+    if is_terminal(sys.stdout):
+        print_list(COLUMNS, [row[:-1] for row in rows])
+        sys.stdout.flush()
+        for phase, *_, note in rows:
+            if note:
+                say(f"{phase}: {note}")
+    else:
+        print_table((), rows)
     price = "" if found.price_usd is None else f"; at most about {format_dollars(found.price_usd)} USD"
     time = "; its time is not known" if found.seconds is None else f"; about {duration(found.seconds)}"
     if found.seconds is not None and found.untimed:
@@ -67,7 +85,7 @@ def _print(found: Forecast) -> None:
         say(f"A submit would be refused now: {found.refusal.message}{hint}")
 
 
-def _row(phase: NamedForecast) -> tuple[Any, ...]:
+def _row(phase: NamedForecast) -> tuple[str, ...]:
     one = phase.work
     about = "" if one.is_exact else "~"
     counts = [
