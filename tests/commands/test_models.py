@@ -33,7 +33,7 @@ def test_what_is_here_and_what_is_known(home: Home, kbjobs: Kbjobs) -> None:
     assert (small["dimension"], small["window"], small["licence"]) == (32, 48, "apache-2.0")
     assert small["revision"] == "main" and len(small["commit"]) == 40 and small["size"] > 100_000
     assert (packaged["place"], packaged["licence"], packaged["revision"]) == ("package", "Apache-2.0", "")
-    assert (missing["here"], missing["command"]) == (False, "kbjobs run model-download bge-m3")
+    assert (missing["here"], missing["command"]) == (False, "kbjobs models download bge-m3")
     rows = [line.split("\t") for line in kbjobs("models", "list").stdout.splitlines()]
     assert {(SMALL, "home"), ("bge-m3", "not here")} <= {(row[0], row[5]) for row in rows}
 
@@ -48,7 +48,7 @@ def test_everything_about_one(home: Home, kbjobs: Kbjobs) -> None:
     assert (
         "'query: '" in output
         and "'passage: '" in output
-        and "kbjobs run model-download multilingual-e5-small" in output
+        and "kbjobs models download multilingual-e5-small" in output
     )
 
 
@@ -112,6 +112,6 @@ def test_a_damaged_model_is_told(home: Home, hub: HubServer, kbjobs: Kbjobs) -> 
     (home.models / SMALL / "tokenizer.json").unlink()
     (row,) = [row for row in read_json(kbjobs("models", "list", "--json")) if row["name"] == SMALL]
     assert not row["here"] and "has no tokenizer.json" in row["problem"]
-    assert row["command"] == f"kbjobs run model-download {SMALL}"
+    assert row["command"] == f"kbjobs models download {SMALL}"
     kbjobs("run", "model-download", SMALL)
     assert "home" in kbjobs("models", "show", SMALL).stdout

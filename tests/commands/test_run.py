@@ -42,7 +42,7 @@ def test_what_is_no_word_is_given_as_json(test_types: None, source: str, kbjobs:
         (["steps"], 2, "no source is named Name a source, or give --all-sources."),
         (["steps", "a", "--until", "noon"], 2, "noon"),
         (["index-online", "a"], 6, "kbjobs config set-secret OPENAI_API_KEY"),
-        (["index-offline", "a", "--model", "bge-large-en-v1.5"], 6, "model-download bge-large-en-v1.5"),
+        (["index-offline", "a", "--model", "bge-large-en-v1.5"], 6, "models download bge-large-en-v1.5"),
     ],
 )
 def test_a_refused_job_is_not_queued(

@@ -95,7 +95,7 @@ def test_findings_are_one_line_each_and_remedies_are_whole(
     assert find_column(settings, "all are valid") == find_column(header, "FINDING")
     told = " ".join(" ".join(lines[len(table) :]).split())
     assert "✗ problem model: the model all-mpnet-base-v2 is not on this machine" in told
-    assert "kbjobs run model-download all-mpnet-base-v2" in told
+    assert "kbjobs models download all-mpnet-base-v2" in told
     assert "…" not in told
 
 
