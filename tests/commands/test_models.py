@@ -46,9 +46,7 @@ def test_everything_about_one(home: Home, kbjobs: Kbjobs) -> None:
     assert f"main ({shown['commit']})" in kbjobs("models", "show", SMALL).stdout
     output = kbjobs("models", "show", "multilingual-e5-small").stdout
     assert (
-        "'query: '" in output
-        and "'passage: '" in output
-        and "kbjobs models download multilingual-e5-small" in output
+        "'query: '" in output and "'passage: '" in output and "kbjobs models download multilingual-e5-small" in output
     )
 
 
