@@ -13,7 +13,6 @@ import typer
 
 from kbjobs.commands._app import App
 from kbjobs.commands._completion import complete_jobs
-from kbjobs.commands._following import ProgressMode, choose_mode, watch_jobs
 from kbjobs.commands._job_table import ListedJob, print_jobs, print_phases
 from kbjobs.commands._progress_text import progress_texts
 from kbjobs.commands._render import (
@@ -81,6 +80,8 @@ def status(
         return
     manager = get_job_manager()
     if watch:
+        from kbjobs.commands._following import ProgressMode, choose_mode, watch_jobs
+
         raise typer.Exit(watch_jobs(manager, job, choose_mode(as_json, False, ProgressMode.AUTO)))
     if job is not None:
         _show_job(manager, job, as_json)

@@ -14,10 +14,9 @@ from kbjobs.daemon.wake_pipe import nudge
 from kbjobs.embedding.dimensions import DIMENSIONS
 from kbjobs.errors import UsageError
 from kbjobs.phases.names import known_names
-from kbjobs.services import job_actions, job_overview, job_plans, job_queries
+from kbjobs.services import job_actions, job_plans, job_queries
 from kbjobs.services.job_actions import OnError, OnNote
 from kbjobs.services.job_events import JobEvent, follow_jobs
-from kbjobs.services.job_overview import JobOverview
 from kbjobs.services.job_queries import DaemonState
 from kbjobs.services.job_state import JobState
 from kbjobs.store import history, pauses
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from kbjobs.chains.diagnostics import Diagnostic
     from kbjobs.chains.forecast import Forecast
     from kbjobs.chains.planning import Planned
+    from kbjobs.services.job_overview import JobOverview
 
 
 class JobManager(Closable):
@@ -208,7 +208,9 @@ class JobManager(Closable):
 
     def get_overview(self) -> JobOverview:
         """What runs, what waits and why, what can go on, and what was done within a day."""
-        return job_overview.describe_jobs(self._state)
+        from kbjobs.services.job_overview import describe_jobs
+
+        return describe_jobs(self._state)
 
     def get_attempts(self, job_id: int) -> list[Attempt]:
         """Every attempt of a job: number, times, outcome, error."""

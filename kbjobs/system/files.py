@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import json
 import os
@@ -79,6 +78,8 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 def exchange_folders(one: Path, other: Path) -> bool:
     """Exchange two folders (rename(2), RENAME_EXCHANGE); False if the file system or the C library cannot."""
+    import ctypes
+
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except AttributeError:
