@@ -36,7 +36,7 @@ def test_it_prints_its_address_and_how_to_reach_it_over_ssh() -> None:
     port = url.rpartition(":")[2].partition("/")[0]
     assert url.startswith("http://127.0.0.1:") and "?token=" in url
     assert f"ssh -N -L {port}:127.0.0.1:{port} " in output
-    assert "Ctrl-C ends it, jobs go on." in output and "Traceback" not in output
+    assert "Ctrl-C ends it, jobs keep running." in output and "Traceback" not in output
 
 
 @pytest.mark.parametrize("seconds", [0, 0.002, 0.005, 0.01, 0.02, 0.05])

@@ -63,7 +63,7 @@ def test_ctrl_c_leaves_watch_and_watch_of_an_ended_job_gives_its_code(
     shown.read_until(r"\d+%")
     shown.type(b"\x03")
     assert shown.end() == 130
-    assert "Detached" in shown.text
+    assert "The job keeps running" in shown.text
     job = JobManager(home).get_status(1)
     assert (job.has_ended, job.cancel_requested) == (False, False)
     kbjobs("cancel", "1")

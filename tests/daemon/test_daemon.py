@@ -140,7 +140,7 @@ def test_killed_daemon_and_worker(home: Home, docs: str, kbjobs: Kbjobs) -> None
     os.kill(job.pid, signal.SIGKILL)
     wait_until(lambda: not is_running(home))
     assert manager.get_status(job.id).status is Status.RUNNING  # nobody has looked yet
-    assert "next submit, resume or wait starts one" in kbjobs("status").stderr
+    assert "submit, resume and wait start one" in kbjobs("status").stderr
     assert "completed" in kbjobs("wait", job.id).stdout
     assert manager.get_status(job.id).attempt == 2
     assert verify(home, docs).ok

@@ -168,7 +168,7 @@ def test_a_start_without_resume_puts_the_old_checkpoint_aside(manager: JobManage
     (manager.home.sources / "a" / "mended").touch()
     planned = manager.plan(broken, "a")
     assert "2 of 6 phases done" in planned.notes[0]
-    assert "--resume would have gone on" in planned.notes[0]
+    assert "submit it with --resume" in planned.notes[0]
     job = wait_ended(manager, manager.enqueue([planned])[0].id)
     assert job.status is Status.COMPLETED
     assert Counter(rows(manager, "SELECT number FROM runs WHERE what = 'ends'"))[(0,)] == 2

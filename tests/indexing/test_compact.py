@@ -169,7 +169,7 @@ def test_a_full_disk_is_told_and_nothing_is_lost(
     filler = fill_disk(small_disk, 5_000_000)
     refused = kbjobs("sources", "compact", "x", check=7)
     assert "bytes are free on the disk" in refused.stderr
-    assert "nothing was lost" in refused.stderr
+    assert "Nothing was lost" in refused.stderr
     filler.unlink()
     assert verify(home, "x").ok
     assert read_json(kbjobs("sources", "compact", "x", "--json"))["freed_bytes"] > 8_000_000

@@ -177,7 +177,7 @@ def test_the_lists_are_there_without_scripts(browser: Browser, builder: Builder,
     page.goto(builder.url)
     for path, wanted in (
         ("/jobs", "Running 1"), ("/history", "steps"), ("/sources", "wiki"), ("/sources/wiki", "Languages"),
-        ("/builder", "Composing needs scripts"), ("/jobs/2", "failed"), ("/search?words=steam", "kettle"),
+        ("/builder", "The builder needs JavaScript"), ("/jobs/2", "failed"), ("/search?words=steam", "kettle"),
     ):  # fmt: skip
         page.goto(builder.base + path)
         assert wanted in " ".join(page.inner_text("body").split())
