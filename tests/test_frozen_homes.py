@@ -51,6 +51,6 @@ def test_what_an_earlier_version_left_goes_on(version: str, home: Home, kbjobs: 
     waiting = read_json(kbjobs("status", "3", "--json"))
     assert (waiting["status"], waiting["not_before"][:4]) == ("pending", "2100")
     if can_pause:
-        assert "held is paused" in kbjobs("status").stderr
+        assert "held has been paused" in kbjobs("status").stderr
         kbjobs("unpause", "--source", "held")
         assert "completed" in kbjobs("wait", "4").stdout

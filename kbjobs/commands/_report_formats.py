@@ -51,7 +51,7 @@ def _more(report: NightReport) -> list[str]:
 def _to_do(report: NightReport) -> list[tuple[str, str]]:
     """What is to be done: the reason, and the command."""
     found = [(f"{_name(one.job)}: {one.reason}", one.remedy) for one in report.troubles]
-    found += [(f"source {source}: {path} is not there", "kbjobs doctor") for source, path in report.missing]
+    found += [(f"source {source}: {reason}", "kbjobs doctor") for source, reason in report.unusable]
     if report.needs_daemon:
         found.insert(0, ("Jobs are waiting, and no daemon is running.", "kbjobs daemon start"))
     return found

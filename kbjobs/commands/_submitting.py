@@ -240,9 +240,9 @@ def _plan_each(
             refused[source] = error
     if refused and not planned:
         raise next(iter(refused.values()))
-    for source_id, reason in refused.items():
-        assert damaged is not None  # noqa: S101
-        damaged(source_id, reason)
+    if damaged is not None:
+        for source_id, reason in refused.items():
+            damaged(source_id, reason)
     return planned
 
 

@@ -95,7 +95,7 @@ def _edit(home: Home, name: str, value: str | int | float | list[str] | None) ->
 
     wanted = read_config(home.config_file)
     path = home.config_file.resolve()  # a link to a file kept elsewhere stays a link
-    document = tomlkit.parse(path.read_text() if path.exists() else "")
+    document = tomlkit.parse(path.read_text(encoding="utf-8") if path.exists() else "")
     _put(document, name.split("."), value)
     text = tomlkit.dumps(document)
     wanted.pop(name, None)

@@ -47,7 +47,7 @@ def list_topics() -> list[HelpTopic]:
 
 
 def find_topics(words: str) -> list[HelpTopic]:
-    """The topics that words name: the one of that slug, or all whose slug or title has every word.
+    """The topics that words name: the one of that slug, those called so, or all whose slug or title has every word.
 
     Args:
         words: a slug, or words of a title in any order.
@@ -57,9 +57,10 @@ def find_topics(words: str) -> list[HelpTopic]:
     """
     topics = list_topics()
     wanted = _slug(words)
-    exact = [topic for topic in topics if wanted in (topic.slug, topic.slug.rpartition("/")[2], _slug(topic.title))]
-    if exact:
-        return exact[:1]
+    if exact := [topic for topic in topics if wanted == topic.slug]:
+        return exact
+    if named := [topic for topic in topics if wanted in (topic.slug.rpartition("/")[2], _slug(topic.title))]:
+        return named
     parts = wanted.split("-")
     found = [topic for topic in topics if all(part in f"{topic.slug} {_slug(topic.title)}" for part in parts)]
     if not found:

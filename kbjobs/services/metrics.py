@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kbjobs.config.home import Home
 from kbjobs.daemon.launching import is_running
-from kbjobs.errors import KbjobsError
+from kbjobs.errors import KbjobsError, UsageError
 from kbjobs.services import documents, sources
 from kbjobs.services.job_state import JobState
 from kbjobs.store.job_totals import JobTotals, read_totals
@@ -56,10 +56,16 @@ def write_metrics(home: Home, file: Path) -> None:
 
     Raises:
         KbjobsError: the state cannot be read.
-        OSError: the file cannot be written.
+        UsageError: the file cannot be written.
     """
-    write_text(file, describe_metrics(home))
-    file.chmod(0o644)  # the exporter runs as another user
+    text = describe_metrics(home)
+    try:
+        write_text(file, text)
+        file.chmod(0o644)  # the exporter runs as another user
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {file}: {error.strerror}", "Check that its folder is there and writable for you."
+        ) from error
 
 
 def _collect(home: Home) -> Iterator[Metric]:

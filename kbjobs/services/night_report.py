@@ -10,6 +10,7 @@ from typing import Any
 from kbjobs.config.home import Home
 from kbjobs.daemon.launching import is_running
 from kbjobs.errors import KbjobsError
+from kbjobs.formatting import counted
 from kbjobs.services.jobs import JobManager
 from kbjobs.store.jobs import Job
 from kbjobs.store.sources import SourceFolder, list_source_ids
@@ -45,7 +46,7 @@ class NightReport:
         troubles: what needs a person; none of work that another job has done since.
         tokens: tokens that these jobs bought.
         dollars: their list price in US dollars.
-        missing: folders and files of sources that are not there, each with the id of its source.
+        unusable: ids of sources that cannot be read or whose files are not there, each with what is wrong.
         has_daemon: whether a daemon is running.
     """
 
@@ -55,7 +56,7 @@ class NightReport:
     troubles: tuple[Trouble, ...]
     tokens: int
     dollars: float
-    missing: tuple[tuple[str, str], ...]
+    unusable: tuple[tuple[str, str], ...]
     has_daemon: bool
 
     @property
@@ -78,7 +79,7 @@ class NightReport:
             "troubles": [{"job": one.job.id, "reason": one.reason, "remedy": one.remedy} for one in self.troubles],
             "tokens": self.tokens,
             "price_usd": round(self.dollars, 6),
-            "missing": [{"source": source, "path": path} for source, path in self.missing],
+            "unusable": [{"source": source, "reason": reason} for source, reason in self.unusable],
             "daemon": self.has_daemon,
         }
 
@@ -103,16 +104,17 @@ def report_night(home: Home, seconds: float) -> NightReport:
     tokens, dollars = _sum_spending(ended)
     troubles = [trouble for job in ended if (trouble := _find_trouble(job, job.id in open_ids)) is not None]
     return NightReport(
-        seconds, tuple(ended), tuple(active), tuple(troubles), tokens, dollars, _find_missing(home), is_running(home)
+        seconds, tuple(ended), tuple(active), tuple(troubles), tokens, dollars, _find_unusable(home), is_running(home)
     )
 
 
-def _find_missing(home: Home) -> tuple[tuple[str, str], ...]:
+def _find_unusable(home: Home) -> tuple[tuple[str, str], ...]:
     """What the next night would be refused for: a job that was not queued leaves no other trace."""
     found: list[tuple[str, str]] = []
     for source_id in list_source_ids(home.sources):
         try:
-            found += [(source_id, path) for path in SourceFolder(home.sources, source_id).find_missing()]
+            missing = SourceFolder(home.sources, source_id).find_missing()
+            found += [(source_id, f"{path} is not there") for path in missing]
         except KbjobsError as error:
             found.append((source_id, error.message))
     return tuple(found)
@@ -121,11 +123,13 @@ def _find_missing(home: Home) -> tuple[tuple[str, str], ...]:
 def _find_trouble(job: Job, is_open: bool) -> Trouble | None:
     """What a person has to do about a job, if its work is still to be done."""
     if job.status is Status.COMPLETED:
-        failed = sum(phase.failed for phase in job.phases)
-        if not job.exit_code or not failed:
+        if not job.exit_code:
             return None
-        remedy = f"kbjobs sources skipped {job.source}" if job.source else f"kbjobs logs {job.id}"
-        return Trouble(job, f"{failed:,} documents could not be processed", remedy)
+        if failed := sum(phase.failed for phase in job.phases):
+            remedy = f"kbjobs sources skipped {job.source}" if job.source else f"kbjobs logs {job.id}"
+            return Trouble(job, f"{counted(failed, 'document')} could not be processed", remedy)
+        names = ", ".join(phase.name for phase in job.phases if not phase.is_completed)
+        return Trouble(job, f"failed, but the chain continued: {names}", f"kbjobs logs {job.id}")
     if not is_open:
         return None
     reason = ((job.error or job.message).splitlines() or [str(job.status)])[0]

@@ -68,7 +68,11 @@ COMPLETERS = [getattr(_completion, name) for name in dir(_completion) if name.st
 
 @pytest.mark.parametrize("completer", [one for one in COMPLETERS if one is not _completion.complete_choices])
 def test_a_home_that_is_missing_or_broken_says_nothing(
-    completer: Callable[[str], object], home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: object
+    completer: Callable[[str], object],
+    home: Home,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     home.state_file.write_bytes(b"no database")
     home.config_file.write_text("no toml")
@@ -76,3 +80,4 @@ def test_a_home_that_is_missing_or_broken_says_nothing(
     monkeypatch.setenv("KBJOBS_HOME", str(tmp_path / "nowhere"))
     assert isinstance(completer(""), list)
     assert not (tmp_path / "nowhere").exists()
+    assert capfd.readouterr() == ("", "")

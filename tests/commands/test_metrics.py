@@ -69,6 +69,8 @@ def test_the_file_is_written_whole_and_readable_by_others(home: Home, kbjobs: Kb
     assert [path.name for path in tmp_path.iterdir() if "prom" in path.name] == ["kbjobs.prom"]
     assert kbjobs("status", "--metrics").stdout.endswith("# EOF\n")
     assert "--metrics" in kbjobs("status", "-o", target, check=2).stderr
+    refused = kbjobs("status", "--metrics", "-o", target / "kbjobs.prom", check=2)
+    assert "cannot write" in refused.stderr and "its folder" in refused.stderr
 
 
 @pytest.mark.parametrize("label", ['a"b', "a\\b", "a\nb"])
