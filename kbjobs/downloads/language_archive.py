@@ -75,11 +75,11 @@ def unpack(file: Path, folder: Path, pair: Pair, most: int, check: Callable[[], 
                 for name, member in members.items():
                     _write(archive, member, folder / name, check)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise _refuse(f"it is no zip file that can be read ({error})") from error
+        raise _refuse(f"it is not a readable zip file ({error})") from error
     except OSError as error:
         if is_disk_full(error):
             raise UnavailableError(
-                f"the disk of {folder.parent} is full", "Free some space and run the same again."
+                f"the disk of {folder.parent} is full", "Free some space and try again."
             ) from error
         raise UnavailableError(
             f"cannot unpack into {folder}: {error.strerror}", "Check that it is writable for you."
@@ -99,7 +99,7 @@ def _check_directory(stream: IO[bytes]) -> None:
     tail = stream.read()
     start = len(tail) - 22 if tail[-22:-18] == _END and tail[-2:] == b"\0\0" else tail.rfind(_END)
     if start < 0:
-        raise _refuse("it is no zip file")
+        raise _refuse("it is not a zip file")
     if tail[max(0, start - 20) :][:4] == _LARGE:
         raise _refuse("it is a zip file of the kind for more than 4 GB")
     if int.from_bytes(tail[start + 12 : start + 16], "little") > MAX_DIRECTORY:

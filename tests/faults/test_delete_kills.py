@@ -143,7 +143,7 @@ def test_a_file_that_cannot_be_removed_fails_the_job_and_a_resume_ends_it(
         told = kbjobs("run", "delete-source", "docs", "--confirm", "docs", check=1).stderr
         assert f"{moved} cannot be removed: Operation not permitted" in told
         assert [path for path in moved.parents[2].rglob("*") if not path.is_dir()] == [moved]
-        assert "Source docs is deleted; what is left of it goes with" in kbjobs("sources", "list").stderr
+        assert "Source docs was deleted, but files of it remain" in kbjobs("sources", "list").stderr
         assert "is not completely deleted" in kbjobs("sources", "add", "docs", tmp_path / "pages", check=5).stderr
         assert kbjobs("interrupted").stdout.startswith("1\tdelete-source\tdocs (deleted)\tfailed")
     finally:
