@@ -78,9 +78,7 @@ def unpack(file: Path, folder: Path, pair: Pair, most: int, check: Callable[[], 
         raise _refuse(f"it is not a readable zip file ({error})") from error
     except OSError as error:
         if is_disk_full(error):
-            raise UnavailableError(
-                f"the disk of {folder.parent} is full", "Free some space and try again."
-            ) from error
+            raise UnavailableError(f"the disk of {folder.parent} is full", "Free some space and try again.") from error
         raise UnavailableError(
             f"cannot unpack into {folder}: {error.strerror}", "Check that it is writable for you."
         ) from error
