@@ -78,12 +78,12 @@ class BatchEmbedding:
                     for future in wait(running, POLL_SECONDS, FIRST_COMPLETED).done:
                         on_done(self._commit(running.pop(future), future.result))
                     self._context.check()
-            except BaseException as error:
-                self._embedder.interrupt()
-                cause = self._drain(running)
-                if not isinstance(error, GivenUpError) or cause is None:
-                    raise
-        raise cause  # outside of the handler: the one that was given up is not its context
+            except BaseException as error:  # noqa: BLE001 — raised below
+                ended = error
+            # Outside the handler: an error found here would carry the one that was given up as its context.
+            self._embedder.interrupt()
+            cause = self._drain(running)
+        raise cause if isinstance(ended, GivenUpError) and cause is not None else ended
 
     def _drain(self, running: dict[Future[Vectors], Batch]) -> Exception | None:
         """Keep what is still on its way. Its errors are no news: the phase is ending with one already.

@@ -42,5 +42,6 @@ def test_the_cause_is_raised() -> None:
     embedding = BatchEmbedding(
         context, embedder, batches, lambda batch: [texts[one.chunk] for one in batch], lambda batch, vectors: None
     )
-    with pytest.raises(MissingRequirementError, match="the key is refused"):
+    with pytest.raises(MissingRequirementError, match="the key is refused") as caught:
         embedding.run(lambda count: None)
+    assert caught.value.__context__ is None  # an error of the library would quote the server, and that the key

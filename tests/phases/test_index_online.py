@@ -238,7 +238,7 @@ def test_a_server_that_refuses_everything_is_not_asked_for_each_passage(
     home: Home, docs: Path, openai_api: OpenAIServer
 ) -> None:
     openai_api.refuse = lambda text: True
-    with pytest.raises(BadAnswerError, match="one after the other"):
+    with pytest.raises(BadAnswerError, match="25 passages in a row"):
         index(home)
     assert len(openai_api.requests) < 200
 
