@@ -78,11 +78,12 @@ def read(
     width: int = 1000,
     fragment: str = "",
     is_touched: bool = True,
+    script: str = "",
     **options: Any,
 ) -> Iterator[Reader]:
     """Open a page from its file; at the end it must have asked for nothing but itself, without any fault.
 
-    ``is_touched``: a key has ended the first turn, so that nothing moves but what the test moves.
+    ``script`` runs before those of the page. ``is_touched``: a key has ended the first turn, so that nothing moves but what the test moves.
     """
     if not CHROMIUM.exists():
         if os.environ.get("KBJOBS_TEST_REQUIRE_INPUTS"):
@@ -106,6 +107,7 @@ def read(
             page.on("request", lambda request: reader.requests.append(request.url))
             page.on("console", lambda message: reader.faults.append(f"{message.type}: {message.text}"))
             page.on("pageerror", lambda error: reader.faults.append(str(error)))
+            context.add_init_script(script)
             page.goto(path.as_uri() + fragment)
             reader.wait("document.documentElement.dataset.ready")
             reader.wait("performance.getEntriesByName('drawn').length")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kbjobs.config.home import Home
+from kbjobs.maps.map_page import render
+from kbjobs.maps.point_encoding import Points, pack_numbers, pack_texts
 from kbjobs.store.ledger import Ledger
-from tests.conftest import ROOT, real_input, rest_full
+from tests.conftest import ROOT, real_input, rest_full, wait_until
 from tests.maps.browser import WITHOUT_WEBGL, Reader, Scheme, read
 from tests.maps.maps import (
     HOSTILE,
@@ -260,6 +264,44 @@ def test_a_few_points_are_seen(home: Home, count: int) -> None:
     with read(page_of(home, "wiki")) as reader:
         assert reader.measure(reader.shot())[1] > 2
         assert reader.page.inner_text("#counts").startswith(f"{count} document")
+
+
+# Drawing takes as long as a processor would take that draws alone; what is drawn is noted.
+SLOW_DRAWING = """
+window.drawn = [];
+const draw = WebGL2RenderingContext.prototype.drawArrays;
+WebGL2RenderingContext.prototype.drawArrays = function (mode, first, count) {
+  window.drawn.push(count);
+  for (const end = performance.now() + count / 200; performance.now() < end; );
+  draw.call(this, mode, first, count);
+};
+"""
+
+
+@pytest.mark.full
+def test_a_map_of_many_points_turns_smoothly_and_rests_whole(wiki: Path) -> None:
+    """While a view moves that is slow to draw, only some of its points are drawn; once it rests, all of them."""
+    many = 24_000
+    facts = json.loads(re.search(r'id="facts">(.*?)</script>', wiki.read_text(), re.DOTALL)[1])  # type: ignore[index]
+    zeros = np.zeros(many, np.int64)
+    texts = [""] * many
+    places = np.random.default_rng(7).uniform(-1, 1, (many, 3))
+    points = Points(places, zeros, zeros, zeros, texts, texts, texts, texts)
+    numbers = pack_numbers(points, np.empty((0, 2), np.int64))
+    wiki.write_text(render("many", "", {**facts, "documents": many, "links": 0}, numbers, pack_texts(points)))
+    with read(wiki, script=SLOW_DRAWING) as reader:
+        reader.wait(f"window.drawn.at(-1) === {many}")
+        focus_map(reader)
+
+        def turn() -> bool:
+            press(reader, "ArrowRight")
+            return bool(reader.page.evaluate(f"window.drawn.at(-1) <= {many} / 2"))
+
+        wait_until(turn)
+        reader.wait(f"window.drawn.at(-1) === {many}")
+        rested = reader.page.evaluate("window.drawn.length")
+        reader.shot()
+        assert reader.page.evaluate("window.drawn.length") == rested, "nothing is drawn while nothing moves"
 
 
 def test_addresses_and_texts_come_back_as_they_were_packed(home: Home) -> None:

@@ -59,15 +59,18 @@ function drawByWebGL(canvas, places, links) {
     gl.bufferData(target, content, gl.STATIC_DRAW);
     return made;
   };
-  const attribute = (name, size, type, normalized) => {
-    const location = gl.getAttribLocation(program, name);
-    gl.enableVertexAttribArray(location);
-    gl.vertexAttribPointer(location, size, type, normalized, 0, 0);
-  };
-  buffer(gl.ARRAY_BUFFER, places);
-  attribute("place", 3, gl.UNSIGNED_SHORT, true);
+  const positions = buffer(gl.ARRAY_BUFFER, places);
   const groups = buffer(gl.ARRAY_BUFFER, new Uint8Array(count));
-  attribute("group", 1, gl.UNSIGNED_BYTE, false);
+  const [place, group] = ["place", "group"].map((name) => gl.getAttribLocation(program, name));
+  gl.enableVertexAttribArray(place);
+  gl.enableVertexAttribArray(group);
+  // From here on only every ``step``-th point is read.
+  const read = (step) => {
+    gl.bindBuffer(gl.ARRAY_BUFFER, positions);
+    gl.vertexAttribPointer(place, 3, gl.UNSIGNED_SHORT, true, 6 * step, 0);
+    gl.bindBuffer(gl.ARRAY_BUFFER, groups);
+    gl.vertexAttribPointer(group, 1, gl.UNSIGNED_BYTE, false, step, 0);
+  };
   buffer(gl.ELEMENT_ARRAY_BUFFER, links);
   gl.enable(gl.DEPTH_TEST);
   gl.blendFunc(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA);
@@ -77,7 +80,7 @@ function drawByWebGL(canvas, places, links) {
       gl.bindBuffer(gl.ARRAY_BUFFER, groups);
       gl.bufferData(gl.ARRAY_BUFFER, numbers, gl.STATIC_DRAW);
     },
-    draw(width, height, ratio, shown, withLinks) {
+    draw(width, height, ratio, shown, withLinks, step) {
       gl.viewport(0, 0, canvas.width, canvas.height);
       gl.clearColor(...channels(backdrop()), 1);
       gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
@@ -94,6 +97,7 @@ function drawByWebGL(canvas, places, links) {
       gl.uniform3fv(uniform("colours"), Array.from({ length: MOST_GROUPS }, (_, group) => channels(colourOf(group))).flat());
       gl.uniform1f(uniform("strength"), lineStrength());
       if (withLinks) {
+        read(1);
         // Below the points, whatever is nearer: many lines would hide them.
         gl.uniform1i(uniform("lines"), 1);
         gl.enable(gl.BLEND);
@@ -103,7 +107,8 @@ function drawByWebGL(canvas, places, links) {
         gl.disable(gl.BLEND);
       }
       gl.uniform1i(uniform("lines"), 0);
-      gl.drawArrays(gl.POINTS, 0, count);
+      read(step);
+      gl.drawArrays(gl.POINTS, 0, Math.floor(count / step));
     },
   };
 }

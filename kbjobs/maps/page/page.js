@@ -1,6 +1,10 @@
 // The page: how it begins, what a frame is made of, what moves by itself, and what a word in the search box does.
 
 const FLIGHT = 600; // milliseconds
+const MANY = 20000; // points, of which a browser without a graphics card may draw too few frames a second
+const SLOW_FRAME = 80; // milliseconds
+const FAST_FRAME = 30;
+const REST = 200; // milliseconds without movement, after which all points are drawn
 const FIRST_TURN = 5000; // milliseconds; what moves longer by itself would need a button that stops it (WCAG 2.2.2)
 
 let drawer = null;
@@ -9,6 +13,9 @@ let isWaiting = false; // for the next frame
 let isTurning = false;
 let isTouched = false; // before or during the first turn
 let isDrawn = false;
+let thinning = 1; // while the view moves, one point of so many is drawn
+let lastView = "";
+let rest = 0; // the timer of the next full frame
 
 function tellTrouble(text) {
   byId("trouble").textContent = text;
@@ -20,6 +27,24 @@ function say(text) {
 }
 
 // -- drawing --
+
+// One point of how many this frame draws: fewer while the view moves and frames are slow, all as soon as it rests.
+function paceFrame() {
+  if (count < MANY) return 1;
+  const view = [camera.yaw, camera.pitch, camera.distance, ...camera.target].join();
+  const isMoving = isDrawn && view !== lastView;
+  lastView = view;
+  if (!isMoving) return 1;
+  const began = performance.now();
+  requestAnimationFrame(() => {
+    const took = performance.now() - began;
+    if (took > SLOW_FRAME) thinning = Math.min(16, thinning * 2);
+    else if (took < FAST_FRAME) thinning = Math.max(1, thinning / 2);
+  });
+  clearTimeout(rest);
+  if (thinning > 1) rest = setTimeout(redraw, REST);
+  return thinning;
+}
 
 function draw() {
   isWaiting = false;
@@ -33,7 +58,7 @@ function draw() {
     if (state.isHome) Object.assign(camera, { distance: HOME.distance, target: [...HOME.target] });
     if (isDrawn) measureCard();
   }
-  drawer.draw(width, height, ratio, state.visible, byId("links").checked);
+  drawer.draw(width, height, ratio, state.visible, byId("links").checked, paceFrame());
   placeNames(width, height);
   placeCard(width, height);
   placeHover(width, height);
