@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from kbjobs.config.settings import Settings
@@ -78,10 +77,16 @@ def usage_price(price: Price, counts: dict[str, Any]) -> float:
 
 def format_dollars(amount: float) -> str:
     """An amount, to the cent, or below a dollar with two digits that say something: 12.30, 0.014, 0.0000042."""
-    return f"{amount:.2f}" if amount >= 1 or amount == 0 else format(Decimal(f"{amount:.2g}"), "f")
+    if amount >= 1 or amount == 0:
+        return f"{amount:.2f}"
+    from decimal import Decimal  # a list of jobs that cost nothing does without
+
+    return format(Decimal(f"{amount:.2g}"), "f")
 
 
 def _number(word: str) -> float | None:
+    from decimal import Decimal, InvalidOperation
+
     # A year is no price: nothing costs that much.
     try:
         number = Decimal(word)

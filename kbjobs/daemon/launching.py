@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import logging.handlers
 import os
 import select
 import signal
@@ -171,6 +169,8 @@ def _find_daemon(home: Home) -> int:
 
 def log_to_file(path: Path) -> None:
     """Send the daemon's messages to its log, which rotates."""
+    import logging.handlers  # a client that asks whether a daemon runs has no use for it
+
     handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
@@ -181,6 +181,8 @@ def main() -> None:
 
     The descriptor is NOBODY if it takes over from a daemon of an older program.
     """
+    import logging
+
     from kbjobs.daemon.supervisor import Supervisor
 
     os.umask(0o077)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from kbjobs.config.home import Home
 from kbjobs.config.settings import Settings
 from kbjobs.daemon.launching import ensure_daemon, is_running
-from kbjobs.daemon.legacy_daemon import open_queue
 from kbjobs.daemon.wake_pipe import nudge
 from kbjobs.errors import NotFoundError
 from kbjobs.store.jobs import Job
@@ -50,6 +49,8 @@ class JobState:
     def opened(self) -> Queue:
         """The queue to be written; a missing file is created."""
         if self._queue is None or isinstance(self._queue, Snapshot):
+            from kbjobs.daemon.legacy_daemon import open_queue  # not for those who only read
+
             self.close()
             self._queue = open_queue(self.home)
         return self._queue

@@ -6,23 +6,29 @@ import contextlib
 import fcntl
 import os
 from pathlib import Path
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING
 
 from kbjobs.errors import ConflictError, NotFoundError
 from kbjobs.store.sources import SourceFolder
+
+if TYPE_CHECKING:
+    from filelock import FileLock  # loaded when a lock is made: who only asks for one starts sooner
 
 __all__ = ["is_held_by", "is_locked", "lock_registered", "lock_source", "new_lock", "try_lock"]
 
 
 def new_lock(path: Path) -> FileLock:
     """A lock on ``path``, not yet taken; private to its owner."""
+    from filelock import FileLock
+
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return FileLock(path, mode=0o600)
 
 
 def try_lock(path: Path, seconds: float) -> FileLock | None:
     """Take the lock, waiting at most ``seconds``; None if another process keeps it."""
+    from filelock import Timeout
+
     lock = new_lock(path)
     try:
         lock.acquire(timeout=seconds, poll_interval=0.02)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -169,4 +168,6 @@ def open_phases(phases: Sequence[PhaseState]) -> list[int]:
 
 def hash_json(value: Any) -> str:
     """The same for equal JSON values."""
+    import hashlib  # a list of jobs hashes nothing
+
     return hashlib.sha256(_SORTED.encode(value).encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -10,7 +10,6 @@ import errno
 import os
 import shutil
 import sqlite3
-import tempfile
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -27,7 +26,9 @@ class Snapshot(Queue):
     """A copy of the state, to be read only: nothing that is written to it is kept."""
 
     def __init__(self, path: Path) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="kbjobs-state-", dir=find_memory())
+        from tempfile import TemporaryDirectory  # a state that is read where it lies needs none
+
+        self._folder = TemporaryDirectory(prefix="kbjobs-state-", dir=find_memory())
         try:
             copy_database(path, Path(self._folder.name, path.name))
             super().__init__(Path(self._folder.name, path.name))

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +29,9 @@ def atomic_write(path: Path, unfinished: Path | None = None, durable: bool = Tru
         OSError: the folder cannot be written, or the disk is full; ``path`` is as it was.
     """
     if unfinished is None:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:200]}-")
+        from tempfile import mkstemp  # the commands that only read do without
+
+        descriptor, name = mkstemp(dir=path.parent, prefix=f".{path.name[:200]}-")
         unfinished = Path(name)
     else:
         descriptor = os.open(unfinished, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)

@@ -83,7 +83,8 @@ def read(
 ) -> Iterator[Reader]:
     """Open a page from its file; at the end it must have asked for nothing but itself, without any fault.
 
-    ``script`` runs before those of the page. ``is_touched``: a key has ended the first turn, so that nothing moves but what the test moves.
+    ``script`` runs before those of the page. ``is_touched``: a key has ended the first turn, so that nothing moves
+    but what the test moves.
     """
     if not CHROMIUM.exists():
         if os.environ.get("KBJOBS_TEST_REQUIRE_INPUTS"):
