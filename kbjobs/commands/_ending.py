@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import IO, TYPE_CHECKING
 
-from kbjobs.commands._errors import discard, printable
+from kbjobs.commands._errors import discard, name_help, printable
 from kbjobs.commands._figures import Figure, figures_of
 from kbjobs.commands._job_table import STATES, ListedJob, describe_phase_end, state_of
 from kbjobs.commands._render import is_terminal, open_console, say, title
@@ -29,8 +29,7 @@ def summary(job: Job) -> str:
     text += f" after {job.attempt} attempts" if job.attempt > 1 else ""
     reason = _reason(job)
     text += f": {reason}" if reason else ""
-    step = _next_step(job)
-    return f"{text}\n{step}" if step else text
+    return "\n".join(filter(None, (text, _next_step(job), _help(job))))
 
 
 def print_summary(job: Job) -> None:
@@ -72,6 +71,10 @@ def _next_step(job: Job) -> str:
     return f"Continue with kbjobs resume {job.id}." if can_resume else ""
 
 
+def _help(job: Job) -> str:
+    return "" if job.status is Status.COMPLETED else name_help(_reason(job))
+
+
 def _advice(job: Job) -> list[str]:
     """What the message of a completed job advises: its parts, after the first, that name an option or a command."""
     return [part for part in job.message.split("; ")[1:] if " --" in f" {part}" or "kbjobs " in part]
@@ -89,7 +92,7 @@ def _print_block(console: Console, job: Job) -> None:
     for line in _figure_lines(console, figures, width):
         print_line(console, line)
     is_told = is_done and (is_chain or bool(figures))
-    for sentence in _advice(job) if is_told else filter(None, [*_reason(job).split("\n"), _next_step(job)]):
+    for sentence in _advice(job) if is_told else filter(None, [*_reason(job).split("\n"), _next_step(job), _help(job)]):
         for part in wrap(console, sentence, width - len(INDENT)):
             print_line(console, Text(INDENT + part))
 

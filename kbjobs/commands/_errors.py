@@ -51,6 +51,8 @@ def _run(app: Callable[[], object], debug: bool) -> int:
             raise
         known = _explain(error)
         say_error(known)
+        if more := name_help(known.message):
+            print_message(more)
         return known.exit_code
     return ExitCode.DONE
 
@@ -111,6 +113,14 @@ def say_error(error: KbjobsError) -> None:
     print_message(error.message if error.says_error else f"Error: {error.message}")
     if error.hint:
         print_message(error.hint)
+
+
+def name_help(message: str) -> str:
+    """Where more is said about a message, as a line for a person; empty if the pages do not quote it."""
+    from kbjobs.services.help_pages import find_symptom
+
+    symptom = find_symptom(message)
+    return f"More: kbjobs help {symptom.slug}" if symptom else ""
 
 
 # Control characters but line feeds, line and paragraph separators, what turns the direction of the text around it (the

@@ -8,6 +8,7 @@ from html import escape
 
 from kbjobs.commands._errors import printable
 from kbjobs.commands._figures import figures_of, format_note
+from kbjobs.commands._job_table import STATES
 from kbjobs.config.prices import format_dollars
 from kbjobs.formatting import counted, duration
 from kbjobs.services.night_report import NightReport
@@ -36,8 +37,8 @@ def write_report(report: NightReport, form: ReportFormat) -> str:
 
 
 def _headline(report: NightReport) -> str:
-    ended = ", ".join(f"{count:,} {status}" for status, count in sorted(report.counts.items())) or "no job ended"
-    return f"Last {duration(report.since)}: {ended}."
+    ended = ", ".join(f"{count:,} {STATES[status][1]}" for status, count in sorted(report.counts.items()))
+    return f"Last {duration(report.since)}: {ended or 'no job ended'}."
 
 
 def _more(report: NightReport) -> list[str]:
@@ -64,7 +65,7 @@ def _name(job: Job) -> str:
 def _rows(report: NightReport) -> list[tuple[str, str, str, str]]:
     """Each ended job: what it was, its status, its time, what it did."""
     return [
-        (_name(job), str(job.status), duration(job.duration), format_note(figures_of(job)))
+        (_name(job), STATES[job.status][1], duration(job.duration), format_note(figures_of(job)))
         for job in report.ended[:MAX_LINES]
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,6 +13,7 @@ from kbjobs.config.shipped_files import find_shipped
 from kbjobs.errors import NotFoundError
 
 SYMPTOMS = "troubleshooting"
+LEAST_LETTERS = 12  # of a message's fixed words: fewer would fit messages of anything
 LEFT_OUT = ("index", "contributing")  # tables of contents, and what is for those who change kbjobs
 
 
@@ -68,6 +70,35 @@ def find_topics(words: str) -> list[HelpTopic]:
         hint = f"Did you mean kbjobs help {near[0]}? " if near else ""
         raise NotFoundError(f"there is no help on {words!r}", hint + "kbjobs help lists all topics.")
     return found
+
+
+def find_symptom(message: str) -> HelpTopic | None:
+    """The symptom whose page quotes a message like this one; of several, the one that quotes most of it.
+
+    Args:
+        message: what the program says. The page quotes it after ``Message:``; its ``…`` stand for what varies.
+    """
+    with suppress(NotFoundError, OSError):  # without the pages the message has to do
+        symptoms = list(_split_symptoms((find_shipped("docs", "docs") / f"{SYMPTOMS}.md").read_text(encoding="utf-8")))
+        score, best = max(((_count_quoted(symptom, message), number) for number, symptom in enumerate(symptoms)))
+        return symptoms[best] if score >= LEAST_LETTERS else None
+    return None
+
+
+def _count_quoted(symptom: HelpTopic, message: str) -> int:
+    """How many letters of a message a symptom quotes; 0 if the message has not all that it quotes."""
+    lines = "\n".join(line for line in symptom.text.splitlines() if line.startswith("Message: "))
+    return max((_count_letters(quoted.split("…"), message) for quoted in re.findall('"([^"]+)"', lines)), default=0)
+
+
+def _count_letters(parts: list[str], message: str) -> int:
+    place = 0
+    for part in parts:
+        found = message.find(part, place)
+        if found < 0:
+            return 0
+        place = found + len(part)
+    return sum(map(len, parts))
 
 
 def _read_page(page: Path, folder: Path) -> HelpTopic:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,33 @@ def test_a_page_is_formatted_on_a_terminal(terminal: OpenTerminal) -> None:
 def test_an_installation_without_pages_says_so(kbjobs: Kbjobs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(help_pages, "find_shipped", lambda name, in_repository: tmp_path)
     assert "Install kbjobs again" in kbjobs("help", check=4).stderr
+
+
+def quotes() -> list[tuple[str, str]]:
+    """Each symptom that quotes a message with enough fixed words, and the message."""
+    return [
+        (topic.slug, quote)
+        for topic in help_pages.list_topics()
+        for quote in re.findall('"([^"]+)"', "\n".join(re.findall("^Message: .+$", topic.text, re.MULTILINE)))
+        if "/" not in topic.slug and topic.slug != "troubleshooting"
+        if len(quote.replace("…", "")) >= help_pages.LEAST_LETTERS
+    ]
+
+
+def test_a_message_that_a_symptom_quotes_leads_to_it() -> None:
+    assert len(quotes()) > 40
+    for slug, quote in quotes():
+        found = help_pages.find_symptom(f"job 3: {quote.replace('…', 'something')}, as of today")
+        assert found is not None and found.slug == slug
+    assert help_pages.find_symptom("there is no source 'wiki'") is None
+    assert help_pages.find_symptom("full is the disk") is None
+
+
+def test_an_error_names_its_help(kbjobs: Kbjobs, small: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    missing = ("run", "index-offline", small, "--model", "all-mpnet-base-v2")
+    said = kbjobs(*missing, check=6).stderr.splitlines()
+    assert said[-1] == "More: kbjobs help a-model-is-missing"
+    assert kbjobs(*said[-1].split()[2:]).stdout.startswith("### A model is missing\n")
+    assert "More:" not in kbjobs("sources", "show", "nobody", check=4).stderr
+    monkeypatch.setattr(help_pages, "find_shipped", lambda name, in_repository: tmp_path)
+    assert kbjobs(*missing, check=6).stderr.splitlines() == said[:-1], "without pages there is nothing to name"

@@ -59,6 +59,18 @@ def test_one_of_the_last_version_still_works_and_says_what_to_import(
 
 
 @pytest.mark.processes
+def test_the_smallest_one_runs(home: Home, kbjobs: Kbjobs, tmp_path: Path, package: Path) -> None:
+    code = re.search(r"as small as this:\n\n```python\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL)
+    assert code is not None
+    (package / "kbjobs_longest.py").write_text(code[1])
+    pages = write_pages(tmp_path / "pages", 4)
+    (pages / "long.html").write_text(f"<html><body><p>{'Water boils. ' * 200}</p></body></html>")
+    register(home, "wiki", [pages])
+    kbjobs("run", "metadata", "wiki", "--quiet")
+    assert "the longest is pages/long.html" in kbjobs("run", "longest", "wiki").stdout
+
+
+@pytest.mark.processes
 def test_it_is_a_type_like_any_other(home: Home, kbjobs: Kbjobs, tmp_path: Path, package: Path) -> None:
     pages = write_pages(tmp_path / "pages", 4)
     (pages / "long.html").write_text(f"<html><body><p>{'Water boils. ' * 200}</p></body></html>")
