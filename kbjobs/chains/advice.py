@@ -1,4 +1,4 @@
-"""What is to be said of a chain before it runs: what a submit would refuse, and advice. Nothing is written."""
+"""Checks of a chain before it runs: what a submit would refuse, and advice. Nothing is written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PlanChain = Callable[[Chain, str], Planned]
 
 
 def check_needs(home: Home, settings: Settings, chain: Chain, require: Require) -> list[Diagnostic]:
-    """What each phase lacks whatever the source is: a model, a package, a credential. Errors, as a submit has them.
+    """List what each phase lacks on any source, such as a model, a package or a credential, as errors of a submit.
 
     Args:
         home: the home.
