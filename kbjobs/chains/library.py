@@ -37,10 +37,9 @@ def find_built_in(name: str) -> Path:
 
 
 def list_chain_files(home: Home) -> list[ListedChain]:
-    """List the chain files of the home and the built-in ones by name; the home's chain hides a built-in one of that
-    name.
+    """List the chain files of the home and the built-in ones, by name.
 
-    No file is read, so a broken one is listed too.
+    The home's chain hides a built-in one of the same name. No file is read, so a broken one is listed too.
     """
     found = {path.stem: ListedChain(path.stem, "built-in", path) for path in TEMPLATES.glob(f"*{SUFFIX}")}
     folder = home.chains

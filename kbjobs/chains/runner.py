@@ -80,7 +80,7 @@ def run_chain(
         log: the job's log.
 
     Returns:
-    The outcome, including phases that failed with ``on_error`` set to continue.
+        The outcome, including phases that failed with ``on_error`` set to continue.
 
     Raises:
         JobCancelled: the job was asked to stop.

@@ -25,8 +25,10 @@ log = logging.getLogger("kbjobs.daemon")
 
 @dataclass(slots=True)
 class HookCommand:
-    """A command that runs for an end, until ``deadline`` (monotonic). If an earlier daemon started it, ``process`` is
-    None."""
+    """A command that runs for an end, until ``deadline`` (monotonic).
+
+    ``process`` is None if an earlier daemon started it.
+    """
 
     end: PendingHook
     deadline: float

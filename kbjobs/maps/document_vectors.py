@@ -79,8 +79,9 @@ class VectorFile:
 
 
 def choose_model(indexes: Sequence[tuple[str, Sequence[IndexedModel]]], preferred: str) -> str | None:
-    """Choose the key of the model to draw by: the one that most sources have; of several, the preferred, else the
-    newest.
+    """Choose the key of the model to draw by: the one that most sources have.
+
+    Of several such models it is the preferred one, else the newest.
 
     Args:
         indexes: sources, each with the models that it has vectors of, in the order of their first use.
