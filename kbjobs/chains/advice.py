@@ -18,13 +18,13 @@ PlanChain = Callable[[Chain, str], Planned]
 
 
 def check_needs(home: Home, settings: Settings, chain: Chain, require: Require) -> list[Diagnostic]:
-    """List what each phase lacks on any source, such as a model, a package or a credential, as errors of a submit.
+    """Report as errors what each phase lacks whatever the source is: a model, a package, a credential.
 
     Args:
         home: the home.
         settings: the settings in force.
         chain: the chain.
-        require: raises where a planned phase needs a credential that its worker would not have.
+        require: raises if a planned phase needs a credential that its worker would not have.
     """
     found = []
     for index, phase in enumerate(chain.phases):
@@ -36,7 +36,7 @@ def check_needs(home: Home, settings: Settings, chain: Chain, require: Require) 
 
 
 def check_on_source(home: Home, settings: Settings, chain: Chain, source_id: str, plan: PlanChain) -> list[Diagnostic]:
-    """What each phase lacks on a source, as errors, and what would make it pointless or costly there, as warnings.
+    """Report as errors what each phase lacks on a source, and as warnings what makes it pointless or costly there.
 
     Args:
         home: the home.

@@ -118,8 +118,7 @@ def _run_phase(
     make_context: Callable[[Phase], Context],
     passes: Callable[[BaseException], bool],
 ) -> tuple[PhaseState, BaseException | None]:
-    """Run a phase; return it as it ended, and the error that ended it. Raises an error that leaves it open for another
-    try."""
+    """Run a phase; return it as it ended, with its error. Raises an error that leaves it to be tried again."""
     context: Context | None = None
     try:
         context = make_context(phase)

@@ -166,8 +166,7 @@ class FinishHooks:
         return self._home.log_file(end.job_id, end.attempt)
 
     def _open_log(self, end: PendingHook) -> int:
-        """Open the log of the job's attempt, or /dev/null if it cannot be written, as on a full disk: the command still
-        runs."""
+        """Open the log of the job's attempt; if it cannot be written, as on a full disk, the command runs without."""
         try:
             flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
             return os.open(self._log_file(end), flags, 0o600)

@@ -59,7 +59,7 @@ class HashedContent:
 
 
 def measure_file(file: Path, check: Callable[[], None] = lambda: None, git_size: int | None = None) -> HashedContent:
-    """Hash a local file, or the part of one.
+    """Hash a local file, or a part of one.
 
     Args:
         file: the file.

@@ -1,6 +1,6 @@
 """Ask the model hub about a model: commit, licence, files with their hashes. Explain its refusals.
 
-The API is that of https://huggingface.co/docs/hub/api and the client huggingface_hub 2.4: ``/api/models/R/revision/X``
+The API is as in https://huggingface.co/docs/hub/api and the client huggingface_hub 2.4: ``/api/models/R/revision/X``
 gives ``sha``; ``/api/models/R/tree/SHA`` lists files with ``size``, ``oid`` (git's hash) and for large ones ``lfs.oid``
 (sha256), in pages linked by a Link header; ``/R/resolve/SHA/FILE`` is the file.
 """

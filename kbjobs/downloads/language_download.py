@@ -84,7 +84,7 @@ def _bring(context: Context, offer: Offer, force: bool, span: tuple[float, float
         try:
             said = unpack(file, built, pair, context.settings.integer("languages_max_mb") << 20, context.check)
         except DamagedLanguagePackError:
-            file.unlink()  # the next download would be just as damaged
+            file.unlink()  # if kept, the next try would use the damaged file
             remove_older(context.home, pair)
             raise
         if said.version != offer.version:
@@ -115,7 +115,7 @@ def _find_whole(home: Home, pair: Pair) -> LanguagePack | None:
 
 
 def _forget_others(file: Path | None, home: Home, pair: Pair) -> None:
-    """Remove earlier downloads for a direction, except the beginning of this file."""
+    """Remove earlier downloads for a direction, except this file and its part."""
     for other in home.downloads.glob(f"{pair.name}.*.argosmodel*"):
         if file is None or not other.name.startswith(file.name):
             other.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """Read a model's folder on disk.
 
-The layout is that of sentence-transformers: ``modules.json`` lists the steps, the first is the transformer, the second
+The layout is sentence-transformers' own: ``modules.json`` lists the steps, the first is the transformer, the second
 the pooling (https://sbert.net/docs/package_reference/sentence_transformer/models.html). Only the standard library is
 used, so that a submit can check a model without waiting.
 """

@@ -25,8 +25,8 @@ class ModelNote:
     weights_sha256: str
     """Of the weights file that was fetched."""
     identity: str
-    """Identifies the weights in the key of the vectors: their sha256, or that of the same weights in another format, so
-    that a model has one key whether it came as safetensors or as ONNX."""
+    """Identifies the weights in the key of the vectors: their sha256, or the sha256 of the same weights in another
+    format, so that a model has one key whether it came as safetensors or as ONNX."""
     variant: str
     """Added to the key; empty if the weights suffice (see :mod:`kbjobs.embedding.identity`)."""
 

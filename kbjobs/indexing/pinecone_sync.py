@@ -299,7 +299,7 @@ def _verify(context: Context, index: PineconeIndex, source: SyncedSource) -> tup
         if not (unseen or lingering) or time.monotonic() >= until:
             break
         told = f"waiting until the index shows what was written ({unseen + lingering:,} records)"
-        # A long listing costs money, so it must not be requested all the time.
+        # A long listing is expensive, so it must not be requested all the time.
         pause = _pause(context, max(pause, 2 * (time.monotonic() - began)), told)
     if unseen or lingering:
         context.log.warning(

@@ -35,7 +35,7 @@ def build(document: dict[str, Any], stem: str, origin: str) -> Built:
 
     Args:
         document: as tomllib gives it.
-        stem: the chain's name where the file gives none.
+        stem: the chain's name if the file gives none.
         origin: where it was read, for people.
     """
     too_deep = nesting_problem(document)

@@ -47,7 +47,7 @@ class ChainFile:
         return self.chain is None
 
     def with_more(self, found: list[Diagnostic]) -> ChainFile:
-        """The same with more to be said of it; what has a path is given its place."""
+        """Add diagnostics; those with a path get their place in the text."""
         return replace(self, diagnostics=_placed(self.diagnostics + found, self.text))
 
     def render(self) -> str:
@@ -56,12 +56,12 @@ class ChainFile:
 
 
 def read_chain(path: Path) -> Chain:
-    """The chain of a file. Raises ChainFileError with all its mistakes, or NotFoundError."""
+    """Read a chain file. Raises ChainFileError with all its mistakes, or NotFoundError."""
     return _chain_of(examine_chain(path))
 
 
 def read_built_in_chains() -> list[Chain]:
-    """The chains that come with kbjobs, by name."""
+    """Read the chains that come with kbjobs, by name."""
     return [read_chain(find_built_in(name)) for name in built_in_names()]
 
 

@@ -99,8 +99,7 @@ def _says(text: str, document: Mapping[str, Any]) -> bool:
 
 
 def _split(text: str, document: Mapping[str, Any]) -> list[str] | None:
-    """Split into the text above the phases, then each phase with the comments directly above it. None for another
-    form."""
+    """Split into the text above the phases, and each phase with the comments above it; None for another form."""
     starts = [found.start() for found in _HEADER.finditer(text)]
     rows = document.get(PHASE, [])
     if not isinstance(rows, list) or len(starts) != len(rows):

@@ -129,7 +129,7 @@ class _Walk:
             waiting.extend(reversed(list(self._value(children[1], path))))
 
     def _value(self, node: Any, path: Path) -> Iterator[tuple[Any, Path]]:
-        """Note a value and yield the pairs inside it."""
+        """Record a value and yield the pairs inside it."""
         values = [(node, path)]
         while values:
             value, here = values.pop()
