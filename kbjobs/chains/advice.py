@@ -42,7 +42,7 @@ def check_on_source(home: Home, settings: Settings, chain: Chain, source_id: str
         home: the home.
         settings: the settings in force.
         chain: the chain.
-        source_id: the source, which is there.
+        source_id: the existing source.
         plan: plans a chain for a source; raises a KbjobsError if something it needs is missing.
     """
     found = []
@@ -79,5 +79,5 @@ def _warning(index: int, message: str, add: str) -> Diagnostic:
 
 
 def _about(message: str, source_id: str) -> str:
-    """The message, with the source if it does not name it."""
+    """Name the source in the message unless it does so already."""
     return message if repr(source_id) in message else f"source {source_id!r}: {message}"

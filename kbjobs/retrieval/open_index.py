@@ -208,7 +208,7 @@ class WordIndex:
         return self._languages
 
     def by_words(self, words: Sequence[str], count: int, which: Filter) -> list[Numbered]:
-        """Find passages that contain any of the words, as :meth:`Index.by_words`.
+        """Find passages that contain any of the words, like :meth:`Index.by_words`.
 
         Args:
             words: stemmed words.

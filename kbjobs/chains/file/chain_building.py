@@ -31,10 +31,10 @@ class Built:
 
 
 def build(document: dict[str, Any], stem: str, origin: str) -> Built:
-    """Check the tables of a chain file and make a chain of them.
+    """Check the tables of a chain file and build a chain from them.
 
     Args:
-        document: as tomllib gives it.
+        document: the tables, as tomllib parses them.
         stem: the chain's name if the file gives none.
         origin: where it was read, for people.
     """
@@ -61,7 +61,7 @@ class _Builder:
         self._document = document
         self._found: dict[Path, list[Diagnostic]] = {}
         tables = document.get("phase")
-        tables = tables[:MAX_PHASES] if isinstance(tables, list) else []  # that there are more is said once
+        tables = tables[:MAX_PHASES] if isinstance(tables, list) else []  # the excess is reported once
         self._rows: list[dict[str, Any]] = [row if isinstance(row, dict) else {} for row in tables]
         defaults = document.get("defaults")
         self._defaults: dict[str, Any] = defaults if isinstance(defaults, dict) else {}

@@ -20,7 +20,7 @@ def find_chain(home: Home, name: str, params: dict[str, Any]) -> Chain:
 
     Args:
         home: the home, which holds the user's chains.
-        name: the name of a chain or a job type, former names included.
+        name: the name of a chain or a job type, legacy names included.
         params: the parameters of the job type; a chain takes none, its file gives them.
 
     Raises:

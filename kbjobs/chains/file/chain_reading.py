@@ -43,7 +43,7 @@ class ChainFile:
 
     @property
     def has_errors(self) -> bool:
-        """Whether it cannot be run."""
+        """Whether the chain cannot be run."""
         return self.chain is None
 
     def with_more(self, found: list[Diagnostic]) -> ChainFile:
@@ -51,7 +51,7 @@ class ChainFile:
         return replace(self, diagnostics=_placed(self.diagnostics + found, self.text))
 
     def render(self) -> str:
-        """Errors and warnings for a person."""
+        """Render errors and warnings for a person."""
         return render_all(self.diagnostics, self.origin, self.text)
 
 
