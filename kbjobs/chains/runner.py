@@ -101,9 +101,7 @@ def run_chain(
         progress.end(index, ended)
         if error is not None:
             if ended.status is PhaseStatus.CANCELLED or phase.on_error == "stop":
-                if (
-                    isinstance(error, JobCancelled) and ended.status is PhaseStatus.FAILED
-                ):  # nobody asked the job to stop
+                if isinstance(error, JobCancelled) and ended.status is PhaseStatus.FAILED:  # nobody asked it to stop
                     raise KbjobsError(f"phase {entry.name} gave up: {error.message}", error.hint) from error
                 raise error
             log.error("phase %s failed; the chain goes on", entry.name, exc_info=error)

@@ -23,9 +23,8 @@ _OTHERS = re.compile(
     r"comment|related|teaser|recommend|popular|latest|most-|reply|recirc|licen[sc]e|copyright|listing|liste-"
 )
 _ASIDE = re.compile(r"sidebar|widget|footer|promo\b")
-_OWN = re.compile(
-    r"content|article|entry|post|node"
-)  # "content-area with-sidebar" is not a sidebar, nor is a post's footer a page footer
+# "content-area with-sidebar" is not a sidebar, nor is a post's footer a page footer.
+_OWN = re.compile(r"content|article|entry|post|node")
 _ANCESTORS = 6
 _MAX_MARKED, _MAX_DATED = 60, 80
 _LONGEST_BYLINE = 160  # characters
@@ -61,9 +60,8 @@ _CUT = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _AND = re.compile(r"\s*(?:;|&|,|\s(?:and|And|AND|und|et|y|e|en|og|och|i)\s)\s*")
-_WITHIN = re.compile(
-    r"^.*\s(?:By|Von|Par|Por)\s+(?=[^\W\d_])"
-)  # "Weekend By Ann Lee"; within a name these words are in lower case
+# "Weekend By Ann Lee"; within a name these words are in lower case.
+_WITHIN = re.compile(r"^.*\s(?:By|Von|Par|Por)\s+(?=[^\W\d_])")
 _NO_NAME = re.compile(
     r"^(?:\w*admin\w*|webmaster|editor|user|guest|gast|unknown|anonym\w*|none|null|share|posted|written|in|"
     r"comments?|kommentare?|home|news|contact|kontakt|about|more|mehr|menu|the|text|texte|fotos?|publiziert|publicado|quelle|source|archiv\w*|datum|newsletter|impressum|human|autor|agencies|agenturen|\W+)$",

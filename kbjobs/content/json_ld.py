@@ -10,12 +10,7 @@ from typing import Any
 from selectolax.lexbor import LexborHTMLParser
 
 _MAX_SCRIPTS, _SCRIPT_LIMIT, _MAX_THINGS = 10, 200_000, 200
-_HOLDERS = (
-    "@graph",
-    "mainEntity",
-    "mainEntityOfPage",
-    "hasPart",
-)  # properties whose values are further things of the page
+_HOLDERS = ("@graph", "mainEntity", "mainEntityOfPage", "hasPart")  # properties with further things as values
 
 Thing = dict[str, Any]
 

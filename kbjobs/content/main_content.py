@@ -104,10 +104,7 @@ _MAIN_NAMES = frozenset(
         "document",
     ]
 )
-_CONTENT_IDS = (
-    "content",
-    "mw-content-text",
-)  # an element that holds one of these is furniture only by name, and is kept
+_CONTENT_IDS = ("content", "mw-content-text")  # an element that holds one is furniture only by name, and is kept
 _CANDIDATE_LIMIT = 40
 _INNER_SHARE = 0.8  # a smaller candidate is chosen if it holds this share of the largest one's text
 _BODY_SHARE = 0.3  # a candidate with a smaller share of the body's text is not the content …

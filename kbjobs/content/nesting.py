@@ -23,16 +23,7 @@ MAX_TAGS = 2_000_000
 
 _LONG_TAG = 2 * MAX_ATTRIBUTES  # bytes; an attribute has at least a letter and a space
 _BETWEEN = re.compile(rb"[\s/]+[^\s/]|\"[^\"]*\"?|'[^']*'?")
-_MARKS_OF_ATTRIBUTES = (
-    b" ",
-    b"\n",
-    b"\t",
-    b"\r",
-    b"\f",
-    b"/",
-    b'"',
-    b"'",
-)  # at least one of these precedes each attribute
+_MARKS_OF_ATTRIBUTES = (b" ", b"\n", b"\t", b"\r", b"\f", b"/", b'"', b"'")  # at least one precedes each attribute
 _OPENING = re.compile(rb"<[a-zA-Z]")
 
 

@@ -79,7 +79,7 @@ def _trace(transformer: Any, folder: ModelFolder, openvino: Any) -> Any:
         def forward(self, input_ids: Any, attention_mask: Any) -> Any:
             return self.transformer(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
 
-    # Tokens other than padding, in a batch with two different dimensions.
+    # Tokens other than padding, in a batch whose dimensions differ.
     ids = torch.full((2, 8), folder.pad_token_id + 5, dtype=torch.int64)
     example = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     warnings.simplefilter("ignore")

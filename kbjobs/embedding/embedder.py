@@ -118,7 +118,7 @@ class Embedder(Protocol):
 
 
 class GivenUpError(TransientError):
-    """A request was abandoned because another one failed for good; that one's error has the reason."""
+    """A request was abandoned because another one failed for good; the other one's error gives the reason."""
 
 
 class EmbeddingError(KbjobsError):

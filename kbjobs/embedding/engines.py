@@ -74,7 +74,7 @@ def check_runnable(folder: ModelFolder) -> None:
 
 
 def check_engine(engine: str, folder: ModelFolder) -> None:
-    """Check that an engine is installed and can run this type of model; for ``auto``, that any engine is and can.
+    """Check that an engine is installed and can run this type of model; for ``auto`` any such engine will do.
 
     Raises:
         UsageError: there is no such engine, or it cannot run this model.

@@ -3,8 +3,8 @@
 That suffices as long as a model is one folder that never changes, and the keys in all ledgers are made this way. But
 two revisions on the hub may have the same weights and another tokenizer or pooling; their vectors must not be mixed. So
 a download compares how a model reads texts (:func:`reading_hash`) with the first model of the same key, and extends the
-key only if they differ. The commit is not part of the key: most commits change only a README, and an hour's vectors
-would be computed again.
+key only if they differ. The commit is not part of the key: most commits change only a README, and vectors of an
+hour's work would be computed again.
 """
 
 from __future__ import annotations

@@ -119,9 +119,7 @@ def read_model_folder(
     note = read_note(path)
     variants = [note.variant] if note is not None and note.variant else []
     if passage_prompt and not any(own_prompts):
-        variants.append(
-            f"p{hashlib.sha256(passage_prompt.encode()).hexdigest()[:8]}"
-        )  # older versions had no passage prompts
+        variants.append(f"p{hashlib.sha256(passage_prompt.encode()).hexdigest()[:8]}")  # older versions had none
     if not includes_prompt and (query_prompt or passage_prompt):
         others = (*others, "Pooling without prompt")
     return ModelFolder(

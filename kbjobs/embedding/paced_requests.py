@@ -1,6 +1,6 @@
 """Send requests to a service with limits: each in its turn, repeated if that helps, from any number of threads.
 
-The services' own libraries repeat nothing here: they sleep where nobody can stop them, and know no limits.
+The services' own libraries repeat nothing here: they sleep without a way to stop them, and know no limits.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ little."""
 MAX_OPEN = 50
 MAX_REFUSALS = 3
 LIMIT_SECONDS = 86_400.0  # for which the account's token limit is trusted
-TOKEN_LIMIT = "token_limit_exceeded"  # noqa: S105 — the code of a batch that failed because its tokens exceed the account's queue
+TOKEN_LIMIT = "token_limit_exceeded"  # noqa: S105 — the code of a batch whose tokens exceed the queue
 FORGET_SECONDS = 2 * 86_400.0
 """Age at which a batch that the server does not know is given up: its window of a day is long over."""
 
@@ -184,7 +184,7 @@ class Batches:
                 self._sender.forget(batch.key)
 
     def _give_up_unknown(self, batch: OpenBatch) -> None:
-        """Handle a batch that the server does not know: server or key is another one, or it is very old."""
+        """Handle a batch that the server does not know: the server or the key has changed, or the batch is old."""
         if time.time() - batch.made_at < FORGET_SECONDS:
             since = datetime.fromtimestamp(batch.made_at).astimezone()
             raise MissingRequirementError(
@@ -243,8 +243,7 @@ class Batches:
         return f"batch limit {self._model.key}"
 
     def _learn_limit(self, batch: OpenBatch, message: str) -> None:
-        """Learn the limit that the failure names: "Limit: 3,000,000 enqueued tokens"; else assume half of this
-        batch."""
+        """Learn the limit that the failure names, as in "Limit: 3,000,000 enqueued tokens"; else half of this batch."""
         found = re.search(r"Limit: ([0-9][0-9,]{0,20}) enqueued tokens", message)
         others = len(list_batches(self._ledger, self._model.key)) > 1
         if found:

@@ -19,11 +19,7 @@ MANY = 500
 FEWEST = 8  # documents needed for any clustering
 SAMPLE, JUDGED = 8_000, 1_000  # rows to find centres from; rows to judge them by
 ROUNDS, TRIES = 30, 2
-MAX_PARTS, PART, PART_SAMPLE = (
-    12,
-    20,
-    2_000,
-)  # parts of a cluster; documents per part on average; rows to find them from
+MAX_PARTS, PART, PART_SAMPLE = 12, 20, 2_000  # parts of a cluster; mean documents per part; rows to find them from
 BLOCK = 8_192
 SEED = 7
 

@@ -161,7 +161,7 @@ def _await_head(address: str, wait: float, on_step: OnStep) -> None:
 
 
 class _Session:
-    """Ray, initialised in a thread that lives as long: in the main thread Ray would take over SIGTERM.
+    """Ray, initialised in a thread of its own that lives as long: in the main thread it would take over SIGTERM.
 
     Ray has the kernel kill its processes when their parent ends, and for the kernel the parent is the thread.
     """
